@@ -99,7 +99,7 @@ class Base(DeclarativeBase):
 
 
 def natural_key(table: Table) -> tuple[str, ...] | None:
-    """Column names of the table's only unique constraint, in its order; None where it has none, or several."""
+    """Column names of the table's only unique constraint, in its order; None if it has none or several."""
     unique = [c for c in table.constraints if isinstance(c, UniqueConstraint)]
     return tuple(unique[0].columns.keys()) if len(unique) == 1 else None
 
