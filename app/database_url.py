@@ -1,0 +1,65 @@
+"""DATABASE_URL as people write it, turned into what SQLAlchemy and psycopg take."""
+
+from __future__ import annotations
+
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+from app.errors import SettingsError
+
+# Prisma's own parameters (its reference, "PostgreSQL connection URL"): libpq refuses them, and they mean nothing here.
+_PRISMA_PARAMETERS = {
+    "connection_limit",
+    "max_connection_lifetime",
+    "max_idle_connection_lifetime",
+    "pgbouncer",
+    "pool_timeout",
+    "schema",
+    "single_use_connections",
+    "socket_timeout",
+    "sslaccept",
+    "sslidentity",
+    "statement_cache_size",
+}
+
+
+def sqlalchemy_url(text: str) -> URL:
+    """Parse a URL that begins with postgres://, postgresql:// or postgresql+psycopg://.
+
+    Prisma's parameters are left out; everything else goes on to libpq.
+
+    Raises:
+        SettingsError: not a PostgreSQL URL; the text of the URL is not repeated, since it may hold a password.
+    """
+    try:
+        url = make_url(text.strip())
+    except (ArgumentError, ValueError):
+        raise SettingsError(
+            "DATABASE_URL is not a URL; it should look like postgresql://user:password@host:5432/database"
+        ) from None
+    if url.drivername not in {"postgres", "postgresql", "postgresql+psycopg"}:
+        raise SettingsError(f"DATABASE_URL begins with {url.drivername}://; it should begin with postgresql://")
+    if not url.database:
+        raise SettingsError("DATABASE_URL names no database; add /NAME after the host")
+    schema = url.query.get("schema", "public")
+    if schema != "public":
+        raise SettingsError("DATABASE_URL asks for a schema other than public, where the bot's tables are")
+    url = url.set(drivername="postgresql+psycopg")
+    return url.difference_update_query(_PRISMA_PARAMETERS & url.query.keys())
+
+
+def libpq_url(text: str) -> str:
+    """The same URL for psycopg and the PostgreSQL programs, password included."""
+    return sqlalchemy_url(text).set(drivername="postgresql").render_as_string(hide_password=False)
+
+
+def uses_pgbouncer(text: str) -> bool:
+    """Whether the URL says (`pgbouncer=true`) that no prepared statements can be kept."""
+    return str(make_url(text.strip()).query.get("pgbouncer", "")).lower() == "true"
+
+
+def shown_url(text: str) -> str:
+    """The URL for people: host and database only."""
+    url = sqlalchemy_url(text)
+    host = url.host or str(url.query.get("host", "local socket"))
+    return f"{host}/{url.database}"

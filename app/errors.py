@@ -1,0 +1,209 @@
+"""Every error that botdata raises, in one tree, and the one map from SQLSTATE to it.
+
+BotdataError
+├── SettingsError             settings that are missing, unclear or contradict each other
+├── MigrationError            a step of the move stopped; says what is pending and what to run next
+└── DataError                 an answer of the data layer; `code` is stable and documented
+    ├── InvalidArgumentError      invalid_argument
+    │   ├── InvalidPhoneError         invalid_phone
+    │   └── DuplicateInBatchError     duplicate_in_batch
+    ├── AmbiguousError            ambiguous
+    ├── UnrepresentableValueError unrepresentable_value
+    └── StoreError                store_error: the store answered with an error of its own
+        ├── UnavailableError          unavailable: not reached, nothing was done
+        ├── StoreTimeoutError         timeout: a read, or a write that the store rolled back
+        ├── OutcomeUnknownError       outcome_unknown: a write that may have landed or may still land
+        ├── ConflictError             conflict: a unique key is taken
+        ├── RejectedError             rejected: the store refuses the values
+        ├── AccessDeniedError         access_denied
+        └── SchemaMismatchError       schema_mismatch: a table or column is not as the models say
+
+Messages name tables, columns and constraints, never the values in a row, keys or passwords.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class BotdataError(Exception):
+    """Root of the tree. `str(error)` is one or two sentences for a person."""
+
+
+class SettingsError(BotdataError):
+    """A setting is missing, unclear or contradicts another; names the variable."""
+
+
+class MigrationError(BotdataError):
+    """A step of the move stopped.
+
+    Args:
+        message: what happened, in one sentence.
+        step: the step that stopped, such as "copy".
+        table: the table it stopped at, where there is one.
+        pending: what is not done yet, in words.
+        next_command: the command to run next.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        step: str | None = None,
+        table: str | None = None,
+        pending: str | None = None,
+        next_command: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.step = step
+        self.table = table
+        self.pending = pending
+        self.next_command = next_command
+
+
+class DataError(BotdataError):
+    """An answer of the data layer that is not a success. `code` is stable."""
+
+    code: ClassVar[str] = "data_error"
+
+
+class InvalidArgumentError(DataError):
+    """Bad input. `field` names the argument or column, `index` the row of a batch (from 0)."""
+
+    code = "invalid_argument"
+
+    def __init__(self, message: str, *, field: str | None = None, index: int | None = None) -> None:
+        super().__init__(message if index is None else f"row {index}: {message}")
+        self.field = field
+        self.index = index
+
+
+class InvalidPhoneError(InvalidArgumentError):
+    """Not a usable phone number."""
+
+    code = "invalid_phone"
+
+
+class DuplicateInBatchError(InvalidArgumentError):
+    """The same key twice in one batch."""
+
+    code = "duplicate_in_batch"
+
+
+class AmbiguousError(DataError):
+    """A lookup of one row matched several."""
+
+    code = "ambiguous"
+
+
+class UnrepresentableValueError(DataError):
+    """A stored value that Python cannot hold, such as `infinity` or a BC date."""
+
+    code = "unrepresentable_value"
+
+    def __init__(self, *, table: str, key: str, column: str, written: bool = False) -> None:
+        super().__init__(
+            f"{table} row {key}: column {column} holds a value that Python cannot represent"
+            + ("; the write itself was carried out" if written else "")
+        )
+        self.table = table
+        self.key = key
+        self.column = column
+
+
+class StoreError(DataError):
+    """The store answered with an error. `sqlstate` is PostgreSQL's (or PostgREST's) code, if it gave one."""
+
+    code = "store_error"
+
+    def __init__(self, message: str, *, sqlstate: str | None = None) -> None:
+        super().__init__(message)
+        self.sqlstate = sqlstate
+
+
+class UnavailableError(StoreError):
+    """The store was not reached or did not take the call; nothing was done.
+
+    `retry_after` is in seconds, where the store said when to come back.
+    """
+
+    code = "unavailable"
+
+    def __init__(self, message: str, *, sqlstate: str | None = None, retry_after: float | None = None) -> None:
+        super().__init__(message, sqlstate=sqlstate)
+        self.retry_after = retry_after
+
+
+class StoreTimeoutError(StoreError):
+    """The call took too long; a write was rolled back by the store."""
+
+    code = "timeout"
+
+
+class OutcomeUnknownError(StoreError):
+    """A write was sent and no answer came: it may have landed, or may still land."""
+
+    code = "outcome_unknown"
+
+
+class ConflictError(StoreError):
+    """A unique key is taken by another row."""
+
+    code = "conflict"
+
+
+class RejectedError(StoreError):
+    """The store refuses the values: a constraint, a type or a length."""
+
+    code = "rejected"
+
+
+class AccessDeniedError(StoreError):
+    """The key or role may not do this."""
+
+    code = "access_denied"
+
+
+class SchemaMismatchError(StoreError):
+    """A table, column or function is missing in the store."""
+
+    code = "schema_mismatch"
+
+
+# PostgreSQL Appendix A, "Error Codes": exact codes first, then classes (two characters).
+_BY_SQLSTATE: dict[str, tuple[type[StoreError], str]] = {
+    "23505": (ConflictError, "a unique key is already taken"),
+    "42501": (AccessDeniedError, "the role has no right to do this"),
+    "25006": (UnavailableError, "the server accepts no writes at the moment (read-only)"),
+    "57014": (StoreTimeoutError, "the statement took too long and was cancelled"),
+    "25P03": (StoreTimeoutError, "the transaction was idle too long and was ended"),
+    "55P03": (StoreTimeoutError, "a lock was not granted in time"),
+    "40001": (StoreTimeoutError, "a concurrent change got in the way; the call can be repeated"),
+    "40P01": (StoreTimeoutError, "a deadlock was resolved against this call; it can be repeated"),
+}
+_BY_CLASS: dict[str, tuple[type[StoreError], str]] = {
+    "08": (UnavailableError, "the connection failed"),
+    "22": (RejectedError, "a value does not fit its column"),
+    "23": (RejectedError, "a constraint refuses the row"),
+    "28": (AccessDeniedError, "the login was refused"),
+    "3D": (UnavailableError, "the database does not exist"),
+    "42": (SchemaMismatchError, "a table or column is not as expected"),
+    "53": (UnavailableError, "the server is out of resources"),
+    "57": (UnavailableError, "the server is shutting down or starting"),
+}
+
+
+def error_for_sqlstate(sqlstate: str | None, *, detail: str = "") -> StoreError:
+    """The error for a SQLSTATE.
+
+    Args:
+        sqlstate: five characters, or None where the server gave none.
+        detail: the name of the constraint, column or table, as " (clients_pkey)"; never a value.
+    """
+    if sqlstate is None:
+        return StoreError(f"the store answered with an error{detail}")
+    error, meaning = _BY_SQLSTATE.get(sqlstate) or _BY_CLASS.get(
+        sqlstate[:2], (StoreError, "the store answered with an error")
+    )
+    return error(f"{meaning}{detail} [SQLSTATE {sqlstate}]", sqlstate=sqlstate)

@@ -1,0 +1,200 @@
+"""The one way to Supabase: its client, one request at a time, and its answers turned into our errors."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any, Self
+
+import httpx
+
+from app.errors import (
+    AccessDeniedError,
+    OutcomeUnknownError,
+    RejectedError,
+    SchemaMismatchError,
+    SettingsError,
+    StoreError,
+    StoreTimeoutError,
+    UnavailableError,
+    error_for_sqlstate,
+)
+
+if TYPE_CHECKING:
+    from postgrest import AsyncRequestBuilder
+    from supabase import AsyncClient
+
+_SQLSTATE = re.compile(r"[0-9A-Z]{5}")
+# PostgREST's own codes (its reference, "Errors"); the letters of SQLSTATEs are mapped in app.errors.
+_POSTGREST: dict[str, tuple[type[StoreError], str]] = {
+    "PGRST000": (UnavailableError, "PostgREST has no connection to its database"),
+    "PGRST001": (UnavailableError, "PostgREST has no connection to its database"),
+    "PGRST002": (UnavailableError, "PostgREST is loading its schema cache"),
+    "PGRST003": (UnavailableError, "PostgREST had no free connection in time"),
+    "PGRST202": (SchemaMismatchError, "the function does not exist in Supabase"),
+    "PGRST204": (SchemaMismatchError, "a column does not exist in Supabase"),
+    "PGRST205": (SchemaMismatchError, "the table does not exist in Supabase"),
+    "PGRST301": (AccessDeniedError, "Supabase refuses the key"),
+    "PGRST302": (AccessDeniedError, "Supabase refuses the key"),
+    "PGRST303": (AccessDeniedError, "Supabase refuses the key: it has expired or its claims are wrong"),
+}
+
+
+class SupabaseRest:
+    """A `supabase` client and the HTTP session under it.
+
+    Made with `await SupabaseRest.open(url, key)`, ended with `await rest.close()`.
+    """
+
+    def __init__(self, client: AsyncClient, session: httpx.AsyncClient) -> None:
+        self._client = client
+        self._session = session
+
+    @classmethod
+    async def open(cls, url: str, key: str, *, request_timeout: float = 30.0, connections: int = 20) -> Self:
+        """Make the client; nothing is sent yet.
+
+        Args:
+            url: the project's URL, without /rest/v1.
+            key: a service key.
+            request_timeout: seconds for one request.
+
+        Raises:
+            SettingsError: the URL or key is not one.
+        """
+        from supabase import (
+            AsyncClient,
+            AsyncClientOptions,
+            SupabaseException,
+        )  # heavy: only where it is used
+
+        # HTTP/1.1: on large pages several times faster than HTTP/2 in Python. No redirects: they would carry the key.
+        session = httpx.AsyncClient(
+            timeout=httpx.Timeout(request_timeout, connect=min(request_timeout, 10.0)),
+            limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
+        )
+        try:
+            client = await AsyncClient.create(
+                url.strip().rstrip("/").removesuffix("/rest/v1"),
+                key.strip(),
+                AsyncClientOptions(httpx_client=session, postgrest_client_retry=False),
+            )
+        except (SupabaseException, ValueError, UnicodeError):
+            await session.aclose()
+            raise SettingsError("SUPABASE_URL is not a URL; it should be https://PROJECT.supabase.co") from None
+        return cls(client, session)
+
+    def table(self, name: str) -> AsyncRequestBuilder:
+        """Begin a request on a table, with the client's own builder."""
+        return self._client.table(name)
+
+    async def send(self, builder: Any, *, writing: bool = False, headers: dict[str, str] | None = None) -> bytes:
+        """Carry a request out once and return the body as it came.
+
+        Args:
+            builder: what `table()` gave, with its select, filters and so on.
+            writing: a request whose answer is lost may have been carried out.
+
+        Raises:
+            StoreError: one of its kinds, see app.errors.
+        """
+        return (await self.respond(builder, writing=writing, headers=headers)).content
+
+    async def respond(
+        self, builder: Any, *, writing: bool = False, headers: dict[str, str] | None = None
+    ) -> httpx.Response:
+        """As `send`, with the whole response."""
+        with_lost_answer = OutcomeUnknownError if writing else UnavailableError
+        try:
+            response: httpx.Response = await builder.request.send(httpx.Headers(headers))
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+            raise UnavailableError("Supabase cannot be reached") from error
+        except httpx.TimeoutException as error:
+            if writing:
+                raise OutcomeUnknownError("Supabase did not answer a write in time") from error
+            raise StoreTimeoutError("Supabase did not answer in time") from error
+        except httpx.TransportError as error:
+            raise with_lost_answer("the connection to Supabase was lost before its whole answer came") from error
+        except (httpx.InvalidURL, httpx.DecodingError, UnicodeError) as error:
+            raise with_lost_answer("Supabase's answer could not be read") from error
+        if response.is_success:
+            return response
+        raise _error_of(response, writing=writing)
+
+    async def rows(self, builder: Any, *, writing: bool = False) -> list[dict[str, Any]]:
+        """Carry a request out and decode the JSON array of its body."""
+        body = await self.send(builder, writing=writing)
+        try:
+            rows = json.loads(body)
+        except ValueError as error:
+            lost = OutcomeUnknownError if writing else UnavailableError
+            raise lost("Supabase answered with something that is not JSON") from error
+        if not isinstance(rows, list):
+            raise StoreError("Supabase answered with something that is not a list of rows")
+        return rows
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._session.aclose()
+
+
+def _error_of(response: httpx.Response, *, writing: bool) -> StoreError:
+    code = _code_of(response)
+    if code is not None and _SQLSTATE.fullmatch(code):
+        return error_for_sqlstate(code)
+    if code in _POSTGREST:
+        kind, meaning = _POSTGREST[code]
+        return kind(f"{meaning} [{code}]", sqlstate=code)
+    status = response.status_code
+    label = f"[HTTP {status}{f', {code}' if code else ''}]"
+    if status in {401, 403}:
+        return AccessDeniedError(f"Supabase refuses the key {label}", sqlstate=code)
+    if status == 404:
+        return SchemaMismatchError(f"Supabase does not know the address {label}", sqlstate=code)
+    if status == 429:
+        return UnavailableError(f"Supabase limits the rate {label}", retry_after=_retry_after(response))
+    if status >= 500:
+        if writing:
+            return OutcomeUnknownError(f"a gateway lost the answer to a write {label}", sqlstate=code)
+        return UnavailableError(f"Supabase cannot answer now {label}", retry_after=_retry_after(response))
+    if status == 400:
+        return RejectedError(f"Supabase refuses the request {label}", sqlstate=code)
+    return StoreError(f"Supabase answered with an error {label}", sqlstate=code)
+
+
+def _code_of(response: httpx.Response) -> str | None:
+    try:
+        body = json.loads(response.content)
+    except ValueError:
+        return None
+    code = body.get("code") if isinstance(body, dict) else None
+    return code if isinstance(code, str) else None
+
+
+def _retry_after(response: httpx.Response) -> float | None:
+    """Seconds from a Retry-After header, which holds seconds or a date (RFC 9110, 10.2.3)."""
+    text = response.headers.get("Retry-After", "").strip()
+    if text.isdigit():
+        return float(text)
+    try:
+        return max(0.0, (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds())
+    except (ValueError, TypeError):
+        return None
+
+
+def as_text(columns: list[str]) -> str:
+    """A select list that asks for each column as PostgreSQL's own text, exact for every type."""
+    return ",".join(f"{quoted_name(column)}::text" for column in columns)
+
+
+def quoted_name(name: str) -> str:
+    """A column's name as PostgREST's grammar takes it."""
+    return name if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) else '"' + name.replace('"', '\\"') + '"'
+
+
+def in_list(values: list[str]) -> str:
+    """The operand of PostgREST's `in` operator, every value quoted."""
+    escaped = (value.replace("\\", "\\\\").replace('"', '\\"') for value in values)
+    return "(" + ",".join(f'"{value}"' for value in escaped) + ")"

@@ -1,0 +1,120 @@
+"""The environment and `.env`, read once when asked for, into one frozen object."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from app.errors import SettingsError
+from app.flags import Flags
+
+_YES = {"true", "1", "yes", "on"}
+_NO = {"false", "0", "no", "off"}
+
+
+def _clear_yes_or_no(value: object) -> object:
+    if isinstance(value, bool):
+        return value
+    word = str(value).strip().lower()
+    if word in _YES:
+        return True
+    if word in _NO:
+        return False
+    raise ValueError("must be a clear yes (true, 1, yes, on) or no (false, 0, no, off)")
+
+
+def _blank_is_unset(value: object) -> object:
+    return None if isinstance(value, str) and not value.strip() else value
+
+
+YesNo = Annotated[bool, BeforeValidator(_clear_yes_or_no)]
+OptionalText = Annotated[str | None, BeforeValidator(_blank_is_unset)]
+OptionalSecret = Annotated[SecretStr | None, BeforeValidator(_blank_is_unset)]
+
+
+class Settings(BaseSettings):
+    """What the environment says. Field names in capitals are the variables' names.
+
+    Timeouts are in seconds. Secrets print as asterisks.
+    """
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    supabase_url: OptionalText = Field(None, description="https://PROJECT.supabase.co")
+    supabase_key: OptionalSecret = Field(None, description="the service key: sb_secret_... or a service_role JWT")
+    database_url: OptionalSecret = Field(None, description="postgresql://user:password@host:5432/database")
+
+    use_repository_pattern: YesNo = Field(False, description="PostgreSQL answers the bot instead of Supabase")
+    use_legacy_supabase: YesNo = Field(True, description="false: no Supabase connection is ever opened")
+    log_database_calls: YesNo = Field(False, description="log each call with its time")
+
+    database_pool_size: int = Field(10, ge=1, le=1000, description="connections that a bot process keeps at most")
+    query_timeout: float = Field(30.0, gt=0, description="seconds until a call is answered with an error")
+    health_check_timeout: float = Field(5.0, gt=0, description="seconds until health_check() answers")
+    validate_input: YesNo = Field(True, description="check identifiers and required columns before each call")
+    default_limit: int = Field(100, ge=1, description="rows of a limited list when no limit is given")
+    max_limit: int = Field(1000, ge=1, description="a larger limit is lowered to this")
+    max_batch_size: int = Field(500, ge=1, description="rows in one bulk write at most")
+    default_phone_region: str = Field("RU", pattern="^[A-Z]{2}$", description="region of numbers without a code")
+    default_timezone: str = Field("Europe/Moscow", description="time zone of a company that names none")
+    lock_timeout: float = Field(5.0, gt=0, description="seconds that a schema upgrade waits for a lock")
+    statement_timeout: float = Field(300.0, gt=0, description="seconds for one statement of a schema upgrade")
+
+    @cached_property
+    def flags(self) -> Flags:
+        """The switches between the two backends, checked against each other."""
+        return Flags.of(
+            use_repository_pattern=self.use_repository_pattern,
+            use_legacy_supabase=self.use_legacy_supabase,
+            log_database_calls=self.log_database_calls,
+        )
+
+    def require_database_url(self) -> str:
+        """DATABASE_URL as given; SettingsError when it is not set."""
+        return _required(self.database_url, "DATABASE_URL", "postgresql://user:password@host:5432/database")
+
+    def require_supabase(self) -> tuple[str, str]:
+        """SUPABASE_URL and SUPABASE_KEY; SettingsError when one is not set or Supabase is switched off."""
+        if not self.use_legacy_supabase:
+            raise SettingsError("USE_LEGACY_SUPABASE is false: no connection to Supabase may be opened")
+        url = _required(self.supabase_url, "SUPABASE_URL", "https://PROJECT.supabase.co")
+        return url, _required(self.supabase_key, "SUPABASE_KEY", "the project's service key (sb_secret_...)")
+
+
+def _required(value: str | SecretStr | None, variable: str, example: str) -> str:
+    if value is None:
+        raise SettingsError(f"{variable} is not set; put it into the environment or into .env: {example}")
+    return value.get_secret_value() if isinstance(value, SecretStr) else value
+
+
+_FLAGS = ("use_repository_pattern", "use_legacy_supabase", "log_database_calls", "validate_input")
+
+
+def load_settings(env_file: Path | str | None = ".env") -> Settings:
+    """Read the environment and `env_file`, the environment first.
+
+    Raises:
+        SettingsError: a value is not what its variable takes; names the variable, and a flag's value.
+    """
+    try:
+        settings = Settings(_env_file=env_file)
+        settings.flags  # noqa: B018 - contradictions are an error at start, not at first use
+    except ValidationError as error:
+        raise SettingsError("; ".join(_explain(error))) from None
+    except UnicodeDecodeError:
+        raise SettingsError(f"{env_file} is not a UTF-8 text file") from None
+    return settings
+
+
+def _explain(error: ValidationError) -> list[str]:
+    sentences = []
+    for problem in error.errors(include_url=False, include_context=False):
+        field = str(problem["loc"][0])
+        given = f" is {problem['input']!r}: it" if field in _FLAGS else ""
+        message = problem["msg"].removeprefix("Value error, ")
+        sentences.append(f"{field.upper()}{given or ':'} {message[0].lower()}{message[1:]}")
+    return sentences
