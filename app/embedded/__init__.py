@@ -1,0 +1,7 @@
+"""Real servers from wheels, for the demo and the tests: PostgreSQL, and a Supabase-compatible REST server."""
+
+from app.embedded.postgres import EmbeddedPostgres
+from app.embedded.process import EmbeddedServerError
+from app.embedded.supabase_lite import SupabaseLite, prepare_supabase_roles
+
+__all__ = ["EmbeddedPostgres", "EmbeddedServerError", "SupabaseLite", "prepare_supabase_roles"]
