@@ -15,6 +15,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -72,12 +73,13 @@ def prepare_supabase_roles(database_url: str) -> None:
 class SupabaseLite:
     """A running server; the `supabase` client works against `url` with `service_key` or `publishable_key`."""
 
-    def __init__(self, process: ServerProcess, url: str, service_key: str, publishable_key: str) -> None:
+    def __init__(self, url: str, service_key: str, publishable_key: str, launch: Callable[[], ServerProcess]) -> None:
         """Not for callers: see `start`."""
         self.url = url
         self.service_key = service_key
         self.publishable_key = publishable_key
-        self._process = process
+        self._launch = launch
+        self._process = launch()
 
     @classmethod
     def install(cls) -> Path:
@@ -146,24 +148,34 @@ class SupabaseLite:
                 secret_key=json.dumps(service_key),
             )
         )
-        process = ServerProcess(
-            [_node(), packages / "node_modules/@supabase/lite/dist/cli/index.js", "start", "--no-admin"],
-            name="The Supabase-compatible server",
-            log=directory / "supabase-lite.log",
-            directory=directory,
-            environment={
-                **{name: value for name, value in os.environ.items() if not name.startswith(("PG", "SUPABASE"))},
-                **_QUIET,
-                "PGHOST": str(postgres.socket_directory),
-                "PGUSER": "postgres",
-            },
-        )
-        try:
-            process.wait_until(lambda: _answers(port, service_key), seconds=_START_SECONDS)
-        except BaseException:
-            process.stop()
-            raise
-        return cls(process, f"http://127.0.0.1:{port}", service_key, publishable_key)
+        environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith(("PG", "SUPABASE"))},
+            **_QUIET,
+            "PGHOST": str(postgres.socket_directory),
+            "PGUSER": "postgres",
+        }
+
+        def launch() -> ServerProcess:
+            process = ServerProcess(
+                [_node(), packages / "node_modules/@supabase/lite/dist/cli/index.js", "start", "--no-admin"],
+                name="The Supabase-compatible server",
+                log=directory / "supabase-lite.log",
+                directory=directory,
+                environment=environment,
+            )
+            try:
+                process.wait_until(lambda: _answers(port, service_key), seconds=_START_SECONDS)
+            except BaseException:
+                process.stop()
+                raise
+            return process
+
+        return cls(f"http://127.0.0.1:{port}", service_key, publishable_key, launch)
+
+    def reload_schema(self) -> None:
+        """Makes tables and columns known that were made after the start: the server reads the catalog only then."""
+        self._process.stop()
+        self._process = self._launch()
 
     def stop(self) -> None:
         """Stops the server. May be called twice."""

@@ -1,0 +1,1 @@
+"""The servers and helpers that tests share."""
