@@ -1,0 +1,16 @@
+"""${message}"""
+
+from alembic import op
+${"import sqlalchemy as sa\n" + (imports if imports else "") if "sa." in (upgrades or "") + (downgrades or "") else ""}
+revision = ${repr(up_revision)}
+down_revision = ${repr(down_revision)}
+branch_labels = ${repr(branch_labels)}
+depends_on = ${repr(depends_on)}
+
+
+def upgrade() -> None:
+    ${upgrades if upgrades else "pass"}
+
+
+def downgrade() -> None:
+    ${downgrades if downgrades else "pass"}

@@ -1,0 +1,115 @@
+"""The schema revisions, for programs: upgrade, and where a database stands."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+from sqlalchemy import NullPool, create_engine
+from sqlalchemy.exc import DBAPIError
+
+from app.database_url import sqlalchemy_url
+from app.errors import MigrationError, error_for_sqlstate
+
+# SQLSTATE of the errors that the revisions raise themselves; their message is written for a person.
+REFUSED = "BD001"
+
+
+@dataclass(frozen=True)
+class Notice:
+    """What the server, or a revision through it, said during an upgrade."""
+
+    warning: bool
+    text: str
+
+
+@dataclass(frozen=True)
+class Upgrade:
+    """What an upgrade did: the revision before (None: an empty database) and after, and what was said."""
+
+    before: str | None
+    after: str | None
+    notices: tuple[Notice, ...]
+
+
+def scripts() -> Path:
+    """The directory with `env.py` and the revisions: inside the installed package, else beside it in a checkout."""
+    package = Path(__file__).resolve().parent
+    installed = package / "alembic"
+    return installed if installed.is_dir() else package.parent / "alembic"
+
+
+def alembic_config(database_url: str) -> Config:
+    """Alembic's configuration for a database, without any file.
+
+    Args:
+        database_url: as in DATABASE_URL.
+    """
+    config = Config()
+    config.set_main_option("script_location", str(scripts()).replace("%", "%%"))
+    config.attributes["database_url"] = database_url
+    return config
+
+
+def upgrade(database_url: str, revision: str = "head") -> Upgrade:
+    """Upgrade a database, in one transaction; nothing is changed when it fails.
+
+    Raises:
+        SettingsError: not a PostgreSQL URL.
+        MigrationError: the server is not reached, or refuses; says why.
+    """
+    config = alembic_config(database_url)
+    notices = config.attributes["notices"] = []
+    before = current(database_url)
+    try:
+        command.upgrade(config, revision)
+    except CommandError as error:
+        raise MigrationError(
+            str(error),
+            step="upgrade",
+            pending="the schema is as it was",
+            next_command="botdata upgrade",
+        ) from error
+    return Upgrade(before, current(database_url), tuple(notices))
+
+
+def current(database_url: str) -> str | None:
+    """The revision that a database is at; None where no revision was ever applied.
+
+    Raises:
+        SettingsError: not a PostgreSQL URL.
+        MigrationError: the server is not reached.
+    """
+    engine = create_engine(sqlalchemy_url(database_url), poolclass=NullPool, connect_args={"connect_timeout": 10})
+    try:
+        with engine.connect() as connection:
+            return MigrationContext.configure(connection).get_current_revision()
+    except DBAPIError as error:
+        raise MigrationError(explain(error), step="upgrade") from error
+
+
+def head() -> str:
+    """The newest revision there is."""
+    revision = ScriptDirectory(str(scripts())).get_current_head()
+    assert revision is not None
+    return revision
+
+
+def explain(error: DBAPIError) -> str:
+    """A database error in one sentence, without values from rows."""
+    original = error.orig
+    if not isinstance(original, psycopg.Error):
+        return "the database driver could not carry out a statement"
+    if original.sqlstate is None:
+        # libpq's own text names host, port, user and database, never the password.
+        return f"PostgreSQL cannot be reached: {' '.join(str(original).split())}"
+    message = original.diag.message_primary or ""
+    if original.sqlstate == REFUSED:
+        return message
+    meaning = str(error_for_sqlstate(original.sqlstate))
+    # Errors about values (classes 22 and 23) quote them.
+    return meaning if original.sqlstate[:2] in {"22", "23"} else f"{meaning}: {message}"
