@@ -105,8 +105,10 @@ def explain(error: DBAPIError) -> str:
     if not isinstance(original, psycopg.Error):
         return "the database driver could not carry out a statement"
     if original.sqlstate is None:
-        # libpq's own text names host, port, user and database, never the password.
-        return f"PostgreSQL cannot be reached: {' '.join(str(original).split())}"
+        # libpq's own text names host, port, user and database. One with an "@" may show the end of a password
+        # that held one unescaped, and was taken for the host.
+        text = " ".join(str(original).split())
+        return "PostgreSQL cannot be reached" + (f": {text}" if "@" not in text else "")
     message = original.diag.message_primary or ""
     if original.sqlstate == REFUSED:
         return message

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from app import revisions
 from tests.support import postgres, supabase
 from tests.support.postgres import PostgresServer
 from tests.support.supabase import SupabaseServers
@@ -24,6 +25,23 @@ def postgres_server() -> Iterator[PostgresServer]:
 def fresh_database(postgres_server: PostgresServer) -> Iterator[str]:
     """The libpq URL of an empty database, dropped after the test."""
     url = postgres_server.create_database()
+    yield url
+    postgres_server.drop_database(url)
+
+
+@pytest.fixture(scope="session")
+def migrated_template(postgres_server: PostgresServer) -> Iterator[str]:
+    """The URL of a database at the newest revision, to be cloned and not connected to."""
+    url = postgres_server.create_database()
+    revisions.upgrade(url)
+    yield url
+    postgres_server.drop_database(url)
+
+
+@pytest.fixture
+def database_url(postgres_server: PostgresServer, migrated_template: str) -> Iterator[str]:
+    """The libpq URL of a database of its own at the newest revision, without rows, dropped after the test."""
+    url = postgres_server.create_database(template=migrated_template)
     yield url
     postgres_server.drop_database(url)
 
