@@ -1,0 +1,133 @@
+"""Faults that the page server puts into its answers: the ways in which servers, gateways and networks fail.
+
+A hook is asked at every request and gives a fault or None: `server.hook = queue([None, status(503)])`.
+"""
+
+import random
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from itertools import chain
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request as it came: `number` counts from 1 over the server's life; `parameters` keep their order."""
+
+    number: int
+    method: str
+    target: str
+    table: str
+    parameters: tuple[tuple[str, str], ...]
+    headers: Mapping[str, str] = field(repr=False)
+
+    def parameter(self, name: str) -> str | None:
+        """A parameter's value, decoded; None where it was not sent."""
+        return dict(self.parameters).get(name)
+
+
+class Delivery(Enum):
+    """How much of an answer reaches the client."""
+
+    WHOLE = "whole"
+    SLOW = "in pieces, with pauses"
+    SHORT = "the connection ends after a part of the body"
+    RESET_IN_BODY = "the connection is reset after a part of the body"
+    RESET = "the connection is reset before the answer"
+    NEVER = "nothing comes, and the connection stays"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A response: its body is as long as `content-length` says; `rows` are those in the body."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    rows: int = 0
+    delivery: Delivery = Delivery.WHOLE
+    pause: float = 0.0
+
+
+Fault = Callable[[Answer], Answer]
+Hook = Callable[[Request], Fault | None]
+
+JSON = {"Content-Type": "application/json; charset=utf-8"}
+HTML = {"Content-Type": "text/html; charset=utf-8"}
+
+
+def status(code: int, *, retry_after: float | str | None = None) -> Fault:
+    """An error of a gateway, with its HTML body; `retry_after` is seconds or a date."""
+    headers = {**HTML, **({} if retry_after is None else {"Retry-After": str(retry_after)})}
+    body = f"<html><head><title>{code}</title></head><body><h1>Error {code}</h1></body></html>".encode()
+    return lambda _answer: Answer(code, headers, body)
+
+
+def statement_timeout() -> Fault:
+    """What PostgREST says when PostgreSQL cancels the statement."""
+    body = b'{"code":"57014","details":null,"hint":null,"message":"canceling statement due to statement timeout"}'
+    headers = {**JSON, "Proxy-Status": "PostgREST; error=57014"}
+    return lambda _answer: Answer(500, headers, body)
+
+
+def html_page() -> Fault:
+    """A page for people with status 200, as from a captive portal or a challenge."""
+    return lambda _answer: Answer(200, HTML, b"<!DOCTYPE html><html><body>Just a moment...</body></html>")
+
+
+def garbage() -> Fault:
+    """Bytes that are neither JSON nor UTF-8, under the right type."""
+    return lambda answer: replace(answer, body=b"\x00\xff\xfe\x80[{" * 20)
+
+
+def cut_json() -> Fault:
+    """Half of the body, with a content-length that agrees."""
+    return lambda answer: replace(answer, body=answer.body[: len(answer.body) // 2])
+
+
+def row_missing() -> Fault:
+    """The page without its last row, and nothing that says so."""
+
+    def apply(answer: Answer) -> Answer:
+        if answer.rows == 0:
+            return answer
+        body = answer.body.rpartition(b", \n ")[0] if answer.rows > 1 else b"["
+        return replace(answer, body=body + b"]", rows=answer.rows - 1)
+
+    return apply
+
+
+def delivered(how: Delivery, *, pause: float = 0.05) -> Fault:
+    """The right answer, delivered badly; `pause` is in seconds, between the pieces of a slow one."""
+    return lambda answer: replace(answer, delivery=how, pause=pause)
+
+
+def queue(faults: Iterable[Fault | None]) -> Hook:
+    """The next fault for each request, then none."""
+    remaining = chain(faults, iter(lambda: None, 0))
+    return lambda _request: next(remaining)
+
+
+def at(faults: Mapping[int, Fault]) -> Hook:
+    """Faults at requests of these numbers."""
+    return lambda request: faults.get(request.number)
+
+
+def above_limit(limit: int, fault: Fault) -> Hook:
+    """A fault for every page that asks for more than `limit` rows, or names no limit."""
+
+    def ask(request: Request) -> Fault | None:
+        asked = request.parameter("limit")
+        return fault if request.method == "GET" and (asked is None or int(asked) > limit) else None
+
+    return ask
+
+
+def seeded(seed: int, rate: float, faults: Sequence[Fault]) -> Hook:
+    """One of the faults at about `rate` (0..1) of the requests; the same ones for the same seed."""
+
+    def ask(request: Request) -> Fault | None:
+        chance = random.Random(f"{seed}:{request.number}")
+        return chance.choice(faults) if chance.random() < rate else None
+
+    return ask
