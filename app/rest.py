@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Self
@@ -106,22 +108,34 @@ class SupabaseRest:
         self, builder: Any, *, writing: bool = False, headers: dict[str, str] | None = None
     ) -> httpx.Response:
         """As `send`, with the whole response."""
-        with_lost_answer = OutcomeUnknownError if writing else UnavailableError
-        try:
+        with _translated(writing=writing):
             response: httpx.Response = await builder.request.send(httpx.Headers(headers))
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
-            raise UnavailableError("Supabase cannot be reached") from error
-        except httpx.TimeoutException as error:
-            if writing:
-                raise OutcomeUnknownError("Supabase did not answer a write in time") from error
-            raise StoreTimeoutError("Supabase did not answer in time") from error
-        except httpx.TransportError as error:
-            raise with_lost_answer("the connection to Supabase was lost before its whole answer came") from error
-        except (httpx.InvalidURL, httpx.DecodingError, UnicodeError) as error:
-            raise with_lost_answer("Supabase's answer could not be read") from error
         if response.is_success:
             return response
         raise _error_of(response, writing=writing)
+
+    async def read_at_most(self, builder: Any, limit: int) -> bytes | None:
+        """Carry a reading request out once; None, and no more is read, where the body is longer than `limit` bytes."""
+        request = builder.request
+        chunks: list[bytes] = []
+        size = 0
+        with _translated(writing=False):
+            prepared = self._session.build_request(
+                request.http_method, str(request.path), params=request.params, headers=request.headers
+            )
+            response = await self._session.send(prepared, stream=True)
+            try:
+                if not response.is_success:
+                    await response.aread()
+                    raise _error_of(response, writing=False)
+                async for chunk in response.aiter_bytes():
+                    size += len(chunk)
+                    if size > limit:
+                        return None
+                    chunks.append(chunk)
+            finally:
+                await response.aclose()
+        return b"".join(chunks)
 
     async def rows(self, builder: Any, *, writing: bool = False) -> list[dict[str, Any]]:
         """Carry a request out and decode the JSON array of its body."""
@@ -138,6 +152,24 @@ class SupabaseRest:
     async def close(self) -> None:
         """Close every connection."""
         await self._session.aclose()
+
+
+@contextmanager
+def _translated(*, writing: bool) -> Iterator[None]:
+    """Turn transport errors into ours; a write whose answer is lost may have been carried out."""
+    lost = OutcomeUnknownError if writing else UnavailableError
+    try:
+        yield
+    except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+        raise UnavailableError("Supabase cannot be reached") from error
+    except httpx.TimeoutException as error:
+        if writing:
+            raise OutcomeUnknownError("Supabase did not answer a write in time") from error
+        raise StoreTimeoutError("Supabase did not answer in time") from error
+    except httpx.TransportError as error:
+        raise lost("the connection to Supabase was lost before its whole answer came") from error
+    except (httpx.InvalidURL, httpx.DecodingError, UnicodeError) as error:
+        raise lost("Supabase's answer could not be read") from error
 
 
 def _error_of(response: httpx.Response, *, writing: bool) -> StoreError:

@@ -1,0 +1,95 @@
+"""Is it all there? Counts, and where they disagree the sets of keys; what is missing is fetched by its key."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from psycopg import AsyncConnection
+
+from app.migration import statements
+from app.migration.load import PageLoader
+from app.migration.source import Key, Source
+from app.migration.tables import CopyTable
+from app.migration.target import JsonBytes
+
+
+@dataclass(frozen=True, slots=True)
+class Completeness:
+    """What the comparison of the two sides found.
+
+    Attributes:
+        source_after: the source's exact count at the end.
+        missing: keys that two looks at the source found, and that are in the target neither as a row nor refused.
+        came: rows that the pages did not bring, since they came behind them, and that were fetched by key.
+        went: rows of the target whose keys the source no longer has.
+    """
+
+    source_after: int
+    missing: tuple[Key, ...]
+    came: int
+    went: int
+
+
+@asynccontextmanager
+async def source_keys(connection: AsyncConnection, source: Source, table: CopyTable) -> AsyncIterator[None]:
+    """A temporary table `source_keys` in the target with every key that the source holds now."""
+    await connection.execute(statements.create_source_keys(table))
+    try:
+        add = statements.add_source_keys(table).as_string(connection)
+        async for page in source.key_pages(table):
+            await connection.execute(add, [JsonBytes(page.body)])
+        await connection.execute("ANALYZE source_keys")
+        yield
+    finally:
+        if not connection.broken and not connection.closed:
+            await connection.execute("DROP TABLE source_keys")
+
+
+async def complete_table(
+    connection: AsyncConnection, source: Source, table: CopyTable, loader: PageLoader, *, refused: int
+) -> Completeness:
+    """Compare the sides by count, else by key, and fetch what is missing.
+
+    A key still missing after its row was asked for has gone from the source meanwhile, or is lost; a second look at the
+    source tells which.
+    """
+    source_after = await source.count(table)
+    if source_after == await count_target(connection, table) + refused:
+        return Completeness(source_after, (), 0, 0)
+    came, first, went = await _look(connection, source, table, loader)
+    if first:
+        more, second, went = await _look(connection, source, table, loader)
+        lost = tuple(sorted(first & second))
+        return Completeness(await source.count(table), lost, came + more - len(lost), went)
+    return Completeness(source_after, (), came, went)
+
+
+async def _look(
+    connection: AsyncConnection, source: Source, table: CopyTable, loader: PageLoader
+) -> tuple[int, set[Key], int]:
+    """Take the source's keys and fetch the rows missing; returns rows fetched, keys still missing, extra rows."""
+    missing_query = statements.missing_keys(table).as_string(connection)
+    fetched = 0
+    async with source_keys(connection, source, table):
+        missing = await select_keys(connection, missing_query, [table.name])
+        async for page in source.rows_by_key(table, sorted(missing)):
+            await loader.load(page, checkpoint=False)
+            fetched += page.rows
+        still = await select_keys(connection, missing_query, [table.name]) if missing else set()
+        extra = await select_keys(connection, statements.extra_keys(table).as_string(connection))
+    return fetched, still, len(extra)
+
+
+async def count_target(connection: AsyncConnection, table: CopyTable) -> int:
+    """Rows in the target's table."""
+    row = await (await connection.execute(statements.count_rows(table))).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+async def select_keys(connection: AsyncConnection, query: str, parameters: list[str] | None = None) -> set[Key]:
+    """The keys (text[]) that a query returns."""
+    cursor = await connection.execute(query, parameters)
+    return {tuple(row[0]) for row in await cursor.fetchall()}

@@ -1,0 +1,162 @@
+"""What the steps report: frozen facts, and the protocol by which they tell how far they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from app.migration.source import Key
+from app.privacy import mask_phones
+
+
+class Progress(Protocol):
+    """Told how far a step is; the command line draws it."""
+
+    def begin(self, table: str, total: int, done: int) -> None:
+        """A table begins (or goes on): rows in all, rows already done."""
+
+    def advance(self, table: str, rows: int) -> None:
+        """More rows are done."""
+
+    def notice(self, message: str) -> None:
+        """Something worth a line: a retry, a run that goes on."""
+
+
+class Silent:
+    """A Progress that says nothing."""
+
+    def begin(self, table: str, total: int, done: int) -> None:
+        """Say nothing."""
+
+    def advance(self, table: str, rows: int) -> None:
+        """Say nothing."""
+
+    def notice(self, message: str) -> None:
+        """Say nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A row that the target refused; it is kept in `botdata.quarantine`.
+
+    Attributes:
+        key: the primary key as text, masked where it holds a phone number.
+        sqlstate: PostgreSQL's code for the reason.
+        place: the constraint or column, where PostgreSQL named one.
+    """
+
+    table: str
+    key: Key
+    sqlstate: str
+    place: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class TableCopied:
+    """One table's part of a copy. Row counts of this run, over all its starts.
+
+    Attributes:
+        source_before, source_after: exact counts in the source.
+        inserted, updated, unchanged: what happened to the rows that came.
+        refused: the rows in quarantine.
+        came: rows new in the source while it was copied and not fetched; went: rows of the target that are no longer
+            in the source.
+        missing: keys that were in the source before and after and are in the target neither as a row nor refused.
+        seconds: of this start.
+    """
+
+    table: str
+    source_before: int
+    source_after: int
+    inserted: int
+    updated: int
+    unchanged: int
+    refused: tuple[Refusal, ...]
+    came: int
+    went: int
+    missing: tuple[Key, ...]
+    seconds: float
+
+    @property
+    def copied(self) -> int:
+        """Rows that are in the target now because of this run, or were already there and equal."""
+        return self.inserted + self.updated + self.unchanged
+
+
+@dataclass(frozen=True, slots=True)
+class CopyReport:
+    """A whole copy. `complete` only when nothing is missing and nothing was refused."""
+
+    run: int
+    resumed: bool
+    tables: tuple[TableCopied, ...]
+    seconds: float
+
+    @property
+    def complete(self) -> bool:
+        """Whether every row of the source is in the target."""
+        return not any(table.refused or table.missing for table in self.tables)
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One way in which the target is not the source.
+
+    Attributes:
+        kind: "missing" (in the source only), "extra" (in the target only) or "different".
+        key: the primary key as text, as it is.
+        column: for "different", the column; source and target: its two texts, None for NULL.
+    """
+
+    kind: str
+    table: str
+    key: Key
+    key_holds_phone: bool
+    column: str | None = None
+    source: str | None = None
+    target: str | None = None
+
+    def shown_key(self, *, show_values: bool) -> str:
+        """The key for people, masked where it holds a phone number unless values are asked for."""
+        text = ", ".join(self.key)
+        return mask_phones(text) if self.key_holds_phone and not show_values else text
+
+
+@dataclass(frozen=True, slots=True)
+class TableVerified:
+    """One table's part of a verification."""
+
+    table: str
+    source_rows: int
+    target_rows: int
+    equal: int
+    differences: tuple[Difference, ...]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyReport:
+    """A whole verification. `clean` only when there is no difference at all."""
+
+    tables: tuple[TableVerified, ...]
+    seconds: float
+
+    @property
+    def differences(self) -> list[Difference]:
+        """All of them, table by table."""
+        return [difference for table in self.tables for difference in table.differences]
+
+    @property
+    def clean(self) -> bool:
+        """Whether every row of every table is the same on both sides."""
+        return not any(table.differences for table in self.tables)
+
+
+@dataclass(slots=True)
+class Loaded:
+    """What loading one page did; added up over a table."""
+
+    inserted: int = 0
+    updated: int = 0
+    rows: int = 0
+    refused: list[Refusal] = field(default_factory=list)

@@ -1,0 +1,255 @@
+"""Rows from Supabase over its REST API: every column as text, pages by primary key, bytes untouched."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import stamina
+
+from app.errors import StoreError, StoreTimeoutError, UnavailableError
+from app.migration.source import Key, Page
+from app.migration.tables import CopyColumn, CopyTable
+from app.rest import SupabaseRest, as_text, in_list, quoted_name
+
+_Answer = TypeVar("_Answer")
+_KEYS_A_REQUEST = 50  # keeps the address of a request under 4 kB, as proxies want it
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much is asked for at once, and how often again.
+
+    Attributes:
+        page_rows: rows of a page at most; the server's own cap may be lower.
+        page_bytes: bytes of a page to aim at; a page of twice as many is asked for again in halves.
+        attempts: tries of one request, the first included.
+        wait_initial, wait_max: seconds of the first and the longest wait between tries.
+    """
+
+    page_rows: int = 2000
+    page_bytes: int = 4_000_000
+    attempts: int = 8
+    wait_initial: float = 0.5
+    wait_max: float = 30.0
+
+
+class RestSource:
+    """A Source on a Supabase project (or any PostgREST).
+
+    Args:
+        rest: an open connection.
+        url: the project's URL, for messages.
+        on_retry: called with a sentence each time that a request is to be tried again.
+    """
+
+    def __init__(
+        self,
+        rest: SupabaseRest,
+        url: str,
+        *,
+        limits: Limits | None = None,
+        on_retry: Callable[[str], None] = lambda message: None,
+    ) -> None:
+        self._rest = rest
+        self._limits = limits or Limits()
+        self._on_retry = on_retry
+        self._host = urlsplit(url.strip()).netloc.rpartition("@")[2]
+
+    @property
+    def label(self) -> str:
+        """The host of the project."""
+        return self._host
+
+    async def count(self, table: CopyTable) -> int:
+        """Exact number of rows, from the Content-Range of an empty page."""
+
+        async def ask() -> int:
+            builder = self._rest.table(table.name).select(quoted_name(table.key[0].name)).limit(1)
+            response = await self._rest.respond(builder, headers={"Prefer": "count=exact"})
+            total = response.headers.get("content-range", "").rpartition("/")[2]
+            if not total.isdigit():
+                raise UnavailableError("Supabase gave no exact count")
+            return int(total)
+
+        return await self._patiently(ask)
+
+    async def pages(self, table: CopyTable, *, after: Key | None = None) -> AsyncIterator[Page]:
+        """All rows behind a key, in the order of the primary key as the source sorts it."""
+        async for page in self._walk(table, table.columns, after):
+            yield page
+
+    async def key_pages(self, table: CopyTable) -> AsyncIterator[Page]:
+        """The primary keys of all rows."""
+        async for page in self._walk(table, table.key, None):
+            yield page
+
+    async def rows_by_key(self, table: CopyTable, keys: Sequence[Key]) -> AsyncIterator[Page]:
+        """The rows of these keys that exist; a server that cuts an answer is asked for the rest."""
+        for start in range(0, len(keys), _KEYS_A_REQUEST):
+            wanted = list(keys[start : start + _KEYS_A_REQUEST])
+            while wanted:
+
+                async def ask(wanted: list[Key] = wanted) -> bytes:
+                    builder = self._rest.table(table.name).select(as_text(table.names))
+                    return await self._rest.send(_with_keys(builder, table, wanted))
+
+                records = _records(await self._patiently(ask))
+                if not records:
+                    break
+                found = {tuple(record[column.name] for column in table.key) for record in records}
+                wanted = [key for key in wanted if key not in found]
+                last = tuple(records[-1][column.name] for column in table.key)
+                yield Page(json.dumps(records).encode(), len(records), last)
+
+    async def _walk(self, table: CopyTable, columns: Sequence[CopyColumn], after: Key | None) -> AsyncIterator[Page]:
+        """Keyset paging: a composite key by prefix, all columns but the last equal and the last greater.
+
+        When a prefix has no more rows, one column fewer is held equal; an empty page with none held is the end. A page
+        shorter than asked for says nothing: the server's row cap may be lower.
+        """
+        size = _PageSize(self._limits)
+        held = table.key_size - 1
+        while True:
+            page = await self._page(table, columns, after, held if after else 0, size)
+            if page is not None:
+                after, held = page.last_key, table.key_size - 1
+                yield page
+            elif after is None or held == 0:
+                return
+            else:
+                held -= 1
+
+    async def _page(
+        self, table: CopyTable, columns: Sequence[CopyColumn], after: Key | None, held: int, size: _PageSize
+    ) -> Page | None:
+        names = [column.name for column in columns]
+
+        def request() -> Any:
+            builder: Any = self._rest.table(table.name).select(as_text(names)).limit(size.rows)
+            for column, value in zip(table.key[:held], after or (), strict=False):
+                builder = builder.eq(quoted_name(column.name), value)
+            if after:
+                builder = builder.gt(quoted_name(table.key[held].name), after[held])
+            for column in table.key[held:]:
+                builder = builder.order(quoted_name(column.name))
+            return builder
+
+        async def ask() -> bytes:
+            try:
+                body = await self._rest.read_at_most(request(), size.most_bytes)
+            except StoreTimeoutError:
+                size.halve()
+                raise
+            while body is None:
+                size.halve()
+                body = await self._rest.read_at_most(request(), size.most_bytes)
+            _require_array(body)
+            return body
+
+        page = read_page(await self._patiently(ask), table)
+        if page is not None:
+            size.learn(page)
+        return page
+
+    async def _patiently(self, ask: Callable[[], Awaitable[_Answer]]) -> _Answer:
+        """Try again what can pass: rates, gateways, lost connections, timeouts; with Retry-After where it was given."""
+
+        def passing(error: Exception) -> bool | float:
+            if isinstance(error, UnavailableError) and error.retry_after is not None:
+                self._on_retry(f"{error}; trying again in {error.retry_after:.0f} s")
+                return min(error.retry_after, 300.0)
+            if isinstance(error, UnavailableError | StoreTimeoutError):
+                self._on_retry(f"{error}; trying again")
+                return True
+            return False
+
+        limits = self._limits
+        async for attempt in stamina.retry_context(
+            on=passing,
+            attempts=limits.attempts,
+            timeout=None,
+            wait_initial=limits.wait_initial,
+            wait_max=limits.wait_max,
+            wait_jitter=limits.wait_initial,
+        ):
+            with attempt:
+                return await ask()
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+class _PageSize:
+    """How many rows to ask for: grows toward the limits with what pages turned out to weigh, shrinks on trouble."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._most = limits.page_rows
+        self.rows = min(200, limits.page_rows)
+
+    @property
+    def most_bytes(self) -> int:
+        """Bytes past which a page is asked for again in halves; a single row may have any size."""
+        return 2 * self._limits.page_bytes if self.rows > 1 else 2**62
+
+    def halve(self) -> None:
+        """Ask for half as many rows from now on."""
+        self.rows = self._most = max(1, self.rows // 2)
+
+    def learn(self, page: Page) -> None:
+        """Fit the next page to the bytes a row of this one took."""
+        fitting = int(self._limits.page_bytes * page.rows / len(page.body))
+        self.rows = max(1, min(self._most, fitting, 8 * self.rows))
+
+
+def read_page(body: bytes, table: CopyTable) -> Page | None:
+    """Count a page's rows and read its last key, without decoding the rest; None for an empty page.
+
+    A record begins with `{"KEY":"`, and that sequence cannot occur inside a JSON string: there a quote is escaped.
+    """
+    begin = b"{" + json.dumps(table.key[0].name).encode() + b':"'
+    rows = body.count(begin)
+    if rows:
+        try:
+            last = json.loads(body[body.rindex(begin) : body.rindex(b"]")])
+            return Page(body, rows, tuple(last[column.name] for column in table.key))
+        except (ValueError, KeyError):
+            pass  # not written as PostgREST writes it: decode it whole
+    records = _records(body)
+    if not records:
+        return None
+    try:
+        return Page(body, len(records), tuple(records[-1][column.name] for column in table.key))
+    except (KeyError, TypeError):
+        raise StoreError("Supabase answered with rows that lack the columns asked for") from None
+
+
+def _require_array(body: bytes) -> None:
+    """Refuse, as passing trouble, what is cut short or was written by something other than PostgREST."""
+    stripped = body.strip()
+    if not (stripped.startswith(b"[") and stripped.endswith(b"]")):
+        raise UnavailableError("Supabase answered with something that is not a JSON array of rows")
+
+
+def _records(body: bytes) -> list[dict[str, Any]]:
+    try:
+        records = json.loads(body)
+    except ValueError as error:
+        raise UnavailableError("Supabase answered with something that is not JSON") from error
+    if not isinstance(records, list):
+        raise UnavailableError("Supabase answered with something that is not a JSON array of rows")
+    return records
+
+
+def _with_keys(builder: Any, table: CopyTable, keys: Sequence[Key]) -> Any:
+    """Filter for rows by their whole keys."""
+    names = [quoted_name(column.name) for column in table.key]
+    if len(names) == 1:
+        return builder.filter(names[0], "in", in_list([key[0] for key in keys]))
+    alternatives = (
+        "and(" + ",".join(f"{name}.eq.{in_list([value])[1:-1]}" for name, value in zip(names, key, strict=True)) + ")"
+        for key in keys
+    )
+    return builder.or_(",".join(alternatives))

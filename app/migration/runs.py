@@ -1,0 +1,130 @@
+"""Runs and checkpoints: what is remembered of a copy between its starts, and which rows of the target are ours."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from psycopg import AsyncConnection
+
+from app.errors import MigrationError
+from app.migration import statements
+from app.migration.report import Refusal
+from app.migration.source import Key
+from app.migration.tables import CopyTable
+from app.privacy import mask_phones
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """How far a table is in a run."""
+
+    last_key: Key | None
+    source_before: int
+    inserted: int
+    updated: int
+    unchanged: int
+    complete: bool
+
+    @property
+    def rows(self) -> int:
+        """Rows loaded so far."""
+        return self.inserted + self.updated + self.unchanged
+
+
+async def begin_run(connection: AsyncConnection, source: str) -> tuple[int, bool]:
+    """The unfinished copy from this source, else a new one; returns its id and whether it goes on."""
+    cursor = await connection.execute(
+        "SELECT id FROM botdata.runs WHERE command = 'copy' AND source = %s AND state = 'running' "
+        "ORDER BY id DESC LIMIT 1",
+        [source],
+    )
+    if row := await cursor.fetchone():
+        return row[0], True
+    cursor = await connection.execute(
+        "INSERT INTO botdata.runs (command, source) VALUES ('copy', %s) RETURNING id", [source]
+    )
+    row = await cursor.fetchone()
+    assert row is not None
+    return row[0], False
+
+
+async def finish_run(connection: AsyncConnection, run: int) -> None:
+    """Mark a run complete once all tables that it began are."""
+    await connection.execute(
+        "UPDATE botdata.runs SET state = 'complete', finished_at = now() WHERE id = %s AND NOT EXISTS "
+        "(SELECT FROM botdata.checkpoints WHERE run_id = %s AND state <> 'complete')",
+        [run, run],
+    )
+
+
+async def find_checkpoint(connection: AsyncConnection, run: int, table: CopyTable) -> Checkpoint | None:
+    """The table's checkpoint in the run, if it has one."""
+    cursor = await connection.execute(
+        "SELECT last_key, source_before, inserted, updated, unchanged, state = 'complete' "
+        "FROM botdata.checkpoints WHERE run_id = %s AND table_name = %s",
+        [run, table.name],
+    )
+    row = await cursor.fetchone()
+    if row is None:
+        return None
+    return Checkpoint(tuple(row[0]) if row[0] else None, *row[1:])
+
+
+async def begin_table(connection: AsyncConnection, run: int, table: CopyTable, source_before: int) -> Checkpoint:
+    """Make the table's checkpoint; its rows in quarantine are all asked for again, so they leave it."""
+    async with connection.transaction():
+        await connection.execute("DELETE FROM botdata.quarantine WHERE table_name = %s", [table.name])
+        await connection.execute(
+            "INSERT INTO botdata.checkpoints (run_id, table_name, source_before) VALUES (%s, %s, %s)",
+            [run, table.name, source_before],
+        )
+    return Checkpoint(None, source_before, 0, 0, 0, complete=False)
+
+
+async def finish_table(connection: AsyncConnection, run: int, table: CopyTable) -> None:
+    """Mark the table complete in the run."""
+    await connection.execute(
+        "UPDATE botdata.checkpoints SET state = 'complete', changed_at = now() WHERE run_id = %s AND table_name = %s",
+        [run, table.name],
+    )
+
+
+async def refusals(connection: AsyncConnection, run: int, table: CopyTable) -> tuple[Refusal, ...]:
+    """The table's rows in quarantine, keys masked where they hold phone numbers."""
+    cursor = await connection.execute(
+        "SELECT key, sqlstate, place FROM botdata.quarantine WHERE run_id = %s AND table_name = %s ORDER BY number",
+        [run, table.name],
+    )
+    return tuple(
+        Refusal(table.name, tuple(map(mask_phones, key)) if table.key_holds_phone else tuple(key), sqlstate, place)
+        for key, sqlstate, place in await cursor.fetchall()
+    )
+
+
+async def refuse_foreign_rows(connection: AsyncConnection, tables: list[CopyTable]) -> None:
+    """Stop where a table holds more rows than runs of ours have inserted: somebody else's would be overwritten.
+
+    Raises:
+        MigrationError: names the tables and their counts.
+    """
+    held = []
+    for table in tables:
+        cursor = await connection.execute(statements.count_rows(table))
+        row = await cursor.fetchone()
+        cursor = await connection.execute(
+            "SELECT coalesce(greatest(sum(inserted), max(inserted + updated + unchanged)), 0) "
+            "FROM botdata.checkpoints WHERE table_name = %s",
+            [table.name],
+        )
+        ours = await cursor.fetchone()
+        assert row is not None
+        assert ours is not None
+        if row[0] > ours[0]:
+            held.append(f"{table.name} ({row[0] - ours[0]})")
+    if held:
+        raise MigrationError(
+            f"the target already holds rows that no copy of ours put there: {', '.join(held)}",
+            step="copy",
+            pending="everything; nothing was written",
+            next_command="botdata copy --overwrite, if the source's rows may replace them",
+        )

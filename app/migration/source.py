@@ -1,0 +1,46 @@
+"""What the engine asks of a source, whatever it is."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from app.migration.tables import CopyTable
+
+Key = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Rows as one JSON array of flat objects, every value PostgreSQL's own text or null.
+
+    Attributes:
+        body: the bytes as they came.
+        rows: how many.
+        last_key: the primary key of the last row, as text.
+    """
+
+    body: bytes
+    rows: int
+    last_key: Key
+
+
+class Source(Protocol):
+    """A place that rows come from. Transient failures are retried inside; a lasting one is a StoreError."""
+
+    @property
+    def label(self) -> str:
+        """The source's name for people and for finding an unfinished run: no key, no password."""
+
+    async def count(self, table: CopyTable) -> int:
+        """Exact number of rows."""
+
+    def pages(self, table: CopyTable, *, after: Key | None = None) -> AsyncIterator[Page]:
+        """All rows behind a key, in the order of the primary key, never an empty page."""
+
+    def key_pages(self, table: CopyTable) -> AsyncIterator[Page]:
+        """As `pages`, with the primary key's columns alone."""
+
+    def rows_by_key(self, table: CopyTable, keys: Sequence[Key]) -> AsyncIterator[Page]:
+        """The rows of these keys that exist."""

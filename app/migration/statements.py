@@ -1,0 +1,166 @@
+"""The SQL that loads and compares pages: a page is one JSON parameter whose values are all PostgreSQL text.
+
+Values are cast to their column's type without its length: a cast to varchar(50) would cut a longer text, where an
+assignment refuses it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from psycopg import sql
+
+from app.migration.tables import CopyColumn, CopyTable
+
+
+def _list(items: Iterable[sql.Composable], separator: str = ", ") -> sql.Composed:
+    return sql.SQL(separator).join(items)
+
+
+def _names(columns: Iterable[CopyColumn], prefix: str | None = None) -> sql.Composed:
+    parts = (prefix,) if prefix else ()
+    return _list(sql.Identifier(*parts, column.name) for column in columns)
+
+
+def _page(table: CopyTable) -> sql.Composed:
+    """A CTE `page` with the rows of parameter 1: every column as text."""
+    return sql.SQL("page AS MATERIALIZED (SELECT * FROM json_to_recordset(%s::json) AS x ({}))").format(
+        _list(sql.SQL("{} text").format(sql.Identifier(column.name)) for column in table.columns)
+    )
+
+
+def _typed(columns: Iterable[CopyColumn], prefix: str) -> sql.Composed:
+    return _list(
+        sql.SQL("{}::{}").format(sql.Identifier(prefix, column.name), sql.SQL(column.type)) for column in columns
+    )
+
+
+def _same_key(table: CopyTable, left: str, right: str, *, cast_right: bool) -> sql.Composed:
+    def equal(column: CopyColumn) -> sql.Composed:
+        cast = sql.SQL(f"::{column.type}") if cast_right else sql.SQL("")
+        return sql.SQL("{} = {}{}").format(sql.Identifier(left, column.name), sql.Identifier(right, column.name), cast)
+
+    return _list(map(equal, table.key), " AND ")
+
+
+def _differs(target: str, source: str, *, source_is_text: bool) -> Callable[[CopyColumn], sql.Composed]:
+    """An expression that is true where a column's value in the target is not the source's, as text."""
+
+    def differs(column: CopyColumn) -> sql.Composed:
+        ours, theirs = sql.Identifier(target, column.name), sql.Identifier(source, column.name)
+        if column.zoned:
+            cast = f"::{column.type}" if source_is_text else ""
+            return sql.SQL("{} IS DISTINCT FROM {}" + cast).format(ours, theirs)
+        cast = "" if source_is_text else "::text"
+        return sql.SQL("{}::text IS DISTINCT FROM {}" + cast).format(ours, theirs)
+
+    return differs
+
+
+def _values(table: CopyTable) -> sql.Composed:
+    identity = sql.SQL(" OVERRIDING SYSTEM VALUE" if table.always_identity else "")
+    return sql.SQL("INSERT INTO {} AS t ({}){} SELECT {} FROM page p").format(
+        table.identifier, _names(table.columns), identity, _typed(table.columns, "p")
+    )
+
+
+def load_page(table: CopyTable) -> sql.Composed:
+    """Insert or update the rows of a page, leaving equal ones alone; returns inserted and updated counts."""
+    rest = table.columns[table.key_size :]
+    if table.updated_by_trigger or not rest:
+        action: sql.Composable = sql.SQL("DO NOTHING")
+    else:
+        action = sql.SQL("DO UPDATE SET {} WHERE {}").format(
+            _list(sql.SQL("{0} = excluded.{0}").format(sql.Identifier(column.name)) for column in rest),
+            _list(map(_differs("t", "excluded", source_is_text=False), rest), " OR "),
+        )
+    # A row version made by an INSERT has no xmax; one made by ON CONFLICT DO UPDATE has.
+    return sql.SQL(
+        "WITH {}, loaded AS ({} ON CONFLICT ({}) {} RETURNING t.xmax = 0 AS inserted) "
+        "SELECT count(*) FILTER (WHERE inserted), count(*) FILTER (WHERE NOT inserted) FROM loaded"
+    ).format(_page(table), _values(table), _names(table.key), action)
+
+
+def delete_changed(table: CopyTable) -> sql.Composed:
+    """Delete the target's rows that differ from the page's: where an update trigger would change what is written."""
+    rest = table.columns[table.key_size :]
+    return sql.SQL("WITH {} DELETE FROM {} t USING page p WHERE {} AND ({})").format(
+        _page(table),
+        table.identifier,
+        _same_key(table, "t", "p", cast_right=True),
+        _list(map(_differs("t", "p", source_is_text=True), rest), " OR ") if rest else sql.SQL("false"),
+    )
+
+
+def compare_page(table: CopyTable) -> sql.Composed:
+    """Rows of a page that the target lacks or holds differently.
+
+    Returns rows of: key (text[]), missing (bool), names of the columns that differ (text[]), the source's texts of
+    these columns (text[]), the target's (text[]).
+    """
+    differs = _differs("t", "p", source_is_text=True)
+    rest = table.columns[table.key_size :]
+
+    def picked(value: Callable[[CopyColumn], sql.Composable]) -> sql.Composed:
+        if not rest:
+            return sql.SQL("ARRAY[]::text[]").format()
+        cases = (sql.SQL("CASE WHEN {} THEN ARRAY[{}] END").format(differs(column), value(column)) for column in rest)
+        return sql.SQL("(SELECT array_agg(v[1]) FROM (VALUES {}) AS c (v) WHERE v IS NOT NULL)").format(
+            _list(sql.SQL("({})").format(case) for case in cases)
+        )
+
+    return sql.SQL(
+        "WITH {page} SELECT ARRAY[{key}], t.{first} IS NULL, {names}, {sources}, {targets} "
+        "FROM page p LEFT JOIN {table} t ON {same} WHERE t.{first} IS NULL OR {different}"
+    ).format(
+        page=_page(table),
+        key=_names(table.key, "p"),
+        first=sql.Identifier(table.key[0].name),
+        names=picked(lambda column: sql.Literal(column.name)),
+        sources=picked(lambda column: sql.Identifier("p", column.name)),
+        targets=picked(lambda column: sql.SQL("{}::text").format(sql.Identifier("t", column.name))),
+        table=table.identifier,
+        same=_same_key(table, "t", "p", cast_right=True),
+        different=_list(map(differs, rest), " OR ") if rest else sql.SQL("false"),
+    )
+
+
+def create_source_keys(table: CopyTable) -> sql.Composed:
+    """A temporary table for the keys that the source holds."""
+    return sql.SQL("CREATE TEMP TABLE source_keys ({})").format(
+        _list(sql.SQL("{} {}").format(sql.Identifier(column.name), sql.SQL(column.type)) for column in table.key)
+    )
+
+
+def add_source_keys(table: CopyTable) -> sql.Composed:
+    """Add the keys of a page, which is parameter 1."""
+    return sql.SQL("INSERT INTO source_keys SELECT {} FROM json_to_recordset(%s::json) AS p ({})").format(
+        _typed(table.key, "p"),
+        _list(sql.SQL("{} text").format(sql.Identifier(column.name)) for column in table.key),
+    )
+
+
+def _key_array(table: CopyTable, prefix: str) -> sql.Composed:
+    return sql.SQL("ARRAY[{}]").format(
+        _list(sql.SQL("{}::text").format(sql.Identifier(prefix, column.name)) for column in table.key)
+    )
+
+
+def missing_keys(table: CopyTable) -> sql.Composed:
+    """Keys of the source (text[]) that the target holds neither as a row nor in quarantine (parameter 1: table)."""
+    return sql.SQL(
+        "SELECT DISTINCT {key} FROM source_keys s WHERE NOT EXISTS (SELECT FROM {table} t WHERE {same}) "
+        "AND NOT EXISTS (SELECT FROM botdata.quarantine q WHERE q.table_name = %s AND q.key = {key})"
+    ).format(key=_key_array(table, "s"), table=table.identifier, same=_same_key(table, "t", "s", cast_right=False))
+
+
+def extra_keys(table: CopyTable) -> sql.Composed:
+    """Keys of the target (text[]) that the source does not hold."""
+    return sql.SQL("SELECT {key} FROM {table} t WHERE NOT EXISTS (SELECT FROM source_keys s WHERE {same})").format(
+        key=_key_array(table, "t"), table=table.identifier, same=_same_key(table, "s", "t", cast_right=False)
+    )
+
+
+def count_rows(table: CopyTable) -> sql.Composed:
+    """Rows in the target's table."""
+    return sql.SQL("SELECT count(*) FROM {}").format(table.identifier)

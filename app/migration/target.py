@@ -1,0 +1,136 @@
+"""The connection to the PostgreSQL that rows are moved to, and its failures in words."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+import psycopg
+from psycopg import AsyncConnection
+from psycopg.adapt import Dumper
+
+from app.database_url import libpq_url, shown_url, uses_pgbouncer
+from app.errors import MigrationError, StoreError
+
+# How values are written as text: fixed, so that equal values have equal texts. With YMD, a date that the source
+# wrote in another style is refused instead of misread.
+_SESSION = """
+SET client_encoding = 'UTF8'; SET datestyle = 'ISO, YMD'; SET intervalstyle = 'postgres'; SET timezone = 'UTC';
+SET extra_float_digits = 1; SET bytea_output = 'hex'; SET xmloption = 'content';
+SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; SET lock_timeout = '30s'
+"""
+# One run at a time on one target; the session that holds it is found in pg_locks.
+_RUN_LOCK = 5_287_410_332
+_LOCK_HOLDER = """
+SELECT a.application_name, a.backend_start::timestamp(0)::text FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+WHERE l.locktype = 'advisory' AND l.granted AND l.classid = (%(lock)s::bigint >> 32)::oid
+AND l.objid = (%(lock)s::bigint & 4294967295)::oid
+AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
+
+
+class JsonBytes(bytes):
+    """A page as it came, sent to PostgreSQL as a parameter without being parsed."""
+
+
+class _JsonBytesDumper(Dumper):
+    oid = psycopg.adapters.types["json"].oid
+
+    def dump(self, obj: JsonBytes) -> bytes:
+        return bytes(obj)
+
+
+@asynccontextmanager
+async def open_target(url: str, *, step: str, exclusive: bool = False) -> AsyncIterator[AsyncConnection]:
+    """A connection in autocommit whose session writes values as text in one fixed form.
+
+    Args:
+        url: as in DATABASE_URL.
+        step: the name of the step, for messages and for `application_name`.
+        exclusive: hold the lock that keeps a second run off this target.
+
+    Raises:
+        MigrationError: it cannot be reached, or another run holds the lock.
+    """
+    with explained(step):
+        connection = await AsyncConnection.connect(
+            libpq_url(url),
+            autocommit=True,
+            connect_timeout=10,
+            application_name=f"botdata {step}",
+            prepare_threshold=None if uses_pgbouncer(url) else 5,
+        )
+    async with connection:
+        with explained(step):
+            await connection.execute(_SESSION)
+            connection.adapters.register_dumper(JsonBytes, _JsonBytesDumper)
+            if exclusive:
+                await _take_run_lock(connection, step, shown_url(url))
+        yield connection
+
+
+async def _take_run_lock(connection: AsyncConnection, step: str, target: str) -> None:
+    row = await (await connection.execute("SELECT pg_try_advisory_lock(%s)", [_RUN_LOCK])).fetchone()
+    if row and row[0]:
+        return
+    holder = await (await connection.execute(_LOCK_HOLDER, {"lock": _RUN_LOCK})).fetchone()
+    who = f": {holder[0]}, connected since {holder[1]} UTC" if holder else ""
+    raise MigrationError(
+        f"another run is at work on {target}{who}", step=step, next_command=f"botdata {step}, when that has ended"
+    )
+
+
+# SQLSTATE classes that say: this row, not the server or the program. 21 the same key twice in one page, 22 data,
+# 23 integrity, 44 check option, 54 limits (an index entry too large), P0 raised by a trigger.
+_ROW_FAULTS = {"21", "22", "23", "44", "54", "P0"}
+# A deadlock, a serialization failure, a lock not granted: the same transaction can succeed when repeated.
+REPEATABLE = {"40001", "40P01", "55P03"}
+
+
+def is_row_fault(error: psycopg.Error) -> bool:
+    """Whether a row is to blame, so that the page without it can go in."""
+    return error.sqlstate is not None and error.sqlstate[:2] in _ROW_FAULTS
+
+
+def place_of(error: psycopg.Error) -> str | None:
+    """The constraint or column that a driver error names."""
+    return error.diag.constraint_name or error.diag.column_name
+
+
+@contextmanager
+def explained(step: str, *, table: str | None = None, pending: str | None = None) -> Iterator[None]:
+    """Turn errors of the source or the target into a MigrationError: where it stopped, what to do, and no value."""
+    try:
+        yield
+    except StoreError as error:
+        raise MigrationError(
+            str(error), step=step, table=table, pending=pending, next_command=f"botdata {step}"
+        ) from error
+    except psycopg.Error as error:
+        raise MigrationError(
+            _in_words(error), step=step, table=table, pending=pending, next_command=f"botdata {step}"
+        ) from error
+
+
+def _in_words(error: psycopg.Error) -> str:
+    state = error.sqlstate
+    if state is None:
+        if isinstance(error, psycopg.OperationalError):
+            return "the target (DATABASE_URL) cannot be reached, or the connection to it was lost"
+        return "the driver could not carry out a statement on the target"
+    known = {
+        "28P01": "the target refuses the password in DATABASE_URL",
+        "28000": "the target refuses the login in DATABASE_URL",
+        "3D000": "the database in DATABASE_URL does not exist",
+        "42501": "the role in DATABASE_URL has no right to do this on the target",
+        "42P01": "a table is missing in the target",
+        "53100": "the target's disk is full",
+        "53300": "the target has no free connection",
+        "25006": "the target is read-only",
+        "57P01": "the target is shutting down or the connection was ended by an administrator",
+        "57P03": "the target is starting up",
+        "55P03": "a lock in the target was not granted in time",
+    }
+    place = place_of(error)
+    named = f" ({place})" if place else ""
+    return f"{known.get(state, 'the target refuses a statement')}{named} [SQLSTATE {state}]"

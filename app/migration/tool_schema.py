@@ -1,0 +1,72 @@
+"""Schema `botdata` of the target: the tool's own tables, made and upgraded by the tool itself."""
+
+from __future__ import annotations
+
+from psycopg import AsyncConnection
+
+# Each entry is one version and is never changed afterwards; a later version is a new entry.
+_VERSIONS = (
+    """
+    CREATE TABLE botdata.runs (
+        id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        command text NOT NULL,
+        source text NOT NULL,
+        state text NOT NULL DEFAULT 'running' CHECK (state IN ('running', 'complete')),
+        started_at timestamptz NOT NULL DEFAULT now(),
+        finished_at timestamptz
+    );
+    CREATE TABLE botdata.checkpoints (
+        run_id bigint NOT NULL REFERENCES botdata.runs ON DELETE CASCADE,
+        table_name text NOT NULL,
+        last_key text[],
+        source_before bigint NOT NULL,
+        pages bigint NOT NULL DEFAULT 0,
+        inserted bigint NOT NULL DEFAULT 0,
+        updated bigint NOT NULL DEFAULT 0,
+        unchanged bigint NOT NULL DEFAULT 0,
+        state text NOT NULL DEFAULT 'copying' CHECK (state IN ('copying', 'complete')),
+        changed_at timestamptz NOT NULL DEFAULT now(),
+        PRIMARY KEY (run_id, table_name)
+    );
+    CREATE TABLE botdata.quarantine (
+        number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        run_id bigint NOT NULL REFERENCES botdata.runs ON DELETE CASCADE,
+        table_name text NOT NULL,
+        key text[] NOT NULL,
+        row_text json NOT NULL,
+        sqlstate text NOT NULL,
+        message text NOT NULL,
+        place text,
+        refused_at timestamptz NOT NULL DEFAULT now(),
+        UNIQUE (table_name, key)
+    );
+    """,
+)
+# Two first starts at once must not both make the schema; any constant that no other program uses will do.
+_LOCK = 5_287_410_331
+
+
+async def ensure_tool_schema(connection: AsyncConnection) -> None:
+    """Make the schema or bring it to this version; nothing where it is current.
+
+    Raises:
+        psycopg.Error: the role may not create a schema, or the server refuses.
+    """
+    async with connection.transaction():
+        await connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
+        await connection.execute("CREATE SCHEMA IF NOT EXISTS botdata")
+        await connection.execute("CREATE TABLE IF NOT EXISTS botdata.version (version integer NOT NULL)")
+        row = await (await connection.execute("SELECT max(version) FROM botdata.version")).fetchone()
+        current = (row[0] if row else None) or 0
+        for number, ddl in enumerate(_VERSIONS, start=1):
+            if number > current:
+                await connection.execute(ddl)
+                await connection.execute("INSERT INTO botdata.version VALUES (%s)", [number])
+
+
+async def drop_tool_schema(connection: AsyncConnection) -> bool:
+    """Drop the schema with all it remembers; False where there was none."""
+    async with connection.transaction():
+        row = await (await connection.execute("SELECT to_regnamespace('botdata') IS NOT NULL")).fetchone()
+        await connection.execute("DROP SCHEMA IF EXISTS botdata CASCADE")
+    return bool(row and row[0])
