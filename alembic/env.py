@@ -23,11 +23,10 @@ from sqlalchemy.exc import DBAPIError
 from app.database_url import sqlalchemy_url
 from app.errors import SettingsError
 from app.models import Base
-from app.revisions import Notice, explain
+from app.revisions import UPGRADE_LOCK, Notice, explain
 from app.settings import load_settings
 
 CONNECT_TIMEOUT = 10  # seconds
-UPGRADE_LOCK = int.from_bytes(b"alembic", "big")
 
 config = context.config
 if config.config_file_name is not None:

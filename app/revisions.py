@@ -17,6 +17,8 @@ from app.errors import MigrationError, error_for_sqlstate
 
 # SQLSTATE of the errors that the revisions raise themselves; their message is written for a person.
 REFUSED = "BD001"
+# Key of the advisory lock that one upgrade at a time holds on its database.
+UPGRADE_LOCK = int.from_bytes(b"alembic", "big")
 
 
 @dataclass(frozen=True)

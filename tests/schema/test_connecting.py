@@ -1,0 +1,63 @@
+"""DATABASE_URL in the forms that people write it in, and what is said when it leads nowhere."""
+
+import pytest
+from sqlalchemy.engine import make_url
+
+from app import revisions
+from app.errors import MigrationError, SettingsError
+from tests.schema.commands import run_alembic
+
+PRISMA = {"pgbouncer": "true", "connection_limit": "1", "pool_timeout": "5", "schema": "public"}
+
+
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg"])
+def test_every_form_of_the_url(database_url: str, scheme: str) -> None:
+    url = make_url(database_url).update_query_dict(PRISMA).set(drivername=scheme)
+    text = url.render_as_string(hide_password=False)
+    assert text.startswith(f"{scheme}://")
+    assert "pgbouncer=true" in text
+    assert "0002 (head)" in run_alembic("current", url=text).stdout
+    assert revisions.current(text) == "0002"
+    assert revisions.upgrade(text).after == "0002"
+
+
+UNREACHABLE = "postgresql://bot:secret-word@127.0.0.1:1/salon"
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("", "DATABASE_URL is not set"),
+        ("nonsense-secret-word", "DATABASE_URL is not a URL"),
+        ("mysql://bot:secret-word@127.0.0.1/salon", "it should begin with postgresql://"),
+        (UNREACHABLE, "PostgreSQL cannot be reached"),
+    ],
+)
+def test_command_says_what_is_wrong_in_one_line(url: str, message: str) -> None:
+    run = run_alembic("upgrade", "head", url=url, fails=True)
+    (line,) = run.stdout.strip().splitlines()
+    assert line.startswith("FAILED: ")
+    assert message in line
+    assert "Traceback" not in run.stderr
+    assert "secret-word" not in run.stdout + run.stderr
+
+
+def test_functions_say_what_is_wrong() -> None:
+    for function in (revisions.upgrade, revisions.current):
+        with pytest.raises(MigrationError, match="PostgreSQL cannot be reached") as stopped:
+            function(UNREACHABLE)
+        assert "secret-word" not in str(stopped.value)
+        with pytest.raises(SettingsError, match="DATABASE_URL is not a URL"):
+            function("nonsense")
+
+
+def test_password_taken_for_a_part_of_the_host_is_not_shown() -> None:
+    """An unescaped @ in a password: libpq would name what follows it as the host."""
+    with pytest.raises((MigrationError, SettingsError)) as stopped:
+        revisions.current("postgresql://bot:secret@word@127.0.0.1:1/salon")
+    assert "word" not in str(stopped.value)
+
+
+def test_unknown_revision(database_url: str) -> None:
+    with pytest.raises(MigrationError, match="Can't locate revision identified by '9999'"):
+        revisions.upgrade(database_url, "9999")
