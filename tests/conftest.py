@@ -7,7 +7,7 @@ import pytest
 from app import revisions
 from tests.support import postgres, supabase
 from tests.support.postgres import PostgresServer
-from tests.support.supabase import SupabaseServers
+from tests.support.supabase import SupabaseServer, SupabaseServers
 
 
 def pytest_report_header() -> list[str]:
@@ -54,3 +54,10 @@ def supabase_server_factory(
     servers = SupabaseServers(postgres_server, tmp_path_factory.mktemp("supabase"))
     yield servers
     servers.close()
+
+
+@pytest.fixture(scope="session")
+def supabase_server(supabase_server_factory: SupabaseServers) -> Iterator[SupabaseServer]:
+    """The Supabase under the tests, its schema at the newest revision; rows stay from one test to the next."""
+    with supabase.start_supabase_server(supabase_server_factory, revisions.upgrade) as server:
+        yield server

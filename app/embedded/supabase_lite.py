@@ -39,7 +39,7 @@ max_rows = {max_rows}
 
 [db]
 driver = "postgres"
-url = {url}
+url = "postgresql:///"
 
 [auth]
 enabled = false
@@ -143,7 +143,6 @@ class SupabaseLite:
             _CONFIGURATION.format(
                 port=port,
                 max_rows=max_rows,
-                url=json.dumps(f"postgresql:///{database}"),
                 publishable_key=json.dumps(publishable_key),
                 secret_key=json.dumps(service_key),
             )
@@ -153,6 +152,7 @@ class SupabaseLite:
             **_QUIET,
             "PGHOST": str(postgres.socket_directory),
             "PGUSER": "postgres",
+            "PGDATABASE": database,  # not in the configured URL, whose escapes the server leaves as they are
         }
 
         def launch() -> ServerProcess:

@@ -16,7 +16,7 @@ from sqlalchemy.engine import make_url
 from app.embedded import EmbeddedPostgres, SupabaseLite, prepare_supabase_roles
 from tests.support.postgres import PostgresServer
 
-Prepare = Callable[[str], None]  # makes the schema, and rows, in the empty database of the given URL
+Prepare = Callable[[str], object]  # makes the schema, and rows, in the empty database of the given URL
 
 
 @dataclass(frozen=True)
