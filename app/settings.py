@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from pathlib import Path
 from typing import Annotated
 
@@ -64,7 +63,7 @@ class Settings(BaseSettings):
     lock_timeout: float = Field(5.0, gt=0, description="seconds that a schema upgrade waits for a lock")
     statement_timeout: float = Field(300.0, gt=0, description="seconds for one statement of a schema upgrade")
 
-    @cached_property
+    @property
     def flags(self) -> Flags:
         """The switches between the two backends, checked against each other."""
         return Flags.of(

@@ -1,0 +1,111 @@
+"""What the commands print: progress, tables and errors, the same on a terminal and in a log file."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import monotonic
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from app.errors import BotdataError, MigrationError
+from app.migration.report import Progress as ProgressProtocol
+
+console = Console(highlight=False, soft_wrap=True)
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
+_SECONDS_BETWEEN_LINES = 5.0
+
+
+class _Lines:
+    """Progress as plain lines, for a log file: one when a table begins, and one every few seconds."""
+
+    def __init__(self) -> None:
+        self._done = 0
+        self._total = 0
+        self._printed = 0.0
+
+    def begin(self, table: str, total: int, done: int) -> None:
+        self._total, self._done = total, done
+        self._print(table)
+
+    def advance(self, table: str, rows: int) -> None:
+        self._done += rows
+        if self._done >= self._total or monotonic() - self._printed > _SECONDS_BETWEEN_LINES:
+            self._print(table)
+
+    def notice(self, message: str) -> None:
+        errors.print(message, markup=False)
+
+    def _print(self, table: str) -> None:
+        self._printed = monotonic()
+        errors.print(f"{table}: {self._done:,} of {self._total:,} rows", markup=False)
+
+
+class _Bars:
+    """Progress as live bars, one a table."""
+
+    def __init__(self, bars: Progress) -> None:
+        self._bars = bars
+        self._tasks: dict[str, TaskID] = {}
+
+    def begin(self, table: str, total: int, done: int) -> None:
+        self._tasks[table] = self._bars.add_task(table, total=total, completed=done)
+
+    def advance(self, table: str, rows: int) -> None:
+        self._bars.advance(self._tasks[table], rows)
+
+    def notice(self, message: str) -> None:
+        self._bars.console.print(message, markup=False)
+
+
+@contextmanager
+def progress(what: str) -> Iterator[ProgressProtocol]:
+    """Live bars on a terminal, plain lines elsewhere; both on standard error."""
+    if not errors.is_terminal:
+        yield _Lines()
+        return
+    columns = (TextColumn(what), TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=errors, transient=True) as bars:
+        yield _Bars(bars)
+
+
+def show_table(headings: list[str], rows: list[list[str]], *, numbers: frozenset[int] = frozenset()) -> None:
+    """Print a table; `numbers` are the columns that are aligned to the right."""
+    table = Table(box=None, pad_edge=False)
+    for position, heading in enumerate(headings):
+        table.add_column(heading, justify="right" if position in numbers else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(plain(cell)) for cell in row))
+    console.print(table)
+
+
+def say(text: str = "") -> None:
+    """Print one line to standard output."""
+    console.print(plain(text), markup=False)
+
+
+def plain(text: str) -> str:
+    """Text from a database made harmless for a terminal: control characters are shown, not sent."""
+    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
+
+
+def show_json(document: dict[str, Any]) -> None:
+    """Print one JSON document to standard output."""
+    sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2) + "\n")
+
+
+def show_error(error: BotdataError) -> None:
+    """Print what stopped, where, what is pending and what to run next, to standard error."""
+    if not isinstance(error, MigrationError):
+        errors.print(f"botdata: {error}", markup=False)
+        return
+    errors.print(f"botdata{f' {error.step}' if error.step else ''} stopped: {error.message}", markup=False)
+    for label, text in (("table", error.table), ("pending", error.pending), ("next", error.next_command)):
+        if text:
+            errors.print(f"  {label + ':':<9}{text}", markup=False)

@@ -1,0 +1,55 @@
+"""The command `botdata parity`."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from app.parity.comparison import Comparison
+
+
+def register(cli: typer.Typer) -> None:
+    """Add the command."""
+    cli.command()(parity)
+
+
+def parity(
+    writes: Annotated[bool, typer.Option("--writes", help="The writing methods too, on a made-up company.")] = False,
+    samples: Annotated[int, typer.Option(help="Rows of each table to ask about, at most.", min=1, max=10_000)] = 20,
+) -> None:
+    """Ask both live stores the same and compare the answers. Exit code 0 only when all are equal.
+
+    Example: botdata parity --writes
+    """
+    from app.cli.output import errors, say
+    from app.parity.check import check_parity
+    from app.settings import load_settings
+
+    def notice(message: str) -> None:
+        errors.print(message, markup=False)
+
+    comparison = asyncio.run(check_parity(load_settings(), size=samples, writes=writes, notice=notice))
+    show_parity(comparison)
+    if not comparison.all_equal:
+        raise typer.Exit(1)
+    say("parity: every answer was equal")
+
+
+def show_parity(comparison: Comparison) -> None:
+    """Print one line a method: calls, equal, different, the two medians, and the first difference."""
+    from app.cli.output import say, show_table
+
+    rows = []
+    for method in comparison.methods.values():
+        supabase, postgresql = method.p50
+        counts = [f"{method.calls:,}", f"{method.equal:,}", f"{method.different:,}"]
+        medians = [f"{supabase * 1000:.1f}", f"{postgresql * 1000:.1f}"]
+        rows.append([method.method, *counts, *medians, method.first_difference or ""])
+    headings = ["method", "calls", "equal", "different", "Supabase p50 ms", "PostgreSQL p50 ms", "first difference"]
+    show_table(headings, rows, numbers=frozenset(range(1, 6)))
+    different = sum(method.different for method in comparison.methods.values())
+    if different:
+        say(f"parity: {different:,} answers differ. Next: botdata verify, which names the rows that differ")

@@ -1,0 +1,117 @@
+"""The reports of copy and verify in words, tables and JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from app.cli.output import say, show_table
+from app.migration.report import CopyReport, Difference, VerifyReport
+
+_SHOWN = 20
+
+
+def show_copy(report: CopyReport) -> None:
+    """Print what was copied, what was refused and what is missing, and what to run next."""
+    show_table(
+        ["table", "source", "new", "changed", "equal", "refused", "seconds"],
+        [
+            [
+                table.table,
+                f"{table.source_after:,}",
+                f"{table.inserted:,}",
+                f"{table.updated:,}",
+                f"{table.unchanged:,}",
+                f"{len(table.refused):,}",
+                f"{table.seconds:.1f}",
+            ]
+            for table in report.tables
+        ],
+        numbers=frozenset(range(1, 7)),
+    )
+    for table in report.tables:
+        if table.came:
+            say(f"{table.table}: {table.came:,} rows came while it was copied, and were fetched too")
+        if table.went:
+            say(f"{table.table}: {table.went:,} rows of the target are not in the source (any more)")
+        if table.missing:
+            say(f"{table.table}: {len(table.missing):,} rows of the source did not arrive")
+    refused = [refusal for table in report.tables for refusal in table.refused]
+    for refusal in refused[:_SHOWN]:
+        place = f" ({refusal.place})" if refusal.place else ""
+        say(f"refused: {refusal.table} {', '.join(refusal.key)}: SQLSTATE {refusal.sqlstate}{place}")
+    if len(refused) > _SHOWN:
+        say(f"... and {len(refused) - _SHOWN:,} more")
+    copied = sum(table.copied for table in report.tables)
+    counts = f"{copied:,} rows copied" + (f", {len(refused):,} in quarantine" if refused else "")
+    if report.complete:
+        say(f"copy complete: {counts} in {report.seconds:.1f} s. Next: botdata verify")
+    elif refused:
+        say(f"copy NOT complete: {counts}. Mend the rows at the source (or the target's schema), then: botdata copy")
+    else:
+        say(f"copy NOT complete: {counts}. Next: botdata copy")
+
+
+def show_verify(report: VerifyReport, *, show_values: bool) -> None:
+    """Print counts a table, the first differences, and the verdict."""
+    show_table(
+        ["table", "source", "target", "equal", "differences", "seconds"],
+        [
+            [
+                table.table,
+                f"{table.source_rows:,}",
+                f"{table.target_rows:,}",
+                f"{table.equal:,}",
+                f"{len(table.differences):,}",
+                f"{table.seconds:.1f}",
+            ]
+            for table in report.tables
+        ],
+        numbers=frozenset(range(1, 6)),
+    )
+    differences = report.differences
+    for difference in differences[:_SHOWN]:
+        say(_sentence(difference, show_values=show_values))
+    if len(differences) > _SHOWN:
+        say(f"... and {len(differences) - _SHOWN:,} more; all of them: botdata verify --json")
+    rows = sum(table.source_rows for table in report.tables)
+    if report.clean:
+        say(f"verified: {rows:,} rows, no difference, in {report.seconds:.1f} s")
+    else:
+        say(f"NOT the same: {len(differences):,} differences in {rows:,} rows. Next: botdata copy, then botdata verify")
+
+
+def _sentence(difference: Difference, *, show_values: bool) -> str:
+    where = f"{difference.table} {difference.shown_key(show_values=show_values)}"
+    if difference.kind == "missing":
+        return f"missing: {where} is not in the target"
+    if difference.kind == "extra":
+        return f"extra: {where} is not in the source"
+    values = f": source {difference.source!r}, target {difference.target!r}" if show_values else ""
+    return f"different: {where} column {difference.column}{values}"
+
+
+def verify_document(report: VerifyReport) -> dict[str, Any]:
+    """The whole report for `--json`: values and keys as they are."""
+    return {
+        "clean": report.clean,
+        "seconds": round(report.seconds, 3),
+        "tables": [
+            {
+                "table": table.table,
+                "source_rows": table.source_rows,
+                "target_rows": table.target_rows,
+                "equal": table.equal,
+                "differences": [
+                    {
+                        "kind": difference.kind,
+                        "key": list(difference.key),
+                        "column": difference.column,
+                        "source": difference.source,
+                        "target": difference.target,
+                    }
+                    for difference in table.differences
+                ],
+            }
+            for table in report.tables
+        ],
+    }

@@ -1,0 +1,1 @@
+"""Parity: the 21 methods asked of both live stores, and their answers compared."""

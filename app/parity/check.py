@@ -1,0 +1,73 @@
+"""The whole check: open both stores, sample, ask, compare, and leave nothing behind."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+from app.data_layer import DataLayer
+from app.data_layer.factory import open_repository, open_supabase
+from app.db import Database
+from app.errors import MigrationError, StoreError
+from app.parity.comparison import Comparison
+from app.parity.reads import reading_calls
+from app.parity.reserved_company import remove_reserved
+from app.parity.samples import take_samples
+from app.parity.writes import writing_calls
+from app.rest import SupabaseRest
+from app.settings import Settings
+
+
+async def check_parity(
+    settings: Settings, *, size: int, writes: bool, notice: Callable[[str], None] = lambda message: None
+) -> Comparison:
+    """Ask both stores the same and compare the answers.
+
+    Args:
+        size: records of each table to sample at most.
+        writes: the writing methods too, on a reserved made-up company that is removed again.
+
+    Raises:
+        SettingsError: one of the stores is not configured.
+        MigrationError: a store cannot be sampled, or the reserved company's id is taken.
+    """
+    now = datetime.now(UTC)  # one "now" for both, so that stamps and upcoming appointments are alike
+    async with _stores(settings) as (rest, database):
+        comparison = Comparison(
+            DataLayer(await open_supabase(settings), settings, clock=lambda: now),
+            DataLayer(await open_repository(settings), settings, clock=lambda: now),
+        )
+        try:
+            notice("sampling both stores")
+            samples = await take_samples(rest, database, size)
+            notice("asking the reading methods")
+            await comparison.run(reading_calls(samples), reading=True)
+            if writes:
+                notice("asking the writing methods, on a made-up company")
+                await remove_reserved(rest, database)
+                try:
+                    await comparison.run(writing_calls(), reading=False)
+                finally:
+                    await remove_reserved(rest, database)
+        except StoreError as error:
+            raise MigrationError(
+                str(error), step="parity", pending="the rest of the check", next_command="botdata parity"
+            ) from error
+        finally:
+            await comparison.close()
+    return comparison
+
+
+@asynccontextmanager
+async def _stores(settings: Settings) -> AsyncIterator[tuple[SupabaseRest, Database]]:
+    url, key = settings.require_supabase()
+    database = Database(settings.require_database_url(), pool_size=1)
+    try:
+        rest = await SupabaseRest.open(url, key)
+        try:
+            yield rest, database
+        finally:
+            await rest.close()
+    finally:
+        await database.close()

@@ -1,0 +1,115 @@
+"""Calls carried out on both stores, and what came of it, method by method."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+from app.data_layer import DataLayer, Result
+from app.data_layer.sameness import differences
+from app.errors import StoreError
+from app.parity.reads import Call
+from app.privacy import mask_phones
+
+# Two stores that fail alike prove nothing: these answers are never equal.
+_FAILURES = {StoreError.code, *(kind.code for kind in StoreError.__subclasses__())}
+
+
+@dataclass(slots=True)
+class MethodParity:
+    """One method's counts.
+
+    Attributes:
+        first_difference: the first call that was answered differently (phones masked) and the fields that differ.
+        supabase_seconds, postgresql_seconds: of each call.
+    """
+
+    method: str
+    equal: int = 0
+    different: int = 0
+    first_difference: str | None = None
+    supabase_seconds: list[float] = field(default_factory=list)
+    postgresql_seconds: list[float] = field(default_factory=list)
+
+    @property
+    def calls(self) -> int:
+        """Calls compared."""
+        return self.equal + self.different
+
+    @property
+    def p50(self) -> tuple[float, float]:
+        """Median seconds of Supabase and of PostgreSQL."""
+        return median(self.supabase_seconds), median(self.postgresql_seconds)
+
+
+class Comparison:
+    """Asks both data layers the same and keeps the counts by method."""
+
+    def __init__(self, supabase: DataLayer, postgresql: DataLayer) -> None:
+        self._supabase = supabase
+        self._postgresql = postgresql
+        self.methods: dict[str, MethodParity] = {}
+
+    @property
+    def all_equal(self) -> bool:
+        """Whether every answer compared so far was equal, and there was one."""
+        return bool(self.methods) and not any(method.different for method in self.methods.values())
+
+    async def close(self) -> None:
+        """Close both data layers."""
+        await self._supabase.close()
+        await self._postgresql.close()
+
+    async def run(self, calls: Iterable[Call], *, reading: bool) -> None:
+        """Carry the calls out, one after the other.
+
+        Args:
+            reading: an answer that differs is read again on both sides before it counts, since rows may change
+                between the two reads.
+        """
+        for call in calls:
+            method = self.methods.setdefault(call.method, MethodParity(call.method))
+            found = await self._compare(call, method)
+            if found and reading:
+                found = await self._compare(call, None)
+            if not found:
+                method.equal += 1
+                continue
+            method.different += 1
+            if method.first_difference is None:
+                method.first_difference = f"{_shown(call)}: {', '.join(found[:5])}"
+
+    async def _compare(self, call: Call, method: MethodParity | None) -> list[str]:
+        theirs, supabase_seconds = await _ask(self._supabase, call)
+        ours, postgresql_seconds = await _ask(self._postgresql, call)
+        if method is not None:
+            method.supabase_seconds.append(supabase_seconds)
+            method.postgresql_seconds.append(postgresql_seconds)
+        failed = [
+            f"{store} answered {answer.error_code}"
+            for store, answer in (("Supabase", theirs), ("PostgreSQL", ours))
+            if answer.error_code in _FAILURES
+        ]
+        return failed or differences(theirs, ours, call.arguments)
+
+
+async def _ask(data: DataLayer, call: Call) -> tuple[Result[Any], float]:
+    began = perf_counter()
+    answer = await getattr(data, call.method)(*call.arguments, **call.options)
+    return answer, perf_counter() - began
+
+
+def _shown(call: Call) -> str:
+    """The call with what identifies people masked: phone numbers, and everything but the size of rows."""
+    words = [_masked(argument) for argument in call.arguments]
+    words += [f"{name}={_masked(value)}" for name, value in call.options.items()]
+    return f"{call.method}({', '.join(words)})"
+
+
+def _masked(argument: object) -> str:
+    if isinstance(argument, dict | list):
+        return f"<{len(argument)} {'columns' if isinstance(argument, dict) else 'rows'}>"
+    return mask_phones(str(argument)) if not isinstance(argument, str) else repr(mask_phones(argument))

@@ -1,0 +1,87 @@
+"""The made-up company that the writing methods are tried on, and its removal from both stores."""
+
+from __future__ import annotations
+
+from sqlalchemy import Select, Table, delete, func, select
+
+from app import models
+from app.db import Database
+from app.errors import MigrationError
+from app.rest import SupabaseRest
+from app.rows import table_of
+
+# Near the end of the integer range, where no YClients id is; also the id of its staff member.
+COMPANY_ID = 2_147_480_021
+TITLE = "botdata parity: made up, may be deleted"
+USER_ID = f"botdata-parity-{COMPANY_ID}"
+
+# The company's row goes last and comes first: while it is there, the rows of the others are known to be ours.
+_OWNED: tuple[tuple[type[models.Base], str, object], ...] = (
+    (models.DialogContext, "user_id", USER_ID),
+    (models.StaffSchedule, "staff_id", COMPANY_ID),
+    (models.Service, "company_id", COMPANY_ID),
+    (models.Client, "company_id", COMPANY_ID),
+    (models.Company, "company_id", COMPANY_ID),
+)
+
+
+async def remove_reserved(rest: SupabaseRest, database: Database) -> None:
+    """Remove the company's rows from both stores, those of a killed run too.
+
+    Raises:
+        MigrationError: rows with its ids are there that no run of ours made; nothing was removed.
+        StoreError: a store cannot be reached.
+    """
+    for store, held, title in (
+        ("Supabase", await _held_by_supabase(rest), await _title_in_supabase(rest)),
+        ("PostgreSQL", await _held_by_postgresql(database), await _title_in_postgresql(database)),
+    ):
+        if held and title != TITLE:
+            raise MigrationError(
+                f"{store} holds rows of company {COMPANY_ID}, which is reserved for this check, in: {', '.join(held)}",
+                step="parity",
+                pending="the writing methods; nothing was written",
+                next_command="botdata parity (without --writes)",
+            )
+    for model, column, value in _OWNED:
+        table = table_of(model)
+        await rest.send(rest.table(table.name).delete().eq(column, value), writing=True)
+    async with database.writer() as connection:
+        for model, column, value in _OWNED:
+            table = table_of(model)
+            await connection.execute(delete(table).where(table.c[column] == value))
+        await connection.commit()
+
+
+async def _held_by_supabase(rest: SupabaseRest) -> list[str]:
+    held = []
+    for model, column, value in _OWNED:
+        name = table_of(model).name
+        if await rest.rows(rest.table(name).select(column).eq(column, value).limit(1)):
+            held.append(name)
+    return held
+
+
+async def _title_in_supabase(rest: SupabaseRest) -> str | None:
+    rows = await rest.rows(rest.table("companies").select("title").eq("company_id", COMPANY_ID).limit(1))
+    return rows[0]["title"] if rows else None
+
+
+async def _held_by_postgresql(database: Database) -> list[str]:
+    async with database.reader() as connection:
+        return [
+            table_of(model).name
+            for model, column, value in _OWNED
+            if await connection.scalar(_count(table_of(model), column, value))
+        ]
+
+
+def _count(table: Table, column: str, value: object) -> Select[tuple[int]]:
+    return select(func.count()).select_from(table).where(table.c[column] == value)
+
+
+async def _title_in_postgresql(database: Database) -> str | None:
+    table = table_of(models.Company)
+    async with database.reader() as connection:
+        title: str | None = await connection.scalar(select(table.c.title).where(table.c.company_id == COMPANY_ID))
+        return title
