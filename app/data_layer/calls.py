@@ -1,0 +1,183 @@
+"""The outermost wrapper of every call: its deadline, its repetition, its log line, and the answer made of what happened.
+
+Nothing below it answers with anything but a value or an `app.errors.DataError`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from contextvars import ContextVar
+from datetime import datetime
+from typing import Any, TypeVar
+
+from app.data_layer.result import Result
+from app.errors import (
+    DataError,
+    InvalidArgumentError,
+    OutcomeUnknownError,
+    StoreTimeoutError,
+    UnavailableError,
+)
+
+T = TypeVar("T")
+Clock = Callable[[], datetime]
+
+logger = logging.getLogger("app.data_layer")
+
+_RETRIES = 2  # beside the first attempt
+_CLOSING_SECONDS = 2.0
+
+
+class DataLayerClosedError(RuntimeError):
+    """A method was called on a data layer that is closed."""
+
+
+class _Write:
+    """Whether a write has left for the store, so that its outcome is the store's to say."""
+
+    def __init__(self) -> None:
+        self.sent = False
+
+
+_write: ContextVar[_Write | None] = ContextVar("botdata_write", default=None)
+
+
+def write_is_sent() -> None:
+    """To be called by a backend right before a write leaves: from here on a lost answer leaves the outcome unknown."""
+    if current := _write.get():
+        current.sent = True
+
+
+class Calls:
+    """Carries calls out, each in a task of its own, and makes their answers.
+
+    A call whose time is up is cancelled and not waited for, since a driver may take its time over that.
+
+    Args:
+        clock: gives the answers' timestamps, aware UTC.
+        timeout: seconds until a call is answered.
+        log: log each call with its time.
+    """
+
+    def __init__(self, clock: Clock, *, timeout: float, log: bool) -> None:
+        self._clock = clock
+        self._timeout = timeout
+        self._log = log
+        self._running: set[asyncio.Task[Any]] = set()
+        self._closed = False
+
+    async def read(
+        self,
+        operation: str,
+        call: Callable[[], Awaitable[T]],
+        *,
+        describe: Callable[[T], Mapping[str, Any]] | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 - the deadline is the answer's, the task may outlive it
+    ) -> Result[T]:
+        """The answer to a call that only reads; an unreachable store is asked again, twice, within the deadline."""
+        return await self._answer(operation, call, None, describe, timeout or self._timeout)
+
+    async def write(
+        self,
+        operation: str,
+        call: Callable[[], Awaitable[T]],
+        *,
+        describe: Callable[[T], Mapping[str, Any]] | None = None,
+    ) -> Result[T]:
+        """The answer to a call that writes; repeated only while nothing has been sent."""
+        return await self._answer(operation, call, _Write(), describe, self._timeout)
+
+    async def close(self) -> None:
+        """End the calls that still run, within two seconds."""
+        self._closed = True
+        deadline = time.monotonic() + _CLOSING_SECONDS
+        while self._running and time.monotonic() < deadline:
+            # More than once: a driver may first wait for the server's word on a cancelled statement.
+            for task in self._running:
+                task.cancel()
+            await asyncio.wait(self._running, timeout=0.2)
+
+    async def _answer(
+        self,
+        operation: str,
+        call: Callable[[], Awaitable[T]],
+        write: _Write | None,
+        describe: Callable[[T], Mapping[str, Any]] | None,
+        seconds: float,
+    ) -> Result[T]:
+        if self._closed:
+            raise DataLayerClosedError(f"{operation}: the data layer is closed")
+        started = time.perf_counter()
+        metadata: Mapping[str, Any] = {}
+        data: T | None = None
+        failure: DataError | None = None
+        try:
+            data = await self._within(seconds, self._attempts(call, write, seconds), write)
+            if describe is not None:
+                metadata = describe(data)
+        except DataError as error:
+            failure = error
+            metadata = _where(error)
+        if self._log:
+            milliseconds = (time.perf_counter() - started) * 1000
+            logger.info("%s %.1f ms %s", operation, milliseconds, failure.code if failure else "ok")
+        if failure is None:
+            return Result(True, data, None, None, operation, self._clock(), metadata)
+        return Result(False, None, str(failure), failure.code, operation, self._clock(), metadata)
+
+    async def _within(self, seconds: float, call: Coroutine[Any, Any, T], write: _Write | None) -> T:
+        token = _write.set(write)
+        task = asyncio.create_task(call)  # takes a copy of the context
+        _write.reset(token)
+        self._running.add(task)
+        task.add_done_callback(self._ended)
+        try:
+            await asyncio.wait((task,), timeout=seconds)
+        except asyncio.CancelledError:
+            task.cancel()
+            raise
+        if task.done():
+            if task.cancelled():
+                raise UnavailableError("the data layer was closed during the call")
+            return task.result()
+        task.cancel()
+        if write is None:
+            raise StoreTimeoutError(f"no answer within {seconds:g} s")
+        if write.sent:
+            raise OutcomeUnknownError(f"no answer to a write within {seconds:g} s; it may still land")
+        raise UnavailableError(f"the store was not reached within {seconds:g} s; nothing was written")
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._running.discard(task)
+        if not task.cancelled():
+            task.exception()  # taken note of, where nobody waits for it any more
+
+    async def _attempts(self, call: Callable[[], Awaitable[T]], write: _Write | None, seconds: float) -> T:
+        started = time.monotonic()
+        try:
+            return await call()
+        except UnavailableError as error:
+            spent = time.monotonic() - started
+            if (write is not None and write.sent) or spent > seconds / 3:
+                raise
+            first: UnavailableError = error
+        from stamina import retry_context  # only where there is need
+
+        def again(error: Exception) -> bool:
+            return isinstance(error, UnavailableError) and not (write is not None and write.sent)
+
+        await asyncio.sleep(min(first.retry_after or 0.05, seconds / 3))
+        async for attempt in retry_context(again, attempts=_RETRIES, timeout=seconds / 2, wait_initial=0.2):
+            with attempt:
+                return await call()
+        raise first  # not reached: the last attempt raises
+
+
+def _where(error: DataError) -> dict[str, Any]:
+    if not isinstance(error, InvalidArgumentError):
+        return {}
+    named = {"field": error.field, "index": error.index}
+    return {name: value for name, value in named.items() if value is not None}

@@ -1,0 +1,188 @@
+"""The checks of arguments, the same for both backends: what passes is valid and canonical."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import date
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+from app import models
+from app.data_layer.phones import normalize_phone
+from app.data_layer.values import UnfitError, converter, day, integer, plain_text
+from app.errors import DuplicateInBatchError, InvalidArgumentError, InvalidPhoneError
+from app.rows import table_of
+
+if TYPE_CHECKING:
+    from app.settings import Settings
+
+T = TypeVar("T")
+_ORDERS = ("datetime", "created_at", "cost")
+_LONGEST_TEXT = 255  # of the text columns that are looked up
+
+
+class _Rules(NamedTuple):
+    """What a write needs beside its columns' types: columns that must be given and not blank, and positive ids."""
+
+    needed: tuple[str, ...]
+    trimmed: tuple[str, ...]
+    identifiers: tuple[str, ...]
+
+
+_IDENTIFIERS = ("yclients_id", "company_id", "staff_id", "category_id")
+_RULES: dict[type[models.Base], _Rules] = {
+    models.DialogContext: _Rules((), (), ()),
+    models.Client: _Rules(("name", "phone"), ("name",), _IDENTIFIERS),
+    models.StaffSchedule: _Rules(("staff_name",), (), _IDENTIFIERS),
+    models.Service: _Rules(("title",), ("title",), _IDENTIFIERS),
+    models.Company: _Rules(("title",), ("title",), _IDENTIFIERS),
+}
+
+
+class Checks:
+    """The checks as the settings have them.
+
+    `validate_input=False` switches off two of them: that identifiers are positive, and that the columns a write needs
+    beside its key are given. What a store could not take, or would take differently, is always refused.
+
+    Every method raises InvalidArgumentError, or a kind of it, naming the argument or the column.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._strict = settings.validate_input
+
+    def identifier(self, name: str, value: object) -> int:
+        """A positive integer, or one in a string."""
+        number = _fit(name, integer, value)
+        if self._strict and number <= 0:
+            raise InvalidArgumentError(f"{name} must be a positive integer", field=name)
+        return number
+
+    def optional_identifier(self, name: str, value: object) -> int | None:
+        """The same, or None."""
+        return None if value is None else self.identifier(name, value)
+
+    def limit(self, value: object) -> int:
+        """An integer brought into 1..max_limit; None is default_limit."""
+        if value is None:
+            value = self._settings.default_limit
+        number = _fit("limit", lambda given: integer(given, bits=63), value)
+        return max(1, min(number, self._settings.max_limit))
+
+    def phone(self, value: object) -> str:
+        """E.164 digits."""
+        return normalize_phone(value, self._settings.default_phone_region)
+
+    def text(self, name: str, value: object) -> str:
+        """A string that is not blank, of a text column's length at most."""
+        text = _fit(name, plain_text, value)
+        if not text.strip():
+            raise InvalidArgumentError(f"{name} must not be empty", field=name)
+        if len(text) > _LONGEST_TEXT:
+            raise InvalidArgumentError(f"{name} must be at most {_LONGEST_TEXT} characters long", field=name)
+        return text
+
+    def optional_text(self, name: str, value: object) -> str | None:
+        """The same, or None."""
+        return None if value is None else self.text(name, value)
+
+    def day(self, name: str, value: object) -> date:
+        """A `date`, or `YYYY-MM-DD`."""
+        return _fit(name, day, value)
+
+    def optional_day(self, name: str, value: object) -> date | None:
+        """The same, or None."""
+        return None if value is None else self.day(name, value)
+
+    def switch(self, name: str, value: object) -> bool:
+        """True or False."""
+        if not isinstance(value, bool):
+            raise InvalidArgumentError(f"{name} must be True or False", field=name)
+        return value
+
+    def optional_switch(self, name: str, value: object) -> bool | None:
+        """The same, or None."""
+        return None if value is None else self.switch(name, value)
+
+    def order(self, value: object) -> str:
+        """A column that appointments can be ordered by."""
+        if not isinstance(value, str) or value not in _ORDERS:
+            raise InvalidArgumentError(f"order_by must be one of {', '.join(_ORDERS)}", field="order_by")
+        return value
+
+    def batch(self, model: type[models.Base], rows: object, stamps: Mapping[str, object]) -> list[dict[str, Any]]:
+        """1 to max_batch_size rows, no two with one natural key; `stamps` are set on each, whatever it says of them.
+
+        The error for a bad row has its index.
+        """
+        most = self._settings.max_batch_size
+        if not isinstance(rows, (list, tuple)):
+            raise InvalidArgumentError("a list of rows is needed")
+        if not 1 <= len(rows) <= most:
+            raise InvalidArgumentError(f"1 to {most} rows can be written at once, not {len(rows)}")
+        key = table_of(model).info["natural_key"]
+        checked = []
+        seen = set()
+        for index, row in enumerate(rows):
+            values = self.row(model, row, stamps, index=index)
+            identity = tuple(values[name] for name in key)
+            if identity in seen:
+                raise DuplicateInBatchError(
+                    f"its {' and '.join(key)} are those of an earlier row", field=key[0], index=index
+                )
+            seen.add(identity)
+            checked.append(values)
+        return checked
+
+    def row(
+        self, model: type[models.Base], row: object, stamps: Mapping[str, object], *, index: int | None = None
+    ) -> dict[str, Any]:
+        """The values of one row to write, by column."""
+        if not isinstance(row, Mapping):
+            raise InvalidArgumentError("a row is a mapping from columns to values", index=index)
+        table = table_of(model)
+        rules = _RULES[model]
+        values: dict[str, Any] = {}
+        for name, value in row.items():
+            given = value
+            column = table.c.get(name) if isinstance(name, str) else None
+            if column is None:
+                shown = name if isinstance(name, str) and name.isidentifier() else "of this name"
+                raise InvalidArgumentError(f"{table.name} has no column {shown}", field=str(name), index=index)
+            if model is models.Client and name == "phone" and given is not None:
+                values[name] = self._client_phone(given, index)
+                continue
+            if name in rules.trimmed and isinstance(given, str):
+                given = given.strip()
+            try:
+                values[name] = converter(column)(given)
+            except UnfitError as error:
+                raise InvalidArgumentError(f"{name} {error}", field=name, index=index) from None
+            except RecursionError:
+                raise InvalidArgumentError(f"{name} is nested too deep", field=name, index=index) from None
+        key = table.info["natural_key"]
+        for name in (*key, *(rules.needed if self._strict else ())):
+            if values.get(name) is None:
+                raise InvalidArgumentError(f"{name} is needed", field=name, index=index)
+        for name in (*key, *rules.needed):
+            if isinstance(values.get(name), str) and not values[name].strip():
+                raise InvalidArgumentError(f"{name} must not be empty", field=name, index=index)
+        if self._strict:
+            for name in rules.identifiers:
+                if values.get(name) is not None and values[name] <= 0:
+                    raise InvalidArgumentError(f"{name} must be a positive integer", field=name, index=index)
+        values.update(stamps)
+        return values
+
+    def _client_phone(self, phone: object, index: int | None) -> str:
+        try:
+            return self.phone(phone)
+        except InvalidPhoneError:
+            raise InvalidPhoneError("phone is not a usable phone number", field="phone", index=index) from None
+
+
+def _fit(name: str, convert: Callable[[object], T], value: object) -> T:
+    try:
+        return convert(value)
+    except UnfitError as error:
+        raise InvalidArgumentError(f"{name} {error}", field=name) from None

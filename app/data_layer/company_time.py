@@ -1,0 +1,37 @@
+""" "Now" at a salon: bookings hold its local time, without a zone."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from app.errors import SettingsError
+
+
+def local_now(now: datetime, timezone: str | None, default: str) -> tuple[datetime, bool]:
+    """The local time without a zone.
+
+    Args:
+        now: aware.
+        timezone: `companies.timezone`; None means the default.
+        default: name of the zone to use instead.
+
+    Returns:
+        The time, and whether `timezone` is no known zone, so that the default was used.
+    """
+    zone = _zone(timezone) if timezone is not None else None
+    local = now.astimezone(zone or ZoneInfo(default)).replace(tzinfo=None)
+    return local, timezone is not None and zone is None
+
+
+def _zone(name: str) -> ZoneInfo | None:
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError):  # not a zone's name, not a name at all, the name of a directory
+        return None
+
+
+def require_timezone(name: str) -> None:
+    """SettingsError unless DEFAULT_TIMEZONE is a time zone."""
+    if _zone(name) is None:
+        raise SettingsError(f"DEFAULT_TIMEZONE is {name!r}, which is no time zone; an example is Europe/Moscow")

@@ -1,0 +1,148 @@
+"""The repository backend: the bot's own PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from app import models
+from app.data_layer.backend import Upcoming, Values
+from app.data_layer.calls import write_is_sent
+from app.data_layer.company_time import local_now
+from app.db import Database
+from app.errors import UnrepresentableValueError
+from app.repositories import (
+    BookingRepository,
+    ClientRepository,
+    CompanyRepository,
+    DialogContextRepository,
+    ServiceRepository,
+    StaffRepository,
+    StaffScheduleRepository,
+    UnitOfWork,
+)
+
+if TYPE_CHECKING:
+    from app.rows import (
+        BookingRow,
+        ClientRow,
+        ClientSummary,
+        CompanyRow,
+        DialogContextRow,
+        ServiceRow,
+        StaffRow,
+        StaffScheduleRow,
+    )
+
+_UPCOMING_AT_MOST = 10
+_LONGEST_UTC_OFFSET = timedelta(hours=24)
+
+
+class RepositoryBackend:
+    """Reads are one statement in autocommit, writes one unit of work. See `Backend` for the methods."""
+
+    def __init__(self, database: Database, *, default_timezone: str) -> None:
+        self._database = database
+        self._default_timezone = default_timezone
+
+    async def get_dialog_context(self, user_id: str) -> DialogContextRow | None:
+        async with self._database.reader() as connection:
+            return await DialogContextRepository(connection).get(user_id)
+
+    async def get_client_by_phone(self, phone: str, company_id: int | None) -> ClientRow | None:
+        async with self._database.reader() as connection:
+            return await ClientRepository(connection).get_by_phone(phone, company_id)
+
+    async def get_client_by_id(self, yclients_id: int, company_id: int | None) -> ClientRow | None:
+        async with self._database.reader() as connection:
+            return await ClientRepository(connection).get_by_yclients_id(yclients_id, company_id)
+
+    async def get_client_appointments(
+        self, client_id: int, *, company_id: int | None, limit: int, order_by: str, descending: bool
+    ) -> list[BookingRow]:
+        async with self._database.reader() as connection:
+            return await BookingRepository(connection).list_of_client(
+                client_id, company_id=company_id, order_by=order_by, descending=descending, limit=limit
+            )
+
+    async def get_upcoming_appointments(self, client_id: int, company_id: int, now: datetime) -> Upcoming:
+        # The zone comes with the bookings, in one round trip: first those that could be to come in any zone.
+        since = now.replace(tzinfo=None) - _LONGEST_UTC_OFFSET
+        async with self._database.reader() as connection:
+            found = await BookingRepository(connection).list_active_since(client_id, company_id, since)
+        here, unknown = local_now(now, found.timezone, self._default_timezone)
+        to_come = [booking for booking in found.bookings if booking.datetime >= here]
+        return Upcoming(to_come[:_UPCOMING_AT_MOST], unknown)
+
+    async def search_clients_by_name(self, company_id: int, pattern: str, limit: int) -> list[ClientSummary]:
+        async with self._database.reader() as connection:
+            return await ClientRepository(connection).search_by_name(company_id, pattern, limit)
+
+    async def get_staff_by_id(self, staff_id: int, company_id: int) -> StaffRow | None:
+        async with self._database.reader() as connection:
+            return await StaffRepository(connection).get_by_yclients_id(staff_id, company_id)
+
+    async def get_staff_schedules(
+        self,
+        company_id: int,
+        *,
+        limit: int,
+        staff_id: int | None,
+        staff_name: str | None,
+        date_from: date | None,
+        date_to: date | None,
+        is_working: bool | None,
+    ) -> list[StaffScheduleRow]:
+        async with self._database.reader() as connection:
+            return await StaffScheduleRepository(connection).list_of_company(
+                company_id,
+                limit=limit,
+                staff_id=staff_id,
+                staff_name=staff_name,
+                date_from=date_from,
+                date_to=date_to,
+                is_working=is_working,
+            )
+
+    async def get_staff_schedule(self, staff_id: int, day: date, company_id: int | None) -> StaffScheduleRow | None:
+        async with self._database.reader() as connection:
+            return await StaffScheduleRepository(connection).get(staff_id, day, company_id)
+
+    async def get_services(self, company_id: int, *, include_inactive: bool) -> list[ServiceRow]:
+        async with self._database.reader() as connection:
+            return await ServiceRepository(connection).list_of_company(company_id, include_inactive=include_inactive)
+
+    async def get_staff(self, company_id: int, *, include_inactive: bool) -> list[StaffRow]:
+        async with self._database.reader() as connection:
+            return await StaffRepository(connection).list_of_company(company_id, include_inactive=include_inactive)
+
+    async def get_service_by_id(self, yclients_id: int, company_id: int | None) -> ServiceRow | None:
+        async with self._database.reader() as connection:
+            return await ServiceRepository(connection).get_by_yclients_id(yclients_id, company_id)
+
+    async def get_services_by_category(self, company_id: int, category_id: int) -> list[ServiceRow]:
+        async with self._database.reader() as connection:
+            return await ServiceRepository(connection).list_of_category(company_id, category_id)
+
+    async def get_company(self, company_id: int) -> CompanyRow | None:
+        async with self._database.reader() as connection:
+            return await CompanyRepository(connection).get(company_id)
+
+    async def upsert(self, model: type[models.Base], rows: Sequence[Values]) -> list[Any]:
+        async with UnitOfWork(self._database) as work:
+            write_is_sent()
+            try:
+                stored = await work.of(model).upsert(rows)
+            except UnrepresentableValueError:
+                await work.commit()  # written, though the rows cannot be returned
+                raise
+            await work.commit()
+            return stored
+
+    async def ping(self) -> None:
+        async with self._database.reader() as connection:
+            await CompanyRepository(connection).ping()
+
+    async def close(self) -> None:
+        await self._database.close()

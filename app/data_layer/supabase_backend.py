@@ -1,0 +1,190 @@
+"""The Supabase backend: PostgREST, through the `supabase` client."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from app import models, rows
+from app.data_layer.backend import Upcoming, Values
+from app.data_layer.company_time import local_now
+from app.data_layer import supabase_schedules
+from app.data_layer.supabase_table import SupabaseTable
+from app.data_layer.supabase_upsert import upsert
+from app.rest import SupabaseRest
+
+if TYPE_CHECKING:
+    from app.rows import (
+        BookingRow,
+        ClientRow,
+        ClientSummary,
+        CompanyRow,
+        DialogContextRow,
+        ServiceRow,
+        StaffRow,
+        StaffScheduleRow,
+    )
+
+_UPCOMING_AT_MOST = 10
+_SUMMARY = rows.ClientSummary._fields
+_ROW_TYPES: dict[type[models.Base], Any] = {
+    models.Booking: rows.BookingRow,
+    models.Client: rows.ClientRow,
+    models.Company: rows.CompanyRow,
+    models.DialogContext: rows.DialogContextRow,
+    models.Service: rows.ServiceRow,
+    models.Staff: rows.StaffRow,
+    models.StaffSchedule: rows.StaffScheduleRow,
+}
+
+
+class StaffId(NamedTuple):
+    """What tells whose schedules are a company's."""
+
+    id: int
+    yclients_id: int
+
+
+class CompanyZone(NamedTuple):
+    """What "now" at a company needs."""
+
+    id: int
+    timezone: str | None
+
+
+class SupabaseBackend:
+    """Lists without a limit are read whole and, where text is in their order, sorted here. See `Backend`."""
+
+    def __init__(self, rest: SupabaseRest, *, default_timezone: str) -> None:
+        self._rest = rest
+        self._default_timezone = default_timezone
+        self._tables = {model: SupabaseTable(rest, model, row._make) for model, row in _ROW_TYPES.items()}
+        self._summaries = SupabaseTable(rest, models.Client, rows.ClientSummary._make, _SUMMARY)
+        self._staff_ids = SupabaseTable(rest, models.Staff, StaffId._make, StaffId._fields)
+        self._zones = SupabaseTable(rest, models.Company, CompanyZone._make, CompanyZone._fields)
+
+    async def get_dialog_context(self, user_id: str) -> DialogContextRow | None:
+        return await self._one(models.DialogContext, "several contexts have this user_id", user_id=user_id)
+
+    async def get_client_by_phone(self, phone: str, company_id: int | None) -> ClientRow | None:
+        return await self._one(models.Client, "several clients have this phone", phone=phone, company_id=company_id)
+
+    async def get_client_by_id(self, yclients_id: int, company_id: int | None) -> ClientRow | None:
+        return await self._one(
+            models.Client, "clients of several companies have this id", yclients_id=yclients_id, company_id=company_id
+        )
+
+    async def get_client_appointments(
+        self, client_id: int, *, company_id: int | None, limit: int, order_by: str, descending: bool
+    ) -> list[BookingRow]:
+        return await self._tables[models.Booking].first(
+            _equal(client_yclients_id=client_id, company_id=company_id), [(order_by, descending)], limit
+        )
+
+    async def get_upcoming_appointments(self, client_id: int, company_id: int, now: datetime) -> Upcoming:
+        company = await self._zones.one(_equal(company_id=company_id), "several companies have this id")
+        here, unknown = local_now(now, company.timezone if company else None, self._default_timezone)
+        matching = _equal(client_yclients_id=client_id, company_id=company_id)
+        bookings = await self._tables[models.Booking].first(
+            lambda builder: (
+                matching(builder)
+                .gte("datetime", here.isoformat())
+                .or_("status.is.null,status.not.in.(cancelled,deleted)")
+            ),
+            [("datetime", False)],
+            _UPCOMING_AT_MOST,
+        )
+        return Upcoming(bookings, unknown)
+
+    async def search_clients_by_name(self, company_id: int, pattern: str, limit: int) -> list[ClientSummary]:
+        return await self._summaries.first(
+            lambda builder: builder.eq("company_id", company_id).filter("name", "match", pattern),
+            [("last_visit_date", True), ("visit_count", True)],
+            limit,
+        )
+
+    async def get_staff_by_id(self, staff_id: int, company_id: int) -> StaffRow | None:
+        return await self._one(
+            models.Staff, "several members of staff have this id", yclients_id=staff_id, company_id=company_id
+        )
+
+    async def get_staff_schedules(
+        self,
+        company_id: int,
+        *,
+        limit: int,
+        staff_id: int | None,
+        staff_name: str | None,
+        date_from: date | None,
+        date_to: date | None,
+        is_working: bool | None,
+    ) -> list[StaffScheduleRow]:
+        return await supabase_schedules.list_of_company(
+            self._staff_ids,
+            self._tables[models.StaffSchedule],
+            company_id,
+            limit=limit,
+            staff_id=staff_id,
+            staff_name=staff_name,
+            date_from=date_from,
+            date_to=date_to,
+            is_working=is_working,
+        )
+
+    async def get_staff_schedule(self, staff_id: int, day: date, company_id: int | None) -> StaffScheduleRow | None:
+        if company_id is not None and not await supabase_schedules.staff_ids(self._staff_ids, company_id, staff_id):
+            return None
+        return await self._one(
+            models.StaffSchedule, "several schedules are of this day", staff_id=staff_id, date=day.isoformat()
+        )
+
+    async def get_services(self, company_id: int, *, include_inactive: bool) -> list[ServiceRow]:
+        active = None if include_inactive else True
+        found = await self._tables[models.Service].whole(_equal(company_id=company_id, is_active=active))
+        return sorted(found, key=_by_weight_and_title)
+
+    async def get_staff(self, company_id: int, *, include_inactive: bool) -> list[StaffRow]:
+        active = None if include_inactive else True
+        found = await self._tables[models.Staff].whole(_equal(company_id=company_id, is_active=active))
+        return sorted(found, key=lambda member: (member.name, member.id))
+
+    async def get_service_by_id(self, yclients_id: int, company_id: int | None) -> ServiceRow | None:
+        return await self._one(
+            models.Service, "services of several companies have this id", yclients_id=yclients_id, company_id=company_id
+        )
+
+    async def get_services_by_category(self, company_id: int, category_id: int) -> list[ServiceRow]:
+        matching = _equal(company_id=company_id, category_id=category_id, is_active=True)
+        return sorted(await self._tables[models.Service].whole(matching), key=_by_weight_and_title)
+
+    async def get_company(self, company_id: int) -> CompanyRow | None:
+        return await self._one(models.Company, "several companies have this id", company_id=company_id)
+
+    async def upsert(self, model: type[models.Base], rows: Sequence[Values]) -> list[Any]:
+        return await upsert(self._tables[model], rows)
+
+    async def ping(self) -> None:
+        await self._rest.respond(self._rest.table("companies").select("id").limit(1))
+
+    async def close(self) -> None:
+        await self._rest.close()
+
+    async def _one(self, model: type[models.Base], message: str, **equal: Any) -> Any:
+        return await self._tables[model].one(_equal(**equal), message)
+
+
+def _equal(**values: Any) -> Any:
+    """Narrows a request to rows with these values; None leaves a column out."""
+
+    def narrow(builder: Any) -> Any:
+        for name, value in values.items():
+            if value is not None:
+                builder = builder.eq(name, value)
+        return builder
+
+    return narrow
+
+
+def _by_weight_and_title(service: ServiceRow) -> tuple[Any, ...]:
+    return (service.weight is None, -(service.weight or 0), service.title, service.id)

@@ -1,0 +1,79 @@
+"""Staff schedules behind PostgREST: `staff_schedules` has no company, so the company's staff is asked for first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import date
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from app.data_layer.supabase_table import Narrow, SupabaseTable
+
+if TYPE_CHECKING:
+    from app.rows import StaffScheduleRow
+
+_IDS_IN_ONE_REQUEST = 100  # keeps the URL short
+
+
+async def list_of_company(
+    staff: SupabaseTable,
+    schedules: SupabaseTable,
+    company_id: int,
+    *,
+    limit: int,
+    staff_id: int | None,
+    staff_name: str | None,
+    date_from: date | None,
+    date_to: date | None,
+    is_working: bool | None,
+) -> list[StaffScheduleRow]:
+    """The schedules of a company's staff, by date, staff name (NULL last) and id; `staff` reads (id, yclients_id)."""
+
+    def narrow(builder: Any) -> Any:
+        if staff_name is not None:
+            builder = builder.eq("staff_name", staff_name)
+        if date_from is not None:
+            builder = builder.gte("date", date_from.isoformat())
+        if date_to is not None:
+            builder = builder.lte("date", date_to.isoformat())
+        return builder if is_working is None else builder.eq("is_working", is_working)
+
+    found: list[StaffScheduleRow] = []
+    for ids in _parts(await staff_ids(staff, company_id, staff_id)):
+        found += await _first_days(schedules, lambda builder, ids=ids: narrow(builder).in_("staff_id", ids), limit)
+    return sorted(found, key=_by_day_and_name)[:limit]
+
+
+async def staff_ids(staff: SupabaseTable, company_id: int, staff_id: int | None = None) -> list[int]:
+    """`staff.yclients_id` of a company's staff, or of one of them if he or she is of the company."""
+
+    def narrow(builder: Any) -> Any:
+        builder = builder.eq("company_id", company_id)
+        return builder if staff_id is None else builder.eq("yclients_id", staff_id)
+
+    return [member.yclients_id for member in await staff.whole(narrow)]
+
+
+async def _first_days(schedules: SupabaseTable, narrow: Narrow, limit: int) -> list[StaffScheduleRow]:
+    """At least the first `limit` schedules: the last day that the limit reaches is read whole.
+
+    The server cannot be asked for an order by code point, so the names of a day are sorted here.
+    """
+    found: list[StaffScheduleRow] = await schedules.first(narrow, [("date", False)], limit + 1)
+    if len(found) <= limit:
+        return found
+    last_day = found[limit - 1].date
+    if found[limit].date == last_day:
+        before = [schedule for schedule in found if schedule.date < last_day]
+        return before + await schedules.whole(lambda builder: narrow(builder).eq("date", last_day.isoformat()))
+    return found[:limit]
+
+
+def _by_day_and_name(schedule: StaffScheduleRow) -> tuple[Any, ...]:
+    return (schedule.date, schedule.staff_name is None, schedule.staff_name or "", schedule.id)
+
+
+def _parts(ids: Sequence[int]) -> Iterator[list[int]]:
+    rest = iter(ids)
+    while part := list(islice(rest, _IDS_IN_ONE_REQUEST)):
+        yield part

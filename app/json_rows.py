@@ -1,0 +1,33 @@
+"""Rows as the JSON that PostgreSQL's `json_to_recordset` reads, in one parameter or in one request's body.
+
+Both backends write this text: the repositories hand it to `json_to_recordset`, and so does PostgREST.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import date, datetime, time
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+
+def encode(value: object) -> str:
+    """The JSON text of a value, or of rows as a list of dictionaries: None as null, numerics and dates as strings.
+
+    Raises:
+        TypeError: a type that no column takes.
+        ValueError: a float that JSON has no word for.
+    """
+    return json.dumps(value, default=_as_string, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def _as_string(value: object) -> Any:
+    if isinstance(value, (Decimal, UUID)):
+        return str(value)
+    if isinstance(value, (date, datetime)):
+        return value.isoformat()
+    if isinstance(value, time):
+        # Python lacks PostgreSQL's 24:00:00, which is read as time.max; writing it back must not change it.
+        return "24:00:00" if value == time.max else value.isoformat()
+    raise TypeError(f"no column takes a {type(value).__name__}")

@@ -1,0 +1,57 @@
+"""Clients."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from sqlalchemy import select
+
+from app.models import Client
+from app.repositories.base import Repository
+from app.rows import ClientRow, ClientSummary, table_of
+
+_CLIENTS = table_of(Client)
+_ALL = select(*_CLIENTS.c)
+_SUMMARY = select(*[_CLIENTS.c[name] for name in ClientSummary._fields])
+
+
+class ClientRepository(Repository):
+    """The table `clients`."""
+
+    model = Client
+    row = ClientRow
+
+    async def get_by_phone(self, phone: str, company_id: int | None = None) -> ClientRow | None:
+        """The client with a phone (E.164 digits without `+`); AmbiguousError when several share it."""
+        statement = _ALL.where(_CLIENTS.c.phone == phone)
+        if company_id is not None:
+            statement = statement.where(_CLIENTS.c.company_id == company_id)
+        return cast("ClientRow | None", await self._one(statement, "several clients have this phone"))
+
+    async def get_by_yclients_id(self, yclients_id: int, company_id: int | None = None) -> ClientRow | None:
+        """The client with an id of YCLIENTS; AmbiguousError when several companies know it."""
+        statement = _ALL.where(_CLIENTS.c.yclients_id == yclients_id)
+        if company_id is not None:
+            statement = statement.where(_CLIENTS.c.company_id == company_id)
+        return cast("ClientRow | None", await self._one(statement, "clients of several companies have this id"))
+
+    async def search_by_name(self, company_id: int, pattern: str, limit: int) -> list[ClientSummary]:
+        """Clients of a company whose name matches a regular expression, see `app.name_search.containing`.
+
+        The latest visit first (NULL last), then the most visits (NULL last), then by id.
+        """
+        statement = (
+            _SUMMARY.where(_CLIENTS.c.company_id == company_id, _CLIENTS.c.name.op("~")(pattern))
+            .order_by(
+                _CLIENTS.c.last_visit_date.desc().nulls_last(),
+                _CLIENTS.c.visit_count.desc().nulls_last(),
+                _CLIENTS.c.id,
+            )
+            .limit(limit)
+        )
+        return await self._rows(statement, ClientSummary._make)
+
+    async def upsert(self, rows: Sequence[Mapping[str, Any]]) -> list[ClientRow]:
+        """Write clients by (yclients_id, company_id): the given columns of each; the stored rows in that order."""
+        return await self._upsert(rows)

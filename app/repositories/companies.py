@@ -1,0 +1,36 @@
+"""Companies: the salons."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from sqlalchemy import select
+
+from app.models import Company
+from app.repositories.base import Repository
+from app.rows import CompanyRow, table_of
+
+_COMPANIES = table_of(Company)
+_ALL = select(*_COMPANIES.c)
+_TINY = select(_COMPANIES.c.id).limit(1)
+
+
+class CompanyRepository(Repository):
+    """The table `companies`."""
+
+    model = Company
+    row = CompanyRow
+
+    async def get(self, company_id: int) -> CompanyRow | None:
+        """The company with a `company_id`."""
+        statement = _ALL.where(_COMPANIES.c.company_id == company_id)
+        return cast("CompanyRow | None", await self._one(statement, "several companies have this id"))
+
+    async def ping(self) -> None:
+        """One tiny read."""
+        await self._connection.execute(_TINY)
+
+    async def upsert(self, rows: Sequence[Mapping[str, Any]]) -> list[CompanyRow]:
+        """Write companies by company_id: the given columns of each; the stored rows in that order."""
+        return await self._upsert(rows)
