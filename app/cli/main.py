@@ -59,3 +59,7 @@ def run() -> None:
     except KeyboardInterrupt:
         sys.stderr.write("\nStopped. What was done is kept; the same command goes on from there.\n")
         sys.exit(130)
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,91 @@
+"""The README's settings, commands and snippets, held against the program."""
+
+import ast
+import inspect
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from app.cli.main import cli
+from app.settings import Settings
+from tests.support.supabase import SupabaseServer
+
+README = Path(__file__).parent.parent / "README.md"
+TEXT = README.read_text(encoding="utf-8")
+
+
+def _blocks(language: str) -> list[str]:
+    return re.findall(rf"^ *```{language}\n(.*?)^ *```", TEXT, re.DOTALL | re.MULTILINE)
+
+
+def _commands() -> list[str]:
+    return [line.strip()[2:] for block in _blocks("console") for line in block.splitlines()]
+
+
+def test_settings_table_is_the_settings() -> None:
+    shown = re.findall(r"^\| `([A-Z_]+)` \| (.*?) ?\| (.*?) \|$", TEXT, re.MULTILINE)
+    real = []
+    for name, field in Settings.model_fields.items():
+        default = "" if field.default is None else str(field.default)
+        real.append((name.upper(), default.lower() if isinstance(field.default, bool) else default, field.description))
+    assert shown == real
+
+
+def test_commands_exist() -> None:
+    commands = _commands()
+    assert "make demo" in commands
+    makefile = (README.parent / "Makefile").read_text()
+    for command in commands:
+        program, *words = command.split()
+        if program == "make":
+            assert f"\n{words[0]}:" in makefile
+        elif program == "botdata":
+            shown = CliRunner().invoke(cli, [words[0], "--help"])
+            assert shown.exit_code == 0
+            for option in words[1:]:
+                assert option in shown.output
+        else:
+            assert command == "pip install botdata"
+
+
+def test_named_paths_exist() -> None:
+    for path in re.findall(r"`((?:tests|app|docs)/[\w./]*)`|\]\(([\w./-]+)\)", TEXT):
+        assert (README.parent / "".join(path)).exists(), path
+
+
+@pytest.mark.parametrize("backend", ["false", "true"])
+def test_bot_snippet_runs(backend: str, supabase_server: SupabaseServer, database_url: str) -> None:
+    snippet = _blocks("python")[0]
+    ast.parse(snippet)
+    program = f"{snippet}\nimport asyncio\nprint(asyncio.run(greet()))\n"
+    environment = {
+        "SUPABASE_URL": supabase_server.url,
+        "SUPABASE_KEY": supabase_server.service_key,
+        "DATABASE_URL": database_url,
+        "USE_REPOSITORY_PATTERN": backend,
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.stdout, done.returncode) == ("hello, stranger\n", 0), done.stderr
+
+
+async def test_repository_snippet_runs(database_url: str) -> None:
+    namespace: dict[str, object] = {}
+    exec(_blocks("python")[1], namespace)
+    rename = namespace["rename"]
+    assert inspect.iscoroutinefunction(rename)
+    await rename(database_url)
+    from app.db import Database
+    from app.repositories import UnitOfWork
+
+    database = Database(database_url)
+    async with UnitOfWork(database) as work:
+        client = await work.clients.get_by_phone("79000000007")
+    await database.close()
+    assert client is not None
+    assert (client.name, client.yclients_id) == ("Анна", 7)
