@@ -35,7 +35,7 @@ _LOCK_SECONDS = 20.0
 # The builtin provider's C.UTF-8 needs no locale of the operating system; lower('Я') is 'я' in it.
 _INITDB_OPTIONS = (
     "--username=postgres",
-    "--auth=trust",  # the socket's directory is closed to other users
+    "--auth=trust",  # the socket is closed to other users
     "--encoding=UTF8",
     "--locale=C",
     "--locale-provider=builtin",
@@ -90,6 +90,7 @@ class EmbeddedPostgres:
                 [
                     *(binaries / "postgres", "-D", data, "-p", str(_PORT)),
                     *("-c", "listen_addresses=", "-c", f"unix_socket_directories={socket_directory}"),
+                    *("-c", "unix_socket_permissions=0700"),
                     *(word for setting in ([] if durable else _NOT_DURABLE) for word in ("-c", setting)),
                 ],
                 name="The embedded PostgreSQL",

@@ -77,7 +77,8 @@ def test_it_opens_no_tcp_port(embedded: EmbeddedPostgres) -> None:
 
 
 def test_its_socket_is_closed_to_other_users(embedded: EmbeddedPostgres) -> None:
-    assert stat.S_IMODE(embedded.socket_directory.stat().st_mode) == 0o700
+    (socket,) = embedded.socket_directory.glob(".s.PGSQL.*[0-9]")
+    assert stat.S_IMODE(socket.stat().st_mode) == 0o700
 
 
 def test_it_is_as_durable_as_asked(server_directory: Path) -> None:
