@@ -1,0 +1,42 @@
+"""docs/data-layer.md, held against the program: every method with its arguments, every error code."""
+
+import inspect
+import re
+from pathlib import Path
+
+from app import errors
+from app.data_layer import DataLayer
+
+TEXT = (Path(__file__).parent.parent / "docs" / "data-layer.md").read_text(encoding="utf-8")
+
+
+def _codes(kind: type[errors.DataError]) -> set[str]:
+    return {kind.code}.union(*(_codes(below) for below in kind.__subclasses__()))
+
+
+def test_every_error_code_is_listed() -> None:
+    listed = re.findall(r"^\| `([a-z_]+)` \|", TEXT, re.MULTILINE)
+    assert set(listed) == _codes(errors.DataError) - {errors.DataError.code}
+    assert len(listed) == len(set(listed))
+
+
+def test_every_method_is_listed_with_its_arguments() -> None:
+    listed = dict(re.findall(r"^\| `([a-z_]+)\((.*?)\)` \|", TEXT, re.MULTILINE))
+    methods = {
+        name: method
+        for name, method in inspect.getmembers(DataLayer, inspect.iscoroutinefunction)
+        if not name.startswith("_") and name != "close"
+    }
+    assert len(methods) == 21
+    assert listed.keys() == methods.keys()
+    for name, method in methods.items():
+        words = []
+        keyword_only = False
+        for parameter in list(inspect.signature(method).parameters.values())[1:]:
+            if parameter.kind is parameter.KEYWORD_ONLY and not keyword_only:
+                keyword_only = True
+                words.append("*")
+            default = parameter.default
+            shown = "" if default is parameter.empty else f"={repr(default).replace(chr(39), chr(34))}"
+            words.append(parameter.name + shown)
+        assert listed[name] == ", ".join(words), name
