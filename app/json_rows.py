@@ -6,10 +6,30 @@ Both backends write this text: the repositories hand it to `json_to_recordset`, 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, time
 from decimal import Decimal
+from operator import itemgetter
 from typing import Any
 from uuid import UUID
+
+from sqlalchemy import Table
+
+Values = Mapping[str, Any]
+
+
+def by_shape(table: Table, rows: Sequence[Values]) -> dict[tuple[str, ...], list[Values]]:
+    """Rows grouped by which columns they give, in the order of each group's first row.
+
+    In each group they are in the order of the natural key, so that two bulk writes at once do not wait for each other's
+    rows crosswise, and ids are given out in the same order by both backends.
+    """
+    order = table.c.keys()
+    shapes: dict[tuple[str, ...], list[Values]] = {}
+    for row in rows:
+        shapes.setdefault(tuple(name for name in order if name in row), []).append(row)
+    key_of = itemgetter(*table.info["natural_key"])
+    return {names: sorted(members, key=key_of) for names, members in shapes.items()}
 
 
 def encode(value: object) -> str:

@@ -1,8 +1,8 @@
 """A search for text that is contained in a name, whatever its case, as a regular expression for PostgreSQL.
 
-Not `ILIKE`: PostgREST turns `*` in its pattern into `%`, with no escape, and both `ILIKE` and `~*` fold only the letters
-that the database's locale knows, which need not be the same in two databases. Here each letter names its own cases,
-so `~` (`match` in PostgREST) finds the same rows everywhere.
+Not `ILIKE`: PostgREST turns `*` in its pattern into `%`, with no escape, and both `ILIKE` and `~*` fold only the
+letters that the database's locale knows, which need not be the same in two databases. Here each letter names its own
+cases, so `~` (`match` in PostgREST) finds the same rows everywhere.
 """
 
 from __future__ import annotations

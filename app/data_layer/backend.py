@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
+    from app.json_rows import Values
     from app.models import Base
     from app.rows import (
         BookingRow,
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
         StaffRow,
         StaffScheduleRow,
     )
-
-Values = Mapping[str, Any]
 
 
 class Upcoming(NamedTuple):

@@ -1,4 +1,4 @@
-"""The outermost wrapper of every call: its deadline, its repetition, its log line, and the answer made of what happened.
+"""The outermost wrapper of every call: deadline, repetition, log line, and the answer made of what happened.
 
 Nothing below it answers with anything but a value or an `app.errors.DataError`.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import ContextVar
 from datetime import datetime
 from typing import Any, TypeVar
@@ -74,21 +74,24 @@ class Calls:
         operation: str,
         call: Callable[[], Awaitable[T]],
         *,
-        describe: Callable[[T], Mapping[str, Any]] | None = None,
+        metadata: dict[str, Any] | None = None,
         timeout: float | None = None,  # noqa: ASYNC109 - the deadline is the answer's, the task may outlive it
     ) -> Result[T]:
-        """The answer to a call that only reads; an unreachable store is asked again, twice, within the deadline."""
-        return await self._answer(operation, call, None, describe, timeout or self._timeout)
+        """The answer to a call that only reads; an unreachable store is asked again, twice, within the deadline.
+
+        What the call puts into `metadata` is in the answer.
+        """
+        return await self._answer(operation, call, None, {} if metadata is None else metadata, timeout or self._timeout)
 
     async def write(
         self,
         operation: str,
         call: Callable[[], Awaitable[T]],
         *,
-        describe: Callable[[T], Mapping[str, Any]] | None = None,
+        metadata: dict[str, Any] | None = None,
     ) -> Result[T]:
         """The answer to a call that writes; repeated only while nothing has been sent."""
-        return await self._answer(operation, call, _Write(), describe, self._timeout)
+        return await self._answer(operation, call, _Write(), {} if metadata is None else metadata, self._timeout)
 
     async def close(self) -> None:
         """End the calls that still run, within two seconds."""
@@ -105,22 +108,19 @@ class Calls:
         operation: str,
         call: Callable[[], Awaitable[T]],
         write: _Write | None,
-        describe: Callable[[T], Mapping[str, Any]] | None,
+        metadata: dict[str, Any],
         seconds: float,
     ) -> Result[T]:
         if self._closed:
             raise DataLayerClosedError(f"{operation}: the data layer is closed")
         started = time.perf_counter()
-        metadata: Mapping[str, Any] = {}
         data: T | None = None
         failure: DataError | None = None
         try:
             data = await self._within(seconds, self._attempts(call, write, seconds), write)
-            if describe is not None:
-                metadata = describe(data)
         except DataError as error:
             failure = error
-            metadata = _where(error)
+            metadata = {**metadata, **_where(error)}
         if self._log:
             milliseconds = (time.perf_counter() - started) * 1000
             logger.info("%s %.1f ms %s", operation, milliseconds, failure.code if failure else "ok")

@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+from app.data_layer.calls import Clock
 from app.data_layer.company_time import require_timezone
-from app.data_layer.layer import Clock, DataLayer, utc_now
+from app.data_layer.layer import DataLayer, utc_now
 
 if TYPE_CHECKING:
     from app.data_layer.backend import Backend

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from app.data_layer.backend import Backend, Upcoming, Values
+from app.data_layer.backend import Backend
 from app.data_layer.calls import Calls, Clock, logger
 from app.data_layer.result import Result
 from app.name_search import containing
 
 if TYPE_CHECKING:
+    from app import models
+    from app.json_rows import Values
     from app.rows import (
         BookingRow,
         ClientRow,
@@ -66,6 +69,18 @@ class DataLayer:
         await self._calls.close()
         await self._backend.close()
 
+    async def get_dialog_context(self, user_id: str) -> Result[DialogContextRow | None]:
+        """The conversation with one person; `user_id` is taken as it is."""
+        return await self._calls.read(
+            "get_dialog_context", lambda: self._backend.get_dialog_context(self._check.text("user_id", user_id))
+        )
+
+    async def upsert_dialog_context(self, context: Values) -> Result[DialogContextRow]:
+        """Write the given columns of a conversation, by `user_id`; sets `last_activity` and `updated_at`."""
+        return await self._write_one(
+            "upsert_dialog_context", self._models.DialogContext, context, "last_activity", "updated_at"
+        )
+
     async def get_client_by_phone(
         self, phone: str | int, company_id: int | str | None = None
     ) -> Result[ClientRow | None]:
@@ -80,3 +95,251 @@ class DataLayer:
                 check.phone(phone), check.optional_identifier("company_id", company_id)
             ),
         )
+
+    async def get_client_by_id(
+        self, yclients_id: int | str, company_id: int | str | None = None
+    ) -> Result[ClientRow | None]:
+        """The client with an id of YCLIENTS; `ambiguous` when clients of several companies have it."""
+        check = self._check
+        return await self._calls.read(
+            "get_client_by_id",
+            lambda: self._backend.get_client_by_id(
+                check.identifier("yclients_id", yclients_id), check.optional_identifier("company_id", company_id)
+            ),
+        )
+
+    async def get_client_appointments(
+        self,
+        client_id: int | str,
+        *,
+        company_id: int | str | None = None,
+        limit: int | None = None,
+        order_by: str = "datetime",
+        descending: bool = True,
+    ) -> Result[list[BookingRow]]:
+        """Bookings of the client with this id of YCLIENTS, by `datetime`, `created_at` or `cost`, NULL last."""
+        check = self._check
+        return await self._calls.read(
+            "get_client_appointments",
+            lambda: self._backend.get_client_appointments(
+                check.identifier("client_id", client_id),
+                company_id=check.optional_identifier("company_id", company_id),
+                limit=check.limit(limit),
+                order_by=check.order(order_by),
+                descending=check.switch("descending", descending),
+            ),
+        )
+
+    async def get_upcoming_appointments(self, client_id: int | str, company_id: int | str) -> Result[list[BookingRow]]:
+        """Bookings from now on, at most ten, the earliest first, without those `cancelled` or `deleted`.
+
+        "Now" is the time in `companies.timezone`; where that is no known zone, in DEFAULT_TIMEZONE, and the metadata
+        has a `warning`.
+        """
+        metadata: dict[str, Any] = {}
+
+        async def call() -> list[BookingRow]:
+            company = self._check.identifier("company_id", company_id)
+            found = await self._backend.get_upcoming_appointments(
+                self._check.identifier("client_id", client_id), company, self._clock()
+            )
+            if found.unknown_timezone:
+                metadata["warning"] = (
+                    f"the time zone of company {company} is not known; {self._settings.default_timezone} is used"
+                )
+                logger.warning("get_upcoming_appointments: %s", metadata["warning"])
+            return found.bookings
+
+        return await self._calls.read("get_upcoming_appointments", call, metadata=metadata)
+
+    async def search_clients_by_name(
+        self, company_id: int | str, name: str, limit: int | None = None
+    ) -> Result[list[ClientSummary]]:
+        """Clients whose name contains `name`, in whatever case: the latest visit first, then the most visits.
+
+        No character of `name` has a special meaning.
+        """
+        check = self._check
+        return await self._calls.read(
+            "search_clients_by_name",
+            lambda: self._backend.search_clients_by_name(
+                check.identifier("company_id", company_id), containing(check.text("name", name)), check.limit(limit)
+            ),
+        )
+
+    async def upsert_client(self, client: Values) -> Result[ClientRow]:
+        """Write the given columns of a client, by (`yclients_id`, `company_id`).
+
+        Needs `name` and `phone` too; trims the name, normalizes the phone, sets `updated_at`.
+        """
+        return await self._write_one("upsert_client", self._models.Client, client, "updated_at")
+
+    async def upsert_clients(self, clients: Sequence[Values]) -> Result[list[ClientRow]]:
+        """As `upsert_client`, 1 to max_batch_size rows, all or none; the stored rows in the order given."""
+        return await self._write_batch("upsert_clients", self._models.Client, clients, "updated_at")
+
+    async def get_staff_by_id(self, staff_id: int | str, company_id: int | str) -> Result[StaffRow | None]:
+        """The member of a company's staff with an id of YCLIENTS."""
+        check = self._check
+        return await self._calls.read(
+            "get_staff_by_id",
+            lambda: self._backend.get_staff_by_id(
+                check.identifier("staff_id", staff_id), check.identifier("company_id", company_id)
+            ),
+        )
+
+    async def get_staff_schedules(
+        self,
+        company_id: int | str,
+        *,
+        staff_id: int | str | None = None,
+        staff_name: str | None = None,
+        date_from: date | str | None = None,
+        date_to: date | str | None = None,
+        is_working: bool | None = None,
+        limit: int | None = None,
+    ) -> Result[list[StaffScheduleRow]]:
+        """The schedules of a company's staff, by date and staff name; both dates are included."""
+        check = self._check
+        return await self._calls.read(
+            "get_staff_schedules",
+            lambda: self._backend.get_staff_schedules(
+                check.identifier("company_id", company_id),
+                limit=check.limit(limit),
+                staff_id=check.optional_identifier("staff_id", staff_id),
+                staff_name=check.optional_text("staff_name", staff_name),
+                date_from=check.optional_day("date_from", date_from),
+                date_to=check.optional_day("date_to", date_to),
+                is_working=check.optional_switch("is_working", is_working),
+            ),
+        )
+
+    async def get_staff_schedule(
+        self, staff_id: int | str, date: date | str, company_id: int | str | None = None
+    ) -> Result[StaffScheduleRow | None]:
+        """The schedule of one member of staff on one day (a `date` or `YYYY-MM-DD`).
+
+        With `company_id`, only if he or she is of that company's staff.
+        """
+        check = self._check
+        return await self._calls.read(
+            "get_staff_schedule",
+            lambda: self._backend.get_staff_schedule(
+                check.identifier("staff_id", staff_id),
+                check.day("date", date),
+                check.optional_identifier("company_id", company_id),
+            ),
+        )
+
+    async def upsert_staff_schedules(self, schedules: Sequence[Values]) -> Result[list[StaffScheduleRow]]:
+        """Write the given columns of schedules, by (`staff_id`, `date`), as `upsert_clients` does.
+
+        Needs `staff_name` too; sets `last_updated`.
+        """
+        return await self._write_batch("upsert_staff_schedules", self._models.StaffSchedule, schedules, "last_updated")
+
+    async def get_services(self, company_id: int | str, include_inactive: bool = False) -> Result[list[ServiceRow]]:
+        """A company's services, the heaviest `weight` first, then by title; the active ones unless asked."""
+        check = self._check
+        return await self._calls.read(
+            "get_services",
+            lambda: self._backend.get_services(
+                check.identifier("company_id", company_id),
+                include_inactive=check.switch("include_inactive", include_inactive),
+            ),
+        )
+
+    async def get_staff(self, company_id: int | str, include_inactive: bool = False) -> Result[list[StaffRow]]:
+        """A company's staff by name; the active ones unless asked."""
+        check = self._check
+        return await self._calls.read(
+            "get_staff",
+            lambda: self._backend.get_staff(
+                check.identifier("company_id", company_id),
+                include_inactive=check.switch("include_inactive", include_inactive),
+            ),
+        )
+
+    async def get_service_by_id(
+        self, yclients_id: int | str, company_id: int | str | None = None
+    ) -> Result[ServiceRow | None]:
+        """The service with an id of YCLIENTS; `ambiguous` when services of several companies have it."""
+        check = self._check
+        return await self._calls.read(
+            "get_service_by_id",
+            lambda: self._backend.get_service_by_id(
+                check.identifier("yclients_id", yclients_id), check.optional_identifier("company_id", company_id)
+            ),
+        )
+
+    async def get_services_by_category(self, company_id: int | str, category_id: int | str) -> Result[list[ServiceRow]]:
+        """The active services of a category, ordered as those of `get_services`."""
+        check = self._check
+        return await self._calls.read(
+            "get_services_by_category",
+            lambda: self._backend.get_services_by_category(
+                check.identifier("company_id", company_id), check.identifier("category_id", category_id)
+            ),
+        )
+
+    async def upsert_services(self, services: Sequence[Values]) -> Result[list[ServiceRow]]:
+        """Write the given columns of services, by (`yclients_id`, `company_id`), as `upsert_clients` does.
+
+        Needs `title` too; trims it; sets `updated_at` and `last_sync_at`.
+        """
+        return await self._write_batch("upsert_services", self._models.Service, services, "updated_at", "last_sync_at")
+
+    async def get_company(self, company_id: int | str) -> Result[CompanyRow | None]:
+        """The company with a `company_id`."""
+        return await self._calls.read(
+            "get_company", lambda: self._backend.get_company(self._check.identifier("company_id", company_id))
+        )
+
+    async def upsert_company(self, company: Values) -> Result[CompanyRow]:
+        """Write the given columns of a company, by `company_id`; needs `title`, trims it, sets `updated_at`."""
+        return await self._write_one("upsert_company", self._models.Company, company, "updated_at")
+
+    async def health_check(self) -> Result[Health]:
+        """One tiny read of `companies`, answered within health_check_timeout even when the store hangs.
+
+        When the store is not healthy the answer is an error, and its metadata have the same fields.
+        """
+        limit = self._settings.health_check_timeout
+        started = time.perf_counter()
+        metadata: dict[str, Any] = {}
+
+        async def call() -> Health:
+            await self._backend.ping()
+            return Health(healthy=True, response_time=time.perf_counter() - started, limit=limit)
+
+        result = await self._calls.read("health_check", call, metadata=metadata, timeout=limit)
+        if result.success:
+            return result
+        health = Health(healthy=False, response_time=time.perf_counter() - started, limit=limit)
+        return replace(result, metadata={**result.metadata, **health._asdict()})
+
+    async def _write_one(self, operation: str, model: type[models.Base], row: Values, *stamped: str) -> Result[Any]:
+        async def call() -> Any:
+            values = self._check.row(model, row, self._stamps(stamped))
+            return (await self._backend.upsert(model, [values]))[0]
+
+        return await self._calls.write(operation, call)
+
+    async def _write_batch(
+        self, operation: str, model: type[models.Base], rows: Sequence[Values], *stamped: str
+    ) -> Result[Any]:
+        metadata: dict[str, Any] = {}
+
+        async def call() -> list[Any]:
+            values = self._check.batch(model, rows, self._stamps(stamped))
+            metadata["input_count"] = len(values)
+            stored = await self._backend.upsert(model, values)
+            metadata["processed_count"] = len(stored)
+            return stored
+
+        return await self._calls.write(operation, call, metadata=metadata)
+
+    def _stamps(self, columns: Sequence[str]) -> dict[str, object]:
+        """The columns that say when a row was written: UTC without a zone."""
+        now = self._clock().astimezone(UTC).replace(tzinfo=None)
+        return dict.fromkeys(columns, now)

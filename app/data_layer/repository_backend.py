@@ -7,7 +7,7 @@ from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from app import models
-from app.data_layer.backend import Upcoming, Values
+from app.data_layer.backend import Upcoming
 from app.data_layer.calls import write_is_sent
 from app.data_layer.company_time import local_now
 from app.db import Database
@@ -24,6 +24,7 @@ from app.repositories import (
 )
 
 if TYPE_CHECKING:
+    from app.json_rows import Values
     from app.rows import (
         BookingRow,
         ClientRow,
@@ -133,7 +134,7 @@ class RepositoryBackend:
         async with UnitOfWork(self._database) as work:
             write_is_sent()
             try:
-                stored = await work.of(model).upsert(rows)
+                stored = await work.upsert(model, rows)
             except UnrepresentableValueError:
                 await work.commit()  # written, though the rows cannot be returned
                 raise

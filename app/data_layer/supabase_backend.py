@@ -7,14 +7,16 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from app import models, rows
-from app.data_layer.backend import Upcoming, Values
-from app.data_layer.company_time import local_now
 from app.data_layer import supabase_schedules
+from app.data_layer.backend import Upcoming
+from app.data_layer.company_time import local_now
+from app.data_layer.supabase_schedules import StaffId
 from app.data_layer.supabase_table import SupabaseTable
 from app.data_layer.supabase_upsert import upsert
 from app.rest import SupabaseRest
 
 if TYPE_CHECKING:
+    from app.json_rows import Values
     from app.rows import (
         BookingRow,
         ClientRow,
@@ -27,23 +29,6 @@ if TYPE_CHECKING:
     )
 
 _UPCOMING_AT_MOST = 10
-_SUMMARY = rows.ClientSummary._fields
-_ROW_TYPES: dict[type[models.Base], Any] = {
-    models.Booking: rows.BookingRow,
-    models.Client: rows.ClientRow,
-    models.Company: rows.CompanyRow,
-    models.DialogContext: rows.DialogContextRow,
-    models.Service: rows.ServiceRow,
-    models.Staff: rows.StaffRow,
-    models.StaffSchedule: rows.StaffScheduleRow,
-}
-
-
-class StaffId(NamedTuple):
-    """What tells whose schedules are a company's."""
-
-    id: int
-    yclients_id: int
 
 
 class CompanyZone(NamedTuple):
@@ -59,26 +44,32 @@ class SupabaseBackend:
     def __init__(self, rest: SupabaseRest, *, default_timezone: str) -> None:
         self._rest = rest
         self._default_timezone = default_timezone
-        self._tables = {model: SupabaseTable(rest, model, row._make) for model, row in _ROW_TYPES.items()}
-        self._summaries = SupabaseTable(rest, models.Client, rows.ClientSummary._make, _SUMMARY)
-        self._staff_ids = SupabaseTable(rest, models.Staff, StaffId._make, StaffId._fields)
-        self._zones = SupabaseTable(rest, models.Company, CompanyZone._make, CompanyZone._fields)
+        self._bookings = SupabaseTable(rest, models.Booking, rows.BookingRow)
+        self._clients = SupabaseTable(rest, models.Client, rows.ClientRow)
+        self._companies = SupabaseTable(rest, models.Company, rows.CompanyRow)
+        self._contexts = SupabaseTable(rest, models.DialogContext, rows.DialogContextRow)
+        self._services = SupabaseTable(rest, models.Service, rows.ServiceRow)
+        self._staff = SupabaseTable(rest, models.Staff, rows.StaffRow)
+        self._schedules = SupabaseTable(rest, models.StaffSchedule, rows.StaffScheduleRow)
+        self._summaries = SupabaseTable(rest, models.Client, rows.ClientSummary, rows.ClientSummary._fields)
+        self._staff_ids = SupabaseTable(rest, models.Staff, StaffId, StaffId._fields)
+        self._zones = SupabaseTable(rest, models.Company, CompanyZone, CompanyZone._fields)
 
     async def get_dialog_context(self, user_id: str) -> DialogContextRow | None:
-        return await self._one(models.DialogContext, "several contexts have this user_id", user_id=user_id)
+        return await self._contexts.one(_equal(user_id=user_id), "several contexts have this user_id")
 
     async def get_client_by_phone(self, phone: str, company_id: int | None) -> ClientRow | None:
-        return await self._one(models.Client, "several clients have this phone", phone=phone, company_id=company_id)
+        return await self._clients.one(_equal(phone=phone, company_id=company_id), "several clients have this phone")
 
     async def get_client_by_id(self, yclients_id: int, company_id: int | None) -> ClientRow | None:
-        return await self._one(
-            models.Client, "clients of several companies have this id", yclients_id=yclients_id, company_id=company_id
+        return await self._clients.one(
+            _equal(yclients_id=yclients_id, company_id=company_id), "clients of several companies have this id"
         )
 
     async def get_client_appointments(
         self, client_id: int, *, company_id: int | None, limit: int, order_by: str, descending: bool
     ) -> list[BookingRow]:
-        return await self._tables[models.Booking].first(
+        return await self._bookings.first(
             _equal(client_yclients_id=client_id, company_id=company_id), [(order_by, descending)], limit
         )
 
@@ -86,7 +77,7 @@ class SupabaseBackend:
         company = await self._zones.one(_equal(company_id=company_id), "several companies have this id")
         here, unknown = local_now(now, company.timezone if company else None, self._default_timezone)
         matching = _equal(client_yclients_id=client_id, company_id=company_id)
-        bookings = await self._tables[models.Booking].first(
+        bookings = await self._bookings.first(
             lambda builder: (
                 matching(builder)
                 .gte("datetime", here.isoformat())
@@ -105,8 +96,8 @@ class SupabaseBackend:
         )
 
     async def get_staff_by_id(self, staff_id: int, company_id: int) -> StaffRow | None:
-        return await self._one(
-            models.Staff, "several members of staff have this id", yclients_id=staff_id, company_id=company_id
+        return await self._staff.one(
+            _equal(yclients_id=staff_id, company_id=company_id), "several members of staff have this id"
         )
 
     async def get_staff_schedules(
@@ -122,7 +113,7 @@ class SupabaseBackend:
     ) -> list[StaffScheduleRow]:
         return await supabase_schedules.list_of_company(
             self._staff_ids,
-            self._tables[models.StaffSchedule],
+            self._schedules,
             company_id,
             limit=limit,
             staff_id=staff_id,
@@ -135,43 +126,44 @@ class SupabaseBackend:
     async def get_staff_schedule(self, staff_id: int, day: date, company_id: int | None) -> StaffScheduleRow | None:
         if company_id is not None and not await supabase_schedules.staff_ids(self._staff_ids, company_id, staff_id):
             return None
-        return await self._one(
-            models.StaffSchedule, "several schedules are of this day", staff_id=staff_id, date=day.isoformat()
+        return await self._schedules.one(
+            _equal(staff_id=staff_id, date=day.isoformat()), "several schedules are of this day"
         )
 
     async def get_services(self, company_id: int, *, include_inactive: bool) -> list[ServiceRow]:
         active = None if include_inactive else True
-        found = await self._tables[models.Service].whole(_equal(company_id=company_id, is_active=active))
+        found = await self._services.whole(_equal(company_id=company_id, is_active=active))
         return sorted(found, key=_by_weight_and_title)
 
     async def get_staff(self, company_id: int, *, include_inactive: bool) -> list[StaffRow]:
         active = None if include_inactive else True
-        found = await self._tables[models.Staff].whole(_equal(company_id=company_id, is_active=active))
+        found = await self._staff.whole(_equal(company_id=company_id, is_active=active))
         return sorted(found, key=lambda member: (member.name, member.id))
 
     async def get_service_by_id(self, yclients_id: int, company_id: int | None) -> ServiceRow | None:
-        return await self._one(
-            models.Service, "services of several companies have this id", yclients_id=yclients_id, company_id=company_id
+        return await self._services.one(
+            _equal(yclients_id=yclients_id, company_id=company_id), "services of several companies have this id"
         )
 
     async def get_services_by_category(self, company_id: int, category_id: int) -> list[ServiceRow]:
         matching = _equal(company_id=company_id, category_id=category_id, is_active=True)
-        return sorted(await self._tables[models.Service].whole(matching), key=_by_weight_and_title)
+        return sorted(await self._services.whole(matching), key=_by_weight_and_title)
 
     async def get_company(self, company_id: int) -> CompanyRow | None:
-        return await self._one(models.Company, "several companies have this id", company_id=company_id)
+        return await self._companies.one(_equal(company_id=company_id), "several companies have this id")
 
     async def upsert(self, model: type[models.Base], rows: Sequence[Values]) -> list[Any]:
-        return await upsert(self._tables[model], rows)
+        written: dict[type[models.Base], SupabaseTable[Any]] = {
+            table.model: table
+            for table in (self._clients, self._companies, self._services, self._schedules, self._contexts)
+        }
+        return await upsert(written[model], rows)
 
     async def ping(self) -> None:
         await self._rest.respond(self._rest.table("companies").select("id").limit(1))
 
     async def close(self) -> None:
         await self._rest.close()
-
-    async def _one(self, model: type[models.Base], message: str, **equal: Any) -> Any:
-        return await self._tables[model].one(_equal(**equal), message)
 
 
 def _equal(**values: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import date
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from app.data_layer.supabase_table import Narrow, SupabaseTable
 
@@ -15,9 +15,16 @@ if TYPE_CHECKING:
 _IDS_IN_ONE_REQUEST = 100  # keeps the URL short
 
 
+class StaffId(NamedTuple):
+    """What tells whose schedules are a company's."""
+
+    id: int
+    yclients_id: int
+
+
 async def list_of_company(
-    staff: SupabaseTable,
-    schedules: SupabaseTable,
+    staff: SupabaseTable[StaffId],
+    schedules: SupabaseTable[StaffScheduleRow],
     company_id: int,
     *,
     limit: int,
@@ -40,11 +47,15 @@ async def list_of_company(
 
     found: list[StaffScheduleRow] = []
     for ids in _parts(await staff_ids(staff, company_id, staff_id)):
-        found += await _first_days(schedules, lambda builder, ids=ids: narrow(builder).in_("staff_id", ids), limit)
+
+        def of_them(builder: Any, ids: list[int] = ids) -> Any:
+            return narrow(builder).in_("staff_id", ids)
+
+        found += await _first_days(schedules, of_them, limit)
     return sorted(found, key=_by_day_and_name)[:limit]
 
 
-async def staff_ids(staff: SupabaseTable, company_id: int, staff_id: int | None = None) -> list[int]:
+async def staff_ids(staff: SupabaseTable[StaffId], company_id: int, staff_id: int | None = None) -> list[int]:
     """`staff.yclients_id` of a company's staff, or of one of them if he or she is of the company."""
 
     def narrow(builder: Any) -> Any:
@@ -54,7 +65,7 @@ async def staff_ids(staff: SupabaseTable, company_id: int, staff_id: int | None 
     return [member.yclients_id for member in await staff.whole(narrow)]
 
 
-async def _first_days(schedules: SupabaseTable, narrow: Narrow, limit: int) -> list[StaffScheduleRow]:
+async def _first_days(schedules: SupabaseTable[StaffScheduleRow], narrow: Narrow, limit: int) -> list[StaffScheduleRow]:
     """At least the first `limit` schedules: the last day that the limit reaches is read whole.
 
     The server cannot be asked for an order by code point, so the names of a day are sorted here.

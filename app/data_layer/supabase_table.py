@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from sqlalchemy import Table
 
@@ -18,15 +18,18 @@ from app.text_values import RowDecoder
 if TYPE_CHECKING:
     import httpx
 
+R = TypeVar("R")  # the row type
 # A request on the table, narrowed by filters: called anew for each page, since the client's builders change in place.
 Narrow = Callable[[Any], Any]
+# A row's values as PostgreSQL's text, by column.
+Record = dict[str, str | None]
 
 
-class SupabaseTable:
+class SupabaseTable(Generic[R]):
     """Reads a model's rows.
 
     Args:
-        make: makes a row of its values, by default of all columns in their order.
+        row: the rows' type, a named tuple of the columns' values.
         columns: names, where not all columns are wanted; the primary key must be the first.
     """
 
@@ -34,13 +37,14 @@ class SupabaseTable:
         self,
         rest: SupabaseRest,
         model: type[models.Base],
-        make: Callable[[Any], Any],
+        row: type[R],
         columns: Sequence[str] | None = None,
     ) -> None:
         self.rest = rest
+        self.model = model
         self.table: Table = table_of(model)
         self.columns = list(columns or self.table.c.keys())
-        self._make = make
+        self._row = row
         # An alias for each: some servers take `order=id` beside `id::text` for an order by that text.
         self.select_list = ",".join(f"_{name}:{quoted_name(name)}::text" for name in self.columns)
 
@@ -48,68 +52,72 @@ class SupabaseTable:
     def _decoder(self) -> RowDecoder:
         return RowDecoder([self.table.c[name] for name in self.columns])
 
-    async def one(self, narrow: Narrow, message: str) -> Any:
+    def of_columns(self, columns: Sequence[str]) -> SupabaseTable[Any]:
+        """The same table with some of its columns only, rows as tuples."""
+        return SupabaseTable(self.rest, self.model, tuple, columns)
+
+    async def one(self, narrow: Narrow, message: str) -> R | None:
         """The only row, or None; AmbiguousError with `message` when there are several."""
-        rows, _ = await self._page(narrow(self._selected()).limit(2))
+        rows = self.rows(await self.rest.respond(narrow(self._selected()).limit(2)))
         if len(rows) > 1:
             raise AmbiguousError(message)
         return rows[0] if rows else None
 
-    async def whole(self, narrow: Narrow) -> list[Any]:
-        """Every row, by primary key, page after page."""
-        found: list[Any] = []
-        after: Any = None
+    async def whole(self, narrow: Narrow) -> list[R]:
+        """Every row, by primary key."""
+        return self._decoded(await self.whole_as_text(narrow))
+
+    async def whole_as_text(self, narrow: Narrow) -> list[Record]:
+        """Every row's values as PostgreSQL's text, by primary key, page after page until none is left."""
+        found: list[Record] = []
         while True:
             builder = narrow(self._selected())
-            if after is not None:
-                builder = builder.gt("id", after)
-            rows, in_all = await self._page(builder.order("id"), counted=True)
-            found += rows
-            if not rows or in_all == len(rows):
+            if found:
+                builder = builder.gt("id", found[-1]["id"])
+            response = await self.rest.respond(builder.order("id"), headers={"Prefer": "count=exact"})
+            page = self._records(response)
+            found += page
+            if not page or _count(response) == len(page):
                 return found
-            after = rows[-1].id
 
-    async def first(self, narrow: Narrow, order: Sequence[tuple[str, bool]], limit: int) -> list[Any]:
+    async def first(self, narrow: Narrow, order: Sequence[tuple[str, bool]], limit: int) -> list[R]:
         """The first rows in an order that the server can be asked for: (column, descending), NULL last, then by id."""
-        found: list[Any] = []
+        found: list[R] = []
         while len(found) < limit:
             builder = narrow(self._selected())
             for name, descending in order:
                 builder = builder.order(name, desc=descending, nullsfirst=False)
             builder = builder.order("id").limit(limit - len(found))
-            rows, _ = await self._page(builder.offset(len(found)) if found else builder)
-            if not rows:
+            page = self.rows(await self.rest.respond(builder.offset(len(found)) if found else builder))
+            if not page:
                 break
-            found += rows
+            found += page
         return found[:limit]
 
-    def rows(self, response: httpx.Response) -> list[Any]:
+    def rows(self, response: httpx.Response) -> list[R]:
         """The rows of a response's body."""
-        records = json_list(response)
+        return self._decoded(self._records(response))
+
+    def _decoded(self, records: list[Record]) -> list[R]:
+        make: Callable[[Any], R] = cast("Any", self._row)._make
+        return [make(self._decoder.decode(record)) for record in records]
+
+    def _records(self, response: httpx.Response) -> list[Record]:
         try:
-            values = [{name: record[f"_{name}"] for name in self.columns} for record in records]
-            return [self._make(self._decoder.decode(record)) for record in values]
-        except (KeyError, TypeError, AttributeError) as error:
-            raise StoreError("Supabase's answer does not hold the columns asked for") from error
+            body = json.loads(response.content)
+        except ValueError as error:
+            raise UnavailableError("Supabase answered with something that is not JSON") from error
+        aliases = [(name, f"_{name}") for name in self.columns]
+        try:
+            records = [{name: record[alias] for name, alias in aliases} for record in body]
+        except (KeyError, TypeError) as error:
+            raise StoreError("Supabase's answer is not a list of the columns asked for") from error
+        if not all(value is None or isinstance(value, str) for record in records for value in record.values()):
+            raise StoreError("Supabase's answer does not hold the columns as text")
+        return records
 
     def _selected(self) -> Any:
         return self.rest.table(self.table.name).select(self.select_list)
-
-    async def _page(self, builder: Any, *, counted: bool = False) -> tuple[list[Any], int | None]:
-        """The rows of one request and, where asked for, how many rows match in all."""
-        response = await self.rest.respond(builder, headers={"Prefer": "count=exact"} if counted else None)
-        return self.rows(response), _count(response)
-
-
-def json_list(response: httpx.Response, *, writing: bool = False) -> list[dict[str, Any]]:
-    """The JSON list in a response's body."""
-    try:
-        records = json.loads(response.content)
-    except ValueError as error:
-        raise UnavailableError("Supabase answered with something that is not JSON") from error
-    if not isinstance(records, list):
-        raise StoreError("Supabase answered with something that is not a list of rows")
-    return records
 
 
 def _count(response: httpx.Response) -> int | None:

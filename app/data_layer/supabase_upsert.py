@@ -3,12 +3,110 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from operator import attrgetter, itemgetter
+from datetime import UTC, datetime
+from operator import itemgetter
 from typing import Any
 
-from app.data_layer.backend import Values
+from sqlalchemy import JSON, Column
+
+from app.data_layer.calls import write_is_sent
 from app.data_layer.supabase_table import SupabaseTable
+from app.errors import OutcomeUnknownError, StoreError, UnrepresentableValueError
+from app.json_rows import Values, by_shape, encode
+from app.models import store_filled
+from app.rest import in_list
+
+_KEYS_IN_ONE_REQUEST = 100  # keeps the URL short
 
 
-async def upsert(table: SupabaseTable, rows: Sequence[Values]) -> list[Any]:
-    raise NotImplementedError
+async def upsert(table: SupabaseTable[Any], rows: Sequence[Values]) -> list[Any]:
+    """Write the given columns of each row by the natural key; the stored rows, in the order given.
+
+    Rows of one shape are written as they are. In a mixed batch PostgREST would overwrite what a row lacks, so what is
+    stored is read first and written again: a change by somebody else between that read and the write, of a column
+    that a row lacks, is lost. (JSON null, which PostgREST cannot be sent, becomes NULL there.)
+    """
+    key = table.table.info["natural_key"]
+    key_of = itemgetter(*key)
+    shapes = by_shape(table.table, rows)
+    in_order = [row for members in shapes.values() for row in members]
+    names = [name for name in table.columns if any(name in shape for shape in shapes)]
+    one_shape = len(shapes) == 1
+    body = encode(in_order) if one_shape else await _filled(table, in_order, names)
+    builder = (
+        table.rest.table(table.table.name)
+        .upsert([dict.fromkeys(names)], on_conflict=",".join(key), default_to_null=one_shape)
+        .select(table.select_list)
+    )
+    write_is_sent()
+    response = await table.rest.respond(builder, writing=True, content=body.encode())
+    try:
+        position = itemgetter(*[table.columns.index(name) for name in key])
+        stored = {position(row): row for row in table.rows(response)}
+        return [stored[key_of(row)] for row in rows]
+    except UnrepresentableValueError as error:
+        raise UnrepresentableValueError(table=error.table, key=error.key, column=error.column, written=True) from error
+    except (StoreError, KeyError) as error:
+        raise OutcomeUnknownError("Supabase's answer to a write does not hold the rows that were written") from error
+
+
+async def _filled(table: SupabaseTable[Any], rows: Sequence[Values], names: Sequence[str]) -> str:
+    """The body of a mixed batch: what a row lacks is what is stored, or the column's default in a new row."""
+    key = table.table.info["natural_key"]
+    columns = [table.table.c[name] for name in names]
+    stored = await _stored(table, rows, names)
+    defaults = {column.name: default for column in columns if (default := _default(column)) is not None}
+    texts = []
+    for row in rows:
+        members = {name: encode(value) for name, value in row.items()}
+        known = stored.get(tuple(_key_text(row[name]) for name in key))
+        for column in columns:
+            if column.name in members:
+                continue
+            if known is not None:
+                members[column.name] = _as_json(column, known[column.name])
+            elif column.name in defaults:  # PostgREST knows them too (missing=default), other servers do not
+                members[column.name] = defaults[column.name]
+        texts.append("{" + ",".join(f"{encode(name)}:{text}" for name, text in members.items()) + "}")
+    return "[" + ",".join(texts) + "]"
+
+
+async def _stored(
+    table: SupabaseTable[Any], rows: Sequence[Values], names: Sequence[str]
+) -> dict[tuple[str, ...], Mapping[str, str | None]]:
+    """The stored rows, by their natural key, every value as PostgreSQL's text."""
+    key = table.table.info["natural_key"]
+    as_text = table.of_columns(["id", *(name for name in names if name != "id")])
+    found: dict[tuple[str, ...], Mapping[str, str | None]] = {}
+    for start in range(0, len(rows), _KEYS_IN_ONE_REQUEST):
+        part = rows[start : start + _KEYS_IN_ONE_REQUEST]
+        operands = {name: in_list(sorted({_key_text(row[name]) for row in part})) for name in key}
+
+        def narrow(builder: Any, operands: Mapping[str, str] = operands) -> Any:
+            for name, operand in operands.items():
+                builder = builder.filter(name, "in", operand)
+            return builder
+
+        for record in await as_text.whole_as_text(narrow):
+            found[tuple(str(record[name]) for name in key)] = record
+    return found
+
+
+def _key_text(value: object) -> str:
+    """A key's value as PostgreSQL writes it: an integer, a date or text."""
+    return str(value)
+
+
+def _as_json(column: Column[Any], text: str | None) -> str:
+    """PostgreSQL's text as a member of a JSON object, for `json_to_recordset` to read: JSON as it is, to the digit."""
+    if text is None:
+        return "null"
+    return text if isinstance(column.type, JSON) else encode(text)
+
+
+def _default(column: Column[Any]) -> str | None:
+    """A column's default as JSON: constants are, and the clock's is the time now; None for made-up keys and none."""
+    default = getattr(column.server_default, "arg", None)
+    if default is None or column.primary_key:
+        return None
+    return encode(datetime.now(UTC).replace(tzinfo=None)) if store_filled(column) else str(default)

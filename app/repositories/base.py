@@ -5,25 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from operator import itemgetter
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from sqlalchemy import JSON, Column, Select, Table, Text, bindparam, cast, column, func, select
-from sqlalchemy.dialects.postgresql import Insert, insert
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import DataError
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql.dml import ReturningInsert
 
 from app import models
 from app.errors import AmbiguousError, InvalidArgumentError, StoreError, UnrepresentableValueError
-from app.json_rows import encode
+from app.json_rows import by_shape, encode
 from app.rows import table_of
 from app.text_values import RowDecoder
 
+R = TypeVar("R")  # the row type
 _ROWS = bindparam("rows", type_=Text())
 # What psycopg raises for a value that it has received and Python cannot hold.
 _UNREADABLE = (DataError, ValueError, OverflowError, RecursionError)
 
 
-class Repository:
+class Repository(Generic[R]):
     """Statements on one model's table, over a connection that the caller opens and, after a write, commits.
 
     Subclasses name the model and its row type from `app.rows`.
@@ -35,26 +37,24 @@ class Repository:
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 
-    async def _rows(
-        self, statement: Select[Any], make: Callable[[Any], Any] | None = None, **parameters: object
-    ) -> list[Any]:
+    async def _rows(self, statement: Select[Any], make: Callable[[Any], Any] | None = None) -> list[Any]:
         """The rows of a statement, each made by `make` (by default the model's row type)."""
         make = make or self.row._make
         try:
-            result = await self._connection.execute(statement, parameters)
+            result = await self._connection.execute(statement)
         except _UNREADABLE as error:
-            await self._name_unreadable(statement, parameters, error)
+            await self._name_unreadable(statement, error)
             raise
         return [make(row) for row in result.all()]
 
-    async def _one(self, statement: Select[Any], message: str, **parameters: object) -> Any:
+    async def _one(self, statement: Select[Any], message: str) -> R | None:
         """The only row of a statement, or None; AmbiguousError with `message` when there are several."""
-        rows = await self._rows(statement.limit(2), **parameters)
+        rows = await self._rows(statement.limit(2))
         if len(rows) > 1:
             raise AmbiguousError(message)
         return rows[0] if rows else None
 
-    async def _upsert(self, rows: Sequence[Mapping[str, Any]]) -> list[Any]:
+    async def _upsert(self, rows: Sequence[Mapping[str, Any]]) -> list[R]:
         """Write the given columns of each row by the natural key, and return the whole rows in the order given.
 
         Rows of one shape are one statement. Values are of the columns' Python types.
@@ -66,41 +66,42 @@ class Repository:
         table = table_of(self.model)
         key = _natural_key(table)
         key_of = itemgetter(*key)
-        shapes: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
         for row in rows:
-            shapes.setdefault(_shape(table, row), []).append(row)
+            if unknown := row.keys() - table.c.keys():
+                raise InvalidArgumentError(f"{table.name} has no column {min(unknown)}", field=min(unknown))
         stored: dict[Any, Any] = {}
-        for names, members in shapes.items():
+        unreadable: UnrepresentableValueError | None = None
+        for names, members in by_shape(table, rows).items():
             statement = _upsert_statement(table, names)
-            # In the order of the key: two bulk writes at once do not wait for each other's rows crosswise.
-            parameters = {"rows": encode(sorted(members, key=key_of))}
             try:
-                result = await self._connection.execute(statement, parameters)
+                result = await self._connection.execute(statement, {"rows": encode(members)})
             except _UNREADABLE as error:
-                await self._name_unreadable_written(members, error)
-                raise
+                unreadable = await self._unreadable_written(members, error)
+                continue  # the other shapes are to be written all the same
             position = itemgetter(*[table.c.keys().index(name) for name in key])
-            for row in result.all():
-                stored[position(row)] = self.row._make(row)
+            for written in result.all():
+                stored[position(written)] = self.row._make(written)
+        if unreadable:
+            raise unreadable
         try:
             return [stored[key_of(row)] for row in rows]
         except KeyError:
             raise StoreError(f"{table.name}: a row that was written did not come back") from None
 
-    async def _name_unreadable_written(self, rows: Sequence[Mapping[str, Any]], error: Exception) -> None:
+    async def _unreadable_written(
+        self, rows: Sequence[Mapping[str, Any]], error: Exception
+    ) -> UnrepresentableValueError:
+        """The error for rows that were written and cannot be returned; `error` again where that is not why."""
         table = table_of(self.model)
         for row in rows:
             statement = select(*table.c).where(*[table.c[name] == row[name] for name in _natural_key(table)])
             try:
-                await self._name_unreadable(statement, {}, error)
+                await self._name_unreadable(statement, error)
             except UnrepresentableValueError as named:
-                raise UnrepresentableValueError(
-                    table=named.table, key=named.key, column=named.column, written=True
-                ) from error
+                return UnrepresentableValueError(table=named.table, key=named.key, column=named.column, written=True)
+        raise error
 
-    async def _name_unreadable(
-        self, statement: Select[Any], parameters: Mapping[str, object], error: Exception
-    ) -> None:
+    async def _name_unreadable(self, statement: Select[Any], error: Exception) -> None:
         """Read again as text, and raise UnrepresentableValueError for the first value that Python cannot hold."""
         if isinstance(error, DataError) and getattr(error.orig, "sqlstate", None) is not None:
             return  # the server's own error, not psycopg's
@@ -108,9 +109,9 @@ class Repository:
         columns = [c for c in statement.selected_columns if isinstance(c, Column) and c.table is table]
         as_text = statement.with_only_columns(*[cast(c, Text).label(c.name) for c in columns])
         decoder = RowDecoder(columns)
-        for row in await self._connection.execute(as_text, parameters):
+        for row in await self._connection.execute(as_text):
             try:
-                decoder.decode(row._mapping)
+                decoder.decode(dict(row._mapping))
             except UnrepresentableValueError as named:
                 raise named from error
 
@@ -125,14 +126,8 @@ def _natural_key(table: Table) -> tuple[str, ...]:
     return key
 
 
-def _shape(table: Table, row: Mapping[str, Any]) -> tuple[str, ...]:
-    if unknown := row.keys() - table.c.keys():
-        raise InvalidArgumentError(f"{table.name} has no column {min(unknown)}", field=min(unknown))
-    return tuple(name for name in table.c.keys() if name in row)  # noqa: SIM118 - not a dictionary
-
-
 @lru_cache(maxsize=256)
-def _upsert_statement(table: Table, names: tuple[str, ...]) -> Insert:
+def _upsert_statement(table: Table, names: tuple[str, ...]) -> ReturningInsert[Any]:
     given = (
         func.json_to_recordset(cast(_ROWS, JSON))
         .table_valued(*[column(name, table.c[name].type) for name in names])

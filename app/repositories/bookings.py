@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from sqlalchemy import and_, or_, select
 
@@ -23,11 +23,11 @@ class BookingsAndZone(NamedTuple):
     timezone: str | None
 
 
-class BookingRepository(Repository):
+class BookingRepository(Repository[BookingRow]):
     """The table `bookings`."""
 
     model = Booking
-    row = BookingRow
+    row: ClassVar[Any] = BookingRow
 
     async def list_of_client(
         self, client_yclients_id: int, *, company_id: int | None, order_by: str, descending: bool, limit: int

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 from sqlalchemy import select
 
@@ -16,7 +16,7 @@ _ALL = select(*_CLIENTS.c)
 _SUMMARY = select(*[_CLIENTS.c[name] for name in ClientSummary._fields])
 
 
-class ClientRepository(Repository):
+class ClientRepository(Repository[ClientRow]):
     """The table `clients`."""
 
     model = Client
@@ -27,14 +27,14 @@ class ClientRepository(Repository):
         statement = _ALL.where(_CLIENTS.c.phone == phone)
         if company_id is not None:
             statement = statement.where(_CLIENTS.c.company_id == company_id)
-        return cast("ClientRow | None", await self._one(statement, "several clients have this phone"))
+        return await self._one(statement, "several clients have this phone")
 
     async def get_by_yclients_id(self, yclients_id: int, company_id: int | None = None) -> ClientRow | None:
         """The client with an id of YCLIENTS; AmbiguousError when several companies know it."""
         statement = _ALL.where(_CLIENTS.c.yclients_id == yclients_id)
         if company_id is not None:
             statement = statement.where(_CLIENTS.c.company_id == company_id)
-        return cast("ClientRow | None", await self._one(statement, "clients of several companies have this id"))
+        return await self._one(statement, "clients of several companies have this id")
 
     async def search_by_name(self, company_id: int, pattern: str, limit: int) -> list[ClientSummary]:
         """Clients of a company whose name matches a regular expression, see `app.name_search.containing`.

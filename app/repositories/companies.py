@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 from sqlalchemy import select
 
@@ -16,7 +16,7 @@ _ALL = select(*_COMPANIES.c)
 _TINY = select(_COMPANIES.c.id).limit(1)
 
 
-class CompanyRepository(Repository):
+class CompanyRepository(Repository[CompanyRow]):
     """The table `companies`."""
 
     model = Company
@@ -25,7 +25,7 @@ class CompanyRepository(Repository):
     async def get(self, company_id: int) -> CompanyRow | None:
         """The company with a `company_id`."""
         statement = _ALL.where(_COMPANIES.c.company_id == company_id)
-        return cast("CompanyRow | None", await self._one(statement, "several companies have this id"))
+        return await self._one(statement, "several companies have this id")
 
     async def ping(self) -> None:
         """One tiny read."""

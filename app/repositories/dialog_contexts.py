@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 from sqlalchemy import select
 
@@ -15,7 +15,7 @@ _CONTEXTS = table_of(DialogContext)
 _ALL = select(*_CONTEXTS.c)
 
 
-class DialogContextRepository(Repository):
+class DialogContextRepository(Repository[DialogContextRow]):
     """The table `dialog_contexts`."""
 
     model = DialogContext
@@ -24,7 +24,7 @@ class DialogContextRepository(Repository):
     async def get(self, user_id: str) -> DialogContextRow | None:
         """The context of one person."""
         statement = _ALL.where(_CONTEXTS.c.user_id == user_id)
-        return cast("DialogContextRow | None", await self._one(statement, "several contexts have this user_id"))
+        return await self._one(statement, "several contexts have this user_id")
 
     async def upsert(self, rows: Sequence[Mapping[str, Any]]) -> list[DialogContextRow]:
         """Write contexts by user_id: the given columns of each; the stored rows in that order."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 from sqlalchemy import Select, select
 
@@ -15,7 +15,7 @@ _SERVICES = table_of(Service)
 _ALL = select(*_SERVICES.c)
 
 
-class ServiceRepository(Repository):
+class ServiceRepository(Repository[ServiceRow]):
     """The table `services`. Lists are in the order of weight (the heaviest first, NULL last), title and id."""
 
     model = Service
@@ -35,7 +35,7 @@ class ServiceRepository(Repository):
         statement = _ALL.where(_SERVICES.c.yclients_id == yclients_id)
         if company_id is not None:
             statement = statement.where(_SERVICES.c.company_id == company_id)
-        return cast("ServiceRow | None", await self._one(statement, "services of several companies have this id"))
+        return await self._one(statement, "services of several companies have this id")
 
     async def upsert(self, rows: Sequence[Mapping[str, Any]]) -> list[ServiceRow]:
         """Write services by (yclients_id, company_id): the given columns of each; the stored rows in that order."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import date
-from typing import Any, cast
+from typing import Any
 
 from sqlalchemy import select
 
@@ -18,7 +18,7 @@ _ALL_STAFF = select(*_STAFF.c)
 _ALL_SCHEDULES = select(*_SCHEDULES.c)
 
 
-class StaffRepository(Repository):
+class StaffRepository(Repository[StaffRow]):
     """The table `staff`."""
 
     model = Staff
@@ -27,7 +27,7 @@ class StaffRepository(Repository):
     async def get_by_yclients_id(self, yclients_id: int, company_id: int) -> StaffRow | None:
         """The member of a company's staff with an id of YCLIENTS."""
         statement = _ALL_STAFF.where(_STAFF.c.yclients_id == yclients_id, _STAFF.c.company_id == company_id)
-        return cast("StaffRow | None", await self._one(statement, "several members of staff have this id"))
+        return await self._one(statement, "several members of staff have this id")
 
     async def list_of_company(self, company_id: int, *, include_inactive: bool = False) -> list[StaffRow]:
         """The staff of a company by name and id, the active ones unless asked."""
@@ -41,18 +41,18 @@ class StaffRepository(Repository):
         return await self._upsert(rows)
 
 
-class StaffScheduleRepository(Repository):
+class StaffScheduleRepository(Repository[StaffScheduleRow]):
     """The table `staff_schedules`, which has no company: a schedule is of the company of its member of staff."""
 
     model = StaffSchedule
     row = StaffScheduleRow
 
     async def get(self, staff_id: int, day: date, company_id: int | None = None) -> StaffScheduleRow | None:
-        """The schedule of one member of staff (`staff.yclients_id`) on one day, if of that company where one is given."""
+        """Of one member of staff (`staff.yclients_id`) on one day; only of that company, if one is given."""
         statement = _ALL_SCHEDULES.where(_SCHEDULES.c.staff_id == staff_id, _SCHEDULES.c.date == day)
         if company_id is not None:
             statement = statement.where(_of_company(company_id))
-        return cast("StaffScheduleRow | None", await self._one(statement, "several schedules are of this day"))
+        return await self._one(statement, "several schedules are of this day")
 
     async def list_of_company(
         self,

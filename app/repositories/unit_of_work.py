@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from types import TracebackType
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, Self
 
 from app import models
 from app.db import Database, translated_errors
@@ -16,14 +16,6 @@ from app.repositories.companies import CompanyRepository
 from app.repositories.dialog_contexts import DialogContextRepository
 from app.repositories.services import ServiceRepository
 from app.repositories.staff import StaffRepository, StaffScheduleRepository
-
-
-class WritingRepository(Protocol):
-    """A repository that writes."""
-
-    model: ClassVar[type[models.Base]]
-
-    async def upsert(self, rows: Sequence[Mapping[str, Any]]) -> list[Any]: ...
 
 
 class UnitOfWork:
@@ -41,6 +33,7 @@ class UnitOfWork:
     staff_schedules: StaffScheduleRepository
     bookings: BookingRepository
     dialog_contexts: DialogContextRepository
+    _writers: dict[type[models.Base], Callable[[Sequence[Mapping[str, Any]]], Awaitable[list[Any]]]]
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -55,19 +48,19 @@ class UnitOfWork:
         self.staff_schedules = StaffScheduleRepository(connection)
         self.bookings = BookingRepository(connection)
         self.dialog_contexts = DialogContextRepository(connection)
+        self._writers = {
+            models.Client: self.clients.upsert,
+            models.Company: self.companies.upsert,
+            models.Service: self.services.upsert,
+            models.Staff: self.staff.upsert,
+            models.StaffSchedule: self.staff_schedules.upsert,
+            models.DialogContext: self.dialog_contexts.upsert,
+        }
         return self
 
-    def of(self, model: type[models.Base]) -> WritingRepository:
-        """The repository that writes a model's rows."""
-        repositories: tuple[WritingRepository, ...] = (
-            self.clients,
-            self.companies,
-            self.services,
-            self.staff,
-            self.staff_schedules,
-            self.dialog_contexts,
-        )
-        return next(repository for repository in repositories if repository.model is model)
+    async def upsert(self, model: type[models.Base], rows: Sequence[Mapping[str, Any]]) -> list[Any]:
+        """Write rows of a model by its natural key, as its repository's `upsert` does."""
+        return await self._writers[model](rows)
 
     async def commit(self) -> None:
         """Make the writes last.
