@@ -105,11 +105,27 @@ class SupabaseRest:
         return (await self.respond(builder, writing=writing, headers=headers)).content
 
     async def respond(
-        self, builder: Any, *, writing: bool = False, headers: dict[str, str] | None = None
+        self,
+        builder: Any,
+        *,
+        writing: bool = False,
+        headers: dict[str, str] | None = None,
+        content: bytes | None = None,
     ) -> httpx.Response:
-        """As `send`, with the whole response."""
+        """As `send`, with the whole response; `content` is a JSON body instead of the builder's own, sent as it is."""
+        request = builder.request
         with _translated(writing=writing):
-            response: httpx.Response = await builder.request.send(httpx.Headers(headers))
+            response: httpx.Response
+            if content is None:
+                response = await request.send(httpx.Headers(headers))
+            else:
+                response = await self._session.request(
+                    request.http_method,
+                    str(request.path),
+                    content=content,
+                    params=request.params,
+                    headers={**request.headers, **(headers or {}), "Content-Type": "application/json"},
+                )
         if response.is_success:
             return response
         raise _error_of(response, writing=writing)
@@ -175,9 +191,14 @@ def _translated(*, writing: bool) -> Iterator[None]:
 def _error_of(response: httpx.Response, *, writing: bool) -> StoreError:
     code = _code_of(response)
     if code is not None and _SQLSTATE.fullmatch(code):
-        return error_for_sqlstate(code)
+        error = error_for_sqlstate(code)
+        if writing and isinstance(error, UnavailableError) and code.startswith(("08", "57")):
+            return OutcomeUnknownError(f"PostgREST lost its database during a write [{code}]", sqlstate=code)
+        return error
     if code in _POSTGREST:
         kind, meaning = _POSTGREST[code]
+        if writing and code == "PGRST001":
+            kind = OutcomeUnknownError
         return kind(f"{meaning} [{code}]", sqlstate=code)
     status = response.status_code
     label = f"[HTTP {status}{f', {code}' if code else ''}]"
