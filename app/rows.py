@@ -16,6 +16,19 @@ from sqlalchemy import Table, inspect
 
 from app import models
 
+__all__ = [
+    "BookingRow",
+    "ClientRow",
+    "ClientSummary",
+    "CompanyRow",
+    "DialogContextRow",
+    "ServiceRow",
+    "StaffRow",
+    "StaffScheduleRow",
+    "row_type",
+    "table_of",
+]
+
 
 def row_type(model: type[models.Base]) -> Any:
     """Make the row type of a model: `type._make(values)` in the order of the table's columns."""
