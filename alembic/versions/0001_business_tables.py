@@ -287,6 +287,8 @@ DECLARE
     holds boolean;
     filled text[] = '{{}}';
 BEGIN
+    -- A policy that hides rows from this role is to be an error, not an empty table.
+    SET LOCAL row_security = off;
     FOREACH name IN ARRAY ARRAY{list(TABLES)} LOOP
         -- Nothing is to slip in between the look and the drop.
         EXECUTE format('LOCK TABLE public.%I IN ACCESS EXCLUSIVE MODE', name);

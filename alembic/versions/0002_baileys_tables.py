@@ -216,7 +216,13 @@ BEGIN
         THEN
             RAISE WARNING '% was not added: the table has policies of its own', item.label;
         ELSIF item.found IS NULL THEN
-            EXECUTE item.statement;
+            BEGIN
+                EXECUTE item.statement;
+            EXCEPTION WHEN program_limit_exceeded THEN
+                -- An index that includes values takes rows up to a third of a page; the login is worth more.
+                RAISE WARNING '% was not added: a row is too large for it', item.label;
+                CONTINUE;
+            END;
             IF item.on_table = ANY (adopted) OR item.kind = 'function' AND adopted <> '{{}}' THEN
                 RAISE NOTICE 'added %', item.label;
             END IF;
@@ -248,7 +254,7 @@ BEGIN
         RAISE WARNING 'kept whatsapp_auth and whatsapp_keys, with all that belongs to them: they hold rows';
     ELSE
         DROP TABLE public.whatsapp_keys, public.whatsapp_auth;
-        DROP FUNCTION {", ".join(f"public.{name}()" for name in FUNCTIONS)};
+        DROP FUNCTION IF EXISTS {", ".join(f"public.{name}()" for name in FUNCTIONS)};
     END IF;
 END $$
 """

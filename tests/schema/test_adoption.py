@@ -7,6 +7,7 @@ from app import revisions
 from app.errors import MigrationError
 from tests.schema.catalog import differences, expected_catalog, read_catalog
 from tests.schema.commands import run_alembic
+from tests.schema.conftest import OtherRole
 
 BAILEYS = ("whatsapp_auth", "whatsapp_keys")
 BARE = """
@@ -90,31 +91,20 @@ def test_new_tables_need_no_notice(fresh_database: str) -> None:
     assert revisions.upgrade(fresh_database).notices == ()
 
 
-def test_complete_tables_need_no_rights_on_them(database_url: str) -> None:
+def test_complete_tables_need_no_rights_on_them(database_url: str, other_role: OtherRole) -> None:
     """Nothing is done to a table that lacks nothing, so its owner may be another role."""
     execute(
         database_url,
-        """
-        UPDATE alembic_version SET version_num = '0001';
-        CREATE ROLE schema_tests_upgrader;
-        GRANT UPDATE, SELECT ON alembic_version TO schema_tests_upgrader;
-        """,
+        f"UPDATE alembic_version SET version_num = '0001';GRANT UPDATE, SELECT ON alembic_version TO {other_role.name}",
     )
-    try:
-        with psycopg.connect(database_url) as connection:
-            connection.execute("SET ROLE schema_tests_upgrader")
-            with pytest.raises(psycopg.errors.InsufficientPrivilege):
-                connection.execute("ALTER TABLE whatsapp_keys ENABLE ROW LEVEL SECURITY")
-        separator = "&" if "?" in database_url else "?"
-        as_role = f"{database_url}{separator}options=-c%20role%3Dschema_tests_upgrader"
-        upgrade = revisions.upgrade(as_role)
-        assert (upgrade.before, upgrade.after) == ("0001", "0002")
-        assert [notice.text for notice in upgrade.notices] == [
-            "adopted table whatsapp_auth as it is",
-            "adopted table whatsapp_keys as it is",
-        ]
-    finally:
-        execute(database_url, "DROP OWNED BY schema_tests_upgrader; DROP ROLE schema_tests_upgrader")
+    with psycopg.connect(other_role.url) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
+        connection.execute("ALTER TABLE whatsapp_keys ENABLE ROW LEVEL SECURITY")
+    upgrade = revisions.upgrade(other_role.url)
+    assert (upgrade.before, upgrade.after) == ("0001", "0002")
+    assert [notice.text for notice in upgrade.notices] == [
+        "adopted table whatsapp_auth as it is",
+        "adopted table whatsapp_keys as it is",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -196,6 +186,24 @@ def test_what_is_there_besides_is_kept_and_said(live_baileys_database: str) -> N
     }
     with psycopg.connect(live_baileys_database) as connection:
         assert connection.execute("SELECT cleanup_expired_whatsapp_keys()").fetchone() == (1,)
+
+
+def test_index_that_a_row_is_too_large_for_is_left_out_and_said(live_baileys_database: str) -> None:
+    execute(
+        live_baileys_database,
+        "INSERT INTO whatsapp_keys (company_id, key_type, key_id, value) SELECT '1', 'session', 'large',"
+        " to_jsonb(string_agg(md5(n::text), '')) FROM generate_series(1, 300) AS n",
+    )
+    before = physical_rows(live_baileys_database)
+    upgrade = revisions.upgrade(live_baileys_database)
+    assert physical_rows(live_baileys_database) == before
+    assert [notice.text for notice in upgrade.notices if notice.warning] == [
+        "index idx_whatsapp_keys_company_type_id of whatsapp_keys was not added: a row is too large for it"
+    ]
+    assert differences(expected_catalog(), read_catalog(live_baileys_database)) == [
+        "indexes of whatsapp_keys: idx_whatsapp_keys_company_type: not expected",
+        "indexes of whatsapp_keys: idx_whatsapp_keys_company_type_id: missing",
+    ]
 
 
 @pytest.mark.parametrize("switched_on", [True, False])

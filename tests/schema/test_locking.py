@@ -24,14 +24,19 @@ def test_two_upgrades_at_once(fresh_database: str) -> None:
     with psycopg.connect(fresh_database, autocommit=True) as connection:
         connection.execute("SELECT pg_advisory_lock(%s)", (revisions.UPGRADE_LOCK,))
         upgrades = [start_alembic("upgrade", "head", url=fresh_database) for _ in range(2)]
-        deadline = time.monotonic() + SECONDS
-        # Both are at the door before either may enter.
-        while connection.execute(WAITING).fetchone() != (2,):
-            assert time.monotonic() < deadline
-            assert all(upgrade.poll() is None for upgrade in upgrades)
-            time.sleep(0.05)
-        connection.execute("SELECT pg_advisory_unlock(%s)", (revisions.UPGRADE_LOCK,))
-        logs = [upgrade.communicate(timeout=SECONDS)[1] for upgrade in upgrades]
+        try:
+            deadline = time.monotonic() + SECONDS
+            # Both are at the door before either may enter.
+            while connection.execute(WAITING).fetchone() != (2,):
+                assert time.monotonic() < deadline
+                assert all(upgrade.poll() is None for upgrade in upgrades)
+                time.sleep(0.05)
+            connection.execute("SELECT pg_advisory_unlock(%s)", (revisions.UPGRADE_LOCK,))
+            logs = [upgrade.communicate(timeout=SECONDS)[1] for upgrade in upgrades]
+        finally:
+            for upgrade in upgrades:
+                upgrade.kill()
+                upgrade.communicate()
     assert [upgrade.returncode for upgrade in upgrades] == [0, 0], logs
     assert sorted(log.count("Running upgrade") for log in logs) == [0, 2]
     assert differences(expected_catalog(), read_catalog(fresh_database)) == []
@@ -42,6 +47,7 @@ def test_lock_held_by_the_bot_stops_the_upgrade_in_time(
 ) -> None:
     before = read_catalog(live_baileys_database)
     monkeypatch.setenv("LOCK_TIMEOUT", "0.2")
+    monkeypatch.setenv("STATEMENT_TIMEOUT", "20")
     with psycopg.connect(live_baileys_database) as bot:
         bot.execute("UPDATE whatsapp_keys SET value = '{}' WHERE key_id = '1'")
         with pytest.raises(MigrationError, match=r"a lock was not granted in time \[SQLSTATE 55P03\]"):

@@ -5,6 +5,7 @@ import psycopg
 from app import revisions
 from tests.schema.catalog import differences, expected_catalog, read_catalog
 from tests.schema.commands import run_alembic
+from tests.schema.conftest import OtherRole
 
 
 def count(url: str, table: str) -> int:
@@ -76,28 +77,23 @@ def test_keys_alone_keep_both_tables(database_url: str) -> None:
     assert count(database_url, "whatsapp_auth") == 0
 
 
-def test_rows_hidden_by_a_policy_are_not_taken_for_none(database_url: str) -> None:
+def test_rows_hidden_by_a_policy_are_not_taken_for_none(database_url: str, other_role: OtherRole) -> None:
     insert(
         database_url,
         LOGIN
         + """;
-        CREATE ROLE schema_tests_owner;
         ALTER POLICY "Allow service role full access to whatsapp_auth" ON whatsapp_auth USING (false);
         ALTER TABLE whatsapp_auth FORCE ROW LEVEL SECURITY;
-        ALTER TABLE whatsapp_auth OWNER TO schema_tests_owner;
-        ALTER TABLE whatsapp_keys OWNER TO schema_tests_owner;
-        ALTER TABLE alembic_version OWNER TO schema_tests_owner;
         """,
     )
-    try:
-        separator = "&" if "?" in database_url else "?"
-        as_role = f"{database_url}{separator}options=-c%20role%3Dschema_tests_owner"
-        assert count(as_role, "whatsapp_auth") == 0
-        run = run_alembic("downgrade", "0001", url=as_role, fails=True)
-        assert "FAILED: the role has no right to do this [SQLSTATE 42501]" in run.stdout
-        assert count(database_url, "whatsapp_auth") == 1
-    finally:
-        insert(database_url, "REASSIGN OWNED BY schema_tests_owner TO CURRENT_USER; DROP ROLE schema_tests_owner")
+    tables = ("whatsapp_auth", "whatsapp_keys", "alembic_version")
+    functions = [f"{function['name']}()" for function in read_catalog(database_url)["functions"]]
+    for item in [f"TABLE {table}" for table in tables] + [f"FUNCTION {function}" for function in functions]:
+        insert(database_url, f"ALTER {item} OWNER TO {other_role.name}")
+    assert count(other_role.url, "whatsapp_auth") == 0
+    run = run_alembic("downgrade", "0001", url=other_role.url, fails=True)
+    assert "FAILED: the role has no right to do this [SQLSTATE 42501]" in run.stdout
+    assert count(database_url, "whatsapp_auth") == 1
 
 
 def test_business_tables_with_rows_are_dropped_only_when_told_to(database_url: str) -> None:
