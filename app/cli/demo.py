@@ -12,7 +12,7 @@ import typer
 
 if TYPE_CHECKING:
     from app.embedded import EmbeddedPostgres
-    from app.migration.report import CopyReport, Progress, VerifyReport
+    from app.migration.report import CopyReport, VerifyReport
     from app.parity.comparison import Comparison
     from app.settings import Settings
 
@@ -38,7 +38,7 @@ def demo() -> None:
     from app.embedded import EmbeddedPostgres, SupabaseLite
 
     began = monotonic()
-    say("Starting an embedded PostgreSQL and a Supabase-compatible server")
+    say("Starting an embedded PostgreSQL and a Supabase-compatible server (the first run installs the server)")
     SupabaseLite.install()
     with tempfile.TemporaryDirectory(prefix="botdata-demo-") as directory, EmbeddedPostgres.start() as postgres:
         made = _make_salon(postgres)
@@ -50,7 +50,8 @@ def demo() -> None:
     if not well:
         say("The demo did NOT hold what it promises; see above")
         raise typer.Exit(1)
-    say(_NEXT)
+    for line in _NEXT.splitlines():
+        say(line)
 
 
 def _make_salon(postgres: EmbeddedPostgres) -> dict[str, int]:
@@ -79,15 +80,14 @@ def _settings(supabase_url: str, supabase_key: str, database_url: str) -> Settin
 def _move(settings: Settings, made: dict[str, int]) -> bool:
     """Upgrade, copy, verify, compare the answers and flip the flag; whether all of it held."""
     from app import revisions
-    from app.cli.output import progress, say
+    from app.cli.output import say
     from app.cli.parity import show_parity
     from app.cli.reports import show_copy, show_verify
 
     done = revisions.upgrade(settings.require_database_url())
     say(f"alembic upgrade head: schema at {done.after}")
     say()
-    with progress("move") as bars:
-        copied, verified, comparison = asyncio.run(_copy_verify_compare(settings, bars))
+    copied, verified, comparison = asyncio.run(_copy_verify_compare(settings))
     show_copy(copied)
     say()
     show_verify(verified, show_values=False)
@@ -103,7 +103,8 @@ def _move(settings: Settings, made: dict[str, int]) -> bool:
     return copied.complete and verified.clean and whole and all_methods and flipped
 
 
-async def _copy_verify_compare(settings: Settings, bars: Progress) -> tuple[CopyReport, VerifyReport, Comparison]:
+async def _copy_verify_compare(settings: Settings) -> tuple[CopyReport, VerifyReport, Comparison]:
+    from app.cli.output import progress
     from app.migration.copy import copy
     from app.migration.rest_source import RestSource
     from app.migration.tables import select_tables
@@ -118,8 +119,10 @@ async def _copy_verify_compare(settings: Settings, bars: Progress) -> tuple[Copy
     rest = await SupabaseRest.open(url, key)
     try:
         source = RestSource(rest, url)
-        copied = await copy(source, target, tables, bars)
-        verified = await verify(source, target, tables, bars)
+        with progress("copy") as bars:
+            copied = await copy(source, target, tables, bars)
+        with progress("verify") as bars:
+            verified = await verify(source, target, tables, bars)
     finally:
         await rest.close()
     return copied, verified, await check_parity(settings, size=40, writes=True)

@@ -17,7 +17,8 @@ from rich.text import Text
 from app.errors import BotdataError, MigrationError
 from app.migration.report import Progress as ProgressProtocol
 
-console = Console(highlight=False, soft_wrap=True)
+# Wide, so that a table is never cut or folded: a narrower terminal wraps its lines.
+console = Console(highlight=False, soft_wrap=True, width=240)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 _SECONDS_BETWEEN_LINES = 5.0
 
@@ -25,7 +26,8 @@ _SECONDS_BETWEEN_LINES = 5.0
 class _Lines:
     """Progress as plain lines, for a log file: one when a table begins, and one every few seconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, what: str) -> None:
+        self._what = what
         self._done = 0
         self._total = 0
         self._printed = 0.0
@@ -44,7 +46,7 @@ class _Lines:
 
     def _print(self, table: str) -> None:
         self._printed = monotonic()
-        errors.print(f"{table}: {self._done:,} of {self._total:,} rows", markup=False)
+        errors.print(f"{self._what} {table}: {self._done:,} of {self._total:,} rows", markup=False)
 
 
 class _Bars:
@@ -68,7 +70,7 @@ class _Bars:
 def progress(what: str) -> Iterator[ProgressProtocol]:
     """Live bars on a terminal, plain lines elsewhere; both on standard error."""
     if not errors.is_terminal:
-        yield _Lines()
+        yield _Lines(what)
         return
     columns = (TextColumn(what), TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeRemainingColumn(), console=errors, transient=True) as bars:
@@ -79,7 +81,7 @@ def show_table(headings: list[str], rows: list[list[str]], *, numbers: frozenset
     """Print a table; `numbers` are the columns that are aligned to the right."""
     table = Table(box=None, pad_edge=False)
     for position, heading in enumerate(headings):
-        table.add_column(heading, justify="right" if position in numbers else "left", overflow="fold")
+        table.add_column(heading, justify="right" if position in numbers else "left", no_wrap=True)
     for row in rows:
         table.add_row(*(Text(plain(cell)) for cell in row))
     console.print(table)

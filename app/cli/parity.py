@@ -39,7 +39,7 @@ def parity(
 
 
 def show_parity(comparison: Comparison) -> None:
-    """Print one line a method: calls, equal, different, the two medians, and the first difference."""
+    """Print one line a method: calls, equal, different, the medians of both stores, the first difference."""
     from app.cli.output import say, show_table
 
     rows = []
@@ -48,7 +48,7 @@ def show_parity(comparison: Comparison) -> None:
         counts = [f"{method.calls:,}", f"{method.equal:,}", f"{method.different:,}"]
         medians = [f"{supabase * 1000:.1f}", f"{postgresql * 1000:.1f}"]
         rows.append([method.method, *counts, *medians, method.first_difference or ""])
-    headings = ["method", "calls", "equal", "different", "Supabase p50 ms", "PostgreSQL p50 ms", "first difference"]
+    headings = ["method", "calls", "equal", "different", "Supabase ms", "PostgreSQL ms", "first difference"]
     show_table(headings, rows, numbers=frozenset(range(1, 6)))
     different = sum(method.different for method in comparison.methods.values())
     if different:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 from app.data_layer.layer import Health
@@ -67,6 +68,8 @@ def _compare(path: str, left: Any, right: Any, by_type: Collection[str]) -> list
         if left.keys() != right.keys():
             return [f"{path} (keys)"]
         pairs = [(f"{path}[{key!r}]", left[key], right[key]) for key in left if key != "response_time"]
+    elif isinstance(left, Decimal):
+        return [] if left.as_tuple() == right.as_tuple() else [path]  # with its scale
     else:
         both_nan = left != left and right != right
         return [] if both_nan or left == right else [path]

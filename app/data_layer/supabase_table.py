@@ -11,7 +11,7 @@ from sqlalchemy import Table
 
 from app import models
 from app.errors import AmbiguousError, StoreError, UnavailableError
-from app.rest import SupabaseRest, quoted_name
+from app.rest import SupabaseRest, alias, as_text
 from app.rows import table_of
 from app.text_values import RowDecoder
 
@@ -45,8 +45,7 @@ class SupabaseTable(Generic[R]):
         self.table: Table = table_of(model)
         self.columns = list(columns or self.table.c.keys())
         self._row = row
-        # An alias for each: some servers take `order=id` beside `id::text` for an order by that text.
-        self.select_list = ",".join(f"_{name}:{quoted_name(name)}::text" for name in self.columns)
+        self.select_list = as_text(self.columns)
 
     @cached_property
     def _decoder(self) -> RowDecoder:
@@ -107,7 +106,7 @@ class SupabaseTable(Generic[R]):
             body = json.loads(response.content)
         except ValueError as error:
             raise UnavailableError("Supabase answered with something that is not JSON") from error
-        aliases = [(name, f"_{name}") for name in self.columns]
+        aliases = [(name, alias(position)) for position, name in enumerate(self.columns)]
         try:
             records = [{name: record[alias] for name, alias in aliases} for record in body]
         except (KeyError, TypeError) as error:

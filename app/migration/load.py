@@ -16,6 +16,7 @@ from app.migration.source import Key, Page
 from app.migration.tables import CopyTable
 from app.migration.target import REPEATABLE, JsonBytes, is_row_fault, place_of
 from app.privacy import mask_phones
+from app.rest import alias
 
 _QUARANTINE = """
 INSERT INTO botdata.quarantine (run_id, table_name, key, row_text, sqlstate, message, place)
@@ -126,7 +127,8 @@ class PageLoader:
             return error
 
     async def _refuse(self, record: dict[str, Any], error: psycopg.Error, loaded: Loaded) -> None:
-        key: Key = tuple(record[column.name] for column in self._table.key)
+        row = {column.name: record[alias(position)] for position, column in enumerate(self._table.columns)}
+        key: Key = tuple(row[column.name] for column in self._table.key)
         sqlstate, place = error.sqlstate or "", place_of(error)
         await self._connection.execute(
             _QUARANTINE,
@@ -134,7 +136,7 @@ class PageLoader:
                 self._run,
                 self._table.name,
                 list(key),
-                json.dumps(record, ensure_ascii=False),
+                json.dumps(row, ensure_ascii=False),
                 sqlstate,
                 error.diag.message_primary or "",
                 place,
@@ -145,8 +147,8 @@ class PageLoader:
         cursor = await self._connection.execute(
             "SELECT count(*) FROM botdata.quarantine WHERE run_id = %s", [self._run]
         )
-        row = await cursor.fetchone()
-        if row and row[0] > self._most_refused:
+        count = await cursor.fetchone()
+        if count and count[0] > self._most_refused:
             raise MigrationError(
                 f"the target refuses more than {self._most_refused} rows, the last one with SQLSTATE {sqlstate}"
                 f"{f' ({place})' if place else ''}: the mistake is likely not in the rows",

@@ -13,7 +13,7 @@ import stamina
 from app.errors import StoreError, StoreTimeoutError, UnavailableError
 from app.migration.source import Key, Page
 from app.migration.tables import CopyColumn, CopyTable
-from app.rest import SupabaseRest, as_text, in_list, quoted_name
+from app.rest import SupabaseRest, alias, as_text, in_list, quoted_name
 
 _Answer = TypeVar("_Answer")
 _KEYS_A_REQUEST = 50  # keeps the address of a request under 4 kB, as proxies want it
@@ -93,17 +93,16 @@ class RestSource:
             wanted = list(keys[start : start + _KEYS_A_REQUEST])
             while wanted:
 
-                async def ask(wanted: list[Key] = wanted) -> bytes:
+                async def ask(wanted: list[Key] = wanted) -> list[dict[str, Any]]:
                     builder = self._rest.table(table.name).select(as_text(table.names))
-                    return await self._rest.send(_with_keys(builder, table, wanted))
+                    return _records(await self._rest.send(_with_keys(builder, table, wanted)))
 
-                records = _records(await self._patiently(ask))
-                if not records:
+                records = await self._patiently(ask)
+                found = {_key_of(record, table) for record in records}
+                if found.isdisjoint(wanted):
                     break
-                found = {tuple(record[column.name] for column in table.key) for record in records}
                 wanted = [key for key in wanted if key not in found]
-                last = tuple(records[-1][column.name] for column in table.key)
-                yield Page(json.dumps(records).encode(), len(records), last)
+                yield Page(json.dumps(records).encode(), len(records), _key_of(records[-1], table))
 
     async def _walk(self, table: CopyTable, columns: Sequence[CopyColumn], after: Key | None) -> AsyncIterator[Page]:
         """Keyset paging: a composite key by prefix, all columns but the last equal and the last greater.
@@ -138,7 +137,7 @@ class RestSource:
                 builder = builder.order(quoted_name(column.name))
             return builder
 
-        async def ask() -> bytes:
+        async def ask() -> Page | None:
             try:
                 body = await self._rest.read_at_most(request(), size.most_bytes)
             except StoreTimeoutError:
@@ -147,10 +146,9 @@ class RestSource:
             while body is None:
                 size.halve()
                 body = await self._rest.read_at_most(request(), size.most_bytes)
-            _require_array(body)
-            return body
+            return read_page(body, table)
 
-        page = read_page(await self._patiently(ask), table)
+        page = await self._patiently(ask)
         if page is not None:
             size.learn(page)
         return page
@@ -207,30 +205,30 @@ class _PageSize:
 def read_page(body: bytes, table: CopyTable) -> Page | None:
     """Count a page's rows and read its last key, without decoding the rest; None for an empty page.
 
-    A record begins with `{"KEY":"`, and that sequence cannot occur inside a JSON string: there a quote is escaped.
+    A record begins with `{"_0":"`, and that sequence cannot occur inside a JSON string: there a quote is escaped.
+
+    Raises:
+        UnavailableError: cut short, or written by something other than PostgREST; likely to pass.
     """
-    begin = b"{" + json.dumps(table.key[0].name).encode() + b':"'
+    if not (body.lstrip().startswith(b"[") and body.rstrip().endswith(b"]")):
+        raise UnavailableError("Supabase answered with something that is not a JSON array of rows")
+    begin = f'{{"{alias(0)}":"'.encode()
     rows = body.count(begin)
     if rows:
         try:
             last = json.loads(body[body.rindex(begin) : body.rindex(b"]")])
-            return Page(body, rows, tuple(last[column.name] for column in table.key))
-        except (ValueError, KeyError):
+            return Page(body, rows, _key_of(last, table))
+        except ValueError:
             pass  # not written as PostgREST writes it: decode it whole
     records = _records(body)
-    if not records:
-        return None
+    return Page(body, len(records), _key_of(records[-1], table)) if records else None
+
+
+def _key_of(record: dict[str, Any], table: CopyTable) -> Key:
     try:
-        return Page(body, len(records), tuple(records[-1][column.name] for column in table.key))
+        return tuple(record[alias(position)] for position in range(table.key_size))
     except (KeyError, TypeError):
         raise StoreError("Supabase answered with rows that lack the columns asked for") from None
-
-
-def _require_array(body: bytes) -> None:
-    """Refuse, as passing trouble, what is cut short or was written by something other than PostgREST."""
-    stripped = body.strip()
-    if not (stripped.startswith(b"[") and stripped.endswith(b"]")):
-        raise UnavailableError("Supabase answered with something that is not a JSON array of rows")
 
 
 def _records(body: bytes) -> list[dict[str, Any]]:

@@ -15,6 +15,8 @@ Key = tuple[str, ...]
 class Page:
     """Rows as one JSON array of flat objects, every value PostgreSQL's own text or null.
 
+    Values are named by the position of their column in the table: `app.rest.alias(0)`, the key's first, and so on.
+
     Attributes:
         body: the bytes as they came.
         rows: how many.

@@ -6,11 +6,12 @@ assignment refuses it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from psycopg import sql
 
 from app.migration.tables import CopyColumn, CopyTable
+from app.rest import alias
 
 
 def _list(items: Iterable[sql.Composable], separator: str = ", ") -> sql.Composed:
@@ -23,10 +24,15 @@ def _names(columns: Iterable[CopyColumn], prefix: str | None = None) -> sql.Comp
 
 
 def _page(table: CopyTable) -> sql.Composed:
-    """A CTE `page` with the rows of parameter 1: every column as text."""
-    return sql.SQL("page AS MATERIALIZED (SELECT * FROM json_to_recordset(%s::json) AS x ({}))").format(
-        _list(sql.SQL("{} text").format(sql.Identifier(column.name)) for column in table.columns)
+    """A CTE `page` with the rows of parameter 1: every column as text, under its own name."""
+    return sql.SQL("page ({}) AS MATERIALIZED (SELECT * FROM json_to_recordset(%s::json) AS x ({}))").format(
+        _names(table.columns), _aliases(table.columns)
     )
+
+
+def _aliases(columns: Sequence[CopyColumn]) -> sql.Composed:
+    """The columns of a page as a source sends them: text under a short alias, see app.migration.source."""
+    return _list(sql.SQL("{} text").format(sql.Identifier(alias(position))) for position in range(len(columns)))
 
 
 def _typed(columns: Iterable[CopyColumn], prefix: str) -> sql.Composed:
@@ -134,10 +140,9 @@ def create_source_keys(table: CopyTable) -> sql.Composed:
 
 def add_source_keys(table: CopyTable) -> sql.Composed:
     """Add the keys of a page, which is parameter 1."""
-    return sql.SQL("INSERT INTO source_keys SELECT {} FROM json_to_recordset(%s::json) AS p ({})").format(
-        _typed(table.key, "p"),
-        _list(sql.SQL("{} text").format(sql.Identifier(column.name)) for column in table.key),
-    )
+    return sql.SQL(
+        "WITH p ({}) AS (SELECT * FROM json_to_recordset(%s::json) AS x ({})) INSERT INTO source_keys SELECT {} FROM p"
+    ).format(_names(table.key), _aliases(table.key), _typed(table.key, "p"))
 
 
 def _key_array(table: CopyTable, prefix: str) -> sql.Composed:

@@ -67,14 +67,14 @@ class Comparison:
         """Carry the calls out, one after the other.
 
         Args:
-            reading: an answer that differs is read again on both sides before it counts, since rows may change
-                between the two reads.
+            reading: the stores hold the same rows; an answer that differs is read again on both sides before it
+                counts, since rows may change in between. False: each store made the rows, and their ids, itself.
         """
         for call in calls:
             method = self.methods.setdefault(call.method, MethodParity(call.method))
-            found = await self._compare(call, method)
+            found = await self._compare(call, method, reading=reading)
             if found and reading:
-                found = await self._compare(call, None)
+                found = await self._compare(call, None, reading=reading)
             if not found:
                 method.equal += 1
                 continue
@@ -82,7 +82,7 @@ class Comparison:
             if method.first_difference is None:
                 method.first_difference = f"{_shown(call)}: {', '.join(found[:5])}"
 
-    async def _compare(self, call: Call, method: MethodParity | None) -> list[str]:
+    async def _compare(self, call: Call, method: MethodParity | None, *, reading: bool) -> list[str]:
         theirs, supabase_seconds = await _ask(self._supabase, call)
         ours, postgresql_seconds = await _ask(self._postgresql, call)
         if method is not None:
@@ -93,7 +93,7 @@ class Comparison:
             for store, answer in (("Supabase", theirs), ("PostgreSQL", ours))
             if answer.error_code in _FAILURES
         ]
-        return failed or differences(theirs, ours, call.arguments)
+        return failed or differences(theirs, ours, None if reading else call.arguments)
 
 
 async def _ask(data: DataLayer, call: Call) -> tuple[Result[Any], float]:

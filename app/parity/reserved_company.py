@@ -76,7 +76,7 @@ async def _held_by_postgresql(database: Database) -> list[str]:
         ]
 
 
-def _count(table: Table, column: str, value: object) -> Select[tuple[int]]:
+def _count(table: Table, column: str, value: object) -> Select[int]:
     return select(func.count()).select_from(table).where(table.c[column] == value)
 
 

@@ -9,7 +9,7 @@ from sqlalchemy import String, cast, func, select
 
 from app import models
 from app.db import Database
-from app.rest import SupabaseRest, as_text
+from app.rest import SupabaseRest, alias, as_text
 from app.rows import table_of
 from app.text_values import RowDecoder
 
@@ -77,6 +77,8 @@ async def _from_supabase(rest: SupabaseRest, model: type[models.Base], names: Se
     key = table.primary_key.columns[0].name
     records = []
     for descending in (False, True):
-        builder = rest.table(table.name).select(as_text(list(names))).order(key, desc=descending).limit(size)
-        records += [dict(zip(names, decoder.decode(row), strict=True)) for row in await rest.rows(builder)]
+        builder = rest.table(table.name).select(as_text(names)).order(key, desc=descending).limit(size)
+        for row in await rest.rows(builder):
+            texts = {name: row[alias(position)] for position, name in enumerate(names)}
+            records.append(dict(zip(names, decoder.decode(texts), strict=True)))
     return records

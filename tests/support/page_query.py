@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 _NAME = r'"(?:[^"\\]|\\.)*"|[\w$ -]+'
-_SELECT_ITEM = re.compile(rf"({_NAME}|\*)(?:::([a-z_ ]+))?")
+_SELECT_ITEM = re.compile(rf"(?:(\w+):(?!:))?({_NAME}|\*)(?:::([a-z_ ]+))?")
 _ORDER_ITEM = re.compile(rf"({_NAME})((?:\.(?:asc|desc|nullsfirst|nullslast))*)")
 _LIST_ITEM = re.compile(r'"(?:[^"\\]|\\.)*"|[^,"()]+')
 _COMPARISONS = {"eq": "=", "neq": "<>", "gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
@@ -100,12 +100,12 @@ def _unquoted(name: str) -> str:
 def _select(table: str, text: str) -> str:
     columns = []
     for item in _items(text, _SELECT_ITEM):
-        name, cast = item.groups()
+        alias, name, cast = item.groups()
         if name == "*":
             columns.append(f"{quote_identifier(table)}.*")
             continue
         quoted = quote_identifier(_unquoted(name))
-        columns.append(f"{quote_identifier(table)}.{quoted}{f'::{cast}' if cast else ''} AS {quoted}")
+        columns.append(f"{quote_identifier(table)}.{quoted}{f'::{cast}' if cast else ''} AS {alias or quoted}")
     return ", ".join(columns)
 
 
