@@ -1,7 +1,7 @@
 """${message}"""
 
-from alembic import op
-${"import sqlalchemy as sa\n" + (imports if imports else "") if "sa." in (upgrades or "") + (downgrades or "") else ""}
+${"import sqlalchemy as sa\n" + (imports + "\n" if imports else "") if "sa." in (upgrades or "") + (downgrades or "") else ""}from alembic import op
+
 revision = ${repr(up_revision)}
 down_revision = ${repr(down_revision)}
 branch_labels = ${repr(branch_labels)}

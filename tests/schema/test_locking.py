@@ -38,7 +38,7 @@ def test_two_upgrades_at_once(fresh_database: str) -> None:
                 upgrade.kill()
                 upgrade.communicate()
     assert [upgrade.returncode for upgrade in upgrades] == [0, 0], logs
-    assert sorted(log.count("Running upgrade") for log in logs) == [0, 2]
+    assert sorted("Running upgrade  -> 0001" in log for log in logs) == [False, True]
     assert differences(expected_catalog(), read_catalog(fresh_database)) == []
 
 
@@ -54,7 +54,7 @@ def test_lock_held_by_the_bot_stops_the_upgrade_in_time(
             revisions.upgrade(live_baileys_database)
         bot.rollback()
     assert differences(before, read_catalog(live_baileys_database)) == []
-    assert revisions.upgrade(live_baileys_database).after == "0002"
+    assert revisions.upgrade(live_baileys_database).after == revisions.head()
 
 
 def test_wait_for_another_upgrade_is_bounded(fresh_database: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,7 +26,7 @@ CLIENT = "INSERT INTO clients (yclients_id, company_id, phone) VALUES (1, 1, '79
 
 def test_up_down_and_up_again(fresh_database: str) -> None:
     run_alembic("upgrade", "head", url=fresh_database)
-    assert revisions.current(fresh_database) == revisions.head() == "0002"
+    assert revisions.current(fresh_database) == revisions.head()
     run_alembic("downgrade", "base", url=fresh_database)
     assert revisions.current(fresh_database) is None
     assert read_catalog(fresh_database) == {"tables": {}, "functions": []}
@@ -47,7 +47,7 @@ def test_step_by_step(fresh_database: str) -> None:
 
 def test_upgrade_of_a_database_at_head_changes_nothing(database_url: str) -> None:
     upgrade = revisions.upgrade(database_url)
-    assert (upgrade.before, upgrade.after, upgrade.notices) == ("0002", "0002", ())
+    assert (upgrade.before, upgrade.after, upgrade.notices) == (revisions.head(), revisions.head(), ())
 
 
 def test_baileys_tables_with_rows_survive_a_downgrade_and_are_adopted_again(database_url: str) -> None:

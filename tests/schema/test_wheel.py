@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from app import revisions
 from tests.schema.catalog import differences, expected_catalog, read_catalog
 from tests.schema.commands import CHECKOUT
 
@@ -49,8 +50,8 @@ def test_wheel_carries_the_revisions_inside_its_package(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"app"}
-    revisions = {path.name for path in (CHECKOUT / "alembic" / "versions").glob("*.py")}
-    assert {f"app/alembic/versions/{name}" for name in revisions} <= set(names)
+    shipped = {path.name for path in (CHECKOUT / "alembic" / "versions").glob("*.py")}
+    assert {f"app/alembic/versions/{name}" for name in shipped} <= set(names)
     assert {"app/alembic/env.py", "app/alembic/script.py.mako", "app/py.typed"} <= set(names)
     assert not [name for name in names if "__pycache__" in name]
 
@@ -60,5 +61,5 @@ def test_installed_wheel_upgrades_outside_the_checkout(wheel: Path, tmp_path: Pa
     options = ("--no-deps", "--no-index", "--quiet", "--disable-pip-version-check", "--no-compile")
     run(sys.executable, "-m", "pip", "install", *options, "--target", target, wheel, cwd=tmp_path)
     out = run(sys.executable, "-c", UPGRADE, cwd=tmp_path, PYTHONPATH=str(target), DATABASE_URL=fresh_database)
-    assert out.split() == [str(target / "app"), str(target / "app" / "alembic"), "0002"]
+    assert out.split() == [str(target / "app"), str(target / "app" / "alembic"), revisions.head()]
     assert differences(expected_catalog(), read_catalog(fresh_database)) == []
