@@ -39,6 +39,8 @@ def sqlalchemy_url(text: str) -> URL:
         ) from None
     if url.drivername not in {"postgres", "postgresql", "postgresql+psycopg"}:
         raise SettingsError(f"DATABASE_URL begins with {url.drivername}://; it should begin with postgresql://")
+    if "@" in (url.host or ""):
+        raise SettingsError("DATABASE_URL has more than one @ before its host; write @ in a password as %40")
     if not url.database:
         raise SettingsError("DATABASE_URL names no database; add /NAME after the host")
     schema = url.query.get("schema", "public")
@@ -50,7 +52,9 @@ def sqlalchemy_url(text: str) -> URL:
 
 def libpq_url(text: str) -> str:
     """The same URL for psycopg and the PostgreSQL programs, password included."""
-    return sqlalchemy_url(text).set(drivername="postgresql").render_as_string(hide_password=False)
+    rendered = sqlalchemy_url(text).set(drivername="postgresql").render_as_string(hide_password=False)
+    address, mark, query = rendered.partition("?")
+    return address + mark + query.replace("+", "%20")  # libpq knows no other way to write a blank
 
 
 def uses_pgbouncer(text: str) -> bool:

@@ -39,13 +39,14 @@ async def check_parity(
             DataLayer(await open_repository(settings), settings, clock=lambda: now),
         )
         try:
+            if writes:
+                await remove_reserved(rest, database)
             notice("sampling both stores")
             samples = await take_samples(rest, database, size)
             notice("asking the reading methods")
             await comparison.run(reading_calls(samples), reading=True)
             if writes:
                 notice("asking the writing methods, on a made-up company")
-                await remove_reserved(rest, database)
                 try:
                     await comparison.run(writing_calls(), reading=False)
                 finally:
