@@ -1,5 +1,6 @@
 """Child processes that never outlive this one, however it ends (an exception, Ctrl-C, kill -9)."""
 
+import fcntl
 import os
 import pwd
 import signal
@@ -64,21 +65,27 @@ class ServerProcess:
         """
         self.name = name
         self.log = log
-        with log.open("ab") as output:
-            self._log_start = output.tell()
-            self._process = subprocess.Popen(
-                ["/bin/sh", "-c", _WATCH, name, *map(str, command)],
-                stdin=subprocess.PIPE,
-                stdout=output,
-                stderr=output,
-                cwd=directory,
-                env={**environment, "STOP_SIGNAL": stop_signal.name.removeprefix("SIG")},
-                start_new_session=True,  # Ctrl-C in a terminal reaches this program alone, which then stops its servers
-                pass_fds=inherited_files,
-                user=user,
-                group=user and pwd.getpwnam(user).pw_gid,
-                extra_groups=user and [],
-            )
+        # The shell's script uses the low descriptors itself.
+        inherited = [fcntl.fcntl(file, fcntl.F_DUPFD_CLOEXEC, 10) for file in inherited_files]
+        try:
+            with log.open("ab") as output:
+                self._log_start = output.tell()
+                self._process = subprocess.Popen(
+                    ["/bin/sh", "-c", _WATCH, name, *map(str, command)],
+                    stdin=subprocess.PIPE,
+                    stdout=output,
+                    stderr=output,
+                    cwd=directory,
+                    env={**environment, "STOP_SIGNAL": stop_signal.name.removeprefix("SIG")},
+                    start_new_session=True,  # Ctrl-C reaches this program alone, which then stops its servers
+                    pass_fds=inherited,
+                    user=user,
+                    group=user and pwd.getpwnam(user).pw_gid,
+                    extra_groups=user and [],
+                )
+        finally:
+            for file in inherited:
+                os.close(file)
 
     def wait_until(self, ready: Callable[[], bool], *, seconds: float) -> None:
         """Waits until `ready()` is true. Raises EmbeddedServerError if the process ends first or `seconds` pass."""
