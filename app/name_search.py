@@ -22,6 +22,8 @@ def _any_case(character: str) -> str:
     letters = sorted(case for case in cases if len(case) == 1)
     if len(letters) > 1:
         return f"[{''.join(letters)}]"
+    if character.isspace():
+        return f"[{character}]"  # some servers trim a pattern
     if character.isascii() and not character.isalnum():
         return (
             f"\\{character}"  # PostgreSQL: a backslash before a character that is no letter or digit takes it literally

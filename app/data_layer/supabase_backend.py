@@ -13,7 +13,7 @@ from app.data_layer.company_time import local_now
 from app.data_layer.supabase_schedules import StaffId
 from app.data_layer.supabase_table import SupabaseTable
 from app.data_layer.supabase_upsert import upsert
-from app.rest import SupabaseRest
+from app.rest import SupabaseRest, in_list
 
 if TYPE_CHECKING:
     from app.json_rows import Values
@@ -171,7 +171,9 @@ def _equal(**values: Any) -> Any:
 
     def narrow(builder: Any) -> Any:
         for name, value in values.items():
-            if value is not None:
+            if isinstance(value, str):
+                builder = builder.filter(name, "in", in_list([value]))  # the operator whose operand can be quoted
+            elif value is not None:
                 builder = builder.eq(name, value)
         return builder
 

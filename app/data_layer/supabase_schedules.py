@@ -8,6 +8,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from app.data_layer.supabase_table import Narrow, SupabaseTable
+from app.rest import in_list
 
 if TYPE_CHECKING:
     from app.rows import StaffScheduleRow
@@ -38,7 +39,7 @@ async def list_of_company(
 
     def narrow(builder: Any) -> Any:
         if staff_name is not None:
-            builder = builder.eq("staff_name", staff_name)
+            builder = builder.filter("staff_name", "in", in_list([staff_name]))
         if date_from is not None:
             builder = builder.gte("date", date_from.isoformat())
         if date_to is not None:

@@ -51,22 +51,24 @@ async def upsert(table: SupabaseTable[Any], rows: Sequence[Values]) -> list[Any]
 
 
 async def _filled(table: SupabaseTable[Any], rows: Sequence[Values], names: Sequence[str]) -> str:
-    """The body of a mixed batch: what a row lacks is what is stored, or the column's default in a new row."""
+    """The body of a mixed batch: what a row lacks is what is stored, or the column's default in a new row.
+
+    PostgREST knows the defaults too (`missing=default`), other servers do not; only a primary key is left to it.
+    """
     key = table.table.info["natural_key"]
     columns = [table.table.c[name] for name in names]
     stored = await _stored(table, rows, names)
-    defaults = {column.name: default for column in columns if (default := _default(column)) is not None}
     texts = []
     for row in rows:
-        members = {name: encode(value) for name, value in row.items()}
         known = stored.get(tuple(_key_text(row[name]) for name in key))
+        members = {}
         for column in columns:
-            if column.name in members:
-                continue
-            if known is not None:
+            if column.name in row:
+                members[column.name] = encode(row[column.name])
+            elif known is not None:
                 members[column.name] = _as_json(column, known[column.name])
-            elif column.name in defaults:  # PostgREST knows them too (missing=default), other servers do not
-                members[column.name] = defaults[column.name]
+            elif not column.primary_key:
+                members[column.name] = _default(column)
         texts.append("{" + ",".join(f"{encode(name)}:{text}" for name, text in members.items()) + "}")
     return "[" + ",".join(texts) + "]"
 
@@ -104,9 +106,9 @@ def _as_json(column: Column[Any], text: str | None) -> str:
     return text if isinstance(column.type, JSON) else encode(text)
 
 
-def _default(column: Column[Any]) -> str | None:
-    """A column's default as JSON: constants are, and the clock's is the time now; None for made-up keys and none."""
+def _default(column: Column[Any]) -> str:
+    """A column's default as JSON: a constant, the time now, or null."""
     default = getattr(column.server_default, "arg", None)
-    if default is None or column.primary_key:
-        return None
+    if default is None:
+        return "null"
     return encode(datetime.now(UTC).replace(tzinfo=None)) if store_filled(column) else str(default)

@@ -1,0 +1,95 @@
+"""The two stores under the contract suite: the same rows in both, and a data layer on each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from psycopg.rows import dict_row
+
+from app import models
+from app.data_layer import DataLayer, Result
+from app.data_layer.factory import open_repository, open_supabase
+from app.data_layer.sameness import differences
+from app.settings import Settings
+
+NOW = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
+TABLES = sorted(name for name, table in models.Base.metadata.tables.items() if table.info["group"] == "business")
+
+
+@dataclass
+class Clock:
+    """The time that the data layers go by."""
+
+    now: datetime = NOW
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+@dataclass(frozen=True)
+class Stores:
+    """Both stores.
+
+    Attributes:
+        layers: a data layer by backend, "supabase" and "postgresql".
+        database_urls: libpq URLs of the databases behind them, likewise.
+        keeps_json: whether JSON goes through the Supabase side to the digit (lite passes it through JavaScript).
+    """
+
+    layers: dict[str, DataLayer]
+    database_urls: dict[str, str]
+    keeps_json: bool
+    clock: Clock = field(default_factory=Clock)
+
+    def insert(self, table: str, *rows: dict[str, Any]) -> None:
+        """Insert rows into both stores, behind the data layer's back; text stands for any type."""
+        for url in self.database_urls.values():
+            insert(url, table, *rows)
+
+    def url_of(self, layer: DataLayer) -> str:
+        """The database behind one of the layers."""
+        return next(url for name, url in self.database_urls.items() if self.layers[name] is layer)
+
+    def execute(self, statement: str) -> None:
+        """Run a statement on both stores."""
+        for url in self.database_urls.values():
+            with psycopg.connect(url) as connection:
+                connection.execute(statement.encode())
+
+    def empty(self) -> None:
+        """Remove every row, and start the ids from 1 again."""
+        self.execute(f"TRUNCATE {', '.join(TABLES)} RESTART IDENTITY")
+
+    async def ask(self, method: str, *arguments: Any, **options: Any) -> Result[Any]:
+        """Call a method on both and require the same answer; the store-filled columns of rows only by type."""
+        answers = [await getattr(layer, method)(*arguments, **options) for layer in self.layers.values()]
+        assert differences(answers[0], answers[1], arguments) == []
+        return answers[0]
+
+
+def insert(url: str, table: str, *rows: dict[str, Any]) -> None:
+    """Insert rows by SQL; text stands for any type."""
+    with psycopg.connect(url) as connection:
+        for row in rows:
+            statement = sql.SQL("INSERT INTO {} ({}) VALUES ({})").format(
+                sql.Identifier(table),
+                sql.SQL(", ").join(map(sql.Identifier, row)),
+                sql.SQL(", ").join([sql.Placeholder()] * len(row)),
+            )
+            connection.execute(statement, list(row.values()))
+
+
+def rows_of(url: str, statement: str) -> list[dict[str, Any]]:
+    """The rows of a statement on a store's database."""
+    with psycopg.connect(url) as connection:
+        return connection.cursor(row_factory=dict_row).execute(statement.encode()).fetchall()
+
+
+async def open_layer(settings: Settings, backend: str, clock: Clock) -> DataLayer:
+    """A data layer on one of the two backends."""
+    opened = await (open_supabase if backend == "supabase" else open_repository)(settings)
+    return DataLayer(opened, settings, clock=clock)
