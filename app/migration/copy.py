@@ -94,9 +94,9 @@ async def _copy_table(
     loader = PageLoader(connection, table, run, most_refused=options.most_refused)
     if not checkpoint.complete:
         await _load_pages(source, table, checkpoint, loader, progress)
-    await _raise_sequences(connection, table)
     refused = await runs.refusals(connection, run, table)
     whole = await complete_table(connection, source, table, loader, refused=len(refused))
+    await _raise_sequences(connection, table)
     if not whole.missing:
         await runs.finish_table(connection, run, table)
     done = await runs.find_checkpoint(connection, run, table)
@@ -156,7 +156,8 @@ async def _raise_sequences(connection: AsyncConnection, table: CopyTable) -> Non
                 "SELECT setval({name}, top.value) FROM (SELECT greatest("
                 "(SELECT max({column}) FROM {table}), "
                 "(SELECT max((row_text ->> {text})::bigint) FROM botdata.quarantine WHERE table_name = {plain} "
-                "AND row_text ->> {text} ~ '^[0-9]{{1,18}}$')) AS value) top, {sequence} s "
+                "AND row_text ->> {text} ~ '^[0-9]{{1,18}}$' AND (row_text ->> {text})::bigint <= "
+                "(SELECT seqmax FROM pg_sequence WHERE seqrelid = {name}::regclass))) AS value) top, {sequence} s "
                 "WHERE top.value > CASE WHEN s.is_called THEN s.last_value ELSE s.last_value - 1 END"
             ).format(
                 name=sql.Literal(sequence),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import stamina
 
@@ -16,7 +17,8 @@ from app.migration.tables import CopyColumn, CopyTable
 from app.rest import SupabaseRest, alias, as_text, in_list, quoted_name
 
 _Answer = TypeVar("_Answer")
-_KEYS_A_REQUEST = 50  # keeps the address of a request under 4 kB, as proxies want it
+_KEYS_A_REQUEST = 50
+_KEY_BYTES_A_REQUEST = 2000  # with the select list, keeps the address of a request under what proxies take
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +91,14 @@ class RestSource:
 
     async def rows_by_key(self, table: CopyTable, keys: Sequence[Key]) -> AsyncIterator[Page]:
         """The rows of these keys that exist; a server that cuts an answer is asked for the rest."""
-        for start in range(0, len(keys), _KEYS_A_REQUEST):
-            wanted = list(keys[start : start + _KEYS_A_REQUEST])
+        for wanted in _key_groups(keys):
             while wanted:
 
                 async def ask(wanted: list[Key] = wanted) -> list[dict[str, Any]]:
                     builder = self._rest.table(table.name).select(as_text(table.names))
-                    return _records(await self._rest.send(_with_keys(builder, table, wanted)))
+                    for column, values in zip(table.key, zip(*wanted, strict=True), strict=True):
+                        _where(builder, column, "in", in_list(list(dict.fromkeys(values))))
+                    return _records(await self._rest.send(builder))
 
                 records = await self._patiently(ask)
                 found = {_key_of(record, table) for record in records}
@@ -112,10 +115,16 @@ class RestSource:
         """
         size = _PageSize(self._limits)
         held = table.key_size - 1
+        number, landmark = 0, after
         while True:
             page = await self._page(table, columns, after, held if after else 0, size)
             if page is not None:
                 after, held = page.last_key, table.key_size - 1
+                if after == landmark:
+                    raise StoreError("Supabase gives the same rows again where those behind them were asked for")
+                number += 1
+                if number & (number - 1) == 0:  # landmarks at powers of two find a circle of any length (Brent)
+                    landmark = after
                 yield page
             elif after is None or held == 0:
                 return
@@ -130,9 +139,9 @@ class RestSource:
         def request() -> Any:
             builder: Any = self._rest.table(table.name).select(as_text(names)).limit(size.rows)
             for column, value in zip(table.key[:held], after or (), strict=False):
-                builder = builder.eq(quoted_name(column.name), value)
+                _where(builder, column, "eq", value)
             if after:
-                builder = builder.gt(quoted_name(table.key[held].name), after[held])
+                _where(builder, table.key[held], "gt", after[held])
             for column in table.key[held:]:
                 builder = builder.order(quoted_name(column.name))
             return builder
@@ -141,10 +150,10 @@ class RestSource:
             try:
                 body = await self._rest.read_at_most(request(), size.most_bytes)
             except StoreTimeoutError:
-                size.halve()
+                size.too_slow()
                 raise
             while body is None:
-                size.halve()
+                size.too_heavy()
                 body = await self._rest.read_at_most(request(), size.most_bytes)
             return read_page(body, table)
 
@@ -192,9 +201,13 @@ class _PageSize:
         """Bytes past which a page is asked for again in halves; a single row may have any size."""
         return 2 * self._limits.page_bytes if self.rows > 1 else 2**62
 
-    def halve(self) -> None:
+    def too_slow(self) -> None:
         """Ask for half as many rows from now on."""
         self.rows = self._most = max(1, self.rows // 2)
+
+    def too_heavy(self) -> None:
+        """Ask for half as many rows next; those behind them may be lighter again."""
+        self.rows = max(1, self.rows // 2)
 
     def learn(self, page: Page) -> None:
         """Fit the next page to the bytes a row of this one took."""
@@ -241,13 +254,21 @@ def _records(body: bytes) -> list[dict[str, Any]]:
     return records
 
 
-def _with_keys(builder: Any, table: CopyTable, keys: Sequence[Key]) -> Any:
-    """Filter for rows by their whole keys."""
-    names = [quoted_name(column.name) for column in table.key]
-    if len(names) == 1:
-        return builder.filter(names[0], "in", in_list([key[0] for key in keys]))
-    alternatives = (
-        "and(" + ",".join(f"{name}.eq.{in_list([value])[1:-1]}" for name, value in zip(names, key, strict=True)) + ")"
-        for key in keys
-    )
-    return builder.or_(",".join(alternatives))
+def _where(builder: Any, column: CopyColumn, operator: str, operand: str) -> None:
+    """Add a filter. The builder's own methods would quote a quoted name once more."""
+    builder.request.params = builder.request.params.add(quoted_name(column.name), f"{operator}.{operand}")
+
+
+def _key_groups(keys: Sequence[Key]) -> Iterator[list[Key]]:
+    """Keys that one request can ask for: all columns but the last equal, and no more than an address can hold."""
+    for _, group in groupby(keys, key=lambda key: key[:-1]):
+        wanted: list[Key] = []
+        size = 0
+        for key in group:
+            length = len(quote(key[-1])) + 8
+            if wanted and (size + length > _KEY_BYTES_A_REQUEST or len(wanted) == _KEYS_A_REQUEST):
+                yield wanted
+                wanted, size = [], 0
+            wanted.append(key)
+            size += length
+        yield wanted

@@ -41,20 +41,37 @@ def _typed(columns: Iterable[CopyColumn], prefix: str) -> sql.Composed:
     )
 
 
-def _same_key(table: CopyTable, left: str, right: str, *, cast_right: bool) -> sql.Composed:
-    def equal(column: CopyColumn) -> sql.Composed:
-        cast = sql.SQL(f"::{column.type}") if cast_right else sql.SQL("")
-        return sql.SQL("{} = {}{}").format(sql.Identifier(left, column.name), sql.Identifier(right, column.name), cast)
+def _same_key(table: CopyTable) -> sql.Composed:
+    """The target's row `t` has the key of the page's row `p`: by value, so that an index serves."""
+    return _list(
+        (
+            sql.SQL("t.{name} = p.{name}::{type}").format(name=sql.Identifier(column.name), type=sql.SQL(column.type))
+            for column in table.key
+        ),
+        " AND ",
+    )
 
-    return _list(map(equal, table.key), " AND ")
+
+def _same_key_text(table: CopyTable, other: str, *, typed: Callable[[CopyColumn], bool]) -> sql.Composed:
+    """The same for any text, also one that is no value of the column's type; `typed` columns are compared as such."""
+
+    def same(column: CopyColumn) -> sql.Composed:
+        cast = sql.SQL("" if typed(column) else "::text")
+        return sql.SQL("t.{name}{cast} = {other}.{name}").format(
+            name=sql.Identifier(column.name), cast=cast, other=sql.Identifier(other)
+        )
+
+    return _list(map(same, table.key), " AND ")
 
 
-def _differs(target: str, source: str, *, source_is_text: bool) -> Callable[[CopyColumn], sql.Composed]:
+def _differs(
+    target: str, source: str, *, source_is_text: bool, zoned: bool = True
+) -> Callable[[CopyColumn], sql.Composed]:
     """An expression that is true where a column's value in the target is not the source's, as text."""
 
     def differs(column: CopyColumn) -> sql.Composed:
         ours, theirs = sql.Identifier(target, column.name), sql.Identifier(source, column.name)
-        if column.zoned:
+        if column.zoned and zoned:
             cast = f"::{column.type}" if source_is_text else ""
             return sql.SQL("{} IS DISTINCT FROM {}" + cast).format(ours, theirs)
         cast = "" if source_is_text else "::text"
@@ -93,18 +110,20 @@ def delete_changed(table: CopyTable) -> sql.Composed:
     return sql.SQL("WITH {} DELETE FROM {} t USING page p WHERE {} AND ({})").format(
         _page(table),
         table.identifier,
-        _same_key(table, "t", "p", cast_right=True),
+        _same_key(table),
         _list(map(_differs("t", "p", source_is_text=True), rest), " OR ") if rest else sql.SQL("false"),
     )
 
 
-def compare_page(table: CopyTable) -> sql.Composed:
+def compare_page(table: CopyTable, *, typed: bool = True) -> sql.Composed:
     """Rows of a page that the target lacks or holds differently.
+
+    Not `typed`, it takes also rows with texts that are no values of their columns' types, and reads the whole table.
 
     Returns rows of: key (text[]), missing (bool), names of the columns that differ (text[]), the source's texts of
     these columns (text[]), the target's (text[]).
     """
-    differs = _differs("t", "p", source_is_text=True)
+    differs = _differs("t", "p", source_is_text=True, zoned=typed)
     rest = table.columns[table.key_size :]
 
     def picked(value: Callable[[CopyColumn], sql.Composable]) -> sql.Composed:
@@ -126,15 +145,18 @@ def compare_page(table: CopyTable) -> sql.Composed:
         sources=picked(lambda column: sql.Identifier("p", column.name)),
         targets=picked(lambda column: sql.SQL("{}::text").format(sql.Identifier("t", column.name))),
         table=table.identifier,
-        same=_same_key(table, "t", "p", cast_right=True),
+        same=_same_key(table) if typed else _same_key_text(table, "p", typed=lambda column: False),
         different=_list(map(differs, rest), " OR ") if rest else sql.SQL("false"),
     )
 
 
 def create_source_keys(table: CopyTable) -> sql.Composed:
-    """A temporary table for the keys that the source holds."""
+    """A temporary table for the keys that the source holds: as text, since the target's types may not hold them."""
     return sql.SQL("CREATE TEMP TABLE source_keys ({})").format(
-        _list(sql.SQL("{} {}").format(sql.Identifier(column.name), sql.SQL(column.type)) for column in table.key)
+        _list(
+            sql.SQL("{} {}").format(sql.Identifier(column.name), sql.SQL(column.type if column.zoned else "text"))
+            for column in table.key
+        )
     )
 
 
@@ -142,7 +164,14 @@ def add_source_keys(table: CopyTable) -> sql.Composed:
     """Add the keys of a page, which is parameter 1."""
     return sql.SQL(
         "WITH p ({}) AS (SELECT * FROM json_to_recordset(%s::json) AS x ({})) INSERT INTO source_keys SELECT {} FROM p"
-    ).format(_names(table.key), _aliases(table.key), _typed(table.key, "p"))
+    ).format(
+        _names(table.key),
+        _aliases(table.key),
+        _list(
+            sql.SQL("{}::{}").format(sql.Identifier(column.name), sql.SQL(column.type if column.zoned else "text"))
+            for column in table.key
+        ),
+    )
 
 
 def _key_array(table: CopyTable, prefix: str) -> sql.Composed:
@@ -152,18 +181,26 @@ def _key_array(table: CopyTable, prefix: str) -> sql.Composed:
 
 
 def missing_keys(table: CopyTable) -> sql.Composed:
-    """Keys of the source (text[]) that the target holds neither as a row nor in quarantine (parameter 1: table)."""
+    """Keys of the source (text[]) that the target does not hold."""
     return sql.SQL(
-        "SELECT DISTINCT {key} FROM source_keys s WHERE NOT EXISTS (SELECT FROM {table} t WHERE {same}) "
-        "AND NOT EXISTS (SELECT FROM botdata.quarantine q WHERE q.table_name = %s AND q.key = {key})"
-    ).format(key=_key_array(table, "s"), table=table.identifier, same=_same_key(table, "t", "s", cast_right=False))
+        "SELECT DISTINCT {key} FROM source_keys s WHERE NOT EXISTS (SELECT FROM {table} t WHERE {same})"
+    ).format(key=_key_array(table, "s"), table=table.identifier, same=_same_source_key(table))
+
+
+def refused_keys() -> str:
+    """Keys (text[]) in quarantine (parameter 1: table)."""
+    return "SELECT key FROM botdata.quarantine WHERE table_name = %s"
 
 
 def extra_keys(table: CopyTable) -> sql.Composed:
     """Keys of the target (text[]) that the source does not hold."""
     return sql.SQL("SELECT {key} FROM {table} t WHERE NOT EXISTS (SELECT FROM source_keys s WHERE {same})").format(
-        key=_key_array(table, "t"), table=table.identifier, same=_same_key(table, "s", "t", cast_right=False)
+        key=_key_array(table, "t"), table=table.identifier, same=_same_source_key(table)
     )
+
+
+def _same_source_key(table: CopyTable) -> sql.Composed:
+    return _same_key_text(table, "s", typed=lambda column: column.zoned)
 
 
 def count_rows(table: CopyTable) -> sql.Composed:

@@ -1,0 +1,135 @@
+"""Runs the engine against a server under test, and looks at what came of it with SQL of the tests' own."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import psycopg
+from psycopg import sql
+from sqlalchemy import Table
+
+from app.migration.copy import CopyOptions, copy
+from app.migration.report import CopyReport, VerifyReport
+from app.migration.rest_source import Limits, RestSource
+from app.migration.tables import CopyTable, describe, select_tables
+from app.migration.target import open_target
+from app.migration.verify import verify
+from app.models import Base
+from app.rest import SupabaseRest
+
+QUICK = Limits(wait_initial=0.01, wait_max=0.05)
+
+# Both sides are read in sessions with these settings, so that equal values have equal texts.
+_AS_TEXT = "SET timezone = 'UTC'; SET datestyle = 'ISO, YMD'; SET extra_float_digits = 1; SET bytea_output = 'hex'"
+
+
+class Served(Protocol):
+    """A server that rows are copied from."""
+
+    @property
+    def url(self) -> str: ...
+
+    @property
+    def service_key(self) -> str: ...
+
+
+@dataclass
+class Told:
+    """A Progress that keeps what it was told."""
+
+    began: list[tuple[str, int, int]] = field(default_factory=list)
+    rows: list[int] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)
+
+    def begin(self, table: str, total: int, done: int) -> None:
+        self.began.append((table, total, done))
+
+    def advance(self, table: str, rows: int) -> None:
+        self.rows.append(rows)
+
+    def notice(self, message: str) -> None:
+        self.notices.append(message)
+
+
+def tables(*names: str) -> list[Table]:
+    """The project's tables of these names."""
+    return select_tables(Base.metadata, names=names)
+
+
+async def described(url: str, table: Table) -> CopyTable:
+    """A table as the engine sees it."""
+    async with open_target(url, step="test") as connection:
+        return await describe(connection, table, step="test")
+
+
+@asynccontextmanager
+async def source_of(
+    server: Served, limits: Limits = QUICK, *, request_timeout: float = 20.0, told: Told | None = None
+) -> AsyncIterator[RestSource]:
+    """The server as a source."""
+    rest = await SupabaseRest.open(server.url, server.service_key, request_timeout=request_timeout)
+    try:
+        yield RestSource(rest, server.url, limits=limits, on_retry=(told or Told()).notice)
+    finally:
+        await rest.close()
+
+
+async def copy_from(
+    server: Served,
+    target: str,
+    chosen: Sequence[Table],
+    *,
+    limits: Limits = QUICK,
+    options: CopyOptions | None = None,
+    told: Told | None = None,
+    request_timeout: float = 20.0,
+) -> CopyReport:
+    """Copy tables from a server."""
+    told = told or Told()
+    async with source_of(server, limits, request_timeout=request_timeout, told=told) as source:
+        return await copy(source, target, chosen, told, options)
+
+
+async def verify_from(
+    server: Served, target: str, chosen: Sequence[Table], *, limits: Limits = QUICK, told: Told | None = None
+) -> VerifyReport:
+    """Verify tables against a server."""
+    told = told or Told()
+    async with source_of(server, limits, told=told) as source:
+        return await verify(source, target, chosen, told)
+
+
+def execute(url: str, statement: str, parameters: Sequence[object] | None = None) -> None:
+    """Run a statement, or without parameters several, in one transaction."""
+    with psycopg.connect(url) as connection:
+        connection.execute(statement, parameters)  # type: ignore[call-overload]
+
+
+def query(url: str, statement: str, parameters: Sequence[object] | None = None) -> list[tuple[Any, ...]]:
+    """The rows of a query, in a session with the tests' settings."""
+    with psycopg.connect(url) as connection:
+        connection.execute(_AS_TEXT)
+        return connection.execute(statement, parameters).fetchall()  # type: ignore[call-overload, no-any-return]
+
+
+def value(url: str, statement: str, parameters: Sequence[object] | None = None) -> Any:
+    """The one value of a query."""
+    ((only,),) = query(url, statement, parameters)
+    return only
+
+
+def row_texts(url: str, table: str) -> list[str]:
+    """Every row of a table as PostgreSQL's own text."""
+    statement = sql.SQL('SELECT t::text COLLATE "C" FROM {} t ORDER BY 1').format(sql.Identifier(table))
+    return [text for (text,) in query(url, statement.as_string(None))]
+
+
+def add_clients(url: str, count: int, *, first: int = 1, name: str = "name") -> None:
+    """Plain clients with ids from `first` on."""
+    execute(
+        url,
+        "INSERT INTO clients (id, yclients_id, company_id, phone, name) SELECT n, n, 1, (79000000000 + n)::text, "
+        "%s || n FROM generate_series(%s::integer, %s::integer) n",
+        [name, first, first + count - 1],
+    )
