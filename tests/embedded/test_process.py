@@ -32,10 +32,11 @@ if lock != 3:
     os.dup2(lock, 3)
     os.close(lock)
 server = ServerProcess(
-    ["sleep", "60"], name="sleep", log=path.with_name("log"), directory=path.parent, environment=os.environ,
-    inherited_files=[3],
+    ["/bin/sh", "-c", "echo ready; exec sleep 60"], name="sleep", log=path.with_name("log"),
+    directory=path.parent, environment=os.environ, inherited_files=[3],
 )
 os.close(3)
+server.wait_until(lambda: "ready" in server.log.read_text(), seconds=20)
 print(is_free())
 server.stop()
 print(is_free())
