@@ -70,7 +70,7 @@ def test_a_server_that_ignores_the_signal_is_killed(tmp_path: Path) -> None:
 
 
 def test_a_server_that_is_never_ready_is_an_error_with_its_last_words(tmp_path: Path) -> None:
-    process = run("echo its last words; sleep 60", tmp_path)
+    process = run("echo its last words; exec sleep 60", tmp_path)
     try:
         with pytest.raises(EmbeddedServerError, match=r"(?s)The server did not answer in 1 s.*its last words"):
             process.wait_until(lambda: False, seconds=1)
