@@ -106,7 +106,8 @@ async def test_every_character(source: Source, database_url: str) -> None:
     with psycopg.connect(source.database_url) as connection:
         for number, chunk in enumerate(chunks, start=1):
             connection.execute(
-                "INSERT INTO clients (id, yclients_id, phone, notes, ai_context, tags) VALUES (%s, %s, '7', %s, %s, %s)",
+                "INSERT INTO clients (id, yclients_id, phone, notes, ai_context, tags) "
+                "VALUES (%s, %s, '7', %s, %s, %s)",
                 [number, number, chunk, json.dumps(chunk, ensure_ascii=False), [chunk[:9000], chunk[9000:18000]]],
             )
     await copy_from(source, database_url, tables("clients"))
@@ -124,7 +125,8 @@ async def test_times_dates_and_instants(source: Source, database_url: str) -> No
             INSERT INTO staff_schedules (staff_id, staff_name, date, work_start, work_end) VALUES
                 (1, '', '2026-01-01', '00:00', '24:00:00'), (1, '', 'infinity', '23:59:59.999999', NULL);
             INSERT INTO whatsapp_keys (company_id, key_type, key_id, value, created_at, updated_at, expires_at)
-                VALUES ('1', 'session', '79000000001_1.0', 'null', '0044-03-15 12:00:00+00 BC', '-infinity', 'infinity'),
+                VALUES
+                    ('1', 'session', '79000000001_1.0', 'null', '0044-03-15 12:00:00+00 BC', '-infinity', 'infinity'),
                     ('1', 'session', '79000000002_1.0', '1.10', '1900-01-01 00:00:00+02:30:17', NULL, '294276-01-01');
             """
         )
