@@ -173,8 +173,15 @@ class SchemaMismatchError(StoreError):
 
 # PostgreSQL Appendix A, "Error Codes": exact codes first, then classes (two characters).
 _BY_SQLSTATE: dict[str, tuple[type[StoreError], str]] = {
+    "28P01": (AccessDeniedError, "the password is refused"),
     "23505": (ConflictError, "a unique key is already taken"),
     "42501": (AccessDeniedError, "the role has no right to do this"),
+    "42P01": (SchemaMismatchError, "a table is missing"),
+    "42703": (SchemaMismatchError, "a column is missing"),
+    "53100": (UnavailableError, "the server's disk is full"),
+    "53300": (UnavailableError, "the server has no free connection"),
+    "57P01": (UnavailableError, "the server is shutting down, or an administrator ended the connection"),
+    "57P03": (UnavailableError, "the server is starting up"),
     "25006": (UnavailableError, "the server accepts no writes at the moment (read-only)"),
     "57014": (StoreTimeoutError, "the statement took too long and was cancelled"),
     "25P03": (StoreTimeoutError, "the transaction was idle too long and was ended"),

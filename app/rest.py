@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -86,6 +87,7 @@ class SupabaseRest:
         except (SupabaseException, ValueError, UnicodeError):
             await session.aclose()
             raise SettingsError("SUPABASE_URL is not a URL; it should be https://PROJECT.supabase.co") from None
+        _hide_queries()
         return cls(client, session)
 
     def table(self, name: str) -> AsyncRequestBuilder:
@@ -170,6 +172,24 @@ class SupabaseRest:
         await self._session.aclose()
 
 
+class _HideQuery(logging.Filter):
+    """Takes the query out of the URLs that httpx logs: it holds phone numbers and names."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if isinstance(record.args, tuple):
+            record.args = tuple(
+                str(argument.copy_with(query=None)) if isinstance(argument, httpx.URL) else argument
+                for argument in record.args
+            )
+        return True
+
+
+def _hide_queries() -> None:
+    logger = logging.getLogger("httpx")
+    if not any(isinstance(known, _HideQuery) for known in logger.filters):
+        logger.addFilter(_HideQuery())
+
+
 @contextmanager
 def _translated(*, writing: bool) -> Iterator[None]:
     """Turn transport errors into ours; a write whose answer is lost may have been carried out."""
@@ -191,7 +211,7 @@ def _translated(*, writing: bool) -> Iterator[None]:
 def _error_of(response: httpx.Response, *, writing: bool) -> StoreError:
     code = _code_of(response)
     if code is not None and _SQLSTATE.fullmatch(code):
-        error = error_for_sqlstate(code)
+        error = error_for_sqlstate(code, detail=_missing_name(response, code))
         if writing and isinstance(error, UnavailableError) and code.startswith(("08", "57")):
             return OutcomeUnknownError(f"PostgREST lost its database during a write [{code}]", sqlstate=code)
         return error
@@ -199,7 +219,7 @@ def _error_of(response: httpx.Response, *, writing: bool) -> StoreError:
         kind, meaning = _POSTGREST[code]
         if writing and code == "PGRST001":
             kind = OutcomeUnknownError
-        return kind(f"{meaning} [{code}]", sqlstate=code)
+        return kind(f"{meaning}{_missing_name(response, code)} [{code}]", sqlstate=code)
     status = response.status_code
     label = f"[HTTP {status}{f', {code}' if code else ''}]"
     if status in {401, 403}:
@@ -218,12 +238,23 @@ def _error_of(response: httpx.Response, *, writing: bool) -> StoreError:
 
 
 def _code_of(response: httpx.Response) -> str | None:
+    return _text_of(response, "code")
+
+
+def _missing_name(response: httpx.Response, code: str) -> str:
+    """What is missing or forbidden, as the server names it: these messages hold names of tables and columns only."""
+    told = code in {"42P01", "42703", "42501", "PGRST202", "PGRST204", "PGRST205"}
+    message = _text_of(response, "message") if told else None
+    return f" ({message})" if message else ""
+
+
+def _text_of(response: httpx.Response, name: str) -> str | None:
     try:
         body = json.loads(response.content)
     except ValueError:
         return None
-    code = body.get("code") if isinstance(body, dict) else None
-    return code if isinstance(code, str) else None
+    text = body.get(name) if isinstance(body, dict) else None
+    return text if isinstance(text, str) else None
 
 
 def _retry_after(response: httpx.Response) -> float | None:

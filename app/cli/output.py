@@ -105,9 +105,10 @@ def show_json(document: dict[str, Any]) -> None:
 def show_error(error: BotdataError) -> None:
     """Print what stopped, where, what is pending and what to run next, to standard error."""
     if not isinstance(error, MigrationError):
-        errors.print(f"botdata: {error}", markup=False)
+        errors.print(plain(f"botdata: {error}"), markup=False)
         return
-    errors.print(f"botdata{f' {error.step}' if error.step else ''} stopped: {error.message}", markup=False)
+    step = f" {error.step}" if error.step else ""
+    errors.print(plain(f"botdata{step} stopped: {error.message}"), markup=False)
     for label, text in (("table", error.table), ("pending", error.pending), ("next", error.next_command)):
         if text:
-            errors.print(f"  {label + ':':<9}{text}", markup=False)
+            errors.print(plain(f"  {label + ':':<9}{text}"), markup=False)

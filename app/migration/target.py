@@ -10,7 +10,7 @@ from psycopg import AsyncConnection
 from psycopg.adapt import Dumper
 
 from app.database_url import libpq_url, shown_url, uses_pgbouncer
-from app.errors import MigrationError, StoreError
+from app.errors import MigrationError, StoreError, error_for_sqlstate
 
 # How values are written as text: fixed, so that equal values have equal texts. With YMD, a date that the source
 # wrote in another style is refused instead of misread.
@@ -113,24 +113,9 @@ def explained(step: str, *, table: str | None = None, pending: str | None = None
 
 
 def _in_words(error: psycopg.Error) -> str:
-    state = error.sqlstate
-    if state is None:
-        if isinstance(error, psycopg.OperationalError):
-            return "the target (DATABASE_URL) cannot be reached, or the connection to it was lost"
-        return "the driver could not carry out a statement on the target"
-    known = {
-        "28P01": "the target refuses the password in DATABASE_URL",
-        "28000": "the target refuses the login in DATABASE_URL",
-        "3D000": "the database in DATABASE_URL does not exist",
-        "42501": "the role in DATABASE_URL has no right to do this on the target",
-        "42P01": "a table is missing in the target",
-        "53100": "the target's disk is full",
-        "53300": "the target has no free connection",
-        "25006": "the target is read-only",
-        "57P01": "the target is shutting down or the connection was ended by an administrator",
-        "57P03": "the target is starting up",
-        "55P03": "a lock in the target was not granted in time",
-    }
-    place = place_of(error)
-    named = f" ({place})" if place else ""
-    return f"{known.get(state, 'the target refuses a statement')}{named} [SQLSTATE {state}]"
+    if error.sqlstate is not None:
+        place = place_of(error)
+        return f"the target (DATABASE_URL): {error_for_sqlstate(error.sqlstate, detail=f' ({place})' if place else '')}"
+    if isinstance(error, psycopg.OperationalError):
+        return "the target (DATABASE_URL) cannot be reached, or the connection to it was lost"
+    return "the driver could not carry out a statement on the target"
