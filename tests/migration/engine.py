@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import psycopg
@@ -17,6 +17,7 @@ from app.migration.target import open_target
 from app.migration.verify import verify
 from app.models import Base
 from app.rest import SupabaseRest
+from tests.support.faults import Answer, Fault, Hook, Request
 
 QUICK = Limits(wait_initial=0.01, wait_max=0.05)
 
@@ -133,3 +134,19 @@ def add_clients(url: str, count: int, *, first: int = 1, name: str = "name") -> 
         "%s || n FROM generate_series(%s::integer, %s::integer) n",
         [name, first, first + count - 1],
     )
+
+
+def hiding(*keys: str, also_by_key: bool = False) -> Hook:
+    """A hook that leaves rows out of the middle of pages, and `also_by_key` of answers to a question for them."""
+
+    def drop(answer: Answer) -> Answer:
+        rows = answer.body[1:-1].split(b", \n ")
+        kept = [row for row in rows if not any(row.startswith(f'{{"_0":"{key}"'.encode()) for key in keys)]
+        return replace(answer, body=b"[" + b", \n ".join(kept) + b"]", rows=len(kept))
+
+    def hook(request: Request) -> Fault | None:
+        whole = request.method == "GET" and "," in (request.parameter("select") or "")
+        by_key = (request.parameter("id") or "").startswith("in.")
+        return drop if whole and (also_by_key or not by_key) else None
+
+    return hook
