@@ -47,7 +47,7 @@ class PageLoader:
         self._run = run
         self._most_refused = most_refused
         self._load = statements.load_page(table).as_string(connection)
-        self._delete = statements.delete_changed(table).as_string(connection) if table.updated_by_trigger else None
+        self._delete = statements.delete_changed(table).as_string(connection) if table.replaces_rows else None
 
     async def load(self, page: Page, *, checkpoint: bool = True) -> Loaded:
         """Load a page, whole or (where the target refuses rows) without those, and move the checkpoint behind it.
@@ -63,6 +63,8 @@ class PageLoader:
         for attempt in range(_TRIES):
             try:
                 async with self._connection.transaction():
+                    # A deferred constraint would speak up at the commit, where the row at fault cannot be told.
+                    await self._connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
                     loaded = await self._whole_or_in_parts(page.body)
                     await self._connection.execute(
                         _CHECKPOINT,

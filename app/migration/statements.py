@@ -90,7 +90,7 @@ def _values(table: CopyTable) -> sql.Composed:
 def load_page(table: CopyTable) -> sql.Composed:
     """Insert or update the rows of a page, leaving equal ones alone; returns inserted and updated counts."""
     rest = table.columns[table.key_size :]
-    if table.updated_by_trigger or not rest:
+    if table.replaces_rows or not rest:
         action: sql.Composable = sql.SQL("DO NOTHING")
     else:
         action = sql.SQL("DO UPDATE SET {} WHERE {}").format(

@@ -35,14 +35,20 @@ class CopyColumn:
 
 @dataclass(frozen=True, slots=True)
 class CopyTable:
-    """A table as the engine moves it. `columns` begin with the primary key's, in its order."""
+    """A table as the engine moves it.
+
+    Attributes:
+        columns: begin with the primary key's, in its order.
+        replaces_rows: a changed row is deleted and inserted, since an update would be changed by a trigger, or is
+            refused for an identity column.
+    """
 
     schema: str
     name: str
     columns: tuple[CopyColumn, ...]
     key_size: int
     always_identity: bool
-    updated_by_trigger: bool
+    replaces_rows: bool
 
     @property
     def key(self) -> tuple[CopyColumn, ...]:
@@ -80,6 +86,8 @@ def select_tables(
             raise MigrationError(
                 f"no such table: {', '.join(unknown)}; the tables are {', '.join(sorted(known))}", step="choose tables"
             )
+        if not names:
+            raise MigrationError(f"no table is named; the tables are {', '.join(sorted(known))}", step="choose tables")
         return [table for table in tables if table.name in names]
     wanted = None if groups is None else set(groups)
     return [table for table in tables if wanted is None or table.info.get("group") in wanted]
@@ -134,5 +142,5 @@ async def describe(connection: AsyncConnection, table: Table, *, step: str) -> C
         columns=tuple(columns),
         key_size=len(key),
         always_identity=any(types[name][1] for name in names),
-        updated_by_trigger=bool(trigger[0]),
+        replaces_rows=bool(trigger[0]) or any(types[name][1] for name in names[len(key) :]),
     )
