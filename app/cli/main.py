@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from typing import Annotated
 
@@ -9,6 +10,7 @@ import typer
 
 from app.cli import demo, migration, parity
 
+_INTERRUPTED = 130  # Typer's exit code after a KeyboardInterrupt
 EPILOG = "Exit code 0 only when all is well; 1 when something stopped or differs; 2 for a wrong command line."
 
 cli = typer.Typer(
@@ -49,6 +51,7 @@ def run() -> None:
     """Entry point of the console script."""
     from app.errors import BotdataError
 
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # both end a command the same way
     try:
         cli()
     except BotdataError as error:
@@ -56,9 +59,10 @@ def run() -> None:
 
         show_error(error)
         sys.exit(1)
-    except KeyboardInterrupt:
-        sys.stderr.write("\nStopped. What was done is kept; the same command goes on from there.\n")
-        sys.exit(130)
+    except SystemExit as end:
+        if end.code == _INTERRUPTED:
+            sys.stderr.write("\nStopped. What was done is kept; the same command goes on from there.\n")
+        raise
 
 
 if __name__ == "__main__":

@@ -6,6 +6,8 @@ from typing import Any
 
 from app.cli.output import say, show_table
 from app.migration.report import CopyReport, Difference, VerifyReport
+from app.migration.source import Key
+from app.privacy import mask_phones
 
 _SHOWN = 20
 
@@ -34,7 +36,7 @@ def show_copy(report: CopyReport) -> None:
         if table.went:
             say(f"{table.table}: {table.went:,} rows of the target are not in the source (any more)")
         if table.missing:
-            say(f"{table.table}: {len(table.missing):,} rows of the source did not arrive")
+            say(f"{table.table}: {len(table.missing):,} rows of the source did not arrive: {_some(table.missing)}")
     refused = [refusal for table in report.tables for refusal in table.refused]
     for refusal in refused[:_SHOWN]:
         place = f" ({refusal.place})" if refusal.place else ""
@@ -49,6 +51,12 @@ def show_copy(report: CopyReport) -> None:
         say(f"copy NOT complete: {counts}. Mend the rows at the source (or the target's schema), then: botdata copy")
     else:
         say(f"copy NOT complete: {counts}. Next: botdata copy")
+
+
+def _some(keys: tuple[Key, ...]) -> str:
+    """The first keys of many, phones masked."""
+    shown = "; ".join(mask_phones(", ".join(key)) for key in keys[:_SHOWN])
+    return shown + ("; ..." if len(keys) > _SHOWN else "")
 
 
 def show_verify(report: VerifyReport, *, show_values: bool) -> None:
