@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from psycopg.pq import Conninfo
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -46,8 +47,11 @@ def sqlalchemy_url(text: str) -> URL:
     schema = url.query.get("schema", "public")
     if schema != "public":
         raise SettingsError("DATABASE_URL asks for a schema other than public, where the bot's tables are")
-    url = url.set(drivername="postgresql+psycopg")
-    return url.difference_update_query(_PRISMA_PARAMETERS & url.query.keys())
+    url = url.set(drivername="postgresql+psycopg").difference_update_query(_PRISMA_PARAMETERS & url.query.keys())
+    known = {option.keyword.decode() for option in Conninfo.get_defaults()}
+    if unknown := sorted(url.query.keys() - known):
+        raise SettingsError(f"DATABASE_URL has parameters that PostgreSQL does not know: {', '.join(unknown)}")
+    return url
 
 
 def libpq_url(text: str) -> str:
@@ -65,5 +69,6 @@ def uses_pgbouncer(text: str) -> bool:
 def shown_url(text: str) -> str:
     """The URL for people: host and database only."""
     url = sqlalchemy_url(text)
-    host = url.host or str(url.query.get("host", "local socket"))
+    # What follows the last "@": a password with an "@" of its own that is not escaped would end up here.
+    host = (url.host or str(url.query.get("host", "local socket"))).rpartition("@")[2]
     return f"{host}/{url.database}"

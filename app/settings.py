@@ -52,16 +52,24 @@ class Settings(BaseSettings):
     log_database_calls: YesNo = Field(False, description="log each call with its time")
 
     database_pool_size: int = Field(10, ge=1, le=1000, description="connections that a bot process keeps at most")
-    query_timeout: float = Field(30.0, gt=0, description="seconds until a call is answered with an error")
-    health_check_timeout: float = Field(5.0, gt=0, description="seconds until health_check() answers")
+    query_timeout: float = Field(
+        30.0, gt=0, allow_inf_nan=False, description="seconds until a call is answered with an error"
+    )
+    health_check_timeout: float = Field(
+        5.0, gt=0, allow_inf_nan=False, description="seconds until health_check() answers"
+    )
     validate_input: YesNo = Field(True, description="check identifiers and required columns before each call")
     default_limit: int = Field(100, ge=1, description="rows of a limited list when no limit is given")
     max_limit: int = Field(1000, ge=1, description="a larger limit is lowered to this")
     max_batch_size: int = Field(500, ge=1, description="rows in one bulk write at most")
     default_phone_region: str = Field("RU", pattern="^[A-Z]{2}$", description="region of numbers without a code")
     default_timezone: str = Field("Europe/Moscow", description="time zone of a company that names none")
-    lock_timeout: float = Field(5.0, gt=0, description="seconds that a schema upgrade waits for a lock")
-    statement_timeout: float = Field(300.0, gt=0, description="seconds for one statement of a schema upgrade")
+    lock_timeout: float = Field(
+        5.0, gt=0, allow_inf_nan=False, description="seconds that a schema upgrade waits for a lock"
+    )
+    statement_timeout: float = Field(
+        300.0, gt=0, allow_inf_nan=False, description="seconds for one statement of a schema upgrade"
+    )
 
     @property
     def flags(self) -> Flags:
