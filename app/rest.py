@@ -70,7 +70,7 @@ class SupabaseRest:
         from supabase import (
             AsyncClient,
             AsyncClientOptions,
-            SupabaseException,
+            AsyncSupabaseException,
         )  # heavy: only where it is used
 
         # HTTP/1.1: on large pages several times faster than HTTP/2 in Python. No redirects: they would carry the key.
@@ -84,7 +84,7 @@ class SupabaseRest:
                 key.strip(),
                 AsyncClientOptions(httpx_client=session, postgrest_client_retry=False),
             )
-        except (SupabaseException, ValueError, UnicodeError):
+        except (AsyncSupabaseException, ValueError, UnicodeError):
             await session.aclose()
             raise SettingsError("SUPABASE_URL is not a URL; it should be https://PROJECT.supabase.co") from None
         _hide_queries()
