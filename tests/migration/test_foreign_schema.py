@@ -52,8 +52,8 @@ CREATE TABLE only_keys (a integer, b text COLLATE "C", PRIMARY KEY (a, b));
 _ROWS = """
 INSERT INTO "odd types" ("Name of it", mood, small, "real", "double", "raw json", span, valid, address, mail, instant,
     instants, padded, bits, names, stay, blob, flag) VALUES
-    ('b', 'sad', -32768, '0.1', '0.1', '{"a":  1.10, "a": 2}', '1 year -2 days 03:04:05.000006', '[1,5)', '::1/64', 'a@b',
-     '2026-01-01 00:00:00.000001+03', '{"2026-01-01 00:00:00+03",NULL}', 'ab', '101', '{a,"b c"}',
+    ('b', 'sad', -32768, '0.1', '0.1', '{"a":  1.10, "a": 2}', '1 year -2 days 03:04:05.000006', '[1,5)', '::1/64',
+     'a@b', '2026-01-01 00:00:00.000001+03', '{"2026-01-01 00:00:00+03",NULL}', 'ab', '101', '{a,"b c"}',
      '["2026-01-01 00:00:00+00",)', '\\x00ff0a', true),
     ('B', 'très bien', 32767, 'NaN', '-Infinity', 'null', '-1 mon', 'empty', '10.0.0.0/8', NULL, 'infinity',
      '{}', '', '000', '{}', 'empty', '', false),

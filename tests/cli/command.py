@@ -1,0 +1,70 @@
+"""Runs `botdata`: in this process, and as a user does, in one of its own."""
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from app.cli.main import run
+
+BOTDATA = Path(sys.executable).with_name("botdata")
+VARIABLES = (
+    "SUPABASE_URL", "SUPABASE_KEY", "DATABASE_URL",
+    "USE_REPOSITORY_PATTERN", "USE_LEGACY_SUPABASE", "LOG_DATABASE_CALLS",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command printed, and its exit code."""
+
+    code: object
+    out: str
+    err: str
+
+
+class Command:
+    """The command in this process, without a terminal, with only the settings given and no `.env`."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], directory: Path) -> None:
+        self._monkeypatch = monkeypatch
+        self._capsys = capsys
+        monkeypatch.chdir(directory)
+        # Its handler for signals is the process's own.
+        monkeypatch.setattr("signal.signal", lambda *_: None)
+        monkeypatch.setenv("COLUMNS", "200")
+
+    def __call__(self, *arguments: str, **environment: str) -> Outcome:
+        for variable in VARIABLES:
+            self._monkeypatch.delenv(variable, raising=False)
+        for variable, text in environment.items():
+            self._monkeypatch.setenv(variable, text)
+        self._monkeypatch.setattr(sys, "argv", ["botdata", *arguments])
+        self._capsys.readouterr()
+        try:
+            run()
+            code: object = 0
+        except SystemExit as end:
+            code = end.code or 0
+        captured = self._capsys.readouterr()
+        assert "Traceback" not in captured.err + captured.out
+        for secret in (environment.get("SUPABASE_KEY", "").strip(), "password-of-the-database"):
+            assert not secret or secret not in captured.err + captured.out
+        return Outcome(code, captured.out, captured.err)
+
+
+def start(*arguments: str, directory: Path, **environment: str) -> subprocess.Popen[str]:
+    """Start the command in a process of its own."""
+    inherited = {name: text for name, text in os.environ.items() if name not in VARIABLES}
+    return subprocess.Popen(
+        [BOTDATA, *arguments],
+        cwd=directory,
+        env={**inherited, **environment},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )

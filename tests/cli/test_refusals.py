@@ -1,0 +1,173 @@
+"""What stops a command before the first row: each with a clear message, exit code 1, and nothing written."""
+
+import base64
+import json
+from dataclasses import replace
+
+import psycopg
+import pytest
+from sqlalchemy.engine import make_url
+
+from app.migration import rest_source
+from app.migration.rest_source import Limits
+from tests.cli.command import Command
+from tests.migration.engine import add_clients, execute, value
+from tests.support.page_server import PageServer
+
+
+def _jwt(**claims: object) -> str:
+    def part(content: object) -> str:
+        return base64.urlsafe_b64encode(json.dumps(content).encode()).rstrip(b"=").decode()
+
+    return ".".join([part({"alg": "HS256"}), part(claims), "c2lnbmF0dXJl"])
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    quick = replace(Limits(), attempts=2, wait_initial=0.01)
+    monkeypatch.setattr(rest_source, "Limits", lambda: quick)
+
+
+@pytest.fixture
+def settings(pages: PageServer, source_database: str, database_url: str) -> dict[str, str]:
+    add_clients(source_database, 3)
+    return {"SUPABASE_URL": pages.url, "SUPABASE_KEY": pages.service_key, "DATABASE_URL": database_url}
+
+
+KEYS = {
+    _jwt(role="anon"): "a key of the role anon",
+    _jwt(role="authenticated"): "a key of the role authenticated",
+    "sb_publishable_0123456789": "a key of the role publishable",
+    _jwt(role="importer"): "a key of the role importer",
+    _jwt(sub="x"): "a key that names no role",
+    "not a key": "a key that names no role",
+}
+
+
+@pytest.mark.parametrize("key", KEYS)
+@pytest.mark.parametrize("step", ["copy", "verify"])
+def test_a_key_that_may_not_see_every_row(
+    command: Command, settings: dict[str, str], pages: PageServer, key: str, step: str
+) -> None:
+    outcome = command(step, **{**settings, "SUPABASE_KEY": key})
+    assert outcome.code == 1
+    assert f"botdata {step} stopped: SUPABASE_KEY is {KEYS[key]}" in outcome.err
+    assert "row-level security" in outcome.err
+    assert "nothing was read" in outcome.err
+    assert pages.exchanges == []
+
+
+def test_the_public_roles_are_refused_all_the_same(
+    command: Command, settings: dict[str, str], pages: PageServer
+) -> None:
+    for key in ("sb_publishable_0123456789", _jwt(role="anon")):
+        assert command("copy", "--key-role-ok", **{**settings, "SUPABASE_KEY": key}).code == 1
+    assert pages.exchanges == []
+
+
+def test_a_custom_role_whose_owner_vouches_for_it(
+    command: Command, settings: dict[str, str], pages: PageServer
+) -> None:
+    key = _jwt(role="importer")
+    pages.roles[key] = None
+    outcome = command("copy", "--tables", "clients", "--key-role-ok", **{**settings, "SUPABASE_KEY": key})
+    assert (outcome.code, value(settings["DATABASE_URL"], "SELECT count(*) FROM clients")) == (0, 3)
+
+
+def test_a_wrong_key(command: Command, settings: dict[str, str]) -> None:
+    outcome = command("copy", **{**settings, "SUPABASE_KEY": "sb_secret_of_another_project"})
+    assert outcome.code == 1
+    assert "refuses the key" in outcome.err
+
+
+@pytest.mark.parametrize("missing", ["SUPABASE_URL", "SUPABASE_KEY", "DATABASE_URL"])
+@pytest.mark.parametrize("step", ["copy", "verify"])
+def test_a_missing_setting(command: Command, settings: dict[str, str], missing: str, step: str) -> None:
+    outcome = command(step, **{**settings, missing: " "})
+    assert outcome.code == 1
+    assert f"{missing} is not set" in outcome.err
+
+
+def test_postgresql_is_the_store_already(command: Command, settings: dict[str, str]) -> None:
+    outcome = command("copy", "--tables", "clients", **settings, USE_REPOSITORY_PATTERN="true")
+    assert outcome.code == 1
+    assert "USE_REPOSITORY_PATTERN says that PostgreSQL is the bot's store already" in outcome.err
+    assert "--overwrite" in outcome.err
+    assert value(settings["DATABASE_URL"], "SELECT count(*) FROM clients") == 0
+    assert command("copy", "--overwrite", "--tables", "clients", **settings, USE_REPOSITORY_PATTERN="true").code == 0
+
+
+def test_rows_that_no_copy_put_there(command: Command, settings: dict[str, str]) -> None:
+    add_clients(settings["DATABASE_URL"], 2, first=50)
+    outcome = command("copy", **settings)
+    assert outcome.code == 1
+    assert "no copy of ours put there: clients (2)" in outcome.err
+    assert "nothing was written" in outcome.err
+    assert value(settings["DATABASE_URL"], "SELECT count(*) FROM clients") == 2
+
+
+def test_a_target_that_is_not_upgraded(command: Command, settings: dict[str, str], fresh_database: str) -> None:
+    for step in ("copy", "verify"):
+        outcome = command(step, **{**settings, "DATABASE_URL": fresh_database})
+        assert outcome.code == 1
+        assert "the target has no table public." in outcome.err
+        assert "botdata upgrade" in outcome.err
+
+
+@pytest.mark.parametrize("names", ["clients,custmers", "", " , "])
+def test_an_unknown_table(command: Command, settings: dict[str, str], names: str) -> None:
+    outcome = command("copy", "--tables", names, **settings)
+    assert outcome.code == 1
+    assert ("no such table: custmers" if names.startswith("c") else "no table is named") in outcome.err
+    assert "whatsapp_keys" in outcome.err
+
+
+def test_a_second_run_at_the_same_time(command: Command, settings: dict[str, str]) -> None:
+    with psycopg.connect(settings["DATABASE_URL"], application_name="botdata copy") as other:
+        other.execute("SELECT pg_advisory_lock(5287410332)")
+        outcome = command("copy", **settings)
+        assert command("verify", "--tables", "staff", **settings).code == 0
+    assert outcome.code == 1
+    assert "another run is at work on" in outcome.err
+    assert "botdata copy, connected since" in outcome.err
+
+
+def test_an_unreachable_source(command: Command, settings: dict[str, str]) -> None:
+    outcome = command("copy", **{**settings, "SUPABASE_URL": "http://127.0.0.1:9"})
+    assert outcome.code == 1
+    assert "Supabase cannot be reached" in outcome.err
+    assert "next:    botdata copy" in outcome.err
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9/rest/v1/", "nonsense", "http://", "https://"])
+def test_a_source_that_is_none(command: Command, settings: dict[str, str], url: str) -> None:
+    assert command("copy", **{**settings, "SUPABASE_URL": url}).code == 1
+
+
+@pytest.mark.parametrize("step", ["copy", "verify", "upgrade"])
+def test_an_unreachable_target(command: Command, settings: dict[str, str], step: str) -> None:
+    unreachable = "postgresql://someone:password-of-the-database@127.0.0.1:9/botdata"
+    outcome = command(step, **{**settings, "DATABASE_URL": unreachable})
+    assert outcome.code == 1
+    assert "cannot be reached" in outcome.err
+
+
+def test_a_database_that_does_not_exist(command: Command, settings: dict[str, str]) -> None:
+    url = make_url(settings["DATABASE_URL"]).set(database="no_such_database").render_as_string(hide_password=False)
+    outcome = command("copy", **{**settings, "DATABASE_URL": url})
+    assert outcome.code == 1
+    assert 'database "no_such_database" does not exist' in outcome.err
+
+
+def test_a_password_with_an_at_sign_that_is_not_escaped(command: Command, settings: dict[str, str]) -> None:
+    url = "postgresql://someone:secret@password-of-the-database@127.0.0.1:9/botdata"
+    for step in ("copy", "verify", "upgrade", "uninstall"):
+        assert command(step, **{**settings, "DATABASE_URL": url}).code == 1
+
+
+def test_a_table_that_the_source_lacks(command: Command, settings: dict[str, str], source_database: str) -> None:
+    execute(source_database, "DROP TABLE messages")
+    outcome = command("copy", **settings)
+    assert outcome.code == 1
+    assert "the table does not exist in Supabase" in outcome.err
+    assert "table:   messages" in outcome.err

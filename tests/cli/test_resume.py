@@ -1,0 +1,80 @@
+"""A copy that is killed or interrupted in the middle of a table, and the same command again."""
+
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.cli.command import start
+from tests.migration.engine import add_clients, query, row_texts, value
+from tests.support import faults
+from tests.support.faults import Delivery, Fault, Request
+from tests.support.page_server import PageServer
+
+_SECONDS = 60
+
+
+def _run(pages: PageServer, target: str, directory: Path) -> subprocess.Popen[str]:
+    return start(
+        "copy", "--tables", "clients,staff", directory=directory,
+        SUPABASE_URL=pages.url, SUPABASE_KEY=pages.service_key, DATABASE_URL=target,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_the_same_command_goes_on_inside_the_table(
+    pages: PageServer, source_database: str, database_url: str, tmp_path: Path, how: signal.Signals
+) -> None:
+    add_clients(source_database, 100)
+    pages.max_rows = 10
+    hanging = faults.delivered(Delivery.NEVER)
+
+    def hang(request: Request) -> Fault | None:
+        return hanging if request.parameter("id") == "gt.60" else None
+
+    pages.hook = hang
+    with _run(pages, database_url, tmp_path) as first:
+        try:
+            for _ in range(_SECONDS * 20):
+                pages.stopping.wait(0.05)
+                if first.poll() is not None or _committed(database_url) == ["60"]:
+                    break
+            assert first.poll() is None
+            first.send_signal(how)
+            out, err = first.communicate(timeout=_SECONDS)
+        finally:
+            first.kill()
+    assert "Traceback" not in err + out
+    if how != signal.SIGKILL:
+        assert first.returncode == 130
+        assert err.endswith("Stopped. What was done is kept; the same command goes on from there.\n")
+    assert query(database_url, "SELECT last_key, pages, inserted, state FROM botdata.checkpoints") == [
+        (["60"], 6, 60, "copying")
+    ]
+    assert value(database_url, "SELECT count(*) FROM clients") == 60
+
+    pages.hook = lambda request: None
+    seen = len(pages.exchanges)
+    with _run(pages, database_url, tmp_path) as second:
+        try:
+            out, err = second.communicate(timeout=_SECONDS)
+        finally:
+            second.kill()
+    assert second.returncode == 0, err
+    assert "run 1 goes on where it stopped" in err
+    assert "copy complete: 100 rows copied" in out
+    asked = [exchange.request for exchange in pages.exchanges[seen:] if exchange.request.table == "clients"]
+    by_page = [request.parameter("id") for request in asked if request.parameter("order")]
+    assert by_page[0] == "gt.60"
+    assert [key for key in by_page if key in {None, "gt.10", "gt.20", "gt.30", "gt.40", "gt.50"}] == []
+    assert row_texts(database_url, "clients") == row_texts(source_database, "clients")
+    assert query(database_url, "SELECT count(*), max(state) FROM botdata.runs") == [(1, "complete")]
+    assert value(database_url, "SELECT nextval('clients_id_seq')") == 101
+
+
+def _committed(url: str) -> list[str] | None:
+    if value(url, "SELECT to_regclass('botdata.checkpoints') IS NULL"):
+        return None
+    found = query(url, "SELECT last_key FROM botdata.checkpoints")
+    return found[0][0] if found else None
