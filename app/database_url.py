@@ -69,6 +69,5 @@ def uses_pgbouncer(text: str) -> bool:
 def shown_url(text: str) -> str:
     """The URL for people: host and database only."""
     url = sqlalchemy_url(text)
-    # What follows the last "@": a password with an "@" of its own that is not escaped would end up here.
-    host = (url.host or str(url.query.get("host", "local socket"))).rpartition("@")[2]
+    host = url.host or str(url.query.get("host", "local socket"))
     return f"{host}/{url.database}"

@@ -117,9 +117,6 @@ def _in_words(error: psycopg.Error) -> str:
         place = place_of(error)
         return f"the target (DATABASE_URL): {error_for_sqlstate(error.sqlstate, detail=f' ({place})' if place else '')}"
     if isinstance(error, psycopg.OperationalError):
-        # libpq's own text names host, port, user and database. One with an "@" may show the end of a password
-        # that held one unescaped, and was taken for the host.
-        text = " ".join(str(error).split())
-        known = f": {text}" if "@" not in text else ""
-        return f"the target (DATABASE_URL) cannot be reached, or the connection to it was lost{known}"
+        said = " ".join(str(error).split())  # libpq's own words: host, port, user and database, no password
+        return f"the target (DATABASE_URL) cannot be reached, or the connection to it was lost: {said}"
     return "the driver could not carry out a statement on the target"

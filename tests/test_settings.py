@@ -1,0 +1,142 @@
+"""Settings: the environment before `.env`, clear words only, and no secret in a message."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from app.errors import SettingsError
+from app.settings import Settings, load_settings
+
+FLAGS = ("USE_REPOSITORY_PATTERN", "USE_LEGACY_SUPABASE", "LOG_DATABASE_CALLS", "VALIDATE_INPUT")
+
+
+@pytest.fixture(autouse=True)
+def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    for field in Settings.model_fields:
+        monkeypatch.delenv(field.upper(), raising=False)
+        monkeypatch.delenv(field, raising=False)
+
+
+def test_defaults() -> None:
+    settings = load_settings(None)
+    assert (settings.use_repository_pattern, settings.use_legacy_supabase, settings.log_database_calls) == (
+        False,
+        True,
+        False,
+    )
+    assert (settings.supabase_url, settings.supabase_key, settings.database_url) == (None, None, None)
+    assert (settings.default_limit, settings.max_limit, settings.default_timezone) == (100, 1000, "Europe/Moscow")
+
+
+def test_the_environment_comes_before_the_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_text("SUPABASE_URL=https://file.example\nMAX_LIMIT=7\nOTHER_PROGRAM=yes\nUSE_REPOSITORY_PATTERN=on\n")
+    monkeypatch.setenv("SUPABASE_URL", "https://environment.example")
+    settings = load_settings(file)
+    assert (settings.supabase_url, settings.max_limit, settings.use_repository_pattern) == (
+        "https://environment.example",
+        7,
+        True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("word", "meaning"),
+    [
+        *((word, True) for word in ("true", "TRUE", " Yes ", "1", "on")),
+        *((word, False) for word in ("false", "False", "no", "0", " OFF")),
+    ],
+)
+@pytest.mark.parametrize("flag", ["USE_REPOSITORY_PATTERN", "LOG_DATABASE_CALLS", "VALIDATE_INPUT"])
+def test_a_clear_yes_or_no(monkeypatch: pytest.MonkeyPatch, flag: str, word: str, meaning: bool) -> None:
+    monkeypatch.setenv(flag, word)
+    assert getattr(load_settings(None), flag.lower()) is meaning
+
+
+@pytest.mark.parametrize("word", ["maybe", "2", "y", "t", "tru", "да", "truefalse", "", "null", "-1", "1.0"])
+@pytest.mark.parametrize("flag", FLAGS)
+def test_anything_else_is_an_error_that_names_variable_and_value(
+    monkeypatch: pytest.MonkeyPatch, flag: str, word: str
+) -> None:
+    monkeypatch.setenv(flag, word)
+    with pytest.raises(SettingsError) as refused:
+        load_settings(None)
+    assert str(refused.value) == (
+        f"{flag} is {word!r}: it must be a clear yes (true, 1, yes, on) or no (false, 0, no, off)"
+    )
+
+
+def test_no_backend_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("USE_LEGACY_SUPABASE", "false")
+    with pytest.raises(SettingsError, match="USE_LEGACY_SUPABASE is false and USE_REPOSITORY_PATTERN is not true"):
+        load_settings(None)
+    monkeypatch.setenv("USE_REPOSITORY_PATTERN", "true")
+    settings = load_settings(None)
+    assert settings.flags.use_legacy_supabase is False
+    with pytest.raises(SettingsError, match="no connection to Supabase may be opened"):
+        settings.require_supabase()
+
+
+@pytest.mark.parametrize(
+    ("variable", "text"),
+    [
+        ("DATABASE_POOL_SIZE", "0"),
+        ("DATABASE_POOL_SIZE", "many"),
+        ("QUERY_TIMEOUT", "-1"),
+        ("QUERY_TIMEOUT", "inf"),
+        ("HEALTH_CHECK_TIMEOUT", "nan"),
+        ("LOCK_TIMEOUT", "0"),
+        ("STATEMENT_TIMEOUT", "Infinity"),
+        ("MAX_LIMIT", "1.5"),
+        ("DEFAULT_PHONE_REGION", "ru"),
+    ],
+)
+def test_a_number_out_of_range(monkeypatch: pytest.MonkeyPatch, variable: str, text: str) -> None:
+    monkeypatch.setenv(variable, text)
+    with pytest.raises(SettingsError, match=f"^{variable}: "):
+        load_settings(None)
+
+
+def test_all_problems_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAX_LIMIT", "0")
+    monkeypatch.setenv("LOG_DATABASE_CALLS", "perhaps")
+    with pytest.raises(SettingsError) as refused:
+        load_settings(None)
+    assert "MAX_LIMIT: " in str(refused.value)
+    assert "LOG_DATABASE_CALLS is 'perhaps'" in str(refused.value)
+
+
+@pytest.mark.parametrize("blank", ["", "  "])
+def test_what_is_required_when_it_is_needed(monkeypatch: pytest.MonkeyPatch, blank: str) -> None:
+    monkeypatch.setenv("DATABASE_URL", blank)
+    monkeypatch.setenv("SUPABASE_URL", "https://p.example")
+    monkeypatch.setenv("SUPABASE_KEY", blank)
+    settings = load_settings(None)
+    with pytest.raises(SettingsError, match="DATABASE_URL is not set"):
+        settings.require_database_url()
+    with pytest.raises(SettingsError, match="SUPABASE_KEY is not set"):
+        settings.require_supabase()
+
+
+def test_secrets_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SUPABASE_KEY", "sb_secret_0123")
+    monkeypatch.setenv("DATABASE_URL", "postgresql://u:swordfish@h/d")
+    settings = load_settings(None)
+    for text in (repr(settings), str(settings), settings.model_dump_json()):
+        assert "sb_secret_0123" not in text
+        assert "swordfish" not in text
+    assert settings.require_database_url() == "postgresql://u:swordfish@h/d"
+
+
+def test_frozen() -> None:
+    settings = load_settings(None)
+    with pytest.raises(ValidationError):
+        settings.max_limit = 5  # type: ignore[misc]
+
+
+def test_a_file_that_is_not_text(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_bytes(b"SUPABASE_URL=\xff\xfe\n")
+    with pytest.raises(SettingsError, match="is not a UTF-8 text file"):
+        load_settings(file)
