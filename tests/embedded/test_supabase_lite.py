@@ -20,9 +20,10 @@ import sys, time
 from pathlib import Path
 from app.embedded import EmbeddedPostgres, SupabaseLite
 
-postgres = EmbeddedPostgres.start(durable=False)
+directory = Path(sys.argv[1])
+postgres = EmbeddedPostgres.start(directory / "postgres", durable=False)
 postgres.create_database("shop")
-print(SupabaseLite.start(postgres, "shop", Path(sys.argv[1])).url, flush=True)
+print(SupabaseLite.start(postgres, "shop", directory / "lite").url, flush=True)
 time.sleep(60)
 """
 
@@ -117,8 +118,8 @@ def test_roles_are_prepared_as_in_a_hosted_supabase(embedded: EmbeddedPostgres) 
     assert bypasses == [("anon", False, False), ("authenticated", False, False), ("service_role", True, False)]
 
 
-def test_it_dies_with_the_program(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", PROGRAM, str(tmp_path)]
+def test_it_dies_with_the_program(server_directory: Path) -> None:
+    command = [sys.executable, "-c", PROGRAM, str(server_directory)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as program:
         assert program.stdout is not None
         url = program.stdout.readline().strip()
