@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import select
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 from sqlalchemy import event
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -18,6 +20,8 @@ from app.text_values import register_loaders
 
 if TYPE_CHECKING:
     from sqlalchemy.engine.interfaces import DBAPIConnection
+
+_CLOSING_SECONDS = 2.0
 
 
 class Database:
@@ -33,7 +37,10 @@ class Database:
     def __init__(
         self, url: str, *, pool_size: int = 10, pool_timeout: float = 30.0, statement_timeout: float = 30.0
     ) -> None:
-        connect_args: dict[str, Any] = {"connect_timeout": max(2, int(pool_timeout))}
+        connect_args: dict[str, Any] = {
+            "connect_timeout": max(2, int(pool_timeout)),
+            "async_creator_fn": self._new_connection,
+        }
         if uses_pgbouncer(url):
             connect_args["prepare_threshold"] = None
         self.engine: AsyncEngine = create_async_engine(
@@ -42,36 +49,87 @@ class Database:
             max_overflow=0,
             pool_timeout=pool_timeout,
             hide_parameters=True,
+            use_native_hstore=False,  # would ask each new connection about a type that no table has
             connect_args=connect_args,
         )
         self._reading = self.engine.execution_options(isolation_level="AUTOCOMMIT")
-        milliseconds = max(1, int(statement_timeout * 1000))
+        self._milliseconds = max(1, int(statement_timeout * 1000))
+        self._acquiring: set[asyncio.Task[AsyncConnection]] = set()
+        self._returning: set[asyncio.Task[None]] = set()
 
-        @event.listens_for(self.engine.sync_engine, "connect")
-        def _prepare(dbapi_connection: DBAPIConnection, _record: object) -> None:
-            register_loaders(dbapi_connection.driver_connection.adapters)
-            # The clock's defaults (CURRENT_TIMESTAMP into a timestamp without zone) are to be UTC, as in Supabase.
-            with dbapi_connection.cursor() as cursor:  # type: ignore[attr-defined]
-                cursor.execute(f"SET TIME ZONE 'UTC'; SET statement_timeout = {milliseconds}")
-            dbapi_connection.commit()
+        @event.listens_for(self.engine.sync_engine, "checkout")
+        def _refuse_stale(dbapi_connection: DBAPIConnection, _record: object, _proxy: object) -> None:
+            # An idle connection has nothing to read unless the server has said goodbye: the pool makes a new one.
+            # No round trip, so it costs a few microseconds where the usual ping costs a whole one.
+            driver: psycopg.AsyncConnection[Any] = dbapi_connection.driver_connection
+            if driver.closed or _readable(driver.fileno()):
+                raise DisconnectionError("the server has closed this connection")
 
     @asynccontextmanager
     async def reader(self) -> AsyncIterator[AsyncConnection]:
         """A connection in autocommit: one statement, one round trip."""
         with translated_errors(writing=False):
-            async with self._reading.connect() as connection:
+            async with self._connected(self._reading) as connection:
                 yield connection
 
     @asynccontextmanager
     async def writer(self) -> AsyncIterator[AsyncConnection]:
         """A connection in a transaction that the caller commits; anything else rolls back."""
         with translated_errors(writing=True):
-            async with self.engine.connect() as connection:
+            async with self._connected(self.engine) as connection:
                 yield connection
 
+    @asynccontextmanager
+    async def _connected(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+        # A cancelled caller must not interrupt the pool half-way: the connection would be lost, and left open.
+        acquiring = asyncio.create_task(_start(engine))
+        self._acquiring.add(acquiring)
+        acquiring.add_done_callback(self._acquiring.discard)
+        try:
+            with translated_errors(writing=False):  # nothing can be written before there is a connection
+                connection = await asyncio.shield(acquiring)
+        except asyncio.CancelledError:
+            acquiring.add_done_callback(self._give_back)
+            raise
+        async with AsyncExitStack() as stack:
+            stack.push_async_exit(connection)
+            yield connection
+
+    def _give_back(self, acquired: asyncio.Task[AsyncConnection]) -> None:
+        if not acquired.cancelled() and acquired.exception() is None:
+            closing = asyncio.create_task(acquired.result().close())
+            self._returning.add(closing)
+            closing.add_done_callback(self._returning.discard)
+
+    async def _new_connection(self, *arguments: Any, **options: Any) -> psycopg.AsyncConnection[Any]:
+        connection = await psycopg.AsyncConnection.connect(*arguments, **options)
+        try:
+            register_loaders(connection.adapters)
+            # The clock's defaults (CURRENT_TIMESTAMP into a timestamp without zone) are to be UTC, as in Supabase.
+            await connection.execute(f"SET TIME ZONE 'UTC'; SET statement_timeout = {self._milliseconds}".encode())
+            await connection.commit()
+        except BaseException:
+            await connection.close()
+            raise
+        return connection
+
     async def close(self) -> None:
-        """Close every connection of the pool."""
+        """Close every connection of the pool, and give up those that are still being made."""
+        for task in self._acquiring:
+            task.cancel()
+        if unfinished := [*self._acquiring, *self._returning]:
+            await asyncio.wait(unfinished, timeout=_CLOSING_SECONDS)
         await self.engine.dispose()
+
+
+async def _start(engine: AsyncEngine) -> AsyncConnection:
+    return await engine.connect().start()
+
+
+def _readable(file_descriptor: int) -> bool:
+    poll = select.poll()
+    poll.register(file_descriptor, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 @contextmanager

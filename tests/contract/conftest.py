@@ -45,7 +45,7 @@ async def opened_stores(contract_supabase: SupabaseServer, contract_database: st
     clock = Clock()
     layers = {backend: await open_layer(settings, backend, clock) for backend in ("supabase", "postgresql")}
     urls = {"supabase": contract_supabase.database_url, "postgresql": contract_database}
-    yield Stores(layers, urls, keeps_json="TEST_SUPABASE_URL" in os.environ, clock=clock)
+    yield Stores(layers, urls, clock=clock)
     for layer in layers.values():
         await layer.close()
 

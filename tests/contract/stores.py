@@ -37,12 +37,10 @@ class Stores:
     Attributes:
         layers: a data layer by backend, "supabase" and "postgresql".
         database_urls: libpq URLs of the databases behind them, likewise.
-        keeps_json: whether JSON goes through the Supabase side to the digit (lite passes it through JavaScript).
     """
 
     layers: dict[str, DataLayer]
     database_urls: dict[str, str]
-    keeps_json: bool
     clock: Clock = field(default_factory=Clock)
 
     def insert(self, table: str, *rows: dict[str, Any]) -> None:

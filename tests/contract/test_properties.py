@@ -95,8 +95,8 @@ async def test_any_phone_gets_the_same_answer(stores: Stores, phone: Any) -> Non
     assert (answer.success, answer.error_code) in {(True, None), (False, "invalid_phone")}
 
 
-# What PostgREST keeps and lite does not: it passes bodies through JavaScript (1.0, integers past 2^53), and takes a whole
-# value that is a string or a truth value, or a list that begins with a truth value, for another type.
+# Left out is what PostgREST keeps and lite does not: it passes bodies through JavaScript (1.0, integers past 2^53), and
+# takes a whole value that is a string or a truth value, or a list that begins with a truth value, for another type.
 scalars = st.none() | st.booleans() | st.integers(-(2**53) + 1, 2**53 - 1) | st.text(plain, max_size=8)
 lossless = st.floats(allow_nan=False, allow_infinity=False, width=32).filter(lambda f: f % 1 != 0 and abs(f) > 1e-5)
 nested = st.recursive(
