@@ -30,8 +30,6 @@ async def test_a_sequence_goes_past_rows_fetched_by_key(
     add_clients(source_database, 10)
 
     def hook(request: Request) -> None:
-        if request.parameter("id") == "gt.10" and value(source_database, "SELECT max(id) FROM clients") == 10:
-            return
         if "count=exact" in request.headers.get("Prefer", "") and any(
             seen.request.parameter("id") == "gt.10" for seen in pages.exchanges
         ):

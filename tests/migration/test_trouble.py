@@ -117,6 +117,29 @@ async def test_a_lasting_failure_stops_and_the_next_copy_goes_on(
     assert row_texts(database_url, "clients") == row_texts(source_database, "clients")
 
 
+async def test_a_target_that_ends_the_connection(pages: PageServer, source_database: str, database_url: str) -> None:
+    add_clients(source_database, 50)
+    pages.max_rows = 10
+    ended: list[int] = []
+
+    def hook(request: Request) -> None:
+        if request.parameter("id") == "gt.30" and not ended:
+            ended.append(request.number)
+            execute(
+                database_url,
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE application_name = 'botdata copy' AND datname = current_database()",
+            )
+
+    pages.hook = hook
+    with pytest.raises(MigrationError, match="target") as stopped:
+        await copy_from(pages, database_url, tables("clients"))
+    assert (stopped.value.table, stopped.value.next_command) == ("clients", "botdata copy")
+    report = await copy_from(pages, database_url, tables("clients"))
+    assert (report.resumed, report.complete) == (True, True)
+    assert row_texts(database_url, "clients") == row_texts(source_database, "clients")
+
+
 async def test_a_source_that_goes_in_circles_is_noticed(
     pages: PageServer, source_database: str, database_url: str
 ) -> None:
