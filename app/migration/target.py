@@ -13,7 +13,7 @@ from app.database_url import libpq_url, shown_url, uses_pgbouncer
 from app.errors import MigrationError, StoreError, error_for_sqlstate
 
 # How values are written as text: fixed, so that equal values have equal texts. With YMD, a date that the source
-# wrote in another style is refused instead of misread.
+# wrote in another style is refused instead of misread (but for years up to 31, which verify reports).
 _SESSION = """
 SET client_encoding = 'UTF8'; SET datestyle = 'ISO, YMD'; SET intervalstyle = 'postgres'; SET timezone = 'UTC';
 SET extra_float_digits = 1; SET bytea_output = 'hex'; SET xmloption = 'content';

@@ -137,3 +137,22 @@ async def test_phones_in_keys_are_masked_in_the_report(
     report = await copy_from(pages, database_url, tables("whatsapp_keys"))
     assert report.tables[0].refused[0].key == ("1", "session", "7900***0010")
     assert row_texts(database_url, "whatsapp_keys") == []
+
+
+@pytest.mark.parametrize("style", ["SQL, DMY", "SQL, MDY", "German", "Postgres, DMY"])
+async def test_dates_in_another_style_are_refused_and_never_misread(
+    pages: PageServer, source_database: str, database_url: str, style: str
+) -> None:
+    execute(
+        source_database,
+        "INSERT INTO staff_schedules (id, staff_id, staff_name, date) VALUES (1, 1, '', '2026-03-04'), "
+        "(2, 1, '', '2012-11-10'), (3, 1, '', '0032-12-11')",
+    )
+    name = value(source_database, "SELECT current_database()")
+    execute(source_database, f"ALTER DATABASE \"{name}\" SET datestyle = '{style}'")
+    report = await copy_from(pages, database_url, tables("staff_schedules"))
+    written = dict(query(source_database, "SELECT id, date::text FROM staff_schedules"))
+    for number, text in query(database_url, "SELECT id, date::text FROM staff_schedules"):
+        assert text == written[number]
+    assert len(report.tables[0].refused) + report.tables[0].inserted == 3
+    assert report.tables[0].missing == ()

@@ -140,6 +140,27 @@ async def test_a_target_that_ends_the_connection(pages: PageServer, source_datab
     assert row_texts(database_url, "clients") == row_texts(source_database, "clients")
 
 
+async def test_a_page_and_its_checkpoint_are_in_together_or_not_at_all(
+    pages: PageServer, source_database: str, database_url: str
+) -> None:
+    add_clients(source_database, 50)
+    pages.max_rows = 10
+    await copy_from(pages, database_url, tables("staff"))  # makes the tool's own tables
+    execute(
+        database_url,
+        "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION ''no''; END'; "
+        "CREATE TRIGGER fail BEFORE UPDATE ON botdata.checkpoints FOR EACH ROW WHEN (new.pages = 3) "
+        "EXECUTE FUNCTION fail()",
+    )
+    with pytest.raises(MigrationError):
+        await copy_from(pages, database_url, tables("clients"))
+    assert value(database_url, "SELECT max(id) FROM clients") == 20
+    assert value(database_url, "SELECT last_key FROM botdata.checkpoints WHERE table_name = 'clients'") == ["20"]
+    execute(database_url, "DROP FUNCTION fail CASCADE")
+    assert (await copy_from(pages, database_url, tables("clients"))).complete
+    assert row_texts(database_url, "clients") == row_texts(source_database, "clients")
+
+
 async def test_a_source_that_goes_in_circles_is_noticed(
     pages: PageServer, source_database: str, database_url: str
 ) -> None:
