@@ -106,11 +106,13 @@ class SupabaseTable(Generic[R]):
             body = json.loads(response.content)
         except ValueError as error:
             raise UnavailableError("Supabase answered with something that is not JSON") from error
+        if not isinstance(body, list):
+            raise StoreError("Supabase answered with something that is not a list of rows")
         aliases = [(name, alias(position)) for position, name in enumerate(self.columns)]
         try:
             records = [{name: record[alias] for name, alias in aliases} for record in body]
         except (KeyError, TypeError) as error:
-            raise StoreError("Supabase's answer is not a list of the columns asked for") from error
+            raise StoreError("Supabase's answer does not hold the columns asked for") from error
         if not all(value is None or isinstance(value, str) for record in records for value in record.values()):
             raise StoreError("Supabase's answer does not hold the columns as text")
         return records

@@ -135,5 +135,6 @@ def _upsert_statement(table: Table, names: tuple[str, ...]) -> ReturningInsert[A
     )
     key = _natural_key(table)
     statement = insert(table).from_select(list(names), select(*given.c), include_defaults=False)
-    changed = {name: statement.excluded[name] for name in names if name not in key}
+    # A row of nothing but its key changes nothing, and must come back all the same.
+    changed = {name: statement.excluded[name] for name in names if name not in key or len(names) == len(key)}
     return statement.on_conflict_do_update(index_elements=list(key), set_=changed).returning(*table.c)
