@@ -107,3 +107,17 @@ async def test_every_page_is_asked_for_by_key_and_once(
         column.endswith("::text") for request in asked for column in (request.parameter("select") or "").split(",")
     )
     assert query(database_url, "SELECT pages, inserted, state FROM botdata.checkpoints") == [(3, 30, "complete")]
+
+
+async def test_long_keys_are_fetched_in_addresses_that_a_gateway_takes(
+    pages: PageServer, source_database: str, database_url: str
+) -> None:
+    execute(
+        source_database,
+        "INSERT INTO whatsapp_keys (company_id, key_type, key_id, value) "
+        "SELECT '1', 'session', repeat('ы', 100) || n, '{}' FROM generate_series(1, 60) n",
+    )
+    await copy_from(pages, database_url, tables("whatsapp_keys"))
+    execute(database_url, "DELETE FROM whatsapp_keys; UPDATE botdata.runs SET state = 'running', finished_at = NULL")
+    assert (await copy_from(pages, database_url, tables("whatsapp_keys"))).tables[0].came == 60
+    assert max(len(seen.request.target) for seen in pages.exchanges) < 4000
