@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import select
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -81,19 +81,25 @@ class Database:
 
     @asynccontextmanager
     async def _connected(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+        with translated_errors(writing=False):  # nothing can be written before there is a connection
+            connection = await self._acquire(engine)
+        try:
+            yield connection
+        except BaseException:
+            await asyncio.shield(asyncio.create_task(connection.close()))
+            raise
+        await connection.close()
+
+    async def _acquire(self, engine: AsyncEngine) -> AsyncConnection:
         # A cancelled caller must not interrupt the pool half-way: the connection would be lost, and left open.
         acquiring = asyncio.create_task(_start(engine))
         self._acquiring.add(acquiring)
         acquiring.add_done_callback(self._acquiring.discard)
         try:
-            with translated_errors(writing=False):  # nothing can be written before there is a connection
-                connection = await asyncio.shield(acquiring)
+            return await asyncio.shield(acquiring)
         except asyncio.CancelledError:
             acquiring.add_done_callback(self._give_back)
             raise
-        async with AsyncExitStack() as stack:
-            stack.push_async_exit(connection)
-            yield connection
 
     def _give_back(self, acquired: asyncio.Task[AsyncConnection]) -> None:
         if not acquired.cancelled() and acquired.exception() is None:
@@ -123,7 +129,7 @@ class Database:
 
 
 async def _start(engine: AsyncEngine) -> AsyncConnection:
-    return await engine.connect().start()
+    return await engine.connect()
 
 
 def _readable(file_descriptor: int) -> bool:

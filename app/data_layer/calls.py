@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from datetime import datetime
 from typing import Any, TypeVar
@@ -117,7 +117,7 @@ class Calls:
         data: T | None = None
         failure: DataError | None = None
         try:
-            data = await self._within(seconds, self._attempts(call, write, seconds), write)
+            data = await self._within(seconds, lambda: self._attempts(call, write, seconds), write)
         except DataError as error:
             failure = error
             metadata = {**metadata, **_where(error)}
@@ -128,32 +128,27 @@ class Calls:
             return Result(True, data, None, None, operation, self._clock(), metadata)
         return Result(False, None, str(failure), failure.code, operation, self._clock(), metadata)
 
-    async def _within(self, seconds: float, call: Coroutine[Any, Any, T], write: _Write | None) -> T:
+    async def _within(self, seconds: float, call: Callable[[], Awaitable[T]], write: _Write | None) -> T:
+        loop = asyncio.get_running_loop()
+        # Fulfilled from inside the task: one turn of the loop, where asyncio.wait would take two.
+        outcome: asyncio.Future[T] = loop.create_future()
         token = _write.set(write)
-        task = asyncio.create_task(call)  # takes a copy of the context
+        task = asyncio.create_task(_fulfil(outcome, call))  # takes a copy of the context
         _write.reset(token)
         self._running.add(task)
-        task.add_done_callback(self._ended)
+        task.add_done_callback(lambda ended: self._ended(ended, outcome))
+        timer = loop.call_later(seconds, _expire, outcome, seconds, write)
         try:
-            await asyncio.wait((task,), timeout=seconds)
-        except asyncio.CancelledError:
-            task.cancel()
-            raise
-        if task.done():
-            if task.cancelled():
-                raise UnavailableError("the data layer was closed during the call")
-            return task.result()
-        task.cancel()
-        if write is None:
-            raise StoreTimeoutError(f"no answer within {seconds:g} s")
-        if write.sent:
-            raise OutcomeUnknownError(f"no answer to a write within {seconds:g} s; it may still land")
-        raise UnavailableError(f"the store was not reached within {seconds:g} s; nothing was written")
+            return await outcome
+        finally:
+            timer.cancel()
+            if not task.done():
+                task.cancel()
 
-    def _ended(self, task: asyncio.Task[Any]) -> None:
+    def _ended(self, task: asyncio.Task[None], outcome: asyncio.Future[Any]) -> None:
         self._running.discard(task)
-        if not task.cancelled():
-            task.exception()  # taken note of, where nobody waits for it any more
+        if not outcome.done():
+            outcome.set_exception(UnavailableError("the data layer was closed during the call"))
 
     async def _attempts(self, call: Callable[[], Awaitable[T]], write: _Write | None, seconds: float) -> T:
         started = time.monotonic()
@@ -174,6 +169,28 @@ class Calls:
             with attempt:
                 return await call()
         raise first  # not reached: the last attempt raises
+
+
+async def _fulfil(outcome: asyncio.Future[T], call: Callable[[], Awaitable[T]]) -> None:
+    try:
+        value = await call()
+    except Exception as error:
+        if not outcome.done():
+            outcome.set_exception(error)
+    else:
+        if not outcome.done():
+            outcome.set_result(value)
+
+
+def _expire(outcome: asyncio.Future[Any], seconds: float, write: _Write | None) -> None:
+    if outcome.done():
+        return
+    if write is None:
+        outcome.set_exception(StoreTimeoutError(f"no answer within {seconds:g} s"))
+    elif write.sent:
+        outcome.set_exception(OutcomeUnknownError(f"no answer to a write within {seconds:g} s; it may still land"))
+    else:
+        outcome.set_exception(UnavailableError(f"not reached within {seconds:g} s; nothing was written"))
 
 
 def _where(error: DataError) -> dict[str, Any]:

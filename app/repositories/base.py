@@ -7,7 +7,7 @@ from functools import lru_cache
 from operator import itemgetter
 from typing import Any, ClassVar, Generic, TypeVar
 
-from sqlalchemy import JSON, Column, Select, Table, Text, bindparam, cast, column, func, select
+from sqlalchemy import JSON, Column, Select, Table, Text, bindparam, cast, column, func, literal_column, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import DataError
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -37,19 +37,28 @@ class Repository(Generic[R]):
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 
-    async def _rows(self, statement: Select[Any], make: Callable[[Any], Any] | None = None) -> list[Any]:
+    async def _rows(
+        self,
+        statement: Select[Any],
+        make: Callable[[Any], Any] | None = None,
+        parameters: Mapping[str, object] | None = None,
+    ) -> list[Any]:
         """The rows of a statement, each made by `make` (by default the model's row type)."""
         make = make or self.row._make
         try:
-            result = await self._connection.execute(statement)
+            result = await self._connection.execute(statement, parameters)
         except _UNREADABLE as error:
-            await self._name_unreadable(statement, error)
+            await self._name_unreadable(statement, error, parameters)
             raise
         return [make(row) for row in result.all()]
 
-    async def _one(self, statement: Select[Any], message: str) -> R | None:
-        """The only row of a statement, or None; AmbiguousError with `message` when there are several."""
-        rows = await self._rows(statement.limit(2))
+    async def _one(self, message: str, **equal: object) -> R | None:
+        """The only row with these values, or None; AmbiguousError with `message` when there are several.
+
+        None among the values leaves that column out.
+        """
+        wanted = {name: value for name, value in equal.items() if value is not None}
+        rows = await self._rows(_lookup(table_of(self.model), tuple(wanted)), None, wanted)
         if len(rows) > 1:
             raise AmbiguousError(message)
         return rows[0] if rows else None
@@ -101,7 +110,9 @@ class Repository(Generic[R]):
                 return UnrepresentableValueError(table=named.table, key=named.key, column=named.column, written=True)
         raise error
 
-    async def _name_unreadable(self, statement: Select[Any], error: Exception) -> None:
+    async def _name_unreadable(
+        self, statement: Select[Any], error: Exception, parameters: Mapping[str, object] | None = None
+    ) -> None:
         """Read again as text, and raise UnrepresentableValueError for the first value that Python cannot hold."""
         if isinstance(error, DataError) and getattr(error.orig, "sqlstate", None) is not None:
             return  # the server's own error, not psycopg's
@@ -109,7 +120,7 @@ class Repository(Generic[R]):
         columns = [c for c in statement.selected_columns if isinstance(c, Column) and c.table is table]
         as_text = statement.with_only_columns(*[cast(c, Text).label(c.name) for c in columns])
         decoder = RowDecoder(columns)
-        for row in await self._connection.execute(as_text):
+        for row in await self._connection.execute(as_text, parameters):
             try:
                 decoder.decode(dict(row._mapping))
             except UnrepresentableValueError as named:
@@ -124,6 +135,13 @@ def by_code_point(text: Column[Any]) -> Any:
 def _natural_key(table: Table) -> tuple[str, ...]:
     key: tuple[str, ...] = table.info["natural_key"]
     return key
+
+
+@lru_cache(maxsize=256)
+def _lookup(table: Table, names: tuple[str, ...]) -> Select[Any]:
+    # Made once: for one row, making the statement and its cache key would cost as much as carrying it out.
+    equal = [table.c[name] == bindparam(name, type_=table.c[name].type) for name in names]
+    return select(*table.c).where(*equal).limit(literal_column("2"))
 
 
 @lru_cache(maxsize=256)

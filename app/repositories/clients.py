@@ -12,7 +12,6 @@ from app.repositories.base import Repository
 from app.rows import ClientRow, ClientSummary, table_of
 
 _CLIENTS = table_of(Client)
-_ALL = select(*_CLIENTS.c)
 _SUMMARY = select(*[_CLIENTS.c[name] for name in ClientSummary._fields])
 
 
@@ -24,17 +23,12 @@ class ClientRepository(Repository[ClientRow]):
 
     async def get_by_phone(self, phone: str, company_id: int | None = None) -> ClientRow | None:
         """The client with a phone (E.164 digits without `+`); AmbiguousError when several share it."""
-        statement = _ALL.where(_CLIENTS.c.phone == phone)
-        if company_id is not None:
-            statement = statement.where(_CLIENTS.c.company_id == company_id)
-        return await self._one(statement, "several clients have this phone")
+        return await self._one("several clients have this phone", phone=phone, company_id=company_id)
 
     async def get_by_yclients_id(self, yclients_id: int, company_id: int | None = None) -> ClientRow | None:
         """The client with an id of YCLIENTS; AmbiguousError when several companies know it."""
-        statement = _ALL.where(_CLIENTS.c.yclients_id == yclients_id)
-        if company_id is not None:
-            statement = statement.where(_CLIENTS.c.company_id == company_id)
-        return await self._one(statement, "clients of several companies have this id")
+        message = "clients of several companies have this id"
+        return await self._one(message, yclients_id=yclients_id, company_id=company_id)
 
     async def search_by_name(self, company_id: int, pattern: str, limit: int) -> list[ClientSummary]:
         """Clients of a company whose name matches a regular expression, see `app.name_search.containing`.

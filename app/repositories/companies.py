@@ -12,7 +12,6 @@ from app.repositories.base import Repository
 from app.rows import CompanyRow, table_of
 
 _COMPANIES = table_of(Company)
-_ALL = select(*_COMPANIES.c)
 _TINY = select(_COMPANIES.c.id).limit(1)
 
 
@@ -24,8 +23,7 @@ class CompanyRepository(Repository[CompanyRow]):
 
     async def get(self, company_id: int) -> CompanyRow | None:
         """The company with a `company_id`."""
-        statement = _ALL.where(_COMPANIES.c.company_id == company_id)
-        return await self._one(statement, "several companies have this id")
+        return await self._one("several companies have this id", company_id=company_id)
 
     async def ping(self) -> None:
         """One tiny read."""

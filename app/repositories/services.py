@@ -32,10 +32,8 @@ class ServiceRepository(Repository[ServiceRow]):
 
     async def get_by_yclients_id(self, yclients_id: int, company_id: int | None = None) -> ServiceRow | None:
         """The service with an id of YCLIENTS; AmbiguousError when several companies know it."""
-        statement = _ALL.where(_SERVICES.c.yclients_id == yclients_id)
-        if company_id is not None:
-            statement = statement.where(_SERVICES.c.company_id == company_id)
-        return await self._one(statement, "services of several companies have this id")
+        message = "services of several companies have this id"
+        return await self._one(message, yclients_id=yclients_id, company_id=company_id)
 
     async def upsert(self, rows: Sequence[Mapping[str, Any]]) -> list[ServiceRow]:
         """Write services by (yclients_id, company_id): the given columns of each; the stored rows in that order."""

@@ -26,8 +26,8 @@ class StaffRepository(Repository[StaffRow]):
 
     async def get_by_yclients_id(self, yclients_id: int, company_id: int) -> StaffRow | None:
         """The member of a company's staff with an id of YCLIENTS."""
-        statement = _ALL_STAFF.where(_STAFF.c.yclients_id == yclients_id, _STAFF.c.company_id == company_id)
-        return await self._one(statement, "several members of staff have this id")
+        message = "several members of staff have this id"
+        return await self._one(message, yclients_id=yclients_id, company_id=company_id)
 
     async def list_of_company(self, company_id: int, *, include_inactive: bool = False) -> list[StaffRow]:
         """The staff of a company by name and id, the active ones unless asked."""
@@ -52,7 +52,8 @@ class StaffScheduleRepository(Repository[StaffScheduleRow]):
         statement = _ALL_SCHEDULES.where(_SCHEDULES.c.staff_id == staff_id, _SCHEDULES.c.date == day)
         if company_id is not None:
             statement = statement.where(_of_company(company_id))
-        return await self._one(statement, "several schedules are of this day")
+        rows = await self._rows(statement)  # one at most: (staff_id, date) is unique
+        return rows[0] if rows else None
 
     async def list_of_company(
         self,
