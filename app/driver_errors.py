@@ -1,0 +1,19 @@
+"""What a PostgreSQL driver error may tell: class, SQLSTATE and names, never DETAIL or CONTEXT, which hold whole rows."""
+
+from __future__ import annotations
+
+import psycopg
+
+
+class DriverError(Exception):
+    """Stands in for a driver error as the cause of ours, so that a logged traceback shows no value of a row."""
+
+
+def without_values(error: BaseException | None) -> DriverError:
+    """The driver error without anything that may quote a value: of classes 22 and 23 not even the message."""
+    if not isinstance(error, psycopg.Error):
+        return DriverError(type(error).__name__)
+    message = error.diag.message_primary
+    quiet = error.sqlstate is None or error.sqlstate[:2] in {"21", "22", "23", "44", "P0"} or not message
+    told = "" if quiet else f": {message}"
+    return DriverError(f"{type(error).__name__} [SQLSTATE {error.sqlstate}]{told}")
