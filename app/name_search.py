@@ -25,5 +25,5 @@ def _any_case(character: str) -> str:
     if character.isspace():
         return f"[{character}]"  # some servers trim a pattern
     if character.isascii() and not character.isalnum():
-        return f"\{character}"  # a backslash makes PostgreSQL take what is no letter or digit literally
+        return rf"\{character}"  # a backslash makes PostgreSQL take what is no letter or digit literally
     return character
