@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from urllib.parse import unquote
+
 from psycopg.pq import Conninfo
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
@@ -22,22 +25,24 @@ _PRISMA_PARAMETERS = {
     "sslidentity",
     "statement_cache_size",
 }
+_HOSTS_WITH_PORTS = re.compile(r"\w[\w+]*://([^/?]*@)?[^/?@]*:\d*,[^/?@]*([/?]|$)")
+
+_SEVERAL_HOSTS = (
+    "DATABASE_URL names several hosts; one host is expected, or all of them at the end: "
+    "postgresql://user:password@/database?host=HOST1,HOST2&port=5432,5432"
+)
 
 
 def sqlalchemy_url(text: str) -> URL:
     """Parse a URL that begins with postgres://, postgresql:// or postgresql+psycopg://.
 
-    Prisma's parameters are left out; everything else goes on to libpq.
+    Prisma's parameters are left out; everything else goes on to libpq. A host written with percent signs, as the
+    directory of a socket is, becomes the parameter `host`: libpq decodes it in either place, SQLAlchemy only there.
 
     Raises:
         SettingsError: not a PostgreSQL URL; the text of the URL is not repeated, since it may hold a password.
     """
-    try:
-        url = make_url(text.strip())
-    except (ArgumentError, ValueError):
-        raise SettingsError(
-            "DATABASE_URL is not a URL; it should look like postgresql://user:password@host:5432/database"
-        ) from None
+    url = _parsed(text)
     if url.drivername not in {"postgres", "postgresql", "postgresql+psycopg"}:
         raise SettingsError(f"DATABASE_URL begins with {url.drivername}://; it should begin with postgresql://")
     if "@" in (url.host or ""):
@@ -51,6 +56,9 @@ def sqlalchemy_url(text: str) -> URL:
     known = {option.keyword.decode() for option in Conninfo.get_defaults()}
     if unknown := sorted(url.query.keys() - known):
         raise SettingsError(f"DATABASE_URL has parameters that PostgreSQL does not know: {', '.join(unknown)}")
+    if url.host and "%" in url.host:
+        host = url.query.get("host", unquote(url.host))  # libpq prefers the parameter
+        url = url.set(host=None).update_query_dict({"host": host})
     return url
 
 
@@ -63,11 +71,29 @@ def libpq_url(text: str) -> str:
 
 def uses_pgbouncer(text: str) -> bool:
     """Whether the URL says (`pgbouncer=true`) that no prepared statements can be kept."""
-    return str(make_url(text.strip()).query.get("pgbouncer", "")).lower() == "true"
+    return str(_parsed(text).query.get("pgbouncer", "")).lower() == "true"
 
 
 def shown_url(text: str) -> str:
     """The URL for people: host and database only."""
     url = sqlalchemy_url(text)
-    host = url.host or str(url.query.get("host", "local socket"))
+    host = url.query.get("host") or url.host or "local socket"
     return f"{host}/{url.database}"
+
+
+def _parsed(text: str) -> URL:
+    """The URL as it is; SettingsError when it is none, or says a thing twice."""
+    text = text.strip()
+    try:
+        url = make_url(text)
+    except (ArgumentError, ValueError):
+        if _HOSTS_WITH_PORTS.match(text):
+            raise SettingsError(_SEVERAL_HOSTS) from None
+        raise SettingsError(
+            "DATABASE_URL is not a URL; it should look like postgresql://user:password@host:5432/database"
+        ) from None
+    if "," in (url.host or "") and "@" not in (url.host or ""):
+        raise SettingsError(_SEVERAL_HOSTS)  # libpq and SQLAlchemy disagree about the port of the first
+    if repeated := sorted(name for name, value in url.query.items() if not isinstance(value, str)):
+        raise SettingsError(f"DATABASE_URL gives a parameter more than once: {', '.join(repeated)}")
+    return url

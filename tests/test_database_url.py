@@ -1,11 +1,16 @@
 """DATABASE_URL as people, Supabase, Heroku and Prisma write it."""
 
+from urllib.parse import quote
+
 import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
+from sqlalchemy import NullPool, create_engine, select
+from sqlalchemy.engine import make_url
 
 from app.database_url import libpq_url, shown_url, sqlalchemy_url, uses_pgbouncer
 from app.errors import SettingsError
+from tests.support.postgres import PostgresServer
 
 
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg"])
@@ -51,6 +56,12 @@ def test_prisma_parameters_reach_no_server(database_url: str) -> None:
         ("https://swordfish.example/d", "begins with https://"),
         ("postgresql://u:swordfish@h", "names no database"),
         ("postgresql://u:swordfish@h/", "names no database"),
+        ("postgresql://u:swordfish@h1:5432,h2:5432/d", "names several hosts; one host is expected"),
+        ("postgresql://h1:5432,h2/swordfish", "names several hosts; one host is expected"),
+        ("postgresql://u:swordfish@h1,h2:5432/d", "names several hosts; one host is expected"),
+        ("postgresql://u:sword,fish:1,@h:port/d", "is not a URL"),
+        ("postgresql://u:swordfish@/d?host=a&host=b", "a parameter more than once: host$"),
+        ("postgresql://u:swordfish@h/d?pgbouncer=true&pgbouncer=swordfish", "a parameter more than once: pgbouncer$"),
         ("postgresql://u:swordfish@h/d?schema=private", "a schema other than public"),
         ("postgresql://u:swordfish@h/d?supa=pooler&sslmode=require&x=swordfish", "does not know: supa, x$"),
     ],
@@ -61,11 +72,66 @@ def test_what_is_refused(text: str, message: str) -> None:
     assert "swordfish" not in str(refused.value)
 
 
+@pytest.mark.parametrize("text", ["nonsense-swordfish", "postgresql://u:swordfish@h/d?pgbouncer=true&pgbouncer=false"])
+def test_what_is_refused_when_asked_for_a_pooler(text: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        uses_pgbouncer(text)
+    assert "swordfish" not in str(refused.value)
+
+
+def _given(text: str) -> tuple[dict[str, object], dict[str, object]]:
+    """What psycopg is given by way of SQLAlchemy, and what libpq reads in the URL."""
+    url = sqlalchemy_url(text)
+    _, options = url.get_dialect()().create_connect_args(url)
+    return {name: str(value) for name, value in options.items()}, dict(conninfo_to_dict(libpq_url(text)))
+
+
+@pytest.mark.parametrize(
+    ("address", "host"),
+    [
+        ("%2Ftmp%2Fa%20b", "/tmp/a b"),
+        ("%2ftmp%2fdir", "/tmp/dir"),
+        ("%2Ftmp%2F100%25+", "/tmp/100%+"),
+        ("[fe80::1%25eth0]", "fe80::1%eth0"),
+    ],
+)
+def test_hosts_that_sqlalchemy_and_libpq_must_read_alike(address: str, host: str) -> None:
+    expected = {"user": "u", "host": host, "dbname": "d"}
+    assert _given(f"postgresql://u@{address}/d") == (expected, expected)
+    with_port = {**expected, "port": "5433"}
+    assert _given(f"postgresql://u@{address}:5433/d") == (with_port, with_port)
+
+
+def test_a_host_in_both_places() -> None:
+    text = "postgresql://u@%2Ftmp%2Fdir/d?host=db.example"
+    expected = {"user": "u", "host": "db.example", "dbname": "d"}
+    assert _given(text) == (expected, expected)
+    assert shown_url(text) == "db.example/d"
+
+
+def test_several_hosts_at_the_end() -> None:
+    expected = {"user": "u", "host": "h1,h2", "port": "5432,5433", "dbname": "d"}
+    assert _given("postgresql://u@/d?host=h1,h2&port=5432,5433") == (expected, expected)
+
+
+def test_a_socket_directory_leads_to_the_server(postgres_server: PostgresServer) -> None:
+    admin = make_url(postgres_server.admin_url)
+    host = str(admin.query.get("host") or admin.host)
+    query = {name: value for name, value in admin.query.items() if name != "host"}
+    credentials = admin.set(host="HOST", query=query).render_as_string(hide_password=False)
+    text = credentials.replace("HOST", quote(host, safe=""))
+    engine = create_engine(sqlalchemy_url(text), poolclass=NullPool)
+    with engine.connect() as connection, psycopg.connect(libpq_url(text)) as other:
+        assert connection.scalar(select(1)) == 1
+        assert other.execute("SELECT 1").fetchone() == (1,)
+
+
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
         ("postgresql://u:swordfish@db.example:5432/botdata?sslmode=require", "db.example/botdata"),
         ("postgresql://u@/botdata?host=/run/postgresql", "/run/postgresql/botdata"),
+        ("postgresql://u@%2Frun%2Fpostgresql/botdata", "/run/postgresql/botdata"),
         ("postgresql:///botdata", "local socket/botdata"),
     ],
 )
