@@ -105,15 +105,20 @@ def load_settings(env_file: Path | str | None = ".env") -> Settings:
     """Read the environment and `env_file`, the environment first.
 
     Raises:
-        SettingsError: a value is not what its variable takes; names the variable, and a flag's value.
+        SettingsError: a value is not what its variable takes (names the variable, and a flag's value), or the file
+            is there and cannot be read.
     """
     try:
+        if env_file is not None and Path(env_file).is_dir():
+            raise SettingsError(f"{env_file} cannot be read: it is a directory")
         settings = Settings(_env_file=env_file)
         settings.flags  # noqa: B018 - contradictions are an error at start, not at first use
     except ValidationError as error:
         raise SettingsError("; ".join(_explain(error))) from None
     except UnicodeDecodeError:
         raise SettingsError(f"{env_file} is not a UTF-8 text file") from None
+    except OSError as error:
+        raise SettingsError(f"{env_file} cannot be read: {error.strerror}") from error
     return settings
 
 

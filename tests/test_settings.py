@@ -140,3 +140,18 @@ def test_a_file_that_is_not_text(tmp_path: Path) -> None:
     file.write_bytes(b"SUPABASE_URL=\xff\xfe\n")
     with pytest.raises(SettingsError, match="is not a UTF-8 text file"):
         load_settings(file)
+
+
+def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.symlink_to("/proc/self/mem")  # read errors that a superuser gets too
+    with pytest.raises(SettingsError, match=r"\.env cannot be read: "):
+        load_settings(file)
+
+
+def test_a_directory_in_place_of_the_file(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.mkdir()
+    with pytest.raises(SettingsError, match=r"\.env cannot be read: it is a directory"):
+        load_settings(file)
+    assert load_settings(tmp_path / "none").max_limit == 1000
