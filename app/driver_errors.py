@@ -1,4 +1,4 @@
-"""What a PostgreSQL driver error may tell: class, SQLSTATE and names, never DETAIL or CONTEXT, which hold whole rows."""
+"""What a PostgreSQL driver error may tell: its class and SQLSTATE, never DETAIL or CONTEXT, which hold whole rows."""
 
 from __future__ import annotations
 

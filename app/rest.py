@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -45,6 +46,10 @@ _POSTGREST: dict[str, tuple[type[StoreError], str]] = {
 }
 
 
+# Names of a query's own parameters, which PostgREST would not take for a column
+_RESERVED = {"select", "columns", "on_conflict", "order", "limit", "offset", "and", "or", "not"}
+
+
 class SupabaseRest:
     """A `supabase` client and the HTTP session under it.
 
@@ -67,12 +72,12 @@ class SupabaseRest:
         Raises:
             SettingsError: the URL or key is not one.
         """
-        from supabase import (
-            AsyncClient,
-            AsyncClientOptions,
-            AsyncSupabaseException,
-        )  # heavy: only where it is used
+        from supabase import AsyncClient, AsyncClientOptions, AsyncSupabaseException  # heavy: only where it is used
 
+        if urlsplit(url.strip()).path.startswith("/dashboard"):
+            raise SettingsError("SUPABASE_URL is the dashboard's; the project's is https://PROJECT.supabase.co")
+        if not re.fullmatch(r"[\x21-\x7e]+", key.strip()):
+            raise SettingsError("SUPABASE_KEY holds characters that no key has; copy it again, unmasked, on one line")
         # HTTP/1.1: on large pages several times faster than HTTP/2 in Python. No redirects: they would carry the key.
         session = httpx.AsyncClient(
             timeout=httpx.Timeout(request_timeout, connect=min(request_timeout, 10.0)),
@@ -260,7 +265,7 @@ def _text_of(response: httpx.Response, name: str) -> str | None:
 def _retry_after(response: httpx.Response) -> float | None:
     """Seconds from a Retry-After header, which holds seconds or a date (RFC 9110, 10.2.3)."""
     text = response.headers.get("Retry-After", "").strip()
-    if text.isdigit():
+    if text.isascii() and text.isdecimal():
         return float(text)
     try:
         return max(0.0, (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds())
@@ -283,8 +288,10 @@ def alias(position: int) -> str:
 
 
 def quoted_name(name: str) -> str:
-    """A column's name as PostgREST's grammar takes it."""
-    return name if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) else '"' + name.replace('"', '\\"') + '"'
+    """A column's name as PostgREST's grammar takes it: quoted where it is not plain, or a word of the grammar."""
+    if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) and name not in _RESERVED:
+        return name
+    return in_list([name])[1:-1]
 
 
 def in_list(values: list[str]) -> str:

@@ -21,7 +21,8 @@ Next, for your own project:
   1. put SUPABASE_URL, SUPABASE_KEY (the service key) and DATABASE_URL into .env
   2. botdata migrate          upgrade, copy and verify; add --with-baileys for the WhatsApp session
   3. botdata parity           compare the answers of both stores
-  4. USE_REPOSITORY_PATTERN=true, and start the bot again"""
+  4. stop the bot; botdata migrate once more, for what has changed since
+  5. USE_REPOSITORY_PATTERN=true, and start the bot again"""
 
 
 def register(cli: typer.Typer) -> None:

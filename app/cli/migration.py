@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
@@ -11,6 +12,7 @@ import typer
 if TYPE_CHECKING:
     from sqlalchemy import Table
 
+    from app.migration.copy import CopyOptions
     from app.migration.report import CopyReport, VerifyReport
     from app.migration.source import Source
     from app.settings import Settings
@@ -40,9 +42,18 @@ def migrate(
 
     Example: botdata migrate --with-baileys
     """
-    upgrade()
-    copy(tables=tables, with_baileys=with_baileys, overwrite=overwrite, key_role_ok=key_role_ok)
-    verify(tables=tables, with_baileys=with_baileys, key_role_ok=key_role_ok, show_values=show_values)
+    from app.migration.copy import CopyOptions, refuse_target_in_use
+
+    work = _Work.prepare("migrate", tables, with_baileys, key_role_ok)
+    options = CopyOptions(overwrite=overwrite, target_in_use=work.settings.flags.use_repository_pattern)
+    refuse_target_in_use(options)
+    _upgrade(work.settings, "head")
+    report = _copy(work, options)
+    if any(table.done_before for table in report.tables):
+        report = _copy(work, options)  # tables done before the stop may have changed since
+    if not report.complete:
+        raise typer.Exit(1)
+    _verify(work, show_values=show_values, as_json=False)
 
 
 def upgrade(revision: Annotated[str, typer.Argument(help="The revision to reach.")] = "head") -> None:
@@ -50,11 +61,18 @@ def upgrade(revision: Annotated[str, typer.Argument(help="The revision to reach.
 
     Example: botdata upgrade
     """
-    from app import revisions
     from app.cli.output import say
     from app.settings import load_settings
 
-    done = revisions.upgrade(load_settings().require_database_url(), revision)
+    _upgrade(load_settings(), revision)
+    say("Next: botdata copy")
+
+
+def _upgrade(settings: Settings, revision: str) -> None:
+    from app import revisions
+    from app.cli.output import say
+
+    done = revisions.upgrade(settings.require_database_url(), revision)
     for notice in done.notices:
         say(f"{'warning: ' if notice.warning else ''}{notice.text}")
     if done.before == done.after:
@@ -74,25 +92,28 @@ def copy(
 
     Example: botdata copy --tables clients,bookings
     """
-    from app.cli.output import progress
-    from app.cli.reports import show_copy
     from app.migration.copy import CopyOptions
-    from app.migration.copy import copy as copy_tables
 
-    settings, chosen = _prepare(tables, with_baileys)
-    options = CopyOptions(
-        overwrite=overwrite, target_in_use=settings.flags.use_repository_pattern, most_refused=max_quarantine
-    )
-    target = settings.require_database_url()
-    with progress("copy") as bars:
-
-        async def work(source: Source) -> CopyReport:
-            return await copy_tables(source, target, chosen, bars, options)
-
-        report = _with_source(settings, work, step="copy", role_ok=key_role_ok, notice=bars.notice)
-    show_copy(report)
+    work = _Work.prepare("copy", tables, with_baileys, key_role_ok)
+    in_use = work.settings.flags.use_repository_pattern
+    report = _copy(work, CopyOptions(overwrite=overwrite, target_in_use=in_use, most_refused=max_quarantine))
     if not report.complete:
         raise typer.Exit(1)
+
+
+def _copy(work: _Work, options: CopyOptions) -> CopyReport:
+    from app.cli.output import progress
+    from app.cli.reports import show_copy
+    from app.migration.copy import copy as copy_tables
+
+    with progress("copy") as bars:
+
+        async def run(source: Source) -> CopyReport:
+            return await copy_tables(source, work.target, work.tables, bars, options)
+
+        report = work.run(run, bars.notice)
+    show_copy(report, flags=work.flags)
+    return report
 
 
 def verify(
@@ -106,22 +127,24 @@ def verify(
 
     Example: botdata verify --show-values
     """
+    _verify(_Work.prepare("verify", tables, with_baileys, key_role_ok), show_values=show_values, as_json=as_json)
+
+
+def _verify(work: _Work, *, show_values: bool, as_json: bool) -> None:
     from app.cli.output import progress, show_json
     from app.cli.reports import show_verify, verify_document
     from app.migration.verify import verify as verify_tables
 
-    settings, chosen = _prepare(tables, with_baileys)
-    target = settings.require_database_url()
     with progress("verify") as bars:
 
-        async def work(source: Source) -> VerifyReport:
-            return await verify_tables(source, target, chosen, bars)
+        async def run(source: Source) -> VerifyReport:
+            return await verify_tables(source, work.target, work.tables, bars)
 
-        report = _with_source(settings, work, step="verify", role_ok=key_role_ok, notice=bars.notice)
+        report = work.run(run, bars.notice)
     if as_json:
         show_json(verify_document(report))
     else:
-        show_verify(report, show_values=show_values)
+        show_verify(report, flags=work.flags, show_values=show_values)
     if not report.clean:
         raise typer.Exit(1)
 
@@ -141,6 +164,7 @@ def uninstall(
 
     target = load_settings().require_database_url()
     if not yes:
+        say("The next copy will not know the rows that earlier ones put there, and asks for --overwrite.")
         typer.confirm(f"Drop schema botdata, with the rows in quarantine, from {shown_url(target)}?", abort=True)
 
     async def work() -> bool:
@@ -151,41 +175,67 @@ def uninstall(
     say("schema botdata: dropped" if asyncio.run(work()) else "schema botdata: there was none")
 
 
-def _prepare(tables: str | None, with_baileys: bool) -> tuple[Settings, list[Table]]:
-    from app.migration.tables import select_tables
-    from app.models import Base
-    from app.settings import load_settings
+@dataclass(frozen=True)
+class _Work:
+    """What a command works on, checked before anything is read or written.
 
-    settings = load_settings()
-    names = [name.strip() for name in tables.split(",") if name.strip()] if tables is not None else None
-    groups = ("business", "baileys") if with_baileys else ("business",)
-    return settings, select_tables(Base.metadata, names=names, groups=groups)
+    Attributes:
+        flags: the options that chose the tables, to be repeated in the next command.
+    """
 
+    command: str
+    settings: Settings
+    target: str
+    tables: list[Table]
+    flags: str
 
-def _with_source(
-    settings: Settings,
-    work: Callable[[Source], Awaitable[_Answer]],
-    *,
-    step: str,
-    role_ok: bool,
-    notice: Callable[[str], None],
-) -> _Answer:
-    """Run work on the Supabase source of the settings, and close its connections."""
-    import logging
+    @classmethod
+    def prepare(cls, command: str, tables: str | None, with_baileys: bool, key_role_ok: bool) -> _Work:
+        """Read the settings, choose the tables and check the key."""
+        from app.errors import MigrationError
+        from app.migration.key_role import require_service_key
+        from app.migration.tables import select_tables
+        from app.models import Base
+        from app.settings import load_settings
 
-    from app.migration.key_role import require_service_key
-    from app.migration.rest_source import RestSource
-    from app.rest import SupabaseRest
-
-    logging.getLogger("stamina").setLevel(logging.ERROR)  # retries are told as notices
-    url, key = settings.require_supabase()
-    require_service_key(key, role_ok=role_ok, step=step)
-
-    async def connected() -> _Answer:
-        rest = await SupabaseRest.open(url, key, request_timeout=60.0)
+        settings = load_settings()
+        _, key = settings.require_supabase()
+        require_service_key(key, role_ok=key_role_ok, step=command)
+        groups = {"business", "baileys"} if with_baileys else {"business"}
+        flags = " --with-baileys" if with_baileys else ""
+        names = None
+        if tables is not None:
+            names = [name.strip() for name in tables.split(",") if name.strip()]
+            flags = f" --tables {','.join(names)}{flags}"
+            if with_baileys:
+                names += [name for name, table in Base.metadata.tables.items() if table.info.get("group") == "baileys"]
         try:
-            return await work(RestSource(rest, url, on_retry=notice))
-        finally:
-            await rest.close()
+            chosen = select_tables(Base.metadata, names=names, groups=groups)
+        except MigrationError as error:
+            raise typer.BadParameter(error.message, param_hint="--tables") from None
+        return cls(command, settings, settings.require_database_url(), chosen, flags)
 
-    return asyncio.run(connected())
+    def run(self, work: Callable[[Source], Awaitable[_Answer]], notice: Callable[[str], None]) -> _Answer:
+        """Run work on the Supabase source of the settings, and close its connections."""
+        import logging
+
+        from app.errors import MigrationError
+        from app.migration.rest_source import RestSource
+        from app.rest import SupabaseRest
+
+        logging.getLogger("stamina").setLevel(logging.ERROR)  # retries are told as notices
+        url, key = self.settings.require_supabase()
+
+        async def connected() -> _Answer:
+            rest = await SupabaseRest.open(url, key, request_timeout=60.0)
+            try:
+                return await work(RestSource(rest, url, on_retry=notice))
+            finally:
+                await rest.close()
+
+        try:
+            return asyncio.run(connected())
+        except MigrationError as error:
+            if error.next_command and error.next_command.endswith(f"botdata {error.step}"):
+                error.next_command = error.next_command.removesuffix(f"{error.step}") + self.command + self.flags
+            raise

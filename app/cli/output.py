@@ -105,10 +105,15 @@ def show_json(document: dict[str, Any]) -> None:
 def show_error(error: BotdataError) -> None:
     """Print what stopped, where, what is pending and what to run next, to standard error."""
     if not isinstance(error, MigrationError):
-        errors.print(plain(f"botdata: {error}"), markup=False)
+        _complain(f"botdata: {error}")
         return
     step = f" {error.step}" if error.step else ""
-    errors.print(plain(f"botdata{step} stopped: {error.message}"), markup=False)
+    _complain(f"botdata{step} stopped: {error.message}")
     for label, text in (("table", error.table), ("pending", error.pending), ("next", error.next_command)):
         if text:
-            errors.print(plain(f"  {label + ':':<9}{text}"), markup=False)
+            _complain(f"  {label + ':':<9}{text}")
+
+
+def _complain(text: str) -> None:
+    for line in text.splitlines():
+        errors.print(plain(line), markup=False)

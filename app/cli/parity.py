@@ -19,23 +19,31 @@ def register(cli: typer.Typer) -> None:
 def parity(
     writes: Annotated[bool, typer.Option("--writes", help="The writing methods too, on a made-up company.")] = False,
     samples: Annotated[int, typer.Option(help="Rows of each table to ask about, at most.", min=1, max=10_000)] = 20,
+    key_role_ok: Annotated[
+        bool, typer.Option("--key-role-ok", help="The key's role is known to see every row.")
+    ] = False,
 ) -> None:
     """Ask both live stores the same and compare the answers. Exit code 0 only when all are equal.
 
     Example: botdata parity --writes
     """
     from app.cli.output import errors, say
+    from app.migration.key_role import require_service_key
     from app.parity.check import check_parity
     from app.settings import load_settings
 
     def notice(message: str) -> None:
         errors.print(message, markup=False)
 
-    comparison = asyncio.run(check_parity(load_settings(), size=samples, writes=writes, notice=notice))
+    settings = load_settings()
+    _, key = settings.require_supabase()
+    require_service_key(key, role_ok=key_role_ok, step="parity")
+    comparison = asyncio.run(check_parity(settings, size=samples, writes=writes, notice=notice))
     show_parity(comparison)
     if not comparison.all_equal:
         raise typer.Exit(1)
     say("parity: every answer was equal")
+    say("Next: stop the bot; botdata migrate once more; USE_REPOSITORY_PATTERN=true; start the bot")
 
 
 def show_parity(comparison: Comparison) -> None:

@@ -12,8 +12,12 @@ from app.privacy import mask_phones
 _SHOWN = 20
 
 
-def show_copy(report: CopyReport) -> None:
-    """Print what was copied, what was refused and what is missing, and what to run next."""
+def show_copy(report: CopyReport, *, flags: str = "") -> None:
+    """Print what was copied, what was refused and what is missing, and what to run next.
+
+    Args:
+        flags: the options that chose the tables, with a leading blank.
+    """
     show_table(
         ["table", "source", "new", "changed", "equal", "refused", "seconds"],
         [
@@ -45,12 +49,20 @@ def show_copy(report: CopyReport) -> None:
         say(f"... and {len(refused) - _SHOWN:,} more")
     copied = sum(table.copied for table in report.tables)
     counts = f"{copied:,} rows copied" + (f", {len(refused):,} in quarantine" if refused else "")
+    skipped = [table.table for table in report.tables if table.done_before]
+    if skipped:
+        say(f"done before the stop, and not read again: {', '.join(skipped)}; what has changed there since needs one")
+        say(f"more copy: botdata copy{flags}")
     if report.complete:
-        say(f"copy complete: {counts} in {report.seconds:.1f} s. Next: botdata verify")
+        say(f"copy complete: {counts} in {report.seconds:.1f} s. Next: botdata verify{flags}")
+        return
+    say(f"copy NOT complete: {counts}")
+    if any(refusal.sqlstate == "23505" for refusal in refused):
+        say("A unique key of a refused row is held by another row of the target, likely one that the source no longer")
+        say("has, as verify shows: delete that one from the target.")
     elif refused:
-        say(f"copy NOT complete: {counts}. Mend the rows at the source (or the target's schema), then: botdata copy")
-    else:
-        say(f"copy NOT complete: {counts}. Next: botdata copy")
+        say("Mend the refused rows at the source, or the target's schema.")
+    say(f"Next: botdata copy{flags}")
 
 
 def _some(keys: tuple[Key, ...]) -> str:
@@ -59,8 +71,13 @@ def _some(keys: tuple[Key, ...]) -> str:
     return shown + ("; ..." if len(keys) > _SHOWN else "")
 
 
-def show_verify(report: VerifyReport, *, show_values: bool) -> None:
-    """Print counts a table, the first differences, and the verdict."""
+def show_verify(report: VerifyReport, *, flags: str = "", show_values: bool = False) -> None:
+    """Print counts a table, the first differences, the verdict, and what to run next.
+
+    Args:
+        flags: the options that chose the tables, with a leading blank.
+        show_values: the values that differ too, and keys unmasked.
+    """
     show_table(
         ["table", "source", "target", "equal", "differences", "seconds"],
         [
@@ -80,12 +97,19 @@ def show_verify(report: VerifyReport, *, show_values: bool) -> None:
     for difference in differences[:_SHOWN]:
         say(_sentence(difference, show_values=show_values))
     if len(differences) > _SHOWN:
-        say(f"... and {len(differences) - _SHOWN:,} more; all of them: botdata verify --json")
+        say(f"... and {len(differences) - _SHOWN:,} more; all of them: botdata verify{flags} --json")
     rows = sum(table.source_rows for table in report.tables)
     if report.clean:
-        say(f"verified: {rows:,} rows, no difference, in {report.seconds:.1f} s")
-    else:
-        say(f"NOT the same: {len(differences):,} differences in {rows:,} rows. Next: botdata copy, then botdata verify")
+        say(f"verified: {rows:,} rows, no difference, in {report.seconds:.1f} s. Next: botdata parity")
+        return
+    say(f"NOT the same: {len(differences):,} differences in {rows:,} rows")
+    kinds = {difference.kind for difference in differences}
+    if "extra" in kinds:
+        say("A copy deletes nothing: extra rows that were deleted at the source on purpose are to be deleted in the")
+        say("target too.")
+    if kinds != {"extra"}:
+        say(f"Next: botdata copy{flags}, then botdata verify{flags}")
+        say("What a copy refuses, or the target's types round, stays different until the row or the schema is changed.")
 
 
 def _sentence(difference: Difference, *, show_values: bool) -> str:

@@ -1,4 +1,4 @@
-"""Is it all there? Counts, and where they disagree the sets of keys; what is missing is fetched by its key."""
+"""Is it all there? The sets of keys on both sides; what is missing is fetched by its key."""
 
 from __future__ import annotations
 
@@ -48,17 +48,16 @@ async def source_keys(connection: AsyncConnection, source: Source, table: CopyTa
 
 
 async def complete_table(
-    connection: AsyncConnection, source: Source, table: CopyTable, loader: PageLoader, *, refused: int
+    connection: AsyncConnection, source: Source, table: CopyTable, loader: PageLoader
 ) -> Completeness:
-    """Compare the sides by count, else by key, and fetch what is missing.
+    """Compare the sides by key, and fetch what is missing: equal counts would hide one row gone and another come.
 
     A key still missing after its row was asked for has gone from the source meanwhile, or is lost; a second look at the
     source tells which.
     """
     source_after = await source.count(table)
-    # With refused rows the counts say nothing: an older version of such a row may be in the target.
-    if not refused and source_after == await count_target(connection, table):
-        return Completeness(source_after, (), 0, 0)
+    if source_after == await count_target(connection, table) == 0:
+        return Completeness(0, (), 0, 0)
     came, first, went = await _look(connection, source, table, loader)
     if first:
         more, second, went = await _look(connection, source, table, loader)

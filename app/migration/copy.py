@@ -38,6 +38,18 @@ class CopyOptions:
     most_refused: int = 1000
 
 
+def refuse_target_in_use(options: CopyOptions) -> None:
+    """Stop where the flag says that the bot writes to the target; MigrationError says how to go on all the same."""
+    if options.target_in_use and not options.overwrite:
+        raise MigrationError(
+            "USE_REPOSITORY_PATTERN says that PostgreSQL is the bot's store already; "
+            "a copy would overwrite what the bot has written since",
+            step="copy",
+            pending="everything; nothing was written",
+            next_command="botdata copy --overwrite, if that is meant",
+        )
+
+
 async def copy(
     source: Source, target_url: str, tables: Sequence[Table], progress: Progress, options: CopyOptions | None = None
 ) -> CopyReport:
@@ -50,24 +62,17 @@ async def copy(
         MigrationError: it stopped; every page loaded so far is kept, and the same command goes on from there.
     """
     options = options or CopyOptions()
-    if options.target_in_use and not options.overwrite:
-        raise MigrationError(
-            "USE_REPOSITORY_PATTERN says that PostgreSQL is the bot's store already; "
-            "a copy would overwrite what the bot has written since",
-            step="copy",
-            pending="everything; nothing was written",
-            next_command="botdata copy --overwrite, if that is meant",
-        )
+    refuse_target_in_use(options)
     began = monotonic()
     async with open_target(target_url, step="copy", exclusive=True) as connection:
         with explained("copy"):
             described = [await describe(connection, table, step="copy") for table in tables]
             await ensure_tool_schema(connection)
             if not options.overwrite:
-                await runs.refuse_foreign_rows(connection, described)
-            run, resumed = await runs.begin_run(connection, source.label)
+                await runs.refuse_foreign_rows(connection, source.label, described)
+            run, resumed = await runs.begin_run(connection, source.label, described)
             if resumed:
-                progress.notice(f"run {run} goes on where it stopped")
+                progress.notice(await runs.describe_resumed(connection, run))
         copied = []
         for position, table in enumerate(described):
             waiting = ", ".join(["the rest of " + table.name] + [t.name for t in described[position + 1 :]])
@@ -91,11 +96,11 @@ async def _copy_table(
     if checkpoint is None:
         checkpoint = await runs.begin_table(connection, run, table, await source.count(table))
     progress.begin(table.name, checkpoint.source_before, checkpoint.rows)
+    done_before = checkpoint.complete
     loader = PageLoader(connection, table, run, most_refused=options.most_refused)
     if not checkpoint.complete:
         await _load_pages(source, table, checkpoint, loader, progress)
-    refused = await runs.refusals(connection, run, table)
-    whole = await complete_table(connection, source, table, loader, refused=len(refused))
+    whole = await complete_table(connection, source, table, loader)
     await _raise_sequences(connection, table)
     if not whole.missing:
         await runs.finish_table(connection, run, table)
@@ -112,6 +117,7 @@ async def _copy_table(
         came=whole.came,
         went=whole.went,
         missing=whole.missing,
+        done_before=done_before,
         seconds=monotonic() - began,
     )
 

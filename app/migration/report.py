@@ -62,6 +62,7 @@ class TableCopied:
         came: rows new in the source while it was copied and not fetched; went: rows of the target that are no longer
             in the source.
         missing: keys that were in the source before and after and are in the target neither as a row nor refused.
+        done_before: it was complete before the run was stopped, and was not read again.
         seconds: of this start.
     """
 
@@ -75,6 +76,7 @@ class TableCopied:
     came: int
     went: int
     missing: tuple[Key, ...]
+    done_before: bool
     seconds: float
 
     @property

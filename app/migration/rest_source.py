@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
@@ -86,7 +86,7 @@ class RestSource:
 
     async def key_pages(self, table: CopyTable) -> AsyncIterator[Page]:
         """The primary keys of all rows."""
-        async for page in self._walk(table, table.key, None):
+        async for page in self._walk(table, table.key, None, rows=10 * self._limits.page_rows):
             yield page
 
     async def rows_by_key(self, table: CopyTable, keys: Sequence[Key]) -> AsyncIterator[Page]:
@@ -97,7 +97,10 @@ class RestSource:
                 async def ask(wanted: list[Key] = wanted) -> list[dict[str, Any]]:
                     builder = self._rest.table(table.name).select(as_text(table.names))
                     for column, values in zip(table.key, zip(*wanted, strict=True), strict=True):
-                        _where(builder, column, "in", in_list(list(dict.fromkeys(values))))
+                        distinct = list(dict.fromkeys(values))
+                        # PostgREST takes `in.("")` for an empty list, so a single value is asked for with `eq`.
+                        single = len(distinct) == 1
+                        _where(builder, column, "eq" if single else "in", distinct[0] if single else in_list(distinct))
                     return _records(await self._rest.send(builder))
 
                 records = await self._patiently(ask)
@@ -107,13 +110,15 @@ class RestSource:
                 wanted = [key for key in wanted if key not in found]
                 yield Page(json.dumps(records).encode(), len(records), _key_of(records[-1], table))
 
-    async def _walk(self, table: CopyTable, columns: Sequence[CopyColumn], after: Key | None) -> AsyncIterator[Page]:
+    async def _walk(
+        self, table: CopyTable, columns: Sequence[CopyColumn], after: Key | None, *, rows: int | None = None
+    ) -> AsyncIterator[Page]:
         """Keyset paging: a composite key by prefix, all columns but the last equal and the last greater.
 
         When a prefix has no more rows, one column fewer is held equal; an empty page with none held is the end. A page
         shorter than asked for says nothing: the server's row cap may be lower.
         """
-        size = _PageSize(self._limits)
+        size = _PageSize(replace(self._limits, page_rows=rows) if rows else self._limits)
         held = table.key_size - 1
         number, landmark = 0, after
         while True:
@@ -165,16 +170,20 @@ class RestSource:
     async def _patiently(self, ask: Callable[[], Awaitable[_Answer]]) -> _Answer:
         """Try again what can pass: rates, gateways, lost connections, timeouts; with Retry-After where it was given."""
 
-        def passing(error: Exception) -> bool | float:
-            if isinstance(error, UnavailableError) and error.retry_after is not None:
-                self._on_retry(f"{error}; trying again in {error.retry_after:.0f} s")
-                return min(error.retry_after, 300.0)
-            if isinstance(error, UnavailableError | StoreTimeoutError):
-                self._on_retry(f"{error}; trying again")
-                return True
-            return False
-
         limits = self._limits
+        failures = 0
+
+        def passing(error: Exception) -> bool | float:
+            nonlocal failures
+            if not isinstance(error, UnavailableError | StoreTimeoutError):
+                return False
+            failures += 1
+            wait = min(error.retry_after, 300.0) if isinstance(error, UnavailableError) and error.retry_after else None
+            if failures < limits.attempts:
+                again = "trying again" if wait is None else f"trying again in {wait:.0f} s"
+                self._on_retry(f"{self._host}: {error}; {again} ({failures} of {limits.attempts - 1})")
+            return True if wait is None else wait
+
         async for attempt in stamina.retry_context(
             on=passing,
             attempts=limits.attempts,

@@ -31,12 +31,18 @@ class Checkpoint:
         return self.inserted + self.updated + self.unchanged
 
 
-async def begin_run(connection: AsyncConnection, source: str) -> tuple[int, bool]:
-    """The unfinished copy from this source, else a new one; returns its id and whether it goes on."""
+async def begin_run(connection: AsyncConnection, source: str, tables: list[CopyTable]) -> tuple[int, bool]:
+    """The newest copy from this source where it left one of the tables unfinished, else a new one.
+
+    Returns:
+        The run's id, and whether it goes on.
+    """
     cursor = await connection.execute(
-        "SELECT id FROM botdata.runs WHERE command = 'copy' AND source = %s AND state = 'running' "
-        "ORDER BY id DESC LIMIT 1",
-        [source],
+        "SELECT id FROM botdata.runs r WHERE state = 'running' "
+        "AND id = (SELECT max(id) FROM botdata.runs WHERE command = 'copy' AND source = %s) "
+        "AND EXISTS (SELECT FROM unnest(%s::text[]) chosen WHERE NOT EXISTS (SELECT FROM botdata.checkpoints c "
+        "WHERE c.run_id = r.id AND c.table_name = chosen AND c.state = 'complete'))",
+        [source, [table.name for table in tables]],
     )
     if row := await cursor.fetchone():
         return row[0], True
@@ -46,6 +52,20 @@ async def begin_run(connection: AsyncConnection, source: str) -> tuple[int, bool
     row = await cursor.fetchone()
     assert row is not None
     return row[0], False
+
+
+async def describe_resumed(connection: AsyncConnection, run: int) -> str:
+    """A sentence on the run that goes on: since when, and which tables are done and not read again."""
+    cursor = await connection.execute(
+        "SELECT to_char(started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI'), (SELECT string_agg(table_name, ', ' "
+        "ORDER BY table_name) FROM botdata.checkpoints WHERE run_id = id AND state = 'complete') "
+        "FROM botdata.runs WHERE id = %s",
+        [run],
+    )
+    row = await cursor.fetchone()
+    assert row is not None
+    done = f"; not read again, since they are done: {row[1]}" if row[1] else ""
+    return f"run {run}, begun {row[0]} UTC, goes on where it stopped{done}"
 
 
 async def finish_run(connection: AsyncConnection, run: int) -> None:
@@ -101,8 +121,8 @@ async def refusals(connection: AsyncConnection, run: int, table: CopyTable) -> t
     )
 
 
-async def refuse_foreign_rows(connection: AsyncConnection, tables: list[CopyTable]) -> None:
-    """Stop where a table holds more rows than runs of ours have inserted: somebody else's would be overwritten.
+async def refuse_foreign_rows(connection: AsyncConnection, source: str, tables: list[CopyTable]) -> None:
+    """Stop where a table holds more rows than copies from this source have left: somebody else's would be overwritten.
 
     Raises:
         MigrationError: names the tables and their counts.
@@ -113,8 +133,8 @@ async def refuse_foreign_rows(connection: AsyncConnection, tables: list[CopyTabl
         row = await cursor.fetchone()
         cursor = await connection.execute(
             "SELECT coalesce(greatest(sum(inserted), max(inserted + updated + unchanged)), 0) "
-            "FROM botdata.checkpoints WHERE table_name = %s",
-            [table.name],
+            "FROM botdata.checkpoints JOIN botdata.runs ON id = run_id WHERE table_name = %s AND source = %s",
+            [table.name, source],
         )
         ours = await cursor.fetchone()
         assert row is not None
@@ -123,7 +143,7 @@ async def refuse_foreign_rows(connection: AsyncConnection, tables: list[CopyTabl
             held.append(f"{table.name} ({row[0] - ours[0]})")
     if held:
         raise MigrationError(
-            f"the target already holds rows that no copy of ours put there: {', '.join(held)}",
+            f"the target already holds rows that no copy from {source} is known to have put there: {', '.join(held)}",
             step="copy",
             pending="everything; nothing was written",
             next_command="botdata copy --overwrite, if the source's rows may replace them",

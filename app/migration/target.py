@@ -10,7 +10,8 @@ from psycopg import AsyncConnection
 from psycopg.adapt import Dumper
 
 from app.database_url import libpq_url, shown_url, uses_pgbouncer
-from app.errors import MigrationError, StoreError, error_for_sqlstate
+from app.driver_errors import without_values
+from app.errors import AccessDeniedError, MigrationError, SchemaMismatchError, StoreError, error_for_sqlstate
 
 # How values are written as text: fixed, so that equal values have equal texts. With YMD, a date that the source
 # wrote in another style is refused instead of misread (but for years up to 31, which verify reports).
@@ -104,12 +105,36 @@ def explained(step: str, *, table: str | None = None, pending: str | None = None
         yield
     except StoreError as error:
         raise MigrationError(
-            str(error), step=step, table=table, pending=pending, next_command=f"botdata {step}"
+            f"the source (SUPABASE_URL): {error}",
+            step=step,
+            table=table,
+            pending=pending,
+            next_command=f"{remedy_at_source(error)}botdata {step}",
         ) from error
     except psycopg.Error as error:
         raise MigrationError(
-            _in_words(error), step=step, table=table, pending=pending, next_command=f"botdata {step}"
-        ) from error
+            _in_words(error), step=step, table=table, pending=pending, next_command=f"{_remedy(error)}botdata {step}"
+        ) from without_values(error)
+
+
+def remedy_at_source(error: StoreError) -> str:
+    """What to do first about a failure of the source that will not pass by itself; ends in ", then: "."""
+    if isinstance(error, AccessDeniedError):
+        return "correct SUPABASE_URL and SUPABASE_KEY, then: "
+    if isinstance(error, SchemaMismatchError):
+        return "compare Supabase's tables with the models, then: "
+    return ""
+
+
+def _remedy(error: psycopg.Error) -> str:
+    match error.sqlstate:
+        case "42501":
+            return "let a role with more rights run it (one that may CREATE in the database), then: "
+        case "42P01" | "42703":
+            return "botdata upgrade, then: "
+        case "53100":
+            return "make room on the target's disk, then: "
+    return "" if error.sqlstate else "correct DATABASE_URL or wait until the server is back, then: "
 
 
 def _in_words(error: psycopg.Error) -> str:

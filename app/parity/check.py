@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from app.data_layer import DataLayer
 from app.data_layer.factory import open_repository, open_supabase
 from app.db import Database
-from app.errors import MigrationError, StoreError
+from app.errors import AccessDeniedError, MigrationError, SchemaMismatchError, StoreError
 from app.parity.comparison import Comparison
 from app.parity.reads import reading_calls
 from app.parity.reserved_company import remove_reserved
@@ -53,11 +53,19 @@ async def check_parity(
                     await remove_reserved(rest, database)
         except StoreError as error:
             raise MigrationError(
-                str(error), step="parity", pending="the rest of the check", next_command="botdata parity"
+                str(error), step="parity", pending="the rest of the check", next_command=_next_command(error)
             ) from error
         finally:
             await comparison.close()
     return comparison
+
+
+def _next_command(error: StoreError) -> str:
+    if isinstance(error, AccessDeniedError):
+        return "correct SUPABASE_KEY or the role in DATABASE_URL, then: botdata parity"
+    if isinstance(error, SchemaMismatchError):
+        return "botdata migrate, then: botdata parity"
+    return "botdata parity, when both stores answer"
 
 
 @asynccontextmanager
