@@ -132,6 +132,8 @@ class Calls:
         loop = asyncio.get_running_loop()
         # Fulfilled from inside the task: one turn of the loop, where asyncio.wait would take two.
         outcome: asyncio.Future[T] = loop.create_future()
+        # A caller who is cancelled never sees it: asyncio would log an exception that came at that moment.
+        outcome.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
         token = _write.set(write)
         task = asyncio.create_task(_fulfil(outcome, call))  # takes a copy of the context
         _write.reset(token)

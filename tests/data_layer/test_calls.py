@@ -1,0 +1,47 @@
+"""Calls whose caller goes away."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from typing import Any
+
+import pytest
+
+from app.data_layer.calls import Calls
+from app.data_layer.layer import utc_now
+from app.errors import AmbiguousError
+
+
+@pytest.mark.parametrize("way", ["cancelled as it fails", "closed"])
+async def test_a_call_that_nobody_waits_for_leaves_nothing_to_be_logged(way: str) -> None:
+    loop = asyncio.get_running_loop()
+    logged: list[dict[str, Any]] = []
+    before = loop.get_exception_handler()
+    loop.set_exception_handler(lambda _loop, context: logged.append(context))
+    try:
+        await (_closed() if way == "closed" else _cancelled_as_it_fails(loop))
+        gc.collect()  # an exception that nobody asked for is told of when its future goes
+    finally:
+        loop.set_exception_handler(before)
+    assert logged == []
+
+
+async def _cancelled_as_it_fails(loop: asyncio.AbstractEventLoop) -> None:
+    async def fail() -> None:
+        loop.call_soon(asker.cancel)  # carried out before the failure reaches the asker
+        raise AmbiguousError("x")
+
+    asker = asyncio.create_task(Calls(utc_now, timeout=5, log=False).read("get_company", fail))
+    await asyncio.wait([asker])
+    assert asker.cancelled()
+
+
+async def _closed() -> None:
+    async def hang() -> None:
+        await asyncio.sleep(5)
+
+    call: Any = Calls(utc_now, timeout=5, log=False).read("get_company", hang)
+    call.send(None)
+    call.close()
+    await asyncio.sleep(0.05)  # the call is cancelled and ends
