@@ -22,8 +22,9 @@ def differences(left: Result[Any], right: Result[Any], arguments: Sequence[Any] 
             them everything is compared, as between a store and its copy.
     """
     found: list[str] = []
-    for name in ("success", "error_code", "operation", "metadata"):
+    for name in ("success", "error_code", "operation"):
         found += _compare(name, getattr(left, name), getattr(right, name), frozenset())
+    found += _compare("metadata", _timeless(left), _timeless(right), frozenset())
     filled = frozenset() if arguments is None else _store_filled()
     given = next((argument for argument in arguments or () if isinstance(argument, (Mapping, list, tuple))), {})
     if not (isinstance(left.data, list) and isinstance(right.data, list)):
@@ -35,6 +36,11 @@ def differences(left: Result[Any], right: Result[Any], arguments: Sequence[Any] 
         free = _without(filled, given[index] if per_row else {})
         found += _compare(f"data[{index}]", one, other, free)
     return found
+
+
+def _timeless(answer: Result[Any]) -> Mapping[str, Any]:
+    timed = {"response_time"} if answer.operation == "health_check" else set()
+    return {name: value for name, value in answer.metadata.items() if name not in timed}
 
 
 def _store_filled() -> frozenset[str]:
@@ -67,7 +73,7 @@ def _compare(path: str, left: Any, right: Any, by_type: Collection[str]) -> list
     elif isinstance(left, Mapping):
         if left.keys() != right.keys():
             return [f"{path} (keys)"]
-        pairs = [(f"{path}[{key!r}]", left[key], right[key]) for key in left if key != "response_time"]
+        pairs = [(f"{path}[{key!r}]", left[key], right[key]) for key in left]
     elif isinstance(left, Decimal):
         return [] if left.as_tuple() == right.as_tuple() else [path]  # with its scale
     else:
