@@ -177,6 +177,14 @@ class SupabaseRest:
         await self._session.aclose()
 
 
+class _HideHeaders(logging.Filter):
+    """Takes the headers out of the answers that httpcore logs: Content-Location repeats the query."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg = str(record.msg).partition(" return_value=")[0]
+        return True
+
+
 class _HideQuery(logging.Filter):
     """Takes the query out of the URLs that httpx logs: it holds phone numbers and names."""
 
@@ -190,9 +198,10 @@ class _HideQuery(logging.Filter):
 
 
 def _hide_queries() -> None:
-    logger = logging.getLogger("httpx")
-    if not any(isinstance(known, _HideQuery) for known in logger.filters):
-        logger.addFilter(_HideQuery())
+    for name, hide in (("httpx", _HideQuery), ("httpcore.http11", _HideHeaders)):
+        logger = logging.getLogger(name)
+        if not any(isinstance(known, hide) for known in logger.filters):
+            logger.addFilter(hide())
 
 
 @contextmanager
