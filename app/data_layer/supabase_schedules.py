@@ -7,7 +7,7 @@ from datetime import date
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from app.data_layer.supabase_table import Narrow, SupabaseTable
+from app.data_layer.supabase_table import Narrow, Record, SupabaseTable
 from app.rest import in_list
 
 if TYPE_CHECKING:
@@ -46,14 +46,14 @@ async def list_of_company(
             builder = builder.lte("date", date_to.isoformat())
         return builder if is_working is None else builder.eq("is_working", is_working)
 
-    found: list[StaffScheduleRow] = []
+    found: list[Record] = []
     for ids in _parts(await staff_ids(staff, company_id, staff_id)):
 
         def of_them(builder: Any, ids: list[int] = ids) -> Any:
             return narrow(builder).in_("staff_id", ids)
 
         found += await _first_days(schedules, of_them, limit)
-    return sorted(found, key=_by_day_and_name)[:limit]
+    return schedules.decoded(sorted(found, key=_by_day_and_name)[:limit])
 
 
 async def staff_ids(staff: SupabaseTable[StaffId], company_id: int, staff_id: int | None = None) -> list[int]:
@@ -66,23 +66,33 @@ async def staff_ids(staff: SupabaseTable[StaffId], company_id: int, staff_id: in
     return [member.yclients_id for member in await staff.whole(narrow)]
 
 
-async def _first_days(schedules: SupabaseTable[StaffScheduleRow], narrow: Narrow, limit: int) -> list[StaffScheduleRow]:
+async def _first_days(schedules: SupabaseTable[StaffScheduleRow], narrow: Narrow, limit: int) -> list[Record]:
     """At least the first `limit` schedules: the last day that the limit reaches is read whole.
 
-    The server cannot be asked for an order by code point, so the names of a day are sorted here.
+    The server cannot be asked for an order by code point, so the names of a day are sorted here. As text, since a
+    schedule that is not returned may hold what Python cannot.
     """
-    found: list[StaffScheduleRow] = await schedules.first(narrow, [("date", False)], limit + 1)
+    found = await schedules.first_as_text(narrow, [("date", False)], limit + 1)
     if len(found) <= limit:
         return found
-    last_day = found[limit - 1].date
-    if found[limit].date == last_day:
-        before = [schedule for schedule in found if schedule.date < last_day]
-        return before + await schedules.whole(lambda builder: narrow(builder).eq("date", last_day.isoformat()))
+    last_day = found[limit - 1]["date"]
+    if found[limit]["date"] == last_day:
+        before = [schedule for schedule in found if schedule["date"] != last_day]
+        return before + await schedules.whole_as_text(lambda builder: narrow(builder).eq("date", last_day))
     return found[:limit]
 
 
-def _by_day_and_name(schedule: StaffScheduleRow) -> tuple[Any, ...]:
-    return (schedule.date, schedule.staff_name is None, schedule.staff_name or "", schedule.id)
+def _by_day_and_name(schedule: Record) -> tuple[Any, ...]:
+    name = schedule["staff_name"]
+    return (_sortable(str(schedule["date"])), name is None, name or "", int(str(schedule["id"])))
+
+
+def _sortable(day: str) -> tuple[float, str]:
+    """PostgreSQL's text of a date, `0044-03-15 BC` and `-infinity` too, in the order of dates."""
+    if day.endswith("infinity"):
+        return (float(day), "")
+    year, _, month_and_day = day.partition("-")
+    return (-int(year) if day.endswith("BC") else int(year), month_and_day)
 
 
 def _parts(ids: Sequence[int]) -> Iterator[list[int]]:

@@ -23,6 +23,7 @@ R = TypeVar("R")  # the row type
 Narrow = Callable[[Any], Any]
 # A row's values as PostgreSQL's text, by column.
 Record = dict[str, str | None]
+_COUNTED = {"Prefer": "count=exact"}  # tells whether a page is the last, which its length does not: there may be a cap
 
 
 class SupabaseTable(Generic[R]):
@@ -64,7 +65,7 @@ class SupabaseTable(Generic[R]):
 
     async def whole(self, narrow: Narrow) -> list[R]:
         """Every row, by primary key."""
-        return self._decoded(await self.whole_as_text(narrow))
+        return self.decoded(await self.whole_as_text(narrow))
 
     async def whole_as_text(self, narrow: Narrow) -> list[Record]:
         """Every row's values as PostgreSQL's text, by primary key, page after page until none is left."""
@@ -73,7 +74,7 @@ class SupabaseTable(Generic[R]):
             builder = narrow(self._selected())
             if found:
                 builder = builder.gt("id", found[-1]["id"])
-            response = await self.rest.respond(builder.order("id"), headers={"Prefer": "count=exact"})
+            response = await self.rest.respond(builder.order("id"), headers=_COUNTED)
             page = self._records(response)
             found += page
             if not page or _count(response) == len(page):
@@ -81,23 +82,30 @@ class SupabaseTable(Generic[R]):
 
     async def first(self, narrow: Narrow, order: Sequence[tuple[str, bool]], limit: int) -> list[R]:
         """The first rows in an order that the server can be asked for: (column, descending), NULL last, then by id."""
-        found: list[R] = []
+        return self.decoded(await self.first_as_text(narrow, order, limit))
+
+    async def first_as_text(self, narrow: Narrow, order: Sequence[tuple[str, bool]], limit: int) -> list[Record]:
+        """The values of the first rows as PostgreSQL's text."""
+        found: list[Record] = []
         while len(found) < limit:
             builder = narrow(self._selected())
             for name, descending in order:
                 builder = builder.order(name, desc=descending, nullsfirst=False)
             builder = builder.order("id").limit(limit - len(found))
-            page = self.rows(await self.rest.respond(builder.offset(len(found)) if found else builder))
-            if not page:
-                break
+            builder = builder.offset(len(found)) if found else builder
+            response = await self.rest.respond(builder, headers=_COUNTED)
+            page = self._records(response)
             found += page
+            if not page or _count(response) == len(found):
+                break
         return found[:limit]
 
     def rows(self, response: httpx.Response) -> list[R]:
         """The rows of a response's body."""
-        return self._decoded(self._records(response))
+        return self.decoded(self._records(response))
 
-    def _decoded(self, records: list[Record]) -> list[R]:
+    def decoded(self, records: Sequence[Record]) -> list[R]:
+        """The rows of records; UnrepresentableValueError for the first value that Python cannot hold."""
         make: Callable[[Any], R] = cast("Any", self._row)._make
         return [make(self._decoder.decode(record)) for record in records]
 

@@ -138,6 +138,29 @@ async def test_schedules_of_more_staff_than_fit_into_one_request(data: DataLayer
     assert ids(await data.get_staff_schedules(SALON, limit=200)) == [1000 - n for n in expected][:200]
 
 
+async def test_only_schedules_that_are_returned_must_be_readable(data: DataLayer, stores: Stores) -> None:
+    stores.insert("staff", *[{"yclients_id": n, "company_id": SALON, "name": "x"} for n in range(1, 131)])
+    schedules: list[dict[str, Any]] = [
+        {"staff_id": 120, "date": "2026-11-01"},
+        {"staff_id": 1, "date": "infinity"},
+        {"staff_id": 1, "date": "10000-01-01"},
+        {"staff_id": 1, "date": "2026-11-02", "staff_name": "б", "last_updated": "infinity"},
+        {"staff_id": 120, "date": "2026-11-02", "staff_name": "а"},
+        {"staff_id": 2, "date": "2026-11-03"},
+    ]
+    stores.insert("staff_schedules", *[{"id": n, "staff_name": "x", **row} for n, row in enumerate(schedules, 1)])
+    assert ids(await data.get_staff_schedules(SALON, limit=1)) == [1]
+    assert ids(await data.get_staff_schedules(SALON, limit=2)) == [1, 5]
+    assert (await data.get_staff_schedules(SALON, limit=3)).error_code == "unrepresentable_value"
+    stores.execute("UPDATE staff_schedules SET last_updated = NULL")
+    assert ids(await data.get_staff_schedules(SALON, limit=4)) == [1, 5, 4, 6]
+    assert (await data.get_staff_schedules(SALON, limit=5)).error_code == "unrepresentable_value"
+    for unreadable in ("0044-03-15 BC", "-infinity"):  # before every other day
+        stores.execute(f"UPDATE staff_schedules SET date = '{unreadable}' WHERE id = 6")
+        refused = await data.get_staff_schedules(SALON, limit=1)
+        assert refused.error == "staff_schedules row 6: column date holds a value that Python cannot represent"
+
+
 BOOKINGS: list[dict[str, Any]] = [
     {"datetime": "2026-11-03 10:00", "created_at": "2026-01-01 00:00:00.5", "cost": "100"},
     {"datetime": "2026-11-01 10:00", "created_at": None, "cost": None},

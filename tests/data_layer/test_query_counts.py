@@ -26,7 +26,7 @@ READS: list[tuple[str, tuple[Any, ...], int]] = [
     ("get_client_by_id", (1, SALON), 1),
     ("get_client_appointments", (1,), 1),
     ("get_upcoming_appointments", (1, SALON), 2),
-    ("search_clients_by_name", (SALON, "а"), 2),
+    ("search_clients_by_name", (SALON, "а"), 1),
     ("get_staff_by_id", (1, SALON), 1),
     ("get_staff_schedules", (SALON,), 2),
     ("get_staff_schedule", (1, "2026-01-01", SALON), 2),
@@ -85,6 +85,9 @@ async def supabase_for_counts(supabase_server_factory: Any) -> Any:
     server = supabase_server_factory(revisions.upgrade)
     insert(server.database_url, "clients", client(1))
     insert(server.database_url, "staff", {"yclients_id": 1, "company_id": SALON, "name": "Али"})
+    insert(server.database_url, "staff_schedules", schedule(1, "2026-01-01"))
+    booking = {"yclients_record_id": 1, "company_id": SALON, "client_yclients_id": 1, "datetime": "2999-01-01"}
+    insert(server.database_url, "bookings", booking)
     return server
 
 
