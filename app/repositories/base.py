@@ -55,10 +55,9 @@ class Repository(Generic[R]):
     async def _one(self, message: str, **equal: object) -> R | None:
         """The only row with these values, or None; AmbiguousError with `message` when there are several.
 
-        None among the values leaves that column out.
+        None among the values equals nothing, as in SQL; see `given` for filters that may be left out.
         """
-        wanted = {name: value for name, value in equal.items() if value is not None}
-        rows = await self._rows(_lookup(table_of(self.model), tuple(wanted)), None, wanted)
+        rows = await self._rows(_lookup(table_of(self.model), tuple(equal)), None, equal)
         if len(rows) > 1:
             raise AmbiguousError(message)
         return rows[0] if rows else None
@@ -125,6 +124,11 @@ class Repository(Generic[R]):
                 decoder.decode(dict(row._mapping))
             except UnrepresentableValueError as named:
                 raise named from error
+
+
+def given(**optional: object) -> dict[str, object]:
+    """Those of a lookup's optional filters that are not None."""
+    return {name: value for name, value in optional.items() if value is not None}
 
 
 def by_code_point(text: Column[Any]) -> Any:

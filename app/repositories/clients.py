@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import select
 
 from app.models import Client
-from app.repositories.base import Repository
+from app.repositories.base import Repository, given
 from app.rows import ClientRow, ClientSummary, table_of
 
 _CLIENTS = table_of(Client)
@@ -23,12 +23,12 @@ class ClientRepository(Repository[ClientRow]):
 
     async def get_by_phone(self, phone: str, company_id: int | None = None) -> ClientRow | None:
         """The client with a phone (E.164 digits without `+`); AmbiguousError when several share it."""
-        return await self._one("several clients have this phone", phone=phone, company_id=company_id)
+        return await self._one("several clients have this phone", phone=phone, **given(company_id=company_id))
 
     async def get_by_yclients_id(self, yclients_id: int, company_id: int | None = None) -> ClientRow | None:
         """The client with an id of YCLIENTS; AmbiguousError when several companies know it."""
         message = "clients of several companies have this id"
-        return await self._one(message, yclients_id=yclients_id, company_id=company_id)
+        return await self._one(message, yclients_id=yclients_id, **given(company_id=company_id))
 
     async def search_by_name(self, company_id: int, pattern: str, limit: int) -> list[ClientSummary]:
         """Clients of a company whose name matches a regular expression, see `app.name_search.containing`.

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Select, select
 
 from app.models import Service
-from app.repositories.base import Repository, by_code_point
+from app.repositories.base import Repository, by_code_point, given
 from app.rows import ServiceRow, table_of
 
 _SERVICES = table_of(Service)
@@ -33,7 +33,7 @@ class ServiceRepository(Repository[ServiceRow]):
     async def get_by_yclients_id(self, yclients_id: int, company_id: int | None = None) -> ServiceRow | None:
         """The service with an id of YCLIENTS; AmbiguousError when several companies know it."""
         message = "services of several companies have this id"
-        return await self._one(message, yclients_id=yclients_id, company_id=company_id)
+        return await self._one(message, yclients_id=yclients_id, **given(company_id=company_id))
 
     async def upsert(self, rows: Sequence[Mapping[str, Any]]) -> list[ServiceRow]:
         """Write services by (yclients_id, company_id): the given columns of each; the stored rows in that order."""
