@@ -15,6 +15,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from app.database_url import sqlalchemy_url, uses_pgbouncer
+from app.driver_errors import without_values
 from app.errors import OutcomeUnknownError, StoreError, UnavailableError, error_for_sqlstate
 from app.text_values import register_loaders
 
@@ -150,9 +151,11 @@ def translated_errors(*, writing: bool) -> Iterator[None]:
     except PoolTimeoutError as error:
         raise UnavailableError("no free database connection in time") from error
     except DBAPIError as error:
-        raise _translate(error.orig, invalidated=error.connection_invalidated, writing=writing, error=error) from error
+        raise _translate(
+            error.orig, invalidated=error.connection_invalidated, writing=writing, error=error
+        ) from without_values(error.orig)
     except psycopg.Error as error:
-        raise _translate(error, invalidated=False, writing=writing, error=error) from error
+        raise _translate(error, invalidated=False, writing=writing, error=error) from without_values(error)
 
 
 def _translate(original: BaseException | None, *, invalidated: bool, writing: bool, error: BaseException) -> StoreError:

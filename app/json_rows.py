@@ -18,18 +18,18 @@ from sqlalchemy import Table
 Values = Mapping[str, Any]
 
 
-def by_shape(table: Table, rows: Sequence[Values]) -> dict[tuple[str, ...], list[Values]]:
-    """Rows grouped by which columns they give, in the order of each group's first row.
+def in_key_order(table: Table, rows: Sequence[Values]) -> list[Values]:
+    """Rows in the order of their natural key, so that two statements at once do not want each other's rows."""
+    return sorted(rows, key=itemgetter(*table.info["natural_key"]))
 
-    In each group they are in the order of the natural key, so that two bulk writes at once do not wait for each other's
-    rows crosswise, and ids are given out in the same order by both backends.
-    """
+
+def by_shape(table: Table, rows: Sequence[Values]) -> dict[tuple[str, ...], list[Values]]:
+    """Rows grouped by which columns they give, in the order of each group's first row."""
     order = table.c.keys()
     shapes: dict[tuple[str, ...], list[Values]] = {}
     for row in rows:
         shapes.setdefault(tuple(name for name in order if name in row), []).append(row)
-    key_of = itemgetter(*table.info["natural_key"])
-    return {names: sorted(members, key=key_of) for names, members in shapes.items()}
+    return shapes
 
 
 def encode(value: object) -> str:

@@ -11,7 +11,7 @@ from app.data_layer.backend import Upcoming
 from app.data_layer.calls import write_is_sent
 from app.data_layer.company_time import local_now
 from app.db import Database
-from app.errors import UnrepresentableValueError
+from app.errors import StoreTimeoutError, UnrepresentableValueError
 from app.repositories import (
     BookingRepository,
     ClientRepository,
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     )
 
 _UPCOMING_AT_MOST = 10
+_REPEATS = 2
+_ROLLED_BACK_BY_OTHERS = {"40001", "40P01"}
 _LONGEST_UTC_OFFSET = timedelta(hours=24)
 
 
@@ -71,7 +73,15 @@ class RepositoryBackend:
         # The zone comes with the bookings, in one round trip: first those that could be to come in any zone.
         since = now.replace(tzinfo=None) - _LONGEST_UTC_OFFSET
         async with self._database.reader() as connection:
-            found = await BookingRepository(connection).list_active_since(client_id, company_id, since)
+            bookings = BookingRepository(connection)
+            try:
+                found = await bookings.list_active_since(client_id, company_id, since)
+            except UnrepresentableValueError:
+                # Perhaps in a booking that is not to be returned: only those that are, in two more round trips.
+                zone = await CompanyRepository(connection).timezone(company_id)
+                here, unknown = local_now(now, zone, self._default_timezone)
+                found = await bookings.list_active_since(client_id, company_id, here, limit=_UPCOMING_AT_MOST)
+                return Upcoming(found.bookings, unknown)
         here, unknown = local_now(now, found.timezone, self._default_timezone)
         to_come = [booking for booking in found.bookings if booking.datetime >= here]
         return Upcoming(to_come[:_UPCOMING_AT_MOST], unknown)
@@ -131,6 +141,16 @@ class RepositoryBackend:
             return await CompanyRepository(connection).get(company_id)
 
     async def upsert(self, model: type[models.Base], rows: Sequence[Values]) -> list[Any]:
+        # Mixed batches at once, of several statements each, can want each other's rows; PostgreSQL rolls one back.
+        for _ in range(_REPEATS):
+            try:
+                return await self._upsert(model, rows)
+            except StoreTimeoutError as error:
+                if error.sqlstate not in _ROLLED_BACK_BY_OTHERS:
+                    raise
+        return await self._upsert(model, rows)
+
+    async def _upsert(self, model: type[models.Base], rows: Sequence[Values]) -> list[Any]:
         async with UnitOfWork(self._database) as work:
             write_is_sent()
             try:

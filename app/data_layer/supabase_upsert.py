@@ -12,7 +12,7 @@ from sqlalchemy import JSON, Column
 from app.data_layer.calls import write_is_sent
 from app.data_layer.supabase_table import SupabaseTable
 from app.errors import OutcomeUnknownError, StoreError, UnrepresentableValueError
-from app.json_rows import Values, by_shape, encode
+from app.json_rows import Values, by_shape, encode, in_key_order
 from app.models import store_filled
 from app.rest import in_list
 
@@ -28,8 +28,8 @@ async def upsert(table: SupabaseTable[Any], rows: Sequence[Values]) -> list[Any]
     """
     key = table.table.info["natural_key"]
     key_of = itemgetter(*key)
-    shapes = by_shape(table.table, rows)
-    in_order = [row for members in shapes.values() for row in members]
+    in_order = in_key_order(table.table, rows)
+    shapes = by_shape(table.table, in_order)
     names = [name for name in table.columns if any(name in shape for shape in shapes)]
     one_shape = len(shapes) == 1
     body = encode(in_order) if one_shape else await _filled(table, in_order, names)

@@ -14,8 +14,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.dml import ReturningInsert
 
 from app import models
-from app.errors import AmbiguousError, InvalidArgumentError, StoreError, UnrepresentableValueError
-from app.json_rows import by_shape, encode
+from app.driver_errors import without_values
+from app.errors import (
+    AmbiguousError,
+    DuplicateInBatchError,
+    InvalidArgumentError,
+    StoreError,
+    UnrepresentableValueError,
+)
+from app.json_rows import by_shape, encode, in_key_order
 from app.rows import table_of
 from app.text_values import RowDecoder
 
@@ -23,6 +30,7 @@ R = TypeVar("R")  # the row type
 _ROWS = bindparam("rows", type_=Text())
 # What psycopg raises for a value that it has received and Python cannot hold.
 _UNREADABLE = (DataError, ValueError, OverflowError, RecursionError)
+_NO_JSON = (TypeError, ValueError, RecursionError)
 
 
 class Repository(Generic[R]):
@@ -65,24 +73,26 @@ class Repository(Generic[R]):
     async def _upsert(self, rows: Sequence[Mapping[str, Any]]) -> list[R]:
         """Write the given columns of each row by the natural key, and return the whole rows in the order given.
 
-        Rows of one shape are one statement. Values are of the columns' Python types.
+        Rows of one shape are one statement. Values are of the columns' Python types. Two batches of several shapes at
+        once may want each other's rows: one of them is rolled back then (SQLSTATE 40P01) and can be written again.
 
         Raises:
+            InvalidArgumentError: the column `field` of the row `index`; nothing was sent.
             UnrepresentableValueError: written, but the stored row cannot be returned; commit to keep the write.
             StoreError: one of its kinds; nothing may be committed then.
         """
         table = table_of(self.model)
         key = _natural_key(table)
         key_of = itemgetter(*key)
-        for row in rows:
-            if unknown := row.keys() - table.c.keys():
-                raise InvalidArgumentError(f"{table.name} has no column {min(unknown)}", field=min(unknown))
+        _check(table, rows)
+        shapes = by_shape(table, in_key_order(table, rows))
+        bodies = {names: _body(members, rows) for names, members in shapes.items()}
         stored: dict[Any, Any] = {}
         unreadable: UnrepresentableValueError | None = None
-        for names, members in by_shape(table, rows).items():
+        for names, members in shapes.items():
             statement = _upsert_statement(table, names)
             try:
-                result = await self._connection.execute(statement, {"rows": encode(members)})
+                result = await self._connection.execute(statement, {"rows": bodies[names]})
             except _UNREADABLE as error:
                 unreadable = await self._unreadable_written(members, error)
                 continue  # the other shapes are to be written all the same
@@ -123,7 +133,7 @@ class Repository(Generic[R]):
             try:
                 decoder.decode(dict(row._mapping))
             except UnrepresentableValueError as named:
-                raise named from error
+                raise named from without_values(error.orig if isinstance(error, DataError) else error)
 
 
 def given(**optional: object) -> dict[str, object]:
@@ -139,6 +149,46 @@ def by_code_point(text: Column[Any]) -> Any:
 def _natural_key(table: Table) -> tuple[str, ...]:
     key: tuple[str, ...] = table.info["natural_key"]
     return key
+
+
+def _check(table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse columns that there are not, and keys that are missing, of another type or given twice."""
+    names = table.c.keys()
+    kinds = {name: table.c[name].type.python_type for name in _natural_key(table)}
+    seen = set()
+    for index, row in enumerate(rows):
+        if unknown := row.keys() - names:
+            column = min(map(str, unknown))
+            raise InvalidArgumentError(f"{table.name} has no column {column}", field=column, index=index)
+        for name, kind in kinds.items():
+            if type(row.get(name)) is not kind:
+                raise InvalidArgumentError(f"{name} is needed, of type {kind.__name__}", field=name, index=index)
+        identity = tuple(row[name] for name in kinds)
+        if identity in seen:
+            message = f"its {' and '.join(kinds)} are those of an earlier row"
+            raise DuplicateInBatchError(message, field=next(iter(kinds)), index=index)
+        seen.add(identity)
+
+
+def _body(members: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]) -> str:
+    """Some of the rows as JSON; InvalidArgumentError with its place among `rows` for the first value that is none."""
+    try:
+        return _json(members)
+    except _NO_JSON:
+        for index, row in enumerate(rows):
+            for name, value in row.items():
+                try:
+                    _json(value)
+                except _NO_JSON:
+                    message = f"{name} holds a value that no column takes"
+                    raise InvalidArgumentError(message, field=name, index=index) from None
+        raise
+
+
+def _json(value: object) -> str:
+    text = encode(value)
+    text.encode()  # half of a surrogate pair has no UTF-8
+    return text
 
 
 @lru_cache(maxsize=256)

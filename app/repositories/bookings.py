@@ -41,7 +41,9 @@ class BookingRepository(Repository[BookingRow]):
             statement.order_by((key.desc() if descending else key.asc()).nulls_last(), _BOOKINGS.c.id).limit(limit)
         )
 
-    async def list_active_since(self, client_yclients_id: int, company_id: int, since: datetime) -> BookingsAndZone:
+    async def list_active_since(
+        self, client_yclients_id: int, company_id: int, since: datetime, *, limit: int | None = None
+    ) -> BookingsAndZone:
         """A client's bookings at one company from a local time on, the earliest first, and the company's time zone.
 
         `cancelled` and `deleted` are left out; a NULL status counts as active.
@@ -59,6 +61,7 @@ class BookingRepository(Repository[BookingRow]):
             select(*booking, company.c.timezone)
             .select_from(company.outerjoin(_BOOKINGS, wanted))
             .order_by(booking.datetime, booking.id)
+            .limit(limit)
         )
         rows: list[Any] = await self._rows(statement, tuple)
         return BookingsAndZone([self.row._make(row[:-1]) for row in rows if row[0] is not None], rows[0][-1])

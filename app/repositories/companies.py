@@ -25,6 +25,12 @@ class CompanyRepository(Repository[CompanyRow]):
         """The company with a `company_id`."""
         return await self._one("several companies have this id", company_id=company_id)
 
+    async def timezone(self, company_id: int) -> str | None:
+        """`companies.timezone`; None, too, where there is no such company."""
+        statement = select(_COMPANIES.c.timezone).where(_COMPANIES.c.company_id == company_id)
+        zone: str | None = (await self._connection.execute(statement)).scalar_one_or_none()
+        return zone
+
     async def ping(self) -> None:
         """One tiny read."""
         await self._connection.execute(_TINY)

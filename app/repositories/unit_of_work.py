@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from app import models
 from app.db import Database, translated_errors
-from app.errors import OutcomeUnknownError, UnavailableError
+from app.errors import InvalidArgumentError, OutcomeUnknownError, UnavailableError
 from app.repositories.bookings import BookingRepository
 from app.repositories.clients import ClientRepository
 from app.repositories.companies import CompanyRepository
@@ -59,7 +59,13 @@ class UnitOfWork:
         return self
 
     async def upsert(self, model: type[models.Base], rows: Sequence[Mapping[str, Any]]) -> list[Any]:
-        """Write rows of a model by its natural key, as its repository's `upsert` does."""
+        """Write rows of a model by its natural key, as its repository's `upsert` does.
+
+        Raises:
+            InvalidArgumentError: beside what that raises, the model has no repository that writes.
+        """
+        if model not in self._writers:
+            raise InvalidArgumentError(f"{model.__tablename__} is not written through a unit of work")
         return await self._writers[model](rows)
 
     async def commit(self) -> None:

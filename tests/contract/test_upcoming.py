@@ -87,6 +87,25 @@ async def test_of_one_client_and_company_and_at_most_ten(data: DataLayer, stores
     assert records(await data.get_upcoming_appointments(5, SALON)) == [15, 18, 14, 13, 12, 11, 10, 9, 8, 7]
 
 
+async def test_only_bookings_that_are_returned_must_be_readable(data: DataLayer, stores: Stores) -> None:
+    stores.insert("companies", {"company_id": SALON, "timezone": "Asia/Yekaterinburg"})  # 14:30
+    insert_bookings(
+        stores,
+        [
+            *at("21 14:29", synced_at="infinity"),
+            *at(*[f"22 {hour}:00" for hour in range(10, 20)]),
+            *at("22 20:00", synced_at="infinity"),
+        ],
+    )
+    assert records(await data.get_upcoming_appointments(5, SALON)) == list(range(2, 12))
+    stores.execute("UPDATE companies SET timezone = 'Nowhere'")
+    answer = await data.get_upcoming_appointments(5, SALON)
+    assert (answer.error_code, list(answer.metadata)) == ("unrepresentable_value", [])
+    stores.execute("UPDATE bookings SET synced_at = NULL WHERE yclients_record_id = 1")
+    answer = await data.get_upcoming_appointments(5, SALON)
+    assert (records(answer), list(answer.metadata)) == (list(range(1, 11)), ["warning"])
+
+
 async def test_now_is_the_injected_clocks(data: DataLayer, stores: Stores) -> None:
     insert_bookings(stores, at("22 10:00"))
     stores.clock.now = datetime(2026, 11, 22, 7, 0, 1, tzinfo=UTC)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
@@ -22,13 +21,6 @@ from app.errors import (
 from app.name_search import containing
 from app.repositories import ClientRepository, UnitOfWork
 from tests.contract.stores import insert, rows_of
-
-
-@pytest.fixture
-async def database(database_url: str) -> AsyncIterator[Database]:
-    database = Database(database_url, pool_size=3)
-    yield database
-    await database.close()
 
 
 def client(number: int, **columns: Any) -> dict[str, Any]:
