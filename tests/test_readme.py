@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from app.cli.main import cli
+from app.cli.commands import cli
 from app.settings import Settings
 from tests.support.supabase import SupabaseServer
 

@@ -1,68 +1,80 @@
-"""The command `botdata`: its subcommands, and errors turned into a few lines and an exit code."""
+"""Entry point of `botdata`: errors, signals and a lost output become a few lines and an exit code.
+
+Imports nothing slow by itself, so that an interrupt during the imports finds its handler in place.
+"""
 
 from __future__ import annotations
 
-import signal
+import os
 import sys
-from typing import Annotated
-
-import typer
-
-from app.cli import demo, migration, parity
 
 _INTERRUPTED = 130  # Typer's exit code after a KeyboardInterrupt
-EPILOG = "Exit code 0 only when all is well; 1 when something stopped or differs; 2 for a wrong command line."
-
-cli = typer.Typer(
-    name="botdata",
-    help="Move a salon bot's data from Supabase to your own PostgreSQL, and prove that it is all there.\n\n"
-    "Settings come from the environment or from .env: SUPABASE_URL, SUPABASE_KEY, DATABASE_URL.\n\n"
-    "Example: botdata migrate",
-    epilog=EPILOG,
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-
-
-def _version(wanted: bool) -> None:
-    if wanted:
-        from importlib.metadata import version
-
-        sys.stdout.write(f"botdata {version('botdata')}\n")
-        raise typer.Exit
-
-
-@cli.callback()
-def _main(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
-    ] = False,
-) -> None:
-    pass
-
-
-migration.register(cli)
-parity.register(cli)
-demo.register(cli)
+_RESUMED = (["copy"], ["migrate"])
 
 
 def run() -> None:
-    """Entry point of the console script."""
-    from app.errors import BotdataError
+    """Carry out the command line and exit."""
+    try:
+        code = _carry_out()
+    except KeyboardInterrupt:
+        code = _INTERRUPTED
+    except OSError as error:
+        code = _stopped(error)
+    if code == _INTERRUPTED:
+        kept = " What was done is kept; the same command goes on from there." if sys.argv[1:2] in _RESUMED else ""
+        _complain(f"\nStopped.{kept}")
+    sys.exit(_flush() or code)
+
+
+def _carry_out() -> str | int | None:
+    import signal
 
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # both end a command the same way
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by the caller
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - for as long as the process lives
+        if reconfigure := getattr(getattr(sys, name), "reconfigure", None):
+            reconfigure(errors="backslashreplace")  # a value may hold what the terminal's encoding has not
+    from app.cli.commands import cli
+    from app.errors import BotdataError
+
     try:
         cli()
     except BotdataError as error:
         from app.cli.output import show_error
 
         show_error(error)
-        sys.exit(1)
+        return 1
     except SystemExit as end:
-        if end.code == _INTERRUPTED:
-            sys.stderr.write("\nStopped. What was done is kept; the same command goes on from there.\n")
-        raise
+        if isinstance(end.__context__, OSError):  # Typer and Rich end a command so when its output is closed
+            return _stopped(end.__context__)
+        return end.code
+    return 0
+
+
+def _flush() -> int:
+    """Write out what is still kept back; 1 where that fails. Nothing is left that could fail at shutdown."""
+    code = 0
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError as error:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            code = _stopped(error)
+    return code
+
+
+def _stopped(error: OSError) -> int:
+    _complain(f"botdata stopped: {error.strerror or type(error).__name__}")
+    return 1
+
+
+def _complain(text: str) -> None:
+    try:
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
+    except OSError:  # nobody is left to be told; _flush() sees to the rest
+        pass
 
 
 if __name__ == "__main__":

@@ -98,8 +98,9 @@ def plain(text: str) -> str:
 
 
 def show_json(document: dict[str, Any]) -> None:
-    """Print one JSON document to standard output."""
-    sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2) + "\n")
+    """Print one JSON document to standard output, in plain ASCII where its encoding does not hold every character."""
+    holds_all = (sys.stdout.encoding or "").lower().startswith("utf")
+    sys.stdout.write(json.dumps(document, ensure_ascii=not holds_all, indent=2) + "\n")
 
 
 def show_error(error: BotdataError) -> None:
