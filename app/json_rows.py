@@ -19,7 +19,7 @@ Values = Mapping[str, Any]
 
 
 def in_key_order(table: Table, rows: Sequence[Values]) -> list[Values]:
-    """Rows in the order of their natural key, so that two statements at once do not want each other's rows."""
+    """Rows in the order of their natural key, so that no two statements at once wait for each other."""
     return sorted(rows, key=itemgetter(*table.info["natural_key"]))
 
 

@@ -74,8 +74,9 @@ async def test_6_a_phone_of_two_clients_is_ambiguous(stores: Stores) -> None:
 
 async def test_7_a_list_of_more_than_a_thousand_rows_is_whole(stores: Stores) -> None:
     stores.execute(
-        "INSERT INTO services (id, yclients_id, company_id, title, weight) "
-        f"SELECT n, n, {SALON}, 'услуга', n FROM generate_series(1, 1203) n"
+        "INSERT INTO services (id, yclients_id, company_id, title, weight, created_at, updated_at) "
+        f"SELECT n, n, {SALON}, 'услуга', n, DATE '2026-01-01' + n, DATE '2026-01-02' + n "
+        "FROM generate_series(1, 1203) n"
     )
     assert ids(await stores.ask("get_services", SALON)) == list(range(1203, 0, -1))
 
