@@ -95,7 +95,7 @@ def test_the_json_document_is_whole(command: Command, settings: dict[str, str]) 
     }  # fmt: skip
     short = command("verify", "--tables", "clients", **settings)
     assert sum(line.startswith("different: ") for line in short.out.splitlines()) == 20
-    assert "... and 10 more; all of them: botdata verify --json" in short.out.splitlines()
+    assert "... and 10 more; all of them: botdata verify --tables clients --json" in short.out.splitlines()
     execute(settings["DATABASE_URL"], "UPDATE clients SET name = 'name' || id")
     clean = command("verify", "--json", **settings)
     assert (clean.code, json.loads(clean.out)["clean"]) == (0, True)

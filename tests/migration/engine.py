@@ -18,6 +18,7 @@ from app.migration.verify import verify
 from app.models import Base
 from app.rest import SupabaseRest
 from tests.support.faults import Answer, Fault, Hook, Request
+from tests.support.page_server import Exchange, PageServer
 
 QUICK = Limits(wait_initial=0.01, wait_max=0.05)
 
@@ -99,6 +100,19 @@ async def verify_from(
     told = told or Told()
     async with source_of(server, limits, told=told) as source:
         return await verify(source, target, chosen, told)
+
+
+def whole_rows(pages: PageServer, table: str) -> list[Exchange]:
+    """The pages of whole rows that the server gave; not those of keys alone, nor counts."""
+    key_size = len(tables(table)[0].primary_key.columns)
+    return [seen for seen in pages.pages(table) if (seen.request.parameter("select") or "").count("::text") > key_size]
+
+
+# A finished table that is not read again, since another one (`actions`) of its run is unfinished.
+REOPEN = (
+    "DELETE FROM botdata.checkpoints WHERE table_name = 'actions'; "
+    "UPDATE botdata.runs SET state = 'running', finished_at = NULL"
+)
 
 
 def execute(url: str, statement: str, parameters: Sequence[object] | None = None) -> None:

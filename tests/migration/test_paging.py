@@ -4,7 +4,18 @@ import pytest
 
 from app.migration.rest_source import Limits
 from tests.migration.conftest import Source
-from tests.migration.engine import QUICK, add_clients, copy_from, execute, query, row_texts, tables, verify_from
+from tests.migration.engine import (
+    QUICK,
+    REOPEN,
+    add_clients,
+    copy_from,
+    execute,
+    query,
+    row_texts,
+    tables,
+    verify_from,
+    whole_rows,
+)
 from tests.support.page_server import PageServer
 
 ODD_TEXTS = [
@@ -58,13 +69,11 @@ async def test_composite_keys_of_any_text(source: Source, database_url: str, pag
 async def test_composite_keys_of_any_text_are_fetched_by_key(source: Source, database_url: str) -> None:
     """Rows that a finished table lacks are asked for by their keys."""
     rows = _fill_keys(source)
-    await copy_from(source, database_url, tables("whatsapp_keys"))
-    execute(
-        database_url,
-        "DELETE FROM whatsapp_keys; UPDATE botdata.runs SET state = 'running', finished_at = NULL",
-    )
-    report = await copy_from(source, database_url, tables("whatsapp_keys"))
-    assert (report.resumed, report.tables[0].came, report.tables[0].missing) == (True, rows, ())
+    chosen = tables("actions", "whatsapp_keys")
+    await copy_from(source, database_url, chosen)
+    execute(database_url, f"DELETE FROM whatsapp_keys; {REOPEN}")
+    report = await copy_from(source, database_url, chosen)
+    assert (report.resumed, report.tables[1].came, report.tables[1].missing) == (True, rows, ())
     assert row_texts(database_url, "whatsapp_keys") == row_texts(source.database_url, "whatsapp_keys")
 
 
@@ -98,9 +107,7 @@ async def test_every_page_is_asked_for_by_key_and_once(
     add_clients(source_database, 30)
     pages.max_rows = 10
     await copy_from(pages, database_url, tables("clients"))
-    asked = [
-        seen.request for seen in pages.pages("clients") if "count=exact" not in seen.request.headers.get("Prefer", "")
-    ]
+    asked = [seen.request for seen in whole_rows(pages, "clients")]
     assert [request.parameter("id") for request in asked] == [None, "gt.10", "gt.20", "gt.30"]
     assert all(request.parameter("offset") is None for request in asked)
     assert all(
@@ -117,7 +124,8 @@ async def test_long_keys_are_fetched_in_addresses_that_a_gateway_takes(
         "INSERT INTO whatsapp_keys (company_id, key_type, key_id, value) "
         "SELECT '1', 'session', repeat('ы', 100) || n, '{}' FROM generate_series(1, 60) n",
     )
-    await copy_from(pages, database_url, tables("whatsapp_keys"))
-    execute(database_url, "DELETE FROM whatsapp_keys; UPDATE botdata.runs SET state = 'running', finished_at = NULL")
-    assert (await copy_from(pages, database_url, tables("whatsapp_keys"))).tables[0].came == 60
+    chosen = tables("actions", "whatsapp_keys")
+    await copy_from(pages, database_url, chosen)
+    execute(database_url, f"DELETE FROM whatsapp_keys; {REOPEN}")
+    assert (await copy_from(pages, database_url, chosen)).tables[1].came == 60
     assert max(len(seen.request.target) for seen in pages.exchanges) < 4000

@@ -5,7 +5,7 @@ import pytest
 from app.errors import MigrationError
 from app.migration.copy import CopyOptions
 from app.migration.load import PageLoader
-from tests.migration.engine import add_clients, copy_from, execute, query, row_texts, tables, value, verify_from
+from tests.migration.engine import REOPEN, add_clients, copy_from, execute, query, row_texts, tables, value, verify_from
 from tests.support.page_server import PageServer
 
 # What the source allows and the target does not.
@@ -105,17 +105,18 @@ async def test_a_refused_row_that_was_there_before_hides_no_missing_one(
 ) -> None:
     """The counts agree: one row more because its newer version was refused, one fewer because it was lost."""
     add_clients(source_database, 20)
-    await copy_from(pages, database_url, tables("clients"))
+    chosen = tables("actions", "clients")
+    await copy_from(pages, database_url, chosen)
     execute(source_database, LOOSER_SOURCE)
     execute(source_database, "UPDATE clients SET phone = NULL WHERE id = 3")
-    execute(database_url, "DELETE FROM clients WHERE id = 20; UPDATE botdata.runs SET state = 'running'")
+    execute(database_url, f"DELETE FROM clients WHERE id = 20; {REOPEN}")
     execute(
         database_url,
         "INSERT INTO botdata.quarantine (run_id, table_name, key, row_text, sqlstate, message) "
         "VALUES (1, 'clients', '{3}', '{}', '23502', '')",
     )
-    report = await copy_from(pages, database_url, tables("clients"))
-    assert (report.resumed, report.tables[0].came) == (True, 1)
+    report = await copy_from(pages, database_url, chosen)
+    assert (report.resumed, report.tables[1].came) == (True, 1)
     assert value(database_url, "SELECT count(*) FROM clients WHERE id = 20") == 1
 
 
