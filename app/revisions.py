@@ -62,11 +62,13 @@ def upgrade(database_url: str, revision: str = "head") -> Upgrade:
 
     Raises:
         SettingsError: not a PostgreSQL URL.
-        MigrationError: the server is not reached, or refuses; says why.
+        MigrationError: the server is not reached, or refuses, or the database is above the revision; says why.
     """
     config = alembic_config(database_url)
     notices = config.attributes["notices"] = []
     before = current(database_url)
+    if before is not None:
+        _refuse_to_go_down(before, revision)
     try:
         command.upgrade(config, revision)
     except CommandError as error:
@@ -77,6 +79,32 @@ def upgrade(database_url: str, revision: str = "head") -> Upgrade:
             next_command="botdata upgrade",
         ) from error
     return Upgrade(before, current(database_url), tuple(notices))
+
+
+def _refuse_to_go_down(before: str, revision: str) -> None:
+    """Alembic would take an upgrade to an older revision for one that is done already."""
+    script = ScriptDirectory(str(scripts()))
+    try:
+        script.get_revision(before)
+    except CommandError as error:
+        raise MigrationError(
+            f"the database is at revision {before}, which this botdata does not know: it was made by a newer one",
+            step="upgrade",
+            pending="the schema is as it was",
+            next_command="pip install --upgrade botdata",
+        ) from error
+    try:
+        wanted = script.get_revision(revision)
+    except CommandError:  # a relative one, or none: Alembic itself finds the words
+        return
+    name = wanted.revision if wanted else "base"
+    below = {"base", *(older.revision for older in script.iterate_revisions(before, "base"))} - {before}
+    if name in below:
+        raise MigrationError(
+            f"the database is at {before}, which is above {name}; to go down: alembic downgrade {name} (in a checkout)",
+            step="upgrade",
+            pending="the schema is as it was",
+        )
 
 
 def current(database_url: str) -> str | None:
@@ -91,7 +119,9 @@ def current(database_url: str) -> str | None:
         with engine.connect() as connection:
             return MigrationContext.configure(connection).get_current_revision()
     except DBAPIError as error:
-        raise MigrationError(explain(error), step="upgrade") from error
+        raise MigrationError(
+            explain(error), step="upgrade", next_command="check DATABASE_URL, then: botdata upgrade"
+        ) from error
 
 
 def head() -> str:

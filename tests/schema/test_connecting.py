@@ -1,5 +1,6 @@
 """DATABASE_URL in the forms that people write it in, and what is said when it leads nowhere."""
 
+import psycopg
 import pytest
 from sqlalchemy.engine import make_url
 
@@ -47,6 +48,7 @@ def test_functions_say_what_is_wrong() -> None:
         with pytest.raises(MigrationError, match="PostgreSQL cannot be reached") as stopped:
             function(UNREACHABLE)
         assert "secret-word" not in str(stopped.value)
+        assert stopped.value.next_command == "check DATABASE_URL, then: botdata upgrade"
         with pytest.raises(SettingsError, match="DATABASE_URL is not a URL"):
             function("nonsense")
 
@@ -61,3 +63,34 @@ def test_password_taken_for_a_part_of_the_host_is_not_shown() -> None:
 def test_unknown_revision(database_url: str) -> None:
     with pytest.raises(MigrationError, match="Can't locate revision identified by '9999'"):
         revisions.upgrade(database_url, "9999")
+
+
+@pytest.mark.parametrize(("wanted", "name"), [("0001", "0001"), ("base", "base")])
+def test_upgrade_to_an_older_revision_is_refused(database_url: str, wanted: str, name: str) -> None:
+    head = revisions.head()
+    with pytest.raises(MigrationError) as stopped:
+        revisions.upgrade(database_url, wanted)
+    assert stopped.value.message == (
+        f"the database is at {head}, which is above {name}; to go down: alembic downgrade {name} (in a checkout)"
+    )
+    assert revisions.current(database_url) == head
+
+
+def test_upgrade_in_steps(fresh_database: str) -> None:
+    assert revisions.upgrade(fresh_database, "base").after is None
+    assert revisions.upgrade(fresh_database, "0001").after == "0001"
+    assert revisions.upgrade(fresh_database, "0001").after == "0001"
+    assert revisions.upgrade(fresh_database, "+1").after == "0002"
+    assert revisions.upgrade(fresh_database).after == revisions.head()
+
+
+def test_a_database_of_a_newer_botdata(database_url: str) -> None:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    for wanted in ("head", "0001", "base"):
+        with pytest.raises(MigrationError, match="the database is at revision 9999, which this botdata does not know"):
+            revisions.upgrade(database_url, wanted)
+    with pytest.raises(MigrationError) as stopped:
+        revisions.upgrade(database_url)
+    assert stopped.value.next_command == "pip install --upgrade botdata"
+    assert revisions.current(database_url) == "9999"
