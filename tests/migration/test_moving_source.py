@@ -1,0 +1,109 @@
+"""A source that changes between and during copies: rows that come and go in equal numbers, runs left unfinished."""
+
+import pytest
+
+from app.errors import MigrationError
+from tests.migration.engine import add_clients, copy_from, execute, query, row_texts, tables, value
+from tests.support import faults
+from tests.support.faults import Fault, Request
+from tests.support.page_server import PageServer
+
+_BOOKING = "INSERT INTO bookings (id, yclients_record_id, datetime) VALUES (md5('{0}')::uuid, {0}, '2026-01-01')"
+
+
+async def test_one_row_gone_and_another_come_behind_the_cursor(
+    pages: PageServer, source_database: str, database_url: str
+) -> None:
+    """Equal counts before and after, and in the target: only the keys tell that a row is missing."""
+    for number in range(40):
+        execute(source_database, _BOOKING.format(number))
+    changed = False
+
+    def swap(request: Request) -> Fault | None:
+        nonlocal changed
+        if not changed and request.table == "bookings" and (request.parameter("id") or "").startswith("gt."):
+            changed = True
+            execute(source_database, "DELETE FROM bookings WHERE id = (SELECT min(id::text)::uuid FROM bookings)")
+            execute(
+                source_database,
+                "INSERT INTO bookings (id, yclients_record_id, datetime) "
+                "VALUES ('00000000-0000-0000-0000-000000000001', 999, '2026-01-01')",
+            )
+        return None
+
+    pages.max_rows = 10
+    pages.hook = swap
+    report = await copy_from(pages, database_url, tables("bookings"))
+    assert changed
+    assert (report.complete, report.tables[0].came, report.tables[0].went) == (True, 1, 1)
+    assert value(database_url, "SELECT count(*) FROM bookings WHERE yclients_record_id = 999") == 1
+
+
+async def test_an_unfinished_table_pins_no_other(pages: PageServer, source_database: str, database_url: str) -> None:
+    """A later copy of finished tables begins anew, and sees what has changed."""
+    add_clients(source_database, 20)
+    execute(source_database, "INSERT INTO staff (yclients_id, name) VALUES (1, 'a')")
+    pages.hook = lambda request: faults.statement_timeout() if request.table == "staff" else None
+    with pytest.raises(MigrationError):
+        await copy_from(pages, database_url, tables("clients", "staff"))
+    pages.hook = lambda request: None
+    execute(source_database, "UPDATE clients SET notes = 'changed'")
+
+    again = await copy_from(pages, database_url, tables("clients"))
+    assert (again.resumed, again.tables[0].updated) == (False, 20)
+    assert row_texts(database_url, "clients") == row_texts(source_database, "clients")
+    whole = await copy_from(pages, database_url, tables("clients", "staff"))
+    assert (whole.resumed, whole.complete) == (False, True)
+
+
+async def test_a_resumed_copy_says_which_tables_it_did_not_read_again(
+    pages: PageServer, source_database: str, database_url: str
+) -> None:
+    add_clients(source_database, 20)
+    execute(source_database, "INSERT INTO staff (yclients_id, name) VALUES (1, 'a')")
+    pages.hook = lambda request: faults.status(400) if request.table == "staff" else None
+    with pytest.raises(MigrationError):
+        await copy_from(pages, database_url, tables("clients", "staff"))
+    pages.hook = lambda request: None
+    report = await copy_from(pages, database_url, tables("clients", "staff"))
+    assert report.resumed
+    assert {table.table: table.done_before for table in report.tables} == {"clients": True, "staff": False}
+
+
+async def test_rows_of_a_copy_from_another_source_are_not_ours(
+    pages: PageServer, source_database: str, database_url: str
+) -> None:
+    add_clients(source_database, 5)
+    await copy_from(pages, database_url, tables("clients"))
+    execute(database_url, "UPDATE botdata.runs SET source = 'another.example'")
+    with pytest.raises(MigrationError, match=r"is known to have put there: clients \(5\)"):
+        await copy_from(pages, database_url, tables("clients"))
+
+
+async def test_replaced_rows_that_would_reach_other_tables_stop_the_copy(
+    pages: PageServer, source_database: str, database_url: str
+) -> None:
+    execute(
+        database_url,
+        "CREATE TABLE devices (company_id text REFERENCES whatsapp_auth ON DELETE CASCADE)",
+    )
+    with pytest.raises(MigrationError, match="would reach devices through a foreign key"):
+        await copy_from(pages, database_url, tables("whatsapp_auth"))
+    assert query(database_url, "SELECT to_regnamespace('botdata')") == [(None,)]
+
+
+async def test_an_empty_text_key_is_fetched(pages: PageServer, source_database: str, database_url: str) -> None:
+    """PostgREST takes `in.("")` for an empty list."""
+    execute(source_database, "INSERT INTO whatsapp_auth (company_id, creds) VALUES ('', '{}')")
+
+    def withhold(request: Request) -> Fault | None:
+        whole = "_1:" in (request.parameter("select") or "")
+        return faults.row_missing() if whole and request.parameter("company_id") is None else None
+
+    pages.hook = withhold
+    report = await copy_from(pages, database_url, tables("whatsapp_auth"))
+    assert report.complete
+    assert row_texts(database_url, "whatsapp_auth") == row_texts(source_database, "whatsapp_auth")
+    asked = [seen.request.parameter("company_id") for seen in pages.exchanges if seen.request.parameter("company_id")]
+    assert "eq." in asked
+    assert 'in.("")' not in asked
