@@ -52,9 +52,8 @@ def show_parity(comparison: Comparison) -> None:
 
     rows = []
     for method in comparison.methods.values():
-        supabase, postgresql = method.p50
         counts = [f"{method.calls:,}", f"{method.equal:,}", f"{method.different:,}"]
-        medians = [f"{supabase * 1000:.1f}", f"{postgresql * 1000:.1f}"]
+        medians = [f"{seconds * 1000:.1f}" for seconds in method.p50] if method.p50 else ["-", "-"]
         rows.append([method.method, *counts, *medians, method.first_difference or ""])
     headings = ["method", "calls", "equal", "different", "Supabase ms", "PostgreSQL ms", "first difference"]
     show_table(headings, rows, numbers=frozenset(range(1, 6)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from statistics import median
@@ -16,6 +17,7 @@ from app.privacy import mask_phones
 
 # Two stores that fail alike prove nothing: these answers are never equal.
 _FAILURES = {StoreError.code, *(kind.code for kind in StoreError.__subclasses__())}
+_ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
 @dataclass(slots=True)
@@ -24,7 +26,7 @@ class MethodParity:
 
     Attributes:
         first_difference: the first call that was answered differently (phones masked) and the fields that differ.
-        supabase_seconds, postgresql_seconds: of each call.
+        supabase_seconds, postgresql_seconds: of each call that both stores answered with success.
     """
 
     method: str
@@ -40,8 +42,10 @@ class MethodParity:
         return self.equal + self.different
 
     @property
-    def p50(self) -> tuple[float, float]:
-        """Median seconds of Supabase and of PostgreSQL."""
+    def p50(self) -> tuple[float, float] | None:
+        """Median seconds of Supabase and of PostgreSQL; None when no call was answered with success."""
+        if not self.supabase_seconds:
+            return None
         return median(self.supabase_seconds), median(self.postgresql_seconds)
 
 
@@ -85,7 +89,8 @@ class Comparison:
     async def _compare(self, call: Call, method: MethodParity | None, *, reading: bool) -> list[str]:
         theirs, supabase_seconds = await _ask(self._supabase, call)
         ours, postgresql_seconds = await _ask(self._postgresql, call)
-        if method is not None:
+        # Bad input is refused before any store is asked: its time says nothing about them.
+        if method is not None and theirs.success and ours.success:
             method.supabase_seconds.append(supabase_seconds)
             method.postgresql_seconds.append(postgresql_seconds)
         failed = [
@@ -104,12 +109,20 @@ async def _ask(data: DataLayer, call: Call) -> tuple[Result[Any], float]:
 
 def _shown(call: Call) -> str:
     """The call with what identifies people masked: phone numbers, and everything but the size of rows."""
-    words = [_masked(argument) for argument in call.arguments]
-    words += [f"{name}={_masked(value)}" for name, value in call.options.items()]
+    words = [_masked(call.method, argument) for argument in call.arguments]
+    words += [f"{name}={_masked(call.method, value)}" for name, value in call.options.items()]
     return f"{call.method}({', '.join(words)})"
 
 
-def _masked(argument: object) -> str:
-    if isinstance(argument, dict | list):
-        return f"<{len(argument)} {'columns' if isinstance(argument, dict) else 'rows'}>"
-    return mask_phones(str(argument)) if not isinstance(argument, str) else repr(mask_phones(argument))
+def _masked(method: str, argument: object) -> str:
+    """Ids and dates stay as they are: only a text can hold a phone, or a number where a phone is asked for."""
+    match argument:
+        case dict():
+            return f"<{len(argument)} columns>"
+        case list():
+            return f"<{len(argument)} rows>"
+        case str():
+            return repr(argument if _ISO_DATE.fullmatch(argument) else mask_phones(argument))
+        case int() if method == "get_client_by_phone":
+            return mask_phones(str(argument))
+    return str(argument)
