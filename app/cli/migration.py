@@ -51,9 +51,9 @@ def migrate(
     report = _copy(work, options)
     if any(table.done_before for table in report.tables):
         report = _copy(work, options)  # tables done before the stop may have changed since
+    _verify(work, show_values=show_values, as_json=False)
     if not report.complete:
         raise typer.Exit(1)
-    _verify(work, show_values=show_values, as_json=False)
 
 
 def upgrade(revision: Annotated[str, typer.Argument(help="The revision to reach.")] = "head") -> None:

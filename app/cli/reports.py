@@ -35,6 +35,8 @@ def show_copy(report: CopyReport, *, flags: str = "") -> None:
         numbers=frozenset(range(1, 7)),
     )
     for table in report.tables:
+        if table.source_before != table.source_after:
+            say(f"{table.table}: {table.source_before:,} rows in the source before, {table.source_after:,} after")
         if table.came:
             say(f"{table.table}: {table.came:,} rows came while it was copied, and were fetched too")
         if table.went:
@@ -109,7 +111,10 @@ def show_verify(report: VerifyReport, *, flags: str = "", show_values: bool = Fa
         say("target too.")
     if kinds != {"extra"}:
         say(f"Next: botdata copy{flags}, then botdata verify{flags}")
-        say("What a copy refuses, or the target's types round, stays different until the row or the schema is changed.")
+        say(
+            "Rows that were changed in the target are replaced only with --overwrite. What a copy refuses, or a type of"
+        )
+        say("the target rounds, stays different until the row or the schema is changed.")
 
 
 def _sentence(difference: Difference, *, show_values: bool) -> str:

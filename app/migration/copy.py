@@ -102,6 +102,8 @@ async def _copy_table(
         await _load_pages(source, table, checkpoint, loader, progress)
     whole = await complete_table(connection, source, table, loader)
     await _raise_sequences(connection, table)
+    if options.overwrite:
+        await runs.adopt_rows(connection, run, table)
     if not whole.missing:
         await runs.finish_table(connection, run, table)
     done = await runs.find_checkpoint(connection, run, table)

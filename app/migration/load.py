@@ -77,6 +77,10 @@ class PageLoader:
                             self._table.name,
                         ],
                     )
+                    await self._connection.execute(
+                        "INSERT INTO botdata.writes SELECT %s, %s, unnest(%s::text[]) ON CONFLICT DO NOTHING",
+                        [self._run, self._table.name, list(loaded.transactions)],
+                    )
                     loaded.rows = page.rows
                 return loaded
             except psycopg.Error as error:
@@ -108,6 +112,7 @@ class PageLoader:
             if isinstance(outcome, Loaded):
                 loaded.inserted += outcome.inserted
                 loaded.updated += outcome.updated
+                loaded.transactions |= outcome.transactions
             else:
                 await self._halve(half, outcome, loaded)
 
@@ -122,7 +127,7 @@ class PageLoader:
                 cursor = await self._connection.execute(self._load, parameters)
                 row = await cursor.fetchone()
                 assert row is not None
-                return Loaded(inserted=row[0] - replaced, updated=row[1] + replaced)
+                return Loaded(inserted=row[0] - replaced, updated=row[1] + replaced, transactions=set(row[2]))
         except psycopg.Error as error:
             if not is_row_fault(error):
                 raise

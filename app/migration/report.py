@@ -161,4 +161,5 @@ class Loaded:
     inserted: int = 0
     updated: int = 0
     rows: int = 0
+    transactions: set[str] = field(default_factory=set)
     refused: list[Refusal] = field(default_factory=list)

@@ -122,29 +122,27 @@ async def refusals(connection: AsyncConnection, run: int, table: CopyTable) -> t
 
 
 async def refuse_foreign_rows(connection: AsyncConnection, source: str, tables: list[CopyTable]) -> None:
-    """Stop where a table holds more rows than copies from this source have left: somebody else's would be overwritten.
+    """Stop where a table holds rows, or versions of rows, that no copy from this source wrote, as their xmin tells.
 
     Raises:
         MigrationError: names the tables and their counts.
     """
     held = []
     for table in tables:
-        cursor = await connection.execute(statements.count_rows(table))
+        cursor = await connection.execute(statements.count_foreign_rows(table), [table.name, source])
         row = await cursor.fetchone()
-        cursor = await connection.execute(
-            "SELECT coalesce(greatest(sum(inserted), max(inserted + updated + unchanged)), 0) "
-            "FROM botdata.checkpoints JOIN botdata.runs ON id = run_id WHERE table_name = %s AND source = %s",
-            [table.name, source],
-        )
-        ours = await cursor.fetchone()
         assert row is not None
-        assert ours is not None
-        if row[0] > ours[0]:
-            held.append(f"{table.name} ({row[0] - ours[0]})")
+        if row[0]:
+            held.append(f"{table.name} ({row[0]})")
     if held:
         raise MigrationError(
-            f"the target already holds rows that no copy from {source} is known to have put there: {', '.join(held)}",
+            f"the target holds rows that no copy from {source} wrote: {', '.join(held)}",
             step="copy",
             pending="everything; nothing was written",
             next_command="botdata copy --overwrite, if the source's rows may replace them",
         )
+
+
+async def adopt_rows(connection: AsyncConnection, run: int, table: CopyTable) -> None:
+    """Take every row of the table for ours from now on, those too that were there before and that were overwritten."""
+    await connection.execute(statements.adopt_rows(table), [run, table.name])

@@ -88,7 +88,10 @@ def _values(table: CopyTable) -> sql.Composed:
 
 
 def load_page(table: CopyTable) -> sql.Composed:
-    """Insert or update the rows of a page, leaving equal ones alone; returns inserted and updated counts."""
+    """Insert or update the rows of a page, leaving equal ones alone.
+
+    Returns one row: rows inserted, rows updated, and the transactions (xmin) they are of.
+    """
     rest = table.columns[table.key_size :]
     if table.replaces_rows or not rest:
         action: sql.Composable = sql.SQL("DO NOTHING")
@@ -99,8 +102,9 @@ def load_page(table: CopyTable) -> sql.Composed:
         )
     # A row version made by an INSERT has no xmax; one made by ON CONFLICT DO UPDATE has.
     return sql.SQL(
-        "WITH {}, loaded AS ({} ON CONFLICT ({}) {} RETURNING t.xmax = 0 AS inserted) "
-        "SELECT count(*) FILTER (WHERE inserted), count(*) FILTER (WHERE NOT inserted) FROM loaded"
+        "WITH {}, loaded AS ({} ON CONFLICT ({}) {} RETURNING t.xmax = 0 AS inserted, t.xmin::text AS xid) "
+        "SELECT count(*) FILTER (WHERE inserted), count(*) FILTER (WHERE NOT inserted), "
+        "coalesce(array_agg(DISTINCT xid), '{{}}') FROM loaded"
     ).format(_page(table), _values(table), _names(table.key), action)
 
 
@@ -201,6 +205,21 @@ def extra_keys(table: CopyTable) -> sql.Composed:
 
 def _same_source_key(table: CopyTable) -> sql.Composed:
     return _same_key_text(table, "s", typed=lambda column: column.zoned)
+
+
+def count_foreign_rows(table: CopyTable) -> sql.Composed:
+    """Rows of the target that no copy from a source wrote (parameters: table, source)."""
+    return sql.SQL(
+        "SELECT count(*) FROM {} t WHERE t.xmin::text NOT IN (SELECT xid FROM botdata.writes "
+        "JOIN botdata.runs ON id = run_id WHERE table_name = %s AND source = %s)"
+    ).format(table.identifier)
+
+
+def adopt_rows(table: CopyTable) -> sql.Composed:
+    """Take every row of the target for ours (parameters: run, table)."""
+    return sql.SQL(
+        "INSERT INTO botdata.writes SELECT DISTINCT %s::bigint, %s::text, t.xmin::text FROM {} t ON CONFLICT DO NOTHING"
+    ).format(table.identifier)
 
 
 def count_rows(table: CopyTable) -> sql.Composed:

@@ -28,6 +28,13 @@ _VERSIONS = (
         changed_at timestamptz NOT NULL DEFAULT now(),
         PRIMARY KEY (run_id, table_name)
     );
+    -- The transactions that wrote rows: xmin of a row of ours is one of these.
+    CREATE TABLE botdata.writes (
+        run_id bigint NOT NULL REFERENCES botdata.runs ON DELETE CASCADE,
+        table_name text NOT NULL,
+        xid text NOT NULL,
+        PRIMARY KEY (run_id, table_name, xid)
+    );
     CREATE TABLE botdata.quarantine (
         number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
         run_id bigint NOT NULL REFERENCES botdata.runs ON DELETE CASCADE,

@@ -101,7 +101,7 @@ def test_rows_that_no_copy_put_there(command: Command, settings: dict[str, str])
     add_clients(settings["DATABASE_URL"], 2, first=50)
     outcome = command("copy", **settings)
     assert outcome.code == 1
-    assert "is known to have put there: clients (2)" in outcome.err
+    assert "wrote: clients (2)" in outcome.err
     assert "nothing was written" in outcome.err
     assert value(settings["DATABASE_URL"], "SELECT count(*) FROM clients") == 2
 

@@ -3,6 +3,7 @@
 import pytest
 
 from app.errors import MigrationError
+from app.migration.copy import CopyOptions
 from tests.migration.engine import add_clients, copy_from, execute, query, row_texts, tables, value
 from tests.support import faults
 from tests.support.faults import Fault, Request
@@ -76,7 +77,7 @@ async def test_rows_of_a_copy_from_another_source_are_not_ours(
     add_clients(source_database, 5)
     await copy_from(pages, database_url, tables("clients"))
     execute(database_url, "UPDATE botdata.runs SET source = 'another.example'")
-    with pytest.raises(MigrationError, match=r"is known to have put there: clients \(5\)"):
+    with pytest.raises(MigrationError, match=r"wrote: clients \(5\)"):
         await copy_from(pages, database_url, tables("clients"))
 
 
@@ -107,3 +108,36 @@ async def test_an_empty_text_key_is_fetched(pages: PageServer, source_database: 
     asked = [seen.request.parameter("company_id") for seen in pages.exchanges if seen.request.parameter("company_id")]
     assert "eq." in asked
     assert 'in.("")' not in asked
+
+
+@pytest.mark.parametrize(
+    "meddling",
+    [
+        "TRUNCATE clients; INSERT INTO clients (id, yclients_id, phone) VALUES (1, 777, '1')",
+        "DELETE FROM clients WHERE id = 4; INSERT INTO clients (id, yclients_id, phone) VALUES (100, 777, '1')",
+        "UPDATE clients SET notes = 'by hand' WHERE id = 2",
+    ],
+)
+async def test_rows_that_others_wrote_are_found_however_many_there_are(
+    pages: PageServer, source_database: str, database_url: str, meddling: str
+) -> None:
+    add_clients(source_database, 4)
+    await copy_from(pages, database_url, tables("clients"))
+    await copy_from(pages, database_url, tables("clients"))  # its own rows are no hindrance
+    execute(database_url, meddling)
+    before = row_texts(database_url, "clients")
+    with pytest.raises(MigrationError, match=r"wrote: clients \(1\)"):
+        await copy_from(pages, database_url, tables("clients"))
+    assert row_texts(database_url, "clients") == before
+    assert (await copy_from(pages, database_url, tables("clients"), options=CopyOptions(overwrite=True))).complete
+    assert (await copy_from(pages, database_url, tables("clients"))).complete  # what was overwritten is ours now
+
+
+async def test_rows_found_by_halving_are_ours_too(pages: PageServer, source_database: str, database_url: str) -> None:
+    add_clients(source_database, 20)
+    execute(
+        source_database, "ALTER TABLE clients ALTER phone DROP NOT NULL; UPDATE clients SET phone = NULL WHERE id = 7"
+    )
+    assert not (await copy_from(pages, database_url, tables("clients"))).complete
+    assert not (await copy_from(pages, database_url, tables("clients"))).complete
+    assert value(database_url, "SELECT count(*) FROM clients") == 19

@@ -71,3 +71,25 @@ async def test_times_of_answers_that_are_no_success_do_not_count(
     show_parity(comparison)
     line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("get_company"))
     assert (line.split()[4:6] == ["-", "-"]) == (counted == 0)
+
+
+class _Changing(_Answers):
+    """Answers in turn, the last one for ever: a row that is changed between two reads."""
+
+    def __init__(self, *data: object) -> None:
+        super().__init__(data[-1])
+        self._turns = list(data)
+
+    def __getattr__(self, operation: str) -> Any:
+        if len(self._turns) > 1:
+            self._data = self._turns.pop(0)
+        else:
+            self._data = self._turns[0]
+        return super().__getattr__(operation)
+
+
+async def test_a_row_that_changes_between_the_two_reads_is_read_again_before_it_counts() -> None:
+    _, method = await _compared(Call("get_company", (1,)), _Changing("old", "new"), _Changing("new"))
+    assert (method.calls, method.equal, method.different, method.first_difference) == (1, 1, 0, None)
+    _, method = await _compared(Call("get_company", (1,)), _Changing("old"), _Changing("new"))
+    assert (method.calls, method.equal, method.different) == (1, 0, 1)
