@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import os
 import re
 import subprocess
 import sys
@@ -10,9 +11,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from app import revisions
 from app.cli.commands import cli
+from app.embedded.salon import fill_salon
 from app.settings import Settings
-from tests.support.supabase import SupabaseServer
+from tests.support.supabase import SupabaseServer, SupabaseServers
 
 README = Path(__file__).parent.parent / "README.md"
 TEXT = README.read_text(encoding="utf-8")
@@ -50,6 +53,35 @@ def test_commands_exist() -> None:
                 assert option in shown.output
         else:
             assert command == "pip install botdata"
+
+
+def test_commands_for_ones_own_project_run_in_their_order(
+    supabase_server_factory: SupabaseServers, fresh_database: str, tmp_path: Path
+) -> None:
+    def salon(database_url: str) -> None:
+        revisions.upgrade(database_url)
+        fill_salon(database_url, clients=40, baileys_keys=5)
+
+    supabase = supabase_server_factory(salon)
+    settings = re.search(r"```ini\n(.*?)```", TEXT, re.DOTALL)
+    assert settings is not None
+    values = [supabase.url, supabase.service_key, fresh_database]
+    names = [line.partition("=")[0].strip() for line in settings[1].strip().splitlines()]
+    (tmp_path / ".env").write_text("".join(f"{name}={value}\n" for name, value in zip(names, values, strict=True)))
+    commands = [command.split() for command in _commands() if command.startswith("botdata ")]
+    assert ["botdata", "migrate"] in commands
+    environment = {name: value for name, value in os.environ.items() if name.lower() not in Settings.model_fields}
+    for _, *words in commands:
+        done = subprocess.run(
+            [Path(sys.executable).with_name("botdata"), *words],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_named_paths_exist() -> None:
