@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from datetime import datetime
-from zoneinfo import ZoneInfo
+from functools import cache
+from zoneinfo import ZoneInfo, available_timezones
 
 from app.errors import SettingsError
 
@@ -25,10 +26,12 @@ def local_now(now: datetime, timezone: str | None, default: str) -> tuple[dateti
 
 
 def _zone(name: str) -> ZoneInfo | None:
-    try:
-        return ZoneInfo(name)
-    except (KeyError, ValueError, OSError):  # not a zone's name, not a name at all, the name of a directory
-        return None
+    return ZoneInfo(name) if name in _known() else None
+
+
+@cache
+def _known() -> set[str]:
+    return available_timezones() - {"localtime"}  # the host's own zone, whatever that is
 
 
 def require_timezone(name: str) -> None:

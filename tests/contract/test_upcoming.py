@@ -48,7 +48,7 @@ async def test_now_is_the_companys_time(
 
 
 @pytest.mark.parametrize(
-    "timezone", ["Nowhere/Land", "", "Europe", "../etc/passwd", "a" * 100, "GMT+3 ", "europe/moskow"]
+    "timezone", ["Nowhere/Land", "", "Europe", "../etc/passwd", "a" * 100, "GMT+3 ", "europe/moskow", "localtime"]
 )
 async def test_an_unknown_time_zone_is_the_default_with_a_warning(
     data: DataLayer, stores: Stores, timezone: str, caplog: pytest.LogCaptureFixture
