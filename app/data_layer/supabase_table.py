@@ -58,8 +58,9 @@ class SupabaseTable(Generic[R]):
 
     async def one(self, narrow: Narrow, message: str) -> R | None:
         """The only row, or None; AmbiguousError with `message` when there are several."""
-        rows = self.rows(await self.rest.respond(narrow(self._selected()).limit(2)))
-        if len(rows) > 1:
+        response = await self.rest.respond(narrow(self._selected()).limit(2), headers=_COUNTED)
+        rows = self.rows(response)
+        if max(len(rows), _count(response) or 0) > 1:  # the count, too: a row cap may be 1
             raise AmbiguousError(message)
         return rows[0] if rows else None
 
