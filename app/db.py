@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import select
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -53,6 +54,7 @@ class Database:
             use_native_hstore=False,  # would ask each new connection about a type that no table has
             connect_args=connect_args,
         )
+        _hide_rows()
         self._reading = self.engine.execution_options(isolation_level="AUTOCOMMIT")
         self._milliseconds = max(1, int(statement_timeout * 1000))
         self._acquiring: set[asyncio.Task[AsyncConnection]] = set()
@@ -127,6 +129,19 @@ class Database:
         if unfinished := [*self._acquiring, *self._returning]:
             await asyncio.wait(unfinished, timeout=_CLOSING_SECONDS)
         await self.engine.dispose()
+
+
+class _HideRows(logging.Filter):
+    """Drops the lines that show a result's rows, which SQLAlchemy logs at DEBUG, hidden parameters or not."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not str(record.msg).endswith("Row %r")
+
+
+def _hide_rows() -> None:
+    logger = logging.getLogger("sqlalchemy.engine.Engine")
+    if not any(isinstance(known, _HideRows) for known in logger.filters):
+        logger.addFilter(_HideRows())
 
 
 async def _start(engine: AsyncEngine) -> AsyncConnection:
