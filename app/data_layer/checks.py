@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import date
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from app import models
@@ -13,6 +14,8 @@ from app.errors import DuplicateInBatchError, InvalidArgumentError, InvalidPhone
 from app.rows import table_of
 
 if TYPE_CHECKING:
+    from sqlalchemy import Table
+
     from app.settings import Settings
 
 T = TypeVar("T")
@@ -30,7 +33,7 @@ class _Rules(NamedTuple):
 
 _IDENTIFIERS = ("yclients_id", "company_id", "staff_id", "category_id")
 _RULES: dict[type[models.Base], _Rules] = {
-    models.DialogContext: _Rules((), (), ()),
+    models.DialogContext: _Rules((), (), _IDENTIFIERS),
     models.Client: _Rules(("name", "phone"), ("name",), _IDENTIFIERS),
     models.StaffSchedule: _Rules(("staff_name",), (), _IDENTIFIERS),
     models.Service: _Rules(("title",), ("title",), _IDENTIFIERS),
@@ -41,8 +44,9 @@ _RULES: dict[type[models.Base], _Rules] = {
 class Checks:
     """The checks as the settings have them.
 
-    `validate_input=False` switches off two of them: that identifiers are positive, and that the columns a write needs
-    beside its key are given. What a store could not take, or would take differently, is always refused.
+    `validate_input=False` switches off two of them: that identifiers are positive, and that a write gives the columns
+    it needs though the store could do without. What a store could not take, or would take differently, is always
+    refused: a row without a column that is NOT NULL and has no default is, even where the stored row has a value.
 
     Every method raises InvalidArgumentError, or a kind of it, naming the argument or the column.
     """
@@ -111,7 +115,9 @@ class Checks:
         return value
 
     def batch(self, model: type[models.Base], rows: object, stamps: Mapping[str, object]) -> list[dict[str, Any]]:
-        """1 to max_batch_size rows, no two with one natural key; `stamps` are set on each, whatever it says of them.
+        """1 to max_batch_size rows, no two with one natural key or one given `id`.
+
+        `stamps` are set on each, whatever it says of them.
 
         The error for a bad row has its index.
         """
@@ -120,17 +126,19 @@ class Checks:
             raise InvalidArgumentError("a list of rows is needed")
         if not 1 <= len(rows) <= most:
             raise InvalidArgumentError(f"1 to {most} rows can be written at once, not {len(rows)}")
-        key = table_of(model).info["natural_key"]
+        keys = (table_of(model).info["natural_key"], ("id",))
         checked = []
         seen = set()
         for index, row in enumerate(rows):
             values = self.row(model, row, stamps, index=index)
-            identity = tuple(values[name] for name in key)
-            if identity in seen:
-                raise DuplicateInBatchError(
-                    f"its {' and '.join(key)} are those of an earlier row", field=key[0], index=index
-                )
-            seen.add(identity)
+            for key in keys:
+                identity = (key, *[values.get(name) for name in key])
+                if identity in seen:
+                    raise DuplicateInBatchError(
+                        f"an earlier row has the same {' and '.join(key)}", field=key[0], index=index
+                    )
+                if None not in identity:
+                    seen.add(identity)
             checked.append(values)
         return checked
 
@@ -160,11 +168,11 @@ class Checks:
                 raise InvalidArgumentError(f"{name} {error}", field=name, index=index) from None
             except RecursionError:
                 raise InvalidArgumentError(f"{name} is nested too deep", field=name, index=index) from None
-        key = table.info["natural_key"]
-        for name in (*key, *(rules.needed if self._strict else ())):
+        always = _always_needed(table)
+        for name in (*always, *(rules.needed if self._strict else ())):
             if values.get(name) is None:
                 raise InvalidArgumentError(f"{name} is needed", field=name, index=index)
-        for name in (*key, *rules.needed):
+        for name in (*always, *rules.needed):
             if isinstance(values.get(name), str) and not values[name].strip():
                 raise InvalidArgumentError(f"{name} must not be empty", field=name, index=index)
         if self._strict:
@@ -179,6 +187,14 @@ class Checks:
             return self.phone(phone)
         except InvalidPhoneError:
             raise InvalidPhoneError("phone is not a usable phone number", field="phone", index=index) from None
+
+
+@lru_cache
+def _always_needed(table: Table) -> tuple[str, ...]:
+    """The natural key, and the columns that are NOT NULL and have no default."""
+    key: tuple[str, ...] = table.info["natural_key"]
+    required = [c.name for c in table.c if not (c.nullable or c.primary_key or c.server_default is not None)]
+    return tuple(dict.fromkeys((*key, *required)))
 
 
 def _fit(name: str, convert: Callable[[object], T], value: object) -> T:

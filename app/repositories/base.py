@@ -152,9 +152,10 @@ def _natural_key(table: Table) -> tuple[str, ...]:
 
 
 def _check(table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Refuse columns that there are not, and keys that are missing, of another type or given twice."""
+    """Refuse columns that there are not, keys that are missing or of another type, and a key or an `id` given twice."""
     names = table.c.keys()
     kinds = {name: table.c[name].type.python_type for name in _natural_key(table)}
+    id_kind = table.c.id.type.python_type
     seen = set()
     for index, row in enumerate(rows):
         if unknown := row.keys() - names:
@@ -163,11 +164,14 @@ def _check(table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
         for name, kind in kinds.items():
             if type(row.get(name)) is not kind:
                 raise InvalidArgumentError(f"{name} is needed, of type {kind.__name__}", field=name, index=index)
-        identity = tuple(row[name] for name in kinds)
-        if identity in seen:
-            message = f"its {' and '.join(kinds)} are those of an earlier row"
-            raise DuplicateInBatchError(message, field=next(iter(kinds)), index=index)
-        seen.add(identity)
+        for key in (tuple(kinds), ("id",)):
+            if key == ("id",) and type(row.get("id")) is not id_kind:
+                continue  # left to the store to fill, or to refuse
+            identity = (key, *[row[name] for name in key])
+            if identity in seen:
+                message = f"an earlier row has the same {' and '.join(key)}"
+                raise DuplicateInBatchError(message, field=key[0], index=index)
+            seen.add(identity)
 
 
 def _body(members: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]) -> str:

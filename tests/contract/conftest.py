@@ -34,16 +34,22 @@ def contract_database(postgres_server: PostgresServer, migrated_template: str) -
 
 
 @pytest.fixture(scope="session")
-async def opened_stores(contract_supabase: SupabaseServer, contract_database: str) -> AsyncIterator[Stores]:
-    settings = Settings(
+def contract_settings(contract_supabase: SupabaseServer, contract_database: str) -> Settings:
+    return Settings(
         _env_file=None,
         supabase_url=contract_supabase.url,
         supabase_key=contract_supabase.service_key,
         database_url=contract_database,
         log_database_calls=True,
     )
+
+
+@pytest.fixture(scope="session")
+async def opened_stores(
+    contract_settings: Settings, contract_supabase: SupabaseServer, contract_database: str
+) -> AsyncIterator[Stores]:
     clock = Clock()
-    layers = {backend: await open_layer(settings, backend, clock) for backend in ("supabase", "postgresql")}
+    layers = {backend: await open_layer(contract_settings, backend, clock) for backend in ("supabase", "postgresql")}
     urls = {"supabase": contract_supabase.database_url, "postgresql": contract_database}
     yield Stores(layers, urls, clock=clock)
     for layer in layers.values():

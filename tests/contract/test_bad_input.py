@@ -83,6 +83,7 @@ CALLS: list[tuple[str, tuple[Any, ...], dict[str, Any], str, str | None]] = [
             ({"user_id": "x", 5: 1}, "5"),
             ({"user_id": "x", "last_booking_id": "x"}, "last_booking_id"),
             ({"user_id": "x" * 256}, "user_id"),
+            ({"user_id": "x", "company_id": -5}, "company_id"),
         ]
     ],
     ("upsert_company", ({"company_id": 1},), {}, "invalid_argument", "title"),
@@ -200,6 +201,16 @@ async def test_the_same_key_written_differently_is_a_duplicate(data: DataLayer) 
         [client(1), client(2), {**client(1), "yclients_id": "1", "company_id": str(SALON)}]
     )
     assert (answer.error_code, answer.metadata["index"]) == ("duplicate_in_batch", 2)
+
+
+async def test_one_given_primary_key_twice_is_a_duplicate(data: DataLayer) -> None:
+    for rows in (
+        [client(1), client(2, id=5), client(3, id="5")],
+        [client(1), client(2, id=5), client(3, id=5, notes="n")],
+    ):
+        answer = await data.upsert_clients(rows)
+        assert (answer.error_code, answer.metadata) == ("duplicate_in_batch", {"field": "id", "index": 2})
+    assert (await data.get_client_by_id(1)).data is None
 
 
 async def test_errors_repeat_no_values(data: DataLayer) -> None:

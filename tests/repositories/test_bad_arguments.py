@@ -92,6 +92,9 @@ async def test_one_key_twice(database: Database) -> None:
         with pytest.raises(DuplicateInBatchError) as raised:
             await work.clients.upsert([client(1), client(2), client(1, name="Анна")])
         assert (raised.value.field, raised.value.index) == ("yclients_id", 2)
+        with pytest.raises(DuplicateInBatchError) as raised:
+            await work.clients.upsert([client(1, id=5), client(2), client(3), client(4, id=5)])
+        assert (raised.value.field, raised.value.index) == ("id", 3)
         with pytest.raises(DuplicateInBatchError):
             await work.dialog_contexts.upsert([{"user_id": "7"}, {"user_id": "7"}])
 
