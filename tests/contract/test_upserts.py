@@ -134,6 +134,19 @@ async def test_rows_of_different_shape_erase_nothing(data: DataLayer, stores: St
     assert {row.updated_at for row in answer.data} == {STAMP}
 
 
+async def test_json_null_that_a_row_of_a_mixed_batch_lacks(data: DataLayer, stores: Stores) -> None:
+    stores.insert("clients", {**client(1), "preferences": "null", "ai_context": "null"})
+    answer = await data.upsert_clients([client(1, notes="n"), client(2, preferences={"a": 1})])
+    assert answer.data is not None
+    assert [row.preferences for row in answer.data] == [None, {"a": 1}]
+    stored = rows_of(
+        stores.url_of(data), "SELECT preferences::text, ai_context::text FROM clients WHERE yclients_id = 1"
+    )
+    # PostgREST cannot be sent JSON null; a column that no row gives stays as it is.
+    written = None if data is stores.layers["supabase"] else "null"
+    assert stored == [{"preferences": written, "ai_context": "null"}]
+
+
 async def test_one_bad_row_writes_nothing(data: DataLayer, stores: Stores) -> None:
     answer = await data.upsert_clients([client(1), client(2, total_spent="99999999999.00"), client(3)])
     assert (answer.error_code, answer.metadata["index"], answer.metadata["field"]) == (
