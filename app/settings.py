@@ -58,7 +58,7 @@ class Settings(BaseSettings):
     health_check_timeout: float = Field(
         5.0, gt=0, allow_inf_nan=False, description="seconds until health_check() answers"
     )
-    validate_input: YesNo = Field(True, description="check identifiers and required columns before each call")
+    validate_input: YesNo = Field(True, description="check that identifiers are positive and that names are given")
     default_limit: int = Field(100, ge=1, description="rows of a limited list when no limit is given")
     max_limit: int = Field(1000, ge=1, description="a larger limit is lowered to this")
     max_batch_size: int = Field(500, ge=1, description="rows in one bulk write at most")
