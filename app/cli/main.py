@@ -14,16 +14,18 @@ _RESUMED = (["copy"], ["migrate"])
 
 def run() -> None:
     """Carry out the command line and exit."""
+    lost = False
     try:
         code = _carry_out()
     except KeyboardInterrupt:
         code = _INTERRUPTED
     except OSError as error:
+        lost = True
         code = _stopped(error)
     if code == _INTERRUPTED:
         kept = " What was done is kept; the same command goes on from there." if sys.argv[1:2] in _RESUMED else ""
         _complain(f"\nStopped.{kept}")
-    sys.exit(_flush() or code)
+    sys.exit(_flush(told=lost) or code)
 
 
 def _carry_out() -> str | int | None:
@@ -47,20 +49,24 @@ def _carry_out() -> str | int | None:
         return 1
     except SystemExit as end:
         if isinstance(end.__context__, OSError):  # Typer and Rich end a command so when its output is closed
-            return _stopped(end.__context__)
+            raise end.__context__ from None
         return end.code
     return 0
 
 
-def _flush() -> int:
-    """Write out what is still kept back; 1 where that fails. Nothing is left that could fail at shutdown."""
+def _flush(told: bool) -> int:
+    """Write out what is still kept back; 1 where that fails. Nothing is left that could fail at shutdown.
+
+    Args:
+        told: the output is known to be lost, and that was said.
+    """
     code = 0
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
         except OSError as error:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-            code = _stopped(error)
+            code = 1 if told else _stopped(error)
     return code
 
 
