@@ -22,19 +22,6 @@ class Progress(Protocol):
         """Something worth a line: a retry, a run that goes on."""
 
 
-class Silent:
-    """A Progress that says nothing."""
-
-    def begin(self, table: str, total: int, done: int) -> None:
-        """Say nothing."""
-
-    def advance(self, table: str, rows: int) -> None:
-        """Say nothing."""
-
-    def notice(self, message: str) -> None:
-        """Say nothing."""
-
-
 @dataclass(frozen=True, slots=True)
 class Refusal:
     """A row that the target refused; it is kept in `botdata.quarantine`.
@@ -59,8 +46,8 @@ class TableCopied:
         source_before, source_after: exact counts in the source.
         inserted, updated, unchanged: what happened to the rows that came.
         refused: the rows in quarantine.
-        came: rows new in the source while it was copied and not fetched; went: rows of the target that are no longer
-            in the source.
+        came: rows that the pages did not bring, since they came behind them, and that were fetched by key.
+        went: rows of the target that are not in the source, or not any more.
         missing: keys that were in the source before and after and are in the target neither as a row nor refused.
         done_before: it was complete before the run was stopped, and was not read again.
         seconds: of this start.
