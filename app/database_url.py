@@ -1,4 +1,4 @@
-"""DATABASE_URL as people write it, turned into what SQLAlchemy and psycopg take."""
+"""The URL of a PostgreSQL as people write it, turned into what SQLAlchemy and psycopg take."""
 
 from __future__ import annotations
 
@@ -28,50 +28,53 @@ _PRISMA_PARAMETERS = {
 _HOSTS_WITH_PORTS = re.compile(r"\w[\w+]*://([^/?]*@)?[^/?@]*:\d*,[^/?@]*([/?]|$)")
 
 _SEVERAL_HOSTS = (
-    "DATABASE_URL names several hosts; one host is expected, or all of them at the end: "
+    "{name} names several hosts; one host is expected, or all of them at the end: "
     "postgresql://user:password@/database?host=HOST1,HOST2&port=5432,5432"
 )
 
 
-def sqlalchemy_url(text: str) -> URL:
+def sqlalchemy_url(text: str, *, name: str = "DATABASE_URL") -> URL:
     """Parse a URL that begins with postgres://, postgresql:// or postgresql+psycopg://.
 
     Prisma's parameters are left out; everything else goes on to libpq. A host written with percent signs, as the
     directory of a socket is, becomes the parameter `host`: libpq decodes it in either place, SQLAlchemy only there.
 
+    Args:
+        name: the setting or option that it comes from, for messages.
+
     Raises:
         SettingsError: not a PostgreSQL URL; the text of the URL is not repeated, since it may hold a password.
     """
-    url = _parsed(text)
+    url = _parsed(text, name)
     if url.drivername not in {"postgres", "postgresql", "postgresql+psycopg"}:
-        raise SettingsError(f"DATABASE_URL begins with {url.drivername}://; it should begin with postgresql://")
+        raise SettingsError(f"{name} begins with {url.drivername}://; it should begin with postgresql://")
     if "@" in (url.host or ""):
-        raise SettingsError("DATABASE_URL has more than one @ before its host; write @ in a password as %40")
+        raise SettingsError(f"{name} has more than one @ before its host; write @ in a password as %40")
     if not url.database:
-        raise SettingsError("DATABASE_URL names no database; add /NAME after the host")
+        raise SettingsError(f"{name} names no database; add /NAME after the host")
     schema = url.query.get("schema", "public")
     if schema != "public":
-        raise SettingsError("DATABASE_URL asks for a schema other than public, where the bot's tables are")
+        raise SettingsError(f"{name} asks for a schema other than public, where the bot's tables are")
     url = url.set(drivername="postgresql+psycopg").difference_update_query(_PRISMA_PARAMETERS & url.query.keys())
     known = {option.keyword.decode() for option in Conninfo.get_defaults()}
     if unknown := sorted(url.query.keys() - known):
-        raise SettingsError(f"DATABASE_URL has parameters that PostgreSQL does not know: {', '.join(unknown)}")
+        raise SettingsError(f"{name} has parameters that PostgreSQL does not know: {', '.join(unknown)}")
     if url.host and "%" in url.host:
         host = url.query.get("host", unquote(url.host))  # libpq prefers the parameter
         url = url.set(host=None).update_query_dict({"host": host})
     return url
 
 
-def libpq_url(text: str) -> str:
+def libpq_url(text: str, *, name: str = "DATABASE_URL") -> str:
     """The same URL for psycopg and the PostgreSQL programs, password included."""
-    rendered = sqlalchemy_url(text).set(drivername="postgresql").render_as_string(hide_password=False)
+    rendered = sqlalchemy_url(text, name=name).set(drivername="postgresql").render_as_string(hide_password=False)
     address, mark, query = rendered.partition("?")
     return address + mark + query.replace("+", "%20")  # libpq knows no other way to write a blank
 
 
 def uses_pgbouncer(text: str) -> bool:
     """Whether the URL says (`pgbouncer=true`) that no prepared statements can be kept."""
-    return str(_parsed(text).query.get("pgbouncer", "")).lower() == "true"
+    return str(_parsed(text, "DATABASE_URL").query.get("pgbouncer", "")).lower() == "true"
 
 
 def shown_url(text: str) -> str:
@@ -81,19 +84,21 @@ def shown_url(text: str) -> str:
     return f"{host}/{url.database}"
 
 
-def _parsed(text: str) -> URL:
+def _parsed(text: str, name: str) -> URL:
     """The URL as it is; SettingsError when it is none, or says a thing twice."""
     text = text.strip()
     try:
         url = make_url(text)
     except (ArgumentError, ValueError):
         if _HOSTS_WITH_PORTS.match(text):
-            raise SettingsError(_SEVERAL_HOSTS) from None
+            raise SettingsError(_SEVERAL_HOSTS.format(name=name)) from None
         raise SettingsError(
-            "DATABASE_URL is not a URL; it should look like postgresql://user:password@host:5432/database"
+            f"{name} is not a URL; it should look like postgresql://user:password@host:5432/database"
         ) from None
     if "," in (url.host or "") and "@" not in (url.host or ""):
-        raise SettingsError(_SEVERAL_HOSTS)  # libpq and SQLAlchemy disagree about the port of the first
-    if repeated := sorted(name for name, value in url.query.items() if not isinstance(value, str)):
-        raise SettingsError(f"DATABASE_URL gives a parameter more than once: {', '.join(repeated)}")
+        raise SettingsError(
+            _SEVERAL_HOSTS.format(name=name)
+        )  # libpq and SQLAlchemy disagree about the port of the first
+    if repeated := sorted(key for key, value in url.query.items() if not isinstance(value, str)):
+        raise SettingsError(f"{name} gives a parameter more than once: {', '.join(repeated)}")
     return url

@@ -47,6 +47,10 @@ class Settings(BaseSettings):
     supabase_key: OptionalSecret = Field(None, description="the service key: sb_secret_... or a service_role JWT")
     database_url: OptionalSecret = Field(None, description="postgresql://user:password@host:5432/database")
 
+    migration_source: OptionalSecret = Field(
+        None, description="where rows are moved from: supabase (SUPABASE_URL), or postgresql://...; --source wins"
+    )
+
     use_repository_pattern: YesNo = Field(False, description="PostgreSQL answers the bot instead of Supabase")
     use_legacy_supabase: YesNo = Field(True, description="false: no Supabase connection is ever opened")
     log_database_calls: YesNo = Field(False, description="log each call with its time")

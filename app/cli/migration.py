@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from sqlalchemy import Table
+from app.cli.work import KeyRoleOk, Metadata, ShowValues, SourceUrl, Tables, WithBaileys, Work
 
+if TYPE_CHECKING:
     from app.migration.copy import CopyOptions
     from app.migration.report import CopyReport, VerifyReport
     from app.migration.source import Source
     from app.settings import Settings
 
-_Answer = TypeVar("_Answer")
-Tables = Annotated[str | None, typer.Option("--tables", help="Only these tables, separated by commas.")]
-WithBaileys = Annotated[bool, typer.Option("--with-baileys", help="The WhatsApp session tables too.")]
-KeyRoleOk = Annotated[bool, typer.Option("--key-role-ok", help="The key's own role is known to see every row.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace rows of the target that no copy put there.")]
-ShowValues = Annotated[bool, typer.Option("--show-values", help="Print the values that differ, and keys unmasked.")]
 
 
 def register(cli: typer.Typer) -> None:
@@ -36,6 +29,8 @@ def migrate(
     with_baileys: WithBaileys = False,
     overwrite: Overwrite = False,
     key_role_ok: KeyRoleOk = False,
+    source: SourceUrl = None,
+    metadata: Metadata = None,
     show_values: ShowValues = False,
 ) -> None:
     """The whole move: upgrade the target's schema, copy every row, verify every row.
@@ -44,10 +39,11 @@ def migrate(
     """
     from app.migration.copy import CopyOptions, refuse_target_in_use
 
-    work = _Work.prepare("migrate", tables, with_baileys, key_role_ok)
+    work = Work.prepare("migrate", tables, with_baileys, key_role_ok, source, metadata)
     options = CopyOptions(overwrite=overwrite, target_in_use=work.settings.flags.use_repository_pattern)
     refuse_target_in_use(options)
-    _upgrade(work.settings, "head")
+    if metadata is None:  # the revisions are the bot's own
+        _upgrade(work.settings, "head")
     report = _copy(work, options)
     if any(table.done_before for table in report.tables):
         report = _copy(work, options)  # tables done before the stop may have changed since
@@ -86,6 +82,8 @@ def copy(
     with_baileys: WithBaileys = False,
     overwrite: Overwrite = False,
     key_role_ok: KeyRoleOk = False,
+    source: SourceUrl = None,
+    metadata: Metadata = None,
     max_quarantine: Annotated[int, typer.Option(help="Refused rows past which the copy stops.", min=0)] = 1000,
 ) -> None:
     """Copy every row from Supabase; a copy that was stopped goes on where it was.
@@ -94,14 +92,14 @@ def copy(
     """
     from app.migration.copy import CopyOptions
 
-    work = _Work.prepare("copy", tables, with_baileys, key_role_ok)
+    work = Work.prepare("copy", tables, with_baileys, key_role_ok, source, metadata)
     in_use = work.settings.flags.use_repository_pattern
     report = _copy(work, CopyOptions(overwrite=overwrite, target_in_use=in_use, most_refused=max_quarantine))
     if not report.complete:
         raise typer.Exit(1)
 
 
-def _copy(work: _Work, options: CopyOptions) -> CopyReport:
+def _copy(work: Work, options: CopyOptions) -> CopyReport:
     from app.cli.output import progress
     from app.cli.reports import show_copy
     from app.migration.copy import copy as copy_tables
@@ -120,6 +118,8 @@ def verify(
     tables: Tables = None,
     with_baileys: WithBaileys = False,
     key_role_ok: KeyRoleOk = False,
+    source: SourceUrl = None,
+    metadata: Metadata = None,
     show_values: ShowValues = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document with all differences and values.")] = False,
 ) -> None:
@@ -127,10 +127,11 @@ def verify(
 
     Example: botdata verify --show-values
     """
-    _verify(_Work.prepare("verify", tables, with_baileys, key_role_ok), show_values=show_values, as_json=as_json)
+    work = Work.prepare("verify", tables, with_baileys, key_role_ok, source, metadata)
+    _verify(work, show_values=show_values, as_json=as_json)
 
 
-def _verify(work: _Work, *, show_values: bool, as_json: bool) -> None:
+def _verify(work: Work, *, show_values: bool, as_json: bool) -> None:
     from app.cli.output import progress, show_json
     from app.cli.reports import show_verify, verify_document
     from app.migration.verify import verify as verify_tables
@@ -173,69 +174,3 @@ def uninstall(
                 return await drop_tool_schema(connection)
 
     say("schema botdata: dropped" if asyncio.run(work()) else "schema botdata: there was none")
-
-
-@dataclass(frozen=True)
-class _Work:
-    """What a command works on, checked before anything is read or written.
-
-    Attributes:
-        flags: the options that chose the tables, to be repeated in the next command.
-    """
-
-    command: str
-    settings: Settings
-    target: str
-    tables: list[Table]
-    flags: str
-
-    @classmethod
-    def prepare(cls, command: str, tables: str | None, with_baileys: bool, key_role_ok: bool) -> _Work:
-        """Read the settings, choose the tables and check the key."""
-        from app.errors import MigrationError
-        from app.migration.key_role import require_service_key
-        from app.migration.tables import select_tables
-        from app.models import Base
-        from app.settings import load_settings
-
-        settings = load_settings()
-        _, key = settings.require_supabase()
-        require_service_key(key, role_ok=key_role_ok, step=command)
-        groups = {"business", "baileys"} if with_baileys else {"business"}
-        flags = " --with-baileys" if with_baileys else ""
-        names = None
-        if tables is not None:
-            names = [name.strip() for name in tables.split(",") if name.strip()]
-            flags = f" --tables {','.join(names)}{flags}"
-            if with_baileys:
-                names += [name for name, table in Base.metadata.tables.items() if table.info.get("group") == "baileys"]
-        try:
-            chosen = select_tables(Base.metadata, names=names, groups=groups)
-        except MigrationError as error:
-            raise typer.BadParameter(error.message, param_hint="--tables") from None
-        return cls(command, settings, settings.require_database_url(), chosen, flags)
-
-    def run(self, work: Callable[[Source], Awaitable[_Answer]], notice: Callable[[str], None]) -> _Answer:
-        """Run work on the Supabase source of the settings, and close its connections."""
-        import logging
-
-        from app.errors import MigrationError
-        from app.migration.rest_source import RestSource
-        from app.rest import SupabaseRest
-
-        logging.getLogger("stamina").setLevel(logging.ERROR)  # retries are told as notices
-        url, key = self.settings.require_supabase()
-
-        async def connected() -> _Answer:
-            rest = await SupabaseRest.open(url, key, request_timeout=60.0)
-            try:
-                return await work(RestSource(rest, url, on_retry=notice))
-            finally:
-                await rest.close()
-
-        try:
-            return asyncio.run(connected())
-        except MigrationError as error:
-            if error.next_command and error.next_command.endswith(f"botdata {error.step}"):
-                error.next_command = error.next_command.removesuffix(f"{error.step}") + self.command + self.flags
-            raise

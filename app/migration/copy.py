@@ -65,7 +65,7 @@ async def copy(
     refuse_target_in_use(options)
     began = monotonic()
     async with open_target(target_url, step="copy", exclusive=True) as connection:
-        with explained("copy"):
+        with explained("copy", setting=source.setting):
             described = [await describe(connection, table, step="copy") for table in tables]
             await ensure_tool_schema(connection)
             if not options.overwrite:
@@ -76,9 +76,9 @@ async def copy(
         copied = []
         for position, table in enumerate(described):
             waiting = ", ".join(["the rest of " + table.name] + [t.name for t in described[position + 1 :]])
-            with explained("copy", table=table.name, pending=waiting):
+            with explained("copy", setting=source.setting, table=table.name, pending=waiting):
                 copied.append(await _copy_table(connection, source, table, run, progress, options))
-        with explained("copy"):
+        with explained("copy", setting=source.setting):
             await runs.finish_run(connection, run)
     return CopyReport(run, resumed, tuple(copied), monotonic() - began)
 

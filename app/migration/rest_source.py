@@ -4,39 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import groupby
 from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 
 import stamina
 
-from app.errors import StoreError, StoreTimeoutError, UnavailableError
-from app.migration.source import Key, Page
+from app.errors import SchemaMismatchError, StoreError, StoreTimeoutError, UnavailableError
+from app.migration.pages import Limits, PageSize, key_of, read_page, records_of
+from app.migration.source import VERSION, Key, Page
 from app.migration.tables import CopyColumn, CopyTable
-from app.rest import SupabaseRest, alias, as_text, in_list, quoted_name
+from app.rest import SupabaseRest, as_text, in_list, quoted_name
 
 _Answer = TypeVar("_Answer")
 _KEYS_A_REQUEST = 50
 _KEY_BYTES_A_REQUEST = 2000  # with the select list, keeps the address of a request under what proxies take
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How much is asked for at once, and how often again.
-
-    Attributes:
-        page_rows: rows of a page at most; the server's own cap may be lower.
-        page_bytes: bytes of a page to aim at; a page of twice as many is asked for again in halves.
-        attempts: tries of one request, the first included.
-        wait_initial, wait_max: seconds of the first and the longest wait between tries.
-    """
-
-    page_rows: int = 2000
-    page_bytes: int = 4_000_000
-    attempts: int = 8
-    wait_initial: float = 0.5
-    wait_max: float = 30.0
 
 
 class RestSource:
@@ -66,6 +49,11 @@ class RestSource:
         """The host of the project."""
         return self._host
 
+    @property
+    def setting(self) -> str:
+        """The setting that names it."""
+        return "SUPABASE_URL"
+
     async def count(self, table: CopyTable) -> int:
         """Exact number of rows, from the Content-Range of an empty page."""
 
@@ -79,50 +67,66 @@ class RestSource:
 
         return await self._patiently(ask)
 
-    async def pages(self, table: CopyTable, *, after: Key | None = None) -> AsyncIterator[Page]:
+    async def has_versions(self, table: CopyTable) -> bool:
+        """Whether the rows' xmin can be had: not where the source's table is a view."""
+
+        async def ask() -> bool:
+            try:
+                await self._rest.send(self._rest.table(table.name).select(_versions()).limit(0))
+            except SchemaMismatchError as error:
+                if error.sqlstate == "42703":
+                    return False
+                raise
+            return True
+
+        return await self._patiently(ask)
+
+    async def pages(self, table: CopyTable, *, after: Key | None = None, versions: bool = False) -> AsyncIterator[Page]:
         """All rows behind a key, in the order of the primary key as the source sorts it."""
-        async for page in self._walk(table, table.columns, after):
+        async for page in self._walk(table, _select(table.columns, versions), after):
             yield page
 
-    async def key_pages(self, table: CopyTable) -> AsyncIterator[Page]:
+    async def key_pages(self, table: CopyTable, *, versions: bool = False) -> AsyncIterator[Page]:
         """The primary keys of all rows."""
-        async for page in self._walk(table, table.key, None, rows=10 * self._limits.page_rows):
+        async for page in self._walk(table, _select(table.key, versions), None, rows=10 * self._limits.page_rows):
             yield page
 
-    async def rows_by_key(self, table: CopyTable, keys: Sequence[Key]) -> AsyncIterator[Page]:
+    async def rows_by_key(
+        self, table: CopyTable, keys: Sequence[Key], *, versions: bool = False
+    ) -> AsyncIterator[Page]:
         """The rows of these keys that exist; a server that cuts an answer is asked for the rest."""
         for wanted in _key_groups(keys):
             while wanted:
 
                 async def ask(wanted: list[Key] = wanted) -> list[dict[str, Any]]:
-                    builder = self._rest.table(table.name).select(as_text(table.names))
+                    builder = self._rest.table(table.name).select(_select(table.columns, versions))
                     for column, values in zip(table.key, zip(*wanted, strict=True), strict=True):
                         distinct = list(dict.fromkeys(values))
                         # PostgREST takes `in.("")` for an empty list, so a single value is asked for with `eq`.
                         single = len(distinct) == 1
                         _where(builder, column, "eq" if single else "in", distinct[0] if single else in_list(distinct))
-                    return _records(await self._rest.send(builder))
+                    return records_of(await self._rest.send(builder))
 
                 records = await self._patiently(ask)
-                found = {_key_of(record, table) for record in records}
+                found = {key_of(record, table) for record in records}
                 if found.isdisjoint(wanted):
                     break
                 wanted = [key for key in wanted if key not in found]
-                yield Page(json.dumps(records).encode(), len(records), _key_of(records[-1], table))
+                yield Page(json.dumps(records).encode(), len(records), key_of(records[-1], table))
 
     async def _walk(
-        self, table: CopyTable, columns: Sequence[CopyColumn], after: Key | None, *, rows: int | None = None
+        self, table: CopyTable, select: str, after: Key | None, *, rows: int | None = None
     ) -> AsyncIterator[Page]:
         """Keyset paging: a composite key by prefix, all columns but the last equal and the last greater.
 
         When a prefix has no more rows, one column fewer is held equal; an empty page with none held is the end. A page
         shorter than asked for says nothing: the server's row cap may be lower.
         """
-        size = _PageSize(replace(self._limits, page_rows=rows) if rows else self._limits)
+        size = PageSize(replace(self._limits, page_rows=rows) if rows else self._limits)
         held = table.key_size - 1
         number, landmark = 0, after
         while True:
-            page = await self._page(table, columns, after, held if after else 0, size)
+            page = await self._page(table, select, after, held if after else 0, size)
             if page is not None:
                 after, held = page.last_key, table.key_size - 1
                 if after == landmark:
@@ -136,13 +140,9 @@ class RestSource:
             else:
                 held -= 1
 
-    async def _page(
-        self, table: CopyTable, columns: Sequence[CopyColumn], after: Key | None, held: int, size: _PageSize
-    ) -> Page | None:
-        names = [column.name for column in columns]
-
+    async def _page(self, table: CopyTable, select: str, after: Key | None, held: int, size: PageSize) -> Page | None:
         def request() -> Any:
-            builder: Any = self._rest.table(table.name).select(as_text(names)).limit(size.rows)
+            builder: Any = self._rest.table(table.name).select(select).limit(size.rows)
             for column, value in zip(table.key[:held], after or (), strict=False):
                 _where(builder, column, "eq", value)
             if after:
@@ -197,70 +197,13 @@ class RestSource:
         raise AssertionError("unreachable: the last attempt returns or raises")
 
 
-class _PageSize:
-    """How many rows to ask for: grows toward the limits with what pages turned out to weigh, shrinks on trouble."""
-
-    def __init__(self, limits: Limits) -> None:
-        self._limits = limits
-        self._most = limits.page_rows
-        self.rows = min(200, limits.page_rows)
-
-    @property
-    def most_bytes(self) -> int:
-        """Bytes past which a page is asked for again in halves; a single row may have any size."""
-        return 2 * self._limits.page_bytes if self.rows > 1 else 2**62
-
-    def too_slow(self) -> None:
-        """Ask for half as many rows from now on."""
-        self.rows = self._most = max(1, self.rows // 2)
-
-    def too_heavy(self) -> None:
-        """Ask for half as many rows next; those behind them may be lighter again."""
-        self.rows = max(1, self.rows // 2)
-
-    def learn(self, page: Page) -> None:
-        """Fit the next page to the bytes a row of this one took."""
-        fitting = int(self._limits.page_bytes * page.rows / len(page.body))
-        self.rows = max(1, min(self._most, fitting, 8 * self.rows))
+def _select(columns: Sequence[CopyColumn], versions: bool) -> str:
+    text = as_text([column.name for column in columns])
+    return f"{text},{_versions()}" if versions else text
 
 
-def read_page(body: bytes, table: CopyTable) -> Page | None:
-    """Count a page's rows and read its last key, without decoding the rest; None for an empty page.
-
-    A record begins with `{"_0":"`, and that sequence cannot occur inside a JSON string: there a quote is escaped.
-
-    Raises:
-        UnavailableError: cut short, or written by something other than PostgREST; likely to pass.
-    """
-    if not (body.lstrip().startswith(b"[") and body.rstrip().endswith(b"]")):
-        raise UnavailableError("Supabase answered with something that is not a JSON array of rows")
-    begin = f'{{"{alias(0)}":"'.encode()
-    rows = body.count(begin)
-    if rows:
-        try:
-            last = json.loads(body[body.rindex(begin) : body.rindex(b"]")])
-            return Page(body, rows, _key_of(last, table))
-        except ValueError:
-            pass  # not written as PostgREST writes it: decode it whole
-    records = _records(body)
-    return Page(body, len(records), _key_of(records[-1], table)) if records else None
-
-
-def _key_of(record: dict[str, Any], table: CopyTable) -> Key:
-    try:
-        return tuple(record[alias(position)] for position in range(table.key_size))
-    except (KeyError, TypeError):
-        raise StoreError("Supabase answered with rows that lack the columns asked for") from None
-
-
-def _records(body: bytes) -> list[dict[str, Any]]:
-    try:
-        records = json.loads(body)
-    except ValueError as error:
-        raise UnavailableError("Supabase answered with something that is not JSON") from error
-    if not isinstance(records, list):
-        raise UnavailableError("Supabase answered with something that is not a JSON array of rows")
-    return records
+def _versions() -> str:
+    return f"{VERSION}:xmin::text"
 
 
 def _where(builder: Any, column: CopyColumn, operator: str, operand: str) -> None:

@@ -9,6 +9,8 @@ from typing import Protocol
 from app.migration.tables import CopyTable
 
 Key = tuple[str, ...]
+# The name in a page of a row's version (its xmin), where versions were asked for.
+VERSION = "_v"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,20 +31,30 @@ class Page:
 
 
 class Source(Protocol):
-    """A place that rows come from. Transient failures are retried inside; a lasting one is a StoreError."""
+    """A place that rows come from. Transient failures are retried inside; a lasting one is a StoreError.
+
+    With `versions`, each row of a page has its xmin too, under the name VERSION.
+    """
 
     @property
     def label(self) -> str:
         """The source's name for people and for finding an unfinished run: no key, no password."""
 
+    @property
+    def setting(self) -> str:
+        """The setting or option that names it, for messages: "SUPABASE_URL" or "--source"."""
+
     async def count(self, table: CopyTable) -> int:
         """Exact number of rows."""
 
-    def pages(self, table: CopyTable, *, after: Key | None = None) -> AsyncIterator[Page]:
+    async def has_versions(self, table: CopyTable) -> bool:
+        """Whether the rows' xmin can be had: not where the source's table is a view."""
+
+    def pages(self, table: CopyTable, *, after: Key | None = None, versions: bool = False) -> AsyncIterator[Page]:
         """All rows behind a key, in the order of the primary key, never an empty page."""
 
-    def key_pages(self, table: CopyTable) -> AsyncIterator[Page]:
+    def key_pages(self, table: CopyTable, *, versions: bool = False) -> AsyncIterator[Page]:
         """As `pages`, with the primary key's columns alone."""
 
-    def rows_by_key(self, table: CopyTable, keys: Sequence[Key]) -> AsyncIterator[Page]:
+    def rows_by_key(self, table: CopyTable, keys: Sequence[Key], *, versions: bool = False) -> AsyncIterator[Page]:
         """The rows of these keys that exist."""

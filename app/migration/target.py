@@ -15,7 +15,7 @@ from app.errors import AccessDeniedError, MigrationError, SchemaMismatchError, S
 
 # How values are written as text: fixed, so that equal values have equal texts. With YMD, a date that the source
 # wrote in another style is refused instead of misread (but for years up to 31, which verify reports).
-_SESSION = """
+SESSION = """
 SET client_encoding = 'UTF8'; SET datestyle = 'ISO, YMD'; SET intervalstyle = 'postgres'; SET timezone = 'UTC';
 SET extra_float_digits = 1; SET bytea_output = 'hex'; SET xmloption = 'content';
 SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; SET lock_timeout = '30s'
@@ -63,7 +63,7 @@ async def open_target(url: str, *, step: str, exclusive: bool = False) -> AsyncI
         )
     async with connection:
         with explained(step):
-            await connection.execute(_SESSION)
+            await connection.execute(SESSION)
             connection.adapters.register_dumper(JsonBytes, _JsonBytesDumper)
             if exclusive:
                 await _take_run_lock(connection, step, shown_url(url))
@@ -99,17 +99,23 @@ def place_of(error: psycopg.Error) -> str | None:
 
 
 @contextmanager
-def explained(step: str, *, table: str | None = None, pending: str | None = None) -> Iterator[None]:
-    """Turn errors of the source or the target into a MigrationError: where it stopped, what to do, and no value."""
+def explained(
+    step: str, *, setting: str = "SUPABASE_URL", table: str | None = None, pending: str | None = None
+) -> Iterator[None]:
+    """Turn errors of the source or the target into a MigrationError: where it stopped, what to do, and no value.
+
+    Args:
+        setting: what names the source, see `Source.setting`.
+    """
     try:
         yield
     except StoreError as error:
         raise MigrationError(
-            f"the source (SUPABASE_URL): {error}",
+            f"the source ({setting}): {error}",
             step=step,
             table=table,
             pending=pending,
-            next_command=f"{remedy_at_source(error)}botdata {step}",
+            next_command=f"{remedy_at_source(error, setting)}botdata {step}",
         ) from error
     except psycopg.Error as error:
         raise MigrationError(
@@ -117,12 +123,12 @@ def explained(step: str, *, table: str | None = None, pending: str | None = None
         ) from without_values(error)
 
 
-def remedy_at_source(error: StoreError) -> str:
+def remedy_at_source(error: StoreError, setting: str = "SUPABASE_URL") -> str:
     """What to do first about a failure of the source that will not pass by itself; ends in ", then: "."""
     if isinstance(error, AccessDeniedError):
-        return "correct SUPABASE_URL and SUPABASE_KEY, then: "
+        return f"correct {setting}{' and SUPABASE_KEY' if setting == 'SUPABASE_URL' else ''}, then: "
     if isinstance(error, SchemaMismatchError):
-        return "compare Supabase's tables with the models, then: "
+        return "botdata preflight, which compares its tables with the models, then: "
     return ""
 
 

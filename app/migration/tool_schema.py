@@ -48,6 +48,51 @@ _VERSIONS = (
         UNIQUE (table_name, key)
     );
     """,
+    """
+    -- Key ranges of a table that is copied over database connections: each is loaded in one transaction.
+    CREATE TABLE botdata.ranges (
+        run_id bigint NOT NULL REFERENCES botdata.runs ON DELETE CASCADE,
+        table_name text NOT NULL,
+        number integer NOT NULL,
+        low text[], -- keys above this one, up to and including the high one; NULL: no bound
+        high text[],
+        rows bigint,
+        complete boolean NOT NULL DEFAULT false,
+        PRIMARY KEY (run_id, table_name, number)
+    );
+    -- The snapshots of the source that a run read: one for each start.
+    CREATE TABLE botdata.snapshots (
+        run_id bigint NOT NULL REFERENCES botdata.runs ON DELETE CASCADE,
+        snapshot text NOT NULL,
+        taken_at timestamptz NOT NULL DEFAULT now()
+    );
+    -- Foreign keys of the target that a run took away, until they are back and validated.
+    CREATE TABLE botdata.foreign_keys (
+        run_id bigint NOT NULL REFERENCES botdata.runs ON DELETE CASCADE,
+        table_name text NOT NULL,
+        name text NOT NULL,
+        definition text NOT NULL,
+        state text NOT NULL DEFAULT 'dropped' CHECK (state IN ('dropped', 'not valid', 'validated')),
+        PRIMARY KEY (table_name, name)
+    );
+    -- Rows that were the same on both sides, with the xmin of either: while both stand, nothing has changed.
+    CREATE TABLE botdata.row_versions (
+        table_name text NOT NULL,
+        key text[] NOT NULL,
+        source_xid text NOT NULL,
+        target_xid text NOT NULL,
+        PRIMARY KEY (table_name, key)
+    );
+    -- Rows that a sync replaced although they had changed later than the rows that replaced them.
+    CREATE TABLE botdata.replaced_rows (
+        number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        run_id bigint NOT NULL REFERENCES botdata.runs ON DELETE CASCADE,
+        table_name text NOT NULL,
+        key text[] NOT NULL,
+        row_text json NOT NULL,
+        replaced_at timestamptz NOT NULL DEFAULT now()
+    );
+    """,
 )
 # Two first starts at once must not both make the schema; any constant that no other program uses will do.
 _LOCK = 5_287_410_331

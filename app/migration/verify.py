@@ -30,7 +30,9 @@ async def verify(source: Source, target_url: str, tables: Sequence[Table], progr
     verified = []
     async with open_target(target_url, step="verify") as connection:
         for table in tables:
-            with explained("verify", table=table.name, pending=f"{table.name} and the tables after it"):
+            with explained(
+                "verify", setting=source.setting, table=table.name, pending=f"{table.name} and the tables after it"
+            ):
                 described = await describe(connection, table, step="verify")
                 verified.append(await _verify_table(connection, source, described, progress))
     return VerifyReport(tuple(verified), monotonic() - began)

@@ -12,7 +12,7 @@ from app.cli.main import run
 
 BOTDATA = Path(sys.executable).with_name("botdata")
 VARIABLES = (
-    "SUPABASE_URL", "SUPABASE_KEY", "DATABASE_URL",
+    "SUPABASE_URL", "SUPABASE_KEY", "DATABASE_URL", "MIGRATION_SOURCE",
     "USE_REPOSITORY_PATTERN", "USE_LEGACY_SUPABASE", "LOG_DATABASE_CALLS",
 )  # fmt: skip
 

@@ -1,0 +1,175 @@
+"""What the commands of the move work on: tables, source and target, chosen by options that they share."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+if TYPE_CHECKING:
+    from sqlalchemy import MetaData, Table
+
+    from app.migration.source import Source
+    from app.settings import Settings
+
+_Answer = TypeVar("_Answer")
+_SUPABASE = "supabase"
+
+Tables = Annotated[str | None, typer.Option("--tables", help="Only these tables, separated by commas.")]
+WithBaileys = Annotated[bool, typer.Option("--with-baileys", help="The WhatsApp session tables too.")]
+KeyRoleOk = Annotated[bool, typer.Option("--key-role-ok", help="The key's own role is known to see every row.")]
+ShowValues = Annotated[bool, typer.Option("--show-values", help="Print the values that differ, and keys unmasked.")]
+SourceUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--source",
+        help="Where the rows come from: supabase (the REST API, by SUPABASE_URL and SUPABASE_KEY), or postgresql://...",
+        metavar="supabase|URL",
+    ),
+]
+Metadata = Annotated[
+    str | None,
+    typer.Option("--metadata", help="Another project's tables in place of the bot's.", metavar="PACKAGE.MODULE:BASE"),
+]
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a command works on, checked before anything is read or written.
+
+    Attributes:
+        command: the command's name, such as "copy" or "schema replace".
+        target: the URL of the target.
+        source_url: the URL of the source's PostgreSQL; None: Supabase over REST.
+        flags: the options that chose the tables and the source, to be repeated in the next command.
+    """
+
+    command: str
+    settings: Settings
+    metadata: MetaData
+    target: str
+    source_url: str | None
+    tables: list[Table]
+    flags: str
+
+    @classmethod
+    def prepare(
+        cls,
+        command: str,
+        tables: str | None = None,
+        with_baileys: bool = False,
+        key_role_ok: bool = False,
+        source: str | None = None,
+        metadata: str | None = None,
+    ) -> Work:
+        """Read the settings, choose the tables and the source, and check its address and key."""
+        from app.errors import MigrationError
+        from app.migration.metadata import load_metadata
+        from app.migration.tables import select_tables
+        from app.settings import load_settings
+
+        settings = load_settings()
+        described = load_metadata(metadata)
+        target = settings.require_database_url()
+        source_url = _source_url(settings, source, key_role_ok, command)
+        groups = None if metadata else {"business", "baileys"} if with_baileys else {"business"}
+        flags = " --with-baileys" if with_baileys else ""
+        names = None
+        if tables is not None:
+            names = [name.strip() for name in tables.split(",") if name.strip()]
+            flags = f" --tables {','.join(names)}{flags}"
+            if with_baileys:
+                names += [name for name, table in described.tables.items() if table.info.get("group") == "baileys"]
+        if source is not None:
+            flags += f" --source {_shown_source(source)}"
+        if metadata is not None:
+            flags += f" --metadata {metadata}"
+        try:
+            chosen = select_tables(described, names=names, groups=groups)
+        except MigrationError as error:
+            raise typer.BadParameter(error.message, param_hint="--tables") from None
+        return cls(command, settings, described, target, source_url, chosen, flags)
+
+    def run(self, work: Callable[[Source], Awaitable[_Answer]], notice: Callable[[str], None]) -> _Answer:
+        """Run work on the source, and close its connections.
+
+        Args:
+            notice: told of each request that is to be tried again.
+        """
+
+        async def connected() -> _Answer:
+            async with self.open_source(notice) as source:
+                return await work(source)
+
+        return self.carry_out(connected)
+
+    def carry_out(self, work: Callable[[], Awaitable[_Answer]]) -> _Answer:
+        """Run work in an event loop; the next command of its errors is this one, with its options."""
+        from app.errors import MigrationError
+
+        async def run() -> _Answer:
+            return await work()
+
+        try:
+            return asyncio.run(run())
+        except MigrationError as error:
+            if error.next_command and error.next_command.endswith(f"botdata {error.step}"):
+                error.next_command = error.next_command.removesuffix(f"{error.step}") + self.command + self.flags
+            raise
+
+    @asynccontextmanager
+    async def open_source(self, notice: Callable[[str], None]) -> AsyncIterator[Source]:
+        """The source, for as long as the context lasts."""
+        import logging
+
+        logging.getLogger("stamina").setLevel(logging.ERROR)  # retries are told as notices
+        if self.source_url is not None:
+            from app.migration.postgres_source import open_postgres_source
+            from app.migration.target import explained
+
+            with explained(self.command, setting="--source"):
+                opened = open_postgres_source(self.source_url, step=self.command)
+                postgres = await opened.__aenter__()
+            try:
+                yield postgres
+            finally:
+                await opened.__aexit__(None, None, None)
+            return
+        from app.migration.rest_source import RestSource
+        from app.rest import SupabaseRest
+
+        url, key = self.settings.require_supabase()
+        rest = await SupabaseRest.open(url, key, request_timeout=60.0)
+        try:
+            yield RestSource(rest, url, on_retry=notice)
+        finally:
+            await rest.close()
+
+
+def _source_url(settings: Settings, option: str | None, key_role_ok: bool, command: str) -> str | None:
+    """The URL of a PostgreSQL, or None for Supabase over REST, whose key is checked."""
+    from app.database_url import sqlalchemy_url
+    from app.migration.key_role import require_service_key
+
+    chosen = option
+    if chosen is None and settings.migration_source is not None:
+        chosen = settings.migration_source.get_secret_value()
+    if chosen is not None and chosen.strip().lower() != _SUPABASE:
+        sqlalchemy_url(chosen, name="--source")
+        return chosen
+    _, key = settings.require_supabase()
+    require_service_key(key, role_ok=key_role_ok, step=command)
+    return None
+
+
+def _shown_source(source: str) -> str:
+    """The option as it can be repeated in a message: without a password."""
+    from app.database_url import sqlalchemy_url
+
+    if source.strip().lower() == _SUPABASE:
+        return _SUPABASE
+    return sqlalchemy_url(source, name="--source").set(drivername="postgresql").render_as_string(hide_password=True)
