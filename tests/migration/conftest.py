@@ -19,7 +19,11 @@ TABLES = (
 
 @dataclass(frozen=True)
 class Source:
-    """A server, and the database behind it to be filled by the test."""
+    """A server, and the database behind it to be filled by the test.
+
+    Attributes:
+        url: of the REST server, or of the database itself.
+    """
 
     url: str
     service_key: str
@@ -48,14 +52,16 @@ def lite_with_row_cap(supabase_server_factory: SupabaseServers) -> SupabaseServe
     return supabase_server_factory(revisions.upgrade, max_rows=7)
 
 
-@pytest.fixture(params=["page server", "lite"])
+@pytest.fixture(params=["page server", "lite", "connection"])
 def source(request: pytest.FixtureRequest) -> Source:
-    """Either server, with a row cap of 7 and no rows yet."""
+    """A server with a row cap of 7, or a database connection; without rows yet."""
     if request.param == "lite":
         lite: SupabaseServer = request.getfixturevalue("lite_with_row_cap")
         execute(lite.database_url, f"TRUNCATE {TABLES} RESTART IDENTITY")
         return Source(lite.url, lite.service_key, lite.database_url, is_lite=True)
     database: str = request.getfixturevalue("source_database")
+    if request.param == "connection":
+        return Source(database, "", database, is_lite=False)
     server: PageServer = request.getfixturevalue("pages")
     server.max_rows = 7
     return Source(server.url, server.service_key, database, is_lite=False)

@@ -10,8 +10,10 @@ from psycopg import sql
 from sqlalchemy import Table
 
 from app.migration.copy import CopyOptions, copy
+from app.migration.postgres_source import open_postgres_source
 from app.migration.report import CopyReport, VerifyReport
 from app.migration.rest_source import Limits, RestSource
+from app.migration.source import Source
 from app.migration.tables import CopyTable, describe, select_tables
 from app.migration.target import open_target
 from app.migration.verify import verify
@@ -68,8 +70,12 @@ async def described(url: str, table: Table) -> CopyTable:
 @asynccontextmanager
 async def source_of(
     server: Served, limits: Limits = QUICK, *, request_timeout: float = 20.0, told: Told | None = None
-) -> AsyncIterator[RestSource]:
-    """The server as a source."""
+) -> AsyncIterator[Source]:
+    """The server as a source; its `url` is a PostgreSQL's for one over a database connection."""
+    if server.url.startswith("postgresql"):
+        async with open_postgres_source(server.url, step="test", limits=limits) as source:
+            yield source
+        return
     rest = await SupabaseRest.open(server.url, server.service_key, request_timeout=request_timeout)
     try:
         yield RestSource(rest, server.url, limits=limits, on_retry=(told or Told()).notice)
