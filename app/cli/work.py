@@ -23,6 +23,7 @@ Tables = Annotated[str | None, typer.Option("--tables", help="Only these tables,
 WithBaileys = Annotated[bool, typer.Option("--with-baileys", help="The WhatsApp session tables too.")]
 KeyRoleOk = Annotated[bool, typer.Option("--key-role-ok", help="The key's own role is known to see every row.")]
 ShowValues = Annotated[bool, typer.Option("--show-values", help="Print the values that differ, and keys unmasked.")]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on standard output, and nothing else there.")]
 SourceUrl = Annotated[
     str | None,
     typer.Option(
