@@ -41,6 +41,7 @@ class MigrationError(BotdataError):
         message: what happened, in one sentence.
         step: the step that stopped, such as "copy".
         table: the table it stopped at, where there is one.
+        done: what was done, and is kept, in words.
         pending: what is not done yet, in words.
         next_command: the command to run next.
     """
@@ -51,6 +52,7 @@ class MigrationError(BotdataError):
         *,
         step: str | None = None,
         table: str | None = None,
+        done: str | None = None,
         pending: str | None = None,
         next_command: str | None = None,
     ) -> None:
@@ -58,6 +60,7 @@ class MigrationError(BotdataError):
         self.message = message
         self.step = step
         self.table = table
+        self.done = done
         self.pending = pending
         self.next_command = next_command
 

@@ -100,12 +100,18 @@ def place_of(error: psycopg.Error) -> str | None:
 
 @contextmanager
 def explained(
-    step: str, *, setting: str = "SUPABASE_URL", table: str | None = None, pending: str | None = None
+    step: str,
+    *,
+    setting: str = "SUPABASE_URL",
+    table: str | None = None,
+    done: str | None = None,
+    pending: str | None = None,
 ) -> Iterator[None]:
     """Turn errors of the source or the target into a MigrationError: where it stopped, what to do, and no value.
 
     Args:
         setting: what names the source, see `Source.setting`.
+        done, pending: what was done and is kept, and what is not done yet, in words.
     """
     try:
         yield
@@ -114,12 +120,18 @@ def explained(
             f"the source ({setting}): {error}",
             step=step,
             table=table,
+            done=done,
             pending=pending,
             next_command=f"{remedy_at_source(error, setting)}botdata {step}",
         ) from error
     except psycopg.Error as error:
         raise MigrationError(
-            _in_words(error), step=step, table=table, pending=pending, next_command=f"{_remedy(error)}botdata {step}"
+            _in_words(error),
+            step=step,
+            table=table,
+            done=done,
+            pending=pending,
+            next_command=f"{_remedy(error)}botdata {step}",
         ) from without_values(error)
 
 
