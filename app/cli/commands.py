@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from app.cli import demo, migration, parity
+from app.cli import copy, demo, migration, parity, runs, verify
 
 EPILOG = "Exit code 0 only when all is well; 1 when something stopped or differs; 2 for a wrong command line."
 
@@ -41,5 +41,8 @@ def _main(
 
 
 migration.register(cli)
+copy.register(cli)
+verify.register(cli)
+runs.register(cli)
 parity.register(cli)
 demo.register(cli)

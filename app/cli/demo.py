@@ -81,9 +81,10 @@ def _settings(supabase_url: str, supabase_key: str, database_url: str) -> Settin
 def _move(settings: Settings, made: dict[str, int]) -> bool:
     """Upgrade, copy, verify, compare the answers and flip the flag; whether all of it held."""
     from app import revisions
+    from app.cli.copy_report import show_copy
     from app.cli.output import say
     from app.cli.parity import show_parity
-    from app.cli.reports import show_copy, show_verify
+    from app.cli.verify_report import show_verify
 
     done = revisions.upgrade(settings.require_database_url())
     say(f"alembic upgrade head: schema at {done.after}")

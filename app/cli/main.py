@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
+from itertools import takewhile
 
 _INTERRUPTED = 130  # Typer's exit code after a KeyboardInterrupt
-_RESUMED = (["copy"], ["migrate"])
+_RESUMED = ("copy", "migrate")
+_GROUPS = ("quarantine", "schema")  # their commands have names of two words
 
 
 def run() -> None:
@@ -20,11 +23,12 @@ def run() -> None:
     except KeyboardInterrupt:
         code = _INTERRUPTED
     except OSError as error:
-        lost = True
+        lost = error.filename is None
         code = _stopped(error)
     if code == _INTERRUPTED:
-        kept = " What was done is kept; the same command goes on from there." if sys.argv[1:2] in _RESUMED else ""
+        kept = " What was done is kept; the same command goes on from there." if _command() in _RESUMED else ""
         _complain(f"\nStopped.{kept}")
+        _show_stop(f"interrupted.{kept}")
     sys.exit(_flush(told=lost) or code)
 
 
@@ -38,20 +42,43 @@ def _carry_out() -> str | int | None:
         if reconfigure := getattr(getattr(sys, name), "reconfigure", None):
             reconfigure(errors="backslashreplace")  # a value may hold what the terminal's encoding has not
     from app.cli.commands import cli
+    from app.cli.output import error_document, keep_output_for_document, show_error, show_json
     from app.errors import BotdataError
 
+    keep_output_for_document(_wants_document())
     try:
         cli()
     except BotdataError as error:
-        from app.cli.output import show_error
-
         show_error(error)
+        if _wants_document():
+            show_json(error_document(_command(), error))
         return 1
     except SystemExit as end:
         if isinstance(end.__context__, OSError):  # Typer and Rich end a command so when its output is closed
             raise end.__context__ from None
         return end.code
     return 0
+
+
+def _wants_document() -> bool:
+    return "--json" in sys.argv[1:]
+
+
+def _command() -> str:
+    words = list(takewhile(lambda word: not word.startswith("-"), sys.argv[1:]))
+    return " ".join(words[: 2 if words[:1] and words[0] in _GROUPS else 1])
+
+
+def _show_stop(message: str) -> None:
+    """The document of a command that an interrupt or a file ended."""
+    if not _wants_document():
+        return
+    import json
+
+    parts: dict[str, str | None] = dict.fromkeys(("step", "table", "done", "pending", "next"))
+    document = {"command": _command(), "ok": False, "error": {"message": message, **parts}}
+    with suppress(OSError):  # _flush() sees to the rest
+        sys.stdout.write(json.dumps(document, indent=2) + "\n")
 
 
 def _flush(told: bool) -> int:
@@ -71,7 +98,11 @@ def _flush(told: bool) -> int:
 
 
 def _stopped(error: OSError) -> int:
-    _complain(f"botdata stopped: {error.strerror or type(error).__name__}")
+    file = f"{error.filename}: " if error.filename is not None else ""
+    said = f"{file}{error.strerror or type(error).__name__}"
+    _complain(f"botdata stopped: {said}")
+    if error.filename is not None:
+        _show_stop(said)
     return 1
 
 

@@ -103,14 +103,40 @@ def show_json(document: dict[str, Any]) -> None:
     sys.stdout.write(json.dumps(document, ensure_ascii=not holds_all, indent=2) + "\n")
 
 
+def document(command: str, *, ok: bool, **fields: Any) -> dict[str, Any]:
+    """A command's document for `--json`; docs/json.md has the fields of each."""
+    return {"command": command, "ok": ok, **fields}
+
+
+def error_document(command: str, error: BotdataError) -> dict[str, Any]:
+    """The document of a command that stopped: the same fields for every error, null where one says nothing."""
+    parts = ("step", "table", "done", "pending")
+    said = {
+        "message": error.message if isinstance(error, MigrationError) else str(error),
+        **{part: getattr(error, part, None) for part in parts},
+        "next": getattr(error, "next_command", None),
+    }
+    return document(command, ok=False, error=said)
+
+
+def keep_output_for_document(wanted: bool) -> None:
+    """With `--json`, words go to standard error, whoever says them."""
+    console.stderr = wanted
+
+
 def show_error(error: BotdataError) -> None:
-    """Print what stopped, where, what is pending and what to run next, to standard error."""
+    """Print what stopped, where, what was done, what is pending and what to run next, to standard error."""
     if not isinstance(error, MigrationError):
         _complain(f"botdata: {error}")
         return
     step = f" {error.step}" if error.step else ""
     _complain(f"botdata{step} stopped: {error.message}")
-    for label, text in (("table", error.table), ("pending", error.pending), ("next", error.next_command)):
+    for label, text in (
+        ("table", error.table),
+        ("done", error.done),
+        ("pending", error.pending),
+        ("next", error.next_command),
+    ):
         if text:
             _complain(f"  {label + ':':<9}{text}")
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from app.cli.work import AsJson, KeyRoleOk
 
 if TYPE_CHECKING:
     from app.parity.comparison import Comparison
@@ -19,15 +21,14 @@ def register(cli: typer.Typer) -> None:
 def parity(
     writes: Annotated[bool, typer.Option("--writes", help="The writing methods too, on a made-up company.")] = False,
     samples: Annotated[int, typer.Option(help="Rows of each table to ask about, at most.", min=1, max=10_000)] = 20,
-    key_role_ok: Annotated[
-        bool, typer.Option("--key-role-ok", help="The key's role is known to see every row.")
-    ] = False,
+    key_role_ok: KeyRoleOk = False,
+    as_json: AsJson = False,
 ) -> None:
     """Ask both live stores the same and compare the answers. Exit code 0 only when all are equal.
 
     Example: botdata parity --writes
     """
-    from app.cli.output import errors, say
+    from app.cli.output import errors, say, show_json
     from app.migration.key_role import require_service_key
     from app.parity.check import check_parity
     from app.settings import load_settings
@@ -40,6 +41,8 @@ def parity(
     require_service_key(key, role_ok=key_role_ok, step="parity")
     comparison = asyncio.run(check_parity(settings, size=samples, writes=writes, notice=notice))
     show_parity(comparison)
+    if as_json:
+        show_json(parity_document(comparison))
     if not comparison.all_equal:
         raise typer.Exit(1)
     say("parity: every answer was equal")
@@ -60,3 +63,23 @@ def show_parity(comparison: Comparison) -> None:
     different = sum(method.different for method in comparison.methods.values())
     if different:
         say(f"parity: {different:,} answers differ. Next: botdata verify, which names the rows that differ")
+
+
+def parity_document(comparison: Comparison) -> dict[str, Any]:
+    """The counts of each method for `--json`; the medians in seconds."""
+    from app.cli.output import document
+
+    methods = [
+        {
+            "method": method.method,
+            "calls": method.calls,
+            "equal": method.equal,
+            "different": method.different,
+            "source_seconds": round(method.p50[0], 6) if method.p50 else None,
+            "target_seconds": round(method.p50[1], 6) if method.p50 else None,
+            "first_difference": method.first_difference,
+        }
+        for method in comparison.methods.values()
+    ]
+    well = comparison.all_equal
+    return document("parity", ok=well, methods=methods, next="botdata migrate" if well else "botdata verify")

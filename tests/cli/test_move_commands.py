@@ -85,7 +85,7 @@ def test_the_json_document_is_whole(command: Command, settings: dict[str, str]) 
     outcome = command("verify", "--json", "--with-baileys", **settings)
     assert outcome.code == 1
     document = json.loads(outcome.out)
-    assert document["clean"] is False
+    assert document["ok"] is False
     (clients,) = [table for table in document["tables"] if table["table"] == "clients"]
     assert len(document["tables"]) == 12
     assert (clients["source_rows"], clients["target_rows"], clients["equal"]) == (30, 30, 0)
@@ -98,7 +98,7 @@ def test_the_json_document_is_whole(command: Command, settings: dict[str, str]) 
     assert "... and 10 more; all of them: botdata verify --tables clients --json" in short.out.splitlines()
     execute(settings["DATABASE_URL"], "UPDATE clients SET name = 'name' || id")
     clean = command("verify", "--json", **settings)
-    assert (clean.code, json.loads(clean.out)["clean"]) == (0, True)
+    assert (clean.code, json.loads(clean.out)["ok"]) == (0, True)
 
 
 def test_refused_and_lost_rows_fail_the_copy_and_are_named(

@@ -1,0 +1,63 @@
+"""The command `botdata copy`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from app.cli.work import AsJson, KeyRoleOk, Metadata, SourceUrl, Tables, WithBaileys, Work
+
+if TYPE_CHECKING:
+    from app.migration.copy import CopyOptions
+    from app.migration.report import CopyReport
+    from app.migration.source import Source
+
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace rows of the target that no copy put there.")]
+
+
+def register(cli: typer.Typer) -> None:
+    """Add the command."""
+    cli.command()(copy)
+
+
+def copy(
+    tables: Tables = None,
+    with_baileys: WithBaileys = False,
+    overwrite: Overwrite = False,
+    key_role_ok: KeyRoleOk = False,
+    source: SourceUrl = None,
+    metadata: Metadata = None,
+    max_quarantine: Annotated[int, typer.Option(help="Refused rows past which the copy stops.", min=0)] = 1000,
+    as_json: AsJson = False,
+) -> None:
+    """Copy every row from the source; a copy that was stopped goes on where it was.
+
+    Example: botdata copy --tables clients,bookings
+    """
+    from app.cli.copy_report import copy_document, show_copy
+    from app.cli.output import show_json
+    from app.migration.copy import CopyOptions
+
+    work = Work.prepare("copy", tables, with_baileys, key_role_ok, source, metadata)
+    in_use = work.settings.flags.use_repository_pattern
+    report = run_copy(work, CopyOptions(overwrite=overwrite, target_in_use=in_use, most_refused=max_quarantine))
+    if as_json:
+        show_json(copy_document(report, flags=work.flags))
+    else:
+        show_copy(report, flags=work.flags)
+    if not report.complete:
+        raise typer.Exit(1)
+
+
+def run_copy(work: Work, options: CopyOptions) -> CopyReport:
+    """Copy, with progress on standard error."""
+    from app.cli.output import progress
+    from app.migration.copy import copy as copy_tables
+
+    with progress("copy") as bars:
+
+        async def run(source: Source) -> CopyReport:
+            return await copy_tables(source, work.target, work.tables, bars, options)
+
+        return work.run(run, bars.notice)

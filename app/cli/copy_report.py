@@ -1,0 +1,105 @@
+"""The report of a copy in words and as a document."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from app.cli.output import document, say, show_table
+from app.migration.report import CopyReport
+from app.migration.source import Key
+from app.privacy import mask_phones
+
+_SHOWN = 20
+
+
+def show_copy(report: CopyReport, *, flags: str = "") -> None:
+    """Print what was copied, what was refused and what is missing, and what to run next.
+
+    Args:
+        flags: the options that chose the tables, with a leading blank.
+    """
+    show_table(
+        ["table", "source", "new", "changed", "equal", "refused", "seconds"],
+        [
+            [
+                table.table,
+                f"{table.source_after:,}",
+                f"{table.inserted:,}",
+                f"{table.updated:,}",
+                f"{table.unchanged:,}",
+                f"{len(table.refused):,}",
+                f"{table.seconds:.1f}",
+            ]
+            for table in report.tables
+        ],
+        numbers=frozenset(range(1, 7)),
+    )
+    for table in report.tables:
+        if table.source_before != table.source_after:
+            say(f"{table.table}: {table.source_before:,} rows in the source before, {table.source_after:,} after")
+        if table.came:
+            say(f"{table.table}: {table.came:,} rows came while it was copied, and were fetched too")
+        if table.went:
+            say(f"{table.table}: {table.went:,} rows of the target are not in the source (any more)")
+        if table.missing:
+            say(f"{table.table}: {len(table.missing):,} rows of the source did not arrive: {_some(table.missing)}")
+    refused = [refusal for table in report.tables for refusal in table.refused]
+    for refusal in refused[:_SHOWN]:
+        place = f" ({refusal.place})" if refusal.place else ""
+        say(f"refused: {refusal.table} {', '.join(refusal.key)}: SQLSTATE {refusal.sqlstate}{place}")
+    if len(refused) > _SHOWN:
+        say(f"... and {len(refused) - _SHOWN:,} more")
+    copied = sum(table.copied for table in report.tables)
+    counts = f"{copied:,} rows copied" + (f", {len(refused):,} in quarantine" if refused else "")
+    skipped = [table.table for table in report.tables if table.done_before]
+    if skipped:
+        say(f"done before the stop, and not read again: {', '.join(skipped)}; what has changed there since needs one")
+        say(f"more copy: botdata copy{flags}")
+    if report.complete:
+        say(f"copy complete: {counts} in {report.seconds:.1f} s. Next: botdata verify{flags}")
+        return
+    say(f"copy NOT complete: {counts}")
+    if any(refusal.sqlstate == "23505" for refusal in refused):
+        say("A unique key of a refused row is held by another row of the target, likely one that the source no longer")
+        say("has, as verify shows: delete that one from the target.")
+    elif refused:
+        say("Mend the refused rows at the source, or the target's schema.")
+    say(f"Next: botdata copy{flags}")
+
+
+def _some(keys: tuple[Key, ...]) -> str:
+    """The first keys of many, phones masked."""
+    shown = "; ".join(mask_phones(", ".join(key)) for key in keys[:_SHOWN])
+    return shown + ("; ..." if len(keys) > _SHOWN else "")
+
+
+def copy_document(report: CopyReport, *, flags: str = "") -> dict[str, Any]:
+    """The whole report for `--json`, keys masked."""
+    return document(
+        "copy",
+        ok=report.complete,
+        run=report.run,
+        resumed=report.resumed,
+        seconds=round(report.seconds, 3),
+        tables=[
+            {
+                "table": table.table,
+                "source_rows_before": table.source_before,
+                "source_rows": table.source_after,
+                "inserted": table.inserted,
+                "updated": table.updated,
+                "unchanged": table.unchanged,
+                "came": table.came,
+                "extra": table.went,
+                "missing": [list(map(mask_phones, key)) for key in table.missing],
+                "refused": [
+                    {"key": list(refusal.key), "sqlstate": refusal.sqlstate, "place": refusal.place}
+                    for refusal in table.refused
+                ],
+                "done_before": table.done_before,
+                "seconds": round(table.seconds, 3),
+            }
+            for table in report.tables
+        ],
+        next=f"botdata {'verify' if report.complete else 'copy'}{flags}",
+    )
