@@ -8,7 +8,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from time import monotonic
 
-from psycopg import AsyncConnection, sql
+from psycopg import AsyncConnection
 from sqlalchemy import Table
 
 from app.errors import MigrationError
@@ -17,6 +17,7 @@ from app.migration.completeness import complete_table
 from app.migration.load import PageLoader
 from app.migration.report import CopyReport, Progress, TableCopied
 from app.migration.runs import Checkpoint
+from app.migration.sequences import raise_sequences
 from app.migration.source import Page, Source
 from app.migration.tables import CopyTable, describe
 from app.migration.target import explained, open_target
@@ -101,7 +102,7 @@ async def _copy_table(
     if not checkpoint.complete:
         await _load_pages(source, table, checkpoint, loader, progress)
     whole = await complete_table(connection, source, table, loader)
-    await _raise_sequences(connection, table)
+    await raise_sequences(connection, table)
     if options.overwrite:
         await runs.adopt_rows(connection, run, table)
     if not whole.missing:
@@ -145,34 +146,3 @@ async def _ahead(pages: AsyncIterator[Page]) -> AsyncGenerator[Page, None]:
         if not upcoming.done():
             upcoming.cancel()
         await asyncio.gather(upcoming, return_exceptions=True)
-
-
-_SEQUENCES = """
-SELECT a.attname, pg_get_serial_sequence(%s, a.attname) FROM pg_attribute a
-WHERE a.attrelid = to_regclass(%s) AND a.attnum > 0 AND NOT a.attisdropped
-AND pg_get_serial_sequence(%s, a.attname) IS NOT NULL
-"""
-
-
-async def _raise_sequences(connection: AsyncConnection, table: CopyTable) -> None:
-    """Set each sequence of the table past the highest value there is, refused rows included; never lower it."""
-    qualified = table.identifier.as_string(connection)
-    cursor = await connection.execute(_SEQUENCES, [qualified, qualified, qualified])
-    for column, sequence in await cursor.fetchall():
-        await connection.execute(
-            sql.SQL(
-                "SELECT setval({name}, top.value) FROM (SELECT greatest("
-                "(SELECT max({column}) FROM {table}), "
-                "(SELECT max((row_text ->> {text})::bigint) FROM botdata.quarantine WHERE table_name = {plain} "
-                "AND row_text ->> {text} ~ '^[0-9]{{1,18}}$' AND (row_text ->> {text})::bigint <= "
-                "(SELECT seqmax FROM pg_sequence WHERE seqrelid = {name}::regclass))) AS value) top, {sequence} s "
-                "WHERE top.value > CASE WHEN s.is_called THEN s.last_value ELSE s.last_value - 1 END"
-            ).format(
-                name=sql.Literal(sequence),
-                column=sql.Identifier(column),
-                table=table.identifier,
-                text=sql.Literal(column),
-                plain=sql.Literal(table.name),
-                sequence=sql.SQL(sequence),
-            )
-        )

@@ -78,6 +78,20 @@ class PostgresSource:
             if page := await self._page(table, query, [text for one in wanted for text in one]):
                 yield page
 
+    async def fetch(self, query: sql.Composed) -> list[tuple[Any, ...]]:
+        """The rows of a query."""
+        return await self._fetch(query)
+
+    async def stream(self, query: sql.Composed) -> AsyncIterator[bytes | bytearray | memoryview]:
+        """The rows of a query in COPY's text format, piece by piece."""
+        with _translated():
+            async with (
+                self._connection.cursor() as cursor,
+                cursor.copy(sql.SQL("COPY ({}) TO STDOUT").format(query)) as copied,
+            ):
+                async for piece in copied:
+                    yield piece
+
     async def _walk(
         self, table: CopyTable, columns: Sequence[CopyColumn], after: Key | None, size: PageSize, *, versions: bool
     ) -> AsyncIterator[Page]:
@@ -144,7 +158,7 @@ def _page(table: CopyTable, columns: Sequence[CopyColumn], versions: bool, rest:
         for position, column in enumerate(columns)
     ]
     if versions:
-        values.append(sql.SQL("xmin::text AS {}").format(sql.Identifier(VERSION)))
+        values.append(sql.SQL("{}::text AS {}").format(sql.Identifier(table.version), sql.Identifier(VERSION)))
     return sql.SQL("SELECT json_agg(page)::text FROM (SELECT {} FROM {} {}) page").format(
         sql.SQL(", ").join(values), table.identifier, rest
     )

@@ -72,7 +72,7 @@ class RestSource:
 
         async def ask() -> bool:
             try:
-                await self._rest.send(self._rest.table(table.name).select(_versions()).limit(0))
+                await self._rest.send(self._rest.table(table.name).select(_versions(table)).limit(0))
             except SchemaMismatchError as error:
                 if error.sqlstate == "42703":
                     return False
@@ -83,12 +83,13 @@ class RestSource:
 
     async def pages(self, table: CopyTable, *, after: Key | None = None, versions: bool = False) -> AsyncIterator[Page]:
         """All rows behind a key, in the order of the primary key as the source sorts it."""
-        async for page in self._walk(table, _select(table.columns, versions), after):
+        async for page in self._walk(table, _select(table, table.columns, versions), after):
             yield page
 
     async def key_pages(self, table: CopyTable, *, versions: bool = False) -> AsyncIterator[Page]:
         """The primary keys of all rows."""
-        async for page in self._walk(table, _select(table.key, versions), None, rows=10 * self._limits.page_rows):
+        select = _select(table, table.key, versions)
+        async for page in self._walk(table, select, None, rows=10 * self._limits.page_rows):
             yield page
 
     async def rows_by_key(
@@ -99,7 +100,7 @@ class RestSource:
             while wanted:
 
                 async def ask(wanted: list[Key] = wanted) -> list[dict[str, Any]]:
-                    builder = self._rest.table(table.name).select(_select(table.columns, versions))
+                    builder = self._rest.table(table.name).select(_select(table, table.columns, versions))
                     for column, values in zip(table.key, zip(*wanted, strict=True), strict=True):
                         distinct = list(dict.fromkeys(values))
                         # PostgREST takes `in.("")` for an empty list, so a single value is asked for with `eq`.
@@ -197,13 +198,13 @@ class RestSource:
         raise AssertionError("unreachable: the last attempt returns or raises")
 
 
-def _select(columns: Sequence[CopyColumn], versions: bool) -> str:
+def _select(table: CopyTable, columns: Sequence[CopyColumn], versions: bool) -> str:
     text = as_text([column.name for column in columns])
-    return f"{text},{_versions()}" if versions else text
+    return f"{text},{_versions(table)}" if versions else text
 
 
-def _versions() -> str:
-    return f"{VERSION}:xmin::text"
+def _versions(table: CopyTable) -> str:
+    return f"{VERSION}:{quoted_name(table.version)}::text"
 
 
 def _where(builder: Any, column: CopyColumn, operator: str, operand: str) -> None:

@@ -41,6 +41,8 @@ class CopyTable:
         columns: begin with the primary key's, in its order.
         replaces_rows: a changed row is deleted and inserted, since an update would be changed by a trigger, or is
             refused for an identity column.
+        changed_at: the column that says when a row last changed, where the table has one.
+        version: the column that tells one version of a row from another.
     """
 
     schema: str
@@ -49,6 +51,8 @@ class CopyTable:
     key_size: int
     always_identity: bool
     replaces_rows: bool
+    changed_at: str | None = None
+    version: str = "xmin"
 
     @property
     def key(self) -> tuple[CopyColumn, ...]:
@@ -161,4 +165,5 @@ async def describe(connection: AsyncConnection, table: Table, *, step: str) -> C
         key_size=len(key),
         always_identity=any(types[name][1] for name in names),
         replaces_rows=replaces_rows,
+        changed_at=table.info.get("changed_at"),
     )
