@@ -49,6 +49,12 @@ _VERSIONS = (
     );
     """,
     """
+    -- Given up by --restart, or by a run that does not go on from it.
+    ALTER TABLE botdata.runs DROP CONSTRAINT runs_state_check,
+        ADD CONSTRAINT runs_state_check CHECK (state IN ('running', 'complete', 'abandoned'));
+    -- When the present start of the run came to the table, and the rows it had by then: what its rate is reckoned from.
+    ALTER TABLE botdata.checkpoints ADD COLUMN begun_at timestamptz NOT NULL DEFAULT now(),
+        ADD COLUMN rows_before bigint NOT NULL DEFAULT 0;
     -- Key ranges of a table that is copied over database connections: each is loaded in one transaction.
     CREATE TABLE botdata.ranges (
         run_id bigint NOT NULL REFERENCES botdata.runs ON DELETE CASCADE,
