@@ -1,34 +1,27 @@
-"""Loading one page into the target: in one transaction with its checkpoint, refused rows found and set aside."""
+"""Loading rows into the target: in one transaction with their checkpoint, refused rows found and set aside."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-from typing import Any
 
 import psycopg
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, sql
 
 from app.errors import MigrationError, UnavailableError
 from app.migration import statements
+from app.migration.halving import LARGEST_PIECE, Fault, first_piece, load_rows, number_column, stage_page
 from app.migration.report import Loaded, Refusal
-from app.migration.source import Key, Page
+from app.migration.source import Page
 from app.migration.tables import CopyTable
-from app.migration.target import REPEATABLE, JsonBytes, is_row_fault, place_of
+from app.migration.target import REPEATABLE, JsonBytes, is_row_fault
 from app.privacy import mask_phones
-from app.rest import alias
 
-_QUARANTINE = """
-INSERT INTO botdata.quarantine (run_id, table_name, key, row_text, sqlstate, message, place)
-VALUES (%s, %s, %s, %s, %s, %s, %s)
-ON CONFLICT (table_name, key) DO UPDATE SET run_id = excluded.run_id, row_text = excluded.row_text,
-    sqlstate = excluded.sqlstate, message = excluded.message, place = excluded.place, refused_at = now()
-"""
 _CHECKPOINT = """
 UPDATE botdata.checkpoints SET last_key = coalesce(%s, last_key), pages = pages + 1, inserted = inserted + %s,
     updated = updated + %s, unchanged = unchanged + %s, changed_at = now()
 WHERE run_id = %s AND table_name = %s
 """
+_WRITES = "INSERT INTO botdata.writes SELECT %s, %s, unnest(%s::text[]) ON CONFLICT DO NOTHING"
 _TRIES = 5
 
 
@@ -48,6 +41,7 @@ class PageLoader:
         self._most_refused = most_refused
         self._load = statements.load_page(table).as_string(connection)
         self._delete = statements.delete_changed(table).as_string(connection) if table.replaces_rows else None
+        self._piece: int | None = None  # rows to begin with, where the page before had refused ones
 
     async def load(self, page: Page, *, checkpoint: bool = True) -> Loaded:
         """Load a page, whole or (where the target refuses rows) without those, and move the checkpoint behind it.
@@ -65,7 +59,9 @@ class PageLoader:
                 async with self._connection.transaction():
                     # A deferred constraint would speak up at the commit, where the row at fault cannot be told.
                     await self._connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
-                    loaded = await self._whole_or_in_parts(page.body)
+                    loaded = await self._whole(page.body) if self._piece is None else None
+                    if loaded is None:
+                        loaded = await self._in_pieces(page)
                     await self._connection.execute(
                         _CHECKPOINT,
                         [
@@ -77,10 +73,7 @@ class PageLoader:
                             self._table.name,
                         ],
                     )
-                    await self._connection.execute(
-                        "INSERT INTO botdata.writes SELECT %s, %s, unnest(%s::text[]) ON CONFLICT DO NOTHING",
-                        [self._run, self._table.name, list(loaded.transactions)],
-                    )
+                    await record_writes(self._connection, self._run, self._table, loaded.transactions)
                     loaded.rows = page.rows
                 return loaded
             except psycopg.Error as error:
@@ -89,35 +82,8 @@ class PageLoader:
                 await asyncio.sleep(0.1 * 2**attempt)
         raise AssertionError("unreachable: the last try returns or raises")
 
-    async def _whole_or_in_parts(self, body: bytes) -> Loaded:
-        error = await self._try(body)
-        if isinstance(error, Loaded):
-            return error
-        try:
-            records = json.loads(body)
-        except ValueError:
-            raise UnavailableError("a page from the source is not whole JSON") from error
-        loaded = Loaded()
-        await self._halve(records, error, loaded)
-        return loaded
-
-    async def _halve(self, records: list[dict[str, Any]], error: psycopg.Error, loaded: Loaded) -> None:
-        """Load what can be loaded of rows that failed together: O(log page) statements for a row at fault."""
-        if len(records) == 1:
-            await self._refuse(records[0], error, loaded)
-            return
-        middle = len(records) // 2
-        for half in (records[:middle], records[middle:]):
-            outcome = await self._try(json.dumps(half).encode())
-            if isinstance(outcome, Loaded):
-                loaded.inserted += outcome.inserted
-                loaded.updated += outcome.updated
-                loaded.transactions |= outcome.transactions
-            else:
-                await self._halve(half, outcome, loaded)
-
-    async def _try(self, body: bytes) -> Loaded | psycopg.Error:
-        """The counts, or the error that a row of the page caused (rolled back to before the page)."""
+    async def _whole(self, body: bytes) -> Loaded | None:
+        """The counts; None where a row of the page is at fault (rolled back to before the page)."""
         parameters = [JsonBytes(body)]
         try:
             async with self._connection.transaction():
@@ -131,36 +97,110 @@ class PageLoader:
         except psycopg.Error as error:
             if not is_row_fault(error):
                 raise
-            return error
+            return None
 
-    async def _refuse(self, record: dict[str, Any], error: psycopg.Error, loaded: Loaded) -> None:
-        row = {column.name: record[alias(position)] for position, column in enumerate(self._table.columns)}
-        key: Key = tuple(row[column.name] for column in self._table.key)
-        sqlstate, place = error.sqlstate or "", place_of(error)
-        await self._connection.execute(
-            _QUARANTINE,
-            [
-                self._run,
-                self._table.name,
-                list(key),
-                json.dumps(row, ensure_ascii=False),
-                sqlstate,
-                error.diag.message_primary or "",
-                place,
-            ],
+    async def _in_pieces(self, page: Page) -> Loaded:
+        try:
+            staging, rows = await stage_page(self._connection, self._table, page.body)
+        except psycopg.Error as error:
+            if not is_row_fault(error):
+                raise
+            raise UnavailableError("a page from the source is not whole JSON") from error
+        loaded = await load_staged(
+            self._connection,
+            self._table,
+            self._run,
+            most_refused=self._most_refused,
+            staging=staging,
+            low=1,
+            high=rows,
+            piece=self._piece or rows,
         )
-        shown = tuple(map(mask_phones, key)) if self._table.key_holds_phone else key
-        loaded.refused.append(Refusal(self._table.name, shown, sqlstate, place))
-        cursor = await self._connection.execute(
-            "SELECT count(*) FROM botdata.quarantine WHERE run_id = %s", [self._run]
-        )
+        self._piece = first_piece(rows, len(loaded.refused)) if loaded.refused else None
+        return loaded
+
+
+async def load_staged(
+    connection: AsyncConnection,
+    table: CopyTable,
+    run: int,
+    *,
+    most_refused: int,
+    staging: str = "staging",
+    low: int,
+    high: int,
+    piece: int = LARGEST_PIECE,
+) -> Loaded:
+    """Load rows that wait in a temporary table, and put those that the target refuses into quarantine.
+
+    Runs in the caller's transaction, which has made its constraints immediate and records the transactions.
+
+    Args:
+        staging: a temporary table with an index on `number_column(table)`, the rows' numbers, and with the table's
+            columns, as text or of the source's types.
+        low, high: the first and the last number to load.
+        piece: rows of the first try.
+
+    Raises:
+        psycopg.Error: the target failed.
+        MigrationError: more rows were refused than `most_refused`.
+    """
+    outcome = await load_rows(connection, table, staging, low=low, high=high, piece=piece, most=most_refused + 1)
+    loaded = Loaded(outcome.inserted, outcome.updated, high - low + 1, set(outcome.transactions))
+    if outcome.faults:
+        loaded.refused = await _set_aside(connection, table, run, staging, outcome.faults)
+        cursor = await connection.execute("SELECT count(*) FROM botdata.quarantine WHERE run_id = %s", [run])
         count = await cursor.fetchone()
-        if count and count[0] > self._most_refused:
-            raise MigrationError(
-                f"the target refuses more than {self._most_refused} rows, the last one with SQLSTATE {sqlstate}"
-                f"{f' ({place})' if place else ''}: the mistake is likely not in the rows",
-                step="copy",
-                table=self._table.name,
-                pending=f"the rest of {self._table.name}, from the last checkpoint on",
-                next_command="compare the two schemas, then: botdata copy",
-            )
+        assert count is not None
+        if max(count[0], len(outcome.faults)) > most_refused:
+            raise _too_many(table, outcome.faults[-1], most_refused)
+    return loaded
+
+
+async def record_writes(connection: AsyncConnection, run: int, table: CopyTable, transactions: set[str]) -> None:
+    """Remember the transactions that wrote rows of a table: those rows are ours."""
+    await connection.execute(_WRITES, [run, table.name, list(transactions)])
+
+
+async def _set_aside(
+    connection: AsyncConnection, table: CopyTable, run: int, staging: str, faults: tuple[Fault, ...]
+) -> list[Refusal]:
+    """Put refused rows into quarantine, as the source sent them; of a key that is there twice, the last."""
+    texts = sql.SQL(", ").join(sql.SQL("s.{0}::text AS {0}").format(sql.Identifier(name)) for name in table.names)
+    key = sql.SQL(", ").join(sql.SQL("s.{}::text").format(sql.Identifier(column.name)) for column in table.key)
+    cursor = await connection.execute(
+        sql.SQL(
+            "INSERT INTO botdata.quarantine (run_id, table_name, key, row_text, sqlstate, message, place) "
+            "SELECT %s, %s, key, row_text, sqlstate, message, place FROM (SELECT DISTINCT ON (ARRAY[{key}]) f.*, "
+            "ARRAY[{key}] AS key, (SELECT row_to_json(v) FROM (SELECT {texts}) v) AS row_text "
+            "FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[]) AS f (number, sqlstate, message, place) "
+            "JOIN pg_temp.{staging} s ON s.{number} = f.number ORDER BY ARRAY[{key}], f.number DESC) refused "
+            "ORDER BY number ON CONFLICT (table_name, key) DO UPDATE SET run_id = excluded.run_id, "
+            "row_text = excluded.row_text, sqlstate = excluded.sqlstate, message = excluded.message, "
+            "place = excluded.place, refused_at = now() RETURNING key, sqlstate, place"
+        ).format(key=key, texts=texts, staging=sql.Identifier(staging), number=sql.Identifier(number_column(table))),
+        [
+            run,
+            table.name,
+            [fault.number for fault in faults],
+            [fault.sqlstate for fault in faults],
+            [fault.message for fault in faults],
+            [fault.place for fault in faults],
+        ],
+    )
+    mask = mask_phones if table.key_holds_phone else str
+    return [
+        Refusal(table.name, tuple(map(mask, key)), sqlstate, place) for key, sqlstate, place in await cursor.fetchall()
+    ]
+
+
+def _too_many(table: CopyTable, last: Fault, most_refused: int) -> MigrationError:
+    place = f" ({last.place})" if last.place else ""
+    return MigrationError(
+        f"the target refuses more than {most_refused} rows, the last one with SQLSTATE {last.sqlstate}{place}: "
+        "the mistake is likely not in the rows",
+        step="copy",
+        table=table.name,
+        pending=f"the rest of {table.name}, from the last checkpoint on",
+        next_command="compare the two schemas, then: botdata copy",
+    )

@@ -74,8 +74,7 @@ def _differs(
         if column.zoned and zoned:
             cast = f"::{column.type}" if source_is_text else ""
             return sql.SQL("{} IS DISTINCT FROM {}" + cast).format(ours, theirs)
-        cast = "" if source_is_text else "::text"
-        return sql.SQL("{}::text IS DISTINCT FROM {}" + cast).format(ours, theirs)
+        return sql.SQL("{}::text IS DISTINCT FROM {}::text").format(ours, theirs)
 
     return differs
 
@@ -87,8 +86,11 @@ def _values(table: CopyTable) -> sql.Composed:
     )
 
 
-def load_page(table: CopyTable) -> sql.Composed:
+def load_page(table: CopyTable, page: sql.Composed | None = None) -> sql.Composed:
     """Insert or update the rows of a page, leaving equal ones alone.
+
+    Args:
+        page: a CTE `page` in place of the one that reads parameter 1; its columns are text, or of the target's types.
 
     Returns one row: rows inserted, rows updated, and the transactions (xmin) they are of.
     """
@@ -105,14 +107,18 @@ def load_page(table: CopyTable) -> sql.Composed:
         "WITH {}, loaded AS ({} ON CONFLICT ({}) {} RETURNING t.xmax = 0 AS inserted, t.xmin::text AS xid) "
         "SELECT count(*) FILTER (WHERE inserted), count(*) FILTER (WHERE NOT inserted), "
         "coalesce(array_agg(DISTINCT xid), '{{}}') FROM loaded"
-    ).format(_page(table), _values(table), _names(table.key), action)
+    ).format(page or _page(table), _values(table), _names(table.key), action)
 
 
-def delete_changed(table: CopyTable) -> sql.Composed:
-    """Delete the target's rows that differ from the page's: where an update trigger would change what is written."""
+def delete_changed(table: CopyTable, page: sql.Composed | None = None) -> sql.Composed:
+    """Delete the target's rows that differ from the page's: where an update trigger would change what is written.
+
+    Args:
+        page: as in `load_page`.
+    """
     rest = table.columns[table.key_size :]
     return sql.SQL("WITH {} DELETE FROM {} t USING page p WHERE {} AND ({})").format(
-        _page(table),
+        page or _page(table),
         table.identifier,
         _same_key(table),
         _list(map(_differs("t", "p", source_is_text=True), rest), " OR ") if rest else sql.SQL("false"),

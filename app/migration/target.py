@@ -70,27 +70,36 @@ async def open_target(url: str, *, step: str, exclusive: bool = False) -> AsyncI
         yield connection
 
 
+async def run_lock_holder(connection: AsyncConnection) -> str | None:
+    """Who holds the lock of the run that is at work on this target, in words; None where no run is."""
+    holder = await (await connection.execute(_LOCK_HOLDER, {"lock": _RUN_LOCK})).fetchone()
+    return f"{holder[0]}, connected since {holder[1]} UTC" if holder else None
+
+
 async def _take_run_lock(connection: AsyncConnection, step: str, target: str) -> None:
     row = await (await connection.execute("SELECT pg_try_advisory_lock(%s)", [_RUN_LOCK])).fetchone()
     if row and row[0]:
         return
-    holder = await (await connection.execute(_LOCK_HOLDER, {"lock": _RUN_LOCK})).fetchone()
-    who = f": {holder[0]}, connected since {holder[1]} UTC" if holder else ""
+    holder = await run_lock_holder(connection)
+    who = f": {holder}" if holder else ""
     raise MigrationError(
-        f"another run is at work on {target}{who}", step=step, next_command=f"botdata {step}, when that has ended"
+        f"another run is at work on {target}{who}",
+        step=step,
+        pending="everything; nothing was written",
+        next_command=f"botdata status, and botdata {step} when that run has ended",
     )
 
 
 # SQLSTATE classes that say: this row, not the server or the program. 21 the same key twice in one page, 22 data,
 # 23 integrity, 44 check option, 54 limits (an index entry too large), P0 raised by a trigger.
-_ROW_FAULTS = {"21", "22", "23", "44", "54", "P0"}
+ROW_FAULTS = {"21", "22", "23", "44", "54", "P0"}
 # A deadlock, a serialization failure, a lock not granted: the same transaction can succeed when repeated.
 REPEATABLE = {"40001", "40P01", "55P03"}
 
 
 def is_row_fault(error: psycopg.Error) -> bool:
     """Whether a row is to blame, so that the page without it can go in."""
-    return error.sqlstate is not None and error.sqlstate[:2] in _ROW_FAULTS
+    return error.sqlstate is not None and error.sqlstate[:2] in ROW_FAULTS
 
 
 def place_of(error: psycopg.Error) -> str | None:
