@@ -73,7 +73,10 @@ async def open_target(url: str, *, step: str, exclusive: bool = False) -> AsyncI
 async def run_lock_holder(connection: AsyncConnection) -> str | None:
     """Who holds the lock of the run that is at work on this target, in words; None where no run is."""
     holder = await (await connection.execute(_LOCK_HOLDER, {"lock": _RUN_LOCK})).fetchone()
-    return f"{holder[0]}, connected since {holder[1]} UTC" if holder else None
+    if holder is None:
+        return None
+    name, since = holder  # another role's session does not tell since when
+    return f"{name}, connected since {since} UTC" if since else f"{name}, of another role"
 
 
 async def _take_run_lock(connection: AsyncConnection, step: str, target: str) -> None:
@@ -86,7 +89,7 @@ async def _take_run_lock(connection: AsyncConnection, step: str, target: str) ->
         f"another run is at work on {target}{who}",
         step=step,
         pending="everything; nothing was written",
-        next_command=f"botdata status, and botdata {step} when that run has ended",
+        next_command=f"botdata status; when that run has ended: botdata {step}",
     )
 
 
