@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace rows of the target that no copy put there.")]
 
+Restart = Annotated[bool, typer.Option("--restart", help="Begin again, although an unfinished copy could go on.")]
+
 
 def register(cli: typer.Typer) -> None:
     """Add the command."""
@@ -25,6 +27,7 @@ def copy(
     tables: Tables = None,
     with_baileys: WithBaileys = False,
     overwrite: Overwrite = False,
+    restart: Restart = False,
     key_role_ok: KeyRoleOk = False,
     source: SourceUrl = None,
     metadata: Metadata = None,
@@ -41,7 +44,8 @@ def copy(
 
     work = Work.prepare("copy", tables, with_baileys, key_role_ok, source, metadata)
     in_use = work.settings.flags.use_repository_pattern
-    report = run_copy(work, CopyOptions(overwrite=overwrite, target_in_use=in_use, most_refused=max_quarantine))
+    options = CopyOptions(overwrite=overwrite, target_in_use=in_use, most_refused=max_quarantine, restart=restart)
+    report = run_copy(work, options)
     if as_json:
         show_json(copy_document(report, flags=work.flags))
     else:

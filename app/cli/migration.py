@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from app.cli.copy import Overwrite
+from app.cli.copy import Overwrite, Restart
 from app.cli.work import AsJson, KeyRoleOk, Metadata, ShowValues, SourceUrl, Tables, WithBaileys, Work
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ def migrate(
     tables: Tables = None,
     with_baileys: WithBaileys = False,
     overwrite: Overwrite = False,
+    restart: Restart = False,
     key_role_ok: KeyRoleOk = False,
     source: SourceUrl = None,
     metadata: Metadata = None,
@@ -42,7 +43,8 @@ def migrate(
     from app.migration.copy import CopyOptions, refuse_target_in_use
 
     work = Work.prepare("migrate", tables, with_baileys, key_role_ok, source, metadata)
-    options = CopyOptions(overwrite=overwrite, target_in_use=work.settings.flags.use_repository_pattern)
+    in_use = work.settings.flags.use_repository_pattern
+    options = CopyOptions(overwrite=overwrite, target_in_use=in_use, restart=restart)
     refuse_target_in_use(options)
     upgraded = None
     if metadata is None:  # the revisions are the bot's own

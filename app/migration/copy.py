@@ -32,11 +32,13 @@ class CopyOptions:
         overwrite: go on although the target holds rows that are not ours, or is the bot's store already.
         target_in_use: the flag says that the bot reads and writes PostgreSQL.
         most_refused: refused rows past which the run stops.
+        restart: begin a new run although there is an unfinished one.
     """
 
     overwrite: bool = False
     target_in_use: bool = False
     most_refused: int = 1000
+    restart: bool = False
 
 
 def refuse_target_in_use(options: CopyOptions) -> None:
@@ -71,7 +73,7 @@ async def copy(
             await ensure_tool_schema(connection)
             if not options.overwrite:
                 await runs.refuse_foreign_rows(connection, source.label, described)
-            run, resumed = await runs.begin_run(connection, source.label, described)
+            run, resumed = await runs.begin_run(connection, source.label, described, restart=options.restart)
             if resumed:
                 progress.notice(await runs.describe_resumed(connection, run))
         copied = []
@@ -96,6 +98,8 @@ async def _copy_table(
     checkpoint = await runs.find_checkpoint(connection, run, table)
     if checkpoint is None:
         checkpoint = await runs.begin_table(connection, run, table, await source.count(table))
+    elif not checkpoint.complete:
+        await runs.resume_table(connection, run, table)
     progress.begin(table.name, checkpoint.source_before, checkpoint.rows)
     done_before = checkpoint.complete
     loader = PageLoader(connection, table, run, most_refused=options.most_refused)

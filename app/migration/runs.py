@@ -31,8 +31,16 @@ class Checkpoint:
         return self.inserted + self.updated + self.unchanged
 
 
-async def begin_run(connection: AsyncConnection, source: str, tables: list[CopyTable]) -> tuple[int, bool]:
+async def begin_run(
+    connection: AsyncConnection, source: str, tables: list[CopyTable], *, restart: bool = False
+) -> tuple[int, bool]:
     """The newest copy from this source where it left one of the tables unfinished, else a new one.
+
+    A new one takes over from those that it leaves behind: they are abandoned, and the foreign keys that they took from
+    the target are for it to put back.
+
+    Args:
+        restart: a new one although there is an unfinished one.
 
     Returns:
         The run's id, and whether it goes on.
@@ -44,14 +52,22 @@ async def begin_run(connection: AsyncConnection, source: str, tables: list[CopyT
         "WHERE c.run_id = r.id AND c.table_name = chosen AND c.state = 'complete'))",
         [source, [table.name for table in tables]],
     )
-    if row := await cursor.fetchone():
+    if not restart and (row := await cursor.fetchone()):
         return row[0], True
-    cursor = await connection.execute(
-        "INSERT INTO botdata.runs (command, source) VALUES ('copy', %s) RETURNING id", [source]
-    )
-    row = await cursor.fetchone()
-    assert row is not None
-    return row[0], False
+    async with connection.transaction():
+        cursor = await connection.execute(
+            "INSERT INTO botdata.runs (command, source) VALUES ('copy', %s) RETURNING id", [source]
+        )
+        row = await cursor.fetchone()
+        assert row is not None
+        run = int(row[0])
+        await connection.execute(
+            "UPDATE botdata.runs SET state = 'abandoned', finished_at = now() "
+            "WHERE command = 'copy' AND source = %s AND state = 'running' AND id < %s",
+            [source, run],
+        )
+        await connection.execute("UPDATE botdata.foreign_keys SET run_id = %s WHERE state <> 'validated'", [run])
+    return run, False
 
 
 async def describe_resumed(connection: AsyncConnection, run: int) -> str:
@@ -99,6 +115,15 @@ async def begin_table(connection: AsyncConnection, run: int, table: CopyTable, s
             [run, table.name, source_before],
         )
     return Checkpoint(None, source_before, 0, 0, 0, complete=False)
+
+
+async def resume_table(connection: AsyncConnection, run: int, table: CopyTable) -> None:
+    """Note that another start comes to the table now, so that its rate leaves the pause out."""
+    await connection.execute(
+        "UPDATE botdata.checkpoints SET begun_at = now(), rows_before = inserted + updated + unchanged "
+        "WHERE run_id = %s AND table_name = %s",
+        [run, table.name],
+    )
 
 
 async def finish_table(connection: AsyncConnection, run: int, table: CopyTable) -> None:
