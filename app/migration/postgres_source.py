@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
-import psycopg
 from psycopg import AsyncConnection, sql
 
-from app.database_url import libpq_url, shown_url
-from app.driver_errors import without_values
-from app.errors import SchemaMismatchError, StoreError, UnavailableError, error_for_sqlstate
+from app.database_url import shown_url
+from app.errors import SchemaMismatchError
+from app.migration.connection import connect, source_errors
 from app.migration.pages import Limits, PageSize, read_page
+from app.migration.retry import patiently
 from app.migration.source import VERSION, Key, Page
 from app.migration.tables import CopyColumn, CopyTable
-from app.migration.target import SESSION
 from app.rest import alias
 
 _KEYS_A_STATEMENT = 1000
@@ -24,13 +23,19 @@ _KEYS_A_STATEMENT = 1000
 class PostgresSource:
     """A Source on a PostgreSQL: a Supabase database, its session pooler, or any other.
 
-    Made with `open_postgres_source`.
+    Made with `open_postgres_source`. Where its connection is lost, a read makes a new one and is tried again.
     """
 
-    def __init__(self, connection: AsyncConnection, label: str, limits: Limits) -> None:
+    def __init__(
+        self, connection: AsyncConnection, url: str, step: str, limits: Limits, on_retry: Callable[[str], None]
+    ) -> None:
         self._connection = connection
-        self._label = label
-        self._limits = limits
+        self._url = url
+        self._step = step
+        self._in_snapshot = False
+        self._label = shown_url(url)
+        self.limits = limits
+        self.on_retry = on_retry
 
     @property
     def label(self) -> str:
@@ -47,6 +52,34 @@ class PostgresSource:
         ((rows,),) = await self._fetch(sql.SQL("SELECT count(*) FROM {}").format(table.identifier))
         return int(rows)
 
+    async def connect(self) -> AsyncConnection:
+        """Another read-only session at the source; the caller closes it."""
+        with source_errors():
+            return await connect(self._url, setting=self.setting, step=self._step, read_only=True)
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[str]:
+        """Everything read from here on is of one moment, for other sessions too that take the snapshot given.
+
+        A connection lost meanwhile is not made anew: the snapshot ends with it.
+        """
+        await self._fetch(sql.SQL("SELECT"))  # makes the connection anew where it was lost before
+        with source_errors():
+            await self._connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            self._in_snapshot = True
+        try:
+            ((name,),) = await self._fetch(sql.SQL("SELECT pg_export_snapshot()"))
+            yield name
+        finally:
+            self._in_snapshot = False
+            if not self._connection.closed:
+                with source_errors():
+                    await self._connection.execute("ROLLBACK")
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._connection.close()
+
     async def has_versions(self, table: CopyTable) -> bool:
         """Whether the rows' xmin can be had: not where the source's table is a view."""
         try:
@@ -57,12 +90,12 @@ class PostgresSource:
 
     async def pages(self, table: CopyTable, *, after: Key | None = None, versions: bool = False) -> AsyncIterator[Page]:
         """All rows behind a key, in the order of the primary key as the source sorts it."""
-        async for page in self._walk(table, table.columns, after, PageSize(self._limits), versions=versions):
+        async for page in self._walk(table, table.columns, after, PageSize(self.limits), versions=versions):
             yield page
 
     async def key_pages(self, table: CopyTable, *, versions: bool = False) -> AsyncIterator[Page]:
         """The primary keys of all rows."""
-        size = PageSize(Limits(page_rows=10 * self._limits.page_rows, page_bytes=self._limits.page_bytes))
+        size = PageSize(Limits(page_rows=10 * self.limits.page_rows, page_bytes=self.limits.page_bytes))
         async for page in self._walk(table, table.key, None, size, versions=versions):
             yield page
 
@@ -84,7 +117,7 @@ class PostgresSource:
 
     async def stream(self, query: sql.Composed) -> AsyncIterator[bytes | bytearray | memoryview]:
         """The rows of a query in COPY's text format, piece by piece."""
-        with _translated():
+        with source_errors():
             async with (
                 self._connection.cursor() as cursor,
                 cursor.copy(sql.SQL("COPY ({}) TO STDOUT").format(query)) as copied,
@@ -111,36 +144,41 @@ class PostgresSource:
         ((body,),) = await self._fetch(query, parameters)
         return read_page(body.encode(), table) if body is not None else None
 
-    async def _fetch(self, query: sql.Composed, parameters: Sequence[str] | None = None) -> list[tuple[Any, ...]]:
-        with _translated():
-            return await (await self._connection.execute(query, parameters)).fetchall()
+    async def _fetch(self, query: sql.Composed | sql.SQL, parameters: Sequence[str] = ()) -> list[tuple[Any, ...]]:
+        async def ask() -> list[tuple[Any, ...]]:
+            if self._connection.closed and not self._in_snapshot:
+                self._connection = await self.connect()
+            with source_errors():
+                return await (await self._connection.execute(query, parameters or None)).fetchall()
+
+        if self._in_snapshot:
+            return await ask()
+        return await patiently(ask, self.limits, self.on_retry, self._label)
 
 
 @asynccontextmanager
-async def open_postgres_source(url: str, *, step: str, limits: Limits | None = None) -> AsyncIterator[PostgresSource]:
+async def open_postgres_source(
+    url: str, *, step: str, limits: Limits | None = None, on_retry: Callable[[str], None] = lambda message: None
+) -> AsyncIterator[PostgresSource]:
     """A source on a PostgreSQL, read-only.
 
     Args:
         url: as in --source.
         step: the name of the step, for `application_name`.
+        on_retry: called with a sentence each time that a read is to be tried again.
 
     Raises:
         SettingsError: not a PostgreSQL URL.
+        MigrationError: the address of a transaction pooler.
         StoreError: it cannot be reached, or refuses the login.
     """
-    with _translated():
-        connection = await AsyncConnection.connect(
-            libpq_url(url, name="--source"),
-            autocommit=True,
-            connect_timeout=10,
-            application_name=f"botdata {step}",
-            prepare_threshold=None,
-        )
-    async with connection:
-        with _translated():
-            await connection.execute(SESSION)
-            await connection.execute("SET default_transaction_read_only = on")
-        yield PostgresSource(connection, shown_url(url), limits or Limits())
+    with source_errors():
+        connection = await connect(url, setting="--source", step=step, read_only=True)
+    source = PostgresSource(connection, url, step, limits or Limits(), on_retry)
+    try:
+        yield source
+    finally:
+        await source.close()
 
 
 def _key(table: CopyTable) -> sql.Composed:
@@ -162,20 +200,3 @@ def _page(table: CopyTable, columns: Sequence[CopyColumn], versions: bool, rest:
     return sql.SQL("SELECT json_agg(page)::text FROM (SELECT {} FROM {} {}) page").format(
         sql.SQL(", ").join(values), table.identifier, rest
     )
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    """Turn driver errors into the tree of app.errors, by SQLSTATE, without values."""
-    try:
-        yield
-    except psycopg.Error as error:
-        if error.sqlstate is not None:
-            place = error.diag.constraint_name or error.diag.column_name or error.diag.table_name
-            translated: StoreError = error_for_sqlstate(error.sqlstate, detail=f" ({place})" if place else "")
-        elif isinstance(error, psycopg.OperationalError):
-            said = " ".join(str(error).split())  # libpq's own words: host, port, user and database, no password
-            translated = UnavailableError(f"PostgreSQL cannot be reached, or the connection to it was lost: {said}")
-        else:
-            translated = StoreError("the driver could not carry out a statement")
-        raise translated from without_values(error)

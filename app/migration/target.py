@@ -9,17 +9,11 @@ import psycopg
 from psycopg import AsyncConnection
 from psycopg.adapt import Dumper
 
-from app.database_url import libpq_url, shown_url, uses_pgbouncer
+from app.database_url import shown_url
 from app.driver_errors import without_values
 from app.errors import AccessDeniedError, MigrationError, SchemaMismatchError, StoreError, error_for_sqlstate
+from app.migration.connection import connect
 
-# How values are written as text: fixed, so that equal values have equal texts. With YMD, a date that the source
-# wrote in another style is refused instead of misread (but for years up to 31, which verify reports).
-SESSION = """
-SET client_encoding = 'UTF8'; SET datestyle = 'ISO, YMD'; SET intervalstyle = 'postgres'; SET timezone = 'UTC';
-SET extra_float_digits = 1; SET bytea_output = 'hex'; SET xmloption = 'content';
-SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; SET lock_timeout = '30s'
-"""
 # One run at a time on one target; the session that holds it is found in pg_locks.
 _RUN_LOCK = 5_287_410_332
 _LOCK_HOLDER = """
@@ -51,23 +45,27 @@ async def open_target(url: str, *, step: str, exclusive: bool = False) -> AsyncI
         exclusive: hold the lock that keeps a second run off this target.
 
     Raises:
-        MigrationError: it cannot be reached, or another run holds the lock.
+        MigrationError: it cannot be reached, is a transaction pooler, or another run holds the lock.
     """
     with explained(step):
-        connection = await AsyncConnection.connect(
-            libpq_url(url),
-            autocommit=True,
-            connect_timeout=10,
-            application_name=f"botdata {step}",
-            prepare_threshold=None if uses_pgbouncer(url) else 5,
-        )
+        connection = await connect_target(url, step=step)
     async with connection:
         with explained(step):
-            await connection.execute(SESSION)
-            connection.adapters.register_dumper(JsonBytes, _JsonBytesDumper)
             if exclusive:
                 await _take_run_lock(connection, step, shown_url(url))
         yield connection
+
+
+async def connect_target(url: str, *, step: str) -> AsyncConnection:
+    """Another session at the target, as `open_target` gives one; the caller closes it.
+
+    Raises:
+        MigrationError: the address of a transaction pooler.
+        psycopg.Error: it cannot be reached, or refuses the login.
+    """
+    connection = await connect(url, setting="DATABASE_URL", step=step)
+    connection.adapters.register_dumper(JsonBytes, _JsonBytesDumper)
+    return connection
 
 
 async def run_lock_holder(connection: AsyncConnection) -> str | None:

@@ -55,6 +55,8 @@ _VERSIONS = (
     -- When the present start of the run came to the table, and the rows it had by then: what its rate is reckoned from.
     ALTER TABLE botdata.checkpoints ADD COLUMN begun_at timestamptz NOT NULL DEFAULT now(),
         ADD COLUMN rows_before bigint NOT NULL DEFAULT 0;
+    -- The target held no row of the table when the run came to it: rows can be streamed straight in.
+    ALTER TABLE botdata.checkpoints ADD COLUMN was_empty boolean NOT NULL DEFAULT false;
     -- Key ranges of a table that is copied over database connections: each is loaded in one transaction.
     CREATE TABLE botdata.ranges (
         run_id bigint NOT NULL REFERENCES botdata.runs ON DELETE CASCADE,
@@ -75,11 +77,15 @@ _VERSIONS = (
     -- Foreign keys of the target that a run took away, until they are back and validated.
     CREATE TABLE botdata.foreign_keys (
         run_id bigint NOT NULL REFERENCES botdata.runs ON DELETE CASCADE,
+        schema_name text NOT NULL,
         table_name text NOT NULL,
         name text NOT NULL,
-        definition text NOT NULL,
+        referenced text NOT NULL, -- schema and table, quoted
+        definition text NOT NULL, -- without NOT VALID
+        orphans text NOT NULL, -- the query for the rows that break it
+        was_valid boolean NOT NULL DEFAULT true,
         state text NOT NULL DEFAULT 'dropped' CHECK (state IN ('dropped', 'not valid', 'validated')),
-        PRIMARY KEY (table_name, name)
+        PRIMARY KEY (schema_name, table_name, name)
     );
     -- Rows that were the same on both sides, with the xmin of either: while both stand, nothing has changed.
     CREATE TABLE botdata.row_versions (
@@ -102,6 +108,11 @@ _VERSIONS = (
 )
 # Two first starts at once must not both make the schema; any constant that no other program uses will do.
 _LOCK = 5_287_410_331
+
+
+def newest_version() -> int:
+    """The version of the schema that this botdata makes."""
+    return len(_VERSIONS)
 
 
 async def ensure_tool_schema(connection: AsyncConnection) -> None:

@@ -1,0 +1,108 @@
+"""Connections to either PostgreSQL: sessions fit for a long run, and addresses that cannot serve one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+import psycopg
+from psycopg import AsyncConnection
+from psycopg.conninfo import conninfo_to_dict
+
+from app.database_url import libpq_url, uses_pgbouncer
+from app.driver_errors import without_values
+from app.errors import MigrationError, StoreError, UnavailableError, error_for_sqlstate
+
+# How values are written as text: fixed, so that equal values have equal texts. With YMD, a date that the source
+# wrote in another style is refused instead of misread (but for years up to 31, which verify reports).
+_SESSION = """
+SET statement_timeout = 0; SET lock_timeout = '30s';
+SET client_encoding = 'UTF8'; SET datestyle = 'ISO, YMD'; SET intervalstyle = 'postgres'; SET timezone = 'UTC';
+SET extra_float_digits = 1; SET bytea_output = 'hex'; SET xmloption = 'content'
+"""
+# Set by a database or a role for short work (PostgreSQL 14 and 17 brought the last two): a run outlasts them.
+_UNHURRIED = """
+SELECT set_config(name, '0', false) FROM pg_settings
+WHERE name IN ('idle_in_transaction_session_timeout', 'idle_session_timeout', 'transaction_timeout')
+"""
+# A connection that a router has forgotten is noticed after two minutes. Names: libpq, "Parameter Key Words".
+_KEEPALIVES = {"keepalives": 1, "keepalives_idle": 60, "keepalives_interval": 15, "keepalives_count": 4}
+_TRANSACTION_POOLER_PORT = "6543"  # Supabase documentation, "Connect to your database"
+
+
+async def connect(url: str, *, setting: str, step: str, read_only: bool = False) -> AsyncConnection:
+    """A connection in autocommit, without prepared statements, which a pooler's sessions may not share.
+
+    Args:
+        setting: what names the address, "DATABASE_URL" or "--source".
+        step: the name of the step, for messages and for `application_name`.
+
+    Raises:
+        SettingsError: not a PostgreSQL URL.
+        MigrationError: the address of a transaction pooler.
+        psycopg.Error: it cannot be reached, or refuses the login.
+    """
+    refuse_transaction_pooler(url, setting=setting, step=step)
+    address = libpq_url(url, name=setting)
+    given = conninfo_to_dict(address)
+    keepalives: dict[str, Any] = {key: value for key, value in _KEEPALIVES.items() if key not in given}
+    connection = await AsyncConnection.connect(
+        address,
+        autocommit=True,
+        connect_timeout=10,
+        application_name=f"botdata {step}",
+        prepare_threshold=None,
+        **keepalives,
+    )
+    try:
+        await connection.execute(_SESSION)
+        await connection.execute(_UNHURRIED)
+        if read_only:
+            await connection.execute("SET default_transaction_read_only = on")
+    except BaseException:
+        await connection.close()
+        raise
+    return connection
+
+
+def refuse_transaction_pooler(url: str, *, setting: str, step: str) -> None:
+    """Stop at the address of a pooler that gives each transaction another session: settings and locks would be lost.
+
+    Raises:
+        MigrationError: names the address to use.
+    """
+    parts = conninfo_to_dict(libpq_url(url, name=setting))
+    ports = str(parts.get("port") or "").split(",")
+    if _TRANSACTION_POOLER_PORT not in ports and not uses_pgbouncer(url):
+        return
+    sign = f"port {_TRANSACTION_POOLER_PORT}" if _TRANSACTION_POOLER_PORT in ports else "pgbouncer=true"
+    kind = "the server itself" if setting == "DATABASE_URL" else "the session pooler, or the server itself"
+    raise MigrationError(
+        f"{setting} is the address of a transaction pooler ({sign}), where a session ends with each transaction",
+        step=step,
+        pending="everything; nothing was read or written",
+        next_command=f"set {setting} to {parts.get('host') or 'the same host'}:5432 without pgbouncer=true ({kind}), "
+        f"then: botdata {step}",
+    )
+
+
+@contextmanager
+def source_errors() -> Iterator[None]:
+    """Turn driver errors at the source into the tree of app.errors, by SQLSTATE, without values."""
+    try:
+        yield
+    except psycopg.Error as error:
+        _raise_translated(error)
+
+
+def _raise_translated(error: psycopg.Error) -> NoReturn:
+    if error.sqlstate is not None:
+        place = error.diag.constraint_name or error.diag.column_name or error.diag.table_name
+        translated: StoreError = error_for_sqlstate(error.sqlstate, detail=f" ({place})" if place else "")
+    elif isinstance(error, psycopg.OperationalError):
+        said = " ".join(str(error).split())  # libpq's own words: host, port, user and database, no password
+        translated = UnavailableError(f"PostgreSQL cannot be reached, or the connection to it was lost: {said}")
+    else:
+        translated = StoreError("the driver could not carry out a statement")
+    raise translated from without_values(error)

@@ -1,0 +1,56 @@
+"""Trying again at a source over a database connection: what can pass, and how long to wait."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import stamina
+
+from app.errors import StoreTimeoutError, UnavailableError
+from app.migration.pages import Limits
+
+_Answer = TypeVar("_Answer")
+# Unavailable for reasons that waiting does not mend: no such database, the disk is full, read-only.
+_LASTING = {"3D000", "53100", "25006"}
+
+
+def is_passing(error: Exception) -> bool:
+    """Whether the same request can succeed later: the connection was lost, the server restarts, a lock, a timeout."""
+    return isinstance(error, UnavailableError | StoreTimeoutError) and error.sqlstate not in _LASTING
+
+
+async def patiently(
+    ask: Callable[[], Awaitable[_Answer]], limits: Limits, tell: Callable[[str], None], label: str
+) -> _Answer:
+    """The answer, after as many tries as the limits allow.
+
+    Args:
+        tell: called with a sentence before each further try.
+        label: the source's name, for that sentence.
+
+    Raises:
+        StoreError: it does not pass.
+    """
+    failures = 0
+
+    def passing(error: Exception) -> bool:
+        nonlocal failures
+        if not is_passing(error):
+            return False
+        failures += 1
+        if failures < limits.attempts:
+            tell(f"{label}: {error}; trying again ({failures} of {limits.attempts - 1})")
+        return True
+
+    async for attempt in stamina.retry_context(
+        on=passing,
+        attempts=limits.attempts,
+        timeout=None,
+        wait_initial=limits.wait_initial,
+        wait_max=limits.wait_max,
+        wait_jitter=limits.wait_initial,
+    ):
+        with attempt:
+            return await ask()
+    raise AssertionError("unreachable: the last attempt returns or raises")

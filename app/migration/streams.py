@@ -1,0 +1,89 @@
+"""A COPY from one server to another: what the source sends goes on to the target as it is, in pieces.
+
+The source sends a message a row. They are taken out of libpq's buffer as many as are there and passed on together: a
+step of the event loop for each row would cost more than both servers' work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from psycopg import AsyncConnection, sql
+from psycopg.abc import Buffer, PQGen
+from psycopg.errors import error_from_result
+from psycopg.generators import fetch_many
+from psycopg.pq import ExecStatus
+from psycopg.pq.abc import PGconn
+from psycopg.waiting import WAIT_R
+
+from app.migration.connection import source_errors
+
+_PIECE_BYTES = 128 * 1024
+
+
+async def pipe(source: AsyncConnection, query: sql.Composed, target: AsyncConnection, statement: sql.Composed) -> int:
+    """Copy the rows of a query at the source into the target; in memory are a few pieces, and the largest row.
+
+    Args:
+        query, statement: COPY ... TO STDOUT and COPY ... FROM STDIN, of one format.
+
+    Returns:
+        How many rows the source sent.
+
+    Raises:
+        StoreError: the source failed.
+        psycopg.Error: the target failed, or refuses a row.
+    """
+    stream = _SourceStream(source, query)
+    cursor = target.cursor()
+    async with aclosing(stream.pieces()) as pieces, cursor.copy(statement) as writing:
+        async for piece in pieces:
+            await writing.write(piece)
+    return stream.rows
+
+
+class _SourceStream:
+    """The rows of a COPY TO STDOUT.
+
+    Attributes:
+        rows: how many there were, once it has ended.
+    """
+
+    def __init__(self, connection: AsyncConnection, query: sql.Composed) -> None:
+        self._connection = connection
+        self._query = query
+        self._ended = False
+        self.rows = 0
+
+    async def pieces(self) -> AsyncGenerator[Buffer, None]:
+        """The bytes as they come, a few rows to a few thousand at a time; errors are StoreErrors."""
+        with source_errors():
+            async with self._connection.cursor() as cursor, cursor.copy(self._query):
+                while piece := await self._connection.wait(self._next(self._connection.pgconn)):
+                    yield piece
+
+    def _next(self, pgconn: PGconn) -> PQGen[bytes]:
+        """The next rows, at least one; nothing at the end."""
+        taken: list[Buffer] = []
+        size = 0
+        while size < _PIECE_BYTES and not self._ended:
+            length, row = pgconn.get_copy_data(1)
+            if length > 0:
+                taken.append(row)
+                size += length
+            elif length == 0:  # the buffer is empty
+                while not (yield WAIT_R):
+                    continue
+                pgconn.consume_input()
+            else:
+                yield from self._end(pgconn)
+                break
+        return b"".join(taken)
+
+    def _end(self, pgconn: PGconn) -> PQGen[None]:
+        self._ended = True
+        for result in (yield from fetch_many(pgconn)):
+            if result.status == ExecStatus.FATAL_ERROR:
+                raise error_from_result(result)
+            self.rows = result.command_tuples or 0
