@@ -1,18 +1,120 @@
-"""The commands on what the tool itself remembers: uninstall."""
+"""The commands on what the tool itself remembers in the target: status and uninstall."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from app.cli.work import AsJson
 
+if TYPE_CHECKING:
+    from app.migration.status import Status
+
 
 def register(cli: typer.Typer) -> None:
     """Add the commands."""
+    cli.command()(status)
     cli.command()(uninstall)
+
+
+def status(
+    run: Annotated[int | None, typer.Option("--run", help="The run whose tables are listed; else the newest.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the runs, and how far the tables of the newest are. Reads only, also while a run is at work.
+
+    Example: botdata status --run 3
+    """
+    from app.cli.output import show_json
+    from app.migration.status import read_status
+    from app.settings import load_settings
+
+    found = asyncio.run(read_status(load_settings().require_database_url(), run))
+    if as_json:
+        show_json(_status_document(found))
+    else:
+        _show_status(found)
+
+
+def _show_status(found: Status) -> None:
+    from app.cli.output import say, show_table
+
+    say(f"at work now: {found.holder}" if found.holder else "no run is at work")
+    if not found.installed:
+        say("the target has no schema botdata: no run has begun there")
+    else:
+        show_table(
+            ["run", "command", "source", "state", "begun", "finished"],
+            [
+                [str(run.number), run.command, run.source, run.state, run.begun_at, run.finished_at or "-"]
+                for run in found.runs
+            ],
+            numbers=frozenset({0}),
+        )
+    if found.shown:
+        say()
+        say(f"the tables of run {found.shown.number}:")
+        show_table(
+            ["table", "state", "rows", "of", "left", "refused", "rows/s"],
+            [
+                [
+                    table.table,
+                    table.state,
+                    f"{table.rows:,}",
+                    f"{table.source_rows:,}",
+                    f"{table.left:,}",
+                    f"{table.refused:,}",
+                    "-" if table.rows_per_second is None else f"{table.rows_per_second:,.0f}",
+                ]
+                for table in found.tables
+            ],
+            numbers=frozenset(range(2, 7)),
+        )
+    for key in found.foreign_keys:
+        say(f"foreign key {key.name} of {key.table}: {key.state}; the run puts it back before it is complete")
+    if found.in_quarantine:
+        say(f"{found.in_quarantine:,} rows in quarantine: botdata quarantine list")
+    say(f"Next: {found.next_command}")
+
+
+def _status_document(found: Status) -> dict[str, Any]:
+    from app.cli.output import document
+
+    return document(
+        "status",
+        ok=True,
+        installed=found.installed,
+        holder=found.holder,
+        runs=[
+            {
+                "run": run.number,
+                "command": run.command,
+                "source": run.source,
+                "state": run.state,
+                "begun_at": run.begun_at,
+                "finished_at": run.finished_at,
+            }
+            for run in found.runs
+        ],
+        run=found.shown.number if found.shown else None,
+        tables=[
+            {
+                "table": table.table,
+                "state": table.state,
+                "rows": table.rows,
+                "source_rows": table.source_rows,
+                "left": table.left,
+                "refused": table.refused,
+                "rows_per_second": None if table.rows_per_second is None else round(table.rows_per_second, 1),
+            }
+            for table in found.tables
+        ],
+        foreign_keys=[{"table": key.table, "name": key.name, "state": key.state} for key in found.foreign_keys],
+        in_quarantine=found.in_quarantine,
+        next=found.next_command,
+    )
 
 
 def uninstall(

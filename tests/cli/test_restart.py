@@ -37,15 +37,3 @@ def test_a_new_run_reads_every_table_again(
 def test_without_it_the_run_goes_on(command: Command, settings: dict[str, str]) -> None:
     assert command("copy", **settings).code == 0
     assert query(settings["DATABASE_URL"], "SELECT id, state FROM botdata.runs") == [(1, "complete")]
-
-
-def test_foreign_keys_that_the_old_run_took_away_are_the_new_ones(command: Command, settings: dict[str, str]) -> None:
-    target = settings["DATABASE_URL"]
-    execute(target, "CREATE TABLE parents (id integer PRIMARY KEY)")
-    execute(
-        target,
-        "INSERT INTO botdata.foreign_keys (run_id, table_name, name, definition) "
-        "VALUES (1, 'staff', 'staff_parent', 'FOREIGN KEY (company_id) REFERENCES parents (id)')",
-    )
-    command("copy", "--restart", "--tables", "clients", **settings)
-    assert query(target, "SELECT DISTINCT run_id FROM botdata.foreign_keys") in ([], [(2,)])
