@@ -6,9 +6,11 @@ import asyncio
 import tempfile
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
+
+from app.cli.work import AsJson
 
 if TYPE_CHECKING:
     from app.embedded import EmbeddedPostgres
@@ -30,12 +32,12 @@ def register(cli: typer.Typer) -> None:
     cli.command()(demo)
 
 
-def demo() -> None:
+def demo(as_json: AsJson = False) -> None:
     """Watch the whole move: a Supabase-compatible server with a made-up salon, moved to an embedded PostgreSQL.
 
     Example: botdata demo
     """
-    from app.cli.output import say
+    from app.cli.output import document, say, show_json
     from app.embedded import EmbeddedPostgres, SupabaseLite
 
     began = monotonic()
@@ -45,9 +47,12 @@ def demo() -> None:
         made = _make_salon(postgres)
         say(f"Supabase: a made-up salon, {sum(made.values()):,} rows in {len(made)} tables")
         with SupabaseLite.start(postgres, "supabase", Path(directory)) as supabase:
-            well = _move(_settings(supabase.url, supabase.service_key, postgres.url("salon")), made)
-    say(f"The whole demo took {monotonic() - began:.1f} s")
+            well, reports = _move(_settings(supabase.url, supabase.service_key, postgres.url("salon")), made)
+    seconds = monotonic() - began
+    say(f"The whole demo took {seconds:.1f} s")
     say()
+    if as_json:
+        show_json(document("demo", ok=well, seconds=round(seconds, 3), **reports, next="botdata migrate"))
     if not well:
         say("The demo did NOT hold what it promises; see above")
         raise typer.Exit(1)
@@ -78,13 +83,13 @@ def _settings(supabase_url: str, supabase_key: str, database_url: str) -> Settin
     )
 
 
-def _move(settings: Settings, made: dict[str, int]) -> bool:
-    """Upgrade, copy, verify, compare the answers and flip the flag; whether all of it held."""
+def _move(settings: Settings, made: dict[str, int]) -> tuple[bool, dict[str, Any]]:
+    """Upgrade, copy, verify, compare the answers and flip the flag; whether all of it held, and the reports."""
     from app import revisions
-    from app.cli.copy_report import show_copy
+    from app.cli.copy_report import copy_document, show_copy
     from app.cli.output import say
-    from app.cli.parity import show_parity
-    from app.cli.verify_report import show_verify
+    from app.cli.parity import parity_document, show_parity
+    from app.cli.verify_report import show_verify, verify_document
 
     done = revisions.upgrade(settings.require_database_url())
     say(f"alembic upgrade head: schema at {done.after}")
@@ -102,7 +107,12 @@ def _move(settings: Settings, made: dict[str, int]) -> bool:
     flipped = asyncio.run(_flip(settings))
     whole = {table.table: table.target_rows for table in verified.tables if table.target_rows} == made
     all_methods = comparison.all_equal and len(comparison.methods) == 21
-    return copied.complete and verified.clean and whole and all_methods and flipped
+    reports = {
+        "copy": copy_document(copied),
+        "verify": verify_document(verified),
+        "parity": parity_document(comparison),
+    }
+    return copied.complete and verified.clean and whole and all_methods and flipped, reports
 
 
 async def _copy_verify_compare(settings: Settings) -> tuple[CopyReport, VerifyReport, Comparison]:
