@@ -172,6 +172,16 @@ class SupabaseRest:
             raise StoreError("Supabase answered with something that is not a list of rows")
         return rows
 
+    async def root_document(self) -> bytes:
+        """The server's description of its tables, an OpenAPI document; some servers give none, or an empty one."""
+        with _translated(writing=False):
+            response = await self._session.get(
+                f"{str(self._client.postgrest.base_url).rstrip('/')}/", headers=self._client.postgrest.headers
+            )
+        if response.is_success:
+            return response.content
+        raise _error_of(response, writing=False)
+
     async def close(self) -> None:
         """Close every connection."""
         await self._session.aclose()

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from app.cli import copy, demo, migration, parity, runs, verify
+from app.cli import copy, demo, migration, parity, quarantine, preflight, runs, sync, verify
 
 EPILOG = "Exit code 0 only when all is well; 1 when something stopped or differs; 2 for a wrong command line."
 
@@ -41,8 +41,11 @@ def _main(
 
 
 migration.register(cli)
+preflight.register(cli)
 copy.register(cli)
+sync.register(cli)
 verify.register(cli)
 runs.register(cli)
+quarantine.register(cli)
 parity.register(cli)
 demo.register(cli)

@@ -66,8 +66,9 @@ class Work:
         key_role_ok: bool = False,
         source: str | None = None,
         metadata: str | None = None,
+        check_key: bool = True,
     ) -> Work:
-        """Read the settings, choose the tables and the source, and check its address and key."""
+        """Read the settings, choose the tables and the source, and check its address and (`check_key`) its key."""
         from app.errors import MigrationError
         from app.migration.metadata import load_metadata
         from app.migration.tables import select_tables
@@ -76,7 +77,7 @@ class Work:
         settings = load_settings()
         described = load_metadata(metadata)
         target = settings.require_database_url()
-        source_url = _source_url(settings, source, key_role_ok, command)
+        source_url = _source_url(settings, source, key_role_ok if check_key else None, command)
         groups = None if metadata else {"business", "baileys"} if with_baileys else {"business"}
         flags = " --with-baileys" if with_baileys else ""
         names = None
@@ -151,8 +152,8 @@ class Work:
             await rest.close()
 
 
-def _source_url(settings: Settings, option: str | None, key_role_ok: bool, command: str) -> str | None:
-    """The URL of a PostgreSQL, or None for Supabase over REST, whose key is checked."""
+def _source_url(settings: Settings, option: str | None, key_role_ok: bool | None, command: str) -> str | None:
+    """The URL of a PostgreSQL, or None for Supabase over REST, whose key is checked unless `key_role_ok` is None."""
     from app.database_url import sqlalchemy_url
     from app.migration.key_role import require_service_key
 
@@ -163,7 +164,8 @@ def _source_url(settings: Settings, option: str | None, key_role_ok: bool, comma
         sqlalchemy_url(chosen, name="--source")
         return chosen
     _, key = settings.require_supabase()
-    require_service_key(key, role_ok=key_role_ok, step=command)
+    if key_role_ok is not None:
+        require_service_key(key, role_ok=key_role_ok, step=command)
     return None
 
 

@@ -1,0 +1,147 @@
+"""The command `botdata preflight`, and the same look that copy and migrate take first."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from app.cli.work import AsJson, KeyRoleOk, Metadata, SourceUrl, Tables, WithBaileys, Work
+
+if TYPE_CHECKING:
+    from app.migration.preflight.findings import PreflightReport
+
+IgnoreColumn = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--ignore-column",
+        help="A column of the source whose data is not needed.",
+        metavar="TABLE.COLUMN",
+        show_default=False,
+    ),
+]
+Accept = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--accept",
+        help="An error of preflight known to be harmless.",
+        metavar="CODE[:TABLE[.COLUMN]]",
+        show_default=False,
+    ),
+]
+
+
+def register(cli: typer.Typer) -> None:
+    """Add the command."""
+    cli.command()(preflight)
+
+
+def preflight(
+    tables: Tables = None,
+    with_baileys: WithBaileys = False,
+    key_role_ok: KeyRoleOk = False,
+    source: SourceUrl = None,
+    metadata: Metadata = None,
+    ignore_column: IgnoreColumn = None,
+    accept: Accept = None,
+    as_json: AsJson = False,
+) -> None:
+    """Look at both ends before a copy: schemas, data, servers. Writes nothing. Exit code 0 only without errors.
+
+    Example: botdata preflight --with-baileys
+    """
+    from app.cli.output import show_json
+    from app.cli.preflight_report import preflight_document, show_preflight
+
+    work = Work.prepare("preflight", tables, with_baileys, key_role_ok, source, metadata, check_key=False)
+    report = _examine(work, key_role_ok, ignore_column or [], accept or [], quick=False, upgrades=True)
+    flags = work.flags + repeated(ignore_column, accept)
+    if as_json:
+        show_json(preflight_document(report, flags=flags))
+    else:
+        show_preflight(report, flags=flags)
+    if not report.clear:
+        raise typer.Exit(1)
+
+
+def repeated(ignore_column: Sequence[str] | None, accept: Sequence[str] | None) -> str:
+    """The options as they are to be repeated in the next command."""
+    return "".join(
+        f" {option} {shlex.quote(one)}"
+        for option, given in (("--ignore-column", ignore_column), ("--accept", accept))
+        for one in given or ()
+    )
+
+
+def stop_on_errors(
+    work: Work,
+    *,
+    key_role_ok: bool,
+    ignore_column: Sequence[str] | None,
+    accept: Sequence[str] | None,
+    upgrades: bool,
+) -> None:
+    """Take the look before a copy; one line when nothing is in the way.
+
+    An end that is not reached is left to the copy, which tries again and has the words for it.
+
+    Args:
+        upgrades: the command brings the target's schema to its newest revision itself.
+
+    Raises:
+        MigrationError: errors were found, and printed; nothing was written.
+    """
+    from app.cli.output import say
+    from app.cli.preflight_report import full_command, show_findings
+    from app.errors import MigrationError
+
+    report = _examine(work, key_role_ok, ignore_column or [], accept or [], quick=True, upgrades=upgrades)
+    errors = [one for one in report.errors if not one.code.endswith("-unreachable")]
+    if not errors:
+        warnings = [one for one in report.findings if one.severity == "warning"]
+        show_findings(warnings)
+        say(f"preflight: nothing in the way, {len(warnings)} warnings, in {report.seconds:.1f} s")
+        return
+    show_findings(errors)
+    flags = work.flags + repeated(ignore_column, accept)
+    raise MigrationError(
+        f"preflight found {len(errors)} error{'s' if len(errors) > 1 else ''}: "
+        + ", ".join(dict.fromkeys(one.code for one in errors)),
+        step=work.command,
+        pending="everything; nothing was written",
+        next_command=full_command(report.next_command, flags),
+    )
+
+
+def _examine(
+    work: Work, key_role_ok: bool, ignore_column: Sequence[str], accept: Sequence[str], *, quick: bool, upgrades: bool
+) -> PreflightReport:
+    from app.migration.preflight.findings import Accepted, unknown_codes
+    from app.migration.preflight.run import Supabase, examine_against, run_preflight
+    from app.models import Base
+    from app.schema.state import Standing
+
+    if unknown := unknown_codes(accept):
+        raise typer.BadParameter(f"no error that can be accepted: {', '.join(unknown)}", param_hint="--accept")
+    source: Supabase | str
+    if work.source_url is not None:
+        source = work.source_url
+    else:
+        url, key = work.settings.require_supabase()
+        source = Supabase(url, key, key_role_ok)
+    own = work.metadata is Base.metadata
+    accepted = Accepted(frozenset(accept), frozenset(ignore_column))
+
+    async def look() -> PreflightReport:
+        return await run_preflight(
+            source,
+            work.target,
+            work.tables,
+            Standing(upgrades=upgrades) if own else examine_against(work.tables),
+            accepted=accepted,
+            quick=quick,
+        )
+
+    return work.carry_out(look)

@@ -1,0 +1,97 @@
+"""The report of preflight in words, tables and JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from app.cli.output import document, say, show_table
+from app.migration.preflight.findings import Difference, Finding, PreflightReport
+
+_HEADINGS = {"error": "Errors", "warning": "Warnings", "notice": "Notices"}
+_LONGEST_CELL = 80  # characters
+# Commands that take the options which chose the tables and the source.
+_WITH_FLAGS = ("botdata copy", "botdata migrate", "botdata preflight")
+
+
+def full_command(command: str, flags: str) -> str:
+    """The next command with the options that it takes."""
+    return command + flags if command.endswith(_WITH_FLAGS) else command
+
+
+def show_preflight(report: PreflightReport, *, flags: str = "") -> None:
+    """Print counts, findings by severity, differences of the target's schema, the verdict and the next command."""
+    show_table(
+        ["table", "source rows", "target rows"],
+        [[one.table, _count(one.source_rows), _count(one.target_rows)] for one in report.tables],
+        numbers=frozenset({1, 2}),
+    )
+    for severity, heading in _HEADINGS.items():
+        of_kind = [one for one in report.findings if one.severity == severity]
+        if of_kind:
+            say(f"{heading}:")
+            show_findings(of_kind)
+    if report.differences:
+        say("The target's schema, what is and what should be:")
+        show_differences(report.differences)
+    warnings = sum(one.severity == "warning" for one in report.findings)
+    verdict = "clear" if report.clear else "NOT clear"
+    say(f"preflight {verdict}: {len(report.errors)} errors, {warnings} warnings, in {report.seconds:.1f} s")
+    say(f"Next: {full_command(report.next_command, flags)}")
+
+
+def show_findings(findings: Sequence[Finding]) -> None:
+    """Print each finding: its code, its sentence, what to do."""
+    for one in findings:
+        say(f"  {one.severity} {one.code}: {one.message}")
+        say(f"    do: {one.remedy}")
+
+
+def show_differences(differences: Sequence[Difference]) -> None:
+    """Print them as a table."""
+    show_table(
+        ["table", "item", "is", "should be"],
+        [[one.table, one.item, _short(one.found), _short(one.expected)] for one in differences],
+    )
+
+
+def _short(definition: str | None) -> str:
+    """What fits into a table's cell; `--json` has it whole."""
+    if definition is None:
+        return "-"
+    return definition if len(definition) <= _LONGEST_CELL else f"{definition[: _LONGEST_CELL - 3]}..."
+
+
+def _count(rows: int | None) -> str:
+    return "-" if rows is None else f"{rows:,}"
+
+
+def preflight_document(report: PreflightReport, *, flags: str = "") -> dict[str, Any]:
+    """The whole report for `--json`."""
+    return document(
+        "preflight",
+        ok=report.clear,
+        next=full_command(report.next_command, flags),
+        seconds=round(report.seconds, 3),
+        tables=[
+            {"table": one.table, "source_rows": one.source_rows, "target_rows": one.target_rows}
+            for one in report.tables
+        ],
+        findings=[
+            {
+                "code": one.code,
+                "severity": one.severity,
+                "message": one.message,
+                "remedy": one.remedy,
+                "table": one.table,
+                "column": one.column,
+                "found": one.found,
+                "expected": one.expected,
+            }
+            for one in report.findings
+        ],
+        differences=[
+            {"table": one.table, "item": one.item, "found": one.found, "expected": one.expected}
+            for one in report.differences
+        ],
+    )

@@ -1,0 +1,1 @@
+"""Looks at both ends before anything is written: schemas, data, servers."""

@@ -1,0 +1,118 @@
+"""Rows of the source that share a natural key: the target would refuse all but one of them."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+
+from psycopg import AsyncConnection, sql
+from sqlalchemy import Table, UniqueConstraint
+
+from app.migration.pages import records_of
+from app.migration.preflight.findings import Finding, finding
+from app.migration.source import Source
+from app.migration.tables import CopyColumn, CopyTable
+from app.privacy import mask_phones
+from app.rest import alias
+
+_SHOWN = 20
+_GROUPED = """
+CREATE TABLE keys (natural TEXT, row TEXT);
+CREATE VIEW repeated AS
+    SELECT natural, group_concat(row, char(30)) AS rows FROM keys GROUP BY natural HAVING count(*) > 1;
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Duplicates:
+    """Keys that several rows have: how many, and the first of them with the primary keys of their rows."""
+
+    count: int
+    first: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]
+
+
+def unique_keys(table: Table) -> list[tuple[str, ...]]:
+    """The columns of each unique key beside the primary one: constraints, unique indexes, and the natural key."""
+    keys = [tuple(one.columns.keys()) for one in table.constraints if isinstance(one, UniqueConstraint)]
+    keys += [
+        tuple(column.name for column in index.columns)
+        for index in table.indexes
+        if index.unique and not index.dialect_options["postgresql"]["where"] and len(index.columns)
+    ]
+    if natural := table.info.get("natural_key"):
+        keys.append(tuple(natural))
+    return list(dict.fromkeys(keys))
+
+
+async def by_query(connection: AsyncConnection, table: Table, key: tuple[str, ...]) -> Duplicates:
+    """Over a connection: the server groups."""
+    schema = table.schema or "public"
+    names = sql.SQL(", ").join(map(sql.Identifier, key))
+    ids = sql.SQL(" || ', ' || ").join(sql.SQL("{}::text").format(sql.Identifier(c.name)) for c in table.primary_key)
+    present = sql.SQL(" AND ").join(sql.SQL("{} IS NOT NULL").format(sql.Identifier(name)) for name in key)
+    texts = sql.SQL(", ").join(sql.SQL("{}::text").format(sql.Identifier(name)) for name in key)
+    query = sql.SQL(
+        "SELECT count(*) OVER (), ARRAY[{texts}], (array_agg({ids}))[:20] FROM {table} WHERE {present} "
+        "GROUP BY {names} HAVING count(*) > 1 ORDER BY {names} LIMIT {shown}"
+    ).format(
+        texts=texts,
+        ids=ids,
+        table=sql.Identifier(schema, table.name),
+        present=present,
+        names=names,
+        shown=sql.Literal(_SHOWN),
+    )
+    rows = await (await connection.execute(query)).fetchall()
+    return Duplicates(rows[0][0] if rows else 0, tuple((tuple(values), tuple(keys)) for _, values, keys in rows))
+
+
+async def by_pages(source: Source, table: Table, key: tuple[str, ...]) -> Duplicates:
+    """Over REST: only the keys are read, and grouped in a file of SQLite's, whatever their number."""
+    primary = list(table.primary_key.columns.keys())
+    rest = [name for name in key if name not in primary]
+    columns = tuple(CopyColumn(name, "text", False) for name in (*primary, *rest))
+    reduced = CopyTable(table.schema or "public", table.name, columns, len(primary), False, False)
+    wanted = [alias(reduced.names.index(name)) for name in key]
+    ids = [alias(position) for position in range(len(primary))]
+    with closing(sqlite3.connect("")) as database:  # a temporary file
+        database.executescript(_GROUPED)
+        async for page in source.pages(reduced):
+            database.executemany("INSERT INTO keys VALUES (?, ?)", _records(page.body, wanted, ids))
+        (count,) = database.execute("SELECT count(*) FROM repeated").fetchone()
+        first = database.execute("SELECT natural, rows FROM repeated ORDER BY natural LIMIT ?", [_SHOWN]).fetchall()
+    return Duplicates(
+        count, tuple((tuple(natural.split("\x1f")), tuple(rows.split("\x1e")[:_SHOWN])) for natural, rows in first)
+    )
+
+
+def _records(body: bytes, wanted: list[str], ids: list[str]) -> Iterator[tuple[str, str]]:
+    for record in records_of(body):
+        values = [record[name] for name in wanted]
+        if None not in values:
+            yield "\x1f".join(values), ", ".join(record[name] for name in ids)
+
+
+def duplicate_finding(table: Table, key: tuple[str, ...], found: Duplicates) -> Finding:
+    """The finding, phones masked where the columns hold them."""
+    phones = {column.name for column in table.columns if column.info.get("phone")}
+    mask_key = not phones.isdisjoint(key)
+    mask_ids = not phones.isdisjoint(table.primary_key.columns.keys())
+
+    def shown(values: tuple[str, ...], masked: bool) -> str:
+        text = ", ".join(values)
+        return mask_phones(text) if masked else text
+
+    listed = "; ".join(
+        f"({shown(values, mask_key)}): ids {'; '.join(shown((one,), mask_ids) for one in rows)}"
+        for values, rows in found.first
+    )
+    more = f"; and {found.count - len(found.first):,} more" if found.count > len(found.first) else ""
+    return finding(
+        "source-duplicates",
+        f"{table.name} of the source has {found.count:,} values of ({', '.join(key)}) more than once, "
+        f"which the target holds unique: {listed}{more}",
+        "keep one row of each at the source; of those left, the target takes one and quarantines the others",
+        table=table.name,
+    )

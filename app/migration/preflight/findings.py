@@ -1,0 +1,191 @@
+"""What preflight reports: findings with stable codes, and what the owner may say about them beforehand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+Severity = Literal["error", "warning", "notice"]
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """A kind of finding.
+
+    Attributes:
+        severity: the usual one; a finding may be less severe where that is known.
+        acceptable: `--accept` can turn the error into a warning; not where the move would stop a moment later.
+    """
+
+    severity: Severity
+    acceptable: bool = True
+
+
+# Documented in docs/preflight.md; a code never changes its meaning.
+CODES: dict[str, Code] = {
+    "source-unreachable": Code("error", acceptable=False),
+    "source-key-role": Code("error", acceptable=False),
+    "source-privilege-missing": Code("error", acceptable=False),
+    "source-rows-hidden": Code("error"),
+    "source-table-missing": Code("error", acceptable=False),
+    "source-column-missing": Code("error", acceptable=False),
+    "source-column-unknown": Code("error"),
+    "source-columns-unseen": Code("notice"),
+    "source-type-differs": Code("error"),
+    "source-types-unseen": Code("notice"),
+    "source-table-not-copied": Code("notice"),
+    "source-duplicates": Code("error"),
+    "source-duplicates-unchecked": Code("notice"),
+    "source-row-cap": Code("notice"),
+    "source-version": Code("error"),
+    "source-tls-off": Code("warning"),
+    "target-unreachable": Code("error", acceptable=False),
+    "target-empty": Code("notice"),
+    "target-behind": Code("error", acceptable=False),
+    "target-ahead": Code("error", acceptable=False),
+    "target-phase08": Code("error", acceptable=False),
+    "target-incompatible": Code("error", acceptable=False),
+    "target-table-missing": Code("error", acceptable=False),
+    "target-column-missing": Code("error", acceptable=False),
+    "target-column-extra": Code("warning"),
+    "target-type-differs": Code("error"),
+    "target-nullability-differs": Code("error"),
+    "target-default-differs": Code("warning"),
+    "target-constraint-missing": Code("error"),
+    "target-constraint-extra": Code("warning"),
+    "target-index-missing": Code("warning"),
+    "target-index-extra": Code("notice"),
+    "target-index-differs": Code("warning"),
+    "target-trigger-on-insert": Code("error"),
+    "target-trigger-on-update": Code("notice"),
+    "target-foreign-key": Code("notice"),
+    "target-version": Code("error"),
+    "target-older": Code("notice"),
+    "target-privilege-missing": Code("error", acceptable=False),
+    "target-connections-few": Code("error"),
+    "target-case-mapping": Code("error"),
+    "target-time-zone": Code("notice"),
+    "target-tls-off": Code("warning"),
+    "target-read-only": Code("error", acceptable=False),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing found.
+
+    Attributes:
+        code: one of CODES.
+        message: one sentence: what is.
+        remedy: one sentence or command: what to do.
+        found, expected: what is and what should be, where two schemas differ.
+    """
+
+    code: str
+    severity: Severity
+    message: str
+    remedy: str
+    table: str | None = None
+    column: str | None = None
+    found: str | None = None
+    expected: str | None = None
+
+    @property
+    def place(self) -> str:
+        """`table.column`, `table`, or nothing."""
+        return ".".join(part for part in (self.table, self.column) if part)
+
+
+def finding(
+    code: str,
+    message: str,
+    remedy: str,
+    *,
+    table: str | None = None,
+    column: str | None = None,
+    found: str | None = None,
+    expected: str | None = None,
+    severity: Severity | None = None,
+) -> Finding:
+    """A finding, of its code's usual severity unless told."""
+    return Finding(code, severity or CODES[code].severity, message, remedy, table, column, found, expected)
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One item of the target's schema that is not as it should be.
+
+    Attributes:
+        item: such as "column title" or "index idx_clients_phone".
+        found, expected: what is and what should be; None: nothing.
+    """
+
+    table: str
+    item: str
+    found: str | None
+    expected: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class TableSeen:
+    """Exact row counts of a table; None where they could not be had."""
+
+    table: str
+    source_rows: int | None
+    target_rows: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """What the owner said beforehand.
+
+    Attributes:
+        codes: of errors that are to be warnings, as CODE or CODE:table.column.
+        ignored_columns: `table.column` of the source whose data may be lost.
+    """
+
+    codes: frozenset[str] = frozenset()
+    ignored_columns: frozenset[str] = frozenset()
+
+    def apply(self, found: Iterable[Finding]) -> tuple[Finding, ...]:
+        """The findings with accepted errors turned into warnings, errors first."""
+        order = ("error", "warning", "notice")
+        settled = [replace(one, severity="warning") if self._accepts(one) else one for one in found]
+        return tuple(sorted(settled, key=lambda one: order.index(one.severity)))
+
+    def _accepts(self, one: Finding) -> bool:
+        wanted = {one.code, f"{one.code}:{one.place}", f"{one.code}:{one.table}"}
+        return one.severity == "error" and CODES[one.code].acceptable and not self.codes.isdisjoint(wanted)
+
+
+def unknown_codes(codes: Sequence[str]) -> list[str]:
+    """Those of `--accept` that name no code, or one that cannot be accepted."""
+    return [one for one in codes if (kind := CODES.get(one.partition(":")[0])) is None or not kind.acceptable]
+
+
+@dataclass(frozen=True, slots=True)
+class PreflightReport:
+    """What was found, errors first.
+
+    Attributes:
+        differences: every item of the target's schema that is not as it should be, one table after another.
+        next_command: what to run next, without options.
+        seconds: it took.
+    """
+
+    findings: tuple[Finding, ...]
+    tables: tuple[TableSeen, ...] = ()
+    differences: tuple[Difference, ...] = ()
+    next_command: str = "botdata migrate"
+    seconds: float = field(default=0.0, compare=False)
+
+    @property
+    def errors(self) -> tuple[Finding, ...]:
+        """The findings that stop a copy."""
+        return tuple(one for one in self.findings if one.severity == "error")
+
+    @property
+    def clear(self) -> bool:
+        """Whether nothing stops a copy."""
+        return not self.errors

@@ -1,0 +1,140 @@
+"""A source over REST: its tables and columns from the root document, else from its answers and errors."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Table
+
+from app.errors import SchemaMismatchError, StoreError
+from app.migration.preflight.column_types import catalog_name
+from app.migration.preflight.findings import finding
+from app.migration.preflight.source_schema import SourceSeen, SourceTable, wanted_columns
+from app.rest import SupabaseRest, quoted_name
+
+_NO_TABLE = {"42P01", "PGRST205"}
+_NO_COLUMN = {"42703", "PGRST204"}
+# More rows than any server gives by default, so that an answer with fewer than there are shows the cap.
+_MORE_THAN_ANY_CAP = 100_000
+
+
+async def see_rest(rest: SupabaseRest, tables: Sequence[Table]) -> SourceSeen:
+    """Look at the source: the root document, and one row and the count of each table.
+
+    Raises:
+        StoreError: it cannot be reached, or refuses the key.
+    """
+    definitions = await _root_definitions(rest)
+    seen = SourceSeen(arguments_known=False)
+    limit = asyncio.Semaphore(4)
+
+    async def look(table: Table) -> SourceTable | None:
+        async with limit:
+            return await _table(rest, table, definitions)
+
+    for there in await asyncio.gather(*map(look, tables)):
+        if there is not None:
+            seen.tables[there.name] = there
+    if definitions:
+        seen.others = sorted(definitions.keys() - {table.name for table in tables})
+    else:
+        seen.findings.append(
+            finding(
+                "source-types-unseen",
+                "the server describes no tables, so the source's types, and tables that are not copied, were not seen",
+                "to have them compared: botdata preflight --source postgresql://...",
+            )
+        )
+    seen.findings += await _row_cap(rest, tables, seen)
+    return seen
+
+
+async def _root_definitions(rest: SupabaseRest) -> dict[str, dict[str, Any]]:
+    """The OpenAPI definitions by table; empty where the server gives none."""
+    try:
+        document = json.loads(await rest.root_document())
+    except (StoreError, ValueError):
+        return {}
+    definitions = document.get("definitions") if isinstance(document, dict) else None
+    return definitions if isinstance(definitions, dict) else {}
+
+
+async def _table(rest: SupabaseRest, table: Table, definitions: dict[str, dict[str, Any]]) -> SourceTable | None:
+    """One row and the exact count; None where there is no such table."""
+    try:
+        response = await rest.respond(rest.table(table.name).select("*").limit(1), headers={"Prefer": "count=exact"})
+        records = json.loads(response.content)
+    except SchemaMismatchError as error:
+        if error.sqlstate in _NO_TABLE or error.sqlstate is None:
+            return None
+        raise
+    except ValueError:
+        raise StoreError("Supabase answered with something that is not JSON") from None
+    total = response.headers.get("content-range", "").rpartition("/")[2]
+    there = SourceTable(table.name, rows=int(total) if total.isdigit() else None)
+    wanted = wanted_columns(table)
+    generated = {column.name for column in table.columns if column.computed is not None}
+    if table.name in definitions:
+        properties = definitions[table.name].get("properties", {})
+        there.columns = {name: _type(each) for name, each in properties.items() if name not in generated}
+        there.missing = [name for name in wanted if name not in properties]
+    elif records:
+        there.columns = {name: None for name in records[0] if name not in generated}
+        there.missing = [name for name in wanted if name not in records[0]]
+    else:
+        there.complete = False
+        there.missing = await _missing_columns(rest, table.name, wanted)
+        there.columns = {name: None for name in wanted if name not in there.missing}
+    return there
+
+
+async def _missing_columns(rest: SupabaseRest, table: str, wanted: list[str]) -> list[str]:
+    """Those that the server does not know: all at once, and one by one after the first failure."""
+    if await _has(rest, table, wanted):
+        return []
+    return [name for name in wanted if not await _has(rest, table, [name])]
+
+
+async def _has(rest: SupabaseRest, table: str, columns: list[str]) -> bool:
+    try:
+        await rest.send(rest.table(table).select(",".join(map(quoted_name, columns))).limit(0))
+    except SchemaMismatchError as error:
+        if error.sqlstate in _NO_COLUMN:
+            return False
+        raise
+    return True
+
+
+def _type(column: dict[str, Any]) -> str | None:
+    text = column.get("format")
+    if not isinstance(text, str):
+        return None
+    length = column.get("maxLength")
+    name = catalog_name(text)
+    return f"{name}({length})" if isinstance(length, int) and not name.endswith(("]", ")")) else name
+
+
+async def _row_cap(rest: SupabaseRest, tables: Sequence[Table], seen: SourceSeen) -> list[Any]:
+    """Ask for every key of the largest table at once: fewer than there are show the server's row cap."""
+    counted = [one for one in seen.tables.values() if one.rows]
+    if not counted:
+        return []
+    largest = max(counted, key=lambda one: one.rows or 0)
+    key = next(table for table in tables if table.name == largest.name).primary_key.columns.keys()
+    if not key or key[0] in largest.missing:
+        return []
+    builder = rest.table(largest.name).select(f"_0:{quoted_name(key[0])}::text").limit(_MORE_THAN_ANY_CAP)
+    given = len(await rest.rows(builder))
+    total = largest.rows or 0
+    if given >= min(total, _MORE_THAN_ANY_CAP):
+        return []
+    return [
+        finding(
+            "source-row-cap",
+            f"the server gives {given:,} rows at a time ({largest.name} has {total:,})",
+            "nothing: pages are as large as the server lets them be",
+        )
+    ]

@@ -1,0 +1,268 @@
+"""Preflight as a whole: both ends examined, whatever is wrong with either, and nothing written."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from time import monotonic
+
+import psycopg
+from psycopg import AsyncConnection, sql
+from sqlalchemy import Table
+
+from app.errors import BotdataError, MigrationError, StoreError, error_for_sqlstate
+from app.migration.key_role import require_service_key
+from app.migration.pages import Limits
+from app.migration.preflight import duplicates
+from app.migration.preflight.catalog import CatalogTable, read_tables
+from app.migration.preflight.findings import (
+    Accepted,
+    Difference,
+    Finding,
+    PreflightReport,
+    TableSeen,
+    finding,
+)
+from app.migration.preflight.postgres_source import connect_to_source, see_postgres
+from app.migration.preflight.rest_source import see_rest
+from app.migration.preflight.source_schema import SourceSeen, schema_findings
+from app.migration.preflight.surroundings import examine_source, examine_target
+from app.migration.preflight.target_schema import as_findings, compare
+from app.migration.rest_source import RestSource
+from app.migration.target import open_target
+from app.rest import SupabaseRest
+
+# Rows of a table past which a copy does not look for duplicates over REST beforehand: it would read all keys twice.
+_MOST_KEYS_WHEN_QUICK = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Supabase:
+    """A source over REST."""
+
+    url: str
+    key: str
+    role_ok: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TargetState:
+    """Where the target's schema stands.
+
+    Attributes:
+        usable: its tables can take the rows.
+        next_command: what to run next where nothing else is in the way; None: the caller's own.
+    """
+
+    findings: list[Finding] = field(default_factory=list)
+    differences: list[Difference] = field(default_factory=list)
+    usable: bool = True
+    creates_tables: bool = False
+    next_command: str | None = None
+
+
+Examine = Callable[[AsyncConnection, dict[str, CatalogTable]], Awaitable[TargetState]]
+
+
+def examine_against(tables: Sequence[Table]) -> Examine:
+    """The target of another project's tables: it is to have them, with columns of these names and types."""
+
+    async def examine(connection: AsyncConnection, catalog: dict[str, CatalogTable]) -> TargetState:
+        rules = compare(tables, catalog, strict=False)
+        remedy = "make the target's tables as --metadata describes them"
+        differences = [one for one, _, _ in rules]
+        return TargetState(as_findings(rules, remedy), differences, usable=not rules)
+
+    return examine
+
+
+@dataclass(slots=True)
+class _Ends:
+    """What was seen of the two ends."""
+
+    source: SourceSeen = field(default_factory=lambda: SourceSeen(reached=False))
+    source_version: int | None = None
+    catalog: dict[str, CatalogTable] = field(default_factory=dict)
+    state: TargetState = field(default_factory=TargetState)
+    target_version: int | None = None
+    target_rows: dict[str, int] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+
+
+async def run_preflight(
+    source: Supabase | str,
+    target_url: str,
+    tables: Sequence[Table],
+    examine: Examine,
+    *,
+    accepted: Accepted | None = None,
+    quick: bool = False,
+    connections: int = 3,
+    next_command: str = "botdata copy",
+) -> PreflightReport:
+    """Examine both ends.
+
+    Args:
+        source: Supabase over REST, or the URL of a PostgreSQL.
+        tables: those to be copied.
+        examine: tells where the target's schema stands.
+        quick: leave out what takes longer than a few requests: a copy is about to follow.
+        connections: as many as the next step needs at the target.
+        next_command: for a report without errors.
+
+    Raises:
+        SettingsError: an address is none.
+    """
+    began = monotonic()
+    accepted = accepted or Accepted()
+    ends = _Ends()
+    await asyncio.gather(
+        _look_at_target(target_url, tables, examine, ends, connections=connections),
+        _look_at_source(source, tables, ends, quick=quick),
+    )
+    found = ends.findings + ends.source.findings + ends.state.findings
+    if ends.source.reached:
+        target = ends.catalog if ends.state.usable else {}
+        found += schema_findings(ends.source, tables, target, ignored=accepted.ignored_columns)
+    if ends.source_version and ends.target_version and ends.source_version > ends.target_version:
+        found.append(
+            finding(
+                "target-older",
+                f"the target is PostgreSQL {ends.target_version}, the source {ends.source_version}",
+                "nothing, unless something newer than the target is in use",
+            )
+        )
+    settled = accepted.apply(found)
+    return PreflightReport(
+        findings=settled,
+        tables=tuple(
+            TableSeen(
+                table.name,
+                ends.source.tables[table.name].rows if table.name in ends.source.tables else None,
+                ends.target_rows.get(table.name),
+            )
+            for table in tables
+        ),
+        differences=tuple(ends.state.differences),
+        next_command=_next(settled, ends.state, next_command),
+        seconds=monotonic() - began,
+    )
+
+
+def _next(found: tuple[Finding, ...], state: TargetState, wanted: str) -> str:
+    """The command that is named by the state of the target, unless the trouble is elsewhere."""
+    if state.next_command is not None:
+        return state.next_command
+    if any(one.severity == "error" for one in found):
+        return "put the errors right, then: botdata preflight"
+    return wanted
+
+
+async def _look_at_target(
+    url: str, tables: Sequence[Table], examine: Examine, ends: _Ends, *, connections: int
+) -> None:
+    try:
+        async with open_target(url, step="preflight") as connection:
+            await connection.execute("SET default_transaction_read_only = on")
+            ends.catalog = await read_tables(connection)
+            ends.state = await examine(connection, ends.catalog)
+            server = await examine_target(
+                connection,
+                tables,
+                ends.catalog if ends.state.usable else {},
+                connections=connections,
+                creates_tables=ends.state.creates_tables,
+            )
+            ends.target_version = server.version
+            ends.findings += server.findings
+            await _count_target(connection, tables, ends)
+    except MigrationError as error:
+        ends.findings.append(finding("target-unreachable", error.message, "correct DATABASE_URL, or start the server"))
+    except psycopg.Error as error:
+        said = error_for_sqlstate(error.sqlstate) if error.sqlstate else "the connection was lost"
+        ends.findings.append(
+            finding("target-unreachable", f"the target could not be examined: {said}", "botdata preflight, once more")
+        )
+
+
+async def _count_target(connection: AsyncConnection, tables: Sequence[Table], ends: _Ends) -> None:
+    for table in tables:
+        if table.name in ends.catalog and ends.state.usable:
+            query = sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(table.schema or "public", table.name))
+            try:
+                row = await (await connection.execute(query)).fetchone()
+            except psycopg.errors.InsufficientPrivilege:
+                continue  # a finding already
+            ends.target_rows[table.name] = row[0] if row else 0
+
+
+async def _look_at_source(source: Supabase | str, tables: Sequence[Table], ends: _Ends, *, quick: bool) -> None:
+    setting = "--source" if isinstance(source, str) else "SUPABASE_URL"
+    try:
+        if isinstance(source, str):
+            await _look_at_postgres(source, tables, ends)
+        else:
+            await _look_at_supabase(source, tables, ends, quick=quick)
+    except StoreError as error:
+        ends.findings.append(
+            finding("source-unreachable", f"the source ({setting}): {error}", f"correct {setting}, or start the server")
+        )
+    except MigrationError as error:  # the address of a transaction pooler
+        ends.findings.append(finding("source-unreachable", error.message, error.next_command or f"correct {setting}"))
+
+
+async def _look_at_postgres(url: str, tables: Sequence[Table], ends: _Ends) -> None:
+    async with connect_to_source(url) as connection:
+        server = await examine_source(connection)
+        ends.source_version = server.version
+        ends.findings += server.findings
+        ends.source = await see_postgres(connection, tables)
+        for table, key in _keys_to_check(tables, ends.source):
+            if ends.source.tables[table.name].unique and key == tuple(table.info.get("natural_key", ())):
+                continue
+            found = await duplicates.by_query(connection, table, key)
+            if found.count:
+                ends.findings.append(duplicates.duplicate_finding(table, key, found))
+
+
+async def _look_at_supabase(source: Supabase, tables: Sequence[Table], ends: _Ends, *, quick: bool) -> None:
+    try:
+        require_service_key(source.key, role_ok=source.role_ok, step="preflight")
+    except MigrationError as error:
+        ends.findings.append(finding("source-key-role", error.message, error.next_command or "use the service key"))
+    async with AsyncExitStack() as stack:
+        try:
+            rest = await SupabaseRest.open(source.url, source.key, request_timeout=60.0)
+        except BotdataError as error:
+            ends.findings.append(finding("source-unreachable", str(error), "correct SUPABASE_URL and SUPABASE_KEY"))
+            return
+        stack.push_async_callback(rest.close)
+        ends.source = await see_rest(rest, tables)
+        pages = RestSource(rest, source.url, limits=Limits(page_rows=20_000, attempts=4))
+        for table, key in _keys_to_check(tables, ends.source):
+            if quick and (ends.source.tables[table.name].rows or 0) > _MOST_KEYS_WHEN_QUICK:
+                ends.findings.append(
+                    finding(
+                        "source-duplicates-unchecked",
+                        f"{table.name} is large, so duplicates of ({', '.join(key)}) were not looked for",
+                        "botdata preflight looks for them",
+                        table=table.name,
+                    )
+                )
+                continue
+            found = await duplicates.by_pages(pages, table, key)
+            if found.count:
+                ends.findings.append(duplicates.duplicate_finding(table, key, found))
+
+
+def _keys_to_check(tables: Sequence[Table], seen: SourceSeen) -> list[tuple[Table, tuple[str, ...]]]:
+    """The unique keys of the tables that hold more than one row and have the columns."""
+    return [
+        (table, key)
+        for table in tables
+        if (there := seen.tables.get(table.name)) and (there.rows or 0) > 1 and len(table.primary_key.columns)
+        for key in duplicates.unique_keys(table)
+        if not {*key, *table.primary_key.columns.keys()}.intersection(there.missing)
+    ]

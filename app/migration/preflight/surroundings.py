@@ -1,0 +1,241 @@
+"""The servers at both ends: versions, rights, connections, letters, time zone, TLS."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg import AsyncConnection
+from psycopg.rows import dict_row
+from sqlalchemy import Table
+
+from app.migration.preflight.catalog import CatalogTable
+from app.migration.preflight.findings import Finding, finding
+
+OLDEST_VERSION = 13
+_FACTS = """
+SELECT current_setting('server_version_num')::integer / 10000 AS version, current_user AS role,
+    current_database() AS database, has_database_privilege(current_database(), 'CREATE') AS may_create,
+    has_database_privilege(current_database(), 'TEMP') AS may_temp,
+    to_regnamespace('botdata') IS NOT NULL AS has_tool_schema,
+    (SELECT has_schema_privilege(oid, 'USAGE') AND has_schema_privilege(oid, 'CREATE') FROM pg_namespace
+        WHERE nspname = 'botdata') AS may_use_tool_schema,
+    coalesce((SELECT has_schema_privilege(oid, 'CREATE') FROM pg_namespace WHERE nspname = 'public'), false)
+        AS may_create_tables,
+    current_setting('max_connections')::integer - current_setting('superuser_reserved_connections')::integer
+        - coalesce(current_setting('reserved_connections', true), '0')::integer
+        - (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid())
+        AS free_connections,
+    (SELECT datconnlimit FROM pg_database WHERE datname = current_database()) AS database_limit,
+    (SELECT reset_val FROM pg_settings WHERE name = 'TimeZone') AS time_zone,
+    (SELECT reset_val = 'on' FROM pg_settings WHERE name = 'default_transaction_read_only') OR pg_is_in_recovery()
+        AS read_only,
+    coalesce((SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), false) AS tls,
+    coalesce(inet_server_addr() <<= '127.0.0.0/8'::inet OR inet_server_addr() = '::1'::inet, true) AS local
+"""
+_TABLE_RIGHTS = """
+SELECT c.relname, array_remove(ARRAY[
+    CASE WHEN NOT has_table_privilege(c.oid, 'SELECT') THEN 'SELECT' END,
+    CASE WHEN NOT has_table_privilege(c.oid, 'INSERT') THEN 'INSERT' END,
+    CASE WHEN NOT has_table_privilege(c.oid, 'UPDATE') THEN 'UPDATE' END,
+    CASE WHEN NOT has_table_privilege(c.oid, 'DELETE') THEN 'DELETE' END], NULL),
+    pg_has_role(c.relowner, 'USAGE')
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = 'public' AND c.relname = ANY (%s) AND c.relkind IN ('r', 'p')
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """What is worth knowing of a server."""
+
+    version: int
+    findings: tuple[Finding, ...]
+
+
+async def _facts(connection: AsyncConnection) -> dict[str, Any]:
+    async with connection.cursor(row_factory=dict_row) as cursor:
+        row = await (await cursor.execute(_FACTS)).fetchone()
+    assert row is not None
+    return row
+
+
+async def examine_source(connection: AsyncConnection) -> Server:
+    """Version and TLS of the source's server."""
+    facts = await _facts(connection)
+    found = [*_version(facts, "source"), *_tls(facts, connection, "source", "--source")]
+    return Server(facts["version"], tuple(found))
+
+
+async def examine_target(
+    connection: AsyncConnection,
+    tables: Sequence[Table],
+    catalog: dict[str, CatalogTable],
+    *,
+    connections: int,
+    creates_tables: bool,
+) -> Server:
+    """Everything of the target's server that could get in the way.
+
+    Args:
+        tables: those to be copied.
+        connections: as many as the next step will need.
+        creates_tables: tables are still to be made.
+    """
+    facts = await _facts(connection)
+    found = [*_version(facts, "target"), *_tls(facts, connection, "target", "DATABASE_URL")]
+    found += _session(facts, connections)
+    found += await _letters(connection)
+    found += await _rights(connection, facts, tables, catalog, creates_tables=creates_tables)
+    for table in tables:
+        if table.name in catalog:
+            found += _interference(catalog[table.name])
+    return Server(facts["version"], tuple(found))
+
+
+def _version(facts: dict[str, Any], end: str) -> list[Finding]:
+    if facts["version"] >= OLDEST_VERSION:
+        return []
+    return [
+        finding(
+            f"{end}-version",
+            f"the {end} is PostgreSQL {facts['version']}, and {OLDEST_VERSION} is the oldest that is supported",
+            "use a newer server",
+        )
+    ]
+
+
+def _tls(facts: dict[str, Any], connection: AsyncConnection, end: str, setting: str) -> list[Finding]:
+    if facts["tls"] or facts["local"] or connection.info.host.startswith("/"):
+        return []
+    return [
+        finding(
+            f"{end}-tls-off",
+            f"the connection to the {end} is not encrypted, and the server is not on this machine",
+            f"add sslmode=require to {setting}",
+        )
+    ]
+
+
+def _session(facts: dict[str, Any], connections: int) -> list[Finding]:
+    found = []
+    free = facts["free_connections"]
+    if facts["database_limit"] >= 0:
+        free = min(free, facts["database_limit"])
+    if free < connections:
+        found.append(
+            finding(
+                "target-connections-few",
+                f"the target has {max(0, free)} free connections, and {connections} are needed",
+                "end sessions that are not needed, or raise max_connections",
+            )
+        )
+    if facts["time_zone"].upper() not in {"UTC", "ETC/UTC", "GMT", "ZULU"}:
+        found.append(
+            finding(
+                "target-time-zone",
+                f"the target's sessions begin in the time zone {facts['time_zone']}; this program's own use UTC, other "
+                "programs' defaults for times without a zone would not",
+                f"ALTER DATABASE {facts['database']} SET timezone = 'UTC'",
+            )
+        )
+    if facts["read_only"]:
+        found.append(
+            finding(
+                "target-read-only",
+                "the target takes no writes: it is a standby, or its sessions are read-only",
+                "use the primary server",
+            )
+        )
+    return found
+
+
+async def _letters(connection: AsyncConnection) -> list[Finding]:
+    """Whether the database folds Cyrillic letters; in the locale C it does not, and every search by name fails."""
+    try:
+        row = await (await connection.execute("SELECT lower('Я') = 'я' AND upper('ё') = 'Ё'")).fetchone()
+    except psycopg.Error as error:
+        if error.sqlstate != "22P05":  # the database's encoding has no such letter
+            raise
+        row = (False,)
+    if row and row[0]:
+        return []
+    return [
+        finding(
+            "target-case-mapping",
+            "in the target lower('Я') is not 'я', so that no search by name would find Cyrillic names",
+            "make the database anew with a UTF-8 locale: CREATE DATABASE ... TEMPLATE template0 ENCODING 'UTF8' "
+            "LOCALE 'C.UTF-8', or ru_RU.UTF-8",
+        )
+    ]
+
+
+async def _rights(
+    connection: AsyncConnection,
+    facts: dict[str, Any],
+    tables: Sequence[Table],
+    catalog: dict[str, CatalogTable],
+    *,
+    creates_tables: bool,
+) -> list[Finding]:
+    role, database = facts["role"], facts["database"]
+    lacks: list[tuple[str, str, str | None]] = []
+    if facts["has_tool_schema"]:
+        if not facts["may_use_tool_schema"]:
+            lacks.append(("use schema botdata", f"GRANT USAGE, CREATE ON SCHEMA botdata TO {role}", None))
+    elif not facts["may_create"]:
+        lacks.append(("make the schema botdata", f"GRANT CREATE ON DATABASE {database} TO {role}", None))
+    if not facts["may_temp"]:
+        lacks.append(("make temporary tables", f"GRANT TEMP ON DATABASE {database} TO {role}", None))
+    if creates_tables and not facts["may_create_tables"]:
+        lacks.append(("make tables", f"GRANT CREATE ON SCHEMA public TO {role}", None))
+    names = [table.name for table in tables]
+    for name, missing, owns in await (await connection.execute(_TABLE_RIGHTS, [names])).fetchall():
+        if missing:
+            rights = ", ".join(missing)
+            lacks.append((f"{rights} on {name}", f"GRANT {rights} ON {name} TO {role}", name))
+        if not owns and any(one.kind == "f" for one in catalog[name].constraints):
+            lacks.append((f"take the foreign keys of {name} away and put them back", "use the tables' owner", name))
+    return [
+        finding("target-privilege-missing", f"the target's role {role} may not {what}", remedy, table=table)
+        for what, remedy, table in lacks
+    ]
+
+
+def _interference(table: CatalogTable) -> list[Finding]:
+    found = []
+    for trigger in table.triggers:
+        if "insert" in trigger.events:
+            changes = trigger.before and trigger.by_row
+            found.append(
+                finding(
+                    "target-trigger-on-insert",
+                    f"trigger {trigger.name} of the target's {table.name} runs {trigger.function} for each row that is "
+                    "inserted" + (", and may change it" if changes else ""),
+                    f"for the time of the move: ALTER TABLE {table.name} DISABLE TRIGGER {trigger.name}",
+                    table=table.name,
+                    severity=None if changes else "warning",
+                )
+            )
+        elif "update" in trigger.events:
+            found.append(
+                finding(
+                    "target-trigger-on-update",
+                    f"trigger {trigger.name} of the target's {table.name} runs {trigger.function} on updates",
+                    "nothing: a changed row is deleted and inserted instead",
+                    table=table.name,
+                )
+            )
+    keys = [one.name for one in table.constraints if one.kind == "f"]
+    if keys:
+        found.append(
+            finding(
+                "target-foreign-key",
+                f"the target's {table.name} has foreign keys: {', '.join(keys)}",
+                "nothing: a copy over a database connection takes them away and puts them back, validated",
+                table=table.name,
+            )
+        )
+    return found

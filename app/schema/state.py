@@ -1,0 +1,126 @@
+"""Where a target's schema stands against the revisions: not there, behind, ahead, drifted, earlier, or right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+from psycopg import AsyncConnection
+
+from app import revisions
+from app.migration.preflight.catalog import CatalogTable
+from app.migration.preflight.findings import Difference, Severity, finding
+from app.migration.preflight.run import TargetState
+from app.migration.preflight.target_schema import as_findings, compare
+from app.models import Base
+from app.schema import phase08
+
+REPLACE = "botdata schema replace"
+_BY_HAND = "put it back as it should be, by hand (what is, what should be: see the table)"
+
+
+def business_names() -> set[str]:
+    """Names of the business tables of the present schema."""
+    return {table.name for table in Base.metadata.tables.values() if table.info["group"] == "business"}
+
+
+def baileys_names() -> set[str]:
+    """Names of the WhatsApp session tables."""
+    return {table.name for table in Base.metadata.tables.values() if table.info["group"] == "baileys"}
+
+
+async def revision_of(connection: AsyncConnection, catalog: dict[str, CatalogTable]) -> str | None:
+    """The revision that a database says it is at."""
+    if "alembic_version" not in catalog:
+        return None
+    row = await (await connection.execute("SELECT version_num FROM public.alembic_version")).fetchone()
+    return row[0] if row else None
+
+
+class Standing:
+    """Examines a target for a step: see `app.migration.preflight.run.Examine`.
+
+    Args:
+        upgrades: the step upgrades the schema itself, so that a schema that is not there yet does not stop it.
+    """
+
+    def __init__(self, *, upgrades: bool) -> None:
+        self._upgrades = upgrades
+
+    async def __call__(self, connection: AsyncConnection, catalog: dict[str, CatalogTable]) -> TargetState:
+        """Where it stands, with every difference."""
+        revision = await revision_of(connection, catalog)
+        if revision is None:
+            return self._unversioned(catalog)
+        head = revisions.head()
+        if revision != head:
+            return self._elsewhere(revision, head)
+        rules = compare(Base.metadata.sorted_tables, catalog, strict=True)
+        rules = [(one, code, _severity(one, code, severity)) for one, code, severity in rules]
+        return TargetState(as_findings(rules, _BY_HAND), [one for one, _, _ in rules])
+
+    def _unversioned(self, catalog: dict[str, CatalogTable]) -> TargetState:
+        held = sorted(business_names() & catalog.keys())
+        if not held:
+            return self._not_there(
+                "target-empty", "the target does not hold the bot's tables yet", "botdata upgrade makes them"
+            )
+        differences = [one for one, _, _ in compare(Base.metadata.sorted_tables, catalog, strict=True)]
+        if phase08.recognise(catalog):
+            examples = "companies.name where title should be, yclients_company_id for company_id"
+            one = finding(
+                "target-phase08",
+                f"the target holds the tables of {phase08.NAME}, an earlier schema ({examples}, and so on)",
+                REPLACE,
+            )
+            differences = list(_named_as_before(differences, catalog))
+        else:
+            one = finding(
+                "target-incompatible",
+                f"the target holds tables that no revision made: {', '.join(held)}",
+                REPLACE,
+            )
+        return TargetState([one], differences, usable=False, next_command=REPLACE)
+
+    def _elsewhere(self, revision: str, head: str) -> TargetState:
+        script = ScriptDirectory(str(revisions.scripts()))
+        try:
+            script.get_revision(revision)
+        except CommandError:
+            one = finding(
+                "target-ahead",
+                f"the target is at revision {revision}, which this botdata does not know; its own newest is {head}",
+                "pip install --upgrade botdata",
+            )
+            return TargetState([one], usable=False, next_command="pip install --upgrade botdata")
+        return self._not_there(
+            "target-behind", f"the target is at revision {revision}, and {head} is the newest", "botdata upgrade"
+        )
+
+    def _not_there(self, code: str, message: str, remedy: str) -> TargetState:
+        severity: Severity = "notice" if self._upgrades else "error"
+        return TargetState(
+            [finding(code, message, remedy, severity=severity)],
+            usable=False,
+            creates_tables=True,
+            next_command="botdata upgrade",
+        )
+
+
+def _severity(one: Difference, code: str, usual: Severity | None) -> Severity | None:
+    """What a live session table has besides, or lacks around it, was left so when it was adopted."""
+    if one.table in baileys_names() and code in {"target-index-missing", "target-index-differs", "target-column-extra"}:
+        return usual if usual == "error" else "notice"
+    return usual
+
+
+def _named_as_before(differences: Iterable[Difference], catalog: dict[str, CatalogTable]) -> Iterable[Difference]:
+    """The same differences, those of renamed columns with the old name."""
+    for one in differences:
+        old = phase08.RENAMED.get((one.table, one.item.removeprefix("column ")))
+        if one.found is None and old is not None and old in catalog[one.table].columns:
+            yield replace(one, found=f"{old} {catalog[one.table].columns[old].type}")
+        else:
+            yield one
