@@ -121,16 +121,26 @@ async def ensure_tool_schema(connection: AsyncConnection) -> None:
     Raises:
         psycopg.Error: the role may not create a schema, or the server refuses.
     """
+    if await _version(connection) == newest_version():
+        return  # asks for no right to create anything
     async with connection.transaction():
         await connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
         await connection.execute("CREATE SCHEMA IF NOT EXISTS botdata")
         await connection.execute("CREATE TABLE IF NOT EXISTS botdata.version (version integer NOT NULL)")
-        row = await (await connection.execute("SELECT max(version) FROM botdata.version")).fetchone()
-        current = (row[0] if row else None) or 0
+        current = await _version(connection)
         for number, ddl in enumerate(_VERSIONS, start=1):
             if number > current:
                 await connection.execute(ddl)
                 await connection.execute("INSERT INTO botdata.version VALUES (%s)", [number])
+
+
+async def _version(connection: AsyncConnection) -> int:
+    """The version of the schema that is there; 0 for none."""
+    row = await (await connection.execute("SELECT to_regclass('botdata.version') IS NOT NULL")).fetchone()
+    if not (row and row[0]):
+        return 0
+    row = await (await connection.execute("SELECT max(version) FROM botdata.version")).fetchone()
+    return (row[0] if row else None) or 0
 
 
 async def drop_tool_schema(connection: AsyncConnection) -> bool:
