@@ -17,3 +17,13 @@ def without_values(error: BaseException | None) -> DriverError:
     quiet = error.sqlstate is None or error.sqlstate[:2] in {"21", "22", "23", "44", "P0"} or not message
     told = "" if quiet else f": {message}"
     return DriverError(f"{type(error).__name__} [SQLSTATE {error.sqlstate}]{told}")
+
+
+def missing_right(error: psycopg.Error) -> str | None:
+    """What a role may not do, as "permission denied for table clients"; None for other errors.
+
+    The server's own message names only objects; one that a function raised may say anything, and is not told.
+    """
+    if error.sqlstate != "42501" or error.diag.context is not None:
+        return None
+    return error.diag.message_primary

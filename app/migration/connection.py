@@ -11,7 +11,7 @@ from psycopg import AsyncConnection
 from psycopg.conninfo import conninfo_to_dict
 
 from app.database_url import libpq_url, uses_pgbouncer
-from app.driver_errors import without_values
+from app.driver_errors import missing_right, without_values
 from app.errors import MigrationError, StoreError, UnavailableError, error_for_sqlstate
 
 # How values are written as text: fixed, so that equal values have equal texts. With YMD, a date that the source
@@ -98,7 +98,8 @@ def source_errors() -> Iterator[None]:
 
 def _raise_translated(error: psycopg.Error) -> NoReturn:
     if error.sqlstate is not None:
-        place = error.diag.constraint_name or error.diag.column_name or error.diag.table_name
+        diagnosis = error.diag
+        place = missing_right(error) or diagnosis.constraint_name or diagnosis.column_name or diagnosis.table_name
         translated: StoreError = error_for_sqlstate(error.sqlstate, detail=f" ({place})" if place else "")
     elif isinstance(error, psycopg.OperationalError):
         said = " ".join(str(error).split())  # libpq's own words: host, port, user and database, no password

@@ -10,7 +10,7 @@ from psycopg import AsyncConnection
 from psycopg.adapt import Dumper
 
 from app.database_url import shown_url
-from app.driver_errors import without_values
+from app.driver_errors import missing_right, without_values
 from app.errors import AccessDeniedError, MigrationError, SchemaMismatchError, StoreError, error_for_sqlstate
 from app.migration.connection import connect
 
@@ -147,6 +147,8 @@ def explained(
 
 def remedy_at_source(error: StoreError, setting: str = "SUPABASE_URL") -> str:
     """What to do first about a failure of the source that will not pass by itself; ends in ", then: "."""
+    if error.sqlstate == "42501" and setting == "--source":
+        return "grant it to the role in --source (docs/rights.md), then: "
     if isinstance(error, AccessDeniedError):
         return f"correct {setting}{' and SUPABASE_KEY' if setting == 'SUPABASE_URL' else ''}, then: "
     if isinstance(error, SchemaMismatchError):
@@ -157,7 +159,7 @@ def remedy_at_source(error: StoreError, setting: str = "SUPABASE_URL") -> str:
 def _remedy(error: psycopg.Error) -> str:
     match error.sqlstate:
         case "42501":
-            return "let a role with more rights run it (one that may CREATE in the database), then: "
+            return "grant it, or let the role that owns the tables run it (docs/rights.md), then: "
         case "42P01" | "42703":
             return "botdata upgrade, then: "
         case "53100":
@@ -167,7 +169,7 @@ def _remedy(error: psycopg.Error) -> str:
 
 def _in_words(error: psycopg.Error) -> str:
     if error.sqlstate is not None:
-        place = place_of(error)
+        place = missing_right(error) or place_of(error)
         return f"the target (DATABASE_URL): {error_for_sqlstate(error.sqlstate, detail=f' ({place})' if place else '')}"
     if isinstance(error, psycopg.OperationalError):
         said = " ".join(str(error).split())  # libpq's own words: host, port, user and database, no password
