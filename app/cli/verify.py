@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +11,7 @@ from app.cli.work import AsJson, KeyRoleOk, Metadata, ShowValues, SourceUrl, Tab
 if TYPE_CHECKING:
     from app.migration.report import VerifyReport
     from app.migration.source import Source
+    from app.migration.verify import VerifyOptions
 
 
 def register(cli: typer.Typer) -> None:
@@ -18,9 +19,21 @@ def register(cli: typer.Typer) -> None:
     cli.command()(verify)
 
 
+Fix = Annotated[bool, typer.Option("--fix", help="Copy rows that are missing or different again.")]
+Sample = Annotated[
+    int | None, typer.Option("--sample", help="Only so many rows of each table, picked at random.", min=1, metavar="N")
+]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="With --fix: although the flag says that the bot uses PostgreSQL.")
+]
+
+
 def verify(
     tables: Tables = None,
     with_baileys: WithBaileys = False,
+    fix: Fix = False,
+    sample: Sample = None,
+    overwrite: Overwrite = False,
     key_role_ok: KeyRoleOk = False,
     source: SourceUrl = None,
     metadata: Metadata = None,
@@ -33,9 +46,13 @@ def verify(
     """
     from app.cli.output import show_json
     from app.cli.verify_report import show_verify, verify_document
+    from app.migration.verify import VerifyOptions
 
-    work = Work.prepare("verify", tables, with_baileys, key_role_ok, source, metadata)
-    report = run_verify(work)
+    if fix and sample is not None:
+        raise typer.BadParameter("a sample would leave most differences as they are", param_hint="--fix with --sample")
+    work = Work.prepare("verify --fix" if fix else "verify", tables, with_baileys, key_role_ok, source, metadata)
+    in_use = work.settings.flags.use_repository_pattern
+    report = run_verify(work, VerifyOptions(fix=fix, sample=sample, overwrite=overwrite, target_in_use=fix and in_use))
     if as_json:
         show_json(verify_document(report, flags=work.flags))
     else:
@@ -44,7 +61,7 @@ def verify(
         raise typer.Exit(1)
 
 
-def run_verify(work: Work) -> VerifyReport:
+def run_verify(work: Work, options: VerifyOptions | None = None) -> VerifyReport:
     """Verify, with progress on standard error."""
     from app.cli.output import progress
     from app.migration.verify import verify as verify_tables
@@ -52,6 +69,6 @@ def run_verify(work: Work) -> VerifyReport:
     with progress("verify") as bars:
 
         async def run(source: Source) -> VerifyReport:
-            return await verify_tables(source, work.target, work.tables, bars)
+            return await verify_tables(source, work.target, work.tables, bars, options)
 
         return work.run(run, bars.notice)

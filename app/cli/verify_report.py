@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from app.cli.output import document, say, show_table
-from app.migration.report import Difference, VerifyReport
+from app.migration.report import Difference, TableVerified, VerifyReport
 
 _SHOWN = 20
 
@@ -17,51 +17,92 @@ def show_verify(report: VerifyReport, *, flags: str = "", show_values: bool = Fa
         flags: the options that chose the tables, with a leading blank.
         show_values: the values that differ too, and keys unmasked.
     """
+    columns = ["source", "target", "equal", "missing", "extra", "different", "fixed", "seconds"]
     show_table(
-        ["table", "source", "target", "equal", "differences", "seconds"],
+        ["table", *columns],
         [
             [
                 table.table,
-                f"{table.source_rows:,}",
-                f"{table.target_rows:,}",
-                f"{table.equal:,}",
-                f"{len(table.differences):,}",
+                *(
+                    f"{count:,}"
+                    for count in (
+                        table.source_rows,
+                        table.target_rows,
+                        table.equal,
+                        table.missing,
+                        table.extra,
+                        table.different,
+                        table.fixed,
+                    )
+                ),
                 f"{table.seconds:.1f}",
             ]
             for table in report.tables
         ],
-        numbers=frozenset(range(1, 6)),
+        numbers=frozenset(range(1, len(columns) + 1)),
     )
     differences = report.differences
     for difference in differences[:_SHOWN]:
         say(_sentence(difference, show_values=show_values))
-    if len(differences) > _SHOWN:
+    if any(table.cut for table in report.tables):
+        say(f"... and more; the first {len(differences):,} of them: botdata verify{flags} --json")
+    elif len(differences) > _SHOWN:
         say(f"... and {len(differences) - _SHOWN:,} more; all of them: botdata verify{flags} --json")
+    for table in report.tables:
+        _say_what_happened(table)
+    _say_verdict(report)
+    if report.fix and any(table.missing + table.different > table.quarantined for table in report.tables):
+        say("A type of the target that rounds, or a trigger that changes what is written, keeps rows different.")
+    say(f"Next: {next_command(report, flags)}")
+
+
+def _say_what_happened(table: TableVerified) -> None:
+    if table.sampled is not None:
+        say(f"{table.table}: a sample of {table.sampled:,} of {table.source_rows:,} rows")
+    if table.counts_differ:
+        say(f"{table.table}: {table.source_rows:,} rows in the source, {table.target_rows:,} in the target")
+    if table.changed:
+        say(f"{table.table}: {table.changed:,} rows changed while they were verified, and do not differ now")
+    if table.quarantined:
+        say(f"{table.table}: {table.quarantined:,} of these rows were refused by the target and are in quarantine")
+
+
+def _say_verdict(report: VerifyReport) -> None:
     rows = sum(table.source_rows for table in report.tables)
+    sampled = sum(table.sampled or 0 for table in report.tables)
+    what = f"a sample of {sampled:,} of {rows:,} rows" if report.sample is not None else f"{rows:,} rows"
+    if fixed := sum(table.fixed for table in report.tables):
+        say(f"fixed: {fixed:,} rows were copied again and are equal now")
+    if not report.clean:
+        say(f"NOT the same: {sum(table.rows_that_differ for table in report.tables):,} rows differ, of {what}")
+    elif report.sample is not None:
+        say(f"nothing found in {what}, and equal counts, in {report.seconds:.1f} s; the other rows were not compared")
+    else:
+        say(f"verified: {what}, no difference, in {report.seconds:.1f} s")
+
+
+def next_command(report: VerifyReport, flags: str = "") -> str:
+    """What to run after this verification."""
     if report.clean:
-        say(f"verified: {rows:,} rows, no difference, in {report.seconds:.1f} s. Next: botdata parity")
-        return
-    say(f"NOT the same: {len(differences):,} differences in {rows:,} rows")
-    kinds = {difference.kind for difference in differences}
-    if "extra" in kinds:
-        say("A copy deletes nothing: extra rows that were deleted at the source on purpose are to be deleted in the")
-        say("target too.")
-    if kinds != {"extra"}:
-        say(f"Next: botdata copy{flags}, then botdata verify{flags}")
-        say(
-            "Rows that were changed in the target are replaced only with --overwrite. What a copy refuses, or a type of"
-        )
-        say("the target rounds, stays different until the row or the schema is changed.")
+        return f"botdata verify{flags}" if report.sample is not None else "botdata parity"
+    if any(table.extra for table in report.tables):
+        return f"botdata sync{flags}, which deletes rows that the source does not have, then: botdata verify{flags}"
+    if any(table.missing + table.different > table.quarantined for table in report.tables):
+        return f"botdata preflight{flags}" if report.fix else f"botdata verify{flags} --fix"
+    if any(table.quarantined for table in report.tables):
+        return "botdata quarantine list"
+    return f"botdata verify{flags}"  # a sample found only that counts differ
 
 
 def _sentence(difference: Difference, *, show_values: bool) -> str:
     where = f"{difference.table} {difference.shown_key(show_values=show_values)}"
+    refused = f" (in quarantine, SQLSTATE {difference.refused})" if difference.refused else ""
     if difference.kind == "missing":
-        return f"missing: {where} is not in the target"
+        return f"missing: {where} is not in the target{refused}"
     if difference.kind == "extra":
         return f"extra: {where} is not in the source"
     values = f": source {difference.source!r}, target {difference.target!r}" if show_values else ""
-    return f"different: {where} column {difference.column}{values}"
+    return f"different: {where} column {difference.column}{values}{refused}"
 
 
 def verify_document(report: VerifyReport, *, flags: str = "") -> dict[str, Any]:
@@ -69,13 +110,22 @@ def verify_document(report: VerifyReport, *, flags: str = "") -> dict[str, Any]:
     return document(
         "verify",
         ok=report.clean,
+        sample=report.sample,
+        fix=report.fix,
         seconds=round(report.seconds, 3),
         tables=[
             {
                 "table": table.table,
                 "source_rows": table.source_rows,
                 "target_rows": table.target_rows,
+                "sampled": table.sampled,
                 "equal": table.equal,
+                "missing": table.missing,
+                "extra": table.extra,
+                "different": table.different,
+                "in_quarantine": table.quarantined,
+                "changed_meanwhile": table.changed,
+                "fixed": table.fixed,
                 "differences": [
                     {
                         "kind": difference.kind,
@@ -83,12 +133,14 @@ def verify_document(report: VerifyReport, *, flags: str = "") -> dict[str, Any]:
                         "column": difference.column,
                         "source": difference.source,
                         "target": difference.target,
+                        "sqlstate": difference.refused,
                     }
                     for difference in table.differences
                 ],
+                "differences_cut": table.cut,
                 "seconds": round(table.seconds, 3),
             }
             for table in report.tables
         ],
-        next="botdata parity" if report.clean else f"botdata copy{flags}",
+        next=next_command(report, flags),
     )

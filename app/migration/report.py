@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from app.migration.foreign_keys import BrokenForeignKey
 from app.migration.source import Key
 from app.privacy import mask_phones
 
@@ -74,17 +75,24 @@ class TableCopied:
 
 @dataclass(frozen=True, slots=True)
 class CopyReport:
-    """A whole copy. `complete` only when nothing is missing and nothing was refused."""
+    """A whole copy. `complete` only when nothing is missing, nothing was refused and every foreign key is back.
+
+    Attributes:
+        sync_due: parts of it were read at another moment than others, so that `botdata sync` is due.
+        broken: foreign keys of the target that not all rows keep.
+    """
 
     run: int
     resumed: bool
     tables: tuple[TableCopied, ...]
     seconds: float
+    sync_due: bool = False
+    broken: tuple[BrokenForeignKey, ...] = ()
 
     @property
     def complete(self) -> bool:
-        """Whether every row of the source is in the target."""
-        return not any(table.refused or table.missing for table in self.tables)
+        """Whether every row of the source is in the target, and the target as it was."""
+        return not self.broken and not any(table.refused or table.missing for table in self.tables)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +103,7 @@ class Difference:
         kind: "missing" (in the source only), "extra" (in the target only) or "different".
         key: the primary key as text, as it is.
         column: for "different", the column; source and target: its two texts, None for NULL.
+        refused: the SQLSTATE with which the target refused the row, where it is in quarantine.
     """
 
     kind: str
@@ -104,6 +113,7 @@ class Difference:
     column: str | None = None
     source: str | None = None
     target: str | None = None
+    refused: str | None = None
 
     def shown_key(self, *, show_values: bool) -> str:
         """The key for people, masked where it holds a phone number unless values are asked for."""
@@ -113,32 +123,74 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class TableVerified:
-    """One table's part of a verification."""
+    """One table's part of a verification.
+
+    Attributes:
+        source_rows, target_rows: rows on either side.
+        equal: rows of the source that were compared and are the same in the target.
+        missing, extra, different: rows, all of them, also where `differences` was cut.
+        quarantined: rows among these that the target refused and that are in quarantine.
+        changed: rows that differed at first and did not any more when they were read again.
+        fixed: rows that were copied again, and are equal now.
+        sampled: of a sample, how many rows were compared; None where all were.
+        differences: one for each row or, where rows are different, for each of its columns that differ.
+        cut: there are more than `differences` holds.
+    """
 
     table: str
     source_rows: int
     target_rows: int
     equal: int
+    missing: int
+    extra: int
+    different: int
+    quarantined: int
+    changed: int
+    fixed: int
+    sampled: int | None
     differences: tuple[Difference, ...]
+    cut: bool
     seconds: float
+
+    @property
+    def rows_that_differ(self) -> int:
+        """Rows that are missing, extra or different."""
+        return self.missing + self.extra + self.different
+
+    @property
+    def counts_differ(self) -> bool:
+        """Whether a sample's two sides have not the same number of rows; where all rows are compared, rows tell."""
+        return self.sampled is not None and self.source_rows != self.target_rows
+
+    @property
+    def clean(self) -> bool:
+        """Whether nothing differs, as far as was looked."""
+        return not self.rows_that_differ and not self.counts_differ
 
 
 @dataclass(frozen=True, slots=True)
 class VerifyReport:
-    """A whole verification. `clean` only when there is no difference at all."""
+    """A whole verification. `clean` only when there is no difference at all.
+
+    Attributes:
+        sample: how many rows of a table were to be compared at most; None: all.
+        fix: whether rows that differed were copied again.
+    """
 
     tables: tuple[TableVerified, ...]
     seconds: float
+    sample: int | None = None
+    fix: bool = False
 
     @property
     def differences(self) -> list[Difference]:
-        """All of them, table by table."""
+        """Those that are kept, table by table."""
         return [difference for table in self.tables for difference in table.differences]
 
     @property
     def clean(self) -> bool:
-        """Whether every row of every table is the same on both sides."""
-        return not any(table.differences for table in self.tables)
+        """Whether nothing differs on both sides, in what was compared."""
+        return all(table.clean for table in self.tables)
 
 
 @dataclass(slots=True)

@@ -1,116 +1,164 @@
-"""Comparing every row of the source with the target: what the source sends against what the target holds, as text."""
+"""Comparing the rows of the source with the target's: what the source holds against what the target holds, as text."""
 
 from __future__ import annotations
 
-import json
+import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
 from time import monotonic
 
-import psycopg
 from psycopg import AsyncConnection
-from psycopg.rows import TupleRow
 from sqlalchemy import Table
 
-from app.errors import MigrationError, UnavailableError
-from app.migration import statements
-from app.migration.completeness import count_target, select_keys, source_keys
-from app.migration.report import Difference, Progress, TableVerified, VerifyReport
+from app.errors import MigrationError
+from app.migration.compare_hashes import compare_by_hashes
+from app.migration.compare_pages import compare_by_pages
+from app.migration.completeness import count_target
+from app.migration.findings import Findings
+from app.migration.fix import Fixer, begin_fix, finish_fix
+from app.migration.postgres_source import PostgresSource
+from app.migration.report import Progress, TableVerified, VerifyReport
+from app.migration.sample import pick_keys
+from app.migration.sequences import raise_sequences
 from app.migration.source import Source
 from app.migration.tables import CopyTable, describe
-from app.migration.target import JsonBytes, explained, is_row_fault, open_target
+from app.migration.target import explained, open_target
+from app.migration.tool_schema import ensure_tool_schema
+
+_LOOKED_AT_ONCE = 1000
 
 
-async def verify(source: Source, target_url: str, tables: Sequence[Table], progress: Progress) -> VerifyReport:
-    """Compare the tables row by row; writes nothing but a temporary table where the key sets must be compared.
+@dataclass(frozen=True, slots=True)
+class VerifyOptions:
+    """How to verify.
+
+    Attributes:
+        fix: copy rows that are missing or different again.
+        sample: compare only so many rows of a table, picked at random; None: all.
+        overwrite: fix although the target is the bot's store already.
+        target_in_use: the flag says that the bot reads and writes PostgreSQL.
+        most_refused: rows that the target refuses in a fix, past which it stops.
+        pause: seconds before a row that seems to differ is read once more.
+        most_differences: differences of a table that the report keeps; all are counted.
+    """
+
+    fix: bool = False
+    sample: int | None = None
+    overwrite: bool = False
+    target_in_use: bool = False
+    most_refused: int = 1000
+    pause: float = 1.0
+    most_differences: int = 10_000
+
+
+async def verify(
+    source: Source, target_url: str, tables: Sequence[Table], progress: Progress, options: VerifyOptions | None = None
+) -> VerifyReport:
+    """Compare the tables, over a database connection by hashes, else page by page.
+
+    Writes nothing but temporary tables where something differs; a fix writes the rows that do.
 
     Raises:
-        MigrationError: one of the sides cannot be read.
+        MigrationError: one of the sides cannot be read, or a fix was refused.
     """
+    options = options or VerifyOptions()
+    step = "verify --fix" if options.fix else "verify"
+    if options.fix and options.target_in_use and not options.overwrite:
+        raise MigrationError(
+            "USE_REPOSITORY_PATTERN says that PostgreSQL is the bot's store already; "
+            "to copy rows again would overwrite what the bot has written since",
+            step=step,
+            pending="everything; nothing was compared, nothing was written",
+            next_command="botdata verify; or botdata verify --fix --overwrite, if that is meant",
+        )
     began = monotonic()
-    verified = []
-    async with open_target(target_url, step="verify") as connection:
-        for table in tables:
+    verified: list[TableVerified] = []
+    async with open_target(target_url, step=step, exclusive=options.fix) as connection:
+        run = None
+        if options.fix:
+            with explained(step, setting=source.setting, pending="everything; nothing was written"):
+                await ensure_tool_schema(connection)
+                run = await begin_fix(connection, source.label)
+        for position, table in enumerate(tables):
             with explained(
-                "verify", setting=source.setting, table=table.name, pending=f"{table.name} and the tables after it"
+                step,
+                setting=source.setting,
+                table=table.name,
+                done=", ".join(f"{one.table} compared" for one in verified) or None,
+                pending=", ".join([f"the rest of {table.name}", *(rest.name for rest in tables[position + 1 :])]),
             ):
-                described = await describe(connection, table, step="verify")
-                verified.append(await _verify_table(connection, source, described, progress))
-    return VerifyReport(tuple(verified), monotonic() - began)
+                described = await describe(connection, table, step=step)
+                verified.append(await _verify_table(connection, source, described, progress, options, run))
+        if run is not None:
+            with explained(step, setting=source.setting):
+                await finish_fix(connection, run)
+    return VerifyReport(tuple(verified), monotonic() - began, options.sample, options.fix)
 
 
 async def _verify_table(
-    connection: AsyncConnection, source: Source, table: CopyTable, progress: Progress
+    connection: AsyncConnection,
+    source: Source,
+    table: CopyTable,
+    progress: Progress,
+    options: VerifyOptions,
+    run: int | None,
 ) -> TableVerified:
     began = monotonic()
-    progress.begin(table.name, await source.count(table), 0)
-    differences: list[Difference] = []
-    source_rows = missing = different = 0
-    async for page in source.pages(table):
-        for key, absent, columns, theirs, ours in await _compare(connection, table, page.body):
-            if absent:
-                missing += 1
-                differences.append(_difference("missing", table, key))
-                continue
-            different += 1
-            for column, source_text, target_text in zip(columns, theirs, ours, strict=True):
-                differences.append(_difference("different", table, key, column, source_text, target_text))
-        source_rows += page.rows
-        progress.advance(table.name, page.rows)
-    target_rows = await count_target(connection, table)
-    if not await source.count(table) == source_rows == target_rows + missing:
-        compared = source_rows - missing
-        known = {difference.key for difference in differences if difference.kind == "missing"}
-        async with source_keys(connection, source, table):
-            lost = await select_keys(connection, statements.missing_keys(table).as_string(connection)) - known
-            extra = await select_keys(connection, statements.extra_keys(table).as_string(connection))
-        if target_rows - len(extra) > compared:
-            raise MigrationError(
-                f"{target_rows - len(extra) - compared} rows were not compared: the source's pages left them out",
-                step="verify",
-                table=table.name,
-                pending=f"{table.name} and the tables after it",
-                next_command="botdata verify",
-            )
-        source_rows += len(lost)
-        missing += len(lost)
-        differences.extend(_difference("missing", table, key) for key in sorted(lost))
-        differences.extend(_difference("extra", table, key) for key in sorted(extra))
+    findings = Findings(
+        connection,
+        source,
+        table,
+        pause=options.pause,
+        most=options.most_differences,
+        recount=not isinstance(source, PostgresSource),
+        fixer=Fixer(connection, table, run, most_refused=options.most_refused) if run is not None else None,
+    )
+    await findings.begin()
+    sampled = None
+    if options.sample is not None:
+        sampled = await _look_at_sample(source, table, findings, progress, options.sample)
+        source_rows, target_rows = await _count_both(connection, source, table, options.pause)
+    elif isinstance(source, PostgresSource):
+        source_rows, target_rows = await compare_by_hashes(connection, source, table, findings, progress)
+    else:
+        source_rows, target_rows = await compare_by_pages(connection, source, table, findings, progress)
+    await findings.finish()
+    if findings.fixed:
+        await raise_sequences(connection, table)
+        target_rows = await count_target(connection, table)
+    compared = source_rows if sampled is None else sampled
     return TableVerified(
         table=table.name,
-        source_rows=source_rows,
+        source_rows=source_rows if sampled is not None else source_rows - findings.gone,
         target_rows=target_rows,
-        equal=source_rows - missing - different,
-        differences=tuple(differences),
+        equal=max(0, compared - findings.gone - findings.missing - findings.different),
+        missing=findings.missing,
+        extra=findings.extra,
+        different=findings.different,
+        quarantined=findings.quarantined,
+        changed=findings.changed,
+        fixed=findings.fixed,
+        sampled=sampled,
+        differences=tuple(findings.differences),
+        cut=findings.cut,
         seconds=monotonic() - began,
     )
 
 
-async def _compare(connection: AsyncConnection, table: CopyTable, body: bytes) -> list[TupleRow]:
-    """What `statements.compare_page` says of a page; a row that its cast refuses is found by halving."""
-    try:
-        typed = statements.compare_page(table).as_string(connection)
-        return await (await connection.execute(typed, [JsonBytes(body)])).fetchall()
-    except psycopg.Error as error:
-        if not is_row_fault(error):
-            raise
-    try:
-        records = json.loads(body)
-    except ValueError as error:
-        raise UnavailableError("a page from the source is not whole JSON") from error
-    if len(records) == 1:
-        as_text = statements.compare_page(table, typed=False).as_string(connection)
-        return await (await connection.execute(as_text, [JsonBytes(body)])).fetchall()
-    middle = len(records) // 2
-    halves = [json.dumps(half).encode() for half in (records[:middle], records[middle:])]
-    return [row for half in halves for row in await _compare(connection, table, half)]
+async def _look_at_sample(source: Source, table: CopyTable, findings: Findings, progress: Progress, wanted: int) -> int:
+    """Look at some rows; returns how many."""
+    keys = await pick_keys(source, table, wanted)
+    progress.begin(table.name, len(keys), 0)
+    for first in range(0, len(keys), _LOOKED_AT_ONCE):
+        await findings.look(keys[first : first + _LOOKED_AT_ONCE])
+        progress.advance(table.name, len(keys[first : first + _LOOKED_AT_ONCE]))
+    return len(keys)
 
 
-def _difference(
-    kind: str,
-    table: CopyTable,
-    key: Sequence[str],
-    column: str | None = None,
-    source: str | None = None,
-    target: str | None = None,
-) -> Difference:
-    return Difference(kind, table.name, tuple(key), table.key_holds_phone, column, source, target)
+async def _count_both(connection: AsyncConnection, source: Source, table: CopyTable, pause: float) -> tuple[int, int]:
+    """Rows of both sides; counted once more where they differ, since either may just be changing."""
+    both = await source.count(table), await count_target(connection, table)
+    if both[0] != both[1]:
+        await asyncio.sleep(pause)
+        both = await source.count(table), await count_target(connection, table)
+    return both

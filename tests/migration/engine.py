@@ -16,7 +16,7 @@ from app.migration.rest_source import Limits, RestSource
 from app.migration.source import Source
 from app.migration.tables import CopyTable, describe, select_tables
 from app.migration.target import open_target
-from app.migration.verify import verify
+from app.migration.verify import VerifyOptions, verify
 from app.models import Base
 from app.rest import SupabaseRest
 from tests.support.faults import Answer, Fault, Hook, Request
@@ -100,12 +100,18 @@ async def copy_from(
 
 
 async def verify_from(
-    server: Served, target: str, chosen: Sequence[Table], *, limits: Limits = QUICK, told: Told | None = None
+    server: Served,
+    target: str,
+    chosen: Sequence[Table],
+    *,
+    limits: Limits = QUICK,
+    told: Told | None = None,
+    options: VerifyOptions | None = None,
 ) -> VerifyReport:
     """Verify tables against a server."""
     told = told or Told()
     async with source_of(server, limits, told=told) as source:
-        return await verify(source, target, chosen, told)
+        return await verify(source, target, chosen, told, options or VerifyOptions(pause=0.01))
 
 
 def whole_rows(pages: PageServer, table: str) -> list[Exchange]:

@@ -1,0 +1,117 @@
+"""Comparing rows that a source sent with the target's, column by column, as text."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import psycopg
+from psycopg import AsyncConnection
+
+from app.errors import UnavailableError
+from app.migration import verify_statements
+from app.migration.pages import key_of, records_of
+from app.migration.source import Key, Source
+from app.migration.tables import CopyTable
+from app.migration.target import JsonBytes, is_row_fault
+
+
+@dataclass(frozen=True, slots=True)
+class UnequalRow:
+    """A row of the source that the target lacks or holds differently.
+
+    Attributes:
+        columns: names of the columns that differ; source, target: their texts on either side.
+    """
+
+    key: Key
+    missing: bool
+    columns: Sequence[str]
+    source: Sequence[str | None]
+    target: Sequence[str | None]
+
+
+@dataclass(slots=True)
+class ComparedPage:
+    """What the comparison of a page gave: its unequal rows, and a hash of each row's key."""
+
+    unequal: list[UnequalRow] = field(default_factory=list)
+    key_hashes: list[int] = field(default_factory=list)
+
+
+async def compare_page(connection: AsyncConnection, table: CopyTable, body: bytes) -> ComparedPage:
+    """Compare a page; a row with a text that its column's type refuses is found by halving.
+
+    Raises:
+        psycopg.Error: the target failed.
+        UnavailableError: the page is not whole JSON.
+    """
+    try:
+        return await _compare(connection, table, body, typed=True)
+    except psycopg.Error as error:
+        if not is_row_fault(error):
+            raise
+    try:
+        records = json.loads(body)
+    except ValueError as error:
+        raise UnavailableError("a page from the source is not whole JSON") from error
+    if len(records) == 1:
+        return await _compare(connection, table, body, typed=False)
+    middle = len(records) // 2
+    whole = ComparedPage()
+    for half in (records[:middle], records[middle:]):
+        compared = await compare_page(connection, table, json.dumps(half).encode())
+        whole.unequal += compared.unequal
+        whole.key_hashes += compared.key_hashes
+    return whole
+
+
+async def _compare(connection: AsyncConnection, table: CopyTable, body: bytes, *, typed: bool) -> ComparedPage:
+    query = verify_statements.compare_page(table, typed=typed).as_string(connection)
+    compared = ComparedPage()
+    for key, missing, columns, source, target in await (await connection.execute(query, [JsonBytes(body)])).fetchall():
+        if key is None:
+            compared.key_hashes += map(int, target or ())
+        else:
+            compared.unequal.append(UnequalRow(tuple(key), missing, columns or (), source or (), target or ()))
+    return compared
+
+
+@dataclass(slots=True)
+class Look:
+    """What a look at the rows of some keys gave.
+
+    Attributes:
+        unequal: rows of the source that the target lacks or holds differently.
+        records: the source's rows as it sent them, by key.
+    """
+
+    unequal: list[UnequalRow] = field(default_factory=list)
+    records: dict[Key, dict[str, Any]] = field(default_factory=dict)
+
+
+async def look_at(connection: AsyncConnection, source: Source, table: CopyTable, keys: Sequence[Key]) -> Look:
+    """Fetch the rows of these keys from the source and compare them with the target's."""
+    look = Look()
+    async for page in source.rows_by_key(table, sorted(keys)):
+        for record in records_of(page.body):
+            look.records[key_of(record, table)] = record
+        look.unequal += (await compare_page(connection, table, page.body)).unequal
+    return look
+
+
+async def keys_held(connection: AsyncConnection, table: CopyTable, keys: Sequence[Key]) -> set[Key]:
+    """Which of these keys the target holds."""
+    if not keys:
+        return set()
+    wanted = [json.dumps(keys)]
+    try:
+        cursor = await connection.execute(verify_statements.keys_held(table).as_string(connection), wanted)
+    except psycopg.Error as error:
+        if not is_row_fault(error):
+            raise
+        as_text = verify_statements.keys_held(table, typed=False).as_string(connection)
+        cursor = await connection.execute(as_text, wanted)
+    return {tuple(row[0]) for row in await cursor.fetchall()}

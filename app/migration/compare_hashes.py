@@ -1,0 +1,100 @@
+"""Comparing a table of two databases by hashes: equal rows stay where they are, only hashes of ranges travel."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+
+from psycopg import AsyncConnection, sql
+
+from app.migration import hashes
+from app.migration.findings import Findings, stream_keys
+from app.migration.hashes import HashedTable, Range
+from app.migration.postgres_source import PostgresSource
+from app.migration.report import Progress
+from app.migration.tables import CopyTable
+
+# Few ranges at first, since mostly all are equal; those that differ are split until the rows in them are few.
+_FIRST_BITS = 6
+_FINER_BITS = 16
+_FEW_ROWS = 5000
+
+
+async def compare_by_hashes(
+    connection: AsyncConnection, source: PostgresSource, table: CopyTable, findings: Findings, progress: Progress
+) -> tuple[int, int]:
+    """Compare all rows; returns how many there are in the source and in the target.
+
+    Both sides hash their rows at the same time, in ranges of the key's hash. The rows of ranges that differ are hashed
+    one by one, the source's hashes joined with the target's in a temporary table, and what is unequal is looked at.
+    """
+    progress.begin(table.name, await _estimate(connection, table), 0)
+    types = dict(await source.fetch(hashes.column_types(table)))
+    hashed = HashedTable.of(table, types)
+    theirs, ours = await _hash(connection, source, hashed.ranges(_FIRST_BITS))
+    source_rows, target_rows = _rows(theirs), _rows(ours)
+    bits, unequal = _FIRST_BITS, _unequal(theirs, ours)
+    if _rows(theirs, unequal) + _rows(ours, unequal) > _FEW_ROWS:
+        finer = hashed.ranges(_FINER_BITS, within=unequal, within_bits=bits)
+        theirs, ours = await _hash(connection, source, finer)
+        bits, unequal = _FINER_BITS, _unequal(theirs, ours)
+    if unequal:
+        await _compare_rows(connection, source, hashed, findings, unequal, bits)
+    progress.advance(table.name, source_rows)
+    return source_rows, target_rows
+
+
+async def _hash(
+    connection: AsyncConnection, source: PostgresSource, query: sql.Composed
+) -> tuple[dict[int, Range], dict[int, Range]]:
+    """The ranges of both sides, hashed at the same time."""
+
+    async def in_target() -> list[tuple[int, int, int]]:
+        return await (await connection.execute(query)).fetchall()
+
+    both = await asyncio.gather(source.fetch(query), in_target(), return_exceptions=True)
+    for outcome in both:
+        if isinstance(outcome, BaseException):
+            raise outcome
+    theirs, ours = ({row[0]: Range(row[1], row[2]) for row in rows} for rows in both if isinstance(rows, list))
+    return theirs, ours
+
+
+async def _compare_rows(
+    connection: AsyncConnection,
+    source: PostgresSource,
+    hashed: HashedTable,
+    findings: Findings,
+    within: Collection[int],
+    bits: int,
+) -> None:
+    await connection.execute(hashes.create_source_hashes(hashed.table))
+    try:
+        async with connection.cursor() as cursor, cursor.copy("COPY source_hashes FROM STDIN") as copied:
+            async for piece in source.stream(hashed.rows(within, bits)):
+                await copied.write(piece)
+        await connection.execute("ANALYZE source_hashes")
+        query = hashes.unequal_keys(hashed, within, bits).as_string(connection)
+        async for keys in stream_keys(connection, query):
+            await findings.look(keys)
+    finally:
+        if not connection.broken and not connection.closed:
+            await connection.execute("DROP TABLE source_hashes")
+
+
+async def _estimate(connection: AsyncConnection, table: CopyTable) -> int:
+    """About how many rows the target holds: to count them would cost half as much as to compare them."""
+    cursor = await connection.execute(
+        "SELECT greatest(reltuples, 0)::bigint FROM pg_class WHERE oid = to_regclass(%s)",
+        [table.identifier.as_string(None)],
+    )
+    row = await cursor.fetchone()
+    return int(row[0]) if row else 0
+
+
+def _unequal(theirs: dict[int, Range], ours: dict[int, Range]) -> set[int]:
+    return {number for number in theirs.keys() | ours.keys() if theirs.get(number) != ours.get(number)}
+
+
+def _rows(ranges: dict[int, Range], within: Collection[int] | None = None) -> int:
+    return sum(found.rows for number, found in ranges.items() if within is None or number in within)

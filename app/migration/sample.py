@@ -1,0 +1,24 @@
+"""A sample of a table's rows, picked at random over all of it."""
+
+from __future__ import annotations
+
+import random
+
+from app.migration.pages import key_of, records_of
+from app.migration.source import Key, Source
+from app.migration.tables import CopyTable
+
+
+async def pick_keys(source: Source, table: CopyTable, wanted: int) -> list[Key]:
+    """The keys of `wanted` rows, each row being as likely as any other; of all rows where there are fewer."""
+    picked: list[Key] = []
+    seen = 0
+    chance = random.Random()  # noqa: S311 - nothing secret depends on it
+    async for page in source.key_pages(table):
+        for record in records_of(page.body):
+            seen += 1
+            if len(picked) < wanted:
+                picked.append(key_of(record, table))
+            elif (place := chance.randrange(seen)) < wanted:
+                picked[place] = key_of(record, table)
+    return sorted(picked)
