@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from app.cli import copy, demo, migration, parity, quarantine, preflight, runs, sync, verify
+from app.cli import copy, demo, migration, parity, preflight, quarantine, runs, sync, verify
 
 EPILOG = "Exit code 0 only when all is well; 1 when something stopped or differs; 2 for a wrong command line."
 

@@ -54,35 +54,35 @@ def number_column(table: CopyTable) -> str:
     return name
 
 
-def page_staging(table: CopyTable) -> str:
-    """The name of the temporary table for the pages of a table."""
-    return f"page_{_digest(repr(table))}"
+async def empty_staging(connection: AsyncConnection, table: CopyTable) -> str:
+    """The name of a temporary table for rows of a table, as text; made, or emptied, in the caller's transaction."""
+    staging = f"rows_{_digest(repr(table))}"
+    columns = sql.SQL(", ").join(sql.SQL("{} text").format(sql.Identifier(name)) for name in table.names)
+    await connection.execute(
+        sql.SQL("CREATE TEMP TABLE IF NOT EXISTS {} ({} bigint PRIMARY KEY, {})").format(
+            sql.Identifier(staging), sql.Identifier(number_column(table)), columns
+        )
+    )
+    await connection.execute(sql.SQL("TRUNCATE pg_temp.{}").format(sql.Identifier(staging)))
+    return staging
 
 
 async def stage_page(connection: AsyncConnection, table: CopyTable, body: bytes) -> tuple[str, int]:
-    """Put the rows of a page into a temporary table, as text, numbered from 1.
+    """Put the rows of a page into a temporary table, numbered from 1.
 
     Returns:
-        The table's name, and how many rows there are.
+        The temporary table's name, and how many rows there are.
 
     Raises:
         psycopg.Error: class 22: the page is not JSON.
     """
-    staging = page_staging(table)
-    number = number_column(table)
-    columns = sql.SQL(", ").join(sql.SQL("{} text").format(sql.Identifier(name)) for name in table.names)
-    await connection.execute(
-        sql.SQL("CREATE TEMP TABLE IF NOT EXISTS {} ({} bigint PRIMARY KEY, {})").format(
-            sql.Identifier(staging), sql.Identifier(number), columns
-        )
-    )
-    await connection.execute(sql.SQL("TRUNCATE pg_temp.{}").format(sql.Identifier(staging)))
+    staging = await empty_staging(connection, table)
     sent = sql.SQL(", ").join(sql.SQL("{} text").format(sql.Identifier(alias(i))) for i in range(len(table.columns)))
     cursor = await connection.execute(
         sql.SQL(
             "INSERT INTO pg_temp.{} ({}, {}) SELECT * FROM ROWS FROM (json_to_recordset(%s::json) AS ({})) "
             "WITH ORDINALITY"
-        ).format(sql.Identifier(staging), _names(table), sql.Identifier(number), sent),
+        ).format(sql.Identifier(staging), _names(table), sql.Identifier(number_column(table)), sent),
         [JsonBytes(body)],
     )
     return staging, cursor.rowcount

@@ -76,7 +76,8 @@ async def test_a_mended_row_leaves_quarantine_at_the_next_copy(
 # A sequence counts also what is rolled back.
 COUNT_INSERTS = """
 CREATE SEQUENCE tried;
-CREATE FUNCTION count_insert() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM nextval('tried'); RETURN NULL; END $$;
+CREATE FUNCTION count_insert() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN PERFORM nextval('tried'); RETURN NULL; END $$;
 CREATE TRIGGER count_insert BEFORE INSERT ON clients FOR EACH STATEMENT EXECUTE FUNCTION count_insert()
 """
 

@@ -1,0 +1,180 @@
+"""The rows that the target refused, as they are kept: which there are, why, and what is in one."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection
+from dataclasses import dataclass
+
+from psycopg import AsyncConnection
+from sqlalchemy import MetaData
+
+from app.errors import MigrationError
+from app.migration.source import Key
+from app.migration.target import explained, open_target
+from app.privacy import mask_phones
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedRow:
+    """A row in quarantine, with its values.
+
+    Attributes:
+        number: names the row in commands.
+        key: the primary key as text, as it is.
+        sqlstate, message, place: PostgreSQL's reason; a message may quote values, a place is a constraint or column.
+        refused_at: in UTC, to the second.
+        row: each column's text as the source sent it, None for NULL.
+    """
+
+    number: int
+    table: str
+    key: Key
+    sqlstate: str
+    message: str
+    place: str | None
+    refused_at: str
+    row: dict[str, str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class ListedRow:
+    """A row in quarantine without its values; phone numbers in its key are masked."""
+
+    number: int
+    table: str
+    key: Key
+    sqlstate: str
+    place: str | None
+    refused_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why rows of a table were refused, and how many."""
+
+    table: str
+    sqlstate: str
+    place: str | None
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class QuarantineList:
+    """What is in quarantine: all reasons, and the first rows.
+
+    Attributes:
+        total: how many rows there are, the ones not listed included.
+    """
+
+    total: int
+    reasons: tuple[Reason, ...]
+    rows: tuple[ListedRow, ...]
+
+
+def holds_phone(metadata: MetaData, table: str) -> bool:
+    """Whether the key of a table may hold phone numbers; also where the MetaData does not know the table."""
+    known = next((one for one in metadata.tables.values() if one.name == table), None)
+    return known is None or any(column.info.get("phone") for column in known.primary_key)
+
+
+async def list_quarantine(
+    target_url: str, metadata: MetaData, *, tables: Collection[str] | None = None, limit: int
+) -> QuarantineList:
+    """The rows in quarantine, of some tables or of all; empty too where the tool has never been at work.
+
+    Raises:
+        MigrationError: the target cannot be read, or a table is neither in the MetaData nor in quarantine.
+    """
+    step = "quarantine list"
+    async with open_target(target_url, step=step) as connection:
+        with explained(step):
+            wanted = await choose_tables(connection, metadata, tables, step=step)
+            if not await exists(connection):
+                return QuarantineList(0, (), ())
+            cursor = await connection.execute(
+                "SELECT table_name, sqlstate, place, count(*) FROM botdata.quarantine "
+                "WHERE %(tables)s::text[] IS NULL OR table_name = ANY (%(tables)s) GROUP BY 1, 2, 3 "
+                "ORDER BY 1, 4 DESC, 2, 3",
+                {"tables": wanted},
+            )
+            reasons = tuple(Reason(*row) for row in await cursor.fetchall())
+            cursor = await connection.execute(
+                "SELECT number, table_name, key, sqlstate, place, refused_at::timestamptz(0)::text "
+                "FROM botdata.quarantine WHERE %s::text[] IS NULL OR table_name = ANY (%s) ORDER BY number LIMIT %s",
+                [wanted, wanted, limit],
+            )
+            rows = tuple(
+                ListedRow(number, table, masked(metadata, table, key), *rest)
+                for number, table, key, *rest in await cursor.fetchall()
+            )
+    return QuarantineList(sum(reason.rows for reason in reasons), reasons, rows)
+
+
+async def show_quarantined(target_url: str, number: int) -> RefusedRow:
+    """One row with its values.
+
+    Raises:
+        MigrationError: the target cannot be read, or there is no such row.
+    """
+    step = "quarantine show"
+    async with open_target(target_url, step=step) as connection:
+        with explained(step):
+            async for row in read_rows(connection, numbers=[number]):
+                return row
+    raise unknown_numbers([number], step=step)
+
+
+async def read_rows(
+    connection: AsyncConnection, *, numbers: list[int] | None = None, tables: list[str] | None = None
+) -> AsyncIterator[RefusedRow]:
+    """Rows in quarantine with their values, a few at a time; none where the tool has never been at work."""
+    if not await exists(connection):
+        return
+    async with connection.transaction(), connection.cursor(name="botdata_quarantine") as cursor:
+        await cursor.execute(
+            "SELECT number, table_name, key, sqlstate, message, place, refused_at::timestamptz(0)::text, row_text "
+            "FROM botdata.quarantine WHERE (%(numbers)s::bigint[] IS NULL OR number = ANY (%(numbers)s)) "
+            "AND (%(tables)s::text[] IS NULL OR table_name = ANY (%(tables)s)) ORDER BY number",
+            {"numbers": numbers, "tables": tables},
+        )
+        async for number, table, key, *rest in cursor:
+            yield RefusedRow(number, table, tuple(key), *rest)
+
+
+async def exists(connection: AsyncConnection) -> bool:
+    """Whether the tool's schema is there with a quarantine."""
+    row = await (await connection.execute("SELECT to_regclass('botdata.quarantine') IS NOT NULL")).fetchone()
+    return bool(row and row[0])
+
+
+async def choose_tables(
+    connection: AsyncConnection, metadata: MetaData, names: Collection[str] | None, *, step: str
+) -> list[str] | None:
+    """The names, checked: each is known to the MetaData or has rows in quarantine; None stands for all tables.
+
+    Raises:
+        MigrationError: lists the names that are neither.
+    """
+    if names is None:
+        return None
+    known = {table.name for table in metadata.tables.values()}
+    if await exists(connection):
+        cursor = await connection.execute("SELECT DISTINCT table_name FROM botdata.quarantine")
+        known |= {name for (name,) in await cursor.fetchall()}
+    if unknown := sorted(set(names) - known):
+        raise MigrationError(
+            f"no such table: {', '.join(unknown)}; the tables are {', '.join(sorted(known))}", step=step
+        )
+    return sorted(names)
+
+
+def unknown_numbers(numbers: Collection[int], *, step: str) -> MigrationError:
+    """The error for rows that are not in quarantine, or not any more."""
+    return MigrationError(
+        f"not in quarantine: {', '.join(map(str, sorted(numbers)))}", step=step, next_command="botdata quarantine list"
+    )
+
+
+def masked(metadata: MetaData, table: str, key: Collection[str]) -> Key:
+    """A row's key for people."""
+    return tuple(map(mask_phones, key)) if holds_phone(metadata, table) else tuple(key)
