@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import monotonic
 
 from psycopg import AsyncConnection
@@ -13,8 +13,11 @@ from sqlalchemy import Table
 
 from app.errors import MigrationError
 from app.migration import runs
-from app.migration.completeness import complete_table
+from app.migration.completeness import Completeness, complete_table
+from app.migration.copy_streams import StreamCopy, StreamOptions
+from app.migration.foreign_keys import without_foreign_keys
 from app.migration.load import PageLoader
+from app.migration.postgres_source import PostgresSource
 from app.migration.report import CopyReport, Progress, TableCopied
 from app.migration.runs import Checkpoint
 from app.migration.sequences import raise_sequences
@@ -33,12 +36,14 @@ class CopyOptions:
         target_in_use: the flag says that the bot reads and writes PostgreSQL.
         most_refused: refused rows past which the run stops.
         restart: begin a new run although there is an unfinished one.
+        streams: how a source over a database connection is read.
     """
 
     overwrite: bool = False
     target_in_use: bool = False
     most_refused: int = 1000
     restart: bool = False
+    streams: StreamOptions = field(default_factory=StreamOptions)
 
 
 def refuse_target_in_use(options: CopyOptions) -> None:
@@ -76,57 +81,98 @@ async def copy(
             run, resumed = await runs.begin_run(connection, source.label, described, restart=options.restart)
             if resumed:
                 progress.notice(await runs.describe_resumed(connection, run))
-        copied = []
-        for position, table in enumerate(described):
-            waiting = ", ".join(["the rest of " + table.name] + [t.name for t in described[position + 1 :]])
-            with explained("copy", setting=source.setting, table=table.name, pending=waiting):
-                copied.append(await _copy_table(connection, source, table, run, progress, options))
+        async with without_foreign_keys(connection, run, described, step="copy") as broken:
+            start = _Start(connection, source, run, progress, options)
+            if isinstance(source, PostgresSource):
+                copied, snapshots = await start.copy_streams(source, target_url, described)
+            else:
+                copied, snapshots = await start.copy_pages(described), 1
         with explained("copy", setting=source.setting):
             await runs.finish_run(connection, run)
-    return CopyReport(run, resumed, tuple(copied), monotonic() - began)
+    return CopyReport(run, resumed, tuple(copied), monotonic() - began, snapshots > 1, tuple(broken))
 
 
-async def _copy_table(
-    connection: AsyncConnection,
-    source: Source,
-    table: CopyTable,
-    run: int,
-    progress: Progress,
-    options: CopyOptions,
-) -> TableCopied:
-    began = monotonic()
-    checkpoint = await runs.find_checkpoint(connection, run, table)
-    if checkpoint is None:
-        checkpoint = await runs.begin_table(connection, run, table, await source.count(table))
-    elif not checkpoint.complete:
-        await runs.resume_table(connection, run, table)
-    progress.begin(table.name, checkpoint.source_before, checkpoint.rows)
-    done_before = checkpoint.complete
-    loader = PageLoader(connection, table, run, most_refused=options.most_refused)
-    if not checkpoint.complete:
-        await _load_pages(source, table, checkpoint, loader, progress)
-    whole = await complete_table(connection, source, table, loader)
-    await raise_sequences(connection, table)
-    if options.overwrite:
-        await runs.adopt_rows(connection, run, table)
-    if not whole.missing:
-        await runs.finish_table(connection, run, table)
-    done = await runs.find_checkpoint(connection, run, table)
-    assert done is not None
-    return TableCopied(
-        table=table.name,
-        source_before=done.source_before,
-        source_after=whole.source_after,
-        inserted=done.inserted,
-        updated=done.updated,
-        unchanged=done.unchanged,
-        refused=await runs.refusals(connection, run, table),
-        came=whole.came,
-        went=whole.went,
-        missing=whole.missing,
-        done_before=done_before,
-        seconds=monotonic() - began,
-    )
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """One start of a run."""
+
+    connection: AsyncConnection
+    source: Source
+    run: int
+    progress: Progress
+    options: CopyOptions
+
+    async def copy_pages(self, tables: list[CopyTable]) -> list[TableCopied]:
+        """Table after table, page after page."""
+        copied = []
+        for position, table in enumerate(tables):
+            waiting = ", ".join(["the rest of " + table.name] + [t.name for t in tables[position + 1 :]])
+            with explained("copy", setting=self.source.setting, table=table.name, pending=waiting):
+                copied.append(await self._copy_table(table))
+        return copied
+
+    async def copy_streams(
+        self, source: PostgresSource, target_url: str, tables: list[CopyTable]
+    ) -> tuple[list[TableCopied], int]:
+        """Several ranges at a time, all of one moment; gives too how many snapshots the run has read by now."""
+        streams = StreamCopy(
+            source,
+            self.connection,
+            target_url,
+            self.run,
+            self.progress,
+            self.options.streams,
+            self.options.most_refused,
+        )
+        copied = []
+        with explained("copy", setting=source.setting, pending="the snapshot, and all that is not complete"):
+            async with source.snapshot() as snapshot:
+                snapshots = await runs.add_snapshot(self.connection, self.run, snapshot)
+                for job in await streams.load(tables, snapshot):
+                    began = monotonic()
+                    with explained("copy", setting=source.setting, table=job.table.name, pending="to count its rows"):
+                        whole = await streams.complete(job, one_snapshot=snapshots == 1)
+                        seconds = job.seconds + monotonic() - began
+                        copied.append(await self._finish(job.table, whole, job.done_before, seconds))
+        return copied, snapshots
+
+    async def _copy_table(self, table: CopyTable) -> TableCopied:
+        began = monotonic()
+        checkpoint = await runs.find_checkpoint(self.connection, self.run, table)
+        if checkpoint is None:
+            rows = await self.source.count(table)
+            checkpoint = await runs.begin_table(self.connection, self.run, table, rows)
+        elif not checkpoint.complete:
+            await runs.resume_table(self.connection, self.run, table)
+        self.progress.begin(table.name, checkpoint.source_before, checkpoint.rows)
+        loader = PageLoader(self.connection, table, self.run, most_refused=self.options.most_refused)
+        if not checkpoint.complete:
+            await _load_pages(self.source, table, checkpoint, loader, self.progress)
+        whole = await complete_table(self.connection, self.source, table, loader)
+        return await self._finish(table, whole, checkpoint.complete, monotonic() - began)
+
+    async def _finish(self, table: CopyTable, whole: Completeness, done_before: bool, seconds: float) -> TableCopied:
+        await raise_sequences(self.connection, table)
+        if self.options.overwrite:
+            await runs.adopt_rows(self.connection, self.run, table)
+        if not whole.missing:
+            await runs.finish_table(self.connection, self.run, table)
+        done = await runs.find_checkpoint(self.connection, self.run, table)
+        assert done is not None
+        return TableCopied(
+            table=table.name,
+            source_before=done.source_before,
+            source_after=whole.source_after,
+            inserted=done.inserted,
+            updated=done.updated,
+            unchanged=done.unchanged,
+            refused=await runs.refusals(self.connection, self.run, table),
+            came=whole.came,
+            went=whole.went,
+            missing=whole.missing,
+            done_before=done_before,
+            seconds=seconds,
+        )
 
 
 async def _load_pages(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, sql
 
 from app.errors import MigrationError
 from app.migration import statements
-from app.migration.report import Refusal
+from app.migration.report import Loaded, Refusal
 from app.migration.source import Key
 from app.migration.tables import CopyTable
 from app.privacy import mask_phones
@@ -16,7 +16,11 @@ from app.privacy import mask_phones
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """How far a table is in a run."""
+    """How far a table is in a run.
+
+    Attributes:
+        was_empty: the target held no row of it when the run came to it.
+    """
 
     last_key: Key | None
     source_before: int
@@ -24,6 +28,7 @@ class Checkpoint:
     updated: int
     unchanged: int
     complete: bool
+    was_empty: bool = False
 
     @property
     def rows(self) -> int:
@@ -96,7 +101,7 @@ async def finish_run(connection: AsyncConnection, run: int) -> None:
 async def find_checkpoint(connection: AsyncConnection, run: int, table: CopyTable) -> Checkpoint | None:
     """The table's checkpoint in the run, if it has one."""
     cursor = await connection.execute(
-        "SELECT last_key, source_before, inserted, updated, unchanged, state = 'complete' "
+        "SELECT last_key, source_before, inserted, updated, unchanged, state = 'complete', was_empty "
         "FROM botdata.checkpoints WHERE run_id = %s AND table_name = %s",
         [run, table.name],
     )
@@ -110,11 +115,35 @@ async def begin_table(connection: AsyncConnection, run: int, table: CopyTable, s
     """Make the table's checkpoint; its rows in quarantine are all asked for again, so they leave it."""
     async with connection.transaction():
         await connection.execute("DELETE FROM botdata.quarantine WHERE table_name = %s", [table.name])
-        await connection.execute(
-            "INSERT INTO botdata.checkpoints (run_id, table_name, source_before) VALUES (%s, %s, %s)",
+        cursor = await connection.execute(
+            sql.SQL(
+                "INSERT INTO botdata.checkpoints (run_id, table_name, source_before, was_empty) "
+                "VALUES (%s, %s, %s, NOT EXISTS (SELECT FROM {})) RETURNING was_empty"
+            ).format(table.identifier),
             [run, table.name, source_before],
         )
-    return Checkpoint(None, source_before, 0, 0, 0, complete=False)
+        row = await cursor.fetchone()
+        assert row is not None
+    return Checkpoint(None, source_before, 0, 0, 0, complete=False, was_empty=row[0])
+
+
+async def add_to_checkpoint(connection: AsyncConnection, run: int, table: CopyTable, loaded: Loaded) -> None:
+    """Count what a range did, in the transaction that loaded it."""
+    unchanged = loaded.rows - loaded.inserted - loaded.updated - len(loaded.refused)
+    await connection.execute(
+        "UPDATE botdata.checkpoints SET inserted = inserted + %s, updated = updated + %s, unchanged = unchanged + %s, "
+        "pages = pages + 1, changed_at = now() WHERE run_id = %s AND table_name = %s",
+        [loaded.inserted, loaded.updated, unchanged, run, table.name],
+    )
+
+
+async def add_snapshot(connection: AsyncConnection, run: int, snapshot: str) -> int:
+    """Note the snapshot that a start reads; gives how many the run has read, this one included."""
+    await connection.execute("INSERT INTO botdata.snapshots (run_id, snapshot) VALUES (%s, %s)", [run, snapshot])
+    cursor = await connection.execute("SELECT count(*) FROM botdata.snapshots WHERE run_id = %s", [run])
+    row = await cursor.fetchone()
+    assert row is not None
+    return int(row[0])
 
 
 async def resume_table(connection: AsyncConnection, run: int, table: CopyTable) -> None:

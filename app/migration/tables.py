@@ -108,13 +108,6 @@ SELECT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = to_regclass(%s) AND NOT tg
 """
 
 
-# Foreign keys that would carry a deletion, or an emptied reference, over to another table's rows.
-_CASCADES = """
-SELECT string_agg(conrelid::regclass::text, ', ') FROM pg_constraint
-WHERE contype = 'f' AND confrelid = to_regclass(%s) AND confdeltype IN ('c', 'n', 'd')
-"""
-
-
 async def describe(connection: AsyncConnection, table: Table, *, step: str) -> CopyTable:
     """Join what the model says with the types and triggers that the target has.
 
@@ -147,16 +140,6 @@ async def describe(connection: AsyncConnection, table: Table, *, step: str) -> C
     trigger = await (await connection.execute(_UPDATE_TRIGGER, [qualified])).fetchone()
     assert trigger is not None
     replaces_rows = bool(trigger[0]) or any(types[name][1] for name in names[len(key) :])
-    cascades = await (await connection.execute(_CASCADES, [qualified])).fetchone()
-    if replaces_rows and cascades and cascades[0]:
-        raise MigrationError(
-            f"changed rows of {table.name} are deleted and inserted again, which would reach {cascades[0]} through a "
-            "foreign key with ON DELETE CASCADE, SET NULL or SET DEFAULT",
-            step=step,
-            table=table.name,
-            pending="everything; nothing was written",
-            next_command=f"drop that foreign key for the time of the move, then: botdata {step}",
-        )
     columns = (CopyColumn(name, types[name][0], bool(table.columns[name].info.get("phone"))) for name in names)
     return CopyTable(
         schema=schema,

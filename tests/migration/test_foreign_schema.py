@@ -99,8 +99,8 @@ async def test_copies_and_verifies(postgres_server: PostgresServer, fresh_databa
         postgres_server.drop_database(source_database)
 
 
-async def test_a_row_whose_parent_is_missing_is_refused(postgres_server: PostgresServer, fresh_database: str) -> None:
-    """A deferred foreign key speaks up at the end of the transaction; the row is found all the same."""
+async def test_a_row_whose_parent_is_missing_is_reported(postgres_server: PostgresServer, fresh_database: str) -> None:
+    """The foreign key is away while rows go in; put back, it stays NOT VALID for the rows that break it."""
     source_database = postgres_server.create_database()
     try:
         for url in (source_database, fresh_database):
@@ -110,9 +110,15 @@ async def test_a_row_whose_parent_is_missing_is_refused(postgres_server: Postgre
         execute(source_database, """INSERT INTO "child notes, old" VALUES ('nobody', 1, '')""")
         with PageServer(source_database) as server:
             report = await copy_from(server, fresh_database, select_tables(METADATA))
-        refused = [row for table in report.tables for row in table.refused]
-        assert [(row.key, row.sqlstate, row.place) for row in refused] == [
-            (("nobody", "1"), "23503", "child notes, old_Parent, key_fkey")
-        ]
+        assert [row for table in report.tables for row in table.refused] == []
+        (broken,) = report.broken
+        assert (broken.table, broken.name, broken.there, broken.orphans) == (
+            "child notes, old",
+            "child notes, old_Parent, key_fkey",
+            True,
+            1,
+        )
+        assert query(fresh_database, broken.query) == [("nobody", 1, "")]
+        assert not report.complete
     finally:
         postgres_server.drop_database(source_database)

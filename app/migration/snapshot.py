@@ -1,0 +1,61 @@
+"""Sessions at the source that all read the same snapshot."""
+
+from __future__ import annotations
+
+import psycopg
+from psycopg import AsyncConnection, sql
+from psycopg.pq import TransactionStatus
+
+from app.driver_errors import without_values
+from app.errors import StoreError
+from app.migration.connection import source_errors
+from app.migration.postgres_source import PostgresSource
+
+_USABLE = {TransactionStatus.IDLE, TransactionStatus.INTRANS, TransactionStatus.INERROR}
+
+
+class SnapshotSession:
+    """A session of its own in an exported snapshot; made anew, in the same snapshot, where its connection is lost.
+
+    Args:
+        snapshot: the name that `PostgresSource.snapshot` gave, which is good for as long as that session lives.
+    """
+
+    def __init__(self, source: PostgresSource, snapshot: str) -> None:
+        self._source = source
+        self._snapshot = snapshot
+        self._connection: AsyncConnection | None = None
+
+    async def connection(self) -> AsyncConnection:
+        """The session, in its transaction.
+
+        Raises:
+            StoreError: it cannot be had, or the snapshot is gone.
+        """
+        connection = self._connection
+        if connection is None or connection.info.transaction_status not in _USABLE:
+            await self.close()
+            self._connection = connection = await self._source.connect()
+        with source_errors():
+            if connection.info.transaction_status == TransactionStatus.INERROR:
+                await connection.execute("ROLLBACK")
+            if connection.info.transaction_status == TransactionStatus.IDLE:
+                await self._take_snapshot(connection)
+        return connection
+
+    async def close(self) -> None:
+        """Close the connection."""
+        if self._connection is not None:
+            await self._connection.close()
+
+    async def _take_snapshot(self, connection: AsyncConnection) -> None:
+        await connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        try:
+            await connection.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(self._snapshot)))
+        except psycopg.Error as error:
+            if error.sqlstate is None:
+                raise
+            raise StoreError(
+                "the session that held the snapshot has ended; the next start takes a new snapshot",
+                sqlstate=error.sqlstate,
+            ) from without_values(error)
