@@ -1,0 +1,129 @@
+"""The report of a sync: a line for each round, then all of it in words or as a document."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from time import monotonic
+from typing import Any
+
+from app.cli.output import document, say, show_table
+from app.migration.sync_report import SyncReport, SyncRound
+
+_SHOWN = 20
+_SECONDS_BETWEEN_QUIET_LINES = 60.0
+
+
+class RoundLines:
+    """A line for each round that did something; of quiet ones the first, and one a minute.
+
+    Args:
+        quiet: no lines at all.
+    """
+
+    def __init__(self, say: Callable[[str], None], *, quiet: bool) -> None:
+        self._say = say
+        self._silent = quiet
+        self._said = 0.0
+        self._quiet_before = False
+
+    def add(self, done: SyncRound) -> None:
+        """Tell of a round."""
+        due = monotonic() - self._said > _SECONDS_BETWEEN_QUIET_LINES
+        if self._silent or (done.quiet and self._quiet_before and not due):
+            return
+        self._said, self._quiet_before = monotonic(), done.quiet
+        remains = [f"{done.refused:,} refused"] if done.refused else []
+        remains += [f"{done.unsettled:,} still different"] if done.unsettled else []
+        self._say(
+            f"{datetime.now():%H:%M:%S} round {done.number}: {done.written:,} changed, {done.deleted:,} deleted; "
+            f"lag {done.lag:.1f} s; remains: {', '.join(remains) or 'nothing'}"
+        )
+
+
+def show_sync(report: SyncReport, *, flags: str = "") -> None:
+    """Print what was changed, what remains, and what to run next.
+
+    Args:
+        flags: the options that chose the tables and the direction, with a leading blank.
+    """
+    would = "would be " if report.dry_run else ""
+    tables = report.tables.values()
+    headings = ["table", "new", "changed", "deleted", "kept images", "refused", "still different"]
+    show_table(
+        headings,
+        [
+            [table.table]
+            + [f"{n:,}" for n in (table.inserted, table.updated, table.deleted, table.kept)]
+            + [f"{len(table.refused):,}", f"{table.unsettled:,}"]
+            for table in tables
+        ],
+        numbers=frozenset(range(1, len(headings))),
+    )
+    refused = [refusal for table in tables for refusal in table.refused]
+    for refusal in refused[:_SHOWN]:
+        place = f" ({refusal.place})" if refusal.place else ""
+        say(f"refused: {refusal.table} {', '.join(refusal.key)}: SQLSTATE {refusal.sqlstate}{place}")
+    if len(refused) > _SHOWN:
+        say(f"... and {len(refused) - _SHOWN:,} more")
+    if kept := sum(table.kept for table in tables):
+        say(f"{kept:,} rows that were replaced had changed later, or were deleted and had not come from the source:")
+        say("their old images are in botdata.replaced_rows")
+    if report.by_hand:
+        say("The source's sequences cannot be raised over REST: before anything inserts there, run in its SQL editor:")
+        for statement in report.by_hand:
+            say(f"  {statement}")
+    written = sum(table.inserted + table.updated for table in tables)
+    deleted = sum(table.deleted for table in tables)
+    told = f"{written:,} rows {would}changed, {deleted:,} {would}deleted in {report.seconds:.1f} s"
+    if report.dry_run:
+        say(f"dry run: {told}. Next: botdata sync{flags}")
+        return
+    rounds = f"{report.rounds:,} round{'' if report.rounds == 1 else 's'}"
+    lag = f"; the state is that of {report.lag:.1f} s before its end" if report.lag is not None else ""
+    if report.interrupted:
+        say("stopped in the middle of a round; the next sync goes on from there")
+    if report.complete:
+        say(f"sync complete: {told}, {rounds}{lag}. Next: botdata verify{flags.replace(' --reverse', '')}")
+        return
+    say(f"sync NOT complete: {told}, {rounds}{lag}")
+    if refused and not report.reverse:
+        say("Mend the refused rows at the source, or the target's schema; botdata quarantine list shows the reasons.")
+    elif refused:
+        say("Mend the refused rows in the target, or the source's schema.")
+    if any(table.unsettled for table in tables):
+        say("Rows that stay different although they were written: a column's type or a trigger changes them.")
+    say(f"Next: botdata sync{flags}")
+
+
+def sync_document(report: SyncReport, *, flags: str = "") -> dict[str, Any]:
+    """The whole report for `--json`, keys masked."""
+    return document(
+        "sync",
+        ok=report.complete,
+        run=report.run or None,
+        reverse=report.reverse,
+        dry_run=report.dry_run,
+        rounds=report.rounds,
+        interrupted=report.interrupted,
+        lag=None if report.lag is None else round(report.lag, 3),
+        seconds=round(report.seconds, 3),
+        tables=[
+            {
+                "table": table.table,
+                "inserted": table.inserted,
+                "updated": table.updated,
+                "deleted": table.deleted,
+                "kept_images": table.kept,
+                "spared": table.spared,
+                "still_different": table.unsettled,
+                "refused": [
+                    {"key": list(refusal.key), "sqlstate": refusal.sqlstate, "place": refusal.place}
+                    for refusal in table.refused
+                ],
+            }
+            for table in report.tables.values()
+        ],
+        by_hand=list(report.by_hand),
+        next=f"botdata verify{flags.replace(' --reverse', '')}" if report.complete else f"botdata sync{flags}",
+    )

@@ -1,0 +1,150 @@
+"""Bringing one side to the other's present state, once or round after round, while the bot goes on writing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from time import monotonic
+from typing import Any
+
+from sqlalchemy import Table
+
+from app.errors import MigrationError
+from app.migration import sync_run
+from app.migration.report import Progress
+from app.migration.source import Source
+from app.migration.sync_forward import ForwardSync
+from app.migration.sync_options import SyncOptions, refuse_wrong_direction
+from app.migration.sync_report import SyncReport, SyncRound, TableSynced
+from app.migration.target import explained, open_target
+from app.migration.tool_schema import ensure_tool_schema
+
+OpenSource = Callable[[], AbstractAsyncContextManager[Source]]
+
+_LONGEST_WAIT = 30.0  # seconds between tries to reach a store that is away
+_GRACE = 5.0  # seconds that a round may take to end once it is to stop
+
+
+class Sync:
+    """A sync of some tables, in one direction.
+
+    Args:
+        open_source: opens the source; called again when a following sync lost one of the ends.
+        stop: when it is set, the sync ends with its report.
+        on_round: told of each round.
+        source_url: the URL of the source's PostgreSQL, to write to it; None: over its REST API.
+    """
+
+    def __init__(
+        self,
+        open_source: OpenSource,
+        target_url: str,
+        tables: Sequence[Table],
+        progress: Progress,
+        options: SyncOptions,
+        *,
+        stop: asyncio.Event | None = None,
+        on_round: Callable[[SyncRound], None] = lambda done: None,
+        source_url: str | None = None,
+    ) -> None:
+        self._open_source = open_source
+        self._target_url = target_url
+        self._tables = tables
+        self._progress = progress
+        self._options = options
+        self._stop = stop or asyncio.Event()
+        self._on_round = on_round
+        self._source_url = source_url
+        self._quiet = 0
+        self.report = SyncReport(None, options.reverse, options.dry_run)
+
+    async def run(self) -> SyncReport:
+        """Bring the side up to date, once or as the options say.
+
+        Raises:
+            MigrationError: it stopped; what was brought is kept, and the same command goes on.
+        """
+        refuse_wrong_direction(self._options)
+        began = monotonic()
+        failures = 0
+        while True:
+            rounds = self.report.rounds
+            try:
+                await self._connected()
+                break
+            except MigrationError as error:
+                if not (self._options.follow and self.report.rounds and sync_run.may_pass(error)):
+                    raise
+                failures = failures + 1 if self.report.rounds == rounds else 1
+                wait = min(_LONGEST_WAIT, self._options.interval * 2 ** min(failures, 10))
+                self._progress.notice(f"{error.message}; trying again in {wait:.0f} s")
+                if await self._stopped_within(wait):
+                    break
+        self.report.seconds = monotonic() - began
+        return self.report
+
+    async def _connected(self) -> None:
+        """Rounds over one connection to each end."""
+        options = self._options
+        async with AsyncExitStack() as ends:
+            source = await ends.enter_async_context(self._open_source())
+            target = open_target(self._target_url, step="sync", exclusive=not options.dry_run)
+            connection = await ends.enter_async_context(target)
+            with explained("sync", setting=source.setting):
+                tables = [await sync_run.describe_versions(connection, source, t, self._progress) for t in self._tables]
+                await ensure_tool_schema(connection)
+                run = await sync_run.begin(connection, source, tables, options)
+                self.report.run = run
+            engine = ForwardSync(connection, source, run, options, self._progress)
+            while True:
+                began = monotonic()
+                working = asyncio.ensure_future(engine.round(tables))
+                if not await self._unless_stopped(working):
+                    self.report.interrupted = True
+                    break
+                done = SyncRound(self.report.rounds + 1, tuple(working.result()), monotonic() - began)
+                self.report.add(done)
+                self._on_round(done)
+                if self._is_last(done) or await self._stopped_within(options.interval):
+                    break
+            if not options.dry_run:
+                with explained("sync", setting=source.setting):
+                    await sync_run.finish(connection, run)
+
+    def _is_last(self, done: SyncRound) -> bool:
+        self._quiet = self._quiet + 1 if done.quiet else 0
+        if self._options.follow:
+            return self._stop.is_set()
+        if not self._options.until_clean or self._options.dry_run:
+            return True
+        if self._quiet < 2 and self.report.rounds >= self._options.most_rounds:
+            raise MigrationError(
+                f"{self.report.rounds} rounds went by and there were changes still: something goes on writing",
+                step="sync",
+                done="every change found so far",
+                pending="the changes since",
+                next_command="stop the bot, and what else writes there, then: botdata sync",
+            )
+        return self._quiet >= 2
+
+    async def _unless_stopped(self, working: asyncio.Future[list[TableSynced]]) -> bool:
+        """Wait for a round; False where it was stopped in the middle, which leaves nothing half done."""
+        stopping = asyncio.ensure_future(self._stop.wait())
+        both: set[asyncio.Future[Any]] = {working, stopping}
+        try:
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            if not working.done():
+                await asyncio.wait({working}, timeout=_GRACE)
+            return working.done()
+        finally:
+            for task in (working, stopping):
+                task.cancel()
+            await asyncio.gather(working, stopping, return_exceptions=True)
+
+    async def _stopped_within(self, seconds: float) -> bool:
+        try:
+            await asyncio.wait_for(self._stop.wait(), seconds)
+        except TimeoutError:
+            return False
+        return True

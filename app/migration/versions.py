@@ -1,0 +1,183 @@
+"""Row versions: which rows have changed on either side since both were known to be equal.
+
+A pair (the source's xmin, the target's xmin) is recorded when a row has the same text on both sides. While both stand,
+the row is settled and is not read again. The same pairs serve both directions.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+
+from psycopg import AsyncConnection, sql
+
+from app.migration import statements
+from app.migration.completeness import select_keys
+from app.migration.source import VERSION, Key, Source
+from app.migration.statements import _aliases, _differs, _key_array, _list, _names, _same_key, _same_source_key
+from app.migration.tables import CopyTable
+from app.migration.target import JsonBytes
+
+
+@asynccontextmanager
+async def source_versions(connection: AsyncConnection, source: Source, table: CopyTable) -> AsyncIterator[None]:
+    """A temporary table `source_keys` in the target: every key that the source holds now, and its row's version.
+
+    The version is NULL where the table has none.
+    """
+    await connection.execute(statements.create_source_keys(table))
+    try:
+        await connection.execute(
+            sql.SQL("ALTER TABLE pg_temp.source_keys ADD COLUMN {} text").format(sql.Identifier(VERSION))
+        )
+        add = _add_versions(table).as_string(connection)
+        async for page in source.key_pages(table, versions=bool(table.version)):
+            await connection.execute(add, [JsonBytes(page.body)])
+        await connection.execute("ANALYZE source_keys")
+        yield
+    finally:
+        if not connection.broken and not connection.closed:
+            await connection.execute("DROP TABLE IF EXISTS pg_temp.source_keys")
+
+
+def _add_versions(table: CopyTable) -> sql.Composed:
+    keys = _list(
+        sql.SQL("p.{}::{}").format(sql.Identifier(column.name), sql.SQL(column.type if column.zoned else "text"))
+        for column in table.key
+    )
+    return sql.SQL("WITH {} INSERT INTO source_keys SELECT {}, p.{} FROM p").format(
+        _versioned(table, "p", table.key_size), keys, sql.Identifier(VERSION)
+    )
+
+
+def _versioned(table: CopyTable, name: str, columns: int) -> sql.Composed:
+    """A CTE with the first columns of the page in parameter 1, as text, and its rows' versions."""
+    some = table.columns[:columns]
+    return sql.SQL(
+        "{} ({}, {version}) AS MATERIALIZED (SELECT * FROM json_to_recordset(%s::json) AS x ({}, {version} text))"
+    ).format(sql.Identifier(name), _names(some), _aliases(some), version=sql.Identifier(VERSION))
+
+
+async def unsettled_keys(connection: AsyncConnection, table: CopyTable, *, missing: bool, most: int) -> list[Key]:
+    """Keys of the source, no more than `most`, whose rows' versions are not those of the pair.
+
+    Args:
+        missing: those too that the target does not hold.
+    """
+    query = sql.SQL(
+        "SELECT DISTINCT {key} FROM source_keys s {join} {table} t ON {same} "
+        "LEFT JOIN botdata.row_versions v ON v.table_name = {name} AND v.key = {key} "
+        "WHERE v.source_xid IS DISTINCT FROM s.{version} OR s.{version} IS NULL "
+        "OR v.target_xid IS DISTINCT FROM t.xmin::text OR t.xmin IS NULL "
+        "LIMIT {most}"
+    ).format(
+        join=sql.SQL("LEFT JOIN" if missing else "JOIN"),
+        key=_key_array(table, "s"),
+        table=table.identifier,
+        same=_same_source_key(table),
+        name=sql.Literal(table.name),
+        version=sql.Identifier(VERSION),
+        most=sql.Literal(most),
+    )
+    return sorted(await select_keys(connection, query.as_string(connection)))
+
+
+async def forget_gone(connection: AsyncConnection, table: CopyTable) -> None:
+    """Drop the pairs of rows that the source no longer has."""
+    await connection.execute(
+        sql.SQL(
+            "DELETE FROM botdata.row_versions v WHERE v.table_name = {} "
+            "AND NOT EXISTS (SELECT FROM source_keys s WHERE {} = v.key)"
+        ).format(sql.Literal(table.name), _key_array(table, "s"))
+    )
+
+
+async def forget(connection: AsyncConnection, table: CopyTable, keys: Iterable[Key]) -> None:
+    """Drop the pairs of these rows."""
+    await connection.execute(
+        "DELETE FROM botdata.row_versions WHERE table_name = %s AND key IN "
+        "(SELECT ARRAY(SELECT json_array_elements_text(k)) FROM json_array_elements(%s::json) k)",
+        [table.name, keys_json(keys)],
+    )
+
+
+async def record_pairs(connection: AsyncConnection, table: CopyTable, body: bytes) -> int:
+    """Record the pairs of a page's rows that the target holds with the same text; returns how many those are.
+
+    Raises:
+        psycopg.Error: class 22: a text of the page is no value of its column's type.
+    """
+    rest = table.columns[table.key_size :]
+    different = _list(map(_differs("t", "p", source_is_text=True), rest), " OR ") if rest else sql.SQL("false").format()
+    cursor = await connection.execute(
+        sql.SQL(
+            "WITH {page} INSERT INTO botdata.row_versions (table_name, key, source_xid, target_xid) "
+            "SELECT DISTINCT ON (1, 2) {name}, {key}, p.{version}, t.xmin::text FROM page p JOIN {table} t ON {same} "
+            "WHERE p.{version} IS NOT NULL AND NOT ({different}) ON CONFLICT (table_name, key) "
+            "DO UPDATE SET source_xid = excluded.source_xid, target_xid = excluded.target_xid"
+        ).format(
+            page=_versioned(table, "page", len(table.columns)),
+            name=sql.Literal(table.name),
+            key=_key_array(table, "t"),
+            version=sql.Identifier(VERSION),
+            table=table.identifier,
+            same=_same_key(table),
+            different=different,
+        ),
+        [JsonBytes(body)],
+    )
+    return cursor.rowcount
+
+
+async def page_keys(connection: AsyncConnection, table: CopyTable, body: bytes) -> set[Key]:
+    """The keys of a page as the target writes them."""
+    query = sql.SQL("WITH {} SELECT ARRAY[{}] FROM page p").format(
+        _versioned(table, "page", table.key_size),
+        _list(
+            sql.SQL("p.{}::{}::text").format(sql.Identifier(column.name), sql.SQL(column.type)) for column in table.key
+        ),
+    )
+    cursor = await connection.execute(query, [JsonBytes(body)])
+    return {tuple(row[0]) for row in await cursor.fetchall()}
+
+
+def keys_json(keys: Iterable[Key]) -> JsonBytes:
+    """Keys as a parameter: a JSON array of arrays."""
+    return JsonBytes(json.dumps([list(key) for key in keys]).encode())
+
+
+def of_keys(table: CopyTable) -> sql.Composed:
+    """A FROM item `k` with the keys of the JSON array in a parameter, and the condition that row `t` has that key."""
+    columns = _list(
+        sql.SQL("(j ->> {})::{} AS {}").format(sql.Literal(i), sql.SQL(column.type), sql.Identifier(f"k{i}"))
+        for i, column in enumerate(table.key)
+    )
+    same = _list(
+        (
+            sql.SQL("t.{} = k.{}").format(sql.Identifier(column.name), sql.Identifier(f"k{i}"))
+            for i, column in enumerate(table.key)
+        ),
+        " AND ",
+    )
+    return sql.SQL("(SELECT {} FROM json_array_elements(%s::json) j) k JOIN {} t ON {}").format(
+        columns, table.identifier, same
+    )
+
+
+async def existing_keys(connection: AsyncConnection, table: CopyTable, keys: Sequence[Key]) -> set[Key]:
+    """Those of the keys that the target holds."""
+    query = sql.SQL("SELECT {} FROM {}").format(_key_array(table, "t"), of_keys(table))
+    cursor = await connection.execute(query, [keys_json(keys)])
+    return {tuple(row[0]) for row in await cursor.fetchall()}
+
+
+async def delete_rows(connection: AsyncConnection, table: CopyTable, keys: Sequence[Key]) -> int:
+    """Delete the target's rows of these keys; returns how many there were."""
+    cursor = await connection.execute(
+        sql.SQL("DELETE FROM {table} t WHERE ({names}) IN (SELECT {names} FROM {found})").format(
+            table=table.identifier, names=_names(table.key, "t"), found=of_keys(table)
+        ),
+        [keys_json(keys)],
+    )
+    return cursor.rowcount
