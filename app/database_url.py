@@ -69,7 +69,8 @@ def libpq_url(text: str, *, name: str = "DATABASE_URL") -> str:
     """The same URL for psycopg and the PostgreSQL programs, password included."""
     rendered = sqlalchemy_url(text, name=name).set(drivername="postgresql").render_as_string(hide_password=False)
     address, mark, query = rendered.partition("?")
-    return address + mark + query.replace("+", "%20")  # libpq knows no other way to write a blank
+    # libpq knows no other way to write a blank, and SQLAlchemy writes "+" in parameters and leaves it elsewhere.
+    return address.replace(" ", "%20") + mark + query.replace("+", "%20")
 
 
 def uses_pgbouncer(text: str) -> bool:

@@ -22,6 +22,13 @@ def test_schemes(scheme: str) -> None:
     }  # fmt: skip
 
 
+def test_blanks_in_every_part() -> None:
+    text = "postgresql://some%20one:a%20b+c%25@host/data%20base?application_name=x%20y"
+    assert conninfo_to_dict(libpq_url(text)) == {
+        "user": "some one", "password": "a b+c%", "host": "host", "dbname": "data base", "application_name": "x y",
+    }  # fmt: skip
+
+
 def test_prisma_parameters_do_no_harm() -> None:
     prisma = (
         "schema=public&pgbouncer=true&connection_limit=1&pool_timeout=0&socket_timeout=5&statement_cache_size=0"
