@@ -55,8 +55,16 @@ def show_copy(report: CopyReport, *, flags: str = "") -> None:
     if skipped:
         say(f"done before the stop, and not read again: {', '.join(skipped)}; what has changed there since needs one")
         say(f"more copy: botdata copy{flags}")
+    if report.sync_due:
+        say("Parts of it were read at another moment than others, since the run was stopped and went on. What has")
+        say(f"changed at the source in between is brought over by: botdata sync{flags}")
+    for broken in report.broken:
+        how = "stays NOT VALID" if broken.there else "is not put back"
+        say(f"foreign key {broken.name} of {broken.table} {how}: {broken.orphans:,} rows lack the row they refer to,")
+        say(f"which this lists: {broken.query}")
     if report.complete:
-        say(f"copy complete: {counts} in {report.seconds:.1f} s. Next: botdata verify{flags}")
+        following = "sync" if report.sync_due else "verify"
+        say(f"copy complete: {counts} in {report.seconds:.1f} s. Next: botdata {following}{flags}")
         return
     say(f"copy NOT complete: {counts}")
     if any(refusal.sqlstate == "23505" for refusal in refused):
@@ -101,5 +109,16 @@ def copy_document(report: CopyReport, *, flags: str = "") -> dict[str, Any]:
             }
             for table in report.tables
         ],
-        next=f"botdata {'verify' if report.complete else 'copy'}{flags}",
+        sync_due=report.sync_due,
+        broken_foreign_keys=[
+            {
+                "table": broken.table,
+                "name": broken.name,
+                "there": broken.there,
+                "orphans": broken.orphans,
+                "query": broken.query,
+            }
+            for broken in report.broken
+        ],
+        next=f"botdata {'copy' if not report.complete else 'sync' if report.sync_due else 'verify'}{flags}",
     )

@@ -28,17 +28,17 @@ class _Lines:
 
     def __init__(self, what: str) -> None:
         self._what = what
-        self._done = 0
-        self._total = 0
+        self._done: dict[str, int] = {}
+        self._total: dict[str, int] = {}
         self._printed = 0.0
 
     def begin(self, table: str, total: int, done: int) -> None:
-        self._total, self._done = total, done
+        self._total[table], self._done[table] = total, done
         self._print(table)
 
     def advance(self, table: str, rows: int) -> None:
-        self._done += rows
-        if self._done >= self._total or monotonic() - self._printed > _SECONDS_BETWEEN_LINES:
+        self._done[table] += rows
+        if self._done[table] >= self._total[table] or monotonic() - self._printed > _SECONDS_BETWEEN_LINES:
             self._print(table)
 
     def notice(self, message: str) -> None:
@@ -46,7 +46,7 @@ class _Lines:
 
     def _print(self, table: str) -> None:
         self._printed = monotonic()
-        errors.print(f"{self._what} {table}: {self._done:,} of {self._total:,} rows", markup=False)
+        errors.print(f"{self._what} {table}: {self._done[table]:,} of {self._total[table]:,} rows", markup=False)
 
 
 class _Bars:

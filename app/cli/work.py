@@ -134,7 +134,7 @@ class Work:
             from app.migration.target import explained
 
             with explained(self.command, setting="--source"):
-                opened = open_postgres_source(self.source_url, step=self.command)
+                opened = open_postgres_source(self.source_url, step=self.command, on_retry=notice)
                 postgres = await opened.__aenter__()
             try:
                 yield postgres

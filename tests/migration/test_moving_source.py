@@ -96,9 +96,9 @@ async def test_replaced_rows_do_not_reach_other_tables(
     report = await copy_from(pages, database_url, tables("whatsapp_auth"))
     assert (report.complete, report.tables[0].updated) == (True, 1)
     assert query(database_url, "SELECT company_id FROM devices") == [("1",)]
-    assert query(database_url, "SELECT confdeltype, convalidated FROM pg_constraint WHERE contype = 'f'") == [
-        ("c", True)
-    ]
+    assert query(
+        database_url, "SELECT confdeltype, convalidated FROM pg_constraint WHERE conrelid = 'devices'::regclass"
+    ) == [("c", True)]
 
 
 async def test_an_empty_text_key_is_fetched(pages: PageServer, source_database: str, database_url: str) -> None:
