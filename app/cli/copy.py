@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from app.cli.preflight import Accept, IgnoreColumn, stop_on_errors
 from app.cli.work import AsJson, KeyRoleOk, Metadata, SourceUrl, Tables, WithBaileys, Work
 
 if TYPE_CHECKING:
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace rows of the target that no copy put there.")]
 
 Restart = Annotated[bool, typer.Option("--restart", help="Begin again, although an unfinished copy could go on.")]
+Jobs = Annotated[
+    int,
+    typer.Option(help="Over a database connection: tables and key ranges at a time, each on two connections.", min=1),
+]
 
 
 def register(cli: typer.Typer) -> None:
@@ -31,7 +36,10 @@ def copy(
     key_role_ok: KeyRoleOk = False,
     source: SourceUrl = None,
     metadata: Metadata = None,
+    ignore_column: IgnoreColumn = None,
+    accept: Accept = None,
     max_quarantine: Annotated[int, typer.Option(help="Refused rows past which the copy stops.", min=0)] = 1000,
+    jobs: Jobs = 2,
     as_json: AsJson = False,
 ) -> None:
     """Copy every row from the source; a copy that was stopped goes on where it was.
@@ -41,10 +49,18 @@ def copy(
     from app.cli.copy_report import copy_document, show_copy
     from app.cli.output import show_json
     from app.migration.copy import CopyOptions
+    from app.migration.copy_streams import StreamOptions
 
     work = Work.prepare("copy", tables, with_baileys, key_role_ok, source, metadata)
     in_use = work.settings.flags.use_repository_pattern
-    options = CopyOptions(overwrite=overwrite, target_in_use=in_use, most_refused=max_quarantine, restart=restart)
+    options = CopyOptions(
+        overwrite=overwrite,
+        target_in_use=in_use,
+        most_refused=max_quarantine,
+        restart=restart,
+        streams=StreamOptions(jobs=jobs),
+    )
+    stop_on_errors(work, key_role_ok=key_role_ok, ignore_column=ignore_column, accept=accept, upgrades=False)
     report = run_copy(work, options)
     if as_json:
         show_json(copy_document(report, flags=work.flags))

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from app.cli.copy import Overwrite, Restart
+from app.cli.copy import Jobs, Overwrite, Restart
+from app.cli.preflight import Accept, IgnoreColumn, stop_on_errors
 from app.cli.work import AsJson, KeyRoleOk, Metadata, ShowValues, SourceUrl, Tables, WithBaileys, Work
 
 if TYPE_CHECKING:
@@ -28,6 +29,9 @@ def migrate(
     key_role_ok: KeyRoleOk = False,
     source: SourceUrl = None,
     metadata: Metadata = None,
+    ignore_column: IgnoreColumn = None,
+    accept: Accept = None,
+    jobs: Jobs = 2,
     show_values: ShowValues = False,
     as_json: AsJson = False,
 ) -> None:
@@ -41,17 +45,20 @@ def migrate(
     from app.cli.verify import run_verify
     from app.cli.verify_report import show_verify, verify_document
     from app.migration.copy import CopyOptions, refuse_target_in_use
+    from app.migration.copy_streams import StreamOptions
 
     work = Work.prepare("migrate", tables, with_baileys, key_role_ok, source, metadata)
     in_use = work.settings.flags.use_repository_pattern
-    options = CopyOptions(overwrite=overwrite, target_in_use=in_use, restart=restart)
+    streams = StreamOptions(jobs=jobs)
+    options = CopyOptions(overwrite=overwrite, target_in_use=in_use, restart=restart, streams=streams)
     refuse_target_in_use(options)
+    stop_on_errors(work, key_role_ok=key_role_ok, ignore_column=ignore_column, accept=accept, upgrades=True)
     upgraded = None
     if metadata is None:  # the revisions are the bot's own
         upgraded = _upgrade(work.settings, "head")
     copied = run_copy(work, options)
     show_copy(copied, flags=work.flags)
-    if any(table.done_before for table in copied.tables):
+    if copied.sync_due or any(table.done_before for table in copied.tables):
         copied = run_copy(work, options)  # tables done before the stop may have changed since
         show_copy(copied, flags=work.flags)
     verified = run_verify(work)
