@@ -73,7 +73,9 @@ async def source_of(
 ) -> AsyncIterator[Source]:
     """The server as a source; its `url` is a PostgreSQL's for one over a database connection."""
     if server.url.startswith("postgresql"):
-        async with open_postgres_source(server.url, step="test", limits=limits) as source:
+        async with open_postgres_source(
+            server.url, step="test", limits=limits, on_retry=(told or Told()).notice
+        ) as source:
             yield source
         return
     rest = await SupabaseRest.open(server.url, server.service_key, request_timeout=request_timeout)
