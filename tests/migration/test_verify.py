@@ -8,6 +8,7 @@ from psycopg import sql
 
 from app.errors import MigrationError
 from app.migration.report import Difference
+from tests.migration.conftest import Source
 from tests.migration.engine import add_clients, copy_from, execute, hiding, row_texts, tables, value, verify_from
 from tests.support.page_server import PageServer
 
@@ -68,61 +69,99 @@ def _shape(difference: Difference) -> tuple[Any, ...]:
 
 
 @pytest.mark.parametrize("table", list(ROWS))
-async def test_each_planted_difference_is_found(
-    pages: PageServer, source_database: str, database_url: str, table: str
-) -> None:
+async def test_each_planted_difference_is_found(source: Source, database_url: str, table: str) -> None:
+    source_database = source.database_url
     execute(source_database, ROWS[table])
-    await copy_from(pages, database_url, tables(table))
+    await copy_from(source, database_url, tables(table))
     key = ("1", "session", "3") if table == "whatsapp_keys" else ("3",)
     for _, column, theirs, ours in [planted for planted in PLANTED if planted[0] == table]:
         before = value(database_url, f'SELECT "{column}"::text FROM {table} WHERE {KEYS[table]}::text = %s', ["3"])
         _set(source_database, table, column, theirs)
         _set(database_url, table, column, ours)
         found = [
-            _shape(difference) for difference in (await verify_from(pages, database_url, tables(table))).differences
+            _shape(difference) for difference in (await verify_from(source, database_url, tables(table))).differences
         ]
         assert found == [("different", table, key, column, theirs, ours)]
         _set(database_url, table, column, theirs)
-        assert (await verify_from(pages, database_url, tables(table))).clean, column
+        assert (await verify_from(source, database_url, tables(table))).clean, column
         _set(source_database, table, column, before)
         _set(database_url, table, column, before)
 
 
-async def test_another_uuid_is_a_missing_and_an_extra_row(
-    pages: PageServer, source_database: str, database_url: str
-) -> None:
+async def test_another_uuid_is_a_missing_and_an_extra_row(source: Source, database_url: str) -> None:
     execute(
-        source_database,
+        source.database_url,
         "INSERT INTO dialog_contexts (id, user_id) SELECT md5(n::text)::uuid, n FROM generate_series(1, 3) n",
     )
-    await copy_from(pages, database_url, tables("dialog_contexts"))
+    await copy_from(source, database_url, tables("dialog_contexts"))
     other = "00000000-0000-4000-8000-000000000000"
     execute(database_url, "UPDATE dialog_contexts SET id = %s WHERE user_id = '2'", [other])
-    report = await verify_from(pages, database_url, tables("dialog_contexts"))
-    key = value(source_database, "SELECT id::text FROM dialog_contexts WHERE user_id = '2'")
-    assert [_shape(difference)[:3] for difference in report.differences] == [
+    report = await verify_from(source, database_url, tables("dialog_contexts"))
+    key = value(source.database_url, "SELECT id::text FROM dialog_contexts WHERE user_id = '2'")
+    assert {_shape(difference)[:3] for difference in report.differences} == {
         ("missing", "dialog_contexts", (key,)),
         ("extra", "dialog_contexts", (other,)),
-    ]
+    }
 
 
-async def test_missing_extra_and_several_columns(pages: PageServer, source_database: str, database_url: str) -> None:
-    add_clients(source_database, 20)
-    await copy_from(pages, database_url, tables("clients"))
+async def test_missing_extra_and_several_columns(source: Source, database_url: str) -> None:
+    add_clients(source.database_url, 20)
+    await copy_from(source, database_url, tables("clients"))
     execute(
         database_url, "DELETE FROM clients WHERE id IN (4, 20); UPDATE clients SET name = 'x', email = 'y' WHERE id = 7"
     )
     add_clients(database_url, 2, first=100)
-    (report,) = (await verify_from(pages, database_url, tables("clients"))).tables
-    assert [_shape(difference) for difference in report.differences] == [
+    report = await verify_from(source, database_url, tables("clients"))
+    (clients,) = report.tables
+    assert {_shape(difference) for difference in clients.differences} == {
         ("missing", "clients", ("4",), None, None, None),
         ("different", "clients", ("7",), "name", "name7", "x"),
         ("different", "clients", ("7",), "email", None, "y"),
         ("missing", "clients", ("20",), None, None, None),
         ("extra", "clients", ("100",), None, None, None),
         ("extra", "clients", ("101",), None, None, None),
-    ]
-    assert (report.source_rows, report.target_rows, report.equal) == (20, 20, 17)
+    }
+    assert (clients.missing, clients.different, clients.extra) == (2, 1, 2)
+    assert (clients.source_rows, clients.target_rows, clients.equal) == (20, 20, 17)
+    assert not report.clean
+
+
+async def test_an_extra_and_a_missing_row_by_themselves(source: Source, database_url: str) -> None:
+    add_clients(source.database_url, 5)
+    await copy_from(source, database_url, tables("clients"))
+    execute(database_url, "DELETE FROM clients WHERE id = 5")
+    report = await verify_from(source, database_url, tables("clients"))
+    assert [_shape(difference)[:3] for difference in report.differences] == [("missing", "clients", ("5",))]
+    assert not report.clean
+    await copy_from(source, database_url, tables("clients"))
+    add_clients(database_url, 1, first=6)
+    report = await verify_from(source, database_url, tables("clients"))
+    assert [_shape(difference)[:3] for difference in report.differences] == [("extra", "clients", ("6",))]
+    assert not report.clean
+
+
+async def test_empty_tables_are_clean(source: Source, database_url: str) -> None:
+    report = await verify_from(source, database_url, tables("clients", "whatsapp_keys"))
+    assert report.clean
+    assert [(table.source_rows, table.target_rows, table.equal) for table in report.tables] == [(0, 0, 0)] * 2
+    add_clients(database_url, 1)
+    assert not (await verify_from(source, database_url, tables("clients"))).clean
+
+
+@pytest.mark.parametrize("kind", ["page server", "connection"])
+async def test_a_table_missing_at_the_source_stops_it(
+    pages: PageServer, source_database: str, database_url: str, kind: str
+) -> None:
+    execute(source_database, "ALTER TABLE staff RENAME TO people")
+    served = pages if kind == "page server" else Source(source_database, "", source_database, is_lite=False)
+    with pytest.raises(MigrationError) as stopped:
+        await verify_from(served, database_url, tables("services", "staff", "whatsapp_auth"))
+    error = stopped.value
+    assert (error.step, error.table) == ("verify", "staff")
+    assert error.done == "services compared"
+    assert error.pending == "the rest of staff, whatsapp_auth"
+    assert error.next_command is not None
+    assert error.next_command.endswith("then: botdata verify")
 
 
 async def test_a_rounded_numeric_is_a_difference(pages: PageServer, source_database: str, database_url: str) -> None:
@@ -194,9 +233,25 @@ async def test_a_row_that_the_pages_leave_out_is_not_taken_for_verified(
 ) -> None:
     add_clients(source_database, 5)
     await copy_from(pages, database_url, tables("clients"))
-    pages.hook = hiding("3")
+    pages.hook = hiding("3", also_by_key=True)
     with pytest.raises(MigrationError, match="1 rows were not compared"):
         await verify_from(pages, database_url, tables("clients"))
     execute(database_url, "DELETE FROM clients WHERE id = 3")
     (difference,) = (await verify_from(pages, database_url, tables("clients"))).differences
     assert _shape(difference)[:3] == ("missing", "clients", ("3",))
+
+
+async def test_rows_that_the_pages_leave_out_are_compared_by_key(
+    pages: PageServer, source_database: str, database_url: str
+) -> None:
+    add_clients(source_database, 9)
+    await copy_from(pages, database_url, tables("clients"))
+    pages.hook = hiding("3", "4")
+    assert (await verify_from(pages, database_url, tables("clients"))).clean
+    execute(database_url, "UPDATE clients SET name = 'x' WHERE id IN (3, 4)")
+    report = await verify_from(pages, database_url, tables("clients"))
+    assert [_shape(difference)[:4] for difference in report.differences] == [
+        ("different", "clients", ("3",), "name"),
+        ("different", "clients", ("4",), "name"),
+    ]
+    assert (report.tables[0].source_rows, report.tables[0].equal) == (9, 7)
