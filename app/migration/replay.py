@@ -16,7 +16,7 @@ from app.migration.quarantine import choose_tables, exists, masked, unknown_numb
 from app.migration.report import Refusal
 from app.migration.sequences import raise_sequences
 from app.migration.source import Key
-from app.migration.tables import CopyTable, describe
+from app.migration.tables import CopyTable, describe, select_tables
 from app.migration.target import explained, open_target
 
 STEP = "quarantine replay"
@@ -105,7 +105,8 @@ async def replay(
     async with open_target(target_url, step=STEP, exclusive=True) as connection:
         with explained(STEP):
             rows = await _choose(connection, metadata, numbers, tables)
-            order = {table.name: position for position, table in enumerate(metadata.sorted_tables)}
+            in_their_order = select_tables(metadata)
+            order = {table.name: position for position, table in enumerate(in_their_order)}
             rows.sort(key=lambda row: (order.get(row.table, len(order)), row.table, row.run, row.number))
             replayed = []
             for name, group in groupby(rows, key=lambda row: row.table):
@@ -114,7 +115,7 @@ async def replay(
                     replayed.append(TableReplayed(name, known=False))
                     continue
                 with explained(STEP, table=name, pending=f"{len(of_table)} rows of {name} at most"):
-                    table = await describe(connection, metadata.sorted_tables[order[name]], step=STEP)
+                    table = await describe(connection, in_their_order[order[name]], step=STEP)
                     replayed.append(await _replay_table(connection, metadata, table, of_table, overwrite=overwrite))
             remaining = 0
             if await exists(connection):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from psycopg import AsyncConnection, sql
 from sqlalchemy import MetaData, Table
+from sqlalchemy.schema import sort_tables_and_constraints
 
 from app.errors import MigrationError
 
@@ -83,7 +84,7 @@ def select_tables(
     Raises:
         MigrationError: a name that is not a table's; lists the ones that are.
     """
-    tables = list(metadata.sorted_tables)
+    tables = _in_order(metadata)
     if names is not None:
         known = {table.name for table in tables}
         if unknown := sorted(set(names) - known):
@@ -95,6 +96,13 @@ def select_tables(
         return [table for table in tables if table.name in names]
     wanted = None if groups is None else set(groups)
     return [table for table in tables if wanted is None or table.info.get("group") in wanted]
+
+
+def _in_order(metadata: MetaData) -> list[Table]:
+    """All tables, parents before children; within a cycle of foreign keys in any order that does not change."""
+    by_name = sorted(metadata.tables.values(), key=lambda table: table.key)
+    ordered = sort_tables_and_constraints(by_name)  # type: ignore[no-untyped-call]
+    return [table for table, _ in ordered if table is not None]
 
 
 _COLUMNS = """
