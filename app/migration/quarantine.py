@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncGenerator, Collection
+from contextlib import aclosing
 from dataclasses import dataclass
 
 from psycopg import AsyncConnection
@@ -119,14 +120,15 @@ async def show_quarantined(target_url: str, number: int) -> RefusedRow:
     step = "quarantine show"
     async with open_target(target_url, step=step) as connection:
         with explained(step):
-            async for row in read_rows(connection, numbers=[number]):
-                return row
+            async with aclosing(read_rows(connection, numbers=[number])) as rows:
+                async for row in rows:
+                    return row
     raise unknown_numbers([number], step=step)
 
 
 async def read_rows(
     connection: AsyncConnection, *, numbers: list[int] | None = None, tables: list[str] | None = None
-) -> AsyncIterator[RefusedRow]:
+) -> AsyncGenerator[RefusedRow, None]:
     """Rows in quarantine with their values, a few at a time; none where the tool has never been at work."""
     if not await exists(connection):
         return

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Collection
+from contextlib import ExitStack, aclosing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from psycopg import AsyncConnection
 from psycopg.types.json import Json
@@ -35,7 +36,6 @@ async def export_rows(
     metadata: MetaData,
     path: Path,
     *,
-    numbers: list[int] | None = None,
     tables: Collection[str] | None = None,
     force: bool = False,
 ) -> int:
@@ -52,25 +52,26 @@ async def export_rows(
     """
     step = "quarantine export"
     count = 0
+    whole = False
     async with open_target(target_url, step=step) as connection:
         with explained(step):
             chosen = await choose_tables(connection, metadata, tables, step=step)
-            file = None
-            try:
-                async for row in read_rows(connection, numbers=numbers, tables=chosen):
-                    if file is None:
-                        file = _create(path, force=force, step=step)
-                    file.write(("[\n" if count == 0 else ",\n") + _written(row))
-                    count += 1
-                if file is not None:
-                    file.write("\n]\n")
-            finally:
-                if file is not None:
-                    file.close()
+            async with aclosing(read_rows(connection, tables=chosen)) as rows:
+                with ExitStack() as opened:
+                    file = None
+                    async for row in rows:
+                        if file is None:
+                            file = opened.enter_context(_create(path, force=force, step=step))
+                            opened.callback(lambda: whole or path.unlink())
+                        file.write(("[\n" if count == 0 else ",\n") + _written(row))
+                        count += 1
+                    if file is not None:
+                        file.write("\n]\n")
+                        whole = True
     return count
 
 
-def _create(path: Path, *, force: bool, step: str) -> Any:
+def _create(path: Path, *, force: bool, step: str) -> TextIO:
     if force:
         path.unlink(missing_ok=True)
     try:

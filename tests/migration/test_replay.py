@@ -16,7 +16,8 @@ from tests.support.page_server import PageServer
 _KEPT = "SELECT key[1]::int FROM botdata.quarantine ORDER BY 1"
 
 
-def _fill(source: str, rows: int = 64) -> None:
+def fill_faulty(source: str, rows: int = 64) -> None:
+    """Clients, seven of which the target refuses."""
     execute(source, LOOSER_SOURCE)
     add_clients(source, rows)
     for number, (fault, _, _) in FAULTY.items():
@@ -28,7 +29,7 @@ async def test_replayed_after_the_schema_is_mended(
     pages: PageServer, source_database: str, database_url: str, over: str
 ) -> None:
     source = pages if over == "REST" else Source(source_database, "", source_database, is_lite=False)
-    _fill(source_database)
+    fill_faulty(source_database)
     await copy_from(source, database_url, tables("clients"))
     execute(database_url, LOOSER_SOURCE)
     report = await replay(database_url, Base.metadata)
@@ -38,7 +39,7 @@ async def test_replayed_after_the_schema_is_mended(
 
 
 async def test_replayed_rows_are_known_as_ours(pages: PageServer, source_database: str, database_url: str) -> None:
-    _fill(source_database, 8)
+    fill_faulty(source_database, 8)
     await copy_from(pages, database_url, tables("clients"))
     execute(database_url, "ALTER TABLE clients ALTER name TYPE text")
     assert (await replay(database_url, Base.metadata)).complete
@@ -49,7 +50,7 @@ async def test_replayed_rows_are_known_as_ours(pages: PageServer, source_databas
 async def test_what_is_refused_again_stays_with_its_new_reason(
     pages: PageServer, source_database: str, database_url: str
 ) -> None:
-    _fill(source_database)
+    fill_faulty(source_database)
     await copy_from(pages, database_url, tables("clients"))
     mended = {40, 41, 63, 64, 17, 18}
     execute(
@@ -70,7 +71,7 @@ async def test_what_is_refused_again_stays_with_its_new_reason(
 
 
 async def test_only_the_rows_and_tables_chosen(pages: PageServer, source_database: str, database_url: str) -> None:
-    _fill(source_database)
+    fill_faulty(source_database)
     await copy_from(pages, database_url, tables("clients", "actions"))
     execute(database_url, LOOSER_SOURCE)
     (first,) = query(database_url, "SELECT number FROM botdata.quarantine WHERE key = '{40}'")[0]
@@ -86,7 +87,7 @@ async def test_only_the_rows_and_tables_chosen(pages: PageServer, source_databas
 
 
 async def test_a_row_written_later_is_left_alone(pages: PageServer, source_database: str, database_url: str) -> None:
-    _fill(source_database)
+    fill_faulty(source_database)
     await copy_from(pages, database_url, tables("clients"))
     execute(database_url, LOOSER_SOURCE)
     add_clients(database_url, 1, first=40, name="newer")
@@ -130,7 +131,7 @@ async def test_rows_that_stand_in_each_others_way(pages: PageServer, source_data
 async def test_rows_of_other_columns_and_of_unknown_tables(
     pages: PageServer, source_database: str, database_url: str
 ) -> None:
-    _fill(source_database)
+    fill_faulty(source_database)
     await copy_from(pages, database_url, tables("clients"))
     execute(database_url, LOOSER_SOURCE)
     execute(
@@ -156,7 +157,7 @@ async def test_phones_in_keys_are_masked(pages: PageServer, source_database: str
 async def test_refused_where_the_bot_writes_and_where_another_run_is_at_work(
     pages: PageServer, source_database: str, database_url: str
 ) -> None:
-    _fill(source_database)
+    fill_faulty(source_database)
     await copy_from(pages, database_url, tables("clients"))
     with pytest.raises(MigrationError, match="PostgreSQL is the bot's store already"):
         await replay(database_url, Base.metadata, target_in_use=True)
@@ -171,7 +172,7 @@ async def test_ended_in_the_middle_it_loses_nothing(
     pages: PageServer, source_database: str, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The server ends the connection in the second transaction: the first one's rows are in, the others are kept."""
-    _fill(source_database)
+    fill_faulty(source_database)
     await copy_from(pages, database_url, tables("clients"))
     execute(database_url, LOOSER_SOURCE)
     execute(
