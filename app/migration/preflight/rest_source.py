@@ -35,7 +35,9 @@ async def see_rest(rest: SupabaseRest, tables: Sequence[Table]) -> SourceSeen:
         async with limit:
             return await _table(rest, table, definitions)
 
-    for there in await asyncio.gather(*map(look, tables)):
+    for there in await asyncio.gather(*map(look, tables), return_exceptions=True):
+        if isinstance(there, BaseException):
+            raise there
         if there is not None:
             seen.tables[there.name] = there
     if definitions:

@@ -118,10 +118,13 @@ async def run_preflight(
     began = monotonic()
     accepted = accepted or Accepted()
     ends = _Ends()
-    await asyncio.gather(
+    for failure in await asyncio.gather(
         _look_at_target(target_url, tables, examine, ends, connections=connections),
         _look_at_source(source, tables, ends, quick=quick),
-    )
+        return_exceptions=True,
+    ):
+        if failure is not None:
+            raise failure
     found = ends.findings + ends.source.findings + ends.state.findings
     if ends.source.reached:
         target = ends.catalog if ends.state.usable else {}

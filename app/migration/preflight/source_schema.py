@@ -85,7 +85,7 @@ def schema_findings(
         findings.append(
             finding(
                 "source-columns-unseen",
-                f"empty in the source, so that columns which the models do not know could not be seen: {', '.join(empty)}",
+                f"empty in the source, so that columns which the models lack could not be seen: {', '.join(empty)}",
                 "nothing: there is no data to lose",
             )
         )
@@ -117,7 +117,7 @@ def _missing(there: SourceTable) -> list[Finding]:
 
 def _unknown(there: SourceTable, table: Table, ignored: set[str]) -> list[Finding]:
     known = set(table.columns.keys())
-    findings = [
+    return [
         finding(
             "source-column-unknown",
             f"the models have no column {there.name}.{name}, so its data would be lost",
@@ -130,4 +130,3 @@ def _unknown(there: SourceTable, table: Table, ignored: set[str]) -> list[Findin
         for name, kind in there.columns.items()
         if name not in known
     ]
-    return findings
