@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection
-from contextlib import ExitStack, aclosing
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack, aclosing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -52,7 +52,6 @@ async def export_rows(
     """
     step = "quarantine export"
     count = 0
-    whole = False
     async with open_target(target_url, step=step) as connection:
         with explained(step):
             chosen = await choose_tables(connection, metadata, tables, step=step)
@@ -62,13 +61,21 @@ async def export_rows(
                     async for row in rows:
                         if file is None:
                             file = opened.enter_context(_create(path, force=force, step=step))
-                            opened.callback(lambda: whole or path.unlink())
+                            opened.enter_context(_not_in_half(path))
                         file.write(("[\n" if count == 0 else ",\n") + _written(row))
                         count += 1
                     if file is not None:
                         file.write("\n]\n")
-                        whole = True
     return count
+
+
+@contextmanager
+def _not_in_half(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        path.unlink()
+        raise
 
 
 def _create(path: Path, *, force: bool, step: str) -> TextIO:
