@@ -57,7 +57,9 @@ def check_document(out: str, command: str) -> dict[str, Any]:
     document: dict[str, Any] = json.loads(out)
     assert list(document)[:2] == ["command", "ok"]
     assert document["command"] == command
-    seen = set(_fields({name: document[name] for name in document if name not in {"command", "ok"}}))
+    whole = set(re.findall(r"^\| `(\w+)` \| object of columns", SECTIONS[command], re.MULTILINE))
+    fields = {name: {} if name in whole else value for name, value in document.items()}
+    seen = set(_fields(fields)) - {"command", "ok"}
     documented = _documented(command)
     lists = {field[: mark.start()] for field in documented for mark in re.finditer(r"\[\]", field)}
     assert {field for field in seen if field not in lists} <= documented
@@ -100,11 +102,15 @@ def test_a_move_in_documents(command: Command, settings: dict[str, str], source_
     assert run("upgrade")["after"]
     execute(source_database, "ALTER TABLE clients ALTER phone DROP NOT NULL")
     execute(source_database, "UPDATE clients SET phone = NULL WHERE id = 3")
+    found = run("preflight", "--tables", "clients")
+    assert found["tables"] == [{"table": "clients", "source_rows": 5, "target_rows": 0}]
     copied = run("copy", "--tables", "clients", ok=False)
     (clients,) = copied["tables"]
     assert (clients["source_rows"], clients["inserted"]) == (5, 4)
     assert clients["refused"] == [{"key": ["3"], "sqlstate": "23502", "place": "phone"}]
     assert copied["next"] == "botdata copy --tables clients"
+    (clients,) = run("sync", "--tables", "clients", ok=False)["tables"]
+    assert clients["refused"] == [{"key": ["3"], "sqlstate": "23502", "place": "phone"}]
     (clients,) = run("verify", "--tables", "clients", ok=False)["tables"]
     assert clients["differences"][0]["kind"] == "missing"
     execute(source_database, "UPDATE clients SET phone = '79000000003' WHERE id = 3")
@@ -114,6 +120,28 @@ def test_a_move_in_documents(command: Command, settings: dict[str, str], source_
     ]  # fmt: skip
     assert run("status")["runs"][0]["state"] == "complete"
     assert run("uninstall", "--yes")["dropped"] is True
+
+
+def test_quarantine_in_documents(
+    command: Command, settings: dict[str, str], source_database: str, tmp_path: Path
+) -> None:
+    def run(*words: str, code: int = 0) -> dict[str, Any]:
+        outcome = command("quarantine", *words, "--json", **settings)
+        assert outcome.code == code, outcome.err
+        return check_document(outcome.out, f"quarantine {words[0]}")
+
+    execute(source_database, "ALTER TABLE clients ALTER phone DROP NOT NULL")
+    execute(source_database, "UPDATE clients SET phone = NULL WHERE id = 3")
+    assert command("copy", "--tables", "clients", **settings).code == 1
+    (row,) = run("list")["rows"]
+    assert run("show", str(row["number"]))["row"]["name"] == "name3"
+    file = tmp_path / "refused.json"
+    assert run("export", str(file))["rows"] == 1
+    assert run("replay", code=1)["tables"][0]["refused"] == [{"key": ["3"], "sqlstate": "23502", "place": "phone"}]
+    file.write_text(file.read_text().replace('"phone": null', '"phone": "79000000003"'))
+    assert run("import", str(file))["changed"] == [row["number"]]
+    assert run("replay")["loaded"] == 1
+    assert run("list")["total"] == 0
 
 
 def test_parity_in_a_document(command: Command, supabase_server: SupabaseServer, database_url: str) -> None:
