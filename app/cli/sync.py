@@ -102,7 +102,6 @@ def _run(work: Work, options: SyncOptions) -> SyncReport:
                 options,
                 stop=stop,
                 on_round=lines.add,
-                source_url=work.source_url,
             ).run()
 
         return work.carry_out(run)

@@ -30,7 +30,7 @@ class PostgresSource:
         self, connection: AsyncConnection, url: str, step: str, limits: Limits, on_retry: Callable[[str], None]
     ) -> None:
         self._connection = connection
-        self._url = url
+        self.url = url
         self._step = step
         self._in_snapshot = False
         self._label = shown_url(url)
@@ -55,7 +55,7 @@ class PostgresSource:
     async def connect(self) -> AsyncConnection:
         """Another read-only session at the source; the caller closes it."""
         with source_errors():
-            return await connect(self._url, setting=self.setting, step=self._step, read_only=True)
+            return await connect(self.url, setting=self.setting, step=self._step, read_only=True)
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[str]:

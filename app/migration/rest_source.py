@@ -39,9 +39,9 @@ class RestSource:
         limits: Limits | None = None,
         on_retry: Callable[[str], None] = lambda message: None,
     ) -> None:
-        self._rest = rest
-        self._limits = limits or Limits()
-        self._on_retry = on_retry
+        self.rest = rest
+        self.limits = limits or Limits()
+        self.on_retry = on_retry
         self._host = urlsplit(url.strip()).netloc.rpartition("@")[2]
 
     @property
@@ -58,8 +58,8 @@ class RestSource:
         """Exact number of rows, from the Content-Range of an empty page."""
 
         async def ask() -> int:
-            builder = self._rest.table(table.name).select(quoted_name(table.key[0].name)).limit(1)
-            response = await self._rest.respond(builder, headers={"Prefer": "count=exact"})
+            builder = self.rest.table(table.name).select(quoted_name(table.key[0].name)).limit(1)
+            response = await self.rest.respond(builder, headers={"Prefer": "count=exact"})
             total = response.headers.get("content-range", "").rpartition("/")[2]
             if not total.isdigit():
                 raise UnavailableError("Supabase gave no exact count")
@@ -72,7 +72,7 @@ class RestSource:
 
         async def ask() -> bool:
             try:
-                await self._rest.send(self._rest.table(table.name).select(_versions(table)).limit(0))
+                await self.rest.send(self.rest.table(table.name).select(_versions(table)).limit(0))
             except SchemaMismatchError as error:
                 if error.sqlstate == "42703":
                     return False
@@ -89,24 +89,20 @@ class RestSource:
     async def key_pages(self, table: CopyTable, *, versions: bool = False) -> AsyncIterator[Page]:
         """The primary keys of all rows."""
         select = _select(table, table.key, versions)
-        async for page in self._walk(table, select, None, rows=10 * self._limits.page_rows):
+        async for page in self._walk(table, select, None, rows=10 * self.limits.page_rows):
             yield page
 
     async def rows_by_key(
         self, table: CopyTable, keys: Sequence[Key], *, versions: bool = False
     ) -> AsyncIterator[Page]:
         """The rows of these keys that exist; a server that cuts an answer is asked for the rest."""
-        for wanted in _key_groups(keys):
+        for wanted in key_groups(keys):
             while wanted:
 
                 async def ask(wanted: list[Key] = wanted) -> list[dict[str, Any]]:
-                    builder = self._rest.table(table.name).select(_select(table, table.columns, versions))
-                    for column, values in zip(table.key, zip(*wanted, strict=True), strict=True):
-                        distinct = list(dict.fromkeys(values))
-                        # PostgREST takes `in.("")` for an empty list, so a single value is asked for with `eq`.
-                        single = len(distinct) == 1
-                        _where(builder, column, "eq" if single else "in", distinct[0] if single else in_list(distinct))
-                    return records_of(await self._rest.send(builder))
+                    builder = self.rest.table(table.name).select(_select(table, table.columns, versions))
+                    where_keys(builder, table, wanted)
+                    return records_of(await self.rest.send(builder))
 
                 records = await self._patiently(ask)
                 found = {key_of(record, table) for record in records}
@@ -123,7 +119,7 @@ class RestSource:
         When a prefix has no more rows, one column fewer is held equal; an empty page with none held is the end. A page
         shorter than asked for says nothing: the server's row cap may be lower.
         """
-        size = PageSize(replace(self._limits, page_rows=rows) if rows else self._limits)
+        size = PageSize(replace(self.limits, page_rows=rows) if rows else self.limits)
         held = table.key_size - 1
         number, landmark = 0, after
         while True:
@@ -143,24 +139,24 @@ class RestSource:
 
     async def _page(self, table: CopyTable, select: str, after: Key | None, held: int, size: PageSize) -> Page | None:
         def request() -> Any:
-            builder: Any = self._rest.table(table.name).select(select).limit(size.rows)
+            builder: Any = self.rest.table(table.name).select(select).limit(size.rows)
             for column, value in zip(table.key[:held], after or (), strict=False):
-                _where(builder, column, "eq", value)
+                where(builder, column, "eq", value)
             if after:
-                _where(builder, table.key[held], "gt", after[held])
+                where(builder, table.key[held], "gt", after[held])
             for column in table.key[held:]:
                 builder = builder.order(quoted_name(column.name))
             return builder
 
         async def ask() -> Page | None:
             try:
-                body = await self._rest.read_at_most(request(), size.most_bytes)
+                body = await self.rest.read_at_most(request(), size.most_bytes)
             except StoreTimeoutError:
                 size.too_slow()
                 raise
             while body is None:
                 size.too_heavy()
-                body = await self._rest.read_at_most(request(), size.most_bytes)
+                body = await self.rest.read_at_most(request(), size.most_bytes)
             return read_page(body, table)
 
         page = await self._patiently(ask)
@@ -171,7 +167,7 @@ class RestSource:
     async def _patiently(self, ask: Callable[[], Awaitable[_Answer]]) -> _Answer:
         """Try again what can pass: rates, gateways, lost connections, timeouts; with Retry-After where it was given."""
 
-        limits = self._limits
+        limits = self.limits
         failures = 0
 
         def passing(error: Exception) -> bool | float:
@@ -182,7 +178,7 @@ class RestSource:
             wait = min(error.retry_after, 300.0) if isinstance(error, UnavailableError) and error.retry_after else None
             if failures < limits.attempts:
                 again = "trying again" if wait is None else f"trying again in {wait:.0f} s"
-                self._on_retry(f"{self._host}: {error}; {again} ({failures} of {limits.attempts - 1})")
+                self.on_retry(f"{self._host}: {error}; {again} ({failures} of {limits.attempts - 1})")
             return True if wait is None else wait
 
         async for attempt in stamina.retry_context(
@@ -207,12 +203,21 @@ def _versions(table: CopyTable) -> str:
     return f"{VERSION}:{quoted_name(table.version)}::text"
 
 
-def _where(builder: Any, column: CopyColumn, operator: str, operand: str) -> None:
+def where_keys(builder: Any, table: CopyTable, keys: Sequence[Key]) -> None:
+    """Ask for the rows of one of the groups that `key_groups` makes."""
+    for column, values in zip(table.key, zip(*keys, strict=True), strict=True):
+        distinct = list(dict.fromkeys(values))
+        # PostgREST takes `in.("")` for an empty list, so a single value is asked for with `eq`.
+        single = len(distinct) == 1
+        where(builder, column, "eq" if single else "in", distinct[0] if single else in_list(distinct))
+
+
+def where(builder: Any, column: CopyColumn, operator: str, operand: str) -> None:
     """Add a filter. The builder's own methods would quote a quoted name once more."""
     builder.request.params = builder.request.params.add(quoted_name(column.name), f"{operator}.{operand}")
 
 
-def _key_groups(keys: Sequence[Key]) -> Iterator[list[Key]]:
+def key_groups(keys: Sequence[Key]) -> Iterator[list[Key]]:
     """Keys that one request can ask for: all columns but the last equal, and no more than an address can hold."""
     for _, group in groupby(keys, key=lambda key: key[:-1]):
         wanted: list[Key] = []

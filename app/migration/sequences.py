@@ -35,3 +35,22 @@ async def raise_sequences(connection: AsyncConnection, table: CopyTable) -> None
                 sequence=sql.SQL(sequence),
             )
         )
+
+
+async def sequence_statements(connection: AsyncConnection, table: CopyTable) -> list[str]:
+    """Statements that raise the table's sequences past its highest values, for another database with the same table.
+
+    They never lower one; each costs one number.
+    """
+    qualified = table.identifier.as_string(connection)
+    cursor = await connection.execute(_SEQUENCES, [qualified, qualified, qualified])
+    return [
+        sql.SQL("SELECT setval({sequence}, greatest((SELECT max({column}) FROM {table}), nextval({sequence})));")
+        .format(
+            sequence=sql.SQL("pg_get_serial_sequence({}, {})").format(sql.Literal(qualified), sql.Literal(column)),
+            column=sql.Identifier(column),
+            table=table.identifier,
+        )
+        .as_string(connection)
+        for column, _ in await cursor.fetchall()
+    ]

@@ -8,17 +8,24 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from time import monotonic
 from typing import Any
 
+from psycopg import AsyncConnection
 from sqlalchemy import Table
 
 from app.errors import MigrationError
 from app.migration import sync_run
+from app.migration.postgres_source import PostgresSource
+from app.migration.postgres_writer import open_postgres_writer
 from app.migration.report import Progress
+from app.migration.rest_source import RestSource
+from app.migration.rest_writer import RestWriter
 from app.migration.source import Source
 from app.migration.sync_forward import ForwardSync
 from app.migration.sync_options import SyncOptions, refuse_wrong_direction
 from app.migration.sync_report import SyncReport, SyncRound, TableSynced
+from app.migration.sync_reverse import ReverseSync
 from app.migration.target import explained, open_target
 from app.migration.tool_schema import ensure_tool_schema
+from app.migration.writer import Writer
 
 OpenSource = Callable[[], AbstractAsyncContextManager[Source]]
 
@@ -33,7 +40,6 @@ class Sync:
         open_source: opens the source; called again when a following sync lost one of the ends.
         stop: when it is set, the sync ends with its report.
         on_round: told of each round.
-        source_url: the URL of the source's PostgreSQL, to write to it; None: over its REST API.
     """
 
     def __init__(
@@ -46,7 +52,6 @@ class Sync:
         *,
         stop: asyncio.Event | None = None,
         on_round: Callable[[SyncRound], None] = lambda done: None,
-        source_url: str | None = None,
     ) -> None:
         self._open_source = open_source
         self._target_url = target_url
@@ -55,7 +60,6 @@ class Sync:
         self._options = options
         self._stop = stop or asyncio.Event()
         self._on_round = on_round
-        self._source_url = source_url
         self._quiet = 0
         self.report = SyncReport(None, options.reverse, options.dry_run)
 
@@ -96,7 +100,7 @@ class Sync:
                 await ensure_tool_schema(connection)
                 run = await sync_run.begin(connection, source, tables, options)
                 self.report.run = run
-            engine = ForwardSync(connection, source, run, options, self._progress)
+            engine = await self._engine(ends, connection, source, run)
             while True:
                 began = monotonic()
                 working = asyncio.ensure_future(engine.round(tables))
@@ -110,7 +114,23 @@ class Sync:
                     break
             if not options.dry_run:
                 with explained("sync", setting=source.setting):
+                    if isinstance(engine, ReverseSync):
+                        inserted = {table.table for table in self.report.tables.values() if table.inserted}
+                        self.report.by_hand = await engine.raise_sequences(tables, inserted)
                     await sync_run.finish(connection, run)
+
+    async def _engine(
+        self, ends: AsyncExitStack, connection: AsyncConnection, source: Source, run: int
+    ) -> ForwardSync | ReverseSync:
+        if not self._options.reverse:
+            return ForwardSync(connection, source, run, self._options, self._progress)
+        writer: Writer
+        if isinstance(source, RestSource):
+            writer = RestWriter(source)
+        else:
+            assert isinstance(source, PostgresSource)
+            writer = await ends.enter_async_context(open_postgres_writer(source.url, step="sync", limits=source.limits))
+        return ReverseSync(connection, source, writer, self._options, self._progress)
 
     def _is_last(self, done: SyncRound) -> bool:
         self._quiet = self._quiet + 1 if done.quiet else 0

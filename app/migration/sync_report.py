@@ -102,7 +102,7 @@ class SyncReport:
     tables: dict[str, TableSynced] = field(default_factory=dict)
     lag: float | None = None
     seconds: float = 0.0
-    by_hand: Sequence[str] = ()
+    by_hand: Sequence[str] = field(default_factory=list)
     interrupted: bool = False
 
     @property

@@ -64,8 +64,13 @@ async def connect_target(url: str, *, step: str) -> AsyncConnection:
         psycopg.Error: it cannot be reached, or refuses the login.
     """
     connection = await connect(url, setting="DATABASE_URL", step=step)
-    connection.adapters.register_dumper(JsonBytes, _JsonBytesDumper)
+    register_json_bytes(connection)
     return connection
+
+
+def register_json_bytes(connection: AsyncConnection) -> None:
+    """Let a connection take pages as parameters."""
+    connection.adapters.register_dumper(JsonBytes, _JsonBytesDumper)
 
 
 async def run_lock_holder(connection: AsyncConnection) -> str | None:

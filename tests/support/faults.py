@@ -20,6 +20,7 @@ class Request:
     table: str
     parameters: tuple[tuple[str, str], ...]
     headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(default=b"", repr=False)
 
     def parameter(self, name: str) -> str | None:
         """A parameter's value, decoded; None where it was not sent."""
@@ -54,6 +55,16 @@ Hook = Callable[[Request], Fault | None]
 
 JSON = {"Content-Type": "application/json; charset=utf-8"}
 HTML = {"Content-Type": "text/html; charset=utf-8"}
+
+
+@dataclass(frozen=True)
+class Unreached:
+    """A gateway's error for a request that never reached PostgREST: it is not carried out."""
+
+    fault: Fault
+
+    def __call__(self, answer: Answer) -> Answer:
+        return self.fault(answer)
 
 
 def status(code: int, *, retry_after: float | str | None = None) -> Fault:

@@ -58,22 +58,31 @@ def page_statement(table: str, parameters: Sequence[tuple[str, str]], window: Wi
     relation = f'"public".{quote_identifier(table)}'
     named = dict(parameters)
     values: list[bytes] = []
+    where = where_of(table, parameters, values)
+    order = f" ORDER BY {_order(table, named['order'])}" if "order" in named else ""
+    limit = "" if window.limit is None else f" LIMIT {window.limit}"
+    total = f"(SELECT count(*) FROM {relation}{where})" if counted else "NULL"
+    columns = select_of(table, named.get("select", "*"))
+    page = f"SELECT {columns} FROM {relation}{where}{order}{limit} OFFSET {window.offset}"
+    return Statement(
+        f"WITH page AS ({page}) SELECT count(row), {total}, coalesce(json_agg(row), '[]')::text FROM (TABLE page) row",
+        values,
+    )
+
+
+def where_of(table: str, parameters: Sequence[tuple[str, str]], values: list[bytes]) -> str:
+    """The WHERE clause for the filters among the parameters; what is compared with is added to the values."""
     conditions = [
         _condition(f"{quote_identifier(table)}.{quote_identifier(_unquoted(name))}", operation, values)
         for name, operation in parameters
         if name not in {"select", "order", "limit", "offset"}
     ]
-    where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-    order = f" ORDER BY {_order(table, named['order'])}" if "order" in named else ""
-    limit = "" if window.limit is None else f" LIMIT {window.limit}"
-    total = f"(SELECT count(*) FROM {relation}{where})" if counted else "NULL"
-    page = (
-        f"SELECT {_select(table, named.get('select', '*'))} FROM {relation}{where}{order}{limit} OFFSET {window.offset}"
-    )
-    return Statement(
-        f"WITH page AS ({page}) SELECT count(row), {total}, coalesce(json_agg(row), '[]')::text FROM (TABLE page) row",
-        values,
-    )
+    return f" WHERE {' AND '.join(conditions)}" if conditions else ""
+
+
+def names_of(text: str) -> list[str]:
+    """The names in a list such as that of `columns` or `on_conflict`."""
+    return [_unquoted(item.group()) for item in _items(text, re.compile(_NAME))]
 
 
 def quote_identifier(name: str) -> str:
@@ -97,7 +106,8 @@ def _unquoted(name: str) -> str:
     return re.sub(r"\\(.)", r"\1", name[1:-1], flags=re.DOTALL) if name.startswith('"') else name
 
 
-def _select(table: str, text: str) -> str:
+def select_of(table: str, text: str) -> str:
+    """The columns of a select list."""
     columns = []
     for item in _items(text, _SELECT_ITEM):
         alias, name, cast = item.groups()

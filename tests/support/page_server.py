@@ -1,7 +1,8 @@
 """A small HTTP server that answers a copier as PostgREST does, and fails on demand.
 
 PostgreSQL makes the JSON; its bytes go out untouched. `page_query` has what is understood of the query language,
-`faults` what can go wrong. `tests/support/test_page_server.py` holds it against exchanges recorded from PostgREST.
+`page_write` of writes, `faults` what can go wrong. `test_page_server.py` and `test_page_writes.py` hold it against
+exchanges recorded from PostgREST.
 """
 
 import base64
@@ -27,8 +28,9 @@ import psycopg
 from psycopg.pq import ConnStatus, DiagnosticField, ExecStatus
 from psycopg.pq.abc import PGresult
 
-from tests.support.faults import JSON, Answer, Delivery, Hook, Request
+from tests.support.faults import JSON, Answer, Delivery, Hook, Request, Unreached
 from tests.support.page_query import UnknownRequestError, Window, page_statement, quote_identifier
+from tests.support.page_write import Preferences, RefusedRequestError, delete_statement, insert_statement
 
 _PREFIX = "/rest/v1/"
 _LONGEST_TARGET = 8000  # bytes: gateways take a request line of 8 KB
@@ -37,6 +39,7 @@ _BAD_KEY = "JWT cryptographic operation failed"
 # PostgREST's reference, "Errors", HTTP status codes; anything else is 400.
 _STATUS = {"08": 503, "09": 500, "0L": 403, "0P": 403, "25": 500, "28": 403, "40": 500, "53": 503, "54": 500}
 _STATUS |= {"55": 500, "57": 500, "58": 500, "F0": 500, "HV": 500, "XX": 500, "57P01": 503, "42883": 404}
+_STATUS |= {"21000": 500, "23503": 409, "23505": 409}
 
 
 @dataclass(frozen=True)
@@ -121,14 +124,14 @@ class PageServer:
     ) -> None:
         self.stop()
 
-    def received(self, method: str, target: str, headers: Mapping[str, str]) -> Request:
+    def received(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Request:
         """Number a request and take it apart."""
         split = urlsplit(target)
         parameters = tuple(parse_qsl(split.query, keep_blank_values=True, errors="strict"))
         with self._lock:
             self._received += 1
             number = self._received
-        return Request(number, method, target, unquote(split.path.removeprefix(_PREFIX)), parameters, headers)
+        return Request(number, method, target, unquote(split.path.removeprefix(_PREFIX)), parameters, headers, body)
 
     def sent(self, request: Request, answer: Answer, *, faulty: bool, whole: bool) -> None:
         """Keep what was answered."""
@@ -152,6 +155,8 @@ class PageServer:
         try:
             if not request.target.startswith(_PREFIX):
                 raise UnknownRequestError("its path")
+            if request.method in {"POST", "DELETE"}:
+                return self._write(request, self.roles[key])
             window = Window.of(dict(request.parameters), request.headers.get("Range")).capped(self.max_rows)
             statement = page_statement(request.table, request.parameters, window, counted=counted)
         except (UnknownRequestError, ValueError) as error:
@@ -171,6 +176,27 @@ class PageServer:
         headers["Content-Range"] = f"{span}/{'*' if total is None else int(total)}"
         partial = total is not None and rows < int(total)
         return Answer(206 if partial else 200, headers, body, rows)
+
+    def _write(self, request: Request, role: str | None) -> Answer:
+        preferences = Preferences.of(request.headers.get("Prefer", ""))
+        try:
+            if request.method == "DELETE":
+                statement = delete_statement(request.table, request.parameters)
+            else:
+                statement = insert_statement(request.table, request.parameters, preferences, request.body)
+        except RefusedRequestError as error:
+            return _error(400, error.code, str(error))
+        result = self._execute(statement.text, statement.values, role)
+        if result.status != ExecStatus.TUPLES_OK:
+            return _database_error(result, request.table, signed_in=role is None)
+        rows, new, body = int(result.get_value(0, 0) or b"0"), result.get_value(0, 1) == b"1", result.get_value(0, 2)
+        headers = {"Content-Range": "*/*", **preferences.applied}
+        created = request.method == "POST" and (new or not preferences.resolution)
+        if not preferences.represents:
+            return Answer(201 if created else 200 if request.method == "POST" else 204, headers, b"", rows)
+        if body is None:
+            raise UnknownRequestError("a representation without a select list")
+        return Answer(201 if created else 200, {**JSON, **headers}, body, rows)
 
     def _execute(self, statement: str, values: list[bytes], role: str | None) -> PGresult:
         with self._lock:
@@ -224,11 +250,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.clients.pop(threading.current_thread(), None)
 
     def do_GET(self) -> None:
-        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         pages = self.server.pages
-        request = pages.received(self.command, self.path, self.headers)
+        request = pages.received(self.command, self.path, self.headers, body)
         fault = pages.hook(request)
-        answer = pages.answer(request)
+        answer = Answer(500, {}, b"") if isinstance(fault, Unreached) else pages.answer(request)
         if fault is not None:
             answer = fault(answer)
         whole = False
@@ -238,7 +264,7 @@ class _Handler(BaseHTTPRequestHandler):
         finally:
             pages.sent(request, answer, faulty=fault is not None, whole=whole)
 
-    do_HEAD = do_GET  # noqa: N815
+    do_HEAD = do_POST = do_DELETE = do_GET  # noqa: N815
 
     def log_message(self, *_: object) -> None:
         """Nothing: what was asked is in `exchanges`."""

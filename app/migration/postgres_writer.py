@@ -1,0 +1,87 @@
+"""Writing rows to a source over a database connection, with the statements that load the target."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from psycopg import AsyncConnection
+
+from app.migration import statements, versions
+from app.migration.connection import connect, source_errors
+from app.migration.pages import Limits
+from app.migration.source import Key, Page
+from app.migration.tables import CopyTable
+from app.migration.target import JsonBytes, register_json_bytes
+
+
+class PostgresWriter:
+    """A Writer on a PostgreSQL. Made with `open_postgres_writer`; a lost connection is made again."""
+
+    def __init__(self, url: str, step: str, limits: Limits) -> None:
+        self._url = url
+        self._step = step
+        self._limits = limits
+        self._connection: AsyncConnection | None = None
+
+    @property
+    def limits(self) -> Limits:
+        """Those of the source."""
+        return self._limits
+
+    def unsendable(self, table: CopyTable, record: dict[str, Any]) -> str | None:
+        """Every value can be sent."""
+        return None
+
+    async def write(self, table: CopyTable, page: Page) -> None:
+        """One transaction for all rows of a page."""
+        with source_errors():
+            connection = await self._open()
+            parameters = [JsonBytes(page.body)]
+            async with connection.transaction():
+                await connection.execute("SET CONSTRAINTS ALL IMMEDIATE")  # a deferred one would speak up at the commit
+                if table.replaces_rows:
+                    await connection.execute(statements.delete_changed(table), parameters)
+                await connection.execute(statements.load_page(table), parameters)
+
+    async def delete(self, table: CopyTable, keys: Sequence[Key]) -> None:
+        """One statement."""
+        with source_errors():
+            await versions.delete_rows(await self._open(), table, keys)
+
+    @property
+    def runs_statements(self) -> bool:
+        """Any."""
+        return True
+
+    async def run(self, statement: str) -> None:
+        """Run a statement of SQL."""
+        with source_errors():
+            await (await self._open()).execute(statement.encode())
+
+    async def close(self) -> None:
+        """End the connection."""
+        if self._connection is not None:
+            await self._connection.close()
+
+    async def _open(self) -> AsyncConnection:
+        if self._connection is None or self._connection.closed or self._connection.broken:
+            self._connection = await connect(self._url, setting="--source", step=self._step)
+            register_json_bytes(self._connection)
+        return self._connection
+
+
+@asynccontextmanager
+async def open_postgres_writer(url: str, *, step: str, limits: Limits) -> AsyncIterator[PostgresWriter]:
+    """A writer whose connection is made with the first statement.
+
+    Args:
+        url: as in --source.
+        step: the name of the step, for `application_name`.
+    """
+    writer = PostgresWriter(url, step, limits)
+    try:
+        yield writer
+    finally:
+        await writer.close()

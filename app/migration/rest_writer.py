@@ -1,0 +1,82 @@
+"""Writing rows to Supabase over its REST API: every value such that PostgreSQL converts it from its own text."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from app.migration.pages import Limits, key_of, records_of
+from app.migration.rest_source import RestSource, key_groups, where_keys
+from app.migration.source import Key, Page
+from app.migration.tables import CopyTable
+from app.rest import alias, quoted_name
+
+_JSON = {"json", "jsonb"}
+
+
+class RestWriter:
+    """A Writer on a Supabase project (or any PostgREST).
+
+    A value is sent as a JSON string, which PostgreSQL feeds to the column's type as it is (its documentation, "JSON
+    Functions", json_populate_record): numbers to the digit, arrays with their bounds. A JSON column's value is sent as
+    the JSON that it is.
+    """
+
+    def __init__(self, source: RestSource) -> None:
+        self._rest = source.rest
+        self._limits = source.limits
+
+    @property
+    def limits(self) -> Limits:
+        """Those of the source."""
+        return self._limits
+
+    def unsendable(self, table: CopyTable, record: dict[str, Any]) -> str | None:
+        """A JSON column that holds JSON null."""
+        for position, column in enumerate(table.columns):
+            if column.type in _JSON and (record[alias(position)] or "").strip() == "null":
+                return column.name
+        return None
+
+    async def write(self, table: CopyTable, page: Page) -> None:
+        """One request for all rows of a page."""
+        from postgrest import ReturnMethod  # heavy: only where it is used
+
+        records = records_of(page.body)
+        if table.replaces_rows:
+            await self.delete(table, [key_of(record, table) for record in records])
+        builder = self._rest.table(table.name).upsert(
+            [dict.fromkeys(table.names)],
+            on_conflict=",".join(quoted_name(column.name) for column in table.key),
+            returning=ReturnMethod.minimal,
+        )
+        body = ",".join(_object(table, record) for record in records)
+        await self._rest.respond(builder, writing=True, content=f"[{body}]".encode())
+
+    async def delete(self, table: CopyTable, keys: Sequence[Key]) -> None:
+        """As many requests as the keys need."""
+        from postgrest import ReturnMethod
+
+        for group in key_groups(sorted(keys)):
+            builder = self._rest.table(table.name).delete(returning=ReturnMethod.minimal)
+            where_keys(builder, table, group)
+            await self._rest.respond(builder, writing=True)
+
+    @property
+    def runs_statements(self) -> bool:
+        """Not over REST."""
+        return False
+
+    async def run(self, statement: str) -> None:
+        """Not over REST."""
+        raise NotImplementedError
+
+
+def _object(table: CopyTable, record: dict[str, Any]) -> str:
+    fields = []
+    for position, column in enumerate(table.columns):
+        text = record[alias(position)]
+        raw = text is None or column.type in _JSON
+        fields.append(f"{json.dumps(column.name)}:{'null' if text is None else text if raw else json.dumps(text)}")
+    return f"{{{','.join(fields)}}}"

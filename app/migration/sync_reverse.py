@@ -1,0 +1,266 @@
+"""One round of a sync from the target back to the source: look, delete, then write what differs, and read it back."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+from psycopg import AsyncConnection
+
+from app.errors import OutcomeUnknownError, StoreError, StoreTimeoutError, UnavailableError
+from app.migration import statements, versions
+from app.migration.compare import compare_page
+from app.migration.completeness import select_keys
+from app.migration.pages import key_of, records_of
+from app.migration.report import Progress, Refusal
+from app.migration.sequences import sequence_statements
+from app.migration.source import Key, Page, Source
+from app.migration.sync_deletions import refuse_many_deletions
+from app.migration.sync_options import SyncOptions
+from app.migration.sync_report import TableSynced
+from app.migration.tables import CopyTable
+from app.migration.target import ROW_FAULTS, explained
+from app.migration.target_rows import target_pages
+from app.migration.writer import JSON_NULL, Writer
+from app.privacy import mask_phones
+
+_CONFLICTS = {"23505", "23P01"}
+_Refused = dict[Key, tuple[str, str | None]]  # SQLSTATE, and the place where the server named one
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What a look at a table found.
+
+    Attributes:
+        changed: keys on both sides whose rows are to be compared; None: more than are asked for by key.
+        new: keys that the source lacks.
+        gone: keys that the target lacks.
+    """
+
+    table: CopyTable
+    changed: list[Key] | None
+    new: list[Key]
+    gone: list[Key]
+
+
+class ReverseSync:
+    """Brings the source's tables to the target's present state, round by round."""
+
+    def __init__(
+        self, connection: AsyncConnection, source: Source, writer: Writer, options: SyncOptions, progress: Progress
+    ) -> None:
+        self._connection = connection
+        self._source = source
+        self._writer = writer
+        self._options = options
+        self._progress = progress
+
+    async def round(self, tables: Sequence[CopyTable]) -> list[TableSynced]:
+        """One round over the tables, parents before children."""
+        looks = []
+        for table in tables:
+            with self._explained(table, "everything of this round; nothing of it was written"):
+                looks.append(await self._look(table))
+        gone = {look.table.name: len(look.gone) for look in looks}
+        refuse_many_deletions(gone, self._options, side="the source", other="the target")
+        done = {look.table.name: TableSynced(look.table.name) for look in looks}
+        refused: dict[str, _Refused] = {}
+        for look in reversed(looks):
+            if look.gone:
+                with self._explained(look.table, "the rest of this round's deletions, and its changes"):
+                    await self._delete(look, done[look.table.name])
+        for position, look in enumerate(looks):
+            waiting = [f"the rest of {look.table.name}", *(later.table.name for later in looks[position + 1 :])]
+            with self._explained(look.table, ", ".join(waiting)):
+                refused[look.table.name] = await self._bring(look, done[look.table.name])
+        for look in looks:
+            if refused[look.table.name]:
+                with self._explained(look.table, f"rows of {look.table.name} that were refused at first"):
+                    refused[look.table.name] = await self._try_again(
+                        look.table, refused[look.table.name], done[look.table.name]
+                    )
+            done[look.table.name].refused = _refusals(look.table, refused[look.table.name])
+        return list(done.values())
+
+    async def raise_sequences(self, tables: Sequence[CopyTable], inserted: set[str]) -> list[str]:
+        """Raise the source's sequences where that can be done; the statements to run there by hand where it cannot.
+
+        Args:
+            inserted: names of the tables that rows were inserted into.
+        """
+        by_hand = []
+        for table in tables:
+            for statement in await sequence_statements(self._connection, table):
+                if not self._writer.runs_statements:
+                    by_hand.append(statement)
+                elif table.name in inserted:
+                    await self._writer.run(statement)
+        return by_hand
+
+    async def _look(self, table: CopyTable) -> _Look:
+        most = self._options.most_by_key
+        connection = self._connection
+        async with versions.source_versions(connection, self._source, table):
+            # Rows in quarantine are in the source alone because the target refused them: they are not gone.
+            gone = await select_keys(connection, statements.missing_keys(table).as_string(connection))
+            kept = gone & await select_keys(connection, statements.refused_keys(), [table.name])
+            new = await select_keys(connection, statements.extra_keys(table).as_string(connection))
+            changed: list[Key] | None = None
+            if table.version:
+                changed = await versions.unsettled_keys(connection, table, missing=False, most=most + 1)
+            if not self._options.dry_run:
+                await versions.forget_gone(connection, table)
+        if kept:
+            self._progress.notice(f"{table.name}: {len(kept)} rows in quarantine are left as they are in the source")
+        return _Look(
+            table, None if changed is not None and len(changed) > most else changed, sorted(new), sorted(gone - kept)
+        )
+
+    async def _delete(self, look: _Look, done: TableSynced) -> None:
+        there = await versions.existing_keys(self._connection, look.table, look.gone)
+        gone = [key for key in look.gone if key not in there]
+        done.spared = len(there)
+        done.deleted = len(gone)
+        if gone and not self._options.dry_run:
+            await self._patiently(lambda: self._writer.delete(look.table, gone))
+            await versions.forget(self._connection, look.table, gone)
+
+    async def _bring(self, look: _Look, done: TableSynced) -> _Refused:
+        changed = await self._compare(look) if look.changed != [] else []
+        done.inserted, done.updated = len(look.new), len(changed)
+        if self._options.dry_run or not (look.new or changed):
+            return {}
+        refused, different = await self._write(look.table, look.new + changed)
+        done.inserted -= len(refused.keys() & set(look.new))
+        done.updated -= len(refused.keys() & set(changed))
+        done.unsettled = len(different)
+        return refused
+
+    async def _compare(self, look: _Look) -> list[Key]:
+        """Keys of the rows that differ; the others' pairs are recorded."""
+        table = look.table
+        versioned = bool(table.version)
+        if look.changed is None:
+            self._progress.begin(table.name, await self._source.count(table), 0)
+            pages = self._source.pages(table, versions=versioned)
+        else:
+            pages = self._source.rows_by_key(table, look.changed, versions=versioned)
+        changed = []
+        async for page in pages:
+            changed += [key for key, missing in await self._unequal(table, page.body) if not missing]
+            if look.changed is None:
+                self._progress.advance(table.name, page.rows)
+        return sorted(changed)
+
+    async def _unequal(self, table: CopyTable, body: bytes) -> list[tuple[Key, bool]]:
+        """The rows of a page that the target lacks or holds differently; the others' pairs are recorded."""
+        unequal = [(row.key, row.missing) for row in (await compare_page(self._connection, table, body)).unequal]
+        if table.version and not self._options.dry_run:
+            keys = {key for key, _ in unequal}
+            records = records_of(body)
+            equal = [record for record in records if key_of(record, table) not in keys]
+            if equal:
+                await versions.record_pairs(self._connection, table, json.dumps(equal).encode())
+        return unequal
+
+    async def _write(self, table: CopyTable, keys: Sequence[Key]) -> tuple[_Refused, list[Key]]:
+        """Write the target's rows of these keys, and read them back: an answer that was lost says nothing.
+
+        Returns:
+            The rows refused, and the keys of rows written that are different all the same.
+        """
+        refused: _Refused = {}
+        pending, tries = list(keys), 0
+        while True:
+            lost: StoreError | None = None
+            behind: list[Key] = []
+            async for page in target_pages(self._connection, table, pending):
+                records = records_of(page.body)
+                lost = await self._put(table, records, refused) or lost
+                sent = [key for record in records if (key := key_of(record, table)) not in refused]
+                behind += await self._read_back(table, sent)
+            tries += 1
+            if lost is None or not behind:
+                return refused, behind
+            if tries >= self._writer.limits.attempts:
+                raise lost
+            self._progress.notice(f"{self._source.label}: {lost}; read back, and {len(behind)} rows are written again")
+            await asyncio.sleep(min(self._writer.limits.wait_max, self._writer.limits.wait_initial * 2**tries))
+            pending = behind
+
+    async def _put(self, table: CopyTable, records: list[dict[str, Any]], refused: _Refused) -> StoreError | None:
+        """Send rows, halving where they are refused; the error that left it open whether all were written."""
+        sendable = []
+        for record in records:
+            if column := self._writer.unsendable(table, record):
+                refused[key_of(record, table)] = (JSON_NULL, column)
+            else:
+                sendable.append(record)
+        if not sendable:
+            return None
+        page = Page(json.dumps(sendable).encode(), len(sendable), key_of(sendable[-1], table))
+        try:
+            await self._writer.write(table, page)
+        except (UnavailableError, StoreTimeoutError, OutcomeUnknownError) as error:
+            return error
+        except StoreError as error:
+            if (error.sqlstate or "")[:2] not in ROW_FAULTS:
+                raise
+            if len(sendable) == 1:
+                refused[page.last_key] = (error.sqlstate or "", None)
+                return None
+            middle = len(sendable) // 2
+            halves = [await self._put(table, half, refused) for half in (sendable[:middle], sendable[middle:])]
+            return halves[0] or halves[1]
+        return None
+
+    async def _read_back(self, table: CopyTable, keys: Sequence[Key]) -> list[Key]:
+        """Keys whose rows are not the same on both sides; the others' pairs are recorded."""
+        there: set[Key] = set()
+        unequal: set[Key] = set()
+        async for page in self._source.rows_by_key(table, keys, versions=bool(table.version)):
+            there.update(key_of(record, table) for record in records_of(page.body))
+            unequal.update(key for key, _ in await self._unequal(table, page.body))
+        return [key for key in keys if key not in there or key in unequal]
+
+    async def _try_again(self, table: CopyTable, refused: _Refused, done: TableSynced) -> _Refused:
+        """Once more: what stood in the way may have gone since. Rows that hold each other's keys are deleted first."""
+        before = set(refused)
+        refused, different = await self._write(table, sorted(refused))
+        done.unsettled += len(different)
+        conflicting = sorted(key for key, (sqlstate, _) in refused.items() if sqlstate in _CONFLICTS)
+        if len(conflicting) > 1:
+            await self._patiently(lambda: self._writer.delete(table, conflicting))
+            still, different = await self._write(table, conflicting)
+            done.unsettled += len(different)
+            refused = {key: reason for key, reason in refused.items() if key not in conflicting} | still
+        done.updated += len(before - set(refused))
+        return refused
+
+    async def _patiently(self, write: Callable[[], Awaitable[None]]) -> None:
+        """Something that can be repeated, until it was answered."""
+        limits = self._writer.limits
+        for attempt in range(1, limits.attempts + 1):
+            try:
+                return await write()
+            except (UnavailableError, StoreTimeoutError, OutcomeUnknownError) as error:
+                if attempt == limits.attempts:
+                    raise
+                self._progress.notice(f"{self._source.label}: {error}; trying again")
+                await asyncio.sleep(min(limits.wait_max, limits.wait_initial * 2**attempt))
+        return None
+
+    def _explained(self, table: CopyTable, pending: str) -> AbstractContextManager[None]:
+        return explained("sync", setting=self._source.setting, table=table.name, pending=pending)
+
+
+def _refusals(table: CopyTable, refused: _Refused) -> tuple[Refusal, ...]:
+    return tuple(
+        Refusal(table.name, tuple(map(mask_phones, key)) if table.key_holds_phone else key, sqlstate, place)
+        for key, (sqlstate, place) in sorted(refused.items())
+    )

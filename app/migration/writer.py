@@ -1,0 +1,37 @@
+"""What a reverse sync asks of a source that it writes to, whatever it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from app.migration.pages import Limits
+from app.migration.source import Key, Page
+from app.migration.tables import CopyTable
+
+# In place of a SQLSTATE: PostgREST takes a JSON null for SQL's NULL, so a JSON null cannot be sent.
+JSON_NULL = "json_null"
+
+
+class Writer(Protocol):
+    """A place that rows are written to. Each call is one try: a StoreError says that it failed, or may have."""
+
+    @property
+    def limits(self) -> Limits:
+        """How often to try again, and how long to wait."""
+
+    def unsendable(self, table: CopyTable, record: dict[str, Any]) -> str | None:
+        """The column whose value cannot be sent, of a decoded row of a page."""
+
+    async def write(self, table: CopyTable, page: Page) -> None:
+        """Insert or update the rows of a page, all or none; of a table that `replaces_rows`, delete and insert them."""
+
+    async def delete(self, table: CopyTable, keys: Sequence[Key]) -> None:
+        """Delete the rows of these keys."""
+
+    @property
+    def runs_statements(self) -> bool:
+        """Whether it can `run` a statement."""
+
+    async def run(self, statement: str) -> None:
+        """Run a statement of SQL."""
