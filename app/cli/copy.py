@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.cli.preflight import Accept, IgnoreColumn, stop_on_errors
+from app.cli.dry_run import try_copy
+from app.cli.preflight import Accept, IgnoreColumn, repeated, stop_on_errors
 from app.cli.work import AsJson, KeyRoleOk, Metadata, SourceUrl, Tables, WithBaileys, Work
 
 if TYPE_CHECKING:
@@ -20,6 +21,14 @@ Restart = Annotated[bool, typer.Option("--restart", help="Begin again, although 
 Jobs = Annotated[
     int,
     typer.Option(help="Over a database connection: tables and key ranges at a time, each on two connections.", min=1),
+]
+DryRun = Annotated[
+    bool,
+    typer.Option("--dry-run", help="Load the rows into temporary tables only, and tell what would be refused."),
+]
+Sample = Annotated[
+    int | None,
+    typer.Option("--sample", help="With --dry-run: only so many rows of each table, picked at random.", min=1),
 ]
 
 
@@ -40,6 +49,8 @@ def copy(
     accept: Accept = None,
     max_quarantine: Annotated[int, typer.Option(help="Refused rows past which the copy stops.", min=0)] = 1000,
     jobs: Jobs = 2,
+    dry_run: DryRun = False,
+    sample: Sample = None,
     as_json: AsJson = False,
 ) -> None:
     """Copy every row from the source; a copy that was stopped goes on where it was.
@@ -51,7 +62,9 @@ def copy(
     from app.migration.copy import CopyOptions
     from app.migration.copy_streams import StreamOptions
 
-    work = Work.prepare("copy", tables, with_baileys, key_role_ok, source, metadata)
+    if sample is not None and not dry_run:
+        raise typer.BadParameter("it goes with --dry-run only", param_hint="--sample")
+    work = Work.prepare("copy --dry-run" if dry_run else "copy", tables, with_baileys, key_role_ok, source, metadata)
     in_use = work.settings.flags.use_repository_pattern
     options = CopyOptions(
         overwrite=overwrite,
@@ -61,6 +74,10 @@ def copy(
         streams=StreamOptions(jobs=jobs),
     )
     stop_on_errors(work, key_role_ok=key_role_ok, ignore_column=ignore_column, accept=accept, upgrades=False)
+    if dry_run:
+        flags = work.flags + repeated(ignore_column, accept)
+        try_copy(work, sample=sample, most_refused=max_quarantine, as_json=as_json, flags=flags)
+        return
     report = run_copy(work, options)
     if as_json:
         show_json(copy_document(report, flags=work.flags))
