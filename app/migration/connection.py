@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 import psycopg
 from psycopg import AsyncConnection
 from psycopg.conninfo import conninfo_to_dict
+from psycopg.pq import Conninfo
 
 from app.database_url import libpq_url, uses_pgbouncer
 from app.driver_errors import missing_right, without_values
@@ -73,7 +74,7 @@ def refuse_transaction_pooler(url: str, *, setting: str, step: str) -> None:
         MigrationError: names the address to use.
     """
     parts = conninfo_to_dict(libpq_url(url, name=setting))
-    ports = str(parts.get("port") or "").split(",")
+    ports = str(parts.get("port") or _default_port()).split(",")
     if _TRANSACTION_POOLER_PORT not in ports and not uses_pgbouncer(url):
         return
     sign = f"port {_TRANSACTION_POOLER_PORT}" if _TRANSACTION_POOLER_PORT in ports else "pgbouncer=true"
@@ -85,6 +86,12 @@ def refuse_transaction_pooler(url: str, *, setting: str, step: str) -> None:
         next_command=f"set {setting} to {parts.get('host') or 'the same host'}:5432 without pgbouncer=true ({kind}), "
         f"then: botdata {step}",
     )
+
+
+def _default_port() -> str:
+    """The port of an address without one: libpq's own, which PGPORT may set."""
+    ports = (option.val for option in Conninfo.get_defaults() if option.keyword == b"port")
+    return (next(ports, None) or b"").decode()
 
 
 @contextmanager

@@ -35,7 +35,7 @@ async def pipe(source: AsyncConnection, query: sql.Composed, target: AsyncConnec
         StoreError: the source failed.
         psycopg.Error: the target failed, or refuses a row.
     """
-    stream = _SourceStream(source, query)
+    stream = SourceStream(source, query)
     cursor = target.cursor()
     async with aclosing(stream.pieces()) as pieces, cursor.copy(statement) as writing:
         async for piece in pieces:
@@ -43,7 +43,7 @@ async def pipe(source: AsyncConnection, query: sql.Composed, target: AsyncConnec
     return stream.rows
 
 
-class _SourceStream:
+class SourceStream:
     """The rows of a COPY TO STDOUT.
 
     Attributes:

@@ -4,8 +4,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
+from psycopg import sql
 
 from app import revisions
+from app.migration.range_loader import RangeLoader, Route
+from app.migration.ranges import KeyRange
 from tests.migration.engine import execute
 from tests.support.page_server import PageServer
 from tests.support.postgres import PostgresServer
@@ -15,6 +18,9 @@ TABLES = (
     "companies, clients, services, staff, staff_schedules, bookings, dialog_contexts, messages, actions, "
     "company_sync_status, whatsapp_auth, whatsapp_keys"
 )
+
+# A range that was loaded: its table and number, whether straight into the table, and whether in binary form.
+Routed = tuple[str, int, bool, bool]
 
 
 @dataclass(frozen=True)
@@ -65,3 +71,24 @@ def source(request: pytest.FixtureRequest) -> Source:
     server: PageServer = request.getfixturevalue("pages")
     server.max_rows = 7
     return Source(server.url, server.service_key, database, is_lite=False)
+
+
+@pytest.fixture
+def connected(source_database: str) -> Source:
+    """The source over a database connection, without rows yet."""
+    return Source(source_database, "", source_database, is_lite=False)
+
+
+@pytest.fixture
+def routes(monkeypatch: pytest.MonkeyPatch) -> list[Routed]:
+    """The ranges that are loaded, in their order."""
+    seen: list[Routed] = []
+    original = RangeLoader._pipe
+
+    async def pipe(self: RangeLoader, route: Route, key_range: KeyRange, into: sql.Identifier) -> int:
+        straight = into == route.table.identifier
+        seen.append((route.table.name, key_range.number, straight, route.binary))
+        return await original(self, route, key_range, into)
+
+    monkeypatch.setattr(RangeLoader, "_pipe", pipe)
+    return seen

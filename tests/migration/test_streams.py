@@ -3,7 +3,6 @@
 import asyncio
 from dataclasses import replace
 
-import psycopg
 import pytest
 from sqlalchemy.engine import make_url
 
@@ -15,32 +14,11 @@ from app.migration.ranges import KeyRange
 from app.migration.report import Loaded
 from app.migration.tables import select_tables
 from app.models import Base
-from tests.migration.conftest import Source
+from tests.migration.conftest import Routed, Source
 from tests.migration.engine import Told, add_clients, copy_from, execute, query, row_texts, tables, value, verify_from
 from tests.migration.test_quarantine import FAULTY, LOOSER_SOURCE
 
 SMALL = CopyOptions(streams=StreamOptions(jobs=4, range_rows=7))
-
-
-@pytest.fixture
-def connected(source_database: str) -> Source:
-    """The source over a database connection, without rows yet."""
-    return Source(source_database, "", source_database, is_lite=False)
-
-
-@pytest.fixture
-def routes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int, bool, bool]]:
-    """The ranges that are loaded: table, number, whether straight into the table, whether in binary form."""
-    seen = []
-    original = RangeLoader._pipe
-
-    async def pipe(self: RangeLoader, route: Route, key_range: KeyRange, into: psycopg.sql.Identifier) -> int:
-        straight = into == route.table.identifier
-        seen.append((route.table.name, key_range.number, straight, route.binary))
-        return await original(self, route, key_range, into)
-
-    monkeypatch.setattr(RangeLoader, "_pipe", pipe)
-    return seen
 
 
 async def test_a_salon(connected: Source, database_url: str) -> None:
@@ -60,7 +38,7 @@ async def test_a_salon(connected: Source, database_url: str) -> None:
 
 
 async def test_an_empty_table_is_streamed_straight_and_in_binary(
-    connected: Source, database_url: str, routes: list[tuple[str, int, bool, bool]]
+    connected: Source, database_url: str, routes: list[Routed]
 ) -> None:
     add_clients(connected.url, 20)
     await copy_from(connected, database_url, tables("clients"), options=SMALL)
@@ -68,9 +46,7 @@ async def test_an_empty_table_is_streamed_straight_and_in_binary(
     assert value(database_url, "SELECT nextval('clients_id_seq')") == 21
 
 
-async def test_rows_that_are_there_are_compared(
-    connected: Source, database_url: str, routes: list[tuple[str, int, bool, bool]]
-) -> None:
+async def test_rows_that_are_there_are_compared(connected: Source, database_url: str, routes: list[Routed]) -> None:
     add_clients(connected.url, 20)
     await copy_from(connected, database_url, tables("clients"), options=SMALL)
     versions = dict(query(database_url, "SELECT id, xmin::text FROM clients"))
@@ -87,7 +63,7 @@ async def test_rows_that_are_there_are_compared(
 
 @pytest.mark.parametrize("range_rows", [7, 100_000])
 async def test_different_types_go_as_text_and_bad_rows_stand_alone(
-    connected: Source, database_url: str, range_rows: int, routes: list[tuple[str, int, bool, bool]]
+    connected: Source, database_url: str, range_rows: int, routes: list[Routed]
 ) -> None:
     execute(connected.url, LOOSER_SOURCE)
     add_clients(connected.url, 64)
@@ -109,9 +85,7 @@ async def test_different_types_go_as_text_and_bad_rows_stand_alone(
     await copy_from(connected, database_url, tables("clients"), options=options)  # what it wrote is known as its own
 
 
-async def test_the_same_types_and_a_row_refused(
-    connected: Source, database_url: str, routes: list[tuple[str, int, bool, bool]]
-) -> None:
+async def test_the_same_types_and_a_row_refused(connected: Source, database_url: str, routes: list[Routed]) -> None:
     execute(connected.url, "ALTER TABLE clients ALTER phone DROP NOT NULL")
     add_clients(connected.url, 20)
     execute(connected.url, "UPDATE clients SET phone = NULL WHERE id IN (3, 11)")

@@ -1,0 +1,245 @@
+"""A copy over database connections that is killed, cut off, hurried or given the wrong address."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncGenerator
+from dataclasses import replace
+from time import monotonic, sleep
+
+import psycopg
+import pytest
+from psycopg.abc import Buffer
+from sqlalchemy.engine import make_url
+
+from app.errors import MigrationError
+from app.migration.copy import CopyOptions
+from app.migration.copy_streams import StreamOptions
+from app.migration.range_loader import RangeLoader, Route
+from app.migration.ranges import KeyRange
+from app.migration.report import Loaded
+from app.migration.streams import SourceStream
+from app.migration.target import open_target
+from tests.migration.conftest import Routed, Source
+from tests.migration.engine import (
+    QUICK,
+    Told,
+    add_clients,
+    copy_from,
+    described,
+    execute,
+    row_texts,
+    source_of,
+    tables,
+    value,
+    verify_from,
+)
+
+_SMALL = CopyOptions(streams=StreamOptions(jobs=2, range_rows=10))
+_PROGRAM = """
+import asyncio, sys
+from tests.migration.conftest import Source
+from tests.migration.engine import copy_from, tables
+from tests.migration.test_stream_trouble import _SMALL
+source, target = sys.argv[1:]
+asyncio.run(copy_from(Source(source, "", source, False), target, tables("clients"), options=_SMALL))
+"""
+
+
+def _start(source: str, target: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-c", _PROGRAM, source, target])
+
+
+def _wait_for(url: str, statement: str) -> None:
+    until = monotonic() + 30
+    while not value(url, statement):
+        assert monotonic() < until, statement
+        sleep(0.05)
+
+
+async def test_a_killed_copy_reads_no_complete_range_again(
+    connected: Source, database_url: str, routes: list[Routed]
+) -> None:
+    add_clients(connected.url, 100)
+    execute(
+        database_url,
+        "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(60); RETURN new; END'; "
+        "CREATE TRIGGER wait BEFORE INSERT ON clients FOR EACH ROW WHEN (new.id = 57) EXECUTE FUNCTION wait()",
+    )
+    program = _start(connected.url, database_url)
+    try:
+        _wait_for(
+            database_url,
+            "SELECT to_regclass('botdata.ranges') IS NOT NULL AND EXISTS "
+            "(SELECT FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database())",
+        )
+        _wait_for(database_url, "SELECT count(*) = 9 FROM botdata.ranges WHERE complete")
+    finally:
+        os.kill(program.pid, signal.SIGKILL)
+        program.wait()
+    execute(
+        database_url,
+        "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND pid <> pg_backend_pid()",
+    )
+    execute(database_url, "DROP FUNCTION wait CASCADE")
+    execute(connected.url, "UPDATE clients SET notes = 'changed' WHERE id = 3; DELETE FROM clients WHERE id = 4")
+    add_clients(connected.url, 1, first=200)
+    told = Told()
+    report = await copy_from(connected, database_url, tables("clients"), options=_SMALL, told=told)
+    assert routes == [("clients", 6, True, True)]
+    assert (report.resumed, report.complete, report.sync_due) == (True, True, True)
+    assert (report.tables[0].came, report.tables[0].went) == (1, 1)
+    assert value(database_url, "SELECT count(*) FROM botdata.snapshots") == 2
+    again = await copy_from(connected, database_url, tables("clients"), options=_SMALL)
+    assert (again.complete, again.sync_due, again.tables[0].updated) == (True, False, 1)
+
+
+_SESSIONS = "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE application_name = 'botdata test' AND "
+
+
+@pytest.mark.parametrize("whom", ["a worker", "all"])
+async def test_a_source_that_ends_sessions(
+    connected: Source, database_url: str, monkeypatch: pytest.MonkeyPatch, whom: str
+) -> None:
+    """A worker's session is made anew in the same snapshot; with the one that holds the snapshot, the start ends."""
+    add_clients(connected.url, 60)
+    original, ended = RangeLoader.load, []
+
+    async def load(self: RangeLoader, route: Route, key_range: KeyRange) -> Loaded:
+        if key_range.number == 4 and not ended:
+            ended.append(key_range)
+            execute(
+                connected.url,
+                "INSERT INTO clients (id, yclients_id, phone) VALUES (45, 4500, '7') "
+                "ON CONFLICT (id) DO UPDATE SET notes = 'later'",
+            )
+            session = await self._reader.connection()
+            one = f"pid = {session.info.backend_pid}" if whom == "a worker" else "datname = current_database()"
+            execute(connected.url, _SESSIONS + one)
+        return await original(self, route, key_range)
+
+    monkeypatch.setattr(RangeLoader, "load", load)
+    told = Told()
+    if whom == "all":
+        with pytest.raises(MigrationError, match=r"the source \(--source\)") as stopped:
+            await copy_from(connected, database_url, tables("clients"), options=_SMALL, told=told)
+        assert stopped.value.next_command == "botdata copy"
+        assert value(database_url, "SELECT count(*) < 60 FROM clients")
+    report = await copy_from(connected, database_url, tables("clients"), options=_SMALL, told=told)
+    assert (report.complete, report.resumed, report.sync_due) == (True, whom == "all", whom == "all")
+    assert [notice for notice in told.notices if "trying again (1 of 7)" in notice]
+    if whom == "a worker":
+        assert value(database_url, "SELECT notes FROM clients WHERE id = 45") is None
+    assert value(database_url, "SELECT count(*) FROM clients") == 60
+
+
+async def test_a_source_that_ends_a_session_in_the_middle_of_its_rows(
+    connected: Source, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What had arrived of the range is rolled back, and it is read again."""
+    add_clients(connected.url, 2000)
+    execute(
+        connected.url,
+        "UPDATE clients SET notes = (SELECT string_agg(md5(n::text), '') FROM generate_series(1, 99) n)",
+    )
+    original, pieces = SourceStream.pieces, []
+
+    async def cut(self: SourceStream) -> AsyncGenerator[Buffer, None]:
+        async for piece in original(self):
+            yield piece
+            pieces.append(len(piece))
+            if len(pieces) == 3:
+                execute(connected.url, _SESSIONS + "state = 'active' AND query LIKE 'COPY%'")
+
+    monkeypatch.setattr(SourceStream, "pieces", cut)
+    told = Told()
+    report = await copy_from(connected, database_url, tables("clients"), told=told)
+    assert (report.complete, report.tables[0].inserted, len(told.notices)) == (True, 2000, 1)
+    assert sum(pieces) > 1.02 * 2000 * 99 * 32
+    assert row_texts(database_url, "clients") == row_texts(connected.url, "clients")
+
+
+async def test_reads_connect_again(connected: Source, database_url: str) -> None:
+    add_clients(connected.url, 60)
+    told = Told()
+    async with source_of(connected, replace(QUICK, page_rows=20), told=told) as source:
+        table, rows = await described(database_url, tables("clients")[0]), 0
+        async for page in source.pages(table):
+            rows += page.rows
+            execute(connected.url, _SESSIONS + "datname = current_database()")
+    assert rows == 60
+    assert [notice.partition("; ")[2] for notice in told.notices] == ["trying again (1 of 7)"] * len(told.notices)
+    assert len(told.notices) >= 3
+
+
+async def test_a_refusal_is_not_tried_again(connected: Source, database_url: str) -> None:
+    name = value(connected.url, "SELECT current_database()")
+    execute(connected.url, f"CREATE ROLE \"blind_{name}\" LOGIN PASSWORD 'blind'")
+    try:
+        url = make_url(connected.url).set(username=f"blind_{name}", password="blind")
+        told = Told()
+        blind = replace(connected, url=url.render_as_string(hide_password=False))
+        with pytest.raises(MigrationError, match="no right to do this") as stopped:
+            await copy_from(blind, database_url, tables("clients"), told=told)
+        assert "--source" in (stopped.value.next_command or "")
+        assert told.notices == []
+    finally:
+        execute(connected.url, f'DROP ROLE "blind_{name}"')
+
+
+async def test_the_source_is_read_only(connected: Source) -> None:
+    async with source_of(connected) as source:
+        session = await source.connect()  # type: ignore[attr-defined]
+        async with session:
+            with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
+                await session.execute("DELETE FROM clients")
+
+
+async def test_timeouts_of_role_and_database_do_no_harm(
+    connected: Source, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_clients(connected.url, 40)
+    version = int(value(database_url, "SHOW server_version_num"))
+    names = ["statement_timeout", "idle_in_transaction_session_timeout", "idle_session_timeout"]
+    for url in (connected.url, database_url):
+        for setting in [*names, "transaction_timeout"] if version >= 170000 else names:
+            execute(url, f"ALTER DATABASE \"{value(url, 'SELECT current_database()')}\" SET {setting} = '300ms'")
+    assert value(connected.url, "SHOW statement_timeout") == "300ms"
+    original = RangeLoader._pipe
+
+    async def slowly(self: RangeLoader, route: Route, key_range: KeyRange, into: psycopg.sql.Identifier) -> int:
+        if key_range.number == 2:
+            for session in (await self._reader.connection(), self._target):
+                await session.execute("SELECT pg_sleep(0.5)")
+        return await original(self, route, key_range, into)
+
+    monkeypatch.setattr(RangeLoader, "_pipe", slowly)
+    report = await copy_from(connected, database_url, tables("clients"), options=_SMALL)
+    assert report.complete
+    assert row_texts(database_url, "clients") == row_texts(connected.url, "clients")
+
+
+@pytest.mark.parametrize("what", ["copy", "verify"])
+@pytest.mark.parametrize("sign", ["port", "parameter"])
+@pytest.mark.parametrize("side", ["--source", "DATABASE_URL"])
+async def test_a_transaction_pooler_is_refused(
+    connected: Source, database_url: str, side: str, sign: str, what: str
+) -> None:
+    pooled = "postgresql://u:swordfish@db.example:6543/postgres"
+    if sign == "parameter":
+        pooled = "postgresql://u:swordfish@db.example/postgres?pgbouncer=true"
+    source = replace(connected, url=pooled) if side == "--source" else connected
+    target = pooled if side == "DATABASE_URL" else database_url
+    with pytest.raises(MigrationError, match=f"{side} is the address of a transaction pooler") as stopped:
+        await (copy_from if what == "copy" else verify_from)(source, target, tables("clients"))
+    assert f"set {side} to db.example:5432 without pgbouncer=true" in str(stopped.value.next_command)
+    assert "swordfish" not in f"{stopped.value} {stopped.value.next_command}"
+
+
+async def test_no_prepared_statements_and_keepalives(database_url: str) -> None:
+    async with open_target(database_url, step="test") as connection:
+        assert connection.prepare_threshold is None
+        given = {option.keyword: option.val for option in connection.pgconn.info}
+        assert (given[b"keepalives"], given[b"keepalives_idle"]) == (b"1", b"60")
