@@ -14,8 +14,8 @@ from app.migration.postgres_source import PostgresSource
 from app.migration.report import Progress
 from app.migration.tables import CopyTable
 
-# Few ranges at first, since mostly all are equal; those that differ are split until the rows in them are few.
-_FIRST_BITS = 6
+# A table is one range at first, since mostly all rows are equal; a larger one is split into so many (as bits) at once:
+# halving it again and again would read it as many times.
 _FINER_BITS = 16
 _FEW_ROWS = 5000
 
@@ -25,23 +25,32 @@ async def compare_by_hashes(
 ) -> tuple[int, int]:
     """Compare all rows; returns how many there are in the source and in the target.
 
-    Both sides hash their rows at the same time, in ranges of the key's hash. The rows of ranges that differ are hashed
-    one by one, the source's hashes joined with the target's in a temporary table, and what is unequal is looked at.
+    Both sides hash all their rows at the same time. Where the sums differ, they are made again for ranges of the key's
+    hash. The rows of ranges that differ are hashed one by one, the source's hashes joined with the target's in a
+    temporary table, and what is unequal is looked at.
     """
     progress.begin(table.name, await _estimate(connection, table), 0)
     types = dict(await source.fetch(hashes.column_types(table)))
     hashed = HashedTable.of(table, types)
-    theirs, ours = await _hash(connection, source, hashed.ranges(_FIRST_BITS))
-    source_rows, target_rows = _rows(theirs), _rows(ours)
-    bits, unequal = _FIRST_BITS, _unequal(theirs, ours)
-    if _rows(theirs, unequal) + _rows(ours, unequal) > _FEW_ROWS:
-        finer = hashed.ranges(_FINER_BITS, within=unequal, within_bits=bits)
-        theirs, ours = await _hash(connection, source, finer)
+    theirs, ours = await _hash(connection, source, hashed.whole())
+    source_rows, target_rows = theirs[0].rows, ours[0].rows
+    bits, unequal = 0, _unequal(theirs, ours)
+    if unequal and source_rows + target_rows > _FEW_ROWS:
+        await _let_sort(connection, source, sorting=False)
+        theirs, ours = await _hash(connection, source, hashed.ranges(_FINER_BITS))
+        await _let_sort(connection, source, sorting=True)
         bits, unequal = _FINER_BITS, _unequal(theirs, ours)
     if unequal:
         await _compare_rows(connection, source, hashed, findings, unequal, bits)
     progress.advance(table.name, source_rows)
     return source_rows, target_rows
+
+
+async def _let_sort(connection: AsyncConnection, source: PostgresSource, *, sorting: bool) -> None:
+    """Whether both planners may sort: they take each row for a range of its own, and would sort all rows to group."""
+    query = sql.SQL("SELECT set_config('enable_sort', {}, false)").format(sql.Literal(str(sorting).lower()))
+    await source.fetch(query)
+    await connection.execute(query)
 
 
 async def _hash(
@@ -94,7 +103,3 @@ async def _estimate(connection: AsyncConnection, table: CopyTable) -> int:
 
 def _unequal(theirs: dict[int, Range], ours: dict[int, Range]) -> set[int]:
     return {number for number in theirs.keys() | ours.keys() if theirs.get(number) != ours.get(number)}
-
-
-def _rows(ranges: dict[int, Range], within: Collection[int] | None = None) -> int:
-    return sum(found.rows for number, found in ranges.items() if within is None or number in within)

@@ -39,25 +39,28 @@ class HashedTable:
         """The table, with the types that its columns have in the source."""
         return cls(table, frozenset(c.name for c in table.columns if source_types.get(c.name) != c.type))
 
-    def ranges(self, bits: int, *, within: Collection[int] = (), within_bits: int = 0) -> sql.Composed:
+    def whole(self) -> sql.Composed:
+        """One row: 0, the count of all rows, the sum of their hashes (numeric); without groups, so that it is fast."""
+        return sql.SQL("SELECT 0, count(*), coalesce(sum({}), 0) FROM {}").format(self.row_hash, self.table.identifier)
+
+    def ranges(self, bits: int) -> sql.Composed:
         """Rows of: a range's number, its count of rows, the sum of their hashes (numeric).
 
         Args:
             bits: how many low bits of the key's hash number a range.
-            within: of which ranges of `within_bits` bits; all where it is empty.
         """
-        return sql.SQL("SELECT {} AS number, count(*), sum({}) FROM {}{} GROUP BY 1").format(
-            self._number(bits), self.row_hash, self.table.identifier, self._where(within, within_bits)
+        return sql.SQL("SELECT {}, count(*), sum({}) FROM {} GROUP BY 1").format(
+            self._number(bits), self.row_hash, self.table.identifier
         )
 
-    def rows(self, within: Collection[int], within_bits: int) -> sql.Composed:
-        """Rows of: the key's columns as text, named k0, k1 and so on, and the row's hash, h."""
+    def rows(self, within: Collection[int], bits: int) -> sql.Composed:
+        """Rows of these ranges: the key's columns as text, named k0, k1 and so on, and the row's hash, h."""
         keys = (
             sql.SQL('{}::text COLLATE "C" AS {}').format(sql.Identifier(column.name), sql.Identifier(f"k{position}"))
             for position, column in enumerate(self.table.key)
         )
         return sql.SQL("SELECT {}, {} AS h FROM {}{}").format(
-            sql.SQL(", ").join(keys), self.row_hash, self.table.identifier, self._where(within, within_bits)
+            sql.SQL(", ").join(keys), self.row_hash, self.table.identifier, self._where(within, bits)
         )
 
     @property
@@ -70,7 +73,7 @@ class HashedTable:
         return sql.SQL("({} & {})").format(_hash(keys), sql.Literal(2**bits - 1))
 
     def _where(self, within: Collection[int], bits: int) -> sql.Composed:
-        if not within:
+        if not bits or len(within) == 2**bits:
             return sql.Composed([])
         numbers = sql.SQL(", ").join(map(sql.Literal, sorted(within)))
         return sql.SQL(" WHERE {} IN ({})").format(self._number(bits), numbers)
@@ -100,7 +103,7 @@ def create_source_hashes(table: CopyTable) -> sql.Composed:
     return sql.SQL("CREATE TEMP TABLE source_hashes ({}, h bigint)").format(sql.SQL(", ").join(keys))
 
 
-def unequal_keys(hashed: HashedTable, within: Collection[int], within_bits: int) -> sql.Composed:
+def unequal_keys(hashed: HashedTable, within: Collection[int], bits: int) -> sql.Composed:
     """Keys (text[]) of rows in the ranges that one side lacks, or holds with another hash than the other side."""
     names = [sql.Identifier(f"k{n}") for n in range(hashed.table.key_size)]
     keys = sql.SQL(", ").join(sql.SQL("coalesce(s.{0}, t.{0})").format(name) for name in names)
@@ -108,4 +111,4 @@ def unequal_keys(hashed: HashedTable, within: Collection[int], within_bits: int)
     return sql.SQL(
         "SELECT DISTINCT ARRAY[{}] FROM source_hashes s FULL JOIN ({}) t ON {} "
         "WHERE s.h IS DISTINCT FROM t.h ORDER BY 1"
-    ).format(keys, hashed.rows(within, within_bits), same)
+    ).format(keys, hashed.rows(within, bits), same)
