@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from app.cli.output import document, say, show_table
+from app.migration.foreign_keys import BrokenForeignKey
 from app.migration.report import CopyReport
 from app.migration.source import Key
 from app.privacy import mask_phones
@@ -58,10 +60,7 @@ def show_copy(report: CopyReport, *, flags: str = "") -> None:
     if report.sync_due:
         say("Parts of it were read at another moment than others, since the run was stopped and went on. What has")
         say(f"changed at the source in between is brought over by: botdata sync{flags}")
-    for broken in report.broken:
-        how = "stays NOT VALID" if broken.there else "is not put back"
-        say(f"foreign key {broken.name} of {broken.table} {how}: {broken.orphans:,} rows lack the row they refer to,")
-        say(f"which this lists: {broken.query}")
+    show_broken(report.broken)
     if report.complete:
         following = "sync" if report.sync_due else "verify"
         say(f"copy complete: {counts} in {report.seconds:.1f} s. Next: botdata {following}{flags}")
@@ -79,6 +78,22 @@ def _some(keys: tuple[Key, ...]) -> str:
     """The first keys of many, phones masked."""
     shown = "; ".join(mask_phones(", ".join(key)) for key in keys[:_SHOWN])
     return shown + ("; ..." if len(keys) > _SHOWN else "")
+
+
+def show_broken(broken: Sequence[BrokenForeignKey]) -> None:
+    """Say which foreign keys not all rows keep."""
+    for key in broken:
+        how = "stays NOT VALID" if key.there else "is not put back"
+        say(f"foreign key {key.name} of {key.table} {how}: {key.orphans:,} rows lack the row they refer to,")
+        say(f"which this lists: {key.query}")
+
+
+def broken_list(broken: Sequence[BrokenForeignKey]) -> list[dict[str, Any]]:
+    """The same for `--json`."""
+    return [
+        {"table": key.table, "name": key.name, "there": key.there, "orphans": key.orphans, "query": key.query}
+        for key in broken
+    ]
 
 
 def copy_document(report: CopyReport, *, flags: str = "") -> dict[str, Any]:
@@ -110,15 +125,6 @@ def copy_document(report: CopyReport, *, flags: str = "") -> dict[str, Any]:
             for table in report.tables
         ],
         sync_due=report.sync_due,
-        broken_foreign_keys=[
-            {
-                "table": broken.table,
-                "name": broken.name,
-                "there": broken.there,
-                "orphans": broken.orphans,
-                "query": broken.query,
-            }
-            for broken in report.broken
-        ],
+        broken_foreign_keys=broken_list(report.broken),
         next=f"botdata {'copy' if not report.complete else 'sync' if report.sync_due else 'verify'}{flags}",
     )

@@ -7,6 +7,7 @@ from datetime import datetime
 from time import monotonic
 from typing import Any
 
+from app.cli.copy_report import broken_list, show_broken
 from app.cli.output import document, say, show_table
 from app.migration.sync_report import SyncReport, SyncRound
 
@@ -69,6 +70,7 @@ def show_sync(report: SyncReport, *, flags: str = "") -> None:
     if kept := sum(table.kept for table in tables):
         say(f"{kept:,} rows that were replaced had changed later, or were deleted and had not come from the source:")
         say("their old images are in botdata.replaced_rows")
+    show_broken(report.broken)
     if report.by_hand:
         say("The source's sequences cannot be raised over REST: before anything inserts there, run in its SQL editor:")
         for statement in report.by_hand:
@@ -124,6 +126,7 @@ def sync_document(report: SyncReport, *, flags: str = "") -> dict[str, Any]:
             }
             for table in report.tables.values()
         ],
+        broken_foreign_keys=broken_list(report.broken),
         by_hand=list(report.by_hand),
         next=f"botdata verify{flags.replace(' --reverse', '')}" if report.complete else f"botdata sync{flags}",
     )

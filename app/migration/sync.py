@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from time import monotonic
 from typing import Any
 
@@ -13,6 +13,7 @@ from sqlalchemy import Table
 
 from app.errors import MigrationError
 from app.migration import sync_run
+from app.migration.foreign_keys import without_foreign_keys
 from app.migration.postgres_source import PostgresSource
 from app.migration.postgres_writer import open_postgres_writer
 from app.migration.report import Progress
@@ -23,6 +24,7 @@ from app.migration.sync_forward import ForwardSync
 from app.migration.sync_options import SyncOptions, refuse_wrong_direction
 from app.migration.sync_report import SyncReport, SyncRound, TableSynced
 from app.migration.sync_reverse import ReverseSync
+from app.migration.tables import CopyTable
 from app.migration.target import explained, open_target
 from app.migration.tool_schema import ensure_tool_schema
 from app.migration.writer import Writer
@@ -100,24 +102,40 @@ class Sync:
                 await ensure_tool_schema(connection)
                 run = await sync_run.begin(connection, source, tables, options)
                 self.report.run = run
-            engine = await self._engine(ends, connection, source, run)
-            while True:
-                began = monotonic()
-                working = asyncio.ensure_future(engine.round(tables))
-                if not await self._unless_stopped(working):
-                    self.report.interrupted = True
-                    break
-                done = SyncRound(self.report.rounds + 1, tuple(working.result()), monotonic() - began)
-                self.report.add(done)
-                self._on_round(done)
-                if self._is_last(done) or await self._stopped_within(options.interval):
-                    break
+            async with self._without_foreign_keys(connection, run, tables):
+                engine = await self._engine(ends, connection, source, run)
+                await self._rounds(engine, tables)
             if not options.dry_run:
                 with explained("sync", setting=source.setting):
                     if isinstance(engine, ReverseSync):
                         inserted = {table.table for table in self.report.tables.values() if table.inserted}
                         self.report.by_hand = await engine.raise_sequences(tables, inserted)
                     await sync_run.finish(connection, run)
+
+    @asynccontextmanager
+    async def _without_foreign_keys(
+        self, connection: AsyncConnection, run: int, tables: Sequence[CopyTable]
+    ) -> AsyncIterator[None]:
+        """The target's foreign keys are away while it is written to, between the rounds of a following sync too."""
+        if self._options.reverse or self._options.dry_run:
+            yield
+            return
+        async with without_foreign_keys(connection, run, tables, step="sync") as broken:
+            yield
+        self.report.broken = broken
+
+    async def _rounds(self, engine: ForwardSync | ReverseSync, tables: Sequence[CopyTable]) -> None:
+        while True:
+            began = monotonic()
+            working = asyncio.ensure_future(engine.round(tables))
+            if not await self._unless_stopped(working):
+                self.report.interrupted = True
+                return
+            done = SyncRound(self.report.rounds + 1, tuple(working.result()), monotonic() - began)
+            self.report.add(done)
+            self._on_round(done)
+            if self._is_last(done) or await self._stopped_within(self._options.interval):
+                return
 
     async def _engine(
         self, ends: AsyncExitStack, connection: AsyncConnection, source: Source, run: int

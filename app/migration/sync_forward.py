@@ -10,6 +10,7 @@ from typing import Any
 
 from psycopg import AsyncConnection
 
+from app.errors import MigrationError
 from app.migration import replaced, statements, versions
 from app.migration.compare import compare_page
 from app.migration.completeness import select_keys
@@ -145,7 +146,11 @@ class ForwardSync:
             return
         async with self._connection.transaction():
             images = await replaced.keep_later(self._connection, self._run, table, page.body)
-            loaded = await loader.load(page, checkpoint=False)
+            try:
+                loaded = await loader.load(page, checkpoint=False)
+            except MigrationError as error:  # too many refused
+                error.step, error.next_command = "sync", "compare the two schemas, then: botdata sync"
+                raise
             await self._settle(table, page, images, done)
         done.inserted += loaded.inserted
         done.updated += loaded.updated

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from app.migration.foreign_keys import BrokenForeignKey
 from app.migration.report import Refusal
 
 
@@ -93,6 +94,7 @@ class SyncReport:
         run: the run's id; None for a dry run.
         by_hand: statements to run in the source's SQL editor: what cannot be done over REST.
         interrupted: it was stopped in the middle of a round.
+        broken: foreign keys of the target that not all rows keep.
     """
 
     run: int | None
@@ -104,11 +106,12 @@ class SyncReport:
     seconds: float = 0.0
     by_hand: Sequence[str] = field(default_factory=list)
     interrupted: bool = False
+    broken: Sequence[BrokenForeignKey] = field(default_factory=list)
 
     @property
     def complete(self) -> bool:
-        """Whether nothing remains: no row refused, none that stays different."""
-        return not any(table.refused or table.unsettled for table in self.tables.values())
+        """Whether nothing remains: no row refused, none that stays different, every foreign key back."""
+        return not self.broken and not any(table.refused or table.unsettled for table in self.tables.values())
 
     def add(self, done: SyncRound) -> None:
         """Add a round."""
