@@ -9,7 +9,7 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import NullPool, create_engine
+from sqlalchemy import Connection, NullPool, create_engine
 from sqlalchemy.exc import DBAPIError
 
 from app.database_url import sqlalchemy_url
@@ -79,6 +79,23 @@ def upgrade(database_url: str, revision: str = "head") -> Upgrade:
             next_command="botdata upgrade",
         ) from error
     return Upgrade(before, current(database_url), tuple(notices))
+
+
+def upgrade_on(connection: Connection, database_url: str, notices: list[Notice]) -> None:
+    """Upgrade to the newest revision inside the caller's transaction, which is the caller's to commit.
+
+    Args:
+        notices: takes what was said.
+
+    Raises:
+        MigrationError: the server refuses; the transaction is of no more use.
+    """
+    config = alembic_config(database_url)
+    config.attributes.update(connection=connection, notices=notices)
+    try:
+        command.upgrade(config, "head")
+    except CommandError as error:
+        raise MigrationError(str(error), step="upgrade", pending="the schema is as it was") from error
 
 
 def _refuse_to_go_down(before: str, revision: str) -> None:

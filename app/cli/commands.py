@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from app.cli import copy, demo, migration, parity, preflight, quarantine, runs, sync, verify
+from app.cli import copy, demo, migration, parity, preflight, quarantine, runs, schema, sync, verify
 
 EPILOG = "Exit code 0 only when all is well; 1 when something stopped or differs; 2 for a wrong command line."
 
@@ -42,6 +42,7 @@ def _main(
 
 migration.register(cli)
 preflight.register(cli)
+schema.register(cli)
 copy.register(cli)
 sync.register(cli)
 verify.register(cli)

@@ -1,0 +1,206 @@
+"""The commands `botdata schema ...`."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from app.cli.work import AsJson
+
+if TYPE_CHECKING:
+    from app.schema.plan import PlannedTable, ReplacePlan
+    from app.schema.replace import Replaced
+
+_COMMAND = "schema replace"
+
+
+def register(cli: typer.Typer) -> None:
+    """Add the group."""
+    group = typer.Typer(help="The target's schema as a whole.", no_args_is_help=True)
+    group.command("replace")(replace)
+    group.callback()(lambda: None)  # a group also with one command
+    cli.add_typer(group, name="schema")
+
+
+def replace(
+    yes: Annotated[bool, typer.Option("--yes", help="Do it without asking.")] = False,
+    backup_dir: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where what is dropped is backed up to; made if missing.",
+            show_default="botdata-backup-DATABASE-TIME",
+        ),
+    ] = None,
+    pg_dump: Annotated[
+        str | None,
+        typer.Option(
+            "--pg-dump",
+            help="The pg_dump to use, at least as new as the server; none: COPY files.",
+            metavar="PATH|none",
+            show_default="the one in PATH",
+        ),
+    ] = None,
+    keep: Annotated[
+        list[str] | None,
+        typer.Option("--keep", help="A table that is not known, and may stay.", metavar="TABLE", show_default=False),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Replace a schema that no revision made: back it up, drop it, upgrade. The WhatsApp session tables stay.
+
+    Example: botdata schema replace --backup-dir /var/backups/botdata
+    """
+    from app.cli.output import say, show_json
+    from app.errors import MigrationError
+    from app.schema import replace as schema
+    from app.schema.plan import is_current
+    from app.settings import load_settings
+
+    settings = load_settings()
+    target = settings.require_database_url()
+    plan = asyncio.run(schema.look(target, keep or ()))
+    leftovers = _leftovers(plan.database)
+    if plan.schema is None:
+        if not is_current(plan) and plan.revision is not None:
+            raise MigrationError(
+                f"the target is at revision {plan.revision}, which revisions lead on from",
+                step=_COMMAND,
+                pending="nothing was changed",
+                next_command="botdata upgrade",
+            )
+        say("schema: nothing to replace" + (f"; already at {plan.revision}" if plan.revision else ""))
+        _say_leftovers(leftovers)
+        command = "botdata copy" if plan.revision else "botdata upgrade"
+        say(f"Next: {command}")
+        if as_json:
+            show_json(_document(plan, None, leftovers, command))
+        return
+    _show(plan)
+    _say_leftovers(leftovers)
+    schema.refuse_blocked(plan)
+    if settings.flags.use_repository_pattern:
+        raise MigrationError(
+            "USE_REPOSITORY_PATTERN says that PostgreSQL is the bot's store already",
+            step=_COMMAND,
+            pending="everything; nothing was changed",
+            next_command="unset it, if the bot does not use this database, then: botdata schema replace",
+        )
+    if not yes and not _typed(plan.database, as_json):
+        command = f"botdata {_COMMAND}{_options(backup_dir, pg_dump, keep)} --yes"
+        say(f"Nothing was changed. Next: {command}")
+        if as_json:
+            show_json(_document(plan, None, leftovers, command))
+        raise typer.Exit(1)
+    directory = backup_dir or Path(f"botdata-backup-{plan.database}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
+    options = schema.ReplaceOptions(
+        backup_directory=directory,
+        pg_dump=pg_dump,
+        keep=frozenset(keep or ()),
+        lock_timeout=settings.lock_timeout,
+    )
+    done = asyncio.run(schema.replace(target, plan, options))
+    backup = done.backup
+    say(f"backup: {sum(backup.rows.values()):,} rows, {backup.size:,} bytes ({backup.kind}) in {backup.directory}")
+    for notice in done.notices:
+        say(f"{'warning: ' if notice.warning else ''}{notice.text}")
+    say(f"schema: replaced {plan.schema}; now at {done.revision}. The WhatsApp session rows are the same as before.")
+    say("Next: botdata migrate")
+    if as_json:
+        show_json(_document(done.plan, done, leftovers, "botdata migrate"))
+
+
+def _options(backup_dir: Path | None, pg_dump: str | None, keep: list[str] | None) -> str:
+    import shlex
+
+    given = [("--backup-dir", str(backup_dir) if backup_dir else None), ("--pg-dump", pg_dump)]
+    given += [("--keep", name) for name in keep or []]
+    return "".join(f" {option} {shlex.quote(text)}" for option, text in given if text is not None)
+
+
+def _typed(database: str, as_json: bool) -> bool:
+    """Whether a person typed the database's name."""
+    if as_json or not sys.stdin.isatty():
+        return False
+    return str(typer.prompt(f"To do it, type the database's name ({database})", default="", show_default=False)) == (
+        database
+    )
+
+
+def _leftovers(database: str) -> list[dict[str, Any]]:
+    """Backups that earlier starts left in the working directory."""
+    from app.schema.backup import COMPLETE
+
+    return [
+        {"directory": str(found), "complete": (found / COMPLETE).exists()}
+        for found in sorted(Path().glob(f"botdata-backup-{database}-*"))
+        if found.is_dir()
+    ]
+
+
+def _say_leftovers(leftovers: list[dict[str, Any]]) -> None:
+    from app.cli.output import say
+
+    for one in leftovers:
+        words = "complete" if one["complete"] else "NOT complete, and can be deleted"
+        say(f"backup of an earlier start: {one['directory']} ({words})")
+
+
+def _show(plan: ReplacePlan) -> None:
+    from app.cli.output import say, show_table
+
+    say(f"The database {plan.database} holds {plan.schema}.")
+    show_table(
+        ["table", "rows", "what happens"],
+        [[table.name, f"{table.rows:,}", _fate(table)] for table in plan.tables]
+        + [[table.name, f"{table.rows:,}", "kept, not touched"] for table in plan.kept]
+        + [[name, "", "kept (--keep)"] for name in plan.others],
+        numbers=frozenset({1}),
+    )
+    for heading, names in (
+        ("sequences dropped", plan.sequences),
+        ("functions dropped", plan.functions),
+        ("triggers dropped", plan.triggers),
+        ("indexes added to the session tables, while they are in use", plan.indexes),
+    ):
+        if names:
+            say(f"{heading}: {', '.join(names)}")
+
+
+def _fate(table: PlannedTable) -> str:
+    if table.partition_of:
+        return f"backed up, dropped (partition of {table.partition_of})"
+    return "backed up, dropped" + (" (partitioned)" if table.partitioned else "")
+
+
+def _document(
+    plan: ReplacePlan, done: Replaced | None, leftovers: list[dict[str, Any]], following: str
+) -> dict[str, Any]:
+    from app.cli.output import document
+
+    backup = done.backup if done else None
+    return document(
+        _COMMAND,
+        ok=done is not None or plan.schema is None,
+        database=plan.database,
+        schema=plan.schema,
+        revision=done.revision if done else plan.revision,
+        replaced=done is not None,
+        tables=[
+            {"table": one.name, "rows": one.rows, "partition_of": one.partition_of, "kept": kept}
+            for kept, tables in ((False, plan.tables), (True, plan.kept))
+            for one in tables
+        ],
+        functions=list(plan.functions),
+        triggers=list(plan.triggers),
+        sequences=list(plan.sequences),
+        indexes=list(plan.indexes),
+        backup={"directory": str(backup.directory), "kind": backup.kind, "bytes": backup.size} if backup else None,
+        leftovers=leftovers,
+        notices=[{"warning": one.warning, "text": one.text} for one in (done.notices if done else ())],
+        next=following,
+    )

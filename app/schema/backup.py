@@ -1,0 +1,309 @@
+"""Backs up tables that are about to be dropped, from one snapshot, and proves that the backup can be read."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shutil
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from psycopg import AsyncConnection, sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from app.database_url import libpq_url
+from app.errors import MigrationError
+from app.schema.ddl import columns_to_copy, functions_sql, tables_sql
+from app.schema.plan import ReplacePlan
+
+STEP = "schema replace"
+_ARCHIVE = "tables.dump"
+# Written last: a directory without it holds a backup that was not finished.
+COMPLETE = "README.md"
+
+
+@dataclass(frozen=True, slots=True)
+class PgDump:
+    """A pg_dump that is new enough, and its pg_restore."""
+
+    dump: Path
+    restore: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Backup:
+    """What was written.
+
+    Attributes:
+        kind: "pg_dump archive" or "COPY files".
+        rows: by table, as read back from the backup.
+        size: bytes of all files.
+    """
+
+    directory: Path
+    kind: str
+    rows: dict[str, int]
+    size: int
+
+
+async def find_pg_dump(wanted: str | None, server_version: int) -> PgDump | None:
+    """A pg_dump at least as new as the server.
+
+    Args:
+        wanted: a path; "none": not to be used; None: the one in PATH, if it is new enough.
+        server_version: the major version.
+
+    Raises:
+        MigrationError: the one that was named cannot be used.
+    """
+    if wanted == "none":
+        return None
+    found = shutil.which(wanted or "pg_dump")
+    beside = Path(found).with_name("pg_restore") if found else None
+    restore = str(beside) if beside and beside.exists() else shutil.which("pg_restore")
+    version = await _version_of(found) if found and restore else None
+    if version is not None and version >= server_version and found and restore:
+        return PgDump(Path(found), Path(restore))
+    if wanted is None:
+        return None
+    why = "cannot be run, or has no pg_restore beside it" if version is None else f"is of version {version}"
+    raise MigrationError(
+        f"--pg-dump {wanted} {why}; it is to be {server_version} or newer, as the server is",
+        step=STEP,
+        pending="everything; nothing was changed",
+        next_command=f"botdata {STEP} --pg-dump none, which writes COPY files",
+    )
+
+
+async def _version_of(program: str) -> int | None:
+    with suppress(OSError):
+        process = await asyncio.create_subprocess_exec(
+            program, "--version", stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
+        )
+        out, _ = await process.communicate()
+        if matched := re.search(rb"\) (\d+)", out):
+            return int(matched[1])
+    return None
+
+
+def make_directory(directory: Path) -> None:
+    """Make the directory, closed to other users; MigrationError where it exists with files, or cannot be made."""
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        directory.chmod(0o700)
+        filled = any(directory.iterdir())
+    except OSError as error:
+        raise _unwritable(directory, error) from error
+    if filled:
+        raise MigrationError(
+            f"--backup-dir {directory} holds files already",
+            step=STEP,
+            pending="everything; nothing was changed",
+            next_command=f"botdata {STEP} with another --backup-dir",
+        )
+
+
+def _unwritable(directory: Path, error: OSError) -> MigrationError:
+    return MigrationError(
+        f"the backup cannot be written to {directory}: {error.strerror}",
+        step=STEP,
+        pending="everything; nothing was changed",
+        next_command=f"botdata {STEP} with another --backup-dir",
+    )
+
+
+async def back_up(
+    connection: AsyncConnection, url: str, plan: ReplacePlan, directory: Path, pg_dump: PgDump | None
+) -> Backup:
+    """Write everything that the plan drops, and read it back.
+
+    Args:
+        connection: in the transaction whose snapshot is to be backed up, with an empty search path.
+        directory: made, and empty.
+
+    Raises:
+        MigrationError: it could not be written, or does not hold every row.
+        psycopg.Error: the server refuses.
+    """
+    try:
+        _write(directory / "functions.sql", await functions_sql(connection, plan.functions))
+        if pg_dump is not None:
+            kind = "pg_dump archive"
+            rows = await _archive(connection, url, plan, directory / _ARCHIVE, pg_dump)
+        else:
+            kind = "COPY files"
+            rows = await _copy_files(connection, plan, directory)
+        expected = {table.name: table.rows for table in plan.leaves}
+        if rows != expected:
+            wrong = sorted(name for name in expected.keys() | rows.keys() if expected.get(name) != rows.get(name))
+            raise MigrationError(
+                f"the backup in {directory} does not hold every row of {', '.join(wrong)}",
+                step=STEP,
+                done=f"an incomplete backup in {directory}, which can be deleted",
+                pending="everything else; nothing was changed in the database",
+                next_command=f"botdata {STEP}",
+            )
+        _write(directory / COMPLETE, _instructions(plan, rows, archive=pg_dump is not None))
+    except OSError as error:
+        raise _unwritable(directory, error) from error
+    return Backup(directory, kind, rows, _size(directory))
+
+
+def _create(path: Path) -> BinaryIO:
+    """A new file that other users cannot read."""
+    return open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
+
+
+def _write(path: Path, text: str) -> None:
+    with _create(path) as file:
+        file.write(text.encode())
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _size(directory: Path) -> int:
+    return sum(file.stat().st_size for file in directory.iterdir())
+
+
+async def _archive(
+    connection: AsyncConnection, url: str, plan: ReplacePlan, path: Path, programs: PgDump
+) -> dict[str, int]:
+    row = await (await connection.execute("SELECT pg_export_snapshot()")).fetchone()
+    assert row is not None
+    parts: dict[str, Any] = conninfo_to_dict(libpq_url(url))
+    environment = dict(os.environ)
+    if password := parts.pop("password", None):  # never on a command line, which other users can see
+        environment["PGPASSWORD"] = str(password)
+    tables = [f'--table=public."{_quoted(name)}"' for name in (*(t.name for t in plan.tables), *plan.sequences)]
+    with _create(path) as file:
+        await _run(
+            [
+                str(programs.dump), "--format=custom", "--no-password", "--strict-names", f"--snapshot={row[0]}",
+                f"--dbname={make_conninfo(**parts)}", *tables,
+            ],
+            environment,
+            stdout=file.fileno(),
+        )  # fmt: skip
+        os.fsync(file.fileno())
+    return await _rows_in_archive(path, plan, programs, environment)
+
+
+def _quoted(name: str) -> str:
+    return name.replace('"', '""')
+
+
+async def _run(arguments: list[str], environment: dict[str, str], *, stdout: int) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *arguments, env=environment, stdin=asyncio.subprocess.DEVNULL, stdout=stdout, stderr=asyncio.subprocess.PIPE
+    )
+    try:
+        _, said = await process.communicate()
+    except BaseException:
+        process.kill()
+        await process.wait()
+        raise
+    if process.returncode:
+        first = said.decode("utf-8", "replace").strip().partition("\n")[0]
+        raise MigrationError(
+            f"{Path(arguments[0]).name} could not write the backup: {first}",
+            step=STEP,
+            pending="everything; nothing was changed in the database",
+            next_command=f"botdata {STEP} --pg-dump none, which writes COPY files instead",
+        )
+
+
+async def _rows_in_archive(
+    path: Path, plan: ReplacePlan, programs: PgDump, environment: dict[str, str]
+) -> dict[str, int]:
+    """Read the whole archive back, and count the rows of each table."""
+    process = await asyncio.create_subprocess_exec(
+        str(programs.restore), "--data-only", "--file=-", str(path), env=environment, limit=2**30,
+        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
+    )  # fmt: skip
+    assert process.stdout is not None
+    by_heading = {
+        f"COPY public.{spelled} (".encode(): table.name
+        for table in plan.leaves
+        for spelled in (table.name, f'"{_quoted(table.name)}"')
+    }
+    rows: dict[str, int] = {}
+    current: str | None = None
+    try:
+        async for line in process.stdout:
+            if current is None:
+                current = by_heading.get(line[: line.find(b"(") + 1]) if line.startswith(b"COPY ") else None
+                if current is not None:
+                    rows[current] = 0
+            elif line == b"\\.\n":
+                current = None
+            else:
+                rows[current] += 1
+        await process.wait()
+    except BaseException:
+        process.kill()
+        await process.wait()
+        raise
+    return rows if process.returncode == 0 else {}
+
+
+async def _copy_files(connection: AsyncConnection, plan: ReplacePlan, directory: Path) -> dict[str, int]:
+    names = [table.name for table in plan.tables]
+    before, behind = await tables_sql(connection, names)
+    _write(directory / "before.sql", before)
+    _write(directory / "behind.sql", behind)
+    rows: dict[str, int] = {}
+    restore = ["\\ir functions.sql", "\\ir before.sql"]
+    for number, table in enumerate(plan.leaves, start=1):
+        columns = sql.SQL(", ").join(map(sql.Identifier, await columns_to_copy(connection, table.name)))
+        relation = sql.SQL("{} ({})").format(sql.Identifier("public", table.name), columns)
+        path = directory / f"{number:02}.copy"
+        with _create(path) as file:
+            async with connection.cursor().copy(sql.SQL("COPY {} TO STDOUT").format(relation)) as copy:
+                async for block in copy:
+                    file.write(block)
+            file.flush()
+            os.fsync(file.fileno())
+        rows[table.name] = _lines(path)  # in text format a row is a line
+        restore.append(f"\\copy {relation.as_string(connection)} FROM '{path.name}'")
+    _write(directory / "restore.sql", "\n".join([*restore, "\\ir behind.sql"]) + "\n")
+    return rows
+
+
+def _lines(path: Path) -> int:
+    with path.open("rb") as file:
+        return sum(block.count(b"\n") for block in iter(lambda: file.read(2**20), b""))
+
+
+def _instructions(plan: ReplacePlan, rows: dict[str, int], *, archive: bool) -> str:
+    listed: Sequence[str] = [f"| {name} | {count:,} |" for name, count in rows.items()]
+    commands = (
+        [
+            'psql "$DATABASE" -v ON_ERROR_STOP=1 --single-transaction -f functions.sql',
+            f'pg_restore --dbname "$DATABASE" --exit-on-error --single-transaction {_ARCHIVE}',
+        ]
+        if archive
+        else ['psql "$DATABASE" -v ON_ERROR_STOP=1 --single-transaction -f restore.sql']
+    )
+    return "\n".join(
+        [
+            f"# Backup of {plan.schema} from the database {plan.database}",
+            "",
+            "Taken by `botdata schema replace` before it dropped these tables, from one snapshot, and read back.",
+            "It holds personal data. To restore it, into a database that has no tables of these names:",
+            "",
+            "```sh",
+            "cd to-this-directory",
+            "DATABASE=postgresql://user:password@host:5432/another_database",
+            *commands,
+            "```",
+            "",
+            "| table | rows |",
+            "|---|---|",
+            *listed,
+            "",
+        ]
+    )

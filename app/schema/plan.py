@@ -1,0 +1,195 @@
+"""What replacing a schema would drop and keep, and what stands in its way; only looks."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from psycopg import AsyncConnection, sql
+
+from app import revisions
+from app.migration.preflight.catalog import CatalogTable, read_tables
+from app.models import Base
+from app.schema import phase08
+from app.schema.state import baileys_names, business_names, revision_of
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedTable:
+    """A table with its exact number of rows; of a partitioned one, those of all partitions.
+
+    Attributes:
+        partition_of: the table that it is a partition of.
+    """
+
+    name: str
+    rows: int
+    partitioned: bool = False
+    partition_of: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReplacePlan:
+    """What would be done, by name.
+
+    Attributes:
+        schema: what the present schema is, in words; None where there is nothing to replace.
+        revision: the revision the database says it is at.
+        tables: to be dropped, with their rows; partitions behind their parents.
+        sequences, functions, triggers: to be dropped with them; functions with the types of their arguments.
+        kept: the WhatsApp session tables.
+        others: tables named with --keep.
+        indexes: to be made for the session tables.
+        unknown: tables that nobody named.
+        dependents: objects that stand on what would be dropped, as PostgreSQL describes them.
+        not_owned: tables that the role may not drop.
+    """
+
+    database: str
+    schema: str | None
+    revision: str | None
+    tables: tuple[PlannedTable, ...] = ()
+    sequences: tuple[str, ...] = ()
+    functions: tuple[str, ...] = ()
+    triggers: tuple[str, ...] = ()
+    kept: tuple[PlannedTable, ...] = ()
+    others: tuple[str, ...] = ()
+    indexes: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
+    dependents: tuple[str, ...] = ()
+    not_owned: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[tuple[str, ...], ...]:
+        """All that would be dropped, for comparing two looks."""
+        return tuple(table.name for table in self.tables), self.sequences, self.functions, self.triggers
+
+    @property
+    def leaves(self) -> tuple[PlannedTable, ...]:
+        """The tables that hold rows themselves."""
+        return tuple(table for table in self.tables if not table.partitioned)
+
+
+_PARTITIONS = """
+WITH RECURSIVE tree (oid, parent) AS (
+    SELECT c.oid, NULL::oid FROM pg_class c
+    WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'p' AND c.relname = ANY (%s)
+    UNION ALL SELECT inhrelid, inhparent FROM pg_inherits JOIN tree ON inhparent = tree.oid
+)
+SELECT c.relname, p.relname FROM tree JOIN pg_class c ON c.oid = tree.oid JOIN pg_class p ON p.oid = tree.parent
+WHERE c.relnamespace = 'public'::regnamespace ORDER BY c.relname
+"""
+_FUNCTIONS = """
+SELECT oid, proname, oidvectortypes(proargtypes) FROM pg_proc
+WHERE pronamespace = 'public'::regnamespace AND NOT EXISTS (SELECT FROM pg_depend e
+    WHERE e.classid = 'pg_proc'::regclass AND e.objid = pg_proc.oid AND e.deptype = 'e') ORDER BY proname, oid
+"""
+# Sequences that defaults of the tables use without being owned by a column: PostgreSQL would leave them behind.
+_SEQUENCES = """
+SELECT DISTINCT s.relname FROM pg_attrdef a
+JOIN pg_depend d ON d.classid = 'pg_attrdef'::regclass AND d.objid = a.oid AND d.refclassid = 'pg_class'::regclass
+JOIN pg_class s ON s.oid = d.refobjid AND s.relkind = 'S' AND s.relnamespace = 'public'::regnamespace
+WHERE a.adrelid IN (SELECT oid FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relname = ANY (%s))
+AND NOT EXISTS (SELECT FROM pg_depend o WHERE o.classid = 'pg_class'::regclass AND o.objid = s.oid
+    AND o.deptype IN ('a', 'i')) ORDER BY s.relname
+"""
+# What would have to go too, were it not for this stop: views, foreign keys of other tables, functions on the row types.
+_DEPENDENTS = """
+WITH dropped AS (
+    SELECT oid FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relname = ANY (%(relations)s)
+), item (classid, objid) AS (
+    SELECT 'pg_class'::regclass, oid FROM dropped
+    UNION SELECT 'pg_class'::regclass, indexrelid FROM pg_index WHERE indrelid IN (SELECT oid FROM dropped)
+    UNION SELECT 'pg_class'::regclass, objid FROM pg_depend WHERE classid = 'pg_class'::regclass
+        AND refclassid = 'pg_class'::regclass AND refobjid IN (SELECT oid FROM dropped) AND deptype IN ('a', 'i')
+    UNION SELECT 'pg_type'::regclass, oid FROM pg_type WHERE typrelid IN (SELECT oid FROM dropped)
+    UNION SELECT 'pg_type'::regclass, typarray FROM pg_type WHERE typrelid IN (SELECT oid FROM dropped)
+    UNION SELECT 'pg_proc'::regclass, unnest(%(functions)s::oid[])
+)
+SELECT DISTINCT pg_describe_object(d.classid, d.objid, d.objsubid) FROM pg_depend d
+JOIN item ON d.refclassid = item.classid AND d.refobjid = item.objid
+WHERE (d.deptype = 'n' OR d.classid = 'pg_publication_rel'::regclass)
+AND NOT EXISTS (SELECT FROM item other WHERE other.classid = d.classid AND other.objid = d.objid)
+AND coalesce(CASE d.classid
+    WHEN 'pg_constraint'::regclass THEN (SELECT conrelid FROM pg_constraint WHERE oid = d.objid)
+    WHEN 'pg_rewrite'::regclass THEN (SELECT ev_class FROM pg_rewrite WHERE oid = d.objid)
+    WHEN 'pg_attrdef'::regclass THEN (SELECT adrelid FROM pg_attrdef WHERE oid = d.objid)
+    WHEN 'pg_trigger'::regclass THEN (SELECT tgrelid FROM pg_trigger WHERE oid = d.objid)
+    WHEN 'pg_policy'::regclass THEN (SELECT polrelid FROM pg_policy WHERE oid = d.objid)
+    END, 0) NOT IN (SELECT oid FROM dropped)
+ORDER BY 1
+"""
+_NOT_OWNED = """
+SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relname = ANY (%s)
+AND NOT pg_has_role(relowner, 'USAGE') ORDER BY relname
+"""
+
+
+async def read_plan(connection: AsyncConnection, keep: Collection[str] = ()) -> ReplacePlan:
+    """Look at schema public.
+
+    Args:
+        keep: tables that are to stay although they are not known.
+
+    Raises:
+        psycopg.Error: the server refuses.
+    """
+    catalog = await read_tables(connection)
+    row = await (await connection.execute("SELECT current_database()")).fetchone()
+    database = row[0] if row else ""
+    revision = await revision_of(connection, catalog)
+    present = business_names() & catalog.keys()
+    if revision is not None or not present:
+        return ReplacePlan(database, None, revision)
+    known = (phase08.TABLES | business_names()) & catalog.keys() - set(keep)
+    parents: dict[str, str] = dict(await (await connection.execute(_PARTITIONS, [list(known)])).fetchall())
+    dropped = [name for name in sorted(known) if name not in parents] + sorted(parents)
+    functions = [
+        (oid, f"{name}({arguments})")
+        for oid, name, arguments in await (await connection.execute(_FUNCTIONS)).fetchall()
+        if (name, arguments) in phase08.FUNCTIONS
+    ]
+    sequences = [name for (name,) in await (await connection.execute(_SEQUENCES, [dropped])).fetchall()]
+    dependents = await (
+        await connection.execute(
+            _DEPENDENTS, {"relations": dropped + sequences, "functions": [oid for oid, _ in functions]}
+        )
+    ).fetchall()
+    not_owned = await (await connection.execute(_NOT_OWNED, [dropped + sequences])).fetchall()
+    baileys = sorted(baileys_names() & catalog.keys())
+    others = catalog.keys() - set(dropped) - set(baileys)
+    return ReplacePlan(
+        database=database,
+        schema=phase08.NAME if phase08.recognise(catalog) else "a schema that no revision made",
+        revision=None,
+        tables=tuple([await _planned(connection, catalog[name], parents.get(name)) for name in dropped]),
+        sequences=tuple(sequences),
+        functions=tuple(name for _, name in functions),
+        triggers=tuple(f"{name} of {table}" for table in dropped for name in sorted(_triggers(catalog[table]))),
+        kept=tuple([await _planned(connection, catalog[name], None) for name in baileys]),
+        others=tuple(sorted(others & set(keep))),
+        indexes=tuple(
+            index
+            for name in baileys
+            for index in sorted(str(each.name) for each in Base.metadata.tables[name].indexes)
+            if index not in {each.name for each in catalog[name].indexes if each.valid}
+        ),
+        unknown=tuple(sorted(others - set(keep) - {"alembic_version"})),
+        dependents=tuple(text for (text,) in dependents),
+        not_owned=tuple(name for (name,) in not_owned),
+    )
+
+
+def _triggers(table: CatalogTable) -> set[str]:
+    return {trigger.name for trigger in table.triggers}
+
+
+async def _planned(connection: AsyncConnection, table: CatalogTable, parent: str | None) -> PlannedTable:
+    query = sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier("public", table.name))
+    row = await (await connection.execute(query)).fetchone()
+    return PlannedTable(table.name, row[0] if row else 0, table.kind == "p", parent)
+
+
+def is_current(plan: ReplacePlan) -> bool:
+    """Whether there is nothing to replace because the schema is the newest one."""
+    return plan.schema is None and plan.revision == revisions.head()

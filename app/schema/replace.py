@@ -1,0 +1,245 @@
+"""Replaces a schema that no revision made: backup, drop and upgrade in one transaction; the session tables stay."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg import AsyncConnection, sql
+from sqlalchemy import NullPool
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection as EngineConnection
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from app import revisions
+from app.database_url import sqlalchemy_url
+from app.errors import MigrationError
+from app.migration.connection import refuse_transaction_pooler
+from app.migration.target import explained, open_target
+from app.schema.backup import STEP, Backup, back_up, find_pg_dump, make_directory
+from app.schema.plan import ReplacePlan, read_plan
+from app.schema.session_indexes import make_session_indexes
+
+_NOTHING = "everything; nothing was changed"
+
+
+@dataclass(frozen=True, slots=True)
+class Replaced:
+    """What was done.
+
+    Attributes:
+        notices: what the upgrade said.
+    """
+
+    plan: ReplacePlan
+    backup: Backup
+    revision: str
+    notices: tuple[revisions.Notice, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReplaceOptions:
+    """How to replace.
+
+    Attributes:
+        pg_dump: see `find_pg_dump`.
+        keep: tables that stay although they are not known.
+        lock_timeout: seconds to wait for each lock.
+    """
+
+    backup_directory: Path
+    pg_dump: str | None = None
+    keep: frozenset[str] = frozenset()
+    lock_timeout: float = 5.0
+
+
+def refuse_blocked(plan: ReplacePlan) -> None:
+    """Stop where the plan cannot be carried out; MigrationError names everything in the way."""
+    reasons, remedies = [], []
+    if plan.unknown:
+        reasons.append(f"schema public holds tables that are not known: {', '.join(plan.unknown)}")
+        keep = " ".join(f"--keep {name}" for name in plan.unknown)
+        remedies.append(f"botdata {STEP} {keep}, if they may stay where they are; else move them to another schema")
+    if plan.dependents:
+        reasons.append(f"other objects stand on what would be dropped: {'; '.join(plan.dependents)}")
+        remedies.append(f"drop those objects, or move them away, then: botdata {STEP}")
+    if plan.not_owned:
+        reasons.append(f"the role does not own {', '.join(plan.not_owned)}")
+        remedies.append(f"let their owner run: botdata {STEP}")
+    if reasons:
+        raise MigrationError("; ".join(reasons), step=STEP, pending=_NOTHING, next_command="; ".join(remedies))
+
+
+async def look(url: str, keep: Collection[str] = ()) -> ReplacePlan:
+    """The plan; nothing is locked or written.
+
+    Raises:
+        MigrationError: the target cannot be reached or examined.
+    """
+    async with open_target(url, step=STEP) as connection:
+        with explained(STEP, pending=_NOTHING):
+            await connection.execute("SET default_transaction_read_only = on")
+            return await read_plan(connection, keep)
+
+
+async def replace(url: str, plan: ReplacePlan, options: ReplaceOptions) -> Replaced:
+    """Carry out what was shown.
+
+    Raises:
+        MigrationError: it stopped, and nothing was changed in the database, or only indexes were added to the session
+            tables; says where the backup is.
+    """
+    refuse_transaction_pooler(url, setting="DATABASE_URL", step=STEP)
+    refuse_blocked(plan)
+    async with open_target(url, step=STEP, exclusive=True) as guard:
+        with explained(STEP, pending=_NOTHING):
+            pg_dump = await find_pg_dump(options.pg_dump, guard.info.server_version // 10000)
+            make_directory(options.backup_directory)
+            await make_session_indexes(guard, plan.indexes, options.lock_timeout)
+        async with _transaction(url) as (engine_connection, connection):
+            with explained(STEP, pending=_NOTHING):
+                await _lock(connection, guard, plan, options)
+                if (await read_plan(connection, options.keep)).names != plan.names:
+                    raise MigrationError(
+                        "the schema has changed since it was shown",
+                        step=STEP,
+                        pending=_NOTHING,
+                        next_command=f"botdata {STEP}",
+                    )
+                plan = await read_plan(connection, options.keep)
+                refuse_blocked(plan)
+                before = await _session_rows(connection, plan)
+                backup = await back_up(connection, url, plan, options.backup_directory, pg_dump)
+            kept = f"a backup in {backup.directory}, which can be deleted when all is done"
+            try:
+                with explained(STEP, pending="the replacement; nothing was changed in the database"):
+                    await _drop(connection, plan)
+                    notices = await _upgrade(engine_connection, url)
+                    after = await _session_rows(connection, plan)
+                    _refuse_touched(before, after)
+                    await engine_connection.commit()
+            except MigrationError as error:
+                error.done = error.done or kept
+                raise
+    return Replaced(plan, backup, revisions.head(), tuple(notices))
+
+
+@asynccontextmanager
+async def _transaction(url: str) -> AsyncIterator[tuple[EngineConnection, AsyncConnection]]:
+    """One REPEATABLE READ transaction, as Alembic and as psycopg see it; rolled back unless it is committed."""
+    engine = create_async_engine(
+        sqlalchemy_url(url),
+        poolclass=NullPool,
+        isolation_level="REPEATABLE READ",
+        hide_parameters=True,
+        connect_args={"connect_timeout": 10, "prepare_threshold": None, "application_name": f"botdata {STEP}"},
+    )
+    try:
+        connection = await engine.connect()
+    except DBAPIError as error:
+        raise MigrationError(
+            revisions.explain(error), step=STEP, pending=_NOTHING, next_command=f"botdata {STEP}"
+        ) from error
+    try:
+        raw = await connection.get_raw_connection()
+        driver: Any = raw.driver_connection
+        # No upgrade is to begin meanwhile, and one that runs is waited for before the snapshot is taken.
+        with explained(STEP, pending=_NOTHING):
+            await driver.execute("SELECT set_config('statement_timeout', '30s', false)")
+            await driver.execute("SELECT pg_advisory_lock(%s)", [revisions.UPGRADE_LOCK])
+            await driver.commit()
+        await connection.begin()
+        yield connection, driver
+    finally:
+        await connection.close()
+        await engine.dispose()
+
+
+async def _lock(
+    connection: AsyncConnection, guard: AsyncConnection, plan: ReplacePlan, options: ReplaceOptions
+) -> None:
+    """Keep writers off the tables, before the snapshot is taken: what the backup holds is then all there is."""
+    await connection.execute(
+        f"SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0; "
+        f"SET LOCAL lock_timeout = {max(1, round(options.lock_timeout * 1000))}; SET LOCAL row_security = off"
+    )
+    roots = sql.SQL(", ").join(
+        sql.Identifier("public", table.name) for table in plan.tables if table.partition_of is None
+    )
+    try:
+        await connection.execute(sql.SQL("LOCK TABLE {} IN EXCLUSIVE MODE").format(roots))
+    except psycopg.errors.LockNotAvailable as error:
+        raise await _in_use(guard, plan) from error
+    # Everything is named with its schema from here on; the upgrade sets its own.
+    await connection.execute("SELECT set_config('search_path', '', true)")
+
+
+_HOLDERS = """
+SELECT DISTINCT format('%%s (%%s, process %%s)', coalesce(nullif(a.application_name, ''), 'a session'), a.usename,
+    a.pid)
+FROM pg_locks l JOIN pg_stat_activity a USING (pid) JOIN pg_class c ON c.oid = l.relation
+WHERE l.granted AND l.pid <> pg_backend_pid() AND c.relnamespace = 'public'::regnamespace AND c.relname = ANY (%s)
+"""
+
+
+async def _in_use(guard: AsyncConnection, plan: ReplacePlan) -> MigrationError:
+    names = [table.name for table in plan.tables]
+    holders = await (await guard.execute(_HOLDERS, [names])).fetchall()
+    who = f": {', '.join(name for (name,) in holders)}" if holders else ""
+    return MigrationError(
+        f"the tables to be dropped are in use{who}",
+        step=STEP,
+        pending=_NOTHING,
+        next_command=f"stop what uses them (not the WhatsApp login), then: botdata {STEP}",
+    )
+
+
+async def _session_rows(connection: AsyncConnection, plan: ReplacePlan) -> dict[str, tuple[int, str, str]]:
+    """Count and hash of every row of the session tables, in whatever order; the snapshot hides what others write."""
+    rows = {}
+    for table in plan.kept:
+        query = sql.SQL(
+            "SELECT count(*), coalesce(sum(hashtextextended(t::text, 0)::numeric), 0)::text, "
+            "coalesce(sum(hashtextextended(t::text, 1)::numeric), 0)::text FROM {} t"
+        ).format(sql.Identifier("public", table.name))
+        row = await (await connection.execute(query)).fetchone()
+        assert row is not None
+        rows[table.name] = row
+    return rows
+
+
+def _refuse_touched(before: dict[str, Any], after: dict[str, Any]) -> None:
+    changed = sorted(name for name in before if before[name] != after[name])
+    if changed:
+        raise MigrationError(
+            f"the rows of {', '.join(changed)} were changed by the replacement, so it was rolled back",
+            step=STEP,
+            table=changed[0],
+            pending="the replacement; nothing was changed in the database",
+            next_command="find what changes them (a trigger, an event trigger, a rule), then: botdata schema replace",
+        )
+
+
+async def _drop(connection: AsyncConnection, plan: ReplacePlan) -> None:
+    """By name and without CASCADE: PostgreSQL refuses where something else still stands on it."""
+    tables = [table.name for table in plan.tables if table.partition_of is None]
+    await connection.execute(_statement("DROP TABLE {} RESTRICT", tables))
+    if plan.sequences:
+        await connection.execute(_statement("DROP SEQUENCE {} RESTRICT", plan.sequences))
+    if plan.functions:
+        listed = ", ".join(f"public.{signature}" for signature in plan.functions)
+        await connection.execute(f"DROP FUNCTION {listed} RESTRICT")
+
+
+def _statement(text: str, names: Sequence[str]) -> sql.Composed:
+    return sql.SQL(text).format(sql.SQL(", ").join(sql.Identifier("public", name) for name in names))
+
+
+async def _upgrade(connection: EngineConnection, url: str) -> list[revisions.Notice]:
+    notices: list[revisions.Notice] = []
+    await connection.run_sync(lambda shared: revisions.upgrade_on(shared, url, notices))
+    return notices
