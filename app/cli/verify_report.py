@@ -74,7 +74,8 @@ def _say_verdict(report: VerifyReport) -> None:
     if fixed := sum(table.fixed for table in report.tables):
         say(f"fixed: {fixed:,} rows were copied again and are equal now")
     if not report.clean:
-        say(f"NOT the same: {sum(table.rows_that_differ for table in report.tables):,} rows differ, of {what}")
+        counts = "the counts differ; " if any(table.counts_differ for table in report.tables) else ""
+        say(f"NOT the same: {counts}{sum(table.rows_that_differ for table in report.tables):,} rows differ, of {what}")
     elif report.sample is not None:
         say(f"nothing found in {what}, and equal counts, in {report.seconds:.1f} s; the other rows were not compared")
     else:

@@ -26,18 +26,18 @@ async def compare_by_pages(
     progress.begin(table.name, await source.count(table), 0)
     hashes = array("q")
     rows = 0
-    unequal = False
+    missing = False
     async for page in source.pages(table):
         compared = await compare_page(connection, table, page.body)
         hashes.extend(compared.key_hashes)
         rows += page.rows
-        unequal = unequal or bool(compared.unequal)
+        missing = missing or any(row.missing for row in compared.unequal)
         await findings.suspect((row.key for row in compared.unequal), in_source=True)
         progress.advance(table.name, page.rows)
     cursor = await connection.execute(verify_statements.key_fingerprint(table))
     held = await cursor.fetchone()
     assert held is not None
-    if unequal or held != (rows, sum(hashes)) or await source.count(table) != rows:
+    if missing or held != (rows, sum(hashes)) or await source.count(table) != rows:
         rows += await _compare_the_rest(connection, source, table, findings, hashes)
     return rows, held[0]
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from psycopg import AsyncConnection
 
+from app.errors import MigrationError
 from app.migration.load import PageLoader
 from app.migration.pages import key_of
 from app.migration.source import Key, Page
@@ -53,7 +54,14 @@ class Fixer:
         """Load rows as the source sent them; returns the SQLSTATEs of those that were refused, by key."""
         keys = [key_of(record, self._table) for record in records]
         body = json.dumps(list(records)).encode()
-        await self._loader.load(Page(body, len(records), keys[-1]), checkpoint=False)
+        try:
+            await self._loader.load(Page(body, len(records), keys[-1]), checkpoint=False)
+        except MigrationError as error:  # too many are refused
+            error.step = "verify --fix"
+            error.done = "rows that were copied again so far"
+            error.pending = f"the rest of {self._table.name} and the tables after it"
+            error.next_command = "botdata quarantine list"
+            raise
         cursor = await self._connection.execute(
             "WITH wanted AS MATERIALIZED (SELECT ARRAY(SELECT json_array_elements_text(k)) AS key "
             "FROM json_array_elements(%s::json) k), loaded AS (DELETE FROM botdata.quarantine q USING wanted w "
