@@ -59,6 +59,8 @@ class ReverseSync:
         self._writer = writer
         self._options = options
         self._progress = progress
+        # Rows that stayed different although they were written, as the target held them: not to be written again.
+        self._stuck: dict[str, dict[Key, str]] = {}
 
     async def round(self, tables: Sequence[CopyTable]) -> list[TableSynced]:
         """One round over the tables, parents before children."""
@@ -131,15 +133,27 @@ class ReverseSync:
             await versions.forget(self._connection, look.table, gone)
 
     async def _bring(self, look: _Look, done: TableSynced) -> _Refused:
-        changed = await self._compare(look) if look.changed != [] else []
-        done.inserted, done.updated = len(look.new), len(changed)
-        if self._options.dry_run or not (look.new or changed):
+        table = look.table
+        different = await self._compare(look) if look.changed != [] else []
+        stuck = await self._still_stuck(table, different)
+        changed = [key for key in different if key not in stuck]
+        done.inserted, done.updated, done.unsettled = len(look.new), len(changed), len(stuck)
+        if self._options.dry_run:
             return {}
-        refused, different = await self._write(look.table, look.new + changed)
+        refused: _Refused = {}
+        self._stuck[table.name] = stuck
+        if look.new or changed:
+            refused = await self._write(table, look.new + changed, done)
         done.inserted -= len(refused.keys() & set(look.new))
         done.updated -= len(refused.keys() & set(changed))
-        done.unsettled = len(different)
         return refused
+
+    async def _still_stuck(self, table: CopyTable, different: Sequence[Key]) -> dict[Key, str]:
+        known = self._stuck.get(table.name, {})
+        same: dict[Key, str] = {}
+        async for page in target_pages(self._connection, table, sorted(known.keys() & set(different))):
+            same |= {key: text for key, text in _texts(table, page).items() if known[key] == text}
+        return same
 
     async def _compare(self, look: _Look) -> list[Key]:
         """Keys of the rows that differ; the others' pairs are recorded."""
@@ -168,30 +182,31 @@ class ReverseSync:
                 await versions.record_pairs(self._connection, table, json.dumps(equal).encode())
         return unequal
 
-    async def _write(self, table: CopyTable, keys: Sequence[Key]) -> tuple[_Refused, list[Key]]:
+    async def _write(self, table: CopyTable, keys: Sequence[Key], done: TableSynced) -> _Refused:
         """Write the target's rows of these keys, and read them back: an answer that was lost says nothing.
 
         Returns:
-            The rows refused, and the keys of rows written that are different all the same.
+            The rows refused.
         """
         refused: _Refused = {}
         pending, tries = list(keys), 0
         while True:
             lost: StoreError | None = None
-            behind: list[Key] = []
+            behind: dict[Key, str] = {}
             async for page in target_pages(self._connection, table, pending):
-                records = records_of(page.body)
-                lost = await self._put(table, records, refused) or lost
-                sent = [key for record in records if (key := key_of(record, table)) not in refused]
-                behind += await self._read_back(table, sent)
+                lost = await self._put(table, records_of(page.body), refused) or lost
+                sent = {key: text for key, text in _texts(table, page).items() if key not in refused}
+                behind |= {key: sent[key] for key in await self._read_back(table, list(sent))}
             tries += 1
             if lost is None or not behind:
-                return refused, behind
+                self._stuck[table.name] |= behind
+                done.unsettled += len(behind)
+                return refused
             if tries >= self._writer.limits.attempts:
                 raise lost
             self._progress.notice(f"{self._source.label}: {lost}; read back, and {len(behind)} rows are written again")
             await asyncio.sleep(min(self._writer.limits.wait_max, self._writer.limits.wait_initial * 2**tries))
-            pending = behind
+            pending = list(behind)
 
     async def _put(self, table: CopyTable, records: list[dict[str, Any]], refused: _Refused) -> StoreError | None:
         """Send rows, halving where they are refused; the error that left it open whether all were written."""
@@ -231,13 +246,11 @@ class ReverseSync:
     async def _try_again(self, table: CopyTable, refused: _Refused, done: TableSynced) -> _Refused:
         """Once more: what stood in the way may have gone since. Rows that hold each other's keys are deleted first."""
         before = set(refused)
-        refused, different = await self._write(table, sorted(refused))
-        done.unsettled += len(different)
+        refused = await self._write(table, sorted(refused), done)
         conflicting = sorted(key for key, (sqlstate, _) in refused.items() if sqlstate in _CONFLICTS)
         if len(conflicting) > 1:
             await self._patiently(lambda: self._writer.delete(table, conflicting))
-            still, different = await self._write(table, conflicting)
-            done.unsettled += len(different)
+            still = await self._write(table, conflicting, done)
             refused = {key: reason for key, reason in refused.items() if key not in conflicting} | still
         done.updated += len(before - set(refused))
         return refused
@@ -257,6 +270,10 @@ class ReverseSync:
 
     def _explained(self, table: CopyTable, pending: str) -> AbstractContextManager[None]:
         return explained("sync", setting=self._source.setting, table=table.name, pending=pending)
+
+
+def _texts(table: CopyTable, page: Page) -> dict[Key, str]:
+    return {key_of(record, table): json.dumps(record) for record in records_of(page.body)}
 
 
 def _refusals(table: CopyTable, refused: _Refused) -> tuple[Refusal, ...]:

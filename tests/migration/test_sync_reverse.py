@@ -129,6 +129,20 @@ async def test_refused_rows_are_named_and_the_others_arrive(source: Source, data
     assert value(source.database_url, "SELECT phone FROM clients WHERE id = 2") == "79000000002"
 
 
+async def test_what_the_source_rounds_is_written_once(
+    pages: PageServer, source_database: str, database_url: str
+) -> None:
+    await copy_from(pages, database_url, tables("services"))
+    execute(source_database, "ALTER TABLE services ALTER price_min TYPE numeric(10, 1)")
+    execute(database_url, "INSERT INTO services (yclients_id, title, price_min) VALUES (1, 'cut', 1.25)")
+    report = await back(pages, database_url, "services", until_clean=True)
+    assert not report.complete
+    assert (report.rounds, counts(report, "services"), report.tables["services"].unsettled) == (3, (1, 0, 0), 1)
+    execute(source_database, "ALTER TABLE services ALTER price_min TYPE numeric(10, 2)")
+    assert (await back(pages, database_url, "services", until_clean=True)).complete
+    assert row_texts(database_url, "services") == row_texts(source_database, "services")
+
+
 async def test_rows_in_quarantine_are_not_deleted_at_the_source(source: Source, database_url: str) -> None:
     add_clients(source.database_url, 5)
     execute(database_url, "ALTER TABLE clients ADD CONSTRAINT polite CHECK (notes <> 'rude')")
