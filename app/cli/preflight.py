@@ -13,6 +13,8 @@ from app.cli.work import AsJson, KeyRoleOk, Metadata, SourceUrl, Tables, WithBai
 if TYPE_CHECKING:
     from app.migration.preflight.findings import PreflightReport
 
+_NAMED = 3  # errors whose sentences the stop repeats
+
 IgnoreColumn = Annotated[
     list[str] | None,
     typer.Option(
@@ -106,10 +108,12 @@ def stop_on_errors(
         return
     show_findings(errors)
     flags = work.flags + repeated(ignore_column, accept)
+    listed = "; ".join(f"{one.message} ({one.code})" for one in errors[:_NAMED])
     raise MigrationError(
-        f"preflight found {len(errors)} error{'s' if len(errors) > 1 else ''}: "
-        + ", ".join(dict.fromkeys(one.code for one in errors)),
+        f"preflight found {len(errors)} error{'s' if len(errors) > 1 else ''}: {listed}"
+        + ("; ..." if len(errors) > _NAMED else ""),
         step=work.command,
+        table=errors[0].table if len(errors) == 1 else None,
         pending="everything; nothing was written",
         next_command=full_command(report.next_command, flags),
     )

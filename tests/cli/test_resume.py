@@ -32,7 +32,8 @@ def test_the_same_command_goes_on_inside_the_table(
     hanging = faults.delivered(Delivery.NEVER)
 
     def hang(request: Request) -> Fault | None:
-        return hanging if request.parameter("id") == "gt.60" else None
+        whole = "name" in (request.parameter("select") or "")  # preflight reads pages of keys
+        return hanging if whole and request.parameter("id") == "gt.60" else None
 
     pages.hook = hang
     with _run(pages, database_url, tmp_path) as first:
