@@ -15,12 +15,13 @@ from app.database_url import libpq_url, uses_pgbouncer
 from app.driver_errors import missing_right, without_values
 from app.errors import MigrationError, StoreError, UnavailableError, error_for_sqlstate
 
+# No notices: in a COPY, whatever the server says is an error (see streams).
 # How values are written as text: fixed, so that equal values have equal texts. With YMD, a date that the source
 # wrote in another style is refused instead of misread (but for years up to 31, which verify reports).
 _SESSION = """
 SET statement_timeout = 0; SET lock_timeout = '30s';
 SET client_encoding = 'UTF8'; SET datestyle = 'ISO, YMD'; SET intervalstyle = 'postgres'; SET timezone = 'UTC';
-SET extra_float_digits = 1; SET bytea_output = 'hex'; SET xmloption = 'content'
+SET extra_float_digits = 1; SET bytea_output = 'hex'; SET xmloption = 'content'; SET client_min_messages = 'error'
 """
 # Set by a database or a role for short work (PostgreSQL 14 and 17 brought the last two): a run outlasts them.
 _UNHURRIED = """

@@ -6,10 +6,11 @@ step of the event loop for each row would cost more than both servers' work.
 
 from __future__ import annotations
 
+import select
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from psycopg import AsyncConnection, sql
+from psycopg import AsyncConnection, OperationalError, sql
 from psycopg.abc import Buffer, PQGen
 from psycopg.errors import error_from_result
 from psycopg.generators import fetch_many
@@ -36,24 +37,40 @@ async def pipe(source: AsyncConnection, query: sql.Composed, target: AsyncConnec
         psycopg.Error: the target failed, or refuses a row.
     """
     stream = SourceStream(source, query)
-    cursor = target.cursor()
-    async with aclosing(stream.pieces()) as pieces, cursor.copy(statement) as writing:
+    async with aclosing(stream.pieces()) as pieces, target.cursor().copy(statement) as writing:
         async for piece in pieces:
             await writing.write(piece)
+            if _has_refused(target):
+                break  # the end of the block raises what it said; the rest of the rows is not sent for nothing
+    if not stream.ended:
+        raise OperationalError("the target spoke in the middle of a COPY, and named no error")
     return stream.rows
+
+
+def _has_refused(target: AsyncConnection) -> bool:
+    """Whether the target has said something, which in a COPY is an error: sessions here are sent no notices.
+
+    TLS has messages of its own, so there it cannot be told before the end.
+    """
+    if target.pgconn.ssl_in_use:
+        return False
+    waiting = select.poll()
+    waiting.register(target.fileno(), select.POLLIN)
+    return bool(waiting.poll(0))
 
 
 class SourceStream:
     """The rows of a COPY TO STDOUT.
 
     Attributes:
+        ended: all of them came.
         rows: how many there were, once it has ended.
     """
 
     def __init__(self, connection: AsyncConnection, query: sql.Composed) -> None:
         self._connection = connection
         self._query = query
-        self._ended = False
+        self.ended = False
         self.rows = 0
 
     async def pieces(self) -> AsyncGenerator[Buffer, None]:
@@ -67,7 +84,7 @@ class SourceStream:
         """The next rows, at least one; nothing at the end."""
         taken: list[Buffer] = []
         size = 0
-        while size < _PIECE_BYTES and not self._ended:
+        while size < _PIECE_BYTES and not self.ended:
             length, row = pgconn.get_copy_data(1)
             if length > 0:
                 taken.append(row)
@@ -82,7 +99,7 @@ class SourceStream:
         return b"".join(taken)
 
     def _end(self, pgconn: PGconn) -> PQGen[None]:
-        self._ended = True
+        self.ended = True
         for result in (yield from fetch_many(pgconn)):
             if result.status == ExecStatus.FATAL_ERROR:
                 raise error_from_result(result)
