@@ -16,7 +16,7 @@ from app.migration.tables import CopyTable
 
 # A table is one range at first, since mostly all rows are equal; a larger one is split into so many (as bits) at once:
 # halving it again and again would read it as many times.
-_FINER_BITS = 16
+_FINER_BITS = 12
 _FEW_ROWS = 5000
 
 

@@ -1,5 +1,6 @@
 """Verify finds every planted difference by table, key and column, and finds none where there is none."""
 
+from dataclasses import replace
 from typing import Any
 
 import psycopg
@@ -10,6 +11,7 @@ from app.errors import MigrationError
 from app.migration.report import Difference
 from tests.migration.conftest import Source
 from tests.migration.engine import add_clients, copy_from, execute, hiding, row_texts, tables, value, verify_from
+from tests.support.faults import Answer, Fault, Request
 from tests.support.page_server import PageServer
 
 # (table, column, what the source holds, what is planted in the target)
@@ -255,3 +257,25 @@ async def test_rows_that_the_pages_leave_out_are_compared_by_key(
         ("different", "clients", ("4",), "name"),
     ]
     assert (report.tables[0].source_rows, report.tables[0].equal) == (9, 7)
+
+
+async def test_a_row_given_twice_in_place_of_another_does_not_hide_that(
+    pages: PageServer, source_database: str, database_url: str
+) -> None:
+    """The counts of both sides, and of what was compared, agree."""
+    add_clients(source_database, 9)
+    await copy_from(pages, database_url, tables("clients"))
+    execute(database_url, "UPDATE clients SET name = 'x' WHERE id IN (3, 5)")
+
+    def twice(answer: Answer) -> Answer:
+        rows = answer.body[1:-1].split(b", \n ")
+        return replace(answer, body=b"[" + b", \n ".join([*rows[:2], rows[1], *rows[3:]]) + b"]")
+
+    def hook(request: Request) -> Fault | None:
+        whole = "_1:" in (request.parameter("select") or "")
+        return twice if whole and request.parameter("id") is None else None
+
+    pages.hook = hook
+    report = await verify_from(pages, database_url, tables("clients"))
+    assert {_shape(difference)[2:4] for difference in report.differences} == {(("3",), "name"), (("5",), "name")}
+    assert not report.clean

@@ -91,7 +91,7 @@ async def test_only_ranges_that_differ_are_looked_into(
     assert (report.tables[0].source_rows, report.tables[0].equal) == (19_999, 19_997)
     assert {page.rows for page in fetched if isinstance(page, Page)} == {2}
     hashed = sum(piece.count(b"\n") for piece in fetched if isinstance(piece, bytes))
-    assert 2 <= hashed < 20 if few == 5_000 else hashed == 19_999
+    assert 2 <= hashed < 60 if few == 5_000 else hashed == 19_999
 
 
 async def test_all_rows_differ(connected: Source, database_url: str) -> None:
@@ -176,6 +176,8 @@ async def test_types_and_places_of_columns_may_differ(foreign: tuple[Source, str
     chosen = select_tables(_TYPED)
     report = await verify_from(source, target, chosen)
     assert (report.clean, report.tables[0].equal) == (True, 50)
+    for url in (source.database_url, target):  # without a moment, whose texts differ in every row, hashes tell
+        execute(url, "UPDATE typed SET moment = NULL WHERE number < 10")
     execute(source.database_url, "UPDATE typed SET flag = 't' WHERE word = 'w7'")
     execute(target, "UPDATE typed SET said = 't' WHERE word = 'w8'")
     found = {
