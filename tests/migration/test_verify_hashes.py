@@ -176,8 +176,9 @@ async def test_types_and_places_of_columns_may_differ(foreign: tuple[Source, str
     chosen = select_tables(_TYPED)
     report = await verify_from(source, target, chosen)
     assert (report.clean, report.tables[0].equal) == (True, 50)
-    for url in (source.database_url, target):  # without a moment, whose texts differ in every row, hashes tell
-        execute(url, "UPDATE typed SET moment = NULL WHERE number < 10")
+    for url in (source.database_url, target):  # nothing else differs in the text of the row
+        execute(url, "UPDATE typed SET moment = NULL, said = NULL WHERE number = 7")
+        execute(url, "UPDATE typed SET moment = NULL, flag = NULL WHERE number = 8")
     execute(source.database_url, "UPDATE typed SET flag = 't' WHERE word = 'w7'")
     execute(target, "UPDATE typed SET said = 't' WHERE word = 'w8'")
     found = {
