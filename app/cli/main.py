@@ -11,7 +11,7 @@ from contextlib import suppress
 from itertools import takewhile
 
 _INTERRUPTED = 130  # Typer's exit code after a KeyboardInterrupt
-_RESUMED = ("copy", "migrate")
+_RESUMED = ("copy", "migrate", "sync")
 _GROUPS = ("quarantine", "schema")  # their commands have names of two words
 
 
