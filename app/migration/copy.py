@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from time import monotonic
 
+import psycopg
 from psycopg import AsyncConnection
 from sqlalchemy import Table
 
@@ -81,7 +82,10 @@ async def copy(
             run, resumed = await runs.begin_run(connection, source.label, described, restart=options.restart)
             if resumed:
                 progress.notice(await runs.describe_resumed(connection, run))
-        async with without_foreign_keys(connection, run, described, step="copy") as broken:
+        async with (
+            _telling_what_is_done(connection, run),
+            without_foreign_keys(connection, run, described, step="copy") as broken,
+        ):
             start = _Start(connection, source, run, progress, options)
             if isinstance(source, PostgresSource):
                 copied, snapshots = await start.copy_streams(source, target_url, described)
@@ -90,6 +94,18 @@ async def copy(
         with explained("copy", setting=source.setting):
             await runs.finish_run(connection, run)
     return CopyReport(run, resumed, tuple(copied), monotonic() - began, snapshots > 1, tuple(broken))
+
+
+@asynccontextmanager
+async def _telling_what_is_done(connection: AsyncConnection, run: int) -> AsyncIterator[None]:
+    """Errors that stop a run name what it has loaded."""
+    try:
+        yield
+    except MigrationError as error:
+        if error.done is None and not (connection.closed or connection.broken):
+            with suppress(psycopg.Error):  # the error at hand says more
+                error.done = await runs.describe_done(connection, run)
+        raise
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ They are dropped and their definitions written down in one transaction, so a run
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 import psycopg
@@ -190,12 +190,10 @@ async def _note(connection: AsyncConnection, one: _Kept, state: str) -> None:
 
 
 async def _say_what_is_away(connection: AsyncConnection, run: int, error: MigrationError) -> None:
-    if connection.broken or connection.closed:
-        return
-    try:
-        away = [f"{one.name} on {one.table}" for one in await _away(connection, run)]
-    except psycopg.Error:
-        return  # the error at hand says more
+    away: list[str] = []
+    if not (connection.broken or connection.closed):
+        with suppress(psycopg.Error):  # the error at hand says more
+            away = [f"{one.name} on {one.table}" for one in await _away(connection, run)]
     if away:
         kept = f"the foreign keys that the run will put back at its end: {', '.join(away)}"
         error.pending = f"{error.pending}; {kept}" if error.pending else kept

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
+import psycopg
 from psycopg import AsyncConnection, sql
 
 from app.database_url import shown_url
@@ -72,9 +73,8 @@ class PostgresSource:
             yield name
         finally:
             self._in_snapshot = False
-            if not self._connection.closed:
-                with source_errors():
-                    await self._connection.execute("ROLLBACK")
+            with suppress(psycopg.Error):  # lost: the transaction has ended with it
+                await self._connection.execute("ROLLBACK")
 
     async def close(self) -> None:
         """Close the connection."""

@@ -90,6 +90,16 @@ async def describe_resumed(connection: AsyncConnection, run: int) -> str:
     return f"run {run}, begun {row[0]} UTC, goes on where it stopped{done}"
 
 
+async def describe_done(connection: AsyncConnection, run: int) -> str | None:
+    """What a run has loaded so far, in words."""
+    cursor = await connection.execute(
+        "SELECT table_name, inserted + updated + unchanged FROM botdata.checkpoints "
+        "WHERE run_id = %s AND inserted + updated + unchanged > 0 ORDER BY begun_at, table_name",
+        [run],
+    )
+    return ", ".join(f"{rows:,} rows of {table}" for table, rows in await cursor.fetchall()) or None
+
+
 async def finish_run(connection: AsyncConnection, run: int) -> None:
     """Mark a run complete once all tables that it began are."""
     await connection.execute(

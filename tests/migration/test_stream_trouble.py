@@ -125,7 +125,9 @@ async def test_a_source_that_ends_sessions(
     if whom == "all":
         with pytest.raises(MigrationError, match=r"the source \(--source\)") as stopped:
             await copy_from(connected, database_url, tables("clients"), options=_SMALL, told=told)
-        assert stopped.value.next_command == "botdata copy"
+        assert (stopped.value.table, stopped.value.next_command) == ("clients", "botdata copy")
+        assert stopped.value.pending == "the rest of clients"
+        assert stopped.value.done == f"{value(database_url, 'SELECT count(*) FROM clients')} rows of clients"
         assert value(database_url, "SELECT count(*) < 60 FROM clients")
     report = await copy_from(connected, database_url, tables("clients"), options=_SMALL, told=told)
     assert (report.complete, report.resumed, report.sync_due) == (True, whom == "all", whom == "all")

@@ -1,9 +1,11 @@
 """Copy over a database connection: streamed, in key ranges, of one moment, to the letter."""
 
 import asyncio
+from collections.abc import AsyncGenerator
 from dataclasses import replace
 
 import pytest
+from psycopg.abc import Buffer
 from sqlalchemy.engine import make_url
 
 from app.embedded.salon import fill_salon
@@ -12,6 +14,7 @@ from app.migration.copy_streams import StreamOptions
 from app.migration.range_loader import RangeLoader, Route
 from app.migration.ranges import KeyRange
 from app.migration.report import Loaded
+from app.migration.streams import SourceStream
 from app.migration.tables import select_tables
 from app.models import Base
 from tests.migration.conftest import Routed, Source
@@ -211,3 +214,27 @@ async def test_fewer_jobs_where_connections_are_short(connected: Source, databas
         assert row_texts(database_url, "clients") == row_texts(connected.url, "clients")
     finally:
         execute(limited, f'DROP OWNED BY "{role}" CASCADE; DROP ROLE "{role}"')
+
+
+async def test_a_stream_that_is_refused_ends_at_once(
+    connected: Source, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    execute(connected.url, "ALTER TABLE clients ALTER phone DROP NOT NULL")
+    add_clients(connected.url, 3000)
+    execute(connected.url, "UPDATE clients SET notes = repeat('ж', 3000), phone = nullif(id, 1)::text")
+    original, sent = SourceStream.pieces, []
+
+    async def counted(self: SourceStream) -> AsyncGenerator[Buffer, None]:
+        sent.append(0)
+        async for piece in original(self):
+            sent[-1] += len(piece)
+            yield piece
+
+    monkeypatch.setattr(SourceStream, "pieces", counted)
+    report = await copy_from(connected, database_url, tables("clients"))
+    assert [row.key for row in report.tables[0].refused] == [("1",)]
+    straight, staged = sent
+    assert straight < staged / 2
+    assert row_texts(database_url, "clients") == [
+        text for text in row_texts(connected.url, "clients") if not text.startswith("(1,")
+    ]
