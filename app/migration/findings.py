@@ -155,7 +155,6 @@ class Findings:
                 f"{len(not_compared)} rows were not compared: the source's pages left them out",
                 step="verify",
                 table=self.table.name,
-                pending=f"{self.table.name} and the tables after it",
                 next_command="botdata verify",
             )
         for key in self._not_given:

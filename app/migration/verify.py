@@ -80,15 +80,15 @@ async def verify(
                 await ensure_tool_schema(connection)
                 run = await begin_fix(connection, source.label)
         for position, table in enumerate(tables):
-            with explained(
-                step,
-                setting=source.setting,
-                table=table.name,
-                done=", ".join(f"{one.table} compared" for one in verified) or None,
-                pending=", ".join([f"the rest of {table.name}", *(rest.name for rest in tables[position + 1 :])]),
-            ):
-                described = await describe(connection, table, step=step)
-                verified.append(await _verify_table(connection, source, described, progress, options, run))
+            done = ", ".join(f"{one.table} compared" for one in verified) or "nothing compared yet"
+            pending = ", ".join([f"the rest of {table.name}", *(rest.name for rest in tables[position + 1 :])])
+            try:
+                with explained(step, setting=source.setting, table=table.name, done=done, pending=pending):
+                    described = await describe(connection, table, step=step)
+                    verified.append(await _verify_table(connection, source, described, progress, options, run))
+            except MigrationError as error:
+                error.done, error.pending = error.done or done, error.pending or pending
+                raise
         if run is not None:
             with explained(step, setting=source.setting):
                 await finish_fix(connection, run)

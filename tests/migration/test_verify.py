@@ -236,8 +236,11 @@ async def test_a_row_that_the_pages_leave_out_is_not_taken_for_verified(
     add_clients(source_database, 5)
     await copy_from(pages, database_url, tables("clients"))
     pages.hook = hiding("3", also_by_key=True)
-    with pytest.raises(MigrationError, match="1 rows were not compared"):
-        await verify_from(pages, database_url, tables("clients"))
+    with pytest.raises(MigrationError, match="1 rows were not compared") as stopped:
+        await verify_from(pages, database_url, tables("clients", "staff"))
+    error = stopped.value
+    assert (error.step, error.table, error.done) == ("verify", "clients", "nothing compared yet")
+    assert (error.pending, error.next_command) == ("the rest of clients, staff", "botdata verify")
     execute(database_url, "DELETE FROM clients WHERE id = 3")
     (difference,) = (await verify_from(pages, database_url, tables("clients"))).differences
     assert _shape(difference)[:3] == ("missing", "clients", ("3",))
