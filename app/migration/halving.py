@@ -1,7 +1,8 @@
 """Rows that wait in a temporary table: loaded in pieces by a function in the server, which finds the refused ones.
 
-A piece that fails is halved inside the function, each try in a block with an exception handler: no round trips, plans
-that are made once, and O(log piece) statements for a row at fault.
+Each try is a block with an exception handler inside the function: no round trips, plans that are made once. A piece
+that fails is tried again up to the row at which it failed, and is halved where that does not find the row at fault: at
+most O(log piece) statements.
 """
 
 from __future__ import annotations
@@ -137,6 +138,7 @@ async def _function(connection: AsyncConnection, table: CopyTable, staging: str)
     name = f"load_{_digest(body)}"
     found = await (await connection.execute("SELECT to_regproc(%s) IS NOT NULL", [f"pg_temp.{name}"])).fetchone()
     if not (found and found[0]):
+        await connection.execute("CREATE TEMP SEQUENCE IF NOT EXISTS rows_tried")
         # A generic plan finds the piece by the number's index; the temporary table has no statistics to do better.
         await connection.execute(
             sql.SQL(
@@ -149,6 +151,10 @@ async def _function(connection: AsyncConnection, table: CopyTable, staging: str)
     return name
 
 
+# A sequence keeps its value when a try is rolled back: it tells at which row that was. Where it was another one after
+# all, since a constraint spoke up at the end of the statement, the halving goes on without it.
+_TRIED = sql.SQL("'pg_temp.rows_tried'::regclass")
+
 # Categories of SQLSTATEs: in PL/pgSQL, one that ends in 000 stands for all of its class. OUT parameters and variables
 # keep what was assigned before an exception, so counts are added last.
 _BODY = """
@@ -158,6 +164,7 @@ DECLARE
     first bigint := low;
     last bigint;
     faulty bigint := low - 1; -- the last row of a piece that failed, and whose first part has gone in since
+    suspect bigint := 0; -- the row at which it failed; -1: it was not that one
     size bigint := least(piece, {largest});
     deleted bigint := 0;
     came bigint;
@@ -171,10 +178,13 @@ BEGIN
     inserted := 0; updated := 0; transactions := '{{}}';
     refused := '{{}}'; sqlstates := '{{}}'; messages := '{{}}'; places := '{{}}';
     WHILE first <= high AND cardinality(refused) < most LOOP
-        IF first <= faulty THEN
-            last := first + (faulty - first) / 2;
-        ELSE
+        IF first > faulty THEN
             last := least(high, first + size - 1);
+            suspect := 0;
+        ELSIF suspect >= first THEN
+            last := greatest(first, suspect - 1);
+        ELSE
+            last := first + (faulty - first) / 2;
         END IF;
         BEGIN
             {delete}
@@ -183,11 +193,12 @@ BEGIN
             updated := updated + changed + deleted;
             transactions := transactions || xids;
             IF first > faulty THEN
-                size := least({largest}, size + size / 4 + 1);
+                size := least({largest}, size + size / 8 + 1);
             END IF;
             first := last + 1;
         EXCEPTION WHEN {faults} THEN
             IF first < last THEN
+                suspect := CASE WHEN suspect = 0 THEN currval({tried}) ELSE -1 END;
                 faulty := last;
             ELSE
                 GET STACKED DIAGNOSTICS sqlstate_ = RETURNED_SQLSTATE, message_ = MESSAGE_TEXT,
@@ -207,20 +218,23 @@ END
 
 
 def _function_body(table: CopyTable, staging: str, types: dict[str, str]) -> sql.Composed:
-    page = sql.SQL("page ({}) AS (SELECT {} FROM pg_temp.{} s WHERE s.{} BETWEEN loading.first AND loading.last)")
+    page = sql.SQL(
+        "page ({0}) AS (SELECT {1} FROM pg_temp.{2} s WHERE s.{3} BETWEEN loading.first AND loading.last "
+        "AND setval({4}, s.{3}) > 0)"
+    )
     given = [
         sql.SQL("s.{}" if types.get(column.name) == column.type else "s.{}::text").format(sql.Identifier(column.name))
         for column in table.columns
     ]
-    rows = page.format(
-        _names(table), sql.SQL(", ").join(given), sql.Identifier(staging), sql.Identifier(number_column(table))
-    )
+    number = sql.Identifier(number_column(table))
+    rows = page.format(_names(table), sql.SQL(", ").join(given), sql.Identifier(staging), number, _TRIED)
     delete: sql.Composable = sql.SQL("")
     if table.replaces_rows:
         delete = sql.SQL("{}; GET DIAGNOSTICS deleted = ROW_COUNT;").format(statements.delete_changed(table, rows))
     return sql.SQL(_BODY).format(
         largest=sql.Literal(LARGEST_PIECE),
         smallest=sql.Literal(_SMALLEST_PIECE),
+        tried=_TRIED,
         delete=delete,
         load=sql.SQL("{} INTO came, changed, xids;").format(statements.load_page(table, rows)),
         faults=sql.SQL(" OR ").join(sql.SQL("SQLSTATE {}").format(sql.Literal(f"{c}000")) for c in sorted(ROW_FAULTS)),

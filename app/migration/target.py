@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 
 import psycopg
 from psycopg import AsyncConnection
@@ -54,6 +54,9 @@ async def open_target(url: str, *, step: str, exclusive: bool = False) -> AsyncI
             if exclusive:
                 await _take_run_lock(connection, step, shown_url(url))
         yield connection
+        if exclusive and not connection.closed:  # the session itself ends a little later than it is closed
+            with suppress(psycopg.Error):
+                await connection.execute("SELECT pg_advisory_unlock(%s)", [_RUN_LOCK])
 
 
 async def connect_target(url: str, *, step: str) -> AsyncConnection:
