@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
+from app.errors import error_for_sqlstate
 from app.migration.pages import Limits, key_of, records_of
 from app.migration.rest_source import RestSource, key_groups, where_keys
 from app.migration.source import Key, Page
 from app.migration.tables import CopyTable
+from app.migration.writer import ALWAYS_GENERATED
 from app.rest import alias, quoted_name
 
 _JSON = {"json", "jsonb"}
@@ -40,10 +43,14 @@ class RestWriter:
         return None
 
     async def write(self, table: CopyTable, page: Page) -> None:
-        """One request for all rows of a page."""
+        """One request for all rows of a page; where an identity column is always generated, one for each row."""
         from postgrest import ReturnMethod  # heavy: only where it is used
 
         records = records_of(page.body)
+        if table.always_identity:
+            for record in records:
+                await self._update(table, record)
+            return
         if table.replaces_rows:
             await self.delete(table, [key_of(record, table) for record in records])
         builder = self._rest.table(table.name).upsert(
@@ -53,6 +60,17 @@ class RestWriter:
         )
         body = ",".join(_object(table, record) for record in records)
         await self._rest.respond(builder, writing=True, content=f"[{body}]".encode())
+
+    async def _update(self, table: CopyTable, record: dict[str, Any]) -> None:
+        """Change a row that is there; one that is not cannot be inserted with its key."""
+        rest = replace(table, columns=table.columns[table.key_size :], key_size=0)
+        values = {alias(i): record[alias(i + table.key_size)] for i in range(len(rest.columns))}
+        builder = self._rest.table(table.name).update({})
+        where_keys(builder, table, [key_of(record, table)])
+        builder.request.params = builder.request.params.add("select", quoted_name(table.key[0].name))
+        answer = await self._rest.respond(builder, writing=True, content=_object(rest, values).encode())
+        if not records_of(answer.content):
+            raise error_for_sqlstate(ALWAYS_GENERATED)
 
     async def delete(self, table: CopyTable, keys: Sequence[Key]) -> None:
         """As many requests as the keys need."""

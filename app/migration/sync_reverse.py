@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from psycopg import AsyncConnection
@@ -25,10 +25,11 @@ from app.migration.sync_report import TableSynced
 from app.migration.tables import CopyTable
 from app.migration.target import ROW_FAULTS, explained
 from app.migration.target_rows import target_pages
-from app.migration.writer import JSON_NULL, Writer
+from app.migration.writer import ALWAYS_GENERATED, JSON_NULL, Writer
 from app.privacy import mask_phones
 
 _CONFLICTS = {"23505", "23P01"}
+_REFERRED_TO = "23503"  # foreign_key_violation
 _Refused = dict[Key, tuple[str, str | None]]  # SQLSTATE, and the place where the server named one
 
 
@@ -72,21 +73,26 @@ class ReverseSync:
         refuse_many_deletions(gone, self._options, side="the source", other="the target")
         done = {look.table.name: TableSynced(look.table.name) for look in looks}
         refused: dict[str, _Refused] = {}
+        waiting_deletions = []
         for look in reversed(looks):
             if look.gone:
                 with self._explained(look.table, "the rest of this round's deletions, and its changes"):
-                    await self._delete(look, done[look.table.name])
+                    if not await self._delete(look, done[look.table.name]):
+                        waiting_deletions.append(look)
         for position, look in enumerate(looks):
             waiting = [f"the rest of {look.table.name}", *(later.table.name for later in looks[position + 1 :])]
             with self._explained(look.table, ", ".join(waiting)):
                 refused[look.table.name] = await self._bring(look, done[look.table.name])
+        kept: dict[str, _Refused] = {}
+        for look in waiting_deletions:
+            with self._explained(look.table, "deletions that were refused at first"):
+                kept[look.table.name] = await self._delete_one_by_one(look, done[look.table.name])
         for look in looks:
-            if refused[look.table.name]:
-                with self._explained(look.table, f"rows of {look.table.name} that were refused at first"):
-                    refused[look.table.name] = await self._try_again(
-                        look.table, refused[look.table.name], done[look.table.name]
-                    )
-            done[look.table.name].refused = _refusals(look.table, refused[look.table.name])
+            name = look.table.name
+            if refused[name]:
+                with self._explained(look.table, f"rows of {name} that were refused at first"):
+                    refused[name] = await self._try_again(look.table, refused[name], done[name])
+            done[name].refused = _refusals(look.table, refused[name] | kept.get(name, {}))
         return list(done.values())
 
     async def raise_sequences(self, tables: Sequence[CopyTable], inserted: set[str]) -> list[str]:
@@ -123,14 +129,27 @@ class ReverseSync:
             table, None if changed is not None and len(changed) > most else changed, sorted(new), sorted(gone - kept)
         )
 
-    async def _delete(self, look: _Look, done: TableSynced) -> None:
+    async def _delete(self, look: _Look, done: TableSynced) -> bool:
+        """Delete rows that the target does not have; False where a constraint of the source refuses that for now."""
         there = await versions.existing_keys(self._connection, look.table, look.gone)
         gone = [key for key in look.gone if key not in there]
         done.spared = len(there)
-        done.deleted = len(gone)
         if gone and not self._options.dry_run:
-            await self._patiently(lambda: self._writer.delete(look.table, gone))
+            try:
+                await self._patiently(lambda: self._writer.delete(look.table, gone))
+            except StoreError as error:
+                if not _refuses_rows(error):
+                    raise
+                return False
             await versions.forget(self._connection, look.table, gone)
+        done.deleted += len(gone)
+        return True
+
+    async def _delete_one_by_one(self, look: _Look, done: TableSynced) -> _Refused:
+        """The same, once the rows that referred to these have been changed; gives those that are refused still."""
+        return {
+            key: (_REFERRED_TO, None) for key in look.gone if not await self._delete(replace(look, gone=[key]), done)
+        }
 
     async def _bring(self, look: _Look, done: TableSynced) -> _Refused:
         table = look.table
@@ -224,7 +243,7 @@ class ReverseSync:
         except (UnavailableError, StoreTimeoutError, OutcomeUnknownError) as error:
             return error
         except StoreError as error:
-            if (error.sqlstate or "")[:2] not in ROW_FAULTS:
+            if not _refuses_rows(error):
                 raise
             if len(sendable) == 1:
                 refused[page.last_key] = (error.sqlstate or "", None)
@@ -270,6 +289,11 @@ class ReverseSync:
 
     def _explained(self, table: CopyTable, pending: str) -> AbstractContextManager[None]:
         return explained("sync", setting=self._source.setting, table=table.name, pending=pending)
+
+
+def _refuses_rows(error: StoreError) -> bool:
+    """Whether rows are to blame: also for a column that is always generated, which PostgREST cannot override."""
+    return error.sqlstate is not None and (error.sqlstate[:2] in ROW_FAULTS or error.sqlstate == ALWAYS_GENERATED)
 
 
 def _texts(table: CopyTable, page: Page) -> dict[Key, str]:

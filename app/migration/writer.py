@@ -11,6 +11,8 @@ from app.migration.tables import CopyTable
 
 # In place of a SQLSTATE: PostgREST takes a JSON null for SQL's NULL, so a JSON null cannot be sent.
 JSON_NULL = "json_null"
+# SQLSTATE generated_always: an identity column takes a value only from a statement that PostgREST does not make.
+ALWAYS_GENERATED = "428C9"
 
 
 class Writer(Protocol):

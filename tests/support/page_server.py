@@ -30,7 +30,13 @@ from psycopg.pq.abc import PGresult
 
 from tests.support.faults import JSON, Answer, Delivery, Hook, Request, Unreached
 from tests.support.page_query import UnknownRequestError, Window, page_statement, quote_identifier
-from tests.support.page_write import Preferences, RefusedRequestError, delete_statement, insert_statement
+from tests.support.page_write import (
+    Preferences,
+    RefusedRequestError,
+    delete_statement,
+    insert_statement,
+    update_statement,
+)
 
 _PREFIX = "/rest/v1/"
 _LONGEST_TARGET = 8000  # bytes: gateways take a request line of 8 KB
@@ -155,7 +161,7 @@ class PageServer:
         try:
             if not request.target.startswith(_PREFIX):
                 raise UnknownRequestError("its path")
-            if request.method in {"POST", "DELETE"}:
+            if request.method in {"POST", "PATCH", "DELETE"}:
                 return self._write(request, self.roles[key])
             window = Window.of(dict(request.parameters), request.headers.get("Range")).capped(self.max_rows)
             statement = page_statement(request.table, request.parameters, window, counted=counted)
@@ -182,6 +188,8 @@ class PageServer:
         try:
             if request.method == "DELETE":
                 statement = delete_statement(request.table, request.parameters)
+            elif request.method == "PATCH":
+                statement = update_statement(request.table, request.parameters, request.body)
             else:
                 statement = insert_statement(request.table, request.parameters, preferences, request.body)
         except RefusedRequestError as error:
@@ -190,7 +198,8 @@ class PageServer:
         if result.status != ExecStatus.TUPLES_OK:
             return _database_error(result, request.table, signed_in=role is None)
         rows, new, body = int(result.get_value(0, 0) or b"0"), result.get_value(0, 1) == b"1", result.get_value(0, 2)
-        headers = {"Content-Range": "*/*", **preferences.applied}
+        span = f"0-{rows - 1}/*" if request.method == "PATCH" and rows else "*/*"
+        headers = {"Content-Range": span, **preferences.applied}
         created = request.method == "POST" and (new or not preferences.resolution)
         if not preferences.represents:
             return Answer(201 if created else 200 if request.method == "POST" else 204, headers, b"", rows)
@@ -264,7 +273,7 @@ class _Handler(BaseHTTPRequestHandler):
         finally:
             pages.sent(request, answer, faulty=fault is not None, whole=whole)
 
-    do_HEAD = do_POST = do_DELETE = do_GET  # noqa: N815
+    do_HEAD = do_POST = do_PATCH = do_DELETE = do_GET  # noqa: N815
 
     def log_message(self, *_: object) -> None:
         """Nothing: what was asked is in `exchanges`."""

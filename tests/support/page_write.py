@@ -81,6 +81,19 @@ def insert_statement(
     return _returning(table, write, named.get("select"), [body])
 
 
+def update_statement(table: str, parameters: Sequence[tuple[str, str]], body: bytes) -> Statement:
+    """The statement for a PATCH, in the same form."""
+    values = [body]
+    where = where_of(table, parameters, values)
+    relation = f'"public".{quote_identifier(table)}'
+    changes = ", ".join(f"{name} = body.{name}" for name in map(quote_identifier, _keys_of(body)))
+    write = (
+        f"UPDATE {relation} SET {changes} FROM json_populate_record(NULL::{relation}, $1::json) body{where} "
+        f"RETURNING {quote_identifier(table)}.*, false AS is_new"
+    )
+    return _returning(table, write, dict(parameters).get("select"), values)
+
+
 def delete_statement(table: str, parameters: Sequence[tuple[str, str]]) -> Statement:
     """The statement for a DELETE, in the same form."""
     values: list[bytes] = []
