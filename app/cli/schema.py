@@ -96,9 +96,8 @@ def replace(
         if as_json:
             show_json(_document(plan, None, leftovers, command))
         raise typer.Exit(1)
-    directory = backup_dir or Path(f"botdata-backup-{plan.database}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
     options = schema.ReplaceOptions(
-        backup_directory=directory,
+        backup_directory=backup_dir or _new_directory(plan.database),
         pg_dump=pg_dump,
         keep=frozenset(keep or ()),
         lock_timeout=settings.lock_timeout,
@@ -129,6 +128,13 @@ def _typed(database: str, as_json: bool) -> bool:
     return str(typer.prompt(f"To do it, type the database's name ({database})", default="", show_default=False)) == (
         database
     )
+
+
+def _new_directory(database: str) -> Path:
+    directory = Path(f"botdata-backup-{database}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
+    while directory.exists():  # of a start in the same second
+        directory = directory.with_name(f"{directory.name}-again")
+    return directory
 
 
 def _leftovers(database: str) -> list[dict[str, Any]]:

@@ -1,0 +1,218 @@
+"""The target against the newest revision, and what surrounds it; nothing is written."""
+
+import re
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import AsyncConnection
+from sqlalchemy.engine import make_url
+
+from app import revisions
+from app.migration.preflight.catalog import CatalogTable
+from app.migration.preflight.findings import CODES
+from app.migration.preflight.run import TargetState, examine_against
+from app.migration.tables import select_tables
+from app.schema.state import Standing
+from tests.migration.conftest import Source
+from tests.migration.engine import add_clients, execute, query, value
+from tests.migration.test_foreign_schema import METADATA
+from tests.preflight.looking import codes, look
+from tests.schema import phase08
+from tests.support.page_server import PageServer
+from tests.support.postgres import PostgresServer
+
+
+@pytest.fixture
+def connection_source(source_database: str) -> Source:
+    """A source over a database connection."""
+    return Source(source_database, "", source_database, is_lite=False)
+
+
+async def test_not_there_yet(connection_source: Source, fresh_database: str) -> None:
+    report = await look(connection_source, fresh_database)
+    assert (codes(report), report.next_command) == ([], "botdata upgrade")
+    assert "target-empty" in codes(report, "notice")
+    strict = await look(connection_source, fresh_database, examine=Standing(upgrades=False))
+    assert codes(strict, "error") == ["target-empty"]
+    assert report.differences == ()
+
+
+@pytest.mark.parametrize(
+    ("revision", "code", "following"),
+    [("0001", "target-behind", "botdata upgrade"), ("9999", "target-ahead", "pip install --upgrade botdata")],
+)
+async def test_behind_and_ahead(
+    connection_source: Source, database_url: str, revision: str, code: str, following: str
+) -> None:
+    execute(database_url, f"UPDATE alembic_version SET version_num = '{revision}'")
+    report = await look(connection_source, database_url, examine=Standing(upgrades=False))
+    assert (codes(report, "error"), report.next_command) == ([code], following)
+
+
+async def test_drifted_by_hand_every_difference_at_once(connection_source: Source, database_url: str) -> None:
+    execute(
+        database_url,
+        """
+        ALTER TABLE clients DROP notes, ADD own text, ALTER name TYPE text, ALTER company_id SET NOT NULL,
+            ALTER phone DROP NOT NULL, ALTER visit_count SET DEFAULT 7, DROP CONSTRAINT clients_yclients_company_unique,
+            ADD CONSTRAINT own CHECK (id > 0);
+        ALTER TABLE staff ADD needed integer NOT NULL;
+        DROP INDEX idx_clients_phone; CREATE INDEX idx_own ON clients (email);
+        DROP INDEX idx_staff_is_active; CREATE INDEX idx_staff_is_active ON staff (name);
+        DROP TABLE messages; DROP INDEX idx_whatsapp_keys_type;
+        """,
+    )
+    report = await look(connection_source, database_url)
+    assert sorted(codes(report, "error")) == sorted(
+        [
+            "target-column-extra staff.needed",
+            "target-column-missing clients.notes",
+            "target-constraint-missing clients",
+            "target-nullability-differs clients.company_id",
+            "target-table-missing messages",
+            "target-type-differs clients.name",
+        ]
+    )
+    assert sorted(codes(report, "warning")) == sorted(
+        [
+            "target-column-extra clients.own",
+            "target-constraint-extra clients",
+            "target-default-differs clients.visit_count",
+            "target-index-differs staff",
+            "target-index-missing clients",
+            "target-nullability-differs clients.phone",
+            "source-type-differs clients.name",
+        ]
+    )
+    assert {"target-index-extra clients", "target-index-missing whatsapp_keys"} <= set(codes(report, "notice"))
+    listed = {(one.table, one.item): (one.found, one.expected) for one in report.differences}
+    assert listed["clients", "column name"] == ("text", "character varying(255)")
+    assert listed["clients", "column notes"] == (None, "text")
+    assert listed["messages", "table"] == (None, "a table")
+    assert report.next_command == "put the errors right, then: botdata preflight"
+
+
+async def test_phase08_is_recognised_with_every_difference(connection_source: Source, fresh_database: str) -> None:
+    phase08.fill(fresh_database)
+    report = await look(connection_source, fresh_database)
+    assert (codes(report), report.next_command) == (["target-phase08"], "botdata schema replace")
+    listed = {(one.table, one.item): (one.found, one.expected) for one in report.differences}
+    assert listed["companies", "column title"] == ("name character varying(255)", "character varying(255)")
+    assert listed["companies", "column company_id"] == ("yclients_company_id integer", "integer")
+    assert listed["actions", "table"] == (None, "a table")
+    assert {"bookings", "clients", "companies", "messages", "staff_schedules"} <= {name for name, _ in listed}
+    execute(fresh_database, "ALTER TABLE companies RENAME yclients_company_id TO other_id")
+    other = await look(connection_source, fresh_database)
+    assert (codes(other), other.next_command) == (["target-incompatible"], "botdata schema replace")
+
+
+async def test_it_writes_nothing(connection_source: Source, pages: PageServer, database_url: str) -> None:
+    """Its sessions are read-only at the target, and no schema of the tool's is made."""
+    add_clients(connection_source.database_url, 3)
+    seen: list[str] = []
+
+    async def examine(connection: AsyncConnection, catalog: dict[str, CatalogTable]) -> TargetState:
+        row = await (await connection.execute("SHOW default_transaction_read_only")).fetchone()
+        seen.append(row[0] if row else "")
+        return await Standing(upgrades=True)(connection, catalog)
+
+    def counters() -> list[tuple[object, ...]]:
+        return query(
+            database_url,
+            "SELECT relname, relfilenode, xmin::text FROM pg_class WHERE relnamespace = 'public'::regnamespace",
+        )
+
+    before = counters()
+    for source in (connection_source, pages):
+        await look(source, database_url, examine=examine)
+    assert seen == ["on", "on"]
+    assert counters() == before
+    assert value(database_url, "SELECT to_regnamespace('botdata') IS NULL")
+
+
+async def test_triggers_foreign_keys_and_rights(connection_source: Source, database_url: str) -> None:
+    execute(
+        database_url,
+        """
+        CREATE FUNCTION stamp() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
+        CREATE TRIGGER before_insert BEFORE INSERT OR UPDATE ON clients FOR EACH ROW EXECUTE FUNCTION stamp();
+        CREATE TRIGGER after_insert AFTER INSERT ON staff FOR EACH ROW EXECUTE FUNCTION stamp();
+        CREATE TRIGGER on_update BEFORE UPDATE ON services FOR EACH ROW EXECUTE FUNCTION stamp();
+        ALTER TABLE bookings ADD CONSTRAINT own_fk FOREIGN KEY (company_id) REFERENCES companies (company_id);
+        """,
+    )
+    report = await look(connection_source, database_url)
+    assert codes(report, "error") == ["target-trigger-on-insert clients"]
+    assert codes(report, "warning") == ["target-trigger-on-insert staff"]
+    assert {"target-trigger-on-update services", "target-foreign-key bookings"} <= set(codes(report, "notice"))
+    assert (await look(connection_source, database_url, accept=["target-trigger-on-insert"])).clear
+    assert not (await look(connection_source, database_url, accept=["target-trigger-on-insert:staff"])).clear
+    execute(database_url, "DROP ROLE IF EXISTS preflight_bot; CREATE ROLE preflight_bot")
+    try:
+        execute(
+            database_url,
+            "GRANT SELECT ON ALL TABLES IN SCHEMA public TO preflight_bot; GRANT INSERT ON staff TO preflight_bot",
+        )
+        url = make_url(database_url).update_query_dict({"options": "-crole=preflight_bot"})
+        found = await look(connection_source, url.render_as_string(hide_password=False), "staff", "bookings")
+        lacking = [one.message for one in found.errors]
+        assert [one.code for one in found.errors] == ["target-privilege-missing"] * 4
+        assert "may not make the schema botdata" in lacking[0]
+        assert any(message.endswith("UPDATE, DELETE on staff") for message in lacking)
+        assert any(message.endswith("INSERT, UPDATE, DELETE on bookings") for message in lacking)
+        assert any("take the foreign keys of bookings away" in message for message in lacking)
+    finally:
+        execute(database_url, "DROP OWNED BY preflight_bot; DROP ROLE preflight_bot")
+
+
+async def test_a_database_in_locale_c_an_odd_time_zone_and_too_few_connections(
+    connection_source: Source, postgres_server: PostgresServer
+) -> None:
+    url = postgres_server.create_database()
+    name = make_url(url).database
+    postgres_server.drop_database(url)
+    execute_alone(
+        postgres_server.admin_url,
+        f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8' LOCALE_PROVIDER libc LOCALE 'C'",
+    )
+    try:
+        revisions.upgrade(url)
+        execute_alone(url, f"ALTER DATABASE {name} SET timezone = 'Europe/Moscow'")
+        report = await look(connection_source, url)
+        assert codes(report) == ["target-case-mapping"]
+        assert "target-time-zone" in codes(report, "notice")
+        crowded = await look(connection_source, url, connections=100_000)
+        assert "target-connections-few" in codes(crowded, "error")
+        execute_alone(url, f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+        assert "target-read-only" in codes(await look(connection_source, url), "error")
+    finally:
+        postgres_server.drop_database(url)
+
+
+def execute_alone(url: str, statement: str) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(statement)
+
+
+async def test_tables_of_another_project(postgres_server: PostgresServer, fresh_database: str) -> None:
+    tables = select_tables(METADATA, names=["only_keys"])
+    ddl = "CREATE TABLE only_keys (a integer, b text, PRIMARY KEY (a, b))"
+    source = postgres_server.create_database()
+    try:
+        execute(source, ddl)
+        served = Source(source, "", source, is_lite=False)
+        missing = await look(served, fresh_database, tables=tables, examine=examine_against(tables))
+        assert codes(missing) == ["target-table-missing only_keys"]
+        execute(fresh_database, ddl)
+        assert (await look(served, fresh_database, tables=tables, examine=examine_against(tables))).clear
+    finally:
+        postgres_server.drop_database(source)
+
+
+def test_every_code_is_documented() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "preflight.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^\| `([a-z0-9-]+)` \| (error|warning|notice)(, final)? \|", text, re.MULTILINE)
+    assert [(code, severity, not final) for code, severity, final in listed] == [
+        (code, kind.severity, kind.acceptable or kind.severity != "error") for code, kind in CODES.items()
+    ]
