@@ -19,6 +19,7 @@ from app.migration.tables import select_tables
 from app.models import Base
 from tests.migration.conftest import Routed, Source
 from tests.migration.engine import Told, add_clients, copy_from, execute, query, row_texts, tables, value, verify_from
+from tests.migration.test_foreign_schema import _DDL, _ROWS, METADATA
 from tests.migration.test_quarantine import FAULTY, LOOSER_SOURCE
 
 SMALL = CopyOptions(streams=StreamOptions(jobs=4, range_rows=7))
@@ -238,3 +239,26 @@ async def test_a_stream_that_is_refused_ends_at_once(
     assert row_texts(database_url, "clients") == [
         text for text in row_texts(connected.url, "clients") if not text.startswith("(1,")
     ]
+
+
+async def test_another_schema(connected: Source, fresh_database: str, routes: list[Routed]) -> None:
+    """An identity that is always generated, a generated column, an enum, a domain, ranges; straight in, and staged."""
+    execute(connected.url, _DDL + _ROWS)
+    execute(fresh_database, _DDL)
+    chosen = select_tables(METADATA)
+    options = CopyOptions(streams=StreamOptions(jobs=1, range_rows=3))
+    report = await copy_from(connected, fresh_database, chosen, options=options)
+    assert {(table, straight, binary) for table, _, straight, binary in routes} == {
+        ("odd types", True, False),  # its enum and its domain have other numbers in each database
+        ("child notes, old", True, True),
+        ("only_keys", True, True),
+    }
+    execute(connected.url, """UPDATE "odd types" SET span = '1 year', counter = DEFAULT WHERE "Name of it" <> ''""")
+    routes.clear()
+    again = await copy_from(connected, fresh_database, chosen, options=options)
+    assert {straight for _, _, straight, _ in routes} == {False}
+    assert [(table.inserted, table.updated) for table in again.tables] == [(0, 3), (0, 0), (0, 0)]
+    for table in chosen:
+        assert row_texts(fresh_database, table.name) == row_texts(connected.url, table.name)
+    assert (report.complete, again.complete) == (True, True)
+    assert (await verify_from(connected, fresh_database, chosen)).clean
