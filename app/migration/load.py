@@ -202,5 +202,5 @@ def _too_many(table: CopyTable, last: Fault, most_refused: int) -> MigrationErro
         step="copy",
         table=table.name,
         pending=f"the rest of {table.name}, from the last checkpoint on",
-        next_command="compare the two schemas, then: botdata copy",
+        next_command="botdata preflight, which compares the schemas, or a higher --max-quarantine; then: botdata copy",
     )
