@@ -79,13 +79,16 @@ def refuse_transaction_pooler(url: str, *, setting: str, step: str) -> None:
     if _TRANSACTION_POOLER_PORT not in ports and not uses_pgbouncer(url):
         return
     sign = f"port {_TRANSACTION_POOLER_PORT}" if _TRANSACTION_POOLER_PORT in ports else "pgbouncer=true"
-    kind = "the server itself" if setting == "DATABASE_URL" else "the session pooler, or the server itself"
+    address = f"{parts.get('host') or 'the same host'}:5432 without pgbouncer=true"
+    if setting == "DATABASE_URL":
+        remedy = f"set DATABASE_URL to {address} (the server itself), then: botdata {step}"
+    else:
+        remedy = f"botdata {step}, with {address} in {setting} (the session pooler, or the server itself)"
     raise MigrationError(
         f"{setting} is the address of a transaction pooler ({sign}), where a session ends with each transaction",
         step=step,
         pending="everything; nothing was read or written",
-        next_command=f"set {setting} to {parts.get('host') or 'the same host'}:5432 without pgbouncer=true ({kind}), "
-        f"then: botdata {step}",
+        next_command=remedy,
     )
 
 

@@ -236,7 +236,8 @@ async def test_a_transaction_pooler_is_refused(
     target = pooled if side == "DATABASE_URL" else database_url
     with pytest.raises(MigrationError, match=f"{side} is the address of a transaction pooler") as stopped:
         await (copy_from if what == "copy" else verify_from)(source, target, tables("clients"))
-    assert f"set {side} to db.example:5432 without pgbouncer=true" in str(stopped.value.next_command)
+    assert "db.example:5432 without pgbouncer=true" in str(stopped.value.next_command)
+    assert side in str(stopped.value.next_command)
     assert "swordfish" not in f"{stopped.value} {stopped.value.next_command}"
 
 
