@@ -74,7 +74,7 @@ def sync(
         show_json(sync_document(report, flags=work.flags))
     else:
         show_sync(report, flags=work.flags)
-    if not (report.complete or follow):
+    if not report.complete:
         raise typer.Exit(1)
 
 

@@ -11,7 +11,7 @@ from psycopg import AsyncConnection, sql
 from app.migration import versions
 from app.migration.pages import records_of
 from app.migration.source import Key
-from app.migration.statements import _differs, _key_array, _list, _page, _same_key
+from app.migration.statements import key_array, listed, page_rows, same_key, text_differs
 from app.migration.tables import CopyTable
 from app.migration.target import JsonBytes, is_row_fault
 
@@ -31,13 +31,13 @@ async def keep_later(connection: AsyncConnection, run: int, table: CopyTable, bo
         "WITH {page} INSERT INTO botdata.replaced_rows (run_id, table_name, key, row_text) {image} FROM page p "
         "JOIN {table} t ON {same} WHERE t.{changed} > p.{changed}::{type} AND ({different}) RETURNING number"
     ).format(
-        page=_page(table),
+        page=page_rows(table),
         image=_image(run, table),
         table=table.identifier,
-        same=_same_key(table),
+        same=same_key(table),
         changed=name,
         type=sql.SQL(column.type),
-        different=_list(map(_differs("t", "p", source_is_text=True), rest), " OR "),
+        different=listed(map(text_differs("t", "p", source_is_text=True), rest), " OR "),
     )
     return await _keep(connection, query.as_string(connection), body)
 
@@ -82,7 +82,7 @@ async def keep_foreign(connection: AsyncConnection, run: int, table: CopyTable, 
         image=_image(run, table),
         found=versions.of_keys(table),
         name=sql.Literal(table.name),
-        key=_key_array(table, "t"),
+        key=key_array(table, "t"),
     )
     return (await connection.execute(query, [versions.keys_json(keys)])).rowcount
 
@@ -91,7 +91,7 @@ def _image(run: int, table: CopyTable) -> sql.Composed:
     return sql.SQL("SELECT {}::bigint, {}, {}, json_object(ARRAY[{}]::text[], ARRAY[{}]::text[])").format(
         sql.Literal(run),
         sql.Literal(table.name),
-        _key_array(table, "t"),
-        _list(sql.Literal(name) for name in table.names),
-        _list(sql.SQL("t.{}::text").format(sql.Identifier(name)) for name in table.names),
+        key_array(table, "t"),
+        listed(sql.Literal(name) for name in table.names),
+        listed(sql.SQL("t.{}::text").format(sql.Identifier(name)) for name in table.names),
     )

@@ -14,36 +14,38 @@ from app.migration.tables import CopyColumn, CopyTable
 from app.rest import alias
 
 
-def _list(items: Iterable[sql.Composable], separator: str = ", ") -> sql.Composed:
+def listed(items: Iterable[sql.Composable], separator: str = ", ") -> sql.Composed:
+    """The items with a separator between them."""
     return sql.SQL(separator).join(items)
 
 
-def _names(columns: Iterable[CopyColumn], prefix: str | None = None) -> sql.Composed:
+def names_of(columns: Iterable[CopyColumn], prefix: str | None = None) -> sql.Composed:
+    """The columns' quoted names, with commas."""
     parts = (prefix,) if prefix else ()
-    return _list(sql.Identifier(*parts, column.name) for column in columns)
+    return listed(sql.Identifier(*parts, column.name) for column in columns)
 
 
-def _page(table: CopyTable) -> sql.Composed:
+def page_rows(table: CopyTable) -> sql.Composed:
     """A CTE `page` with the rows of parameter 1: every column as text, under its own name."""
     return sql.SQL("page ({}) AS MATERIALIZED (SELECT * FROM json_to_recordset(%s::json) AS x ({}))").format(
-        _names(table.columns), _aliases(table.columns)
+        names_of(table.columns), aliases(table.columns)
     )
 
 
-def _aliases(columns: Sequence[CopyColumn]) -> sql.Composed:
+def aliases(columns: Sequence[CopyColumn]) -> sql.Composed:
     """The columns of a page as a source sends them: text under a short alias, see app.migration.source."""
-    return _list(sql.SQL("{} text").format(sql.Identifier(alias(position))) for position in range(len(columns)))
+    return listed(sql.SQL("{} text").format(sql.Identifier(alias(position))) for position in range(len(columns)))
 
 
 def _typed(columns: Iterable[CopyColumn], prefix: str) -> sql.Composed:
-    return _list(
+    return listed(
         sql.SQL("{}::{}").format(sql.Identifier(prefix, column.name), sql.SQL(column.type)) for column in columns
     )
 
 
-def _same_key(table: CopyTable) -> sql.Composed:
+def same_key(table: CopyTable) -> sql.Composed:
     """The target's row `t` has the key of the page's row `p`: by value, so that an index serves."""
-    return _list(
+    return listed(
         (
             sql.SQL("t.{name} = p.{name}::{type}").format(name=sql.Identifier(column.name), type=sql.SQL(column.type))
             for column in table.key
@@ -61,10 +63,10 @@ def _same_key_text(table: CopyTable, other: str, *, typed: Callable[[CopyColumn]
             name=sql.Identifier(column.name), cast=cast, other=sql.Identifier(other)
         )
 
-    return _list(map(same, table.key), " AND ")
+    return listed(map(same, table.key), " AND ")
 
 
-def _differs(
+def text_differs(
     target: str, source: str, *, source_is_text: bool, zoned: bool = True
 ) -> Callable[[CopyColumn], sql.Composed]:
     """An expression that is true where a column's value in the target is not the source's, as text."""
@@ -82,7 +84,7 @@ def _differs(
 def _values(table: CopyTable) -> sql.Composed:
     identity = sql.SQL(" OVERRIDING SYSTEM VALUE" if table.always_identity else "")
     return sql.SQL("INSERT INTO {} AS t ({}){} SELECT {} FROM page p").format(
-        table.identifier, _names(table.columns), identity, _typed(table.columns, "p")
+        table.identifier, names_of(table.columns), identity, _typed(table.columns, "p")
     )
 
 
@@ -99,15 +101,15 @@ def load_page(table: CopyTable, page: sql.Composed | None = None) -> sql.Compose
         action: sql.Composable = sql.SQL("DO NOTHING")
     else:
         action = sql.SQL("DO UPDATE SET {} WHERE {}").format(
-            _list(sql.SQL("{0} = excluded.{0}").format(sql.Identifier(column.name)) for column in rest),
-            _list(map(_differs("t", "excluded", source_is_text=False), rest), " OR "),
+            listed(sql.SQL("{0} = excluded.{0}").format(sql.Identifier(column.name)) for column in rest),
+            listed(map(text_differs("t", "excluded", source_is_text=False), rest), " OR "),
         )
     # A row version made by an INSERT has no xmax; one made by ON CONFLICT DO UPDATE has.
     return sql.SQL(
         "WITH {}, loaded AS ({} ON CONFLICT ({}) {} RETURNING t.xmax = 0 AS inserted, t.xmin::text AS xid) "
         "SELECT count(*) FILTER (WHERE inserted), count(*) FILTER (WHERE NOT inserted), "
         "coalesce(array_agg(DISTINCT xid), '{{}}') FROM loaded"
-    ).format(page or _page(table), _values(table), _names(table.key), action)
+    ).format(page or page_rows(table), _values(table), names_of(table.key), action)
 
 
 def delete_changed(table: CopyTable, page: sql.Composed | None = None) -> sql.Composed:
@@ -118,10 +120,10 @@ def delete_changed(table: CopyTable, page: sql.Composed | None = None) -> sql.Co
     """
     rest = table.columns[table.key_size :]
     return sql.SQL("WITH {} DELETE FROM {} t USING page p WHERE {} AND ({})").format(
-        page or _page(table),
+        page or page_rows(table),
         table.identifier,
-        _same_key(table),
-        _list(map(_differs("t", "p", source_is_text=True), rest), " OR ") if rest else sql.SQL("false"),
+        same_key(table),
+        listed(map(text_differs("t", "p", source_is_text=True), rest), " OR ") if rest else sql.SQL("false"),
     )
 
 
@@ -133,7 +135,7 @@ def compare_page(table: CopyTable, *, typed: bool = True) -> sql.Composed:
     Returns rows of: key (text[]), missing (bool), names of the columns that differ (text[]), the source's texts of
     these columns (text[]), the target's (text[]).
     """
-    differs = _differs("t", "p", source_is_text=True, zoned=typed)
+    differs = text_differs("t", "p", source_is_text=True, zoned=typed)
     rest = table.columns[table.key_size :]
 
     def picked(value: Callable[[CopyColumn], sql.Composable]) -> sql.Composed:
@@ -141,29 +143,29 @@ def compare_page(table: CopyTable, *, typed: bool = True) -> sql.Composed:
             return sql.SQL("ARRAY[]::text[]").format()
         cases = (sql.SQL("CASE WHEN {} THEN ARRAY[{}] END").format(differs(column), value(column)) for column in rest)
         return sql.SQL("(SELECT array_agg(v[1]) FROM (VALUES {}) AS c (v) WHERE v IS NOT NULL)").format(
-            _list(sql.SQL("({})").format(case) for case in cases)
+            listed(sql.SQL("({})").format(case) for case in cases)
         )
 
     return sql.SQL(
         "WITH {page} SELECT ARRAY[{key}], t.{first} IS NULL, {names}, {sources}, {targets} "
         "FROM page p LEFT JOIN {table} t ON {same} WHERE t.{first} IS NULL OR {different}"
     ).format(
-        page=_page(table),
-        key=_names(table.key, "p"),
+        page=page_rows(table),
+        key=names_of(table.key, "p"),
         first=sql.Identifier(table.key[0].name),
         names=picked(lambda column: sql.Literal(column.name)),
         sources=picked(lambda column: sql.Identifier("p", column.name)),
         targets=picked(lambda column: sql.SQL("{}::text").format(sql.Identifier("t", column.name))),
         table=table.identifier,
-        same=_same_key(table) if typed else _same_key_text(table, "p", typed=lambda column: False),
-        different=_list(map(differs, rest), " OR ") if rest else sql.SQL("false"),
+        same=same_key(table) if typed else _same_key_text(table, "p", typed=lambda column: False),
+        different=listed(map(differs, rest), " OR ") if rest else sql.SQL("false"),
     )
 
 
 def create_source_keys(table: CopyTable) -> sql.Composed:
     """A temporary table for the keys that the source holds: as text, since the target's types may not hold them."""
     return sql.SQL("CREATE TEMP TABLE source_keys ({})").format(
-        _list(
+        listed(
             sql.SQL("{} {}").format(sql.Identifier(column.name), sql.SQL(column.type if column.zoned else "text"))
             for column in table.key
         )
@@ -175,18 +177,19 @@ def add_source_keys(table: CopyTable) -> sql.Composed:
     return sql.SQL(
         "WITH p ({}) AS (SELECT * FROM json_to_recordset(%s::json) AS x ({})) INSERT INTO source_keys SELECT {} FROM p"
     ).format(
-        _names(table.key),
-        _aliases(table.key),
-        _list(
+        names_of(table.key),
+        aliases(table.key),
+        listed(
             sql.SQL("{}::{}").format(sql.Identifier(column.name), sql.SQL(column.type if column.zoned else "text"))
             for column in table.key
         ),
     )
 
 
-def _key_array(table: CopyTable, prefix: str) -> sql.Composed:
+def key_array(table: CopyTable, prefix: str) -> sql.Composed:
+    """A row's key as text[]."""
     return sql.SQL("ARRAY[{}]").format(
-        _list(sql.SQL("{}::text").format(sql.Identifier(prefix, column.name)) for column in table.key)
+        listed(sql.SQL("{}::text").format(sql.Identifier(prefix, column.name)) for column in table.key)
     )
 
 
@@ -194,7 +197,7 @@ def missing_keys(table: CopyTable) -> sql.Composed:
     """Keys of the source (text[]) that the target does not hold."""
     return sql.SQL(
         "SELECT DISTINCT {key} FROM source_keys s WHERE NOT EXISTS (SELECT FROM {table} t WHERE {same})"
-    ).format(key=_key_array(table, "s"), table=table.identifier, same=_same_source_key(table))
+    ).format(key=key_array(table, "s"), table=table.identifier, same=same_source_key(table))
 
 
 def refused_keys() -> str:
@@ -205,11 +208,12 @@ def refused_keys() -> str:
 def extra_keys(table: CopyTable) -> sql.Composed:
     """Keys of the target (text[]) that the source does not hold."""
     return sql.SQL("SELECT {key} FROM {table} t WHERE NOT EXISTS (SELECT FROM source_keys s WHERE {same})").format(
-        key=_key_array(table, "t"), table=table.identifier, same=_same_source_key(table)
+        key=key_array(table, "t"), table=table.identifier, same=same_source_key(table)
     )
 
 
-def _same_source_key(table: CopyTable) -> sql.Composed:
+def same_source_key(table: CopyTable) -> sql.Composed:
+    """The target's row `t` has the key of the row `s` of `source_keys`."""
     return _same_key_text(table, "s", typed=lambda column: column.zoned)
 
 

@@ -22,7 +22,7 @@ from app.migration.rest_writer import RestWriter
 from app.migration.source import Source
 from app.migration.sync_forward import ForwardSync
 from app.migration.sync_options import SyncOptions, refuse_wrong_direction
-from app.migration.sync_report import SyncReport, SyncRound, TableSynced
+from app.migration.sync_report import SyncReport, SyncRound
 from app.migration.sync_reverse import ReverseSync
 from app.migration.tables import CopyTable
 from app.migration.target import explained, open_target
@@ -63,6 +63,7 @@ class Sync:
         self._stop = stop or asyncio.Event()
         self._on_round = on_round
         self._quiet = 0
+        self._is_connected = False
         self.report = SyncReport(None, options.reverse, options.dry_run)
 
     async def run(self) -> SyncReport:
@@ -76,11 +77,14 @@ class Sync:
         failures = 0
         while True:
             rounds = self.report.rounds
+            self._is_connected = False
             try:
                 await self._connected()
                 break
             except MigrationError as error:
-                if not (self._options.follow and self.report.rounds and sync_run.may_pass(error)):
+                # Once it has followed, it waits for ends that cannot be opened, whatever they say.
+                passing = sync_run.may_pass(error) or not self._is_connected
+                if not (self._options.follow and self.report.rounds and passing):
                     raise
                 failures = failures + 1 if self.report.rounds == rounds else 1
                 wait = min(_LONGEST_WAIT, self._options.interval * 2 ** min(failures, 10))
@@ -94,14 +98,11 @@ class Sync:
         """Rounds over one connection to each end."""
         options = self._options
         async with AsyncExitStack() as ends:
-            source = await ends.enter_async_context(self._open_source())
-            target = open_target(self._target_url, step="sync", exclusive=not options.dry_run)
-            connection = await ends.enter_async_context(target)
-            with explained("sync", setting=source.setting):
-                tables = [await sync_run.describe_versions(connection, source, t, self._progress) for t in self._tables]
-                await ensure_tool_schema(connection)
-                run = await sync_run.begin(connection, source, tables, options)
-                self.report.run = run
+            opening = asyncio.ensure_future(self._open(ends))
+            if not await self._unless_stopped(opening):
+                self.report.interrupted = True
+                return
+            source, connection, tables, run = opening.result()
             async with self._without_foreign_keys(connection, run, tables):
                 engine = await self._engine(ends, connection, source, run)
                 await self._rounds(engine, tables)
@@ -111,6 +112,20 @@ class Sync:
                         inserted = {table.table for table in self.report.tables.values() if table.inserted}
                         self.report.by_hand = await engine.raise_sequences(tables, inserted)
                     await sync_run.finish(connection, run)
+
+    async def _open(self, ends: AsyncExitStack) -> tuple[Source, AsyncConnection, list[CopyTable], int]:
+        """Both ends, the tables, and the run's id."""
+        options = self._options
+        source = await ends.enter_async_context(self._open_source())
+        target = open_target(self._target_url, step="sync", exclusive=not options.dry_run)
+        connection = await ends.enter_async_context(target)
+        self._is_connected = True
+        with explained("sync", setting=source.setting):
+            tables = [await sync_run.describe_versions(connection, source, t, self._progress) for t in self._tables]
+            await ensure_tool_schema(connection)
+            run = await sync_run.begin(connection, source, tables, options)
+        self.report.run = run
+        return source, connection, tables, run
 
     @asynccontextmanager
     async def _without_foreign_keys(
@@ -166,8 +181,8 @@ class Sync:
             )
         return self._quiet >= 2
 
-    async def _unless_stopped(self, working: asyncio.Future[list[TableSynced]]) -> bool:
-        """Wait for a round; False where it was stopped in the middle, which leaves nothing half done."""
+    async def _unless_stopped(self, working: asyncio.Future[Any]) -> bool:
+        """Wait for a round, or for the ends; False where it was stopped in the middle, which leaves nothing half."""
         stopping = asyncio.ensure_future(self._stop.wait())
         both: set[asyncio.Future[Any]] = {working, stopping}
         try:

@@ -10,7 +10,7 @@ from app.migration import versions
 from app.migration.completeness import select_keys
 from app.migration.report import Refusal
 from app.migration.source import VERSION, Key
-from app.migration.statements import _key_array
+from app.migration.statements import key_array
 from app.migration.tables import CopyTable
 from app.privacy import mask_phones
 
@@ -28,7 +28,7 @@ async def waiting_rows(connection: AsyncConnection, table: CopyTable) -> tuple[d
         ).format(
             first=sql.Identifier(table.key[0].name),
             version=sql.Identifier(VERSION),
-            key=_key_array(table, "s"),
+            key=key_array(table, "s"),
             name=sql.Literal(table.name),
         )
     )

@@ -15,7 +15,7 @@ from psycopg import AsyncConnection, sql
 from app.migration import statements
 from app.migration.completeness import select_keys
 from app.migration.source import VERSION, Key, Source
-from app.migration.statements import _aliases, _differs, _key_array, _list, _names, _same_key, _same_source_key
+from app.migration.statements import aliases, key_array, listed, names_of, same_key, same_source_key, text_differs
 from app.migration.tables import CopyTable
 from app.migration.target import JsonBytes
 
@@ -42,7 +42,7 @@ async def source_versions(connection: AsyncConnection, source: Source, table: Co
 
 
 def _add_versions(table: CopyTable) -> sql.Composed:
-    keys = _list(
+    keys = listed(
         sql.SQL("p.{}::{}").format(sql.Identifier(column.name), sql.SQL(column.type if column.zoned else "text"))
         for column in table.key
     )
@@ -56,7 +56,7 @@ def _versioned(table: CopyTable, name: str, columns: int) -> sql.Composed:
     some = table.columns[:columns]
     return sql.SQL(
         "{} ({}, {version}) AS MATERIALIZED (SELECT * FROM json_to_recordset(%s::json) AS x ({}, {version} text))"
-    ).format(sql.Identifier(name), _names(some), _aliases(some), version=sql.Identifier(VERSION))
+    ).format(sql.Identifier(name), names_of(some), aliases(some), version=sql.Identifier(VERSION))
 
 
 async def unsettled_keys(connection: AsyncConnection, table: CopyTable, *, missing: bool, most: int) -> list[Key]:
@@ -73,9 +73,9 @@ async def unsettled_keys(connection: AsyncConnection, table: CopyTable, *, missi
         "LIMIT {most}"
     ).format(
         join=sql.SQL("LEFT JOIN" if missing else "JOIN"),
-        key=_key_array(table, "s"),
+        key=key_array(table, "s"),
         table=table.identifier,
-        same=_same_source_key(table),
+        same=same_source_key(table),
         name=sql.Literal(table.name),
         version=sql.Identifier(VERSION),
         most=sql.Literal(most),
@@ -89,7 +89,7 @@ async def forget_gone(connection: AsyncConnection, table: CopyTable) -> None:
         sql.SQL(
             "DELETE FROM botdata.row_versions v WHERE v.table_name = {} "
             "AND NOT EXISTS (SELECT FROM source_keys s WHERE {} = v.key)"
-        ).format(sql.Literal(table.name), _key_array(table, "s"))
+        ).format(sql.Literal(table.name), key_array(table, "s"))
     )
 
 
@@ -109,7 +109,9 @@ async def record_pairs(connection: AsyncConnection, table: CopyTable, body: byte
         psycopg.Error: class 22: a text of the page is no value of its column's type.
     """
     rest = table.columns[table.key_size :]
-    different = _list(map(_differs("t", "p", source_is_text=True), rest), " OR ") if rest else sql.SQL("false").format()
+    different = (
+        listed(map(text_differs("t", "p", source_is_text=True), rest), " OR ") if rest else sql.SQL("false").format()
+    )
     cursor = await connection.execute(
         sql.SQL(
             "WITH {page} INSERT INTO botdata.row_versions (table_name, key, source_xid, target_xid) "
@@ -119,10 +121,10 @@ async def record_pairs(connection: AsyncConnection, table: CopyTable, body: byte
         ).format(
             page=_versioned(table, "page", len(table.columns)),
             name=sql.Literal(table.name),
-            key=_key_array(table, "t"),
+            key=key_array(table, "t"),
             version=sql.Identifier(VERSION),
             table=table.identifier,
-            same=_same_key(table),
+            same=same_key(table),
             different=different,
         ),
         [JsonBytes(body)],
@@ -134,7 +136,7 @@ async def page_keys(connection: AsyncConnection, table: CopyTable, body: bytes) 
     """The keys of a page as the target writes them."""
     query = sql.SQL("WITH {} SELECT ARRAY[{}] FROM page p").format(
         _versioned(table, "page", table.key_size),
-        _list(
+        listed(
             sql.SQL("p.{}::{}::text").format(sql.Identifier(column.name), sql.SQL(column.type)) for column in table.key
         ),
     )
@@ -149,11 +151,11 @@ def keys_json(keys: Iterable[Key]) -> JsonBytes:
 
 def of_keys(table: CopyTable) -> sql.Composed:
     """A FROM item `k` with the keys of the JSON array in a parameter, and the condition that row `t` has that key."""
-    columns = _list(
+    columns = listed(
         sql.SQL("(j ->> {})::{} AS {}").format(sql.Literal(i), sql.SQL(column.type), sql.Identifier(f"k{i}"))
         for i, column in enumerate(table.key)
     )
-    same = _list(
+    same = listed(
         (
             sql.SQL("t.{} = k.{}").format(sql.Identifier(column.name), sql.Identifier(f"k{i}"))
             for i, column in enumerate(table.key)
@@ -167,7 +169,7 @@ def of_keys(table: CopyTable) -> sql.Composed:
 
 async def existing_keys(connection: AsyncConnection, table: CopyTable, keys: Sequence[Key]) -> set[Key]:
     """Those of the keys that the target holds."""
-    query = sql.SQL("SELECT {} FROM {}").format(_key_array(table, "t"), of_keys(table))
+    query = sql.SQL("SELECT {} FROM {}").format(key_array(table, "t"), of_keys(table))
     cursor = await connection.execute(query, [keys_json(keys)])
     return {tuple(row[0]) for row in await cursor.fetchall()}
 
@@ -176,7 +178,7 @@ async def delete_rows(connection: AsyncConnection, table: CopyTable, keys: Seque
     """Delete the target's rows of these keys; returns how many there were."""
     cursor = await connection.execute(
         sql.SQL("DELETE FROM {table} t WHERE ({names}) IN (SELECT {names} FROM {found})").format(
-            table=table.identifier, names=_names(table.key, "t"), found=of_keys(table)
+            table=table.identifier, names=names_of(table.key, "t"), found=of_keys(table)
         ),
         [keys_json(keys)],
     )
