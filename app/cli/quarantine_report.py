@@ -29,7 +29,7 @@ def show_list(listed: QuarantineList, *, flags: str) -> None:
     if listed.rows:
         say()
         show_table(
-            ["number", "table", "key", "SQLSTATE", "place", "refused at (UTC)"],
+            ["number", "table", "key", "SQLSTATE", "place", "refused at"],
             [
                 [
                     str(row.number),
@@ -37,7 +37,7 @@ def show_list(listed: QuarantineList, *, flags: str) -> None:
                     _text(row.key),
                     row.sqlstate,
                     row.place or "",
-                    row.refused_at.removesuffix("+00"),
+                    row.refused_at,
                 ]
                 for row in listed.rows
             ],
@@ -80,7 +80,7 @@ def show_row(row: RefusedRow) -> None:
     """Print a row with its values."""
     place = f" ({row.place})" if row.place else ""
     say(f"row {row.number}: {row.table} {_text(row.key)}")
-    say(f"refused at {row.refused_at.removesuffix('+00')} UTC: SQLSTATE {row.sqlstate}{place}: {row.message}")
+    say(f"refused at {row.refused_at}: SQLSTATE {row.sqlstate}{place}: {row.message}")
     show_table(["column", "value"], [[name, "NULL" if text is None else repr(text)] for name, text in row.row.items()])
 
 

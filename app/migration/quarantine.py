@@ -23,7 +23,7 @@ class RefusedRow:
         number: names the row in commands.
         key: the primary key as text, as it is.
         sqlstate, message, place: PostgreSQL's reason; a message may quote values, a place is a constraint or column.
-        refused_at: in UTC, to the second.
+        refused_at: in UTC, to the second, as ISO 8601.
         row: each column's text as the source sent it, None for NULL.
     """
 
@@ -100,7 +100,8 @@ async def list_quarantine(
             )
             reasons = tuple(Reason(*row) for row in await cursor.fetchall())
             cursor = await connection.execute(
-                "SELECT number, table_name, key, sqlstate, place, refused_at::timestamptz(0)::text "
+                "SELECT number, table_name, key, sqlstate, place, "
+                'to_char(refused_at, \'YYYY-MM-DD"T"HH24:MI:SS"Z"\') '
                 "FROM botdata.quarantine WHERE %s::text[] IS NULL OR table_name = ANY (%s) ORDER BY number LIMIT %s",
                 [wanted, wanted, limit],
             )
@@ -134,7 +135,8 @@ async def read_rows(
         return
     async with connection.transaction(), connection.cursor(name="botdata_quarantine") as cursor:
         await cursor.execute(
-            "SELECT number, table_name, key, sqlstate, message, place, refused_at::timestamptz(0)::text, row_text "
+            "SELECT number, table_name, key, sqlstate, message, place, "
+            'to_char(refused_at, \'YYYY-MM-DD"T"HH24:MI:SS"Z"\'), row_text '
             "FROM botdata.quarantine WHERE (%(numbers)s::bigint[] IS NULL OR number = ANY (%(numbers)s)) "
             "AND (%(tables)s::text[] IS NULL OR table_name = ANY (%(tables)s)) ORDER BY number",
             {"numbers": numbers, "tables": tables},

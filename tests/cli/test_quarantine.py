@@ -1,6 +1,7 @@
 """`botdata quarantine ...` as a person uses it: what it prints, what it masks, and its exit codes."""
 
 import json
+import re
 import stat
 from pathlib import Path
 
@@ -62,6 +63,7 @@ def test_list_as_json(command: Command, settings: dict[str, str]) -> None:
     assert {"table": "clients", "sqlstate": "22003", "place": None, "rows": 2} in listed["reasons"]
     assert listed["rows"][-1]["key"] == ["1", "session", "7912***7890"]
     assert set(listed["rows"][0]) == {"number", "table", "key", "sqlstate", "place", "refused_at"}
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", listed["rows"][0]["refused_at"])
 
 
 def test_show_gives_every_value(command: Command, settings: dict[str, str]) -> None:
