@@ -76,9 +76,15 @@ def upgrade(database_url: str, revision: str = "head") -> Upgrade:
             str(error),
             step="upgrade",
             pending="the schema is as it was",
-            next_command="botdata upgrade",
+            next_command="botdata preflight, which names what is in the way" if _refused(error) else "botdata upgrade",
         ) from error
     return Upgrade(before, current(database_url), tuple(notices))
+
+
+def _refused(error: CommandError) -> bool:
+    """Whether a revision itself found the database unfit."""
+    cause = error.__cause__
+    return isinstance(cause, DBAPIError) and getattr(cause.orig, "sqlstate", None) == REFUSED
 
 
 def upgrade_on(connection: Connection, database_url: str, notices: list[Notice]) -> None:

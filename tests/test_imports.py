@@ -10,7 +10,8 @@ FORBIDDEN = {
     "models": ["db", "rest", "repositories", "data_layer", "migration", "parity", "cli", "embedded"],
     "repositories": ["rest", "data_layer", "migration", "parity", "cli", "embedded"],
     "data_layer": ["migration", "parity", "cli", "embedded"],
-    "migration": ["repositories", "data_layer", "parity", "cli", "embedded"],
+    "migration": ["repositories", "data_layer", "schema", "parity", "cli", "embedded"],
+    "schema": ["repositories", "data_layer", "parity", "cli", "embedded"],
     "parity": ["migration", "cli", "embedded"],
     "embedded": ["repositories", "data_layer", "migration", "parity", "cli"],
 }

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -101,17 +101,9 @@ async def replace(url: str, plan: ReplacePlan, options: ReplaceOptions) -> Repla
             make_directory(options.backup_directory)
             await make_session_indexes(guard, plan.indexes, options.lock_timeout)
         async with _transaction(url) as (engine_connection, connection):
-            with explained(STEP, pending=_NOTHING):
+            with _named_leftovers(options.backup_directory), explained(STEP, pending=_NOTHING):
                 await _lock(connection, guard, plan, options)
-                if (await read_plan(connection, options.keep)).names != plan.names:
-                    raise MigrationError(
-                        "the schema has changed since it was shown",
-                        step=STEP,
-                        pending=_NOTHING,
-                        next_command=f"botdata {STEP}",
-                    )
-                plan = await read_plan(connection, options.keep)
-                refuse_blocked(plan)
+                plan = await _same_plan(connection, plan, options)
                 before = await _session_rows(connection, plan)
                 backup = await back_up(connection, url, plan, options.backup_directory, pg_dump)
             kept = f"a backup in {backup.directory}, which can be deleted when all is done"
@@ -126,6 +118,30 @@ async def replace(url: str, plan: ReplacePlan, options: ReplaceOptions) -> Repla
                 error.done = error.done or kept
                 raise
     return Replaced(plan, backup, revisions.head(), tuple(notices))
+
+
+async def _same_plan(connection: AsyncConnection, shown: ReplacePlan, options: ReplaceOptions) -> ReplacePlan:
+    """The plan as it is now that nobody can write to the tables: of the same names as the one that was shown."""
+    plan = await read_plan(connection, options.keep)
+    if plan.names != shown.names:
+        raise MigrationError(
+            "the schema has changed since it was shown", step=STEP, pending=_NOTHING, next_command=f"botdata {STEP}"
+        )
+    refuse_blocked(plan)
+    return plan
+
+
+@contextmanager
+def _named_leftovers(directory: Path) -> Iterator[None]:
+    """Say in an error what is left of the backup; an empty directory is removed."""
+    try:
+        yield
+    except MigrationError as error:
+        try:
+            directory.rmdir()
+        except OSError:
+            error.done = error.done or f"an unfinished backup in {directory}, which can be deleted"
+        raise
 
 
 @asynccontextmanager

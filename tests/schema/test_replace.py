@@ -179,6 +179,7 @@ async def test_tables_in_use_stop_it_and_name_the_program(old: str, tmp_path: Pa
     with phase08.held(old, "UPDATE clients SET name = name"), pytest.raises(MigrationError) as stopped:
         await carry_out(old, tmp_path / "backup", lock_timeout=0.2)
     assert "in use: another program (" in stopped.value.message
+    assert not (tmp_path / "backup").exists()
     with phase08.held(old, "SELECT FROM clients"), pytest.raises(MigrationError, match="a lock was not granted"):
         await carry_out(old, tmp_path / "second", lock_timeout=0.2)
     assert phase08.texts(old, *phase08.TABLES) == before
@@ -229,6 +230,7 @@ async def test_an_incomplete_archive_is_not_trusted(old: str, tmp_path: Path, pr
         (tmp_path / name).write_text(f'#!/bin/sh\nexec {programs / name} "$@"{tail}\n')
         (tmp_path / name).chmod(0o700)
     before = phase08.texts(old, *phase08.TABLES)
-    with pytest.raises(MigrationError, match="does not hold every row of clients"):
+    with pytest.raises(MigrationError, match="does not hold every row of clients") as stopped:
         await carry_out(old, tmp_path / "backup", str(tmp_path / "pg_dump"))
+    assert stopped.value.done == f"an incomplete backup in {tmp_path / 'backup'}, which can be deleted"
     assert phase08.texts(old, *phase08.TABLES) == before

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from psycopg import AsyncConnection
+from sqlalchemy import Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +110,14 @@ SELECT c.relname, t.tgname, t.tgtype & 2 = 2, t.tgtype & 1 = 1, array_remove(ARR
 FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = %s AND NOT t.tgisinternal AND t.tgenabled IN ('O', 'A') ORDER BY c.relname, t.tgname
 """
+
+
+async def read_all(connection: AsyncConnection, models: Sequence[Table]) -> dict[str, CatalogTable]:
+    """The tables and views of schema public, and of the schemas that the models name, by name."""
+    tables: dict[str, CatalogTable] = {}
+    for schema in sorted({model.schema or "public" for model in models} | {"public"}, key="public".__eq__):
+        tables |= await read_tables(connection, schema)
+    return tables
 
 
 async def read_tables(connection: AsyncConnection, schema: str = "public") -> dict[str, CatalogTable]:

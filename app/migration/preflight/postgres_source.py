@@ -9,13 +9,13 @@ from psycopg import AsyncConnection, sql
 from sqlalchemy import Table
 
 from app.migration.connection import connect, source_errors
-from app.migration.preflight.catalog import CatalogTable, read_tables
+from app.migration.preflight.catalog import CatalogTable, read_all
 from app.migration.preflight.findings import finding
 from app.migration.preflight.source_schema import SourceSeen, SourceTable
 
 _RIGHTS = """
 SELECT has_table_privilege(c.oid, 'SELECT'), row_security_active(c.oid)
-FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'public' AND c.relname = %s
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = %s AND c.relname = %s
 """
 
 
@@ -34,7 +34,7 @@ async def connect_to_source(url: str) -> AsyncIterator[AsyncConnection]:
 
 async def see_postgres(connection: AsyncConnection, tables: Sequence[Table]) -> SourceSeen:
     """Look at the source's catalog, rights and row counts."""
-    catalog = await read_tables(connection)
+    catalog = await read_all(connection, tables)
     names = {table.name for table in tables}
     seen = SourceSeen(others=sorted(name for name in catalog.keys() - names if catalog[name].kind in "rp"))
     seen.others = [name for name in seen.others if name != "alembic_version"]
@@ -49,7 +49,7 @@ async def _table(connection: AsyncConnection, table: Table, found: CatalogTable,
     there.columns = {column.name: column.type for column in found.columns.values() if not column.generated}
     there.missing = [c.name for c in table.columns if c.computed is None and c.name not in found.columns]
     there.unique = bool(table.info.get("natural_key")) and found.unique_on(table.info["natural_key"])
-    rights = await (await connection.execute(_RIGHTS, [table.name])).fetchone()
+    rights = await (await connection.execute(_RIGHTS, [table.schema or "public", table.name])).fetchone()
     readable, hidden = rights or (False, False)
     if not readable:
         seen.findings.append(

@@ -16,7 +16,7 @@ from app.errors import BotdataError, MigrationError, StoreError, error_for_sqlst
 from app.migration.key_role import require_service_key
 from app.migration.pages import Limits
 from app.migration.preflight import duplicates
-from app.migration.preflight.catalog import CatalogTable, read_tables
+from app.migration.preflight.catalog import CatalogTable, read_all
 from app.migration.preflight.findings import (
     Accepted,
     Difference,
@@ -169,7 +169,7 @@ async def _look_at_target(
     try:
         async with open_target(url, step="preflight") as connection:
             await connection.execute("SET default_transaction_read_only = on")
-            ends.catalog = await read_tables(connection)
+            ends.catalog = await read_all(connection, tables)
             ends.state = await examine(connection, ends.catalog)
             server = await examine_target(
                 connection,

@@ -43,7 +43,7 @@ SELECT c.relname, array_remove(ARRAY[
     CASE WHEN NOT has_table_privilege(c.oid, 'DELETE') THEN 'DELETE' END], NULL),
     pg_has_role(c.relowner, 'USAGE')
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE n.nspname = 'public' AND c.relname = ANY (%s) AND c.relkind IN ('r', 'p')
+WHERE (n.nspname, c.relname) IN (SELECT * FROM unnest(%s::text[], %s::text[])) AND c.relkind IN ('r', 'p')
 """
 
 
@@ -191,12 +191,12 @@ async def _rights(
         lacks.append(("make temporary tables", f"GRANT TEMP ON DATABASE {database} TO {role}", None))
     if creates_tables and not facts["may_create_tables"]:
         lacks.append(("make tables", f"GRANT CREATE ON SCHEMA public TO {role}", None))
-    names = [table.name for table in tables]
-    for name, missing, owns in await (await connection.execute(_TABLE_RIGHTS, [names])).fetchall():
+    named = [[table.schema or "public" for table in tables], [table.name for table in tables]]
+    for name, missing, owns in await (await connection.execute(_TABLE_RIGHTS, named)).fetchall():
         if missing:
             rights = ", ".join(missing)
             lacks.append((f"{rights} on {name}", f"GRANT {rights} ON {name} TO {role}", name))
-        if not owns and any(one.kind == "f" for one in catalog[name].constraints):
+        if not owns and name in catalog and any(one.kind == "f" for one in catalog[name].constraints):
             lacks.append((f"take the foreign keys of {name} away and put them back", "use the tables' owner", name))
     return [
         finding("target-privilege-missing", f"the target's role {role} may not {what}", remedy, table=table)

@@ -1,0 +1,93 @@
+"""`botdata preflight` on the command line: words, documents, exit codes, and what copy and migrate make of it."""
+
+import json
+import re
+
+import pytest
+
+from tests.cli.command import Command
+from tests.migration.engine import add_clients, execute, value
+from tests.support.page_server import PageServer
+
+PHONE = "79000000001"
+
+
+@pytest.fixture
+def settings(pages: PageServer, source_database: str, database_url: str) -> dict[str, str]:
+    add_clients(source_database, 5)
+    return {"SUPABASE_URL": pages.url, "SUPABASE_KEY": pages.service_key, "DATABASE_URL": database_url}
+
+
+def test_a_clean_pair(command: Command, settings: dict[str, str]) -> None:
+    outcome = command("preflight", "--tables", "clients", **settings)
+    assert outcome.code == 0, outcome.out
+    assert re.search(r"^clients +5 +0$", outcome.out, re.MULTILINE)
+    assert re.search(r"^preflight clear: 0 errors, 0 warnings, in [\d.]+ s\nNext: botdata copy --tables clients$",
+                     outcome.out, re.MULTILINE)  # fmt: skip
+
+
+def test_errors_with_what_to_do_and_what_the_owner_accepts(
+    command: Command, settings: dict[str, str], source_database: str
+) -> None:
+    execute(source_database, "ALTER TABLE clients ADD own text")
+    execute(settings["DATABASE_URL"], "ALTER TABLE clients ALTER name TYPE varchar(10)")
+    for step in ("preflight", "copy", "migrate"):
+        outcome = command(step, **settings)
+        assert outcome.code == 1
+        assert "error source-column-unknown: the models have no column clients.own" in outcome.out
+        assert "--ignore-column clients.own" in outcome.out
+    assert "preflight found 2 errors: " in outcome.err
+    assert "nothing was written" in outcome.err
+    assert value(settings["DATABASE_URL"], "SELECT to_regnamespace('botdata') IS NULL")
+    flags = ["--ignore-column", "clients.own", "--accept", "target-type-differs:clients.name"]
+    shown = command("preflight", *flags, **settings)
+    assert shown.code == 0
+    assert re.search(r"clients +column name +character varying\(10\) +character varying\(255\)", shown.out)
+    assert shown.out.endswith(f"Next: botdata copy {' '.join(flags)}\n")
+    copied = command("copy", *flags, **settings)
+    assert copied.code == 0, copied.err
+    assert "preflight: nothing in the way, 2 warnings" in copied.out
+    assert value(settings["DATABASE_URL"], "SELECT count(*) FROM clients") == 5
+
+
+@pytest.mark.parametrize("code", ["no-such-code", "source-table-missing", "target-phase08:clients"])
+def test_what_cannot_be_accepted(command: Command, settings: dict[str, str], code: str) -> None:
+    outcome = command("preflight", "--accept", code, **settings)
+    assert outcome.code == 2
+    assert code in outcome.err
+
+
+def test_phones_are_masked(command: Command, settings: dict[str, str], source_database: str) -> None:
+    execute(source_database, "ALTER TABLE dialog_contexts DROP CONSTRAINT dialog_contexts_user_id_unique")
+    execute(source_database, f"INSERT INTO dialog_contexts (user_id) VALUES ('{PHONE}'), ('{PHONE}')")
+    for flags in ([], ["--json"]):
+        outcome = command("preflight", *flags, **settings)
+        assert outcome.code == 1
+        assert "7900***0001" in outcome.out
+        assert PHONE not in outcome.out + outcome.err
+
+
+@pytest.mark.parametrize(
+    ("changed", "code"),
+    [
+        ({"SUPABASE_KEY": "sb_publishable_x"}, "source-key-role"),
+        ({"SUPABASE_URL": "http://127.0.0.1:9"}, "source-unreachable"),
+        ({"DATABASE_URL": "postgresql://x:password-of-the-database@127.0.0.1:9/x"}, "target-unreachable"),
+    ],
+)
+def test_what_stops_other_commands_is_a_finding_here(
+    command: Command, settings: dict[str, str], changed: dict[str, str], code: str
+) -> None:
+    outcome = command("preflight", "--json", **{**settings, **changed})
+    assert outcome.code == 1
+    document = json.loads(outcome.out)
+    assert code in [one["code"] for one in document["findings"] if one["severity"] == "error"]
+    assert document["next"] == "put the errors right, then: botdata preflight"
+
+
+def test_an_upgrade_of_a_schema_that_no_revision_made_names_it(
+    command: Command, settings: dict[str, str], fresh_database: str
+) -> None:
+    execute(fresh_database, "CREATE TABLE clients (id integer)")
+    outcome = command("upgrade", **{**settings, "DATABASE_URL": fresh_database})
+    assert "next:    botdata preflight" in outcome.err
