@@ -163,7 +163,10 @@ def _chosen(runs: tuple[RunStatus, ...], number: int) -> RunStatus:
             return run
     known = ", ".join(str(run.number) for run in runs[:20]) or "none"
     raise MigrationError(
-        f"there is no run {number}; the newest are: {known}", step="status", next_command="botdata status"
+        f"there is no run {number}; the newest are: {known}",
+        step="status",
+        pending="nothing is changed by it",
+        next_command="botdata status",
     )
 
 

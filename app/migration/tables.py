@@ -130,12 +130,19 @@ async def describe(connection: AsyncConnection, table: Table, *, step: str) -> C
             f"the target has no table {schema}.{table.name}",
             step=step,
             table=table.name,
+            pending=f"{table.name} and the tables after it",
             next_command="botdata upgrade",
         )
     types = {name: (type_name, always) for name, type_name, always, generated in rows if not generated}
     key = [column.name for column in table.primary_key]
     if not key:
-        raise MigrationError(f"{table.name} has no primary key, so its rows cannot be told apart", step=step)
+        raise MigrationError(
+            f"{table.name} has no primary key, so its rows cannot be told apart",
+            step=step,
+            table=table.name,
+            pending=f"{table.name} and the tables after it",
+            next_command=f"give it a primary key, or leave it out with --tables, then: botdata {step}",
+        )
     generated = {column.name for column in table.columns if column.computed is not None}
     names = key + [c.name for c in table.columns if c.name not in key and c.name not in generated]
     if missing := [name for name in names if name not in types]:
@@ -143,6 +150,7 @@ async def describe(connection: AsyncConnection, table: Table, *, step: str) -> C
             f"the target's table {table.name} lacks {', '.join(missing)}",
             step=step,
             table=table.name,
+            pending=f"{table.name} and the tables after it",
             next_command="botdata upgrade",
         )
     trigger = await (await connection.execute(_UPDATE_TRIGGER, [qualified])).fetchone()
