@@ -35,8 +35,9 @@ def load_metadata(name: str | None) -> MetaData:
         found = getattr(importlib.import_module(module_name), attribute)
     except AttributeError as error:
         raise SettingsError(f"--metadata: the module {module_name} has no {attribute}") from error
-    except Exception as error:  # another project's code: whatever it raises when it is imported
-        raise SettingsError(f"--metadata: {module_name} cannot be imported: {type(error).__name__}: {error}") from error
+    except (Exception, SystemExit) as error:  # another project's code: whatever it does when it is imported
+        said = f": {error}" if isinstance(error, ImportError) else ""  # other errors may quote settings
+        raise SettingsError(f"--metadata: {module_name} cannot be imported: {type(error).__name__}{said}") from error
     metadata = found if isinstance(found, MetaData) else getattr(found, "metadata", None)
     if not isinstance(metadata, MetaData):
         raise SettingsError(f"--metadata: {name} is neither a declarative base nor a MetaData")
