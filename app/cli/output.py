@@ -37,8 +37,9 @@ class _Lines:
         self._print(table)
 
     def advance(self, table: str, rows: int) -> None:
+        before = self._done[table]
         self._done[table] += rows
-        if self._done[table] >= self._total[table] or monotonic() - self._printed > _SECONDS_BETWEEN_LINES:
+        if before < self._total[table] <= self._done[table] or monotonic() - self._printed > _SECONDS_BETWEEN_LINES:
             self._print(table)
 
     def notice(self, message: str) -> None:
@@ -46,7 +47,9 @@ class _Lines:
 
     def _print(self, table: str) -> None:
         self._printed = monotonic()
-        errors.print(f"{self._what} {table}: {self._done[table]:,} of {self._total[table]:,} rows", markup=False)
+        done = self._done[table]
+        total = max(done, self._total[table])  # which may have been estimated, or have grown
+        errors.print(f"{self._what} {table}: {done:,} of {total:,} rows", markup=False)
 
 
 class _Bars:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import shlex
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -83,11 +85,11 @@ class Work:
         names = None
         if tables is not None:
             names = [name.strip() for name in tables.split(",") if name.strip()]
-            flags = f" --tables {','.join(names)}{flags}"
+            flags = f" --tables {shlex.quote(','.join(names))}{flags}"
             if with_baileys:
                 names += [name for name, table in described.tables.items() if table.info.get("group") == "baileys"]
         if source is not None:
-            flags += f" --source {_shown_source(source)}"
+            flags += f" --source {shlex.quote(_shown_source(source))}"
         if metadata is not None:
             flags += f" --metadata {metadata}"
         try:
@@ -119,8 +121,10 @@ class Work:
         try:
             return asyncio.run(run())
         except MigrationError as error:
-            if error.next_command and error.next_command.endswith(f"botdata {error.step}"):
-                error.next_command = error.next_command.removesuffix(f"{error.step}") + self.command + self.flags
+            if error.next_command and error.step:
+                again = f"botdata {self.command}{self.flags}"
+                step = rf"botdata {re.escape(error.step)}(?= --|,|$)"
+                error.next_command = re.sub(step, lambda _: again, error.next_command)
             raise
 
     @asynccontextmanager
