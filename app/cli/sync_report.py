@@ -79,14 +79,14 @@ def show_sync(report: SyncReport, *, flags: str = "") -> None:
     deleted = sum(table.deleted for table in tables)
     told = f"{written:,} rows {would}changed, {deleted:,} {would}deleted in {report.seconds:.1f} s"
     if report.dry_run:
-        say(f"dry run: {told}. Next: botdata sync{flags}")
+        say(f"dry run: {told}. Next: {_next_command(report, flags)}")
         return
     rounds = f"{report.rounds:,} round{'' if report.rounds == 1 else 's'}"
     lag = f"; the state is that of {report.lag:.1f} s before its end" if report.lag is not None else ""
     if report.interrupted:
         say("stopped in the middle of a round; the next sync goes on from there")
     if report.complete:
-        say(f"sync complete: {told}, {rounds}{lag}. Next: botdata verify{flags.replace(' --reverse', '')}")
+        say(f"sync complete: {told}, {rounds}{lag}. Next: {_next_command(report, flags)}")
         return
     say(f"sync NOT complete: {told}, {rounds}{lag}")
     if refused and not report.reverse:
@@ -95,7 +95,19 @@ def show_sync(report: SyncReport, *, flags: str = "") -> None:
         say("Mend the refused rows in the target, or the source's schema.")
     if any(table.unsettled for table in tables):
         say("Rows that stay different although they were written: a column's type or a trigger changes them.")
-    say(f"Next: botdata sync{flags}")
+    say(f"Next: {_next_command(report, flags)}")
+
+
+def _next_command(report: SyncReport, flags: str) -> str:
+    """The same again while rows wait to be mended; once all that can be written is, a look at what differs."""
+    if report.dry_run or any(table.refused for table in report.tables.values()):
+        return f"botdata sync{flags}"
+    look = f"botdata verify{flags.replace(' --reverse', '')}"
+    if report.complete:
+        return look
+    return (
+        f"{look} --show-values" if any(table.unsettled for table in report.tables.values()) else f"botdata sync{flags}"
+    )
 
 
 def sync_document(report: SyncReport, *, flags: str = "") -> dict[str, Any]:
@@ -128,5 +140,5 @@ def sync_document(report: SyncReport, *, flags: str = "") -> dict[str, Any]:
         ],
         broken_foreign_keys=broken_list(report.broken),
         by_hand=list(report.by_hand),
-        next=f"botdata verify{flags.replace(' --reverse', '')}" if report.complete else f"botdata sync{flags}",
+        next=_next_command(report, flags),
     )
