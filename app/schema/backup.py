@@ -91,10 +91,12 @@ async def _version_of(program: str) -> int | None:
 
 
 def make_directory(directory: Path) -> None:
-    """Make the directory, closed to other users; MigrationError where it exists with files, or cannot be made."""
+    """Make the directory, closed to other users; MigrationError where it exists with files, or cannot be made.
+
+    One that is there is left as it is: each file in it will be closed to others.
+    """
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        directory.chmod(0o700)
         filled = any(directory.iterdir())
     except OSError as error:
         raise _unwritable(directory, error) from error
@@ -172,7 +174,7 @@ def _size(directory: Path) -> int:
 async def _archive(
     connection: AsyncConnection, url: str, plan: ReplacePlan, path: Path, programs: PgDump
 ) -> dict[str, int]:
-    row = await (await connection.execute("SELECT pg_export_snapshot()")).fetchone()
+    row = await (await connection.execute("SELECT pg_export_snapshot(), current_setting('lock_timeout')")).fetchone()
     assert row is not None
     parts: dict[str, Any] = conninfo_to_dict(libpq_url(url))
     environment = dict(os.environ)
@@ -183,6 +185,7 @@ async def _archive(
         await _run(
             [
                 str(programs.dump), "--format=custom", "--no-password", "--strict-names", f"--snapshot={row[0]}",
+                f"--lock-wait-timeout={row[1]}",  # it could wait behind one who waits for the present transaction
                 f"--dbname={make_conninfo(**parts)}", *tables,
             ],
             environment,

@@ -15,6 +15,13 @@ SELECT s.oid, s.oid::regclass::text FROM pg_class s WHERE s.relkind = 'S' AND EX
     OR (d.refclassid = 'pg_class'::regclass AND d.refobjid = s.oid AND a.adrelid = ANY (%(oids)s)))
 ORDER BY s.relname
 """
+# Each with the call that finds it in the restored table, where it may have another name.
+_IDENTITIES = """
+SELECT format('pg_get_serial_sequence(%%L, %%L)', attrelid::regclass, attname),
+    pg_get_serial_sequence(attrelid::regclass::text, attname)
+FROM pg_attribute WHERE attrelid = ANY (%(oids)s) AND attidentity <> '' AND NOT attisdropped
+AND pg_get_serial_sequence(attrelid::regclass::text, attname) IS NOT NULL ORDER BY 1
+"""
 _CREATE_SEQUENCES = """
 SELECT format('CREATE SEQUENCE %%s AS %%s INCREMENT %%s MINVALUE %%s MAXVALUE %%s START %%s CACHE %%s%%s;',
     seqrelid::regclass, format_type(seqtypid, NULL), seqincrement, seqmin, seqmax, seqstart, seqcache,
@@ -119,12 +126,14 @@ async def tables_sql(connection: AsyncConnection, tables: Sequence[str]) -> tupl
         return [text for query in queries for (text,) in await (await connection.execute(query, arguments)).fetchall()]
 
     before = await texts(_CREATE_SEQUENCES, _CREATE_TABLES, _ATTACH, _OWNED_BY)
+    named = [(sql.Literal(name).as_string(connection), name) for _, name in found]
+    named += await (await connection.execute(_IDENTITIES, arguments)).fetchall()
     values = []
-    for _, name in found:
+    for restored, name in named:
         query = sql.SQL("SELECT last_value, is_called FROM {}").format(sql.SQL(name))
         row = await (await connection.execute(query)).fetchone()
         assert row is not None
-        values.append(f"SELECT setval({sql.Literal(name).as_string(connection)}, {row[0]}, {str(row[1]).lower()});")
+        values.append(f"SELECT setval({restored}, {row[0]}, {str(row[1]).lower()});")
     behind = await texts(_CONSTRAINTS, _INDEXES, _TRIGGERS, _SECURITY, _GRANTS, _COMMENTS)
     return _HEADER + "\n".join(before) + "\n", _HEADER + "\n".join(values + behind) + "\n"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -113,7 +113,7 @@ async def replace(url: str, plan: ReplacePlan, options: ReplaceOptions) -> Repla
                     notices = await _upgrade(engine_connection, url)
                     after = await _session_rows(connection, plan)
                     _refuse_touched(before, after)
-                    await engine_connection.commit()
+                    await _commit(engine_connection)
             except MigrationError as error:
                 error.done = error.done or kept
                 raise
@@ -144,6 +144,18 @@ def _named_leftovers(directory: Path) -> Iterator[None]:
         raise
 
 
+async def _commit(connection: EngineConnection) -> None:
+    try:
+        await connection.commit()
+    except DBAPIError as error:
+        raise MigrationError(
+            f"{revisions.explain(error)}; it was being committed, so it may have been carried out",
+            step=STEP,
+            pending="nothing, or all of the replacement",
+            next_command=f"botdata {STEP}, which says which of the two",
+        ) from error
+
+
 @asynccontextmanager
 async def _transaction(url: str) -> AsyncIterator[tuple[EngineConnection, AsyncConnection]]:
     """One REPEATABLE READ transaction, as Alembic and as psycopg see it; rolled back unless it is committed."""
@@ -171,7 +183,8 @@ async def _transaction(url: str) -> AsyncIterator[tuple[EngineConnection, AsyncC
         await connection.begin()
         yield connection, driver
     finally:
-        await connection.close()
+        with suppress(DBAPIError):  # it was lost, and the error on its way says so
+            await connection.close()
         await engine.dispose()
 
 
@@ -257,5 +270,10 @@ def _statement(text: str, names: Sequence[str]) -> sql.Composed:
 
 async def _upgrade(connection: EngineConnection, url: str) -> list[revisions.Notice]:
     notices: list[revisions.Notice] = []
-    await connection.run_sync(lambda shared: revisions.upgrade_on(shared, url, notices))
+    try:
+        await connection.run_sync(lambda shared: revisions.upgrade_on(shared, url, notices))
+    except MigrationError as error:
+        error.step, error.next_command = STEP, error.next_command or f"botdata {STEP}"
+        error.pending = "the replacement; nothing was changed in the database"
+        raise
     return notices
