@@ -43,7 +43,7 @@ ON CONFLICT (schema_name, table_name, name) DO UPDATE SET run_id = excluded.run_
 """
 _AWAY = """
 SELECT schema_name, table_name, name, definition, orphans, was_valid, state FROM botdata.foreign_keys
-WHERE run_id = %s AND state <> 'validated' ORDER BY schema_name, table_name, name
+WHERE state <> 'validated' ORDER BY schema_name, table_name, name
 """
 _FORGET_DROPPED_TABLES = """
 DELETE FROM botdata.foreign_keys WHERE to_regclass(referenced) IS NULL
@@ -90,7 +90,7 @@ async def without_foreign_keys(
 ) -> AsyncIterator[list[BrokenForeignKey]]:
     """The target without the foreign keys on or to these tables; at the end they are put back and validated.
 
-    Where the work inside stops with an error they stay away, for the run that goes on to put them back.
+    Where the work inside stops with an error they stay away, for the next run to put them back, whichever that is.
 
     Yields:
         A list that holds, after the end, those that not all rows keep.
@@ -104,10 +104,59 @@ async def without_foreign_keys(
     try:
         yield broken
     except MigrationError as error:
-        await _say_what_is_away(connection, run, error)
+        await _say_what_is_away(connection, error)
         raise
     with explained(step, done="all rows", pending="the target's foreign keys, put back and validated"):
-        broken.extend(await _restore(connection, run))
+        broken.extend(await _restore(connection))
+
+
+@asynccontextmanager
+async def without_cascades(
+    connection: AsyncConnection, run: int, tables: Sequence[CopyTable], *, step: str
+) -> AsyncIterator[None]:
+    """As `without_foreign_keys`, for rows that are loaded again into tables that are in use.
+
+    Only tables whose rows are deleted and inserted need it: ON DELETE CASCADE would take the rows that refer to them.
+
+    Raises:
+        MigrationError: not all rows keep a foreign key afterwards.
+    """
+    replaced = [table for table in tables if table.replaces_rows]
+    if not replaced:
+        yield
+        return
+    async with without_foreign_keys(connection, run, replaced, step=step) as broken:
+        yield
+    if broken:
+        raise MigrationError(
+            "; ".join(
+                f"foreign key {key.name} of {key.table} {'stays NOT VALID' if key.there else 'is not put back'}: "
+                f"{key.orphans} rows lack the row they refer to, as this lists: {key.query}"
+                for key in broken
+            ),
+            step=step,
+            done="all rows that could go in",
+            next_command="mend those rows, then: botdata sync, which puts it back as it was",
+        )
+
+
+async def put_back(connection: AsyncConnection, *, step: str) -> list[BrokenForeignKey]:
+    """Put back what stopped runs left away, before what is known of it goes; gives those that stay NOT VALID.
+
+    Raises:
+        MigrationError: one cannot be put back; its definition is known to the tool's schema alone.
+    """
+    row = await (await connection.execute("SELECT to_regclass('botdata.foreign_keys') IS NOT NULL")).fetchone()
+    broken = await _restore(connection) if row and row[0] else []
+    if lost := [f"{key.name} of {key.table}" for key in broken if not key.there]:
+        raise MigrationError(
+            f"foreign keys that a run took away cannot be put back, since rows lack the row they refer to: "
+            f"{', '.join(lost)}",
+            step=step,
+            pending="everything; nothing was dropped",
+            next_command=f"botdata copy, to its end; then: botdata {step}",
+        )
+    return broken
 
 
 async def _drop(connection: AsyncConnection, run: int, tables: Sequence[CopyTable], step: str) -> None:
@@ -136,17 +185,17 @@ def _orphans(child: str, parent: str, ours: list[str], theirs: list[str]) -> str
     return f"SELECT c.* FROM {child} c WHERE {named} AND NOT EXISTS (SELECT FROM {parent} p WHERE {same})"  # noqa: S608
 
 
-async def _restore(connection: AsyncConnection, run: int) -> list[BrokenForeignKey]:
-    """Put them all back, then validate one after the other: a killed run finds each where it was."""
+async def _restore(connection: AsyncConnection) -> list[BrokenForeignKey]:
+    """Put all back that any run took away, then validate one after the other: a killed run finds each where it was."""
     await connection.execute(_FORGET_DROPPED_TABLES)
-    for one in await _away(connection, run):
+    for one in await _away(connection):
         if one.state == "dropped":
             await _add(connection, one)
-    return [broken for one in await _away(connection, run) if (broken := await _validate(connection, one))]
+    return [broken for one in await _away(connection) if (broken := await _validate(connection, one))]
 
 
-async def _away(connection: AsyncConnection, run: int) -> list[_Kept]:
-    return [_Kept(*row) for row in await (await connection.execute(_AWAY, [run])).fetchall()]
+async def _away(connection: AsyncConnection) -> list[_Kept]:
+    return [_Kept(*row) for row in await (await connection.execute(_AWAY)).fetchall()]
 
 
 async def _add(connection: AsyncConnection, one: _Kept) -> None:
@@ -189,11 +238,11 @@ async def _note(connection: AsyncConnection, one: _Kept, state: str) -> None:
     )
 
 
-async def _say_what_is_away(connection: AsyncConnection, run: int, error: MigrationError) -> None:
+async def _say_what_is_away(connection: AsyncConnection, error: MigrationError) -> None:
     away: list[str] = []
     if not (connection.broken or connection.closed):
         with suppress(psycopg.Error):  # the error at hand says more
-            away = [f"{one.name} on {one.table}" for one in await _away(connection, run)]
+            away = [f"{one.name} on {one.table}" for one in await _away(connection)]
     if away:
         kept = f"the foreign keys that the run will put back at its end: {', '.join(away)}"
         error.pending = f"{error.pending}; {kept}" if error.pending else kept

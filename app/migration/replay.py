@@ -10,6 +10,7 @@ from psycopg import AsyncConnection, sql
 from sqlalchemy import MetaData
 
 from app.errors import MigrationError
+from app.migration.foreign_keys import without_cascades
 from app.migration.halving import Fault, empty_staging, load_rows, number_column
 from app.migration.load import record_writes
 from app.migration.quarantine import choose_tables, exists, masked, unknown_numbers
@@ -18,6 +19,7 @@ from app.migration.sequences import raise_sequences
 from app.migration.source import Key
 from app.migration.tables import CopyTable, describe, select_tables
 from app.migration.target import explained, open_target
+from app.migration.tool_schema import ensure_tool_schema
 
 STEP = "quarantine replay"
 _ROWS_A_TRANSACTION = 500
@@ -104,19 +106,25 @@ async def replay(
         )
     async with open_target(target_url, step=STEP, exclusive=True) as connection:
         with explained(STEP):
+            if await exists(connection):
+                await ensure_tool_schema(connection)
             rows = await _choose(connection, metadata, numbers, tables)
             in_their_order = select_tables(metadata)
             order = {table.name: position for position, table in enumerate(in_their_order)}
             rows.sort(key=lambda row: (order.get(row.table, len(order)), row.table, row.run, row.number))
             replayed = []
-            for name, group in groupby(rows, key=lambda row: row.table):
-                of_table = list(group)
-                if name not in order:
-                    replayed.append(TableReplayed(name, known=False))
-                    continue
-                with explained(STEP, table=name, pending=f"{len(of_table)} rows of {name} at most"):
-                    table = await describe(connection, in_their_order[order[name]], step=STEP)
-                    replayed.append(await _replay_table(connection, metadata, table, of_table, overwrite=overwrite))
+            known = {row.table: in_their_order[order[row.table]] for row in rows if row.table in order}
+            described = {name: await describe(connection, table, step=STEP) for name, table in known.items()}
+            run = max((row.run for row in rows), default=0)
+            async with without_cascades(connection, run, list(described.values()), step=STEP):
+                for name, group in groupby(rows, key=lambda row: row.table):
+                    of_table = list(group)
+                    if name not in described:
+                        replayed.append(TableReplayed(name, known=False))
+                        continue
+                    with explained(STEP, table=name, pending=f"{len(of_table)} rows of {name} at most"):
+                        done = await _replay_table(connection, metadata, described[name], of_table, overwrite=overwrite)
+                        replayed.append(done)
             remaining = 0
             if await exists(connection):
                 cursor = await connection.execute("SELECT count(*) FROM botdata.quarantine")

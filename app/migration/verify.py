@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from time import monotonic
 
@@ -16,6 +17,7 @@ from app.migration.compare_pages import compare_by_pages
 from app.migration.completeness import count_target
 from app.migration.findings import Findings
 from app.migration.fix import Fixer, begin_fix, finish_fix
+from app.migration.foreign_keys import without_cascades
 from app.migration.postgres_source import PostgresSource
 from app.migration.report import Progress, TableVerified, VerifyReport
 from app.migration.sample import pick_keys
@@ -75,20 +77,23 @@ async def verify(
     verified: list[TableVerified] = []
     async with open_target(target_url, step=step, exclusive=options.fix) as connection:
         run = None
-        if options.fix:
-            with explained(step, setting=source.setting, pending="everything; nothing was written"):
-                await ensure_tool_schema(connection)
-                run = await begin_fix(connection, source.label)
-        for position, table in enumerate(tables):
-            done = ", ".join(f"{one.table} compared" for one in verified) or "nothing compared yet"
-            pending = ", ".join([f"the rest of {table.name}", *(rest.name for rest in tables[position + 1 :])])
-            try:
-                with explained(step, setting=source.setting, table=table.name, done=done, pending=pending):
-                    described = await describe(connection, table, step=step)
-                    verified.append(await _verify_table(connection, source, described, progress, options, run))
-            except MigrationError as error:
-                error.done, error.pending = error.done or done, error.pending or pending
-                raise
+        async with AsyncExitStack() as ends:
+            if options.fix:
+                with explained(step, setting=source.setting, pending="everything; nothing was written"):
+                    await ensure_tool_schema(connection)
+                    run = await begin_fix(connection, source.label)
+                    written = [await describe(connection, table, step=step) for table in tables]
+                await ends.enter_async_context(without_cascades(connection, run, written, step=step))
+            for position, table in enumerate(tables):
+                done = ", ".join(f"{one.table} compared" for one in verified) or "nothing compared yet"
+                pending = ", ".join([f"the rest of {table.name}", *(rest.name for rest in tables[position + 1 :])])
+                try:
+                    with explained(step, setting=source.setting, table=table.name, done=done, pending=pending):
+                        described = await describe(connection, table, step=step)
+                        verified.append(await _verify_table(connection, source, described, progress, options, run))
+                except MigrationError as error:
+                    error.done, error.pending = error.done or done, error.pending or pending
+                    raise
         if run is not None:
             with explained(step, setting=source.setting):
                 await finish_fix(connection, run)

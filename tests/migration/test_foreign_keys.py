@@ -1,19 +1,24 @@
 """Foreign keys of the target: away while rows go in, back and validated before a copy is complete."""
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
 from sqlalchemy import Column, ForeignKey, Integer, MetaData, Table, Text
 from sqlalchemy.engine import make_url
+from typer.testing import CliRunner
 
+from app.cli.commands import cli
 from app.errors import MigrationError
 from app.migration import copy as copy_module
 from app.migration import foreign_keys
 from app.migration.copy import CopyOptions
 from app.migration.copy_streams import StreamOptions
+from app.migration.sync import Sync
+from app.migration.sync_options import SyncOptions
 from app.migration.tables import select_tables
-from tests.migration.engine import copy_from, execute, query, row_texts, value
+from tests.migration.engine import Told, copy_from, execute, query, row_texts, source_of, value
 from tests.support.page_server import PageServer
 from tests.support.postgres import PostgresServer
 
@@ -131,6 +136,39 @@ async def test_a_killed_copy_puts_them_back_when_it_goes_on(
     assert (report.resumed, report.complete) == (True, True)
     assert query(fresh_database, _DEFINITIONS) == before
     assert query(fresh_database, "SELECT DISTINCT state FROM botdata.runs") == [("complete",)]
+
+
+async def _leave_away(served: _Served, target: str, patch: pytest.MonkeyPatch) -> None:
+    """A copy that is stopped when all rows are in."""
+
+    async def stopped(*arguments: object, **named: object) -> None:
+        raise MigrationError("stopped")
+
+    with patch.context() as context:
+        context.setattr(foreign_keys, "_restore", stopped)
+        with pytest.raises(MigrationError, match="stopped"):
+            await copy_from(served, target, select_tables(METADATA), options=_SMALL)
+    assert query(target, _DEFINITIONS) == []
+
+
+async def test_a_sync_puts_back_what_a_copy_left_away(
+    served: _Served, fresh_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = query(fresh_database, _DEFINITIONS)
+    await _leave_away(served, fresh_database, monkeypatch)
+    await Sync(lambda: source_of(served), fresh_database, select_tables(METADATA), Told(), SyncOptions()).run()
+    assert query(fresh_database, _DEFINITIONS) == before
+
+
+async def test_they_are_put_back_before_what_is_known_of_them_goes(
+    served: _Served, fresh_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = query(fresh_database, _DEFINITIONS)
+    await _leave_away(served, fresh_database, monkeypatch)
+    monkeypatch.setenv("DATABASE_URL", fresh_database)
+    outcome = await asyncio.to_thread(CliRunner().invoke, cli, ["uninstall", "--yes"])
+    assert (outcome.exit_code, outcome.output) == (0, "schema botdata: dropped\n")
+    assert query(fresh_database, _DEFINITIONS) == before
 
 
 async def test_orphans_are_counted_and_the_key_stays_not_valid(served: _Served, fresh_database: str) -> None:

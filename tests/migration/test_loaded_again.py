@@ -1,0 +1,83 @@
+"""Rows that are loaded again, one by one, into tables in use: what refers to them is left as it is."""
+
+from collections.abc import Iterator
+
+import pytest
+from sqlalchemy import Column, ForeignKey, Integer, MetaData, Table, Text
+
+from app.errors import MigrationError
+from app.migration.replay import replay
+from app.migration.tables import select_tables
+from app.migration.verify import VerifyOptions
+from tests.migration.conftest import Source
+from tests.migration.engine import copy_from, execute, query, row_texts, value, verify_from
+from tests.support.postgres import PostgresServer
+
+METADATA = MetaData()
+_PARENT = Table("parent", METADATA, Column("id", Integer, primary_key=True), Column("said", Text))
+_CHILD = Table(
+    "child", METADATA, Column("id", Integer, primary_key=True), Column("parent", Integer, ForeignKey("parent.id"))
+)
+_TABLES = """
+CREATE TABLE parent (id integer PRIMARY KEY, said text); CREATE TABLE child (id integer PRIMARY KEY, parent integer);
+"""
+# A trigger on updates, so that a changed row is deleted and inserted; and references that follow a deletion.
+_IN_USE = """
+CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN new; END';
+CREATE TRIGGER touch BEFORE UPDATE ON parent FOR EACH ROW EXECUTE FUNCTION touch();
+ALTER TABLE child ADD CONSTRAINT child_parent FOREIGN KEY (parent) REFERENCES parent ON DELETE CASCADE;
+CREATE TABLE elsewhere (parent integer REFERENCES parent ON DELETE SET NULL);
+INSERT INTO elsewhere SELECT id FROM parent;
+"""
+_REFUSED = """
+INSERT INTO botdata.quarantine (run_id, table_name, key, row_text, sqlstate, message)
+VALUES (1, '{}', '{{3}}', '{}', '22000', '')
+"""
+
+
+@pytest.fixture
+def served(postgres_server: PostgresServer, fresh_database: str) -> Iterator[Source]:
+    """A source that was copied into the target; rows in use refer to the target's."""
+    source = postgres_server.create_database()
+    execute(source, _TABLES)
+    execute(fresh_database, _TABLES)
+    execute(
+        source,
+        "INSERT INTO parent SELECT n, 'said' FROM generate_series(1, 9) n; INSERT INTO child SELECT id, id FROM parent",
+    )
+    yield Source(source, "", source, is_lite=False)
+    postgres_server.drop_database(source)
+
+
+async def test_a_fix_leaves_the_rows_that_refer_to_a_row(served: Source, fresh_database: str) -> None:
+    await copy_from(served, fresh_database, select_tables(METADATA))
+    execute(fresh_database, _IN_USE + "UPDATE parent SET said = 'planted' WHERE id = 3")
+    chosen = select_tables(METADATA, names=["parent"])
+    report = await verify_from(served, fresh_database, chosen, options=VerifyOptions(fix=True, pause=0.01))
+    assert (report.clean, report.tables[0].fixed) == (True, 1)
+    assert row_texts(fresh_database, "child") == row_texts(served.url, "child")
+    assert value(fresh_database, "SELECT count(parent) FROM elsewhere") == 9
+    assert query(fresh_database, "SELECT conname, convalidated FROM pg_constraint WHERE contype = 'f' "
+                 "AND connamespace = 'public'::regnamespace ORDER BY 1") == [
+        ("child_parent", True), ("elsewhere_parent_fkey", True),
+    ]  # fmt: skip
+
+
+async def test_a_replay_leaves_the_rows_that_refer_to_a_row(served: Source, fresh_database: str) -> None:
+    await copy_from(served, fresh_database, select_tables(METADATA))
+    execute(fresh_database, _IN_USE + _REFUSED.format("parent", '{"id": "3", "said": "edited"}'))
+    assert (await replay(fresh_database, METADATA)).complete
+    assert value(fresh_database, "SELECT said FROM parent WHERE id = 3") == "edited"
+    assert row_texts(fresh_database, "child") == row_texts(served.url, "child")
+    assert value(fresh_database, "SELECT count(parent) FROM elsewhere") == 9
+
+
+async def test_a_replay_of_a_row_without_its_parent(served: Source, fresh_database: str) -> None:
+    """A key is away while a parent is replayed, so a child without one goes in: it is told, and the key put back."""
+    await copy_from(served, fresh_database, select_tables(METADATA))
+    execute(fresh_database, _IN_USE + _REFUSED.format("parent", '{"id": "3", "said": "edited"}'))
+    execute(fresh_database, _REFUSED.format("child", '{"id": "3", "parent": "99"}'))
+    with pytest.raises(MigrationError, match="child_parent of child stays NOT VALID: 1 rows lack") as stopped:
+        await replay(fresh_database, METADATA)
+    assert "botdata sync" in str(stopped.value.next_command)
+    assert value(fresh_database, "SELECT convalidated FROM pg_constraint WHERE conname = 'child_parent'") is False
