@@ -21,15 +21,19 @@ from app.errors import MigrationError, StoreError, UnavailableError, error_for_s
 _SESSION = """
 SET statement_timeout = 0; SET lock_timeout = '30s';
 SET client_encoding = 'UTF8'; SET datestyle = 'ISO, YMD'; SET intervalstyle = 'postgres'; SET timezone = 'UTC';
-SET extra_float_digits = 1; SET bytea_output = 'hex'; SET xmloption = 'content'; SET client_min_messages = 'error'
+SET extra_float_digits = 1; SET bytea_output = 'hex'; SET xmloption = 'content'; SET client_min_messages = 'error';
+SET tcp_keepalives_idle = 60; SET tcp_keepalives_interval = 15; SET tcp_keepalives_count = 4
 """
 # Set by a database or a role for short work (PostgreSQL 14 and 17 brought the last two): a run outlasts them.
 _UNHURRIED = """
 SELECT set_config(name, '0', false) FROM pg_settings
 WHERE name IN ('idle_in_transaction_session_timeout', 'idle_session_timeout', 'transaction_timeout')
 """
-# A connection that a router has forgotten is noticed after two minutes. Names: libpq, "Parameter Key Words".
+# A connection that a router has forgotten is noticed after two minutes, at the server's end too (by the settings of
+# the session): one of a machine that has gone would hold the run lock for hours. Names: libpq, "Parameter Key Words".
 _KEEPALIVES = {"keepalives": 1, "keepalives_idle": 60, "keepalives_interval": 15, "keepalives_count": 4}
+# A source that hides rows from the role refuses instead: a sync would delete what is hidden.
+_READING = "SET default_transaction_read_only = on; SET row_security = off"
 _TRANSACTION_POOLER_PORT = "6543"  # Supabase documentation, "Connect to your database"
 
 
@@ -61,7 +65,7 @@ async def connect(url: str, *, setting: str, step: str, read_only: bool = False)
         await connection.execute(_SESSION)
         await connection.execute(_UNHURRIED)
         if read_only:
-            await connection.execute("SET default_transaction_read_only = on")
+            await connection.execute(_READING)
     except BaseException:
         await connection.close()
         raise
