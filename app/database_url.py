@@ -79,10 +79,23 @@ def uses_pgbouncer(text: str) -> bool:
 
 
 def shown_url(text: str) -> str:
-    """The URL for people: host and database only."""
+    """The URL for people: host and database, and what else tells one database from another, but no user or password.
+
+    That is a port other than PostgreSQL's own and, behind Supabase's pooler, where the host is the same for all
+    projects, the project: the user's name ends in it (its documentation, "Connect to your database").
+    """
     url = sqlalchemy_url(text)
     host = url.query.get("host") or url.host or "local socket"
-    return f"{host}/{url.database}"
+    port = str(url.query.get("port") or url.port or "")
+    project = (url.username or "").partition(".")[2]
+    return "".join(
+        (
+            f"{project}@" if project else "",
+            str(host),
+            f":{port}" if port not in {"", "5432"} else "",
+            f"/{url.database}",
+        )
+    )
 
 
 def _parsed(text: str, name: str) -> URL:

@@ -140,6 +140,12 @@ def test_a_socket_directory_leads_to_the_server(postgres_server: PostgresServer)
         ("postgresql://u@/botdata?host=/run/postgresql", "/run/postgresql/botdata"),
         ("postgresql://u@%2Frun%2Fpostgresql/botdata", "/run/postgresql/botdata"),
         ("postgresql:///botdata", "local socket/botdata"),
+        ("postgresql://u@db.example:5433/botdata", "db.example:5433/botdata"),
+        ("postgresql://u@/botdata?host=/run/postgresql&port=5433", "/run/postgresql:5433/botdata"),
+        (
+            "postgresql://postgres.abcdefgh:swordfish@aws-0-eu.pooler.supabase.com:5432/postgres",
+            "abcdefgh@aws-0-eu.pooler.supabase.com/postgres",
+        ),
     ],
 )
 def test_shown_to_people(text: str, shown: str) -> None:
