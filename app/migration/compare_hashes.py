@@ -10,6 +10,7 @@ from psycopg import AsyncConnection, sql
 from app.migration import hashes
 from app.migration.findings import Findings, stream_keys
 from app.migration.hashes import HashedTable, Range
+from app.migration.null_keys import refuse_null_keys
 from app.migration.postgres_source import PostgresSource
 from app.migration.report import Progress
 from app.migration.tables import CopyTable
@@ -29,6 +30,7 @@ async def compare_by_hashes(
     hash. The rows of ranges that differ are hashed one by one, the source's hashes joined with the target's in a
     temporary table, and what is unequal is looked at.
     """
+    await refuse_null_keys(source, table, step="verify")
     progress.begin(table.name, await _estimate(connection, table), 0)
     types = dict(await source.fetch(hashes.column_types(table)))
     hashed = HashedTable.of(table, types)

@@ -17,6 +17,7 @@ from app.migration import runs
 from app.migration.column_types import same_types
 from app.migration.completeness import Completeness, complete_table, count_target
 from app.migration.load import PageLoader
+from app.migration.null_keys import refuse_null_keys
 from app.migration.postgres_source import PostgresSource
 from app.migration.range_loader import RangeLoader, Route
 from app.migration.ranges import KeyRange, keep_ranges, open_ranges, plan_ranges
@@ -108,12 +109,13 @@ class StreamCopy:
     async def complete(self, job: TableJob, *, one_snapshot: bool) -> Completeness:
         """Whether each row of the snapshot is in the target or in quarantine; what is missing is fetched by its key.
 
-        Within one snapshot the ranges hold each row once. So where as many rows were written, or were there and equal,
-        as the snapshot has, and the target has no other, nothing is missing. Else the sets of keys tell.
+        Within one snapshot the ranges hold each row once. So where all rows went straight into an empty table, as many
+        as the snapshot has, and the target holds as many, nothing is missing. Else the sets of keys tell.
         """
         checkpoint = await runs.find_checkpoint(self._connection, self._run, job.table)
         assert checkpoint is not None
-        if one_snapshot and checkpoint.rows == job.source_rows == await count_target(self._connection, job.table):
+        straight = one_snapshot and job.route.straight and checkpoint.rows == job.source_rows
+        if straight and await count_target(self._connection, job.table) == job.source_rows:
             return Completeness(job.source_rows, (), 0, 0)
         loader = PageLoader(self._connection, job.table, self._run, most_refused=self._most_refused)
         return await complete_table(self._connection, self._source, job.table, loader)
@@ -121,6 +123,7 @@ class StreamCopy:
     async def _plan(self, table: CopyTable) -> TableJob:
         """The table's ranges: those that an earlier start left, else new ones."""
         with explained("copy", setting=self._source.setting, table=table.name, pending=f"{table.name} and those after"):
+            await refuse_null_keys(self._source, table, step="copy")
             rows = await self._source.count(table)
             route = Route(table, False, await same_types(self._source, self._connection, table))
             checkpoint = await runs.find_checkpoint(self._connection, self._run, table)

@@ -172,7 +172,7 @@ async def _set_aside(
         sql.SQL(
             "INSERT INTO botdata.quarantine (run_id, table_name, key, row_text, sqlstate, message, place) "
             "SELECT %s, %s, key, row_text, sqlstate, message, place FROM (SELECT DISTINCT ON (ARRAY[{key}]) f.*, "
-            "ARRAY[{key}] AS key, (SELECT row_to_json(v) FROM (SELECT {texts}) v) AS row_text "
+            "ARRAY[{key}] AS key, (SELECT row_to_json(v.*) FROM (SELECT {texts}) v) AS row_text "
             "FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[]) AS f (number, sqlstate, message, place) "
             "JOIN pg_temp.{staging} s ON s.{number} = f.number ORDER BY ARRAY[{key}], f.number DESC) refused "
             "ORDER BY number ON CONFLICT (table_name, key) DO UPDATE SET run_id = excluded.run_id, "

@@ -45,21 +45,24 @@ async def plan_ranges(
     ((table_bytes,),) = await source.fetch(size)
     rows = max(1, min(most_rows, most_bytes * count // table_bytes if table_bytes else most_rows))
     bounds: list[Key | None] = [None]
-    for number in range(1, -(-count // rows)):
-        bounds.append(await _key_behind(source, table, KeyRange(number, bounds[-1], None), rows))
+    while len(bounds) < -(-count // rows):
+        bound = await _key_behind(source, table, KeyRange(len(bounds), bounds[-1], None), rows)
+        if bound is None:
+            break
+        bounds.append(bound)
     return [
         KeyRange(number, low, high)
         for number, (low, high) in enumerate(zip(bounds, [*bounds[1:], None], strict=True), start=1)
     ]
 
 
-async def _key_behind(source: PostgresSource, table: CopyTable, rest: KeyRange, rows: int) -> Key:
-    """The key of the last of the first so many rows."""
+async def _key_behind(source: PostgresSource, table: CopyTable, rest: KeyRange, rows: int) -> Key | None:
+    """The key of the last of the first so many rows; None where there are fewer, as in a view with a key twice."""
     texts = (
         sql.SQL("{}::text AS {}").format(sql.Identifier(column.name), sql.Identifier(alias(position)))
         for position, column in enumerate(table.key)
     )
-    (key,) = await source.fetch(
+    found = await source.fetch(
         sql.SQL("SELECT {} FROM {}{} ORDER BY {} LIMIT 1 OFFSET {}").format(
             sql.SQL(", ").join(texts),
             table.identifier,
@@ -68,7 +71,7 @@ async def _key_behind(source: PostgresSource, table: CopyTable, rest: KeyRange, 
             sql.Literal(rows - 1),
         )
     )
-    return tuple(key)
+    return tuple(found[0]) if found else None
 
 
 async def keep_ranges(connection: AsyncConnection, run: int, table: CopyTable, ranges: list[KeyRange]) -> None:

@@ -82,9 +82,13 @@ def select_tables(
     """Tables to move, parents before children: those named, else those of the groups, else all.
 
     Raises:
-        MigrationError: a name that is not a table's; lists the ones that are.
+        MigrationError: a name that is not a table's, and which names are; or two tables of one name.
     """
     tables = _in_order(metadata)
+    if twice := sorted({table.name for table in tables if [one.name for one in tables].count(table.name) > 1}):
+        raise MigrationError(
+            f"tables of the same name in several schemas cannot be told apart: {', '.join(twice)}", step="choose tables"
+        )
     if names is not None:
         known = {table.name for table in tables}
         if unknown := sorted(set(names) - known):

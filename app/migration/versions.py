@@ -152,7 +152,7 @@ def keys_json(keys: Iterable[Key]) -> JsonBytes:
 def of_keys(table: CopyTable) -> sql.Composed:
     """A FROM item `k` with the keys of the JSON array in a parameter, and the condition that row `t` has that key."""
     columns = listed(
-        sql.SQL("(j ->> {})::{} AS {}").format(sql.Literal(i), sql.SQL(column.type), sql.Identifier(f"k{i}"))
+        sql.SQL("(j.value ->> {})::{} AS {}").format(sql.Literal(i), sql.SQL(column.type), sql.Identifier(f"k{i}"))
         for i, column in enumerate(table.key)
     )
     same = listed(

@@ -115,6 +115,11 @@ async def test_a_row_that_a_trigger_drops_is_missed(connected: Source, database_
     )
     report = await copy_from(connected, database_url, tables("clients"), options=SMALL)
     assert (report.complete, report.tables[0].missing) == (False, (("4",),))
+    execute(database_url, "INSERT INTO clients (id, yclients_id, phone) VALUES (9, 9, '7')")  # and the counts are equal
+    again = await copy_from(
+        connected, database_url, tables("clients"), options=replace(SMALL, overwrite=True, restart=True)
+    )
+    assert (again.complete, again.tables[0].missing, again.tables[0].went) == (False, (("4",),), 1)
 
 
 async def test_ranges_of_composite_uuid_and_text_keys(connected: Source, database_url: str) -> None:
