@@ -130,10 +130,10 @@ def keep_output_for_document(wanted: bool) -> None:
 def show_error(error: BotdataError) -> None:
     """Print what stopped, where, what was done, what is pending and what to run next, to standard error."""
     if not isinstance(error, MigrationError):
-        _complain(f"botdata: {error}")
+        complain(f"botdata: {error}")
         return
     step = f" {error.step}" if error.step else ""
-    _complain(f"botdata{step} stopped: {error.message}")
+    complain(f"botdata{step} stopped: {error.message}")
     for label, text in (
         ("table", error.table),
         ("done", error.done),
@@ -141,9 +141,10 @@ def show_error(error: BotdataError) -> None:
         ("next", error.next_command),
     ):
         if text:
-            _complain(f"  {label + ':':<9}{text}")
+            complain(f"  {label + ':':<9}{text}")
 
 
-def _complain(text: str) -> None:
+def complain(text: str) -> None:
+    """Print lines to standard error."""
     for line in text.splitlines():
         errors.print(plain(line), markup=False)

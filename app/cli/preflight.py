@@ -122,6 +122,7 @@ def stop_on_errors(
 def _examine(
     work: Work, key_role_ok: bool, ignore_column: Sequence[str], accept: Sequence[str], *, quick: bool, upgrades: bool
 ) -> PreflightReport:
+    from app.cli.output import complain
     from app.migration.preflight.findings import Accepted, unknown_codes
     from app.migration.preflight.run import Supabase, examine_against, run_preflight
     from app.models import Base
@@ -146,6 +147,7 @@ def _examine(
             Standing(upgrades=upgrades) if own else examine_against(work.tables),
             accepted=accepted,
             quick=quick,
+            on_retry=complain,
         )
 
     return work.carry_out(look)

@@ -9,10 +9,9 @@ from itertools import groupby
 from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 
-import stamina
-
 from app.errors import SchemaMismatchError, StoreError, StoreTimeoutError, UnavailableError
 from app.migration.pages import Limits, PageSize, key_of, read_page, records_of
+from app.migration.retry import patiently
 from app.migration.source import VERSION, Key, Page
 from app.migration.tables import CopyColumn, CopyTable
 from app.rest import SupabaseRest, as_text, in_list, quoted_name
@@ -65,7 +64,7 @@ class RestSource:
                 raise UnavailableError("Supabase gave no exact count")
             return int(total)
 
-        return await self._patiently(ask)
+        return await self.patiently(ask)
 
     async def has_versions(self, table: CopyTable) -> bool:
         """Whether the rows' xmin can be had: not where the source's table is a view."""
@@ -79,7 +78,7 @@ class RestSource:
                 raise
             return True
 
-        return await self._patiently(ask)
+        return await self.patiently(ask)
 
     async def pages(self, table: CopyTable, *, after: Key | None = None, versions: bool = False) -> AsyncIterator[Page]:
         """All rows behind a key, in the order of the primary key as the source sorts it."""
@@ -104,7 +103,7 @@ class RestSource:
                     where_keys(builder, table, wanted)
                     return records_of(await self.rest.send(builder))
 
-                records = await self._patiently(ask)
+                records = await self.patiently(ask)
                 found = {key_of(record, table) for record in records}
                 if found.isdisjoint(wanted):
                     break
@@ -159,39 +158,14 @@ class RestSource:
                 body = await self.rest.read_at_most(request(), size.most_bytes)
             return read_page(body, table)
 
-        page = await self._patiently(ask)
+        page = await self.patiently(ask)
         if page is not None:
             size.learn(page)
         return page
 
-    async def _patiently(self, ask: Callable[[], Awaitable[_Answer]]) -> _Answer:
-        """Try again what can pass: rates, gateways, lost connections, timeouts; with Retry-After where it was given."""
-
-        limits = self.limits
-        failures = 0
-
-        def passing(error: Exception) -> bool | float:
-            nonlocal failures
-            if not isinstance(error, UnavailableError | StoreTimeoutError):
-                return False
-            failures += 1
-            wait = min(error.retry_after, 300.0) if isinstance(error, UnavailableError) and error.retry_after else None
-            if failures < limits.attempts:
-                again = "trying again" if wait is None else f"trying again in {wait:.0f} s"
-                self.on_retry(f"{self._host}: {error}; {again} ({failures} of {limits.attempts - 1})")
-            return True if wait is None else wait
-
-        async for attempt in stamina.retry_context(
-            on=passing,
-            attempts=limits.attempts,
-            timeout=None,
-            wait_initial=limits.wait_initial,
-            wait_max=limits.wait_max,
-            wait_jitter=limits.wait_initial,
-        ):
-            with attempt:
-                return await ask()
-        raise AssertionError("unreachable: the last attempt returns or raises")
+    async def patiently(self, ask: Callable[[], Awaitable[_Answer]]) -> _Answer:
+        """The answer to a request that is tried again where its failure can pass."""
+        return await patiently(ask, self.limits, self.on_retry, self._host)
 
 
 def _select(table: CopyTable, columns: Sequence[CopyColumn], versions: bool) -> str:

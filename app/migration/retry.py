@@ -1,4 +1,4 @@
-"""Trying again at a source over a database connection: what can pass, and how long to wait."""
+"""Trying again at a source, over REST or a connection: what can pass, and how long to wait."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from app.migration.pages import Limits
 _Answer = TypeVar("_Answer")
 # Unavailable for reasons that waiting does not mend: no such database, the disk is full, read-only.
 _LASTING = {"3D000", "53100", "25006"}
+_LONGEST_ASKED_FOR = 300.0  # seconds of a Retry-After that are waited at most
 
 
 def is_passing(error: Exception) -> bool:
-    """Whether the same request can succeed later: the connection was lost, the server restarts, a lock, a timeout."""
+    """Whether the same request can succeed later: rates, gateways, a lost connection, a restart, a lock, a timeout."""
     return isinstance(error, UnavailableError | StoreTimeoutError) and error.sqlstate not in _LASTING
 
 
 async def patiently(
     ask: Callable[[], Awaitable[_Answer]], limits: Limits, tell: Callable[[str], None], label: str
 ) -> _Answer:
-    """The answer, after as many tries as the limits allow.
+    """The answer, after as many tries as the limits allow; with the pause that the source asked for, where it did.
 
     Args:
         tell: called with a sentence before each further try.
@@ -34,14 +35,17 @@ async def patiently(
     """
     failures = 0
 
-    def passing(error: Exception) -> bool:
+    def passing(error: Exception) -> bool | float:
         nonlocal failures
         if not is_passing(error):
             return False
         failures += 1
+        asked = error.retry_after if isinstance(error, UnavailableError) else None
+        wait = min(asked, _LONGEST_ASKED_FOR) if asked else None
         if failures < limits.attempts:
-            tell(f"{label}: {error}; trying again ({failures} of {limits.attempts - 1})")
-        return True
+            again = "trying again" if wait is None else f"trying again in {wait:.0f} s"
+            tell(f"{label}: {error}; {again} ({failures} of {limits.attempts - 1})")
+        return True if wait is None else wait
 
     async for attempt in stamina.retry_context(
         on=passing,

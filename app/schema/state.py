@@ -105,7 +105,7 @@ class Standing:
             [finding(code, message, remedy, severity=severity)],
             usable=False,
             creates_tables=True,
-            next_command="botdata upgrade",
+            next_command="botdata migrate" if self._upgrades else "botdata upgrade",
         )
 
 

@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from app.migration import rest_source
+from app.migration.preflight import run as preflight
 from app.migration.rest_source import Limits
 from tests.cli.command import Command
 from tests.migration.engine import add_clients, execute, value
@@ -26,6 +27,7 @@ def _jwt(**claims: object) -> str:
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     quick = replace(Limits(), attempts=2, wait_initial=0.01)
     monkeypatch.setattr(rest_source, "Limits", lambda: quick)
+    monkeypatch.setattr(preflight, "_LIMITS", quick)
 
 
 @pytest.fixture

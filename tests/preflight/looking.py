@@ -1,6 +1,7 @@
 """Runs preflight against a source and a target under test."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from sqlalchemy import Table
@@ -10,6 +11,7 @@ from app.migration.preflight.run import Examine, Supabase, run_preflight
 from app.migration.tables import select_tables
 from app.models import Base
 from app.schema.state import Standing
+from tests.migration.engine import QUICK
 
 
 class Served(Protocol):
@@ -32,6 +34,7 @@ async def look(
     ignored: Sequence[str] = (),
     quick: bool = False,
     connections: int = 3,
+    told: Callable[[str], None] = lambda message: None,
 ) -> PreflightReport:
     """Preflight of the business tables, or of those named."""
     if tables is None:
@@ -45,6 +48,8 @@ async def look(
         accepted=Accepted(frozenset(accept), frozenset(ignored)),
         quick=quick,
         connections=connections,
+        limits=replace(QUICK, attempts=4),
+        on_retry=told,
     )
 
 

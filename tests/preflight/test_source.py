@@ -3,15 +3,20 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
+from psycopg import AsyncConnection
 
 from app import revisions
+from app.migration.preflight import run
 from app.migration.preflight.findings import PreflightReport
+from app.migration.preflight.postgres_source import see_postgres
 from tests.migration.conftest import Source
 from tests.migration.engine import add_clients, execute
 from tests.preflight.looking import codes, look
-from tests.support.faults import JSON, Answer, Fault, Request
+from tests.support.faults import JSON, Answer, Fault, Request, status
 from tests.support.page_server import PageServer
 from tests.support.supabase import SupabaseServers
 
@@ -190,3 +195,53 @@ async def test_an_end_that_is_not_reached_leaves_the_other(pages: PageServer, da
     assert codes(await look(nobody, "postgresql://x@127.0.0.1:9/x")) == ["target-unreachable", "source-unreachable"]
     pooler = await look(Source("postgresql://x@127.0.0.1:6543/x", "", "", is_lite=False), database_url)
     assert "transaction pooler" in _found(pooler, "source-unreachable")
+
+
+async def test_what_passes_is_asked_for_again(pages: PageServer, database_url: str) -> None:
+    """Each first request for a table, and for the root document, meets a gateway's error."""
+    add_clients(pages._database_url, 30)
+    seen: set[str] = set()
+
+    def fail_once(request: Request) -> Fault | None:
+        if request.table in seen:
+            return None
+        seen.add(request.table)
+        return status(503) if len(seen) % 2 else status(500)
+
+    pages.hook = fail_once
+    told: list[str] = []
+    report = await look(pages, database_url, told=told.append)
+    assert (codes(report), report.tables[0].source_rows is not None) == ([], True)
+    assert len(told) == len(seen) > 8
+    assert "trying again (1 of 3)" in told[0]
+    pages.hook = lambda request: status(500)
+    lost = await look(pages, database_url)
+    assert codes(lost, "error") == ["source-unreachable"]
+    assert lost.next_command == "put the errors right, then: botdata preflight"
+
+
+async def test_a_connection_that_is_lost_is_made_again(
+    source_database: str, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_clients(source_database, 30)
+    looks = 0
+
+    async def lost_at_first(connection: AsyncConnection, *arguments: Any) -> Any:
+        nonlocal looks
+        looks += 1
+        if looks == 1:
+            with psycopg.connect(source_database, autocommit=True) as other:
+                other.execute("SELECT pg_terminate_backend(%s)", [connection.info.backend_pid])
+        return await see_postgres(connection, *arguments)
+
+    monkeypatch.setattr(run, "see_postgres", lost_at_first)
+    told: list[str] = []
+    report = await look(Source(source_database, "", "", is_lite=False), database_url, "clients", told=told.append)
+    assert (codes(report), report.tables[0].source_rows, looks, len(told)) == ([], 30, 2, 1)
+
+
+async def test_trouble_at_the_source_comes_before_the_upgrade(fresh_database: str) -> None:
+    nobody = Source("http://127.0.0.1:9", "sb_secret_x", "", is_lite=False)
+    report = await look(nobody, fresh_database)
+    assert codes(report, "error") == ["source-unreachable"]
+    assert report.next_command == "put the errors right, then: botdata preflight"

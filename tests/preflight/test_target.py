@@ -31,7 +31,7 @@ def connection_source(source_database: str) -> Source:
 
 async def test_not_there_yet(connection_source: Source, fresh_database: str) -> None:
     report = await look(connection_source, fresh_database)
-    assert (codes(report), report.next_command) == ([], "botdata upgrade")
+    assert (codes(report), report.next_command) == ([], "botdata migrate")
     assert "target-empty" in codes(report, "notice")
     strict = await look(connection_source, fresh_database, examine=Standing(upgrades=False))
     assert codes(strict, "error") == ["target-empty"]

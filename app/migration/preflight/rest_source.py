@@ -1,39 +1,50 @@
-"""A source over REST: its tables and columns from the root document, else from its answers and errors."""
+"""A source over REST: its tables and columns from the root document, else from its answers and errors.
+
+Each request is tried again where its failure can pass.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Table
 
 from app.errors import SchemaMismatchError, StoreError
+from app.migration.pages import records_of
 from app.migration.preflight.column_types import catalog_name
-from app.migration.preflight.findings import finding
+from app.migration.preflight.findings import Finding, finding
 from app.migration.preflight.source_schema import SourceSeen, SourceTable, wanted_columns
 from app.rest import SupabaseRest, quoted_name
 
 _NO_TABLE = {"42P01", "PGRST205"}
 _NO_COLUMN = {"42703", "PGRST204"}
+_Answer = TypeVar("_Answer")
 # More rows than any server gives by default, so that an answer with fewer than there are shows the cap.
 _MORE_THAN_ANY_CAP = 100_000
 
 
-async def see_rest(rest: SupabaseRest, tables: Sequence[Table]) -> SourceSeen:
+class Patiently(Protocol):
+    """Makes a request, as often as it takes."""
+
+    async def __call__(self, ask: Callable[[], Awaitable[_Answer]], /) -> _Answer: ...
+
+
+async def see_rest(rest: SupabaseRest, tables: Sequence[Table], patiently: Patiently) -> SourceSeen:
     """Look at the source: the root document, and one row and the count of each table.
 
     Raises:
         StoreError: it cannot be reached, or refuses the key.
     """
-    definitions = await _root_definitions(rest)
+    definitions = await _root_definitions(rest, patiently)
     seen = SourceSeen(arguments_known=False)
     limit = asyncio.Semaphore(4)
 
     async def look(table: Table) -> SourceTable | None:
         async with limit:
-            return await _table(rest, table, definitions)
+            return await _table(rest, table, definitions, patiently)
 
     for there in await asyncio.gather(*map(look, tables), return_exceptions=True):
         if isinstance(there, BaseException):
@@ -50,32 +61,36 @@ async def see_rest(rest: SupabaseRest, tables: Sequence[Table]) -> SourceSeen:
                 "to have them compared: botdata preflight --source postgresql://...",
             )
         )
-    seen.findings += await _row_cap(rest, tables, seen)
+    seen.findings += await _row_cap(rest, tables, seen, patiently)
     return seen
 
 
-async def _root_definitions(rest: SupabaseRest) -> dict[str, dict[str, Any]]:
+async def _root_definitions(rest: SupabaseRest, patiently: Patiently) -> dict[str, dict[str, Any]]:
     """The OpenAPI definitions by table; empty where the server gives none."""
     try:
-        document = json.loads(await rest.root_document())
+        document = json.loads(await patiently(rest.root_document))
     except (StoreError, ValueError):
         return {}
     definitions = document.get("definitions") if isinstance(document, dict) else None
     return definitions if isinstance(definitions, dict) else {}
 
 
-async def _table(rest: SupabaseRest, table: Table, definitions: dict[str, dict[str, Any]]) -> SourceTable | None:
+async def _table(
+    rest: SupabaseRest, table: Table, definitions: dict[str, dict[str, Any]], patiently: Patiently
+) -> SourceTable | None:
     """One row and the exact count; None where there is no such table."""
+    builder = rest.table(table.name).select("*").limit(1)
+
+    async def ask() -> tuple[list[dict[str, Any]], str]:
+        response = await rest.respond(builder, headers={"Prefer": "count=exact"})
+        return records_of(response.content), response.headers.get("content-range", "").rpartition("/")[2]
+
     try:
-        response = await rest.respond(rest.table(table.name).select("*").limit(1), headers={"Prefer": "count=exact"})
-        records = json.loads(response.content)
+        records, total = await patiently(ask)
     except SchemaMismatchError as error:
         if error.sqlstate in _NO_TABLE or error.sqlstate is None:
             return None
         raise
-    except ValueError:
-        raise StoreError("Supabase answered with something that is not JSON") from None
-    total = response.headers.get("content-range", "").rpartition("/")[2]
     there = SourceTable(table.name, rows=int(total) if total.isdigit() else None)
     wanted = wanted_columns(table)
     generated = {column.name for column in table.columns if column.computed is not None}
@@ -88,21 +103,22 @@ async def _table(rest: SupabaseRest, table: Table, definitions: dict[str, dict[s
         there.missing = [name for name in wanted if name not in records[0]]
     else:
         there.complete = False
-        there.missing = await _missing_columns(rest, table.name, wanted)
+        there.missing = await _missing_columns(rest, table.name, wanted, patiently)
         there.columns = {name: None for name in wanted if name not in there.missing}
     return there
 
 
-async def _missing_columns(rest: SupabaseRest, table: str, wanted: list[str]) -> list[str]:
+async def _missing_columns(rest: SupabaseRest, table: str, wanted: list[str], patiently: Patiently) -> list[str]:
     """Those that the server does not know: all at once, and one by one after the first failure."""
-    if await _has(rest, table, wanted):
+    if await _has(rest, table, wanted, patiently):
         return []
-    return [name for name in wanted if not await _has(rest, table, [name])]
+    return [name for name in wanted if not await _has(rest, table, [name], patiently)]
 
 
-async def _has(rest: SupabaseRest, table: str, columns: list[str]) -> bool:
+async def _has(rest: SupabaseRest, table: str, columns: list[str], patiently: Patiently) -> bool:
+    builder = rest.table(table).select(",".join(map(quoted_name, columns))).limit(0)
     try:
-        await rest.send(rest.table(table).select(",".join(map(quoted_name, columns))).limit(0))
+        await patiently(lambda: rest.send(builder))
     except SchemaMismatchError as error:
         if error.sqlstate in _NO_COLUMN:
             return False
@@ -119,7 +135,9 @@ def _type(column: dict[str, Any]) -> str | None:
     return f"{name}({length})" if isinstance(length, int) and not name.endswith(("]", ")")) else name
 
 
-async def _row_cap(rest: SupabaseRest, tables: Sequence[Table], seen: SourceSeen) -> list[Any]:
+async def _row_cap(
+    rest: SupabaseRest, tables: Sequence[Table], seen: SourceSeen, patiently: Patiently
+) -> list[Finding]:
     """Ask for every key of the largest table at once: fewer than there are show the server's row cap."""
     counted = [one for one in seen.tables.values() if one.rows]
     if not counted:
@@ -129,7 +147,7 @@ async def _row_cap(rest: SupabaseRest, tables: Sequence[Table], seen: SourceSeen
     if not key or key[0] in largest.missing:
         return []
     builder = rest.table(largest.name).select(f"_0:{quoted_name(key[0])}::text").limit(_MORE_THAN_ANY_CAP)
-    given = len(await rest.rows(builder))
+    given = len(await patiently(lambda: rest.rows(builder)))
     total = largest.rows or 0
     if given >= min(total, _MORE_THAN_ANY_CAP):
         return []

@@ -12,6 +12,7 @@ import psycopg
 from psycopg import AsyncConnection, sql
 from sqlalchemy import Table
 
+from app.database_url import shown_url
 from app.errors import BotdataError, MigrationError, StoreError, error_for_sqlstate
 from app.migration.key_role import require_service_key
 from app.migration.pages import Limits
@@ -31,11 +32,13 @@ from app.migration.preflight.source_schema import SourceSeen, schema_findings
 from app.migration.preflight.surroundings import examine_source, examine_target
 from app.migration.preflight.target_schema import as_findings, compare
 from app.migration.rest_source import RestSource
+from app.migration.retry import patiently
 from app.migration.target import open_target
 from app.rest import SupabaseRest
 
 # Rows of a table past which a copy does not look for duplicates over REST beforehand: it would read all keys twice.
 _MOST_KEYS_WHEN_QUICK = 20_000
+_LIMITS = Limits(page_rows=20_000, attempts=4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +104,8 @@ async def run_preflight(
     quick: bool = False,
     connections: int = 3,
     next_command: str = "botdata copy",
+    limits: Limits | None = None,
+    on_retry: Callable[[str], None] = lambda message: None,
 ) -> PreflightReport:
     """Examine both ends.
 
@@ -111,6 +116,8 @@ async def run_preflight(
         quick: leave out what takes longer than a few requests: a copy is about to follow.
         connections: as many as the next step needs at the target.
         next_command: for a report without errors.
+        limits: how often a request to the source is tried.
+        on_retry: called with a sentence each time that one is to be tried again.
 
     Raises:
         SettingsError: an address is none.
@@ -120,7 +127,7 @@ async def run_preflight(
     ends = _Ends()
     for failure in await asyncio.gather(
         _look_at_target(target_url, tables, examine, ends, connections=connections),
-        _look_at_source(source, tables, ends, quick=quick),
+        _look_at_source(source, tables, ends, limits or _LIMITS, on_retry, quick=quick),
         return_exceptions=True,
     ):
         if failure is not None:
@@ -155,12 +162,13 @@ async def run_preflight(
 
 
 def _next(found: tuple[Finding, ...], state: TargetState, wanted: str) -> str:
-    """The command that is named by the state of the target, unless the trouble is elsewhere."""
+    """The command that the state of the target asks for, unless there is other trouble to be put right first."""
+    errors = {one.code for one in found if one.severity == "error"}
+    if errors - {one.code for one in state.findings}:
+        return "put the errors right, then: botdata preflight"
     if state.next_command is not None:
         return state.next_command
-    if any(one.severity == "error" for one in found):
-        return "put the errors right, then: botdata preflight"
-    return wanted
+    return "put the errors right, then: botdata preflight" if errors else wanted
 
 
 async def _look_at_target(
@@ -201,13 +209,24 @@ async def _count_target(connection: AsyncConnection, tables: Sequence[Table], en
             ends.target_rows[table.name] = row[0] if row else 0
 
 
-async def _look_at_source(source: Supabase | str, tables: Sequence[Table], ends: _Ends, *, quick: bool) -> None:
+async def _look_at_source(
+    source: Supabase | str,
+    tables: Sequence[Table],
+    ends: _Ends,
+    limits: Limits,
+    on_retry: Callable[[str], None],
+    *,
+    quick: bool,
+) -> None:
     setting = "--source" if isinstance(source, str) else "SUPABASE_URL"
     try:
         if isinstance(source, str):
-            await _look_at_postgres(source, tables, ends)
+            # A lost connection ends the whole look, so that it is the look that is tried again.
+            seen = await patiently(lambda: _look_at_postgres(source, tables), limits, on_retry, shown_url(source))
+            ends.source, ends.source_version, found = seen
+            ends.findings += found
         else:
-            await _look_at_supabase(source, tables, ends, quick=quick)
+            await _look_at_supabase(source, tables, ends, limits, on_retry, quick=quick)
     except StoreError as error:
         ends.findings.append(
             finding("source-unreachable", f"the source ({setting}): {error}", f"correct {setting}, or start the server")
@@ -216,21 +235,30 @@ async def _look_at_source(source: Supabase | str, tables: Sequence[Table], ends:
         ends.findings.append(finding("source-unreachable", error.message, error.next_command or f"correct {setting}"))
 
 
-async def _look_at_postgres(url: str, tables: Sequence[Table], ends: _Ends) -> None:
+async def _look_at_postgres(url: str, tables: Sequence[Table]) -> tuple[SourceSeen, int, list[Finding]]:
+    """What was seen, the server's version, and what was found besides."""
     async with connect_to_source(url) as connection:
         server = await examine_source(connection)
-        ends.source_version = server.version
-        ends.findings += server.findings
-        ends.source = await see_postgres(connection, tables)
-        for table, key in _keys_to_check(tables, ends.source):
-            if ends.source.tables[table.name].unique and key == tuple(table.info.get("natural_key", ())):
+        found = list(server.findings)
+        seen = await see_postgres(connection, tables)
+        for table, key in _keys_to_check(tables, seen):
+            if seen.tables[table.name].unique and key == tuple(table.info.get("natural_key", ())):
                 continue
-            found = await duplicates.by_query(connection, table, key)
-            if found.count:
-                ends.findings.append(duplicates.duplicate_finding(table, key, found))
+            repeated = await duplicates.by_query(connection, table, key)
+            if repeated.count:
+                found.append(duplicates.duplicate_finding(table, key, repeated))
+    return seen, server.version, found
 
 
-async def _look_at_supabase(source: Supabase, tables: Sequence[Table], ends: _Ends, *, quick: bool) -> None:
+async def _look_at_supabase(
+    source: Supabase,
+    tables: Sequence[Table],
+    ends: _Ends,
+    limits: Limits,
+    on_retry: Callable[[str], None],
+    *,
+    quick: bool,
+) -> None:
     try:
         require_service_key(source.key, role_ok=source.role_ok, step="preflight")
     except MigrationError as error:
@@ -242,8 +270,8 @@ async def _look_at_supabase(source: Supabase, tables: Sequence[Table], ends: _En
             ends.findings.append(finding("source-unreachable", str(error), "correct SUPABASE_URL and SUPABASE_KEY"))
             return
         stack.push_async_callback(rest.close)
-        ends.source = await see_rest(rest, tables)
-        pages = RestSource(rest, source.url, limits=Limits(page_rows=20_000, attempts=4))
+        pages = RestSource(rest, source.url, limits=limits, on_retry=on_retry)
+        ends.source = await see_rest(rest, tables, pages.patiently)
         for table, key in _keys_to_check(tables, ends.source):
             if quick and (ends.source.tables[table.name].rows or 0) > _MOST_KEYS_WHEN_QUICK:
                 ends.findings.append(
