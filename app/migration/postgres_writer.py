@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 from psycopg import AsyncConnection
@@ -14,6 +15,8 @@ from app.migration.pages import Limits
 from app.migration.source import Key, Page
 from app.migration.tables import CopyTable
 from app.migration.target import JsonBytes, register_json_bytes
+
+_REFERRED_TO = "SELECT EXISTS (SELECT FROM pg_constraint WHERE contype = 'f' AND confrelid = to_regclass(%s))"
 
 
 class PostgresWriter:
@@ -41,9 +44,12 @@ class PostgresWriter:
             parameters = [JsonBytes(page.body)]
             async with connection.transaction():
                 await connection.execute("SET CONSTRAINTS ALL IMMEDIATE")  # a deferred one would speak up at the commit
-                if table.replaces_rows:
+                written = table
+                if table.replaces_rows and await _is_referred_to(connection, table):
+                    written = replace(table, replaces_rows=False)  # what a trigger makes of it is found by reading back
+                elif table.replaces_rows:
                     await connection.execute(statements.delete_changed(table), parameters)
-                await connection.execute(statements.load_page(table), parameters)
+                await connection.execute(statements.load_page(written), parameters)
 
     async def delete(self, table: CopyTable, keys: Sequence[Key]) -> None:
         """One statement."""
@@ -70,6 +76,13 @@ class PostgresWriter:
             self._connection = await connect(self._url, setting="--source", step=self._step)
             register_json_bytes(self._connection)
         return self._connection
+
+
+async def _is_referred_to(connection: AsyncConnection, table: CopyTable) -> bool:
+    """Whether a foreign key leads to the table: a deletion would be refused, or take the rows that refer to its row."""
+    cursor = await connection.execute(_REFERRED_TO, [table.identifier.as_string(None)])
+    row = await cursor.fetchone()
+    return bool(row and row[0])
 
 
 @asynccontextmanager

@@ -7,10 +7,12 @@ from sqlalchemy import Column, ForeignKey, Integer, MetaData, Table, Text
 
 from app.errors import MigrationError
 from app.migration.replay import replay
+from app.migration.sync import Sync
+from app.migration.sync_options import SyncOptions
 from app.migration.tables import select_tables
 from app.migration.verify import VerifyOptions
 from tests.migration.conftest import Source
-from tests.migration.engine import copy_from, execute, query, row_texts, value, verify_from
+from tests.migration.engine import Told, copy_from, execute, query, row_texts, source_of, value, verify_from
 from tests.support.postgres import PostgresServer
 
 METADATA = MetaData()
@@ -81,3 +83,15 @@ async def test_a_replay_of_a_row_without_its_parent(served: Source, fresh_databa
         await replay(fresh_database, METADATA)
     assert "botdata sync" in str(stopped.value.next_command)
     assert value(fresh_database, "SELECT convalidated FROM pg_constraint WHERE conname = 'child_parent'") is False
+
+
+async def test_a_way_back_leaves_the_rows_that_refer_to_a_row(served: Source, fresh_database: str) -> None:
+    chosen = select_tables(METADATA, names=["parent"])
+    execute(served.url, _IN_USE)
+    execute(fresh_database, _IN_USE.partition("ALTER")[0])
+    await copy_from(served, fresh_database, chosen)
+    execute(fresh_database, "UPDATE parent SET said = 'of the bot' WHERE id = 3")
+    options = SyncOptions(reverse=True, target_in_use=True)
+    await Sync(lambda: source_of(served), fresh_database, chosen, Told(), options).run()
+    assert value(served.url, "SELECT said FROM parent WHERE id = 3") == "of the bot"
+    assert query(served.url, "SELECT count(*) FROM child UNION ALL SELECT count(parent) FROM elsewhere") == [(9,), (9,)]
