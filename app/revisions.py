@@ -101,7 +101,12 @@ def upgrade_on(connection: Connection, database_url: str, notices: list[Notice])
     try:
         command.upgrade(config, "head")
     except CommandError as error:
-        raise MigrationError(str(error), step="upgrade", pending="the schema is as it was") from error
+        raise MigrationError(
+            str(error),
+            step="upgrade",
+            pending="the schema is as it was",
+            next_command="put right what it names, then run the same command again",
+        ) from error
 
 
 def _refuse_to_go_down(before: str, revision: str) -> None:
@@ -127,6 +132,7 @@ def _refuse_to_go_down(before: str, revision: str) -> None:
             f"the database is at {before}, which is above {name}; to go down: alembic downgrade {name} (in a checkout)",
             step="upgrade",
             pending="the schema is as it was",
+            next_command=f"alembic downgrade {name}, in a checkout",
         )
 
 
@@ -143,7 +149,10 @@ def current(database_url: str) -> str | None:
             return MigrationContext.configure(connection).get_current_revision()
     except DBAPIError as error:
         raise MigrationError(
-            explain(error), step="upgrade", next_command="check DATABASE_URL, then: botdata upgrade"
+            explain(error),
+            step="upgrade",
+            pending="the schema is as it was",
+            next_command="check DATABASE_URL, then: botdata upgrade",
         ) from error
 
 

@@ -137,7 +137,7 @@ class Work:
             from app.migration.postgres_source import open_postgres_source
             from app.migration.target import explained
 
-            with explained(self.command, setting="--source"):
+            with explained(self.command, setting="--source", pending=f"all of {self.command}"):
                 opened = open_postgres_source(self.source_url, step=self.command, on_retry=notice)
                 postgres = await opened.__aenter__()
             try:

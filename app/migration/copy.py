@@ -74,7 +74,7 @@ async def copy(
     refuse_target_in_use(options)
     began = monotonic()
     async with open_target(target_url, step="copy", exclusive=True) as connection:
-        with explained("copy", setting=source.setting):
+        with explained("copy", setting=source.setting, pending="every table; no row was written"):
             described = [await describe(connection, table, step="copy") for table in tables]
             await ensure_tool_schema(connection)
             if not options.overwrite:
@@ -91,7 +91,7 @@ async def copy(
                 copied, snapshots = await start.copy_streams(source, target_url, described)
             else:
                 copied, snapshots = await start.copy_pages(described), 1
-        with explained("copy", setting=source.setting):
+        with explained("copy", setting=source.setting, done="every table", pending="to note that the run is complete"):
             await runs.finish_run(connection, run)
     return CopyReport(run, resumed, tuple(copied), monotonic() - began, snapshots > 1, tuple(broken))
 

@@ -155,6 +155,7 @@ class Findings:
                 f"{len(not_compared)} rows were not compared: the source's pages left them out",
                 step="verify",
                 table=self.table.name,
+                pending=f"the rest of {self.table.name}",
                 next_command="botdata verify",
             )
         for key in self._not_given:

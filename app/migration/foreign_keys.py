@@ -136,6 +136,7 @@ async def without_cascades(
             ),
             step=step,
             done="all rows that could go in",
+            pending="the foreign keys, for as long as not all rows keep them",
             next_command="mend those rows, then: botdata sync, which puts it back as it was",
         )
 

@@ -30,5 +30,6 @@ async def refuse_null_keys(source: PostgresSource, table: CopyTable, *, step: st
             f"{found} rows of {table.name} in the source have NULL in their key ({', '.join(may_be)})",
             step=step,
             table=table.name,
+            pending=f"{table.name} and the tables after it",
             next_command=f"give them keys, or leave them out of what the source shows; then: botdata {step}",
         )

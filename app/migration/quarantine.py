@@ -14,6 +14,8 @@ from app.migration.source import Key
 from app.migration.target import explained, open_target
 from app.privacy import mask_phones
 
+_ONLY_READS = "nothing is changed by it"
+
 
 @dataclass(frozen=True, slots=True)
 class RefusedRow:
@@ -88,7 +90,7 @@ async def list_quarantine(
     """
     step = "quarantine list"
     async with open_target(target_url, step=step) as connection:
-        with explained(step):
+        with explained(step, pending=_ONLY_READS):
             wanted = await choose_tables(connection, metadata, tables, step=step)
             if not await exists(connection):
                 return QuarantineList(0, (), ())
@@ -120,7 +122,7 @@ async def show_quarantined(target_url: str, number: int) -> RefusedRow:
     """
     step = "quarantine show"
     async with open_target(target_url, step=step) as connection:
-        with explained(step):
+        with explained(step, pending=_ONLY_READS):
             async with aclosing(read_rows(connection, numbers=[number])) as rows:
                 async for row in rows:
                     return row
@@ -167,7 +169,10 @@ async def choose_tables(
         known |= {name for (name,) in await cursor.fetchall()}
     if unknown := sorted(set(names) - known):
         raise MigrationError(
-            f"no such table: {', '.join(unknown)}; the tables are {', '.join(sorted(known))}", step=step
+            f"no such table: {', '.join(unknown)}; the tables are {', '.join(sorted(known))}",
+            step=step,
+            pending="everything; nothing was read or written",
+            next_command=f"botdata {step}, with --tables of these, or --metadata for another project's",
         )
     return sorted(names)
 
@@ -175,7 +180,10 @@ async def choose_tables(
 def unknown_numbers(numbers: Collection[int], *, step: str) -> MigrationError:
     """The error for rows that are not in quarantine, or not any more."""
     return MigrationError(
-        f"not in quarantine: {', '.join(map(str, sorted(numbers)))}", step=step, next_command="botdata quarantine list"
+        f"not in quarantine: {', '.join(map(str, sorted(numbers)))}",
+        step=step,
+        pending="everything; nothing was read or written",
+        next_command="botdata quarantine list",
     )
 
 

@@ -105,7 +105,7 @@ async def replay(
             next_command=f"botdata {STEP} --overwrite, if that is meant",
         )
     async with open_target(target_url, step=STEP, exclusive=True) as connection:
-        with explained(STEP):
+        with explained(STEP, pending="what is still in quarantine"):
             if await exists(connection):
                 await ensure_tool_schema(connection)
             rows = await _choose(connection, metadata, numbers, tables)
@@ -122,7 +122,9 @@ async def replay(
                     if name not in described:
                         replayed.append(TableReplayed(name, known=False))
                         continue
-                    with explained(STEP, table=name, pending=f"{len(of_table)} rows of {name} at most"):
+                    so_far = ", ".join(f"{one.loaded} rows of {one.table} loaded" for one in replayed) or None
+                    pending = f"{len(of_table)} rows of {name} at most, and those of the tables after it"
+                    with explained(STEP, table=name, done=so_far, pending=pending):
                         done = await _replay_table(connection, metadata, described[name], of_table, overwrite=overwrite)
                         replayed.append(done)
             remaining = 0

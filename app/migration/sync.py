@@ -107,7 +107,8 @@ class Sync:
                 engine = await self._engine(ends, connection, source, run)
                 await self._rounds(engine, tables)
             if not options.dry_run:
-                with explained("sync", setting=source.setting):
+                done, pending = "the rounds", "the sequences, and to note that the run has ended"
+                with explained("sync", setting=source.setting, done=done, pending=pending):
                     if isinstance(engine, ReverseSync):
                         inserted = {table.table for table in self.report.tables.values() if table.inserted}
                         self.report.by_hand = await engine.raise_sequences(tables, inserted)
@@ -120,7 +121,7 @@ class Sync:
         target = open_target(self._target_url, step="sync", exclusive=not options.dry_run)
         connection = await ends.enter_async_context(target)
         self._is_connected = True
-        with explained("sync", setting=source.setting):
+        with explained("sync", setting=source.setting, pending="what has changed since the last round"):
             tables = [await sync_run.describe_versions(connection, source, t, self._progress) for t in self._tables]
             await ensure_tool_schema(connection)
             run = await sync_run.begin(connection, source, tables, options)

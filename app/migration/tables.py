@@ -87,19 +87,29 @@ def select_tables(
     tables = _in_order(metadata)
     if twice := sorted({table.name for table in tables if [one.name for one in tables].count(table.name) > 1}):
         raise MigrationError(
-            f"tables of the same name in several schemas cannot be told apart: {', '.join(twice)}", step="choose tables"
+            f"tables of the same name in several schemas cannot be told apart: {', '.join(twice)}",
+            step="choose tables",
+            pending="everything; nothing was read or written",
+            next_command="the same command, with a --metadata that holds one of each",
         )
     if names is not None:
         known = {table.name for table in tables}
         if unknown := sorted(set(names) - known):
-            raise MigrationError(
-                f"no such table: {', '.join(unknown)}; the tables are {', '.join(sorted(known))}", step="choose tables"
-            )
+            raise _not_chosen(f"no such table: {', '.join(unknown)}", known)
         if not names:
-            raise MigrationError(f"no table is named; the tables are {', '.join(sorted(known))}", step="choose tables")
+            raise _not_chosen("no table is named", known)
         return [table for table in tables if table.name in names]
     wanted = None if groups is None else set(groups)
     return [table for table in tables if wanted is None or table.info.get("group") in wanted]
+
+
+def _not_chosen(message: str, known: set[str]) -> MigrationError:
+    return MigrationError(
+        f"{message}; the tables are {', '.join(sorted(known))}",
+        step="choose tables",
+        pending="everything; nothing was read or written",
+        next_command="the same command, with --tables of these",
+    )
 
 
 def _in_order(metadata: MetaData) -> list[Table]:

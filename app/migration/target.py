@@ -47,10 +47,11 @@ async def open_target(url: str, *, step: str, exclusive: bool = False) -> AsyncI
     Raises:
         MigrationError: it cannot be reached, is a transaction pooler, or another run holds the lock.
     """
-    with explained(step):
+    pending = f"all of {step}"
+    with explained(step, pending=pending):
         connection = await connect_target(url, step=step)
     async with connection:
-        with explained(step):
+        with explained(step, pending=pending):
             if exclusive:
                 await _take_run_lock(connection, step, shown_url(url))
         yield connection

@@ -95,7 +95,7 @@ async def verify(
                     error.done, error.pending = error.done or done, error.pending or pending
                     raise
         if run is not None:
-            with explained(step, setting=source.setting):
+            with explained(step, setting=source.setting, done="every table", pending="to note the end of the fix"):
                 await finish_fix(connection, run)
     return VerifyReport(tuple(verified), monotonic() - began, options.sample, options.fix)
 
