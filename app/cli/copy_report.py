@@ -62,16 +62,26 @@ def show_copy(report: CopyReport, *, flags: str = "") -> None:
         say(f"changed at the source in between is brought over by: botdata sync{flags}")
     show_broken(report.broken)
     if report.complete:
-        following = "sync" if report.sync_due else "verify"
-        say(f"copy complete: {counts} in {report.seconds:.1f} s. Next: botdata {following}{flags}")
+        say(f"copy complete: {counts} in {report.seconds:.1f} s. Next: {_next(report, flags)}")
         return
     say(f"copy NOT complete: {counts}")
-    if any(refusal.sqlstate == "23505" for refusal in refused):
+    if _conflicts(report):
         say("A unique key of a refused row is held by another row of the target, likely one that the source no longer")
-        say("has, as verify shows: delete that one from the target.")
+        say("has: a sync deletes such rows first.")
     elif refused:
         say("Mend the refused rows at the source, or the target's schema.")
-    say(f"Next: botdata copy{flags}")
+    say(f"Next: {_next(report, flags)}")
+
+
+def _conflicts(report: CopyReport) -> bool:
+    return any(refusal.sqlstate == "23505" for table in report.tables for refusal in table.refused)
+
+
+def _next(report: CopyReport, flags: str) -> str:
+    """The command to run after this copy: a sync brings over what one moment lacks of another, deletions first."""
+    if report.sync_due or _conflicts(report):
+        return f"botdata sync{flags}"
+    return f"botdata {'verify' if report.complete else 'copy'}{flags}"
 
 
 def _some(keys: tuple[Key, ...]) -> str:
@@ -126,5 +136,5 @@ def copy_document(report: CopyReport, *, flags: str = "") -> dict[str, Any]:
         ],
         sync_due=report.sync_due,
         broken_foreign_keys=broken_list(report.broken),
-        next=f"botdata {'copy' if not report.complete else 'sync' if report.sync_due else 'verify'}{flags}",
+        next=_next(report, flags),
     )

@@ -140,3 +140,18 @@ def test_a_wrong_command_line(command: Command) -> None:
     assert command("copy", "--no-such-option").code == 2
     assert command("cop").code == 2
     assert command("copy", "--max-quarantine", "-1").code == 2
+
+
+def test_a_row_re_created_at_the_source_is_what_a_sync_is_for(
+    command: Command, settings: dict[str, str], source_database: str
+) -> None:
+    """The target holds the row under its old id, and so its unique keys: the command that is named next mends it."""
+    assert command("copy", "--tables", "clients", **settings).code == 0
+    execute(source_database, "UPDATE clients SET id = 1000 WHERE id = 3")
+    outcome = command("copy", "--tables", "clients", **settings)
+    assert outcome.code == 1
+    assert outcome.out.endswith("has: a sync deletes such rows first.\nNext: botdata sync --tables clients\n")
+    document = json.loads(command("copy", "--tables", "clients", "--json", **settings).out)
+    assert document["next"] == "botdata sync --tables clients"
+    assert command("sync", "--tables", "clients", **settings).code == 0
+    assert command("verify", "--tables", "clients", **settings).code == 0
