@@ -31,7 +31,13 @@ WHERE name IN ('idle_in_transaction_session_timeout', 'idle_session_timeout', 't
 """
 # A connection that a router has forgotten is noticed after two minutes, at the server's end too (by the settings of
 # the session): one of a machine that has gone would hold the run lock for hours. Names: libpq, "Parameter Key Words".
-_KEEPALIVES = {"keepalives": 1, "keepalives_idle": 60, "keepalives_interval": 15, "keepalives_count": 4}
+_KEEPALIVES = {
+    "keepalives": 1,
+    "keepalives_idle": 60,
+    "keepalives_interval": 15,
+    "keepalives_count": 4,
+    "tcp_user_timeout": 120_000,  # milliseconds; while something sent is not acknowledged, there are no keepalives
+}
 # A source that hides rows from the role refuses instead: a sync would delete what is hidden.
 _READING = "SET default_transaction_read_only = on; SET row_security = off"
 _TRANSACTION_POOLER_PORT = "6543"  # Supabase documentation, "Connect to your database"

@@ -246,6 +246,7 @@ async def test_no_prepared_statements_and_keepalives(database_url: str) -> None:
         assert connection.prepare_threshold is None
         given = {option.keyword: option.val for option in connection.pgconn.info}
         assert (given[b"keepalives"], given[b"keepalives_idle"]) == (b"1", b"60")
+        assert given[b"tcp_user_timeout"] == b"120000"
         # A Unix socket, which the server may be reached by, shows 0; that it was set is known all the same.
         cursor = await connection.execute("SELECT DISTINCT source FROM pg_settings WHERE name ~ '^tcp_keepalives'")
         assert await cursor.fetchall() == [("session",)]
