@@ -68,7 +68,7 @@ def test_a_row_deleted_at_the_source_is_named_with_what_to_do(
     outcome = command("migrate", **settings)
     assert outcome.code == 1
     assert "extra: clients 7 is not in the source" in outcome.out
-    assert "A copy deletes nothing" in outcome.out
+    assert "Next: botdata sync, which deletes rows that the source does not have" in outcome.out
     assert "Next: botdata copy" not in outcome.out.partition("NOT the same")[2]
 
 
