@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,9 +16,12 @@ if TYPE_CHECKING:
     from app.migration.report import CopyReport
     from app.migration.source import Source
 
+JOBS = 2
+
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace rows of the target that no copy put there.")]
 
 Restart = Annotated[bool, typer.Option("--restart", help="Begin again, although an unfinished copy could go on.")]
+MaxQuarantine = Annotated[int, typer.Option(help="Refused rows past which the copy stops.", min=0)]
 Jobs = Annotated[
     int,
     typer.Option(help="Over a database connection: tables and key ranges at a time, each on two connections.", min=1),
@@ -47,8 +51,8 @@ def copy(
     metadata: Metadata = None,
     ignore_column: IgnoreColumn = None,
     accept: Accept = None,
-    max_quarantine: Annotated[int, typer.Option(help="Refused rows past which the copy stops.", min=0)] = 1000,
-    jobs: Jobs = 2,
+    max_quarantine: MaxQuarantine = 1000,
+    jobs: Jobs = JOBS,
     dry_run: DryRun = False,
     sample: Sample = None,
     as_json: AsJson = False,
@@ -57,6 +61,8 @@ def copy(
 
     Example: botdata copy --tables clients,bookings
     """
+    from dataclasses import replace
+
     from app.cli.copy_report import copy_document, show_copy
     from app.cli.output import show_json
     from app.migration.copy import CopyOptions
@@ -65,6 +71,7 @@ def copy(
     if sample is not None and not dry_run:
         raise typer.BadParameter("it goes with --dry-run only", param_hint="--sample")
     work = Work.prepare("copy --dry-run" if dry_run else "copy", tables, with_baileys, key_role_ok, source, metadata)
+    work = replace(work, own_flags=copy_flags(ignore_column, accept, overwrite=overwrite, jobs=jobs))
     in_use = work.settings.flags.use_repository_pattern
     options = CopyOptions(
         overwrite=overwrite,
@@ -85,6 +92,13 @@ def copy(
         show_copy(report, flags=work.flags)
     if not report.complete:
         raise typer.Exit(1)
+
+
+def copy_flags(ignore_column: Sequence[str] | None, accept: Sequence[str] | None, *, overwrite: bool, jobs: int) -> str:
+    """The options of a copy as they are to be repeated; --restart is not, since the next copy is to go on."""
+    flags = repeated(ignore_column, accept)
+    flags += " --overwrite" if overwrite else ""
+    return flags + (f" --jobs {jobs}" if jobs != JOBS else "")
 
 
 def run_copy(work: Work, options: CopyOptions) -> CopyReport:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from app.cli.copy import Jobs, Overwrite, Restart
+from app.cli.copy import JOBS, Jobs, MaxQuarantine, Overwrite, Restart, copy_flags
 from app.cli.preflight import Accept, IgnoreColumn, stop_on_errors
 from app.cli.work import AsJson, KeyRoleOk, Metadata, ShowValues, SourceUrl, Tables, WithBaileys, Work
 
@@ -31,7 +33,8 @@ def migrate(
     metadata: Metadata = None,
     ignore_column: IgnoreColumn = None,
     accept: Accept = None,
-    jobs: Jobs = 2,
+    max_quarantine: MaxQuarantine = 1000,
+    jobs: Jobs = JOBS,
     show_values: ShowValues = False,
     as_json: AsJson = False,
 ) -> None:
@@ -39,6 +42,8 @@ def migrate(
 
     Example: botdata migrate --with-baileys
     """
+    from dataclasses import replace
+
     from app.cli.copy import run_copy
     from app.cli.copy_report import copy_document, show_copy
     from app.cli.output import document, show_json
@@ -48,20 +53,33 @@ def migrate(
     from app.migration.copy_streams import StreamOptions
 
     work = Work.prepare("migrate", tables, with_baileys, key_role_ok, source, metadata)
+    work = replace(work, own_flags=copy_flags(ignore_column, accept, overwrite=overwrite, jobs=jobs))
     in_use = work.settings.flags.use_repository_pattern
     streams = StreamOptions(jobs=jobs)
-    options = CopyOptions(overwrite=overwrite, target_in_use=in_use, restart=restart, streams=streams)
-    refuse_target_in_use(options)
+    options = CopyOptions(
+        overwrite=overwrite,
+        target_in_use=in_use,
+        most_refused=max_quarantine,
+        restart=restart,
+        streams=streams,
+    )
+
+    async def refuse() -> None:
+        refuse_target_in_use(options)
+
+    work.carry_out(refuse)
     stop_on_errors(work, key_role_ok=key_role_ok, ignore_column=ignore_column, accept=accept, upgrades=True)
     upgraded = None
     if metadata is None:  # the revisions are the bot's own
         upgraded = _upgrade(work.settings, "head")
-    copied = run_copy(work, options)
-    show_copy(copied, flags=work.flags)
-    if copied.sync_due or any(table.done_before for table in copied.tables):
-        copied = run_copy(work, options)  # tables done before the stop may have changed since
+    with _after("the schema's upgrade" if upgraded else None):
+        copied = run_copy(work, options)
         show_copy(copied, flags=work.flags)
-    verified = run_verify(work)
+        if copied.sync_due or any(table.done_before for table in copied.tables):
+            copied = run_copy(work, replace(options, restart=False))  # those done before may have changed since
+            show_copy(copied, flags=work.flags)
+    with _after("the copy"):
+        verified = run_verify(work)
     show_verify(verified, flags=work.flags, show_values=show_values and not as_json)
     if as_json:
         found = verify_document(verified, flags=work.flags)
@@ -77,6 +95,18 @@ def migrate(
         )
     if not (copied.complete and verified.clean):
         raise typer.Exit(1)
+
+
+@contextmanager
+def _after(done: str | None) -> Iterator[None]:
+    """Errors name what the steps before have done."""
+    from app.errors import MigrationError
+
+    try:
+        yield
+    except MigrationError as error:
+        error.done = "; ".join(part for part in (done, error.done) if part) or None
+        raise
 
 
 def upgrade(

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from app.cli.work import AsJson, Metadata, Tables
+from app.cli.work import AsJson, Metadata, Tables, carry_out
 
 _LAST_NUMBER = 2**63 - 1
 
@@ -93,15 +93,17 @@ def replay(
     from app.settings import load_settings
 
     names, flags = _names(tables, metadata)
-    replayed = asyncio.run(
-        replay_rows(
-            _target(),
-            load_metadata(metadata),
+    settings, described = load_settings(), load_metadata(metadata)
+    replayed = carry_out(
+        lambda: replay_rows(
+            settings.require_database_url(),
+            described,
             numbers=numbers or None,
             tables=names,
             overwrite=overwrite,
-            target_in_use=load_settings().flags.use_repository_pattern,
-        )
+            target_in_use=settings.flags.use_repository_pattern,
+        ),
+        " ".join(["quarantine replay", *map(str, numbers or [])]) + flags + " --overwrite" * overwrite,
     )
     if as_json:
         show_json(report.replay_document(replayed))

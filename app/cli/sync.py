@@ -55,8 +55,8 @@ def sync(
     if follow and until_clean:
         raise typer.BadParameter("it goes on until stopped, and so has no other end", param_hint="--follow")
     work = Work.prepare("sync", tables, with_baileys, key_role_ok, source, metadata)
-    if reverse:
-        work = replace(work, flags=f" --reverse{work.flags}")
+    repeated = " --follow" * follow + " --until-clean" * until_clean + " --overwrite" * overwrite
+    work = replace(work, flags=f"{' --reverse' * reverse}{work.flags}", own_flags=repeated)
     options = SyncOptions(
         reverse=reverse,
         follow=follow and not dry_run,
@@ -68,7 +68,11 @@ def sync(
         target_in_use=work.settings.flags.use_repository_pattern,
         dry_run=dry_run,
     )
-    refuse_wrong_direction(options)
+
+    async def refuse() -> None:
+        refuse_wrong_direction(options)
+
+    work.carry_out(refuse)
     report = _run(work, options)
     if as_json:
         show_json(sync_document(report, flags=work.flags))

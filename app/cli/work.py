@@ -49,6 +49,7 @@ class Work:
         target: the URL of the target.
         source_url: the URL of the source's PostgreSQL; None: Supabase over REST.
         flags: the options that chose the tables and the source, to be repeated in the next command.
+        own_flags: more options, to be repeated where the next command is this one again.
     """
 
     command: str
@@ -58,6 +59,7 @@ class Work:
     source_url: str | None
     tables: list[Table]
     flags: str
+    own_flags: str = ""
 
     @classmethod
     def prepare(
@@ -92,6 +94,8 @@ class Work:
             flags += f" --source {shlex.quote(_shown_source(source))}"
         if metadata is not None:
             flags += f" --metadata {metadata}"
+        if key_role_ok and source_url is None:
+            flags += " --key-role-ok"
         try:
             chosen = select_tables(described, names=names, groups=groups)
         except MigrationError as error:
@@ -113,19 +117,7 @@ class Work:
 
     def carry_out(self, work: Callable[[], Awaitable[_Answer]]) -> _Answer:
         """Run work in an event loop; the next command of its errors is this one, with its options."""
-        from app.errors import MigrationError
-
-        async def run() -> _Answer:
-            return await work()
-
-        try:
-            return asyncio.run(run())
-        except MigrationError as error:
-            if error.next_command and error.step:
-                again = f"botdata {self.command}{self.flags}"
-                step = rf"botdata {re.escape(error.step)}(?= --|,|$)"
-                error.next_command = re.sub(step, lambda _: again, error.next_command)
-            raise
+        return carry_out(work, f"{self.command}{self.flags}{self.own_flags}")
 
     @asynccontextmanager
     async def open_source(self, notice: Callable[[str], None]) -> AsyncIterator[Source]:
@@ -154,6 +146,26 @@ class Work:
             yield RestSource(rest, url, on_retry=notice)
         finally:
             await rest.close()
+
+
+def carry_out(work: Callable[[], Awaitable[_Answer]], command: str) -> _Answer:
+    """Run work in an event loop; where its errors name their own step as the next command, it is this one.
+
+    Args:
+        command: with the options that are to be repeated.
+    """
+    from app.errors import MigrationError
+
+    async def run() -> _Answer:
+        return await work()
+
+    try:
+        return asyncio.run(run())
+    except MigrationError as error:
+        if error.next_command and error.step:
+            step = rf"botdata {re.escape(error.step)}(?: --reverse)?(?= --|,|$)"  # which is among the options already
+            error.next_command = re.sub(step, lambda _: f"botdata {command}", error.next_command)
+        raise
 
 
 def _source_url(settings: Settings, option: str | None, key_role_ok: bool | None, command: str) -> str | None:

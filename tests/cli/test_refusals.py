@@ -3,6 +3,7 @@
 import base64
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -13,6 +14,7 @@ from app.migration.preflight import run as preflight
 from app.migration.rest_source import Limits
 from tests.cli.command import Command
 from tests.migration.engine import add_clients, execute, value
+from tests.schema import phase08
 from tests.support.page_server import PageServer
 
 
@@ -125,14 +127,40 @@ def test_an_unknown_table(command: Command, settings: dict[str, str], names: str
     assert "whatsapp_keys" in outcome.err
 
 
-def test_a_second_run_at_the_same_time(command: Command, settings: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    "line",
+    [
+        "copy", "migrate", "sync", "sync --follow", "sync --reverse --overwrite", "verify --fix", "quarantine replay",
+        "quarantine import rows.json", "schema replace --yes", "uninstall --yes",
+    ],
+)  # fmt: skip
+def test_a_second_run_at_the_same_time(
+    command: Command, settings: dict[str, str], fresh_database: str, tmp_path: Path, line: str
+) -> None:
+    (tmp_path / "rows.json").write_text("[]")
+    if line.startswith("schema"):
+        settings["DATABASE_URL"] = fresh_database
+        phase08.fill(fresh_database)
+    tables = "SELECT count(*) FROM pg_class WHERE relkind = 'r'"
+    before = value(settings["DATABASE_URL"], tables)
     with psycopg.connect(settings["DATABASE_URL"], application_name="botdata copy") as other:
         other.execute("SELECT pg_advisory_lock(5287410332)")
-        outcome = command("copy", **settings)
-        assert command("verify", "--tables", "staff", **settings).code == 0
+        outcome = command(*line.split(), **settings)
     assert outcome.code == 1
     assert "another run is at work on" in outcome.err
     assert "botdata copy, connected since" in outcome.err
+    again = " ".join(word for word in line.split() if word != "--yes")
+    assert (
+        f"next:    botdata status; when that run has ended: botdata {again.removesuffix(' rows.json')}" in outcome.err
+    )
+    assert value(settings["DATABASE_URL"], tables) == before
+
+
+@pytest.mark.parametrize("line", ["verify --tables staff", "status", "quarantine list", "copy --dry-run"])
+def test_what_only_reads_goes_on_beside_a_run(command: Command, settings: dict[str, str], line: str) -> None:
+    with psycopg.connect(settings["DATABASE_URL"], application_name="botdata copy") as other:
+        other.execute("SELECT pg_advisory_lock(5287410332)")
+        assert command(*line.split(), **settings).code == 0
 
 
 def test_an_unreachable_source(command: Command, settings: dict[str, str]) -> None:

@@ -10,10 +10,13 @@ import psycopg
 import pytest
 from sqlalchemy.engine import make_url
 
+from app import revisions
 from app.database_url import libpq_url
 from tests.cli.command import Command, Outcome
 from tests.migration.engine import add_clients, execute, row_texts
+from tests.schema import phase08
 from tests.support.postgres import PostgresServer
+from tests.support.supabase import SupabaseServers
 
 TEXT = (Path(__file__).parents[2] / "docs" / "rights.md").read_text(encoding="utf-8")
 ADMINISTRATOR, OWNER, EXISTING, READER, WRITER = re.findall(r"^```sql\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)
@@ -86,8 +89,13 @@ def test_each_command_as_the_roles_of_the_table(sides: Sides) -> None:
         assert outcome.code == code, f"{line}: {outcome.err}"
         ran.append(line)
 
+    owner = sides.url("target", "owner")
+    phase08.fill(owner)
+    well("schema replace --yes")
+    execute(owner, "DELETE FROM whatsapp_auth; DELETE FROM whatsapp_keys")
     well("upgrade")
     well("preflight", "--with-baileys")
+    well("copy --dry-run", "--with-baileys")
     well("copy", "--with-baileys")
     well("verify", "--with-baileys")
     execute(sides.source, "UPDATE clients SET notes = 'new' WHERE id = 1; DELETE FROM clients WHERE id = 2")
@@ -113,6 +121,7 @@ def test_each_command_as_the_roles_of_the_table(sides: Sides) -> None:
     ("line", "target", "source", "told"),
     [
         ("upgrade", "bot", "", "permission denied for schema public"),
+        ("copy --dry-run", "bot", "reader", "target-privilege-missing"),
         ("copy", "bot", "reader", "target-privilege-missing"),
         ("uninstall --yes", "bot", "", "must be owner of schema botdata"),
     ],
@@ -126,6 +135,37 @@ def test_a_bot_that_may_not_do_the_owners_work(sides: Sides, line: str, target: 
     assert outcome.code == 1
     assert told in outcome.err
     assert "next:" in outcome.err
+
+
+def test_a_bot_that_would_replace_the_schema(sides: Sides) -> None:
+    phase08.fill(sides.url("target", "owner"))
+    outcome = sides.run("schema replace --yes", "bot")
+    assert outcome.code == 1
+    assert "the role does not own" in outcome.err
+    assert "next:    let their owner run: botdata schema replace" in outcome.err
+
+
+def test_a_sync_beside_foreign_keys_is_for_the_owner(sides: Sides) -> None:
+    for line in ("upgrade", "copy"):
+        assert sides.as_named(line).code == 0
+    owner = sides.url("target", "owner")
+    execute(owner, "ALTER TABLE clients ADD FOREIGN KEY (id) REFERENCES clients (id)")
+    execute(sides.source, "UPDATE clients SET notes = 'new' WHERE id = 1")
+    outcome = sides.as_named("sync")
+    assert outcome.code == 1
+    assert "next:" in outcome.err
+    assert row_texts(sides.target, "clients") != row_texts(sides.source, "clients")
+    assert sides.run("sync", "owner", "reader").code == 0
+    assert row_texts(sides.target, "clients") == row_texts(sides.source, "clients")
+
+
+def test_parity_as_the_bot(sides: Sides, supabase_server_factory: SupabaseServers) -> None:
+    assert sides.as_named("upgrade").code == 0
+    supabase = supabase_server_factory(revisions.upgrade)
+    settings = {"SUPABASE_URL": supabase.url, "SUPABASE_KEY": supabase.service_key}
+    for line in ("parity", "parity --writes"):
+        outcome = sides.command(*line.split(), DATABASE_URL=sides.url("target", "bot"), **settings)
+        assert outcome.code == 0, outcome.out + outcome.err
 
 
 @pytest.mark.parametrize("line", ["copy", "verify"])
