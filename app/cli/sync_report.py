@@ -68,7 +68,8 @@ def show_sync(report: SyncReport, *, flags: str = "") -> None:
     if len(refused) > _SHOWN:
         say(f"... and {len(refused) - _SHOWN:,} more")
     if kept := sum(table.kept for table in tables):
-        say(f"{kept:,} rows that were replaced had changed later, or were deleted and had not come from the source:")
+        never = "were not known to have been in the target" if report.reverse else "had not come from the source"
+        say(f"{kept:,} rows that were replaced had changed later, or were deleted and {never}:")
         say("their old images are in botdata.replaced_rows")
     show_broken(report.broken)
     if report.by_hand:

@@ -49,7 +49,8 @@ async def compare_page(connection: AsyncConnection, table: CopyTable, body: byte
         UnavailableError: the page is not whole JSON.
     """
     try:
-        return await _compare(connection, table, body, typed=True)
+        async with connection.transaction():  # the caller's own goes on
+            return await _compare(connection, table, body, typed=True)
     except psycopg.Error as error:
         if not is_row_fault(error):
             raise

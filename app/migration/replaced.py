@@ -39,10 +39,10 @@ async def keep_later(connection: AsyncConnection, run: int, table: CopyTable, bo
         type=sql.SQL(column.type),
         different=listed(map(text_differs("t", "p", source_is_text=True), rest), " OR "),
     )
-    return await _keep(connection, query.as_string(connection), body)
+    return await keep_rows(connection, query.as_string(connection), body)
 
 
-async def _keep(connection: AsyncConnection, query: str, body: bytes) -> list[int]:
+async def keep_rows(connection: AsyncConnection, query: str, body: bytes) -> list[int]:
     """Of a page with a text that is no value of its type, the halves; such a row is refused, and replaces nothing."""
     try:
         async with connection.transaction():
@@ -56,7 +56,7 @@ async def _keep(connection: AsyncConnection, query: str, body: bytes) -> list[in
         return []
     middle = len(records) // 2
     halves = [json.dumps(half).encode() for half in (records[:middle], records[middle:])]
-    return [number for half in halves for number in await _keep(connection, query, half)]
+    return [number for half in halves for number in await keep_rows(connection, query, half)]
 
 
 async def only_replaced(connection: AsyncConnection, images: Sequence[int]) -> int:

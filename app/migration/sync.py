@@ -26,7 +26,7 @@ from app.migration.sync_report import SyncReport, SyncRound
 from app.migration.sync_reverse import ReverseSync
 from app.migration.tables import CopyTable
 from app.migration.target import explained, open_target
-from app.migration.tool_schema import ensure_tool_schema
+from app.migration.tool_schema import ensure_tool_schema, is_current
 from app.migration.writer import Writer
 
 OpenSource = Callable[[], AbstractAsyncContextManager[Source]]
@@ -63,6 +63,7 @@ class Sync:
         self._stop = stop or asyncio.Event()
         self._on_round = on_round
         self._quiet = 0
+        self._before: SyncRound | None = None
         self._is_connected = False
         self.report = SyncReport(None, options.reverse, options.dry_run)
 
@@ -112,7 +113,8 @@ class Sync:
                     if isinstance(engine, ReverseSync):
                         inserted = {table.table for table in self.report.tables.values() if table.inserted}
                         self.report.by_hand = await engine.raise_sequences(tables, inserted)
-                    await sync_run.finish(connection, run)
+                    if not self.report.interrupted:
+                        await sync_run.finish(connection, run)
 
     async def _open(self, ends: AsyncExitStack) -> tuple[Source, AsyncConnection, list[CopyTable], int]:
         """Both ends, the tables, and the run's id."""
@@ -123,6 +125,8 @@ class Sync:
         self._is_connected = True
         with explained("sync", setting=source.setting, pending="what has changed since the last round"):
             tables = [await sync_run.describe_versions(connection, source, t, self._progress) for t in self._tables]
+            if options.dry_run and not await is_current(connection):
+                await ends.enter_async_context(connection.transaction(force_rollback=True))  # leaves no schema behind
             await ensure_tool_schema(connection)
             run = await sync_run.begin(connection, source, tables, options)
         self.report.run = run
@@ -148,9 +152,10 @@ class Sync:
                 self.report.interrupted = True
                 return
             done = SyncRound(self.report.rounds + 1, tuple(working.result()), monotonic() - began)
+            before, self._before = self._before, done
             self.report.add(done)
             self._on_round(done)
-            if self._is_last(done) or await self._stopped_within(self._options.interval):
+            if self._is_last(done, before) or await self._stopped_within(self._options.interval):
                 return
 
     async def _engine(
@@ -164,10 +169,10 @@ class Sync:
         else:
             assert isinstance(source, PostgresSource)
             writer = await ends.enter_async_context(open_postgres_writer(source.url, step="sync", limits=source.limits))
-        return ReverseSync(connection, source, writer, self._options, self._progress)
+        return ReverseSync(connection, source, writer, run, self._options, self._progress)
 
-    def _is_last(self, done: SyncRound) -> bool:
-        self._quiet = self._quiet + 1 if done.quiet else 0
+    def _is_last(self, done: SyncRound, before: SyncRound | None) -> bool:
+        self._quiet = self._quiet + 1 if done.quiet or done.repeats(before) else 0
         if self._options.follow:
             return self._stop.is_set()
         if not self._options.until_clean or self._options.dry_run:

@@ -8,7 +8,6 @@ from psycopg import AsyncConnection
 
 from app.errors import MigrationError
 from app.migration import versions
-from app.migration.pages import key_of, records_of
 from app.migration.source import Key, Source
 from app.migration.sync_options import SyncOptions
 from app.migration.tables import CopyTable
@@ -44,8 +43,5 @@ async def gone_from_source(
     """Those of the target's keys that the source does not have when it is asked for them."""
     there: set[Key] = set()
     async for page in source.rows_by_key(table, keys):
-        if any(column.zoned for column in table.key):  # its texts depend on the source's time zone
-            there |= await versions.page_keys(connection, table, page.body)
-        else:
-            there.update(key_of(record, table) for record in records_of(page.body))
+        there |= await versions.keys_of(connection, table, page.body)
     return [key for key in keys if key not in there]

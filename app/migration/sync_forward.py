@@ -131,8 +131,12 @@ class ForwardSync:
                 await self._load(table, loader, page, done)
                 self._progress.advance(table.name, page.rows)
             return
+        given: set[Key] = set()
         async for page in self._source.rows_by_key(table, look.changed, versions=True):
+            given |= await versions.keys_of(self._connection, table, page.body)
             await self._load(table, loader, page, done)
+        absent = [key for key in look.changed if key not in given]
+        done.unsettled += await versions.still_listed(self._connection, self._source, table, absent)
 
     def _loader(self, table: CopyTable) -> PageLoader:
         return PageLoader(self._connection, table, self._run, most_refused=self._options.most_refused)

@@ -15,7 +15,7 @@ class TableSynced:
 
     Attributes:
         inserted, updated, deleted: what was done to the side that is brought up to date (or, in a dry run, would be).
-        kept: rows written over although they had changed later, and deleted rows that did not come from the source:
+        kept: rows written over although they had changed later, and deleted rows that the other side never had so:
             their old images are in `botdata.replaced_rows`.
         spared: rows that were to be deleted, and that were there after all when they were asked for again.
         unsettled: rows written that still do not have the same text on both sides.
@@ -85,6 +85,10 @@ class SyncRound:
         """Whether it found nothing to do."""
         return not any(table.changed for table in self.tables)
 
+    def repeats(self, before: SyncRound | None) -> bool:
+        """Whether it did no more than write the rows again that had stayed different in the round before."""
+        return before is not None and not self.deleted and self.written <= self.unsettled == before.unsettled
+
 
 @dataclass(slots=True)
 class SyncReport:
@@ -110,8 +114,10 @@ class SyncReport:
 
     @property
     def complete(self) -> bool:
-        """Whether nothing remains: no row refused, none that stays different, every foreign key back."""
-        return not self.broken and not any(table.refused or table.unsettled for table in self.tables.values())
+        """Whether nothing remains: no row refused, none that stays different, every foreign key back, no round cut."""
+        return not (self.broken or self.interrupted) and not any(
+            table.refused or table.unsettled for table in self.tables.values()
+        )
 
     def add(self, done: SyncRound) -> None:
         """Add a round."""

@@ -12,7 +12,7 @@ from typing import Any
 from psycopg import AsyncConnection
 
 from app.errors import OutcomeUnknownError, StoreError, StoreTimeoutError, UnavailableError
-from app.migration import statements, versions
+from app.migration import replaced_in_source, statements, versions
 from app.migration.compare import compare_page
 from app.migration.completeness import select_keys
 from app.migration.pages import key_of, records_of
@@ -53,15 +53,23 @@ class ReverseSync:
     """Brings the source's tables to the target's present state, round by round."""
 
     def __init__(
-        self, connection: AsyncConnection, source: Source, writer: Writer, options: SyncOptions, progress: Progress
+        self,
+        connection: AsyncConnection,
+        source: Source,
+        writer: Writer,
+        run: int,
+        options: SyncOptions,
+        progress: Progress,
     ) -> None:
         self._connection = connection
         self._source = source
         self._writer = writer
+        self._run = run
         self._options = options
         self._progress = progress
         # Rows that stayed different although they were written, as the target held them: not to be written again.
         self._stuck: dict[str, dict[Key, str]] = {}
+        self._images: dict[str, list[int]] = {}  # of the round's rows to be written over
 
     async def round(self, tables: Sequence[CopyTable]) -> list[TableSynced]:
         """One round over the tables, parents before children."""
@@ -92,6 +100,9 @@ class ReverseSync:
             if refused[name]:
                 with self._explained(look.table, f"rows of {name} that were refused at first"):
                     refused[name] = await self._try_again(look.table, refused[name], done[name])
+            done[name].kept += await replaced_in_source.only_replaced(
+                self._connection, self._images.pop(name, []), refused[name]
+            )
             done[name].refused = _refusals(look.table, refused[name] | kept.get(name, {}))
         return list(done.values())
 
@@ -135,6 +146,8 @@ class ReverseSync:
         gone = [key for key in look.gone if key not in there]
         done.spared = len(there)
         if gone and not self._options.dry_run:
+            async for page in self._source.rows_by_key(look.table, gone, versions=bool(look.table.version)):
+                done.kept += await replaced_in_source.keep_unknown(self._connection, self._run, look.table, page.body)
             try:
                 await self._patiently(lambda: self._writer.delete(look.table, gone))
             except StoreError as error:
@@ -153,10 +166,11 @@ class ReverseSync:
 
     async def _bring(self, look: _Look, done: TableSynced) -> _Refused:
         table = look.table
-        different = await self._compare(look) if look.changed != [] else []
+        different = await self._compare(look, done) if look.changed != [] else []
         stuck = await self._still_stuck(table, different)
         changed = [key for key in different if key not in stuck]
-        done.inserted, done.updated, done.unsettled = len(look.new), len(changed), len(stuck)
+        done.inserted, done.updated = len(look.new), len(changed)
+        done.unsettled += len(stuck)
         if self._options.dry_run:
             return {}
         refused: _Refused = {}
@@ -174,8 +188,8 @@ class ReverseSync:
             same |= {key: text for key, text in _texts(table, page).items() if known[key] == text}
         return same
 
-    async def _compare(self, look: _Look) -> list[Key]:
-        """Keys of the rows that differ; the others' pairs are recorded."""
+    async def _compare(self, look: _Look, done: TableSynced) -> list[Key]:
+        """Keys of the rows that differ, the later ones of which are kept; the others' pairs are recorded."""
         table = look.table
         versioned = bool(table.version)
         if look.changed is None:
@@ -184,10 +198,19 @@ class ReverseSync:
         else:
             pages = self._source.rows_by_key(table, look.changed, versions=versioned)
         changed = []
+        given: set[Key] = set()
         async for page in pages:
-            changed += [key for key, missing in await self._unequal(table, page.body) if not missing]
+            unequal = [key for key, missing in await self._unequal(table, page.body) if not missing]
+            changed += unequal
+            if unequal and not self._options.dry_run:
+                images = await replaced_in_source.keep_later(self._connection, self._run, table, page.body)
+                self._images.setdefault(table.name, []).extend(images)
             if look.changed is None:
                 self._progress.advance(table.name, page.rows)
+            else:
+                given |= await versions.keys_of(self._connection, table, page.body)
+        absent = [key for key in look.changed or () if key not in given]
+        done.unsettled += await versions.still_listed(self._connection, self._source, table, absent)
         return sorted(changed)
 
     async def _unequal(self, table: CopyTable, body: bytes) -> list[tuple[Key, bool]]:
@@ -268,8 +291,13 @@ class ReverseSync:
         refused = await self._write(table, sorted(refused), done)
         conflicting = sorted(key for key, (sqlstate, _) in refused.items() if sqlstate in _CONFLICTS)
         if len(conflicting) > 1:
+            old: dict[Key, dict[str, Any]] = {}
+            async for page in self._source.rows_by_key(table, conflicting):
+                old |= {key_of(record, table): record for record in records_of(page.body)}
             await self._patiently(lambda: self._writer.delete(table, conflicting))
             still = await self._write(table, conflicting, done)
+            if lost := [record for key, record in old.items() if key in still]:
+                await self._put(table, lost, {})  # as they were, where nothing has taken their place
             refused = {key: reason for key, reason in refused.items() if key not in conflicting} | still
         done.updated += len(before - set(refused))
         return refused

@@ -87,10 +87,31 @@ async def _refuse_unknown_rows(
             error.next_command = "botdata sync --overwrite, if the source's rows may replace them"
             raise
         return
-    held = [f"{table.name} ({rows:,})" for table in unknown if (rows := await source.count(table))]
+    await _refuse_to_delete(source, unknown, "were never brought over from it")
+    known = [table for table in tables if table not in unknown]
+    partial = [table for table in known if not await _was_brought_over_whole(connection, source, table)]
+    await _refuse_to_delete(source, partial, "were not brought over whole")
+
+
+async def _was_brought_over_whole(connection: AsyncConnection, source: Source, table: CopyTable) -> bool:
+    """Whether a copy of it was completed, or a sync; where none was, the target may lack rows that are not deleted."""
+    return bool(
+        await _first(
+            connection,
+            "SELECT EXISTS (SELECT FROM botdata.checkpoints c JOIN botdata.runs ON id = run_id "
+            "WHERE table_name = %(table)s AND source = %(source)s AND c.state = 'complete') OR (EXISTS (SELECT FROM "
+            "botdata.runs WHERE command = 'sync' AND source = %(source)s AND state = 'complete') "
+            "AND EXISTS (SELECT FROM botdata.row_versions WHERE table_name = %(table)s))",
+            {"table": table.name, "source": source.label},
+        )
+    )
+
+
+async def _refuse_to_delete(source: Source, tables: list[CopyTable], words: str) -> None:
+    held = [f"{table.name} ({rows:,})" for table in tables if (rows := await source.count(table))]
     if held:
         raise MigrationError(
-            f"the source holds rows of tables that were never brought over from it: {', '.join(held)}",
+            f"the source holds rows of tables that {words}: {', '.join(held)}",
             step="sync",
             pending="everything; nothing was written",
             next_command="botdata sync --reverse --overwrite, if the target's rows may replace them",

@@ -115,13 +115,18 @@ def newest_version() -> int:
     return len(_VERSIONS)
 
 
+async def is_current(connection: AsyncConnection) -> bool:
+    """Whether the schema is there, of this version."""
+    return await _version(connection) == newest_version()
+
+
 async def ensure_tool_schema(connection: AsyncConnection) -> None:
     """Make the schema or bring it to this version; nothing where it is current.
 
     Raises:
         psycopg.Error: the role may not create a schema, or the server refuses.
     """
-    if await _version(connection) == newest_version():
+    if await is_current(connection):
         return  # asks for no right to create anything
     async with connection.transaction():
         await connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])

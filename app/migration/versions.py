@@ -11,9 +11,11 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 
 from psycopg import AsyncConnection, sql
+from psycopg.pq import TransactionStatus
 
 from app.migration import statements
 from app.migration.completeness import select_keys
+from app.migration.pages import key_of, records_of
 from app.migration.source import VERSION, Key, Source
 from app.migration.statements import aliases, key_array, listed, names_of, same_key, same_source_key, text_differs
 from app.migration.tables import CopyTable
@@ -37,7 +39,7 @@ async def source_versions(connection: AsyncConnection, source: Source, table: Co
         await connection.execute("ANALYZE source_keys")
         yield
     finally:
-        if not connection.broken and not connection.closed:
+        if connection.info.transaction_status in {TransactionStatus.IDLE, TransactionStatus.INTRANS}:
             await connection.execute("DROP TABLE IF EXISTS pg_temp.source_keys")
 
 
@@ -47,11 +49,11 @@ def _add_versions(table: CopyTable) -> sql.Composed:
         for column in table.key
     )
     return sql.SQL("WITH {} INSERT INTO source_keys SELECT {}, p.{} FROM p").format(
-        _versioned(table, "p", table.key_size), keys, sql.Identifier(VERSION)
+        versioned_rows(table, "p", table.key_size), keys, sql.Identifier(VERSION)
     )
 
 
-def _versioned(table: CopyTable, name: str, columns: int) -> sql.Composed:
+def versioned_rows(table: CopyTable, name: str, columns: int) -> sql.Composed:
     """A CTE with the first columns of the page in parameter 1, as text, and its rows' versions."""
     some = table.columns[:columns]
     return sql.SQL(
@@ -119,7 +121,7 @@ async def record_pairs(connection: AsyncConnection, table: CopyTable, body: byte
             "WHERE p.{version} IS NOT NULL AND NOT ({different}) ON CONFLICT (table_name, key) "
             "DO UPDATE SET source_xid = excluded.source_xid, target_xid = excluded.target_xid"
         ).format(
-            page=_versioned(table, "page", len(table.columns)),
+            page=versioned_rows(table, "page", len(table.columns)),
             name=sql.Literal(table.name),
             key=key_array(table, "t"),
             version=sql.Identifier(VERSION),
@@ -135,7 +137,7 @@ async def record_pairs(connection: AsyncConnection, table: CopyTable, body: byte
 async def page_keys(connection: AsyncConnection, table: CopyTable, body: bytes) -> set[Key]:
     """The keys of a page as the target writes them."""
     query = sql.SQL("WITH {} SELECT ARRAY[{}] FROM page p").format(
-        _versioned(table, "page", table.key_size),
+        versioned_rows(table, "page", table.key_size),
         listed(
             sql.SQL("p.{}::{}::text").format(sql.Identifier(column.name), sql.SQL(column.type)) for column in table.key
         ),
@@ -165,6 +167,22 @@ def of_keys(table: CopyTable) -> sql.Composed:
     return sql.SQL("(SELECT {} FROM json_array_elements(%s::json) j) k JOIN {} t ON {}").format(
         columns, table.identifier, same
     )
+
+
+async def still_listed(connection: AsyncConnection, source: Source, table: CopyTable, keys: Sequence[Key]) -> int:
+    """How many of these keys the source lists, though it gave no row for them when it was asked."""
+    if not keys:
+        return 0
+    async with source_versions(connection, source, table):
+        listing = sql.SQL("SELECT DISTINCT {} FROM source_keys s").format(key_array(table, "s"))
+        return len(await select_keys(connection, listing.as_string(connection)) & set(keys))
+
+
+async def keys_of(connection: AsyncConnection, table: CopyTable, body: bytes) -> set[Key]:
+    """The keys of a page: as the source writes them, but for those that depend on its time zone."""
+    if any(column.zoned for column in table.key):
+        return await page_keys(connection, table, body)
+    return {key_of(record, table) for record in records_of(body)}
 
 
 async def existing_keys(connection: AsyncConnection, table: CopyTable, keys: Sequence[Key]) -> set[Key]:

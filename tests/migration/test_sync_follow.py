@@ -230,7 +230,7 @@ async def test_a_round_that_is_stopped_leaves_nothing_half(
     following = Following(pages, database_url)
     await asyncio.wait_for(reached.wait(), 60)
     report = await following.end()
-    assert (report.interrupted, report.rounds) == (True, 0)
+    assert (report.interrupted, report.complete, report.rounds) == (True, False, 0)
     pages.hook = lambda request: None
     report = await sync_from(pages, database_url, *_NAMES)
     assert report.complete
