@@ -12,6 +12,7 @@ from app import revisions
 from app.migration.preflight.catalog import CatalogTable
 from app.migration.preflight.findings import CODES
 from app.migration.preflight.run import TargetState, examine_against
+from app.migration.preflight.surroundings import travels_openly
 from app.migration.tables import select_tables
 from app.schema.state import Standing
 from tests.migration.conftest import Source
@@ -216,3 +217,18 @@ def test_every_code_is_documented() -> None:
     assert [(code, severity, not final) for code, severity, final in listed] == [
         (code, kind.severity, kind.acceptable or kind.severity != "error") for code, kind in CODES.items()
     ]
+
+
+@pytest.mark.parametrize(
+    ("address", "encrypted", "openly"),
+    [
+        ("", False, False),  # a socket
+        ("127.0.0.1", False, False),  # a tunnel, or a container of this machine
+        ("::1", False, False),
+        ("203.0.113.7", True, False),
+        ("203.0.113.7", False, True),
+        ("fe80::1%eth0", False, True),
+    ],
+)
+def test_a_connection_that_others_can_read(address: str, encrypted: bool, openly: bool) -> None:
+    assert travels_openly(address, encrypted=encrypted) is openly

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Any
 
 import psycopg
@@ -31,9 +32,7 @@ SELECT current_setting('server_version_num')::integer / 10000 AS version, curren
     (SELECT datconnlimit FROM pg_database WHERE datname = current_database()) AS database_limit,
     (SELECT reset_val FROM pg_settings WHERE name = 'TimeZone') AS time_zone,
     (SELECT reset_val = 'on' FROM pg_settings WHERE name = 'default_transaction_read_only') OR pg_is_in_recovery()
-        AS read_only,
-    coalesce((SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), false) AS tls,
-    coalesce(inet_server_addr() <<= '127.0.0.0/8'::inet OR inet_server_addr() = '::1'::inet, true) AS local
+        AS read_only
 """
 _TABLE_RIGHTS = """
 SELECT c.relname, array_remove(ARRAY[
@@ -65,7 +64,7 @@ async def _facts(connection: AsyncConnection) -> dict[str, Any]:
 async def examine_source(connection: AsyncConnection) -> Server:
     """Version and TLS of the source's server."""
     facts = await _facts(connection)
-    found = [*_version(facts, "source"), *_tls(facts, connection, "source", "--source")]
+    found = [*_version(facts, "source"), *_tls(connection, "source", "--source")]
     return Server(facts["version"], tuple(found))
 
 
@@ -85,7 +84,7 @@ async def examine_target(
         creates_tables: tables are still to be made.
     """
     facts = await _facts(connection)
-    found = [*_version(facts, "target"), *_tls(facts, connection, "target", "DATABASE_URL")]
+    found = [*_version(facts, "target"), *_tls(connection, "target", "DATABASE_URL")]
     found += _session(facts, connections)
     found += await _letters(connection)
     found += await _rights(connection, facts, tables, catalog, creates_tables=creates_tables)
@@ -107,8 +106,17 @@ def _version(facts: dict[str, Any], end: str) -> list[Finding]:
     ]
 
 
-def _tls(facts: dict[str, Any], connection: AsyncConnection, end: str, setting: str) -> list[Finding]:
-    if facts["tls"] or facts["local"] or connection.info.host.startswith("/"):
+def travels_openly(address: str, *, encrypted: bool) -> bool:
+    """Whether a connection goes to another machine unencrypted. What a pooler does behind its own address is its own.
+
+    Args:
+        address: the numeric one that was connected to; empty for a socket.
+    """
+    return not (encrypted or not address or ip_address(address.partition("%")[0]).is_loopback)
+
+
+def _tls(connection: AsyncConnection, end: str, setting: str) -> list[Finding]:
+    if not travels_openly(connection.info.hostaddr, encrypted=bool(connection.pgconn.ssl_in_use)):
         return []
     return [
         finding(
@@ -234,7 +242,7 @@ def _interference(table: CatalogTable) -> list[Finding]:
             finding(
                 "target-foreign-key",
                 f"the target's {table.name} has foreign keys: {', '.join(keys)}",
-                "nothing: a copy over a database connection takes them away and puts them back, validated",
+                "nothing: a copy takes them away, which the tables' owner may, and puts them back, validated",
                 table=table.name,
             )
         )
