@@ -149,7 +149,7 @@ async def _runs(connection: AsyncConnection, holder: str | None) -> tuple[RunSta
     runs = []
     working = holder.partition(",")[0] if holder else None  # "botdata copy", as the session calls itself
     for number, command, source, state, begun_at, finished_at in await cursor.fetchall():
-        if state == "running" and working == f"botdata {command}":
+        if state == "running" and working == f"botdata {command.partition(' --')[0]}":  # not with --reverse, --fix
             working = None  # the newest of this command is the one at work
         elif state == "running":
             state = "stopped"
