@@ -1,9 +1,14 @@
 """What refused rows cost: `botdata copy` of clients, 1 % of them refused for five reasons, against a clean copy.
 
-    python benchmarks/copy_refused.py 100000 3
+    python benchmarks/copy_refused.py [ROWS [ROUNDS]]     100000 rows and 3 rounds, where none are given
 
-Copies over REST (the tests' page server, in this process) and over a database connection, clean and refused by turns,
-each into a new target; then mends the target's schema, replays, and verifies.
+In the checkout's environment; it needs nothing else. For each kind of source (REST, by the tests' page server in this
+process; a database connection) and each round, a clean source and one with refused rows are copied into a new target
+by turns, as a user's command. Then all refused rows must be in quarantine with their reasons, go in by a replay after
+the target's schema was mended, and verify clean: else it ends with exit code 1.
+
+It prints a row for each kind of source, with the medians of the seconds, and ends with the largest ratio of a copy with
+refused rows to a clean one. At most 2 is promised; above that the exit code is 1.
 """
 
 from __future__ import annotations
@@ -25,17 +30,18 @@ from tests.support.page_server import PageServer
 # What the faulty source allows and the target does not, and the rows that are refused for it: one in 500 each.
 LOOSER = """
 ALTER TABLE clients ALTER name TYPE text, ALTER phone DROP NOT NULL, ALTER total_spent TYPE numeric,
-    ALTER visit_count TYPE bigint, ALTER last_sync_at TYPE text;
+    ALTER visit_count TYPE text, ALTER last_sync_at TYPE text;
 UPDATE clients SET name = repeat('я', 256) WHERE id % 500 = 17;
 UPDATE clients SET phone = NULL WHERE id % 500 = 118;
 UPDATE clients SET total_spent = 10000000000 WHERE id % 500 = 219;
-UPDATE clients SET visit_count = 3000000000 WHERE id % 500 = 320;
+UPDATE clients SET visit_count = 'many' WHERE id % 500 = 320;
 UPDATE clients SET last_sync_at = 'yesterday, or so' WHERE id % 500 = 421;
 """
-REASONS = {"22001", "23502", "22003", "22007"}
+REASONS = ("22001", "23502", "22003", "22P02", "22007")
+MOST = 2.0  # times as slow
 MENDED = """
 ALTER TABLE clients ALTER name TYPE text, ALTER phone DROP NOT NULL, ALTER total_spent TYPE numeric,
-    ALTER visit_count TYPE bigint, ALTER last_sync_at TYPE text
+    ALTER visit_count TYPE text, ALTER last_sync_at TYPE text
 """
 
 
@@ -60,6 +66,8 @@ def expect(code: int, wanted: int, output: str) -> None:
 
 
 def main(clients: int, rounds: int) -> None:
+    """Measure and print."""
+    ratios: list[float] = []
     options = ["--tables", "clients", "--max-quarantine", str(clients), "--accept", "source-type-differs"]
     print("| source | rows | refused | clean s | refused s | ratio | replay s |")
     print("|---|---|---|---|---|---|---|")
@@ -86,7 +94,7 @@ def main(clients: int, rounds: int) -> None:
                         took, code, output = botdata("copy", *options, **settings)
                         expect(code, int(name == "faulty"), output)
                         seconds[name].append(took)
-                refused = check_quarantine(postgres.url("target"))
+                refused = check_quarantine(postgres.url("target"), clients)
                 with psycopg.connect(postgres.url("target")) as connection:
                     connection.execute(MENDED)
                 replay, code, output = botdata("quarantine", "replay", **settings)
@@ -95,14 +103,19 @@ def main(clients: int, rounds: int) -> None:
                 expect(code, 0, output)
                 row = [over, f"{clients:,}", f"{refused:,}", *(f"{median(s):.2f}" for s in seconds.values())]
                 ratio = median(seconds["faulty"]) / median(seconds["clean"])
+                ratios.append(ratio)
                 print(f"| {' | '.join([*row, f'{ratio:.2f}x', f'{replay:.2f}'])} |", flush=True)
 
+    print(f"with refused rows a copy took {max(ratios):.2f}x as long at most; {MOST:.0f}x is promised")
+    if max(ratios) > MOST:
+        sys.exit(1)
 
-def check_quarantine(target: str) -> int:
-    """The number of refused rows; SystemExit where a reason is missing."""
+
+def check_quarantine(target: str, clients: int) -> int:
+    """The number of refused rows; SystemExit where one is missing, or has another reason."""
     with psycopg.connect(target) as connection:
         states = Counter(state for (state,) in connection.execute("SELECT sqlstate FROM botdata.quarantine"))
-    if set(states) != REASONS:
+    if states != dict.fromkeys(REASONS, clients // 500):
         sys.exit(f"refused for other reasons than planted: {states}")
     return states.total()
 
