@@ -93,8 +93,10 @@ class Status:
         newest = self.runs[0] if self.runs else None
         if newest is None:
             return "botdata copy"
-        if newest.state == "stopped" or self.foreign_keys:
+        if newest.state == "stopped":
             return f"botdata {newest.command}, with the same source and tables: it goes on from there"
+        if self.foreign_keys:
+            return "botdata sync, with the same source and tables: it puts the foreign keys back"
         return "botdata quarantine list" if self.in_quarantine else "botdata verify"
 
 

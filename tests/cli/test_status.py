@@ -76,6 +76,7 @@ def test_rows_in_quarantine_and_foreign_keys_taken_away(
     )
     outcome = command("status", **settings)
     assert "foreign key key of staff: dropped; the run puts it back before it is complete" in outcome.out
+    assert "Next: botdata sync, with the same source and tables: it puts the foreign keys back" in outcome.out
 
 
 def test_a_run_that_is_at_work(
