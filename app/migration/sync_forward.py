@@ -101,9 +101,10 @@ class ForwardSync:
             waiting, unlisted = await waiting_rows(self._connection, table)
             if not self._options.dry_run:
                 await versions.forget_gone(self._connection, table)
-        if unlisted and not self._options.dry_run:
+        if not self._options.dry_run:
+            arrived = set(waiting) - set(changed) if changed is not None and len(changed) <= most else set()
             absent = await gone_from_source(self._connection, self._source, table, unlisted)
-            await leave_quarantine(self._connection, table, absent)
+            await leave_quarantine(self._connection, table, [*absent, *arrived])  # equal by now, by way of the source
         known = self._waiting.get(table.name, {})
         if changed is not None and not gone and all(key in known and known[key] == waiting.get(key) for key in changed):
             changed = []  # refused as they are, and nothing has changed that could let them in

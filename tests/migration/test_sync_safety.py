@@ -55,6 +55,17 @@ async def test_back_leaves_no_gap_where_rows_stay_refused(source: Source, databa
     assert row_texts(source.database_url, "clients") == before
 
 
+async def test_a_row_mended_in_quarantine_and_brought_back_leaves_it(connected: Source, database_url: str) -> None:
+    add_clients(connected.database_url, 5)
+    execute(database_url, "ALTER TABLE clients ADD CONSTRAINT polite CHECK (notes <> 'rude')")
+    execute(connected.database_url, "UPDATE clients SET notes = 'rude' WHERE id = 3")
+    assert not (await sync_from(connected, database_url, "clients")).complete
+    execute(database_url, "INSERT INTO clients (id, yclients_id, company_id, phone) VALUES (3, 3, 1, '79000000003')")
+    assert (await back(connected, database_url, "clients")).complete
+    assert (await sync_from(connected, database_url, "clients")).complete
+    assert value(database_url, "SELECT count(*) FROM botdata.quarantine") == 0
+
+
 async def test_back_refuses_a_table_that_was_copied_in_part(connected: Source, database_url: str) -> None:
     """Rows that the copy had not come to would be deleted at the source."""
     add_clients(connected.database_url, 50)
