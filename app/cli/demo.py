@@ -21,10 +21,11 @@ if TYPE_CHECKING:
 _NEXT = """\
 Next, for your own project:
   1. put SUPABASE_URL, SUPABASE_KEY (the service key) and DATABASE_URL into .env
-  2. botdata migrate          upgrade, copy and verify; add --with-baileys for the WhatsApp session
-  3. botdata parity           compare the answers of both stores
-  4. stop the bot; botdata migrate once more, for what has changed since
-  5. USE_REPOSITORY_PATTERN=true, and start the bot again"""
+  2. botdata preflight        look at both ends, and write nothing
+  3. botdata migrate          upgrade, copy and verify; add --with-baileys for a WhatsApp session in Supabase
+  4. botdata parity           compare the answers of both stores
+  5. stop the bot; botdata sync --until-clean, for what has changed since; botdata verify
+  6. USE_REPOSITORY_PATTERN=true, and start the bot again"""
 
 
 def register(cli: typer.Typer) -> None:
@@ -52,7 +53,7 @@ def demo(as_json: AsJson = False) -> None:
     say(f"The whole demo took {seconds:.1f} s")
     say()
     if as_json:
-        show_json(document("demo", ok=well, seconds=round(seconds, 3), **reports, next="botdata migrate"))
+        show_json(document("demo", ok=well, seconds=round(seconds, 3), **reports, next="botdata preflight"))
     if not well:
         say("The demo did NOT hold what it promises; see above")
         raise typer.Exit(1)
