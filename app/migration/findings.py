@@ -19,6 +19,7 @@ from app.migration.fix import Fixer
 from app.migration.report import Difference
 from app.migration.source import Key, Source
 from app.migration.tables import CopyTable
+from app.migration.tool_schema import may_read
 
 _BATCH = 500
 _MOST_WAITING = 20_000
@@ -67,11 +68,7 @@ class Findings:
 
     async def begin(self) -> None:
         """Read which rows are in quarantine, where there is one that may be read."""
-        cursor = await self.connection.execute(
-            "SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname = 'botdata' AND "
-            "relname = 'quarantine' AND has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT')"
-        )
-        if await cursor.fetchone() is not None:
+        if await may_read(self.connection, "quarantine"):
             cursor = await self.connection.execute(
                 "SELECT key, sqlstate FROM botdata.quarantine WHERE table_name = %s", [self.table.name]
             )

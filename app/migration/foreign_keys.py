@@ -15,6 +15,7 @@ from psycopg import AsyncConnection, sql
 from app.errors import MigrationError
 from app.migration.tables import CopyTable
 from app.migration.target import explained
+from app.migration.tool_schema import may_read
 
 # Those on or to one of the tables; of a partitioned table the one that its partitions' follow. One that PostgreSQL
 # does not enforce (18 and later) hinders nothing. One that we left NOT VALID for its orphans is to be valid again.
@@ -141,14 +142,20 @@ async def without_cascades(
         )
 
 
+async def describe_away(connection: AsyncConnection) -> str | None:
+    """A sentence on the foreign keys that a stopped run left away, or NOT VALID; None where there is none."""
+    away = await _away(connection) if await may_read(connection, "foreign_keys") else []
+    named = ", ".join(f"{one.name} on {one.table} ({one.state})" for one in away)
+    return f"foreign keys of the target that a run took away: {named}; botdata sync puts them back" if away else None
+
+
 async def put_back(connection: AsyncConnection, *, step: str) -> list[BrokenForeignKey]:
     """Put back what stopped runs left away, before what is known of it goes; gives those that stay NOT VALID.
 
     Raises:
         MigrationError: one cannot be put back; its definition is known to the tool's schema alone.
     """
-    row = await (await connection.execute("SELECT to_regclass('botdata.foreign_keys') IS NOT NULL")).fetchone()
-    broken = await _restore(connection) if row and row[0] else []
+    broken = await _restore(connection) if await may_read(connection, "foreign_keys") else []
     if lost := [f"{key.name} of {key.table}" for key in broken if not key.there]:
         raise MigrationError(
             f"foreign keys that a run took away cannot be put back, since rows lack the row they refer to: "

@@ -148,6 +148,16 @@ async def _version(connection: AsyncConnection) -> int:
     return (row[0] if row else None) or 0
 
 
+async def may_read(connection: AsyncConnection, table: str) -> bool:
+    """Whether the schema has this table, and the role may read it."""
+    cursor = await connection.execute(
+        "SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname = 'botdata' AND relname = %s "
+        "AND has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT')",
+        [table],
+    )
+    return await cursor.fetchone() is not None
+
+
 async def drop_tool_schema(connection: AsyncConnection) -> bool:
     """Drop the schema with all it remembers; False where there was none."""
     async with connection.transaction():

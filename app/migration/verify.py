@@ -17,7 +17,7 @@ from app.migration.compare_pages import compare_by_pages
 from app.migration.completeness import count_target
 from app.migration.findings import Findings
 from app.migration.fix import Fixer, begin_fix, finish_fix
-from app.migration.foreign_keys import without_cascades
+from app.migration.foreign_keys import describe_away, without_cascades
 from app.migration.postgres_source import PostgresSource
 from app.migration.report import Progress, TableVerified, VerifyReport
 from app.migration.sample import pick_keys
@@ -97,6 +97,9 @@ async def verify(
         if run is not None:
             with explained(step, setting=source.setting, done="every table", pending="to note the end of the fix"):
                 await finish_fix(connection, run)
+        with explained(step, done="every table"):
+            if away := await describe_away(connection):
+                progress.notice(away)
     return VerifyReport(tuple(verified), monotonic() - began, options.sample, options.fix)
 
 

@@ -18,7 +18,7 @@ from app.migration.copy_streams import StreamOptions
 from app.migration.sync import Sync
 from app.migration.sync_options import SyncOptions
 from app.migration.tables import select_tables
-from tests.migration.engine import Told, copy_from, execute, query, row_texts, source_of, value
+from tests.migration.engine import Told, copy_from, execute, query, row_texts, source_of, value, verify_from
 from tests.support.page_server import PageServer
 from tests.support.postgres import PostgresServer
 
@@ -156,6 +156,9 @@ async def test_a_sync_puts_back_what_a_copy_left_away(
 ) -> None:
     before = query(fresh_database, _DEFINITIONS)
     await _leave_away(served, fresh_database, monkeypatch)
+    told = Told()
+    assert (await verify_from(served, fresh_database, select_tables(METADATA), told=told)).clean
+    assert "egg_hen on egg (dropped)" in told.notices[0]
     await Sync(lambda: source_of(served), fresh_database, select_tables(METADATA), Told(), SyncOptions()).run()
     assert query(fresh_database, _DEFINITIONS) == before
 
