@@ -87,9 +87,9 @@ def copy(
         return
     report = run_copy(work, options)
     if as_json:
-        show_json(copy_document(report, flags=work.flags))
+        show_json(copy_document(report, flags=work.flags, own_flags=work.own_flags))
     else:
-        show_copy(report, flags=work.flags)
+        show_copy(report, flags=work.flags, own_flags=work.own_flags)
     if not report.complete:
         raise typer.Exit(1)
 

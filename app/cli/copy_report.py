@@ -14,11 +14,12 @@ from app.privacy import mask_phones
 _SHOWN = 20
 
 
-def show_copy(report: CopyReport, *, flags: str = "") -> None:
+def show_copy(report: CopyReport, *, flags: str = "", own_flags: str = "") -> None:
     """Print what was copied, what was refused and what is missing, and what to run next.
 
     Args:
         flags: the options that chose the tables, with a leading blank.
+        own_flags: more options, for a next command that is a copy again.
     """
     show_table(
         ["table", "source", "new", "changed", "equal", "refused", "seconds"],
@@ -62,26 +63,26 @@ def show_copy(report: CopyReport, *, flags: str = "") -> None:
         say(f"changed at the source in between is brought over by: botdata sync{flags}")
     show_broken(report.broken)
     if report.complete:
-        say(f"copy complete: {counts} in {report.seconds:.1f} s. Next: {_next(report, flags)}")
+        say(f"copy complete: {counts} in {report.seconds:.1f} s. Next: {_next(report, flags, own_flags)}")
         return
     say(f"copy NOT complete: {counts}")
     if _conflicts(report):
         say("A unique key of a refused row is held by another row of the target, likely one that the source no longer")
         say("has: a sync deletes such rows first.")
     elif refused:
-        say("Mend the refused rows at the source, or the target's schema.")
-    say(f"Next: {_next(report, flags)}")
+        say("Mend the refused rows at the source, or the target's schema; botdata quarantine list shows the reasons.")
+    say(f"Next: {_next(report, flags, own_flags)}")
 
 
 def _conflicts(report: CopyReport) -> bool:
     return any(refusal.sqlstate == "23505" for table in report.tables for refusal in table.refused)
 
 
-def _next(report: CopyReport, flags: str) -> str:
+def _next(report: CopyReport, flags: str, own_flags: str) -> str:
     """The command to run after this copy: a sync brings over what one moment lacks of another, deletions first."""
     if report.sync_due or _conflicts(report):
         return f"botdata sync{flags}"
-    return f"botdata {'verify' if report.complete else 'copy'}{flags}"
+    return f"botdata verify{flags}" if report.complete else f"botdata copy{flags}{own_flags}"
 
 
 def _some(keys: tuple[Key, ...]) -> str:
@@ -106,7 +107,7 @@ def broken_list(broken: Sequence[BrokenForeignKey]) -> list[dict[str, Any]]:
     ]
 
 
-def copy_document(report: CopyReport, *, flags: str = "") -> dict[str, Any]:
+def copy_document(report: CopyReport, *, flags: str = "", own_flags: str = "") -> dict[str, Any]:
     """The whole report for `--json`, keys masked."""
     return document(
         "copy",
@@ -136,5 +137,5 @@ def copy_document(report: CopyReport, *, flags: str = "") -> dict[str, Any]:
         ],
         sync_due=report.sync_due,
         broken_foreign_keys=broken_list(report.broken),
-        next=_next(report, flags),
+        next=_next(report, flags, own_flags),
     )

@@ -74,10 +74,10 @@ def migrate(
         upgraded = _upgrade(work.settings, "head")
     with _after("the schema's upgrade" if upgraded else None):
         copied = run_copy(work, options)
-        show_copy(copied, flags=work.flags)
+        show_copy(copied, flags=work.flags, own_flags=work.own_flags)
         if copied.sync_due or any(table.done_before for table in copied.tables):
             copied = run_copy(work, replace(options, restart=False))  # those done before may have changed since
-            show_copy(copied, flags=work.flags)
+            show_copy(copied, flags=work.flags, own_flags=work.own_flags)
     with _after("the copy"):
         verified = run_verify(work)
     show_verify(verified, flags=work.flags, show_values=show_values and not as_json)
@@ -88,7 +88,7 @@ def migrate(
                 "migrate",
                 ok=copied.complete and verified.clean,
                 upgrade=_upgrade_document(upgraded) if upgraded else None,
-                copy=copy_document(copied, flags=work.flags),
+                copy=copy_document(copied, flags=work.flags, own_flags=work.own_flags),
                 verify=found,
                 next=found["next"],
             )

@@ -28,6 +28,15 @@ def test_a_migration_names_what_its_steps_have_done(
     assert "done:    the schema's upgrade; " in outcome.err
 
 
+def test_a_copy_that_is_not_complete(command: Command, settings: dict[str, str], source_database: str) -> None:
+    execute(source_database, "ALTER TABLE clients ADD own text, ALTER phone DROP NOT NULL")
+    execute(source_database, "UPDATE clients SET phone = NULL WHERE id = 3")
+    flags = "--tables clients --ignore-column clients.own"
+    outcome = command("copy", *flags.split(), **settings)
+    assert outcome.code == 1
+    assert outcome.out.endswith(f"botdata quarantine list shows the reasons.\nNext: botdata copy {flags}\n")
+
+
 def test_a_migration_that_stops_at_refused_rows(
     command: Command, settings: dict[str, str], source_database: str
 ) -> None:

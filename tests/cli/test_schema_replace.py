@@ -1,5 +1,6 @@
 """From a target that holds Phase 0.8 to a verified copy, by the commands that the messages name; killed on the way."""
 
+import io
 import json
 import os
 import re
@@ -104,6 +105,31 @@ def test_a_stop_in_a_document(command: Command, settings: dict[str, str]) -> Non
     stopped = json.loads(outcome.out)["error"]
     assert "not known: own_notes" in stopped["message"]
     assert "--keep own_notes" in stopped["next"]
+
+
+class _Keyboard(io.StringIO):
+    """What a person types at a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_person_types_the_name_of_the_database(
+    command: Command, settings: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = settings["DATABASE_URL"]
+    name = value(target, "SELECT current_database()")
+    before = phase08.texts(target, *phase08.TABLES)
+    for typed in ("", "yes", f"{name}x"):
+        monkeypatch.setattr("sys.stdin", _Keyboard(f"{typed}\n"))
+        outcome = command("schema", "replace", **settings)
+        assert outcome.code == 1
+        assert f"type the database's name ({name})" in outcome.out
+        assert "Nothing was changed. Next: botdata schema replace --yes" in outcome.out
+    assert phase08.texts(target, *phase08.TABLES) == before
+    monkeypatch.setattr("sys.stdin", _Keyboard(f"{name}\n"))
+    outcome = command("schema", "replace", **settings)
+    assert (outcome.code, "schema: replaced" in outcome.out) == (0, True)
 
 
 def test_postgresql_is_the_store_already(command: Command, settings: dict[str, str]) -> None:
