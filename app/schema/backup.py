@@ -28,10 +28,15 @@ COMPLETE = "README.md"
 
 @dataclass(frozen=True, slots=True)
 class PgDump:
-    """A pg_dump that is new enough, and its pg_restore."""
+    """A pg_dump that is new enough, and its pg_restore.
+
+    Attributes:
+        newer: newer than the server, which may not know every setting that the archive's script begins with.
+    """
 
     dump: Path
     restore: Path
+    newer: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +72,7 @@ async def find_pg_dump(wanted: str | None, server_version: int) -> PgDump | None
     restore = str(beside) if beside and beside.exists() else shutil.which("pg_restore")
     version = await _version_of(found) if found and restore else None
     if version is not None and version >= server_version and found and restore:
-        return PgDump(Path(found), Path(restore))
+        return PgDump(Path(found), Path(restore), version > server_version)
     if wanted is None:
         return None
     why = "cannot be run, or has no pg_restore beside it" if version is None else f"is of version {version}"
@@ -149,7 +154,7 @@ async def back_up(
                 pending="everything else; nothing was changed in the database",
                 next_command=f"botdata {STEP}",
             )
-        _write(directory / COMPLETE, _instructions(plan, rows, archive=pg_dump is not None))
+        _write(directory / COMPLETE, _instructions(plan, rows, pg_dump))
     except OSError as error:
         raise _unwritable(directory, error) from error
     return Backup(directory, kind, rows, _size(directory))
@@ -281,16 +286,22 @@ def _lines(path: Path) -> int:
         return sum(block.count(b"\n") for block in iter(lambda: file.read(2**20), b""))
 
 
-def _instructions(plan: ReplacePlan, rows: dict[str, int], *, archive: bool) -> str:
+def _instructions(plan: ReplacePlan, rows: dict[str, int], pg_dump: PgDump | None) -> str:
     listed: Sequence[str] = [f"| {name} | {count:,} |" for name, count in rows.items()]
-    commands = (
-        [
-            'psql "$DATABASE" -v ON_ERROR_STOP=1 --single-transaction -f functions.sql',
+    run = 'psql "$DATABASE" -v ON_ERROR_STOP=1 --single-transaction'
+    if pg_dump is None:
+        commands = [f"{run} -f restore.sql"]
+    elif pg_dump.newer:  # pg_restore 17 and later set transaction_timeout, which earlier servers refuse
+        commands = [
+            f"{run} -f functions.sql",
+            f"pg_restore --file=tables.sql {_ARCHIVE}",
+            f"sed '/^SET transaction_timeout = 0;$/d' tables.sql | {run}",
+        ]
+    else:
+        commands = [
+            f"{run} -f functions.sql",
             f'pg_restore --dbname "$DATABASE" --exit-on-error --single-transaction {_ARCHIVE}',
         ]
-        if archive
-        else ['psql "$DATABASE" -v ON_ERROR_STOP=1 --single-transaction -f restore.sql']
-    )
     return "\n".join(
         [
             f"# Backup of {plan.schema} from the database {plan.database}",

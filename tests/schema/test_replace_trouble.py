@@ -85,6 +85,27 @@ async def test_pg_dump_does_not_wait_behind_someone_who_waits_for_us(
     waiting.join(60)
 
 
+async def test_an_archive_of_a_newer_pg_dump_restores(old: str, empty: str, tmp_path: Path, programs: Path) -> None:
+    """Its script sets what an older server does not know."""
+    newer = tmp_path / "pg_dump"
+    newer.write_text(
+        f'#!/bin/sh\n[ "$1" = --version ] && echo "pg_dump (PostgreSQL) 99.1" || exec {programs}/pg_dump "$@"\n'
+    )
+    newer.chmod(0o700)
+    (tmp_path / "pg_restore").symlink_to(programs / "pg_restore")
+    before = phase08.texts(old, *phase08.TABLES)
+    await carry_out(old, tmp_path / "backup", str(newer))
+    block = (tmp_path / "backup" / "README.md").read_text(encoding="utf-8").partition("```sh\n")[2].partition("```")[0]
+    commands = block.partition("another_database\n")[2]
+    assert "--dbname" not in commands
+    assert "'/^SET transaction_timeout = 0;$/d'" in commands
+    await asyncio.to_thread(
+        subprocess.run, ["/bin/sh", "-e", "-c", commands], cwd=tmp_path / "backup", check=True, timeout=60,
+        capture_output=True, env={"PATH": f"{programs}:/usr/bin:/bin", "DATABASE": empty},
+    )  # fmt: skip
+    assert phase08.texts(empty, *phase08.TABLES) == before
+
+
 async def test_an_identity_goes_on_where_it_was(
     fresh_database: str, empty: str, tmp_path: Path, programs: Path
 ) -> None:
