@@ -125,6 +125,7 @@ def whole_rows(pages: PageServer, table: str) -> list[Exchange]:
 # A finished table that is not read again, since another one (`actions`) of its run is unfinished.
 REOPEN = (
     "DELETE FROM botdata.checkpoints WHERE table_name = 'actions'; "
+    "DELETE FROM botdata.ranges WHERE table_name = 'actions'; "
     "UPDATE botdata.runs SET state = 'running', finished_at = NULL"
 )
 
