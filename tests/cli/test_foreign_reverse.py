@@ -1,27 +1,15 @@
 """Another project's schema, with foreign keys in a cycle and an identity that is always generated, brought back."""
 
-from tests.cli.test_foreign_schema import Move, move
+from tests.cli.test_foreign_schema import CHANGES, Move, move
 from tests.migration.engine import execute, value
 
 __all__ = ["move"]
-
-_CHANGES = """
-UPDATE workers SET mood = 'calm', badge = '\\x00' WHERE id = 2;
-UPDATE articles SET price = price + 1, fits = 'empty' WHERE code = 'a';
-DELETE FROM stock WHERE day < '0001-01-01';
-INSERT INTO stock SELECT code, id, '2026-02-02', -1 FROM articles, depots WHERE code = 'B';
-DELETE FROM stock WHERE depot = md5('9')::uuid;
-DELETE FROM workers WHERE depot = md5('9')::uuid;
-DELETE FROM depots WHERE id = md5('9')::uuid;
-INSERT INTO depots VALUES (md5('new')::uuid, 'depot 9', NULL, '2026-03-01 00:00:00+00');
-INSERT INTO workers (depot) VALUES (md5('new')::uuid);
-"""
 
 
 def test_changes_are_brought_back(move: Move) -> None:
     move("copy")
     move.settings["USE_REPOSITORY_PATTERN"] = "true"
-    execute(move.target, _CHANGES)
+    execute(move.target, CHANGES)
     over_rest = move.kind != "connection"
     document = move.document("sync --reverse --until-clean --interval 0.1", code=1 if over_rest else 0)
     refused = {one["table"]: one["refused"] for one in document["tables"] if one["refused"]}
