@@ -47,8 +47,7 @@ async def only_replaced(connection: AsyncConnection, images: Sequence[int], refu
     if not images:
         return 0
     cursor = await connection.execute(
-        "DELETE FROM botdata.replaced_rows WHERE number = ANY (%s) AND key IN "
-        "(SELECT ARRAY(SELECT json_array_elements_text(k)) FROM json_array_elements(%s::json) k)",
+        sql.SQL("DELETE FROM botdata.replaced_rows WHERE number = ANY (%s) AND ") + versions.AMONG_KEYS,
         [list(images), versions.keys_json(refused)],
     )
     return len(images) - cursor.rowcount

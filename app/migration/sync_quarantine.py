@@ -40,8 +40,7 @@ async def waiting_rows(connection: AsyncConnection, table: CopyTable) -> tuple[d
 async def leave_quarantine(connection: AsyncConnection, table: CopyTable, keys: Iterable[Key]) -> None:
     """Take rows out of the quarantine."""
     await connection.execute(
-        "DELETE FROM botdata.quarantine WHERE table_name = %s AND key IN "
-        "(SELECT ARRAY(SELECT json_array_elements_text(k)) FROM json_array_elements(%s::json) k)",
+        sql.SQL("DELETE FROM botdata.quarantine WHERE table_name = %s AND ") + versions.AMONG_KEYS,
         [table.name, versions.keys_json(keys)],
     )
 

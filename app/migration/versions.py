@@ -21,6 +21,9 @@ from app.migration.statements import aliases, key_array, listed, names_of, same_
 from app.migration.tables import CopyTable
 from app.migration.target import JsonBytes
 
+# A condition: the key of one of the tool's own rows is among those of `keys_json` in a parameter.
+AMONG_KEYS = sql.SQL("key IN (SELECT ARRAY(SELECT json_array_elements_text(k)) FROM json_array_elements(%s::json) k)")
+
 
 @asynccontextmanager
 async def source_versions(connection: AsyncConnection, source: Source, table: CopyTable) -> AsyncIterator[None]:
@@ -98,8 +101,7 @@ async def forget_gone(connection: AsyncConnection, table: CopyTable) -> None:
 async def forget(connection: AsyncConnection, table: CopyTable, keys: Iterable[Key]) -> None:
     """Drop the pairs of these rows."""
     await connection.execute(
-        "DELETE FROM botdata.row_versions WHERE table_name = %s AND key IN "
-        "(SELECT ARRAY(SELECT json_array_elements_text(k)) FROM json_array_elements(%s::json) k)",
+        sql.SQL("DELETE FROM botdata.row_versions WHERE table_name = %s AND ") + AMONG_KEYS,
         [table.name, keys_json(keys)],
     )
 
