@@ -92,7 +92,7 @@ async def verify(
                         described = await describe(connection, table, step=step)
                         verified.append(await _verify_table(connection, source, described, progress, options, run))
                 except MigrationError as error:
-                    error.done, error.pending = error.done or done, error.pending or pending
+                    error.done, error.pending = error.done or done, pending
                     raise
         if run is not None:
             with explained(step, setting=source.setting, done="every table", pending="to note the end of the fix"):
