@@ -117,7 +117,7 @@ class Work:
 
     def carry_out(self, work: Callable[[], Awaitable[_Answer]]) -> _Answer:
         """Run work in an event loop; the next command of its errors is this one, with its options."""
-        return carry_out(work, f"{self.command}{self.flags}{self.own_flags}")
+        return carry_out(work, f"{self.command}{self.flags}{self.own_flags}", self.flags.replace(" --reverse", ""))
 
     @asynccontextmanager
     async def open_source(self, notice: Callable[[str], None]) -> AsyncIterator[Source]:
@@ -148,11 +148,12 @@ class Work:
             await rest.close()
 
 
-def carry_out(work: Callable[[], Awaitable[_Answer]], command: str) -> _Answer:
-    """Run work in an event loop; where its errors name their own step as the next command, it is this one.
+def carry_out(work: Callable[[], Awaitable[_Answer]], command: str, flags: str = "") -> _Answer:
+    """Run work in an event loop; the commands that its errors name next get the options that they need.
 
     Args:
-        command: with the options that are to be repeated.
+        command: this command with all that is to be repeated, for errors that name their own step.
+        flags: the options that chose the tables and the source, for the other commands that take them.
     """
     from app.errors import MigrationError
 
@@ -163,8 +164,12 @@ def carry_out(work: Callable[[], Awaitable[_Answer]], command: str) -> _Answer:
         return asyncio.run(run())
     except MigrationError as error:
         if error.next_command and error.step:
-            step = rf"botdata {re.escape(error.step)}(?: --reverse)?(?= --|,|$)"  # which is among the options already
-            error.next_command = re.sub(step, lambda _: f"botdata {command}", error.next_command)
+            own = rf"(?P<own>{re.escape(error.step)}(?: --reverse)?)"  # which is among the options already
+            error.next_command = re.sub(
+                rf"botdata (?:{own}|(?P<other>copy|preflight|sync|verify))(?= --|,|;|$)",
+                lambda found: f"botdata {command if found['own'] else found['other'] + flags}",
+                error.next_command,
+            )
         raise
 
 

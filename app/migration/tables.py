@@ -145,7 +145,7 @@ async def describe(connection: AsyncConnection, table: Table, *, step: str) -> C
             step=step,
             table=table.name,
             pending=f"{table.name} and the tables after it",
-            next_command="botdata upgrade",
+            next_command=f"botdata preflight, which names all that is missing; then: botdata {step}",
         )
     types = {name: (type_name, always) for name, type_name, always, generated in rows if not generated}
     key = [column.name for column in table.primary_key]
@@ -165,7 +165,7 @@ async def describe(connection: AsyncConnection, table: Table, *, step: str) -> C
             step=step,
             table=table.name,
             pending=f"{table.name} and the tables after it",
-            next_command="botdata upgrade",
+            next_command=f"botdata preflight, which names all that is missing; then: botdata {step}",
         )
     trigger = await (await connection.execute(_UPDATE_TRIGGER, [qualified])).fetchone()
     assert trigger is not None

@@ -170,7 +170,7 @@ def _remedy(error: psycopg.Error) -> str:
         case "42501":
             return "grant it, or let the role that owns the tables run it (docs/rights.md), then: "
         case "42P01" | "42703":
-            return "botdata upgrade, then: "
+            return "botdata preflight, which names all that is missing; then: "
         case "53100":
             return "make room on the target's disk, then: "
     return "" if error.sqlstate else "correct DATABASE_URL or wait until the server is back, then: "

@@ -28,6 +28,17 @@ def test_a_migration_names_what_its_steps_have_done(
     assert "done:    the schema's upgrade; " in outcome.err
 
 
+def test_a_table_that_the_target_lacks(command: Command, settings: dict[str, str]) -> None:
+    execute(settings["DATABASE_URL"], "DROP TABLE staff")
+    flags = "--tables clients,staff --key-role-ok"
+    for line in ("verify", "sync", "sync --reverse --overwrite"):
+        outcome = command(*line.split(), *flags.split(), **settings)
+        assert outcome.code == 1
+        again = "sync --reverse" if "--reverse" in line else line
+        told = f"botdata preflight {flags}, which names all that is missing; then: botdata {again} {flags}"
+        assert f"next:    {told}" in outcome.err
+
+
 def test_a_copy_that_is_not_complete(command: Command, settings: dict[str, str], source_database: str) -> None:
     execute(source_database, "ALTER TABLE clients ADD own text, ALTER phone DROP NOT NULL")
     execute(source_database, "UPDATE clients SET phone = NULL WHERE id = 3")

@@ -116,7 +116,7 @@ def test_a_target_that_is_not_upgraded(command: Command, settings: dict[str, str
         outcome = command(step, **{**settings, "DATABASE_URL": fresh_database})
         assert outcome.code == 1
         assert words in outcome.err
-        assert "botdata upgrade" in outcome.err
+        assert f"next:    botdata {'upgrade' if step == 'copy' else 'preflight'}" in outcome.err
 
 
 @pytest.mark.parametrize("names", ["clients,custmers", "", " , "])
