@@ -97,7 +97,7 @@ async def verify(
         if run is not None:
             with explained(step, setting=source.setting, done="every table", pending="to note the end of the fix"):
                 await finish_fix(connection, run)
-        with explained(step, done="every table"):
+        with explained(step, done="every table", pending="to look for foreign keys that are away"):
             if away := await describe_away(connection):
                 progress.notice(away)
     return VerifyReport(tuple(verified), monotonic() - began, options.sample, options.fix)
