@@ -173,6 +173,8 @@ def _remedy(error: psycopg.Error) -> str:
             return "botdata preflight, which names all that is missing; then: "
         case "53100":
             return "make room on the target's disk, then: "
+        case "P0001":
+            return "find the trigger of the target that refuses it, and mend or disable it, then: "
     return "" if error.sqlstate else "correct DATABASE_URL or wait until the server is back, then: "
 
 

@@ -104,6 +104,21 @@ async def test_a_dry_run_compares_what_a_type_refuses(connected: Source, databas
     assert value(database_url, "SELECT to_regnamespace('botdata')") is None
 
 
+async def test_a_deletion_that_a_trigger_refuses(connected: Source, database_url: str) -> None:
+    add_clients(connected.database_url, 5)
+    await sync_from(connected, database_url, "clients")
+    execute(
+        database_url,
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no: %', OLD.phone; END $$; "
+        "CREATE TRIGGER refuse BEFORE DELETE ON clients FOR EACH ROW EXECUTE FUNCTION refuse()",
+    )
+    execute(connected.database_url, "DELETE FROM clients WHERE id = 3")
+    with pytest.raises(MigrationError) as stopped:
+        await sync_from(connected, database_url, "clients")
+    assert (stopped.value.table, "7900" in str(stopped.value)) == ("clients", False)
+    assert "trigger of the target that refuses it" in (stopped.value.next_command or "")
+
+
 async def test_until_clean_ends_where_a_trigger_rewrites_every_row(connected: Source, database_url: str) -> None:
     add_clients(connected.database_url, 5)
     execute(
