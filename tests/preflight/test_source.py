@@ -10,6 +10,7 @@ import pytest
 from psycopg import AsyncConnection
 
 from app import revisions
+from app.embedded.supabase_roles import prepare_supabase_roles
 from app.migration.preflight import run
 from app.migration.preflight.findings import PreflightReport
 from app.migration.preflight.postgres_source import see_postgres
@@ -165,6 +166,7 @@ async def test_no_more_than_twenty_duplicates_are_named(source_database: str, da
 
 
 async def test_rows_hidden_from_the_role(pages: PageServer, source_database: str, database_url: str) -> None:
+    prepare_supabase_roles(source_database)
     report = await look(replace(Source(pages.url, pages.anon_key, "", is_lite=False)), database_url)
     assert "source-key-role" in codes(report, "error")
     role = "preflight_reader"
