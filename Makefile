@@ -17,8 +17,9 @@ help:
 demo: $(INSTALLED)
 	$(VENV)/bin/botdata demo
 
+# A worker a processor, each with servers of its own; one where all would share a Supabase of the user's.
 test: $(INSTALLED)
-	$(VENV)/bin/pytest
+	$(VENV)/bin/pytest $(if $(TEST_SUPABASE_URL),,--numprocesses auto --dist loadfile)
 
 lint: $(INSTALLED)
 	$(VENV)/bin/ruff check .
