@@ -273,7 +273,7 @@ async def _upgrade(connection: EngineConnection, url: str) -> list[revisions.Not
     try:
         await connection.run_sync(lambda shared: revisions.upgrade_on(shared, url, notices))
     except MigrationError as error:
-        error.step, error.next_command = STEP, error.next_command or f"botdata {STEP}"
+        error.step, error.next_command = STEP, f"put right what it names, then: botdata {STEP}"
         error.pending = "the replacement; nothing was changed in the database"
         raise
     return notices
