@@ -194,7 +194,7 @@ async def test_fix_says_what_stays_different(source: Source, database_url: str) 
         )  # fmt: skip
         assert (report.tables[0].fixed, report.tables[0].quarantined) == (0, 0)
     finally:
-        execute(source.database_url, "TRUNCATE clients; ALTER TABLE clients ALTER total_spent TYPE numeric(10, 2)")
+        execute(source.database_url, "TRUNCATE clients; ALTER TABLE clients ALTER total_spent TYPE numeric(12, 2)")
 
 
 async def test_fix_leaves_the_store_of_the_bot_alone(source: Source, database_url: str) -> None:
