@@ -65,21 +65,12 @@ def copy(
 
     from app.cli.copy_report import copy_document, show_copy
     from app.cli.output import show_json
-    from app.migration.copy import CopyOptions
-    from app.migration.copy_streams import StreamOptions
 
     if sample is not None and not dry_run:
         raise typer.BadParameter("it goes with --dry-run only", param_hint="--sample")
     work = Work.prepare("copy --dry-run" if dry_run else "copy", tables, with_baileys, key_role_ok, source, metadata)
     work = replace(work, own_flags=copy_flags(ignore_column, accept, overwrite=overwrite, jobs=jobs))
-    in_use = work.settings.flags.use_repository_pattern
-    options = CopyOptions(
-        overwrite=overwrite,
-        target_in_use=in_use,
-        most_refused=max_quarantine,
-        restart=restart,
-        streams=StreamOptions(jobs=jobs),
-    )
+    options = copy_options(work, overwrite=overwrite, restart=restart, max_quarantine=max_quarantine, jobs=jobs)
     stop_on_errors(work, key_role_ok=key_role_ok, ignore_column=ignore_column, accept=accept, upgrades=False)
     if dry_run:
         flags = work.flags + repeated(ignore_column, accept)
@@ -99,6 +90,20 @@ def copy_flags(ignore_column: Sequence[str] | None, accept: Sequence[str] | None
     flags = repeated(ignore_column, accept)
     flags += " --overwrite" if overwrite else ""
     return flags + (f" --jobs {jobs}" if jobs != JOBS else "")
+
+
+def copy_options(work: Work, *, overwrite: bool, restart: bool, max_quarantine: int, jobs: int) -> CopyOptions:
+    """What the command line and the settings say of a copy, for the engine."""
+    from app.migration.copy import CopyOptions
+    from app.migration.copy_streams import StreamOptions
+
+    return CopyOptions(
+        overwrite=overwrite,
+        target_in_use=work.settings.flags.use_repository_pattern,
+        most_refused=max_quarantine,
+        restart=restart,
+        streams=StreamOptions(jobs=jobs),
+    )
 
 
 def run_copy(work: Work, options: CopyOptions) -> CopyReport:

@@ -44,25 +44,16 @@ def migrate(
     """
     from dataclasses import replace
 
-    from app.cli.copy import run_copy
+    from app.cli.copy import copy_options, run_copy
     from app.cli.copy_report import copy_document, show_copy
     from app.cli.output import document, show_json
     from app.cli.verify import run_verify
     from app.cli.verify_report import show_verify, verify_document
-    from app.migration.copy import CopyOptions, refuse_target_in_use
-    from app.migration.copy_streams import StreamOptions
+    from app.migration.copy import refuse_target_in_use
 
     work = Work.prepare("migrate", tables, with_baileys, key_role_ok, source, metadata)
     work = replace(work, own_flags=copy_flags(ignore_column, accept, overwrite=overwrite, jobs=jobs))
-    in_use = work.settings.flags.use_repository_pattern
-    streams = StreamOptions(jobs=jobs)
-    options = CopyOptions(
-        overwrite=overwrite,
-        target_in_use=in_use,
-        most_refused=max_quarantine,
-        restart=restart,
-        streams=streams,
-    )
+    options = copy_options(work, overwrite=overwrite, restart=restart, max_quarantine=max_quarantine, jobs=jobs)
 
     async def refuse() -> None:
         refuse_target_in_use(options)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import psycopg
 from psycopg import AsyncConnection, sql
 
@@ -11,18 +9,14 @@ from app.errors import MigrationError, UnavailableError
 from app.migration import statements
 from app.migration.halving import LARGEST_PIECE, Fault, first_piece, load_rows, number_column, stage_page
 from app.migration.report import Loaded, Refusal
+from app.migration.retry import repeated
+from app.migration.runs import add_to_checkpoint
 from app.migration.source import Page
 from app.migration.tables import CopyTable
-from app.migration.target import REPEATABLE, JsonBytes, is_row_fault
+from app.migration.target import JsonBytes, is_row_fault
 from app.privacy import mask_phones
 
-_CHECKPOINT = """
-UPDATE botdata.checkpoints SET last_key = coalesce(%s, last_key), pages = pages + 1, inserted = inserted + %s,
-    updated = updated + %s, unchanged = unchanged + %s, changed_at = now()
-WHERE run_id = %s AND table_name = %s
-"""
 _WRITES = "INSERT INTO botdata.writes SELECT %s, %s, unnest(%s::text[]) ON CONFLICT DO NOTHING"
-_TRIES = 5
 
 
 class PageLoader:
@@ -54,33 +48,20 @@ class PageLoader:
             UnavailableError: the page is not JSON: it was cut or garbled on its way.
             MigrationError: more rows were refused than `most_refused`.
         """
-        for attempt in range(_TRIES):
-            try:
-                async with self._connection.transaction():
-                    # A deferred constraint would speak up at the commit, where the row at fault cannot be told.
-                    await self._connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
-                    loaded = await self._whole(page.body) if self._piece is None else None
-                    if loaded is None:
-                        loaded = await self._in_pieces(page)
-                    await self._connection.execute(
-                        _CHECKPOINT,
-                        [
-                            list(page.last_key) if checkpoint else None,
-                            loaded.inserted,
-                            loaded.updated,
-                            page.rows - loaded.inserted - loaded.updated - len(loaded.refused),
-                            self._run,
-                            self._table.name,
-                        ],
-                    )
-                    await record_writes(self._connection, self._run, self._table, loaded.transactions)
-                    loaded.rows = page.rows
-                return loaded
-            except psycopg.Error as error:
-                if error.sqlstate not in REPEATABLE or attempt == _TRIES - 1:
-                    raise
-                await asyncio.sleep(0.1 * 2**attempt)
-        raise AssertionError("unreachable: the last try returns or raises")
+        return await repeated(lambda: self._load_page(page, checkpoint))
+
+    async def _load_page(self, page: Page, checkpoint: bool) -> Loaded:
+        async with self._connection.transaction():
+            # A deferred constraint would speak up at the commit, where the row at fault cannot be told.
+            await self._connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
+            loaded = await self._whole(page.body) if self._piece is None else None
+            if loaded is None:
+                loaded = await self._in_pieces(page)
+            loaded.rows = page.rows
+            last_key = page.last_key if checkpoint else None
+            await add_to_checkpoint(self._connection, self._run, self._table, loaded, last_key=last_key)
+            await record_writes(self._connection, self._run, self._table, loaded.transactions)
+        return loaded
 
     async def _whole(self, body: bytes) -> Loaded | None:
         """The counts; None where a row of the page is at fault (rolled back to before the page)."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import psycopg
@@ -14,13 +12,13 @@ from app.migration.halving import number_column
 from app.migration.load import load_staged, record_writes
 from app.migration.ranges import KeyRange, finish_range
 from app.migration.report import Loaded
+from app.migration.retry import repeated
 from app.migration.snapshot import SnapshotSession
 from app.migration.streams import pipe
 from app.migration.tables import CopyColumn, CopyTable
-from app.migration.target import REPEATABLE, is_row_fault
+from app.migration.target import is_row_fault
 
 _STAGING = "staging"
-_TRIES = 5
 
 
 @dataclass(slots=True)
@@ -67,19 +65,19 @@ class RangeLoader:
         """
         if route.straight:
             try:
-                return await self._repeated(lambda: self._straight(route, key_range))
+                return await repeated(lambda: self._straight(route, key_range))
             except psycopg.Error as error:
                 # 0A000: the table takes no COPY, for its row-level security or since it is a view.
                 if not is_row_fault(error) and error.sqlstate != "0A000":
                     raise
                 route.straight = False
         try:
-            return await self._repeated(lambda: self._staged(route, key_range))
+            return await repeated(lambda: self._staged(route, key_range))
         except psycopg.Error as error:
             if not is_row_fault(error):
                 raise
         # A value that its own type refuses here, such as an infinite numeric from a newer server: as text, any goes in.
-        return await self._repeated(lambda: self._staged(Route(route.table, False, frozenset()), key_range))
+        return await repeated(lambda: self._staged(Route(route.table, False, frozenset()), key_range))
 
     async def _straight(self, route: Route, key_range: KeyRange) -> Loaded:
         async with self._target.transaction():
@@ -129,17 +127,6 @@ class RangeLoader:
         await finish_range(self._target, self._run, table, key_range.number, loaded.rows)
         await runs.add_to_checkpoint(self._target, self._run, table, loaded)
         await record_writes(self._target, self._run, table, loaded.transactions)
-
-    async def _repeated(self, load: Callable[[], Awaitable[Loaded]]) -> Loaded:
-        """Once more after a deadlock or a lock not granted at the target."""
-        for attempt in range(_TRIES):
-            try:
-                return await load()
-            except psycopg.Error as error:
-                if error.sqlstate not in REPEATABLE or attempt == _TRIES - 1:
-                    raise
-                await asyncio.sleep(0.1 * 2**attempt)
-        raise AssertionError("unreachable: the last try returns or raises")
 
 
 def _create_staging(route: Route) -> sql.Composed:

@@ -1,18 +1,21 @@
-"""Trying again at a source, over REST or a connection: what can pass, and how long to wait."""
+"""Trying again, at a source over REST or a connection and at the target: what can pass, and how long to wait."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+import psycopg
 import stamina
 
-from app.errors import StoreTimeoutError, UnavailableError
+from app.errors import OutcomeUnknownError, StoreTimeoutError, UnavailableError
 from app.migration.pages import Limits
 
 _Answer = TypeVar("_Answer")
 # Unavailable for reasons that waiting does not mend: no such database, the disk is full, read-only.
 _LASTING = {"3D000", "53100", "25006"}
+# A deadlock, a serialization failure, a lock not granted: the same transaction can succeed when repeated.
+REPEATABLE = {"40001", "40P01", "55P03"}
 _LONGEST_ASKED_FOR = 300.0  # seconds of a Retry-After that are waited at most
 
 
@@ -22,13 +25,19 @@ def is_passing(error: Exception) -> bool:
 
 
 async def patiently(
-    ask: Callable[[], Awaitable[_Answer]], limits: Limits, tell: Callable[[str], None], label: str
+    ask: Callable[[], Awaitable[_Answer]],
+    limits: Limits,
+    tell: Callable[[str], None],
+    label: str,
+    *,
+    unknown_too: bool = False,
 ) -> _Answer:
     """The answer, after as many tries as the limits allow; with the pause that the source asked for, where it did.
 
     Args:
         tell: called with a sentence before each further try.
         label: the source's name, for that sentence.
+        unknown_too: a write whose outcome is unknown can be repeated.
 
     Raises:
         StoreError: it does not pass.
@@ -37,7 +46,7 @@ async def patiently(
 
     def passing(error: Exception) -> bool | float:
         nonlocal failures
-        if not is_passing(error):
+        if not (is_passing(error) or (unknown_too and isinstance(error, OutcomeUnknownError))):
             return False
         failures += 1
         asked = error.retry_after if isinstance(error, UnavailableError) else None
@@ -57,4 +66,20 @@ async def patiently(
     ):
         with attempt:
             return await ask()
+    raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+async def repeated(load: Callable[[], Awaitable[_Answer]]) -> _Answer:
+    """The answer of a transaction at the target, which is repeated after a deadlock or a lock not granted.
+
+    Raises:
+        psycopg.Error: any other, or the same after five tries.
+    """
+
+    def passing(error: Exception) -> bool:
+        return isinstance(error, psycopg.Error) and error.sqlstate in REPEATABLE
+
+    async for attempt in stamina.retry_context(on=passing, attempts=5, timeout=None, wait_initial=0.1, wait_jitter=0.1):
+        with attempt:
+            return await load()
     raise AssertionError("unreachable: the last attempt returns or raises")

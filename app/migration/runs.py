@@ -138,13 +138,16 @@ async def begin_table(connection: AsyncConnection, run: int, table: CopyTable, s
     return Checkpoint(None, source_before, 0, 0, 0, complete=False, was_empty=row[0])
 
 
-async def add_to_checkpoint(connection: AsyncConnection, run: int, table: CopyTable, loaded: Loaded) -> None:
-    """Count what a range did, in the transaction that loaded it."""
+async def add_to_checkpoint(
+    connection: AsyncConnection, run: int, table: CopyTable, loaded: Loaded, *, last_key: Key | None = None
+) -> None:
+    """Count what a page or a range did, in the transaction that loaded it; the table is done up to the last key."""
     unchanged = loaded.rows - loaded.inserted - loaded.updated - len(loaded.refused)
     await connection.execute(
-        "UPDATE botdata.checkpoints SET inserted = inserted + %s, updated = updated + %s, unchanged = unchanged + %s, "
-        "pages = pages + 1, changed_at = now() WHERE run_id = %s AND table_name = %s",
-        [loaded.inserted, loaded.updated, unchanged, run, table.name],
+        "UPDATE botdata.checkpoints SET last_key = coalesce(%s, last_key), inserted = inserted + %s, "
+        "updated = updated + %s, unchanged = unchanged + %s, pages = pages + 1, changed_at = now() "
+        "WHERE run_id = %s AND table_name = %s",
+        [list(last_key) if last_key else None, loaded.inserted, loaded.updated, unchanged, run, table.name],
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,6 +17,7 @@ from app.migration.compare import compare_page
 from app.migration.completeness import select_keys
 from app.migration.pages import key_of, records_of
 from app.migration.report import Progress, Refusal
+from app.migration.retry import patiently
 from app.migration.sequences import sequence_statements
 from app.migration.source import Key, Page, Source
 from app.migration.sync_deletions import refuse_many_deletions
@@ -149,7 +150,7 @@ class ReverseSync:
             async for page in self._source.rows_by_key(look.table, gone, versions=bool(look.table.version)):
                 done.kept += await replaced_in_source.keep_unknown(self._connection, self._run, look.table, page.body)
             try:
-                await self._patiently(lambda: self._writer.delete(look.table, gone))
+                await self._delete_in_source(look.table, gone)
             except StoreError as error:
                 if not _refuses_rows(error):
                     raise
@@ -294,7 +295,7 @@ class ReverseSync:
             old: dict[Key, dict[str, Any]] = {}
             async for page in self._source.rows_by_key(table, conflicting):
                 old |= {key_of(record, table): record for record in records_of(page.body)}
-            await self._patiently(lambda: self._writer.delete(table, conflicting))
+            await self._delete_in_source(table, conflicting)
             still = await self._write(table, conflicting, done)
             if lost := [record for key, record in old.items() if key in still]:
                 await self._put(table, lost, {})  # as they were, where nothing has taken their place
@@ -302,18 +303,14 @@ class ReverseSync:
         done.updated += len(before - set(refused))
         return refused
 
-    async def _patiently(self, write: Callable[[], Awaitable[None]]) -> None:
-        """Something that can be repeated, until it was answered."""
-        limits = self._writer.limits
-        for attempt in range(1, limits.attempts + 1):
-            try:
-                return await write()
-            except (UnavailableError, StoreTimeoutError, OutcomeUnknownError) as error:
-                if attempt == limits.attempts:
-                    raise
-                self._progress.notice(f"{self._source.label}: {error}; trying again")
-                await asyncio.sleep(min(limits.wait_max, limits.wait_initial * 2**attempt))
-        return None
+    async def _delete_in_source(self, table: CopyTable, keys: Sequence[Key]) -> None:
+        await patiently(
+            lambda: self._writer.delete(table, keys),
+            self._writer.limits,
+            self._progress.notice,
+            self._source.label,
+            unknown_too=True,
+        )
 
     def _explained(self, table: CopyTable, pending: str) -> AbstractContextManager[None]:
         return explained("sync", setting=self._source.setting, table=table.name, pending=pending)

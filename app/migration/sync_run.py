@@ -11,10 +11,10 @@ from sqlalchemy import Table
 from app.errors import MigrationError, OutcomeUnknownError, StoreTimeoutError, UnavailableError
 from app.migration import runs
 from app.migration.report import Progress
+from app.migration.retry import REPEATABLE
 from app.migration.source import Source
 from app.migration.sync_options import SyncOptions
 from app.migration.tables import CopyTable, describe
-from app.migration.target import REPEATABLE
 
 _COMMANDS = {False: "sync", True: "sync --reverse"}
 

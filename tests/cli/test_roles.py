@@ -13,7 +13,7 @@ from sqlalchemy.engine import make_url
 from app import revisions
 from app.database_url import libpq_url
 from tests.cli.command import Command, Outcome
-from tests.migration.engine import add_clients, execute, row_texts
+from tests.migration.engine import add_clients, execute, query, row_texts
 from tests.schema import phase08
 from tests.support.postgres import PostgresServer
 from tests.support.supabase import SupabaseServers
@@ -197,5 +197,6 @@ def test_tables_that_were_there_before(sides: Sides) -> None:
     execute(owner, EXISTING.replace("salon", sides.word))
     execute(
         sides.url("target", "bot"),
-        "INSERT INTO older DEFAULT VALUES; DELETE FROM older; SELECT setval('older_id_seq', 9)",
+        "INSERT INTO older DEFAULT VALUES; SELECT setval('older_id_seq', 9)",
     )
+    assert query(owner, "SELECT id, (SELECT last_value FROM older_id_seq) FROM older") == [(1, 9)]

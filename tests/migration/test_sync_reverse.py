@@ -6,7 +6,7 @@ from app.errors import MigrationError
 from app.migration.sync_report import SyncReport
 from tests.migration.conftest import Source
 from tests.migration.engine import Served, Told, add_clients, copy_from, execute, query, row_texts, tables, value
-from tests.migration.test_sync import counts, row_pages, sync_from
+from tests.migration.test_sync import CHANGES, counts, row_pages, sync_from
 from tests.support import faults
 from tests.support.faults import Delivery, Fault, Request
 from tests.support.page_server import PageServer
@@ -23,25 +23,7 @@ async def back(server: Served, target: str, *names: str, told: Told | None = Non
     )
 
 
-@pytest.mark.parametrize(
-    ("change", "expected"),
-    [
-        ("UPDATE clients SET notes = 'changed' WHERE id = 3", (0, 1, 0)),
-        ("DELETE FROM clients WHERE id IN (3, 5)", (0, 0, 2)),
-        (
-            "DELETE FROM clients WHERE id = 6; "
-            "INSERT INTO clients (id, yclients_id, company_id, phone) VALUES (600, 6, 1, '1')",
-            (1, 0, 1),
-        ),
-        (
-            "UPDATE clients SET yclients_id = 0 WHERE id = 7; UPDATE clients SET yclients_id = 7 WHERE id = 8;"
-            "UPDATE clients SET yclients_id = 8 WHERE id = 7",
-            (0, 2, 0),
-        ),
-        ("", (0, 0, 0)),
-    ],
-    ids=["update", "delete", "re-created under a new id", "two swap a key", "nothing"],
-)
+@pytest.mark.parametrize(("change", "expected"), CHANGES.values(), ids=CHANGES)
 async def test_brings_a_change_back(
     source: Source, database_url: str, change: str, expected: tuple[int, int, int]
 ) -> None:
