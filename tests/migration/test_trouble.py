@@ -11,6 +11,7 @@ from app.migration import copy as copy_module
 from app.migration.load import PageLoader
 from app.migration.rest_source import Limits, RestSource
 from app.migration.source import Page
+from tests.migration.conftest import Source as Served
 from tests.migration.engine import Told, add_clients, copy_from, execute, query, row_texts, tables, value, whole_rows
 from tests.support import faults
 from tests.support.faults import Answer, Delivery, Fault, Request
@@ -222,3 +223,25 @@ async def test_three_pages_are_in_memory_at_most(
     await copy_from(pages, database_url, tables("clients"))
     assert (fetched, loaded) == (40, 40)
     assert 2 <= most <= 3  # fetching and loading overlap, and no more than that
+
+
+_FAILS_TWICE = """
+CREATE SEQUENCE tries;
+CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    IF nextval('tries') < 3 THEN RAISE EXCEPTION 'not now' USING ERRCODE = '{sqlstate}'; END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER fail BEFORE INSERT ON clients FOR EACH STATEMENT EXECUTE FUNCTION fail();
+"""
+
+
+@pytest.mark.parametrize("sqlstate", ["40001", "40P01", "55P03"])
+async def test_a_transaction_that_can_succeed_later_is_repeated(
+    source: Served, database_url: str, sqlstate: str
+) -> None:
+    add_clients(source.database_url, 5)
+    execute(database_url, _FAILS_TWICE.format(sqlstate=sqlstate))
+    report = await copy_from(source, database_url, tables("clients"))
+    assert report.complete
+    assert value(database_url, "SELECT last_value FROM tries") == 3
+    assert row_texts(database_url, "clients") == row_texts(source.database_url, "clients")
