@@ -15,6 +15,7 @@ from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError, Opera
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from app.cutover.guard import GUARD_OPTION, WriteGuard
 from app.database_url import sqlalchemy_url, uses_pgbouncer
 from app.driver_errors import without_values
 from app.errors import OutcomeUnknownError, StoreError, UnavailableError, error_for_sqlstate
@@ -34,10 +35,17 @@ class Database:
         pool_size: connections kept at most; a caller past that waits up to `pool_timeout`.
         pool_timeout: seconds to wait for a free connection, and for a new one to be made.
         statement_timeout: seconds after which the server cancels a statement.
+        guard: asked before each write of a repository.
     """
 
     def __init__(
-        self, url: str, *, pool_size: int = 10, pool_timeout: float = 30.0, statement_timeout: float = 30.0
+        self,
+        url: str,
+        *,
+        pool_size: int = 10,
+        pool_timeout: float = 30.0,
+        statement_timeout: float = 30.0,
+        guard: WriteGuard | None = None,
     ) -> None:
         connect_args: dict[str, Any] = {
             "connect_timeout": max(2, int(pool_timeout)),
@@ -53,6 +61,7 @@ class Database:
             hide_parameters=True,
             use_native_hstore=False,  # would ask each new connection about a type that no table has
             connect_args=connect_args,
+            execution_options={GUARD_OPTION: guard or WriteGuard()},
         )
         _hide_rows()
         self._reading = self.engine.execution_options(isolation_level="AUTOCOMMIT")

@@ -11,6 +11,7 @@ BotdataError
     ├── UnrepresentableValueError unrepresentable_value
     └── StoreError                store_error: the store answered with an error of its own
         ├── UnavailableError          unavailable: not reached, nothing was done
+        │   └── AuthorityMovedError       unavailable: the other store is the one that is written to
         ├── StoreTimeoutError         timeout: a read, or a write that the store rolled back
         ├── OutcomeUnknownError       outcome_unknown: a write that may have landed or may still land
         ├── ConflictError             conflict: a unique key is taken
@@ -136,6 +137,10 @@ class UnavailableError(StoreError):
     def __init__(self, message: str, *, sqlstate: str | None = None, retry_after: float | None = None) -> None:
         super().__init__(message, sqlstate=sqlstate)
         self.retry_after = retry_after
+
+
+class AuthorityMovedError(UnavailableError):
+    """The stage of the cutover has moved: this store is not the one to write to. Nothing was done."""
 
 
 class StoreTimeoutError(StoreError):

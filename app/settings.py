@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.errors import SettingsError
-from app.flags import Flags
+from app.flags import STAGE_CHOICES, Flags
 
 _YES = {"true", "1", "yes", "on"}
 _NO = {"false", "0", "no", "off"}
@@ -28,6 +28,15 @@ def _clear_yes_or_no(value: object) -> object:
 
 def _blank_is_unset(value: object) -> object:
     return None if isinstance(value, str) and not value.strip() else value
+
+
+def _stage(value: object) -> object:
+    word = str(value).strip().lower()
+    if not word or value is None:
+        return None
+    if word not in STAGE_CHOICES:
+        raise ValueError(f"must be one of {', '.join(STAGE_CHOICES)}")
+    return word
 
 
 YesNo = Annotated[bool, BeforeValidator(_clear_yes_or_no)]
@@ -55,6 +64,42 @@ class Settings(BaseSettings):
     use_legacy_supabase: YesNo = Field(True, description="false: no Supabase connection is ever opened")
     log_database_calls: YesNo = Field(False, description="log each call with its time")
 
+    cutover_stage: Annotated[str | None, BeforeValidator(_stage)] = Field(
+        None, description="where the cutover stands: a stage's name, or database, to follow the row in the target"
+    )
+    cutover_hold: float = Field(
+        3.0, gt=0, le=60, allow_inf_nan=False, description="seconds that a move of the authority may hold writes"
+    )
+    cutover_spool: Path = Field(
+        Path("~/.local/state/botdata/spool"), description="directory for notes of writes while PostgreSQL is away"
+    )
+    cutover_id_gap: int = Field(
+        1_000_000, ge=1, description="ids that the target's sequences leave to the source before live"
+    )
+    mirror_wait: float = Field(
+        0.05, ge=0, allow_inf_nan=False, description="seconds that an answer waits for its mirror at most"
+    )
+    mirror_timeout: float = Field(
+        10.0, gt=0, allow_inf_nan=False, description="seconds for one try of a mirror, or of one of its requests"
+    )
+    mirror_connections: int = Field(
+        6, ge=3, le=100, description="connections to PostgreSQL for mirrors, comparisons and reports, beside the pool"
+    )
+    note_timeout: float = Field(
+        0.5, gt=0, allow_inf_nan=False, description="seconds to note a key in PostgreSQL before it goes to the spool"
+    )
+    outcome_settles_after: float = Field(
+        60.0, gt=0, allow_inf_nan=False, description="seconds after which a write of unknown outcome no longer lands"
+    )
+    compare_sampling: float = Field(1.0, ge=0, le=1, description="share of the reads that are compared")
+    compare_at_once: int = Field(4, ge=1, description="comparisons that run at a time; more are skipped")
+    compare_deadline: float = Field(5.0, gt=0, allow_inf_nan=False, description="seconds for one comparison")
+    compare_values: YesNo = Field(False, description="keep the values that differ, not only their types and hashes")
+    compare_with_itself: YesNo = Field(False, description="compare the authority with itself: the noise floor")
+    close_timeout: float = Field(
+        5.0, gt=0, allow_inf_nan=False, description="seconds that close() waits for mirrors and comparisons"
+    )
+
     database_pool_size: int = Field(10, ge=1, le=1000, description="connections that a bot process keeps at most")
     query_timeout: float = Field(
         30.0, gt=0, allow_inf_nan=False, description="seconds until a call is answered with an error"
@@ -78,8 +123,10 @@ class Settings(BaseSettings):
     @property
     def flags(self) -> Flags:
         """The switches between the two backends, checked against each other."""
+        given = "use_repository_pattern" in self.model_fields_set
         return Flags.of(
-            use_repository_pattern=self.use_repository_pattern,
+            use_repository_pattern=self.use_repository_pattern if given else None,
+            cutover_stage=self.cutover_stage,
             use_legacy_supabase=self.use_legacy_supabase,
             log_database_calls=self.log_database_calls,
         )
@@ -102,7 +149,7 @@ def _required(value: str | SecretStr | None, variable: str, example: str) -> str
     return value.get_secret_value() if isinstance(value, SecretStr) else value
 
 
-_FLAGS = ("use_repository_pattern", "use_legacy_supabase", "log_database_calls", "validate_input")
+_FLAGS = ("cutover_stage", "use_repository_pattern", "use_legacy_supabase", "log_database_calls", "validate_input")
 
 
 def load_settings(env_file: Path | str | None = ".env") -> Settings:

@@ -8,6 +8,7 @@ import pytest
 APP = Path(__file__).parent.parent / "app"
 FORBIDDEN = {
     "models": ["db", "rest", "repositories", "data_layer", "migration", "parity", "cli", "embedded"],
+    "cutover": ["db", "rest", "repositories", "data_layer", "migration", "schema", "parity", "cli", "embedded"],
     "repositories": ["rest", "data_layer", "migration", "parity", "cli", "embedded"],
     "data_layer": ["migration", "parity", "cli", "embedded"],
     "migration": ["repositories", "data_layer", "schema", "parity", "cli", "embedded"],

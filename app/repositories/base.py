@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.dml import ReturningInsert
 
 from app import models
+from app.cutover.guard import guard_of
 from app.driver_errors import without_values
 from app.errors import (
     AmbiguousError,
@@ -79,6 +80,7 @@ class Repository(Generic[R]):
         Raises:
             InvalidArgumentError: the column `field` of the row `index`; nothing was sent.
             UnrepresentableValueError: written, but the stored row cannot be returned; commit to keep the write.
+            AuthorityMovedError: a cutover says that this is not the store to write to.
             StoreError: one of its kinds; nothing may be committed then.
         """
         table = table_of(self.model)
@@ -87,6 +89,8 @@ class Repository(Generic[R]):
         _check(table, rows)
         shapes = by_shape(table, in_key_order(table, rows))
         bodies = {names: _body(members, rows) for names, members in shapes.items()}
+        guard = guard_of(self._connection)
+        is_recorded = await guard.enter(self._connection)
         stored: dict[Any, Any] = {}
         unreadable: UnrepresentableValueError | None = None
         for names, members in shapes.items():
@@ -99,6 +103,8 @@ class Repository(Generic[R]):
             position = itemgetter(*[table.c.keys().index(name) for name in key])
             for written in result.all():
                 stored[position(written)] = self.row._make(written)
+        if is_recorded:
+            await guard.record(self._connection, table.name, [[row[name] for name in key] for row in rows])
         if unreadable:
             raise unreadable
         try:

@@ -1,0 +1,109 @@
+"""The guard of every write to PostgreSQL: it reads the stage under a lock, and records what was written in the outbox.
+
+A move of the stage waits for the transactions that hold the lock; those that come later see the new stage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from time import monotonic
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.cutover.stages import Stage, Store
+from app.errors import AuthorityMovedError
+from app.json_rows import encode
+
+GUARD_OPTION = "botdata_guard"  # the execution option under which an engine's connections find their guard
+_LOOK_AGAIN = 1.0  # seconds between looks for a row that was not there
+
+# The catalog, since the name alone would be an error where the schema is not there or not to be used. FOR SHARE wants
+# the right to UPDATE (PostgreSQL, "The Locking Clause").
+_CAN_BE_READ = text(
+    "SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname = 'botdata' "
+    "AND relname = 'stage' AND has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT') "
+    "AND has_table_privilege(c.oid, 'UPDATE')"
+)
+_READ = "SELECT stage, moved_at IS NOT NULL, finished_at IS NOT NULL FROM botdata.stage"
+_RECORD = text(
+    "INSERT INTO botdata.outbox (process, table_name, key) SELECT :process, :table, "
+    "ARRAY(SELECT json_array_elements_text(k)) FROM json_array_elements(CAST(:keys AS json)) k"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class StageRow:
+    """The row `botdata.stage`.
+
+    Attributes:
+        managed: a command has moved it, so it is the truth; until then a stage that the environment fixes is.
+        finished: the way back was ended, so nothing is recorded any more.
+    """
+
+    stage: Stage
+    managed: bool
+    finished: bool
+
+
+async def read_stage(connection: AsyncConnection, *, share: bool = False) -> StageRow:
+    """The row, which must be there; locked against moves until the transaction ends, if it is to be shared."""
+    row = (await connection.execute(text(_READ + (" FOR SHARE" if share else "")))).one()
+    return StageRow(Stage(row[0]), row[1], row[2])
+
+
+async def can_read_stage(connection: AsyncConnection) -> bool:
+    """Whether the row is there and may be read and locked."""
+    return (await connection.execute(_CAN_BE_READ)).first() is not None
+
+
+class WriteGuard:
+    """Asked before each write to PostgreSQL, and told of it behind.
+
+    Args:
+        fixed: the stage that the environment fixed, which holds while the row is not managed; None: the row's.
+        process: the name of this process, for the outbox.
+    """
+
+    def __init__(self, fixed: Stage | None = None, process: str = "") -> None:
+        self._fixed = fixed
+        self.process = process
+        self._is_there = False
+        self._looked = float("-inf")
+
+    async def enter(self, connection: AsyncConnection) -> bool:
+        """Lock the stage until the transaction ends; whether the write is to be recorded.
+
+        Raises:
+            AuthorityMovedError: Supabase is the store to write to; nothing may be written here.
+        """
+        if not self._is_there and monotonic() - self._looked > _LOOK_AGAIN:
+            self._is_there = await can_read_stage(connection)
+            self._looked = monotonic()
+        if not self._is_there:
+            return False
+        row = await read_stage(connection, share=True)
+        stage = row.stage if row.managed else self._fixed
+        if stage is None:
+            return False  # no cutover is under way
+        if stage.authority is not Store.POSTGRES:
+            raise AuthorityMovedError(
+                f"the cutover stands at {stage}, where writes go to Supabase first; nothing was written"
+            )
+        return stage.records and not row.finished
+
+    async def record(self, connection: AsyncConnection, table: str, keys: Sequence[Sequence[object]]) -> None:
+        """Leave an entry in the outbox for each natural key, in the transaction of the write."""
+        parameters = {
+            "process": self.process,
+            "table": table,
+            "keys": encode([[str(part) for part in k] for k in keys]),
+        }
+        await connection.execute(_RECORD, parameters)
+
+
+def guard_of(connection: AsyncConnection) -> WriteGuard:
+    """The guard of a connection's engine."""
+    guard = connection.sync_connection.get_execution_options().get(GUARD_OPTION) if connection.sync_connection else None
+    return guard if isinstance(guard, WriteGuard) else WriteGuard()

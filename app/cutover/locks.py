@@ -1,0 +1,22 @@
+"""Locks in the target that keep the writers of one key apart, each held until its transaction ends.
+
+A mirror holds the key, so that one at a time reads the authority's row and writes it; and it shares the table with
+other mirrors. Whatever writes rows that it read earlier in bulk, such as a sync's page, holds the table alone while it
+reads and writes, so that it does not put an older row over a mirror's.
+"""
+
+from __future__ import annotations
+
+# psycopg and SQLAlchemy write parameters differently; %(table)s and :table stand for the table's name.
+_TABLE = "hashtextextended('botdata mirror ' || {table}, 0)"
+SHARE_TABLE = f"SELECT pg_advisory_xact_lock_shared({_TABLE})".format(table="CAST(:table AS text)")
+HOLD_TABLE = f"SELECT pg_advisory_xact_lock({_TABLE})".format(table="%(table)s::text")
+_KEYS = """
+FROM (SELECT DISTINCT hashtextextended('botdata key ' || CAST(:table AS text) || ' ' || k::text, 0) AS number
+      FROM json_array_elements(CAST(:keys AS json)) k ORDER BY 1) numbers
+"""
+# :keys is a JSON array of natural keys, each an array of texts as app.json_rows.encode writes it. In one order, so that
+# two batches do not wait for each other.
+HOLD_KEYS = f"SELECT pg_advisory_xact_lock(number) {_KEYS}"
+# One row; whether all of them were free, and are held now.
+TRY_KEYS = f"SELECT bool_and(pg_try_advisory_xact_lock(number)) {_KEYS}"

@@ -1,0 +1,258 @@
+"""The backend of a cutover: each call goes to the store that its stage names, and writes to the other one too."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from app.cutover.stages import Stage, Store
+from app.errors import AuthorityMovedError
+
+if TYPE_CHECKING:
+    from app.data_layer.backend import Backend, Upcoming
+    from app.json_rows import Values
+    from app.models import Base
+    from app.rows import (
+        BookingRow,
+        ClientRow,
+        ClientSummary,
+        CompanyRow,
+        DialogContextRow,
+        ServiceRow,
+        StaffRow,
+        StaffScheduleRow,
+    )
+
+T = TypeVar("T")
+
+
+class Standing(Protocol):
+    """What this process knows of the stage."""
+
+    @property
+    def stage(self) -> Stage:
+        """The stage to read at; UnavailableError while it was never known."""
+
+    def writing(self) -> AbstractAsyncContextManager[Stage]:
+        """The stage to write at, which does not move in the authority until the block ends.
+
+        Waits while writes are held; UnavailableError when they are held too long or the stage was never known.
+        """
+
+    async def look_again(self, seen: Stage) -> None:
+        """Return once the stage is known anew, after a write at `seen` was refused; UnavailableError if it is not."""
+
+    async def close(self) -> None:
+        """Say goodbye."""
+
+
+class Writer(Protocol):
+    """Writes to one authority and sees to it that the other store gets the rows."""
+
+    async def upsert(self, stage: Stage, model: type[Base], rows: Sequence[Values]) -> list[Any]:
+        """The authority's answer; the mirror is waited for no longer than a small time.
+
+        Raises:
+            AuthorityMovedError: the stage has moved; nothing was written.
+            DataError: the authority's own.
+        """
+        ...
+
+    async def close(self) -> None:
+        """End what still runs; what is left is written down already."""
+        ...
+
+
+class Comparisons(Protocol):
+    """Compares answers with the other store's, beside the call."""
+
+    async def read(
+        self, stage: Stage, call: Callable[[Backend], Awaitable[T]], method: str, arguments: Mapping[str, Any]
+    ) -> T:
+        """The authority's answer, as soon as it is there.
+
+        Args:
+            call: asks one of the stores, with `arguments`.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Wait a little for those that run."""
+        ...
+
+
+class RoutedBackend:
+    """Asks for the stage at every call. See `Backend` for the methods.
+
+    Args:
+        stores: the two backends; only those that the stages of this process can need.
+        writers: by the authority that they write to.
+    """
+
+    def __init__(
+        self,
+        standing: Standing,
+        stores: Mapping[Store, Backend],
+        writers: Mapping[Store, Writer],
+        comparisons: Comparisons,
+    ) -> None:
+        self.standing = standing
+        self._stores = stores
+        self._writers = writers
+        self._comparisons = comparisons
+
+    async def upsert(self, model: type[Base], rows: Sequence[Values]) -> list[Any]:
+        while True:
+            async with self.standing.writing() as stage:
+                try:
+                    return await self._writers[stage.authority].upsert(stage, model, rows)
+                except AuthorityMovedError:
+                    pass
+            await self.standing.look_again(stage)
+
+    async def ping(self) -> None:
+        await self._stores[self.standing.stage.authority].ping()
+
+    async def close(self) -> None:
+        await self._comparisons.close()
+        for writer in self._writers.values():
+            await writer.close()
+        await self.standing.close()
+        for store in self._stores.values():
+            await store.close()
+
+    async def _read(self, call: Callable[[Backend], Awaitable[T]], method: str, **arguments: Any) -> T:
+        return await self._comparisons.read(self.standing.stage, call, method, arguments)
+
+    async def get_dialog_context(self, user_id: str) -> DialogContextRow | None:
+        return await self._read(lambda store: store.get_dialog_context(user_id), "get_dialog_context", user_id=user_id)
+
+    async def get_client_by_phone(self, phone: str, company_id: int | None) -> ClientRow | None:
+        return await self._read(
+            lambda store: store.get_client_by_phone(phone, company_id),
+            "get_client_by_phone",
+            phone=phone,
+            company_id=company_id,
+        )
+
+    async def get_client_by_id(self, yclients_id: int, company_id: int | None) -> ClientRow | None:
+        return await self._read(
+            lambda store: store.get_client_by_id(yclients_id, company_id),
+            "get_client_by_id",
+            yclients_id=yclients_id,
+            company_id=company_id,
+        )
+
+    async def get_client_appointments(
+        self, client_id: int, *, company_id: int | None, limit: int, order_by: str, descending: bool
+    ) -> list[BookingRow]:
+        options: dict[str, Any] = {
+            "company_id": company_id,
+            "limit": limit,
+            "order_by": order_by,
+            "descending": descending,
+        }
+        return await self._read(
+            lambda store: store.get_client_appointments(client_id, **options),
+            "get_client_appointments",
+            client_id=client_id,
+            **options,
+        )
+
+    async def get_upcoming_appointments(self, client_id: int, company_id: int, now: datetime) -> Upcoming:
+        return await self._read(
+            lambda store: store.get_upcoming_appointments(client_id, company_id, now),
+            "get_upcoming_appointments",
+            client_id=client_id,
+            company_id=company_id,
+            now=now,
+        )
+
+    async def search_clients_by_name(self, company_id: int, pattern: str, limit: int) -> list[ClientSummary]:
+        return await self._read(
+            lambda store: store.search_clients_by_name(company_id, pattern, limit),
+            "search_clients_by_name",
+            company_id=company_id,
+            pattern=pattern,
+            limit=limit,
+        )
+
+    async def get_staff_by_id(self, staff_id: int, company_id: int) -> StaffRow | None:
+        return await self._read(
+            lambda store: store.get_staff_by_id(staff_id, company_id),
+            "get_staff_by_id",
+            staff_id=staff_id,
+            company_id=company_id,
+        )
+
+    async def get_staff_schedules(
+        self,
+        company_id: int,
+        *,
+        limit: int,
+        staff_id: int | None,
+        staff_name: str | None,
+        date_from: date | None,
+        date_to: date | None,
+        is_working: bool | None,
+    ) -> list[StaffScheduleRow]:
+        options: dict[str, Any] = {
+            "limit": limit,
+            "staff_id": staff_id,
+            "staff_name": staff_name,
+            "date_from": date_from,
+            "date_to": date_to,
+            "is_working": is_working,
+        }
+        return await self._read(
+            lambda store: store.get_staff_schedules(company_id, **options),
+            "get_staff_schedules",
+            company_id=company_id,
+            **options,
+        )
+
+    async def get_staff_schedule(self, staff_id: int, day: date, company_id: int | None) -> StaffScheduleRow | None:
+        return await self._read(
+            lambda store: store.get_staff_schedule(staff_id, day, company_id),
+            "get_staff_schedule",
+            staff_id=staff_id,
+            day=day,
+            company_id=company_id,
+        )
+
+    async def get_services(self, company_id: int, *, include_inactive: bool) -> list[ServiceRow]:
+        return await self._read(
+            lambda store: store.get_services(company_id, include_inactive=include_inactive),
+            "get_services",
+            company_id=company_id,
+            include_inactive=include_inactive,
+        )
+
+    async def get_staff(self, company_id: int, *, include_inactive: bool) -> list[StaffRow]:
+        return await self._read(
+            lambda store: store.get_staff(company_id, include_inactive=include_inactive),
+            "get_staff",
+            company_id=company_id,
+            include_inactive=include_inactive,
+        )
+
+    async def get_service_by_id(self, yclients_id: int, company_id: int | None) -> ServiceRow | None:
+        return await self._read(
+            lambda store: store.get_service_by_id(yclients_id, company_id),
+            "get_service_by_id",
+            yclients_id=yclients_id,
+            company_id=company_id,
+        )
+
+    async def get_services_by_category(self, company_id: int, category_id: int) -> list[ServiceRow]:
+        return await self._read(
+            lambda store: store.get_services_by_category(company_id, category_id),
+            "get_services_by_category",
+            company_id=company_id,
+            category_id=category_id,
+        )
+
+    async def get_company(self, company_id: int) -> CompanyRow | None:
+        return await self._read(lambda store: store.get_company(company_id), "get_company", company_id=company_id)
