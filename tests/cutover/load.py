@@ -1,0 +1,140 @@
+"""A load on the data layer: bot processes at work, and the stages moved under them by the owner's commands."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from types import TracebackType
+from typing import Self
+
+from app.cutover.stages import Stage, Store
+from tests.cutover.history import History
+from tests.cutover.servers import Servers
+
+_STARTING = 60.0  # seconds
+_CLOSING = 40.0
+
+
+class Bots:
+    """Processes of `tests.cutover.bot_process`, working until the end of the block."""
+
+    def __init__(self, servers: Servers, count: int, name: str = "load", first: int = 0, **environment: str) -> None:
+        self._servers = servers
+        self.logs = [servers.directory / f"{name}.{first + n}.log" for n in range(count)]
+        self._errors = [log.with_suffix(".err") for log in self.logs]
+        for path in (*self.logs, *self._errors):
+            path.unlink(missing_ok=True)
+        self.processes = []
+        for number, (log, errors) in enumerate(zip(self.logs, self._errors, strict=True), first + 1):
+            with errors.open("wb") as output:
+                self.processes.append(
+                    subprocess.Popen(
+                        [sys.executable, "-m", "tests.cutover.bot_process", log, str(number)],
+                        env=servers.environment(**environment),
+                        stdin=subprocess.DEVNULL,
+                        stdout=output,
+                        stderr=output,
+                    )
+                )
+
+    def wait_until_ready(self) -> None:
+        """Until every process has opened its data layer."""
+        deadline = time.monotonic() + _STARTING
+        while not all(log.exists() and b'["ready"' in log.read_bytes() for log in self.logs):
+            for process, errors in zip(self.processes, self._errors, strict=True):
+                assert process.poll() is None, f"a process ended at its start:\n{errors.read_text()}"
+            assert time.monotonic() < deadline, "the processes do not start"
+            time.sleep(0.1)
+
+    def stop(self) -> None:
+        """SIGTERM to each that still runs, and wait; AssertionError where one fails to end well."""
+        running = [process for process in self.processes if process.poll() is None]
+        for process in running:
+            process.send_signal(signal.SIGTERM)
+        deadline = time.monotonic() + _CLOSING
+        for process in running:
+            try:
+                process.wait(max(0.1, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                self.kill()
+                raise AssertionError(f"a process did not end within {_CLOSING:g} s of SIGTERM") from None
+        for process, errors in zip(self.processes, self._errors, strict=True):
+            assert process.returncode in {0, -signal.SIGKILL}, errors.read_text()
+            assert "Traceback" not in errors.read_text(), errors.read_text()
+
+    def kill(self) -> None:
+        """`kill -9` to each that still runs."""
+        for process in self.processes:
+            with suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGKILL)
+            process.wait()
+
+    @property
+    def history(self) -> History:
+        """What they have done so far."""
+        return History.read(self.logs)
+
+    def said(self) -> str:
+        """Their standard error, for a failure's message."""
+        return "\n".join(path.read_text() for path in self._errors if path.stat().st_size)
+
+    def __enter__(self) -> Self:
+        try:
+            self.wait_until_ready()
+        except BaseException:
+            self.kill()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        exception_type: type[BaseException] | None,
+        exception: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if exception_type is not None:
+            self.kill()
+        else:
+            self.stop()
+
+
+def forget_the_dead(servers: Servers) -> None:
+    """`botdata cutover forget` for every process that is still in the list."""
+    for (name,) in servers.ask(Store.POSTGRES, "SELECT name FROM botdata.processes"):
+        servers.botdata("cutover", "forget", name, "--force")
+
+
+THRESHOLDS = ("--comparisons", "1")  # of each method in use; the load of a test is short
+
+
+def step(servers: Servers, to: Stage, *, seconds: float = 90) -> None:
+    """Move by one stage as the owner does: what the gate asks for first, and again while it refuses for the load."""
+    here = Stage(servers.stage)
+    if here.next is to:
+        command = ["cutover", "advance", *THRESHOLDS]
+    else:
+        assert here.previous is to, f"{to} is not one step from {here}"
+        command = ["cutover", "back"]
+    deadline = time.monotonic() + seconds
+    while True:
+        if to is Stage.LIVE and here.next is to:
+            servers.botdata("sync")
+            servers.botdata("verify", refusable=True)
+        said = servers.botdata(*command, refusable=True)
+        if said:
+            assert servers.stage == to, said.out
+            return
+        assert time.monotonic() < deadline, f"botdata {' '.join(command)}:\n{said.out}"
+        time.sleep(1)
+
+
+def there_and_back() -> Iterator[Stage]:
+    """The stages after `off`, to `complete` and back to `off`."""
+    order = list(Stage)
+    yield from order[1:]
+    yield from reversed(order[:-1])

@@ -1,0 +1,129 @@
+"""A relay before a server, in a thread of its own, that can hang, slow down or cut all connections."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from threading import Thread
+from types import TracebackType
+from typing import Self
+
+Address = str | tuple[str, int]  # the path of a Unix socket, or host and port
+_CONNECTING = 2.0  # seconds
+
+
+class Relay:
+    """Listens on a free port of 127.0.0.1 and passes bytes on to a server, whether that runs or not.
+
+    Attributes:
+        port: where it listens.
+    """
+
+    def __init__(self, server: Address) -> None:
+        self._server = server
+        self._loop = asyncio.new_event_loop()
+        self._open = asyncio.Event()
+        self._delay = 0.0
+        self._cut = False
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._open.set()
+        self._listener = self._loop.run_until_complete(asyncio.start_server(self._serve, "127.0.0.1", 0))
+        self.port: int = self._listener.sockets[0].getsockname()[1]
+        self._thread = Thread(target=self._loop.run_forever, name=f"relay {self.port}", daemon=True)
+        self._thread.start()
+
+    def hang(self) -> None:
+        """Keep what comes, and every connection, until `heal`."""
+        self._loop.call_soon_threadsafe(self._open.clear)
+
+    def slow(self, seconds: float) -> None:
+        """Hold back everything that a client sends for this long."""
+        self._delay = seconds
+
+    def cut(self) -> None:
+        """End all connections, and those to come."""
+        self._cut = True
+        self._loop.call_soon_threadsafe(self._end_all)
+
+    def heal(self) -> None:
+        """Pass everything on again, with what was kept first."""
+        self._delay, self._cut = 0.0, False
+        self._loop.call_soon_threadsafe(self._open.set)
+
+    def close(self) -> None:
+        """End everything. May be called twice."""
+        if self._loop.is_closed():
+            return
+        asyncio.run_coroutine_threadsafe(self._close(), self._loop).result(10)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+        self._loop.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exception_type: type[BaseException] | None,
+        exception: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    async def _close(self) -> None:
+        self._listener.close()
+        self._end_all()
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.sleep(0)  # the transports' last callbacks
+
+    def _end_all(self) -> None:
+        for writer in self._writers:
+            writer.transport.abort()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        self._writers.add(writer)
+        there: asyncio.StreamWriter | None = None
+        try:
+            if self._cut:
+                return
+            await self._open.wait()
+            opening = (
+                asyncio.open_unix_connection(self._server)
+                if isinstance(self._server, str)
+                else asyncio.open_connection(*self._server)
+            )
+            answers, there = await asyncio.wait_for(opening, _CONNECTING)
+            self._writers.add(there)
+            if not self._cut:
+                ways = [self._pass_on(reader, there, slowed=True), self._pass_on(answers, writer, slowed=False)]
+                passing = [asyncio.ensure_future(way) for way in ways]
+                try:
+                    await asyncio.wait(passing, return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    for each in passing:
+                        each.cancel()
+                    await asyncio.gather(*passing, return_exceptions=True)
+        except (OSError, TimeoutError, asyncio.CancelledError):
+            pass
+        finally:
+            for each in (writer, there):
+                if each is not None:
+                    self._writers.discard(each)
+                    each.transport.abort() if self._cut else each.close()
+            self._tasks.discard(task)
+
+    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, slowed: bool) -> None:
+        with suppress(ConnectionError):
+            while data := await reader.read(65536):
+                if slowed and self._delay:
+                    await asyncio.sleep(self._delay)
+                await self._open.wait()
+                writer.write(data)
+                await writer.drain()
