@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import psycopg
@@ -15,6 +16,7 @@ from app.migration.target import open_target
 from app.migration.tool_schema import ensure_tool_schema
 from app.settings import Settings
 from tests.contract.stores import TABLES
+from tests.cutover.servers import Servers
 from tests.support.postgres import PostgresServer
 from tests.support.supabase import SupabaseServer, SupabaseServers
 
@@ -92,3 +94,18 @@ def settings_of(pair: Pair, tmp_path: Path) -> MakeSettings:
         )
 
     return make
+
+
+@pytest.fixture(scope="session")
+def load_servers() -> Iterator[Servers]:
+    with TemporaryDirectory(prefix="botdata-load-") as directory:
+        Path(directory).chmod(0o755)  # a PostgreSQL that root starts runs as another user
+        with Servers(Path(directory)) as both:
+            yield both
+
+
+@pytest.fixture
+def servers(load_servers: Servers) -> Servers:
+    """Both stores on servers of their own, a made-up salon in both, at the stage `off`."""
+    load_servers.reset()
+    return load_servers
