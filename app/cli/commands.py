@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from app.cli import copy, demo, migration, parity, preflight, quarantine, runs, schema, sync, verify
+from app.cli import copy, cutover, demo, migration, parity, preflight, quarantine, runs, schema, sync, verify
 
 EPILOG = "Exit code 0 only when all is well; 1 when something stopped or differs; 2 for a wrong command line."
 
@@ -48,5 +48,6 @@ sync.register(cli)
 verify.register(cli)
 runs.register(cli)
 quarantine.register(cli)
+cutover.register(cli)
 parity.register(cli)
 demo.register(cli)

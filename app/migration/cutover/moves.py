@@ -1,0 +1,141 @@
+"""Moves of the stage by one step: behind a gate, and behind the barrier where the authority moves."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from psycopg import AsyncConnection
+
+from app.cutover.stages import Stage, Store
+from app.migration.cutover.barrier import Crossing, Late, cross, moved_meanwhile, under_way
+from app.migration.cutover.history import give_up_expired, open_move, record
+from app.migration.cutover.objection import Objection
+from app.migration.cutover.processes import Process, read_processes
+from app.migration.cutover.stage_row import StageRow, open_cutover, read_stage_row
+
+if TYPE_CHECKING:
+    from app.settings import Settings
+
+_FOLLOW_WITHIN = 5.0  # seconds that processes may take to report the new stage; they follow within two
+_LOOK_EVERY = 0.1
+Objecting = Callable[["Settings", Stage], Awaitable[Sequence[Objection]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a move.
+
+    Attributes:
+        kind: "advance" or "back".
+        to: the stage to move to; None: there is none further.
+        moved: the stage stands at `to`.
+        objections: the reasons against it, whether they stopped it or were passed over by force.
+        late: who or what was late at the barrier, so that the old stage has resumed.
+        behind: processes that do not report the new stage, as they report themselves.
+    """
+
+    kind: str
+    before: Stage
+    to: Stage | None
+    moved: bool = False
+    dry_run: bool = False
+    forced: bool = False
+    objections: tuple[Objection, ...] = ()
+    late: tuple[Late, ...] = ()
+    behind: tuple[Process, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether all is well: it moved and every process follows, or nothing stands against a move not yet made."""
+        if self.dry_run:
+            return self.to is not None and not self.objections
+        return self.moved and not self.behind
+
+
+async def advance(
+    settings: Settings, *, gate: Objecting | None = None, force: str | None = None, dry_run: bool = False
+) -> Outcome:
+    """One stage on.
+
+    Args:
+        gate: the reasons against the next stage; by default those of app.migration.cutover.gates.
+        force: the reason to pass them over.
+        dry_run: only find them.
+
+    Raises:
+        MigrationError: the target cannot be used, or another move is under way.
+    """
+    return await _move(settings, "advance", gate or _gate_of_next, force=force, dry_run=dry_run)
+
+
+async def back(
+    settings: Settings, *, gate: Objecting | None = None, force: str | None = None, dry_run: bool = False
+) -> Outcome:
+    """One stage back. Arguments and errors are those of `advance`."""
+    return await _move(settings, "back", gate or _nothing_against, force=force, dry_run=dry_run)
+
+
+async def _nothing_against(_settings: Settings, _to: Stage) -> Sequence[Objection]:
+    return ()
+
+
+async def _gate_of_next(settings: Settings, to: Stage) -> Sequence[Objection]:
+    return ()
+
+
+async def _move(settings: Settings, kind: str, gate: Objecting, *, force: str | None, dry_run: bool) -> Outcome:
+    url, step = settings.require_database_url(), f"cutover {kind}"
+    async with open_cutover(url, step) as connection:
+        await give_up_expired(connection)
+        if await open_move(connection):
+            raise await under_way(connection, step)
+        row = await read_stage_row(connection)
+        before = row.stage
+        to = before.next if kind == "advance" else before.previous
+        if to is None:
+            return Outcome(kind, before, None, dry_run=dry_run)
+        objections = tuple(await gate(settings, to))
+        outcome = Outcome(kind, before, to, dry_run=dry_run, forced=force is not None, objections=objections)
+        if dry_run or (objections and force is None):
+            return outcome
+        said = "; ".join(one.what for one in objections) or None
+        if before.authority is to.authority:
+            await _step(connection, kind, row, to, reason=force, said=said)
+        else:
+            drops = bool(objections) and to.authority is Store.SUPABASE
+            crossing = Crossing(kind, before, to, settings.cutover_hold, force, said, drops_outbox=drops)
+            if late := await cross(url, connection, crossing):
+                return Outcome(kind, before, to, forced=force is not None, objections=objections, late=late)
+    behind = await _behind(url, step, to)
+    return Outcome(kind, before, to, moved=True, forced=force is not None, objections=objections, behind=behind)
+
+
+async def _step(
+    connection: AsyncConnection, kind: str, seen: StageRow, to: Stage, *, reason: str | None, said: str | None
+) -> None:
+    """Move the stage where the authority stays."""
+    async with connection.transaction():
+        row = await read_stage_row(connection, lock="FOR UPDATE")  # behind the writes in flight
+        if row != seen:
+            raise moved_meanwhile(f"cutover {kind}", seen.stage, row.stage)
+        if await open_move(connection):
+            raise await under_way(connection, f"cutover {kind}")
+        await connection.execute(
+            "UPDATE botdata.stage SET stage = %s, moved_at = clock_timestamp(), finished_at = NULL", [to]
+        )
+        await record(connection, kind, stages=(seen.stage, to), reason=reason, said=said)
+
+
+async def _behind(url: str, step: str, to: Stage) -> tuple[Process, ...]:
+    """Wait until every process reports the stage; those that do not."""
+    until = monotonic() + _FOLLOW_WITHIN
+    async with open_cutover(url, step, pending=f"nothing of the move: the stage is {to}") as connection:
+        while True:
+            behind = tuple(process for process in await read_processes(connection) if process.stage is not to)
+            if not behind or monotonic() > until:
+                return behind
+            await asyncio.sleep(_LOOK_EVERY)

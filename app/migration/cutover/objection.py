@@ -1,0 +1,13 @@
+"""A reason not to move the stage, with what to do about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Objection:
+    """What stands against a move, in one sentence, and its remedy: mostly a command to run."""
+
+    what: str
+    remedy: str
