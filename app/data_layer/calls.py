@@ -13,6 +13,7 @@ from contextvars import ContextVar
 from datetime import datetime
 from typing import Any, TypeVar
 
+from app.data_layer.metrics import Metrics
 from app.data_layer.result import Result
 from app.errors import (
     DataError,
@@ -60,12 +61,14 @@ class Calls:
         clock: gives the answers' timestamps, aware UTC.
         timeout: seconds until a call is answered.
         log: log each call with its time.
+        metrics: told of each call, its time and its outcome.
     """
 
-    def __init__(self, clock: Clock, *, timeout: float, log: bool) -> None:
+    def __init__(self, clock: Clock, *, timeout: float, log: bool, metrics: Metrics) -> None:
         self._clock = clock
         self._timeout = timeout
         self._log = log
+        self._metrics = metrics
         self._running: set[asyncio.Task[Any]] = set()
         self._closed = False
 
@@ -121,9 +124,12 @@ class Calls:
         except DataError as error:
             failure = error
             metadata = {**metadata, **_where(error)}
+        spent = time.perf_counter() - started
+        outcome = failure.code if failure else "ok"
+        self._metrics.observe(None, operation, spent)
+        self._metrics.count("calls", method=operation, outcome=outcome)
         if self._log:
-            milliseconds = (time.perf_counter() - started) * 1000
-            logger.info("%s %.1f ms %s", operation, milliseconds, failure.code if failure else "ok")
+            logger.info("%s %.1f ms %s", operation, spent * 1000, outcome)
         if failure is None:
             return Result(True, data, None, None, operation, self._clock(), metadata)
         return Result(False, None, str(failure), failure.code, operation, self._clock(), metadata)

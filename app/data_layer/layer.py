@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from app.data_layer.backend import Backend
 from app.data_layer.calls import Calls, Clock, logger
+from app.data_layer.metrics import Metrics
 from app.data_layer.result import Result
 from app.name_search import containing
 
@@ -51,9 +52,14 @@ class DataLayer:
     settles what is left.
 
     Made by `open_data_layer()`.
+
+    Attributes:
+        metrics: what it counted and timed so far.
     """
 
-    def __init__(self, backend: Backend, settings: Settings, *, clock: Clock = utc_now) -> None:
+    def __init__(
+        self, backend: Backend, settings: Settings, *, clock: Clock = utc_now, metrics: Metrics | None = None
+    ) -> None:
         from app import models  # heavy, and not needed before the first data layer is made
         from app.data_layer.checks import Checks
 
@@ -62,7 +68,10 @@ class DataLayer:
         self._clock = clock
         self._models = models
         self._check = Checks(settings)
-        self._calls = Calls(clock, timeout=settings.query_timeout, log=settings.log_database_calls)
+        self.metrics = metrics or Metrics()
+        self._calls = Calls(
+            clock, timeout=settings.query_timeout, log=settings.log_database_calls, metrics=self.metrics
+        )
 
     async def close(self) -> None:
         """End what still runs and close every connection. May be called twice."""

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from app.data_layer.calls import Calls
+from app.data_layer.metrics import Metrics
 from app.data_layer.layer import utc_now
 from app.errors import AmbiguousError
 
@@ -32,7 +33,7 @@ async def _cancelled_as_it_fails(loop: asyncio.AbstractEventLoop) -> None:
         loop.call_soon(asker.cancel)  # carried out before the failure reaches the asker
         raise AmbiguousError("x")
 
-    asker = asyncio.create_task(Calls(utc_now, timeout=5, log=False).read("get_company", fail))
+    asker = asyncio.create_task(Calls(utc_now, timeout=5, log=False, metrics=Metrics()).read("get_company", fail))
     await asyncio.wait([asker])
     assert asker.cancelled()
 
@@ -41,7 +42,7 @@ async def _closed() -> None:
     async def hang() -> None:
         await asyncio.sleep(5)
 
-    call: Any = Calls(utc_now, timeout=5, log=False).read("get_company", hang)
+    call: Any = Calls(utc_now, timeout=5, log=False, metrics=Metrics()).read("get_company", hang)
     call.send(None)
     call.close()
     await asyncio.sleep(0.05)  # the call is cancelled and ends
