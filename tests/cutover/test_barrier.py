@@ -1,0 +1,236 @@
+"""The barrier: either the authority moves while no process writes, or the old stage resumes and it is said why."""
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from app.cutover.stages import Stage
+from app.errors import MigrationError
+from app.migration.cutover.moves import Outcome, advance, back
+from tests.cli.command import start
+from tests.cutover.conftest import MakeSettings, Pair
+from tests.cutover.reporting import reporting
+
+ONE = "one:1:000000"
+
+
+async def _until(pair: Pair, condition: str) -> None:
+    for _ in range(200):
+        if pair.ask(f"SELECT {condition}") == [(True,)]:
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError(condition)
+
+
+def _gave_up(pair: Pair, outcome: Outcome, stage: str) -> str:
+    """Hold the outcome of a move that was given up against the target, and give what was said."""
+    assert (outcome.moved, outcome.ok) == (False, False)
+    assert pair.ask("SELECT stage FROM botdata.stage") == [(stage,)]
+    ((state, said),) = pair.ask("SELECT state, said FROM botdata.moves ORDER BY id DESC LIMIT 1")
+    assert state == "given up"
+    assert said == "; ".join(late.what for late in outcome.late)
+    assert all(late.remedy for late in outcome.late)
+    return str(said)
+
+
+async def test_a_process_that_goes_on_writing(pair: Pair, settings_of: MakeSettings) -> None:
+    pair.set_stage("shadow")
+    async with reporting(pair.target, ONE), reporting(pair.target, "two:2:000000", holds=False) as deaf:
+        deaf.in_flight = 3
+        await _until(pair, "EXISTS (SELECT FROM botdata.processes WHERE in_flight = 3)")
+        outcome = await advance(settings_of(cutover_hold=0.5), force="a test")
+        said = _gave_up(pair, outcome, "shadow")
+        assert "two:2:000000" in said
+        assert "3 calls in flight" in said
+        assert ONE not in said
+        deaf.holds = True
+        assert (await advance(settings_of(), force="a test")).ok
+
+
+async def test_a_process_that_has_stopped_reporting(pair: Pair, settings_of: MakeSettings) -> None:
+    pair.set_stage("shadow")
+    pair.ask(
+        "INSERT INTO botdata.processes (name, stage, chosen_by, reported_at) "
+        "VALUES ('gone:1:000000', 'shadow', 'CUTOVER_STAGE=database', now() - interval '1 hour')"
+    )
+    outcome = await advance(settings_of(cutover_hold=0.3), force="a test")
+    assert "gone:1:000000: no report for 3,6" in _gave_up(pair, outcome, "shadow")
+    assert "botdata cutover forget gone:1:000000" in outcome.late[0].remedy
+
+
+@pytest.mark.parametrize(
+    ("stage", "move", "statement", "told"),
+    [
+        (
+            "shadow",
+            advance,
+            "INSERT INTO botdata.notes (process, table_name, key, last_error) "
+            "VALUES ('x', 'clients', '{7}', 'refused')",
+            "clients: 1 notes whose rows PostgreSQL may not have (last error: refused)",
+        ),
+        (
+            "live",
+            back,
+            "INSERT INTO botdata.outbox (process, table_name, key) VALUES ('x', 'clients', '{7}')",
+            "clients: 1 entries in the outbox, not known to be in Supabase",
+        ),
+        (
+            "shadow",
+            advance,
+            f"UPDATE botdata.processes SET spooled = 2 WHERE name = '{ONE}'",
+            f"process {ONE}: 2 notes in its spool file",
+        ),
+    ],
+)
+async def test_mirrors_that_do_not_settle(
+    pair: Pair,
+    settings_of: MakeSettings,
+    stage: str,
+    move: Callable[..., Awaitable[Outcome]],
+    statement: str,
+    told: str,
+) -> None:
+    pair.set_stage(stage)
+    async with reporting(pair.target, ONE):
+        pair.ask(statement)
+        outcome = await move(settings_of(cutover_hold=0.5), force="a test")
+        assert told in _gave_up(pair, outcome, stage)
+        pair.ask("DELETE FROM botdata.notes; DELETE FROM botdata.outbox; UPDATE botdata.processes SET spooled = 0")
+        assert (await move(settings_of(), force="a test")).ok
+
+
+async def test_a_transaction_that_does_not_end(pair: Pair, settings_of: MakeSettings) -> None:
+    pair.set_stage("live")
+    async with reporting(pair.target, ONE):
+        with psycopg.connect(pair.target, application_name="a bot's write") as writing:
+            writing.execute("SELECT FROM botdata.stage FOR SHARE")
+            outcome = await back(settings_of(cutover_hold=0.5))
+            assert f"a bot's write (pid {writing.info.backend_pid}" in _gave_up(pair, outcome, "live")
+        assert (await back(settings_of())).ok
+
+
+async def test_a_process_that_registers_in_the_last_moment(pair: Pair, settings_of: MakeSettings) -> None:
+    pair.set_stage("shadow")
+    async with await psycopg.AsyncConnection.connect(pair.target) as registering:
+        await registering.execute("SELECT FROM botdata.stage FOR SHARE")
+        await registering.execute(
+            "INSERT INTO botdata.processes (name, stage, chosen_by) "
+            "VALUES ('new:1:000000', 'shadow', 'CUTOVER_STAGE=database')"
+        )
+        moving = asyncio.create_task(advance(settings_of(cutover_hold=1.0), force="a test"))
+        await _until(
+            pair,
+            "EXISTS (SELECT FROM pg_stat_activity WHERE application_name = 'botdata cutover advance' "
+            "AND wait_event_type = 'Lock' AND datname = current_database())",
+        )
+        await registering.commit()
+        assert "new:1:000000" in _gave_up(pair, await moving, "shadow")
+
+
+async def test_a_move_that_a_process_gave_up(pair: Pair, settings_of: MakeSettings) -> None:
+    pair.set_stage("shadow")
+    async with reporting(pair.target, ONE, holds=False) as process:
+        moving = asyncio.create_task(advance(settings_of(cutover_hold=30), force="a test"))
+        await _until(pair, "EXISTS (SELECT FROM botdata.moves WHERE state = 'holding')")
+        pair.ask("UPDATE botdata.moves SET state = 'given up', said = 'its time was up'")
+        outcome = await moving
+        assert not outcome.moved
+        assert ONE in outcome.late[0].what
+        assert pair.ask("SELECT state, said FROM botdata.moves") == [("given up", "its time was up")]
+        assert pair.ask("SELECT stage FROM botdata.stage") == [("shadow",)]
+        process.holds = True
+        assert (await advance(settings_of(), force="a test")).ok
+
+
+async def test_the_time_that_runs_out_in_the_last_transaction(pair: Pair, settings_of: MakeSettings) -> None:
+    pair.set_stage("shadow")
+    async with reporting(pair.target, ONE):
+        with psycopg.connect(pair.target) as other:
+            other.execute("SELECT FROM botdata.stage FOR SHARE")
+            moving = asyncio.create_task(advance(settings_of(cutover_hold=20), force="a test"))
+            await _until(
+                pair,
+                "EXISTS (SELECT FROM pg_stat_activity WHERE application_name = 'botdata cutover advance' "
+                "AND wait_event_type = 'Lock' AND datname = current_database())",
+            )
+            pair.ask("UPDATE botdata.moves SET hold_until = clock_timestamp()")
+        outcome = await moving
+        assert not outcome.moved
+        assert pair.ask("SELECT stage FROM botdata.stage") == [("shadow",)]
+        assert pair.ask("SELECT state FROM botdata.moves") == [("given up",)]
+
+
+async def test_a_command_that_is_killed(pair: Pair, settings_of: MakeSettings, tmp_path: Path) -> None:
+    pair.set_stage("shadow")
+    async with reporting(pair.target, ONE, holds=False) as process:
+        words = ("cutover", "advance", "--force", "a test")
+        environment = {
+            "DATABASE_URL": pair.target, "SUPABASE_URL": pair.supabase.url, "SUPABASE_KEY": pair.supabase.service_key,
+            "CUTOVER_STAGE": "database", "CUTOVER_HOLD": "8",
+        }  # fmt: skip
+        command = start(*words, directory=tmp_path, **environment)
+        try:
+            await _until(pair, "EXISTS (SELECT FROM botdata.moves WHERE state = 'holding')")
+        finally:
+            command.send_signal(signal.SIGKILL)
+            command.communicate()
+        process.holds = True
+        with pytest.raises(MigrationError, match=r"another move is under way: advance from shadow to live, by .*@"):
+            await advance(settings_of(), force="a test")
+        pair.ask("UPDATE botdata.moves SET hold_until = clock_timestamp()")
+        assert (await advance(settings_of(), force="a test")).ok
+        moves = pair.ask("SELECT state, said FROM botdata.moves ORDER BY id")
+        assert moves[0] == ("given up", "its command ended before the move was done")
+        assert moves[1][0] == "done"
+
+
+@pytest.mark.parametrize("how", ["stopped by a person", "its connection is cut"])
+async def test_a_command_that_ends_in_the_middle(pair: Pair, settings_of: MakeSettings, how: str) -> None:
+    pair.set_stage("shadow")
+    async with reporting(pair.target, ONE, holds=False):
+        moving = asyncio.create_task(advance(settings_of(cutover_hold=30), force="a test"))
+        await _until(pair, "EXISTS (SELECT FROM botdata.moves WHERE state = 'holding')")
+        if how == "stopped by a person":
+            moving.cancel()
+            with suppress(asyncio.CancelledError):
+                await moving
+        else:
+            pair.ask(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE application_name = 'botdata cutover advance' AND datname = current_database()"
+            )
+            with pytest.raises(MigrationError) as stopped:
+                await moving
+            assert stopped.value.pending == "nothing was changed"
+        assert pair.ask("SELECT state, said FROM botdata.moves") == [("given up", "its command failed or was stopped")]
+        assert pair.ask("SELECT stage FROM botdata.stage") == [("shadow",)]
+
+
+@pytest.mark.parametrize("stage", ["off", "shadow"])
+async def test_two_commands_at_once(pair: Pair, settings_of: MakeSettings, stage: str) -> None:
+    pair.set_stage(stage)
+    async with reporting(pair.target, ONE):
+        ended: list[Any] = await asyncio.gather(
+            *(advance(settings_of(), force="a test") for _ in range(4)), return_exceptions=True
+        )
+        moved = [one for one in ended if isinstance(one, Outcome)]
+        assert [(one.moved, one.before) for one in moved] == [(True, stage)]
+        assert all(isinstance(one, (Outcome, MigrationError)) for one in ended)
+        assert pair.ask("SELECT state FROM botdata.moves") == [("done",)]
+
+
+async def test_a_process_that_does_not_follow(
+    pair: Pair, settings_of: MakeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.migration.cutover.moves._FOLLOW_WITHIN", 0.5)
+    pair.set_stage("dualwrite")
+    async with reporting(pair.target, ONE), reporting(pair.target, "late:2:000000", fixed=Stage.DUALWRITE):
+        outcome = await advance(settings_of(), force="a test")
+    assert (outcome.moved, outcome.ok) == (True, False)
+    assert [(process.name, process.stage) for process in outcome.behind] == [("late:2:000000", "dualwrite")]
