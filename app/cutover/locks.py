@@ -20,3 +20,9 @@ FROM (SELECT DISTINCT hashtextextended('botdata key ' || CAST(:table AS text) ||
 HOLD_KEYS = f"SELECT pg_advisory_xact_lock(number) {_KEYS}"
 # One row; whether all of them were free, and are held now.
 TRY_KEYS = f"SELECT bool_and(pg_try_advisory_xact_lock(number)) {_KEYS}"
+# A row for each key, in their order: its position, from 1, and whether it was free, and is held now.
+TRY_EACH_KEY = """
+SELECT position, pg_try_advisory_xact_lock(
+    hashtextextended('botdata key ' || CAST(:table AS text) || ' ' || CAST(key AS text), 0))
+FROM json_array_elements(CAST(:keys AS json)) WITH ORDINALITY AS k (key, position) ORDER BY position
+"""

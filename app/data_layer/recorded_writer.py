@@ -1,0 +1,134 @@
+"""Writes while PostgreSQL is the authority: each leaves its keys in the outbox, which are sent to Supabase at once."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from app.cutover.stages import Stage
+from app.data_layer.breaker import Breaker
+from app.data_layer.key_queue import KeyQueue
+from app.data_layer.mirror_to_supabase import SupabaseMirror
+from app.data_layer.outbox import Key
+from app.data_layer.sender import Sender
+from app.db import Database
+from app.errors import OutcomeUnknownError, StoreError, UnrepresentableValueError
+from app.models import Base
+from app.rest import SupabaseRest
+from app.rows import table_of
+from app.settings import Settings
+
+if TYPE_CHECKING:
+    from app.data_layer.backend import Backend
+    from app.data_layer.metrics import Metrics
+
+logger = logging.getLogger("app.data_layer")
+
+_WORKERS = 2
+_HELD_BY_ANOTHER = 0.05  # seconds until a key that another process sends is looked at again
+
+
+class RecordedWriter:
+    """A `Writer` of app.data_layer.routed_backend.
+
+    Args:
+        postgres: the authority; its transactions leave the entries.
+        rest: Supabase; None where no connection to it may be opened, so that entries stay.
+        database: the pool for mirrors, apart from the callers'.
+        process: the name under which the entries are recorded.
+    """
+
+    def __init__(
+        self,
+        postgres: Backend,
+        rest: SupabaseRest | None,
+        database: Database,
+        settings: Settings,
+        process: str,
+        metrics: Metrics,
+    ) -> None:
+        self._postgres = postgres
+        self._settings = settings
+        self._metrics = metrics
+        self._breaker = Breaker()
+        self._queue = KeyQueue()
+        self._workers: set[asyncio.Task[None]] = set()
+        self._sender = rest and Sender(
+            database,
+            SupabaseMirror(rest, timeout=settings.mirror_timeout),
+            self._breaker,
+            fixed=settings.flags.stage,
+            process=process,
+            timeout=settings.mirror_timeout,
+            settles_after=settings.outcome_settles_after,
+        )
+
+    @property
+    def pending(self) -> int:
+        """Keys that wait for their first send, or are being sent."""
+        return len(self._queue)
+
+    @property
+    def spooled(self) -> int:
+        """None: PostgreSQL, which keeps the outbox, is the store that was written."""
+        return 0
+
+    @property
+    def problem(self) -> str | None:
+        """Why mirrors stay in the outbox, where this process knows."""
+        return "Supabase cannot be reached; mirrors wait in the outbox" if self._breaker.is_open else None
+
+    async def start(self) -> None:
+        """Begin to send in the background."""
+        if self._sender:
+            self._workers |= {asyncio.create_task(self._work(self._sender)) for _ in range(_WORKERS)}
+
+    async def upsert(self, stage: Stage, model: type[Base], rows: Sequence[Mapping[str, Any]]) -> list[Any]:
+        """PostgreSQL's answer; Supabase is waited for MIRROR_WAIT at most, and not while it is down."""
+        table = table_of(model)
+        keys = [tuple(str(row[name]) for name in table.info["natural_key"]) for row in rows]
+        sends = stage.mirrors and bool(self._workers)
+        try:
+            answer = await self._postgres.upsert(model, rows)
+        except (OutcomeUnknownError, UnrepresentableValueError, asyncio.CancelledError):
+            if sends:  # the rows may be written: then the entries are there, too
+                self._queue.put(table.name, keys)
+            raise
+        if sends:
+            mirrored = self._queue.put(table.name, keys)
+            if self._settings.mirror_wait and not self._breaker.is_open:
+                await asyncio.wait([mirrored], timeout=self._settings.mirror_wait)
+        return answer
+
+    async def close(self) -> None:
+        """Wait for pending mirrors, CLOSE_TIMEOUT at most; the entries of those that are left stay in the outbox."""
+        if self._workers:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._queue.join(), self._settings.close_timeout)
+        for task in self._workers:
+            task.cancel()
+        await asyncio.gather(*self._workers, return_exceptions=True)
+        self._workers.clear()
+
+    async def _work(self, sender: Sender) -> None:
+        while True:
+            table, keys = await self._queue.take()
+            again: list[Key] = []
+            try:
+                if self._breaker.allows():
+                    sent = await sender.send_own(table, keys)
+                    again = sent.held
+                    self._metrics.count("mirrors", len(sent.done), store="supabase", outcome="sent")
+                    self._metrics.count("mirrors", len(sent.failed), store="supabase", outcome="failed")
+                else:
+                    await sender.leave(table, keys)
+                    self._metrics.count("mirrors", len(keys), store="supabase", outcome="left")
+            except StoreError as error:  # PostgreSQL's; the entries are a drainer's
+                logger.warning("mirrors of %s are left to the outbox: %s", table, error)
+            finally:
+                self._queue.give_back(table, keys, again)
+            if again:
+                await asyncio.sleep(_HELD_BY_ANOTHER)

@@ -1,0 +1,203 @@
+"""Sends rows of the outbox's keys to Supabase, each batch in one transaction of PostgreSQL.
+
+The transaction holds the stage, so that a move waits for it and a late sender is turned away; and the keys, so that one
+sender at a time reads our row and sends it. Its entries are taken out at its end. A process may be killed, or cut off,
+between any two steps: what it sent may land later, so an entry that was `unsure` before a send that went well is not
+taken out but read back when nothing can land any more, since PostgREST has no compare-and-set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.cutover.guard import can_read_stage, read_stage
+from app.cutover.stages import Stage
+from app.data_layer import outbox
+from app.data_layer.breaker import Breaker
+from app.data_layer.mirror_to_supabase import SupabaseMirror
+from app.data_layer.outbox import Entry, Key
+from app.db import Database
+from app.errors import (
+    AccessDeniedError,
+    OutcomeUnknownError,
+    SchemaMismatchError,
+    StoreError,
+    StoreTimeoutError,
+    UnavailableError,
+)
+
+_LONGEST_PAUSE = 300.0  # seconds between attempts on a key that is refused
+_LONGEST_PAUSE_AWAY = 10.0  # and while Supabase is away, which is asked whether it is back more often
+_NO_ROW_IS_TO_BLAME = (UnavailableError, OutcomeUnknownError, AccessDeniedError, SchemaMismatchError)
+_LOCK_TIMEOUT = 2.0  # seconds to wait for a move of the stage, or for a sync of the table
+_IDLE_BESIDE_SENDING = 5.0
+
+
+@dataclass(slots=True)
+class Sent:
+    """What became of a batch.
+
+    Attributes:
+        done: keys that Supabase has, or whose entries were gone already.
+        held: keys that another sender holds.
+        failed: keys that Supabase did not take, or perhaps not; their entries say why.
+        is_stopped: the stage is none that sends; nothing was done.
+    """
+
+    done: list[Key] = field(default_factory=list)
+    held: list[Key] = field(default_factory=list)
+    failed: list[Key] = field(default_factory=list)
+    is_stopped: bool = False
+
+    def add(self, other: Sent) -> Sent:
+        """Both together."""
+        self.done += other.done
+        self.held += other.held
+        self.failed += other.failed
+        self.is_stopped |= other.is_stopped
+        return self
+
+
+class Sender:
+    """One process's sender.
+
+    Args:
+        fixed: the stage that the environment fixed, which holds while no command has moved the row.
+        process: the name under which its entries are recorded.
+        timeout: seconds for one batch at Supabase.
+        settles_after: seconds after which a request of unknown outcome no longer lands.
+        sends_recorded: send at `complete` too, which records only.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        mirror: SupabaseMirror,
+        breaker: Breaker,
+        *,
+        fixed: Stage | None,
+        process: str,
+        timeout: float,
+        settles_after: float,
+        sends_recorded: bool = False,
+    ) -> None:
+        self._database = database
+        self.mirror = mirror
+        self.breaker = breaker
+        self._fixed = fixed
+        self._process = process
+        self._timeout = timeout
+        self._settles_after = settles_after
+        self._sends_recorded = sends_recorded
+        # Entries whose first send was begun here and whose end is not in the outbox.
+        self._begun: set[int] = set()
+
+    async def send_own(self, table: str, keys: Sequence[Key]) -> Sent:
+        """Make the first send of this process's entries of these keys.
+
+        Raises:
+            StoreError: PostgreSQL's; the entries stay as they are or, after a lost commit, may be gone.
+        """
+        return await self._send(table, keys, None)
+
+    async def send_claimed(self, table: str, keys: Sequence[Key], claimed: Mapping[int, bool]) -> Sent:
+        """Send the keys of claimed entries; errors as in `send_own`.
+
+        Args:
+            claimed: for each entry's id, whether it was unsure before it was claimed.
+        """
+        return await self._send(table, keys, claimed)
+
+    async def leave(self, table: str, keys: Sequence[Key]) -> None:
+        """Say of this process's entries of these keys that no send was begun: they are the drainer's."""
+        async with self._database.writer() as connection:
+            entries = await outbox.entries_of(connection, table, keys)
+            ids = [entry.id for entry in entries if self._is_first(entry)]
+            await outbox.put_off(
+                connection, ids, unsure=False, error="Supabase is away", longest=_LONGEST_PAUSE_AWAY, counted=1
+            )
+            await connection.commit()
+
+    async def enter(self, connection: AsyncConnection) -> bool:
+        """Set a transaction up and hold the stage; whether it sends."""
+        await outbox.set_up(connection, lock_timeout=_LOCK_TIMEOUT, idle=self._timeout + _IDLE_BESIDE_SENDING)
+        if not await can_read_stage(connection):
+            return False
+        row = await read_stage(connection, share=True)
+        stage = row.stage if row.managed else self._fixed
+        if stage is None or row.finished:
+            return False
+        return stage.records and (stage.mirrors or self._sends_recorded)
+
+    async def _send(self, table: str, keys: Sequence[Key], claimed: Mapping[int, bool] | None) -> Sent:
+        async with self._database.writer() as connection:
+            if not await self.enter(connection):
+                return Sent(is_stopped=True)
+            free = await outbox.lock_keys(connection, table, keys)
+            held = list(set(keys) - set(free))
+            entries = await outbox.entries_of(connection, table, free)  # before the rows, which so are no older
+            begun = self._of_this_send(entries, claimed)
+            wanted = sorted({entry.key for entry in entries if entry.id in begun})
+            gone = list(set(free) - set(wanted))
+            rows = await outbox.rows_as_text(connection, self.mirror.table(table), wanted)
+            refusal: StoreError | None = None
+            if rows:
+                self._begun |= begun.keys()
+                try:
+                    await self.mirror.bring(table, rows)
+                except StoreError as error:
+                    refusal = error
+                self._heard(refusal)
+                if not isinstance(refusal, OutcomeUnknownError):
+                    self._begun -= begun.keys()
+            is_parted = refusal is not None and len(wanted) > 1 and not isinstance(refusal, _NO_ROW_IS_TO_BLAME)
+            if refusal is None:
+                sure = {entry.id for entry in entries if not entry.unsure}
+                unsure = [id_ for id_, was_unsure in begun.items() if was_unsure]
+                await outbox.delete(connection, (sure | begun.keys()) - set(unsure))
+                await outbox.settle_later(connection, unsure, self._settles_after)
+            elif not is_parted:
+                await self._keep(connection, begun, refusal, counted=claimed is None)
+            await connection.commit()
+            self._begun -= begun.keys()
+        if refusal is None:
+            return Sent(done=wanted + gone, held=held)
+        if not is_parted:
+            return Sent(done=gone, held=held, failed=wanted)
+        # Halves of halves, down to the rows that are to blame, each in a transaction of its own.
+        middle = len(wanted) // 2
+        sent = Sent(done=gone, held=held).add(await self._send(table, wanted[:middle], claimed))
+        return sent.add(await self._send(table, wanted[middle:], claimed))
+
+    def _of_this_send(self, entries: Collection[Entry], claimed: Mapping[int, bool] | None) -> dict[int, bool]:
+        """The entries that are to be sent for, and whether an earlier send of theirs may still land."""
+        if claimed is None:
+            return {entry.id: False for entry in entries if self._is_first(entry)}
+        return {entry.id: claimed[entry.id] for entry in entries if entry.id in claimed}
+
+    def _is_first(self, entry: Entry) -> bool:
+        return entry.process == self._process and entry.attempts == 0 and entry.id not in self._begun
+
+    def _heard(self, refusal: StoreError | None) -> None:
+        silent = isinstance(refusal, (UnavailableError, OutcomeUnknownError)) or (
+            isinstance(refusal, StoreTimeoutError) and refusal.sqlstate is None
+        )
+        (self.breaker.failed if silent else self.breaker.succeeded)()
+
+    async def _keep(
+        self, connection: AsyncConnection, begun: Mapping[int, bool], refusal: StoreError, *, counted: bool
+    ) -> None:
+        is_unknown = isinstance(refusal, OutcomeUnknownError)
+        is_away = isinstance(refusal, _NO_ROW_IS_TO_BLAME[:2])
+        for unsure in (False, True):
+            await outbox.put_off(
+                connection,
+                [id_ for id_, was_unsure in begun.items() if (was_unsure or is_unknown) is unsure],
+                unsure=unsure,
+                error=str(refusal),
+                longest=_LONGEST_PAUSE_AWAY if is_away else _LONGEST_PAUSE,
+                counted=int(counted),
+            )
