@@ -199,7 +199,8 @@ _VERSIONS = (
         table_name text PRIMARY KEY,
         source text NOT NULL,
         began_at timestamptz NOT NULL,
-        ended_at timestamptz NOT NULL DEFAULT clock_timestamp()
+        ended_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+        changed_at timestamptz -- when one last ended whose changes the mirrors do not explain: a verify is to follow
     );
     -- Answers compared, by method and minute; latencies as counts of buckets (app.data_layer.metrics).
     CREATE TABLE botdata.comparisons (

@@ -7,7 +7,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Objection:
-    """What stands against a move, in one sentence, and its remedy: mostly a command to run."""
+    """What stands against a move, in one sentence, and its remedy: mostly a command to run.
+
+    Attributes:
+        loses_outbox: who moves all the same drops the entries of the outbox, which Supabase will not get.
+    """
 
     what: str
     remedy: str
+    loses_outbox: bool = False
