@@ -34,6 +34,11 @@ class Flags:
         """Whether the environment says that PostgreSQL is the bot's store."""
         return self.stage is not None and self.stage.authority is Store.POSTGRES
 
+    @property
+    def names_a_stage(self) -> bool:
+        """Whether CUTOVER_STAGE is set, and not USE_REPOSITORY_PATTERN alone."""
+        return self.chosen_by.startswith("CUTOVER_STAGE=")
+
     @classmethod
     def of(
         cls,

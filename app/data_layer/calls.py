@@ -52,6 +52,12 @@ def write_is_sent() -> None:
         current.sent = True
 
 
+def write_was_refused() -> None:
+    """To be called when the store did nothing of a write, so that it can be tried again, perhaps elsewhere."""
+    if current := _write.get():
+        current.sent = False
+
+
 class Calls:
     """Carries calls out, each in a task of its own, and makes their answers.
 

@@ -1,4 +1,4 @@
-"""Opens the data layer on the store that the settings name."""
+"""Opens the data layer as the settings ask for."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from app.data_layer.calls import Clock
+from app.cutover.stages import Stage
+from app.data_layer.calls import Clock, logger
 from app.data_layer.company_time import require_timezone
 from app.data_layer.layer import DataLayer, utc_now
 
@@ -14,56 +15,59 @@ if TYPE_CHECKING:
     from app.data_layer.backend import Backend
     from app.settings import Settings
 
-# Shares of query_timeout, so that the store's own word, which is definite, comes before the call's deadline.
-_CONNECTING = 0.3
-_STATEMENT = 0.6
-
 
 @asynccontextmanager
 async def open_data_layer(settings: Settings | None = None, *, clock: Clock = utc_now) -> AsyncIterator[DataLayer]:
-    """The data layer, on Supabase while USE_REPOSITORY_PATTERN is false, on PostgreSQL when it is true.
+    """The data layer, on the store that the stage of the cutover names.
 
         async with open_data_layer() as data:
             answer = await data.get_client_by_phone("8 968 648-44-88")
 
-    No connection is made before the first call; all are closed at the end of the block.
+    The stage is CUTOVER_STAGE, or `off` (Supabase) while USE_REPOSITORY_PATTERN is false and `complete` (PostgreSQL)
+    when it is true. Where DATABASE_URL is set, the target's row of the stage is read first, for two seconds at most.
+    All connections are closed at the end of the block.
 
     Args:
         settings: by default those of the environment and `.env`.
         clock: the current time, aware UTC, for the answers, the stamps of writes and "now" at a salon.
 
     Raises:
-        SettingsError: a setting is missing, unclear or contradicts another.
+        SettingsError: a setting is missing, unclear or contradicts another, or the target's row.
     """
     if settings is None:
         from app.settings import load_settings
 
         settings = load_settings()
     require_timezone(settings.default_timezone)
-    backend = await (open_repository(settings) if settings.flags.use_repository_pattern else open_supabase(settings))
-    layer = DataLayer(backend, settings, clock=clock)
+    layer = DataLayer(await open_backend(settings), settings, clock=clock)
     try:
         yield layer
     finally:
         await layer.close()
 
 
-async def open_repository(settings: Settings) -> Backend:
-    """The backend on the bot's own PostgreSQL (DATABASE_URL)."""
-    from app.data_layer.repository_backend import RepositoryBackend
-    from app.db import Database
+async def open_backend(settings: Settings) -> Backend:
+    """The backend that the settings ask for."""
+    flags = settings.flags
+    if flags.notice:
+        logger.warning(flags.notice)
+    if flags.stage is Stage.OFF and settings.database_url is None:
+        return await open_supabase(settings)
+    from app.data_layer.opening import open_routed
 
-    database = Database(
-        settings.require_database_url(),
-        pool_size=settings.database_pool_size,
-        pool_timeout=settings.query_timeout * _CONNECTING,
-        statement_timeout=settings.query_timeout * _STATEMENT,
-    )
-    return RepositoryBackend(database, default_timezone=settings.default_timezone)
+    return await open_routed(settings)
+
+
+async def open_repository(settings: Settings) -> Backend:
+    """The backend on the bot's own PostgreSQL (DATABASE_URL), whatever the stage."""
+    from app.data_layer.opening import open_database
+    from app.data_layer.repository_backend import RepositoryBackend
+
+    return RepositoryBackend(open_database(settings), default_timezone=settings.default_timezone)
 
 
 async def open_supabase(settings: Settings) -> Backend:
-    """The backend on Supabase (SUPABASE_URL and SUPABASE_KEY)."""
+    """The backend on Supabase (SUPABASE_URL and SUPABASE_KEY), whatever the stage."""
     from app.data_layer.supabase_backend import SupabaseBackend
     from app.rest import SupabaseRest
 

@@ -8,10 +8,12 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from app.cutover.stages import Stage, Store
+from app.data_layer.calls import write_was_refused
 from app.errors import AuthorityMovedError
 
 if TYPE_CHECKING:
     from app.data_layer.backend import Backend, Upcoming
+    from app.db import Database
     from app.json_rows import Values
     from app.models import Base
     from app.rows import (
@@ -51,6 +53,22 @@ class Standing(Protocol):
 class Writer(Protocol):
     """Writes to one authority and sees to it that the other store gets the rows."""
 
+    @property
+    def pending(self) -> int:
+        """Mirrors that have not settled."""
+
+    @property
+    def spooled(self) -> int:
+        """Notes in the spool file."""
+
+    @property
+    def problem(self) -> str | None:
+        """What the owner should know, in a sentence."""
+
+    async def start(self) -> None:
+        """Begin what runs in the background."""
+        ...
+
     async def upsert(self, stage: Stage, model: type[Base], rows: Sequence[Values]) -> list[Any]:
         """The authority's answer; the mirror is waited for no longer than a small time.
 
@@ -67,6 +85,10 @@ class Writer(Protocol):
 
 class Comparisons(Protocol):
     """Compares answers with the other store's, beside the call."""
+
+    async def start(self) -> None:
+        """Begin what runs in the background."""
+        ...
 
     async def read(
         self, stage: Stage, call: Callable[[Backend], Awaitable[T]], method: str, arguments: Mapping[str, Any]
@@ -89,6 +111,7 @@ class RoutedBackend:
     Args:
         stores: the two backends; only those that the stages of this process can need.
         writers: by the authority that they write to.
+        pools: connections to the target beside those of the stores; closed with this.
     """
 
     def __init__(
@@ -97,11 +120,13 @@ class RoutedBackend:
         stores: Mapping[Store, Backend],
         writers: Mapping[Store, Writer],
         comparisons: Comparisons,
+        pools: Sequence[Database] = (),
     ) -> None:
         self.standing = standing
         self._stores = stores
         self._writers = writers
         self._comparisons = comparisons
+        self._pools = pools
 
     async def upsert(self, model: type[Base], rows: Sequence[Values]) -> list[Any]:
         while True:
@@ -109,7 +134,7 @@ class RoutedBackend:
                 try:
                     return await self._writers[stage.authority].upsert(stage, model, rows)
                 except AuthorityMovedError:
-                    pass
+                    write_was_refused()
             await self.standing.look_again(stage)
 
     async def ping(self) -> None:
@@ -122,6 +147,8 @@ class RoutedBackend:
         await self.standing.close()
         for store in self._stores.values():
             await store.close()
+        for pool in self._pools:
+            await pool.close()
 
     async def _read(self, call: Callable[[Backend], Awaitable[T]], method: str, **arguments: Any) -> T:
         return await self._comparisons.read(self.standing.stage, call, method, arguments)

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from app.data_layer import open_data_layer
-from app.data_layer.repository_backend import RepositoryBackend
 from app.data_layer.supabase_backend import SupabaseBackend
 from app.errors import SettingsError
 from tests.data_layer.conftest import MakeSettings
@@ -18,25 +17,40 @@ SUPABASE: dict[str, Any] = {"supabase_url": "http://127.0.0.1:1", "supabase_key"
 
 
 @pytest.mark.parametrize(
-    ("environment", "backend"),
+    ("environment", "store"),
     [
-        ({}, SupabaseBackend),
-        ({"USE_REPOSITORY_PATTERN": "false"}, SupabaseBackend),
-        ({"USE_REPOSITORY_PATTERN": "true"}, RepositoryBackend),
-        ({"USE_REPOSITORY_PATTERN": "1", "USE_LEGACY_SUPABASE": "no"}, RepositoryBackend),
+        ({}, "Supabase"),
+        ({"DATABASE_URL": ""}, "Supabase"),
+        ({"USE_REPOSITORY_PATTERN": "false"}, "Supabase"),
+        ({"USE_REPOSITORY_PATTERN": "true"}, "PostgreSQL"),
+        ({"USE_REPOSITORY_PATTERN": "1", "USE_LEGACY_SUPABASE": "no"}, "PostgreSQL"),
+        ({"CUTOVER_STAGE": "off"}, "Supabase"),
+        ({"CUTOVER_STAGE": "rampdown"}, "PostgreSQL"),
+        ({"CUTOVER_STAGE": "complete"}, "PostgreSQL"),
     ],
 )
-async def test_the_environment_chooses_the_backend(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Any, environment: dict[str, str], backend: type
+async def test_the_environment_chooses_the_store(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Any, environment: dict[str, str], store: str
 ) -> None:
     monkeypatch.chdir(tmp_path)  # no .env
-    for name in ("USE_REPOSITORY_PATTERN", "USE_LEGACY_SUPABASE"):
+    for name in ("USE_REPOSITORY_PATTERN", "USE_LEGACY_SUPABASE", "CUTOVER_STAGE"):
         monkeypatch.delenv(name, raising=False)
-    given = {"SUPABASE_URL": "http://127.0.0.1:1", "SUPABASE_KEY": "sb_secret_x", "DATABASE_URL": "postgres://u@h/d"}
-    for name, value in {**given, **environment}.items():
+    nowhere = {
+        "SUPABASE_URL": "http://127.0.0.1:1",
+        "SUPABASE_KEY": "sb_secret_x",
+        "DATABASE_URL": "postgres://u@127.0.0.1:1/d",
+        "CUTOVER_SPOOL": str(tmp_path),
+    }
+    for name, value in {**nowhere, **environment}.items():
         monkeypatch.setenv(name, value)
     async with open_data_layer() as data:
-        assert isinstance(data._backend, backend)
+        answer = await data.get_company(1)
+        assert (answer.error_code, answer.error) == ("unavailable", f"{store} cannot be reached")
+
+
+async def test_without_a_target_nothing_is_between_the_bot_and_supabase(settings_with: MakeSettings) -> None:
+    async with open_data_layer(settings_with(use_repository_pattern=False, **SUPABASE)) as data:
+        assert isinstance(data._backend, SupabaseBackend)
 
 
 @pytest.mark.parametrize(
