@@ -94,11 +94,16 @@ class Servers:
     def reset(self) -> None:
         """The salon anew in Supabase, and moved to a new target."""
         self.heal()
-        self.ask(Store.SUPABASE, f"TRUNCATE {', '.join(TABLES)} RESTART IDENTITY")
+        self.ask(Store.SUPABASE, f"TRUNCATE {', '.join(TABLES)}, whatsapp_auth, whatsapp_keys RESTART IDENTITY")
         sizes = {"clients": 40, "services": 12, "staff": 4, "schedules": 12, "bookings": 20, "dialog_contexts": 5}
         fill_salon(self.url(Store.SUPABASE), **sizes, baileys_keys=0)
-        self._target.create_database("target", replace=True)
-        self.botdata("migrate")
+        with psycopg.connect(self._target.url(), autocommit=True) as connection:
+            connection.execute("DROP DATABASE IF EXISTS target WITH (FORCE)")
+            made = connection.execute("SELECT FROM pg_database WHERE datname = 'migrated'").fetchone()
+            connection.execute(f"CREATE DATABASE target TEMPLATE {'migrated' if made else 'template0'}")
+            if not made:
+                self.botdata("migrate")
+                connection.execute("CREATE DATABASE migrated TEMPLATE target")
 
     def url(self, store: Store) -> str:
         """The database behind a store, as a libpq URL past the relay."""
