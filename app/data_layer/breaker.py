@@ -34,6 +34,7 @@ class Breaker:
         self._failed = 0
         self._pause = pause
         self._probe_at = 0.0
+        self._probing = False
 
     @property
     def is_open(self) -> bool:
@@ -47,18 +48,22 @@ class Breaker:
         if self._clock() < self._probe_at:
             return False
         self._probe_at = self._clock() + self._pause
+        self._probing = True
         return True
 
     def succeeded(self) -> None:
         """The store answered: closed again."""
         self._failed = 0
         self._pause = self._first_pause
+        self._probing = False
 
     def failed(self) -> None:
         """The store did not answer."""
         was_open = self.is_open
         self._failed += 1
-        if self.is_open:
-            if was_open:
-                self._pause = min(self._pause * 2, self._longest_pause)
-            self._probe_at = self._clock() + self._pause
+        if was_open and not self._probing:
+            return  # a call of before, which says nothing new
+        if was_open:
+            self._pause = min(self._pause * 2, self._longest_pause)
+        self._probe_at = self._clock() + self._pause
+        self._probing = False

@@ -1,0 +1,44 @@
+"""A bound on how long something is waited for, also where a driver takes its time over being cancelled."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from app.errors import StoreTimeoutError
+
+T = TypeVar("T")
+
+_CANCEL_AGAIN = 0.2  # seconds: the first cancellation may make a driver wait for a server's word on it
+_CANCELLATIONS = 25
+_ending: set[asyncio.Task[None]] = set()
+
+
+async def within(seconds: float, call: Coroutine[Any, Any, T]) -> T:
+    """The value of a coroutine, which is ended beside this one where it takes longer, or where this is cancelled.
+
+    Raises:
+        StoreTimeoutError: it took longer; what it did may last.
+    """
+    task = asyncio.create_task(call)
+    try:
+        await asyncio.wait({task}, timeout=seconds)
+    finally:
+        if not task.done():
+            ending = asyncio.create_task(_end(task))
+            _ending.add(ending)
+            ending.add_done_callback(_ending.discard)
+    if not task.done():
+        raise StoreTimeoutError(f"no answer within {seconds:g} s")
+    return task.result()
+
+
+async def _end(task: asyncio.Task[Any]) -> None:
+    for _ in range(_CANCELLATIONS):
+        task.cancel()
+        await asyncio.wait({task}, timeout=_CANCEL_AGAIN)
+        if task.done():
+            if not task.cancelled():
+                task.exception()  # nobody asks any more
+            return

@@ -1,0 +1,184 @@
+"""Mirrors of notes that wait, run and are tried again, a few at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from app.data_layer.bounded import within
+from app.data_layer.breaker import Breaker
+from app.data_layer.mirror_to_postgres import AuthorityUnreadError, MirrorToPostgres
+from app.data_layer.notes import Note, Notes, State
+from app.errors import AuthorityMovedError, ConflictError, RejectedError, StoreError, UnavailableError
+
+if TYPE_CHECKING:
+    from app.data_layer.metrics import Metrics
+
+logger = logging.getLogger("app.data_layer.mirrors")
+
+_MOST_KEYS = 500  # in one mirror of several notes
+_FIRST_PAUSE = 0.5
+_LONGEST_PAUSE = 30.0
+
+
+@dataclass(eq=False, slots=True)
+class _Waiting:
+    note: Note
+    due: float
+    alone: bool = field(default=False)
+
+
+class MirrorQueue:
+    """Notes whose rows PostgreSQL does not have yet.
+
+    Args:
+        at_once: mirrors that run at a time; each holds a connection.
+        timeout: seconds for one mirror.
+        settles_after: seconds until a write of unknown outcome no longer lands.
+    """
+
+    def __init__(
+        self,
+        mirror: MirrorToPostgres,
+        notes: Notes,
+        breaker: Breaker,
+        metrics: Metrics,
+        *,
+        at_once: int,
+        timeout: float,
+        settles_after: float,
+    ) -> None:
+        self._mirror = mirror
+        self._notes = notes
+        self._breaker = breaker
+        self._metrics = metrics
+        self._at_once = at_once
+        self._timeout = timeout
+        self._settles_after = settles_after
+        self._waiting: list[_Waiting] = []
+        self._running: dict[asyncio.Task[None], list[_Waiting]] = {}
+
+    @property
+    def pending(self) -> int:
+        """Notes whose mirror is to come; those of unknown outcome that the target has are a sync's as well."""
+        notes = [one.note for batch in (self._waiting, *self._running.values()) for one in batch]
+        return sum(not (note.settled.is_set() or (note.state == "unknown" and note.ids)) for note in notes)
+
+    def add(self, note: Note) -> None:
+        """Mirror a note as soon as may be: at once, or when its write's outcome has settled."""
+        wait = self._settles_after if note.state == "unknown" else 0.0
+        self._waiting.append(_Waiting(note, time.monotonic() + wait))
+        self.pump()
+
+    def pump(self) -> None:
+        """Begin what is due."""
+        while len(self._running) < self._at_once and not self._breaker.is_open and (batch := self._next()):
+            task = asyncio.create_task(self._carry_out(batch))
+            self._running[task] = batch
+            task.add_done_callback(self._ended)
+
+    async def finish(self, seconds: float) -> None:
+        """Wait for what is pending, at most so long; then end it."""
+        deadline = time.monotonic() + seconds
+        while self.pending and not self._breaker.is_open and (left := deadline - time.monotonic()) > 0:
+            self.pump()
+            await asyncio.sleep(min(left, 0.02))
+        self._at_once = 0
+        running = list(self._running)
+        for task in running:
+            task.cancel()
+        if running:
+            await asyncio.wait(running, timeout=1.0)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        del self._running[task]
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("a mirror ended with %s", type(error).__name__)
+        self.pump()
+
+    def _next(self) -> list[_Waiting]:
+        """Notes that are due, of one table."""
+        now = time.monotonic()
+        due = [one for one in self._waiting if one.due <= now and one.note.ids]
+        if not due:
+            return []
+        batch = [due[0]]
+        keys = len(due[0].note.keys)
+        for one in due[1:]:
+            if due[0].alone or one.alone or one.note.model is not due[0].note.model:
+                continue
+            keys += len(one.note.keys)
+            if keys > _MOST_KEYS:
+                break
+            batch.append(one)
+        taken = set(map(id, batch))
+        self._waiting = [one for one in self._waiting if id(one) not in taken]
+        return batch
+
+    async def _carry_out(self, batch: list[_Waiting]) -> None:
+        notes = [one.note for one in batch]
+        keys = sorted({key for note in notes for key in note.keys})
+        began = time.monotonic()
+        try:
+            await within(
+                self._timeout,
+                self._mirror.mirror(notes[0].model, keys, lambda connection: self._notes.clear(connection, notes)),
+            )
+        except AuthorityMovedError as error:
+            logger.warning("%d mirrors are given up: %s", len(notes), error)
+            await self._leave(batch, error, again=False)
+        except (ConflictError, RejectedError) as error:
+            if len(keys) == 1:
+                await self._leave(batch, error)
+            else:
+                self._waiting += _parts(batch)
+        except AuthorityUnreadError as error:
+            await self._leave(batch, error)
+        except StoreError as error:
+            if isinstance(error, UnavailableError):
+                self._breaker.failed()
+            await self._leave(batch, error)
+        else:
+            self._metrics.count("mirrors", len(notes), to="postgres", outcome="done")
+            self._metrics.count("mirror_milliseconds", int((time.monotonic() - began) * 1000), to="postgres")
+            for note in notes:
+                note.settled.set()
+
+    async def _leave(self, batch: list[_Waiting], error: Exception, *, again: bool = True) -> None:
+        self._metrics.count("mirrors", len(batch), to="postgres", outcome="failed")
+        for one in batch:
+            note = one.note
+            note.attempts += 1
+            is_left = True
+            if not self._breaker.is_open:
+                with suppress(StoreError):
+                    is_left = await self._notes.leave(note, _known(note), str(error))
+            if not is_left:
+                note.settled.set()
+            elif again:
+                pause = min(_FIRST_PAUSE * 2 ** min(note.attempts - 1, 10), _LONGEST_PAUSE)
+                self._waiting.append(_Waiting(note, time.monotonic() + pause, one.alone))
+
+
+def _known(note: Note) -> State:
+    return "unknown" if note.state == "unknown" else "written"
+
+
+def _parts(batch: list[_Waiting]) -> list[_Waiting]:
+    """What is tried in parts, since a row of it is refused: note by note, then halves of a note."""
+    if len(batch) > 1:
+        return [_Waiting(one.note, one.due, alone=True) for one in batch]
+    note = batch[0].note
+    middle = len(note.keys) // 2
+    return [
+        _Waiting(
+            Note(note.model, keys, note.state, {key: note.ids[key] for key in keys}, note.left, note.attempts),
+            batch[0].due,
+            alone=True,
+        )
+        for keys in (note.keys[:middle], note.keys[middle:])
+    ]

@@ -1,0 +1,149 @@
+"""Mirrors to PostgreSQL: the rows of some natural keys as Supabase has them now, text for text, or their deletion."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+from typing import Any
+from urllib.parse import quote
+
+from sqlalchemy import Column, Table, TextClause, text
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app import models
+from app.cutover.guard import read_stage
+from app.cutover.locks import HOLD_KEYS, SHARE_TABLE
+from app.cutover.stages import Store
+from app.data_layer.spool import Key
+from app.data_layer.supabase_table import Record, SupabaseTable
+from app.db import Database
+from app.errors import AuthorityMovedError, StoreError
+from app.json_rows import encode
+from app.rest import SupabaseRest, in_list
+from app.rows import table_of
+
+_LONGEST_LIST = 6_000  # characters of the keys in one request, which keeps its URL short enough for any gateway
+_DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
+
+
+class AuthorityUnreadError(Exception):
+    """Supabase was not read, for the error that is the cause; nothing was written."""
+
+
+class MirrorToPostgres:
+    """Writes rows of the five tables that the data layer's methods write."""
+
+    def __init__(self, rest: SupabaseRest, database: Database) -> None:
+        self._rest = rest
+        self._database = database
+
+    async def mirror(
+        self,
+        model: type[models.Base],
+        keys: Sequence[Key],
+        settle: Callable[[AsyncConnection], Any] | None = None,
+    ) -> None:
+        """Make the target's rows of these keys those of Supabase, in one transaction.
+
+        Others that mirror one of these keys are waited for; the rows are read after that, so that whoever is last
+        writes the last state.
+
+        Args:
+            settle: called in the transaction, behind the rows.
+
+        Raises:
+            AuthorityMovedError: the stage has moved, so Supabase is no longer to be copied from; nothing was written.
+            AuthorityUnreadError: Supabase was not read.
+            StoreError: PostgreSQL's; nothing was written, or (OutcomeUnknownError) all may have been.
+        """
+        table = table_of(model)
+        texts = encode(keys)
+        async with self._database.writer() as connection:
+            await connection.execute(text(SHARE_TABLE), {"table": table.name})
+            await connection.execute(text(HOLD_KEYS), {"table": table.name, "keys": texts})
+            stage = await read_stage(connection, share=True)
+            if stage.managed and stage.stage.authority is not Store.SUPABASE:
+                raise AuthorityMovedError(f"the cutover stands at {stage.stage}; Supabase is not copied from any more")
+            try:
+                records = await _rows_at_supabase(SupabaseTable(self._rest, model, tuple), keys)
+            except StoreError as error:
+                raise AuthorityUnreadError(str(error)) from error
+            rows = encode(records)
+            await connection.execute(_deletion(table), {"rows": rows, "keys": texts})
+            if records:
+                await connection.execute(_replacement(table), {"rows": rows})
+            if settle is not None:
+                await settle(connection)
+            await connection.commit()
+
+
+async def _rows_at_supabase(source: SupabaseTable[Any], keys: Sequence[Key]) -> list[Record]:
+    names: tuple[str, ...] = source.table.info["natural_key"]
+    wanted = set(keys)
+    found = {}
+    for part in _parts(keys):
+        lists = {name: in_list(sorted(set(texts))) for name, texts in zip(names, zip(*part, strict=True), strict=True)}
+
+        def narrow(builder: Any, lists: dict[str, str] = lists) -> Any:
+            for name, operand in lists.items():
+                builder = builder.filter(name, "in", operand)
+            return builder
+
+        for record in await source.whole_as_text(narrow):
+            key = tuple(str(record[name]) for name in names)
+            if key in wanted:  # the lists admit every combination of their members
+                found[key] = record
+    return list(found.values())
+
+
+def _parts(keys: Sequence[Key]) -> Iterator[list[Key]]:
+    """The keys in parts that fit into a URL each; neighbours share their first texts, which are then sent once."""
+    part: list[Key] = []
+    length = 0
+    for key in sorted(set(keys)):
+        size = sum(len(quote(word)) + len("%22%22%2C") for word in key)
+        if part and length + size > _LONGEST_LIST:
+            yield part
+            part, length = [], 0
+        part.append(key)
+        length += size
+    if part:
+        yield part
+
+
+def _quoted(column: Column[Any]) -> str:
+    return str(_DIALECT.identifier_preparer.quote_identifier(column.name))
+
+
+def _type(column: Column[Any]) -> str:
+    """The column's type without its length: a cast to varchar(50) would cut a text, where an assignment refuses it."""
+    return re.sub(r"\([^)]*\)", "", column.type.compile(_DIALECT))
+
+
+@lru_cache(maxsize=64)
+def _deletion(table: Table) -> TextClause:
+    """Rows of the keys that Supabase lacks, or has under another id."""
+    key = [table.c[name] for name in table.info["natural_key"]]
+    (id_column,) = table.primary_key
+    same = " AND ".join(f"t.{_quoted(c)} = CAST(k ->> {place} AS {_type(c)})" for place, c in enumerate(key))
+    return text(
+        f"DELETE FROM {table.name} t USING json_array_elements(CAST(:keys AS json)) k WHERE {same} "  # noqa: S608
+        f"AND t.{_quoted(id_column)} NOT IN (SELECT CAST(x.id AS {_type(id_column)}) "
+        f"FROM json_to_recordset(CAST(:rows AS json)) AS x ({_quoted(id_column)} text))"
+    )
+
+
+@lru_cache(maxsize=64)
+def _replacement(table: Table) -> TextClause:
+    """The rows as they are at Supabase, ids too."""
+    columns = list(table.c)
+    names = ", ".join(map(_quoted, columns))
+    given = ", ".join(f"{_quoted(c)} text" for c in columns)
+    values = ", ".join(f"CAST(x.{_quoted(c)} AS {_type(c)})" for c in columns)
+    changed = ", ".join(f"{_quoted(c)} = excluded.{_quoted(c)}" for c in columns if not c.primary_key)
+    return text(
+        f"INSERT INTO {table.name} ({names}) OVERRIDING SYSTEM VALUE SELECT {values} "  # noqa: S608
+        f"FROM json_to_recordset(CAST(:rows AS json)) AS x ({given}) ON CONFLICT (id) DO UPDATE SET {changed}"
+    )

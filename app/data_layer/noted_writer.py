@@ -1,0 +1,181 @@
+"""Writes while Supabase is the authority: noted, written there, and mirrored to PostgreSQL by key."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Coroutine, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from app.cutover.stages import Stage
+from app.data_layer.bounded import within
+from app.data_layer.breaker import Breaker
+from app.data_layer.mirror_queue import MirrorQueue
+from app.data_layer.mirror_to_postgres import MirrorToPostgres
+from app.data_layer.notes import Note, Notes
+from app.data_layer.spool import Spool
+from app.db import Database
+from app.errors import DataError, OutcomeUnknownError, StoreError, UnrepresentableValueError
+from app.rows import table_of
+
+if TYPE_CHECKING:
+    from app.data_layer.backend import Backend
+    from app.data_layer.metrics import Metrics
+    from app.json_rows import Values
+    from app.models import Base
+    from app.rest import SupabaseRest
+    from app.settings import Settings
+
+logger = logging.getLogger("app.data_layer.mirrors")
+
+_LOOK = 0.25  # seconds between looks for mirrors that are due, and for PostgreSQL while it is down
+
+
+class NotedWriter:
+    """The writer for the stages whose authority is Supabase. See `routed_backend.Writer`.
+
+    Args:
+        supabase: the backend that answers.
+        rest: for what mirrors read.
+        database: connections for notes and mirrors, beside the callers' own.
+        process: the name of this process.
+    """
+
+    def __init__(
+        self,
+        supabase: Backend,
+        rest: SupabaseRest,
+        database: Database,
+        settings: Settings,
+        process: str,
+        metrics: Metrics,
+    ) -> None:
+        self._supabase = supabase
+        self._settings = settings
+        self._metrics = metrics
+        self._breaker = Breaker()
+        spool = Spool(settings.cutover_spool, process)
+        self._notes = Notes(database, spool, self._breaker, process=process, timeout=settings.note_timeout)
+        self._queue = MirrorQueue(
+            MirrorToPostgres(rest, database),
+            self._notes,
+            self._breaker,
+            metrics,
+            at_once=max(1, settings.mirror_connections // 3),
+            timeout=settings.mirror_timeout,
+            settles_after=settings.outcome_settles_after,
+        )
+        self._beside: set[asyncio.Task[None]] = set()
+        self._background: asyncio.Task[None] | None = None
+
+    @property
+    def pending(self) -> int:
+        """Writes whose mirror is to come, and notes that are being taken away."""
+        return self._queue.pending + len(self._beside)
+
+    @property
+    def spooled(self) -> int:
+        """Notes that are in the spool file or in memory, not in PostgreSQL."""
+        return self._notes.elsewhere
+
+    @property
+    def problem(self) -> str | None:
+        """What the owner should know, in a sentence."""
+        if self._notes.problem is None and self._breaker.is_open:
+            return "PostgreSQL does not answer this process; notes go to the spool"
+        return self._notes.problem
+
+    async def start(self) -> None:
+        """Begin to look after mirrors that failed and notes in the spool, also those of processes that have ended."""
+        if self._background is None:
+            self._background = asyncio.create_task(self._look_after())
+
+    async def upsert(self, stage: Stage, model: type[Base], rows: Sequence[Values]) -> list[Any]:
+        if not stage.mirrors:
+            return await self._supabase.upsert(model, rows)
+        names = table_of(model).info["natural_key"]
+        keys = [tuple(str(row[name]) for name in names) for row in rows]
+        note = await self._taken(model, keys)
+        try:
+            answer = await self._supabase.upsert(model, rows)
+        except UnrepresentableValueError:
+            self._queue.add(note)  # written, and only the answer cannot be given
+            raise
+        except OutcomeUnknownError:
+            self._do_beside(self._leave(note))
+            raise
+        except DataError:
+            self._do_beside(self._drop(note))
+            raise
+        except BaseException:  # cancelled above all: the request may be on its way
+            self._do_beside(self._leave(note))
+            raise
+        self._queue.add(note)
+        if self._settings.mirror_wait and not self._breaker.is_open:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._settings.mirror_wait):
+                    await note.settled.wait()
+        return answer
+
+    async def close(self) -> None:
+        """Wait for mirrors within CLOSE_TIMEOUT; what is left is noted in PostgreSQL or in the spool file."""
+        if self._background is not None:
+            self._background.cancel()
+            await asyncio.wait({self._background})
+        deadline = time.monotonic() + self._settings.close_timeout
+        if self._beside:
+            await asyncio.wait(self._beside, timeout=self._settings.close_timeout)
+        await self._queue.finish(deadline - time.monotonic())
+        await self._notes.close()
+
+    async def _taken(self, model: type[Base], keys: list[tuple[str, ...]]) -> Note:
+        """A note, taken so short a time ago that no sync can have taken this process for dead."""
+        while True:
+            began = time.monotonic()
+            note = await self._notes.take(model, keys)
+            if time.monotonic() - began < self._settings.outcome_settles_after / 2:
+                return note
+            self._do_beside(self._drop(note))
+
+    async def _drop(self, note: Note) -> None:
+        try:
+            await self._notes.drop(note)
+        except StoreError:
+            self._queue.add(note)  # a mirror is right whether there was a write or not, and takes the note away
+
+    async def _leave(self, note: Note) -> None:
+        note.state = "unknown"
+        with suppress(StoreError):
+            await self._notes.leave(note, "unknown")
+        self._queue.add(note)
+
+    def _do_beside(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._beside.add(task)
+        task.add_done_callback(self._beside.discard)
+
+    async def _look_after(self) -> None:
+        of_the_dead = True
+        while True:
+            try:
+                if (self._notes.elsewhere or self._breaker.is_open or of_the_dead) and self._breaker.allows():
+                    await self._bring_in(of_the_dead)
+                    of_the_dead = False
+                self._queue.pump()
+            except Exception as error:
+                logger.error("notes cannot be looked after: %s", type(error).__name__)
+            await asyncio.sleep(_LOOK)
+
+    async def _bring_in(self, of_the_dead: bool) -> None:
+        try:
+            brought = await within(self._settings.mirror_timeout, self._notes.bring_in())
+            if of_the_dead:
+                await within(self._settings.mirror_timeout, self._notes.bring_in_of_the_dead())
+        except StoreError:
+            self._breaker.failed()
+            raise
+        if self._breaker.is_open:
+            logger.warning("PostgreSQL answers again; %d notes were brought in from the spool", brought)
+        self._breaker.succeeded()
