@@ -77,7 +77,7 @@ async def test_a_process_that_has_stopped_reporting(pair: Pair, settings_of: Mak
         (
             "live",
             back,
-            "INSERT INTO botdata.outbox (process, table_name, key) VALUES ('x', 'clients', '{7}')",
+            f"INSERT INTO botdata.outbox (process, table_name, key) VALUES ('{ONE}', 'clients', '{{7}}')",
             "clients: 1 entries in the outbox, not known to be in Supabase",
         ),
         (

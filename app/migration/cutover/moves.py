@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from time import monotonic
 from typing import TYPE_CHECKING
 
 from psycopg import AsyncConnection
 
-from app.cutover.stages import Stage, Store
+from app.cutover.stages import Stage
+from app.errors import SettingsError, StoreError
 from app.migration.cutover.barrier import Crossing, Late, cross, moved_meanwhile, under_way
+from app.migration.cutover.gates import objections as objections_to
 from app.migration.cutover.history import give_up_expired, open_move, record
+from app.migration.cutover.id_gap import raise_sequences
 from app.migration.cutover.objection import Objection
 from app.migration.cutover.processes import Process, read_processes
-from app.migration.cutover.stage_row import StageRow, open_cutover, read_stage_row
+from app.migration.cutover.stage_row import StageRow, brief_locks, open_cutover, read_stage_row
+from app.migration.cutover.thresholds import Thresholds
 
 if TYPE_CHECKING:
     from app.settings import Settings
 
 _FOLLOW_WITHIN = 5.0  # seconds that processes may take to report the new stage; they follow within two
 _LOOK_EVERY = 0.1
-Objecting = Callable[["Settings", Stage], Awaitable[Sequence[Objection]]]
+Sending = Callable[[], Awaitable[Objection | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,61 +62,76 @@ class Outcome:
 
 
 async def advance(
-    settings: Settings, *, gate: Objecting | None = None, force: str | None = None, dry_run: bool = False
+    settings: Settings, *, thresholds: Thresholds | None = None, force: str | None = None, dry_run: bool = False
 ) -> Outcome:
     """One stage on.
 
     Args:
-        gate: the reasons against the next stage; by default those of app.migration.cutover.gates.
-        force: the reason to pass them over.
-        dry_run: only find them.
+        thresholds: how much proof is enough.
+        force: the reason to pass over what stands against it.
+        dry_run: only find that.
 
     Raises:
         MigrationError: the target cannot be used, or another move is under way.
     """
-    return await _move(settings, "advance", gate or _gate_of_next, force=force, dry_run=dry_run)
+    return await _move(settings, "advance", thresholds=thresholds, force=force, dry_run=dry_run)
 
 
 async def back(
-    settings: Settings, *, gate: Objecting | None = None, force: str | None = None, dry_run: bool = False
+    settings: Settings, *, send: Sending | None = None, force: str | None = None, dry_run: bool = False
 ) -> Outcome:
-    """One stage back. Arguments and errors are those of `advance`."""
-    return await _move(settings, "back", gate or _nothing_against, force=force, dry_run=dry_run)
+    """One stage back.
+
+    Args:
+        send: sends to Supabase what was recorded at `complete`; what of it could not be sent. By default the processes
+            send it, behind the move.
+        force, dry_run: as for `advance`; so are the errors.
+    """
+    return await _move(settings, "back", send=send, force=force, dry_run=dry_run)
 
 
-async def _nothing_against(_settings: Settings, _to: Stage) -> Sequence[Objection]:
-    return ()
-
-
-async def _gate_of_next(settings: Settings, to: Stage) -> Sequence[Objection]:
-    return ()
-
-
-async def _move(settings: Settings, kind: str, gate: Objecting, *, force: str | None, dry_run: bool) -> Outcome:
+async def _move(
+    settings: Settings,
+    kind: str,
+    *,
+    thresholds: Thresholds | None = None,
+    send: Sending | None = None,
+    force: str | None,
+    dry_run: bool,
+) -> Outcome:
     url, step = settings.require_database_url(), f"cutover {kind}"
     async with open_cutover(url, step) as connection:
         await give_up_expired(connection)
         if await open_move(connection):
             raise await under_way(connection, step)
         row = await read_stage_row(connection)
-        before = row.stage
-        to = before.next if kind == "advance" else before.previous
+        to = row.stage.next if kind == "advance" else row.stage.previous
         if to is None:
-            return Outcome(kind, before, None, dry_run=dry_run)
-        objections = tuple(await gate(settings, to))
-        outcome = Outcome(kind, before, to, dry_run=dry_run, forced=force is not None, objections=objections)
+            return Outcome(kind, row.stage, None, dry_run=dry_run)
+        unsent = None if dry_run else await _prepare(settings, row, to, send)
+        objections = [*await objections_to(settings, to, thresholds), *([unsent] if unsent else [])]
+        outcome = Outcome(kind, row.stage, to, dry_run=dry_run, forced=force is not None, objections=tuple(objections))
         if dry_run or (objections and force is None):
             return outcome
         said = "; ".join(one.what for one in objections) or None
-        if before.authority is to.authority:
+        if row.stage.authority is to.authority:
             await _step(connection, kind, row, to, reason=force, said=said)
         else:
-            drops = bool(objections) and to.authority is Store.SUPABASE
-            crossing = Crossing(kind, before, to, settings.cutover_hold, force, said, drops_outbox=drops)
+            drops = any(one.loses_outbox for one in objections)
+            crossing = Crossing(kind, row.stage, to, settings.cutover_hold, force, said, drops_outbox=drops)
             if late := await cross(url, connection, crossing):
-                return Outcome(kind, before, to, forced=force is not None, objections=objections, late=late)
-    behind = await _behind(url, step, to)
-    return Outcome(kind, before, to, moved=True, forced=force is not None, objections=objections, behind=behind)
+                return replace(outcome, late=late)
+    return replace(outcome, moved=True, behind=await _behind(url, step, to))
+
+
+async def _prepare(settings: Settings, row: StageRow, to: Stage, send: Sending | None) -> Objection | None:
+    """Do first what a move needs and what is safe to do at any time; what stands against the move since."""
+    if to is Stage.LIVE and row.stage is Stage.SHADOW:
+        with suppress(StoreError, SettingsError):  # the gate says it, too
+            await raise_sequences(settings)
+    if row.stage is Stage.COMPLETE and row.finished_at is None and send is not None:
+        return await send()
+    return None
 
 
 async def _step(
@@ -119,6 +139,7 @@ async def _step(
 ) -> None:
     """Move the stage where the authority stays."""
     async with connection.transaction():
+        await brief_locks(connection)
         row = await read_stage_row(connection, lock="FOR UPDATE")  # behind the writes in flight
         if row != seen:
             raise moved_meanwhile(f"cutover {kind}", seen.stage, row.stage)

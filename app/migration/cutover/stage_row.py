@@ -39,6 +39,11 @@ async def read_stage_row(connection: AsyncConnection, *, lock: str = "") -> Stag
     return StageRow(Stage(row[0]), row[1], row[2])
 
 
+async def brief_locks(connection: AsyncConnection) -> None:
+    """Wait for no lock longer than a write should take, until the transaction ends."""
+    await connection.execute("SET LOCAL lock_timeout = '5s'")
+
+
 @asynccontextmanager
 async def open_cutover(url: str, step: str, *, pending: str = UNCHANGED) -> AsyncIterator[AsyncConnection]:
     """A connection to a target that has the tool's schema as this version knows it.

@@ -1,0 +1,150 @@
+"""Moving the authority of a table that no method writes, when its writer has moved."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from psycopg import AsyncConnection
+
+from app.cutover.locks import HOLD_TABLE
+from app.cutover.stages import Stage, Store
+from app.cutover.tables import METHODS_TABLES
+from app.errors import MigrationError
+from app.migration.cutover.authorities import OWN_AUTHORITY, read_authorities
+from app.migration.cutover.history import record
+from app.migration.cutover.objection import Objection
+from app.migration.cutover.stage_row import UNCHANGED, brief_locks, open_cutover, read_stage_row
+
+if TYPE_CHECKING:
+    from app.settings import Settings
+
+_STEP = "cutover table"
+RECENT = 600.0  # seconds: a sync and a verify of a moved table are to be no older
+_PROOFS = """
+SELECT extract(epoch FROM clock_timestamp() - (SELECT began_at FROM botdata.synced_tables WHERE table_name = %(table)s)
+)::double precision, (SELECT count(*) FROM botdata.quarantine WHERE table_name = %(table)s),
+extract(epoch FROM clock_timestamp() - v.began_at)::double precision, v.differences
+FROM (VALUES (1)) one LEFT JOIN LATERAL (SELECT began_at, differences FROM botdata.verifications
+WHERE table_name = %(table)s ORDER BY began_at DESC LIMIT 1) v ON true
+"""
+_REVERSED = """
+SELECT extract(epoch FROM clock_timestamp() - max(started_at))::double precision FROM botdata.runs
+WHERE command = 'sync --reverse' AND state = 'complete'
+"""
+_SET = """
+INSERT INTO botdata.table_authority (table_name, authority) VALUES (%s, %s)
+ON CONFLICT (table_name) DO UPDATE SET authority = excluded.authority, changed_at = clock_timestamp()
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class TableMoved:
+    """What came of a move of a table's authority.
+
+    Attributes:
+        before: its authority before.
+        moved: it is the new one now, and was not before.
+        objections: the reasons against it, whether they stopped it or were passed over by force.
+    """
+
+    table: str
+    before: Store
+    to: Store
+    moved: bool
+    forced: bool
+    dry_run: bool
+    objections: tuple[Objection, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether the authority is, or with dry_run may be, where it should be."""
+        return self.moved or self.before is self.to or (self.dry_run and not self.objections)
+
+
+async def move_table(
+    settings: Settings, table: str, to: Store, *, force: str | None = None, dry_run: bool = False
+) -> TableMoved:
+    """Say which store the table's writer writes to from now on.
+
+    Raises:
+        MigrationError: not a table with an authority of its own, or the target cannot be used.
+    """
+    _refuse_other(table)
+    async with open_cutover(settings.require_database_url(), _STEP) as connection, connection.transaction():
+        await brief_locks(connection)
+        row = await read_stage_row(connection, lock="FOR SHARE")
+        await connection.execute(HOLD_TABLE, {"table": table})  # no page of a sync is on its way into it
+        before = (await read_authorities(connection))[table]
+        objections: list[Objection] = []
+        if before is not to:
+            against = _against_postgres if to is Store.POSTGRES else _against_supabase
+            objections = await against(connection, table, row.stage)
+        moves = before is not to and not dry_run and (force is not None or not objections)
+        if moves:
+            await connection.execute(_SET, [table, to])
+            said = "; ".join(one.what for one in objections) or None
+            told = f"to {to}{f'; {said}' if said else ''}"
+            await record(connection, "table", subject=table, reason=force, said=told)
+        return TableMoved(table, before, to, moves, force is not None, dry_run, tuple(objections))
+
+
+def _refuse_other(table: str) -> None:
+    if table in OWN_AUTHORITY:
+        return
+    why = "is written by the data layer, and moves with the stage" if table in METHODS_TABLES else "is not known"
+    raise MigrationError(
+        f"table {table} {why}; those with an authority of their own are {', '.join(OWN_AUTHORITY)}",
+        step=_STEP,
+        table=table,
+        pending=UNCHANGED,
+        next_command="botdata cutover status",
+    )
+
+
+async def _against_postgres(connection: AsyncConnection, table: str, stage: Stage) -> list[Objection]:
+    sync = f"with its writer stopped: botdata sync --tables {table}"
+    found = []
+    if stage.authority is not Store.POSTGRES:
+        found.append(
+            Objection(
+                f"the stage is {stage}, where the bot reads {table} from Supabase: it would not see what is written "
+                "to PostgreSQL",
+                "botdata cutover advance, up to live, first",
+            )
+        )
+    cursor = await connection.execute(_PROOFS, {"table": table})
+    row = await cursor.fetchone()
+    assert row is not None
+    synced, refused, verified, differences = row
+    if synced is None or synced > RECENT:
+        when = "was never synced" if synced is None else f"was last synced {synced / 60:,.0f} minutes ago"
+        found.append(Objection(f"{table} {when}, so PostgreSQL may lack rows", sync))
+    if refused:
+        found.append(Objection(f"{refused:,} rows of {table} are in quarantine", "botdata quarantine list"))
+    if verified is None or verified > RECENT:
+        when = "was never verified" if verified is None else f"was last verified {verified / 60:,.0f} minutes ago"
+        found.append(Objection(f"{table} {when}", f"{sync}; botdata verify --tables {table}"))
+    elif differences:
+        found.append(
+            Objection(
+                f"the last verify of {table} found {differences:,} differences",
+                f"{sync}; botdata verify --tables {table}",
+            )
+        )
+    return found
+
+
+async def _against_supabase(connection: AsyncConnection, table: str, _stage: Stage) -> list[Objection]:
+    cursor = await connection.execute(_REVERSED)
+    row = await cursor.fetchone()
+    age = row[0] if row else None
+    if age is not None and age <= RECENT:
+        return []
+    when = f"the last sync --reverse began {age / 60:,.0f} minutes ago" if age else "there was no sync --reverse"
+    return [
+        Objection(
+            f"{when}: what was written to {table} in PostgreSQL may be missing in Supabase, and a sync would undo it",
+            f"with its writer stopped: botdata sync --reverse --tables {table}",
+        )
+    ]
