@@ -103,10 +103,23 @@ class Bots:
             self.stop()
 
 
+def settle(servers: Servers, bots: Bots, *, seconds: float = 40) -> None:
+    """Wait until every process reports again and has nothing on its way to the other store."""
+    deadline = time.monotonic() + seconds
+    running = sum(process.poll() is None for process in bots.processes)
+    statement = (
+        "SELECT count(*) FILTER (WHERE reported_at > clock_timestamp() - interval '2 seconds' AND spooled = 0 "
+        "AND problem IS NULL) FROM botdata.processes"
+    )
+    while servers.ask(Store.POSTGRES, statement)[0][0] < running:
+        assert time.monotonic() < deadline, servers.botdata("cutover", "status", refusable=True).out
+        time.sleep(0.2)
+
+
 def forget_the_dead(servers: Servers) -> None:
-    """`botdata cutover forget` for every process that is still in the list."""
+    """`botdata cutover forget` for every process in the list; none of them may run any more."""
     for (name,) in servers.ask(Store.POSTGRES, "SELECT name FROM botdata.processes"):
-        servers.botdata("cutover", "forget", name, "--force")
+        servers.botdata("cutover", "forget", name, "--force", "killed by a test")
 
 
 THRESHOLDS = ("--comparisons", "1")  # of each method in use; the load of a test is short
@@ -138,3 +151,10 @@ def there_and_back() -> Iterator[Stage]:
     order = list(Stage)
     yield from order[1:]
     yield from reversed(order[:-1])
+
+
+def go_to(servers: Servers, stage: Stage) -> None:
+    """Step on until the stage is reached."""
+    for after in list(Stage)[list(Stage).index(Stage(servers.stage)) + 1 :]:
+        if servers.stage != stage:
+            step(servers, after)

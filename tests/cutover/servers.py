@@ -99,7 +99,7 @@ class Servers:
         fill_salon(self.url(Store.SUPABASE), **sizes, baileys_keys=0)
         with psycopg.connect(self._target.url(), autocommit=True) as connection:
             connection.execute("DROP DATABASE IF EXISTS target WITH (FORCE)")
-            made = connection.execute("SELECT FROM pg_database WHERE datname = 'migrated'").fetchone()
+            made = connection.execute("SELECT 1 FROM pg_database WHERE datname = 'migrated'").fetchone()
             connection.execute(f"CREATE DATABASE target TEMPLATE {'migrated' if made else 'template0'}")
             if not made:
                 self.botdata("migrate")
@@ -187,6 +187,12 @@ class Servers:
         else:
             self._target.stop()
             self._target = EmbeddedPostgres.start(self.directory / "target")
+
+    def another_way(self, store: Store) -> Relay:
+        """One more relay before a store, until the servers are closed."""
+        relay = Relay(self.relays[store].server)
+        self._clean_up.callback(relay.close)
+        return relay
 
     def heal(self) -> None:
         """End the relays' trouble."""

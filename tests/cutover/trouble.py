@@ -16,11 +16,12 @@ class Relay:
     """Listens on a free port of 127.0.0.1 and passes bytes on to a server, whether that runs or not.
 
     Attributes:
+        server: what it stands before.
         port: where it listens.
     """
 
     def __init__(self, server: Address) -> None:
-        self._server = server
+        self.server = server
         self._loop = asyncio.new_event_loop()
         self._open = asyncio.Event()
         self._delay = 0.0
@@ -95,9 +96,9 @@ class Relay:
                 return
             await self._open.wait()
             opening = (
-                asyncio.open_unix_connection(self._server)
-                if isinstance(self._server, str)
-                else asyncio.open_connection(*self._server)
+                asyncio.open_unix_connection(self.server)
+                if isinstance(self.server, str)
+                else asyncio.open_connection(*self.server)
             )
             answers, there = await asyncio.wait_for(opening, _CONNECTING)
             self._writers.add(there)

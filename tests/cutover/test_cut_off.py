@@ -1,0 +1,115 @@
+"""A process that is cut off from the target while the others go on: it is never a second authority."""
+
+from __future__ import annotations
+
+import signal
+import time
+from subprocess import Popen
+from threading import Thread
+
+import pytest
+
+from app.cutover.stages import Stage, Store
+from tests.cutover.load import Bots, go_to, step
+from tests.cutover.servers import Said, Servers
+from tests.cutover.trouble import Relay
+
+_AWAY = 4.0  # seconds; longer than a process may be silent
+
+
+def _process_of(servers: Servers, running: Popen[bytes]) -> str:
+    name: str
+    ((name,),) = servers.ask(Store.POSTGRES, f"SELECT name FROM botdata.processes WHERE name ~ ':{running.pid}:'")
+    return name
+
+
+@pytest.fixture
+def own_way(servers: Servers) -> Relay:
+    """A way to the target for one process alone."""
+    return servers.another_way(Store.POSTGRES)
+
+
+def test_the_authority_does_not_move_without_it(servers: Servers, own_way: Relay) -> None:
+    go_to(servers, Stage.SHADOW)
+    with (
+        Bots(servers, 2) as others,
+        Bots(servers, 1, "alone", first=5, DATABASE_URL=servers.database_url(own_way)) as alone,
+    ):
+        name = _process_of(servers, alone.processes[0])
+        time.sleep(3)
+        servers.botdata("sync")
+        servers.botdata("verify")
+        own_way.cut()
+        time.sleep(_AWAY)
+        refused = servers.botdata("cutover", "advance", "--force", "a test", refusable=True)
+        assert not refused
+        assert name in refused.out
+        assert servers.stage == Stage.SHADOW
+        own_way.heal()
+        time.sleep(_AWAY)
+        step(servers, Stage.LIVE)
+        own_way.cut()
+        cut_at = time.monotonic()
+        time.sleep(_AWAY)
+        assert not servers.botdata("cutover", "back", "--force", "a test", refusable=True)
+        assert servers.stage == Stage.LIVE
+        own_way.heal()
+        healed_at = time.monotonic()
+        time.sleep(_AWAY)
+        step(servers, Stage.SHADOW)
+    assert others.history.errors == []
+    mine = alone.history
+    assert {answer.code for answer in mine.errors} <= {"unavailable", "timeout", "outcome_unknown"}
+    assert all(cut_at < answer.ended < healed_at + 15 for answer in mine.errors)
+    servers.botdata("sync")
+    for store in Store:
+        held = servers.tokens(store)
+        assert mine.lost(held) == []
+        assert others.history.lost(held) == []
+    assert servers.differing() == []
+
+
+def test_one_that_held_its_writes_does_not_resume_them_unread(servers: Servers, own_way: Relay) -> None:
+    """It is cut off after it reported its hold, and the authority moves without its hearing of it."""
+    go_to(servers, Stage.SHADOW)
+    with (
+        Bots(servers, 1) as others,
+        Bots(servers, 1, "alone", first=5, DATABASE_URL=servers.database_url(own_way), LOAD_READS="0.1") as alone,
+    ):
+        name = _process_of(servers, alone.processes[0])
+        time.sleep(3)
+        servers.botdata("sync")
+        servers.botdata("verify")
+        others.processes[0].send_signal(signal.SIGSTOP)  # so that the move waits
+        said: list[Said] = []
+        move = ["cutover", "advance", "--force", "a test"]
+        moving = Thread(target=lambda: said.append(servers.botdata(*move, refusable=True, CUTOVER_HOLD="15")))
+        moving.start()
+        try:
+            held = f"SELECT FROM botdata.processes WHERE name = '{name}' AND held_move IS NOT NULL"
+            deadline = time.monotonic() + 12
+            while not servers.ask(Store.POSTGRES, held):
+                assert time.monotonic() < deadline, said
+                time.sleep(0.02)
+            own_way.cut()
+            cut_at = time.monotonic()
+        finally:
+            others.processes[0].send_signal(signal.SIGCONT)
+            moving.join(30)
+        assert said[0], said[0].out
+        assert servers.stage == Stage.LIVE
+        time.sleep(_AWAY)
+        alone_wrote = [w for writes in alone.history.writes.values() for w in writes if w.ended and w.began > cut_at]
+        assert alone_wrote == []
+        codes = {answer.code for answer in alone.history.answers if answer.began > cut_at and "upsert" in answer.method}
+        assert codes <= {"unavailable"}
+        own_way.heal()
+        healed_at = time.monotonic()
+        time.sleep(_AWAY)
+    mine = alone.history
+    assert any(w.ended and w.began > healed_at for writes in mine.writes.values() for w in writes)
+    assert others.history.errors == []
+    servers.botdata("mirror", "drain")
+    for store in Store:
+        assert mine.lost(servers.tokens(store)) == []
+    assert servers.differing() == []
