@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from app.data_layer.bounded import within
 from app.data_layer.breaker import Breaker
 from app.data_layer.mirror_to_postgres import AuthorityUnreadError, MirrorToPostgres
-from app.data_layer.notes import Note, Notes, State
+from app.data_layer.notes import Note, Notes
 from app.errors import AuthorityMovedError, ConflictError, RejectedError, StoreError, UnavailableError
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ logger = logging.getLogger("app.data_layer.mirrors")
 _MOST_KEYS = 500  # in one mirror of several notes
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 30.0
+_ENDING = 1.0  # seconds, for those that run at the end
 
 
 @dataclass(eq=False, slots=True)
@@ -84,15 +85,23 @@ class MirrorQueue:
     async def finish(self, seconds: float) -> None:
         """Wait for what is pending, at most so long; then end it."""
         deadline = time.monotonic() + seconds
-        while self.pending and not self._breaker.is_open and (left := deadline - time.monotonic()) > 0:
+        while self.pending and not self._breaker.is_open and (rest := deadline - time.monotonic()) > 0:
             self.pump()
-            await asyncio.sleep(min(left, 0.02))
+            await asyncio.sleep(min(rest, 0.02))
         self._at_once = 0
-        running = list(self._running)
-        for task in running:
+        left = [one.note for batch in (self._waiting, *self._running.values()) for one in batch]
+        for task in self._running:
             task.cancel()
-        if running:
-            await asyncio.wait(running, timeout=1.0)
+        if self._running:
+            await asyncio.wait(self._running, timeout=_ENDING)
+        if not self._breaker.is_open:
+            with suppress(StoreError):  # they stay as they are: a sync takes longer to know what to make of them
+                await within(_ENDING, self._leave_all([note for note in left if not note.settled.is_set()]))
+
+    async def _leave_all(self, notes: list[Note]) -> None:
+        for note in notes:
+            if not note.left:
+                await self._notes.leave(note, "its process ended before the mirror")
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         del self._running[task]
@@ -122,7 +131,6 @@ class MirrorQueue:
     async def _carry_out(self, batch: list[_Waiting]) -> None:
         notes = [one.note for one in batch]
         keys = sorted({key for note in notes for key in note.keys})
-        began = time.monotonic()
         try:
             await within(
                 self._timeout,
@@ -143,29 +151,23 @@ class MirrorQueue:
                 self._breaker.failed()
             await self._leave(batch, error)
         else:
-            self._metrics.count("mirrors", len(notes), to="postgres", outcome="done")
-            self._metrics.count("mirror_milliseconds", int((time.monotonic() - began) * 1000), to="postgres")
+            self._metrics.count("mirrors", len(notes), store="postgres", outcome="sent")
             for note in notes:
                 note.settled.set()
 
     async def _leave(self, batch: list[_Waiting], error: Exception, *, again: bool = True) -> None:
-        self._metrics.count("mirrors", len(batch), to="postgres", outcome="failed")
+        self._metrics.count("mirrors", len(batch), store="postgres", outcome="failed")
         for one in batch:
             note = one.note
             note.attempts += 1
-            is_left = True
+            if note.attempts == 1:
+                logger.warning("a mirror of %s failed and is tried again: %s", note.table, error)
             if not self._breaker.is_open:
                 with suppress(StoreError):
-                    is_left = await self._notes.leave(note, _known(note), str(error))
-            if not is_left:
-                note.settled.set()
-            elif again:
+                    await self._notes.leave(note, str(error))
+            if again and not note.settled.is_set():
                 pause = min(_FIRST_PAUSE * 2 ** min(note.attempts - 1, 10), _LONGEST_PAUSE)
                 self._waiting.append(_Waiting(note, time.monotonic() + pause, one.alone))
-
-
-def _known(note: Note) -> State:
-    return "unknown" if note.state == "unknown" else "written"
 
 
 def _parts(batch: list[_Waiting]) -> list[_Waiting]:

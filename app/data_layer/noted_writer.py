@@ -10,10 +10,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from app.cutover.stages import Stage
-from app.data_layer.bounded import within
 from app.data_layer.breaker import Breaker
 from app.data_layer.mirror_queue import MirrorQueue
 from app.data_layer.mirror_to_postgres import MirrorToPostgres
+from app.data_layer.note_table import NoteTable
 from app.data_layer.notes import Note, Notes
 from app.data_layer.spool import Spool
 from app.db import Database
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("app.data_layer.mirrors")
 
 _LOOK = 0.25  # seconds between looks for mirrors that are due, and for PostgreSQL while it is down
+_LOOK_FOR_THE_DEAD = 10.0
 
 
 class NotedWriter:
@@ -55,9 +56,14 @@ class NotedWriter:
         self._supabase = supabase
         self._settings = settings
         self._metrics = metrics
-        self._breaker = Breaker()
-        spool = Spool(settings.cutover_spool, process)
-        self._notes = Notes(database, spool, self._breaker, process=process, timeout=settings.note_timeout)
+        self._breaker = Breaker(longest_pause=2.0)
+        self._notes = Notes(
+            NoteTable(database, process),
+            Spool(settings.cutover_spool, process),
+            self._breaker,
+            note_timeout=settings.note_timeout,
+            timeout=settings.mirror_timeout,
+        )
         self._queue = MirrorQueue(
             MirrorToPostgres(rest, database),
             self._notes,
@@ -69,6 +75,7 @@ class NotedWriter:
         )
         self._beside: set[asyncio.Task[None]] = set()
         self._background: asyncio.Task[None] | None = None
+        self._problem: str | None = None
 
     @property
     def pending(self) -> int:
@@ -85,7 +92,7 @@ class NotedWriter:
         """What the owner should know, in a sentence."""
         if self._notes.problem is None and self._breaker.is_open:
             return "PostgreSQL does not answer this process; notes go to the spool"
-        return self._notes.problem
+        return self._notes.problem or self._problem
 
     async def start(self) -> None:
         """Begin to look after mirrors that failed and notes in the spool, also those of processes that have ended."""
@@ -101,7 +108,7 @@ class NotedWriter:
         try:
             answer = await self._supabase.upsert(model, rows)
         except UnrepresentableValueError:
-            self._queue.add(note)  # written, and only the answer cannot be given
+            self._is_written(note)  # only the answer cannot be given
             raise
         except OutcomeUnknownError:
             self._do_beside(self._leave(note))
@@ -112,7 +119,7 @@ class NotedWriter:
         except BaseException:  # cancelled above all: the request may be on its way
             self._do_beside(self._leave(note))
             raise
-        self._queue.add(note)
+        self._is_written(note)
         if self._settings.mirror_wait and not self._breaker.is_open:
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._settings.mirror_wait):
@@ -139,6 +146,10 @@ class NotedWriter:
                 return note
             self._do_beside(self._drop(note))
 
+    def _is_written(self, note: Note) -> None:
+        note.state = "written"
+        self._queue.add(note)
+
     async def _drop(self, note: Note) -> None:
         try:
             await self._notes.drop(note)
@@ -148,7 +159,7 @@ class NotedWriter:
     async def _leave(self, note: Note) -> None:
         note.state = "unknown"
         with suppress(StoreError):
-            await self._notes.leave(note, "unknown")
+            await self._notes.leave(note)
         self._queue.add(note)
 
     def _do_beside(self, work: Coroutine[Any, Any, None]) -> None:
@@ -157,25 +168,41 @@ class NotedWriter:
         task.add_done_callback(self._beside.discard)
 
     async def _look_after(self) -> None:
-        of_the_dead = True
+        next_look = 0.0  # for the dead
         while True:
             try:
-                if (self._notes.elsewhere or self._breaker.is_open or of_the_dead) and self._breaker.allows():
-                    await self._bring_in(of_the_dead)
-                    of_the_dead = False
+                due = time.monotonic() >= next_look
+                if (self._notes.elsewhere or self._breaker.is_open or due) and self._breaker.allows():
+                    await self._look_at_postgres()
+                    if due:
+                        await self._bring_in_of_the_dead()
+                        next_look = time.monotonic() + _LOOK_FOR_THE_DEAD
+                self._notes.write_again()
                 self._queue.pump()
+            except StoreError as error:
+                logger.debug("notes wait on: %s", error)
             except Exception as error:
                 logger.error("notes cannot be looked after: %s", type(error).__name__)
             await asyncio.sleep(_LOOK)
 
-    async def _bring_in(self, of_the_dead: bool) -> None:
+    async def _look_at_postgres(self) -> None:
         try:
-            brought = await within(self._settings.mirror_timeout, self._notes.bring_in())
-            if of_the_dead:
-                await within(self._settings.mirror_timeout, self._notes.bring_in_of_the_dead())
+            await self._notes.probe()
+            brought = await self._notes.bring_in()
         except StoreError:
             self._breaker.failed()
             raise
         if self._breaker.is_open:
-            logger.warning("PostgreSQL answers again; %d notes were brought in from the spool", brought)
+            logger.warning("PostgreSQL takes notes again; %d were brought in", brought)
         self._breaker.succeeded()
+
+    async def _bring_in_of_the_dead(self) -> None:
+        try:
+            await self._notes.bring_in_of_the_dead()
+        except OSError as error:
+            problem = f"spool files of processes that have ended cannot be read ({error.strerror})"
+            if self._problem is None:
+                logger.error("%s; their notes wait in %s", problem, self._settings.cutover_spool)
+            self._problem = problem
+        else:
+            self._problem = None

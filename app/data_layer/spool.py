@@ -69,21 +69,24 @@ class Spool:
     async def take_over(self, bring: Callable[[Left], Awaitable[None]]) -> None:
         """Hand over what dead processes left, file by file; a file is removed when `bring` returns."""
         for path in await self._run(self._others):
-            file = await self._run(lambda path=path: _locked(path))  # type: ignore[misc]
-            if file is None:
-                continue
-            try:
-                left = await self._run(lambda file=file, path=path: _read(file, path))  # type: ignore[misc]
-                if left.writes or left.unreadable:
-                    await bring(left)
-                await self._run(path.unlink)
-            finally:
-                os.close(file)
+            await self._take_over(path, bring)
 
     async def close(self) -> None:
         """Give the file up: it is removed when nothing in it is needed, else left to the next process that starts."""
         await self._run(self._close)
         self._thread.shutdown(wait=False)
+
+    async def _take_over(self, path: Path, bring: Callable[[Left], Awaitable[None]]) -> None:
+        file = await self._run(lambda: _locked(path))
+        if file is None:
+            return
+        try:
+            left = await self._run(lambda: _read(file, path))
+            if left.writes or left.unreadable:
+                await bring(left)
+            await self._run(path.unlink)
+        finally:
+            self._thread.submit(os.close, file)  # behind what the thread still does with it
 
     async def _run(self, call: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, call)
@@ -106,7 +109,7 @@ class Spool:
 
     def _make(self) -> int:
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             # Waits for a process that looks at it just now, and may have removed it then.
             fcntl.flock(file, fcntl.LOCK_EX)
@@ -144,7 +147,7 @@ class Spool:
 def _locked(path: Path) -> int | None:
     """A file of a dead process, locked; None where its process lives or somebody has removed it."""
     try:
-        file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        file = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     except FileNotFoundError:
         return None
     try:

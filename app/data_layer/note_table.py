@@ -1,0 +1,129 @@
+"""The table `botdata.notes`: natural keys that are being written to Supabase, until PostgreSQL has the rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, TypeAlias
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.cutover.guard import read_stage
+from app.cutover.stages import Store
+from app.data_layer.spool import Key, Left
+from app.db import Database
+from app.errors import AuthorityMovedError
+from app.json_rows import encode
+
+State: TypeAlias = Literal["writing", "written", "unknown"]
+Ids: TypeAlias = dict[Key, int]  # of notes, by key
+
+_INSERT = text(
+    "INSERT INTO botdata.notes (process, table_name, key, state, attempts, last_error) "
+    "SELECT :process, :table, ARRAY(SELECT json_array_elements_text(k)), :state, :attempts, :error "
+    "FROM json_array_elements(CAST(:keys AS json)) k RETURNING id, key"
+)
+_DELETE = text("DELETE FROM botdata.notes WHERE id = ANY(:ids)")
+# An outcome that is unknown settles from now on, however long the write took before.
+_LEAVE = text(
+    "UPDATE botdata.notes SET state = :state, attempts = :attempts, last_error = :error, "
+    "noted_at = CASE :state WHEN 'unknown' THEN clock_timestamp() ELSE noted_at END WHERE id = ANY(:ids) RETURNING id"
+)
+_LEFT = text("UPDATE botdata.last_left_note SET left_at = clock_timestamp()")
+
+
+class NoteTable:
+    """The notes of one process there. Methods raise StoreError, of PostgreSQL's kinds."""
+
+    def __init__(self, database: Database, process: str) -> None:
+        self._database = database
+        self._process = process
+
+    async def probe(self) -> None:
+        """A tiny read."""
+        async with self._database.reader() as connection:
+            await read_stage(connection)
+
+    async def insert(self, table: str, keys: Sequence[Key]) -> Ids:
+        """Note keys that are to be written.
+
+        Raises:
+            AuthorityMovedError: Supabase is no longer the store to write to. The stage is read under a lock, so that
+                one who moves it afterwards sees the notes.
+        """
+        async with self._database.writer() as connection:
+            row = await read_stage(connection, share=True)
+            if row.managed and row.stage.authority is not Store.SUPABASE:
+                raise AuthorityMovedError(
+                    f"the cutover stands at {row.stage}, where writes go to PostgreSQL first; nothing was written"
+                )
+            ids = await self._insert(connection, self._process, table, keys, "writing")
+            await connection.commit()
+        return ids
+
+    async def bring_in(self, notes: Sequence[tuple[str, Sequence[Key], State]]) -> list[Ids]:
+        """Insert notes that were kept elsewhere, and remember that they were."""
+        async with self._database.writer() as connection:
+            ids = [await self._insert(connection, self._process, *note) for note in notes]
+            await connection.execute(_LEFT)
+            await connection.commit()
+        return ids
+
+    async def bring_in_left(self, left: Left) -> None:
+        """Insert what a dead process left: what came of its writes is unknown."""
+        async with self._database.writer() as connection:
+            for table, keys in left.writes:
+                await self._insert(connection, left.process, table, keys, "unknown")
+            await connection.execute(_LEFT)
+            await connection.commit()
+
+    async def delete(self, ids: Sequence[int]) -> None:
+        """Delete notes whose writes were not made."""
+        async with self._database.writer() as connection:
+            await self.clear(connection, ids)
+            await connection.commit()
+
+    async def clear(self, connection: AsyncConnection, ids: Sequence[int], *, were_left: bool = False) -> None:
+        """Delete notes in the transaction of another; `were_left`: proofs of before are worth nothing."""
+        await connection.execute(_DELETE, {"ids": list(ids)})
+        if were_left:
+            await connection.execute(_LEFT)
+
+    async def leave(
+        self, table: str, ids: Ids, state: State, *, attempts: int = 0, error: str | None = None, anew: bool
+    ) -> Ids:
+        """Say that notes are left to be repaired; those that are there then.
+
+        Args:
+            anew: notes that are gone are made again: a sync took the process for dead while its write went on, and
+                cannot know what came of that.
+        """
+        parameters = {"ids": list(ids.values()), "state": state, "attempts": attempts, "error": error}
+        async with self._database.writer() as connection:
+            there = set((await connection.execute(_LEAVE, parameters)).scalars())
+            left = {key: number for key, number in ids.items() if number in there}
+            if anew and (gone := [key for key in ids if key not in left]):
+                left |= await self._insert(connection, self._process, table, gone, state, attempts, error)
+            await connection.execute(_LEFT)
+            await connection.commit()
+        return left
+
+    async def _insert(
+        self,
+        connection: AsyncConnection,
+        process: str,
+        table: str,
+        keys: Sequence[Key],
+        state: State,
+        attempts: int = 0,
+        error: str | None = None,
+    ) -> Ids:
+        parameters = {
+            "process": process,
+            "table": table,
+            "keys": encode(keys),
+            "state": state,
+            "attempts": attempts,
+            "error": error,
+        }
+        return {tuple(key): number for number, key in (await connection.execute(_INSERT, parameters)).all()}
