@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import random
+import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from time import perf_counter
-from typing import TYPE_CHECKING, Any, TypeVar
+from time import monotonic, perf_counter
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from app.cutover.stages import Stage, Store
+from app.data_layer.bounded import within
 from app.data_layer.breaker import Breaker
+from app.data_layer.calls import logger
+from app.data_layer.comparison_log import ComparisonLog, Line
+from app.data_layer.comparison_saving import ComparisonSaving
+from app.data_layer.confirming import Ask, Question, confirm
+from app.data_layer.difference import AnswerDifference, difference
+from app.data_layer.difference_record import record_of
 from app.data_layer.metrics import Metrics
 from app.data_layer.repository_backend import RepositoryBackend
-from app.errors import DataError, StoreError
+from app.data_layer.settling import UnsettledError
+from app.errors import DataError, StoreError, StoreTimeoutError
 
 if TYPE_CHECKING:
     from app.data_layer.backend import Backend
@@ -21,9 +30,10 @@ if TYPE_CHECKING:
     from app.settings import Settings
 
 T = TypeVar("T")
-Ask = Callable[["Backend"], Awaitable[Any]]
 
 _AFTER_THE_ANSWER = 0.001  # seconds, so that the caller goes on before the comparison begins
+_FAILURES = 3  # in a row, after which a store is left alone for a while
+_MOST_CAUSES_TOLD = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +42,8 @@ class Read:
 
     Attributes:
         ask: asks a store the same again.
-        arguments: of the call.
         answer: the rows, or the error that was raised.
+        seconds: that the authority took.
     """
 
     stage: Stage
@@ -41,14 +51,24 @@ class Read:
     arguments: Mapping[str, Any]
     ask: Ask
     answer: object
+    seconds: float
+
+
+class Outcome(NamedTuple):
+    """What came of a comparison: `equal`, `different`, `error` or `skipped`, in a word or two why, and what differs."""
+
+    name: str
+    reason: str = ""
+    found: AnswerDifference = AnswerDifference()
 
 
 class Comparisons:
     """Those of one process.
 
     Args:
-        stores: both backends, as the callers use them.
-        database: a pool beside the callers' one, for the comparisons' own reads.
+        stores: the backends, as the callers use them.
+        database: a pool on the target beside the callers' one, for the comparisons' own reads and for what is kept of
+            them; None: there is none.
         process: this process's name.
     """
 
@@ -61,83 +81,166 @@ class Comparisons:
         metrics: Metrics,
     ) -> None:
         self._stores = stores
-        self._own: dict[Store, Backend] = dict(stores)
-        if database is not None:
+        self._own = dict(stores)
+        if database is not None and Store.POSTGRES in stores:
             self._own[Store.POSTGRES] = RepositoryBackend(database, default_timezone=settings.default_timezone)
+        self._database = database
         self._settings = settings
         self._metrics = metrics
-        self._breakers = {store: Breaker(failures=3) for store in Store}
-        self._waiting: set[asyncio.TimerHandle] = set()
-        self._running: set[asyncio.Task[None]] = set()
+        self._log = ComparisonLog(process)
+        self._saving = ComparisonSaving(self._log, database, metrics)
+        # No more than half of the pool, which others need too.
+        self._most_at_once = min(settings.compare_at_once, max(1, settings.mirror_connections // 2))
+        self._hash_key = secrets.token_bytes(32)
+        self._told: set[tuple[Line, str]] = set()
+        self._breakers = {store: Breaker(failures=_FAILURES) for store in Store}
+        self._waiting: dict[asyncio.TimerHandle, Read] = {}
+        self._running: dict[asyncio.Task[None], Read] = {}
         self._closed = False
 
     async def start(self) -> None:
-        """Begin the work in the background."""
+        """Begin to save the counts every few seconds."""
+        self._saving.start()
 
     async def read(
         self, stage: Stage, call: Callable[[Backend], Awaitable[T]], method: str, arguments: Mapping[str, Any]
     ) -> T:
+        """The authority's answer, as soon as it is there; nothing that comes of the comparison reaches the caller."""
         began = perf_counter()
         try:
             answer = await call(self._stores[stage.authority])
         except DataError as error:
-            self._answered(Read(stage, method, arguments, call, error), perf_counter() - began)
+            self._answered(Read(stage, method, arguments, call, error, perf_counter() - began))
             raise
-        self._answered(Read(stage, method, arguments, call, answer), perf_counter() - began)
+        # The caller may change its list; the rows in it are what they are.
+        kept = list(answer) if isinstance(answer, list) else answer
+        self._answered(Read(stage, method, arguments, call, kept, perf_counter() - began))
         return answer
 
     async def close(self) -> None:
+        """Wait for those that run, up to close_timeout in all, and save the counts."""
         self._closed = True
-        for handle in self._waiting:
+        for handle, read in self._waiting.items():
             handle.cancel()
+            self._count(read, Outcome("skipped", "closed"))
+        self._waiting.clear()
         if self._running:
             await asyncio.wait(self._running, timeout=self._settings.close_timeout)
-        for task in self._running:
+        if left := dict(self._running):
+            logger.warning("%d comparisons were not ended", len(left))
+        for task, read in left.items():
             task.cancel()
+            self._count(read, Outcome("skipped", "closed"))
+        await self._saving.close()
 
-    def _answered(self, read: Read, seconds: float) -> None:
-        self._metrics.observe(read.stage.authority, read.method, seconds)
-        if not read.stage.compares or self._closed or read.stage.authority.other not in self._own:
+    def _answered(self, read: Read) -> None:
+        """Count the call, and have it compared where it is to be."""
+        self._metrics.observe(read.stage.authority, read.method, read.seconds)
+        counts = self._log.counts(Line(read.stage, read.method))
+        counts.calls += 1
+        counts.authority.add(read.seconds)
+        if self._closed or not self._is_compared(read):
             return
-        if random.random() >= self._settings.compare_sampling:  # noqa: S311 - no secret
+        if isinstance(read.answer, StoreError):
+            self._count(read, Outcome("error", read.answer.code))  # which says nothing of what is stored
             return
-        if len(self._running) + len(self._waiting) >= self._settings.compare_at_once:
-            self._count(read, "skipped", "limit")
+        if len(self._running) + len(self._waiting) >= self._most_at_once:
+            self._count(read, Outcome("skipped", "limit"))
             return
+        loop = asyncio.get_running_loop()
 
         def begin() -> None:
-            self._waiting.discard(handle)
+            del self._waiting[handle]
             task = loop.create_task(self._compare(read))
-            self._running.add(task)
-            task.add_done_callback(self._running.discard)
+            self._running[task] = read
+            task.add_done_callback(self._running.pop)
 
-        loop = asyncio.get_running_loop()
         handle = loop.call_later(_AFTER_THE_ANSWER, begin)
-        self._waiting.add(handle)
+        self._waiting[handle] = read
+
+    def _is_compared(self, read: Read) -> bool:
+        if not self._settings.compare_with_itself and not (
+            read.stage.compares and read.stage.authority.other in self._own
+        ):
+            return False
+        return random.random() < self._settings.compare_sampling  # noqa: S311 - no secret
 
     async def _compare(self, read: Read) -> None:
         try:
-            async with asyncio.timeout(self._settings.compare_deadline):
-                outcome = await self._outcome(read)
-        except TimeoutError:
-            outcome = "skipped"
-        self._count(read, outcome, "")
+            outcome = await self._outcome(read)
+        except Exception as error:
+            # A fault of this program, which must not become the caller's.
+            logger.warning("a comparison of %s failed: %s", read.method, type(error).__name__)
+            outcome = Outcome("error", "fault")
+        self._count(read, outcome)
 
-    async def _outcome(self, read: Read) -> str:
-        other = read.stage.authority.other
-        if not self._breakers[other].allows():
-            return "skipped"
+    async def _outcome(self, read: Read) -> Outcome:
+        deadline = monotonic() + self._settings.compare_deadline
+        itself = self._settings.compare_with_itself
+        store = read.stage.authority if itself else read.stage.authority.other
+        breaker = self._breakers[store]
+        if not breaker.allows():
+            return Outcome("skipped", "store is down")
         began = perf_counter()
         try:
-            answer: object = await read.ask(self._own[other])
+            answer: object = await within(self._settings.compare_deadline, _awaited(read.ask, self._own[store]))
+        except StoreError as error:
+            breaker.failed()
+            return Outcome("error", error.code)
         except DataError as error:
             answer = error
-        self._metrics.observe(other, read.method, perf_counter() - began)
-        if isinstance(answer, StoreError):
-            self._breakers[other].failed()
-            return "error"
-        self._breakers[other].succeeded()
-        return "equal" if answer == read.answer else "different"
+        breaker.succeeded()
+        seconds = perf_counter() - began
+        if not itself:
+            self._metrics.observe(store, read.method, seconds)
+        self._log.counts(self._line(read)).other.add(seconds)
+        found = difference(read.answer, answer, read.arguments)
+        if not found:
+            return Outcome("equal")
+        question = Question(
+            read.stage,
+            read.method,
+            read.arguments,
+            read.ask,
+            self._own[read.stage.authority],
+            self._own[store],
+            None if itself else self._database,
+        )
+        try:
+            found = await within(max(0.0, deadline - monotonic()), confirm(question, found))
+        except StoreTimeoutError:
+            return Outcome("skipped", "unsettled")
+        except UnsettledError as error:
+            return Outcome("skipped", str(error))
+        except StoreError as error:
+            return Outcome("error", error.code)
+        return Outcome("different", "", found) if found else Outcome("equal", "behind")
 
-    def _count(self, read: Read, outcome: str, reason: str) -> None:
-        self._metrics.count("comparisons", method=read.method, outcome=outcome, reason=reason)
+    def _line(self, read: Read) -> Line:
+        return Line(read.stage, read.method, self._settings.compare_with_itself)
+
+    def _count(self, read: Read, outcome: Outcome) -> None:
+        line = self._line(read)
+        counts = self._log.counts(line)
+        counts.outcomes[outcome.name] += 1
+        if line.against_itself:
+            counts.calls += 1
+            counts.authority.add(read.seconds)
+        self._metrics.count(
+            "comparisons",
+            method=read.method,
+            outcome=outcome.name,
+            reason=outcome.reason,
+            against="itself" if line.against_itself else read.stage.authority.other,
+        )
+        if not outcome.found:
+            return
+        record = record_of(outcome.found, read.arguments, key=self._hash_key, with_values=self._settings.compare_values)
+        self._log.add_difference(line, record)
+        if (line, record.cause) not in self._told and len(self._told) < _MOST_CAUSES_TOLD:
+            self._told.add((line, record.cause))
+            logger.warning("%s(%s): the stores differ: %s", read.method, record.arguments, record.cause)
+
+
+async def _awaited(ask: Ask, store: Backend) -> Any:
+    return await ask(store)

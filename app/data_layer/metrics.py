@@ -10,6 +10,8 @@ from app.data_layer.latency import Latencies
 
 _MOST_SERIES = 1000  # names of counters come from the program; this holds should a label not
 
+OUTCOMES = ("equal", "different", "error", "skipped")  # of a comparison
+
 Labels = tuple[tuple[str, str], ...]
 
 
@@ -77,6 +79,23 @@ class Metrics:
             for key, one in self._latencies.copy().items()
         }
         return Snapshot(counters, latencies)
+
+    def summary(self) -> str:
+        """All of it in a line, for a log."""
+        calls, well = self.total("calls"), self.total("calls", outcome="ok")
+        parts = [f"{calls:,} calls, {calls - well:,} of them answered with an error"]
+        for store in Store:
+            whole = Latencies()
+            for (known, _), latencies in self._latencies.items():
+                if known is store:
+                    whole.merge(latencies.counts)
+            p50, p99 = whole.quantile(0.5), whole.quantile(0.99)
+            if p50 is not None and p99 is not None:
+                parts.append(f"{store.label}: p50 {p50 * 1000:.1f} ms, p99 {p99 * 1000:.1f} ms")
+        outcomes = [(name, self.total("comparisons", outcome=name)) for name in OUTCOMES]
+        if any(number for _, number in outcomes):
+            parts.append("comparisons: " + ", ".join(f"{number:,} {name}" for name, number in outcomes))
+        return "; ".join(parts)
 
 
 def _shown(name: str, labels: Labels) -> str:

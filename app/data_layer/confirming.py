@@ -1,0 +1,166 @@
+"""Tells a difference between the stores from a row that is merely on its way from one to the other."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+from app.cutover.stages import Stage
+from app.data_layer.difference import AnswerDifference, RowKey, difference, keyed, row_fields
+from app.data_layer.settling import Settling
+from app.errors import DataError, StoreError
+
+if TYPE_CHECKING:
+    from app.data_layer.backend import Backend
+    from app.db import Database
+
+Ask = Callable[["Backend"], Awaitable[Any]]
+
+_MOST_ROWS = 10  # of one answer are followed up; those that are on their way make room for others
+_FIRST_PAUSE = 0.02  # seconds between rounds
+_LONGEST_PAUSE = 0.5
+
+# What a method reads; a call of another method reads no table that changes.
+_TABLES: dict[str, tuple[str, ...]] = {
+    "get_dialog_context": ("dialog_contexts",),
+    "get_client_by_phone": ("clients",),
+    "get_client_by_id": ("clients",),
+    "search_clients_by_name": ("clients",),
+    "get_client_appointments": ("bookings",),
+    "get_upcoming_appointments": ("bookings", "companies"),
+    "get_staff_by_id": ("staff",),
+    "get_staff": ("staff",),
+    "get_staff_schedules": ("staff_schedules", "staff"),
+    "get_staff_schedule": ("staff_schedules", "staff"),
+    "get_services": ("services",),
+    "get_services_by_category": ("services",),
+    "get_service_by_id": ("services",),
+    "get_company": ("companies",),
+}
+
+# A row by its natural key. Bookings have no such method, and no method that writes them.
+_ROW: dict[str, Callable[[Backend, Sequence[str]], Awaitable[Any]]] = {
+    "dialog_contexts": lambda store, key: store.get_dialog_context(key[0]),
+    "clients": lambda store, key: store.get_client_by_id(int(key[0]), int(key[1])),
+    "companies": lambda store, key: store.get_company(int(key[0])),
+    "services": lambda store, key: store.get_service_by_id(int(key[0]), int(key[1])),
+    "staff": lambda store, key: store.get_staff_by_id(int(key[0]), int(key[1])),
+    "staff_schedules": lambda store, key: store.get_staff_schedule(int(key[0]), date.fromisoformat(key[1]), None),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A call, and whom to ask it.
+
+    Attributes:
+        ask: asks a store.
+        authority: the store that is written first.
+        other: the one that is compared with it; of the same store, for the noise floor.
+        database: where it stands what is on its way; None: nothing can be.
+    """
+
+    stage: Stage
+    method: str
+    arguments: Mapping[str, Any]
+    ask: Ask
+    authority: Backend
+    other: Backend
+    database: Database | None
+
+
+async def confirm(question: Question, found: AnswerDifference) -> AnswerDifference:
+    """Ask both stores again until they are the same, or differ for sure; falsy where they are the same.
+
+    A difference is sure when both stores gave it twice, the same both times, and all that was written before the first
+    time had arrived before the second. The rows are looked at whole in the authority before and behind, by their
+    stamps, so that a value that went and came back in between is noticed. The caller sees to it that this ends.
+
+    Raises:
+        UnsettledError: it cannot be known.
+        DataError: a store cannot be asked.
+    """
+    pause = _FIRST_PAUSE
+    while True:
+        again, sure = await _once_more(question, found)
+        if not again or sure:
+            return sure
+        found = again
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, _LONGEST_PAUSE)
+
+
+async def _once_more(question: Question, found: AnswerDifference) -> tuple[AnswerDifference, AnswerDifference]:
+    """What differs now, and what of it is sure."""
+    keys = [row.key for row in found.rows[:_MOST_ROWS]]
+    tables = _TABLES[question.method]
+    # "Now" at a company is by its time zone: every booking of the answer goes by that row.
+    shared = [RowKey("companies", (str(question.arguments["company_id"]),))] if "bookings" in tables[:-1] else []
+    # An error, or an order, may be owed to rows that are in neither answer.
+    whole = tables if found.others else ()
+    settling = None
+    if question.database is not None:
+        settling = Settling(question.database, [*keys, *shared], whole, tables)
+        await settling.begin(question.stage)
+    rows_before = [await _row(question, key) for key in [*keys, *shared]]
+    first = await _answer(question, question.authority), await _answer(question, question.other)
+    if settling is not None:
+        await settling.arrived()
+    other = await _answer(question, question.other)
+    second = await _answer(question, question.authority), other
+    again = difference(*second, question.arguments)
+    if not again:
+        return again, again
+    rows_behind = [await _row(question, key) for key in [*keys, *shared]]
+    stood = settling is None or await settling.stood()
+    pairs = zip([*keys, *shared], rows_before, rows_behind, strict=True)
+    moved = {key for key, before, behind in pairs if difference(before, behind, {})}
+    if moved & set(shared):
+        return again, AnswerDifference()
+    held = [_rows_of(answer, question.arguments) for answer in (*first, *second)]
+    sure = [
+        row
+        for row in again.rows
+        if row.key in keys
+        and row.key not in moved
+        and not row_fields(held[0].get(row.key), held[2].get(row.key))
+        and not row_fields(held[1].get(row.key), held[3].get(row.key))
+    ]
+    if again.is_cut and len(sure) < len(again.rows):
+        sure = [row for row in sure if not row.is_missing]  # one of the others may have pushed it out
+    is_same = not any(difference(*both, question.arguments) for both in zip(first, second, strict=True))
+    others = again.others if whole and stood and is_same and not moved else ()
+    return again, AnswerDifference(tuple(sure), others, again.is_cut)
+
+
+async def _answer(question: Question, store: Backend) -> object:
+    """What a store answers; an error that is an answer too is returned.
+
+    Raises:
+        StoreError: the store could not answer.
+    """
+    try:
+        return await question.ask(store)
+    except StoreError:
+        raise
+    except DataError as error:
+        return error
+
+
+async def _row(question: Question, key: RowKey) -> object:
+    """A row as the authority has it, with its stamps; None where there is no way to ask for one."""
+    if (read := _ROW.get(key.table)) is None:
+        return None
+    try:
+        return await read(question.authority, key.key)
+    except StoreError:
+        raise
+    except DataError as error:
+        return error
+
+
+def _rows_of(answer: object, arguments: Mapping[str, Any]) -> dict[RowKey, Any]:
+    return {} if isinstance(answer, DataError) else keyed(answer, arguments)

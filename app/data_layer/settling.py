@@ -1,0 +1,114 @@
+"""Waits until what was on its way between the stores, when an answer differed, has arrived."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import text
+
+from app.cutover.stages import Stage
+from app.cutover.tables import METHODS_TABLES
+from app.data_layer.difference import RowKey
+from app.db import Database
+from app.json_rows import encode
+
+_FIRST_PAUSE = 0.01  # seconds between looks
+_LONGEST_PAUSE = 0.2
+_FOLLOWED = "60 seconds"  # a table that was synced no longer ago is brought over again and again
+
+_STAGE = "SELECT clock_timestamp(), stage, moved_at FROM botdata.stage"
+_WAITING = """
+ARRAY(SELECT id FROM botdata.{table} WHERE table_name = ANY(:whole) OR (table_name, key) IN (
+    SELECT k->>0, ARRAY(SELECT json_array_elements_text(k->1)) FROM json_array_elements(CAST(:keys AS json)) k))
+"""
+# A process whose report is older than the first look may have keys in its spool that nobody else knows of.
+_LOOK = text(f"""
+SELECT (SELECT count(*) FROM botdata.processes WHERE spooled > 0 OR reported_at <= :since) AS late,
+    {_WAITING.format(table="notes")} AS notes, {_WAITING.format(table="outbox")} AS outbox,
+    EXISTS (SELECT FROM botdata.table_authority WHERE table_name = ANY(:own) AND authority = 'postgres') AS is_ours,
+    EXISTS (SELECT FROM botdata.synced_tables WHERE table_name = ANY(:own) AND began_at <= :since
+            AND ended_at > clock_timestamp() - interval '{_FOLLOWED}') AS is_behind,
+    stage, moved_at FROM botdata.stage
+""")  # noqa: S608 - of constants
+
+
+class UnsettledError(Exception):
+    """It cannot be known whether the stores should be the same; the message is one or two words."""
+
+
+class Settling:
+    """Of one look at both stores, and of what was on its way between them then.
+
+    Args:
+        keys: of the rows that matter.
+        whole: tables that matter as a whole, since it is not known which rows do.
+        tables: those that the call reads.
+    """
+
+    def __init__(
+        self, database: Database, keys: Sequence[RowKey], whole: Collection[str], tables: Collection[str]
+    ) -> None:
+        self._database = database
+        self._parameters: dict[str, Any] = {
+            "keys": encode([[key.table, list(key.key)] for key in keys]),
+            "whole": sorted(whole),
+            "own": sorted(set(tables) - METHODS_TABLES),
+        }
+        self._is_whole = bool(whole)
+        self._stage: tuple[str, datetime | None] | None = None
+
+    async def begin(self, stage: Stage) -> None:
+        """To be called before the stores are asked.
+
+        Raises:
+            UnsettledError: the cutover stands at another stage by now.
+        """
+        async with self._database.reader() as connection:
+            at, name, moved_at = (await connection.execute(text(_STAGE))).one()
+        if moved_at is not None and name != stage:
+            raise UnsettledError("stage moved")
+        self._stage = name, moved_at
+        self._parameters["since"] = at
+
+    async def arrived(self) -> None:
+        """Return when all that was written before the beginning has reached both stores.
+
+        Raises:
+            UnsettledError: a table's writer has moved to PostgreSQL, so that nothing brings its rows to Supabase.
+        """
+        awaited: set[tuple[str, int]] | None = None
+        pause = _FIRST_PAUSE
+        while True:
+            look = await self._look()
+            if look.is_ours:
+                raise UnsettledError("own authority")
+            waiting = _waiting(look)
+            if awaited is None and not look.late:
+                awaited = waiting  # what comes later was written later
+            left = awaited is None or look.is_behind or (waiting if self._is_whole else waiting & awaited)
+            if not left:
+                return
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+    async def stood(self) -> bool:
+        """Whether the stage stood still since the beginning, and no row of a table that matters whole is on its way.
+
+        Raises:
+            UnsettledError: the stage moved.
+        """
+        look = await self._look()
+        if (look.stage, look.moved_at) != self._stage:
+            raise UnsettledError("stage moved")
+        return not (self._is_whole and _waiting(look))
+
+    async def _look(self) -> Any:
+        async with self._database.reader() as connection:
+            return (await connection.execute(_LOOK, self._parameters)).one()
+
+
+def _waiting(look: Any) -> set[tuple[str, int]]:
+    return {("notes", number) for number in look.notes} | {("outbox", number) for number in look.outbox}
