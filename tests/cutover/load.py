@@ -139,8 +139,8 @@ def step(servers: Servers, to: Stage, *, seconds: float = 90) -> None:
             servers.botdata("sync")
             servers.botdata("verify", refusable=True)
         said = servers.botdata(*command, refusable=True)
-        if said:
-            assert servers.stage == to, said.out
+        if servers.stage == to:
+            assert said, said.out  # a process did not follow
             return
         assert time.monotonic() < deadline, f"botdata {' '.join(command)}:\n{said.out}"
         time.sleep(1)
