@@ -3,9 +3,9 @@
     python benchmarks/cutover_load.py [--cycles 10] [--processes 8]
     python benchmarks/cutover_load.py --outages [--cycles 4] [--seed 1]
 
-Bot processes read and write through the data layer while the owner's commands move the stage from `off` to `complete` and
-back. With --outages each store is also killed and started again, hung, slowed by seconds or cut off, at a random moment of
-each stage, once each on each way. It needs nothing else, and ends with exit code 1 where anything is not as promised.
+Bot processes read and write through the data layer while the owner's commands move the stage from `off` to `complete`
+and back. With --outages each store is also killed and started again, hung, slowed by seconds or cut off, once each at
+each stage on each way, at a random moment. It ends with exit code 1 where anything is not as promised.
 """
 
 from __future__ import annotations
