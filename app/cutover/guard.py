@@ -27,9 +27,12 @@ _CAN_BE_READ = text(
     "AND has_table_privilege(c.oid, 'UPDATE')"
 )
 _READ = "SELECT stage, moved_at IS NOT NULL, finished_at IS NOT NULL FROM botdata.stage"
+# Nothing is sent at complete, so that no send of such an entry can be under way.
 _RECORD = text(
-    "INSERT INTO botdata.outbox (process, table_name, key) SELECT :process, :table, "
-    "ARRAY(SELECT json_array_elements_text(k)) FROM json_array_elements(CAST(:keys AS json)) k"
+    "INSERT INTO botdata.outbox (process, table_name, key, unsure) SELECT :process, :table, "
+    "ARRAY(SELECT json_array_elements_text(k)), "
+    "NOT EXISTS (SELECT FROM botdata.stage WHERE stage = 'complete' AND moved_at IS NOT NULL) "
+    "FROM json_array_elements(CAST(:keys AS json)) k"
 )
 
 

@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 
 from sqlalchemy import JSON, Table
 
-from app.data_layer.outbox import Key, Record
-from app.data_layer.supabase_table import SupabaseTable
+from app.data_layer.outbox import Key
+from app.data_layer.supabase_table import Record, SupabaseTable
 from app.errors import ConflictError, OutcomeUnknownError, RejectedError
 from app.json_rows import encode
 from app.models import Base

@@ -9,17 +9,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Table, text
-from sqlalchemy.dialects import postgresql
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.cutover.locks import SHARE_TABLE, TRY_EACH_KEY
 from app.json_rows import encode
 
 Key = tuple[str, ...]  # a natural key as texts, in the order of Table.info["natural_key"]
-Record = dict[str, str | None]  # a row's values as PostgreSQL's text, by column
 
-_DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
+LAST = 2**63 - 1  # an id that is above all
 _IN_KEYS = "IN (SELECT ARRAY(SELECT json_array_elements_text(k)) FROM json_array_elements(CAST(:keys AS json)) k)"
 _COLUMNS = "id, process, table_name, key, attempts, unsure, recheck_at IS NOT NULL"
 _OF_KEYS = text(f"SELECT {_COLUMNS} FROM botdata.outbox WHERE table_name = :table AND key {_IN_KEYS}")  # noqa: S608
@@ -34,10 +31,31 @@ _PUT_OFF = text(
     "next_attempt_at = clock_timestamp() "
     "+ make_interval(secs => least(:longest, power(2, least(attempts + :counted, 10)))) WHERE id = ANY(:ids)"
 )
-_SET_UP = text(
-    "SELECT set_config('DateStyle', 'ISO', true), set_config('IntervalStyle', 'postgres', true), "
-    "set_config('extra_float_digits', '1', true), set_config('lock_timeout', :lock, true), "
-    "set_config('idle_in_transaction_session_timeout', :idle, true)"
+_RECORD = text(
+    "INSERT INTO botdata.outbox (process, table_name, key, attempts) "
+    "SELECT :process, k->>0, ARRAY(SELECT json_array_elements_text(k->1)), 1 "
+    "FROM json_array_elements(CAST(:keys AS json)) k"
+)
+_SEND_AGAIN = text(
+    "UPDATE botdata.outbox SET unsure = false, recheck_at = NULL, next_attempt_at = clock_timestamp() "
+    "WHERE id = ANY(:ids)"
+)
+_WAIT = text(
+    "UPDATE botdata.outbox SET next_attempt_at = clock_timestamp() + make_interval(secs => :seconds) "
+    "WHERE id = ANY(:ids)"
+)
+_CLAIM = text(
+    "UPDATE botdata.outbox SET attempts = attempts + 1, unsure = true, "
+    "next_attempt_at = clock_timestamp() + make_interval(secs => :seconds) WHERE id = ANY(:ids)"
+)
+_DUE = text(
+    f"SELECT {_COLUMNS} FROM botdata.outbox "  # noqa: S608
+    "WHERE next_attempt_at <= clock_timestamp() AND table_name = :table AND id <= :last "
+    "ORDER BY next_attempt_at LIMIT :most FOR UPDATE SKIP LOCKED"
+)
+_TABLES_DUE = text(
+    "SELECT DISTINCT table_name FROM (SELECT table_name FROM botdata.outbox "
+    "WHERE next_attempt_at <= clock_timestamp() AND id <= :last ORDER BY next_attempt_at LIMIT 2000) due"
 )
 
 
@@ -54,24 +72,6 @@ class Entry:
     sent: bool
 
 
-async def set_up(connection: AsyncConnection, *, lock_timeout: float, idle: float) -> None:
-    """Texts of values in one form, and an end to a transaction whose process is cut off; until the transaction ends.
-
-    Args:
-        lock_timeout: seconds to wait for the stage or a table.
-        idle: seconds after which the server gives the locks of a silent process back.
-    """
-    milliseconds = {"lock": str(round(lock_timeout * 1000)), "idle": str(round(idle * 1000))}
-    await connection.execute(_SET_UP, milliseconds)
-
-
-async def lock_keys(connection: AsyncConnection, table: str, keys: Sequence[Key]) -> list[Key]:
-    """Hold those keys that nobody holds, until the transaction ends."""
-    await connection.execute(text(SHARE_TABLE), {"table": table})
-    rows = await connection.execute(text(TRY_EACH_KEY), {"table": table, "keys": encode(keys)})
-    return [keys[position - 1] for position, is_free in rows if is_free]
-
-
 async def entries_of(connection: AsyncConnection, table: str, keys: Sequence[Key]) -> list[Entry]:
     """The entries of these keys, whosever they are."""
     rows = await connection.execute(_OF_KEYS, {"table": table, "keys": encode(keys)})
@@ -80,6 +80,11 @@ async def entries_of(connection: AsyncConnection, table: str, keys: Sequence[Key
 
 def _entry(id_: int, process: str, table: str, key: Iterable[str], attempts: int, unsure: bool, sent: bool) -> Entry:
     return Entry(id_, process, table, tuple(key), attempts, unsure, sent)
+
+
+async def record(connection: AsyncConnection, process: str, keys: Collection[tuple[str, Key]]) -> None:
+    """Leave an entry for each table and key; they are a drainer's."""
+    await connection.execute(_RECORD, {"process": process, "keys": encode(list(keys))})
 
 
 async def delete(connection: AsyncConnection, ids: Collection[int]) -> None:
@@ -115,19 +120,30 @@ async def put_off(
         await connection.execute(_PUT_OFF, given)
 
 
-async def rows_as_text(connection: AsyncConnection, table: Table, keys: Sequence[Key]) -> dict[Key, Record | None]:
-    """Our rows of these natural keys as PostgreSQL's text; None for a key that has no row."""
-    natural: tuple[str, ...] = table.info["natural_key"]
-    quote = _DIALECT.identifier_preparer.quote
-    columns = ", ".join(f"CAST({quote(c.name)} AS text)" for c in table.c)
-    names = ", ".join(quote(name) for name in natural)
-    parts = ", ".join(f"CAST(k->>{i} AS {table.c[name].type.compile(_DIALECT)})" for i, name in enumerate(natural))
-    statement = (
-        f"SELECT {columns} FROM {quote(table.name)} WHERE ({names}) "  # noqa: S608
-        f"IN (SELECT {parts} FROM json_array_elements(CAST(:keys AS json)) k) ORDER BY id"
-    )
-    found: dict[Key, Record | None] = dict.fromkeys(keys)
-    for row in await connection.execute(text(statement), {"keys": encode(keys)}):
-        record = dict(zip(table.c.keys(), row, strict=True))
-        found[tuple(str(record[name]) for name in natural)] = record
-    return found
+async def send_again(connection: AsyncConnection, ids: Collection[int]) -> None:
+    """Entries that were read back and differ: nothing of theirs can land any more, and they are due."""
+    if ids:
+        await connection.execute(_SEND_AGAIN, {"ids": list(ids)})
+
+
+async def wait(connection: AsyncConnection, ids: Collection[int], seconds: float) -> None:
+    """Entries that nothing is done with before then."""
+    if ids:
+        await connection.execute(_WAIT, {"ids": list(ids), "seconds": seconds})
+
+
+async def claim(connection: AsyncConnection, ids: Collection[int], seconds: float) -> None:
+    """Say that a send of these entries is about to begin; nobody else begins one for so long."""
+    if ids:
+        await connection.execute(_CLAIM, {"ids": list(ids), "seconds": seconds})
+
+
+async def due(connection: AsyncConnection, table: str, most: int, last: int = LAST) -> list[Entry]:
+    """Entries up to an id whose time has come, locked; those that another drainer has just locked are left out."""
+    rows = await connection.execute(_DUE, {"table": table, "most": most, "last": last})
+    return [_entry(*row) for row in rows]
+
+
+async def tables_due(connection: AsyncConnection, last: int = LAST) -> list[str]:
+    """The tables that have such entries."""
+    return list((await connection.execute(_TABLES_DUE, {"last": last})).scalars())

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from app.cutover.stages import Stage
 from app.data_layer.breaker import Breaker
+from app.data_layer.drainer import Drainer
 from app.data_layer.key_queue import KeyQueue
 from app.data_layer.mirror_to_supabase import SupabaseMirror
 from app.data_layer.outbox import Key
@@ -55,7 +56,7 @@ class RecordedWriter:
         self._metrics = metrics
         self._breaker = Breaker()
         self._queue = KeyQueue()
-        self._workers: set[asyncio.Task[None]] = set()
+        self._tasks: list[asyncio.Task[None]] = []
         self._sender = rest and Sender(
             database,
             SupabaseMirror(rest, timeout=settings.mirror_timeout),
@@ -84,13 +85,15 @@ class RecordedWriter:
     async def start(self) -> None:
         """Begin to send in the background."""
         if self._sender:
-            self._workers |= {asyncio.create_task(self._work(self._sender)) for _ in range(_WORKERS)}
+            drainer = Drainer(self._sender, self._queue.holds)
+            self._tasks = [asyncio.create_task(self._work(self._sender)) for _ in range(_WORKERS)]
+            self._tasks.append(asyncio.create_task(drainer.run()))
 
     async def upsert(self, stage: Stage, model: type[Base], rows: Sequence[Mapping[str, Any]]) -> list[Any]:
         """PostgreSQL's answer; Supabase is waited for MIRROR_WAIT at most, and not while it is down."""
         table = table_of(model)
         keys = [tuple(str(row[name]) for name in table.info["natural_key"]) for row in rows]
-        sends = stage.mirrors and bool(self._workers)
+        sends = stage.mirrors and bool(self._tasks)
         try:
             answer = await self._postgres.upsert(model, rows)
         except (OutcomeUnknownError, UnrepresentableValueError, asyncio.CancelledError):
@@ -105,13 +108,15 @@ class RecordedWriter:
 
     async def close(self) -> None:
         """Wait for pending mirrors, CLOSE_TIMEOUT at most; the entries of those that are left stay in the outbox."""
-        if self._workers:
+        if self._tasks:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._queue.join(), self._settings.close_timeout)
-        for task in self._workers:
+        if len(self._queue):
+            logger.warning("closed with %d mirrors to Supabase left in the outbox", len(self._queue))
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._workers, return_exceptions=True)
-        self._workers.clear()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks.clear()
 
     async def _work(self, sender: Sender) -> None:
         while True:

@@ -8,17 +8,20 @@ taken out but read back when nothing can land any more, since PostgREST has no c
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from time import monotonic
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.cutover.guard import can_read_stage, read_stage
 from app.cutover.stages import Stage
-from app.data_layer import outbox
+from app.data_layer import held_rows, outbox
 from app.data_layer.breaker import Breaker
 from app.data_layer.mirror_to_supabase import SupabaseMirror
 from app.data_layer.outbox import Entry, Key
+from app.data_layer.supabase_table import Record
 from app.db import Database
 from app.errors import (
     AccessDeniedError,
@@ -29,9 +32,12 @@ from app.errors import (
     UnavailableError,
 )
 
+logger = logging.getLogger("app.data_layer")
+
 _LONGEST_PAUSE = 300.0  # seconds between attempts on a key that is refused
 _LONGEST_PAUSE_AWAY = 10.0  # and while Supabase is away, which is asked whether it is back more often
-_NO_ROW_IS_TO_BLAME = (UnavailableError, OutcomeUnknownError, AccessDeniedError, SchemaMismatchError)
+_AWAY = (UnavailableError, OutcomeUnknownError)
+_NO_ROW_IS_TO_BLAME = (*_AWAY, AccessDeniedError, SchemaMismatchError)
 _LOCK_TIMEOUT = 2.0  # seconds to wait for a move of the stage, or for a sync of the table
 _IDLE_BESIDE_SENDING = 5.0
 
@@ -84,16 +90,31 @@ class Sender:
         settles_after: float,
         sends_recorded: bool = False,
     ) -> None:
-        self._database = database
+        self.database = database
         self.mirror = mirror
         self.breaker = breaker
+        self.timeout = timeout
         self._fixed = fixed
         self._process = process
-        self._timeout = timeout
         self._settles_after = settles_after
         self._sends_recorded = sends_recorded
+        self._is_there = False
         # Entries whose first send was begun here and whose end is not in the outbox.
         self._begun: set[int] = set()
+        # Keys that were sent in a transaction that was lost: others may have sent them since, and newer rows.
+        self._lost: set[tuple[str, Key]] = set()
+
+    async def enter(self, connection: AsyncConnection) -> bool:
+        """Set a transaction up and hold the stage; whether it sends."""
+        await held_rows.set_up(connection, lock_timeout=_LOCK_TIMEOUT, idle=self.timeout + _IDLE_BESIDE_SENDING)
+        self._is_there = self._is_there or await can_read_stage(connection)
+        if not self._is_there:
+            return False
+        row = await read_stage(connection, share=True)
+        stage = row.stage if row.managed else self._fixed
+        if stage is None or row.finished:
+            return False
+        return stage.records and (stage.mirrors or self._sends_recorded)
 
     async def send_own(self, table: str, keys: Sequence[Key]) -> Sent:
         """Make the first send of this process's entries of these keys.
@@ -112,8 +133,8 @@ class Sender:
         return await self._send(table, keys, claimed)
 
     async def leave(self, table: str, keys: Sequence[Key]) -> None:
-        """Say of this process's entries of these keys that no send was begun: they are the drainer's."""
-        async with self._database.writer() as connection:
+        """Say of this process's entries of these keys that no send was begun: they are a drainer's."""
+        async with self.database.writer() as connection:
             entries = await outbox.entries_of(connection, table, keys)
             ids = [entry.id for entry in entries if self._is_first(entry)]
             await outbox.put_off(
@@ -121,56 +142,54 @@ class Sender:
             )
             await connection.commit()
 
-    async def enter(self, connection: AsyncConnection) -> bool:
-        """Set a transaction up and hold the stage; whether it sends."""
-        await outbox.set_up(connection, lock_timeout=_LOCK_TIMEOUT, idle=self._timeout + _IDLE_BESIDE_SENDING)
-        if not await can_read_stage(connection):
-            return False
-        row = await read_stage(connection, share=True)
-        stage = row.stage if row.managed else self._fixed
-        if stage is None or row.finished:
-            return False
-        return stage.records and (stage.mirrors or self._sends_recorded)
+    async def record_lost(self) -> None:
+        """Leave entries anew for what was sent in transactions that were lost."""
+        if not (lost := self._lost.copy()):
+            return
+        async with self.database.writer() as connection:
+            if await self.enter(connection):
+                await outbox.record(connection, self._process, lost)
+                await connection.commit()
+        self._lost -= lost
 
     async def _send(self, table: str, keys: Sequence[Key], claimed: Mapping[int, bool] | None) -> Sent:
-        async with self._database.writer() as connection:
-            if not await self.enter(connection):
-                return Sent(is_stopped=True)
-            free = await outbox.lock_keys(connection, table, keys)
-            held = list(set(keys) - set(free))
-            entries = await outbox.entries_of(connection, table, free)  # before the rows, which so are no older
-            begun = self._of_this_send(entries, claimed)
-            wanted = sorted({entry.key for entry in entries if entry.id in begun})
-            gone = list(set(free) - set(wanted))
-            rows = await outbox.rows_as_text(connection, self.mirror.table(table), wanted)
-            refusal: StoreError | None = None
-            if rows:
-                self._begun |= begun.keys()
-                try:
-                    await self.mirror.bring(table, rows)
-                except StoreError as error:
-                    refusal = error
-                self._heard(refusal)
-                if not isinstance(refusal, OutcomeUnknownError):
-                    self._begun -= begun.keys()
-            is_parted = refusal is not None and len(wanted) > 1 and not isinstance(refusal, _NO_ROW_IS_TO_BLAME)
-            if refusal is None:
-                sure = {entry.id for entry in entries if not entry.unsure}
-                unsure = [id_ for id_, was_unsure in begun.items() if was_unsure]
-                await outbox.delete(connection, (sure | begun.keys()) - set(unsure))
-                await outbox.settle_later(connection, unsure, self._settles_after)
-            elif not is_parted:
-                await self._keep(connection, begun, refusal, counted=claimed is None)
-            await connection.commit()
-            self._begun -= begun.keys()
+        refusal: StoreError | None = None
+        is_parted = False
+        rows: dict[Key, Record | None] = {}
+        try:
+            async with self.database.writer() as connection:
+                if not await self.enter(connection):
+                    return Sent(is_stopped=True)
+                entered = monotonic()
+                free = await held_rows.lock_keys(connection, table, keys)
+                entries = await outbox.entries_of(connection, table, free)  # before the rows, which are as new
+                begun = self._of_this_send(entries, claimed)
+                wanted = sorted({entry.key for entry in entries if entry.id in begun})
+                rows = await held_rows.rows_as_text(connection, self.mirror.table(table), wanted)
+                if rows:
+                    refusal = await self._bring(table, rows, begun, entered)
+                is_parted = len(rows) > 1 and refusal is not None and not isinstance(refusal, _NO_ROW_IS_TO_BLAME)
+                if refusal is None:
+                    await self._take_out(connection, entries, begun)
+                elif not is_parted:
+                    await self._keep(connection, begun, refusal, counted=claimed is None)
+                await connection.commit()
+                self._begun -= begun.keys()
+        except BaseException:
+            self._lost |= {(table, key) for key in rows}
+            raise
+        sent = Sent(done=list(set(free) - set(wanted)), held=list(set(keys) - set(free)))
         if refusal is None:
-            return Sent(done=wanted + gone, held=held)
-        if not is_parted:
-            return Sent(done=gone, held=held, failed=wanted)
-        # Halves of halves, down to the rows that are to blame, each in a transaction of its own.
-        middle = len(wanted) // 2
-        sent = Sent(done=gone, held=held).add(await self._send(table, wanted[:middle], claimed))
-        return sent.add(await self._send(table, wanted[middle:], claimed))
+            sent.done += wanted
+        elif is_parted:
+            # Halves of halves, down to the rows that are to blame, each in a transaction of its own.
+            middle = len(wanted) // 2
+            for part in (wanted[:middle], wanted[middle:]):
+                sent.add(await self._send(table, part, claimed))
+        else:
+            sent.failed += wanted
+            logger.warning("%d mirrors of %s wait in the outbox: %s", len(wanted), table, refusal)
+        return sent
 
     def _of_this_send(self, entries: Collection[Entry], claimed: Mapping[int, bool] | None) -> dict[int, bool]:
         """The entries that are to be sent for, and whether an earlier send of theirs may still land."""
@@ -181,23 +200,40 @@ class Sender:
     def _is_first(self, entry: Entry) -> bool:
         return entry.process == self._process and entry.attempts == 0 and entry.id not in self._begun
 
-    def _heard(self, refusal: StoreError | None) -> None:
-        silent = isinstance(refusal, (UnavailableError, OutcomeUnknownError)) or (
-            isinstance(refusal, StoreTimeoutError) and refusal.sqlstate is None
-        )
+    async def _bring(
+        self, table: str, rows: Mapping[Key, Record | None], begun: Mapping[int, bool], entered: float
+    ) -> StoreError | None:
+        if monotonic() - entered > self.timeout:  # this process stood still, and its locks may be gone
+            return UnavailableError("the mirror was too late to be sent")
+        self._begun |= begun.keys()
+        refusal: StoreError | None = None
+        try:
+            await self.mirror.bring(table, rows)
+        except StoreError as error:
+            refusal = error
+        silent = isinstance(refusal, _AWAY) or (isinstance(refusal, StoreTimeoutError) and refusal.sqlstate is None)
         (self.breaker.failed if silent else self.breaker.succeeded)()
+        if not isinstance(refusal, OutcomeUnknownError):
+            self._begun -= begun.keys()
+        return refusal
+
+    async def _take_out(self, connection: AsyncConnection, entries: Sequence[Entry], begun: Mapping[int, bool]) -> None:
+        sent = {entry.key for entry in entries if entry.id in begun}
+        sure = {entry.id for entry in entries if entry.key in sent and not entry.unsure}
+        unsure = {id_ for id_, was_unsure in begun.items() if was_unsure}
+        await outbox.delete(connection, (sure | begun.keys()) - unsure)
+        await outbox.settle_later(connection, unsure, self._settles_after)
 
     async def _keep(
         self, connection: AsyncConnection, begun: Mapping[int, bool], refusal: StoreError, *, counted: bool
     ) -> None:
         is_unknown = isinstance(refusal, OutcomeUnknownError)
-        is_away = isinstance(refusal, _NO_ROW_IS_TO_BLAME[:2])
         for unsure in (False, True):
             await outbox.put_off(
                 connection,
                 [id_ for id_, was_unsure in begun.items() if (was_unsure or is_unknown) is unsure],
                 unsure=unsure,
                 error=str(refusal),
-                longest=_LONGEST_PAUSE_AWAY if is_away else _LONGEST_PAUSE,
+                longest=_LONGEST_PAUSE_AWAY if isinstance(refusal, _AWAY) else _LONGEST_PAUSE,
                 counted=int(counted),
             )

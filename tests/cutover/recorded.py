@@ -1,0 +1,71 @@
+"""Writers of the stages that have PostgreSQL for authority, with pools of their own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+from app.cutover.guard import WriteGuard
+from app.data_layer.metrics import Metrics
+from app.data_layer.recorded_writer import RecordedWriter
+from app.data_layer.repository_backend import RepositoryBackend
+from app.db import Database
+from app.rest import SupabaseRest
+from app.settings import Settings
+from tests.cutover.conftest import Pair
+from tests.cutover.trouble import Relay
+
+
+@asynccontextmanager
+async def writer_of(settings: Settings, process: str = "p", *, start: bool = True) -> AsyncIterator[RecordedWriter]:
+    """A writer, started."""
+    url, key = settings.require_supabase()
+    rest = await SupabaseRest.open(url, key, request_timeout=settings.mirror_timeout)
+    own = Database(settings.require_database_url(), guard=WriteGuard(settings.flags.stage, process))
+    mirrors = Database(settings.require_database_url(), pool_size=settings.mirror_connections)
+    backend = RepositoryBackend(own, default_timezone="Europe/Moscow")
+    writer = RecordedWriter(backend, rest, mirrors, settings, process, Metrics())
+    if start:
+        await writer.start()
+    try:
+        yield writer
+    finally:
+        await writer.close()
+        for pool in (own, mirrors):
+            await pool.close()
+        await rest.close()
+
+
+@asynccontextmanager
+async def relay_to_supabase(pair: Pair) -> AsyncIterator[Relay]:
+    """A relay before Supabase, which runs beside the test."""
+    address = urlsplit(pair.supabase.url)
+    assert address.hostname
+    assert address.port
+    relay = await asyncio.to_thread(Relay, (address.hostname, address.port))
+    try:
+        yield relay
+    finally:
+        await asyncio.to_thread(relay.close)
+
+
+def entries(pair: Pair) -> list[Any]:
+    """The outbox: key, attempts, whether unsure, whether to be read back, error."""
+    return pair.ask("SELECT key, attempts, unsure, recheck_at IS NOT NULL, last_error FROM botdata.outbox ORDER BY id")
+
+
+def client(yclients_id: int, **values: Any) -> dict[str, Any]:
+    """A client to write."""
+    return {"yclients_id": yclients_id, "company_id": 1, "phone": f"7999{yclients_id:07}", **values}
+
+
+async def until(condition: Callable[[], bool], seconds: float = 20) -> None:
+    """Wait for a condition; AssertionError where it does not come."""
+    for _ in range(int(seconds / 0.05)):
+        if condition():
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError("it did not come")
