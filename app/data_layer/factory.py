@@ -10,6 +10,8 @@ from app.cutover.stages import Stage
 from app.data_layer.calls import Clock, logger
 from app.data_layer.company_time import require_timezone
 from app.data_layer.layer import DataLayer, utc_now
+from app.data_layer.metrics import Metrics
+from app.data_layer.stores import open_supabase
 
 if TYPE_CHECKING:
     from app.data_layer.backend import Backend
@@ -39,15 +41,15 @@ async def open_data_layer(settings: Settings | None = None, *, clock: Clock = ut
 
         settings = load_settings()
     require_timezone(settings.default_timezone)
-    layer = DataLayer(await open_backend(settings), settings, clock=clock)
+    metrics = Metrics()
+    layer = DataLayer(await _open_backend(settings, metrics), settings, clock=clock, metrics=metrics)
     try:
         yield layer
     finally:
         await layer.close()
 
 
-async def open_backend(settings: Settings) -> Backend:
-    """The backend that the settings ask for."""
+async def _open_backend(settings: Settings, metrics: Metrics) -> Backend:
     flags = settings.flags
     if flags.notice:
         logger.warning(flags.notice)
@@ -55,22 +57,4 @@ async def open_backend(settings: Settings) -> Backend:
         return await open_supabase(settings)
     from app.data_layer.opening import open_routed
 
-    return await open_routed(settings)
-
-
-async def open_repository(settings: Settings) -> Backend:
-    """The backend on the bot's own PostgreSQL (DATABASE_URL), whatever the stage."""
-    from app.data_layer.opening import open_database
-    from app.data_layer.repository_backend import RepositoryBackend
-
-    return RepositoryBackend(open_database(settings), default_timezone=settings.default_timezone)
-
-
-async def open_supabase(settings: Settings) -> Backend:
-    """The backend on Supabase (SUPABASE_URL and SUPABASE_KEY), whatever the stage."""
-    from app.data_layer.supabase_backend import SupabaseBackend
-    from app.rest import SupabaseRest
-
-    url, key = settings.require_supabase()
-    rest = await SupabaseRest.open(url, key, request_timeout=settings.query_timeout)
-    return SupabaseBackend(rest, default_timezone=settings.default_timezone)
+    return await open_routed(settings, metrics)

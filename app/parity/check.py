@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 
 from app.data_layer import DataLayer
-from app.data_layer.factory import open_repository, open_supabase
+from app.data_layer.stores import open_repository, open_supabase
 from app.db import Database
 from app.errors import AccessDeniedError, MigrationError, SchemaMismatchError, StoreError
 from app.parity.comparison import Comparison

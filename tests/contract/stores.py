@@ -12,8 +12,8 @@ from psycopg.rows import dict_row
 
 from app import models
 from app.data_layer import DataLayer, Result
-from app.data_layer.factory import open_repository, open_supabase
 from app.data_layer.sameness import differences
+from app.data_layer.stores import open_repository, open_supabase
 from app.settings import Settings
 
 NOW = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
