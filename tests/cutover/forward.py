@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from app.cutover.stages import Stage
@@ -12,9 +13,27 @@ from app.data_layer.metrics import Metrics
 from app.data_layer.noted_writer import NotedWriter
 from app.data_layer.supabase_backend import SupabaseBackend
 from app.db import Database
-from app.models import Client
+from app.models import Base, Client
 from app.rest import SupabaseRest
 from app.settings import Settings
+
+PROCESS = "here:1:abcdef"
+
+
+async def nothing() -> None: ...
+
+
+class Interrupted(SupabaseBackend):
+    """The backend on Supabase, with something done right before and right behind each write."""
+
+    before: Callable[[], Awaitable[None]] = staticmethod(nothing)
+    behind: Callable[[], Awaitable[None]] = staticmethod(nothing)
+
+    async def upsert(self, model: type[Base], rows: Sequence[Any]) -> list[Any]:
+        await self.before()
+        answer = await super().upsert(model, rows)
+        await self.behind()
+        return answer
 
 
 @dataclass
@@ -22,7 +41,10 @@ class Forward:
     """A writer and what it stands on."""
 
     writer: NotedWriter
-    metrics: Metrics
+    backend: Interrupted
+    rest: SupabaseRest
+    database: Database
+    metrics: Metrics = field(default_factory=Metrics)
     stage: Stage = Stage.DUALWRITE
 
     async def write(self, *rows: dict[str, Any], model: Any = Client) -> list[Any]:
@@ -31,19 +53,33 @@ class Forward:
 
 
 @asynccontextmanager
-async def forward(settings: Settings, *, process: str = "here:1:abcdef", start: bool = False) -> AsyncIterator[Forward]:
-    """A writer of one process, closed at the end."""
+async def forward(settings: Settings, *, process: str = PROCESS, start: bool = False) -> AsyncIterator[Forward]:
+    """The writer of one process, closed at the end; with `start` it looks after what is left."""
     url, key = settings.require_supabase()
     rest = await SupabaseRest.open(url, key, request_timeout=settings.query_timeout)
-    database = Database(settings.require_database_url(), pool_size=settings.mirror_connections, pool_timeout=2.0)
+    database = Database(
+        settings.require_database_url(),
+        pool_size=settings.mirror_connections,
+        pool_timeout=settings.mirror_timeout / 2,
+        statement_timeout=settings.mirror_timeout,
+    )
     metrics = Metrics()
-    backend = SupabaseBackend(rest, default_timezone=settings.default_timezone)
+    backend = Interrupted(rest, default_timezone=settings.default_timezone)
     writer = NotedWriter(backend, rest, database, settings, process, metrics)
     if start:
         await writer.start()
     try:
-        yield Forward(writer, metrics)
+        yield Forward(writer, backend, rest, database, metrics)
     finally:
         await writer.close()
         await database.close()
         await backend.close()
+
+
+async def until(is_so: Callable[[], bool]) -> None:
+    """Return once something is so; AssertionError when it does not come to be within 20 s."""
+    for _ in range(1000):
+        if is_so():
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError("it did not come to be")

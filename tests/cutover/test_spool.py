@@ -31,12 +31,12 @@ async def taken_by(spool: Spool) -> list[Left]:
 @contextmanager
 def files_of_at_most(size: int) -> Iterator[None]:
     """A full disk, as far as a process can have one of its own: files do not grow past `size` bytes."""
-    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:
         yield
     finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @contextmanager
