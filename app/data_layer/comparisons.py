@@ -20,7 +20,6 @@ from app.data_layer.confirming import Ask, Question, confirm
 from app.data_layer.difference import AnswerDifference, difference
 from app.data_layer.difference_record import record_of
 from app.data_layer.metrics import Metrics
-from app.data_layer.repository_backend import RepositoryBackend
 from app.data_layer.settling import UnsettledError
 from app.errors import DataError, StoreError, StoreTimeoutError
 
@@ -83,6 +82,8 @@ class Comparisons:
         self._stores = stores
         self._own = dict(stores)
         if database is not None and Store.POSTGRES in stores:
+            from app.data_layer.repository_backend import RepositoryBackend  # heavy, and not needed without a target
+
             self._own[Store.POSTGRES] = RepositoryBackend(database, default_timezone=settings.default_timezone)
         self._database = database
         self._settings = settings
@@ -122,7 +123,7 @@ class Comparisons:
         self._closed = True
         for handle, read in self._waiting.items():
             handle.cancel()
-            self._count(read, Outcome("skipped", "closed"))
+            self._begin(read)
         self._waiting.clear()
         if self._running:
             await asyncio.wait(self._running, timeout=self._settings.close_timeout)
@@ -148,15 +149,13 @@ class Comparisons:
             self._count(read, Outcome("skipped", "limit"))
             return
         loop = asyncio.get_running_loop()
-
-        def begin() -> None:
-            del self._waiting[handle]
-            task = loop.create_task(self._compare(read))
-            self._running[task] = read
-            task.add_done_callback(self._running.pop)
-
-        handle = loop.call_later(_AFTER_THE_ANSWER, begin)
+        handle: asyncio.TimerHandle = loop.call_later(_AFTER_THE_ANSWER, lambda: self._begin(self._waiting.pop(handle)))
         self._waiting[handle] = read
+
+    def _begin(self, read: Read) -> None:
+        task = asyncio.create_task(self._compare(read))
+        self._running[task] = read
+        task.add_done_callback(self._running.pop)
 
     def _is_compared(self, read: Read) -> bool:
         if not self._settings.compare_with_itself and not (

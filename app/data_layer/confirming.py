@@ -9,7 +9,7 @@ from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from app.cutover.stages import Stage
-from app.data_layer.difference import AnswerDifference, RowKey, difference, keyed, row_fields
+from app.data_layer.difference import AnswerDifference, RowDifference, RowKey, difference, keyed, row_fields
 from app.data_layer.settling import Settling
 from app.errors import DataError, StoreError
 
@@ -105,7 +105,7 @@ async def _once_more(question: Question, found: AnswerDifference) -> tuple[Answe
     if question.database is not None:
         settling = Settling(question.database, [*keys, *shared], whole, tables)
         await settling.begin(question.stage)
-    rows_before = [await _row(question, key) for key in [*keys, *shared]]
+    rows_before = [await _row(question.authority, key) for key in [*keys, *shared]]
     first = await _answer(question, question.authority), await _answer(question, question.other)
     if settling is not None:
         await settling.arrived()
@@ -114,7 +114,9 @@ async def _once_more(question: Question, found: AnswerDifference) -> tuple[Answe
     again = difference(*second, question.arguments)
     if not again:
         return again, again
-    rows_behind = [await _row(question, key) for key in [*keys, *shared]]
+    missing = [row.key for row in again.rows if row.is_missing and row.key in keys]
+    theirs = {key: await _row(question.other, key) for key in missing}
+    rows_behind = [await _row(question.authority, key) for key in [*keys, *shared]]
     stood = settling is None or await settling.stood()
     pairs = zip([*keys, *shared], rows_before, rows_behind, strict=True)
     moved = {key for key, before, behind in pairs if difference(before, behind, {})}
@@ -131,9 +133,26 @@ async def _once_more(question: Question, found: AnswerDifference) -> tuple[Answe
     ]
     if again.is_cut and len(sure) < len(again.rows):
         sure = [row for row in sure if not row.is_missing]  # one of the others may have pushed it out
+    ours = dict(zip(keys, rows_behind, strict=False))
+    sure = _explained(sure, {key: (ours[key], row) for key, row in theirs.items()})
     is_same = not any(difference(*both, question.arguments) for both in zip(first, second, strict=True))
     others = again.others if whole and stood and is_same and not moved else ()
     return again, AnswerDifference(tuple(sure), others, again.is_cut)
+
+
+def _explained(sure: list[RowDifference], whole: Mapping[RowKey, tuple[Any, Any]]) -> list[RowDifference]:
+    """Rows that an answer lacks, told by the columns that keep them out of it, as far as both stores have the row.
+
+    Those that are the same in both stores made room for one of the others.
+    """
+    found = []
+    for row in sure:
+        left, right = whole.get(row.key, (None, None))
+        if left is None or right is None or isinstance(left, DataError) or isinstance(right, DataError):
+            found.append(row)
+        elif fields := row_fields(left, right):
+            found.append(RowDifference(row.key, left, right, fields))
+    return found or sure
 
 
 async def _answer(question: Question, store: Backend) -> object:
@@ -150,12 +169,13 @@ async def _answer(question: Question, store: Backend) -> object:
         return error
 
 
-async def _row(question: Question, key: RowKey) -> object:
-    """A row as the authority has it, with its stamps; None where there is no way to ask for one."""
-    if (read := _ROW.get(key.table)) is None:
+async def _row(store: Backend, key: RowKey) -> object:
+    """A whole row, with its stamps; None where there is no way to ask for one."""
+    read = _ROW.get(key.table)
+    if read is None or str(None) in key.key:  # a row without a company is no method's
         return None
     try:
-        return await read(question.authority, key.key)
+        return await read(store, key.key)
     except StoreError:
         raise
     except DataError as error:
