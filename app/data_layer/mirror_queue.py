@@ -94,14 +94,15 @@ class MirrorQueue:
             task.cancel()
         if self._running:
             await asyncio.wait(self._running, timeout=_ENDING)
+        self._waiting = [_Waiting(note, time.monotonic()) for note in left if not note.settled.is_set()]
         if not self._breaker.is_open:
             with suppress(StoreError):  # they stay as they are: a sync takes longer to know what to make of them
-                await within(_ENDING, self._leave_all([note for note in left if not note.settled.is_set()]))
+                await within(_ENDING, self._leave_waiting())
 
-    async def _leave_all(self, notes: list[Note]) -> None:
-        for note in notes:
-            if not note.left:
-                await self._notes.leave(note, "its process ended before the mirror")
+    async def _leave_waiting(self) -> None:
+        for one in self._waiting:
+            if not one.note.left:
+                await self._notes.leave(one.note, "its process ended before the mirror")
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         del self._running[task]

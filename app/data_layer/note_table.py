@@ -24,10 +24,9 @@ _INSERT = text(
     "FROM json_array_elements(CAST(:keys AS json)) k RETURNING id, key"
 )
 _DELETE = text("DELETE FROM botdata.notes WHERE id = ANY(:ids)")
-# An outcome that is unknown settles from now on, however long the write took before.
 _LEAVE = text(
-    "UPDATE botdata.notes SET state = :state, attempts = :attempts, last_error = :error, "
-    "noted_at = CASE :state WHEN 'unknown' THEN clock_timestamp() ELSE noted_at END WHERE id = ANY(:ids) RETURNING id"
+    "UPDATE botdata.notes SET state = :state, attempts = :attempts, last_error = :error WHERE id = ANY(:ids) "
+    "RETURNING id"
 )
 _LEFT = text("UPDATE botdata.last_left_note SET left_at = clock_timestamp()")
 
@@ -95,15 +94,17 @@ class NoteTable:
         """Say that notes are left to be repaired; those that are there then.
 
         Args:
-            anew: notes that are gone are made again: a sync took the process for dead while its write went on, and
-                cannot know what came of that.
+            anew: in notes of other ids, noted now. While the write went on, a sync may have taken the process for dead
+                and looked at the row too early: that one takes away no more than the notes that it saw.
         """
-        parameters = {"ids": list(ids.values()), "state": state, "attempts": attempts, "error": error}
         async with self._database.writer() as connection:
-            there = set((await connection.execute(_LEAVE, parameters)).scalars())
-            left = {key: number for key, number in ids.items() if number in there}
-            if anew and (gone := [key for key in ids if key not in left]):
-                left |= await self._insert(connection, self._process, table, gone, state, attempts, error)
+            if anew:
+                await connection.execute(_DELETE, {"ids": list(ids.values())})
+                left = await self._insert(connection, self._process, table, list(ids), state, attempts, error)
+            else:
+                parameters = {"ids": list(ids.values()), "state": state, "attempts": attempts, "error": error}
+                there = set((await connection.execute(_LEAVE, parameters)).scalars())
+                left = {key: number for key, number in ids.items() if number in there}
             await connection.execute(_LEFT)
             await connection.commit()
         return left

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,13 +20,14 @@ from app.errors import (
     UnrepresentableValueError,
 )
 from tests.cutover.conftest import MakeSettings, Pair
-from tests.cutover.forward import PROCESS, forward, until
+from tests.cutover.forward import PROCESS, forward, nothing, until
 from tests.data_layer.relay import relay_to
 
 CLIENT = {"yclients_id": 7, "company_id": 1, "phone": "79990000001", "name": "Анна"}
 NOTES = "SELECT process, table_name, key, state, attempts, last_error FROM botdata.notes ORDER BY id"
 LEFT_AT = "SELECT left_at FROM botdata.last_left_note"
 ONE_NOTE = (PROCESS, "clients", ["7", "1"])
+BUSY = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() AND state <> 'idle'"
 REFUSE = "ALTER TABLE clients ADD CONSTRAINT planted CHECK (name <> 'Анна')"
 
 
@@ -80,12 +83,15 @@ async def test_of_a_write_of_unknown_outcome_the_note_stays_until_it_has_settled
     async def lose_the_answer() -> None:
         raise OutcomeUnknownError("planted")
 
-    async with forward(settings_of(outcome_settles_after=3600.0)) as process:
+    async with forward(settings_of(outcome_settles_after=3600.0, mirror_wait=20.0)) as process:
         process.backend.behind = lose_the_answer
         with pytest.raises(OutcomeUnknownError, match="planted"):
             await process.write(CLIENT)
         await until(lambda: at_dualwrite.ask(NOTES) == [(*ONE_NOTE, "unknown", 0, None)])
         assert at_dualwrite.ask(LEFT_AT) != [(None,)]
+        process.backend.behind = nothing
+        await process.write(CLIENT)
+        assert [note[3] for note in at_dualwrite.ask(NOTES)] == ["unknown"]  # a mirror of the key does not tell
     assert at_dualwrite.ask(NOTES) == [(*ONE_NOTE, "unknown", 0, None)]
 
 
@@ -137,6 +143,7 @@ async def test_a_call_that_is_cancelled_before_its_write_leaves_no_note(
             await call
         await blocker.rollback()
         await until(lambda: at_dualwrite.ask("SELECT is_called FROM botdata.notes_id_seq") == [(True,)])
+        await until(lambda: at_dualwrite.ask(BUSY) == [])
         await until(lambda: at_dualwrite.ask(NOTES) == [])
     assert clients(at_dualwrite) == ([], [])
 
@@ -223,24 +230,37 @@ async def test_a_note_that_a_sync_has_repaired_is_not_made_again(at_dualwrite: P
         assert at_dualwrite.ask(NOTES) == []
 
 
+@pytest.mark.parametrize("ends", ["before the write", "behind the write"])
 @pytest.mark.parametrize("outcome", ["written", "unknown"])
-async def test_a_note_that_a_sync_took_away_while_the_write_went_on_is_made_again(
-    at_dualwrite: Pair, settings_of: MakeSettings, outcome: str
+async def test_a_sync_that_took_the_process_for_dead_takes_away_no_more_than_it_saw(
+    at_dualwrite: Pair, settings_of: MakeSettings, outcome: str, ends: str
 ) -> None:
     at_dualwrite.ask(REFUSE)
+    seen: list[int] = []
 
-    async def be_taken_for_dead() -> None:
-        at_dualwrite.ask("DELETE FROM botdata.notes")
+    def end_the_sync() -> None:
+        at_dualwrite.ask("DELETE FROM botdata.notes WHERE id = ANY (%s)", seen)
+
+    async def look() -> None:
+        seen.extend(number for (number,) in at_dualwrite.ask("SELECT id FROM botdata.notes"))
+        if ends == "before the write":
+            end_the_sync()
+
+    async def lose_the_answer() -> None:
         if outcome == "unknown":
             raise OutcomeUnknownError("planted")
 
+    def left() -> list[Any]:
+        return [note[:4] for note in at_dualwrite.ask(NOTES)]
+
     async with forward(settings_of(outcome_settles_after=3600.0)) as process:
-        process.backend.before = be_taken_for_dead
-        try:
+        process.backend.before, process.backend.behind = look, lose_the_answer
+        with suppress(OutcomeUnknownError):
             await process.write(CLIENT)
-        except OutcomeUnknownError:
-            assert outcome == "unknown"
-        await until(lambda: [note[:4] for note in at_dualwrite.ask(NOTES)] == [(*ONE_NOTE, outcome)])
+        await until(lambda: left() == [(*ONE_NOTE, outcome)])
+        end_the_sync()
+        assert seen != []
+        assert left() == [(*ONE_NOTE, outcome)]
 
 
 async def test_the_answer_waits_neither_for_a_mirror_nor_for_a_store_that_is_down(
@@ -362,6 +382,7 @@ async def test_at_the_end_mirrors_are_waited_for_and_what_is_left_is_noted(
         async with forward(with_lock) as process:
             await process.write(CLIENT | {"name": "Борис"})
         assert [note[:4] for note in at_dualwrite.ask(NOTES)] == [(*ONE_NOTE, "written")]
+        assert process.writer.pending == 1
 
 
 async def test_writes_of_one_key_at_once_end_up_equal(at_dualwrite: Pair, settings_of: MakeSettings) -> None:
