@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
@@ -49,14 +50,14 @@ def migrate(
     from app.cli.output import document, show_json
     from app.cli.verify import run_verify
     from app.cli.verify_report import show_verify, verify_document
-    from app.migration.copy import refuse_target_in_use
+    from app.migration.authority import refuse_before
 
     work = Work.prepare("migrate", tables, with_baileys, key_role_ok, source, metadata)
     work = replace(work, own_flags=copy_flags(ignore_column, accept, overwrite=overwrite, jobs=jobs))
     options = copy_options(work, overwrite=overwrite, restart=restart, max_quarantine=max_quarantine, jobs=jobs)
 
     async def refuse() -> None:
-        refuse_target_in_use(options)
+        await refuse_before(work.target, options.permit, [table.name for table in work.tables])
 
     work.carry_out(refuse)
     stop_on_errors(work, key_role_ok=key_role_ok, ignore_column=ignore_column, accept=accept, upgrades=True)
@@ -103,7 +104,7 @@ def _after(done: str | None) -> Iterator[None]:
 def upgrade(
     revision: Annotated[str, typer.Argument(help="The revision to reach.")] = "head", as_json: AsJson = False
 ) -> None:
-    """Upgrade the target's schema, in one transaction.
+    """Upgrade the target's schema, in one transaction, and then the tool's own.
 
     Example: botdata upgrade
     """
@@ -127,7 +128,19 @@ def _upgrade(settings: Settings, revision: str) -> Upgrade:
         say(f"schema: already at {done.after or 'no revision'}")
     else:
         say(f"schema: upgraded from {done.before or 'nothing'} to {done.after}")
+    with _after("the schema's upgrade" if done.before != done.after else None):
+        asyncio.run(_upgrade_tool_schema(settings.require_database_url()))
     return done
+
+
+async def _upgrade_tool_schema(url: str) -> None:
+    """Make schema `botdata`, or bring it to this version: the bot's role, which reports itself there, may not."""
+    from app.migration.target import explained, open_target
+    from app.migration.tool_schema import ensure_tool_schema
+
+    async with open_target(url, step="upgrade") as connection:
+        with explained("upgrade", pending="the tool's own schema botdata"):
+            await ensure_tool_schema(connection)
 
 
 def _upgrade_document(done: Upgrade) -> dict[str, Any]:

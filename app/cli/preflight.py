@@ -11,7 +11,7 @@ import typer
 from app.cli.work import AsJson, KeyRoleOk, Metadata, SourceUrl, Tables, WithBaileys, Work
 
 if TYPE_CHECKING:
-    from app.migration.preflight.findings import PreflightReport
+    from app.migration.preflight.findings import Accepted, PreflightReport
 
 _NAMED = 3  # errors whose sentences the stop repeats
 
@@ -77,6 +77,15 @@ def repeated(ignore_column: Sequence[str] | None, accept: Sequence[str] | None) 
     )
 
 
+def accepted_of(ignore_column: Sequence[str] | None, accept: Sequence[str] | None) -> Accepted:
+    """What the owner said beforehand with these options."""
+    from app.migration.preflight.findings import Accepted, unknown_codes
+
+    if unknown := unknown_codes(accept or []):
+        raise typer.BadParameter(f"no error that can be accepted: {', '.join(unknown)}", param_hint="--accept")
+    return Accepted(frozenset(accept or []), frozenset(ignore_column or []))
+
+
 def stop_on_errors(
     work: Work,
     *,
@@ -123,13 +132,11 @@ def _examine(
     work: Work, key_role_ok: bool, ignore_column: Sequence[str], accept: Sequence[str], *, quick: bool, upgrades: bool
 ) -> PreflightReport:
     from app.cli.output import complain
-    from app.migration.preflight.findings import Accepted, unknown_codes
     from app.migration.preflight.run import Supabase, examine_against, run_preflight
     from app.models import Base
     from app.schema.state import Standing
 
-    if unknown := unknown_codes(accept):
-        raise typer.BadParameter(f"no error that can be accepted: {', '.join(unknown)}", param_hint="--accept")
+    accepted = accepted_of(ignore_column, accept)
     source: Supabase | str
     if work.source_url is not None:
         source = work.source_url
@@ -137,7 +144,6 @@ def _examine(
         url, key = work.settings.require_supabase()
         source = Supabase(url, key, key_role_ok)
     own = work.metadata is Base.metadata
-    accepted = Accepted(frozenset(accept), frozenset(ignore_column))
 
     async def look() -> PreflightReport:
         return await run_preflight(

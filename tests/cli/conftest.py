@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from tests.cli.command import Command
+from tests.cutover.conftest import cutover_supabase, pair, tool_template
 from tests.migration.conftest import pages, source_database
 
-__all__ = ["command", "pages", "source_database"]
+__all__ = ["command", "cutover_supabase", "pages", "pair", "source_database", "tool_template"]
 
 
 @pytest.fixture

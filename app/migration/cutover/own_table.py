@@ -10,9 +10,10 @@ from psycopg import AsyncConnection
 from app.cutover.locks import HOLD_TABLE
 from app.cutover.stages import Stage, Store
 from app.cutover.tables import METHODS_TABLES
-from app.errors import MigrationError
+from app.errors import MigrationError, SettingsError, StoreError
 from app.migration.cutover.authorities import OWN_AUTHORITY, read_authorities
 from app.migration.cutover.history import record
+from app.migration.cutover.id_gap import raise_sequences, read_gaps
 from app.migration.cutover.objection import Objection
 from app.migration.cutover.stage_row import UNCHANGED, brief_locks, open_cutover, read_stage_row
 
@@ -71,6 +72,7 @@ async def move_table(
         MigrationError: not a table with an authority of its own, or the target cannot be used.
     """
     _refuse_other(table)
+    shared_ids = await _shared_ids(settings, table, dry_run=dry_run) if to is Store.POSTGRES else []
     async with open_cutover(settings.require_database_url(), _STEP) as connection, connection.transaction():
         await brief_locks(connection)
         row = await read_stage_row(connection, lock="FOR SHARE")
@@ -79,7 +81,7 @@ async def move_table(
         objections: list[Objection] = []
         if before is not to:
             against = _against_postgres if to is Store.POSTGRES else _against_supabase
-            objections = await against(connection, table, row.stage)
+            objections = [*await against(connection, table, row.stage), *shared_ids]
         moves = before is not to and not dry_run and (force is not None or not objections)
         if moves:
             await connection.execute(_SET, [table, to])
@@ -100,6 +102,28 @@ def _refuse_other(table: str) -> None:
         pending=UNCHANGED,
         next_command="botdata cutover status",
     )
+
+
+async def _shared_ids(settings: Settings, table: str, *, dry_run: bool) -> list[Objection]:
+    """Raise the table's sequences past Supabase's ids; what stands against that."""
+    try:
+        if not dry_run:
+            await raise_sequences(settings)
+        async with open_cutover(settings.require_database_url(), _STEP) as connection:
+            gaps = await read_gaps(connection, settings)
+    except (StoreError, SettingsError) as error:
+        return [Objection(f"the highest ids of Supabase could not be read: {error}", "botdata preflight")]
+    return [
+        Objection(
+            f"{one.table}.{one.column}: the next id of PostgreSQL is {one.next_id:,}, and Supabase is at "
+            f"{one.source_highest:,}: the two would give out the same ids",
+            f"a smaller CUTOVER_ID_GAP, then: botdata {_STEP} {table} postgres"
+            if one.overflows(settings.cutover_id_gap)
+            else f"botdata {_STEP} {table} postgres, which raises the sequence first",
+        )
+        for one in gaps
+        if one.table == table and not one.is_safe(settings.cutover_id_gap)
+    ]
 
 
 async def _against_postgres(connection: AsyncConnection, table: str, stage: Stage) -> list[Objection]:

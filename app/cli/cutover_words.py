@@ -1,0 +1,51 @@
+"""Words that the commands `botdata cutover ...` share: reasons with their remedies, moments, spans of time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from app.cli.output import say
+
+if TYPE_CHECKING:
+    from app.migration.cutover.barrier import Late
+    from app.migration.cutover.objection import Objection
+
+
+def show_objections(objections: Sequence[Objection], heading: str) -> None:
+    """Print each with its remedy."""
+    for one in objections:
+        say(f"{heading}: {one.what}")
+        say(f"  remedy: {one.remedy}")
+
+
+def counted(objections: Sequence[Objection]) -> str:
+    """How many things stand."""
+    if not objections:
+        return "nothing stands"
+    return "one thing stands" if len(objections) == 1 else f"{len(objections)} things stand"
+
+
+def after(reasons: Sequence[Objection | Late], command: str) -> str:
+    """The remedy, or all of them, and then a command."""
+    first = reasons[0].remedy if len(reasons) == 1 else "each remedy above"
+    return first if first.endswith(command) else f"{first}; then: {command}"
+
+
+def reason_list(reasons: Sequence[Objection | Late]) -> list[dict[str, str]]:
+    """Reasons with their remedies, for a document."""
+    return [{"what": one.what, "remedy": one.remedy} for one in reasons]
+
+
+def moment(at: datetime | None) -> str | None:
+    """A moment as documents give it."""
+    return None if at is None else f"{at:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def ago(seconds: float) -> str:
+    """A span of time in its largest fitting unit."""
+    for size, unit in ((86_400, "days"), (3_600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:,.0f} {unit}"
+    return f"{max(0.0, seconds):.0f} s"
