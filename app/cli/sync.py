@@ -50,7 +50,7 @@ def sync(
 
     from app.cli.output import show_json
     from app.cli.sync_report import show_sync, sync_document
-    from app.migration.sync_options import SyncOptions, refuse_wrong_direction
+    from app.migration.sync_options import SyncOptions
 
     if follow and until_clean:
         raise typer.BadParameter("it goes on until stopped, and so has no other end", param_hint="--follow")
@@ -66,13 +66,10 @@ def sync(
         most_refused=max_quarantine,
         overwrite=overwrite,
         target_in_use=work.settings.flags.use_repository_pattern,
+        named=tables is not None,
+        settles_after=work.settings.outcome_settles_after,
         dry_run=dry_run,
     )
-
-    async def refuse() -> None:
-        refuse_wrong_direction(options)
-
-    work.carry_out(refuse)
     report = _run(work, options)
     if as_json:
         show_json(sync_document(report, flags=work.flags))

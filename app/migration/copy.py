@@ -14,6 +14,7 @@ from sqlalchemy import Table
 
 from app.errors import MigrationError
 from app.migration import runs
+from app.migration.authority import Permit, read_authority
 from app.migration.completeness import Completeness, complete_table
 from app.migration.copy_streams import StreamCopy, StreamOptions
 from app.migration.foreign_keys import without_foreign_keys
@@ -46,16 +47,15 @@ class CopyOptions:
     restart: bool = False
     streams: StreamOptions = field(default_factory=StreamOptions)
 
-
-def refuse_target_in_use(options: CopyOptions) -> None:
-    """Stop where the flag says that the bot writes to the target; MigrationError says how to go on all the same."""
-    if options.target_in_use and not options.overwrite:
-        raise MigrationError(
-            "USE_REPOSITORY_PATTERN says that PostgreSQL is the bot's store already; "
-            "a copy would overwrite what the bot has written since",
+    @property
+    def permit(self) -> Permit:
+        """Under what conditions the target's tables may be written."""
+        return Permit(
             step="copy",
-            pending="everything; nothing was written",
-            next_command="botdata copy --overwrite, if that is meant",
+            would="a copy would overwrite what the bot has written since",
+            in_use=self.target_in_use,
+            overwrite=self.overwrite,
+            copying=True,
         )
 
 
@@ -71,10 +71,10 @@ async def copy(
         MigrationError: it stopped; every page loaded so far is kept, and the same command goes on from there.
     """
     options = options or CopyOptions()
-    refuse_target_in_use(options)
     began = monotonic()
     async with open_target(target_url, step="copy", exclusive=True) as connection:
         with explained("copy", setting=source.setting, pending="every table; no row was written"):
+            options.permit.refuse(await read_authority(connection), [table.name for table in tables])
             described = [await describe(connection, table, step="copy") for table in tables]
             await ensure_tool_schema(connection)
             if not options.overwrite:
@@ -139,6 +139,7 @@ class _Start:
             self.progress,
             self.options.streams,
             self.options.most_refused,
+            self.options.permit,
         )
         copied = []
         with explained("copy", setting=source.setting, pending="the snapshot, and all that is not complete"):
@@ -161,7 +162,8 @@ class _Start:
         elif not checkpoint.complete:
             await runs.resume_table(self.connection, self.run, table)
         self.progress.begin(table.name, checkpoint.source_before, checkpoint.rows)
-        loader = PageLoader(self.connection, table, self.run, most_refused=self.options.most_refused)
+        options = self.options
+        loader = PageLoader(self.connection, table, self.run, most_refused=options.most_refused, permit=options.permit)
         if not checkpoint.complete:
             await _load_pages(self.source, table, checkpoint, loader, self.progress)
         whole = await complete_table(self.connection, self.source, table, loader)

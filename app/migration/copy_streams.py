@@ -14,6 +14,7 @@ from psycopg import AsyncConnection
 
 from app.errors import UnavailableError
 from app.migration import runs
+from app.migration.authority import Permit
 from app.migration.column_types import same_types
 from app.migration.completeness import Completeness, complete_table, count_target
 from app.migration.load import PageLoader
@@ -82,6 +83,7 @@ class StreamCopy:
         progress: Progress,
         options: StreamOptions,
         most_refused: int,
+        permit: Permit,
     ) -> None:
         self._source = source
         self._connection = connection
@@ -90,6 +92,7 @@ class StreamCopy:
         self._progress = progress
         self._options = options
         self._most_refused = most_refused
+        self._permit = permit
         self._waiting: deque[tuple[TableJob, KeyRange]] = deque()
 
     async def load(self, tables: Sequence[CopyTable], snapshot: str) -> list[TableJob]:
@@ -117,7 +120,9 @@ class StreamCopy:
         straight = one_snapshot and job.route.straight and checkpoint.rows == job.source_rows
         if straight and await count_target(self._connection, job.table) == job.source_rows:
             return Completeness(job.source_rows, (), 0, 0)
-        loader = PageLoader(self._connection, job.table, self._run, most_refused=self._most_refused)
+        loader = PageLoader(
+            self._connection, job.table, self._run, most_refused=self._most_refused, permit=self._permit
+        )
         return await complete_table(self._connection, self._source, job.table, loader)
 
     async def _plan(self, table: CopyTable) -> TableJob:
@@ -173,7 +178,7 @@ class StreamCopy:
             target = await connect_target(self._target_url, step="copy")
             own.push_async_callback(target.close)
             stack.push_async_callback(own.pop_all().aclose)
-            return RangeLoader(reader, target, self._run, most_refused=self._most_refused)
+            return RangeLoader(reader, target, self._run, most_refused=self._most_refused, permit=self._permit)
 
     async def _work(self, loader: RangeLoader, jobs: list[TableJob]) -> None:
         """Load ranges until none waits."""

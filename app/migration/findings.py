@@ -128,7 +128,7 @@ class Findings:
         """Copy the unequal rows again; returns a new look at all keys."""
         assert self.fixer is not None
         before = [row.key for row in look.unequal]
-        refused = await self.fixer.fix([look.records[key] for key in before])
+        refused = await self.fixer.fix(before)
         for key in before:
             self._refused.pop(key, None)
         self._refused |= refused

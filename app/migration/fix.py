@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
 
 from psycopg import AsyncConnection
 
 from app.errors import MigrationError
+from app.migration.authority import Permit
 from app.migration.load import PageLoader
-from app.migration.pages import key_of
-from app.migration.source import Key, Page
+from app.migration.source import Key, Page, Source
 from app.migration.tables import CopyTable
 
 
@@ -42,26 +41,46 @@ class Fixer:
     Args:
         connection: to the target, in autocommit, with the run lock.
         run: the run's id.
+        permit: asked before rows are written.
     """
 
-    def __init__(self, connection: AsyncConnection, table: CopyTable, run: int, *, most_refused: int) -> None:
+    def __init__(
+        self,
+        connection: AsyncConnection,
+        source: Source,
+        table: CopyTable,
+        run: int,
+        permit: Permit,
+        *,
+        most_refused: int,
+    ) -> None:
         self._connection = connection
+        self._source = source
+        self._permit = permit
         self._table = table
         self._run = run
         self._loader = PageLoader(connection, table, run, most_refused=most_refused)
 
-    async def fix(self, records: Sequence[dict[str, Any]]) -> dict[Key, str]:
-        """Load rows as the source sent them; returns the SQLSTATEs of those that were refused, by key."""
-        keys = [key_of(record, self._table) for record in records]
-        body = json.dumps(list(records)).encode()
+    async def fix(self, keys: Sequence[Key]) -> dict[Key, str]:
+        """Load rows as the source has them now; returns the SQLSTATEs of those that were refused, by key."""
+        async with self._permit.held(self._connection, self._table.name) as confirm:
+            pages = [page async for page in self._source.rows_by_key(self._table, keys)]
+            await confirm()
+            for page in pages:
+                await self._load(page)
+            return await self._refused(keys)
+
+    async def _load(self, page: Page) -> None:
         try:
-            await self._loader.load(Page(body, len(records), keys[-1]), checkpoint=False)
+            await self._loader.load(page, checkpoint=False)
         except MigrationError as error:  # too many are refused
             error.step = "verify --fix"
             error.done = "rows that were copied again so far"
             error.pending = f"the rest of {self._table.name} and the tables after it"
             error.next_command = "botdata quarantine list"
             raise
+
+    async def _refused(self, keys: Sequence[Key]) -> dict[Key, str]:
         cursor = await self._connection.execute(
             "WITH wanted AS MATERIALIZED (SELECT ARRAY(SELECT json_array_elements_text(k)) AS key "
             "FROM json_array_elements(%s::json) k), loaded AS (DELETE FROM botdata.quarantine q USING wanted w "

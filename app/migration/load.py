@@ -7,6 +7,7 @@ from psycopg import AsyncConnection, sql
 
 from app.errors import MigrationError, UnavailableError
 from app.migration import statements
+from app.migration.authority import Permit
 from app.migration.halving import LARGEST_PIECE, Fault, first_piece, load_rows, number_column, stage_page
 from app.migration.report import Loaded, Refusal
 from app.migration.retry import repeated
@@ -26,13 +27,23 @@ class PageLoader:
         connection: to the target, in autocommit.
         run: the run's id in `botdata.runs`.
         most_refused: refused rows in the run past which the mistake is elsewhere.
+        permit: asked before each commit whether the table may be written still; None: the caller asks.
     """
 
-    def __init__(self, connection: AsyncConnection, table: CopyTable, run: int, *, most_refused: int) -> None:
+    def __init__(
+        self,
+        connection: AsyncConnection,
+        table: CopyTable,
+        run: int,
+        *,
+        most_refused: int,
+        permit: Permit | None = None,
+    ) -> None:
         self._connection = connection
         self._table = table
         self._run = run
         self._most_refused = most_refused
+        self._permit = permit
         self._load = statements.load_page(table).as_string(connection)
         self._delete = statements.delete_changed(table).as_string(connection) if table.replaces_rows else None
         self._piece: int | None = None  # rows to begin with, where the page before had refused ones
@@ -61,6 +72,8 @@ class PageLoader:
             last_key = page.last_key if checkpoint else None
             await add_to_checkpoint(self._connection, self._run, self._table, loaded, last_key=last_key)
             await record_writes(self._connection, self._run, self._table, loaded.transactions)
+            if self._permit is not None:
+                await self._permit.confirm(self._connection, self._table.name)
         return loaded
 
     async def _whole(self, body: bytes) -> Loaded | None:

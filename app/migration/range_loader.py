@@ -8,6 +8,7 @@ import psycopg
 from psycopg import AsyncConnection, sql
 
 from app.migration import runs
+from app.migration.authority import Permit
 from app.migration.halving import number_column
 from app.migration.load import load_staged, record_writes
 from app.migration.ranges import KeyRange, finish_range
@@ -47,13 +48,17 @@ class RangeLoader:
         reader: a session in the run's snapshot.
         target: a session of its own, in autocommit.
         most_refused: refused rows in the run past which the mistake is elsewhere.
+        permit: asked before each commit whether the table may be written still.
     """
 
-    def __init__(self, reader: SnapshotSession, target: AsyncConnection, run: int, *, most_refused: int) -> None:
+    def __init__(
+        self, reader: SnapshotSession, target: AsyncConnection, run: int, *, most_refused: int, permit: Permit
+    ) -> None:
         self._reader = reader
         self._target = target
         self._run = run
         self._most_refused = most_refused
+        self._permit = permit
 
     async def load(self, route: Route, key_range: KeyRange) -> Loaded:
         """Load a range and mark it complete in the same transaction.
@@ -127,6 +132,7 @@ class RangeLoader:
         await finish_range(self._target, self._run, table, key_range.number, loaded.rows)
         await runs.add_to_checkpoint(self._target, self._run, table, loaded)
         await record_writes(self._target, self._run, table, loaded.transactions)
+        await self._permit.confirm(self._target, table.name)
 
 
 def _create_staging(route: Route) -> sql.Composed:

@@ -9,7 +9,7 @@ from itertools import groupby
 from psycopg import AsyncConnection, sql
 from sqlalchemy import MetaData
 
-from app.errors import MigrationError
+from app.migration.authority import Permit, read_authority
 from app.migration.foreign_keys import without_cascades
 from app.migration.halving import Fault, empty_staging, load_rows, number_column
 from app.migration.load import record_writes
@@ -96,19 +96,18 @@ async def replay(
     Raises:
         MigrationError: it stopped; rows that had gone in by then are in.
     """
-    if target_in_use and not overwrite:
-        raise MigrationError(
-            "USE_REPOSITORY_PATTERN says that PostgreSQL is the bot's store already; "
-            "a replay would overwrite what the bot has written since",
-            step=STEP,
-            pending="everything; nothing was written",
-            next_command=f"botdata {STEP} --overwrite, if that is meant",
-        )
+    permit = Permit(
+        step=STEP,
+        would="a replay would overwrite what the bot has written since",
+        in_use=target_in_use,
+        overwrite=overwrite,
+    )
     async with open_target(target_url, step=STEP, exclusive=True) as connection:
         with explained(STEP, pending="what is still in quarantine"):
             if await exists(connection):
                 await ensure_tool_schema(connection)
             rows = await _choose(connection, metadata, numbers, tables)
+            permit.refuse(await read_authority(connection), dict.fromkeys(row.table for row in rows))
             in_their_order = select_tables(metadata)
             order = {table.name: position for position, table in enumerate(in_their_order)}
             rows.sort(key=lambda row: (order.get(row.table, len(order)), row.table, row.run, row.number))
@@ -125,7 +124,7 @@ async def replay(
                     so_far = ", ".join(f"{one.loaded} rows of {one.table} loaded" for one in replayed) or None
                     pending = f"{len(of_table)} rows of {name} at most, and those of the tables after it"
                     with explained(STEP, table=name, done=so_far, pending=pending):
-                        done = await _replay_table(connection, metadata, described[name], of_table, overwrite=overwrite)
+                        done = await _replay_table(connection, metadata, described[name], of_table, permit)
                         replayed.append(done)
             remaining = 0
             if await exists(connection):
@@ -156,7 +155,7 @@ async def _choose(
 
 
 async def _replay_table(
-    connection: AsyncConnection, metadata: MetaData, table: CopyTable, rows: list[_Row], *, overwrite: bool
+    connection: AsyncConnection, metadata: MetaData, table: CopyTable, rows: list[_Row], permit: Permit
 ) -> TableReplayed:
     done = TableReplayed(table.name)
     key_of = {row.number: masked(metadata, table.name, row.key) for row in rows}
@@ -172,7 +171,7 @@ async def _replay_table(
             numbers = [row.number for row in group]
             for start in range(0, len(numbers), _ROWS_A_TRANSACTION):
                 batch = numbers[start : start + _ROWS_A_TRANSACTION]
-                kept, refused = await _replay_batch(connection, table, run, batch, overwrite=overwrite)
+                kept, refused = await _replay_batch(connection, table, run, batch, permit)
                 later |= kept
                 faults |= refused
                 loaded += len(batch) - len(kept) - len(refused)
@@ -198,13 +197,16 @@ async def _other_columns(connection: AsyncConnection, table: CopyTable, numbers:
 
 
 async def _replay_batch(
-    connection: AsyncConnection, table: CopyTable, run: int, numbers: Sequence[int], *, overwrite: bool
+    connection: AsyncConnection, table: CopyTable, run: int, numbers: Sequence[int], permit: Permit
 ) -> tuple[set[int], dict[int, Fault]]:
     """Load rows in one transaction; returns those left alone, and those refused with their reasons."""
-    async with connection.transaction():
+    async with permit.held(connection, table.name) as confirm:
+        authority = await confirm()
         await connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
         staging = await _stage(connection, table, numbers)
-        later = set() if overwrite else await _leave_later(connection, table, run, staging)
+        # Where rows are mirrored, one that was written later is a mirror's, and newer than any in quarantine.
+        replaces = permit.overwrite and authority.mirrored(table.name) is None
+        later = set() if replaces else await _leave_later(connection, table, run, staging)
         outcome = await load_rows(
             connection, table, staging, low=1, high=len(numbers), most=len(numbers) + 1, piece=len(numbers)
         )

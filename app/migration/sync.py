@@ -13,6 +13,7 @@ from sqlalchemy import Table
 
 from app.errors import MigrationError
 from app.migration import sync_run
+from app.migration.authority import TableMovedError, in_words, read_authority
 from app.migration.foreign_keys import without_foreign_keys
 from app.migration.postgres_source import PostgresSource
 from app.migration.postgres_writer import open_postgres_writer
@@ -21,8 +22,8 @@ from app.migration.rest_source import RestSource
 from app.migration.rest_writer import RestWriter
 from app.migration.source import Source
 from app.migration.sync_forward import ForwardSync
-from app.migration.sync_options import SyncOptions, refuse_wrong_direction
-from app.migration.sync_report import SyncReport, SyncRound
+from app.migration.sync_options import SyncOptions
+from app.migration.sync_report import SyncReport, SyncRound, TableSynced
 from app.migration.sync_reverse import ReverseSync
 from app.migration.tables import CopyTable
 from app.migration.target import explained, open_target
@@ -33,6 +34,7 @@ OpenSource = Callable[[], AbstractAsyncContextManager[Source]]
 
 _LONGEST_WAIT = 30.0  # seconds between tries to reach a store that is away
 _GRACE = 5.0  # seconds that a round may take to end once it is to stop
+_BETWEEN_MOVES = 0.5  # seconds before a round that a move has interrupted is begun anew
 
 
 class Sync:
@@ -65,6 +67,7 @@ class Sync:
         self._quiet = 0
         self._before: SyncRound | None = None
         self._is_connected = False
+        self._left_out: dict[str, str] = {}
         self.report = SyncReport(None, options.reverse, options.dry_run)
 
     async def run(self) -> SyncReport:
@@ -73,7 +76,6 @@ class Sync:
         Raises:
             MigrationError: it stopped; what was brought is kept, and the same command goes on.
         """
-        refuse_wrong_direction(self._options)
         began = monotonic()
         failures = 0
         while True:
@@ -106,7 +108,7 @@ class Sync:
             source, connection, tables, run = opening.result()
             async with self._without_foreign_keys(connection, run, tables):
                 engine = await self._engine(ends, connection, source, run)
-                await self._rounds(engine, tables)
+                await self._rounds(engine, connection, tables)
             if not options.dry_run:
                 done, pending = "the rounds", "the sequences, and to note that the run has ended"
                 with explained("sync", setting=source.setting, done=done, pending=pending):
@@ -124,11 +126,12 @@ class Sync:
         connection = await ends.enter_async_context(target)
         self._is_connected = True
         with explained("sync", setting=source.setting, pending="what has changed since the last round"):
+            permitted = await self._permitted(connection, [table.name for table in self._tables])
             tables = [await sync_run.describe_versions(connection, source, t, self._progress) for t in self._tables]
             if options.dry_run and not await is_current(connection):
                 await ends.enter_async_context(connection.transaction(force_rollback=True))  # leaves no schema behind
             await ensure_tool_schema(connection)
-            run = await sync_run.begin(connection, source, tables, options)
+            run = await sync_run.begin(connection, source, [t for t in tables if t.name in permitted], options)
         self.report.run = run
         return source, connection, tables, run
 
@@ -144,10 +147,46 @@ class Sync:
             yield
         self.report.broken = broken
 
-    async def _rounds(self, engine: ForwardSync | ReverseSync, tables: Sequence[CopyTable]) -> None:
+    async def _permitted(self, connection: AsyncConnection, names: Sequence[str]) -> set[str]:
+        """The tables that may be written now; those left out are told, once until they are others.
+
+        Raises:
+            MigrationError: one that was named may not be, or none may.
+        """
+        permit, authority = self._options.permit, await read_authority(connection)
+        refused = permit.refusals(authority, names)
+        if self._options.dry_run and (self._options.named or not authority.managed):
+            return set(names)
+        useless = len(refused) == len(names) and not (self._options.follow or self._options.dry_run)
+        if useless or self._options.named or not authority.managed:
+            permit.refuse(authority, names)
+        if refused != self._left_out:
+            self._left_out = refused
+            other = permit.into.label
+            self._progress.notice(
+                f"left out, since {other} is their store: {in_words(refused)}" if refused else "no table is left out"
+            )
+        return {name for name in names if name not in refused}
+
+    async def _round(
+        self, engine: ForwardSync | ReverseSync, connection: AsyncConnection, tables: Sequence[CopyTable]
+    ) -> list[TableSynced]:
+        """One round over the tables that may be written; begun anew where the authority of one moves meanwhile."""
+        while True:
+            with explained("sync", pending="everything of this round; nothing of it was written"):
+                permitted = await self._permitted(connection, [table.name for table in tables])
+            try:
+                return await engine.round([table for table in tables if table.name in permitted])
+            except TableMovedError as error:
+                self._progress.notice(error.message)
+                await asyncio.sleep(_BETWEEN_MOVES)
+
+    async def _rounds(
+        self, engine: ForwardSync | ReverseSync, connection: AsyncConnection, tables: Sequence[CopyTable]
+    ) -> None:
         while True:
             began = monotonic()
-            working = asyncio.ensure_future(engine.round(tables))
+            working = asyncio.ensure_future(self._round(engine, connection, tables))
             if not await self._unless_stopped(working):
                 self.report.interrupted = True
                 return

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +28,7 @@ from app.migration.sync_quarantine import (
     refused_now,
     waiting_rows,
 )
+from app.migration.sync_records import LookBegun, are_explained, begin_look, end_look
 from app.migration.sync_report import TableSynced
 from app.migration.tables import CopyTable
 from app.migration.target import explained
@@ -38,11 +39,13 @@ class _Look:
     """What a look at a table found.
 
     Attributes:
+        begun: when it began.
         changed: keys of rows to fetch; None: more than are asked for by key, so that all pages are read.
         gone: keys of the target that the source did not list.
     """
 
     table: CopyTable
+    begun: LookBegun | None
     changed: list[Key] | None
     gone: list[Key]
 
@@ -62,10 +65,17 @@ class ForwardSync:
         self._run = run
         self._options = options
         self._progress = progress
+        self._permit = options.permit
+        self._unexplained: set[str] = set()  # tables with changes in this round that no mirror explains
         self._waiting: dict[str, dict[Key, str | None]] = {}  # rows in quarantine, as they were at the last look
 
     async def round(self, tables: Sequence[CopyTable]) -> list[TableSynced]:
-        """One round over the tables, parents before children."""
+        """One round over the tables, parents before children.
+
+        Raises:
+            TableMovedError: the authority of a table moved meanwhile.
+        """
+        self._unexplained.clear()
         looks = []
         for table in tables:
             with self._explained(table, "everything of this round; nothing of it was written"):
@@ -93,6 +103,9 @@ class ForwardSync:
 
     async def _look(self, table: CopyTable) -> _Look:
         most = self._options.most_by_key
+        begun = None
+        if not self._options.dry_run:
+            begun = await begin_look(self._connection, table, self._options.settles_after)
         async with versions.source_versions(self._connection, self._source, table):
             gone = await select_keys(self._connection, statements.extra_keys(table).as_string(self._connection))
             changed: list[Key] | None = None
@@ -109,38 +122,51 @@ class ForwardSync:
         if changed is not None and not gone and all(key in known and known[key] == waiting.get(key) for key in changed):
             changed = []  # refused as they are, and nothing has changed that could let them in
         self._waiting[table.name] = waiting
-        return _Look(table, None if changed is not None and len(changed) > most else changed, sorted(gone))
+        return _Look(table, begun, None if changed is not None and len(changed) > most else changed, sorted(gone))
 
     async def _delete(self, look: _Look, done: TableSynced) -> None:
         table = look.table
-        gone = await gone_from_source(self._connection, self._source, table, look.gone)
-        done.spared = len(look.gone) - len(gone)
-        if done.spared:
-            self._progress.notice(f"{table.name}: {done.spared} rows are in the source after all, and stay")
-        done.deleted = len(gone)
-        if gone and not self._options.dry_run:
-            async with self._connection.transaction():
+        async with self._held(table) as confirm:
+            gone = await gone_from_source(self._connection, self._source, table, look.gone)
+            done.spared = len(look.gone) - len(gone)
+            done.deleted = len(gone)
+            if gone and not self._options.dry_run:
+                await confirm()
                 done.kept += await replaced.keep_foreign(self._connection, self._run, table, gone)
                 done.deleted = await versions.delete_rows(self._connection, table, gone)
                 await versions.forget(self._connection, table, gone)
+                await self._explain(table, done.deleted)
+        if done.spared:
+            self._progress.notice(f"{table.name}: {done.spared} rows are in the source after all, and stay")
 
     async def _bring(self, look: _Look, done: TableSynced) -> None:
         table, loader = look.table, self._loader(look.table)
         if look.changed is None:
             self._progress.begin(table.name, await self._source.count(table), 0)
-            async for page in self._source.pages(table, versions=bool(table.version)):
-                await self._load(table, loader, page, done)
+            pages = self._source.pages(table, versions=bool(table.version))
+            while (page := await self._load_next(table, loader, pages, done)) is not None:
                 self._progress.advance(table.name, page.rows)
             return
         given: set[Key] = set()
-        async for page in self._source.rows_by_key(table, look.changed, versions=True):
+        pages = self._source.rows_by_key(table, look.changed, versions=True)
+        while (page := await self._load_next(table, loader, pages, done)) is not None:
             given |= await versions.keys_of(self._connection, table, page.body)
-            await self._load(table, loader, page, done)
         absent = [key for key in look.changed if key not in given]
         done.unsettled += await versions.still_listed(self._connection, self._source, table, absent)
 
     def _loader(self, table: CopyTable) -> PageLoader:
         return PageLoader(self._connection, table, self._run, most_refused=self._options.most_refused)
+
+    async def _load_next(
+        self, table: CopyTable, loader: PageLoader, pages: AsyncIterator[Page], done: TableSynced
+    ) -> Page | None:
+        """Read the next page and load it, with the table to itself all the time; None where there is none."""
+        async with self._held(table) as confirm:
+            page = await anext(pages, None)
+            if page is not None:
+                await confirm()
+                await self._load(table, loader, page, done)
+        return page
 
     async def _load(self, table: CopyTable, loader: PageLoader, page: Page, done: TableSynced) -> None:
         """Load a page and record its pairs, in one transaction."""
@@ -157,6 +183,7 @@ class ForwardSync:
                 error.step, error.next_command = "sync", "compare the two schemas, then: botdata sync"
                 raise
             await self._settle(table, page, images, done)
+        await self._explain(table, loaded.inserted + loaded.updated)
         done.inserted += loaded.inserted
         done.updated += loaded.updated
 
@@ -178,43 +205,71 @@ class ForwardSync:
             waiting = await select_keys(self._connection, statements.refused_keys(), [table.name])
             if waiting:
                 loader = self._loader(table)
-                async for page in self._source.rows_by_key(table, sorted(waiting), versions=bool(table.version)):
-                    await self._load(table, loader, page, done)
+                pages = self._source.rows_by_key(table, sorted(waiting), versions=bool(table.version))
+                while await self._load_next(table, loader, pages, done) is not None:
+                    pass
                 await self._exchange(table, done)
             await raise_sequences(self._connection, table)
         done.refused = await refusals(self._connection, table)
+        if look.begun is not None and not done.unsettled:
+            aged = not self._options.follow or table.name in self._unexplained
+            await end_look(self._connection, self._source.label, table, look.begun, aged=aged)
 
     async def _exchange(self, table: CopyTable, done: TableSynced) -> None:
         """Load rows that hold each other's unique keys: their old rows are deleted first, in the same transaction."""
         records: list[dict[str, Any]] = []
         conflicting = sorted(await conflicting_rows(self._connection, table))
-        if len(conflicting) > 1:
+        if len(conflicting) < 2:
+            return
+        async with self._held(table) as confirm:
             async for page in self._source.rows_by_key(table, conflicting, versions=bool(table.version)):
                 records += records_of(page.body)
-        while len(records) > 1:
-            page = Page(json.dumps(records).encode(), len(records), key_of(records[-1], table))
-            attempt = TableSynced(table.name)
-            try:
-                async with self._connection.transaction():
-                    images = await replaced.keep_later(self._connection, self._run, table, page.body)
-                    keys = [key_of(record, table) for record in records]
-                    there = await versions.existing_keys(self._connection, table, keys)
-                    await versions.delete_rows(self._connection, table, sorted(there))
-                    loaded = await self._loader(table).load(page, checkpoint=False)
-                    if loaded.refused:
-                        raise _StillRefusedError(await refused_now(self._connection, table))
-                    await self._settle(table, page, images, attempt)
-            except _StillRefusedError as error:
-                records = [record for record in records if key_of(record, table) not in error.keys]
-            else:
-                done.inserted += loaded.inserted - len(there)
-                done.updated += len(there)
-                done.kept += attempt.kept
-                done.unsettled += attempt.unsettled
-                return
+            await confirm()
+            while len(records) > 1:
+                try:
+                    await self._exchange_all(table, records, done)
+                except _StillRefusedError as error:
+                    records = [record for record in records if key_of(record, table) not in error.keys]
+                else:
+                    return
+
+    async def _exchange_all(self, table: CopyTable, records: list[dict[str, Any]], done: TableSynced) -> None:
+        page = Page(json.dumps(records).encode(), len(records), key_of(records[-1], table))
+        attempt = TableSynced(table.name)
+        async with self._connection.transaction():
+            images = await replaced.keep_later(self._connection, self._run, table, page.body)
+            there = await versions.existing_keys(self._connection, table, [key_of(one, table) for one in records])
+            await versions.delete_rows(self._connection, table, sorted(there))
+            loaded = await self._loader(table).load(page, checkpoint=False)
+            if loaded.refused:
+                raise _StillRefusedError(await refused_now(self._connection, table))
+            await self._settle(table, page, images, attempt)
+        await self._explain(table, len(records))
+        done.inserted += loaded.inserted - len(there)
+        done.updated += len(there)
+        done.kept += attempt.kept
+        done.unsettled += attempt.unsettled
+
+    async def _explain(self, table: CopyTable, changed: int) -> None:
+        """In the transaction that made some changes: remember the table where they are more than mirrors explain."""
+        if changed and not await are_explained(self._connection, table, changed):
+            self._unexplained.add(table.name)
+
+    @asynccontextmanager
+    async def _held(self, table: CopyTable) -> AsyncIterator[Callable[[], Awaitable[object]]]:
+        """A transaction that has the table to itself; in a dry run, which writes nothing, none."""
+        if self._options.dry_run:
+            yield _nothing
+            return
+        async with self._permit.held(self._connection, table.name) as confirm:
+            yield confirm
 
     def _explained(self, table: CopyTable, pending: str) -> AbstractContextManager[None]:
         return explained("sync", setting=self._source.setting, table=table.name, pending=pending)
+
+
+async def _nothing() -> None:
+    """In place of the question whether a table may be written."""
 
 
 class _StillRefusedError(Exception):

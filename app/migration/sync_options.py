@@ -1,10 +1,11 @@
-"""How to sync, and what is refused before anything is done."""
+"""How to sync."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from app.errors import MigrationError
+from app.cutover.stages import Store
+from app.migration.authority import Permit
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,8 @@ class SyncOptions:
         most_refused: refused rows past which it stops.
         overwrite: go on although the flag, or rows that are not ours, speak against it.
         target_in_use: the flag says that the bot reads and writes PostgreSQL.
+        named: the tables were named, so that one which may not be written stops it, and is not left out.
+        settles_after: seconds after which a write of unknown outcome no longer lands at the source.
         dry_run: say what would be done.
         most_rounds: rounds that may find something before `until_clean` gives up.
         most_by_key: rows that are asked for by key; where more have changed, all pages are read.
@@ -33,32 +36,26 @@ class SyncOptions:
     most_refused: int = 1000
     overwrite: bool = False
     target_in_use: bool = False
+    named: bool = False
+    settles_after: float = 60.0
     dry_run: bool = False
     most_rounds: int = 30
     most_by_key: int = 5000
 
-
-def refuse_wrong_direction(options: SyncOptions) -> None:
-    """Stop where rows would be written into the store that the flag says the bot writes to.
-
-    Raises:
-        MigrationError: says how to go on all the same.
-    """
-    if options.overwrite or options.dry_run or options.reverse == options.target_in_use:
-        return
-    if options.reverse:
-        message = (
-            "USE_REPOSITORY_PATTERN does not say that PostgreSQL is the bot's store; "
-            "a reverse sync would overwrite what the bot writes to Supabase"
+    @property
+    def permit(self) -> Permit:
+        """Under what conditions rows may be written."""
+        if self.reverse:
+            return Permit(
+                step="sync",
+                would="a reverse sync would overwrite what the bot writes to Supabase",
+                into=Store.SUPABASE,
+                in_use=not self.target_in_use,
+                overwrite=self.overwrite,
+            )
+        return Permit(
+            step="sync",
+            would="a sync would overwrite what the bot has written since",
+            in_use=self.target_in_use,
+            overwrite=self.overwrite,
         )
-    else:
-        message = (
-            "USE_REPOSITORY_PATTERN says that PostgreSQL is the bot's store already; "
-            "a sync would overwrite what the bot has written since"
-        )
-    raise MigrationError(
-        message,
-        step="sync",
-        pending="everything; nothing was written",
-        next_command=f"botdata sync{' --reverse' if options.reverse else ''} --overwrite, if that is meant",
-    )

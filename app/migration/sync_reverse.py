@@ -143,19 +143,26 @@ class ReverseSync:
 
     async def _delete(self, look: _Look, done: TableSynced) -> bool:
         """Delete rows that the target does not have; False where a constraint of the source refuses that for now."""
-        there = await versions.existing_keys(self._connection, look.table, look.gone)
-        gone = [key for key in look.gone if key not in there]
-        done.spared = len(there)
-        if gone and not self._options.dry_run:
-            async for page in self._source.rows_by_key(look.table, gone, versions=bool(look.table.version)):
-                done.kept += await replaced_in_source.keep_unknown(self._connection, self._run, look.table, page.body)
-            try:
-                await self._delete_in_source(look.table, gone)
-            except StoreError as error:
-                if not _refuses_rows(error):
-                    raise
-                return False
-            await versions.forget(self._connection, look.table, gone)
+        connection, table = self._connection, look.table
+        if self._options.dry_run:
+            done.spared = len(await versions.existing_keys(connection, table, look.gone))
+            done.deleted += len(look.gone) - done.spared
+            return True
+        async with self._options.permit.held(connection, table.name) as confirm:
+            there = await versions.existing_keys(connection, table, look.gone)
+            gone = [key for key in look.gone if key not in there]
+            done.spared = len(there)
+            if gone:
+                await confirm()
+                async for page in self._source.rows_by_key(table, gone, versions=bool(table.version)):
+                    done.kept += await replaced_in_source.keep_unknown(connection, self._run, table, page.body)
+                try:
+                    await self._delete_in_source(table, gone)
+                except StoreError as error:
+                    if not _refuses_rows(error):
+                        raise
+                    return False
+                await versions.forget(connection, table, gone)
         done.deleted += len(gone)
         return True
 
@@ -236,10 +243,17 @@ class ReverseSync:
         while True:
             lost: StoreError | None = None
             behind: dict[Key, str] = {}
-            async for page in target_pages(self._connection, table, pending):
-                lost = await self._put(table, records_of(page.body), refused) or lost
-                sent = {key: text for key, text in _texts(table, page).items() if key not in refused}
-                behind |= {key: sent[key] for key in await self._read_back(table, list(sent))}
+            pages = target_pages(self._connection, table, pending)
+            while True:
+                # What is read here is not older than what a mirror sends: none of the table is sent meanwhile.
+                async with self._options.permit.held(self._connection, table.name) as confirm:
+                    page = await anext(pages, None)
+                    if page is None:
+                        break
+                    await confirm()
+                    lost = await self._put(table, records_of(page.body), refused) or lost
+                    sent = {key: text for key, text in _texts(table, page).items() if key not in refused}
+                    behind |= {key: sent[key] for key in await self._read_back(table, list(sent))}
             tries += 1
             if lost is None or not behind:
                 self._stuck[table.name] |= behind

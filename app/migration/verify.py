@@ -12,6 +12,7 @@ from psycopg import AsyncConnection
 from sqlalchemy import Table
 
 from app.errors import MigrationError
+from app.migration.authority import Permit, read_authority
 from app.migration.compare_hashes import compare_by_hashes
 from app.migration.compare_pages import compare_by_pages
 from app.migration.completeness import count_target
@@ -26,6 +27,7 @@ from app.migration.source import Source
 from app.migration.tables import CopyTable, describe
 from app.migration.target import explained, open_target
 from app.migration.tool_schema import ensure_tool_schema
+from app.migration.verify_record import begin_record
 
 _LOOKED_AT_ONCE = 1000
 
@@ -52,6 +54,16 @@ class VerifyOptions:
     pause: float = 1.0
     most_differences: int = 10_000
 
+    @property
+    def permit(self) -> Permit:
+        """Under what conditions a fix may write."""
+        return Permit(
+            step="verify --fix",
+            would="to copy rows again would overwrite what the bot has written since",
+            in_use=self.target_in_use,
+            overwrite=self.overwrite,
+        )
+
 
 async def verify(
     source: Source, target_url: str, tables: Sequence[Table], progress: Progress, options: VerifyOptions | None = None
@@ -65,14 +77,6 @@ async def verify(
     """
     options = options or VerifyOptions()
     step = "verify --fix" if options.fix else "verify"
-    if options.fix and options.target_in_use and not options.overwrite:
-        raise MigrationError(
-            "USE_REPOSITORY_PATTERN says that PostgreSQL is the bot's store already; "
-            "to copy rows again would overwrite what the bot has written since",
-            step=step,
-            pending="everything; nothing was compared, nothing was written",
-            next_command="botdata verify; or botdata verify --fix --overwrite, if that is meant",
-        )
     began = monotonic()
     verified: list[TableVerified] = []
     async with open_target(target_url, step=step, exclusive=options.fix) as connection:
@@ -80,6 +84,7 @@ async def verify(
         async with AsyncExitStack() as ends:
             if options.fix:
                 with explained(step, setting=source.setting, pending="everything; nothing was written"):
+                    options.permit.refuse(await read_authority(connection), [table.name for table in tables])
                     await ensure_tool_schema(connection)
                     run = await begin_fix(connection, source.label)
                     written = [await describe(connection, table, step=step) for table in tables]
@@ -119,8 +124,11 @@ async def _verify_table(
         pause=options.pause,
         most=options.most_differences,
         recount=not isinstance(source, PostgresSource),
-        fixer=Fixer(connection, table, run, most_refused=options.most_refused) if run is not None else None,
+        fixer=Fixer(connection, source, table, run, options.permit, most_refused=options.most_refused)
+        if run is not None
+        else None,
     )
+    record = await begin_record(connection)
     await findings.begin()
     sampled = None
     if options.sample is not None:
@@ -134,6 +142,8 @@ async def _verify_table(
     if findings.fixed:
         await raise_sequences(connection, table)
         target_rows = await count_target(connection, table)
+    if record is not None and sampled is None:
+        await record.end(source.label, table.name, findings.missing + findings.extra + findings.different)
     compared = source_rows if sampled is None else sampled
     return TableVerified(
         table=table.name,
