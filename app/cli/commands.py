@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from app.cli import copy, cutover, demo, migration, parity, preflight, quarantine, runs, schema, sync, verify
+from app.cli import copy, cutover, demo, migration, mirror, parity, preflight, quarantine, runs, schema, sync, verify
 
 EPILOG = "Exit code 0 only when all is well; 1 when something stopped or differs; 2 for a wrong command line."
 
@@ -49,5 +49,6 @@ verify.register(cli)
 runs.register(cli)
 quarantine.register(cli)
 cutover.register(cli)
+mirror.register(cli)
 parity.register(cli)
 demo.register(cli)

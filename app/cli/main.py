@@ -12,7 +12,7 @@ from itertools import takewhile
 
 _INTERRUPTED = 130  # Typer's exit code after a KeyboardInterrupt
 _RESUMED = ("copy", "migrate", "sync")
-_GROUPS = ("cutover", "quarantine", "schema")  # their commands have names of two words
+_GROUPS = ("cutover", "mirror", "quarantine", "schema")  # their commands have names of two words
 
 
 def run() -> None:

@@ -63,12 +63,12 @@ class Drainer:
             await asyncio.sleep(pause)
 
     async def _drain(self) -> None:
-        """Smaller batches after those that Supabase did not answer: one row may be what it cannot bear."""
+        """One row, then two, and so on after a batch without an answer: a row may be what Supabase cannot bear."""
         is_more = True
         while is_more:
             is_more = await self.step(self._at_once) >= self._at_once
             if self._sender.breaker.is_open:
-                self._at_once = max(1, self._at_once // 4)
+                self._at_once = 1
                 return
             self._at_once = min(_AT_ONCE, self._at_once * 2)
 
