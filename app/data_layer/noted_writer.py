@@ -190,7 +190,8 @@ class NotedWriter:
             await self._notes.probe()
             brought = await self._notes.bring_in()
         except StoreError:
-            self._breaker.failed()
+            if self._breaker.is_open:  # else a write finds out: a look that was slow once sends no notes to the spool
+                self._breaker.failed()
             raise
         if self._breaker.is_open:
             logger.warning("PostgreSQL takes notes again; %d were brought in", brought)
