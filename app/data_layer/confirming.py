@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 Ask = Callable[["Backend"], Awaitable[Any]]
 
-_MOST_ROWS = 10  # of one answer are followed up; those that are on their way make room for others
+_MOST_ROWS = 10  # of one answer are followed up at a time
 _FIRST_PAUSE = 0.02  # seconds between rounds
 _LONGEST_PAUSE = 0.5
 
@@ -84,8 +85,11 @@ async def confirm(question: Question, found: AnswerDifference) -> AnswerDifferen
         DataError: a store cannot be asked.
     """
     pause = _FIRST_PAUSE
+    tried: Counter[RowKey] = Counter()
     while True:
-        again, sure = await _once_more(question, found)
+        keys = await _next_rows(question, found, tried)
+        tried.update(keys)
+        again, sure = await _once_more(question, found, keys)
         if not again or sure:
             return sure
         found = again
@@ -93,9 +97,19 @@ async def confirm(question: Question, found: AnswerDifference) -> AnswerDifferen
         pause = min(2 * pause, _LONGEST_PAUSE)
 
 
-async def _once_more(question: Question, found: AnswerDifference) -> tuple[AnswerDifference, AnswerDifference]:
-    """What differs now, and what of it is sure."""
-    keys = [row.key for row in found.rows[:_MOST_ROWS]]
+async def _next_rows(question: Question, found: AnswerDifference, tried: Counter[RowKey]) -> list[RowKey]:
+    """Those to follow up next: such as are not on their way, if there are any, and such as had no turn yet."""
+    keys = sorted((row.key for row in found.rows), key=tried.__getitem__)
+    if question.database is not None and len(keys) > _MOST_ROWS:
+        on_their_way = await Settling(question.database, keys, (), ()).on_their_way()
+        keys = [key for key in keys if key not in on_their_way] or keys
+    return keys[:_MOST_ROWS]
+
+
+async def _once_more(
+    question: Question, found: AnswerDifference, keys: Sequence[RowKey]
+) -> tuple[AnswerDifference, AnswerDifference]:
+    """What differs now, and what of it is sure, of the rows with these keys."""
     tables = _TABLES[question.method]
     # "Now" at a company is by its time zone: every booking of the answer goes by that row.
     shared = [RowKey("companies", (str(question.arguments["company_id"]),))] if "bookings" in tables[:-1] else []
@@ -107,8 +121,7 @@ async def _once_more(question: Question, found: AnswerDifference) -> tuple[Answe
         await settling.begin(question.stage)
     rows_before = [await _row(question.authority, key) for key in [*keys, *shared]]
     first = await _answer(question, question.authority), await _answer(question, question.other)
-    if settling is not None:
-        await settling.arrived()
+    unsettled = await settling.arrived() if settling is not None else set()
     other = await _answer(question, question.other)
     second = await _answer(question, question.authority), other
     again = difference(*second, question.arguments)
@@ -119,7 +132,7 @@ async def _once_more(question: Question, found: AnswerDifference) -> tuple[Answe
     rows_behind = [await _row(question.authority, key) for key in [*keys, *shared]]
     stood = settling is None or await settling.stood()
     pairs = zip([*keys, *shared], rows_before, rows_behind, strict=True)
-    moved = {key for key, before, behind in pairs if difference(before, behind, {})}
+    moved = unsettled | {key for key, before, behind in pairs if difference(before, behind, {})}
     if moved & set(shared):
         return again, AnswerDifference()
     held = [_rows_of(answer, question.arguments) for answer in (*first, *second)]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Collection, Sequence
 from datetime import datetime
+from time import monotonic
 from typing import Any
 
 from sqlalchemy import text
@@ -17,19 +19,22 @@ from app.json_rows import encode
 
 _FIRST_PAUSE = 0.01  # seconds between looks
 _LONGEST_PAUSE = 0.2
+_PATIENCE = 1.0  # with a row that is noted, before it is left out
 _FOLLOWED = "60 seconds"  # a table that was synced no longer ago is brought over again and again
 
 _STAGE = "SELECT clock_timestamp(), stage, moved_at FROM botdata.stage"
 _WAITING = """
-ARRAY(SELECT id FROM botdata.{table} WHERE table_name = ANY(:whole) OR (table_name, key) IN (
-    SELECT k->>0, ARRAY(SELECT json_array_elements_text(k->1)) FROM json_array_elements(CAST(:keys AS json)) k))
+SELECT '{table}', id, table_name, key FROM botdata.{table} WHERE table_name = ANY(:whole) OR (table_name, key) IN (
+    SELECT k->>0, ARRAY(SELECT json_array_elements_text(k->1)) FROM json_array_elements(CAST(:keys AS json)) k)
 """
 # A process whose report is older than the first look may have keys in its spool that nobody else knows of.
 _LOOK = text(f"""
-SELECT (SELECT count(*) FROM botdata.processes WHERE spooled > 0 OR reported_at <= :since) AS late,
-    {_WAITING.format(table="notes")} AS notes, {_WAITING.format(table="outbox")} AS outbox,
+SELECT (SELECT count(*) FROM botdata.processes WHERE spooled > 0 OR reported_at <= CAST(:since AS timestamptz)) AS late,
+    (SELECT CAST(json_agg(json_build_array(kind, id, table_name, key)) AS text) FROM (
+        {_WAITING.format(table="notes")} UNION ALL {_WAITING.format(table="outbox")}) w (kind, id, table_name, key)
+    ) AS waiting,
     EXISTS (SELECT FROM botdata.table_authority WHERE table_name = ANY(:own) AND authority = 'postgres') AS is_ours,
-    EXISTS (SELECT FROM botdata.synced_tables WHERE table_name = ANY(:own) AND began_at <= :since
+    EXISTS (SELECT FROM botdata.synced_tables WHERE table_name = ANY(:own) AND began_at <= CAST(:since AS timestamptz)
             AND ended_at > clock_timestamp() - interval '{_FOLLOWED}') AS is_behind,
     stage, moved_at FROM botdata.stage
 """)  # noqa: S608 - of constants
@@ -56,6 +61,7 @@ class Settling:
             "keys": encode([[key.table, list(key.key)] for key in keys]),
             "whole": sorted(whole),
             "own": sorted(set(tables) - METHODS_TABLES),
+            "since": None,
         }
         self._is_whole = bool(whole)
         self._stage: tuple[str, datetime | None] | None = None
@@ -73,14 +79,22 @@ class Settling:
         self._stage = name, moved_at
         self._parameters["since"] = at
 
-    async def arrived(self) -> None:
-        """Return when all that was written before the beginning has reached both stores.
+    async def on_their_way(self) -> set[RowKey]:
+        """The rows that are noted, or in the outbox, now."""
+        return {RowKey(table, key) for _, _, table, key in _waiting(await self._look())}
+
+    async def arrived(self) -> set[RowKey]:
+        """Wait until all that was written before the beginning has reached both stores.
+
+        Returns:
+            Those that did not within a second: rows that are noted and not repaired yet, or written all the time.
 
         Raises:
             UnsettledError: a table's writer has moved to PostgreSQL, so that nothing brings its rows to Supabase.
         """
-        awaited: set[tuple[str, int]] | None = None
+        awaited: set[tuple[Any, ...]] | None = None
         pause = _FIRST_PAUSE
+        patient_until = float("inf")
         while True:
             look = await self._look()
             if look.is_ours:
@@ -88,9 +102,11 @@ class Settling:
             waiting = _waiting(look)
             if awaited is None and not look.late:
                 awaited = waiting  # what comes later was written later
-            left = awaited is None or look.is_behind or (waiting if self._is_whole else waiting & awaited)
-            if not left:
-                return
+                patient_until = monotonic() + _PATIENCE
+            if awaited is not None and not look.is_behind:
+                left = waiting if self._is_whole else waiting & awaited
+                if not left or monotonic() > patient_until:
+                    return {RowKey(table, key) for _, _, table, key in left}
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
 
@@ -110,5 +126,6 @@ class Settling:
             return (await connection.execute(_LOOK, self._parameters)).one()
 
 
-def _waiting(look: Any) -> set[tuple[str, int]]:
-    return {("notes", number) for number in look.notes} | {("outbox", number) for number in look.outbox}
+def _waiting(look: Any) -> set[tuple[Any, ...]]:
+    """Notes and entries, each as the kind, its number, and the table and the key that it is of."""
+    return {(kind, number, table, tuple(key)) for kind, number, table, key in json.loads(look.waiting or "[]")}
