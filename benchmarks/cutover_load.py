@@ -37,9 +37,13 @@ def quietly(servers: Servers, processes: int) -> tuple[History, list[str]]:
     """All stages there and back, with nothing in the way; the history and what is wrong."""
     with Bots(servers, processes) as bots:
         for stage in there_and_back():
+            last = time.monotonic()
             step(servers, stage)
     history = bots.history
-    found = [f"error: {answer}" for answer in history.errors] + wrongs(servers, history)
+    found = [f"error: {answer}" for answer in history.errors]
+    found += [f"not mirrored: {line}" for line in history.lost(servers.tokens(Store.POSTGRES), before=last)]
+    servers.botdata("sync")  # what was written at `off` since
+    found += wrongs(servers, history)
     report = json.loads(servers.botdata("cutover", "report", "--json").out)
     print(f"  compared: {sum(method['equal'] for method in report['methods'])} equal")
     return history, found + [f"difference: {line}" for line in report["differences"]]

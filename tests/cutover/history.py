@@ -92,11 +92,15 @@ class History:
         """How many writes of a key were acknowledged."""
         return sum(1 for writes in self.writes.values() for write in writes if write.ended is not None)
 
-    def lost(self, held: Tokens) -> list[str]:
-        """The keys of which a store does not hold the last acknowledged write, or a later one, in words."""
+    def lost(self, held: Tokens, before: float = float("inf")) -> list[str]:
+        """The keys of which a store does not hold the last acknowledged write, or a later one, in words.
+
+        Args:
+            before: only what was acknowledged by then is asked for.
+        """
         found = []
         for key, writes in self.writes.items():
-            acknowledged = [write for write in writes if write.ended is not None]
+            acknowledged = [write for write in writes if write.ended is not None and write.ended < before]
             token = held.get(key)
             if token is None:
                 if acknowledged:

@@ -135,7 +135,7 @@ def step(servers: Servers, to: Stage, *, seconds: float = 90) -> None:
         command = ["cutover", "back"]
     deadline = time.monotonic() + seconds
     while True:
-        if to is Stage.LIVE and here.next is to:
+        if to in {Stage.SHADOW, Stage.LIVE} and here.next is to:
             servers.botdata("sync")
             servers.botdata("verify", refusable=True)
         said = servers.botdata(*command, refusable=True)

@@ -25,13 +25,14 @@ from tests.cutover.trouble import Relay
 
 BOTDATA = Path(sys.executable).with_name("botdata")
 _MODULES = Path(__file__).parents[2]
-# Short times, so that a trouble of seconds is long; connections for nine processes on one server.
+# Connections for nine processes on one server, and times for a machine that they share.
 _SETTINGS = {
     "CUTOVER_STAGE": "database",
     "DATABASE_POOL_SIZE": "4",
     "MIRROR_CONNECTIONS": "4",
     "QUERY_TIMEOUT": "10",
-    "MIRROR_TIMEOUT": "3",
+    "MIRROR_TIMEOUT": "5",
+    "NOTE_TIMEOUT": "2",
     "OUTCOME_SETTLES_AFTER": "15",
 }
 
