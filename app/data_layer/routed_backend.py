@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from app.cutover.stages import Stage, Store
-from app.data_layer.calls import write_was_refused
+from app.data_layer.calls import logger, write_was_refused
 from app.errors import AuthorityMovedError
 
 if TYPE_CHECKING:
@@ -141,14 +142,20 @@ class RoutedBackend:
         await self._stores[self.standing.stage.authority].ping()
 
     async def close(self) -> None:
-        await self._comparisons.close()
-        for writer in self._writers.values():
-            await writer.close()
-        await self.standing.close()
-        for store in self._stores.values():
-            await store.close()
-        for pool in self._pools:
-            await pool.close()
+        try:
+            await asyncio.gather(self._comparisons.close(), *(writer.close() for writer in self._writers.values()))
+            for authority, writer in self._writers.items():
+                if writer.pending:
+                    how = "the outbox keeps them" if authority is Store.POSTGRES else "`botdata sync` brings them over"
+                    logger.warning("closed with %d mirrors to %s left; %s", writer.pending, authority.other.label, how)
+                if writer.spooled:
+                    logger.warning("closed with %d notes left in the spool file of this process", writer.spooled)
+        finally:
+            await self.standing.close()
+            for store in self._stores.values():
+                await store.close()
+            for pool in self._pools:
+                await pool.close()
 
     async def _read(self, call: Callable[[Backend], Awaitable[T]], method: str, **arguments: Any) -> T:
         return await self._comparisons.read(self.standing.stage, call, method, arguments)

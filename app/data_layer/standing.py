@@ -37,7 +37,7 @@ _INTERVAL = 0.5  # seconds between looks
 _INTERVAL_HOLDING = 0.05
 _INTERVAL_WITHOUT = 2.0  # while there has never been a row, and none is needed
 _LOOK_TIMEOUT = 3.0
-_FIRST_LOOK_TIMEOUT = 1.5
+_FIRST_LOOK_TIMEOUT = 1.5  # where the stage is known without it
 _GRACE = 1.5  # seconds past a hold's end, or for a registration, that a write waits for word
 _FOLLOWS = f"CUTOVER_STAGE={FOLLOW}"
 
@@ -104,12 +104,12 @@ class ProcessStanding:
         return self._lost or self._contradiction()
 
     async def start(self) -> None:
-        """Look once, for a second or two at most, and go on looking.
+        """Look once, and go on looking.
 
         Raises:
             SettingsError: the environment fixes a stage that contradicts the row or the processes that follow it.
         """
-        if await self._try_to_look(_FIRST_LOOK_TIMEOUT):
+        if await self._try_to_look(_FIRST_LOOK_TIMEOUT if self._stage else _LOOK_TIMEOUT):
             if contradiction := self._contradiction(strictly=True):
                 await self._say_goodbye()
                 raise SettingsError(contradiction)
@@ -138,8 +138,11 @@ class ProcessStanding:
             self._loop.cancel()
             await asyncio.wait([self._loop])
         if self._counts().spooled:
-            return  # counts as running until its notes are brought in
-        await self._say_goodbye()
+            # It counts as running: no gate may open before its notes are brought in and repaired.
+            logger.warning("process %s has ended and left notes in its spool file; start it again here", self._process)
+            await self._try_to_look()
+        else:
+            await self._say_goodbye()
 
     async def _admitted(self) -> Stage:
         """Wait until a write may begin."""
@@ -280,8 +283,15 @@ class ProcessStanding:
                 await connection.commit()
 
         if self._registered:
-            with suppress(DataError):
+            try:
                 await _within(_LOOK_TIMEOUT, leave())
+            except DataError as error:
+                logger.warning(
+                    "process %s has ended and could not say so (%s): run `botdata cutover forget %s`",
+                    self._process,
+                    error,
+                    self._process,
+                )
 
 
 async def _within(seconds: float, work: Coroutine[Any, Any, T]) -> T:

@@ -1,31 +1,131 @@
-"""A process follows the row: it reports itself, changes its stage without a restart, and holds writes for a move."""
+"""A process follows the row: it reports itself and changes its stage without a restart."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import logging
+
+import psycopg
+import pytest
 
 from app.data_layer import open_data_layer
+from app.data_layer.process_report import Counts
+from app.data_layer.standing import ProcessStanding
+from app.db import Database
+from app.errors import UnavailableError
 from tests.cutover.conftest import MakeSettings, Pair
+from tests.cutover.following import ask, client, relayed, set_stage, until
 
-CLIENT = {"yclients_id": 7, "company_id": 1, "phone": "79684484488", "name": "Анна"}
-
-
-async def until(condition: Callable[[], object], seconds: float = 5.0) -> None:
-    """Return once the condition holds."""
-    async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110 - of a database
-            await asyncio.sleep(0.05)
+STAGES = "SELECT stage FROM botdata.processes"
 
 
 async def test_the_stage_is_followed_without_a_restart(pair: Pair, settings_of: MakeSettings) -> None:
     async with open_data_layer(settings_of()) as data:
-        for number, stage in enumerate(["off", "dualwrite", "shadow", "live", "rampdown", "complete", "live", "off"]):
-            if number:
-                await asyncio.to_thread(pair.set_stage, stage)  # a mirror of ours may hold the row
-            await until(lambda stage=stage: pair.ask("SELECT stage FROM botdata.processes") == [(stage,)])
-            answer = await data.upsert_client({**CLIENT, "name": stage})
-            assert (answer.error, answer.success) == (None, True)
+        assert await ask(pair, STAGES) == [("off",)]
+        for stage in ("dualwrite", "shadow", "live", "rampdown", "complete", "rampdown", "live", "shadow", "off"):
+            await set_stage(pair, stage)
+            await until(pair, STAGES, [(stage,)], seconds=2)
+            assert (await data.upsert_client(client(name=stage))).error is None
             store = "target" if stage in {"live", "rampdown", "complete"} else "source"
-            assert pair.ask("SELECT name FROM clients", store=store) == [(stage,)]
-    assert pair.ask("SELECT FROM botdata.processes") == []
+            assert await ask(pair, "SELECT name FROM clients", store=store) == [(stage,)]
+            answer = await data.get_client_by_id(7)
+            assert answer.data is not None
+            assert answer.data.name == stage
+    assert await ask(pair, STAGES) == []
+
+
+async def test_what_a_process_reports(pair: Pair, settings_of: MakeSettings) -> None:
+    async with open_data_layer(settings_of(cutover_stage="off")):
+        report = (
+            "SELECT stage, chosen_by, held_move, in_flight, pending_mirrors, spooled, problem, "
+            "reported_at > clock_timestamp() - interval '2 seconds', name ~ '^[^:]+:[0-9]+:[0-9a-f]{6}$' "
+            "FROM botdata.processes"
+        )
+        assert await ask(pair, report) == [("off", "CUTOVER_STAGE=off", None, 0, 0, 0, None, True, True)]
+        [(first,)] = await ask(pair, "SELECT reported_at FROM botdata.processes")
+        await until(pair, f"SELECT reported_at > '{first}' FROM botdata.processes", [(True,)], seconds=1)
+
+
+async def test_a_process_that_is_forgotten_registers_again_before_it_writes(
+    pair: Pair, settings_of: MakeSettings
+) -> None:
+    with psycopg.connect(pair.target) as mover:
+        async with open_data_layer(settings_of()) as data:
+            await asyncio.to_thread(mover.execute, "SELECT FROM botdata.stage FOR UPDATE")
+            await ask(pair, "DELETE FROM botdata.processes")
+            await asyncio.sleep(1)  # two looks: it knows
+            answer = await data.upsert_client(client())
+            assert (answer.error_code, answer.error) == (
+                "unavailable",
+                "this process could not report itself to the target; nothing was written",
+            )
+            assert await ask(pair, "SELECT FROM clients", store="source") == []
+            waiting = asyncio.create_task(data.upsert_client(client()))
+            await asyncio.to_thread(mover.commit)
+            assert (await waiting).error is None
+            assert await ask(pair, STAGES) == [("off",)]
+
+
+async def test_a_process_that_loses_the_row_keeps_its_stage_and_says_so(
+    pair: Pair, settings_of: MakeSettings, caplog: pytest.LogCaptureFixture
+) -> None:
+    await set_stage(pair, "dualwrite")
+    async with relayed(pair.target) as (relay, url), open_data_layer(settings_of(database_url=url)) as data:
+        with caplog.at_level(logging.WARNING, "app.data_layer"):
+            relay.cut()
+            await set_stage(pair, "shadow")
+            await asyncio.sleep(2)
+            for number in (1, 2):
+                assert (await data.upsert_client(client(number))).error is None
+        said = [text for text in caplog.messages if "the stage of the cutover cannot be read" in text]
+        assert len(said) == 1
+        assert "this process stays at dualwrite" in said[0]
+        assert await ask(pair, STAGES) == [("dualwrite",)]
+        assert len(await ask(pair, "SELECT FROM clients", store="source")) == 2
+        relay.heal()
+        await until(pair, STAGES, [("shadow",)])
+        await until(pair, "SELECT count(*) FROM clients", [(2,)])
+
+
+async def test_connections_that_fell_silent_do_not_keep_it_from_new_ones(pair: Pair, settings_of: MakeSettings) -> None:
+    async with relayed(pair.target) as (relay, url), open_data_layer(settings_of(database_url=url)):
+        relay.hang()
+        await asyncio.sleep(7)  # more looks than connections
+        relay.heal()
+        await set_stage(pair, "shadow")
+        await until(pair, STAGES, [("shadow",)])
+
+
+async def test_a_stage_that_was_never_read(pair: Pair, settings_of: MakeSettings) -> None:
+    async with relayed(pair.target) as (relay, url):
+        relay.cut()
+        async with open_data_layer(settings_of(database_url=url)) as data:
+            for answer in (await data.get_company(1), await data.upsert_client(client()), await data.health_check()):
+                assert answer.error_code == "unavailable"
+                assert answer.error is not None
+                assert answer.error.startswith("where the cutover stands is not known yet: ")
+            relay.heal()
+            await until(pair, STAGES, [("off",)])
+            assert (await data.upsert_client(client())).error is None
+    assert len(await ask(pair, "SELECT FROM clients", store="source")) == 1
+
+
+async def test_a_target_without_the_row_names_what_makes_it(settings_of: MakeSettings, database_url: str) -> None:
+    async with open_data_layer(settings_of(database_url=database_url)) as data:
+        answer = await data.get_company(1)
+        assert (answer.error_code, "`botdata upgrade`" in str(answer.error)) == ("unavailable", True)
+
+
+@pytest.mark.parametrize(("spooled", "left"), [(0, 0), (1, 1)])
+async def test_a_process_with_notes_in_its_spool_says_no_goodbye(
+    pair: Pair, settings_of: MakeSettings, spooled: int, left: int
+) -> None:
+    settings = settings_of()
+    database = Database(pair.target)
+    standing = ProcessStanding(database, settings.flags, settings, "p", lambda: Counts(spooled=spooled))
+    with pytest.raises(UnavailableError):
+        assert standing.stage
+    await standing.start()
+    await standing.close()
+    await database.close()
+    assert await ask(pair, "SELECT name, spooled FROM botdata.processes") == [("p", 1)] * left
