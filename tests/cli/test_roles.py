@@ -113,6 +113,18 @@ def test_each_command_as_the_roles_of_the_table(sides: Sides) -> None:
     well("verify", "--with-baileys")
     well("status")
     assert row_texts(sides.target, "clients") == row_texts(sides.source, "clients")
+    well("cutover advance", "--force", "tested")
+    well("cutover back")
+    execute(
+        owner, "INSERT INTO botdata.processes (name, stage, chosen_by, reported_at) VALUES ('x', 'off', '', '2020-1-1')"
+    )
+    well("cutover status", code=1)
+    well("cutover forget", "x")
+    well("cutover table", "bookings", "postgres", "--force", "tested")
+    execute(owner, "UPDATE botdata.stage SET stage = 'complete'")
+    well("cutover finish --yes")
+    well("cutover report")
+    well("cutover history")
     well("uninstall --yes")
     assert sorted(set(ran)) == sorted(ROLES)
 
