@@ -35,7 +35,7 @@ class Standing(SimpleNamespace):
 
 
 @asynccontextmanager
-async def compared(settings: Settings, stage: str = "shadow") -> AsyncIterator[DataLayer]:
+async def compared(settings: Settings, stage: str = "shadow", process: str = "p") -> AsyncIterator[DataLayer]:
     """A data layer at a stage; at the end of the block everything is compared and saved."""
     pool = Database(settings.require_database_url(), pool_size=settings.mirror_connections, pool_timeout=1)
     callers = Database(settings.require_database_url(), pool_size=4, pool_timeout=1)
@@ -44,7 +44,7 @@ async def compared(settings: Settings, stage: str = "shadow") -> AsyncIterator[D
         Store.POSTGRES: RepositoryBackend(callers, default_timezone=settings.default_timezone),
     }
     metrics = Metrics()
-    comparisons = Comparisons(stores, pool, settings, "p", metrics)
+    comparisons = Comparisons(stores, pool, settings, process, metrics)
     await comparisons.start()
     backend = RoutedBackend(Standing(stage=Stage(stage)), stores, {}, comparisons, [pool])
     layer = DataLayer(backend, settings, clock=lambda: NOW, metrics=metrics)
