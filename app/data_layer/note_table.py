@@ -18,6 +18,7 @@ from app.json_rows import encode
 State: TypeAlias = Literal["writing", "written", "unknown"]
 Ids: TypeAlias = dict[Key, int]  # of notes, by key
 
+_KEYS_AT_ONCE = 1000
 _INSERT = text(
     "INSERT INTO botdata.notes (process, table_name, key, state, attempts, last_error) "
     "SELECT :process, :table, ARRAY(SELECT json_array_elements_text(k)), :state, :attempts, :error "
@@ -70,9 +71,15 @@ class NoteTable:
 
     async def bring_in_left(self, left: Left) -> None:
         """Insert what a dead process left: what came of its writes is unknown."""
+        by_table: dict[str, dict[Key, None]] = {}
+        for table, keys in left.writes:
+            by_table.setdefault(table, {}).update(dict.fromkeys(keys))
         async with self._database.writer() as connection:
-            for table, keys in left.writes:
-                await self._insert(connection, left.process, table, keys, "unknown")
+            for table, distinct in by_table.items():
+                keys = list(distinct)
+                for start in range(0, len(keys), _KEYS_AT_ONCE):
+                    part = keys[start : start + _KEYS_AT_ONCE]
+                    await self._insert(connection, left.process, table, part, "unknown")
             await connection.execute(_LEFT)
             await connection.commit()
 

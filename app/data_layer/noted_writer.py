@@ -105,6 +105,7 @@ class NotedWriter:
         names = table_of(model).info["natural_key"]
         keys = [tuple(str(row[name]) for name in names) for row in rows]
         note = await self._taken(model, keys)
+        self._metrics.count("notes", place="postgres" if note.ids else "spool")
         try:
             answer = await self._supabase.upsert(model, rows)
         except UnrepresentableValueError:

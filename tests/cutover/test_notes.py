@@ -345,8 +345,10 @@ async def test_what_a_dead_process_left_in_its_spool_is_noted_as_unknown(
     row = {"user_id": "79990000001"}
     async with forward(settings, process="here:2:dead") as dead:
         await dead.write(row, model=models.DialogContext)
-        await dead.write(CLIENT)
-        assert dead.writer.spooled == 2
+        for _ in range(2):
+            await dead.write(CLIENT)
+        assert dead.writer.spooled == 3
+        assert dead.metrics.total("notes", place="spool") == 3
     caplog.set_level(logging.DEBUG, "app")
     async with forward(settings_of(), start=True):
         await until(lambda: len(at_dualwrite.ask(NOTES)) == 2)
