@@ -99,6 +99,7 @@ class Permit:
         into: the store that is written to.
         in_use: the command's environment says that the bot writes to that store.
         overwrite: go on all the same, where no command has moved the stage.
+        instead: a command that can be given at any time, as "botdata verify; or ".
         copying: rows are read long before they are written, so that no process may be mirroring meanwhile.
     """
 
@@ -107,6 +108,7 @@ class Permit:
     into: Store = Store.POSTGRES
     in_use: bool = False
     overwrite: bool = False
+    instead: str = ""
     copying: bool = False
 
     @property
@@ -129,7 +131,8 @@ class Permit:
             MigrationError: the store that would be written to has, or may have, the newer rows of a table.
         """
         if not authority.managed and self.in_use and not self.overwrite:
-            raise self._error(_BY_SETTING[self.into], f"botdata {self._command} --overwrite, if that is meant")
+            remedy = f"{self.instead}botdata {self._command} --overwrite, if that is meant"
+            raise self._error(_BY_SETTING[self.into], remedy)
         names = list(tables)
         if refused := self.refusals(authority, names):
             rest = [name for name in names if name not in refused]
@@ -182,7 +185,7 @@ class Permit:
     def _remedy(self, authority: Authority, rest: Sequence[str]) -> str:
         if not authority.managed:
             return f"botdata cutover status; or: botdata {self._command} --overwrite, if that is meant"
-        remedy = "botdata cutover status, which shows where each table stands"
+        remedy = f"{self.instead}botdata cutover status, which shows where each table stands"
         if self.copying:
             remedy += "; for those whose store is Supabase: botdata sync"
         return f"{remedy}; for the others: botdata {self._command} --tables {','.join(rest)}" if rest else remedy

@@ -62,6 +62,7 @@ class VerifyOptions:
             would="to copy rows again would overwrite what the bot has written since",
             in_use=self.target_in_use,
             overwrite=self.overwrite,
+            instead="botdata verify; or ",
         )
 
 

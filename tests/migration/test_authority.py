@@ -1,0 +1,371 @@
+"""Rows of one store are written into the other only where, and for as long as, they are the newer ones."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import psycopg
+import pytest
+
+from app.cutover.stages import Stage, Store
+from app.errors import MigrationError
+from app.migration.authority import Authority
+from app.migration.copy import CopyOptions
+from app.migration.replay import replay
+from app.migration.target import open_target
+from app.migration.tool_schema import ensure_tool_schema
+from app.migration.verify import VerifyOptions
+from app.models import Base
+from tests.migration.conftest import Source
+from tests.migration.engine import Told, add_clients, copy_from, execute, query, tables, value, verify_from
+from tests.migration.test_sync import sync_from
+from tests.migration.test_sync_follow import Following
+from tests.support.faults import Fault, Request
+from tests.support.page_server import PageServer
+
+_FIX = VerifyOptions(fix=True, pause=0.01)
+_STAFF = "INSERT INTO staff (id, yclients_id, company_id, name) SELECT n, n, 1, 's' FROM generate_series(1, 3) n"
+
+
+@pytest.fixture
+async def target(database_url: str) -> str:
+    """A target with the tool's schema."""
+    async with open_target(database_url, step="test") as connection:
+        await ensure_tool_schema(connection)
+    return database_url
+
+
+def stand_at(target: str, stage: str) -> None:
+    """Put the row there, as a command does."""
+    execute(target, f"UPDATE botdata.stage SET stage = '{stage}', moved_at = clock_timestamp()")
+
+
+def report_stage(target: str, stage: str) -> None:
+    """A process of the bot that reports a stage."""
+    execute(target, f"INSERT INTO botdata.processes (name, stage, chosen_by) VALUES ('p', '{stage}', 'x')")
+
+
+def own_authority(target: str, table: str, store: str = "postgres") -> None:
+    """A table's own authority."""
+    execute(target, f"INSERT INTO botdata.table_authority (table_name, authority) VALUES ('{table}', '{store}')")
+
+
+def _count(target: str, table: str = "clients") -> int:
+    return int(value(target, f"SELECT count(*) FROM {table}"))
+
+
+@pytest.mark.parametrize("managed", [True, False])
+@pytest.mark.parametrize("reported", [None, *Stage])
+@pytest.mark.parametrize("stage", Stage)
+def test_whose_a_table_is(stage: Stage, reported: Stage | None, managed: bool) -> None:
+    processes = (("p", reported),) if reported else ()
+    authority = Authority(managed, stage, (None, None), frozenset({"bookings"}), processes)
+    stages = {*([stage] if managed else []), *([reported] if reported else [])}
+    for store in Store:
+        assert (authority.claim("clients", store) is not None) == any(one.authority is store for one in stages)
+    assert (authority.mirrored("clients") is not None) == any(one.mirrors for one in stages)
+    assert authority.mirrored("staff") is None
+    assert (authority.claim("bookings", Store.POSTGRES) is not None) == managed
+    assert (authority.claim("staff", Store.SUPABASE) is not None) == managed
+    assert authority.claim("staff", Store.POSTGRES) is None
+
+
+def _writers(server: Any, target: str) -> dict[str, Callable[[], Any]]:
+    """What writes rows of the source into clients, each told to do so whatever the flag says."""
+    return {
+        "copy": lambda: copy_from(server, target, tables("clients"), options=CopyOptions(overwrite=True)),
+        "sync": lambda: sync_from(server, target, "clients", overwrite=True, named=True),
+        "verify --fix": lambda: verify_from(
+            server, target, tables("clients"), options=VerifyOptions(fix=True, overwrite=True)
+        ),
+        "replay": lambda: replay(target, Base.metadata, overwrite=True),
+    }
+
+
+@pytest.mark.parametrize("command", ["copy", "sync", "verify --fix", "replay"])
+@pytest.mark.parametrize("stage", ["live", "rampdown", "complete"])
+async def test_the_stage_refuses_what_writes_source_rows(
+    pages: PageServer, source_database: str, target: str, command: str, stage: str
+) -> None:
+    add_clients(source_database, 3)
+    execute(target, "ALTER TABLE clients ADD CONSTRAINT odd CHECK (id <> 2)")
+    await copy_from(pages, target, tables("clients"))
+    execute(target, "ALTER TABLE clients DROP CONSTRAINT odd; UPDATE clients SET notes = 'of the bot'")
+    stand_at(target, stage)
+    with pytest.raises(MigrationError) as stopped:
+        await _writers(pages, target)[command]()
+    assert f"PostgreSQL is the store of clients (the cutover stands at {stage})" in stopped.value.message
+    assert "botdata cutover status" in str(stopped.value.next_command)
+    assert query(target, "SELECT id, notes FROM clients ORDER BY id") == [(1, "of the bot"), (3, "of the bot")]
+
+
+@pytest.mark.parametrize("command", ["copy", "sync", "verify --fix"])
+async def test_a_process_that_reports_a_stage_refuses_too(
+    pages: PageServer, source_database: str, target: str, command: str
+) -> None:
+    add_clients(source_database, 3)
+    stand_at(target, "off")
+    report_stage(target, "live")
+    with pytest.raises(MigrationError, match=r"of clients \(process p reports live\)"):
+        await _writers(pages, target)[command]()
+    assert _count(target) == 0
+
+
+@pytest.mark.parametrize("stage", ["live", "complete"])
+async def test_other_tables_have_an_authority_of_their_own(
+    pages: PageServer, source_database: str, target: str, stage: str
+) -> None:
+    execute(source_database, _STAFF)
+    stand_at(target, stage)
+    await copy_from(pages, target, tables("staff"))
+    execute(target, "DELETE FROM staff WHERE id = 1")
+    assert (await verify_from(pages, target, tables("staff"), options=_FIX)).clean
+    execute(source_database, "UPDATE staff SET name = 'new'")
+    assert (await sync_from(pages, target, "staff", named=True)).tables["staff"].updated == 3
+    own_authority(target, "staff")
+    for work in (
+        lambda: copy_from(pages, target, tables("staff")),
+        lambda: sync_from(pages, target, "staff", named=True),
+        lambda: verify_from(pages, target, tables("staff"), options=_FIX),
+    ):
+        with pytest.raises(MigrationError, match=r"staff \(its own authority is PostgreSQL\)"):
+            await work()
+
+
+async def test_the_tables_that_may_be_written_are_named(pages: PageServer, target: str) -> None:
+    stand_at(target, "live")
+    with pytest.raises(MigrationError) as stopped:
+        await copy_from(pages, target, tables("clients", "staff"))
+    assert str(stopped.value.next_command).endswith("for the others: botdata copy --tables staff")
+
+
+@pytest.mark.parametrize("flag", [True, False])
+async def test_where_no_command_has_moved_the_stage_the_flag_decides(
+    pages: PageServer, source_database: str, target: str, flag: bool
+) -> None:
+    add_clients(source_database, 3)
+    if flag:
+        with pytest.raises(MigrationError, match="USE_REPOSITORY_PATTERN says"):
+            await sync_from(pages, target, "clients", target_in_use=True)
+    await sync_from(pages, target, "clients", target_in_use=flag, overwrite=flag)
+    assert _count(target) == 3
+    stand_at(target, "off")  # and where one has, it does not
+    await sync_from(pages, target, "clients", target_in_use=True)
+
+
+@pytest.mark.parametrize("stage", ["dualwrite", "shadow"])
+async def test_no_copy_where_processes_mirror(pages: PageServer, source_database: str, target: str, stage: str) -> None:
+    add_clients(source_database, 3)
+    stand_at(target, stage)
+    with pytest.raises(MigrationError) as stopped:
+        await copy_from(pages, target, tables("clients"))
+    assert "botdata sync" in str(stopped.value.next_command)
+    assert _count(target) == 0
+    await sync_from(pages, target, "clients")
+    assert _count(target) == 3
+
+
+async def test_a_copy_under_way_stops_when_the_stage_moves(source: Source, target: str) -> None:
+    """What it had read by then is not written."""
+    add_clients(source.database_url, 3)
+    execute(
+        target,
+        "CREATE FUNCTION move() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+        "UPDATE botdata.stage SET stage = 'dualwrite', moved_at = now(); RETURN NULL; END $$; "
+        "CREATE TRIGGER move AFTER INSERT ON clients EXECUTE FUNCTION move()",
+    )
+    with pytest.raises(MigrationError, match="clients may not be written any more: the cutover stands at dualwrite"):
+        await copy_from(source, target, tables("clients"))
+    assert _count(target) == 0
+
+
+async def test_a_sync_leaves_out_what_is_postgres_s_and_says_so(
+    pages: PageServer, source_database: str, target: str
+) -> None:
+    add_clients(source_database, 3)
+    execute(source_database, _STAFF)
+    stand_at(target, "live")
+    told = Told()
+    report = await sync_from(pages, target, "clients", "staff", told=told)
+    assert list(report.tables) == ["staff"]
+    assert [one for one in told.notices if "left out" in one] == [
+        "left out, since PostgreSQL is their store: clients (the cutover stands at live)"
+    ]
+    assert (_count(target), _count(target, "staff")) == (0, 3)
+    with pytest.raises(MigrationError, match="PostgreSQL is the store of clients"):
+        await sync_from(pages, target, "clients", "staff", named=True)
+    with pytest.raises(MigrationError, match="PostgreSQL is the store of clients"):
+        await sync_from(pages, target, "clients")  # nothing is left
+
+
+async def test_a_sync_back_writes_only_what_is_postgres_s(source: Source, target: str) -> None:
+    add_clients(source.database_url, 3)
+    execute(source.database_url, _STAFF)
+    await copy_from(source, target, tables("clients", "staff"))
+    execute(target, "UPDATE clients SET notes = 'new'; UPDATE staff SET name = 'new'")
+    stand_at(target, "shadow")
+    with pytest.raises(MigrationError, match=r"Supabase is the store of clients \(the cutover stands at shadow\)"):
+        await sync_from(source, target, "clients", reverse=True, overwrite=True, target_in_use=True)
+    stand_at(target, "live")
+    told = Told()
+    await sync_from(source, target, "clients", "staff", reverse=True, told=told)
+    assert "left out, since Supabase is their store: staff (its own authority is Supabase)" in told.notices
+    assert query(source.database_url, "SELECT DISTINCT c.notes, s.name FROM clients c, staff s") == [("new", "s")]
+    own_authority(target, "staff")
+    await sync_from(source, target, "clients", "staff", reverse=True, named=True)
+    assert query(source.database_url, "SELECT DISTINCT name FROM staff") == [("new",)]
+    report_stage(target, "shadow")
+    with pytest.raises(MigrationError, match="process p reports shadow"):
+        await sync_from(source, target, "clients", reverse=True, named=True)
+
+
+@pytest.fixture
+def moves(pages: PageServer, target: str) -> Iterator[list[str]]:
+    """Stages that the row is put to, one at each request for rows of clients by their keys."""
+    waiting: list[str] = []
+
+    def hook(request: Request) -> Fault | None:
+        by_key = (request.parameter("id") or "").startswith(("in.", "eq."))
+        if request.method == "GET" and request.table == "clients" and by_key and waiting:
+            stand_at(target, waiting.pop(0))
+        return None
+
+    pages.hook = hook
+    yield waiting
+    pages.hook = lambda request: None
+
+
+@pytest.mark.parametrize("change", ["UPDATE clients SET notes = 'old'", "DELETE FROM clients WHERE id = 2"])
+async def test_no_page_is_loaded_once_the_authority_has_moved(
+    pages: PageServer, source_database: str, target: str, moves: list[str], change: str
+) -> None:
+    add_clients(source_database, 3)
+    await sync_from(pages, target, "clients")
+    execute(source_database, change)
+    moves.append("live")
+    told = Told()
+    with pytest.raises(MigrationError, match="PostgreSQL is the store of clients"):
+        await sync_from(pages, target, "clients", told=told)
+    assert any("clients may not be written any more: the cutover stands at live" in one for one in told.notices)
+    assert query(target, "SELECT id, notes FROM clients ORDER BY id") == [(1, None), (2, None), (3, None)]
+
+
+async def test_no_fix_once_the_authority_has_moved(
+    pages: PageServer, source_database: str, target: str, moves: list[str]
+) -> None:
+    add_clients(source_database, 3)
+    moves += ["off", "live"]  # the second look, and the reading of what is to be written
+    with pytest.raises(MigrationError, match="clients may not be written any more: the cutover stands at live"):
+        await verify_from(pages, target, tables("clients"), options=_FIX)
+    assert _count(target) == 0
+
+
+async def test_what_was_read_before_a_move_there_and_back_is_read_again(
+    pages: PageServer, source_database: str, target: str, moves: list[str]
+) -> None:
+    add_clients(source_database, 3)
+    await sync_from(pages, target, "clients")
+    stand_at(target, "shadow")
+    execute(source_database, "UPDATE clients SET notes = 'changed'")
+    moves.append("shadow")
+    told = Told()
+    report = await sync_from(pages, target, "clients", told=told)
+    assert any("the cutover was moved meanwhile" in one for one in told.notices)
+    assert (report.complete, report.tables["clients"].updated) == (True, 3)
+
+
+async def test_a_following_sync_follows_the_authority(pages: PageServer, source_database: str, target: str) -> None:
+    add_clients(source_database, 3)
+    following = Following(pages, target)  # clients, and whatsapp_keys, which no method writes
+    await following.rounds(1)
+    stand_at(target, "live")
+    await following.rounds(2)
+    execute(source_database, "UPDATE clients SET notes = 'a mirror of PostgreSQL'")
+    execute(source_database, "INSERT INTO whatsapp_keys VALUES ('c', 't', '1', '{}')")
+    await following.rounds(2)
+    assert (_count(target, "whatsapp_keys"), value(target, "SELECT count(notes) FROM clients")) == (1, 0)
+    stand_at(target, "shadow")
+    await following.rounds(2)
+    assert value(target, "SELECT count(notes) FROM clients") == 3
+    assert (await following.end()).complete
+    assert [one for one in following.told.notices if "left out" in one] == [
+        "left out, since PostgreSQL is their store: clients (the cutover stands at live)",
+        "no table is left out",
+    ]
+
+
+def _mirrors_wait(target: str) -> bool:
+    """Whether a mirror to clients has to wait at this moment."""
+    with psycopg.connect(target, autocommit=True) as connection:
+        (free,) = connection.execute(
+            "SELECT pg_try_advisory_xact_lock_shared(hashtextextended('botdata mirror clients', 0))"
+        ).fetchone() or (None,)
+    return free is False
+
+
+@pytest.mark.parametrize("command", ["sync", "sync of a deletion", "sync of all pages", "verify --fix"])
+async def test_no_mirror_between_the_reading_of_a_row_and_its_writing(
+    pages: PageServer, source_database: str, target: str, command: str
+) -> None:
+    add_clients(source_database, 3)
+    await sync_from(pages, target, "clients")
+    deletion = command == "sync of a deletion"
+    execute(source_database, "DELETE FROM clients WHERE id = 2" if deletion else "UPDATE clients SET notes = 'x'")
+    stand_at(target, "shadow")
+    waited: list[bool] = []
+
+    def hook(request: Request) -> Fault | None:
+        if request.method == "GET" and request.table == "clients" and "_1:" in (request.parameter("select") or ""):
+            waited.append(_mirrors_wait(target))
+        return None
+
+    pages.hook = hook
+    if command == "verify --fix":
+        await verify_from(pages, target, tables("clients"), options=_FIX)
+        assert waited == [False, False, False, True, False]  # the pages, the second look, the reading, one more look
+    else:
+        await sync_from(pages, target, "clients", most_by_key=1 if command == "sync of all pages" else 5000)
+        assert waited
+        assert all(waited)
+    assert query(target, "SELECT id, notes FROM clients ORDER BY id") == query(
+        source_database, "SELECT id, notes FROM clients ORDER BY id"
+    )
+    assert not _mirrors_wait(target)
+
+
+async def test_no_mirror_back_between_the_reading_of_a_row_and_its_writing(
+    pages: PageServer, source_database: str, target: str
+) -> None:
+    add_clients(source_database, 3)
+    await sync_from(pages, target, "clients")
+    stand_at(target, "live")
+    execute(target, "UPDATE clients SET notes = 'x' WHERE id <> 2; DELETE FROM clients WHERE id = 2")
+    waited: list[tuple[str, bool]] = []
+
+    def hook(request: Request) -> Fault | None:
+        if request.method != "GET" and request.table == "clients":
+            waited.append((request.method, _mirrors_wait(target)))
+        return None
+
+    pages.hook = hook
+    await sync_from(pages, target, "clients", reverse=True)
+    assert waited == [("DELETE", True), ("POST", True)]
+
+
+async def test_a_stage_that_is_being_moved_is_waited_for(pages: PageServer, source_database: str, target: str) -> None:
+    """The move comes first, and the page that was read before it is not loaded."""
+    add_clients(source_database, 3)
+    with psycopg.connect(target) as moving:
+        moving.execute("UPDATE botdata.stage SET stage = 'live', moved_at = clock_timestamp()")
+        sync = asyncio.ensure_future(sync_from(pages, target, "clients"))
+        for _ in range(600):
+            if query(target, "SELECT FROM pg_locks WHERE NOT granted") or sync.done():
+                break
+            await asyncio.sleep(0.05)
+        assert not sync.done()
+        moving.commit()
+    with pytest.raises(MigrationError, match="PostgreSQL is the store of clients"):
+        await sync
+    assert _count(target) == 0
