@@ -111,7 +111,6 @@ class ProcessStanding:
         """
         if await self._try_to_look(_FIRST_LOOK_TIMEOUT if self._stage else _LOOK_TIMEOUT):
             if contradiction := self._contradiction(strictly=True):
-                await self._say_goodbye()
                 raise SettingsError(contradiction)
             await self._refuse_beside_followers()
         self._loop = asyncio.create_task(self._keep_looking())
@@ -181,7 +180,6 @@ class ProcessStanding:
         async with self._database.reader() as connection:
             names = await followers(connection, _FOLLOWS, self._process)
         if names:
-            await self._say_goodbye()
             raise SettingsError(
                 f"{self._flags.chosen_by} makes PostgreSQL the authority, beside processes that follow the row, where "
                 f"it is Supabase: {', '.join(names)}; end them, or `botdata cutover forget` those that have ended, or "

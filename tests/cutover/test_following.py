@@ -15,6 +15,7 @@ from app.db import Database
 from app.errors import UnavailableError
 from tests.cutover.conftest import MakeSettings, Pair
 from tests.cutover.following import ask, client, relayed, set_stage, until
+from tests.data_layer.relay import relay_to
 
 STAGES = "SELECT stage FROM botdata.processes"
 
@@ -88,10 +89,10 @@ async def test_a_process_that_loses_the_row_keeps_its_stage_and_says_so(
 
 
 async def test_connections_that_fell_silent_do_not_keep_it_from_new_ones(pair: Pair, settings_of: MakeSettings) -> None:
-    async with relayed(pair.target) as (relay, url), open_data_layer(settings_of(database_url=url)):
-        relay.hang()
+    async with relay_to(pair.target) as relay, open_data_layer(settings_of(database_url=relay.database_url)):
+        relay.silent = True  # what was sent meanwhile is lost
         await asyncio.sleep(7)  # more looks than connections
-        relay.heal()
+        relay.silent = False
         await set_stage(pair, "shadow")
         await until(pair, STAGES, [("shadow",)])
 
