@@ -126,6 +126,7 @@ async def test_a_full_disk_is_an_error_and_leaves_no_half_line(tmp_path: Path) -
     await spool.append("clients", ANNA)
     with files_of_at_most(50), pytest.raises(OSError, match="File too large"):
         await spool.append("services", BORIS)
+    assert [path.read_text() for path in files(tmp_path)] == ['{"table":"clients","keys":[["7","1"]]}\n']
     await spool.append("services", BORIS)
     await spool.close()
     ours = Spool(tmp_path, "host:3:123")
