@@ -12,6 +12,7 @@ import pytest
 
 from app.cutover.stages import Stage
 from app.errors import MigrationError
+from app.migration.cutover import barrier
 from app.migration.cutover.moves import Outcome, advance, back
 from tests.cli.command import start
 from tests.cutover.conftest import MakeSettings, Pair
@@ -26,6 +27,13 @@ async def _until(pair: Pair, condition: str) -> None:
             return
         await asyncio.sleep(0.05)
     raise AssertionError(condition)
+
+
+def _environment(pair: Pair) -> dict[str, str]:
+    return {
+        "DATABASE_URL": pair.target, "SUPABASE_URL": pair.supabase.url, "SUPABASE_KEY": pair.supabase.service_key,
+        "CUTOVER_HOLD": "20",
+    }  # fmt: skip
 
 
 def _gave_up(pair: Pair, outcome: Outcome, stage: str) -> str:
@@ -169,12 +177,7 @@ async def test_the_time_that_runs_out_in_the_last_transaction(pair: Pair, settin
 async def test_a_command_that_is_killed(pair: Pair, settings_of: MakeSettings, tmp_path: Path) -> None:
     pair.set_stage("shadow")
     async with reporting(pair.target, ONE, holds=False) as process:
-        words = ("cutover", "advance", "--force", "a test")
-        environment = {
-            "DATABASE_URL": pair.target, "SUPABASE_URL": pair.supabase.url, "SUPABASE_KEY": pair.supabase.service_key,
-            "CUTOVER_STAGE": "database", "CUTOVER_HOLD": "8",
-        }  # fmt: skip
-        command = start(*words, directory=tmp_path, **environment)
+        command = start("cutover", "advance", "--force", "a test", directory=tmp_path, **_environment(pair))
         try:
             await _until(pair, "EXISTS (SELECT FROM botdata.moves WHERE state = 'holding')")
         finally:
@@ -188,6 +191,46 @@ async def test_a_command_that_is_killed(pair: Pair, settings_of: MakeSettings, t
         moves = pair.ask("SELECT state, said FROM botdata.moves ORDER BY id")
         assert moves[0] == ("given up", "its command ended before the move was done")
         assert moves[1][0] == "done"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_command_that_is_told_to_stop(pair: Pair, tmp_path: Path, number: signal.Signals) -> None:
+    pair.set_stage("shadow")
+    async with reporting(pair.target, ONE, holds=False):
+        command = start("cutover", "advance", "--force", "a test", directory=tmp_path, **_environment(pair))
+        try:
+            await _until(pair, "EXISTS (SELECT FROM botdata.moves WHERE state = 'holding')")
+            command.send_signal(number)
+            await _until(pair, "EXISTS (SELECT FROM botdata.moves WHERE state = 'given up')")
+            await asyncio.to_thread(command.communicate, timeout=60)
+        finally:
+            command.kill()
+            command.communicate()
+        assert command.returncode == 130
+        assert pair.ask("SELECT stage FROM botdata.stage") == [("shadow",)]
+
+
+async def test_a_command_that_hangs_in_its_last_transaction(
+    pair: Pair, settings_of: MakeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair.set_stage("shadow")
+    look = barrier._late
+
+    async def late(*arguments: Any) -> Any:
+        found = await look(*arguments)
+        if not found and pair.ask("SELECT FROM pg_locks WHERE relation = 'botdata.stage'::regclass AND granted"):
+            await asyncio.sleep(4)
+        return found
+
+    monkeypatch.setattr(barrier, "_late", late)
+    async with reporting(pair.target, ONE):
+        moving = asyncio.create_task(advance(settings_of(cutover_hold=1), force="a test"))
+        await _until(pair, "EXISTS (SELECT FROM botdata.moves WHERE hold_until < clock_timestamp())")
+        await asyncio.sleep(1.5)  # as long as a process goes on waiting
+        pair.ask("SET lock_timeout = '1s'; UPDATE botdata.moves SET state = 'given up' WHERE state = 'holding'")
+        with pytest.raises(MigrationError):
+            await moving
+    assert pair.ask("SELECT stage, state FROM botdata.stage, botdata.moves") == [("shadow", "given up")]
 
 
 @pytest.mark.parametrize("how", ["stopped by a person", "its connection is cut"])
@@ -210,6 +253,15 @@ async def test_a_command_that_ends_in_the_middle(pair: Pair, settings_of: MakeSe
             assert stopped.value.pending == "nothing was changed"
         assert pair.ask("SELECT state, said FROM botdata.moves") == [("given up", "its command failed or was stopped")]
         assert pair.ask("SELECT stage FROM botdata.stage") == [("shadow",)]
+
+
+async def test_a_step_beside_a_transaction_that_does_not_end(pair: Pair, settings_of: MakeSettings) -> None:
+    pair.set_stage("live")
+    with psycopg.connect(pair.target, application_name="a bot's write") as writing:
+        writing.execute("SELECT FROM botdata.stage FOR SHARE")
+        with pytest.raises(MigrationError, match=rf"holds the stage: a bot's write \(pid {writing.info.backend_pid}"):
+            await advance(settings_of(), force="a test")
+    assert pair.ask("SELECT stage FROM botdata.stage") == [("live",)]
 
 
 @pytest.mark.parametrize("stage", ["off", "shadow"])

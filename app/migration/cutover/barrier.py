@@ -19,11 +19,12 @@ from app.cutover.stages import Stage, Store
 from app.errors import MigrationError
 from app.migration.cutover.history import give_up_expired, open_move, who
 from app.migration.cutover.processes import read_processes
-from app.migration.cutover.stage_row import UNCHANGED, read_stage_row
+from app.migration.cutover.stage_row import LET_IT_END, UNCHANGED, lock_holders, lock_stage_row, read_stage_row
 from app.migration.target import open_target
 
 _LOOK_EVERY = 0.05  # seconds
 _LAST_WORD = 3.0  # seconds, to give a move up on a connection of its own
+_AGAIN = "run it again; a longer CUTOVER_HOLD gives more time"
 _ONE_MOVE = "moves_holding"  # the unique index that lets one move hold at a time
 
 
@@ -33,6 +34,9 @@ class Late:
 
     what: str
     remedy: str
+
+
+_TIME_WAS_UP = Late("nothing by name: the time was up between two looks", _AGAIN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +96,9 @@ async def _begin(connection: AsyncConnection, crossing: Crossing) -> int:
     """Ask every process to hold its writes; the number of the move."""
     try:
         async with connection.transaction():
-            await give_up_expired(connection)
-            await connection.execute("SET LOCAL lock_timeout = '5s'")
             # FOR SHARE: a step of another command, which takes it FOR UPDATE, comes wholly before or wholly after.
-            row = await read_stage_row(connection, lock="FOR SHARE")
+            row = await lock_stage_row(connection, "FOR SHARE", step=crossing.step)
+            await give_up_expired(connection)
             if row.stage is not crossing.before:
                 raise moved_meanwhile(crossing.step, crossing.before, row.stage)
             cursor = await connection.execute(
@@ -119,7 +122,7 @@ async def _hold(connection: AsyncConnection, crossing: Crossing, number: int) ->
     while True:
         remaining = await _remaining(connection, number)
         if remaining is None or remaining <= 0:
-            return late or (Late("the processes, by a moment", f"run again: botdata {crossing.step}"),)
+            return late or await _late(connection, crossing, number) or (_TIME_WAS_UP,)
         late = await _late(connection, crossing, number)
         if not late:
             late = await _move(connection, crossing, number, remaining)
@@ -133,15 +136,15 @@ async def _move(connection: AsyncConnection, crossing: Crossing, number: int, re
     milliseconds = max(1, int(remaining * 1000))
     try:
         async with connection.transaction():
-            # The last two: should this command hang, the server ends its transaction, and the old stage resumes.
+            # The last one: should this command hang, the server ends its transaction, and the old stage resumes.
             await connection.execute(
                 f"SET LOCAL lock_timeout = {milliseconds}; SET LOCAL statement_timeout = {milliseconds + 1000}; "
-                f"SET LOCAL idle_in_transaction_session_timeout = {milliseconds + 1000}".encode()
+                "SET LOCAL idle_in_transaction_session_timeout = 1000".encode()
             )
-            row = await read_stage_row(connection, lock="FOR UPDATE")  # behind every write and every sender
+            await read_stage_row(connection, lock="FOR UPDATE")  # behind every write and every sender
             late = await _late(connection, crossing, number)
-            if row.stage is not crossing.before or late:
-                raise _NotYetError(late or (Late(f"the stage, which stands at {row.stage} by now", _LOOK),))
+            if late:
+                raise _NotYetError(late)
             ended = await connection.execute(
                 "UPDATE botdata.moves SET state = 'done', ended_at = clock_timestamp() "
                 "WHERE id = %s AND state = 'holding' AND hold_until > clock_timestamp()",
@@ -155,13 +158,11 @@ async def _move(connection: AsyncConnection, crossing: Crossing, number: int, re
                 "UPDATE botdata.stage SET stage = %s, moved_at = clock_timestamp(), finished_at = NULL", [crossing.to]
             )
     except _NotYetError as error:
-        return error.late or (Late("the last step, which came when the time was up", f"botdata {crossing.step}"),)
+        return error.late or (_TIME_WAS_UP,)
     except LockNotAvailable:
-        return (await _lock_holders(connection),)
+        holders = await lock_holders(connection)
+        return (Late(f"a transaction that holds the stage: {holders}", f"{LET_IT_END}; then again"),)
     return ()
-
-
-_LOOK = "botdata cutover status"
 
 
 class _NotYetError(Exception):
@@ -210,7 +211,7 @@ def _late_process(name: str, age: float, in_flight: int, pending: int, silent: b
     doing = [f"{in_flight:,} calls in flight"] * bool(in_flight) + [f"{pending:,} mirrors pending"] * bool(pending)
     return Late(
         f"process {name}: did not hold its writes in time ({', '.join(doing) or 'nothing in flight'})",
-        "try again; a longer CUTOVER_HOLD gives slow calls more time",
+        _AGAIN,
     )
 
 
@@ -241,20 +242,6 @@ async def _entries(connection: AsyncConnection, crossing: Crossing) -> list[Late
         )
         for table, count, error in await cursor.fetchall()
     ]
-
-
-async def _lock_holders(connection: AsyncConnection) -> Late:
-    """The transactions that hold the stage row."""
-    cursor = await connection.execute(
-        "SELECT a.pid, coalesce(nullif(a.application_name, ''), 'a session'), coalesce(a.client_addr::text, 'local') "
-        "FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE l.relation = 'botdata.stage'::regclass "
-        "AND l.mode = 'RowShareLock' AND l.granted AND a.pid <> pg_backend_pid() ORDER BY a.xact_start LIMIT 5"
-    )
-    holders = [f"{name} (pid {pid}, {address})" for pid, name, address in await cursor.fetchall()]
-    return Late(
-        f"a transaction that holds the stage: {', '.join(holders) or 'it has ended since'}",
-        "let it end, or end it with SELECT pg_terminate_backend(its pid); then again",
-    )
 
 
 async def _give_up(connection: AsyncConnection, number: int, said: str) -> bool:

@@ -12,7 +12,7 @@ from app.cutover.stages import Stage, Store
 from app.errors import MigrationError
 from app.migration.cutover.authorities import read_authorities
 from app.migration.cutover.history import open_move, record
-from app.migration.cutover.stage_row import StageRow, brief_locks, open_cutover, read_stage_row
+from app.migration.cutover.stage_row import StageRow, lock_stage_row, open_cutover, read_stage_row
 
 if TYPE_CHECKING:
     from app.settings import Settings
@@ -48,8 +48,7 @@ async def look_at_end(settings: Settings) -> Ending:
 async def finish(settings: Settings) -> Ending:
     """End the way back. Errors are those of `look_at_end`."""
     async with open_cutover(settings.require_database_url(), _STEP) as connection, connection.transaction():
-        await brief_locks(connection)
-        row = await read_stage_row(connection, lock="FOR UPDATE")  # behind the writes that are being recorded
+        row = await lock_stage_row(connection, "FOR UPDATE", step=_STEP)  # behind the writes that are being recorded
         ending = await _ending(connection, row)
         if ending.finished_at is None:
             await connection.execute("DELETE FROM botdata.outbox")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from app.errors import MigrationError
 from app.migration.cutover.history import record
 from app.migration.cutover.processes import SILENT_AFTER, Process, read_processes
-from app.migration.cutover.stage_row import UNCHANGED, brief_locks, open_cutover, read_stage_row
+from app.migration.cutover.stage_row import UNCHANGED, lock_stage_row, open_cutover
 
 if TYPE_CHECKING:
     from app.settings import Settings
@@ -27,8 +27,7 @@ async def forget(settings: Settings, name: str, *, force: str | None = None) -> 
         MigrationError: there is no such process, or it reports, or the target cannot be used.
     """
     async with open_cutover(settings.require_database_url(), _STEP) as connection, connection.transaction():
-        await brief_locks(connection)
-        await read_stage_row(connection, lock="FOR SHARE")  # no move is made meanwhile
+        await lock_stage_row(connection, "FOR SHARE", step=_STEP)  # no move is made meanwhile
         processes = {process.name: process for process in await read_processes(connection)}
         process = processes.get(name)
         if process is None:

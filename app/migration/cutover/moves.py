@@ -19,7 +19,7 @@ from app.migration.cutover.history import give_up_expired, open_move, record
 from app.migration.cutover.id_gap import raise_sequences
 from app.migration.cutover.objection import Objection
 from app.migration.cutover.processes import Process, read_processes
-from app.migration.cutover.stage_row import StageRow, brief_locks, open_cutover, read_stage_row
+from app.migration.cutover.stage_row import StageRow, lock_stage_row, open_cutover, read_stage_row
 from app.migration.cutover.thresholds import Thresholds
 
 if TYPE_CHECKING:
@@ -139,8 +139,7 @@ async def _step(
 ) -> None:
     """Move the stage where the authority stays."""
     async with connection.transaction():
-        await brief_locks(connection)
-        row = await read_stage_row(connection, lock="FOR UPDATE")  # behind the writes in flight
+        row = await lock_stage_row(connection, "FOR UPDATE", step=f"cutover {kind}")  # behind the writes in flight
         if row != seen:
             raise moved_meanwhile(f"cutover {kind}", seen.stage, row.stage)
         if await open_move(connection):

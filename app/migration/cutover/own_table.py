@@ -15,7 +15,7 @@ from app.migration.cutover.authorities import OWN_AUTHORITY, read_authorities
 from app.migration.cutover.history import record
 from app.migration.cutover.id_gap import raise_sequences, read_gaps
 from app.migration.cutover.objection import Objection
-from app.migration.cutover.stage_row import UNCHANGED, brief_locks, open_cutover, read_stage_row
+from app.migration.cutover.stage_row import UNCHANGED, lock_stage_row, open_cutover
 
 if TYPE_CHECKING:
     from app.settings import Settings
@@ -74,8 +74,7 @@ async def move_table(
     _refuse_other(table)
     shared_ids = await _shared_ids(settings, table, dry_run=dry_run) if to is Store.POSTGRES else []
     async with open_cutover(settings.require_database_url(), _STEP) as connection, connection.transaction():
-        await brief_locks(connection)
-        row = await read_stage_row(connection, lock="FOR SHARE")
+        row = await lock_stage_row(connection, "FOR SHARE", step=_STEP)
         await connection.execute(HOLD_TABLE, {"table": table})  # no page of a sync is on its way into it
         before = (await read_authorities(connection))[table]
         objections: list[Objection] = []

@@ -8,13 +8,16 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from psycopg import AsyncConnection
+from psycopg.errors import LockNotAvailable
 
 from app.cutover.stages import Stage
+from app.driver_errors import without_values
 from app.errors import MigrationError
 from app.migration.target import explained, open_target
 from app.migration.tool_schema import is_current
 
 UNCHANGED = "nothing was changed"
+LET_IT_END = "let it end, or end it with SELECT pg_terminate_backend(its pid)"
 _READ = "SELECT stage, moved_at, finished_at FROM botdata.stage "
 
 
@@ -39,9 +42,34 @@ async def read_stage_row(connection: AsyncConnection, *, lock: str = "") -> Stag
     return StageRow(Stage(row[0]), row[1], row[2])
 
 
-async def brief_locks(connection: AsyncConnection) -> None:
-    """Wait for no lock longer than a write should take, until the transaction ends."""
+async def lock_stage_row(connection: AsyncConnection, lock: str, *, step: str) -> StageRow:
+    """The row, locked in a transaction that from then on waits for no lock longer than a write should take.
+
+    Raises:
+        MigrationError: others hold it; says who.
+    """
     await connection.execute("SET LOCAL lock_timeout = '5s'")
+    try:
+        async with connection.transaction():
+            return await read_stage_row(connection, lock=lock)
+    except LockNotAvailable as error:
+        raise MigrationError(
+            f"a transaction holds the stage: {await lock_holders(connection)}",
+            step=step,
+            pending=UNCHANGED,
+            next_command=f"{LET_IT_END}; then: botdata {step}",
+        ) from without_values(error)
+
+
+async def lock_holders(connection: AsyncConnection) -> str:
+    """The transactions that hold the stage row, the oldest first, in words."""
+    cursor = await connection.execute(
+        "SELECT coalesce(nullif(a.application_name, ''), 'a session'), a.pid, coalesce(a.client_addr::text, 'local') "
+        "FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE l.relation = 'botdata.stage'::regclass "
+        "AND l.mode = 'RowShareLock' AND l.granted AND a.pid <> pg_backend_pid() ORDER BY a.xact_start LIMIT 5"
+    )
+    holders = [f"{name} (pid {pid}, {address})" for name, pid, address in await cursor.fetchall()]
+    return ", ".join(holders) or "it has ended since"
 
 
 @asynccontextmanager
