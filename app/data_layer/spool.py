@@ -55,6 +55,7 @@ class Spool:
         self._file: int | None = None
         self._length = 0
         self._kept = 0
+        self._is_closed = False
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="botdata-spool")  # one, which keeps the order
 
     async def append(self, table: str, keys: Sequence[Key]) -> None:
@@ -73,6 +74,9 @@ class Spool:
 
     async def close(self) -> None:
         """Give the file up: it is removed when nothing in it is needed, else left to the next process that starts."""
+        if self._is_closed:
+            return
+        self._is_closed = True
         await self._run(self._close)
         self._thread.shutdown(wait=False)
 

@@ -374,8 +374,9 @@ async def test_an_unreachable_authority_is_the_caller_s_error_and_nothing_stays(
 async def test_at_the_end_mirrors_are_waited_for_and_what_is_left_is_noted(
     at_dualwrite: Pair, settings_of: MakeSettings
 ) -> None:
-    async with forward(settings_of(mirror_wait=0.0)) as process:
+    async with forward(settings_of(mirror_wait=0.0), start=True) as process:
         await process.write(CLIENT)
+        await process.writer.close()  # and once more at the end of the block
     source, target = clients(at_dualwrite)
     assert source == target != []
     with_lock = settings_of(mirror_wait=0.0, close_timeout=0.3)
