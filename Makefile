@@ -40,7 +40,7 @@ $(INSTALLED): pyproject.toml requirements.lock
 lock: $(INSTALLED)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9'
 	$(VENV)/bin/uv --no-config pip compile pyproject.toml --quiet --upgrade --universal --generate-hashes \
-	  --extra demo --group dev --no-header --no-annotate --output-file requirements.lock
+	  --extra demo --extra otel --group dev --no-header --no-annotate --output-file requirements.lock
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist

@@ -12,6 +12,7 @@ from app.data_layer.company_time import require_timezone
 from app.data_layer.layer import DataLayer, utc_now
 from app.data_layer.metrics import Metrics
 from app.data_layer.stores import open_supabase
+from app.data_layer.telemetry import telemetry
 
 if TYPE_CHECKING:
     from app.data_layer.backend import Backend
@@ -41,7 +42,7 @@ async def open_data_layer(settings: Settings | None = None, *, clock: Clock = ut
 
         settings = load_settings()
     require_timezone(settings.default_timezone)
-    metrics = Metrics()
+    metrics = Metrics(telemetry())
     layer = DataLayer(await _open_backend(settings, metrics), settings, clock=clock, metrics=metrics)
     try:
         yield layer

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from app.cutover.stages import Store
 from app.data_layer.latency import Latencies
+from app.data_layer.telemetry import Telemetry
 
 _MOST_SERIES = 1000  # names of counters come from the program; this holds should a label not
 
@@ -38,9 +39,14 @@ class Snapshot:
 
 
 class Metrics:
-    """Counters and latencies since the start of the data layer. Kept in memory, whatever the stores do."""
+    """Counters and latencies since the start of the data layer. Kept in memory, whatever the stores do.
 
-    def __init__(self) -> None:
+    Args:
+        passed_on: gets all of it too; OpenTelemetry, where that is installed.
+    """
+
+    def __init__(self, passed_on: Telemetry | None = None) -> None:
+        self._passed_on = passed_on
         self._counters: dict[tuple[str, Labels], int] = {}
         self._latencies: dict[tuple[Store | None, str], Latencies] = {}
 
@@ -51,12 +57,16 @@ class Metrics:
             name: words joined by underscores, such as `mirrors`.
             labels: of few different values each; never anything from a row.
         """
+        if self._passed_on is not None:
+            self._passed_on.count(name, amount, labels)
         key = (name, tuple(sorted(labels.items())))
         if key in self._counters or len(self._counters) < _MOST_SERIES:
             self._counters[key] = self._counters.get(key, 0) + amount
 
     def observe(self, store: Store | None, method: str, seconds: float) -> None:
         """Time one call of a method; store None: the whole call, as the caller saw it."""
+        if self._passed_on is not None:
+            self._passed_on.observe(store, method, seconds)
         latencies = self._latencies.get((store, method))
         if latencies is None:
             if len(self._latencies) >= _MOST_SERIES:
