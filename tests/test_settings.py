@@ -67,6 +67,35 @@ def test_anything_else_is_an_error_that_names_variable_and_value(
     )
 
 
+@pytest.mark.parametrize(
+    ("word", "stage"),
+    [("live", "live"), (" Shadow ", "shadow"), ("DATABASE", "database"), ("", None), ("  ", None)],
+)
+def test_the_stage(monkeypatch: pytest.MonkeyPatch, word: str, stage: str | None) -> None:
+    monkeypatch.setenv("CUTOVER_STAGE", word)
+    settings = load_settings(None)
+    assert settings.cutover_stage == stage
+    assert settings.flags.names_a_stage == (stage is not None)
+
+
+@pytest.mark.parametrize("word", ["postgres", "true", "live!", "none", "0"])
+def test_anything_else_is_no_stage(monkeypatch: pytest.MonkeyPatch, word: str) -> None:
+    monkeypatch.setenv("CUTOVER_STAGE", word)
+    with pytest.raises(SettingsError) as refused:
+        load_settings(None)
+    assert str(refused.value) == (
+        f"CUTOVER_STAGE is {word!r}: it must be one of off, dualwrite, shadow, live, rampdown, complete, database"
+    )
+
+
+def test_two_settings_that_contradict_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUTOVER_STAGE", "live")
+    assert load_settings(None).flags.use_repository_pattern  # the other one is not set
+    monkeypatch.setenv("USE_REPOSITORY_PATTERN", "false")
+    with pytest.raises(SettingsError, match="CUTOVER_STAGE=live has PostgreSQL for authority, and USE_REPOSITORY"):
+        load_settings(None)
+
+
 def test_no_backend_left(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("USE_LEGACY_SUPABASE", "false")
     with pytest.raises(SettingsError, match="USE_LEGACY_SUPABASE is false and USE_REPOSITORY_PATTERN is not true"):
@@ -89,6 +118,14 @@ def test_no_backend_left(monkeypatch: pytest.MonkeyPatch) -> None:
         ("LOCK_TIMEOUT", "0"),
         ("STATEMENT_TIMEOUT", "Infinity"),
         ("MAX_LIMIT", "1.5"),
+        ("CUTOVER_HOLD", "0"),
+        ("CUTOVER_HOLD", "61"),
+        ("CUTOVER_ID_GAP", "0"),
+        ("MIRROR_WAIT", "-0.1"),
+        ("MIRROR_CONNECTIONS", "2"),
+        ("NOTE_TIMEOUT", "inf"),
+        ("COMPARE_SAMPLING", "1.01"),
+        ("CLOSE_TIMEOUT", "soon"),
         ("DEFAULT_PHONE_REGION", "ru"),
     ],
 )
