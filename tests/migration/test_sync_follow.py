@@ -2,11 +2,12 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
 import psycopg
 import pytest
+from sqlalchemy import Table
 
 from app.errors import MigrationError
 from app.migration.sync import Sync
@@ -35,13 +36,19 @@ _NAMES = ("clients", "whatsapp_keys")
 class Following:
     """A following sync, in a task of its own."""
 
-    def __init__(self, server: Served, target: str, *, told: Told | None = None, reverse: bool = False) -> None:
+    def __init__(
+        self,
+        server: Served,
+        target: str,
+        *,
+        told: Told | None = None,
+        reverse: bool = False,
+        chosen: Sequence[Table] = tables(*_NAMES),
+    ) -> None:
         self.stop = asyncio.Event()
         self.told = told or Told()
         options = SyncOptions(follow=True, interval=0.05, reverse=reverse, target_in_use=reverse, most_deleted=10_000)
-        self.sync = Sync(
-            lambda: source_of(server, told=self.told), target, tables(*_NAMES), self.told, options, stop=self.stop
-        )
+        self.sync = Sync(lambda: source_of(server, told=self.told), target, chosen, self.told, options, stop=self.stop)
         self.task = asyncio.ensure_future(self.sync.run())
 
     async def rounds(self, number: int) -> None:
