@@ -139,33 +139,36 @@ class MirrorQueue:
             )
         except AuthorityMovedError as error:
             logger.warning("%d mirrors are given up: %s", len(notes), error)
-            await self._leave(batch, error, again=False)
+            await self._leave(batch, str(error), again=False)
         except (ConflictError, RejectedError) as error:
             if len(keys) == 1:
-                await self._leave(batch, error)
+                await self._leave(batch, str(error))
             else:
                 self._waiting += _parts(batch)
-        except AuthorityUnreadError as error:
-            await self._leave(batch, error)
-        except StoreError as error:
+        except (AuthorityUnreadError, StoreError) as error:
             if isinstance(error, UnavailableError):
                 self._breaker.failed()
-            await self._leave(batch, error)
+            await self._leave(batch, str(error))
+        except Exception as error:  # a mistake of ours must not lose the note; its text may hold values
+            await self._leave(batch, type(error).__name__)
         else:
             self._metrics.count("mirrors", len(notes), store="postgres", outcome="sent")
             for note in notes:
                 note.settled.set()
 
-    async def _leave(self, batch: list[_Waiting], error: Exception, *, again: bool = True) -> None:
+    async def _leave(self, batch: list[_Waiting], error: str, *, again: bool = True) -> None:
         self._metrics.count("mirrors", len(batch), store="postgres", outcome="failed")
+        answers = not self._breaker.is_open
         for one in batch:
             note = one.note
             note.attempts += 1
             if note.attempts == 1:
                 logger.warning("a mirror of %s failed and is tried again: %s", note.table, error)
-            if not self._breaker.is_open:
-                with suppress(StoreError):
-                    await self._notes.leave(note, str(error))
+            if answers:
+                try:
+                    await self._notes.leave(note, error)
+                except StoreError:
+                    answers = False
             if again and not note.settled.is_set():
                 pause = min(_FIRST_PAUSE * 2 ** min(note.attempts - 1, 10), _LONGEST_PAUSE)
                 self._waiting.append(_Waiting(note, time.monotonic() + pause, one.alone))
