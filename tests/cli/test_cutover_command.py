@@ -249,9 +249,11 @@ def test_a_table_whose_writer_moves(cutover: Cutover) -> None:
     assert (again.code, "its authority is PostgreSQL already" in again.out) == (0, True)
     stuck = cutover("back")
     assert (stuck.code, "bookings: its authority is PostgreSQL" in stuck.out) == (1, True)
+    cutover.pair.ask("UPDATE botdata.verifications SET began_at = now() - interval '1 hour'")
     back = cutover("table", "bookings", "supabase")
-    assert (back.code, "there was no sync --reverse" in back.out) == (1, True)
-    cutover.pair.ask("INSERT INTO botdata.runs (command, source, state) VALUES ('sync --reverse', 'x', 'complete')")
+    assert (back.code, "bookings was last verified 60 minutes ago" in back.out) == (1, True)
+    assert "with its writer stopped: botdata sync --reverse --tables bookings; botdata verify" in back.out
+    cutover.pair.ask("UPDATE botdata.verifications SET began_at = now()")
     assert cutover("table", "bookings", "supabase").code == 0
 
 

@@ -29,10 +29,6 @@ extract(epoch FROM clock_timestamp() - v.began_at)::double precision, v.differen
 FROM (VALUES (1)) one LEFT JOIN LATERAL (SELECT began_at, differences FROM botdata.verifications
 WHERE table_name = %(table)s ORDER BY began_at DESC LIMIT 1) v ON true
 """
-_REVERSED = """
-SELECT extract(epoch FROM clock_timestamp() - max(started_at))::double precision FROM botdata.runs
-WHERE command = 'sync --reverse' AND state = 'complete'
-"""
 _SET = """
 INSERT INTO botdata.table_authority (table_name, authority) VALUES (%s, %s)
 ON CONFLICT (table_name) DO UPDATE SET authority = excluded.authority, changed_at = clock_timestamp()
@@ -145,29 +141,28 @@ async def _against_postgres(connection: AsyncConnection, table: str, stage: Stag
         found.append(Objection(f"{table} {when}, so PostgreSQL may lack rows", sync))
     if refused:
         found.append(Objection(f"{refused:,} rows of {table} are in quarantine", "botdata quarantine list"))
-    if verified is None or verified > RECENT:
-        when = "was never verified" if verified is None else f"was last verified {verified / 60:,.0f} minutes ago"
-        found.append(Objection(f"{table} {when}", f"{sync}; botdata verify --tables {table}"))
-    elif differences:
-        found.append(
-            Objection(
-                f"the last verify of {table} found {differences:,} differences",
-                f"{sync}; botdata verify --tables {table}",
-            )
-        )
-    return found
+    return [*found, *_unverified(table, verified, differences, sync)]
 
 
 async def _against_supabase(connection: AsyncConnection, table: str, _stage: Stage) -> list[Objection]:
-    cursor = await connection.execute(_REVERSED)
+    cursor = await connection.execute(_PROOFS, {"table": table})
     row = await cursor.fetchone()
-    age = row[0] if row else None
-    if age is not None and age <= RECENT:
-        return []
-    when = f"the last sync --reverse began {age / 60:,.0f} minutes ago" if age else "there was no sync --reverse"
-    return [
-        Objection(
-            f"{when}: what was written to {table} in PostgreSQL may be missing in Supabase, and a sync would undo it",
-            f"with its writer stopped: botdata sync --reverse --tables {table}",
-        )
-    ]
+    assert row is not None
+    _, _, verified, differences = row
+    return _unverified(
+        table, verified, differences, f"with its writer stopped: botdata sync --reverse --tables {table}"
+    )
+
+
+def _unverified(table: str, age: float | None, differences: int | None, sync: str) -> list[Objection]:
+    """What the last verify of the table leaves open."""
+    remedy = f"{sync}; botdata verify --tables {table}"
+    if age is None:
+        return [Objection(f"{table} was never verified, so the two stores may differ", remedy)]
+    if differences:
+        return [Objection(f"the last verify of {table} found {differences:,} differences", remedy)]
+    if age > RECENT:
+        return [
+            Objection(f"{table} was last verified {age / 60:,.0f} minutes ago, so the two stores may differ", remedy)
+        ]
+    return []
