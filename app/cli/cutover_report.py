@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 _SHOWN = 10  # differences
 _IN_DOCUMENT = 100
 _COUNTS = ("calls", "compared", "equal", "different", "error", "skipped")
+_SHARES = ("compared_share", "different_share")
 
 Hours = Annotated[float, typer.Option(help="How far back it looks; counts are kept for three days.", min=0.0)]
 
@@ -55,13 +56,15 @@ def show_report(found: ComparisonReport) -> None:
 def _show_methods(methods: list[MethodReport]) -> None:
     from app.cli.output import show_table
 
-    headings = ["stage", "method", *_COUNTS]
+    headings = ["stage", "method", *_COUNTS, "compared %", "different %"]
     headings += [f"{store} {share}" for store in ("Supabase", "PostgreSQL") for share in ("p50 ms", "p99 ms")]
     rows = []
     for method in methods:
         counts = [f"{getattr(method, name):,}" for name in _COUNTS]
+        shares = [getattr(method, name) for name in _SHARES]
+        rates = ["-" if share is None else f"{share * 100:.2f}" for share in shares]
         times = ["-" if seconds is None else f"{seconds * 1000:.1f}" for seconds in _times(method).values()]
-        rows.append([method.stage, method.method, *counts, *times])
+        rows.append([method.stage, method.method, *counts, *rates, *times])
     show_table(headings, rows, numbers=frozenset(range(2, len(headings))))
 
 
@@ -91,7 +94,8 @@ def report_document(found: ComparisonReport) -> dict[str, Any]:
                 "method": method.method,
                 "against_itself": method.against_itself,
                 **{name: getattr(method, name) for name in _COUNTS},
-                **{name: None if one is None else round(one, 6) for name, one in _times(method).items()},
+                **{name: _rounded(getattr(method, name)) for name in _SHARES},
+                **{name: _rounded(seconds) for name, seconds in _times(method).items()},
             }
             for method in found.methods
         ],
@@ -128,6 +132,10 @@ def _times(method: MethodReport) -> dict[str, float | None]:
         whole[authority.other].merge(method.other)
     shares = {"p50": 0.5, "p99": 0.99}
     return {f"{store}_{name}": whole[store].quantile(share) for store in Store for name, share in shares.items()}
+
+
+def _rounded(number: float | None) -> float | None:
+    return None if number is None else round(number, 6)
 
 
 def _next_command(found: ComparisonReport) -> str:

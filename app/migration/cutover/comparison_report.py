@@ -60,6 +60,16 @@ class MethodReport:
         """Comparisons that came to an end."""
         return self.equal + self.different
 
+    @property
+    def compared_share(self) -> float | None:
+        """Of the calls, how many were compared; None without calls."""
+        return self.compared / self.calls if self.calls else None
+
+    @property
+    def different_share(self) -> float | None:
+        """Of those that were compared, how many differed; None where none was."""
+        return self.different / self.compared if self.compared else None
+
 
 @dataclass(frozen=True, slots=True)
 class DifferenceReport:
