@@ -181,6 +181,18 @@ def test_the_end_of_the_way_back(cutover: Cutover) -> None:
     assert cutover.stage() == "complete"
     assert cutover("back", "--force", "a test").code == 0
     assert cutover.pair.ask("SELECT stage, finished_at FROM botdata.stage") == [("rampdown", None)]
+    assert cutover("back").code == 0
+    lossy = cutover("back")
+    assert lossy.code == 1
+    assert "what was written after botdata cutover finish was not recorded" in lossy.out
+    tables = "clients,companies,dialog_contexts,services,staff_schedules"
+    assert f"botdata sync --reverse --tables {tables}; botdata verify --tables {tables}" in lossy.out
+    cutover.pair.ask(
+        f"INSERT INTO botdata.verifications (source, table_name, began_at, differences) "
+        f"SELECT 'x', unnest('{{{tables}}}'::text[]), clock_timestamp(), 0"
+    )
+    assert cutover("back").code == 0
+    assert cutover.stage() == "shadow"
 
 
 def test_what_was_recorded_is_sent_on_the_way_back(cutover: Cutover) -> None:

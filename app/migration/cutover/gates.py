@@ -17,6 +17,7 @@ from app.migration.cutover import (
     outbox_gate,
     process_gate,
     sequence_gate,
+    unrecorded_gate,
 )
 from app.migration.cutover.objection import Objection
 from app.migration.cutover.stage_row import StageRow, open_cutover, read_stage_row
@@ -75,5 +76,6 @@ async def _back(connection: AsyncConnection, row: StageRow, to: Stage) -> list[O
     if row.stage.authority is not to.authority:
         found += await process_gate.fixed(connection)
         found += await outbox_gate.unsent(connection)
+        found += await unrecorded_gate.unrecorded_since_finish(connection)
         found += await copied_gate.left_behind(connection)
     return found
