@@ -16,7 +16,7 @@ from app.cutover.stages import Stage, Store
 from tests.cutover.history import History
 from tests.cutover.servers import Servers
 
-_STARTING = 60.0  # seconds
+_STARTING = 120.0  # seconds
 _CLOSING = 40.0
 
 
@@ -125,7 +125,7 @@ def forget_the_dead(servers: Servers) -> None:
 THRESHOLDS = ("--comparisons", "1")  # of each method in use; the load of a test is short
 
 
-def step(servers: Servers, to: Stage, *, seconds: float = 90) -> None:
+def step(servers: Servers, to: Stage, *, seconds: float = 180) -> None:
     """Move by one stage as the owner does: what the gate asks for first, and again while it refuses for the load."""
     here = Stage(servers.stage)
     if here.next is to:
