@@ -188,7 +188,7 @@ class Permit:
         remedy = f"{self.instead}botdata cutover status, which shows where each table stands"
         if self.copying:
             remedy += "; for those whose store is Supabase: botdata sync"
-        return f"{remedy}; for the others: botdata {self._command} --tables {','.join(rest)}" if rest else remedy
+        return f"{remedy}; for the others: the same command, with --tables {','.join(rest)}" if rest else remedy
 
 
 async def refuse_before(target_url: str, permit: Permit, tables: Sequence[str]) -> None:
