@@ -34,8 +34,6 @@ def test_what_is_refused_and_what_is_left_out(
         assert outcome.code == 1, line
         named = "clients" if "--tables" in line else "clients, companies, dialog_contexts, services, staff_schedules"
         assert f"PostgreSQL is the store of {named} (the cutover stands at live)" in outcome.err, line
-            line
-        )
         assert "botdata cutover status" in outcome.err
         assert "the same command, with --tables " in outcome.err
     outcome = command("sync", **settings)
