@@ -26,9 +26,6 @@ def test_what_is_refused_and_what_is_left_out(
     assert command("upgrade", **settings).code == 0
     execute(database_url, _LIVE)
     execute(source_database, "INSERT INTO staff (yclients_id, company_id, name) VALUES (1, 1, 's')")
-    told = (
-        "PostgreSQL is the store of clients, companies, dialog_contexts, services, staff_schedules (the cutover stands"
-    )
     for line in ("copy", "migrate", "copy --overwrite", "verify --fix --overwrite", "sync --tables clients,staff"):
         outcome = command(*line.split(), **settings)
         assert outcome.code == 1, line
