@@ -136,6 +136,12 @@ class NotedWriter:
         if self._beside:
             await asyncio.wait(self._beside, timeout=self._settings.close_timeout)
         await self._queue.finish(deadline - time.monotonic())
+        if self._queue.pending:
+            logger.warning(
+                "closed with %d mirrors to PostgreSQL left; `botdata sync` brings them over", self._queue.pending
+            )
+        if self.spooled:
+            logger.warning("closed with %d notes left in the spool file of this process", self.spooled)
         await self._notes.close()
 
     async def _taken(self, model: type[Base], keys: list[tuple[str, ...]]) -> Note:

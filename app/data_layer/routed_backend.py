@@ -9,7 +9,7 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from app.cutover.stages import Stage, Store
-from app.data_layer.calls import logger, write_was_refused
+from app.data_layer.calls import write_was_refused
 from app.errors import AuthorityMovedError
 
 if TYPE_CHECKING:
@@ -144,12 +144,6 @@ class RoutedBackend:
     async def close(self) -> None:
         try:
             await asyncio.gather(self._comparisons.close(), *(writer.close() for writer in self._writers.values()))
-            for authority, writer in self._writers.items():
-                if writer.pending:
-                    how = "the outbox keeps them" if authority is Store.POSTGRES else "`botdata sync` brings them over"
-                    logger.warning("closed with %d mirrors to %s left; %s", writer.pending, authority.other.label, how)
-                if writer.spooled:
-                    logger.warning("closed with %d notes left in the spool file of this process", writer.spooled)
         finally:
             await self.standing.close()
             for store in self._stores.values():
