@@ -13,7 +13,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.cutover.stages import Stage, Store
-from app.errors import AuthorityMovedError
+from app.errors import AuthorityMovedError, SchemaMismatchError
 from app.json_rows import encode
 
 GUARD_OPTION = "botdata_guard"  # the execution option under which an engine's connections find their guard
@@ -52,7 +52,9 @@ class StageRow:
 
 async def read_stage(connection: AsyncConnection, *, share: bool = False) -> StageRow:
     """The row, which must be there; locked against moves until the transaction ends, if it is to be shared."""
-    row = (await connection.execute(text(_READ + (" FOR SHARE" if share else "")))).one()
+    row = (await connection.execute(text(_READ + (" FOR SHARE" if share else "")))).first()
+    if row is None:
+        raise SchemaMismatchError("botdata.stage has lost its row")
     return StageRow(Stage(row[0]), row[1], row[2])
 
 

@@ -17,6 +17,7 @@ logger = logging.getLogger("app.data_layer")
 _AT_ONCE = 500  # entries
 _PAUSE = 0.5  # seconds between looks
 _PAUSE_WITHOUT_POSTGRES = 2.0
+_TABLES_AT_ONCE = 5  # the bot writes no more
 _HELD = 0.5  # seconds until a key that another sender holds is looked at again
 _BESIDE_SENDING = 10.0  # seconds that a claim lasts beside the sending itself
 
@@ -49,28 +50,35 @@ class Drainer:
         while True:
             pause = _PAUSE
             try:
-                await self._sender.record_lost()
+                async with asyncio.timeout(_BESIDE_SENDING):
+                    await self._sender.record_lost()
                 if not self._sender.breaker.is_open:
                     await self._drain()
                 elif self._sender.breaker.allows():
-                    await self.step(1)  # asks whether Supabase is back, at the price of one entry
+                    await self._step(1)  # asks whether Supabase is back, at the price of one entry
                 self._said = ""
-            except StoreError as error:  # PostgreSQL's
+            except (StoreError, TimeoutError) as error:  # PostgreSQL's
                 pause = _PAUSE_WITHOUT_POSTGRES
-                if str(error) != self._said:
-                    self._said = str(error)
-                    logger.warning("the outbox cannot be drained: %s", error)
+                said = str(error) or "no answer in time"
+                if said != self._said:
+                    self._said = said
+                    logger.warning("the outbox cannot be drained: %s", said)
             await asyncio.sleep(pause)
 
     async def _drain(self) -> None:
         """One row, then two, and so on after a batch without an answer: a row may be what Supabase cannot bear."""
         is_more = True
         while is_more:
-            is_more = await self.step(self._at_once) >= self._at_once
+            is_more = await self._step(self._at_once) >= self._at_once
             if self._sender.breaker.is_open:
                 self._at_once = 1
                 return
             self._at_once = min(_AT_ONCE, self._at_once * 2)
+
+    async def _step(self, most: int) -> int:
+        """One step, with an end where PostgreSQL falls silent."""
+        async with asyncio.timeout(_TABLES_AT_ONCE * (2 * self._sender.timeout + _BESIDE_SENDING)):
+            return await self.step(most)
 
     async def step(self, most: int) -> int:
         """See to due entries, up to so many of each table; the most entries of a table that there were.
@@ -79,7 +87,7 @@ class Drainer:
             StoreError: PostgreSQL's.
         """
         async with self._sender.database.reader() as connection:
-            tables = await outbox.tables_due(connection, self._last)
+            tables = [name for name in await outbox.tables_due(connection, self._last) if self._sender.mirror.has(name)]
         largest = 0
         for table in tables:
             claims = await self._claim(table, most)

@@ -19,8 +19,9 @@ from app.json_rows import encode
 from app.models import Base
 from app.rest import SupabaseRest, in_list, quoted_name
 
-T = TypeVar("T")
-_KEYS_IN_ONE_REQUEST = 100  # keeps the URL short
+T = TypeVar("T", str, Key)
+_KEYS_IN_ONE_REQUEST = 100
+_KEY_BYTES_IN_ONE_REQUEST = 2000  # keeps the URL short
 
 
 class SupabaseMirror:
@@ -36,8 +37,12 @@ class SupabaseMirror:
         models = [mapper.class_ for mapper in Base.registry.mappers]
         self._tables = {model.__tablename__: SupabaseTable(rest, model, tuple) for model in models}
 
+    def has(self, name: str) -> bool:
+        """Whether there is a table of this name."""
+        return name in self._tables
+
     def table(self, name: str) -> Table:
-        """The table of this name; KeyError where there is none."""
+        """The table of this name."""
         return self._tables[name].table
 
     async def bring(self, name: str, rows: Mapping[Key, Record | None]) -> None:
@@ -147,8 +152,19 @@ def _where(builder: Any, column: str, values: Sequence[str]) -> Any:
     return builder
 
 
-def _parts(values: Sequence[T]) -> Iterator[Sequence[T]]:
-    return (values[i : i + _KEYS_IN_ONE_REQUEST] for i in range(0, len(values), _KEYS_IN_ONE_REQUEST))
+def _parts(values: Sequence[T]) -> Iterator[list[T]]:
+    """Texts, or tuples of texts, so many that one request can name them."""
+    part: list[T] = []
+    size = 0
+    for value in values:
+        length = len("".join(value).encode())
+        if part and (len(part) == _KEYS_IN_ONE_REQUEST or size + length > _KEY_BYTES_IN_ONE_REQUEST):
+            yield part
+            part, size = [], 0
+        part.append(value)
+        size += length
+    if part:
+        yield part
 
 
 def _object(row: Record, columns: Sequence[str], json: set[str]) -> str:

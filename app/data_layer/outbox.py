@@ -31,6 +31,12 @@ _PUT_OFF = text(
     "next_attempt_at = clock_timestamp() "
     "+ make_interval(secs => least(:longest, power(2, least(attempts + :counted, 10)))) WHERE id = ANY(:ids)"
 )
+# Only where no drainer has claimed it, even in this moment.
+_LEAVE = text(
+    "UPDATE botdata.outbox SET attempts = 1, unsure = false, last_error = 'Supabase is away', "  # noqa: S608
+    "next_attempt_at = clock_timestamp() + interval '2 seconds' WHERE table_name = :table AND process = :process "
+    f"AND attempts = 0 AND id <> ALL(CAST(:except_for AS bigint[])) AND key {_IN_KEYS}"
+)
 _RECORD = text(
     "INSERT INTO botdata.outbox (process, table_name, key, attempts) "
     "SELECT :process, k->>0, ARRAY(SELECT json_array_elements_text(k->1)), 1 "
@@ -80,6 +86,14 @@ async def entries_of(connection: AsyncConnection, table: str, keys: Sequence[Key
 
 def _entry(id_: int, process: str, table: str, key: Iterable[str], attempts: int, unsure: bool, sent: bool) -> Entry:
     return Entry(id_, process, table, tuple(key), attempts, unsure, sent)
+
+
+async def leave(
+    connection: AsyncConnection, process: str, table: str, keys: Sequence[Key], *, except_for: Collection[int]
+) -> None:
+    """Entries of a process whose first send was not begun, and will not be."""
+    given = {"process": process, "table": table, "keys": encode(keys), "except_for": list(except_for)}
+    await connection.execute(_LEAVE, given)
 
 
 async def record(connection: AsyncConnection, process: str, keys: Collection[tuple[str, Key]]) -> None:

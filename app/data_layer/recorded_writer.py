@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger("app.data_layer")
 
 _WORKERS = 2
+_BESIDE_SENDING = 10.0  # seconds for PostgreSQL, which may fall silent
+_CLOSING_SECONDS = 2.0
 _HELD_BY_ANOTHER = 0.05  # seconds until a key that another process sends is looked at again
 
 
@@ -110,12 +113,14 @@ class RecordedWriter:
         """Wait for pending mirrors, CLOSE_TIMEOUT at most; the entries of those that are left stay in the outbox."""
         if self._tasks:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._queue.join(), self._settings.close_timeout)
+                async with asyncio.timeout(self._settings.close_timeout):
+                    await self._queue.join()
         if len(self._queue):
             logger.warning("closed with %d mirrors to Supabase left in the outbox", len(self._queue))
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=_CLOSING_SECONDS)  # a driver may wait for a silent server's word
         self._tasks.clear()
 
     async def _work(self, sender: Sender) -> None:
@@ -124,15 +129,19 @@ class RecordedWriter:
             again: list[Key] = []
             try:
                 if self._breaker.allows():
-                    sent = await sender.send_own(table, keys)
+                    began = time.monotonic()
+                    async with asyncio.timeout(2 * sender.timeout + _BESIDE_SENDING):
+                        sent = await sender.send_own(table, keys)
                     again = sent.held
-                    self._metrics.count("mirrors", len(sent.done), store="supabase", outcome="sent")
-                    self._metrics.count("mirrors", len(sent.failed), store="supabase", outcome="failed")
+                    self._metrics.count("mirrors", len(sent.done), to="supabase", outcome="done")
+                    self._metrics.count("mirrors", len(sent.failed), to="supabase", outcome="failed")
+                    self._metrics.count("mirror_milliseconds", int((time.monotonic() - began) * 1000), to="supabase")
                 else:
-                    await sender.leave(table, keys)
-                    self._metrics.count("mirrors", len(keys), store="supabase", outcome="left")
-            except StoreError as error:  # PostgreSQL's; the entries are a drainer's
-                logger.warning("mirrors of %s are left to the outbox: %s", table, error)
+                    async with asyncio.timeout(_BESIDE_SENDING):
+                        await sender.leave(table, keys)
+                    self._metrics.count("mirrors", len(keys), to="supabase", outcome="left")
+            except (StoreError, TimeoutError) as error:  # PostgreSQL's; the entries are a drainer's
+                logger.warning("mirrors of %s are left to the outbox: %s", table, str(error) or "no answer in time")
             finally:
                 self._queue.give_back(table, keys, again)
             if again:

@@ -106,15 +106,18 @@ class Sender:
 
     async def enter(self, connection: AsyncConnection) -> bool:
         """Set a transaction up and hold the stage; whether it sends."""
+        stage = await self._recording_stage(connection)
+        return stage is not None and (stage.mirrors or self._sends_recorded)
+
+    async def _recording_stage(self, connection: AsyncConnection) -> Stage | None:
+        """The stage, held until the transaction ends; None where writes to PostgreSQL leave no entries."""
         await held_rows.set_up(connection, lock_timeout=_LOCK_TIMEOUT, idle=self.timeout + _IDLE_BESIDE_SENDING)
         self._is_there = self._is_there or await can_read_stage(connection)
         if not self._is_there:
-            return False
+            return None
         row = await read_stage(connection, share=True)
         stage = row.stage if row.managed else self._fixed
-        if stage is None or row.finished:
-            return False
-        return stage.records and (stage.mirrors or self._sends_recorded)
+        return stage if stage is not None and stage.records and not row.finished else None
 
     async def send_own(self, table: str, keys: Sequence[Key]) -> Sent:
         """Make the first send of this process's entries of these keys.
@@ -135,11 +138,7 @@ class Sender:
     async def leave(self, table: str, keys: Sequence[Key]) -> None:
         """Say of this process's entries of these keys that no send was begun: they are a drainer's."""
         async with self.database.writer() as connection:
-            entries = await outbox.entries_of(connection, table, keys)
-            ids = [entry.id for entry in entries if self._is_first(entry)]
-            await outbox.put_off(
-                connection, ids, unsure=False, error="Supabase is away", longest=_LONGEST_PAUSE_AWAY, counted=1
-            )
+            await outbox.leave(connection, self._process, table, keys, except_for=self._begun)
             await connection.commit()
 
     async def record_lost(self) -> None:
@@ -147,7 +146,7 @@ class Sender:
         if not (lost := self._lost.copy()):
             return
         async with self.database.writer() as connection:
-            if await self.enter(connection):
+            if await self._recording_stage(connection):
                 await outbox.record(connection, self._process, lost)
                 await connection.commit()
         self._lost -= lost
