@@ -369,3 +369,18 @@ async def test_a_stage_that_is_being_moved_is_waited_for(pages: PageServer, sour
     with pytest.raises(MigrationError, match="PostgreSQL is the store of clients"):
         await sync
     assert _count(target) == 0
+
+
+@pytest.mark.parametrize("stage", ["off", "shadow"])
+async def test_a_replay_puts_no_row_over_a_mirror_s(
+    pages: PageServer, source_database: str, target: str, stage: str
+) -> None:
+    add_clients(source_database, 3)
+    execute(target, "ALTER TABLE clients ADD CONSTRAINT odd CHECK (id <> 2)")
+    await copy_from(pages, target, tables("clients"))
+    execute(target, "ALTER TABLE clients DROP CONSTRAINT odd")
+    add_clients(target, 1, first=2, name="mirrored")
+    stand_at(target, stage)
+    report = await replay(target, Base.metadata, overwrite=True)
+    assert report.loaded == (1 if stage == "off" else 0)
+    assert query(target, "SELECT name FROM clients WHERE id = 2") == [("name2" if stage == "off" else "mirrored2",)]
