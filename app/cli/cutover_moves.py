@@ -59,7 +59,7 @@ def _verdict(outcome: Outcome) -> str:
         moved = f"the stage is {to} now, and was {before}"
         if before.authority is not to.authority:
             moved += f"; {to.authority.label} is the authority"
-        return moved if outcome.behind else f"{moved}; every process reports it"
+        return moved if outcome.behind else f"{moved}; no process is behind"
     if outcome.dry_run:
         return f"dry run: {counted(outcome.objections)} against the step from {before} to {to}; nothing was changed"
     return f"NOT moved: {counted(outcome.objections)} against the step from {before} to {to}; the stage stays"

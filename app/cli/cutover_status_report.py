@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from app.cli.cutover_words import ago, moment, reason_list, show_objections
+from app.cli.cutover_words import after, ago, moment, reason_list, show_objections
 from app.cli.output import document, say, show_table
 
 if TYPE_CHECKING:
@@ -53,7 +53,23 @@ def show_status(found: Cutover) -> None:
         show_objections(found.objections, f"against {row.stage.next}")
         if row.stage.next and not found.objections:
             say(f"nothing stands against {row.stage.next}")
-    say(f"Next: {found.next_command}")
+    say(f"Next: {_next_command(found)}")
+
+
+def _next_command(found: Cutover) -> str:
+    """What to run next: what mends a trouble or an objection first, the next move else."""
+    row, move = found.row, found.move
+    if move is not None:
+        return f"botdata cutover status; the move ends within {max(1.0, move.remaining or 0.0):.0f} s"
+    if found.troubles:
+        return after(found.troubles, "botdata cutover status")
+    if found.objections:
+        return after(found.objections, "botdata cutover advance")
+    if row.stage.next is not None:
+        return "botdata cutover advance"
+    if row.finished_at is None:
+        return "botdata cutover finish, once the way back is not needed any more"
+    return "nothing: the cutover is finished"
 
 
 def _remaining(move: Move) -> str:
@@ -123,7 +139,7 @@ def status_document(found: Cutover) -> dict[str, Any]:
         next_stage=row.stage.next,
         objections=None if found.objections is None else reason_list(found.objections),
         gate_error=found.unasked,
-        next=found.next_command,
+        next=_next_command(found),
     )
 
 

@@ -103,7 +103,7 @@ def test_force_keeps_its_reason(cutover: Cutover) -> None:
     moved = cutover("advance", "--force", "an empty salon")
     assert moved.code == 0
     assert "passed over: no process of the bot reports itself" in moved.out
-    assert "the stage is dualwrite now, and was off; every process reports it" in moved.out
+    assert "the stage is dualwrite now, and was off; no process is behind" in moved.out
     (move,) = cutover.document("history")["moves"]
     assert (move["kind"], move["before"], move["to"], move["state"]) == ("advance", "off", "dualwrite", "done")
     assert move["reason"] == "an empty salon"
@@ -221,6 +221,9 @@ def test_forgetting_a_process(cutover: Cutover) -> None:
     trouble = cutover("status")
     assert trouble.code == 1
     assert f"trouble: process {ONE} last reported 3,600 s ago, and counts as running at shadow" in trouble.out
+    assert (
+        f"if it has ended: botdata cutover forget {ONE}; then: botdata cutover status" in trouble.out.splitlines()[-1]
+    )
     gone = cutover("forget", ONE)
     assert gone.code == 0
     assert "warning: its spool file held 4 notes" in gone.out

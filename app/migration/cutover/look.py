@@ -100,20 +100,6 @@ class Cutover:
         ]
         return tuple(found)
 
-    @property
-    def next_command(self) -> str:
-        """What to run next: what mends a trouble or an objection first, the next move else."""
-        if self.move is not None:
-            return f"botdata {_STEP}; the move ends within {max(1.0, self.move.remaining or 0.0):.0f} s"
-        first = [*self.troubles, *(self.objections or ())]
-        if first:
-            return first[0].remedy
-        if self.row.stage.next is not None:
-            return "botdata cutover advance"
-        if self.row.finished_at is None:
-            return "botdata cutover finish, once the way back is not needed any more"
-        return "nothing: the cutover is finished"
-
 
 async def look(settings: Settings, thresholds: Thresholds | None = None) -> Cutover:
     """Read all of it.
@@ -157,10 +143,11 @@ def _troubles(process: Process, row: StageRow) -> list[Objection]:
     found = []
     managed_stage: Stage | None = row.stage if row.moved_at is not None else None
     if managed_stage is not None and process.stage is not managed_stage and process.stage_age > SILENT_AFTER:
+        how = "" if process.follows else " with CUTOVER_STAGE=database"
         found.append(
             Objection(
                 f"process {process.name} is at {process.stage} by {process.chosen_by}, and the stage is {row.stage}",
-                "restart it with CUTOVER_STAGE=database",
+                f"restart {process.name}{how}",
             )
         )
     if process.problem is not None:
