@@ -9,7 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.cutover.guard import read_stage
-from app.cutover.stages import Store
+from app.cutover.stages import Stage, Store
 from app.data_layer.spool import Key, Left
 from app.db import Database
 from app.errors import AuthorityMovedError
@@ -24,6 +24,15 @@ _INSERT = text(
     "SELECT :process, :table, ARRAY(SELECT json_array_elements_text(k)), :state, :attempts, :error "
     "FROM json_array_elements(CAST(:keys AS json)) k RETURNING id, key"
 )
+# One statement, thus one round trip, since every write waits for it. A row that was locked is read as it is then.
+_NOTE = text(
+    "WITH stage AS MATERIALIZED (SELECT stage, stage = ANY(:stages) OR moved_at IS NULL AS may_write "
+    "FROM botdata.stage FOR SHARE), noted AS (INSERT INTO botdata.notes (process, table_name, key) "
+    "SELECT :process, :table, ARRAY(SELECT json_array_elements_text(k)) "
+    "FROM stage, json_array_elements(CAST(:keys AS json)) k WHERE may_write RETURNING id, key) "
+    "SELECT stage, may_write, id, key FROM stage LEFT JOIN noted ON true"
+)
+_OF_SUPABASE = [str(stage) for stage in Stage if stage.authority is Store.SUPABASE]
 _DELETE = text("DELETE FROM botdata.notes WHERE id = ANY(:ids)")
 _LEAVE = text(
     "UPDATE botdata.notes SET state = :state, attempts = :attempts, last_error = :error WHERE id = ANY(:ids) "
@@ -51,15 +60,15 @@ class NoteTable:
             AuthorityMovedError: Supabase is no longer the store to write to. The stage is read under a lock, so that
                 one who moves it afterwards sees the notes.
         """
-        async with self._database.writer() as connection:
-            row = await read_stage(connection, share=True)
-            if row.managed and row.stage.authority is not Store.SUPABASE:
-                raise AuthorityMovedError(
-                    f"the cutover stands at {row.stage}, where writes go to PostgreSQL first; nothing was written"
-                )
-            ids = await self._insert(connection, self._process, table, keys, "writing")
-            await connection.commit()
-        return ids
+        parameters = {"process": self._process, "table": table, "keys": encode(keys), "stages": _OF_SUPABASE}
+        async with self._database.reader() as connection:
+            rows = (await connection.execute(_NOTE, parameters)).all()
+        stage, may_write = rows[0][:2]
+        if not may_write:
+            raise AuthorityMovedError(
+                f"the cutover stands at {stage}, where writes go to PostgreSQL first; nothing was written"
+            )
+        return {tuple(key): number for _, _, number, key in rows}
 
     async def bring_in(self, notes: Sequence[tuple[str, Sequence[Key], State]]) -> list[Ids]:
         """Insert notes that were kept elsewhere, and remember that they were."""

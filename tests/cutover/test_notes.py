@@ -178,14 +178,33 @@ async def test_a_process_that_missed_the_move_writes_nothing(pair: Pair, setting
 
 async def test_a_move_waits_for_a_note_and_then_sees_it(at_dualwrite: Pair, settings_of: MakeSettings) -> None:
     """The stage is shared until the note is there: whoever then has it alone finds the note."""
+    at_dualwrite.ask(
+        "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS "
+        "'BEGIN PERFORM pg_advisory_xact_lock(1); RETURN new; END'"
+    )
+    at_dualwrite.ask("CREATE TRIGGER wait BEFORE INSERT ON botdata.notes FOR EACH ROW EXECUTE FUNCTION wait()")
     async with forward(settings_of(note_timeout=60.0)) as process, process.database.engine.begin() as other:
-        await other.exec_driver_sql("LOCK TABLE botdata.notes IN SHARE MODE")
+        await other.exec_driver_sql("SELECT pg_advisory_xact_lock(1)")
         call = asyncio.create_task(process.write(CLIENT))
         waiting = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
         await until(lambda: len(at_dualwrite.ask(waiting)) == 1)
         assert at_dualwrite.ask("SELECT FROM botdata.stage FOR UPDATE SKIP LOCKED") == []
         await other.rollback()
         await call
+
+
+async def test_a_note_that_waits_for_a_move_sees_where_it_led(pair: Pair, settings_of: MakeSettings) -> None:
+    pair.set_stage("shadow")
+    async with forward(settings_of(note_timeout=60.0)) as process, process.database.engine.begin() as mover:
+        await mover.exec_driver_sql("UPDATE botdata.stage SET stage = 'live'")
+        call = asyncio.create_task(process.write(CLIENT))
+        waiting = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        await until(lambda: len(pair.ask(waiting)) == 1)
+        await mover.commit()
+        with pytest.raises(AuthorityMovedError, match="live"):
+            await call
+    assert clients(pair) == ([], [])
+    assert pair.ask(NOTES) == []
 
 
 async def test_a_mirror_that_fails_leaves_its_note_and_is_tried_again(
