@@ -12,7 +12,7 @@ from app.cutover.guard import read_stage
 from app.cutover.stages import Stage, Store
 from app.data_layer.spool import Key, Left
 from app.db import Database
-from app.errors import AuthorityMovedError
+from app.errors import AuthorityMovedError, SchemaMismatchError
 from app.json_rows import encode
 
 State: TypeAlias = Literal["writing", "written", "unknown"]
@@ -63,6 +63,8 @@ class NoteTable:
         parameters = {"process": self._process, "table": table, "keys": encode(keys), "stages": _OF_SUPABASE}
         async with self._database.reader() as connection:
             rows = (await connection.execute(_NOTE, parameters)).all()
+        if not rows:
+            raise SchemaMismatchError("botdata.stage has no row")
         stage, may_write = rows[0][:2]
         if not may_write:
             raise AuthorityMovedError(
