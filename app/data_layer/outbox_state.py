@@ -112,6 +112,7 @@ async def read_state(
         raise MigrationError(
             "the target has no outbox that this role may use",
             step=step,
+            pending="all of it; nothing was sent",
             next_command="botdata upgrade, as the owner of the target's schema",
         )
     row = await read_stage(connection)
