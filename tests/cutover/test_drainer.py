@@ -79,9 +79,11 @@ async def test_a_drainer_that_is_killed_in_its_send_leaves_the_entry_unsure(
 async def test_a_send_whose_transaction_is_lost_is_recorded_anew(pair: Pair, settings_of: MakeSettings) -> None:
     pair.set_stage("live")
     async with relay_to_supabase(pair) as relay:
-        relay.slow(1.0)
+        relay.hang()
         async with writer_of(settings_of(supabase_url=f"http://127.0.0.1:{relay.port}")) as writer:
             await writer.upsert(Stage.LIVE, Client, [client(7, name="first")])
+            await until(lambda: pair.ask("SELECT FROM pg_locks WHERE locktype = 'advisory'") != [])
+            await asyncio.sleep(1)  # the row is on its way
             # As after a standstill of this process: its session was ended, and another sender has been there.
             pair.ask(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() "
@@ -89,7 +91,7 @@ async def test_a_send_whose_transaction_is_lost_is_recorded_anew(pair: Pair, set
             )
             pair.ask("DELETE FROM botdata.outbox")
             pair.ask("UPDATE clients SET name = 'second'")
-            relay.slow(0)
+            relay.heal()
             await until(lambda: names(pair) == ["first"])
             await until(lambda: len(entries(pair)) == 1)
             await until(lambda: names(pair) == ["second"])
