@@ -1,0 +1,68 @@
+"""Writers on hot keys, mirrors on their way: no confirmed difference but a planted one."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import Any
+
+import pytest
+
+from app.data_layer import DataLayer, open_data_layer
+from tests.cutover.comparing import causes
+from tests.cutover.conftest import MakeSettings, Pair
+
+SALON = 5
+PHONES = ("79684484481", "79684484482")
+SECONDS = 6.0
+
+
+async def write(data: DataLayer, seed: int, until: float) -> None:
+    """Few rows, and few values, so that each row is soon as it was before."""
+    chance = random.Random(seed)
+    while asyncio.get_running_loop().time() < until:
+        number = chance.randint(1, 3)
+        person: dict[str, Any] = {
+            "yclients_id": number,
+            "company_id": SALON,
+            "name": "Ann",
+            "phone": chance.choice(PHONES),
+        }
+        assert (await data.upsert_client({**person, "visit_count": chance.randint(1, 2)})).success
+        offered = {"yclients_id": number, "company_id": SALON, "title": "Cut", "weight": chance.randint(1, 2)}
+        assert (await data.upsert_services([{**offered, "is_active": chance.random() < 0.5}])).success
+        assert (await data.upsert_dialog_context({"user_id": "u", "state": chance.choice("ab")})).success
+
+
+async def read(data: DataLayer, until: float) -> None:
+    while asyncio.get_running_loop().time() < until:
+        await data.search_clients_by_name(SALON, "Ann", 2)
+        await data.get_services(SALON)
+        await data.get_dialog_context("u")
+        await data.get_client_by_phone(PHONES[0])
+        await data.get_client_by_id(1, SALON)
+
+
+@pytest.mark.parametrize("stage", ["shadow", "live"])
+async def test_hot_keys_make_no_difference_and_hide_none(pair: Pair, settings_of: MakeSettings, stage: str) -> None:
+    pair.set_stage(stage)
+    settings = settings_of(compare_at_once=8, mirror_connections=16, compare_deadline=2.0)
+    async with open_data_layer(settings) as one, open_data_layer(settings) as other:
+        cold = {"yclients_id": 9, "company_id": SALON, "title": "Shave", "weight": 0}
+        assert (await one.upsert_services([cold])).success
+        await asyncio.sleep(1)
+        pair.ask("UPDATE services SET duration = 61 WHERE yclients_id = 9")
+        until = asyncio.get_running_loop().time() + SECONDS
+        layers = (one, other)
+        await asyncio.gather(
+            *[write(data, seed, until) for seed, data in enumerate(layers)], *[read(data, until) for data in layers]
+        )
+    assert {(method, cause) for method, cause, _ in causes(pair)} == {("get_services", "duration (NoneType or int)")}
+    (counts,) = pair.ask("SELECT sum(equal)::int, sum(different)::int, sum(skipped)::int FROM botdata.comparisons")
+    print(
+        counts,
+        pair.ask(
+            "SELECT method, sum(calls)::int, sum(equal)::int, sum(different)::int, sum(skipped)::int FROM botdata.comparisons GROUP BY 1"
+        ),
+    )
+    assert counts[0] > 0
