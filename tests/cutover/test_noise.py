@@ -59,10 +59,4 @@ async def test_hot_keys_make_no_difference_and_hide_none(pair: Pair, settings_of
         )
     assert {(method, cause) for method, cause, _ in causes(pair)} == {("get_services", "duration (NoneType or int)")}
     (counts,) = pair.ask("SELECT sum(equal)::int, sum(different)::int, sum(skipped)::int FROM botdata.comparisons")
-    print(
-        counts,
-        pair.ask(
-            "SELECT method, sum(calls)::int, sum(equal)::int, sum(different)::int, sum(skipped)::int FROM botdata.comparisons GROUP BY 1"
-        ),
-    )
     assert counts[0] > 0
