@@ -109,6 +109,9 @@ def test_force_keeps_its_reason(cutover: Cutover) -> None:
     assert move["reason"] == "an empty salon"
     assert "no process of the bot reports itself" in move["said"]
     assert "1 was forced: an empty salon" in cutover("history").out
+    checked = cutover.document("back", "--dry-run")
+    assert (checked["ok"], checked["moved"], checked["next"]) == (True, False, "botdata cutover back")
+    assert cutover.stage() == "dualwrite"
     assert cutover.document("back")["to"] == "off"
     last = cutover("back")
     assert (last.code, "NOT moved: the cutover is at off, which is the first stage" in last.out) == (1, True)
