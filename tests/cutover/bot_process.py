@@ -34,7 +34,7 @@ COMPANY = 962302  # the made-up salon's
 KEYS_OF_ITS_OWN = 6
 SHARED_KEYS = 4
 _TASKS = 2
-_PAUSE = float(os.environ.get("LOAD_PAUSE", "0.1"))  # seconds between the calls of a task, on average
+_PAUSE = float(os.environ.get("LOAD_PAUSE", "0.2"))  # seconds between the calls of a task, on average
 _READS = float(os.environ.get("LOAD_READS", "0.6"))  # share of the calls that read
 
 Writes = list[tuple[str, list[str], str]]

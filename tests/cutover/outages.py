@@ -14,7 +14,7 @@ from tests.cutover.servers import Servers
 KINDS = ("kill", "hang", "slow", "cut")
 # What a caller may be answered while the store with the authority is away.
 _ALLOWED = {"unavailable", "timeout", "outcome_unknown"}
-_RECOVERY = 15.0  # seconds for the callers to be answered again, once the authority is back: QUERY_TIMEOUT and a bit
+_RECOVERY = 20.0  # seconds for the callers to be answered again, once the authority is back: QUERY_TIMEOUT and a bit
 
 
 @dataclass(frozen=True)

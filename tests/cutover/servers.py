@@ -30,9 +30,9 @@ _SETTINGS = {
     "CUTOVER_STAGE": "database",
     "DATABASE_POOL_SIZE": "4",
     "MIRROR_CONNECTIONS": "4",
-    "QUERY_TIMEOUT": "10",
+    "QUERY_TIMEOUT": "15",
     "MIRROR_TIMEOUT": "5",
-    "NOTE_TIMEOUT": "2",
+    "NOTE_TIMEOUT": "3",
     "OUTCOME_SETTLES_AFTER": "15",
 }
 
@@ -54,11 +54,13 @@ class Servers:
     Attributes:
         relays: the relay before each store, which its URL in `environment` leads to.
         directory: for the servers, logs and spool files.
+        settings: of the bots and the commands, beside the addresses.
     """
 
     def __init__(self, directory: Path) -> None:
         """Start the servers, which takes some seconds; `reset` makes what is in them."""
         self.directory = directory
+        self.settings = dict(_SETTINGS)
         self._clean_up = ExitStack()
         with ExitStack() as clean_up:
             self._source = clean_up.enter_context(EmbeddedPostgres.start(directory / "source", durable=False))
@@ -95,6 +97,7 @@ class Servers:
     def reset(self) -> None:
         """The salon anew in Supabase, and moved to a new target."""
         self.heal()
+        self.settings = dict(_SETTINGS)
         self.ask(Store.SUPABASE, f"TRUNCATE {', '.join(TABLES)}, whatsapp_auth, whatsapp_keys RESTART IDENTITY")
         sizes = {"clients": 40, "services": 12, "staff": 4, "schedules": 12, "bookings": 20, "dialog_contexts": 5}
         fill_salon(self.url(Store.SUPABASE), **sizes, baileys_keys=0)
@@ -124,7 +127,7 @@ class Servers:
             "SUPABASE_KEY": self._lite.service_key,
             "DATABASE_URL": self.database_url(),
             "CUTOVER_SPOOL": str(self.directory / "spool"),
-            **_SETTINGS,
+            **self.settings,
             **given,
         }
 

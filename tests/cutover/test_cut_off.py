@@ -36,7 +36,7 @@ def test_the_authority_does_not_move_without_it(servers: Servers, own_way: Relay
         Bots(servers, 1, "alone", first=5, DATABASE_URL=servers.database_url(own_way)) as alone,
     ):
         name = _process_of(servers, alone.processes[0])
-        time.sleep(3)
+        alone.write_on(3)
         servers.botdata("sync")
         servers.botdata("verify")
         own_way.cut()
@@ -77,7 +77,7 @@ def test_one_that_held_its_writes_does_not_resume_them_unread(servers: Servers, 
         Bots(servers, 1, "alone", first=5, DATABASE_URL=servers.database_url(own_way), LOAD_READS="0.1") as alone,
     ):
         name = _process_of(servers, alone.processes[0])
-        time.sleep(3)
+        alone.write_on(3)
         servers.botdata("sync")
         servers.botdata("verify")
         others.processes[0].send_signal(signal.SIGSTOP)  # so that the move waits
