@@ -11,6 +11,7 @@ from psycopg import sql
 from psycopg.rows import dict_row
 
 from app import models
+from app.cutover.stages import Stage, Store
 from app.data_layer import DataLayer, Result
 from app.data_layer.sameness import differences
 from app.data_layer.stores import open_repository, open_supabase
@@ -18,6 +19,12 @@ from app.settings import Settings
 
 NOW = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
 TABLES = sorted(name for name, table in models.Base.metadata.tables.items() if table.info["group"] == "business")
+
+_METHODS_WRITE = ("clients", "companies", "dialog_contexts", "services", "staff_schedules")
+_WRITTEN = " UNION ALL ".join(f"SELECT '{name} ' || t::text FROM {name} t" for name in _METHODS_WRITE) + " ORDER BY 1"
+_IS_USED = "SELECT EXISTS (SELECT FROM pg_sequences WHERE last_value IS NOT NULL) OR " + " OR ".join(
+    f"EXISTS (SELECT FROM {name})" for name in TABLES
+)
 
 
 @dataclass
@@ -37,11 +44,20 @@ class Stores:
     Attributes:
         layers: a data layer by backend, "supabase" and "postgresql".
         database_urls: libpq URLs of the databases behind them, likewise.
+        stages: a data layer at each stage of a cutover from the one to the other.
+        connections: to the two databases, each statement a transaction.
     """
 
     layers: dict[str, DataLayer]
     database_urls: dict[str, str]
+    stages: dict[Stage, DataLayer] = field(default_factory=dict)
+    connections: list[psycopg.Connection[Any]] = field(default_factory=list)
     clock: Clock = field(default_factory=Clock)
+
+    @property
+    def urls(self) -> list[str]:
+        """The databases."""
+        return list(self.database_urls.values())
 
     def insert(self, table: str, *rows: dict[str, Any]) -> None:
         """Insert rows into both stores, behind the data layer's back; text stands for any type.
@@ -49,22 +65,34 @@ class Stores:
         What the stores' clocks would fill is the same in both.
         """
         stamps = _stamps(table)
-        for url in self.database_urls.values():
+        for url in self.urls:
             insert(url, table, *[stamps | row for row in rows])
 
+    def authority_of(self, layer: DataLayer) -> Store:
+        """The store that answers one of the stages' layers."""
+        return next(stage for stage, known in self.stages.items() if known is layer).authority
+
     def url_of(self, layer: DataLayer) -> str:
-        """The database behind one of the layers."""
-        return next(url for name, url in self.database_urls.items() if self.layers[name] is layer)
+        """The database of the store that answers one of the stages' layers."""
+        return self.database_urls["supabase" if self.authority_of(layer) is Store.SUPABASE else "postgresql"]
 
     def execute(self, statement: str) -> None:
         """Run a statement on both stores."""
-        for url in self.database_urls.values():
+        for url in self.urls:
             with psycopg.connect(url) as connection:
                 connection.execute(statement.encode())
 
     def empty(self) -> None:
-        """Remove every row, and start the ids from 1 again."""
-        self.execute(f"TRUNCATE {', '.join(TABLES)} RESTART IDENTITY")
+        """Remove every row, and start the ids from 1 again, where there is anything."""
+        for connection in self.connections:
+            row = connection.execute(_IS_USED.encode()).fetchone()
+            if row and row[0]:
+                connection.execute(f"TRUNCATE {', '.join(TABLES)} RESTART IDENTITY".encode())
+        self.connections[1].execute("TRUNCATE botdata.notes, botdata.outbox")
+
+    def written(self) -> list[list[str]]:
+        """What either store holds of the tables that methods write, as text."""
+        return [[row[0] for row in connection.execute(_WRITTEN.encode()).fetchall()] for connection in self.connections]
 
     async def ask(self, method: str, *arguments: Any, **options: Any) -> Result[Any]:
         """Call a method on both and require the same answer.

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from app.cutover.stages import Store
 from app.data_layer import DataLayer
 from tests.contract.stores import Stores, rows_of
 from tests.contract.test_upserts import client
@@ -34,7 +35,9 @@ async def test_mixed_batches_with_crossed_shapes_are_both_written(
     assert (one.error_code, other.error_code) == (None, None)
     assert [row.yclients_id for row in one.data or []] == [1, 2]
     assert [row.yclients_id for row in other.data or []] == [2, 1]
-    if data is stores.layers["postgresql"]:  # on Supabase the one may write back what it has read before the other
+    if (
+        stores.authority_of(data) is Store.POSTGRES
+    ):  # on Supabase the one may write back what it has read before the other
         stored: list[dict[str, Any]] = rows_of(
             stores.url_of(data), "SELECT email, notes FROM clients ORDER BY yclients_id"
         )

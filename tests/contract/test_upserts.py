@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+from app.cutover.stages import Store
 from app.data_layer import DataLayer
 from tests.contract.stores import Stores, rows_of
 
@@ -143,7 +144,7 @@ async def test_json_null_that_a_row_of_a_mixed_batch_lacks(data: DataLayer, stor
         stores.url_of(data), "SELECT preferences::text, ai_context::text FROM clients WHERE yclients_id = 1"
     )
     # PostgREST cannot be sent JSON null; a column that no row gives stays as it is.
-    written = None if data is stores.layers["supabase"] else "null"
+    written = None if stores.authority_of(data) is Store.SUPABASE else "null"
     assert stored == [{"preferences": written, "ai_context": "null"}]
 
 
@@ -218,12 +219,8 @@ async def test_staff_schedules(data: DataLayer, stores: Stores) -> None:
     ]
     assert {row.last_updated for row in answer.data} == {STAMP}
     # time.max stands for 24:00:00, and is written as that.
-    kept = [
-        row["work_end"]
-        for url in stores.database_urls.values()
-        for row in rows_of(url, "SELECT work_end::text FROM staff_schedules WHERE work_end IS NOT NULL")
-    ]
-    assert kept == ["24:00:00"] * 2
+    kept = "SELECT work_end::text FROM staff_schedules WHERE work_end IS NOT NULL"
+    assert rows_of(stores.url_of(data), kept) == [{"work_end": "24:00:00"}] * 2
     again = await data.upsert_staff_schedules([schedule(2, "2026-11-02", has_booking_slots=False)])
     assert again.data is not None
     assert (again.data[0].work_start, again.data[0].has_booking_slots) == (time(10), False)
