@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, time
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -24,7 +24,8 @@ _ROWS: dict[type, type[models.Base]] = {
     rows.StaffScheduleRow: models.StaffSchedule,
 }
 _UPCOMING_AT_MOST = 10
-_PLAIN = {type(None), bool, date, datetime, int, str}  # equal values of these types need no second look
+_PLAIN = {type(None), bool, date, datetime, int, str, time}  # equal values of these types need no second look
+_JSON = {dict, list}
 
 
 class RowKey(NamedTuple):
@@ -115,11 +116,22 @@ def row_fields(left: Any, right: Any) -> tuple[Difference, ...]:
         return () if left is right else (Difference("(row)", left, right),)
     if type(left) is not type(right):
         return (Difference("(row)", left, right),)
-    return tuple(
-        Difference(name, one, other)
-        for name, one, other in zip(left._fields, left, right, strict=True)
-        if not (one == other and type(one) is type(other) and type(one) in _PLAIN) and value_differences("", one, other)
-    )
+    if not any(one is not other and _differ(one, other) for one, other in zip(left, right, strict=True)):
+        return ()
+    named = zip(left._fields, left, right, strict=True)
+    return tuple(Difference(name, one, other) for name, one, other in named if _differ(one, other))
+
+
+def _differ(one: object, other: object) -> bool:
+    """As `value_differences`, and faster where it can be: a list of rows is held against another between two calls."""
+    kind = type(one)
+    if kind is not type(other):
+        return True
+    if kind in _PLAIN:
+        return one != other
+    if kind in _JSON and repr(one) == repr(other):
+        return False
+    return bool(value_differences("", one, other))
 
 
 def keyed(answer: object, arguments: Mapping[str, Any]) -> dict[RowKey, Any]:
