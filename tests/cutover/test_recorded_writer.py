@@ -105,15 +105,6 @@ async def test_one_bad_key_does_not_hold_up_the_others(
     assert "bad" not in caplog.text
 
 
-async def test_another_key_s_entry_in_error_stays(pair: Pair, settings_of: MakeSettings) -> None:
-    pair.set_stage("live")
-    pair.ask("INSERT INTO botdata.outbox (process, table_name, key, attempts, unsure, last_error, next_attempt_at) "
-             "VALUES ('q', 'clients', '{8,1}', 3, false, 'refused', now() + interval '1 hour')")  # fmt: skip
-    async with writer_of(settings_of(mirror_wait=10)) as writer:
-        await writer.upsert(Stage.LIVE, Client, [client(7), client(9)])
-    assert entries(pair) == [(["8", "1"], 3, False, False, "refused")]
-
-
 async def test_the_row_of_another_id_makes_place(pair: Pair, settings_of: MakeSettings) -> None:
     pair.set_stage("live")
     pair.ask(
@@ -221,11 +212,16 @@ async def test_a_commit_whose_answer_is_lost(pair: Pair, settings_of: MakeSettin
         "CREATE CONSTRAINT TRIGGER ends AFTER INSERT ON clients DEFERRABLE INITIALLY DEFERRED "
         "FOR EACH ROW WHEN (NEW.yclients_id = 13) EXECUTE FUNCTION ends()"
     )
+    # Of an earlier write that Supabase refused: it is not taken out by a send that found nothing to send.
+    pair.ask(
+        "INSERT INTO botdata.outbox (process, table_name, key, attempts, unsure, last_error, next_attempt_at) "
+        "VALUES ('q', 'clients', '{13,1}', 3, false, 'refused', now() + interval '1 hour')"
+    )
     async with writer_of(settings_of(mirror_wait=5)) as writer:
         with pytest.raises(OutcomeUnknownError):
             await writer.upsert(Stage.LIVE, Client, [client(13)])
         await until(lambda: writer.pending == 0)
         await writer.upsert(Stage.LIVE, Client, [client(14)])
-    assert entries(pair) == []
+    assert entries(pair) == [(["13", "1"], 3, False, False, "refused")]
     assert pair.texts("clients", "source") == pair.texts("clients", "target")
     assert pair.ask("SELECT yclients_id FROM clients") == [(14,)]
