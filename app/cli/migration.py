@@ -111,7 +111,10 @@ def upgrade(
     from app.cli.output import say, show_json
     from app.settings import load_settings
 
-    done = _upgrade(load_settings(), revision)
+    settings = load_settings()
+    done = _upgrade(settings, revision)
+    with _after("the schema's upgrade" if done.before != done.after else None):
+        asyncio.run(_upgrade_tool_schema(settings.require_database_url()))
     if as_json:
         show_json(_upgrade_document(done))
     say("Next: botdata copy")
@@ -128,8 +131,6 @@ def _upgrade(settings: Settings, revision: str) -> Upgrade:
         say(f"schema: already at {done.after or 'no revision'}")
     else:
         say(f"schema: upgraded from {done.before or 'nothing'} to {done.after}")
-    with _after("the schema's upgrade" if done.before != done.after else None):
-        asyncio.run(_upgrade_tool_schema(settings.require_database_url()))
     return done
 
 
