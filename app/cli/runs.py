@@ -127,6 +127,7 @@ def uninstall(
     """
     from app.cli.output import document, say, show_json
     from app.database_url import shown_url
+    from app.migration.cutover.uninstalling import refuse_during_cutover
     from app.migration.foreign_keys import put_back
     from app.migration.target import explained, open_target
     from app.migration.tool_schema import drop_tool_schema
@@ -142,6 +143,7 @@ def uninstall(
     async def work() -> bool:
         async with open_target(target, step="uninstall", exclusive=True) as connection:
             with explained("uninstall", pending="everything; nothing was dropped"):
+                await refuse_during_cutover(connection)
                 for key in await put_back(connection, step="uninstall"):
                     said = f"{key.orphans:,} rows lack the row they refer to, which this lists: {key.query}"
                     typer.echo(f"foreign key {key.name} of {key.table} stays NOT VALID: {said}", err=True)
