@@ -12,6 +12,7 @@ from tests.cutover.load import Bots, settle, step, there_and_back
 from tests.cutover.servers import Servers
 
 KINDS = ("kill", "hang", "slow", "cut")
+_SETTINGS = {"NOTE_TIMEOUT": "1", "MIRROR_TIMEOUT": "4", "QUERY_TIMEOUT": "12"}  # so that seconds are long
 # What a caller may be answered while the store with the authority is away.
 _ALLOWED = {"unavailable", "timeout", "outcome_unknown"}
 _RECOVERY = 20.0  # seconds for the callers to be answered again, once the authority is back: QUERY_TIMEOUT and a bit
@@ -43,6 +44,7 @@ def there_and_back_in_trouble(
     Args:
         at_each_stage: troubles at each stage on each way, of the two stores by turns.
     """
+    servers.settings |= _SETTINGS
     chance = random.Random(seed)
     troubles: list[Trouble] = []
     began = time.monotonic()

@@ -25,14 +25,15 @@ from tests.cutover.trouble import Relay
 
 BOTDATA = Path(sys.executable).with_name("botdata")
 _MODULES = Path(__file__).parents[2]
-# Connections for nine processes on one server, and times for a machine that they share.
+# Connections for nine processes on one server, and time enough where a machine has much else to do.
 _SETTINGS = {
     "CUTOVER_STAGE": "database",
+    "CUTOVER_HOLD": "10",
     "DATABASE_POOL_SIZE": "4",
     "MIRROR_CONNECTIONS": "4",
-    "QUERY_TIMEOUT": "15",
-    "MIRROR_TIMEOUT": "5",
-    "NOTE_TIMEOUT": "3",
+    "MIRROR_TIMEOUT": "10",
+    "NOTE_TIMEOUT": "8",
+    "QUERY_TIMEOUT": "30",
     "OUTCOME_SETTLES_AFTER": "15",
 }
 

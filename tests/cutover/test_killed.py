@@ -33,7 +33,7 @@ def _wait_until_empty(servers: Servers, table: str, seconds: float = 60) -> None
 @pytest.mark.parametrize("stage", [Stage.OFF, Stage.DUALWRITE, Stage.SHADOW])
 @pytest.mark.parametrize("how", ["the target hangs", "the mirror waits for a lock"])
 def test_what_supabase_was_given_is_repaired_by_the_next_sync(servers: Servers, stage: Stage, how: str) -> None:
-    servers.settings["OUTCOME_SETTLES_AFTER"] = "2"
+    servers.settings |= {"OUTCOME_SETTLES_AFTER": "2", "NOTE_TIMEOUT": "2"}
     go_to(servers, stage)
     with Bots(servers, 1, LOAD_READS="0.2", LOAD_PAUSE="0.05") as bots:
         bots.write_on(5)
