@@ -37,7 +37,7 @@ async def test_a_finished_one_may_go_once_no_process_follows(pair: Pair) -> None
         "INSERT INTO botdata.processes (name, stage, chosen_by) VALUES ('a', 'complete', 'CUTOVER_STAGE=database'), "
         "('b', 'complete', 'USE_REPOSITORY_PATTERN=true')"
     )
-    with pytest.raises(MigrationError, match="without it: a$") as refused:
+    with pytest.raises(MigrationError, match=r"without it: a$") as refused:
         await _refuse(pair)
     assert "USE_REPOSITORY_PATTERN=true" in str(refused.value.next_command)
     pair.ask("DELETE FROM botdata.processes WHERE name = 'a'")
