@@ -47,6 +47,8 @@ class Distant:
         self.has_written = False
 
     def __getattr__(self, method: str) -> Any:
+        if method not in vars(DataLayer):
+            raise AttributeError(method)  # what others look for in any object
         self.has_written |= method.startswith("upsert_")
 
         async def call(*arguments: Any, **options: Any) -> Any:

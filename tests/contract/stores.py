@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -22,6 +23,7 @@ TABLES = sorted(name for name, table in models.Base.metadata.tables.items() if t
 
 _METHODS_WRITE = ("clients", "companies", "dialog_contexts", "services", "staff_schedules")
 _WRITTEN = " UNION ALL ".join(f"SELECT '{name} ' || t::text FROM {name} t" for name in _METHODS_WRITE) + " ORDER BY 1"
+_LAST_ZEROS = re.compile(r"(\.\d+?)0+\b")
 _IS_USED = "SELECT EXISTS (SELECT FROM pg_sequences WHERE last_value IS NOT NULL) OR " + " OR ".join(
     f"EXISTS (SELECT FROM {name})" for name in TABLES
 )
@@ -91,8 +93,14 @@ class Stores:
         self.connections[1].execute("TRUNCATE botdata.notes, botdata.outbox")
 
     def written(self) -> list[list[str]]:
-        """What either store holds of the tables that methods write, as text."""
-        return [[row[0] for row in connection.execute(_WRITTEN.encode()).fetchall()] for connection in self.connections]
+        """What either store holds of the tables that methods write, as text.
+
+        Without the last zeros of decimals: some servers in place of PostgREST read JSON's numbers as binary ones.
+        """
+        return [
+            [_LAST_ZEROS.sub(r"\1", row[0]) for row in connection.execute(_WRITTEN.encode()).fetchall()]
+            for connection in self.connections
+        ]
 
     async def ask(self, method: str, *arguments: Any, **options: Any) -> Result[Any]:
         """Call a method on both and require the same answer.
