@@ -182,7 +182,15 @@ def _parts(batch: list[_Waiting]) -> list[_Waiting]:
     middle = len(note.keys) // 2
     return [
         _Waiting(
-            Note(note.model, keys, note.state, {key: note.ids[key] for key in keys}, note.left, note.attempts),
+            Note(
+                note.model,
+                keys,
+                note.state,
+                {key: note.ids[key] for key in keys},
+                note.left,
+                note.attempts,
+                since=note.since,
+            ),
             batch[0].due,
             alone=True,
         )

@@ -72,11 +72,14 @@ class NoteTable:
             )
         return {tuple(key): number for _, _, number, key in rows}
 
-    async def bring_in(self, notes: Sequence[tuple[str, Sequence[Key], State]]) -> list[Ids]:
-        """Insert notes that were kept elsewhere, and remember that they were."""
+    async def bring_in(
+        self, notes: Sequence[tuple[str, Sequence[Key], State]], *, spoils_proofs: bool = True
+    ) -> list[Ids]:
+        """Insert notes that were kept elsewhere; `spoils_proofs`: proofs of before are worth nothing."""
         async with self._database.writer() as connection:
             ids = [await self._insert(connection, self._process, *note) for note in notes]
-            await connection.execute(_LEFT)
+            if spoils_proofs:
+                await connection.execute(_LEFT)
             await connection.commit()
         return ids
 
@@ -100,20 +103,30 @@ class NoteTable:
             await self.clear(connection, ids)
             await connection.commit()
 
-    async def clear(self, connection: AsyncConnection, ids: Sequence[int], *, were_left: bool = False) -> None:
-        """Delete notes in the transaction of another; `were_left`: proofs of before are worth nothing."""
+    async def clear(self, connection: AsyncConnection, ids: Sequence[int], *, spoils_proofs: bool = False) -> None:
+        """Delete notes in the transaction of another; `spoils_proofs`: proofs of before are worth nothing."""
         await connection.execute(_DELETE, {"ids": list(ids)})
-        if were_left:
+        if spoils_proofs:
             await connection.execute(_LEFT)
 
     async def leave(
-        self, table: str, ids: Ids, state: State, *, attempts: int = 0, error: str | None = None, anew: bool
+        self,
+        table: str,
+        ids: Ids,
+        state: State,
+        *,
+        attempts: int = 0,
+        error: str | None = None,
+        anew: bool,
+        spoils_proofs: bool = True,
     ) -> Ids:
         """Say that notes are left to be repaired; those that are there then.
 
         Args:
             anew: in notes of other ids, noted now. While the write went on, a sync may have taken the process for dead
                 and looked at the row too early: that one takes away no more than the notes that it saw.
+            spoils_proofs: proofs of before are worth nothing. Else the notes are an objection for as long as they are
+                there, and their mirror, or the sync that repairs them, says the rest.
         """
         async with self._database.writer() as connection:
             if anew:
@@ -123,7 +136,8 @@ class NoteTable:
                 parameters = {"ids": list(ids.values()), "state": state, "attempts": attempts, "error": error}
                 there = set((await connection.execute(_LEAVE, parameters)).scalars())
                 left = {key: number for key, number in ids.items() if number in there}
-            await connection.execute(_LEFT)
+            if spoils_proofs:
+                await connection.execute(_LEFT)
             await connection.commit()
         return left
 

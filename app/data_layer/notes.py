@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -16,13 +17,15 @@ from app.data_layer.bounded import within
 from app.data_layer.breaker import Breaker
 from app.data_layer.note_table import Ids, NoteTable, State
 from app.data_layer.spool import Key, Left, Spool
-from app.errors import AuthorityMovedError, StoreError
+from app.errors import AuthorityMovedError, StoreError, StoreTimeoutError
 from app.rows import table_of
 
 logger = logging.getLogger("app.data_layer.notes")
 
 _SHARE_OF_POSTGRES = 0.75  # of the time for a note; what is left of it is the spool's
 _BROUGHT_AT_ONCE = 200
+_LATE = 2.0  # seconds that PostgreSQL may take over a note after its write has gone on without it
+_MOMENT = 5.0  # seconds from a note to its mirror in which it is no failure to remember, whatever was tried again
 
 
 @dataclass(eq=False, slots=True)
@@ -35,6 +38,7 @@ class Note:
         attempts: mirrors that failed.
         line: the task that writes it to the spool file.
         settled: set when the rows are mirrored, or the note is not needed.
+        since: when it was taken, by the monotonic clock.
     """
 
     model: type[models.Base]
@@ -45,6 +49,12 @@ class Note:
     attempts: int = 0
     line: asyncio.Task[None] | None = None
     settled: asyncio.Event = field(default_factory=asyncio.Event)
+    since: float = field(default_factory=time.monotonic)
+
+    @property
+    def spoils_proofs(self) -> bool:
+        """Whether what was proven before its mirror is worth nothing; one that comes soon is as if at once."""
+        return self.state == "unknown" or time.monotonic() - self.since > _MOMENT
 
     @property
     def table(self) -> str:
@@ -90,20 +100,25 @@ class Notes:
         deadline = loop.time() + self._note_timeout
         if not self._breaker.is_open:
             inserting = asyncio.create_task(
-                within(self._note_timeout * _SHARE_OF_POSTGRES, self._table.insert(note.table, note.keys))
+                within(self._note_timeout + _LATE, self._table.insert(note.table, note.keys))
             )
             try:
-                note.ids = await asyncio.shield(inserting)
+                await asyncio.wait({inserting}, timeout=self._note_timeout * _SHARE_OF_POSTGRES)
+            except asyncio.CancelledError:
+                self._do_beside(self._take_back(note, inserting))
+                raise
+            try:
+                note.ids = inserting.result() if inserting.done() else {}
             except AuthorityMovedError:
                 raise
             except StoreError as error:
                 self._postgres_failed(error)
-            except asyncio.CancelledError:
-                self._do_beside(self._take_back(note, inserting))
-                raise
             else:
-                self._breaker.succeeded()
-                return note
+                if note.ids:
+                    self._breaker.succeeded()
+                    return note
+                self._postgres_failed(StoreTimeoutError("no answer in time for a note"))
+                self._do_beside(self._take_late(note, inserting))
         self._elsewhere.append(note)
         note.line = self._line(note)
         try:
@@ -138,7 +153,13 @@ class Notes:
             left = await within(
                 self._timeout,
                 self._table.leave(
-                    note.table, note.ids, note.state, attempts=note.attempts, error=error, anew=not note.left
+                    note.table,
+                    note.ids,
+                    note.state,
+                    attempts=note.attempts,
+                    error=error,
+                    anew=not note.left,
+                    spoils_proofs=note.spoils_proofs,
                 ),
             )
         note.left = True
@@ -150,7 +171,7 @@ class Notes:
     async def clear(self, connection: AsyncConnection, notes: Sequence[Note]) -> None:
         """Delete notes in the transaction of their mirror."""
         ids = [number for note in notes for number in note.ids.values()]
-        await self._table.clear(connection, ids, were_left=any(note.state == "unknown" for note in notes))
+        await self._table.clear(connection, ids, spoils_proofs=any(note.state == "unknown" for note in notes))
 
     async def probe(self) -> None:
         """Ask PostgreSQL whether it would take a note in time; StoreError where not."""
@@ -170,7 +191,8 @@ class Notes:
                 ids = await within(
                     self._timeout,
                     self._table.bring_in(
-                        [(note.table, note.keys, state) for note, state in zip(notes, states, strict=True)]
+                        [(note.table, note.keys, state) for note, state in zip(notes, states, strict=True)],
+                        spoils_proofs=any(note.spoils_proofs for note in notes),
                     ),
                 )
                 for note, state, its_ids in zip(notes, states, ids, strict=True):
@@ -229,6 +251,17 @@ class Notes:
         with suppress(OSError):
             await line
             await self._spool.settle()
+
+    async def _take_late(self, note: Note, inserting: asyncio.Task[Ids]) -> None:
+        """What PostgreSQL made of a note after all: it is there, or it is one too many."""
+        with suppress(StoreError):
+            ids = await inserting
+            async with self._moving:
+                if note in self._elsewhere and note.state != "unknown":
+                    note.ids = ids
+                    self._not_elsewhere(note)
+                else:
+                    await within(self._timeout, self._table.delete(list(ids.values())))
 
     async def _take_back(self, note: Note, inserting: asyncio.Task[Ids] | None = None) -> None:
         with suppress(StoreError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,12 @@ def spool_files(directory: Path) -> list[Path]:
 def settings_of(settings_of: MakeSettings) -> MakeSettings:
     """As everywhere, but with time for a note however busy the machine is."""
     return lambda **given: settings_of(**{"note_timeout": 20.0, **given})
+
+
+@pytest.fixture
+def moment(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Sets how long a mirror may take, whatever is tried again, without proofs being worth nothing."""
+    return lambda seconds: monkeypatch.setattr("app.data_layer.notes._MOMENT", seconds)
 
 
 @pytest.fixture
@@ -207,16 +214,24 @@ async def test_a_note_that_waits_for_a_move_sees_where_it_led(pair: Pair, settin
     assert pair.ask(NOTES) == []
 
 
+@pytest.mark.parametrize("seconds", [0.0, 3600.0])
 async def test_a_mirror_that_fails_leaves_its_note_and_is_tried_again(
-    at_dualwrite: Pair, settings_of: MakeSettings, caplog: pytest.LogCaptureFixture
+    at_dualwrite: Pair,
+    settings_of: MakeSettings,
+    moment: Callable[[float], None],
+    caplog: pytest.LogCaptureFixture,
+    seconds: float,
 ) -> None:
+    moment(seconds)
     at_dualwrite.ask(REFUSE)
     async with forward(settings_of(), start=True) as process:
         (row,) = await process.write(CLIENT)
         assert row.name == "Анна"
         error = "a constraint refuses the row (planted) [SQLSTATE 23514]"
         await until(lambda: at_dualwrite.ask(NOTES)[0][3:] == ("written", 1, error))
-        assert at_dualwrite.ask(LEFT_AT) != [(None,)]
+        assert (at_dualwrite.ask(LEFT_AT) == [(None,)]) == (
+            seconds > 0
+        )  # the note itself is an objection until it goes
         assert process.writer.pending == 1
         at_dualwrite.ask("ALTER TABLE clients DROP CONSTRAINT planted")
         await until(lambda: process.writer.pending == 0)
@@ -283,9 +298,10 @@ async def test_a_sync_that_took_the_process_for_dead_takes_away_no_more_than_it_
 
 
 async def test_the_answer_waits_neither_for_a_mirror_nor_for_a_store_that_is_down(
-    at_dualwrite: Pair, settings_of: MakeSettings, tmp_path: Path
+    at_dualwrite: Pair, settings_of: MakeSettings, moment: Callable[[float], None], tmp_path: Path
 ) -> None:
     """PostgreSQL hangs, later hangs up, then is back: each write is answered, and both stores end up equal."""
+    moment(0.0)
     async with relay_to(at_dualwrite.target) as relay:
         settings = settings_of(database_url=relay.database_url, note_timeout=0.4, mirror_timeout=2.0)
         async with forward(settings, start=True) as process:
@@ -307,6 +323,36 @@ async def test_the_answer_waits_neither_for_a_mirror_nor_for_a_store_that_is_dow
     assert len(source) == 31
     assert at_dualwrite.ask(LEFT_AT) != [(None,)]
     assert spool_files(tmp_path) == []
+
+
+async def test_a_note_that_comes_late_is_there_all_the_same(at_dualwrite: Pair, settings_of: MakeSettings) -> None:
+    async with forward(settings_of(note_timeout=60.0)) as other, forward(settings_of(note_timeout=0.6)) as process:
+        async with other.database.engine.begin() as blocker:
+            await blocker.exec_driver_sql("LOCK TABLE botdata.notes")
+            await process.write(CLIENT)
+            assert process.writer.spooled == 1
+        await until(lambda: process.writer.spooled == 0)
+        assert [note[:4] for note in at_dualwrite.ask(NOTES)] == [(*ONE_NOTE, "writing")]
+        assert process.writer.pending == 1
+
+
+async def test_a_note_that_postgresql_was_slow_to_take_spoils_no_proofs(
+    at_dualwrite: Pair, settings_of: MakeSettings, moment: Callable[[float], None]
+) -> None:
+    """What is mirrored a moment later by the process that wrote it asks for no other sync and verify."""
+    moment(3600.0)
+    settings = settings_of(note_timeout=0.6)
+    async with forward(settings_of(note_timeout=60.0)) as other, forward(settings, start=True) as process:
+        async with other.database.engine.begin() as blocker:
+            await blocker.exec_driver_sql("LOCK TABLE botdata.notes")
+            await process.write(CLIENT)
+            assert process.writer.spooled == 1
+            await asyncio.sleep(1)  # it tries to bring the note in meanwhile
+        await until(lambda: process.writer.pending == process.writer.spooled == 0)
+        await until(lambda: at_dualwrite.ask(NOTES) == [])
+    source, target = clients(at_dualwrite)
+    assert source == target != []
+    assert at_dualwrite.ask(LEFT_AT) == [(None,)]
 
 
 async def test_while_postgresql_is_known_to_be_down_a_write_does_not_ask_it(
