@@ -26,6 +26,8 @@ from app.rows import table_of
 
 _LONGEST_LIST = 6_000  # characters of the keys in one request, which keeps its URL short enough for any gateway
 _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
+_SILENT = 5.0  # seconds beside those for a mirror, after which its process is cut off, or stopped
+_GIVE_UP_LOCKS = text("SELECT set_config('idle_in_transaction_session_timeout', :milliseconds, true)")
 
 
 class AuthorityUnreadError(Exception):
@@ -33,11 +35,16 @@ class AuthorityUnreadError(Exception):
 
 
 class MirrorToPostgres:
-    """Writes rows of the five tables that the data layer's methods write."""
+    """Writes rows of the five tables that the data layer's methods write.
 
-    def __init__(self, rest: SupabaseRest, database: Database) -> None:
+    Args:
+        timeout: seconds for one mirror; the server takes its locks back when its process is silent for longer.
+    """
+
+    def __init__(self, rest: SupabaseRest, database: Database, *, timeout: float = 10.0) -> None:
         self._rest = rest
         self._database = database
+        self._milliseconds = str(round((timeout + _SILENT) * 1000))
 
     async def mirror(
         self,
@@ -61,15 +68,18 @@ class MirrorToPostgres:
         table = table_of(model)
         texts = encode(keys)
         async with self._database.writer() as connection:
+            await connection.execute(_GIVE_UP_LOCKS, {"milliseconds": self._milliseconds})
             await connection.execute(text(SHARE_TABLE), {"table": table.name})
             await connection.execute(text(HOLD_KEYS), {"table": table.name, "keys": texts})
-            stage = await read_stage(connection, share=True)
-            if stage.managed and stage.stage.authority is not Store.SUPABASE:
-                raise AuthorityMovedError(f"the cutover stands at {stage.stage}; Supabase is not copied from any more")
             try:
                 records = await _rows_at_supabase(SupabaseTable(self._rest, model, tuple), keys)
             except StoreError as error:
                 raise AuthorityUnreadError(str(error)) from error
+            # Behind the request, so that no move of the stage waits for Supabase. The authority has not been moved to
+            # PostgreSQL and back meanwhile: both moves wait until no process has mirrors or notes.
+            stage = await read_stage(connection, share=True)
+            if stage.managed and stage.stage.authority is not Store.SUPABASE:
+                raise AuthorityMovedError(f"the cutover stands at {stage.stage}; Supabase is not copied from any more")
             rows = encode(records)
             await connection.execute(_deletion(table), {"rows": rows, "keys": texts})
             if records:

@@ -65,7 +65,7 @@ class NotedWriter:
             timeout=settings.mirror_timeout,
         )
         self._queue = MirrorQueue(
-            MirrorToPostgres(rest, database),
+            MirrorToPostgres(rest, database, timeout=settings.mirror_timeout),
             self._notes,
             self._breaker,
             metrics,

@@ -15,7 +15,7 @@ from app import models
 from app.cutover.locks import HOLD_KEYS
 from app.cutover.stages import Stage
 from app.data_layer.mirror_to_postgres import AuthorityUnreadError, MirrorToPostgres
-from app.errors import AuthorityMovedError, RejectedError
+from app.errors import AuthorityMovedError, RejectedError, StoreError
 from tests.cutover.conftest import MakeSettings, Pair
 from tests.cutover.forward import Forward, forward, until
 
@@ -152,6 +152,45 @@ async def test_a_move_of_the_stage_waits_for_a_mirror(pair: Pair, settings_of: M
                 other.execute("SELECT FROM botdata.stage FOR UPDATE NOWAIT")
 
         await mirror_of(process).mirror(models.Client, [KEY], settle)
+
+
+async def test_a_move_of_the_stage_does_not_wait_for_supabase(pair: Pair, settings_of: MakeSettings) -> None:
+    """Mirrors that follow on each other would keep it waiting for ever; one that sees it made writes nothing."""
+    pair.ask("INSERT INTO clients (yclients_id, company_id, phone) VALUES (7, 1, 'x')", store="source")
+    pair.set_stage("shadow")
+    moved = []
+
+    async def move(_request: Any) -> None:
+        with psycopg.connect(pair.target) as other:
+            other.execute("SET lock_timeout = '1s'")
+            other.execute("UPDATE botdata.stage SET stage = 'live', moved_at = now()")
+        moved.append(True)
+
+    async with forward(settings_of()) as process:
+        process.rest._session.event_hooks["request"] = [move]
+        with pytest.raises(AuthorityMovedError, match="live"):
+            await mirror_of(process).mirror(models.Client, [KEY])
+    assert moved == [True]
+    assert pair.texts("clients", "target") == []
+
+
+async def test_a_process_that_is_stopped_in_a_mirror_gives_its_locks_back(
+    pair: Pair, settings_of: MakeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.data_layer.mirror_to_postgres._SILENT", 0.0)
+
+    async def stop(_connection: Any) -> None:
+        held = (
+            "SELECT FROM pg_locks l JOIN pg_database d ON d.oid = l.database "
+            "WHERE l.locktype = 'advisory' AND d.datname = current_database()"
+        )
+        assert len(pair.ask(held)) == 2
+        await until(lambda: pair.ask(held) == [])  # by the server: nothing else happens here
+
+    async with forward(settings_of()) as process:
+        mirror = MirrorToPostgres(process.rest, process.database, timeout=0.5)
+        with pytest.raises(StoreError):
+            await mirror.mirror(models.Client, [KEY], stop)
 
 
 async def test_an_authority_that_does_not_answer_changes_nothing(pair: Pair, settings_of: MakeSettings) -> None:
