@@ -10,14 +10,19 @@ from dataclasses import dataclass
 from time import monotonic
 
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.cutover.stages import Stage, Store
-from app.errors import AuthorityMovedError, SchemaMismatchError
+from app.driver_errors import without_values
+from app.errors import AuthorityMovedError, SchemaMismatchError, StoreTimeoutError, UnavailableError
 from app.json_rows import encode
 
 GUARD_OPTION = "botdata_guard"  # the execution option under which an engine's connections find their guard
 _LOOK_AGAIN = 1.0  # seconds between looks for a row that was not there
+_GONE = {"42P01", "3F000", "42501"}  # no such table, no such schema, no right to it
+_ROLLED_BACK = "40001"  # the code for a call that can be repeated
+NO_STAGE = "the target has no stage to read, or the role may not; `botdata upgrade` makes it"
 
 # The catalog, since the name alone would be an error where the schema is not there or not to be used. FOR SHARE wants
 # the right to UPDATE (PostgreSQL, "The Locking Clause").
@@ -82,13 +87,25 @@ class WriteGuard:
 
         Raises:
             AuthorityMovedError: Supabase is the store to write to; nothing may be written here.
+            UnavailableError: there is no row that says which is, nor where to record; nothing may be written either.
+            StoreTimeoutError: the row has just gone; the transaction can be repeated.
         """
         if not self._is_there and monotonic() - self._looked > _LOOK_AGAIN:
             self._is_there = await can_read_stage(connection)
             self._looked = monotonic()
         if not self._is_there:
-            return False
-        row = await read_stage(connection, share=True)
+            if self._fixed in {None, Stage.COMPLETE}:
+                return False  # before there was a cutover, or when all of it has been taken away
+            raise UnavailableError(f"{NO_STAGE}; nothing was written")
+        try:
+            row = await read_stage(connection, share=True)
+        except DBAPIError as error:
+            if getattr(error.orig, "sqlstate", None) not in _GONE:
+                raise
+            self._is_there, self._looked = False, float("-inf")
+            raise StoreTimeoutError(
+                "the stage of the cutover was taken away meanwhile; the call can be repeated", sqlstate=_ROLLED_BACK
+            ) from without_values(error.orig)
         stage = row.stage if row.managed else self._fixed
         if stage is None:
             return False  # no cutover is under way

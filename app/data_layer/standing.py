@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from app.cutover.guard import StageRow, can_read_stage
+from app.cutover.guard import NO_STAGE, StageRow, can_read_stage
 from app.cutover.stages import Stage, Store
 from app.data_layer.calls import logger
 from app.data_layer.process_report import (
@@ -40,10 +40,6 @@ _LOOK_TIMEOUT = 3.0
 _FIRST_LOOK_TIMEOUT = 1.5  # where the stage is known without it
 _GRACE = 1.5  # seconds past a hold's end, or for a registration, that a write waits for word
 _FOLLOWS = f"CUTOVER_STAGE={FOLLOW}"
-
-
-class NoStageError(UnavailableError):
-    """There is no row of the stage, or this role may not read it."""
 
 
 @dataclass
@@ -213,7 +209,7 @@ class ProcessStanding:
     async def _look(self) -> Look:
         async with self._database.reader() as connection:
             if self._row is None and not await can_read_stage(connection):
-                raise NoStageError("the target has no stage to read, or the role may not; `botdata upgrade` makes it")
+                raise UnavailableError(NO_STAGE)
             look = await report_and_read(connection, self._report())
             if look.move is not None and look.move.seconds < 0:
                 await give_up(connection, look.move.id)

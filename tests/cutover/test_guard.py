@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from app.cutover.guard import WriteGuard
 from app.cutover.stages import Stage
+from app.data_layer import open_data_layer
 from app.db import Database
-from app.errors import AuthorityMovedError
+from app.errors import AuthorityMovedError, UnavailableError
 from app.repositories import ClientRepository, UnitOfWork
-from tests.cutover.conftest import Pair
+from tests.cutover.conftest import MakeSettings, Pair
 
 CLIENT = {"yclients_id": 7, "company_id": 1, "phone": "79990000001"}
 
@@ -61,3 +64,28 @@ async def test_after_the_finish_nothing_is_recorded(pair: Pair) -> None:
         await work.commit()
     await database.close()
     assert pair.ask("SELECT FROM botdata.outbox") == []
+
+
+@pytest.mark.parametrize("fixed", [Stage.OFF, Stage.LIVE, Stage.RAMPDOWN])
+async def test_without_the_row_nothing_is_written_that_could_not_be_recorded(pair: Pair, fixed: Stage) -> None:
+    pair.ask("DROP SCHEMA botdata CASCADE")
+    database = Database(pair.target, guard=WriteGuard(fixed))
+    with pytest.raises(UnavailableError, match="the target has no stage to read"):
+        async with UnitOfWork(database) as work:
+            await work.clients.upsert([CLIENT])
+    await database.close()
+    assert pair.texts("clients", "target") == []
+
+
+@pytest.mark.parametrize("take_away", ["DROP SCHEMA botdata CASCADE", "ALTER TABLE botdata.stage RENAME TO gone"])
+@pytest.mark.parametrize("stage", ["+true", "complete"])
+async def test_a_bot_at_the_end_goes_on_when_the_schema_is_dropped(
+    pair: Pair, settings_of: MakeSettings, take_away: str, stage: str
+) -> None:
+    chosen = {"cutover_stage": None, "use_repository_pattern": True} if stage == "+true" else {"cutover_stage": stage}
+    async with open_data_layer(settings_of(**chosen)) as data:
+        assert (await data.upsert_client({**CLIENT, "name": "Анна"})).error is None
+        await asyncio.to_thread(pair.ask, take_away)
+        for name in ("Вера", "Ольга"):
+            assert (await data.upsert_client({**CLIENT, "name": name})).error is None
+    assert pair.ask("SELECT name FROM clients") == [("Ольга",)]
