@@ -14,7 +14,7 @@ from app.errors import StoreError
 
 logger = logging.getLogger("app.data_layer")
 
-_AT_ONCE = 500  # entries
+_AT_ONCE = 200  # entries; each key is a lock, and PostgreSQL has room for some thousands
 _PAUSE = 0.5  # seconds between looks
 _PAUSE_WITHOUT_POSTGRES = 2.0
 _TABLES_AT_ONCE = 5  # the bot writes no more
@@ -59,11 +59,16 @@ class Drainer:
                 self._said = ""
             except (StoreError, TimeoutError) as error:  # PostgreSQL's
                 pause = _PAUSE_WITHOUT_POSTGRES
-                said = str(error) or "no answer in time"
-                if said != self._said:
-                    self._said = said
-                    logger.warning("the outbox cannot be drained: %s", said)
+                self._cannot(str(error) or "no answer in time")
+            except Exception as error:  # whatever it is, the others are to be sent
+                self._at_once = 1
+                self._cannot(type(error).__name__)
             await asyncio.sleep(pause)
+
+    def _cannot(self, said: str) -> None:
+        if said != self._said:
+            self._said = said
+            logger.warning("the outbox cannot be drained: %s", said)
 
     async def _drain(self) -> None:
         """One row, then two, and so on after a batch without an answer: a row may be what Supabase cannot bear."""
@@ -93,7 +98,7 @@ class Drainer:
             claims = await self._claim(table, most)
             await self._read_back(table, claims.to_read_back)
             if claims.to_send:
-                claimed = {entry.id: entry.unsure for entry in claims.to_send}
+                claimed = {entry.id: entry for entry in claims.to_send}
                 await self._sender.send_claimed(table, _keys(claims.to_send), claimed)
             largest = max(largest, len(claims.to_send) + len(claims.to_read_back))
         return largest

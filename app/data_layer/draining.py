@@ -21,7 +21,7 @@ from app.rest import SupabaseRest
 from app.settings import Settings
 
 _CONNECTIONS = 3
-_AT_ONCE = 500
+_AT_ONCE = 200
 _PAUSE = 0.2
 _WITHOUT_PROGRESS = 30.0  # seconds beside those that a request of unknown outcome may take
 _LAST = text("SELECT coalesce(max(id), 0) FROM botdata.outbox")

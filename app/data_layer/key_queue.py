@@ -8,7 +8,7 @@ from itertools import islice
 
 from app.data_layer.outbox import Key
 
-_AT_ONCE = 500
+_AT_ONCE = 200  # each is a lock, and PostgreSQL has room for some thousands
 
 
 class KeyQueue:

@@ -142,6 +142,8 @@ class RecordedWriter:
                     self._metrics.count("mirrors", len(keys), to="supabase", outcome="left")
             except (StoreError, TimeoutError) as error:  # PostgreSQL's; the entries are a drainer's
                 logger.warning("mirrors of %s are left to the outbox: %s", table, str(error) or "no answer in time")
+            except Exception as error:  # whatever it is, later ones are to be sent
+                logger.warning("mirrors of %s are left to the outbox: %s", table, type(error).__name__)
             finally:
                 self._queue.give_back(table, keys, again)
             if again:

@@ -127,11 +127,11 @@ class Sender:
         """
         return await self._send(table, keys, None)
 
-    async def send_claimed(self, table: str, keys: Sequence[Key], claimed: Mapping[int, bool]) -> Sent:
+    async def send_claimed(self, table: str, keys: Sequence[Key], claimed: Mapping[int, Entry]) -> Sent:
         """Send the keys of claimed entries; errors as in `send_own`.
 
         Args:
-            claimed: for each entry's id, whether it was unsure before it was claimed.
+            claimed: the entries by id, as they were before they were claimed.
         """
         return await self._send(table, keys, claimed)
 
@@ -151,7 +151,7 @@ class Sender:
                 await connection.commit()
         self._lost -= lost
 
-    async def _send(self, table: str, keys: Sequence[Key], claimed: Mapping[int, bool] | None) -> Sent:
+    async def _send(self, table: str, keys: Sequence[Key], claimed: Mapping[int, Entry] | None) -> Sent:
         refusal: StoreError | None = None
         is_parted = False
         rows: dict[Key, Record | None] = {}
@@ -190,14 +190,17 @@ class Sender:
             logger.warning("%d mirrors of %s wait in the outbox: %s", len(wanted), table, refusal)
         return sent
 
-    def _of_this_send(self, entries: Collection[Entry], claimed: Mapping[int, bool] | None) -> dict[int, bool]:
+    def _of_this_send(self, entries: Collection[Entry], claimed: Mapping[int, Entry] | None) -> dict[int, bool]:
         """The entries that are to be sent for, and whether an earlier send of theirs may still land."""
         if claimed is None:
             return {entry.id: False for entry in entries if self._is_first(entry)}
-        return {entry.id: claimed[entry.id] for entry in entries if entry.id in claimed}
+        # A claim that lasted too long is not ours any more: each one counts an attempt.
+        return {e.id: was.unsure for e in entries if (was := claimed.get(e.id)) and e.attempts == was.attempts + 1}
 
     def _is_first(self, entry: Entry) -> bool:
-        return entry.process == self._process and entry.attempts == 0 and entry.id not in self._begun
+        """Those that were recorded at `complete` are sure, and are claimed before they are sent."""
+        is_own = entry.process == self._process and entry.id not in self._begun
+        return is_own and entry.unsure and entry.attempts == 0
 
     async def _bring(
         self, table: str, rows: Mapping[Key, Record | None], begun: Mapping[int, bool], entered: float
@@ -210,6 +213,8 @@ class Sender:
             await self.mirror.bring(table, rows)
         except StoreError as error:
             refusal = error
+        except Exception as error:  # whatever it is, it is these entries': the others are to be sent
+            refusal = OutcomeUnknownError(f"the mirror failed: {type(error).__name__}")
         silent = isinstance(refusal, _AWAY) or (isinstance(refusal, StoreTimeoutError) and refusal.sqlstate is None)
         (self.breaker.failed if silent else self.breaker.succeeded)()
         if not isinstance(refusal, OutcomeUnknownError):

@@ -1,0 +1,75 @@
+"""Who may send an entry, and what one entry that cannot be sent does to the others."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+import pytest
+
+from app.data_layer.breaker import Breaker
+from app.data_layer.mirror_to_supabase import SupabaseMirror
+from app.data_layer.outbox import Entry
+from app.data_layer.sender import Sender
+from app.db import Database
+from app.rest import SupabaseRest
+from tests.cutover.conftest import MakeSettings, Pair
+from tests.cutover.recorded import entries, until, writer_of
+
+KEY = ("7", "1")
+ENTRY = (
+    "INSERT INTO botdata.outbox (process, table_name, key, attempts, unsure, next_attempt_at) "
+    "VALUES ('p', 'clients', %s, %s, %s, now())"
+)
+MakeSender = Callable[[], AbstractAsyncContextManager[Sender]]
+
+
+@pytest.fixture
+def sender(pair: Pair) -> MakeSender:
+    @asynccontextmanager
+    async def make() -> AsyncIterator[Sender]:
+        rest = await SupabaseRest.open(pair.supabase.url, pair.supabase.service_key)
+        database = Database(pair.target)
+        mirror = SupabaseMirror(rest, timeout=5)
+        yield Sender(database, mirror, Breaker(), fixed=None, process="p", timeout=5, settles_after=60)
+        await database.close()
+        await rest.close()
+
+    return make
+
+
+@pytest.fixture(autouse=True)
+def client(pair: Pair) -> None:
+    pair.set_stage("live")
+    pair.ask("INSERT INTO clients (yclients_id, company_id, phone) VALUES (7, 1, '7')")
+
+
+@pytest.mark.parametrize(("attempts", "sent"), [(1, True), (2, False)])
+async def test_a_claim_that_another_drainer_took_over_is_not_used(
+    pair: Pair, sender: MakeSender, attempts: int, sent: bool
+) -> None:
+    pair.ask(ENTRY, list(KEY), attempts, True)
+    ((number,),) = pair.ask("SELECT id FROM botdata.outbox")
+    was = Entry(number, "p", "clients", KEY, attempts=0, unsure=False, sent=False)
+    async with sender() as one:
+        await one.send_claimed("clients", [KEY], {number: was})
+    # The other drainer's send may still land: its entry is to be read back.
+    assert entries(pair) == ([] if sent else [(list(KEY), 2, True, False, None)])
+    assert len(pair.texts("clients", "source")) == sent
+
+
+async def test_what_was_recorded_at_complete_is_claimed_before_it_is_sent(pair: Pair, sender: MakeSender) -> None:
+    pair.ask(ENTRY, list(KEY), 0, False)  # and a write of it, at live, that was not committed
+    async with sender() as one:
+        await one.send_own("clients", [KEY])
+    assert entries(pair) == [(list(KEY), 0, False, False, None)]
+    assert pair.texts("clients", "source") == []
+
+
+async def test_an_entry_that_nothing_can_be_done_with_ends_no_drainer(pair: Pair, settings_of: MakeSettings) -> None:
+    pair.ask(ENTRY, ["7"], 0, False)  # a key that has a part too few
+    pair.ask(ENTRY, list(KEY), 0, False)
+    async with writer_of(settings_of(mirror_timeout=0.5)):
+        await until(lambda: pair.texts("clients", "source") != [], 30)
+        await until(lambda: [key for key, *_ in entries(pair)] == [["7"]])
+    assert entries(pair)[0][3:] == (False, "the mirror failed: ValueError")
