@@ -75,10 +75,13 @@ async def open_stages(
 
 
 async def settled(layer: DataLayer) -> None:
-    """Return once every mirror of a stage's layer has arrived."""
+    """Return once every mirror of a stage's layer has arrived, and every comparison is done."""
     distant = cast(Distant, layer)
     backend = distant.layer._backend
     assert isinstance(backend, RoutedBackend)
+    comparisons = cast(Any, backend._comparisons)
     async with asyncio.timeout(60):
-        while any(writer.pending for writer in backend._writers.values()):  # noqa: ASYNC110
+        while any(writer.pending for writer in backend._writers.values()) or (  # noqa: ASYNC110
+            comparisons._running or comparisons._waiting
+        ):
             await asyncio.sleep(0.005)
