@@ -11,6 +11,11 @@ from __future__ import annotations
 _TABLE = "hashtextextended('botdata mirror ' || {table}, 0)"
 SHARE_TABLE = f"SELECT pg_advisory_xact_lock_shared({_TABLE})".format(table="CAST(:table AS text)")
 HOLD_TABLE = f"SELECT pg_advisory_xact_lock({_TABLE})".format(table="%(table)s::text")
+# PostgreSQL lets those who share a row pass by one who waits to have it alone, for ever; these locks are given in turn.
+# For transactions that share the stage's row over a request, and for whoever moves it.
+_STAGE = "hashtextextended('botdata stage', 0)"
+SHARE_STAGE = f"pg_advisory_xact_lock_shared({_STAGE})"
+HOLD_STAGE = f"SELECT pg_advisory_xact_lock({_STAGE})"
 _KEYS = """
 FROM (SELECT DISTINCT hashtextextended('botdata key ' || CAST(:table AS text) || ' ' || k::text, 0) AS number
       FROM json_array_elements(CAST(:keys AS json)) k ORDER BY 1) numbers

@@ -8,7 +8,7 @@ from sqlalchemy import Table, text
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.cutover.locks import SHARE_TABLE, TRY_EACH_KEY
+from app.cutover.locks import SHARE_STAGE, SHARE_TABLE, TRY_EACH_KEY
 from app.data_layer.outbox import Key
 from app.data_layer.supabase_table import Record
 from app.json_rows import encode
@@ -17,12 +17,14 @@ _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
 _SET_UP = text(
     "SELECT set_config('DateStyle', 'ISO', true), set_config('IntervalStyle', 'postgres', true), "
     "set_config('extra_float_digits', '1', true), set_config('lock_timeout', :lock, true), "
-    "set_config('idle_in_transaction_session_timeout', :idle, true)"
+    f"set_config('idle_in_transaction_session_timeout', :idle, true), {SHARE_STAGE}"
 )
 
 
 async def set_up(connection: AsyncConnection, *, lock_timeout: float, idle: float) -> None:
-    """Texts of values in one form, and an end to a transaction whose process is cut off; until the transaction ends.
+    """Texts of values in one form, an end to a transaction whose process is cut off, a turn behind moves.
+
+    All of it lasts until the transaction ends.
 
     Args:
         lock_timeout: seconds to wait for the stage or a table.

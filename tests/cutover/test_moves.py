@@ -1,8 +1,12 @@
 """Moves of the stage by one step, and what each leaves behind in the target."""
 
+import asyncio
 from itertools import pairwise
 
+from app.cutover.guard import read_stage
 from app.cutover.stages import Stage
+from app.data_layer import held_rows
+from app.db import Database
 from app.migration.cutover.moves import advance, back
 from tests.cutover.conftest import MakeSettings, Pair
 from tests.cutover.reporting import reporting
@@ -20,3 +24,31 @@ async def test_from_off_to_complete_and_back(pair: Pair, settings_of: MakeSettin
                     "SELECT kind, from_stage, to_stage, state FROM botdata.moves ORDER BY id DESC LIMIT 1"
                 )
                 assert newest == [(kind, before, to, "done")]
+
+
+async def test_senders_that_follow_on_each_other_do_not_keep_a_move_waiting(
+    pair: Pair, settings_of: MakeSettings
+) -> None:
+    """There is always one that shares the stage over its request to Supabase."""
+    pair.set_stage("live")
+    database = Database(pair.target)
+
+    async def send_on(after: float) -> None:
+        await asyncio.sleep(after)
+        while True:
+            async with database.writer() as connection:
+                await held_rows.set_up(connection, lock_timeout=5.0, idle=15.0)
+                await read_stage(connection, share=True)
+                await asyncio.sleep(1.0)
+
+    senders = [asyncio.create_task(send_on(number / 4)) for number in range(4)]
+    try:
+        await asyncio.sleep(1)
+        async with asyncio.timeout(20), reporting(pair.target, "one:1:000000"):
+            assert (await advance(settings_of(), force="a test")).moved
+        assert not any(sender.done() for sender in senders)
+    finally:
+        for sender in senders:
+            sender.cancel()
+        await asyncio.gather(*senders, return_exceptions=True)
+        await database.close()

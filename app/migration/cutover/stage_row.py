@@ -10,6 +10,7 @@ from datetime import datetime
 from psycopg import AsyncConnection
 from psycopg.errors import LockNotAvailable
 
+from app.cutover.locks import HOLD_STAGE
 from app.cutover.stages import Stage
 from app.driver_errors import without_values
 from app.errors import MigrationError
@@ -51,6 +52,8 @@ async def lock_stage_row(connection: AsyncConnection, lock: str, *, step: str) -
     await connection.execute("SET LOCAL lock_timeout = '5s'")
     try:
         async with connection.transaction():
+            if lock == "FOR UPDATE":
+                await connection.execute(HOLD_STAGE.encode())
             return await read_stage_row(connection, lock=lock)
     except LockNotAvailable as error:
         raise MigrationError(
