@@ -74,6 +74,7 @@ class ProcessStanding:
         fixed = flags.stage
         self._stage = fixed if fixed and (fixed is Stage.OFF or fixed.authority is Store.POSTGRES) else None
         self._registered = False
+        self._may_be_registered = False  # also where the answer was lost
         self._hold: _Hold | None = None
         self._in_flight: Counter[Stage] = Counter()
         self._lost: str | None = None
@@ -173,8 +174,16 @@ class ProcessStanding:
         fixed = self._flags.stage
         if fixed is None or fixed.authority is Store.SUPABASE or self._row is None or self._row.managed:
             return
-        async with self._database.reader() as connection:
-            names = await followers(connection, _FOLLOWS, self._process)
+
+        async def ask() -> list[str]:
+            async with self._database.reader() as connection:
+                return await followers(connection, _FOLLOWS, self._process)
+
+        try:
+            names = await _within(_FIRST_LOOK_TIMEOUT, ask())
+        except DataError as error:
+            self._is_lost(str(error))
+            return
         if names:
             raise SettingsError(
                 f"{self._flags.chosen_by} makes PostgreSQL the authority, beside processes that follow the row, where "
@@ -216,6 +225,7 @@ class ProcessStanding:
         if not look.registered:
             self._registered = False  # it may have been forgotten, and is to write no more until it is back
             stage = self._stage_of(look.row)
+            self._may_be_registered = True
             async with self._database.writer() as connection:
                 await register(connection, self._process, stage, self._flags.chosen_by, monotonic() - self._began)
                 await connection.commit()
@@ -276,7 +286,7 @@ class ProcessStanding:
                 await say_goodbye(connection, self._process)
                 await connection.commit()
 
-        if self._registered:
+        if self._may_be_registered:
             try:
                 await _within(_LOOK_TIMEOUT, leave())
             except DataError as error:

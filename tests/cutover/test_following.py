@@ -130,3 +130,16 @@ async def test_a_process_with_notes_in_its_spool_says_no_goodbye(
     await standing.close()
     await database.close()
     assert await ask(pair, "SELECT name, spooled FROM botdata.processes") == [("p", 1)] * left
+
+
+async def test_a_process_whose_first_look_did_not_end_says_goodbye_all_the_same(
+    pair: Pair, settings_of: MakeSettings
+) -> None:
+    await ask(
+        pair,
+        "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(30); RETURN NEW; END'; "
+        "CREATE TRIGGER slow BEFORE UPDATE ON botdata.processes FOR EACH ROW EXECUTE FUNCTION slow()",
+    )
+    async with open_data_layer(settings_of()):
+        assert await ask(pair, STAGES) == [("off",)]  # it has put its row there, and has no answer
+    assert await ask(pair, STAGES) == []
