@@ -97,6 +97,14 @@ class NotedWriter:
     async def start(self) -> None:
         """Begin to look after mirrors that failed and notes in the spool, also those of processes that have ended."""
         if self._background is None:
+            if self._settings.outcome_settles_after < self._settings.query_timeout:
+                logger.warning(
+                    "OUTCOME_SETTLES_AFTER (%g s) is shorter than QUERY_TIMEOUT (%g s): should a process be killed "
+                    "during a slow write, `botdata sync` could take its note for settled before it lands; make it "
+                    "longer, for the bot and for the commands",
+                    self._settings.outcome_settles_after,
+                    self._settings.query_timeout,
+                )
             self._background = asyncio.create_task(self._look_after())
 
     async def upsert(self, stage: Stage, model: type[Base], rows: Sequence[Values]) -> list[Any]:

@@ -355,6 +355,19 @@ async def test_a_note_that_postgresql_was_slow_to_take_spoils_no_proofs(
     assert at_dualwrite.ask(LEFT_AT) == [(None,)]
 
 
+@pytest.mark.parametrize(("settles_after", "warned"), [(29.0, True), (30.0, False)])
+async def test_a_process_says_that_a_sync_could_come_before_its_slowest_write(
+    at_dualwrite: Pair,
+    settings_of: MakeSettings,
+    caplog: pytest.LogCaptureFixture,
+    settles_after: float,
+    warned: bool,
+) -> None:
+    async with forward(settings_of(outcome_settles_after=settles_after, query_timeout=30.0), start=True):
+        pass
+    assert ("OUTCOME_SETTLES_AFTER (29 s) is shorter than QUERY_TIMEOUT (30 s)" in caplog.text) is warned
+
+
 async def test_while_postgresql_is_known_to_be_down_a_write_does_not_ask_it(
     at_dualwrite: Pair, settings_of: MakeSettings
 ) -> None:
