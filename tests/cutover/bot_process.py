@@ -31,7 +31,7 @@ from typing import Any
 from app.data_layer import DataLayer, Result, open_data_layer
 
 COMPANY = 962302  # the made-up salon's
-KEYS_OF_ITS_OWN = 6
+KEYS_OF_ITS_OWN = 20
 SHARED_KEYS = 4
 _TASKS = 2
 _PAUSE = float(os.environ.get("LOAD_PAUSE", "0.2"))  # seconds between the calls of a task, on average
@@ -98,7 +98,7 @@ class Writer:
 
     async def _write(self) -> None:
         data, kind = self._data, self._random.random()
-        key = 900_000_000 + self._random.randrange(SHARED_KEYS) if self._random.random() < 0.15 else self._key()
+        key = 900_000_000 + self._random.randrange(SHARED_KEYS) if self._random.random() < 0.1 else self._key()
         if kind < 0.35:
             row = self._client(key)
             await self._send([row], "clients", "upsert_client", lambda: data.upsert_client(row))

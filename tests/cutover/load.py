@@ -132,7 +132,7 @@ def forget_the_dead(servers: Servers) -> None:
 THRESHOLDS = ("--comparisons", "1")  # of each method in use; the load of a test is short
 
 
-def step(servers: Servers, to: Stage, *, seconds: float = 180) -> None:
+def step(servers: Servers, to: Stage, *, seconds: float = 300) -> None:
     """Move by one stage as the owner does: what the gate asks for first, and again while it refuses for the load."""
     here = Stage(servers.stage)
     if here.next is to:
