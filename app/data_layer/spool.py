@@ -64,7 +64,9 @@ class Spool:
         await self._run(lambda: self._append(line))
 
     async def settle(self) -> None:
-        """One of the writes is needed here no more; when none is, the file is emptied."""
+        """One of the writes is needed here no more; when none is, the file is emptied, unless it is given up."""
+        if self._is_closed:
+            return
         await self._run(self._settle)
 
     async def take_over(self, bring: Callable[[Left], Awaitable[None]]) -> None:

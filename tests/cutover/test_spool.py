@@ -141,3 +141,12 @@ async def test_a_directory_that_cannot_be_made_is_an_error(tmp_path: Path) -> No
         await spool.append("clients", ANNA)
     assert await taken_by(spool) == []
     await spool.close()
+
+
+async def test_a_note_that_settles_after_the_end_changes_nothing(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, "here:1:abcdef")
+    await spool.append("clients", ANNA)
+    await spool.close()
+    await spool.settle()
+    (left,) = await taken_by(Spool(tmp_path, "here:2:abcdef"))
+    assert left.writes == [("clients", ANNA)]
