@@ -11,7 +11,7 @@ from app.data_layer.calls import logger
 from app.data_layer.comparison_log import ComparisonLog
 from app.data_layer.metrics import Metrics
 from app.db import Database
-from app.errors import AccessDeniedError, DataError, SchemaMismatchError
+from app.errors import DataError, SchemaMismatchError
 
 _summaries = logging.getLogger("app.data_layer.metrics")
 
@@ -34,7 +34,8 @@ class ComparisonSaving:
         self._metrics = metrics
         self._task: asyncio.Task[None] | None = None
         self._failing = False
-        self._told = self._pruned = monotonic()
+        self._told = monotonic()
+        self._pruned = float("-inf")  # soon: a process may not live for an interval
 
     def start(self) -> None:
         """Begin; nothing is awaited here."""
@@ -65,9 +66,8 @@ class ComparisonSaving:
         try:
             await within(_TIMEOUT, self._log.save(self._database))
         except DataError as error:
-            if not self._failing and not isinstance(
-                error, SchemaMismatchError
-            ):  # which a target without a cutover lacks
+            # A target without a cutover has no such tables.
+            if not self._failing and not isinstance(error, SchemaMismatchError):
                 logger.warning("the counts of comparisons cannot be saved for now: %s", error)
             self._failing = True
         else:
@@ -80,8 +80,8 @@ class ComparisonSaving:
         try:
             await within(_TIMEOUT, self._log.prune(self._database))
         except DataError as error:
-            if not isinstance(error, AccessDeniedError):  # left to a role that may delete
-                logger.warning("old counts of comparisons cannot be deleted for now: %s", error)
+            if not isinstance(error, SchemaMismatchError):
+                logger.warning("old rows of botdata.comparisons and botdata.differences cannot be deleted: %s", error)
 
     def _tell(self) -> None:
         self._told = monotonic()

@@ -142,6 +142,9 @@ class Comparisons:
         counts.authority.add(read.seconds)
         if self._closed or not self._is_compared(read):
             return
+        if random.random() >= self._settings.compare_sampling:  # noqa: S311 - no secret
+            self._count(read, Outcome("skipped", "sampling"))
+            return
         if isinstance(read.answer, StoreError):
             self._count(read, Outcome("error", read.answer.code))  # which says nothing of what is stored
             return
@@ -158,11 +161,8 @@ class Comparisons:
         task.add_done_callback(self._running.pop)
 
     def _is_compared(self, read: Read) -> bool:
-        if not self._settings.compare_with_itself and not (
-            read.stage.compares and read.stage.authority.other in self._own
-        ):
-            return False
-        return random.random() < self._settings.compare_sampling  # noqa: S311 - no secret
+        """Whether there is something to compare it with at this stage."""
+        return self._settings.compare_with_itself or (read.stage.compares and read.stage.authority.other in self._own)
 
     async def _compare(self, read: Read) -> None:
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import secrets
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from app.cutover.stages import Stage, Store
 from app.data_layer import DataLayer
 from app.data_layer.comparison_log import ComparisonLog, Line
+from app.data_layer.comparison_saving import ComparisonSaving
 from app.data_layer.comparisons import Comparisons
 from app.data_layer.difference_record import DifferenceRecord
 from app.data_layer.metrics import Metrics
@@ -137,7 +139,8 @@ async def test_other_stages_compare_nothing(pair: Pair, settings_of: MakeSetting
 async def test_sampling(pair: Pair, settings_of: MakeSettings) -> None:
     async with compared(settings_of(compare_sampling=0)) as data:
         await data.get_company(1)
-    assert kept(pair, "get_company") == Kept(1, 0, 0, 0, 0)
+    assert kept(pair, "get_company") == Kept(1, 0, 0, 0, 1)
+    assert data.metrics.total("comparisons", outcome="skipped", reason="sampling") == 1
 
 
 @pytest.mark.parametrize("stage", ["off", "shadow", "live"])
@@ -237,3 +240,15 @@ async def test_old_counts_are_deleted(pair: Pair) -> None:
     await ComparisonLog("p").prune(database)
     await database.close()
     assert pair.ask("SELECT count(*) FROM botdata.comparisons") == [(3,)]
+
+
+async def test_old_counts_that_may_not_be_deleted_are_told_of(pair: Pair, caplog: pytest.LogCaptureFixture) -> None:
+    role = f"reader_{secrets.token_hex(4)}"
+    pair.ask(f"CREATE ROLE {role} LOGIN; GRANT USAGE ON SCHEMA botdata TO {role}")
+    database = Database(pair.target.replace("postgres@", f"{role}@"))
+    saving = ComparisonSaving(ComparisonLog("p"), database, Metrics())
+    await saving._prune()
+    await database.close()
+    pair.ask(f"DROP OWNED BY {role}; DROP ROLE {role}")
+    said = "old rows of botdata.comparisons and botdata.differences cannot be deleted: the role has no right"
+    assert said in caplog.text
