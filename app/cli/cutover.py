@@ -21,7 +21,7 @@ Force = Annotated[
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what stands against it; nothing is changed.")]
 Comparisons = Annotated[int, typer.Option(help="Comparisons of each method in use that are asked for.", min=0)]
 Differences = Annotated[int, typer.Option(help="Confirmed differences of a method that are tolerated.", min=0)]
-Hours = Annotated[float, typer.Option(help="How far back both are counted.", min=0.0)]
+Hours = Annotated[float, typer.Option(help="How far back both are counted.", min=0.0, max=72.0)]
 OutboxAge = Annotated[float, typer.Option(help="Seconds that an entry of the outbox may be old.", min=0.0)]
 
 

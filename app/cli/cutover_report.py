@@ -12,11 +12,12 @@ if TYPE_CHECKING:
     from app.migration.cutover.comparison_report import ComparisonReport, DifferenceReport, MethodReport
 
 _SHOWN = 10  # differences
+_KEPT = 72.0  # hours that the processes keep their counts (app.data_layer.comparison_log)
 _IN_DOCUMENT = 100
 _COUNTS = ("calls", "compared", "equal", "different", "error", "skipped")
 _SHARES = ("compared_share", "different_share")
 
-Hours = Annotated[float, typer.Option(help="How far back it looks; counts are kept for three days.", min=0.0)]
+Hours = Annotated[float, typer.Option(help="How far back it looks.", min=0.0, max=_KEPT)]
 
 
 def report(hours: Hours = 24.0, as_json: AsJson = False) -> None:
@@ -72,8 +73,9 @@ def _show_difference(difference: DifferenceReport) -> None:
     from app.cli.output import say
 
     noise = ", the authority against itself" if difference.against_itself else ""
-    last = f"{difference.last_at:%Y-%m-%d %H:%M:%S %Z}"
-    say(f"{difference.count:,} x {difference.method}: {difference.cause} ({difference.stage}{noise}; last {last})")
+    first, last = (f"{at:%Y-%m-%d %H:%M:%S %Z}" for at in (difference.first_at, difference.last_at))
+    where = f"{difference.stage}{noise}; since {first}, last {last}"
+    say(f"{difference.count:,} x {difference.method}: {difference.cause} ({where})")
     say(f"  {difference.method}({difference.arguments})")
     for field in difference.fields[:5]:
         values = f": {' | '.join(field['values'])}" if "values" in field else ""

@@ -62,6 +62,7 @@ def test_minutes_and_processes_are_added_up(pair: Pair, command: Command) -> Non
     lines = [line.split() for line in told.out.splitlines()]
     assert ["shadow", "get_company", "100", "52", "51", "1", "2", "3", "52.00", "1.92"] in [line[:10] for line in lines]
     assert "report: 62 answers compared in the last 24 h, 1 different." in told.out
+    assert command("cutover", "report", "--hours", "100", DATABASE_URL=pair.target).code == 2  # older ones are deleted
 
 
 def test_a_planted_digit_is_reported_by_field(pair: Pair, settings_of: MakeSettings, command: Command) -> None:
@@ -76,7 +77,7 @@ def test_a_planted_digit_is_reported_by_field(pair: Pair, settings_of: MakeSetti
     asyncio.run(ask())
     told = command("cutover", "report", DATABASE_URL=pair.target)
     assert told.code == 0
-    assert "1 x get_client_by_phone: total_spent (Decimal) (shadow; last 2" in told.out
+    assert "1 x get_client_by_phone: total_spent (Decimal) (shadow; since 2" in told.out
     assert "get_client_by_phone(phone=7968***4488, company_id=None)" in told.out
     assert "  total_spent: Decimal | Decimal, hashes " in told.out
     assert "1 different. Next: botdata verify" in told.out
