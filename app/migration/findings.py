@@ -1,4 +1,7 @@
-"""Rows that seem to differ are read once more, a while after, before they count as differences: the sides may move."""
+"""Rows that seem to differ are read again, a while after, before they count as differences: the sides may move.
+
+A row that the source has written meanwhile is read once more, a few times: what brings it over may be a moment behind.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import asyncio
 import json
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import monotonic
 
 from psycopg import AsyncConnection, AsyncServerCursor
@@ -23,15 +26,23 @@ from app.migration.tool_schema import may_read
 
 _BATCH = 500
 _MOST_WAITING = 20_000
+_MOST_LOOKS = 6
 
 
 @dataclass(frozen=True, slots=True)
 class _Suspect:
-    """A row that seemed to differ: its key, whether the source had it, and when to read it again."""
+    """A row that seemed to differ: its key, whether the source had it, and when to read it again.
+
+    Attributes:
+        looks: how often it was looked at.
+        source: a hash of what the source gave then of the columns that differed; None for the first look.
+    """
 
     key: Key
     in_source: bool
     ready_at: float
+    looks: int = 1
+    source: int | None = None
 
 
 @dataclass
@@ -115,7 +126,8 @@ class Findings:
         held = await keys_held(self.connection, self.table, absent)
         for suspect in batch:
             if row := unequal.get(suspect.key):
-                self._count_unequal(row)
+                if not self._is_looked_at_again(suspect, row):
+                    self._count_unequal(row)
             elif suspect.key in look.records:
                 self.changed += 1
             elif suspect.in_source and self.recount:
@@ -123,6 +135,15 @@ class Findings:
             else:
                 self.gone += suspect.in_source
                 self._count_absent(suspect.key, held)
+
+    def _is_looked_at_again(self, suspect: _Suspect, row: UnequalRow) -> bool:
+        """Whether the source may have written the row between the last two looks, so that a third has to tell."""
+        source = hash(tuple(row.source))
+        if self.fixer is not None or suspect.looks == _MOST_LOOKS or suspect.source == source:
+            return False
+        ready_at = monotonic() + self.pause
+        self._waiting.append(replace(suspect, ready_at=ready_at, looks=suspect.looks + 1, source=source))
+        return True
 
     async def _fix(self, keys: Sequence[Key], look: Look) -> Look:
         """Copy the unequal rows again; returns a new look at all keys."""

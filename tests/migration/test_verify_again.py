@@ -68,6 +68,31 @@ async def test_only_what_moved_differs(
     assert (report.clean, report.tables[0].changed, report.tables[0].equal) == (True, 1, 10)
 
 
+async def test_a_row_that_is_always_a_moment_behind_is_not_reported(
+    source: Source, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a mirror is while the row is written often; one that stays different is reported beside it."""
+    add_clients(source.database_url, 10)
+    await copy_from(source, database_url, tables("clients"))
+    execute(source.database_url, "UPDATE clients SET name = 'written 0' WHERE id = 3")
+    execute(database_url, "UPDATE clients SET name = 'x' WHERE id = 4")
+    settle = Findings._settle_batch
+    looks = 0
+
+    async def settle_later(self: Findings) -> None:
+        nonlocal looks
+        execute(database_url, f"UPDATE clients SET name = 'written {looks}' WHERE id = 3")
+        looks = min(looks + 1, 3)
+        execute(source.database_url, f"UPDATE clients SET name = 'written {looks}' WHERE id = 3")
+        await settle(self)
+
+    monkeypatch.setattr(Findings, "_settle_batch", settle_later)
+    report = await verify_from(source, database_url, tables("clients"), options=VerifyOptions(pause=0.01))
+    assert [(found.kind, found.key, found.column) for found in report.differences] == [("different", ("4",), "name")]
+    assert looks == 3
+    assert report.tables[0].changed == 1
+
+
 async def test_a_row_that_goes_from_the_source_alone_is_extra(
     source: Source, database_url: str, between_looks: Callable[[str, str], None]
 ) -> None:
