@@ -118,8 +118,14 @@ async def chat(phone: str) -> None:
     """Answer line by line until the console or the process ends; the answer that is under way is finished first."""
     loop = asyncio.get_running_loop()
     lines: asyncio.Queue[str | None] = asyncio.Queue()
+
+    def end() -> None:
+        while not lines.empty():
+            lines.get_nowait()
+        lines.put_nowait(None)
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, lines.put_nowait, None)
+        loop.add_signal_handler(number, end)
     async with open_data_layer() as data:
         bot = Bot(data, phone)
         Thread(target=_read_lines, args=(loop, lines), daemon=True).start()

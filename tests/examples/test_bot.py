@@ -26,7 +26,7 @@ class Chat:
     def __init__(self, servers: Servers, **environment: str) -> None:
         self._process = subprocess.Popen(
             [sys.executable, BOT],
-            env=servers.environment(**environment),
+            env=servers.environment(OUTCOME_SETTLES_AFTER="60", **environment),
             cwd=servers.directory,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -124,3 +124,12 @@ def test_it_keeps_answering_while_the_stage_moves(servers: Servers) -> None:
     assert set(answers[::3]) == {"Your name is Анна."}
     assert [answer for answer in answers if answer.startswith("Sorry")] == []
     assert servers.differing() == []
+
+
+def test_it_ends_before_the_lines_that_wait(servers: Servers) -> None:
+    with Chat(servers) as chat:
+        chat.ask("hello\n" * 500)
+        out, err, code = chat.end()
+    assert (err, code) == ("", 0)
+    assert out.endswith("Goodbye.\n")
+    assert out.count("Hello") < 400
