@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import psycopg
 import pytest
 
 from app.cutover.stages import Stage
 from app.errors import MigrationError
 from app.migration.cutover.gates import Objection, Thresholds, objections
 from app.migration.cutover.id_gap import raise_sequences
+from app.migration.cutover.outbox_gate import unsent
 from app.migration.preflight.findings import Accepted
 from app.settings import Settings
 from tests.cutover.conftest import MakeSettings, Pair
@@ -345,9 +349,31 @@ async def test_back_from_live_says_what_would_be_lost(ready: Ready) -> None:
     assert "services: 1 writes that Supabase does not have yet would be lost" in found[1].what
 
 
-async def test_back_from_live_a_table_of_its_own_would_stay_behind(ready: Ready) -> None:
+async def test_writes_that_are_on_their_way_are_no_loss_however_many_come_meanwhile(ready: Ready) -> None:
     ready.reach(Stage.LIVE)
-    ready.pair.ask("INSERT INTO botdata.table_authority (table_name, authority) VALUES ('bookings', 'postgres')")
+    entry = "INSERT INTO botdata.outbox (process, table_name, key) VALUES ('host:1:abcdef', 'clients', '{7}')"
+    ready.pair.ask(entry)
+    async with await psycopg.AsyncConnection.connect(ready.pair.target, autocommit=True) as connection:
+        execute = connection.execute
+
+        async def busy(*given: Any, **options: Any) -> Any:
+            cursor = await execute(*given, **options)
+            ready.pair.ask(entry)  # another write, behind each statement of the gate
+            return cursor
+
+        connection.execute = busy  # type: ignore[method-assign]
+        assert await unsent(connection) == []
+    ready.pair.ask("UPDATE botdata.outbox SET recorded_at = now() - interval '11 s' WHERE id = 1")
+    (one,) = await ready.against(Stage.SHADOW)
+    assert "clients: 2 writes that Supabase does not have yet would be lost" in one.what
+
+
+async def test_back_from_live_a_table_of_its_own_that_the_bot_reads_would_stay_behind(ready: Ready) -> None:
+    ready.reach(Stage.LIVE)
+    ready.pair.ask(
+        "INSERT INTO botdata.table_authority (table_name, authority) "
+        "VALUES ('bookings', 'postgres'), ('messages', 'postgres')"
+    )
     (one,) = await ready.against(Stage.SHADOW)
     assert ("bookings" in one.what, one.loses_outbox) == (True, False)
     assert "botdata sync --reverse --tables bookings" in one.remedy

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from psycopg import AsyncConnection
 
+from app.cutover.tables import READ_TABLES
 from app.migration.cutover.objection import Objection
 from app.migration.cutover.processes import SILENT_AFTER
 from app.migration.cutover.stage_row import StageRow
@@ -49,7 +50,9 @@ LEFT JOIN LATERAL (SELECT began_at, differences FROM botdata.verifications WHERE
     ORDER BY began_at DESC LIMIT 1) v ON true
 WHERE name NOT IN (SELECT table_name FROM botdata.table_authority WHERE authority = 'postgres')
 """
-_POSTGRES_TABLES = "SELECT table_name FROM botdata.table_authority WHERE authority = 'postgres' ORDER BY table_name"
+_LEFT_BEHIND = """
+SELECT table_name FROM botdata.table_authority WHERE authority = 'postgres' AND table_name = ANY(%s) ORDER BY table_name
+"""
 
 
 async def quarantine(connection: AsyncConnection) -> list[Objection]:
@@ -124,13 +127,13 @@ async def proven(connection: AsyncConnection, row: StageRow) -> list[Objection]:
 
 
 async def left_behind(connection: AsyncConnection) -> list[Objection]:
-    """Tables with an authority of their own that Supabase would answer for, though their writer writes PostgreSQL."""
+    """Tables that Supabase would answer from, though their writer writes PostgreSQL; the others are not read."""
     return [
         Objection(
             f"{name}: its authority is PostgreSQL; Supabase would answer without what its writer has written there",
             f"botdata sync --reverse --tables {name}; then move its writer, and: botdata cutover table {name} supabase",
         )
-        for (name,) in await (await connection.execute(_POSTGRES_TABLES)).fetchall()
+        for (name,) in await (await connection.execute(_LEFT_BEHIND, [sorted(READ_TABLES)])).fetchall()
     ]
 
 

@@ -15,7 +15,13 @@ _OLD = """
 SELECT count(*), extract(epoch FROM clock_timestamp() - min(recorded_at))::double precision FROM botdata.outbox
 WHERE last_error IS NULL AND recorded_at < clock_timestamp() - make_interval(secs => %s)
 """
-_UNSENT = "SELECT table_name, count(*), max(last_error) FROM botdata.outbox GROUP BY table_name ORDER BY table_name"
+# An entry that its process is just sending for the first time settles behind the barrier. One statement, since entries
+# come and go all the time.
+_UNSENT = """
+SELECT table_name, count(*), max(last_error), bool_and(attempts = 0
+    AND recorded_at > clock_timestamp() - interval '10 s' AND process IN (SELECT name FROM botdata.processes))
+FROM botdata.outbox GROUP BY table_name ORDER BY table_name
+"""
 
 
 async def outbox(connection: AsyncConnection, most_seconds: float) -> list[Objection]:
@@ -40,9 +46,8 @@ async def outbox(connection: AsyncConnection, most_seconds: float) -> list[Objec
 
 async def unsent(connection: AsyncConnection) -> list[Objection]:
     """Writes that Supabase would lose if it became the authority; those on their way settle behind the barrier."""
-    settling = await _count_settling(connection)
     rows = await (await connection.execute(_UNSENT)).fetchall()
-    if sum(count for _, count, _ in rows) <= settling:
+    if all(settling for *_, settling in rows):
         return []
     return [
         Objection(
@@ -51,18 +56,8 @@ async def unsent(connection: AsyncConnection) -> list[Objection]:
             "botdata mirror drain; where it names an error: put that right, then: botdata mirror retry",
             loses_outbox=True,
         )
-        for table, count, error in rows
+        for table, count, error, _ in rows
     ]
-
-
-async def _count_settling(connection: AsyncConnection) -> int:
-    """Entries that a process is just sending for the first time."""
-    cursor = await connection.execute(
-        "SELECT count(*) FROM botdata.outbox WHERE attempts = 0 AND recorded_at > clock_timestamp() - interval '10 s' "
-        "AND process IN (SELECT name FROM botdata.processes)"
-    )
-    ((count,),) = await cursor.fetchall()
-    return int(count)
 
 
 def unrecorded(row: StageRow) -> list[Objection]:
