@@ -245,6 +245,11 @@ def test_a_table_whose_writer_moves(cutover: Cutover) -> None:
         refused = cutover("table", name, "postgres")
         assert refused.code == 1
         assert f"table {name} {told}; those with an authority of their own are actions, bookings" in refused.err
+    unmoved = cutover("table", "bookings", "postgres", "--force", "a test")
+    assert unmoved.code == 1
+    assert "no command has moved the stage yet" in unmoved.err
+    assert "next:    botdata cutover advance; then: botdata cutover table bookings postgres" in unmoved.err
+    cutover.pair.set_stage("off")
     early = cutover("table", "bookings", "postgres")
     assert early.code == 1
     assert "the stage is off, where the bot reads bookings from Supabase" in early.out
@@ -275,8 +280,8 @@ def test_a_table_whose_writer_moves(cutover: Cutover) -> None:
     assert cutover("table", "bookings", "supabase").code == 0
 
 
-def test_the_ids_of_a_table_whose_writer_moves(cutover: Cutover) -> None:
-    cutover.pair.set_stage("live")
+def test_a_table_that_no_method_reads_moves_while_supabase_is_the_authority(cutover: Cutover) -> None:
+    cutover.pair.set_stage("shadow")
     cutover.pair.ask(
         "INSERT INTO botdata.synced_tables (table_name, source, began_at) VALUES ('messages', 'x', now()); "
         "INSERT INTO botdata.verifications (source, table_name, began_at, differences) "

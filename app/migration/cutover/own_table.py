@@ -9,7 +9,7 @@ from psycopg import AsyncConnection
 
 from app.cutover.locks import HOLD_TABLE
 from app.cutover.stages import Stage, Store
-from app.cutover.tables import METHODS_TABLES
+from app.cutover.tables import METHODS_TABLES, READ_TABLES
 from app.errors import MigrationError, SettingsError, StoreError
 from app.migration.cutover.authorities import OWN_AUTHORITY, read_authorities
 from app.migration.cutover.history import record
@@ -65,12 +65,21 @@ async def move_table(
     """Say which store the table's writer writes to from now on.
 
     Raises:
-        MigrationError: not a table with an authority of its own, or the target cannot be used.
+        MigrationError: not a table with an authority of its own, or no command has moved the stage yet, or the target
+            cannot be used.
     """
     _refuse_other(table)
     shared_ids = await _shared_ids(settings, table, dry_run=dry_run) if to is Store.POSTGRES else []
     async with open_cutover(settings.require_database_url(), _STEP) as connection, connection.transaction():
         row = await lock_stage_row(connection, "FOR SHARE", step=_STEP)
+        if row.moved_at is None and to is Store.POSTGRES:
+            raise MigrationError(  # also with --force: a sync would put Supabase's rows over newer ones
+                "no command has moved the stage yet, and until one has, sync and copy write every table from Supabase",
+                step=_STEP,
+                table=table,
+                pending=UNCHANGED,
+                next_command=f"botdata cutover advance; then: botdata {_STEP} {table} postgres",
+            )
         await connection.execute(HOLD_TABLE, {"table": table})  # no page of a sync is on its way into it
         before = (await read_authorities(connection))[table]
         objections: list[Objection] = []
@@ -124,7 +133,7 @@ async def _shared_ids(settings: Settings, table: str, *, dry_run: bool) -> list[
 async def _against_postgres(connection: AsyncConnection, table: str, stage: Stage) -> list[Objection]:
     sync = f"with its writer stopped: botdata sync --tables {table}"
     found = []
-    if stage.authority is not Store.POSTGRES:
+    if table in READ_TABLES and stage.authority is not Store.POSTGRES:
         found.append(
             Objection(
                 f"the stage is {stage}, where the bot reads {table} from Supabase: it would not see what is written "
