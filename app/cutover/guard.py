@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from time import monotonic
+from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.cutover.locks import IN_TURN
 from app.cutover.stages import Stage, Store
 from app.driver_errors import without_values
 from app.errors import AuthorityMovedError, SchemaMismatchError, StoreTimeoutError, UnavailableError
@@ -31,14 +33,27 @@ _CAN_BE_READ = text(
     "AND relname = 'stage' AND has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT') "
     "AND has_table_privilege(c.oid, 'UPDATE')"
 )
-_READ = "SELECT stage, moved_at IS NOT NULL, finished_at IS NOT NULL FROM botdata.stage"
-# Nothing is sent at complete, so that no send of such an entry can be under way.
-_RECORD = text(
-    "INSERT INTO botdata.outbox (process, table_name, key, unsure) SELECT :process, :table, "
-    "ARRAY(SELECT json_array_elements_text(k)), "
-    "NOT EXISTS (SELECT FROM botdata.stage WHERE stage = 'complete' AND moved_at IS NOT NULL) "
-    "FROM json_array_elements(CAST(:keys AS json)) k"
+_READ = text("SELECT stage, moved_at IS NOT NULL, finished_at IS NOT NULL FROM botdata.stage")
+_SHARE = text(f"{_READ} WHERE {IN_TURN} FOR SHARE")
+# One statement, thus one round trip. A row that was locked is read as it is then.
+# Nothing is sent at complete, so that no send of an entry of that stage can be under way until it is claimed, and a new
+# one takes the place of the key's older one: the outbox grows with the keys, not with the writes.
+_ENTER = text(
+    "WITH stage AS MATERIALIZED ("  # noqa: S608
+    "SELECT stage, moved_at IS NOT NULL AS managed, finished_at IS NOT NULL AS finished "
+    f"FROM botdata.stage WHERE {IN_TURN} FOR SHARE), "
+    "written AS MATERIALIZED ("
+    "SELECT ARRAY(SELECT json_array_elements_text(k)) AS key, managed AND stage = 'complete' AS is_sure "
+    "FROM stage, json_array_elements(CAST(:keys AS json)) k "
+    "WHERE NOT finished AND CASE WHEN managed THEN stage ELSE :fixed END = ANY(:recording)), "
+    "replaced AS (DELETE FROM botdata.outbox WHERE id IN ("
+    "SELECT o.id FROM botdata.outbox o JOIN written w ON w.is_sure AND o.table_name = :table AND o.key = w.key "
+    "WHERE NOT o.unsure AND o.attempts = 0 FOR UPDATE OF o SKIP LOCKED)), "
+    "recorded AS (INSERT INTO botdata.outbox (process, table_name, key, unsure) "
+    "SELECT :process, :table, key, NOT is_sure FROM written) "
+    "SELECT stage, managed, finished FROM stage"
 )
+_RECORDING = [str(stage) for stage in Stage if stage.records]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +72,10 @@ class StageRow:
 
 async def read_stage(connection: AsyncConnection, *, share: bool = False) -> StageRow:
     """The row, which must be there; locked against moves until the transaction ends, if it is to be shared."""
-    row = (await connection.execute(text(_READ + (" FOR SHARE" if share else "")))).first()
+    return _stage_row((await connection.execute(_SHARE if share else _READ)).first())
+
+
+def _stage_row(row: Sequence[Any] | None) -> StageRow:
     if row is None:
         raise SchemaMismatchError("botdata.stage has lost its row")
     return StageRow(Stage(row[0]), row[1], row[2])
@@ -69,7 +87,7 @@ async def can_read_stage(connection: AsyncConnection) -> bool:
 
 
 class WriteGuard:
-    """Asked before each write to PostgreSQL, and told of it behind.
+    """Asked before each write to PostgreSQL, which it records in the outbox.
 
     Args:
         fixed: the stage that the environment fixed, which holds while the row is not managed; None: the row's.
@@ -81,48 +99,47 @@ class WriteGuard:
         self.process = process
         self._is_there = False
         self._looked = float("-inf")
+        self._suspected = float("-inf")  # when something of it was last found to be missing
 
-    async def enter(self, connection: AsyncConnection) -> bool:
-        """Lock the stage until the transaction ends; whether the write is to be recorded.
+    async def enter(self, connection: AsyncConnection, table: str, keys: Sequence[Sequence[object]]) -> None:
+        """Lock the stage until the transaction ends, and leave an entry in the outbox for each key to be written.
 
         Raises:
             AuthorityMovedError: Supabase is the store to write to; nothing may be written here.
             UnavailableError: there is no row that says which is, nor where to record; nothing may be written either.
-            StoreTimeoutError: the row has just gone; the transaction can be repeated.
+            StoreTimeoutError: the row, or the outbox, is not there any more or not to be used; the transaction can be
+                repeated, and says then what is missing.
         """
         if not self._is_there and monotonic() - self._looked > _LOOK_AGAIN:
             self._is_there = await can_read_stage(connection)
             self._looked = monotonic()
         if not self._is_there:
             if self._fixed in {None, Stage.COMPLETE}:
-                return False  # before there was a cutover, or when all of it has been taken away
+                return  # before there was a cutover, or when all of it has been taken away
             raise UnavailableError(f"{NO_STAGE}; nothing was written")
+        given = {
+            "process": self.process,
+            "table": table,
+            "keys": encode([[str(part) for part in key] for key in keys]),
+            "fixed": self._fixed,
+            "recording": _RECORDING,
+        }
         try:
-            row = await read_stage(connection, share=True)
+            row = _stage_row((await connection.execute(_ENTER, given)).first())
         except DBAPIError as error:
-            if getattr(error.orig, "sqlstate", None) not in _GONE:
+            is_gone = getattr(error.orig, "sqlstate", None) in _GONE
+            if not is_gone or monotonic() - self._suspected < _LOOK_AGAIN:
                 raise
-            self._is_there, self._looked = False, float("-inf")
+            self._is_there, self._looked, self._suspected = False, float("-inf"), monotonic()
             raise StoreTimeoutError(
-                "the stage of the cutover was taken away meanwhile; the call can be repeated", sqlstate=_ROLLED_BACK
+                "the cutover's tables, or the right to them, were taken away meanwhile; the call can be repeated",
+                sqlstate=_ROLLED_BACK,
             ) from without_values(error.orig)
         stage = row.stage if row.managed else self._fixed
-        if stage is None:
-            return False  # no cutover is under way
-        if stage.authority is not Store.POSTGRES:
+        if stage is not None and stage.authority is not Store.POSTGRES:
             raise AuthorityMovedError(
                 f"the cutover stands at {stage}, where writes go to Supabase first; nothing was written"
             )
-        return stage.records and not row.finished
-
-    async def record(self, connection: AsyncConnection, table: str, keys: Sequence[Sequence[object]]) -> None:
-        """Leave an entry in the outbox for each natural key, in the transaction of the write."""
-        parameters = {
-            "process": self.process,
-            "table": table,
-            "keys": encode([[str(part) for part in k] for k in keys]),
-        }
-        await connection.execute(_RECORD, parameters)
 
 
 def guard_of(connection: AsyncConnection) -> WriteGuard:

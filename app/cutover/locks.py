@@ -16,6 +16,10 @@ HOLD_TABLE = f"SELECT pg_advisory_xact_lock({_TABLE})".format(table="%(table)s::
 _STAGE = "hashtextextended('botdata stage', 0)"
 SHARE_STAGE = f"pg_advisory_xact_lock_shared({_STAGE})"
 HOLD_STAGE = f"SELECT pg_advisory_xact_lock({_STAGE})"
+# And for those that share it for a moment: the condition of a SELECT ... FOR SHARE of the row, which waits before it.
+_TURN = "hashtextextended('botdata stage, for a moment', 0)"
+IN_TURN = f"pg_advisory_xact_lock_shared({_TURN}) IS NOT NULL"
+HOLD_TURN = f"SELECT pg_advisory_xact_lock({_TURN})"
 _KEYS = """
 FROM (SELECT DISTINCT hashtextextended('botdata key ' || CAST(:table AS text) || ' ' || k::text, 0) AS number
       FROM json_array_elements(CAST(:keys AS json)) k ORDER BY 1) numbers

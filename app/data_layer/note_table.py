@@ -9,6 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.cutover.guard import read_stage
+from app.cutover.locks import IN_TURN
 from app.cutover.stages import Stage, Store
 from app.data_layer.spool import Key, Left
 from app.db import Database
@@ -26,8 +27,8 @@ _INSERT = text(
 )
 # One statement, thus one round trip, since every write waits for it. A row that was locked is read as it is then.
 _NOTE = text(
-    "WITH stage AS MATERIALIZED (SELECT stage, stage = ANY(:stages) OR moved_at IS NULL AS may_write "
-    "FROM botdata.stage FOR SHARE), noted AS (INSERT INTO botdata.notes (process, table_name, key) "
+    "WITH stage AS MATERIALIZED (SELECT stage, stage = ANY(:stages) OR moved_at IS NULL AS may_write "  # noqa: S608
+    f"FROM botdata.stage WHERE {IN_TURN} FOR SHARE), noted AS (INSERT INTO botdata.notes (process, table_name, key) "
     "SELECT :process, :table, ARRAY(SELECT json_array_elements_text(k)) "
     "FROM stage, json_array_elements(CAST(:keys AS json)) k WHERE may_write RETURNING id, key) "
     "SELECT stage, may_write, id, key FROM stage LEFT JOIN noted ON true"

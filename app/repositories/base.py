@@ -89,8 +89,9 @@ class Repository(Generic[R]):
         _check(table, rows)
         shapes = by_shape(table, in_key_order(table, rows))
         bodies = {names: _body(members, rows) for names, members in shapes.items()}
-        guard = guard_of(self._connection)
-        is_recorded = await guard.enter(self._connection)
+        await guard_of(self._connection).enter(
+            self._connection, table.name, [[row[name] for name in key] for row in rows]
+        )
         stored: dict[Any, Any] = {}
         unreadable: UnrepresentableValueError | None = None
         for names, members in shapes.items():
@@ -103,8 +104,6 @@ class Repository(Generic[R]):
             position = itemgetter(*[table.c.keys().index(name) for name in key])
             for written in result.all():
                 stored[position(written)] = self.row._make(written)
-        if is_recorded:
-            await guard.record(self._connection, table.name, [[row[name] for name in key] for row in rows])
         if unreadable:
             raise unreadable
         try:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 
+import psycopg
 import pytest
 
-from app.cutover.guard import WriteGuard
+from app.cutover.guard import WriteGuard, read_stage
 from app.cutover.stages import Stage
 from app.data_layer import open_data_layer
 from app.db import Database
 from app.errors import AuthorityMovedError, UnavailableError
+from app.migration.cutover.stage_row import lock_stage_row, open_cutover
 from app.repositories import ClientRepository, UnitOfWork
 from tests.cutover.conftest import MakeSettings, Pair
 
@@ -89,3 +91,55 @@ async def test_a_bot_at_the_end_goes_on_when_the_schema_is_dropped(
         for name in ("Вера", "Ольга"):
             assert (await data.upsert_client({**CLIENT, "name": name})).error is None
     assert pair.ask("SELECT name FROM clients") == [("Ольга",)]
+
+
+async def test_at_complete_the_outbox_grows_with_the_keys_and_not_with_the_writes(pair: Pair) -> None:
+    pair.set_stage("complete")
+    pair.ask(
+        "INSERT INTO botdata.outbox (process, table_name, key, attempts, unsure, last_error) VALUES "
+        "('q', 'clients', '{7,1}', 1, true, NULL), "  # a send of it may still land
+        "('q', 'clients', '{7,1}', 2, false, 'refused'), ('q', 'services', '{7,1}', 0, false, NULL), "
+        "('q', 'clients', '{8,1}', 0, false, NULL)"
+    )
+    database = Database(pair.target, guard=WriteGuard(process="p"))
+    for committed in (True, True, False):
+        async with UnitOfWork(database) as work:
+            await work.clients.upsert([CLIENT, {**CLIENT, "yclients_id": 9}])
+            if committed:
+                await work.commit()
+    before = (1, 2, 3, 4)
+    found = pair.ask("SELECT id, table_name, key, unsure FROM botdata.outbox ORDER BY id")
+    assert tuple(number for number, *_ in found[:4]) == before
+    assert [entry[1:] for entry in found[4:]] == [("clients", ["7", "1"], False), ("clients", ["9", "1"], False)]
+    # Whoever sends an older row just now holds the older entry: another one is left, and is not waited for.
+    with psycopg.connect(pair.target) as sender:
+        sender.execute("SELECT FROM botdata.outbox FOR UPDATE")
+        async with UnitOfWork(database) as work:
+            await work.clients.upsert([CLIENT])
+            await work.commit()
+        sender.execute("DELETE FROM botdata.outbox WHERE id <= %s", [found[-1][0]])
+    await database.close()
+    assert pair.ask("SELECT key FROM botdata.outbox") == [(["7", "1"],)]
+
+
+@pytest.mark.parametrize("stage", ["rampdown", "shadow"])
+async def test_writes_that_follow_on_each_other_do_not_keep_a_move_waiting(pair: Pair, stage: str) -> None:
+    pair.set_stage(stage)
+    database = Database(pair.target)
+    ended = asyncio.Event()
+
+    async def write_on() -> None:
+        while not ended.is_set():
+            async with database.writer() as connection:
+                await read_stage(connection, share=True)
+                await asyncio.sleep(0.1)  # as a slow disk does in a commit
+                await connection.commit()
+
+    writers = [asyncio.create_task(write_on()) for _ in range(8)]
+    try:
+        async with asyncio.timeout(20), open_cutover(pair.target, "test") as connection, connection.transaction():
+            assert (await lock_stage_row(connection, "FOR UPDATE", step="test")).stage == stage
+    finally:
+        ended.set()
+        await asyncio.gather(*writers)
+        await database.close()

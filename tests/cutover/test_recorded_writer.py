@@ -60,7 +60,7 @@ async def test_nothing_is_sent_at_complete(pair: Pair, settings_of: MakeSettings
         for stage in (Stage.COMPLETE, Stage.RAMPDOWN):  # the second as one who has not seen the move
             await writer.upsert(stage, Client, [client(7)])
         await asyncio.sleep(2.5)  # when a drainer would come for them
-    assert entries(pair) == [(["7", "1"], 0, False, False, None)] * 2
+    assert entries(pair) == [(["7", "1"], 0, False, False, None)]
     assert pair.texts("clients", "source") == []
 
 
@@ -74,7 +74,7 @@ async def test_a_batch_is_one_request(pair: Pair, settings_of: MakeSettings) -> 
     )
     try:
         async with writer_of(settings_of(mirror_wait=10)) as writer:
-            await writer.upsert(Stage.LIVE, Client, [client(n) for n in range(500)])
+            await writer.upsert(Stage.LIVE, Client, [client(n) for n in range(200)])
         assert entries(pair) == []
         assert pair.texts("clients", "source") == pair.texts("clients", "target")
         assert pair.ask("SELECT last_value FROM statements", store="source") == [(1,)]

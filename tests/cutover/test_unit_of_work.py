@@ -42,6 +42,7 @@ async def test_an_entry_that_cannot_be_left(pair: Pair, database: Database) -> N
         "'BEGIN IF NEW.key[1] = ''2'' THEN RAISE insufficient_privilege; END IF; RETURN NEW; END'; "
         "CREATE TRIGGER refuse BEFORE INSERT ON botdata.outbox FOR EACH ROW EXECUTE FUNCTION refuse()"
     )
+    assert await refused(pair, database) is StoreTimeoutError  # to be repeated: it may be that there is no cutover now
     assert await refused(pair, database) is AccessDeniedError
     pair.ask("DROP TRIGGER refuse ON botdata.outbox; ALTER TABLE botdata.outbox RENAME TO gone")
     with pytest.raises(SchemaMismatchError):

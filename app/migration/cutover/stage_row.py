@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from datetime import datetime
 from psycopg import AsyncConnection
 from psycopg.errors import LockNotAvailable
 
-from app.cutover.locks import HOLD_STAGE
+from app.cutover.locks import HOLD_STAGE, HOLD_TURN
 from app.cutover.stages import Stage
 from app.driver_errors import without_values
 from app.errors import MigrationError
@@ -19,6 +20,10 @@ from app.migration.tool_schema import is_current
 
 UNCHANGED = "nothing was changed"
 LET_IT_END = "let it end, or end it with SELECT pg_terminate_backend(its pid)"
+_PATIENCE = b"SET LOCAL lock_timeout = '5s'"
+_MOMENT = b"SET LOCAL lock_timeout = '300ms'"
+_BETWEEN = 0.2  # seconds
+_TRIES = 10
 _READ = "SELECT stage, moved_at, finished_at FROM botdata.stage "
 
 
@@ -49,12 +54,15 @@ async def lock_stage_row(connection: AsyncConnection, lock: str, *, step: str) -
     Raises:
         MigrationError: others hold it; says who.
     """
-    await connection.execute("SET LOCAL lock_timeout = '5s'")
+    await connection.execute(_PATIENCE)
     try:
         async with connection.transaction():
-            if lock == "FOR UPDATE":
-                await connection.execute(HOLD_STAGE.encode())
-            return await read_stage_row(connection, lock=lock)
+            if lock != "FOR UPDATE":
+                return await read_stage_row(connection, lock=lock)
+            await connection.execute(HOLD_STAGE.encode())
+            row = await _hold_row(connection)
+            await connection.execute(_PATIENCE)
+            return row
     except LockNotAvailable as error:
         raise MigrationError(
             f"a transaction holds the stage: {await lock_holders(connection)}",
@@ -62,6 +70,20 @@ async def lock_stage_row(connection: AsyncConnection, lock: str, *, step: str) -
             pending=UNCHANGED,
             next_command=f"{LET_IT_END}; then: botdata {step}",
         ) from without_values(error)
+
+
+async def _hold_row(connection: AsyncConnection) -> StageRow:
+    """Behind the writes in flight; those that come later wait for a moment at a time, should one of these hang."""
+    for _ in range(_TRIES):
+        try:
+            async with connection.transaction():
+                await connection.execute(_MOMENT)
+                await connection.execute(HOLD_TURN.encode())
+                return await read_stage_row(connection, lock="FOR UPDATE")
+        except LockNotAvailable as error:
+            late = error
+            await asyncio.sleep(_BETWEEN)
+    raise late
 
 
 async def lock_holders(connection: AsyncConnection) -> str:
