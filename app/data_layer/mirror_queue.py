@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("app.data_layer.mirrors")
 
-_MOST_KEYS = 500  # in one mirror of several notes
+_MOST_KEYS = 200  # in one mirror of several notes; each is a lock, and PostgreSQL has room for some thousands
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 30.0
 _ENDING = 1.0  # seconds, for those that run at the end

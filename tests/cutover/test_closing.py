@@ -49,7 +49,9 @@ async def test_what_arrives_in_time_is_waited_for(
     pair: Pair, settings_of: MakeSettings, caplog: pytest.LogCaptureFixture, stage: str
 ) -> None:
     await set_stage(pair, stage)
-    async with open_data_layer(settings_of(mirror_wait=0, note_timeout=5.0, close_timeout=20.0)) as data:
+    async with open_data_layer(
+        settings_of(mirror_wait=0, note_timeout=5.0, close_timeout=20.0, outcome_settles_after=60.0)
+    ) as data:
         for number in range(5):
             assert (await data.upsert_client(client(number + 1))).error is None
     assert [record.levelname for record in caplog.records if record.levelno >= logging.WARNING] == []
