@@ -46,9 +46,9 @@ _ENTER = text(
     "SELECT ARRAY(SELECT json_array_elements_text(k)) AS key, managed AND stage = 'complete' AS is_sure "
     "FROM stage, json_array_elements(CAST(:keys AS json)) k "
     "WHERE NOT finished AND CASE WHEN managed THEN stage ELSE :fixed END = ANY(:recording)), "
-    "replaced AS (DELETE FROM botdata.outbox WHERE id IN ("
-    "SELECT o.id FROM botdata.outbox o JOIN written w ON w.is_sure AND o.table_name = :table AND o.key = w.key "
-    "WHERE NOT o.unsure AND o.attempts = 0 FOR UPDATE OF o SKIP LOCKED)), "
+    "replaced AS (DELETE FROM botdata.outbox WHERE id = ANY(ARRAY("  # by the index of keys, whatever the statistics say
+    "SELECT o.id FROM written w CROSS JOIN LATERAL (SELECT id FROM botdata.outbox WHERE table_name = :table "
+    "AND key = w.key AND NOT unsure AND attempts = 0 FOR UPDATE SKIP LOCKED) o WHERE w.is_sure))), "
     "recorded AS (INSERT INTO botdata.outbox (process, table_name, key, unsure) "
     "SELECT :process, :table, key, NOT is_sure FROM written) "
     "SELECT stage, managed, finished FROM stage"
