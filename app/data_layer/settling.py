@@ -22,12 +22,13 @@ _LONGEST_PAUSE = 0.2
 _PATIENCE = 1.0  # with a row that is noted, before it is left out
 _FOLLOWED = "60 seconds"  # a table that was synced no longer ago is brought over again and again
 
-_STAGE = "SELECT clock_timestamp(), stage, moved_at FROM botdata.stage"
+_STAGE = "SELECT stage, moved_at FROM botdata.stage"
+_NOW = "SELECT clock_timestamp()"
 _WAITING = """
 SELECT '{table}', id, table_name, key FROM botdata.{table} WHERE table_name = ANY(:whole) OR (table_name, key) IN (
     SELECT k->>0, ARRAY(SELECT json_array_elements_text(k->1)) FROM json_array_elements(CAST(:keys AS json)) k)
 """
-# A process whose report is older than the first look may have keys in its spool that nobody else knows of.
+# A process that did not report since the stores were asked may have keys in its spool that nobody else knows of.
 _LOOK = text(f"""
 SELECT (SELECT count(*) FROM botdata.processes WHERE spooled > 0 OR reported_at <= CAST(:since AS timestamptz)) AS late,
     (SELECT CAST(json_agg(json_build_array(kind, id, table_name, key)) AS text) FROM (
@@ -73,18 +74,19 @@ class Settling:
             UnsettledError: the cutover stands at another stage by now.
         """
         async with self._database.reader() as connection:
-            at, name, moved_at = (await connection.execute(text(_STAGE))).one()
+            name, moved_at = (await connection.execute(text(_STAGE))).one()
         if moved_at is not None and name != stage:
             raise UnsettledError("stage moved")
         self._stage = name, moved_at
-        self._parameters["since"] = at
 
     async def on_their_way(self) -> set[RowKey]:
         """The rows that are noted, or in the outbox, now."""
         return {RowKey(table, key) for _, _, table, key in _waiting(await self._look())}
 
     async def arrived(self) -> set[RowKey]:
-        """Wait until all that was written before the beginning has reached both stores.
+        """Wait until all that was written before this call has reached both stores.
+
+        To be called after the stores were asked.
 
         Returns:
             Those that did not within a second: rows that are noted and not repaired yet, or written all the time.
@@ -92,6 +94,8 @@ class Settling:
         Raises:
             UnsettledError: a table's writer has moved to PostgreSQL, so that nothing brings its rows to Supabase.
         """
+        async with self._database.reader() as connection:
+            self._parameters["since"] = await connection.scalar(text(_NOW))
         awaited: set[tuple[Any, ...]] | None = None
         pause = _FIRST_PAUSE
         patient_until = float("inf")

@@ -8,7 +8,11 @@ from typing import Any
 
 import pytest
 
+from app.cutover.stages import Stage
 from app.data_layer import DataLayer
+from app.data_layer.difference import RowKey
+from app.data_layer.settling import Settling
+from app.db import Database
 from tests.cutover.comparing import Kept, both, causes, compared, kept
 from tests.cutover.conftest import MakeSettings, Pair
 
@@ -75,6 +79,19 @@ async def test_a_process_that_has_not_reported_since_may_have_it_in_its_spool(
         assert data.metrics.total("comparisons") == 0
         differing.ask("UPDATE botdata.processes SET reported_at = clock_timestamp()")
     assert kept(differing, "get_service_by_id") == Kept(1, 0, 1, 0, 0)
+
+
+async def test_a_report_of_before_the_answers_says_nothing_of_what_they_hold(pair: Pair) -> None:
+    database = Database(pair.target)
+    settling = Settling(database, [RowKey("services", ("7", "5"))], (), ())
+    await settling.begin(Stage.SHADOW)
+    pair.ask(PROCESS % 0)  # and then it writes a row, which it notes in its spool, and the stores are asked
+    arriving = asyncio.create_task(settling.arrived())
+    await asyncio.sleep(0.5)
+    assert not arriving.done()
+    pair.ask("UPDATE botdata.processes SET reported_at = clock_timestamp()")
+    assert await arriving == set()
+    await database.close()
 
 
 async def test_a_stage_that_moves_meanwhile_says_nothing(differing: Pair, settings_of: MakeSettings) -> None:
