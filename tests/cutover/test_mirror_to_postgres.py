@@ -184,7 +184,7 @@ async def test_a_process_that_is_stopped_in_a_mirror_gives_its_locks_back(
             "SELECT FROM pg_locks l JOIN pg_database d ON d.oid = l.database "
             "WHERE l.locktype = 'advisory' AND d.datname = current_database()"
         )
-        assert len(pair.ask(held)) == 2
+        assert pair.ask(held) != []
         await until(lambda: pair.ask(held) == [])  # by the server: nothing else happens here
 
     async with forward(settings_of()) as process:
