@@ -245,10 +245,10 @@ async def _entries(connection: AsyncConnection, crossing: Crossing) -> list[Late
 
 
 async def _give_up(connection: AsyncConnection, number: int, said: str) -> bool:
-    """Let the old stage resume, unless the move has ended already."""
+    """Let the old stage resume, unless it has moved, and keep why: a process that gave the move up could not say."""
     ended = await connection.execute(
-        "UPDATE botdata.moves SET state = 'given up', ended_at = clock_timestamp(), said = %s "
-        "WHERE id = %s AND state = 'holding'",
+        "UPDATE botdata.moves SET state = 'given up', ended_at = coalesce(ended_at, clock_timestamp()), said = %s "
+        "WHERE id = %s AND state <> 'done'",
         [said, number],
     )
     return ended.rowcount == 1
