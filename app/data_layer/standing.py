@@ -270,7 +270,9 @@ class ProcessStanding:
         return row.stage if row.managed else Stage.OFF
 
     def _is_lost(self, reason: str) -> None:
-        if self._lost is None and (self._row is not None or self._stage is None):
+        # `off` and the plain switch need no row, and may have none.
+        needs_it = self._flags.stage is not Stage.OFF and (self._flags.stage is None or self._flags.names_a_stage)
+        if self._lost is None and (self._row is not None or needs_it):
             kept = f"; this process stays at {self._stage}" if self._stage else ""
             logger.warning("the stage of the cutover cannot be read%s: %s", kept, reason)
         self._lost = reason

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from typing import Any
 
 import psycopg
 import pytest
@@ -115,6 +116,19 @@ async def test_a_target_without_the_row_names_what_makes_it(settings_of: MakeSet
     async with open_data_layer(settings_of(database_url=database_url)) as data:
         answer = await data.get_company(1)
         assert (answer.error_code, "`botdata upgrade`" in str(answer.error)) == ("unavailable", True)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "lines"),
+    [({"cutover_stage": "complete"}, 1), ({"cutover_stage": None, "use_repository_pattern": True}, 0)],
+)
+async def test_a_named_stage_without_the_row_is_told_for_nothing_is_recorded(
+    settings_of: MakeSettings, database_url: str, caplog: pytest.LogCaptureFixture, chosen: dict[str, Any], lines: int
+) -> None:
+    async with open_data_layer(settings_of(database_url=database_url, **chosen)) as data:
+        assert (await data.upsert_client(client())).error is None
+    told = "the stage of the cutover cannot be read; this process stays at complete: the target has no stage to read"
+    assert len([line for line in caplog.messages if line.startswith(told)]) == lines
 
 
 @pytest.mark.parametrize(("spooled", "left"), [(0, 0), (1, 1)])
