@@ -118,6 +118,7 @@ def test_each_command_as_the_roles_of_the_table(sides: Sides) -> None:
     execute(
         owner, "INSERT INTO botdata.processes (name, stage, chosen_by, reported_at) VALUES ('x', 'off', '', '2020-1-1')"
     )
+    well("mirror status")
     well("cutover status", code=1)
     well("cutover forget", "x")
     well("cutover table", "bookings", "postgres", "--force", "tested")
@@ -171,13 +172,24 @@ def test_a_sync_beside_foreign_keys_is_for_the_owner(sides: Sides) -> None:
     assert row_texts(sides.target, "clients") == row_texts(sides.source, "clients")
 
 
-def test_parity_as_the_bot(sides: Sides, supabase_server_factory: SupabaseServers) -> None:
+def test_parity_and_mirrors_as_the_bot(sides: Sides, supabase_server_factory: SupabaseServers) -> None:
     assert sides.as_named("upgrade").code == 0
     supabase = supabase_server_factory(revisions.upgrade)
     settings = {"SUPABASE_URL": supabase.url, "SUPABASE_KEY": supabase.service_key}
     for line in ("parity", "parity --writes"):
         outcome = sides.command(*line.split(), DATABASE_URL=sides.url("target", "bot"), **settings)
         assert outcome.code == 0, outcome.out + outcome.err
+    owner = sides.url("target", "owner")
+    execute(owner, "UPDATE botdata.stage SET stage = 'live', moved_at = now()")
+    for line in ("mirror drain", "mirror retry"):
+        execute(
+            owner,
+            "INSERT INTO botdata.outbox (process, table_name, key, unsure, last_error) "
+            "VALUES ('x', 'clients', '{7,1}', false, 'refused')",
+        )
+        outcome = sides.command(*line.split(), DATABASE_URL=sides.url("target", "bot"), **settings)
+        assert outcome.code == 0, outcome.out + outcome.err
+        assert query(owner, "SELECT FROM botdata.outbox") == []
 
 
 @pytest.mark.parametrize("line", ["copy", "verify"])
