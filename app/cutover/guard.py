@@ -128,7 +128,8 @@ class WriteGuard:
             row = _stage_row((await connection.execute(_ENTER, given)).first())
         except DBAPIError as error:
             is_gone = getattr(error.orig, "sqlstate", None) in _GONE
-            if not is_gone or monotonic() - self._suspected < _LOOK_AGAIN:
+            # Found there again since, the row is not what is missing; other writes of the same moment are as this one.
+            if not is_gone or (self._is_there and monotonic() - self._suspected < _LOOK_AGAIN):
                 raise
             self._is_there, self._looked, self._suspected = False, float("-inf"), monotonic()
             raise StoreTimeoutError(

@@ -88,9 +88,14 @@ async def test_a_bot_at_the_end_goes_on_when_the_schema_is_dropped(
     async with open_data_layer(settings_of(**chosen)) as data:
         assert (await data.upsert_client({**CLIENT, "name": "Анна"})).error is None
         await asyncio.to_thread(pair.ask, take_away)
+        many = [
+            data.upsert_client({**CLIENT, "yclients_id": n, "phone": f"7999000010{n}", "name": "x"})
+            for n in range(1, 7)
+        ]
+        assert [answer.error for answer in await asyncio.gather(*many)] == [None] * 6
         for name in ("Вера", "Ольга"):
             assert (await data.upsert_client({**CLIENT, "name": name})).error is None
-    assert pair.ask("SELECT name FROM clients") == [("Ольга",)]
+    assert pair.ask("SELECT name FROM clients WHERE name <> 'x'") == [("Ольга",)]
 
 
 async def test_at_complete_the_outbox_grows_with_the_keys_and_not_with_the_writes(pair: Pair) -> None:
