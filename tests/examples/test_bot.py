@@ -26,7 +26,7 @@ class Chat:
     def __init__(self, servers: Servers, **environment: str) -> None:
         self._process = subprocess.Popen(
             [sys.executable, BOT],
-            env=servers.environment(OUTCOME_SETTLES_AFTER="60", **environment),
+            env=servers.environment(QUERY_TIMEOUT="15", **environment),
             cwd=servers.directory,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -123,6 +123,7 @@ def test_it_keeps_answering_while_the_stage_moves(servers: Servers) -> None:
     assert len(answers) > 50
     assert set(answers[::3]) == {"Your name is Анна."}
     assert [answer for answer in answers if answer.startswith("Sorry")] == []
+    servers.botdata("sync")  # what was said at `off`, after the last step
     assert servers.differing() == []
 
 
