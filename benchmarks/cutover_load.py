@@ -1,6 +1,6 @@
 """The cutover there and back under load: what callers see, what is lost, and how long the authority takes to answer.
 
-    python benchmarks/cutover_load.py [--cycles 10] [--processes 8]
+    python benchmarks/cutover_load.py [--cycles 10] [--processes 8] [--pause 0.2]
     python benchmarks/cutover_load.py --outages [--cycles 4] [--seed 1]
 
 Bot processes read and write through the data layer while the owner's commands move the stage from `off` to `complete`
@@ -60,14 +60,15 @@ def in_trouble(servers: Servers, processes: int, seed: int) -> tuple[History, li
     return history, [f"error: {line}" for line in unexpected(history, troubles)] + wrongs(servers, history)
 
 
-def main(cycles: int, processes: int, seed: int, *, outages: bool) -> int:
-    """Print a line for each cycle; how many things were wrong."""
+def main(cycles: int, processes: int, seed: int, pause: float, *, outages: bool) -> int:
+    """Print a line for each cycle; how many things were wrong. `pause` is in seconds, between the calls of a task."""
     total: Counter[str] = Counter()
     with tempfile.TemporaryDirectory(prefix="botdata-load-") as directory:
         Path(directory).chmod(0o755)
         with Servers(Path(directory)) as servers:
             for cycle in range(1, cycles + 1):
                 servers.reset()
+                servers.settings["LOAD_PAUSE"] = str(pause)
                 began = time.monotonic()
                 history, found = (
                     in_trouble(servers, processes, seed + cycle) if outages else quietly(servers, processes)
@@ -96,6 +97,7 @@ if __name__ == "__main__":
     parser.add_argument("--cycles", type=int, default=10)
     parser.add_argument("--processes", type=int, default=8)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--pause", type=float, default=0.2)
     parser.add_argument("--outages", action="store_true")
     given = parser.parse_args()
-    sys.exit(bool(main(given.cycles, given.processes, given.seed, outages=given.outages)))
+    sys.exit(bool(main(given.cycles, given.processes, given.seed, given.pause, outages=given.outages)))
