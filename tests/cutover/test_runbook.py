@@ -1,0 +1,70 @@
+"""docs/cutover.md: its commands in their order, there and back, while a bot works."""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+
+from app.cutover.stages import Stage, Store
+from tests.cutover.load import THRESHOLDS, Bots
+from tests.cutover.servers import Servers
+
+_TEXT = (Path(__file__).parents[2] / "docs" / "cutover.md").read_text(encoding="utf-8")
+
+
+def _commands(heading: str) -> list[str]:
+    """The commands below a heading, up to the next one."""
+    (part,) = re.findall(rf"^##+ {heading}.*?\n(.*?)(?=^##|\Z)", _TEXT, re.MULTILINE | re.DOTALL)
+    return re.findall(r"^ *\$ botdata (.*)$", part, re.MULTILINE)
+
+
+def _run(servers: Servers, commands: list[str], to: Stage | None = None) -> None:
+    """Run commands, and again, as their messages ask, until the stage is reached; a bot's writes may come between."""
+    deadline = time.monotonic() + 300
+    while True:
+        well = True
+        for line in commands:
+            words = [*line.split(), *(THRESHOLDS if line.startswith("cutover advance") else ())]
+            said = servers.botdata(*words, refusable=True)
+            assert said.code in {0, 1}, said.out  # 2: there is no such command or option
+            well &= bool(said)
+        if well:
+            assert to is None or servers.stage == to
+            return
+        assert time.monotonic() < deadline, commands
+        assert to is None or servers.stage != to, commands
+
+
+def test_there_and_back_as_the_runbook_has_it(servers: Servers) -> None:
+    order = list(Stage)
+    moved, moved_back = _commands("Tables that no method writes")[:3], _commands("Tables that no method writes")[3:]
+    assert moved[-1] == "cutover table bookings postgres"
+    assert moved_back[-1] == "cutover table bookings supabase"
+    with Bots(servers, 1) as bots:
+        bots.write_on(5)
+        (_, status) = _commands("Before")
+        _run(servers, [status])
+        (dry_run, advance) = _commands("Each step")
+        assert dry_run == f"{advance} --dry-run"
+        _run(servers, [dry_run])
+        _run(servers, [advance], Stage.DUALWRITE)
+        _run(servers, _commands("dualwrite"))
+        for stage in order[2:]:
+            lines = _commands(stage)
+            number = lines.index(advance) + 1
+            bots.write_on(5)
+            _run(servers, lines[:number], stage)
+            _run(servers, lines[number:])
+        _run(servers, moved)
+        _run(servers, moved_back)
+        for line in _commands("Back"):
+            here = Stage(servers.stage)
+            _run(servers, [line], here.previous if line == "cutover back" else None)
+    assert servers.stage == Stage.OFF
+    history = bots.history
+    assert history.errors == []
+    servers.botdata("sync")
+    for store in Store:
+        assert history.lost(servers.tokens(store)) == []
+    assert servers.differing() == []
