@@ -113,6 +113,7 @@ class Findings:
             await self._settle_batch()
         if self._not_given:
             await self._settle_not_given()
+        self.differences.sort(key=lambda found: found.kind == "extra")  # last, however often the others were read
 
     async def _settle_batch(self) -> None:
         batch = [self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))]
