@@ -119,6 +119,7 @@ def settle(servers: Servers, bots: Bots, *, seconds: float = 40) -> None:
         "AND problem IS NULL) FROM botdata.processes"
     )
     while servers.ask(Store.POSTGRES, statement)[0][0] < running:
+        assert sum(process.poll() is None for process in bots.processes) == running, bots.said()
         assert time.monotonic() < deadline, servers.botdata("cutover", "status", refusable=True).out
         time.sleep(0.2)
 
