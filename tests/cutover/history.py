@@ -120,14 +120,14 @@ class History:
         """The time in milliseconds within which this share (0..1) of the good answers came.
 
         Args:
-            windows: only calls that were under way at some moment of one of these times.
+            windows: only calls that began within one of these times.
         """
         times = sorted(
             answer.ended - answer.began
             for answer in self.answers
             if not answer.code
             and answer.method.startswith("upsert") == writes
-            and any(answer.began < end and answer.ended > start for start, end in windows)
+            and any(start <= answer.began < end for start, end in windows)
         )
         return times[min(len(times) - 1, int(len(times) * share))] * 1000 if times else None
 

@@ -97,7 +97,7 @@ def latencies(history: History, troubles: list[Trouble], began: float, ended: fl
     quiet, start = [], began
     for one in sorted(troubles, key=lambda trouble: trouble.began):
         quiet.append((start, one.began))
-        start = one.ended + _RECOVERY / 3
+        start = one.ended + _RECOVERY / 4
     quiet.append((start, ended))
     lines = []
     for name, windows in (("both well", quiet), ("the other store in trouble", other)):
