@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from app.cli.main import run
+from app.cli.output import console
 
 BOTDATA = Path(sys.executable).with_name("botdata")
 VARIABLES = (
@@ -34,7 +35,8 @@ class Command:
         self._monkeypatch = monkeypatch
         self._capsys = capsys
         monkeypatch.chdir(directory)
-        # Its handler for signals is the process's own.
+        # Its handler for signals is the process's own, and so is where its words go.
+        monkeypatch.setattr(console, "stderr", console.stderr)
         monkeypatch.setattr("signal.signal", lambda *_: None)
         monkeypatch.setenv("COLUMNS", "200")
 
