@@ -1,15 +1,17 @@
-# make demo, make test: everything they need is installed into .venv first. Needs Python 3.11 or later, and make.
+# make demo, test, bench, chaos: everything they need is installed into .venv first. Needs Python 3.11 or later, and make.
 
 PYTHON ?= python3
 VENV := .venv
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint lock clean
+.PHONY: help demo test bench chaos lint lock clean
 
 help:
 	@echo 'make demo   watch the whole move, on servers of its own and made-up data'
 	@echo 'make test   run every test'
+	@echo 'make bench  measure what is promised about speed and memory (a quarter of an hour)'
+	@echo 'make chaos  break things, and look whether anything was lost (half an hour)'
 	@echo 'make lint   ruff and mypy'
 	@echo 'make lock   write requirements.lock anew'
 	@echo 'make clean  remove what the others installed'
@@ -20,6 +22,12 @@ demo: $(INSTALLED)
 # A worker a processor, each with servers of its own; one where all would share a Supabase of the user's.
 test: $(INSTALLED)
 	$(VENV)/bin/pytest $(if $(TEST_SUPABASE_URL),,--numprocesses auto --dist loadfile)
+
+bench: $(INSTALLED)
+	$(VENV)/bin/python -m benchmarks
+
+chaos: $(INSTALLED)
+	$(VENV)/bin/python -m tests.chaos
 
 lint: $(INSTALLED)
 	$(VENV)/bin/ruff check .

@@ -1,0 +1,24 @@
+"""The short form: each scenario with a small part of its faults."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.scenario import Chaos, Scenario
+from tests.chaos.scenarios import SCENARIOS
+from tests.chaos.transcript import Transcript
+
+_SHARE = 0.01
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
+def test_a_short_form(scenario: Scenario, tmp_path_factory: pytest.TempPathFactory) -> None:
+    directory: Path = tmp_path_factory.mktemp("chaos")
+    transcript = Transcript()
+    outcome = scenario.run(Chaos(1, _SHARE, directory, transcript))
+    assert outcome.wrong == []
+    assert outcome.injected > 0
+    assert (outcome.survived, outcome.lost) == (outcome.injected, 0)
+    assert transcript.leaks == []

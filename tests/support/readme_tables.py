@@ -1,0 +1,62 @@
+"""Tables of measured results: kept as JSON beside what measured them, and shown between two comments in the README.
+
+`<!-- NAME -->` and `<!-- end of NAME -->` are the comments. test_readme.py holds the README against the JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+@dataclass(frozen=True)
+class ResultTable:
+    """One kind of results.
+
+    Attributes:
+        name: of its section in the README.
+        path: of its JSON: an object with `machine`, `day`, `columns`, a list of names, and `rows`, objects with those.
+    """
+
+    name: str
+    path: Path
+
+    def markdown(self) -> str:
+        """The table, and under it what it was measured on."""
+        document = json.loads(self.path.read_text(encoding="utf-8"))
+        columns = document["columns"]
+        rows = [[str(row[column]) for column in columns] for row in document["rows"]]
+        return f"{markdown_table(columns, rows)}\n\nMeasured on {document['machine']}, {document['day']}.\n"
+
+    def section(self, text: str) -> re.Match[str]:
+        """The part of a README that holds the table.
+
+        Raises:
+            LookupError: there is none.
+        """
+        found = re.search(rf"(?<=<!-- {self.name} -->\n).*?(?=<!-- end of {self.name} -->)", text, re.DOTALL)
+        if found is None:
+            raise LookupError(f"the README has no section {self.name}")
+        return found
+
+    def show_in_readme(self) -> None:
+        """Put the table into the README."""
+        readme = ROOT / "README.md"
+        text = readme.read_text(encoding="utf-8")
+        start, end = self.section(text).span()
+        readme.write_text(text[:start] + self.markdown() + text[end:], encoding="utf-8")
+
+
+BENCHMARKS = ResultTable("benchmarks", ROOT / "benchmarks" / "results.json")
+CHAOS = ResultTable("chaos", ROOT / "tests" / "chaos" / "results.json")
+
+
+def markdown_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """The lines of a Markdown table."""
+    lines = [headings, ["---"] * len(headings), *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
