@@ -3,6 +3,8 @@
 A hook is asked at every request and gives a fault or None: `server.hook = queue([None, status(503)])`.
 """
 
+import gzip
+import json
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -35,6 +37,9 @@ class Delivery(Enum):
     SHORT = "the connection ends after a part of the body"
     RESET_IN_BODY = "the connection is reset after a part of the body"
     RESET = "the connection is reset before the answer"
+    RESET_BEHIND = "all of it, then the connection is reset"
+    OVERLONG = "all of it, under a content-length that says half"
+    CHUNKS_CUT = "in chunks, and the connection ends before the last"
     NEVER = "nothing comes, and the connection stays"
 
 
@@ -81,6 +86,17 @@ def statement_timeout() -> Fault:
     return lambda _answer: Answer(500, headers, body)
 
 
+def postgrest(code: int, name: str, message: str = "no message") -> Fault:
+    """An error of PostgREST's own, such as 503 PGRST002 while it loads its schema cache."""
+    body = json.dumps({"code": name, "details": None, "hint": None, "message": message}).encode()
+    return lambda _answer: Answer(code, {**JSON, "Proxy-Status": f"PostgREST; error={name}"}, body)
+
+
+def redirect(code: int, location: str = "/login") -> Fault:
+    """Another address, as from a gateway that asks to sign in."""
+    return lambda _answer: Answer(code, {**HTML, "Location": location}, b"<html><body>Moved</body></html>")
+
+
 def html_page() -> Fault:
     """A page for people with status 200, as from a captive portal or a challenge."""
     return lambda _answer: Answer(200, HTML, b"<!DOCTYPE html><html><body>Just a moment...</body></html>")
@@ -104,6 +120,62 @@ def row_missing() -> Fault:
             return answer
         body = answer.body.rpartition(b", \n ")[0] if answer.rows > 1 else b"["
         return replace(answer, body=body + b"]", rows=answer.rows - 1)
+
+    return apply
+
+
+def row_left_out(place: float) -> Fault:
+    """The page without one row, at a place between 0 (its first) and 1, and nothing that says so."""
+
+    def apply(answer: Answer) -> Answer:
+        rows = _rows_of(answer)
+        if not rows:
+            return answer
+        del rows[min(len(rows) - 1, int(place * len(rows)))]
+        return replace(answer, body=_page_of(rows), rows=len(rows))
+
+    return apply
+
+
+def rows_twice() -> Fault:
+    """Each row of the page twice."""
+
+    def apply(answer: Answer) -> Answer:
+        rows = [row for row in _rows_of(answer) for _ in range(2)]
+        return replace(answer, body=_page_of(rows), rows=len(rows)) if rows else answer
+
+    return apply
+
+
+def instead(other: Answer) -> Fault:
+    """The answer to another request, whole, as from a cache or a proxy that mixes them up."""
+    return lambda _answer: other
+
+
+def content_range(text: str | None) -> Fault:
+    """Another Content-Range, or none; where there was none, no change."""
+
+    def apply(answer: Answer) -> Answer:
+        if "Content-Range" not in answer.headers:
+            return answer
+        headers = {name: value for name, value in answer.headers.items() if name != "Content-Range"}
+        return replace(answer, headers=headers if text is None else {**headers, "Content-Range": text})
+
+    return apply
+
+
+def gzip_garbage() -> Fault:
+    """Bytes that are called gzip and are not."""
+    return lambda answer: replace(answer, headers={**answer.headers, "Content-Encoding": "gzip"}, body=b"\x1f\x8b" * 40)
+
+
+def gzip_cut() -> Fault:
+    """Half of a gzip stream, with a content-length that agrees."""
+
+    def apply(answer: Answer) -> Answer:
+        packed = gzip.compress(answer.body, compresslevel=1)
+        headers = {**answer.headers, "Content-Encoding": "gzip"}
+        return replace(answer, headers=headers, body=packed[: len(packed) // 2])
 
     return apply
 
@@ -142,3 +214,14 @@ def seeded(seed: int, rate: float, faults: Sequence[Fault]) -> Hook:
         return chance.choice(faults) if chance.random() < rate else None
 
     return ask
+
+
+_BETWEEN = b", \n "  # rows, as PostgreSQL's json_agg writes them
+
+
+def _rows_of(answer: Answer) -> list[bytes]:
+    return answer.body[1:-1].split(_BETWEEN) if answer.rows else []
+
+
+def _page_of(rows: Sequence[bytes]) -> bytes:
+    return b"[" + _BETWEEN.join(rows) + b"]"

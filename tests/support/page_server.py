@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Self
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 import psycopg
 from psycopg.pq import ConnStatus, DiagnosticField, ExecStatus
@@ -89,10 +89,10 @@ class PageServer:
         self._failures: list[BaseException] = []
         self._received = 0
         self._lock = threading.Lock()
+        self._restarting = threading.Lock()
         self._http = _Listener(self)
         self.url = f"http://127.0.0.1:{self._http.server_address[1]}"
-        self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.02})
-        self._thread.start()
+        self._serve()
 
     def pages(self, table: str) -> list[Exchange]:
         """The pages of a table that were sent whole and right, without counts and errors."""
@@ -106,18 +106,39 @@ class PageServer:
             and seen.whole
         ]
 
+    def restart(self, away: float) -> None:
+        """End every connection, keep the port closed for so many seconds, and listen on it again.
+
+        Not to be called by a hook itself, since the request at hand is to end.
+        """
+        with self._restarting:
+            if self.stopping.is_set():
+                return
+            self._end()
+            self.stopping.wait(away)
+            self._http = _Listener(self, self._http.server_address[1])
+            self._serve()
+
     def stop(self) -> None:
         """End every connection; raises what went wrong in the server itself. May be called twice."""
         if not self.stopping.is_set():
             self.stopping.set()
-            self._http.shutdown()
-            self._thread.join()
-            self._http.end_clients()
-            self._http.server_close()
+            with self._restarting:
+                self._end()
             for connection in (one for idle in self._idle.values() for one in idle):
                 connection.close()
         if self._failures:
             raise ExceptionGroup("the page server failed", [e for e in self._failures if isinstance(e, Exception)])
+
+    def _serve(self) -> None:
+        self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.02})
+        self._thread.start()
+
+    def _end(self) -> None:
+        self._http.shutdown()
+        self._thread.join()
+        self._http.end_clients()
+        self._http.server_close()
 
     def __enter__(self) -> Self:
         return self
@@ -180,6 +201,7 @@ class PageServer:
             return _error(416, "PGRST103", "Requested range not satisfiable", details=details, headers=headers)
         span = f"{window.offset}-{window.offset + rows - 1}" if rows else "*"
         headers["Content-Range"] = f"{span}/{'*' if total is None else int(total)}"
+        headers["Content-Location"] = f"/{request.table}{_canonical(request)}"
         partial = total is not None and rows < int(total)
         return Answer(206 if partial else 200, headers, body, rows)
 
@@ -228,10 +250,10 @@ class _Listener(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 64
 
-    def __init__(self, pages: PageServer) -> None:
+    def __init__(self, pages: PageServer, port: int = 0) -> None:
         self.pages = pages
         self.clients: dict[threading.Thread, socket.socket] = {}
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(("127.0.0.1", port), _Handler)
 
     def end_clients(self) -> None:
         for thread, connection in list(self.clients.items()):
@@ -269,7 +291,7 @@ class _Handler(BaseHTTPRequestHandler):
         whole = False
         try:
             self._deliver(answer)
-            whole = answer.delivery in {Delivery.WHOLE, Delivery.SLOW}
+            whole = answer.delivery in {Delivery.WHOLE, Delivery.SLOW, Delivery.RESET_BEHIND}
         finally:
             pages.sent(request, answer, faulty=fault is not None, whole=whole)
 
@@ -285,13 +307,24 @@ class _Handler(BaseHTTPRequestHandler):
             body = gzip.compress(body, compresslevel=1)
             headers["Content-Encoding"] = "gzip"
         if self.command != "HEAD":
-            headers["Content-Length"] = str(len(body))
+            headers["Content-Length"] = str(len(body) // 2 if answer.delivery is Delivery.OVERLONG else len(body))
+        if answer.delivery is Delivery.CHUNKS_CUT:
+            del headers["Content-Length"]
+            headers["Transfer-Encoding"] = "chunked"
+            body = b"%x\r\n%b\r\n" % (len(body), body)
         head = f"HTTP/1.1 {answer.status} \r\n" + "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         whole = head.encode() + b"\r\n" + body
         part = len(whole) - len(body) // 2
         match answer.delivery:
-            case Delivery.WHOLE:
+            case Delivery.WHOLE | Delivery.OVERLONG:
                 self.connection.sendall(whole)
+            case Delivery.CHUNKS_CUT:
+                self.connection.sendall(whole)
+                self.close_connection = True
+            case Delivery.RESET_BEHIND:
+                self.connection.sendall(whole)
+                time.sleep(answer.pause)
+                self._reset()
             case Delivery.SLOW:
                 step = max(1, len(whole) // 10 + 1)
                 for start in range(0, len(whole), step):
@@ -343,6 +376,15 @@ def _database_error(result: PGresult, table: str, *, signed_in: bool) -> Answer:
     return _error(
         status, code, part(DiagnosticField.MESSAGE_PRIMARY) or "", details=details, hint=hint, headers=headers
     )
+
+
+def _canonical(request: Request) -> str:
+    """The query as PostgREST repeats it: sorted by name, the values of a name joined by commas."""
+    values: dict[str, list[str]] = defaultdict(list)
+    for name, value in request.parameters:
+        values[name].append(value)
+    pairs = (f"{quote(name, safe='')}={quote(','.join(values[name]), safe='')}" for name in sorted(values))
+    return f"?{'&'.join(pairs)}" if values else ""
 
 
 def _legacy_key(role: str) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -185,6 +186,7 @@ def test_spoiled_bodies(odd_table: str) -> None:
         (Delivery.SHORT, httpx.RemoteProtocolError),
         (Delivery.RESET_IN_BODY, httpx.ReadError),
         (Delivery.RESET, httpx.ReadError),
+        (Delivery.CHUNKS_CUT, httpx.RemoteProtocolError),
         (Delivery.NEVER, httpx.ReadTimeout),
     ],
 )
@@ -197,6 +199,65 @@ def test_broken_deliveries(odd_table: str, delivery: Delivery, error: type[Excep
             client.get("/rest/v1/odd?select=a")
         assert len(client.get("/rest/v1/odd?select=a").json()) == 12
     assert sorted((seen.status, seen.whole) for seen in server.exchanges) == [(200, False), (200, True)]
+
+
+def test_a_longer_body_than_said_and_a_reset_behind_one(odd_table: str) -> None:
+    hook = faults.queue([faults.delivered(Delivery.OVERLONG), faults.delivered(Delivery.RESET_BEHIND)])
+    with PageServer(odd_table, hook=hook) as server:
+        overlong, behind, good = (_get(server, "odd?select=a&order=a,b") for _ in range(3))
+    assert overlong.text == good.text[: len(good.text) // 2]
+    assert behind.content == good.content
+
+
+def test_pages_that_lie(odd_table: str) -> None:
+    lies = [
+        faults.row_left_out(0.5),
+        faults.rows_twice(),
+        faults.content_range("0-0/7"),
+        faults.content_range(None),
+        faults.instead(faults.Answer(200, faults.JSON, b"[7]", 1)),
+    ]
+    with PageServer(odd_table, hook=faults.queue(lies)) as server:
+        out, twice, ranged, unranged, other, good = (_get(server, "odd?select=a&order=a,b") for _ in range(6))
+    rows = good.json()
+    assert out.json() == rows[:6] + rows[7:]
+    assert twice.json() == [row for row in rows for _ in range(2)]
+    assert [answer.headers.get("Content-Range") for answer in (out, ranged, unranged)] == ["0-11/*", "0-0/7", None]
+    assert (ranged.json(), unranged.json(), other.json()) == (rows, rows, [7])
+
+
+def test_answers_that_are_not_postgrests(odd_table: str) -> None:
+    replies = [faults.postgrest(503, "PGRST002"), faults.redirect(302), faults.gzip_garbage(), faults.gzip_cut()]
+    with PageServer(odd_table, hook=faults.queue(replies)) as server:
+        loading, moved = (_get(server, "odd?select=a") for _ in range(2))
+        with pytest.raises(httpx.DecodingError):
+            _get(server, "odd?select=a")
+        with pytest.raises((json.JSONDecodeError, UnicodeDecodeError)):
+            _get(server, "odd?select=a").json()
+    assert (loading.status_code, loading.json()["code"]) == (503, "PGRST002")
+    assert (moved.status_code, moved.headers["Location"]) == (302, "/login")
+
+
+def test_says_what_it_was_asked(odd_table: str) -> None:
+    with PageServer(odd_table) as server:
+        answer = _get(server, 'odd?select=b&b=in.("z","ё")&a=gt.0&a=lt.9')
+    assert answer.headers["Content-Location"] == "/odd?a=gt.0%2Clt.9&b=in.%28%22z%22%2C%22%D1%91%22%29&select=b"
+
+
+def test_a_restart_closes_the_port_and_opens_it_again(odd_table: str) -> None:
+    with PageServer(odd_table) as server, httpx.Client(headers={"apikey": server.service_key}, timeout=10) as client:
+
+        def ask_until_refused() -> None:
+            while True:
+                with suppress(httpx.RemoteProtocolError, httpx.ReadError):  # until the connection has ended
+                    client.get(f"{server.url}/rest/v1/odd?limit=1")
+
+        restarting = threading.Thread(target=server.restart, args=[0.5])
+        restarting.start()
+        with pytest.raises(httpx.ConnectError):
+            ask_until_refused()
+        restarting.join()
+        assert client.get(f"{server.url}/rest/v1/odd?limit=1").status_code == 200
 
 
 def test_faults_by_limit_and_a_cap_that_changes(odd_table: str) -> None:
