@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
+from functools import cache
 from typing import Any, NamedTuple
 
 from app.data_layer.layer import Health
@@ -55,6 +56,7 @@ def _timeless(answer: Result[Any]) -> Mapping[str, Any]:
     return {name: value for name, value in answer.metadata.items() if name not in timed}
 
 
+@cache
 def _store_filled() -> frozenset[str]:
     from app import models
 
