@@ -96,6 +96,25 @@ def settings_of(pair: Pair, tmp_path: Path) -> MakeSettings:
     return make
 
 
+@pytest.fixture
+def patient(settings_of: MakeSettings) -> MakeSettings:
+    """The same settings, but with time for a note however busy the machine is."""
+    return lambda **given: settings_of(**{"note_timeout": 20.0, **given})
+
+
+@pytest.fixture
+def moment(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Sets how long a mirror may take, whatever is tried again, without proofs being worth nothing."""
+    return lambda seconds: monkeypatch.setattr("app.data_layer.notes._MOMENT", seconds)
+
+
+@pytest.fixture
+def at_dualwrite(pair: Pair) -> Pair:
+    """Both stores, empty, at the stage `dualwrite`."""
+    pair.set_stage("dualwrite")
+    return pair
+
+
 @pytest.fixture(scope="session")
 def load_servers() -> Iterator[Servers]:
     with TemporaryDirectory(prefix="botdata-load-") as directory:

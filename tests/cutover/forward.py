@@ -16,11 +16,21 @@ from app.db import Database
 from app.models import Base, Client
 from app.rest import SupabaseRest
 from app.settings import Settings
+from tests.cutover.conftest import Pair
 
 PROCESS = "here:1:abcdef"
+CLIENT = {"yclients_id": 7, "company_id": 1, "phone": "79990000001", "name": "Анна"}
+NOTES = "SELECT process, table_name, key, state, attempts, last_error FROM botdata.notes ORDER BY id"
+LEFT_AT = "SELECT left_at FROM botdata.last_left_note"
+ONE_NOTE = (PROCESS, "clients", ["7", "1"])
 
 
 async def nothing() -> None: ...
+
+
+def clients(pair: Pair) -> tuple[list[str], list[str]]:
+    """Those of Supabase, and those of PostgreSQL."""
+    return pair.texts("clients", "source"), pair.texts("clients", "target")
 
 
 class Interrupted(SupabaseBackend):
