@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.chaos import generated_calls
+from tests.chaos import generated_calls, processes
 from tests.chaos.scenario import Scenario
 
-SCENARIOS: list[Scenario] = [generated_calls.SCENARIO]
+SCENARIOS: list[Scenario] = [processes.SCENARIO, generated_calls.SCENARIO]

@@ -1,0 +1,94 @@
+"""A command that gets a signal at a moment of its work, which begins when it is first connected to its target."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+from dataclasses import dataclass
+
+import psycopg
+
+from tests.chaos.command import Botdata, Done
+
+_SECONDS = 120  # for any command
+_POLL = 0.004
+_CONNECTED = """
+SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'botdata%')
+"""
+STARTING, WORKING, ENDED = "while it started", "at work", "after its end"
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """How long a command takes, in seconds: until it is connected to the target, and from then on."""
+
+    start: float
+    work: float
+
+
+@dataclass(frozen=True)
+class Moment:
+    """When a signal comes: at this part (0..1) of the start, or of the work."""
+
+    part: float
+    at_work: bool = True
+    with_signal: int = signal.SIGKILL
+
+
+@dataclass(frozen=True)
+class Fell:
+    """Where a signal fell, and how the command ended."""
+
+    where: str
+    done: Done
+
+
+def measure(botdata: Botdata, target: str, *words: str) -> tuple[Lengths, Done]:
+    """Run a command undisturbed."""
+    process = botdata.start(*words)
+    began = time.monotonic()
+    connected = _until_connected(process, target) or began
+    out = process.communicate(timeout=_SECONDS)[0]
+    return Lengths(connected - began, time.monotonic() - connected), _said(botdata, words, process, out)
+
+
+def end_at(botdata: Botdata, target: str, moment: Moment, lengths: Lengths, *words: str) -> Fell:
+    """Run a command and send it a signal at the moment."""
+    process = botdata.start(*words)
+    where = STARTING
+    if not moment.at_work:
+        _sleep(process, moment.part * lengths.start)
+    elif _until_connected(process, target) is not None:
+        where = WORKING
+        _sleep(process, moment.part * lengths.work)
+    if process.poll() is None:
+        process.send_signal(moment.with_signal)
+    else:
+        where = ENDED
+    out = process.communicate(timeout=_SECONDS)[0]
+    return Fell(where, _said(botdata, words, process, out))
+
+
+def _until_connected(process: subprocess.Popen[str], target: str) -> float | None:
+    """When it was connected to the target first; None where it ended before that."""
+    with psycopg.connect(target, autocommit=True) as watcher:
+        deadline = time.monotonic() + _SECONDS
+        while process.poll() is None and time.monotonic() < deadline:
+            if watcher.execute(_CONNECTED).fetchone() == (True,):
+                return time.monotonic()
+            time.sleep(_POLL)
+    return None
+
+
+def _sleep(process: subprocess.Popen[str], seconds: float) -> None:
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return
+
+
+def _said(botdata: Botdata, words: tuple[str, ...], process: subprocess.Popen[str], out: str) -> Done:
+    botdata.transcript.record(f"botdata {' '.join(words)}", out)
+    assert "Traceback (most recent call last)" not in out, out
+    return Done(process.returncode, out)
