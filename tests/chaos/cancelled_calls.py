@@ -1,0 +1,269 @@
+"""10,000 calls cancelled at random moments: no connection lost, no transaction left open, no write by halves.
+
+Callers go side by side on a pool of three: on PostgreSQL alone, and at a stage of either authority, with mirrors. Now
+and then the server ends all connections, so that new ones are being made when the next calls are cancelled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from app.data_layer import DataLayer, open_data_layer
+from app.data_layer.repository_backend import RepositoryBackend
+from app.data_layer.routed_backend import RoutedBackend
+from app.data_layer.stores import open_repository
+from app.db import Database
+from app.migration.target import open_target
+from app.migration.tool_schema import ensure_tool_schema
+from app.settings import Settings
+from tests.chaos.both_stores import BothStores
+from tests.chaos.call_inputs import Lane
+from tests.chaos.listening import listening
+from tests.chaos.scenario import Chaos, Outcome, Scenario
+from tests.chaos.transcript import PHONES
+
+_FULL = 10_000
+_SHARES = {"alone": 0.7, "live": 0.15, "dualwrite": 0.15}
+_CALLERS = 8
+_POOL = 3
+_BETWEEN_LOOKS = 250  # cancellations
+_BETWEEN_ENDS = 60
+_CODES = {None, "unavailable", "outcome_unknown", "timeout"}  # when the server ends connections
+_SETTLED = 20.0  # seconds at most
+_OPEN = (
+    "SELECT state, left(query, 80), pid, xact_start FROM pg_stat_activity WHERE datname = 'target' "
+    "AND pid <> pg_backend_pid() AND application_name <> 'chaos' AND backend_type = 'client backend'"
+)
+
+
+@dataclass
+class _Callers:
+    """The callers of one data layer."""
+
+    layer: DataLayer
+    server: psycopg.AsyncConnection[Any]
+    phase: str
+    choices: random.Random
+    outcome: Outcome
+    todo: int
+    cancelled: int = 0
+    tokens: dict[int, int] = field(default_factory=dict)
+    written: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def pools(self) -> list[Database]:
+        """Every pool to PostgreSQL."""
+        backend: Any = self.layer._backend
+        if isinstance(backend, RepositoryBackend):
+            return [backend._database]
+        assert isinstance(backend, RoutedBackend)
+        stores = [store._database for store in backend._stores.values() if isinstance(store, RepositoryBackend)]
+        return [*stores, *backend._pools]
+
+    async def go(self) -> None:
+        """Cancel as many as there are to be, with a look after every few hundred."""
+        before = asyncio.all_tasks()
+        while self.cancelled < self.todo:
+            until = min(self.todo, self.cancelled + _BETWEEN_LOOKS)
+            await asyncio.gather(*[self._caller(number, until) for number in range(_CALLERS)])
+            await self._look(before)
+
+    async def _caller(self, number: int, until: int) -> None:
+        while self.cancelled < until:
+            self.cancelled += 1
+            self.outcome.injected += 1
+            if self.cancelled % _BETWEEN_ENDS == 0:
+                await self.server.execute(f"SELECT pg_terminate_backend(pid) FROM ({_OPEN}) o".encode())
+            place = f"cancellation {self.cancelled} of {self.phase}"
+            call, token = self._call(number)
+            task = asyncio.create_task(call)
+            await self._moment()
+            task.cancel()
+            (answer,) = await asyncio.gather(task, return_exceptions=True)
+            if isinstance(answer, asyncio.CancelledError):
+                self.outcome.survived += 1
+            elif isinstance(answer, BaseException) or answer.error_code not in _CODES:
+                self.outcome.wrong.append(f"{place}: {answer!r}")
+            else:
+                self.outcome.survived += 1
+                if answer.success and token is not None:
+                    self.written[number] = token
+
+    def _call(self, number: int) -> tuple[Any, int | None]:
+        layer, lane = self.layer, Lane(number)
+        kind = self.choices.random()
+        if kind < 0.45:
+            read = self.choices.choice(
+                (
+                    lambda: layer.get_client_by_phone(f"{PHONES}{number:02}01"),
+                    lambda: layer.get_client_appointments(lane.id(2)),
+                    lambda: layer.get_upcoming_appointments(lane.id(2), lane.company),
+                    lambda: layer.get_staff_schedules(lane.company),
+                    lambda: layer.search_clients_by_name(lane.company, "а"),
+                    lambda: layer.get_services(lane.company),
+                    layer.health_check,
+                )
+            )
+            return read(), None
+        token = self.tokens[number] = self.tokens.get(number, 0) + 1
+        row = {
+            "company_id": lane.company,
+            "name": "Анна",
+            "visit_count": token,
+            "notes": "n" * self.choices.choice((1, 9999)),
+        }
+        rows = [{**row, "yclients_id": lane.id(n), "phone": f"{PHONES}{number:02}{n:02}"} for n in (1, 2, 3)]
+        if kind < 0.75:  # of several shapes, so of several statements
+            rows[1]["email"] = "e"
+            del rows[2]["notes"]
+        return layer.upsert_clients(rows), token
+
+    async def _moment(self) -> None:
+        """Until a random moment of the call: after some turns of the loop, or some time."""
+        if self.choices.random() < 0.5:
+            for _ in range(self.choices.randrange(12)):
+                await asyncio.sleep(0)
+        else:
+            await asyncio.sleep(self.choices.expovariate(1 / self.choices.choice((0.0005, 0.003, 0.02))))
+
+    async def _look(self, before: set[asyncio.Task[Any]]) -> None:
+        """Nothing is left of what was cancelled, all connections can be had, each caller's rows are of one write."""
+        where = f"after {self.cancelled} cancellations of {self.phase}"
+        try:
+            async with asyncio.timeout(_SETTLED):
+                await self._settled(before)
+        except TimeoutError:
+            lent = [pool.engine.pool.status() for pool in self.pools]
+            left = [task.get_coro() for task in asyncio.all_tasks() - before]
+            self.outcome.wrong.append(f"{where}: connections are not given back: {lent}, {left[:5]}")
+            return
+        for pool in self.pools:
+            size: int = pool.engine.pool.size()  # type: ignore[attr-defined]
+            try:
+                async with asyncio.timeout(_SETTLED), AsyncExitStack() as all_of_them:
+                    for _ in range(size):
+                        connection = await all_of_them.enter_async_context(pool.reader())
+                        await connection.exec_driver_sql("SELECT 1")
+            except Exception as error:
+                self.outcome.wrong.append(f"{where}: a pool of {size} cannot hand out all its connections: {error!r}")
+        busy: set[Any] | None = None
+        deadline = asyncio.get_running_loop().time() + _SETTLED
+        while busy is None or (busy and asyncio.get_running_loop().time() < deadline):
+            # What runs in the background may be at work at any one look; what is left behind is there at each.
+            rows = await (await self.server.execute(_OPEN.encode())).fetchall()
+            now = {row for row in rows if row[0] != "idle"}
+            busy = now if busy is None else busy & now
+            await asyncio.sleep(0.05)
+        if busy:
+            self.outcome.wrong.append(f"{where}: still open in PostgreSQL: {busy}")
+        await self._whole(where)
+
+    async def _settled(self, before: set[asyncio.Task[Any]]) -> None:
+        while any(pool.engine.pool.checkedout() for pool in self.pools) or self._busy(before):  # type: ignore[attr-defined] # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+    def _busy(self, before: set[asyncio.Task[Any]]) -> bool:
+        if self.phase == "alone":
+            return bool(asyncio.all_tasks() - before)
+        backend: Any = self.layer._backend
+        return any(writer.pending for writer in backend._writers.values())
+
+    async def _whole(self, where: str) -> None:
+        cursor = await self.server.execute(
+            "SELECT company_id, array_agg(DISTINCT visit_count), count(*) FROM clients WHERE company_id >= %s "
+            "GROUP BY company_id",
+            (Lane(0).company,),
+        )
+        for company, tokens, count in await cursor.fetchall():
+            number = company - Lane(0).company
+            if len(tokens) != 1 or count != 3:
+                self.outcome.lost += 1
+                self.outcome.wrong.append(f"{where}: caller {number} has {count} rows of the writes {tokens}")
+            elif tokens[0] < self.written.get(number, 0):
+                self.outcome.lost += 1
+                self.outcome.wrong.append(
+                    f"{where}: caller {number}: write {self.written[number]} is lost to {tokens[0]}"
+                )
+
+
+def run(chaos: Chaos) -> Outcome:
+    """Every phase on the same two stores."""
+    with BothStores.start(chaos.directory, _CALLERS) as stores:
+        return asyncio.run(_phases(chaos, stores))
+
+
+async def _phases(chaos: Chaos, stores: BothStores) -> Outcome:
+    outcome = Outcome()
+    async with open_target(stores.urls[1], step="test") as connection:
+        await ensure_tool_schema(connection)
+    server = await psycopg.AsyncConnection.connect(
+        stores.postgres.url("target"), autocommit=True, application_name="chaos"
+    )
+    async with server:
+        with listening(chaos.transcript, "cancelled_calls") as noises:
+            for phase, share in _SHARES.items():
+                for url in stores.urls:
+                    _remove_clients(url)
+                async with AsyncExitStack() as exits:
+                    if phase == "live":
+                        exits.enter_context(noises.everything_logged())
+                    layer = await exits.enter_async_context(_opened(chaos, stores, phase))
+                    todo = chaos.of(round(_FULL * share))
+                    callers = _Callers(layer, server, phase, chaos.chance("cancelled", phase), outcome, todo)
+                    await callers.go()
+                    closing = asyncio.gather(*[callers._call(n)[0] for n in range(_CALLERS)], return_exceptions=True)
+                    await asyncio.sleep(0.002)
+                await closing
+                for _ in range(100):  # a server's process takes its time over its end
+                    left = await (await server.execute(_OPEN.encode())).fetchall()
+                    if not left:
+                        break
+                    await asyncio.sleep(0.1)
+                else:
+                    outcome.wrong.append(f"{phase}: connections are left after close(): {left}")
+        outcome.wrong += noises.found
+    return outcome
+
+
+def _remove_clients(url: str) -> None:
+    with psycopg.connect(url) as connection:
+        connection.execute(sql.SQL("DELETE FROM clients WHERE company_id >= {}").format(Lane(0).company))
+
+
+@asynccontextmanager
+async def _opened(chaos: Chaos, stores: BothStores, phase: str) -> AsyncIterator[DataLayer]:
+    given: dict[str, Any] = {
+        "database_pool_size": _POOL,
+        "mirror_connections": _POOL,
+        "outcome_settles_after": 2.0,
+        "cutover_spool": chaos.directory / "spool",
+        "mirror_wait": 0.01,
+    }
+    if phase == "alone":
+        settings = stores.settings.model_copy(update=given)
+        layer = DataLayer(await open_repository(settings), settings)
+        try:
+            yield layer
+        finally:
+            await layer.close()
+        return
+    settings = Settings(
+        _env_file=None, **{**stores.settings.model_dump(exclude_unset=True), **given, "cutover_stage": phase}
+    )
+    async with open_data_layer(settings) as opened:
+        yield opened
+
+
+SCENARIO = Scenario(
+    "cancelled_calls",
+    "calls cancelled at a random moment, on PostgreSQL alone and with mirrors, on a pool of three",
+    run,
+)
