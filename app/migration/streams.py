@@ -84,14 +84,17 @@ class SourceStream:
         """The next rows, at least one; nothing at the end."""
         taken: list[Buffer] = []
         size = 0
+        looked = False
         while size < _PIECE_BYTES and not self.ended:
             length, row = pgconn.get_copy_data(1)
             if length > 0:
                 taken.append(row)
                 size += length
-            elif length == 0:  # the buffer is empty
-                while not (yield WAIT_R):
+                looked = False
+            elif length == 0:  # libpq's buffer of a few rows is empty; the socket's, a larger one, often is not
+                while looked and not (yield WAIT_R):
                     continue
+                looked = not looked
                 pgconn.consume_input()
             else:
                 yield from self._end(pgconn)
