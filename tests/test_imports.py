@@ -1,6 +1,8 @@
 """Imports run one way: a package of the left column imports none of those on its right."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -51,3 +53,27 @@ def test_nothing_but_the_command_line_imports_it() -> None:
         if file.parent.name != "cli" and any(f"{name}.".startswith("app.cli.") for name in _imported(file))
     ]
     assert wrong == []
+
+
+@pytest.mark.parametrize(
+    ("command", "unneeded"),
+    [
+        (["-c", "import app.data_layer"], {"sqlalchemy", "psycopg", "pydantic", "httpx", "supabase", "phonenumbers"}),
+        (
+            ["-m", "app.cli.main", "--help"],
+            {"sqlalchemy", "psycopg", "pydantic", "httpx", "supabase", "alembic", "asyncio", "rich"},
+        ),
+    ],
+)
+def test_what_is_heavy_is_imported_only_when_used(command: list[str], unneeded: set[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", *command],
+        cwd=APP.parent,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "app.errors" in imported
+    assert imported & unneeded == set()

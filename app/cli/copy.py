@@ -57,7 +57,7 @@ def copy(
     sample: Sample = None,
     as_json: AsJson = False,
 ) -> None:
-    """Copy every row from the source; a copy that was stopped goes on where it was.
+    """Copy every row from the source. A copy that was stopped goes on where it was.
 
     Example: botdata copy --tables clients,bookings
     """

@@ -35,8 +35,8 @@ class Authority(StrEnum):
 def register(cli: typer.Typer) -> None:
     """Add the group."""
     group = typer.Typer(
-        help="Move the bot from Supabase to PostgreSQL by stages, and back: off, dualwrite, shadow, live, rampdown, "
-        "complete.",
+        help="Move the bot from Supabase to PostgreSQL by stages, and back. The stages are off, dualwrite, shadow, "
+        "live, rampdown and complete.",
         no_args_is_help=True,
     )
     cutover_status.register(group)
@@ -93,7 +93,7 @@ def back(force: Force = None, dry_run: DryRun = False, as_json: AsJson = False) 
 def finish(
     yes: Annotated[bool, typer.Option("--yes", help="Do it without asking.")] = False, as_json: AsJson = False
 ) -> None:
-    """End the way back, at complete: Supabase is told nothing more, and what was recorded for it is dropped.
+    """End the way back, at complete. Supabase is told nothing more, and what was recorded for it is dropped.
 
     Example: botdata cutover finish --yes
     """
@@ -125,7 +125,7 @@ def forget(
     force: Force = None,
     as_json: AsJson = False,
 ) -> None:
-    """Take out a process that ended without saying goodbye, so that moves no longer wait for it.
+    """Take out a process that ended without saying goodbye. Moves no longer wait for it.
 
     Example: botdata cutover forget bot-1:4711:a1b2c3
     """
@@ -150,7 +150,7 @@ def table(
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Say that the writer of a table has moved: bookings, staff, messages, actions, company_sync_status.
+    """Say that the writer of a table has moved. Of bookings, staff, messages, actions or company_sync_status.
 
     Example: botdata cutover table bookings postgres
     """

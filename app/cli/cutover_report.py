@@ -21,7 +21,7 @@ Hours = Annotated[float, typer.Option(help="How far back it looks.", min=0.0, ma
 
 
 def report(hours: Hours = 24.0, as_json: AsJson = False) -> None:
-    """How often the stores' answers were compared, by method, how fast both were, and what differed.
+    """How the stores' answers compared. How often, by method, how fast both were, and what differed.
 
     Example: botdata cutover report --hours 1
     """

@@ -19,7 +19,7 @@ def register(group: typer.Typer) -> None:
 
 
 def status(as_json: AsJson = False) -> None:
-    """Where the cutover stands, what is not well, what the next stage's gate objects to, and what to run next.
+    """Where the cutover stands, and what to run next. What is not well, and what the next stage's gate objects to.
 
     Exit code 0 only while nothing is wrong with the stage that it is at; what the next gate asks for does not count.
 
@@ -43,7 +43,7 @@ def status(as_json: AsJson = False) -> None:
 def history(
     limit: Annotated[int, typer.Option(help="The newest so many.", min=1)] = 50, as_json: AsJson = False
 ) -> None:
-    """What the commands did: moves, also those that were given up, who did them, and why they were forced.
+    """What the commands did. Moves, also those that were given up, who did them, and why they were forced.
 
     Example: botdata cutover history --limit 10
     """

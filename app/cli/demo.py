@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import tempfile
 from pathlib import Path
 from time import monotonic
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from app.cli.work import AsJson
+from app.cli.work import AsJson, run_async
 
 if TYPE_CHECKING:
     from app.embedded import EmbeddedPostgres
@@ -34,7 +33,7 @@ def register(cli: typer.Typer) -> None:
 
 
 def demo(as_json: AsJson = False) -> None:
-    """Watch the whole move: a Supabase-compatible server with a made-up salon, moved to an embedded PostgreSQL.
+    """Watch the whole move of a made-up salon. From a Supabase-compatible server to an embedded PostgreSQL.
 
     Example: botdata demo
     """
@@ -95,7 +94,7 @@ def _move(settings: Settings, made: dict[str, int]) -> tuple[bool, dict[str, Any
     done = revisions.upgrade(settings.require_database_url())
     say(f"alembic upgrade head: schema at {done.after}")
     say()
-    copied, verified, comparison = asyncio.run(_copy_verify_compare(settings))
+    copied, verified, comparison = run_async(_copy_verify_compare(settings))
     show_copy(copied)
     say()
     show_verify(verified, show_values=False)
@@ -105,7 +104,7 @@ def _move(settings: Settings, made: dict[str, int]) -> tuple[bool, dict[str, Any
         f"methods: {len(comparison.methods)} of 21 compared, {'all equal' if comparison.all_equal else 'NOT all equal'}"
     )
     say()
-    flipped = asyncio.run(_flip(settings))
+    flipped = run_async(_flip(settings))
     whole = {table.table: table.target_rows for table in verified.tables if table.target_rows} == made
     all_methods = comparison.all_equal and len(comparison.methods) == 21
     reports = {

@@ -42,13 +42,17 @@ def _carry_out() -> str | int | None:
         if reconfigure := getattr(getattr(sys, name), "reconfigure", None):
             reconfigure(errors="backslashreplace")  # a value may hold what the terminal's encoding has not
     from app.cli.commands import cli
-    from app.cli.output import error_document, keep_output_for_document, show_error, show_json
     from app.errors import BotdataError
 
-    keep_output_for_document(_wants_document())
+    if _wants_document():
+        from app.cli.output import keep_output_for_document
+
+        keep_output_for_document()
     try:
         cli()
     except BotdataError as error:
+        from app.cli.output import error_document, show_error, show_json
+
         show_error(error)
         if _wants_document():
             show_json(error_document(_command(), error))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,7 +10,7 @@ import typer
 
 from app.cli.copy import JOBS, Jobs, MaxQuarantine, Overwrite, Restart, copy_flags
 from app.cli.preflight import Accept, IgnoreColumn, stop_on_errors
-from app.cli.work import AsJson, KeyRoleOk, Metadata, ShowValues, SourceUrl, Tables, WithBaileys, Work
+from app.cli.work import AsJson, KeyRoleOk, Metadata, ShowValues, SourceUrl, Tables, WithBaileys, Work, run_async
 
 if TYPE_CHECKING:
     from app.revisions import Upgrade
@@ -39,7 +38,7 @@ def migrate(
     show_values: ShowValues = False,
     as_json: AsJson = False,
 ) -> None:
-    """The whole move: upgrade the target's schema, copy every row, verify every row.
+    """The whole move: upgrade the schema, copy and verify every row.
 
     Example: botdata migrate --with-baileys
     """
@@ -104,7 +103,7 @@ def _after(done: str | None) -> Iterator[None]:
 def upgrade(
     revision: Annotated[str, typer.Argument(help="The revision to reach.")] = "head", as_json: AsJson = False
 ) -> None:
-    """Upgrade the target's schema, in one transaction, and then the tool's own.
+    """Upgrade the target's schema, and then the tool's own. Each in one transaction.
 
     Example: botdata upgrade
     """
@@ -114,7 +113,7 @@ def upgrade(
     settings = load_settings()
     done = _upgrade(settings, revision)
     with _after("the schema's upgrade" if done.before != done.after else None):
-        asyncio.run(_upgrade_tool_schema(settings.require_database_url()))
+        run_async(_upgrade_tool_schema(settings.require_database_url()))
     if as_json:
         show_json(_upgrade_document(done))
     say("Next: botdata copy")

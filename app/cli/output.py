@@ -7,15 +7,17 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-from rich.table import Table
-from rich.text import Text
 
 from app.errors import BotdataError, MigrationError
-from app.migration.report import Progress as ProgressProtocol
+
+# What is heavy is imported where it is used: the help is to be there at once.
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+    from app.migration.report import Progress as ProgressProtocol
 
 # Wide, so that a table is never cut or folded: a narrower terminal wraps its lines.
 console = Console(highlight=False, soft_wrap=True, width=240)
@@ -75,6 +77,8 @@ def progress(what: str) -> Iterator[ProgressProtocol]:
     if not errors.is_terminal:
         yield _Lines(what)
         return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
     columns = (TextColumn(what), TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeRemainingColumn(), console=errors, transient=True) as bars:
         yield _Bars(bars)
@@ -82,6 +86,9 @@ def progress(what: str) -> Iterator[ProgressProtocol]:
 
 def show_table(headings: list[str], rows: list[list[str]], *, numbers: frozenset[int] = frozenset()) -> None:
     """Print a table; `numbers` are the columns that are aligned to the right."""
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(box=None, pad_edge=False)
     for position, heading in enumerate(headings):
         table.add_column(heading, justify="right" if position in numbers else "left", no_wrap=True)
@@ -122,9 +129,9 @@ def error_document(command: str, error: BotdataError) -> dict[str, Any]:
     return document(command, ok=False, error=said)
 
 
-def keep_output_for_document(wanted: bool) -> None:
+def keep_output_for_document() -> None:
     """With `--json`, words go to standard error, whoever says them."""
-    console.stderr = wanted
+    console.stderr = True
 
 
 def show_error(error: BotdataError) -> None:

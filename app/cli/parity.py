@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from app.cli.work import AsJson, KeyRoleOk
+from app.cli.work import AsJson, KeyRoleOk, run_async
 
 if TYPE_CHECKING:
     from app.parity.comparison import Comparison
@@ -39,7 +38,7 @@ def parity(
     settings = load_settings()
     _, key = settings.require_supabase()
     require_service_key(key, role_ok=key_role_ok, step="parity")
-    comparison = asyncio.run(check_parity(settings, size=samples, writes=writes, notice=notice))
+    comparison = run_async(check_parity(settings, size=samples, writes=writes, notice=notice))
     show_parity(comparison)
     if as_json:
         show_json(parity_document(comparison))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from app.cli.work import AsJson, Metadata, Tables, carry_out
+from app.cli.work import AsJson, Metadata, Tables, carry_out, run_async
 
 _LAST_NUMBER = 2**63 - 1
 
@@ -17,7 +16,7 @@ def register(cli: typer.Typer) -> None:
     """Add the commands."""
     group = typer.Typer(
         no_args_is_help=True,
-        help="Rows that the target refused: see them, mend them, load them again.\n\nExample: botdata quarantine list",
+        help="Rows that the target refused: see, mend and load them again.\n\nExample: botdata quarantine list",
     )
     group.command("list")(list_rows)
     group.command()(show)
@@ -33,7 +32,7 @@ def list_rows(
     metadata: Metadata = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the rows in quarantine, by number, with the reasons; no values, and phone numbers in keys masked.
+    """List the rows in quarantine, with the reasons. No values; phone numbers in keys are masked.
 
     Example: botdata quarantine list --tables clients
     """
@@ -43,7 +42,7 @@ def list_rows(
     from app.migration.quarantine import list_quarantine
 
     names, flags = _names(tables, metadata)
-    listed = asyncio.run(list_quarantine(_target(), load_metadata(metadata), tables=names, limit=limit))
+    listed = run_async(list_quarantine(_target(), load_metadata(metadata), tables=names, limit=limit))
     if as_json:
         show_json(report.list_document(listed))
     else:
@@ -62,7 +61,7 @@ def show(
     from app.cli.output import show_json
     from app.migration.quarantine import show_quarantined
 
-    row = asyncio.run(show_quarantined(_target(), number))
+    row = run_async(show_quarantined(_target(), number))
     if as_json:
         show_json(report.row_document(row))
     else:
@@ -80,7 +79,7 @@ def replay(
     metadata: Metadata = None,
     as_json: AsJson = False,
 ) -> None:
-    """Load rows from quarantine as they are kept, or were edited; exit code 0 only when all of them went in.
+    """Load rows from quarantine as they are kept, or were edited. Exit code 0 only when all of them went in.
 
     What has changed at the source since is not seen: a copy or a sync reads it anew.
 
@@ -120,7 +119,7 @@ def export(
     metadata: Metadata = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write the rows in quarantine, with every value, to a JSON file to be edited.
+    """Write the rows in quarantine to a JSON file to be edited. With every value.
 
     Example: botdata quarantine export refused.json
     """
@@ -129,7 +128,7 @@ def export(
     from app.migration.quarantine_file import export_rows
 
     names, _ = _names(tables, metadata)
-    rows = asyncio.run(export_rows(_target(), load_metadata(metadata), file, tables=names, force=force))
+    rows = run_async(export_rows(_target(), load_metadata(metadata), file, tables=names, force=force))
     if as_json:
         show_json(document("quarantine export", ok=True, rows=rows, file=str(file) if rows else None))
     elif rows:
@@ -143,14 +142,14 @@ def import_file(
     file: Annotated[Path, typer.Argument(help="An edited export.", exists=True, dir_okay=False)],
     as_json: AsJson = False,
 ) -> None:
-    """Put edited rows back into quarantine: all, or none where one cannot be taken. Values may change, keys may not.
+    """Put edited rows back into quarantine. All, or none where one cannot be taken; values may change, keys may not.
 
     Example: botdata quarantine import refused.json
     """
     from app.cli.output import document, say, show_json
     from app.migration.quarantine_file import import_rows
 
-    done = asyncio.run(import_rows(_target(), file))
+    done = run_async(import_rows(_target(), file))
     if as_json:
         changed, unchanged = list(done.changed), list(done.unchanged)
         show_json(document("quarantine import", ok=True, changed=changed, unchanged=unchanged))

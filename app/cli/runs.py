@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from app.cli.work import AsJson
+from app.cli.work import AsJson, run_async
 
 if TYPE_CHECKING:
     from app.migration.status import Status
@@ -31,7 +30,7 @@ def status(
     from app.migration.status import read_status
     from app.settings import load_settings
 
-    found = asyncio.run(read_status(load_settings().require_database_url(), run))
+    found = run_async(read_status(load_settings().require_database_url(), run))
     if as_json:
         show_json(_status_document(found))
     else:
@@ -121,7 +120,7 @@ def uninstall(
     yes: Annotated[bool, typer.Option("--yes", help="Do it without asking.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Drop the tool's own schema `botdata` from the target: runs, checkpoints, quarantine. Your tables stay.
+    """Drop the tool's own schema `botdata` from the target. Runs, checkpoints and quarantine go, your tables stay.
 
     Example: botdata uninstall --yes
     """
@@ -149,7 +148,7 @@ def uninstall(
                     typer.echo(f"foreign key {key.name} of {key.table} stays NOT VALID: {said}", err=True)
                 return await drop_tool_schema(connection)
 
-    dropped = asyncio.run(work())
+    dropped = run_async(work())
     if as_json:
         show_json(document("uninstall", ok=True, dropped=dropped))
     else:

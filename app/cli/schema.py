@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from app.cli.work import AsJson
+from app.cli.work import AsJson, run_async
 
 if TYPE_CHECKING:
     from app.schema.plan import PlannedTable, ReplacePlan
@@ -51,7 +50,7 @@ def replace(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Replace a schema that no revision made: back it up, drop it, upgrade. The WhatsApp session tables stay.
+    """Replace a schema that no revision made. It is backed up and dropped; the WhatsApp session tables stay.
 
     Example: botdata schema replace --backup-dir /var/backups/botdata
     """
@@ -63,7 +62,7 @@ def replace(
 
     settings = load_settings()
     target = settings.require_database_url()
-    plan = asyncio.run(schema.look(target, keep or ()))
+    plan = run_async(schema.look(target, keep or ()))
     leftovers = _leftovers(plan.database)
     if plan.schema is None:
         if not is_current(plan) and plan.revision is not None:
@@ -102,7 +101,7 @@ def replace(
         keep=frozenset(keep or ()),
         lock_timeout=settings.lock_timeout,
     )
-    done = asyncio.run(schema.replace(target, plan, options))
+    done = run_async(schema.replace(target, plan, options))
     backup = done.backup
     say(f"backup: {sum(backup.rows.values()):,} rows, {backup.size:,} bytes ({backup.kind}) in {backup.directory}")
     for notice in done.notices:

@@ -42,7 +42,7 @@ def sync(
     metadata: Metadata = None,
     as_json: AsJson = False,
 ) -> None:
-    """Bring the target to the source's present state: inserts, updates and deletions. As often as you like.
+    """Bring the target to the source's present state. Inserts, updates and deletions, as often as you like.
 
     Example: botdata sync --with-baileys --until-clean
     """

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import shlex
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -161,7 +160,7 @@ def carry_out(work: Callable[[], Awaitable[_Answer]], command: str, flags: str =
         return await work()
 
     try:
-        return asyncio.run(run())
+        return run_async(run())
     except MigrationError as error:
         if error.next_command and error.step:
             own = rf"(?P<own>{re.escape(error.step)}(?: --reverse)?)"  # which is among the options already
@@ -171,6 +170,13 @@ def carry_out(work: Callable[[], Awaitable[_Answer]], command: str, flags: str =
                 error.next_command,
             )
         raise
+
+
+def run_async(work: Coroutine[Any, Any, _Answer]) -> _Answer:
+    """`asyncio.run`, imported when there is something to run: the help needs none of it."""
+    import asyncio
+
+    return asyncio.run(work)
 
 
 def _source_url(settings: Settings, option: str | None, key_role_ok: bool | None, command: str) -> str | None:

@@ -35,9 +35,7 @@ class Command:
         self._monkeypatch = monkeypatch
         self._capsys = capsys
         monkeypatch.chdir(directory)
-        # Its handler for signals is the process's own, and so is where its words go.
-        monkeypatch.setattr(console, "stderr", console.stderr)
-        monkeypatch.setattr("signal.signal", lambda *_: None)
+        monkeypatch.setattr("signal.signal", lambda *_: None)  # the handler is the process's own
         monkeypatch.setenv("COLUMNS", "200")
 
     def __call__(self, *arguments: str, **environment: str) -> Outcome:
@@ -46,6 +44,7 @@ class Command:
         for variable, text in environment.items():
             self._monkeypatch.setenv(variable, text)
         self._monkeypatch.setattr(sys, "argv", ["botdata", *arguments])
+        self._monkeypatch.setattr(console, "stderr", False)  # as in a process that begins
         self._capsys.readouterr()
         try:
             run()
