@@ -15,7 +15,7 @@ KINDS = ("kill", "hang", "slow", "cut")
 _SETTINGS = {"NOTE_TIMEOUT": "1", "MIRROR_TIMEOUT": "4", "QUERY_TIMEOUT": "12"}  # so that seconds are long
 # What a caller may be answered while the store with the authority is away.
 _ALLOWED = {"unavailable", "timeout", "outcome_unknown"}
-_RECOVERY = 20.0  # seconds for the callers to be answered again, once the authority is back: QUERY_TIMEOUT and a bit
+_RECOVERY = 30.0  # seconds for the callers to be answered again, once the authority is back: QUERY_TIMEOUT and a bit
 
 
 @dataclass(frozen=True)
