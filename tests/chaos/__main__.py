@@ -2,8 +2,8 @@
 
     python -m tests.chaos [--seed 1] [--share 1.0] [--only SCENARIO ...]
 
-It ends with exit code 1 where anything was not as it has to be. The same seed repeats the same faults. A whole run with
---share 1 leaves `results.json` beside this file and puts the table into the README.
+It ends with exit code 1 where anything was not as it has to be. The same seed repeats the same faults. What is run in
+full (--share 1) takes the place of its last run in `results.json`, beside this file, and in the README's table.
 """
 
 from __future__ import annotations
@@ -13,53 +13,73 @@ import json
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from benchmarks import machine
-from tests.chaos.scenario import Chaos
+from tests.chaos.scenario import Chaos, Scenario
 from tests.chaos.scenarios import SCENARIOS
 from tests.chaos.transcript import Transcript
 from tests.support.readme_tables import CHAOS, markdown_table
 
 COLUMNS = ("scenario", "faults", "injected", "survived", "rows lost", "seconds")
+_SEARCHED = "lines printed, logged and raised by all of these, searched for planted keys, passwords and phone numbers"
+
+Row = dict[str, Any]
+
+
+def carry_out(scenario: Scenario, seed: int, share: float) -> Row:
+    """Run one, print its row and what was wrong; the row, with the counts of all that goes into the last one."""
+    began = time.perf_counter()
+    transcript = Transcript()
+    with tempfile.TemporaryDirectory(prefix="botdata-chaos-") as directory:
+        Path(directory).chmod(0o755)  # the embedded servers run under a user of their own
+        outcome = scenario.run(Chaos(seed, share, Path(directory), transcript))
+    numbers = (f"{outcome.injected:,}", f"{outcome.survived:,}", f"{outcome.lost:,}")
+    seconds = f"{time.perf_counter() - began:.0f}"
+    row = dict(zip(COLUMNS, (scenario.name, scenario.faults, *numbers, seconds), strict=True))
+    show([row])
+    for line in [*outcome.wrong, *sorted(set(transcript.leaks))]:
+        print(f"  {line}", flush=True)
+    wrong = len(outcome.wrong) + outcome.lost + len(transcript.leaks)
+    return row | {"wrong": wrong, "lines": transcript.lines, "leaks": len(transcript.leaks)}
+
+
+def searched(counted: list[Row]) -> Row:
+    """The last row: how many lines were looked through for secrets, and how many held none."""
+    lines, leaks = (sum(row[name] for row in counted) for name in ("lines", "leaks"))
+    return dict(zip(COLUMNS, ("secrets", _SEARCHED, f"{lines:,}", f"{lines - leaks:,}", "0", ""), strict=True))
+
+
+def show(rows: Iterable[Row]) -> None:
+    """Print lines of the table."""
+    for row in rows:
+        print(markdown_table([row[column] for column in COLUMNS], []).partition("\n")[0], flush=True)
+
+
+def keep(rows: list[Row], where: str) -> None:
+    """Put rows of full runs in the place of their last ones, and the table into the README once it is whole."""
+    kept = json.loads(CHAOS.path.read_text(encoding="utf-8"))["rows"] if CHAOS.path.exists() else []
+    known = {row["scenario"]: row for row in [*kept, *rows]}
+    order = [known[scenario.name] for scenario in SCENARIOS if scenario.name in known]
+    day = datetime.now(UTC).date().isoformat()
+    document = {"machine": where, "day": day, "columns": COLUMNS, "rows": [*order, searched(order)]}
+    CHAOS.path.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    if len(order) == len(SCENARIOS):
+        CHAOS.show_in_readme()
 
 
 def main(names: list[str], seed: int, share: float) -> int:
     """How many things were wrong."""
-    where, transcript = machine.describe(), Transcript()
-    print(f"on {where}, seed {seed}", flush=True)
-    rows: list[dict[str, str]] = []
-    wrongs = 0
-
-    def show(cells: tuple[str, ...]) -> None:
-        rows.append(dict(zip(COLUMNS, cells, strict=True)))
-        print(markdown_table(cells, []).partition("\n")[0], flush=True)
-
-    for scenario in SCENARIOS:
-        if scenario.name not in names:
-            continue
-        began = time.perf_counter()
-        with tempfile.TemporaryDirectory(prefix="botdata-chaos-") as directory:
-            Path(directory).chmod(0o755)  # the embedded servers run under a user of their own
-            outcome = scenario.run(Chaos(seed, share, Path(directory), transcript))
-        numbers = (f"{outcome.injected:,}", f"{outcome.survived:,}", f"{outcome.lost:,}")
-        show((scenario.name, scenario.faults, *numbers, f"{time.perf_counter() - began:.0f}"))
-        wrongs += len(outcome.wrong) + outcome.lost
-        for line in outcome.wrong:
-            print(f"  {line}", flush=True)
-    leaks = sorted(set(transcript.leaks))
-    faults = "lines printed, logged and raised, searched for planted keys, passwords and phone numbers"
-    numbers = (f"{transcript.lines:,}", f"{transcript.lines - len(transcript.leaks):,}", "0")
-    show(("secrets", faults, *numbers, ""))
-    for line in leaks:
-        print(f"  {line}")
-    if share == 1 and len(names) == len(SCENARIOS):
-        day = datetime.now(UTC).date().isoformat()
-        document = {"machine": f"{where}, seed {seed}", "day": day, "columns": COLUMNS, "rows": rows}
-        CHAOS.path.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        CHAOS.show_in_readme()
-    return wrongs + len(leaks)
+    where = f"{machine.describe()}, seed {seed}"
+    print(f"on {where}", flush=True)
+    rows = [carry_out(scenario, seed, share) for scenario in SCENARIOS if scenario.name in names]
+    show([searched(rows)])
+    if share == 1:
+        keep(rows, where)
+    return sum(row["wrong"] for row in rows)
 
 
 if __name__ == "__main__":
