@@ -1,17 +1,19 @@
-"""The bot's PostgreSQL: the engine, connections for reads and writes, and driver errors turned into ours."""
+"""The bot's PostgreSQL: the engine, its pool, reads and connections, and driver errors turned into ours."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import select
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import psycopg
-from sqlalchemy import event
-from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError, OperationalError
+from psycopg.pq import TransactionStatus
+from sqlalchemy import Dialect, Select, event
+from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError, MissingGreenlet, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -22,13 +24,24 @@ from app.errors import OutcomeUnknownError, StoreError, UnavailableError, error_
 from app.text_values import register_loaders
 
 if TYPE_CHECKING:
-    from sqlalchemy.engine.interfaces import DBAPIConnection
+    from sqlalchemy.engine.interfaces import DBAPIConnection, ExceptionContext
+    from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
 _CLOSING_SECONDS = 2.0
+# What psycopg raises for a value that it has received and Python cannot hold.
+UNREADABLE = (psycopg.DataError, ValueError, OverflowError, RecursionError)
+
+Driver = psycopg.AsyncConnection[Any]
+
+
+class UnreadableError(StoreError):
+    """A row has come that holds a value which Python cannot hold."""
 
 
 class Database:
-    """An engine with the two kinds of connection that the repositories use.
+    """An engine, reads by the driver alone, and the two kinds of connection that the rest uses.
+
+    Nobody who comes later gets a connection before those who wait for one.
 
     Args:
         url: as in DATABASE_URL.
@@ -58,6 +71,7 @@ class Database:
             pool_size=pool_size,
             max_overflow=0,
             pool_timeout=pool_timeout,
+            pool_reset_on_return=None,  # a transaction is ended by whoever began it; see _check_in
             hide_parameters=True,
             use_native_hstore=False,  # would ask each new connection about a type that no table has
             connect_args=connect_args,
@@ -66,16 +80,45 @@ class Database:
         _hide_rows()
         self._reading = self.engine.execution_options(isolation_level="AUTOCOMMIT")
         self._milliseconds = max(1, int(statement_timeout * 1000))
+        self._pool_timeout = pool_timeout
+        self._turns = asyncio.Semaphore(pool_size)
+        self._for_driver = False  # while a connection is taken out for the driver alone
         self._acquiring: set[asyncio.Task[AsyncConnection]] = set()
         self._returning: set[asyncio.Task[None]] = set()
+        event.listen(self.engine.sync_engine, "checkout", self._check_out)
+        event.listen(self.engine.sync_engine, "checkin", self._check_in)
+        event.listen(self.engine.sync_engine, "handle_error", _keep_the_others)
 
-        @event.listens_for(self.engine.sync_engine, "checkout")
-        def _refuse_stale(dbapi_connection: DBAPIConnection, _record: object, _proxy: object) -> None:
-            # An idle connection has nothing to read unless the server has said goodbye: the pool makes a new one.
-            # No round trip, so it costs a few microseconds where the usual ping costs a whole one.
-            driver: psycopg.AsyncConnection[Any] = dbapi_connection.driver_connection
-            if driver.closed or _readable(driver.fileno()):
-                raise DisconnectionError("the server has closed this connection")
+    async def fetch(
+        self, statement: Select[Any], parameters: Mapping[str, object] | None = None
+    ) -> list[tuple[Any, ...]]:
+        """The rows of a statement: one round trip in autocommit, with nothing between it and the driver.
+
+        Args:
+            statement: one that is kept, since it is compiled at its first use.
+
+        Raises:
+            UnreadableError: a value cannot be held.
+            StoreError: one of its kinds.
+        """
+        query, values = _compiled(statement, self.engine.dialect)
+        if parameters:
+            values = {**values, **parameters}
+        with translated_errors(writing=False):
+            await self._take_turn()
+            try:
+                idle = self._take_idle()
+                if idle is None:
+                    return await self._fetch_on_new(query, values)
+                try:
+                    driver: Any = idle.driver_connection
+                    if not driver.autocommit:
+                        await driver.set_autocommit(True)
+                    return await _rows(driver, query, values)
+                finally:
+                    _put_back(idle)
+            finally:
+                self._turns.release()
 
     @asynccontextmanager
     async def reader(self) -> AsyncIterator[AsyncConnection]:
@@ -94,6 +137,26 @@ class Database:
     @asynccontextmanager
     async def _connected(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
         with translated_errors(writing=False):  # nothing can be written before there is a connection
+            await self._take_turn()
+        try:
+            async with self._taken(engine) as connection:
+                yield connection
+        finally:
+            self._turns.release()
+
+    async def _take_turn(self) -> None:
+        if not self._turns.locked():
+            await self._turns.acquire()  # at once
+            return
+        try:
+            async with asyncio.timeout(self._pool_timeout):
+                await self._turns.acquire()
+        except TimeoutError as error:
+            raise UnavailableError("no free database connection in time") from error
+
+    @asynccontextmanager
+    async def _taken(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+        with translated_errors(writing=False):
             connection = await self._acquire(engine)
         try:
             yield connection
@@ -101,6 +164,49 @@ class Database:
             await asyncio.shield(asyncio.create_task(connection.close()))
             raise
         await connection.close()
+
+    async def _fetch_on_new(self, query: bytes, values: Mapping[str, object]) -> list[tuple[Any, ...]]:
+        async with self._taken(self._reading) as connection:
+            driver = (await connection.get_raw_connection()).driver_connection
+            assert driver is not None
+            try:
+                return await _rows(driver, query, values)
+            finally:
+                if driver.closed:
+                    await connection.invalidate()
+
+    def _take_idle(self) -> PoolProxiedConnection | None:
+        """A living connection that is idle in the pool; None where one must be made first.
+
+        Nothing is awaited here, so no greenlet is needed: SQLAlchemy says when it is, and changes nothing then.
+        """
+        pool = self.engine.sync_engine.pool
+        self._for_driver = True
+        try:
+            while pool.checkedin():  # type: ignore[attr-defined]
+                idle = pool.connect()
+                if not _is_stale(idle.driver_connection):
+                    return idle
+                _put_back(idle, broken=True)
+        except MissingGreenlet:
+            return None
+        finally:
+            self._for_driver = False
+        return None
+
+    def _check_out(self, dbapi_connection: DBAPIConnection, _record: object, _proxy: object) -> None:
+        if self._for_driver:
+            return
+        driver = dbapi_connection.driver_connection
+        if _is_stale(driver):
+            raise DisconnectionError("the server has closed this connection")  # the pool makes a new one
+        if driver.autocommit:
+            dbapi_connection.autocommit = False
+
+    def _check_in(self, dbapi_connection: DBAPIConnection | None, record: ConnectionPoolEntry) -> None:
+        # Whatever happened, no transaction is left open.
+        if dbapi_connection is not None and not _is_idle(dbapi_connection.driver_connection):
+            record.invalidate()
 
     async def _acquire(self, engine: AsyncEngine) -> AsyncConnection:
         # A cancelled caller must not interrupt the pool half-way: the connection would be lost, and left open.
@@ -157,10 +263,47 @@ async def _start(engine: AsyncEngine) -> AsyncConnection:
     return await engine.connect()
 
 
-def _readable(file_descriptor: int) -> bool:
+@lru_cache(maxsize=512)
+def _compiled(statement: Select[Any], dialect: Dialect) -> tuple[bytes, Mapping[str, object]]:
+    """The text of a statement, and the values that it comes with."""
+    compiled = statement.compile(dialect=dialect)
+    return str(compiled).encode(), compiled.params
+
+
+async def _rows(driver: Driver, query: bytes, values: Mapping[str, object]) -> list[tuple[Any, ...]]:
+    cursor = await driver.execute(query, values)
+    try:
+        return await cursor.fetchall()
+    except UNREADABLE as error:
+        raise UnreadableError("a row holds a value that Python cannot hold") from without_values(error)
+
+
+def _put_back(idle: PoolProxiedConnection, *, broken: bool = False) -> None:
+    """Return a connection to the pool without waiting for anything; a broken one is dropped."""
+    driver = idle.driver_connection
+    if driver is not None and (broken or not _is_idle(driver)):
+        driver.pgconn.finish()
+        idle.detach()
+    idle.close()
+
+
+def _is_idle(driver: Driver) -> bool:
+    return driver.pgconn.transaction_status == TransactionStatus.IDLE
+
+
+def _is_stale(driver: Driver | None) -> bool:
+    # An idle connection has nothing to read unless the server has said goodbye. No round trip, so it costs a few
+    # microseconds where the usual ping costs a whole one.
+    if driver is None or driver.closed:
+        return True
     poll = select.poll()
-    poll.register(file_descriptor, select.POLLIN)
+    poll.register(driver.fileno(), select.POLLIN)
     return bool(poll.poll(0))
+
+
+def _keep_the_others(context: ExceptionContext) -> None:
+    # Each connection is looked at when it is taken; that one was lost says nothing of the others.
+    context.invalidate_pool_on_disconnect = False
 
 
 @contextmanager

@@ -50,49 +50,42 @@ class RepositoryBackend:
         self._default_timezone = default_timezone
 
     async def get_dialog_context(self, user_id: str) -> DialogContextRow | None:
-        async with self._database.reader() as connection:
-            return await DialogContextRepository(connection).get(user_id)
+        return await DialogContextRepository(self._database).get(user_id)
 
     async def get_client_by_phone(self, phone: str, company_id: int | None) -> ClientRow | None:
-        async with self._database.reader() as connection:
-            return await ClientRepository(connection).get_by_phone(phone, company_id)
+        return await ClientRepository(self._database).get_by_phone(phone, company_id)
 
     async def get_client_by_id(self, yclients_id: int, company_id: int | None) -> ClientRow | None:
-        async with self._database.reader() as connection:
-            return await ClientRepository(connection).get_by_yclients_id(yclients_id, company_id)
+        return await ClientRepository(self._database).get_by_yclients_id(yclients_id, company_id)
 
     async def get_client_appointments(
         self, client_id: int, *, company_id: int | None, limit: int, order_by: str, descending: bool
     ) -> list[BookingRow]:
-        async with self._database.reader() as connection:
-            return await BookingRepository(connection).list_of_client(
-                client_id, company_id=company_id, order_by=order_by, descending=descending, limit=limit
-            )
+        return await BookingRepository(self._database).list_of_client(
+            client_id, company_id=company_id, order_by=order_by, descending=descending, limit=limit
+        )
 
     async def get_upcoming_appointments(self, client_id: int, company_id: int, now: datetime) -> Upcoming:
         # The zone comes with the bookings, in one round trip: first those that could be to come in any zone.
         since = now.replace(tzinfo=None) - _LONGEST_UTC_OFFSET
-        async with self._database.reader() as connection:
-            bookings = BookingRepository(connection)
-            try:
-                found = await bookings.list_active_since(client_id, company_id, since)
-            except UnrepresentableValueError:
-                # Perhaps in a booking that is not to be returned: only those that are, in two more round trips.
-                zone = await CompanyRepository(connection).timezone(company_id)
-                here, unknown = local_now(now, zone, self._default_timezone)
-                found = await bookings.list_active_since(client_id, company_id, here, limit=_UPCOMING_AT_MOST)
-                return Upcoming(found.bookings, unknown)
+        bookings = BookingRepository(self._database)
+        try:
+            found = await bookings.list_active_since(client_id, company_id, since)
+        except UnrepresentableValueError:
+            # Perhaps in a booking that is not to be returned: only those that are, in two more round trips.
+            zone = await CompanyRepository(self._database).timezone(company_id)
+            here, unknown = local_now(now, zone, self._default_timezone)
+            found = await bookings.list_active_since(client_id, company_id, here, limit=_UPCOMING_AT_MOST)
+            return Upcoming(found.bookings, unknown)
         here, unknown = local_now(now, found.timezone, self._default_timezone)
         to_come = [booking for booking in found.bookings if booking.datetime >= here]
         return Upcoming(to_come[:_UPCOMING_AT_MOST], unknown)
 
     async def search_clients_by_name(self, company_id: int, pattern: str, limit: int) -> list[ClientSummary]:
-        async with self._database.reader() as connection:
-            return await ClientRepository(connection).search_by_name(company_id, pattern, limit)
+        return await ClientRepository(self._database).search_by_name(company_id, pattern, limit)
 
     async def get_staff_by_id(self, staff_id: int, company_id: int) -> StaffRow | None:
-        async with self._database.reader() as connection:
-            return await StaffRepository(connection).get_by_yclients_id(staff_id, company_id)
+        return await StaffRepository(self._database).get_by_yclients_id(staff_id, company_id)
 
     async def get_staff_schedules(
         self,
@@ -105,40 +98,33 @@ class RepositoryBackend:
         date_to: date | None,
         is_working: bool | None,
     ) -> list[StaffScheduleRow]:
-        async with self._database.reader() as connection:
-            return await StaffScheduleRepository(connection).list_of_company(
-                company_id,
-                limit=limit,
-                staff_id=staff_id,
-                staff_name=staff_name,
-                date_from=date_from,
-                date_to=date_to,
-                is_working=is_working,
-            )
+        return await StaffScheduleRepository(self._database).list_of_company(
+            company_id,
+            limit=limit,
+            staff_id=staff_id,
+            staff_name=staff_name,
+            date_from=date_from,
+            date_to=date_to,
+            is_working=is_working,
+        )
 
     async def get_staff_schedule(self, staff_id: int, day: date, company_id: int | None) -> StaffScheduleRow | None:
-        async with self._database.reader() as connection:
-            return await StaffScheduleRepository(connection).get(staff_id, day, company_id)
+        return await StaffScheduleRepository(self._database).get(staff_id, day, company_id)
 
     async def get_services(self, company_id: int, *, include_inactive: bool) -> list[ServiceRow]:
-        async with self._database.reader() as connection:
-            return await ServiceRepository(connection).list_of_company(company_id, include_inactive=include_inactive)
+        return await ServiceRepository(self._database).list_of_company(company_id, include_inactive=include_inactive)
 
     async def get_staff(self, company_id: int, *, include_inactive: bool) -> list[StaffRow]:
-        async with self._database.reader() as connection:
-            return await StaffRepository(connection).list_of_company(company_id, include_inactive=include_inactive)
+        return await StaffRepository(self._database).list_of_company(company_id, include_inactive=include_inactive)
 
     async def get_service_by_id(self, yclients_id: int, company_id: int | None) -> ServiceRow | None:
-        async with self._database.reader() as connection:
-            return await ServiceRepository(connection).get_by_yclients_id(yclients_id, company_id)
+        return await ServiceRepository(self._database).get_by_yclients_id(yclients_id, company_id)
 
     async def get_services_by_category(self, company_id: int, category_id: int) -> list[ServiceRow]:
-        async with self._database.reader() as connection:
-            return await ServiceRepository(connection).list_of_category(company_id, category_id)
+        return await ServiceRepository(self._database).list_of_category(company_id, category_id)
 
     async def get_company(self, company_id: int) -> CompanyRow | None:
-        async with self._database.reader() as connection:
-            return await CompanyRepository(connection).get(company_id)
+        return await CompanyRepository(self._database).get(company_id)
 
     async def upsert(self, model: type[models.Base], rows: Sequence[Values]) -> list[Any]:
         # Mixed batches at once, of several statements each, can want each other's rows; PostgreSQL rolls one back.
@@ -162,8 +148,7 @@ class RepositoryBackend:
             return stored
 
     async def ping(self) -> None:
-        async with self._database.reader() as connection:
-            await CompanyRepository(connection).ping()
+        await CompanyRepository(self._database).ping()
 
     async def close(self) -> None:
         await self._database.close()

@@ -7,7 +7,21 @@ from functools import lru_cache
 from operator import itemgetter
 from typing import Any, ClassVar, Generic, TypeVar
 
-from sqlalchemy import JSON, Column, Select, Table, Text, bindparam, cast, column, func, literal_column, select
+from sqlalchemy import (
+    JSON,
+    BindParameter,
+    Column,
+    Integer,
+    Select,
+    Table,
+    Text,
+    bindparam,
+    cast,
+    column,
+    func,
+    literal_column,
+    select,
+)
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import DataError
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -15,6 +29,7 @@ from sqlalchemy.sql.dml import ReturningInsert
 
 from app import models
 from app.cutover.guard import guard_of
+from app.db import UNREADABLE, Database, UnreadableError
 from app.driver_errors import without_values
 from app.errors import (
     AmbiguousError,
@@ -29,22 +44,39 @@ from app.text_values import RowDecoder
 
 R = TypeVar("R")  # the row type
 _ROWS = bindparam("rows", type_=Text())
-# What psycopg raises for a value that it has received and Python cannot hold.
-_UNREADABLE = (DataError, ValueError, OverflowError, RecursionError)
+_UNREADABLE = (DataError, UnreadableError, *UNREADABLE)
 _NO_JSON = (TypeError, ValueError, RecursionError)
 
 
 class Repository(Generic[R]):
-    """Statements on one model's table, over a connection that the caller opens and, after a write, commits.
+    """Statements on one model's table.
 
     Subclasses name the model and its row type from `app.rows`.
+
+    Args:
+        connection: one that the caller opens and, after a write, commits; or a database, for reads of a statement each.
     """
 
     model: ClassVar[type[models.Base]]
     row: ClassVar[Any]
 
-    def __init__(self, connection: AsyncConnection) -> None:
-        self._connection = connection
+    def __init__(self, connection: AsyncConnection | Database) -> None:
+        self._source = connection
+
+    @property
+    def _connection(self) -> AsyncConnection:
+        """The connection to write on."""
+        if isinstance(self._source, Database):
+            raise TypeError("a write needs a unit of work")
+        return self._source
+
+    async def _fetch(
+        self, statement: Select[Any], parameters: Mapping[str, object] | None = None
+    ) -> Sequence[Sequence[Any]]:
+        if isinstance(self._source, Database):
+            return await self._source.fetch(statement, parameters)
+        rows: Sequence[Sequence[Any]] = (await self._source.execute(statement, parameters)).all()
+        return rows
 
     async def _rows(
         self,
@@ -52,14 +84,13 @@ class Repository(Generic[R]):
         make: Callable[[Any], Any] | None = None,
         parameters: Mapping[str, object] | None = None,
     ) -> list[Any]:
-        """The rows of a statement, each made by `make` (by default the model's row type)."""
-        make = make or self.row._make
+        """The rows of a statement that is kept, each made by `make` (by default the model's row type)."""
         try:
-            result = await self._connection.execute(statement, parameters)
+            rows = await self._fetch(statement, parameters)
         except _UNREADABLE as error:
             await self._name_unreadable(statement, error, parameters)
             raise
-        return [make(row) for row in result.all()]
+        return list(map(make or self.row._make, rows))
 
     async def _one(self, message: str, **equal: object) -> R | None:
         """The only row with these values, or None; AmbiguousError with `message` when there are several.
@@ -128,22 +159,32 @@ class Repository(Generic[R]):
         self, statement: Select[Any], error: Exception, parameters: Mapping[str, object] | None = None
     ) -> None:
         """Read again as text, and raise UnrepresentableValueError for the first value that Python cannot hold."""
-        if isinstance(error, DataError) and getattr(error.orig, "sqlstate", None) is not None:
+        original = error.orig if isinstance(error, DataError) else error
+        if getattr(original, "sqlstate", None) is not None:
             return  # the server's own error, not psycopg's
         table = table_of(self.model)
         columns = [c for c in statement.selected_columns if isinstance(c, Column) and c.table is table]
-        as_text = statement.with_only_columns(*[cast(c, Text).label(c.name) for c in columns])
+        as_text: Any = statement.with_only_columns(*[cast(c, Text).label(c.name) for c in columns])
         decoder = RowDecoder(columns)
-        for row in await self._connection.execute(as_text, parameters):
+        names = [c.name for c in columns]
+        for row in await self._fetch(as_text, parameters):
             try:
-                decoder.decode(dict(row._mapping))
+                decoder.decode(dict(zip(names, row, strict=True)))
             except UnrepresentableValueError as named:
-                raise named from without_values(error.orig if isinstance(error, DataError) else error)
+                raise named from without_values(original)
 
 
 def given(**optional: object) -> dict[str, object]:
     """Those of a lookup's optional filters that are not None."""
     return {name: value for name, value in optional.items() if value is not None}
+
+
+def parameter(column: Column[Any]) -> BindParameter[Any]:
+    """A value that is given with each call, under the column's name."""
+    return bindparam(column.name, type_=column.type)
+
+
+LIMIT = bindparam("limit", type_=Integer())
 
 
 def by_code_point(text: Column[Any]) -> Any:
@@ -203,7 +244,7 @@ def _json(value: object) -> str:
 @lru_cache(maxsize=256)
 def _lookup(table: Table, names: tuple[str, ...]) -> Select[Any]:
     # Made once: for one row, making the statement and its cache key would cost as much as carrying it out.
-    equal = [table.c[name] == bindparam(name, type_=table.c[name].type) for name in names]
+    equal = [table.c[name] == parameter(table.c[name]) for name in names]
     return select(*table.c).where(*equal).limit(literal_column("2"))
 
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, ClassVar, NamedTuple
 
-from sqlalchemy import and_, or_, select
+from sqlalchemy import Select, and_, or_, select
 
 from app.models import Booking, Company
-from app.repositories.base import Repository
+from app.repositories.base import LIMIT, Repository, given, parameter
 from app.rows import BookingRow, table_of
 
 _BOOKINGS = table_of(Booking)
 _COMPANIES = table_of(Company)
-_ALL = select(*_BOOKINGS.c)
 
 
 class BookingsAndZone(NamedTuple):
@@ -33,13 +33,9 @@ class BookingRepository(Repository[BookingRow]):
         self, client_yclients_id: int, *, company_id: int | None, order_by: str, descending: bool, limit: int
     ) -> list[BookingRow]:
         """A client's bookings in the order of a column, NULL last either way, then by id."""
-        key = _BOOKINGS.c[order_by]
-        statement = _ALL.where(_BOOKINGS.c.client_yclients_id == client_yclients_id)
-        if company_id is not None:
-            statement = statement.where(_BOOKINGS.c.company_id == company_id)
-        return await self._rows(
-            statement.order_by((key.desc() if descending else key.asc()).nulls_last(), _BOOKINGS.c.id).limit(limit)
-        )
+        statement = _of_client(order_by, descending=descending, of_company=company_id is not None)
+        values = {"client_yclients_id": client_yclients_id, "limit": limit, **given(company_id=company_id)}
+        return await self._rows(statement, None, values)
 
     async def list_active_since(
         self, client_yclients_id: int, company_id: int, since: datetime, *, limit: int | None = None
@@ -48,20 +44,37 @@ class BookingRepository(Repository[BookingRow]):
 
         `cancelled` and `deleted` are left out; a NULL status counts as active.
         """
-        zone = select(_COMPANIES.c.timezone).where(_COMPANIES.c.company_id == company_id).scalar_subquery()
-        company = select(zone.label("timezone")).subquery("company")  # always one row
-        booking = _BOOKINGS.c
-        wanted = and_(
-            booking.client_yclients_id == client_yclients_id,
-            booking.company_id == company_id,
-            booking.datetime >= since,
-            or_(booking.status.is_(None), booking.status.not_in(["cancelled", "deleted"])),
-        )
-        statement = (
-            select(*booking, company.c.timezone)
-            .select_from(company.outerjoin(_BOOKINGS, wanted))
-            .order_by(booking.datetime, booking.id)
-            .limit(limit)
-        )
-        rows: list[Any] = await self._rows(statement, tuple)
+        values = {"client_yclients_id": client_yclients_id, "company_id": company_id, "datetime": since, "limit": limit}
+        rows: list[Any] = await self._rows(_ACTIVE_SINCE, tuple, values)
         return BookingsAndZone([self.row._make(row[:-1]) for row in rows if row[0] is not None], rows[0][-1])
+
+
+@lru_cache
+def _of_client(order_by: str, *, descending: bool, of_company: bool) -> Select[Any]:
+    key = _BOOKINGS.c[order_by]
+    statement = select(*_BOOKINGS.c).where(_BOOKINGS.c.client_yclients_id == parameter(_BOOKINGS.c.client_yclients_id))
+    if of_company:
+        statement = statement.where(_BOOKINGS.c.company_id == parameter(_BOOKINGS.c.company_id))
+    return statement.order_by((key.desc() if descending else key.asc()).nulls_last(), _BOOKINGS.c.id).limit(LIMIT)
+
+
+def _active_since() -> Select[Any]:
+    booking = _BOOKINGS.c
+    company_id = parameter(booking.company_id)
+    zone = select(_COMPANIES.c.timezone).where(_COMPANIES.c.company_id == company_id).scalar_subquery()
+    company = select(zone.label("timezone")).subquery("company")  # always one row
+    wanted = and_(
+        booking.client_yclients_id == parameter(booking.client_yclients_id),
+        booking.company_id == company_id,
+        booking.datetime >= parameter(booking.datetime),
+        or_(booking.status.is_(None), and_(booking.status != "cancelled", booking.status != "deleted")),
+    )
+    return (
+        select(*booking, company.c.timezone)
+        .select_from(company.outerjoin(_BOOKINGS, wanted))
+        .order_by(booking.datetime, booking.id)
+        .limit(LIMIT)
+    )
+
+
+_ACTIVE_SINCE = _active_since()

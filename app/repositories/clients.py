@@ -5,14 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Text, bindparam, select
 
 from app.models import Client
-from app.repositories.base import Repository, given
+from app.repositories.base import LIMIT, Repository, given, parameter
 from app.rows import ClientRow, ClientSummary, table_of
 
 _CLIENTS = table_of(Client)
-_SUMMARY = select(*[_CLIENTS.c[name] for name in ClientSummary._fields])
+_BY_NAME = (
+    select(*[_CLIENTS.c[name] for name in ClientSummary._fields])
+    .where(
+        _CLIENTS.c.company_id == parameter(_CLIENTS.c.company_id),
+        _CLIENTS.c.name.op("~")(bindparam("pattern", type_=Text())),
+    )
+    .order_by(_CLIENTS.c.last_visit_date.desc().nulls_last(), _CLIENTS.c.visit_count.desc().nulls_last(), _CLIENTS.c.id)
+    .limit(LIMIT)
+)
 
 
 class ClientRepository(Repository[ClientRow]):
@@ -35,16 +43,8 @@ class ClientRepository(Repository[ClientRow]):
 
         The latest visit first (NULL last), then the most visits (NULL last), then by id.
         """
-        statement = (
-            _SUMMARY.where(_CLIENTS.c.company_id == company_id, _CLIENTS.c.name.op("~")(pattern))
-            .order_by(
-                _CLIENTS.c.last_visit_date.desc().nulls_last(),
-                _CLIENTS.c.visit_count.desc().nulls_last(),
-                _CLIENTS.c.id,
-            )
-            .limit(limit)
-        )
-        return await self._rows(statement, ClientSummary._make)
+        values = {"company_id": company_id, "pattern": pattern, "limit": limit}
+        return await self._rows(_BY_NAME, ClientSummary._make, values)
 
     async def upsert(self, rows: Sequence[Mapping[str, Any]]) -> list[ClientRow]:
         """Write clients by (yclients_id, company_id): the given columns of each; the stored rows in that order."""

@@ -8,11 +8,12 @@ from typing import Any
 from sqlalchemy import select
 
 from app.models import Company
-from app.repositories.base import Repository
+from app.repositories.base import Repository, parameter
 from app.rows import CompanyRow, table_of
 
 _COMPANIES = table_of(Company)
 _TINY = select(_COMPANIES.c.id).limit(1)
+_TIMEZONE = select(_COMPANIES.c.timezone).where(_COMPANIES.c.company_id == parameter(_COMPANIES.c.company_id))
 
 
 class CompanyRepository(Repository[CompanyRow]):
@@ -27,13 +28,12 @@ class CompanyRepository(Repository[CompanyRow]):
 
     async def timezone(self, company_id: int) -> str | None:
         """`companies.timezone`; None, too, where there is no such company."""
-        statement = select(_COMPANIES.c.timezone).where(_COMPANIES.c.company_id == company_id)
-        zone: str | None = (await self._connection.execute(statement)).scalar_one_or_none()
-        return zone
+        rows = await self._fetch(_TIMEZONE, {"company_id": company_id})
+        return rows[0][0] if rows else None
 
     async def ping(self) -> None:
         """One tiny read."""
-        await self._connection.execute(_TINY)
+        await self._fetch(_TINY)
 
     async def upsert(self, rows: Sequence[Mapping[str, Any]]) -> list[CompanyRow]:
         """Write companies by company_id: the given columns of each; the stored rows in that order."""

@@ -4,18 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import date
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Select, bindparam, select
 
 from app.models import Staff, StaffSchedule
-from app.repositories.base import Repository, by_code_point
+from app.repositories.base import LIMIT, Repository, by_code_point, given, parameter
 from app.rows import StaffRow, StaffScheduleRow, table_of
 
 _STAFF = table_of(Staff)
 _SCHEDULES = table_of(StaffSchedule)
-_ALL_STAFF = select(*_STAFF.c)
-_ALL_SCHEDULES = select(*_SCHEDULES.c)
+_ALL_STAFF = (
+    select(*_STAFF.c)
+    .where(_STAFF.c.company_id == parameter(_STAFF.c.company_id))
+    .order_by(by_code_point(_STAFF.c.name), _STAFF.c.id)
+)
+_ACTIVE_STAFF = _ALL_STAFF.where(_STAFF.c.is_active.is_(True))
+_OF_COMPANY = _SCHEDULES.c.staff_id.in_(
+    select(_STAFF.c.yclients_id).where(_STAFF.c.company_id == parameter(_STAFF.c.company_id))
+)
+_FILTERS = {
+    "company_id": _OF_COMPANY,
+    "staff_id": _SCHEDULES.c.staff_id == parameter(_SCHEDULES.c.staff_id),
+    "staff_name": _SCHEDULES.c.staff_name == parameter(_SCHEDULES.c.staff_name),
+    "date": _SCHEDULES.c.date == parameter(_SCHEDULES.c.date),
+    "date_from": _SCHEDULES.c.date >= bindparam("date_from", type_=_SCHEDULES.c.date.type),
+    "date_to": _SCHEDULES.c.date <= bindparam("date_to", type_=_SCHEDULES.c.date.type),
+    "is_working": _SCHEDULES.c.is_working == parameter(_SCHEDULES.c.is_working),
+}
 
 
 class StaffRepository(Repository[StaffRow]):
@@ -31,10 +48,7 @@ class StaffRepository(Repository[StaffRow]):
 
     async def list_of_company(self, company_id: int, *, include_inactive: bool = False) -> list[StaffRow]:
         """The staff of a company by name and id, the active ones unless asked."""
-        statement = _ALL_STAFF.where(_STAFF.c.company_id == company_id)
-        if not include_inactive:
-            statement = statement.where(_STAFF.c.is_active.is_(True))
-        return await self._rows(statement.order_by(by_code_point(_STAFF.c.name), _STAFF.c.id))
+        return await self._rows(_ALL_STAFF if include_inactive else _ACTIVE_STAFF, None, {"company_id": company_id})
 
     async def upsert(self, rows: Sequence[Mapping[str, Any]]) -> list[StaffRow]:
         """Write staff by (yclients_id, company_id): the given columns of each; the stored rows in that order."""
@@ -49,10 +63,8 @@ class StaffScheduleRepository(Repository[StaffScheduleRow]):
 
     async def get(self, staff_id: int, day: date, company_id: int | None = None) -> StaffScheduleRow | None:
         """Of one member of staff (`staff.yclients_id`) on one day; only of that company, if one is given."""
-        statement = _ALL_SCHEDULES.where(_SCHEDULES.c.staff_id == staff_id, _SCHEDULES.c.date == day)
-        if company_id is not None:
-            statement = statement.where(_of_company(company_id))
-        rows = await self._rows(statement)  # one at most: (staff_id, date) is unique
+        filters = {"staff_id": staff_id, "date": day, **given(company_id=company_id)}
+        rows = await self._rows(_schedules(tuple(filters)), None, filters)  # one at most: (staff_id, date) is unique
         return rows[0] if rows else None
 
     async def list_of_company(
@@ -67,26 +79,25 @@ class StaffScheduleRepository(Repository[StaffScheduleRow]):
         is_working: bool | None = None,
     ) -> list[StaffScheduleRow]:
         """The schedules of a company's staff by date, staff name (NULL last) and id; both dates are included."""
-        schedule = _SCHEDULES.c
-        statement = _ALL_SCHEDULES.where(_of_company(company_id))
-        if staff_id is not None:
-            statement = statement.where(schedule.staff_id == staff_id)
-        if staff_name is not None:
-            statement = statement.where(schedule.staff_name == staff_name)
-        if date_from is not None:
-            statement = statement.where(schedule.date >= date_from)
-        if date_to is not None:
-            statement = statement.where(schedule.date <= date_to)
-        if is_working is not None:
-            statement = statement.where(schedule.is_working.is_(is_working))
-        return await self._rows(
-            statement.order_by(schedule.date, by_code_point(schedule.staff_name), schedule.id).limit(limit)
-        )
+        filters = {
+            "company_id": company_id,
+            **given(
+                staff_id=staff_id, staff_name=staff_name, date_from=date_from, date_to=date_to, is_working=is_working
+            ),
+        }
+        return await self._rows(_listed_schedules(tuple(filters)), None, {**filters, "limit": limit})
 
     async def upsert(self, rows: Sequence[Mapping[str, Any]]) -> list[StaffScheduleRow]:
         """Write schedules by (staff_id, date): the given columns of each; the stored rows in that order."""
         return await self._upsert(rows)
 
 
-def _of_company(company_id: int) -> Any:
-    return _SCHEDULES.c.staff_id.in_(select(_STAFF.c.yclients_id).where(_STAFF.c.company_id == company_id))
+@lru_cache
+def _schedules(filters: tuple[str, ...]) -> Select[Any]:
+    return select(*_SCHEDULES.c).where(*[_FILTERS[name] for name in filters])
+
+
+@lru_cache
+def _listed_schedules(filters: tuple[str, ...]) -> Select[Any]:
+    schedule = _SCHEDULES.c
+    return _schedules(filters).order_by(schedule.date, by_code_point(schedule.staff_name), schedule.id).limit(LIMIT)
