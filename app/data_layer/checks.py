@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _ORDERS = ("datetime", "created_at", "cost")
+_LONGEST_NAME = 63  # of a column in PostgreSQL
 _LONGEST_TEXT = 255  # of the text columns that are looked up
 
 
@@ -155,8 +156,10 @@ class Checks:
             given = value
             column = table.c.get(name) if isinstance(name, str) else None
             if column is None:
-                shown = name if isinstance(name, str) and name.isidentifier() else "of this name"
-                raise InvalidArgumentError(f"{table.name} has no column {shown}", field=str(name), index=index)
+                # Nothing else is repeated: a key may be a value in the wrong place, and of any type and length.
+                known = name if isinstance(name, str) and len(name) <= _LONGEST_NAME and name.isidentifier() else None
+                shown = known or "of this name"
+                raise InvalidArgumentError(f"{table.name} has no column {shown}", field=known, index=index)
             if model is models.Client and name == "phone" and given is not None:
                 values[name] = self._client_phone(given, index)
                 continue

@@ -80,7 +80,7 @@ CALLS: list[tuple[str, tuple[Any, ...], dict[str, Any], str, str | None]] = [
             ({"user_id": 7}, "user_id"),
             ([], None),
             (None, None),
-            ({"user_id": "x", 5: 1}, "5"),
+            *[({"user_id": "x", name: 1}, None) for name in (5, 10**5000, None, "a b", "secret-1", "x" * 64, "\ud800")],
             ({"user_id": "x", "last_booking_id": "x"}, "last_booking_id"),
             ({"user_id": "x" * 256}, "user_id"),
             ({"user_id": "x", "company_id": -5}, "company_id"),
@@ -156,7 +156,7 @@ async def test_bad_arguments(
 ) -> None:
     answer = await getattr(data, method)(*arguments, **options)
     assert (answer.success, answer.data, answer.error_code, answer.metadata.get("field")) == (False, None, code, field)
-    assert field is None or field in answer.error or field == "5"
+    assert field is None or field in answer.error
     assert answer.operation == method
 
 
@@ -218,7 +218,9 @@ async def test_errors_repeat_no_values(data: DataLayer) -> None:
         await data.get_client_by_phone("89684484488 secret"),
         await data.upsert_client(client(1, email="secret" + "x" * 300)),
         await data.upsert_client(client(1, preferences={"secret": object()})),
+        await data.upsert_client({**client(1), "secret 89684484488": 1}),
     ):
         assert answer.error is not None
         assert "secret" not in answer.error
         assert "4488" not in answer.error
+        assert "secret" not in str(answer.metadata)
