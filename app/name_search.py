@@ -22,7 +22,7 @@ def _any_case(character: str) -> str:
     letters = sorted(case for case in cases if len(case) == 1)
     if len(letters) > 1:
         return f"[{''.join(letters)}]"
-    if character.isspace():
+    if character.isspace() or character == "\ufeff":  # white space to JavaScript
         return f"[{character}]"  # some servers trim a pattern
     if character.isascii() and not character.isalnum():
         return rf"\{character}"  # a backslash makes PostgreSQL take what is no letter or digit literally

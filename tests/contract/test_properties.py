@@ -45,6 +45,7 @@ def contains(name: str, text: str) -> bool:
 @example(names=["back\\slash", "back%"], text="\\")
 @example(names=["КЛИЕНТ Ё"], text="клиент ё")
 @example(names=["x  y", "x y"], text="  ")
+@example(names=["x\ufeffy", "xy"], text="\ufeff")
 async def test_search_finds_literally_what_contains_the_text(stores: Stores, names: list[str], text: str) -> None:
     stores.empty()
     stores.insert(
