@@ -67,7 +67,13 @@ class BothStores:
             )
             url = postgres.url("target").replace("postgres@", f"postgres:{PASSWORD}@", 1)
             settings = Settings(
-                _env_file=None, supabase_url=lite.url, supabase_key=KEY, database_url=url, log_database_calls=True
+                _env_file=None,
+                supabase_url=lite.url,
+                supabase_key=KEY,
+                database_url=url,
+                log_database_calls=True,
+                query_timeout=60,
+                health_check_timeout=60,
             )
             yield cls(postgres, settings)
 

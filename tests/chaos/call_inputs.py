@@ -17,7 +17,7 @@ from tests.chaos.transcript import PHONES
 
 _KEYS = 6  # rows of a table that a lane writes again and again
 _FIRST_DAY = date(2026, 11, 18)
-_MISTAKEN = 0.05  # of the arguments: anything at all
+_MISTAKEN = 0.12  # of the arguments: anything at all
 BEYOND = 10_000_000  # companies from here on are written to PostgreSQL alone
 
 _READS = {

@@ -48,10 +48,17 @@ ANYTHING: tuple[Any, ...] = (
 )  # fmt: skip
 
 
+# For a JSON column the whole of ANYTHING will not do: see `document`.
+_NO_JSON = (
+    object(), set(), b"x", {1: 2}, {"a": object()}, [None, float("nan")], [None, float("inf")], {"a": 10**5000}, DEEP,
+    _ENDLESS, float("nan"), Decimal(1), date.max, time.max, [None, *UNFIT], {UNFIT[1]: 1}, print, 1j,
+)  # fmt: skip
+
+
 def value(chance: random.Random, column: Column[Any], *, unfit: float = 0.04) -> Any:
     """A value for a column; with the probability `unfit` anything at all."""
     if chance.random() < unfit:
-        return chance.choice(ANYTHING)
+        return chance.choice(_NO_JSON if isinstance(column.type, JSON) else ANYTHING)
     if column.nullable and chance.random() < 0.08:
         return None
     return fitting(chance, column.type)
