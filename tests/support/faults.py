@@ -164,6 +164,18 @@ def content_range(text: str | None) -> Fault:
     return apply
 
 
+def agreeing(fault: Fault) -> Fault:
+    """The same, with a Content-Range whose span agrees with the spoiled body; its count stays."""
+
+    def apply(answer: Answer) -> Answer:
+        spoiled = fault(answer)
+        span = f"0-{spoiled.rows - 1}" if spoiled.rows else "*"
+        count = answer.headers.get("Content-Range", "/*").partition("/")[2]
+        return replace(spoiled, headers={**spoiled.headers, "Content-Range": f"{span}/{count}"})
+
+    return apply
+
+
 def gzip_garbage() -> Fault:
     """Bytes that are called gzip and are not."""
     return lambda answer: replace(answer, headers={**answer.headers, "Content-Encoding": "gzip"}, body=b"\x1f\x8b" * 40)

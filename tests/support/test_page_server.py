@@ -216,14 +216,16 @@ def test_pages_that_lie(odd_table: str) -> None:
         faults.content_range("0-0/7"),
         faults.content_range(None),
         faults.instead(faults.Answer(200, faults.JSON, b"[7]", 1)),
+        faults.agreeing(faults.row_left_out(0)),
     ]
     with PageServer(odd_table, hook=faults.queue(lies)) as server:
-        out, twice, ranged, unranged, other, good = (_get(server, "odd?select=a&order=a,b") for _ in range(6))
+        out, twice, ranged, unranged, other, fewer, good = (_get(server, "odd?select=a&order=a,b") for _ in range(7))
     rows = good.json()
     assert out.json() == rows[:6] + rows[7:]
     assert twice.json() == [row for row in rows for _ in range(2)]
     assert [answer.headers.get("Content-Range") for answer in (out, ranged, unranged)] == ["0-11/*", "0-0/7", None]
     assert (ranged.json(), unranged.json(), other.json()) == (rows, rows, [7])
+    assert (fewer.json(), fewer.headers["Content-Range"]) == (rows[1:], "0-10/*")
 
 
 def test_answers_that_are_not_postgrests(odd_table: str) -> None:
