@@ -5,17 +5,19 @@ from __future__ import annotations
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import psycopg
 
 from tests.chaos.command import Botdata, Done
 
-_SECONDS = 120  # for any command
+_SECONDS = 400  # for any command, on a machine that has much else to do
 _POLL = 0.004
 _CONNECTED = """
 SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'botdata%')
 """
+Process = subprocess.Popen[str]
 STARTING, WORKING, ENDED = "while it started", "at work", "after its end"
 
 
@@ -55,18 +57,35 @@ def measure(botdata: Botdata, target: str, *words: str) -> tuple[Lengths, Done]:
 
 def end_at(botdata: Botdata, target: str, moment: Moment, lengths: Lengths, *words: str) -> Fell:
     """Run a command and send it a signal at the moment."""
+    return disturbed(botdata, target, moment, lengths, lambda process: process.send_signal(moment.with_signal), *words)
+
+
+def disturbed(
+    botdata: Botdata, target: str, moment: Moment, lengths: Lengths, disturb: Callable[[Process], None], *words: str
+) -> Fell:
+    """Run a command and do something at the moment.
+
+    Raises:
+        AssertionError: it printed a traceback, or did not end.
+    """
     process = botdata.start(*words)
     where = STARTING
-    if not moment.at_work:
-        _sleep(process, moment.part * lengths.start)
-    elif _until_connected(process, target) is not None:
-        where = WORKING
-        _sleep(process, moment.part * lengths.work)
-    if process.poll() is None:
-        process.send_signal(moment.with_signal)
-    else:
-        where = ENDED
-    out = process.communicate(timeout=_SECONDS)[0]
+    try:
+        if not moment.at_work:
+            _sleep(process, moment.part * lengths.start)
+        elif _until_connected(process, target) is not None:
+            where = WORKING
+            _sleep(process, moment.part * lengths.work)
+        if process.poll() is not None:
+            where = ENDED
+        disturb(process)
+        out = process.communicate(timeout=_SECONDS)[0]
+    except subprocess.TimeoutExpired:
+        raise AssertionError(f"botdata {' '.join(words)} did not end in {_SECONDS} s") from None
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
     return Fell(where, _said(botdata, words, process, out))
 
 

@@ -11,12 +11,12 @@ from typing import Self
 from urllib.parse import urlsplit
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 
 from app.database_url import shown_url
-from app.embedded import EmbeddedPostgres
 from tests.chaos import databases
 from tests.chaos.command import Botdata
-from tests.chaos.databases import Rows
+from tests.chaos.databases import Postgres, Rows
 from tests.chaos.moments import Lengths, measure
 from tests.chaos.scenario import Chaos
 from tests.chaos.transcript import KEY
@@ -84,30 +84,34 @@ _TEMPLATES = {
 
 
 class Stage:
-    """A server with a source that has changed since it was moved, and the targets that commands begin from."""
+    """A source that has changed since it was moved, and the targets that commands begin from."""
 
-    def __init__(self, chaos: Chaos, kinds: Sequence[Kind], *, measured: bool) -> None:
-        """Start it; `measured` runs each command once undisturbed, to know its length."""
+    def __init__(
+        self, chaos: Chaos, kinds: Sequence[Kind], targets: Postgres, sources: Postgres, *, measured: bool
+    ) -> None:
+        """Make them on two servers, or one; `measured` runs each command once undisturbed, to know its length."""
         self._chaos = chaos
+        self.server, self.sources = targets, sources
         self._lengths: dict[Kind, Lengths] = {}
         self._made: set[str] = set()
+        self._typical = Lengths(0.6, 1.0)
         self._clean_up = ExitStack()
         with ExitStack() as clean_up:
-            self.server = clean_up.enter_context(EmbeddedPostgres.start(chaos.directory / "postgres", durable=False))
-            self.source = databases.migrated(self.server, "source")
-            self._catalog = databases.catalog(self.source)
-            with psycopg.connect(databases.clone(self.server, "source", "empty")) as connection:
+            self.source = databases.migrated(sources, "source")
+            empty = databases.migrated(targets, "empty")
+            self._catalog = databases.catalog(empty)
+            with psycopg.connect(empty) as connection:
                 connection.execute(databases.REFUSING)
             databases.fill(self.source, _CLIENTS)
             self.before = databases.texts(self.source)
-            databases.clone(self.server, "source", "source_before")
+            databases.clone(sources, "source", "source_before")
             with psycopg.connect(self.source) as connection:
                 connection.execute(databases.CHANGES)
             self.refused = databases.refused_keys(self.source)
-            self.refused_before = databases.refused_keys(self.server.url("source_before"))
+            self.refused_before = databases.refused_keys(self.sources.url("source_before"))
             self.rows = databases.texts(self.source)
             self.pages = clean_up.enter_context(_pages(self.source))
-            phase08.fill(self.server.create_database("phase08"))
+            phase08.fill(databases.clone(targets, "template0", "phase08"))
             self.phase08 = phase08.texts(self.server.url("phase08"), *phase08.TABLES)
             for kind in kinds:
                 self._make(kind)
@@ -139,7 +143,7 @@ class Stage:
         with ExitStack() as stack:
             source, rest_url = self.source, self.pages.url
             if words == COPY:
-                source = self.server.url("source_before")
+                source = self.sources.url("source_before")
                 rest_url = stack.enter_context(_pages(source)).url
             made = replace(kind, words=words, code=int(words != REPLAY))
             botdata = self.botdata(made, name, source, rest_url, self._chaos.directory)
@@ -154,39 +158,43 @@ class Stage:
         settings = {
             "SUPABASE_URL": rest_url,
             "SUPABASE_KEY": KEY,
-            "DATABASE_URL": databases.with_password(self.server.url(name)),
+            "DATABASE_URL": self.server.address(name),
         }
         if kind.over == "connection":
-            settings["MIGRATION_SOURCE"] = databases.with_password(source)
+            settings["MIGRATION_SOURCE"] = self._address(source)
         if "--reverse" in kind.words:
             settings["USE_REPOSITORY_PATTERN"] = "true"
         return Botdata(directory, settings, self._chaos.transcript)
+
+    def _address(self, source: str) -> str:
+        return self.sources.address(str(conninfo_to_dict(source)["dbname"]))
 
     def lengths(self, kind: Kind) -> Lengths:
         """How long the command takes undisturbed."""
         return self._lengths.get(kind, self._typical)
 
     @contextmanager
-    def place(self, kind: Kind, number: int) -> Iterator[Place]:
+    def place(self, kind: Kind, number: int, tablespace: str = "pg_default") -> Iterator[Place]:
         """A target, and for the way back a source, of the command's own."""
         name = f"target_{number}"
         directory = self._chaos.directory / name
         directory.mkdir()
         with ExitStack() as stack:
             stack.callback(databases.drop, self.server, name)
-            target = databases.clone(self.server, self._make(kind), name)
+            target = databases.clone(self.server, self._make(kind), name, tablespace=tablespace)
             source, rest_url = self.source, self.pages.url
             if "--reverse" in kind.words:
-                stack.callback(databases.drop, self.server, f"source_{number}")
-                source = databases.clone(self.server, "source_before", f"source_{number}")
+                stack.callback(databases.drop, self.sources, f"source_{number}")
+                source = databases.clone(self.sources, "source_before", f"source_{number}")
                 rest_url = stack.enter_context(_pages(source)).url
                 self._rename_source(target, self.source, self.pages.url, source, rest_url)
             botdata = self.botdata(kind, name, source, rest_url, directory)
-            yield Place(self, kind, botdata, source, target, databases.catalog(target))
+            yield Place(self, kind, botdata, source, name, databases.catalog(target))
 
     def _rename_source(self, target: str, source: str, rest_url: str, new_source: str, new_rest_url: str) -> None:
         """Let a target take a copy of its source, whose rows have the same xmin, for the one that it was moved from."""
-        labels = {shown_url(source): shown_url(new_source), urlsplit(rest_url).netloc: urlsplit(new_rest_url).netloc}
+        old, new = (shown_url(self._address(url)) for url in (source, new_source))
+        labels = {old: new, urlsplit(rest_url).netloc: urlsplit(new_rest_url).netloc}
         with psycopg.connect(target) as connection:
             for label in labels.items():
                 connection.execute("UPDATE botdata.runs SET source = replace(source, %s, %s)", label)
@@ -220,6 +228,7 @@ class Place:
     """One command's source and target.
 
     Attributes:
+        name: of the target's database.
         catalog: the target's objects before it.
     """
 
@@ -227,8 +236,13 @@ class Place:
     kind: Kind
     botdata: Botdata
     source: str
-    target: str
+    name: str
     catalog: list[tuple[str, str, str]]
+
+    @property
+    def target(self) -> str:
+        """The URL of the target's database, wherever its server is now."""
+        return self.stage.server.url(self.name)
 
     @property
     def words(self) -> list[str]:
@@ -253,7 +267,8 @@ class Place:
         if self.kind.words == REPLACE:
             return 0, wrong + self._replaced_or_not() + self._session_touched()
         if "--reverse" in self.kind.words:
-            wrong += databases.left_behind(self.source)
+            # Over REST they cannot be raised, which the command says.
+            wrong += databases.left_behind(self.source, sequences=self.kind.over != "REST")
         if databases.catalog(self.target) != self.catalog:
             wrong.append("the target's objects are not those that were there before")
         found = databases.difference(self._expected, self._found())

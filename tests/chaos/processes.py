@@ -6,11 +6,14 @@ import random
 import signal
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from itertools import count
 
+from app.embedded import EmbeddedPostgres
 from tests.chaos.moments import ENDED, Fell, Moment, end_at
 from tests.chaos.process_kinds import KINDS, Kind, Stage
 from tests.chaos.scenario import Chaos, Outcome, Scenario
+from tests.chaos.transcript import PASSWORD
 
 _FULL = 200
 _LEAST = 6
@@ -24,7 +27,11 @@ def run(chaos: Chaos) -> Outcome:
     outcome, fell, wanted = Outcome(), Counter[str](), chaos.of(_FULL, _LEAST)
     every = wanted >= len(KINDS)
     kinds = KINDS if every else KINDS[:_LEAST]
-    with Stage(chaos, kinds, measured=every) as stage, ThreadPoolExecutor(_WORKERS) as workers:
+    with (
+        EmbeddedPostgres.start(chaos.directory / "postgres", durable=False) as postgres,
+        Stage(chaos, kinds, _Server(postgres), _Server(postgres), measured=every) as stage,
+        ThreadPoolExecutor(_WORKERS) as workers,
+    ):
         numbers = count()
         while outcome.injected < wanted:
             least = -(-(wanted - outcome.injected) // 2)  # a trial has up to three signals
@@ -38,6 +45,19 @@ def run(chaos: Chaos) -> Outcome:
         outcome.wrong += stage.left_at_source()
     print("  processes:", ", ".join(f"{n} {where}" for where, n in sorted(fell.items())), flush=True)  # noqa: T201
     return outcome
+
+
+@dataclass(frozen=True)
+class _Server:
+    """Both ends on one, which is never disturbed itself."""
+
+    postgres: EmbeddedPostgres
+
+    def url(self, database: str = "postgres") -> str:
+        return self.postgres.url(database)
+
+    def address(self, database: str) -> str:
+        return self.url(database).replace("postgres@", f"postgres:{PASSWORD}@", 1)
 
 
 class _Trial(Outcome):

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from tests.chaos import cancelled_calls, generated_calls, processes
+from tests.chaos import cancelled_calls, generated_calls, postgres_faults, processes
 from tests.chaos.scenario import Scenario
 
-SCENARIOS: list[Scenario] = [processes.SCENARIO, generated_calls.SCENARIO, cancelled_calls.SCENARIO]
+SCENARIOS: list[Scenario] = [
+    processes.SCENARIO,
+    postgres_faults.SCENARIO,
+    generated_calls.SCENARIO,
+    cancelled_calls.SCENARIO,
+]

@@ -1,0 +1,146 @@
+"""Both ends' PostgreSQL in trouble while commands and calls are at work: each ends well, or says what to run next."""
+
+from __future__ import annotations
+
+import random
+import re
+import signal
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, nullcontext
+from dataclasses import replace
+from itertools import count, cycle, islice
+
+import psycopg
+
+from tests.chaos import postgres_calls
+from tests.chaos.moments import ENDED, Lengths, Moment, disturbed
+from tests.chaos.postgres_troubles import TROUBLES, Scene, Trouble
+from tests.chaos.process_kinds import KINDS, REPLACE, Kind, Place, Stage
+from tests.chaos.scenario import Chaos, Outcome, Scenario
+from tests.chaos.servers import Server
+
+_FULL, _LEAST = 130, 4  # while commands are at work
+_FULL_CALLS, _LEAST_CALLS = 40, 3
+_STOPPED = re.compile(r"^botdata [a-z -]+ stopped: ", re.MULTILINE)
+_NEXT = re.compile(r"^ *next: .*botdata [a-z]", re.MULTILINE)
+
+
+def run(chaos: Chaos) -> Outcome:
+    """Commands in trouble, and beside them the data layer's calls in trouble on a server of their own."""
+    with ThreadPoolExecutor(1) as worker:
+        calls = worker.submit(postgres_calls.run, chaos, chaos.of(_FULL_CALLS, _LEAST_CALLS))
+        outcome, others = _commands(chaos), calls.result()
+    outcome.injected += others.injected
+    outcome.survived += others.survived
+    outcome.lost += others.lost
+    outcome.wrong += others.wrong
+    return outcome
+
+
+def _commands(chaos: Chaos) -> Outcome:
+    """Trial after trial: one to three troubles, each while the same command is at work, and then the command alone."""
+    outcome, met, wanted = Outcome(), Counter[str](), chaos.of(_FULL, _LEAST)
+    kinds = KINDS if wanted > len(KINDS) else KINDS[:2]
+    with ExitStack() as stack:
+        targets = stack.enter_context(Server(chaos.directory / "targets"))
+        sources = stack.enter_context(Server(chaos.directory / "sources"))
+        stage = stack.enter_context(Stage(chaos, kinds, targets, sources, measured=kinds == KINDS))
+        faults = iter(_faults(chaos.chance("troubles")))
+        for number, kind in zip(count(), cycle(kinds), strict=False):
+            if outcome.injected >= wanted:
+                break
+            trial = _Trial(chaos, stage, targets, sources, number, kind)
+            trial.carry_out(faults)
+            outcome.injected += trial.injected
+            outcome.survived += trial.injected if not (trial.wrong or trial.lost) else 0
+            outcome.lost += trial.lost
+            outcome.wrong += [f"{kind.name}, trial {number} of seed {chaos.seed}, {w}" for w in trial.wrong]
+            met.update(trial.met)
+    print("  PostgreSQL:", ", ".join(f"{n} {what}" for what, n in sorted(met.items())), flush=True)  # noqa: T201
+    return outcome
+
+
+def _faults(chance: random.Random) -> cycle[Trouble]:
+    every = list(TROUBLES)
+    chance.shuffle(every)
+    return cycle(every)
+
+
+class _Trial:
+    """One command, its troubles, and what came of them."""
+
+    def __init__(self, chaos: Chaos, stage: Stage, targets: Server, sources: Server, number: int, kind: Kind) -> None:
+        self.injected = self.lost = 0
+        self.wrong: list[str] = []
+        self.met: Counter[str] = Counter()
+        self._stage, self._number, self._kind = stage, number, kind
+        self._targets, self._sources = targets, sources
+        self._chance = chaos.chance("postgres", number)
+
+    def carry_out(self, faults: cycle[Trouble]) -> None:
+        """Trouble after trouble, and then none."""
+        with self._stage.place(self._kind, self._number) as place:
+            for trouble in islice(faults, self._chance.choice((1, 2, 3))):
+                try:
+                    self._attempt(place, trouble)
+                except (AssertionError, psycopg.Error) as error:
+                    self.wrong.append(f"{trouble.name}: {type(error).__name__}: {str(error)[-900:]}")
+            self._end(place)
+
+    def _attempt(self, place: Place, trouble: Trouble) -> None:
+        at_source = trouble.at_source and self._kind.over == "connection" and self._chance.random() < 0.4
+        source = psycopg.conninfo.conninfo_to_dict(place.source)["dbname"]
+        servers = self._stage.server, self._stage.sources
+        assert isinstance(servers[0], Server)
+        assert isinstance(servers[1], Server)
+        scene = (
+            Scene(servers[1], str(source), self._chance) if at_source else Scene(servers[0], place.name, self._chance)
+        )
+        botdata = place.botdata
+        if trouble.role != "postgres":
+            address = self._targets.address(place.name, trouble.role)
+            botdata = replace(botdata, settings={**botdata.settings, "DATABASE_URL": address})
+        with ExitStack() as ends:
+            before = trouble.begin(scene) if trouble.before else nullcontext()
+            moment = Moment(self._chance.random(), not trouble.before, signal.SIGTERM)
+
+            def disturb(_process: object) -> None:
+                if not trouble.before:
+                    ends.enter_context(trouble.begin(scene))
+
+            with before:
+                fell = disturbed(botdata, place.target, moment, Lengths(0, self._stage.lengths(self._kind).work),
+                                 disturb, *place.words)  # fmt: skip
+        self.met[f"{trouble.name}{' at the source' if at_source else ''}"] += 1
+        self.injected += 1
+        said = fell.done
+        where = f"{trouble.name} ({fell.where}): "
+        if _STOPPED.search(said.out):
+            if said.code != 1 or not _NEXT.search(said.out):
+                self.wrong.append(f"{where}exit code {said.code}, and not what to run next: {said.out[-900:]}")
+            self.wrong += [where + line for line in place.between()]
+            return
+        if said.code != self._kind.code:
+            self.wrong.append(f"{where}exit code {said.code} and no word of a stop: {said.out[-900:]}")
+        elif trouble.refuses and fell.where != ENDED and not self._kind.words.startswith("verify"):
+            self.wrong.append(f"{where}it ended well: {said.out[-900:]}")
+        elif self._kind.words != REPLACE:
+            lost, wrong = place.after()
+            self.lost += lost
+            self.wrong += [f"{where}ended well: {line}" for line in wrong]
+
+    def _end(self, place: Place) -> None:
+        again = place.botdata(*place.words)
+        if again.code != self._kind.code or _STOPPED.search(again.out):
+            self.wrong.append(f"the same command again, undisturbed: exit code {again.code}: {again.out[-900:]}")
+        lost, wrong = place.after()
+        self.lost += lost
+        self.wrong += [f"in the end: {line}" for line in wrong]
+
+
+SCENARIO = Scenario(
+    "PostgreSQL",
+    "restarts, kill -9, terminated backends, no connections, deadlocks, read-only, timeouts, failover",
+    run,
+)
