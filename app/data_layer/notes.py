@@ -120,13 +120,14 @@ class Notes:
                 self._postgres_failed(StoreTimeoutError("no answer in time for a note"))
                 self._do_beside(self._take_late(note, inserting))
         self._elsewhere.append(note)
-        note.line = self._line(note)
+        line = note.line = self._line(note)
         try:
-            await asyncio.wait({note.line}, timeout=max(deadline - loop.time(), 0))
+            await asyncio.wait({line}, timeout=max(deadline - loop.time(), 0))
         except asyncio.CancelledError:
             self._do_beside(self._take_back(note))
             raise
-        self._look_at(note.line)
+        if note.line is line:  # else PostgreSQL has taken the note meanwhile
+            self._look_at(line)
         return note
 
     async def drop(self, note: Note) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from threading import Event
 
 import pytest
 
@@ -56,6 +57,24 @@ async def test_a_note_that_comes_late_is_there_all_the_same(at_dualwrite: Pair, 
         await until(lambda: process.writer.spooled == 0)
         assert [note[:4] for note in at_dualwrite.ask(NOTES)] == [(*ONE_NOTE, "writing")]
         assert process.writer.pending == 1
+
+
+async def test_a_note_that_comes_while_the_spool_is_slow_is_no_fault(
+    at_dualwrite: Pair, patient: MakeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.data_layer.notes._SHARE_OF_POSTGRES", 0.02)
+    async with forward(patient(note_timeout=60.0)) as other, forward(patient()) as process:
+        notes = process.writer._notes
+        disk = Event()
+        notes._spool._thread.submit(disk.wait, 30)  # what is to be written waits behind it
+        async with other.database.engine.begin() as blocker:
+            await blocker.exec_driver_sql("LOCK TABLE botdata.notes")
+            writing = asyncio.create_task(process.write(CLIENT))
+            await until(lambda: notes.elsewhere == 1)
+        await until(lambda: notes.elsewhere == 0)
+        disk.set()
+        await writing
+        assert notes.problem is None
 
 
 async def test_a_note_that_postgresql_was_slow_to_take_spoils_no_proofs(
