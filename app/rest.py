@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import httpx
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from supabase import AsyncClient
 
 _SQLSTATE = re.compile(r"[0-9A-Z]{5}")
+_CODE = re.compile(r"[0-9A-Za-z_]{1,20}")
 # PostgREST's own codes (its reference, "Errors"); the letters of SQLSTATEs are mapped in app.errors.
 _POSTGREST: dict[str, tuple[type[StoreError], str]] = {
     "PGRST000": (UnavailableError, "PostgREST has no connection to its database"),
@@ -133,12 +134,18 @@ class SupabaseRest:
                     params=request.params,
                     headers={**request.headers, **(headers or {}), "Content-Type": "application/json"},
                 )
-        if response.is_success:
-            return response
-        raise _error_of(response, writing=writing)
+        if not response.is_success:
+            raise _error_of(response, writing=writing)
+        if not writing:
+            _refuse_other_answer(response)
+        return response
 
-    async def read_at_most(self, builder: Any, limit: int) -> bytes | None:
-        """Carry a reading request out once; None, and no more is read, where the body is longer than `limit` bytes."""
+    async def read_at_most(self, builder: Any, limit: int) -> tuple[bytes, int | None] | None:
+        """Carry a reading request out once; None, and no more is read, where the body is longer than `limit` bytes.
+
+        Returns:
+            The body, and how many rows it should hold (see `rows_told`).
+        """
         request = builder.request
         chunks: list[bytes] = []
         size = 0
@@ -151,6 +158,7 @@ class SupabaseRest:
                 if not response.is_success:
                     await response.aread()
                     raise _error_of(response, writing=False)
+                _refuse_other_answer(response)
                 async for chunk in response.aiter_bytes():
                     size += len(chunk)
                     if size > limit:
@@ -158,18 +166,20 @@ class SupabaseRest:
                     chunks.append(chunk)
             finally:
                 await response.aclose()
-        return b"".join(chunks)
+        return b"".join(chunks), rows_told(response.headers)
 
     async def rows(self, builder: Any, *, writing: bool = False) -> list[dict[str, Any]]:
         """Carry a request out and decode the JSON array of its body."""
-        body = await self.send(builder, writing=writing)
+        response = await self.respond(builder, writing=writing)
         try:
-            rows = json.loads(body)
+            rows = json.loads(response.content)
         except ValueError as error:
             lost = OutcomeUnknownError if writing else UnavailableError
             raise lost("Supabase answered with something that is not JSON") from error
         if not isinstance(rows, list):
             raise StoreError("Supabase answered with something that is not a list of rows")
+        if not writing:
+            refuse_other_count(len(rows), rows_told(response.headers))
         return rows
 
     async def root_document(self) -> bytes:
@@ -185,6 +195,41 @@ class SupabaseRest:
     async def close(self) -> None:
         """Close every connection."""
         await self._session.aclose()
+
+
+def rows_told(headers: Mapping[str, str]) -> int | None:
+    """How many rows the answer to a GET holds, by its Content-Range: `0-24/*`, `*/*` for none; None: it is silent."""
+    told = re.fullmatch(r"(?:([0-9]{1,18})-([0-9]{1,18})|\*)/(?:[0-9]+|\*)", headers.get("Content-Range", ""))
+    if told is None:
+        return None
+    return int(told[2]) - int(told[1]) + 1 if told[1] else 0
+
+
+def refuse_other_count(rows: int, told: int | None) -> None:
+    """UnavailableError where an answer does not hold the rows that it should: the same request can succeed later."""
+    if told is not None and told != rows:
+        raise UnavailableError("Supabase's answer does not hold as many rows as it says")
+
+
+def _refuse_other_answer(response: httpx.Response) -> None:
+    """UnavailableError where the answer is one to another request, as a cache or a proxy may mix them up.
+
+    PostgREST repeats in Content-Location what it was asked: the path, and the query with the values of a name joined
+    by commas. Names and values that are not ASCII are not compared, since it encodes them in ways of its own.
+    """
+    location = response.headers.get("Content-Location")
+    if location is None:
+        return
+    path, _, query = location.partition("?")
+    asked = response.request.url
+    same = unquote(path).rpartition("/")[2] == asked.path.rpartition("/")[2]
+    if not (same and _ascii_parameters(query) == _ascii_parameters(asked.query.decode("ascii"))):
+        raise UnavailableError("Supabase answered another request than the one that was sent")
+
+
+def _ascii_parameters(query: str) -> dict[str, str]:
+    joined = {name: ",".join(values) for name, values in parse_qs(query, keep_blank_values=True).items()}
+    return {name: value for name, value in joined.items() if f"{name}{value}".isascii()}
 
 
 class _HideHeaders(logging.Filter):
@@ -262,7 +307,8 @@ def _error_of(response: httpx.Response, *, writing: bool) -> StoreError:
 
 
 def _code_of(response: httpx.Response) -> str | None:
-    return _text_of(response, "code")
+    code = _text_of(response, "code")
+    return code if code is not None and _CODE.fullmatch(code) else None  # whatever else it is, it is repeated nowhere
 
 
 def _missing_name(response: httpx.Response, code: str) -> str:

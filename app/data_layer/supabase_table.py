@@ -11,7 +11,7 @@ from sqlalchemy import Table
 
 from app import models
 from app.errors import AmbiguousError, StoreError, UnavailableError
-from app.rest import SupabaseRest, alias, as_text
+from app.rest import SupabaseRest, alias, as_text, refuse_other_count, rows_told
 from app.rows import table_of
 from app.text_values import RowDecoder
 
@@ -59,9 +59,10 @@ class SupabaseTable(Generic[R]):
     async def one(self, narrow: Narrow, message: str) -> R | None:
         """The only row, or None; AmbiguousError with `message` when there are several."""
         response = await self.rest.respond(narrow(self._selected()).limit(2), headers=_COUNTED)
-        rows = self.rows(response)
-        if max(len(rows), _count(response) or 0) > 1:  # the count, too: a row cap may be 1
+        rows, count = self.rows(response), _count(response) or 0
+        if max(len(rows), count) > 1:  # the count, too: a row cap may be 1
             raise AmbiguousError(message)
+        _refuse_fewer(len(rows), count)
         return rows[0] if rows else None
 
     async def whole(self, narrow: Narrow) -> list[R]:
@@ -69,16 +70,23 @@ class SupabaseTable(Generic[R]):
         return self.decoded(await self.whole_as_text(narrow))
 
     async def whole_as_text(self, narrow: Narrow) -> list[Record]:
-        """Every row's values as PostgreSQL's text, by primary key, page after page until none is left."""
+        """Every row's values as PostgreSQL's text, by primary key, page after page until none is left.
+
+        Raises:
+            UnavailableError: there were fewer rows than Supabase counted at first; asked again, it may give them.
+        """
         found: list[Record] = []
+        counted = 0
         while True:
             builder = narrow(self._selected())
             if found:
                 builder = builder.gt("id", found[-1]["id"])
             response = await self.rest.respond(builder.order("id"), headers=_COUNTED)
             page = self._records(response)
+            counted = counted if found else _count(response) or 0
             found += page
             if not page or _count(response) == len(page):
+                _refuse_fewer(len(found), counted)
                 return found
 
     async def first(self, narrow: Narrow, order: Sequence[tuple[str, bool]], limit: int) -> list[R]:
@@ -97,6 +105,8 @@ class SupabaseTable(Generic[R]):
             response = await self.rest.respond(builder, headers=_COUNTED)
             page = self._records(response)
             found += page
+            if not page:
+                _refuse_fewer(len(found), _count(response) or 0)
             if not page or _count(response) == len(found):
                 break
         return found[:limit]
@@ -117,6 +127,8 @@ class SupabaseTable(Generic[R]):
             raise UnavailableError("Supabase answered with something that is not JSON") from error
         if not isinstance(body, list):
             raise StoreError("Supabase answered with something that is not a list of rows")
+        if response.request.method == "GET":
+            refuse_other_count(len(body), rows_told(response.headers))
         aliases = [(name, alias(position)) for position, name in enumerate(self.columns)]
         try:
             records = [{name: record[alias] for name, alias in aliases} for record in body]
@@ -128,6 +140,11 @@ class SupabaseTable(Generic[R]):
 
     def _selected(self) -> Any:
         return self.rest.table(self.table.name).select(self.select_list)
+
+
+def _refuse_fewer(rows: int, counted: int) -> None:
+    if rows < counted:
+        raise UnavailableError("Supabase gave fewer rows than it counted")
 
 
 def _count(response: httpx.Response) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,13 +58,16 @@ class PageSize:
         self.rows = max(1, min(self._most, fitting, 8 * self.rows))
 
 
-def read_page(body: bytes, table: CopyTable) -> Page | None:
+def read_page(body: bytes, table: CopyTable, wanted: Set[str] | None = None) -> Page | None:
     """Count a page's rows and read its last key, without decoding the rest; None for an empty page.
+
+    Args:
+        wanted: the names that the rows are to have, where the source may answer something else.
 
     A record begins with `{"_0":"`, and that sequence cannot occur inside a JSON string: there a quote is escaped.
 
     Raises:
-        UnavailableError: cut short, or written by something other than PostgREST; likely to pass.
+        UnavailableError: cut short, written by something other than PostgREST, or of other columns; likely to pass.
     """
     if not (body.lstrip().startswith(b"[") and body.rstrip().endswith(b"]")):
         raise UnavailableError("Supabase answered with something that is not a JSON array of rows")
@@ -72,11 +76,20 @@ def read_page(body: bytes, table: CopyTable) -> Page | None:
     if rows:
         try:
             last = json.loads(body[body.rindex(begin) : body.rindex(b"]")])
-            return Page(body, rows, key_of(last, table))
         except ValueError:
             pass  # not written as PostgREST writes it: decode it whole
+        else:
+            refuse_other_columns([last], wanted)
+            return Page(body, rows, key_of(last, table))
     records = records_of(body)
+    refuse_other_columns(records, wanted)
     return Page(body, len(records), key_of(records[-1], table)) if records else None
+
+
+def refuse_other_columns(records: Sequence[object], wanted: Set[str] | None) -> None:
+    """UnavailableError where a row has other columns than were asked for: loaded, those that it lacks would be NULL."""
+    if wanted is not None and not all(isinstance(record, dict) and record.keys() == wanted for record in records):
+        raise UnavailableError("Supabase answered with rows of other columns than were asked for")
 
 
 def key_of(record: dict[str, Any], table: CopyTable) -> Key:

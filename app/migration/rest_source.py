@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence, Set
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 
 from app.errors import SchemaMismatchError, StoreError, StoreTimeoutError, UnavailableError
-from app.migration.pages import Limits, PageSize, key_of, read_page, records_of
+from app.migration.pages import Limits, PageSize, key_of, read_page, records_of, refuse_other_columns
 from app.migration.retry import patiently
 from app.migration.source import VERSION, Key, Page
 from app.migration.tables import CopyColumn, CopyTable
-from app.rest import SupabaseRest, as_text, in_list, quoted_name
+from app.rest import SupabaseRest, alias, as_text, in_list, quoted_name, refuse_other_count, rows_told
 
 _Answer = TypeVar("_Answer")
 _KEYS_A_REQUEST = 50
@@ -60,7 +60,9 @@ class RestSource:
             builder = self.rest.table(table.name).select(quoted_name(table.key[0].name)).limit(1)
             response = await self.rest.respond(builder, headers={"Prefer": "count=exact"})
             total = response.headers.get("content-range", "").rpartition("/")[2]
-            if not total.isdigit():
+            rows = len(records_of(response.content))
+            refuse_other_count(rows, rows_told(response.headers))
+            if not (total.isascii() and total.isdecimal()) or (int(total) == 0) != (rows == 0):
                 raise UnavailableError("Supabase gave no exact count")
             return int(total)
 
@@ -82,13 +84,12 @@ class RestSource:
 
     async def pages(self, table: CopyTable, *, after: Key | None = None, versions: bool = False) -> AsyncIterator[Page]:
         """All rows behind a key, in the order of the primary key as the source sorts it."""
-        async for page in self._walk(table, _select(table, table.columns, versions), after):
+        async for page in self._walk(table, table.columns, after, versions=versions):
             yield page
 
     async def key_pages(self, table: CopyTable, *, versions: bool = False) -> AsyncIterator[Page]:
         """The primary keys of all rows."""
-        select = _select(table, table.key, versions)
-        async for page in self._walk(table, select, None, rows=10 * self.limits.page_rows):
+        async for page in self._walk(table, table.key, None, versions=versions, rows=10 * self.limits.page_rows):
             yield page
 
     async def rows_by_key(
@@ -101,7 +102,11 @@ class RestSource:
                 async def ask(wanted: list[Key] = wanted) -> list[dict[str, Any]]:
                     builder = self.rest.table(table.name).select(_select(table, table.columns, versions))
                     where_keys(builder, table, wanted)
-                    return records_of(await self.rest.send(builder))
+                    response = await self.rest.respond(builder)
+                    records = records_of(response.content)
+                    refuse_other_count(len(records), rows_told(response.headers))
+                    refuse_other_columns(records, _names(table.columns, versions))
+                    return records
 
                 records = await self.patiently(ask)
                 found = {key_of(record, table) for record in records}
@@ -111,7 +116,13 @@ class RestSource:
                 yield Page(json.dumps(records).encode(), len(records), key_of(records[-1], table))
 
     async def _walk(
-        self, table: CopyTable, select: str, after: Key | None, *, rows: int | None = None
+        self,
+        table: CopyTable,
+        columns: Sequence[CopyColumn],
+        after: Key | None,
+        *,
+        versions: bool,
+        rows: int | None = None,
     ) -> AsyncIterator[Page]:
         """Keyset paging: a composite key by prefix, all columns but the last equal and the last greater.
 
@@ -119,10 +130,11 @@ class RestSource:
         shorter than asked for says nothing: the server's row cap may be lower.
         """
         size = PageSize(replace(self.limits, page_rows=rows) if rows else self.limits)
+        question = _Question(table, _select(table, columns, versions), _names(columns, versions))
         held = table.key_size - 1
         number, landmark = 0, after
         while True:
-            page = await self._page(table, select, after, held if after else 0, size)
+            page = await self._page(question, after, held if after else 0, size)
             if page is not None:
                 after, held = page.last_key, table.key_size - 1
                 if after == landmark:
@@ -136,9 +148,11 @@ class RestSource:
             else:
                 held -= 1
 
-    async def _page(self, table: CopyTable, select: str, after: Key | None, held: int, size: PageSize) -> Page | None:
+    async def _page(self, question: _Question, after: Key | None, held: int, size: PageSize) -> Page | None:
+        table = question.table
+
         def request() -> Any:
-            builder: Any = self.rest.table(table.name).select(select).limit(size.rows)
+            builder: Any = self.rest.table(table.name).select(question.select).limit(size.rows)
             for column, value in zip(table.key[:held], after or (), strict=False):
                 where(builder, column, "eq", value)
             if after:
@@ -149,14 +163,17 @@ class RestSource:
 
         async def ask() -> Page | None:
             try:
-                body = await self.rest.read_at_most(request(), size.most_bytes)
+                answer = await self.rest.read_at_most(request(), size.most_bytes)
             except StoreTimeoutError:
                 size.too_slow()
                 raise
-            while body is None:
+            while answer is None:
                 size.too_heavy()
-                body = await self.rest.read_at_most(request(), size.most_bytes)
-            return read_page(body, table)
+                answer = await self.rest.read_at_most(request(), size.most_bytes)
+            body, told = answer
+            page = read_page(body, table, question.names)
+            refuse_other_count(page.rows if page else 0, told)
+            return page
 
         page = await self.patiently(ask)
         if page is not None:
@@ -166,6 +183,20 @@ class RestSource:
     async def patiently(self, ask: Callable[[], Awaitable[_Answer]]) -> _Answer:
         """The answer to a request that is tried again where its failure can pass."""
         return await patiently(ask, self.limits, self.on_retry, self._host)
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """What is asked of a table: a select list, and the names that its answers' rows have."""
+
+    table: CopyTable
+    select: str
+    names: Set[str]
+
+
+def _names(columns: Sequence[CopyColumn], versions: bool) -> Set[str]:
+    names = {alias(position) for position in range(len(columns))}
+    return names | {VERSION} if versions else names
 
 
 def _select(table: CopyTable, columns: Sequence[CopyColumn], versions: bool) -> str:

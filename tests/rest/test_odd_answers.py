@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Any
+from urllib.parse import quote
 
 import pytest
 
 from app.errors import UnavailableError
+from app.rest import rows_told
 from tests.rest.recorded import Recorded, recorded_server
 
 
@@ -31,3 +34,55 @@ async def test_when_to_come_back(recorded: Recorded, header: str, seconds: float
     with pytest.raises(UnavailableError) as raised:
         await recorded.rest.respond(recorded.rest.table("clients").select("id"))
     assert raised.value.retry_after == seconds
+
+
+@pytest.mark.parametrize(
+    ("text", "rows"),
+    [
+        ("0-24/*", 25), ("5-9/10", 5), ("*/*", 0), ("*/0", 0), ("*/12", 0), ("9-0/*", -8),
+        ("", None), ("0-/9", None), ("items 0-1/2", None), ("٠-٩/*", None),
+    ],
+)  # fmt: skip
+def test_how_many_rows_an_answer_should_hold(text: str, rows: int | None) -> None:
+    assert rows_told({"Content-Range": text}) == rows
+
+
+async def test_an_answer_of_another_length_than_it_says(recorded: Recorded) -> None:
+    recorded.answer_with(200, '[{"id":1}]', **{"content-range": "0-1/*"})
+    with pytest.raises(UnavailableError, match="as many rows as it says"):
+        await recorded.rest.rows(recorded.rest.table("clients").select("id"))
+    recorded.answer_with(200, '[{"id":1}]', **{"content-range": "0-0/*"})
+    assert await recorded.rest.rows(recorded.rest.table("clients").select("id")) == [{"id": 1}]
+
+
+def _question(recorded: Recorded) -> Any:
+    return recorded.rest.table("clients").select("id").eq("name", "Анна + 1").gt("id", 1).lt("id", 9)
+
+
+# As PostgREST repeats the question: sorted, the values of a name joined, what is not ASCII encoded twice.
+_TWICE = quote("eq.Анна + 1".encode().decode("latin-1"), safe="")
+
+
+@pytest.mark.parametrize(
+    ("location", "right"),
+    [
+        (None, True),
+        (f"/clients?id=gt.1%2Clt.9&name={_TWICE}&select=id", True),
+        (f"/clients?id=gt.1%2Clt.9&name={quote('eq.Анна + 1')}&select=id", True),
+        (f"/rest/v1/clients?id=gt.1,lt.9&name={_TWICE}&select=id", True),
+        (f"/services?id=gt.1%2Clt.9&name={_TWICE}&select=id", False),
+        (f"/clients?id=gt.0%2Clt.9&name={_TWICE}&select=id", False),
+        (f"/clients?id=gt.1%2Clt.9&name={_TWICE}&select=id%2Cname", False),
+        (f"/clients?name={_TWICE}&select=id", False),
+        ("/clients", False),
+        ("//[?%ff&&=", False),
+    ],
+)
+async def test_an_answer_to_another_request(recorded: Recorded, location: str | None, right: bool) -> None:
+    recorded.answer_with(200, "[]", **({} if location is None else {"content-location": location}))
+    for ask in (recorded.rest.respond, recorded.rest.rows, lambda builder: recorded.rest.read_at_most(builder, 100)):
+        if right:
+            await ask(_question(recorded))
+        else:
+            with pytest.raises(UnavailableError, match="another request"):
+                await ask(_question(recorded))

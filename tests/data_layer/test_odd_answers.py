@@ -1,0 +1,65 @@
+"""A Supabase that answers with too few rows, or with another request's: never taken for the rows that there are."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from app.data_layer import DataLayer, open_data_layer
+from tests.contract.stores import insert
+from tests.contract.test_upserts import SALON, client
+from tests.data_layer.conftest import MakeSettings
+from tests.support import faults
+from tests.support.faults import Answer, Fault
+from tests.support.page_server import PageServer
+
+ONE, OTHER = "79000000001", "79000000002"
+
+
+@asynccontextmanager
+async def _layer(settings_with: MakeSettings, server: PageServer) -> AsyncIterator[DataLayer]:
+    settings = settings_with(use_repository_pattern=False, supabase_url=server.url, supabase_key=server.service_key)
+    async with open_data_layer(settings) as data:
+        yield data
+
+
+@pytest.mark.parametrize("spoil", [faults.row_left_out(0), faults.agreeing(faults.row_left_out(0))])
+async def test_a_row_that_is_left_out_once(settings_with: MakeSettings, database_url: str, spoil: Fault) -> None:
+    insert(database_url, "clients", client(1, phone=ONE))
+    services = [{"yclients_id": str(n), "company_id": str(SALON), "title": f"service {n}"} for n in range(5)]
+    insert(database_url, "services", *services)
+    with PageServer(database_url, max_rows=2) as server:
+        async with _layer(settings_with, server) as data:
+            server.hook = faults.queue([spoil])
+            assert (await data.get_client_by_phone(ONE)).data is not None
+            for spoiled in range(3):  # of its three pages
+                server.hook = faults.queue([*[None] * spoiled, spoil])
+                assert len((await data.get_services(SALON)).data or ()) == 5
+            server.hook = faults.queue([spoil])
+            assert (await data.get_client_by_id(1, SALON)).data is not None
+
+
+async def test_a_row_that_is_left_out_always_is_an_error(settings_with: MakeSettings, database_url: str) -> None:
+    insert(database_url, "clients", client(1, phone=ONE))
+    with PageServer(database_url, hook=lambda _request: faults.agreeing(faults.row_left_out(0))) as server:
+        async with _layer(settings_with, server) as data:
+            found = await data.get_client_by_phone(ONE)
+    assert (found.success, found.error_code) == (False, "unavailable")
+
+
+async def test_another_client_s_answer_is_asked_for_again(settings_with: MakeSettings, database_url: str) -> None:
+    insert(database_url, "clients", client(1, phone=ONE), client(2, phone=OTHER))
+    kept: list[Answer] = []
+
+    def keep(answer: Answer) -> Answer:
+        kept.append(answer)
+        return answer
+
+    with PageServer(database_url, hook=faults.queue([keep, lambda _answer: kept[0]])) as server:
+        async with _layer(settings_with, server) as data:
+            assert (await data.get_client_by_phone(ONE)).data is not None
+            other = (await data.get_client_by_phone(OTHER)).data
+    assert other is not None
+    assert other.phone == OTHER
