@@ -136,7 +136,9 @@ class SupabaseRest:
                 )
         if not response.is_success:
             raise _error_of(response, writing=writing)
-        if not writing:
+        if writing:
+            _refuse_strange_answer(response)
+        else:
             _refuse_other_answer(response)
         return response
 
@@ -230,6 +232,13 @@ def _refuse_other_answer(response: httpx.Response) -> None:
 def _ascii_parameters(query: str) -> dict[str, str]:
     joined = {name: ",".join(values) for name, values in parse_qs(query, keep_blank_values=True).items()}
     return {name: value for name, value in joined.items() if f"{name}{value}".isascii()}
+
+
+def _refuse_strange_answer(response: httpx.Response) -> None:
+    """OutcomeUnknownError where a write was answered with success, though not as PostgREST does."""
+    wanted = b"" if "return=minimal" in response.request.headers.get("Prefer", "") else b"["
+    if response.content.lstrip()[:1] != wanted:
+        raise OutcomeUnknownError("Supabase answered a write with something that is not PostgREST's")
 
 
 class _HideHeaders(logging.Filter):

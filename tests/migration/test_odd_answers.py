@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.migration.engine import Told, add_clients, copy_from, execute, row_texts, tables, verify_from
+from tests.migration.test_sync import sync_from
 from tests.support import faults
 from tests.support.faults import Answer, Fault, Request
 from tests.support.page_server import PageServer
@@ -96,6 +97,30 @@ async def test_a_row_left_out_of_a_page_is_asked_for_again(
     report = await copy_from(pages, database_url, tables("clients"), told=told)
     assert (report.complete, report.tables[0].inserted, report.tables[0].came) == (True, 9, 0)
     assert len(told.notices) == 1
+
+
+async def test_a_deletion_that_was_answered_with_a_page_for_people(
+    pages: PageServer, source_database: str, database_url: str
+) -> None:
+    add_clients(source_database, 9)
+    await sync_from(pages, database_url, "clients")
+    execute(database_url, "DELETE FROM clients WHERE id = 5")
+    pages.hook = _once(lambda request: request.method == "DELETE", _HTML)
+    report = await sync_from(pages, database_url, "clients", reverse=True, overwrite=True)
+    assert (report.complete, report.tables["clients"].deleted) == (True, 1)
+    assert row_texts(source_database, "clients") == row_texts(database_url, "clients")
+
+
+async def test_a_write_that_was_answered_with_a_page_for_people(
+    pages: PageServer, source_database: str, database_url: str
+) -> None:
+    add_clients(source_database, 9)
+    await sync_from(pages, database_url, "clients")
+    execute(database_url, "UPDATE clients SET name = 'changed' WHERE id = 5")
+    pages.hook = _once(lambda request: request.method == "POST", _HTML)
+    report = await sync_from(pages, database_url, "clients", reverse=True, overwrite=True)
+    assert report.complete
+    assert row_texts(source_database, "clients") == row_texts(database_url, "clients")
 
 
 @pytest.mark.parametrize("lie", ["*/0", "0-0/1", "*/*", "0-8/9", "x"])

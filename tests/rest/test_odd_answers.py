@@ -7,10 +7,13 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from postgrest import ReturnMethod
 
-from app.errors import UnavailableError
+from app.errors import OutcomeUnknownError, UnavailableError
 from app.rest import rows_told
 from tests.rest.recorded import Recorded, recorded_server
+
+HTML = "<!DOCTYPE html><html><body>Just a moment...</body></html>"
 
 
 @pytest.fixture
@@ -86,3 +89,31 @@ async def test_an_answer_to_another_request(recorded: Recorded, location: str | 
         else:
             with pytest.raises(UnavailableError, match="another request"):
                 await ask(_question(recorded))
+
+
+@pytest.mark.parametrize(
+    ("body", "returning", "right"),
+    [
+        ("", ReturnMethod.minimal, True),
+        ('[{"id":1}]', ReturnMethod.representation, True),
+        (HTML, ReturnMethod.minimal, False),
+        (HTML, ReturnMethod.representation, False),
+        ("", ReturnMethod.representation, False),
+        ("\x00\x01", ReturnMethod.minimal, False),
+    ],
+)
+async def test_a_write_is_done_only_where_postgrest_says_so(
+    recorded: Recorded, body: str, returning: ReturnMethod, right: bool
+) -> None:
+    recorded.answer_with(200, body)
+    table = recorded.rest.table("clients")
+    for builder in (
+        table.upsert({"id": 1}, returning=returning),
+        table.delete(returning=returning).eq("id", 1),
+        table.update({"id": 1}, returning=returning).eq("id", 1),
+    ):
+        if right:
+            await recorded.rest.respond(builder, writing=True)
+        else:
+            with pytest.raises(OutcomeUnknownError, match="not PostgREST's"):
+                await recorded.rest.respond(builder, writing=True)
