@@ -21,4 +21,4 @@ async def pick_keys(source: Source, table: CopyTable, wanted: int) -> list[Key]:
                 picked.append(key_of(record, table))
             elif (place := chance.randrange(seen)) < wanted:
                 picked[place] = key_of(record, table)
-    return sorted(picked)
+    return sorted(set(picked))

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.migration.engine import Told, add_clients, copy_from, execute, row_texts, tables, verify_from
+from tests.migration.engine import Told, add_clients, copy_from, execute, hiding, row_texts, tables, value, verify_from
 from tests.migration.test_sync import sync_from
 from tests.support import faults
 from tests.support.faults import Answer, Fault, Request
@@ -97,6 +97,38 @@ async def test_a_row_left_out_of_a_page_is_asked_for_again(
     report = await copy_from(pages, database_url, tables("clients"), told=told)
     assert (report.complete, report.tables[0].inserted, report.tables[0].came) == (True, 9, 0)
     assert len(told.notices) == 1
+
+
+async def test_a_row_left_out_of_a_page_and_of_the_keys(
+    pages: PageServer, source_database: str, database_url: str
+) -> None:
+    """Neither says so; but the count is exact."""
+    add_clients(source_database, 9)
+    hide, seen = hiding("5", "7"), [0]
+
+    def hook(request: Request) -> Fault | None:
+        if _is_listing(request) and not seen[0]:
+            seen[0] = request.number
+            return faults.agreeing(faults.row_left_out(0.5))
+        fault = hide(request)
+        return (lambda answer: faults.agreeing(fault)(answer) if answer.rows else answer) if fault else None
+
+    pages.hook = hook
+    report = await copy_from(pages, database_url, tables("clients"))
+    assert seen[0]
+    assert (report.complete, report.tables[0].came) == (True, 2)
+    assert row_texts(database_url, "clients") == row_texts(source_database, "clients")
+
+
+async def test_a_sync_sees_a_change_although_the_keys_leave_it_out_once(
+    pages: PageServer, source_database: str, database_url: str
+) -> None:
+    add_clients(source_database, 9)
+    await sync_from(pages, database_url, "clients")
+    execute(source_database, "UPDATE clients SET name = 'changed' WHERE id = 5")
+    pages.hook = _once(_is_listing, faults.agreeing(faults.row_left_out(0.5)))
+    assert (await sync_from(pages, database_url, "clients")).complete
+    assert value(database_url, "SELECT name FROM clients WHERE id = 5") == "changed"
 
 
 async def test_a_deletion_that_was_answered_with_a_page_for_people(
