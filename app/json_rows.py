@@ -27,8 +27,14 @@ def by_shape(table: Table, rows: Sequence[Values]) -> dict[tuple[str, ...], list
     """Rows grouped by which columns they give, in the order of each group's first row."""
     order = table.c.keys()
     shapes: dict[tuple[str, ...], list[Values]] = {}
+    known: dict[tuple[str, ...], list[Values]] = {}  # by the columns as rows give them: nearly always alike
     for row in rows:
-        shapes.setdefault(tuple(name for name in order if name in row), []).append(row)
+        given = tuple(row)
+        members = known.get(given)
+        if members is None:
+            shape = tuple(name for name in order if name in row)
+            members = known[given] = shapes.setdefault(shape, [])
+        members.append(row)
     return shapes
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from app import models
 from app.data_layer.phones import normalize_phone
-from app.data_layer.values import UnfitError, converter, day, integer, plain_text
+from app.data_layer.values import Convert, UnfitError, converter, day, integer, plain_text
 from app.errors import DuplicateInBatchError, InvalidArgumentError, InvalidPhoneError
 from app.rows import table_of
 
@@ -151,22 +151,22 @@ class Checks:
             raise InvalidArgumentError("a row is a mapping from columns to values", index=index)
         table = table_of(model)
         rules = _RULES[model]
+        converters = _converters(table)
+        has_phone = model is models.Client
         values: dict[str, Any] = {}
         for name, value in row.items():
-            given = value
-            column = table.c.get(name) if isinstance(name, str) else None
-            if column is None:
+            convert = converters.get(name) if isinstance(name, str) else None
+            if convert is None:
                 # Nothing else is repeated: a key may be a value in the wrong place, and of any type and length.
                 known = name if isinstance(name, str) and len(name) <= _LONGEST_NAME and name.isidentifier() else None
                 shown = known or "of this name"
                 raise InvalidArgumentError(f"{table.name} has no column {shown}", field=known, index=index)
-            if model is models.Client and name == "phone" and given is not None:
-                values[name] = self._client_phone(given, index)
+            if has_phone and name == "phone" and value is not None:
+                values[name] = self._client_phone(value, index)
                 continue
-            if name in rules.trimmed and isinstance(given, str):
-                given = given.strip()
+            given = value.strip() if name in rules.trimmed and isinstance(value, str) else value
             try:
-                values[name] = converter(column)(given)
+                values[name] = convert(given)
             except UnfitError as error:
                 raise InvalidArgumentError(f"{name} {error}", field=name, index=index) from None
             except RecursionError:
@@ -190,6 +190,11 @@ class Checks:
             return self.phone(phone)
         except InvalidPhoneError:
             raise InvalidPhoneError("phone is not a usable phone number", field="phone", index=index) from None
+
+
+@lru_cache
+def _converters(table: Table) -> dict[str, Convert]:
+    return {column.name: converter(column) for column in table.c}
 
 
 @lru_cache

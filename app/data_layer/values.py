@@ -85,7 +85,14 @@ def integer(value: object, *, bits: int = 31) -> int:
 
 
 def _integer(bits: int) -> Convert:
-    return lambda value: integer(value, bits=bits)
+    least, beyond = -(2**bits), 2**bits
+
+    def bounded(value: object) -> int:
+        if type(value) is int and least <= value < beyond:
+            return value
+        return integer(value, bits=bits)
+
+    return bounded
 
 
 def _boolean(value: object) -> bool:
@@ -96,6 +103,8 @@ def _boolean(value: object) -> bool:
 
 def plain_text(value: object) -> str:
     """A str that PostgreSQL can hold."""
+    if type(value) is str and value.isascii() and "\0" not in value:
+        return value
     if not isinstance(value, str):
         raise UnfitError("must be a string")
     if "\0" in value:
@@ -202,24 +211,29 @@ def _uuid(value: object) -> UUID:
 
 def json_value(value: Any, depth: int = 0) -> Any:
     """None, bool, int, float, str, and lists, tuples and dictionaries of them, as plain lists and dictionaries."""
-    if value is None or isinstance(value, bool):
-        return value
-    if isinstance(value, str):
+    kind = type(value)
+    if kind is str:
         return plain_text(value)
-    if isinstance(value, int):
-        if abs(value) >= _LONGEST_JSON_INTEGER:
-            raise UnfitError("must not hold integers of more than 4,000 digits")
-        return int(value)
-    if isinstance(value, float):
-        if value != value or value in (float("inf"), float("-inf")):
-            raise UnfitError("must not hold NaN or infinity, which JSON lacks")
-        return float(value)
+    if value is None or kind is bool or (kind is int and -(2**63) <= value < 2**63):
+        return value
+    if kind is not dict and kind is not list:
+        if isinstance(value, str):
+            return plain_text(value)
+        if isinstance(value, int):
+            if abs(value) >= _LONGEST_JSON_INTEGER:
+                raise UnfitError("must not hold integers of more than 4,000 digits")
+            return int(value)
+        if isinstance(value, float):
+            if value != value or value in (float("inf"), float("-inf")):
+                raise UnfitError("must not hold NaN or infinity, which JSON lacks")
+            return float(value)
     if depth == _DEEPEST_JSON:
         raise UnfitError(f"must be nested at most {_DEEPEST_JSON} deep")
+    depth += 1
     if isinstance(value, dict):
-        return {_json_key(key): json_value(item, depth + 1) for key, item in value.items()}
+        return {_json_key(key): json_value(item, depth) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [json_value(item, depth + 1) for item in value]
+        return [json_value(item, depth) for item in value]
     raise UnfitError("must be JSON: None, bool, int, float, str, list or dict")
 
 
