@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 
 from psycopg import AsyncConnection
 
 from app.migration import statements
+from app.migration.ahead import ahead
 from app.migration.load import PageLoader
 from app.migration.source import Key, Source
 from app.migration.tables import CopyTable
@@ -38,8 +39,9 @@ async def source_keys(connection: AsyncConnection, source: Source, table: CopyTa
     await connection.execute(statements.create_source_keys(table))
     try:
         add = statements.add_source_keys(table).as_string(connection)
-        async for page in source.key_pages(table):
-            await connection.execute(add, [JsonBytes(page.body)])
+        async with aclosing(ahead(source.key_pages(table))) as pages:
+            async for page in pages:
+                await connection.execute(add, [JsonBytes(page.body)])
         await connection.execute("ANALYZE source_keys")
         yield
     finally:

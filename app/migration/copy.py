@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from time import monotonic
@@ -14,6 +13,7 @@ from sqlalchemy import Table
 
 from app.errors import MigrationError
 from app.migration import runs
+from app.migration.ahead import ahead
 from app.migration.authority import Permit, read_authority
 from app.migration.completeness import Completeness, complete_table
 from app.migration.copy_streams import StreamCopy, StreamOptions
@@ -23,7 +23,7 @@ from app.migration.postgres_source import PostgresSource
 from app.migration.report import CopyReport, Progress, TableCopied
 from app.migration.runs import Checkpoint
 from app.migration.sequences import raise_sequences
-from app.migration.source import Page, Source
+from app.migration.source import Source
 from app.migration.tables import CopyTable, describe
 from app.migration.target import explained, open_target
 from app.migration.tool_schema import ensure_tool_schema
@@ -163,7 +163,14 @@ class _Start:
             await runs.resume_table(self.connection, self.run, table)
         self.progress.begin(table.name, checkpoint.source_before, checkpoint.rows)
         options = self.options
-        loader = PageLoader(self.connection, table, self.run, most_refused=options.most_refused, permit=options.permit)
+        loader = PageLoader(
+            self.connection,
+            table,
+            self.run,
+            most_refused=options.most_refused,
+            permit=options.permit,
+            was_empty=checkpoint.was_empty,
+        )
         if not checkpoint.complete:
             await _load_pages(self.source, table, checkpoint, loader, self.progress)
         whole = await complete_table(self.connection, self.source, table, loader)
@@ -197,20 +204,7 @@ async def _load_pages(
     source: Source, table: CopyTable, checkpoint: Checkpoint, loader: PageLoader, progress: Progress
 ) -> None:
     """Load page after page while the next one is being fetched; at most three are in memory."""
-    async with aclosing(_ahead(source.pages(table, after=checkpoint.last_key))) as pages:
+    async with aclosing(ahead(source.pages(table, after=checkpoint.last_key))) as pages:
         async for page in pages:
             loaded = await loader.load(page)
             progress.advance(table.name, loaded.rows)
-
-
-async def _ahead(pages: AsyncIterator[Page]) -> AsyncGenerator[Page, None]:
-    """The same pages, the next one being fetched while the caller works on this one."""
-    upcoming = asyncio.ensure_future(anext(pages, None))
-    try:
-        while (page := await upcoming) is not None:
-            upcoming = asyncio.ensure_future(anext(pages, None))
-            yield page
-    finally:
-        if not upcoming.done():
-            upcoming.cancel()
-        await asyncio.gather(upcoming, return_exceptions=True)

@@ -17,6 +17,8 @@ from app.migration.tables import CopyTable
 from app.migration.target import JsonBytes, is_row_fault
 from app.privacy import mask_phones
 
+# A deferred constraint would speak up at the commit, where the row at fault cannot be told.
+_IMMEDIATE = "SET CONSTRAINTS ALL IMMEDIATE"
 _WRITES = "INSERT INTO botdata.writes SELECT %s, %s, unnest(%s::text[]) ON CONFLICT DO NOTHING"
 
 
@@ -28,6 +30,7 @@ class PageLoader:
         run: the run's id in `botdata.runs`.
         most_refused: refused rows in the run past which the mistake is elsewhere.
         permit: asked before each commit whether the table may be written still; None: the caller asks.
+        was_empty: nothing was there when the run came to the table, so that its rows are expected to be new.
     """
 
     def __init__(
@@ -38,12 +41,14 @@ class PageLoader:
         *,
         most_refused: int,
         permit: Permit | None = None,
+        was_empty: bool = False,
     ) -> None:
         self._connection = connection
         self._table = table
         self._run = run
         self._most_refused = most_refused
         self._permit = permit
+        self._insert = statements.insert_page(table).as_string(connection) if was_empty else None
         self._load = statements.load_page(table).as_string(connection)
         self._delete = statements.delete_changed(table).as_string(connection) if table.replaces_rows else None
         self._piece: int | None = None  # rows to begin with, where the page before had refused ones
@@ -62,19 +67,41 @@ class PageLoader:
         return await repeated(lambda: self._load_page(page, checkpoint))
 
     async def _load_page(self, page: Page, checkpoint: bool) -> Loaded:
+        if self._insert is not None and (loaded := await self._insert_new(self._insert, page, checkpoint)):
+            return loaded
         async with self._connection.transaction():
-            # A deferred constraint would speak up at the commit, where the row at fault cannot be told.
-            await self._connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
+            await self._connection.execute(_IMMEDIATE)
             loaded = await self._whole(page.body) if self._piece is None else None
             if loaded is None:
                 loaded = await self._in_pieces(page)
-            loaded.rows = page.rows
-            last_key = page.last_key if checkpoint else None
-            await add_to_checkpoint(self._connection, self._run, self._table, loaded, last_key=last_key)
-            await record_writes(self._connection, self._run, self._table, loaded.transactions)
-            if self._permit is not None:
-                await self._permit.confirm(self._connection, self._table.name)
+            await self._record(page, loaded, checkpoint)
         return loaded
+
+    async def _insert_new(self, insert: str, page: Page, checkpoint: bool) -> Loaded | None:
+        """Load a page of rows that are all new; None, and no page is tried so again, where one is there or refused."""
+        loaded = None
+        async with self._connection.transaction():
+            await self._connection.execute(_IMMEDIATE)
+            try:
+                cursor = await self._connection.execute(insert, [JsonBytes(page.body)])
+            except psycopg.Error as error:
+                if not is_row_fault(error):
+                    raise
+                self._insert = None
+                raise psycopg.Rollback from error
+            row = await cursor.fetchone()
+            assert row is not None
+            loaded = Loaded(inserted=row[0], transactions={row[1]})
+            await self._record(page, loaded, checkpoint)
+        return loaded
+
+    async def _record(self, page: Page, loaded: Loaded, checkpoint: bool) -> None:
+        loaded.rows = page.rows
+        last_key = page.last_key if checkpoint else None
+        await add_to_checkpoint(self._connection, self._run, self._table, loaded, last_key=last_key)
+        await record_writes(self._connection, self._run, self._table, loaded.transactions)
+        if self._permit is not None:
+            await self._permit.confirm(self._connection, self._table.name)
 
     async def _whole(self, body: bytes) -> Loaded | None:
         """The counts; None where a row of the page is at fault (rolled back to before the page)."""

@@ -88,6 +88,19 @@ def _values(table: CopyTable) -> sql.Composed:
     )
 
 
+def insert_page(table: CopyTable) -> sql.Composed:
+    """Insert the rows of the page in parameter 1, none of which the target is to hold.
+
+    Returns one row: rows inserted, and the transaction (xmin) that they are of, outside of any savepoint.
+    """
+    page = sql.SQL("page ({}) AS (SELECT * FROM json_to_recordset(%s::json) AS x ({}))").format(
+        names_of(table.columns), aliases(table.columns)
+    )
+    return sql.SQL(
+        "WITH {}, loaded AS ({} RETURNING true) SELECT count(*), pg_current_xact_id()::xid::text FROM loaded"
+    ).format(page, _values(table))
+
+
 def load_page(table: CopyTable, page: sql.Composed | None = None) -> sql.Composed:
     """Insert or update the rows of a page, leaving equal ones alone.
 

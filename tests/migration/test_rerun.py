@@ -81,6 +81,28 @@ async def test_equal_rows_are_left_alone(pages: PageServer, source_database: str
     assert (await verify_from(pages, database_url, tables("clients"))).clean
 
 
+async def test_a_row_that_comes_into_an_empty_target_during_the_copy(
+    pages: PageServer, source_database: str, database_url: str
+) -> None:
+    """Rows of a table that was empty are inserted; where one is there by then all the same, it is written over."""
+    add_clients(source_database, 30)
+    pages.max_rows = 10
+    came: list[str] = []
+
+    def hook(request: Request) -> None:
+        if request.parameter("id") == "gt.10" and not came:
+            came.append("15")
+            add_clients(database_url, 1, first=15, name="of another")
+
+    pages.hook = hook
+    report = await copy_from(pages, database_url, tables("clients"))
+    assert came
+    assert [(t.inserted, t.updated, t.unchanged) for t in report.tables] == [(29, 1, 0)]
+    assert row_texts(database_url, "clients") == row_texts(source_database, "clients")
+    ours = "SELECT count(*) FROM clients WHERE xmin::text IN (SELECT xid FROM botdata.writes)"
+    assert query(database_url, ours) == [(30,)]
+
+
 async def test_rows_that_a_page_left_out_are_fetched_by_key(
     pages: PageServer, source_database: str, database_url: str
 ) -> None:
