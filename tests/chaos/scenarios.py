@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from tests.chaos import cancelled_calls, generated_calls, postgres_faults, processes
+from tests.chaos import cancelled_calls, generated_calls, http_answers, postgres_faults, processes
 from tests.chaos.scenario import Scenario
 
 SCENARIOS: list[Scenario] = [
     processes.SCENARIO,
+    http_answers.SCENARIO,
     postgres_faults.SCENARIO,
     generated_calls.SCENARIO,
     cancelled_calls.SCENARIO,
