@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import random
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from time import monotonic, perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -30,7 +32,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_AFTER_THE_ANSWER = 0.001  # seconds, so that the caller goes on before the comparison begins
+_AFTER_THE_ANSWER = 0.001  # seconds, in which the caller goes on, and perhaps asks for more
+_PATIENCE = 0.1  # seconds that a comparison waits for a moment without calls
+_MOST_WAITING = 200
 _FAILURES = 3  # in a row, after which a store is left alone for a while
 _MOST_CAUSES_TOLD = 100
 
@@ -95,8 +99,10 @@ class Comparisons:
         self._hash_key = secrets.token_bytes(32)
         self._told: set[tuple[Line, str]] = set()
         self._breakers = {store: Breaker(failures=_FAILURES) for store in Store}
-        self._waiting: dict[asyncio.TimerHandle, Read] = {}
+        self._in_flight = 0
+        self._waiting: deque[tuple[float, Read]] = deque()  # and since when
         self._running: dict[asyncio.Task[None], Read] = {}
+        self._timer: asyncio.TimerHandle | None = None  # for the one that waits longest
         self._closed = False
 
     async def start(self) -> None:
@@ -109,7 +115,8 @@ class Comparisons:
         """The authority's answer, as soon as it is there; nothing that comes of the comparison reaches the caller."""
         began = perf_counter()
         try:
-            answer = await call(self._stores[stage.authority])
+            with self.answering():
+                answer = await call(self._stores[stage.authority])
         except DataError as error:
             self._answered(Read(stage, method, arguments, call, error, perf_counter() - began))
             raise
@@ -118,19 +125,32 @@ class Comparisons:
         self._answered(Read(stage, method, arguments, call, kept, perf_counter() - began))
         return answer
 
+    @contextmanager
+    def answering(self) -> Iterator[None]:
+        """A call that goes on: comparisons wait for its end, a little."""
+        self._in_flight += 1
+        try:
+            yield
+        finally:
+            self._in_flight -= 1
+            self._look_soon()
+
     async def close(self) -> None:
-        """Wait for those that run, up to close_timeout in all, and save the counts."""
+        """Wait for those that run or are to run, up to close_timeout in all, and save the counts."""
         self._closed = True
-        for handle, read in self._waiting.items():
-            handle.cancel()
-            self._begin(read)
+        deadline = monotonic() + self._settings.close_timeout
+        self._pump()
+        while self._running and (rest := deadline - monotonic()) > 0:
+            await asyncio.wait(self._running, timeout=rest, return_when=asyncio.FIRST_COMPLETED)
+        if self._timer is not None:
+            self._timer.cancel()
+        left = [*self._running.values(), *(read for _, read in self._waiting)]
         self._waiting.clear()
-        if self._running:
-            await asyncio.wait(self._running, timeout=self._settings.close_timeout)
-        if left := dict(self._running):
+        if left:
             logger.warning("%d comparisons were not ended", len(left))
-        for task, read in left.items():
+        for task in self._running:
             task.cancel()
+        for read in left:
             self._count(read, Outcome("skipped", "closed"))
         await self._saving.close()
 
@@ -148,17 +168,48 @@ class Comparisons:
         if isinstance(read.answer, StoreError):
             self._count(read, Outcome("error", read.answer.code))  # which says nothing of what is stored
             return
-        if len(self._running) + len(self._waiting) >= self._most_at_once:
+        if len(self._waiting) >= _MOST_WAITING:
             self._count(read, Outcome("skipped", "limit"))
             return
-        loop = asyncio.get_running_loop()
-        handle: asyncio.TimerHandle = loop.call_later(_AFTER_THE_ANSWER, lambda: self._begin(self._waiting.pop(handle)))
-        self._waiting[handle] = read
+        self._waiting.append((monotonic(), read))
+        self._look_soon()
+        self._look_later()
 
-    def _begin(self, read: Read) -> None:
-        task = asyncio.create_task(self._compare(read))
-        self._running[task] = read
-        task.add_done_callback(self._running.pop)
+    def _pump(self) -> None:
+        """Begin what there is a place for: one in a quiet moment, and all that has waited long enough for that."""
+        while self._waiting:
+            since, read = self._waiting[0]
+            is_late = self._closed or monotonic() - since >= _PATIENCE
+            is_full = len(self._running) >= self._most_at_once
+            if (is_full or self._in_flight or self._running) and not is_late:
+                break
+            if is_full and self._closed:
+                break
+            self._waiting.popleft()
+            if is_full:
+                self._count(read, Outcome("skipped", "limit"))
+                continue
+            task = asyncio.create_task(self._compare(read))
+            self._running[task] = read
+            task.add_done_callback(self._ended)
+        self._look_later()
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        del self._running[task]
+        self._pump()
+
+    def _look_soon(self) -> None:
+        if self._waiting and not self._in_flight:
+            asyncio.get_running_loop().call_later(_AFTER_THE_ANSWER, self._pump)
+
+    def _look_later(self) -> None:
+        if self._timer is None and self._waiting and not self._closed:
+            pause = max(0.0, self._waiting[0][0] + _PATIENCE - monotonic())
+            self._timer = asyncio.get_running_loop().call_later(pause, self._time_is_up)
+
+    def _time_is_up(self) -> None:
+        self._timer = None
+        self._pump()
 
     def _is_compared(self, read: Read) -> bool:
         """Whether there is something to compare it with at this stage."""

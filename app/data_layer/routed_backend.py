@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -101,6 +101,10 @@ class Comparisons(Protocol):
         """
         ...
 
+    def answering(self) -> AbstractContextManager[None]:
+        """A write that goes on, beside which nothing should be compared."""
+        ...
+
     async def close(self) -> None:
         """Wait a little for those that run."""
         ...
@@ -133,7 +137,8 @@ class RoutedBackend:
         while True:
             async with self.standing.writing() as stage:
                 try:
-                    return await self._writers[stage.authority].upsert(stage, model, rows)
+                    with self._comparisons.answering():
+                        return await self._writers[stage.authority].upsert(stage, model, rows)
                 except AuthorityMovedError:
                     write_was_refused()
             await self.standing.look_again(stage)

@@ -78,8 +78,9 @@ async def test_a_store_that_hangs_keeps_nobody_waiting_and_takes_no_more_than_it
         relay.silent = True
         hanging = settings_of(database_url=relay.database_url, compare_at_once=2, close_timeout=0.3)
         async with compared(hanging) as data:
-            for _ in range(7):
-                assert (await data.get_client_by_id(1, SALON)).success
+            answers = await asyncio.gather(*(data.get_client_by_id(1, SALON) for _ in range(7)))
+            assert all(answer.success for answer in answers)
+            await ended(data, 5)
             assert data.metrics.total("comparisons") == data.metrics.total("comparisons", reason="limit") == 5
     assert data.metrics.total("comparisons", outcome="skipped", reason="closed") == 2
 
@@ -92,6 +93,43 @@ async def test_a_slow_store_is_an_error_at_the_deadline(pair: Pair, settings_of:
             assert (await data.get_client_by_id(1, SALON)).success
             await ended(data, 1)
     assert data.metrics.total("comparisons", outcome="error", reason="timeout") == 1
+
+
+@pytest.mark.parametrize("patience", [3600.0, 0.01])
+async def test_a_comparison_waits_for_a_moment_without_calls(
+    settings_of: MakeSettings, monkeypatch: pytest.MonkeyPatch, patience: float
+) -> None:
+    monkeypatch.setattr("app.data_layer.comparisons._PATIENCE", patience)
+    asked: list[str] = []
+
+    class Asked:
+        def __init__(self, name: str) -> None:
+            self._name = name
+
+        async def get_company(self, company_id: int) -> None:
+            asked.append(self._name)
+
+    stores: Any = {Store.SUPABASE: Asked("answer"), Store.POSTGRES: Asked("comparison")}
+    comparisons = Comparisons(stores, None, settings_of(), "p", Metrics())
+
+    async def read() -> None:
+        await comparisons.read(Stage.SHADOW, lambda s: s.get_company(1), "get_company", {"company_id": 1})
+
+    async def compared_are(number: int) -> None:
+        async with asyncio.timeout(20):
+            while asked.count("comparison") < number:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+
+    with comparisons.answering():
+        await read()
+        await read()
+        if patience < 1:  # not for ever
+            await compared_are(2)
+        else:
+            await asyncio.sleep(0.05)
+            assert asked == ["answer", "answer"]
+    await compared_are(2)
+    await comparisons.close()
 
 
 class Faulty:
