@@ -1,0 +1,40 @@
+"""The pool of connections: the order of those who wait, and what a connection is like when it is taken again."""
+
+from __future__ import annotations
+
+import asyncio
+
+from sqlalchemy import func, select, text
+
+from app.db import Database
+
+_PID = select(func.pg_backend_pid())
+
+
+async def test_those_who_wait_are_served_in_turn(database_url: str) -> None:
+    database = Database(database_url, pool_size=1)
+    served: list[int] = []
+
+    async def read(number: int) -> None:
+        await database.fetch(_PID)
+        served.append(number)
+
+    async with database.reader():
+        waiting = [asyncio.create_task(read(number)) for number in range(20)]
+        await asyncio.sleep(0.05)
+    waiting.append(asyncio.create_task(read(20)))  # comes later, while the connection is idle
+    await asyncio.gather(*waiting)
+    assert served == list(range(21))
+    await database.close()
+
+
+async def test_a_transaction_begun_beside_the_engine_is_not_left_open(database_url: str) -> None:
+    database = Database(database_url, pool_size=1)
+    async with database.reader() as connection:
+        await connection.execute(text("BEGIN"))
+    alone = select(func.now() == func.statement_timestamp())
+    assert await database.fetch(alone) == [(True,)]
+    async with database.writer() as writing:  # a transaction again, after a read without one
+        first, second = [(await writing.execute(text("SELECT now()"))).scalar_one() for _ in range(2)]
+    assert first == second
+    await database.close()
