@@ -87,6 +87,7 @@ class Database:
         self._returning: set[asyncio.Task[None]] = set()
         event.listen(self.engine.sync_engine, "checkout", self._check_out)
         event.listen(self.engine.sync_engine, "checkin", self._check_in)
+        event.listen(self.engine.sync_engine, "do_connect", self._connect_in_greenlet)
         event.listen(self.engine.sync_engine, "handle_error", _keep_the_others)
 
     async def fetch(
@@ -193,6 +194,11 @@ class Database:
         finally:
             self._for_driver = False
         return None
+
+    def _connect_in_greenlet(self, *_: object) -> None:
+        # Asked by the pool, for a place in it whose connection is gone: refused before a coroutine is made in vain.
+        if self._for_driver:
+            raise MissingGreenlet
 
     def _check_out(self, dbapi_connection: DBAPIConnection, _record: object, _proxy: object) -> None:
         if self._for_driver:
