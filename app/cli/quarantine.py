@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -173,4 +174,4 @@ def _names(tables: str | None, metadata: str | None) -> tuple[list[str] | None, 
     names = [name.strip() for name in tables.split(",") if name.strip()]
     if not names:
         raise typer.BadParameter("no table is named", param_hint="--tables")
-    return names, f" --tables {','.join(names)}{flags}"
+    return names, f" --tables {shlex.quote(','.join(names))}{flags}"

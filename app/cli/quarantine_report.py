@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 from app.cli.output import document, say, show_table
@@ -137,7 +138,7 @@ def _show_rows_that_stay(table: TableReplayed) -> None:
         say("An ALTER TABLE may have written them too. --overwrite replaces them by the rows in quarantine.")
     if table.stale:
         say(f"{table.table}: these rows have other columns than the table has now: {_some(table.stale)}")
-        say(f"Read them anew: botdata copy --tables {table.table}")
+        say(f"Read them anew: botdata copy --tables {shlex.quote(table.table)}")
 
 
 def replay_document(report: ReplayReport) -> dict[str, Any]:

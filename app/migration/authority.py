@@ -6,6 +6,7 @@ A table that the data layer's methods write belongs to the stage's authority; an
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -188,7 +189,11 @@ class Permit:
         remedy = f"{self.instead}botdata cutover status, which shows where each table stands"
         if self.copying:
             remedy += "; for those whose store is Supabase: botdata sync"
-        return f"{remedy}; for the others: the same command, with --tables {','.join(rest)}" if rest else remedy
+        return (
+            f"{remedy}; for the others: the same command, with --tables {shlex.quote(','.join(rest))}"
+            if rest
+            else remedy
+        )
 
 
 async def refuse_before(target_url: str, permit: Permit, tables: Sequence[str]) -> None:

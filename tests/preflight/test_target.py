@@ -167,6 +167,20 @@ async def test_triggers_foreign_keys_and_rights(connection_source: Source, datab
         execute(database_url, "DROP OWNED BY preflight_bot; DROP ROLE preflight_bot")
 
 
+async def test_a_proposed_statement_does_what_it_says_and_no_more(connection_source: Source, database_url: str) -> None:
+    execute(
+        database_url,
+        """
+        CREATE FUNCTION stamp() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
+        CREATE TRIGGER "x; DROP TABLE messages; --" BEFORE INSERT ON clients FOR EACH ROW EXECUTE FUNCTION stamp();
+        """,
+    )
+    (found,) = (await look(connection_source, database_url)).errors
+    execute(database_url, found.remedy.rpartition(": ")[2])
+    assert value(database_url, "SELECT tgenabled::text FROM pg_trigger WHERE tgname LIKE 'x;%'") == "D"
+    assert value(database_url, "SELECT count(*) FROM messages") == 0
+
+
 async def test_a_database_in_locale_c_an_odd_time_zone_and_too_few_connections(
     connection_source: Source, postgres_server: PostgresServer
 ) -> None:

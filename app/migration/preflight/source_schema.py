@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from sqlalchemy import Table
 
 from app.migration.preflight.catalog import CatalogTable
-from app.migration.preflight.findings import Finding, finding
+from app.migration.preflight.findings import Finding, finding, quoted
 from app.migration.preflight.target_schema import type_findings
 
 
@@ -106,7 +106,7 @@ def _missing(there: SourceTable) -> list[Finding]:
         finding(
             "source-column-missing",
             f"the source's table {there.name} has no column {name}",
-            f"add it there: ALTER TABLE {there.name} ADD {name} ...",
+            f"add it there: ALTER TABLE {quoted(there.name)} ADD {quoted(name)} ...",
             table=there.name,
             column=name,
             expected="a column",

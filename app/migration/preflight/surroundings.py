@@ -13,7 +13,7 @@ from psycopg.rows import dict_row
 from sqlalchemy import Table
 
 from app.migration.preflight.catalog import CatalogTable
-from app.migration.preflight.findings import Finding, finding
+from app.migration.preflight.findings import Finding, finding, quoted
 
 OLDEST_VERSION = 13
 _FACTS = """
@@ -188,7 +188,7 @@ async def _rights(
     *,
     creates_tables: bool,
 ) -> list[Finding]:
-    role, database = facts["role"], facts["database"]
+    role, database = quoted(facts["role"]), quoted(facts["database"])
     lacks: list[tuple[str, str, str | None]] = []
     if facts["has_tool_schema"]:
         if not facts["may_use_tool_schema"]:
@@ -203,11 +203,11 @@ async def _rights(
     for name, missing, owns in await (await connection.execute(_TABLE_RIGHTS, named)).fetchall():
         if missing:
             rights = ", ".join(missing)
-            lacks.append((f"{rights} on {name}", f"GRANT {rights} ON {name} TO {role}", name))
+            lacks.append((f"{rights} on {name}", f"GRANT {rights} ON {quoted(name)} TO {role}", name))
         if not owns and name in catalog and any(one.kind == "f" for one in catalog[name].constraints):
             lacks.append((f"take the foreign keys of {name} away and put them back", "use the tables' owner", name))
     return [
-        finding("target-privilege-missing", f"the target's role {role} may not {what}", remedy, table=table)
+        finding("target-privilege-missing", f"the target's role {facts['role']} may not {what}", remedy, table=table)
         for what, remedy, table in lacks
     ]
 
@@ -222,7 +222,8 @@ def _interference(table: CatalogTable) -> list[Finding]:
                     "target-trigger-on-insert",
                     f"trigger {trigger.name} of the target's {table.name} runs {trigger.function} for each row that is "
                     "inserted" + (", and may change it" if changes else ""),
-                    f"for the time of the move: ALTER TABLE {table.name} DISABLE TRIGGER {trigger.name}",
+                    f"for the time of the move: ALTER TABLE {quoted(table.name)} "
+                    f"DISABLE TRIGGER {quoted(trigger.name)}",
                     table=table.name,
                     severity=None if changes else "warning",
                 )
