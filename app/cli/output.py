@@ -45,13 +45,13 @@ class _Lines:
             self._print(table)
 
     def notice(self, message: str) -> None:
-        errors.print(message, markup=False)
+        errors.print(plain(message), markup=False)
 
     def _print(self, table: str) -> None:
         self._printed = monotonic()
         done = self._done[table]
         total = max(done, self._total[table])  # which may have been estimated, or have grown
-        errors.print(f"{self._what} {table}: {done:,} of {total:,} rows", markup=False)
+        errors.print(plain(f"{self._what} {table}: {done:,} of {total:,} rows"), markup=False)
 
 
 class _Bars:
@@ -62,13 +62,13 @@ class _Bars:
         self._tasks: dict[str, TaskID] = {}
 
     def begin(self, table: str, total: int, done: int) -> None:
-        self._tasks[table] = self._bars.add_task(table, total=total, completed=done)
+        self._tasks[table] = self._bars.add_task(plain(table), total=total, completed=done)
 
     def advance(self, table: str, rows: int) -> None:
         self._bars.advance(self._tasks[table], rows)
 
     def notice(self, message: str) -> None:
-        self._bars.console.print(message, markup=False)
+        self._bars.console.print(plain(message), markup=False)
 
 
 @contextmanager
@@ -108,9 +108,13 @@ def plain(text: str) -> str:
 
 
 def show_json(document: dict[str, Any]) -> None:
-    """Print one JSON document to standard output, in plain ASCII where its encoding does not hold every character."""
+    """Print one JSON document to standard output, in plain ASCII where its encoding does not hold every character.
+
+    Characters that are not for printing are escaped: JSON itself would let through those of U+007F and above.
+    """
     holds_all = (sys.stdout.encoding or "").lower().startswith("utf")
-    sys.stdout.write(json.dumps(document, ensure_ascii=not holds_all, indent=2) + "\n")
+    written = json.dumps(document, ensure_ascii=not holds_all, indent=2)
+    sys.stdout.write("".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in written) + "\n")
 
 
 def document(command: str, *, ok: bool, **fields: Any) -> dict[str, Any]:

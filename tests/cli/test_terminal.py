@@ -1,10 +1,17 @@
 """Progress on a terminal: live bars, and nothing that a value could do to the terminal."""
 
+import io
+import json
 import os
+import re
 import subprocess
 from pathlib import Path
 
-from app.cli.output import plain
+import pytest
+from rich.console import Console
+
+from app.cli import output
+from app.cli.output import plain, show_json
 from tests.cli.command import BOTDATA
 from tests.migration.engine import add_clients, value
 from tests.support.page_server import PageServer
@@ -24,6 +31,33 @@ def test_live_bars(pages: PageServer, source_database: str, database_url: str, t
     assert "40/40" in done.stderr.decode()
     assert b"copy complete: 40 rows copied" in done.stdout
     assert value(database_url, "SELECT count(*) FROM clients") == 40
+
+
+HOSTILE = "t \x1b[2J\x9b31m\x7f [bold]x[/] \u202e"
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_progress_sends_no_control_characters(monkeypatch: pytest.MonkeyPatch, terminal: bool) -> None:
+    written = io.StringIO()
+    monkeypatch.setattr(output, "errors", Console(file=written, width=200, force_terminal=terminal, color_system=None))
+    with output.progress("copy") as told:
+        told.begin(HOSTILE, 5, 0)
+        told.notice(HOSTILE)
+        told.advance(HOSTILE, 5)
+    # What Rich itself sends to move its bars, and nothing else.
+    said = re.sub(r"\x1b\[(\?25[lh]|\d*[AK])|\r", "", written.getvalue())
+    assert plain(HOSTILE) in said
+    assert not [c for c in said if not (c.isprintable() or c == "\n")]
+
+
+def test_a_document_holds_no_control_characters(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True)
+    monkeypatch.setattr("sys.stdout", written)
+    show_json({"name": f"{HOSTILE}\n\U000e0001 ё😀"})
+    text = written.buffer.getvalue().decode()  # type: ignore[attr-defined]
+    assert json.loads(text) == {"name": f"{HOSTILE}\n\U000e0001 ё😀"}
+    assert "ё😀" in text
+    assert not [c for c in text if not (c.isprintable() or c == "\n")]
 
 
 def test_control_characters_are_shown_and_not_sent() -> None:
