@@ -79,6 +79,15 @@ def test_every_recorded_error_has_a_test() -> None:
     assert failed - single == {name for name, _, _ in ERRORS}
 
 
+async def test_a_code_that_is_none_is_not_repeated(recorded: Recorded) -> None:
+    for code in ("\x1b[2J", "sb_secret_a0key0of0the0project", "", "a b", "42703\n", 5, None):
+        recorded.answer_with(400, json.dumps({"code": code, "message": "x"}))
+        with pytest.raises(RejectedError) as raised:
+            await recorded.rest.respond(recorded.rest.table("clients").select("id"))
+        assert str(raised.value) == "Supabase refuses the request [HTTP 400]"
+        assert raised.value.sqlstate is None
+
+
 @pytest.mark.parametrize(
     ("status", "body", "reading", "writing"),
     [
