@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.chaos import cancelled_calls, generated_calls, http_answers, postgres_faults, processes
+from tests.chaos import cancelled_calls, generated_calls, hostile_source, http_answers, postgres_faults, processes
 from tests.chaos.scenario import Scenario
 
 SCENARIOS: list[Scenario] = [
@@ -11,4 +11,5 @@ SCENARIOS: list[Scenario] = [
     postgres_faults.SCENARIO,
     generated_calls.SCENARIO,
     cancelled_calls.SCENARIO,
+    hostile_source.SCENARIO,
 ]
