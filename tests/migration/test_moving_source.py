@@ -107,7 +107,7 @@ async def test_an_empty_text_key_is_fetched(pages: PageServer, source_database: 
 
     def withhold(request: Request) -> Fault | None:
         whole = "_1:" in (request.parameter("select") or "")
-        return faults.row_missing() if whole and request.parameter("company_id") is None else None
+        return faults.agreeing(faults.row_missing()) if whole and request.parameter("company_id") is None else None
 
     pages.hook = withhold
     report = await copy_from(pages, database_url, tables("whatsapp_auth"))
