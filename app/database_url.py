@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from urllib.parse import unquote
 
@@ -76,6 +77,15 @@ def libpq_url(text: str, *, name: str = "DATABASE_URL") -> str:
 def uses_pgbouncer(text: str) -> bool:
     """Whether the URL says (`pgbouncer=true`) that no prepared statements can be kept."""
     return str(_parsed(text, "DATABASE_URL").query.get("pgbouncer", "")).lower() == "true"
+
+
+def tls_advice(text: str) -> str | None:
+    """What an address with sslmode=require, or a stricter one, wants of its server; None for other addresses."""
+    mode = sqlalchemy_url(text).query.get("sslmode") or os.environ.get("PGSSLMODE")
+    if mode not in {"require", "verify-ca", "verify-full"}:
+        return None
+    wanted = "a server with TLS" if mode == "require" else "a certificate in date, signed by what sslrootcert names"
+    return f"sslmode={mode} wants {wanted}{', for the very host of the address' if mode == 'verify-full' else ''}"
 
 
 def shown_url(text: str) -> str:

@@ -18,7 +18,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from app.cutover.guard import GUARD_OPTION, WriteGuard
-from app.database_url import sqlalchemy_url, uses_pgbouncer
+from app.database_url import sqlalchemy_url, tls_advice, uses_pgbouncer
 from app.driver_errors import without_values
 from app.errors import OutcomeUnknownError, StoreError, UnavailableError, error_for_sqlstate
 from app.text_values import register_loaders
@@ -81,6 +81,7 @@ class Database:
         self._reading = self.engine.execution_options(isolation_level="AUTOCOMMIT")
         self._milliseconds = max(1, int(statement_timeout * 1000))
         self._pool_timeout = pool_timeout
+        self._tls_advice = tls_advice(url)
         self._turns = asyncio.Semaphore(pool_size)
         self._for_driver = False  # while a connection is taken out for the driver alone
         self._acquiring: set[asyncio.Task[AsyncConnection]] = set()
@@ -232,7 +233,13 @@ class Database:
             closing.add_done_callback(self._returning.discard)
 
     async def _new_connection(self, *arguments: Any, **options: Any) -> psycopg.AsyncConnection[Any]:
-        connection = await psycopg.AsyncConnection.connect(*arguments, **options)
+        try:
+            connection = await psycopg.AsyncConnection.connect(*arguments, **options)
+        except psycopg.OperationalError as error:
+            if error.sqlstate is None and self._tls_advice:
+                message = f"PostgreSQL cannot be reached; {self._tls_advice}"
+                raise UnavailableError(message) from without_values(error)
+            raise
         try:
             register_loaders(connection.adapters)
             # The clock's defaults (CURRENT_TIMESTAMP into a timestamp without zone) are to be UTC, as in Supabase.

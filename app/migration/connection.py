@@ -11,7 +11,7 @@ from psycopg import AsyncConnection
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import Conninfo
 
-from app.database_url import libpq_url, uses_pgbouncer
+from app.database_url import libpq_url, tls_advice, uses_pgbouncer
 from app.driver_errors import missing_right, without_values
 from app.errors import MigrationError, StoreError, UnavailableError, error_for_sqlstate
 
@@ -59,14 +59,20 @@ async def connect(url: str, *, setting: str, step: str, read_only: bool = False)
     address = libpq_url(url, name=setting)
     given = conninfo_to_dict(address)
     keepalives: dict[str, Any] = {key: value for key, value in _KEEPALIVES.items() if key not in given}
-    connection = await AsyncConnection.connect(
-        address,
-        autocommit=True,
-        connect_timeout=10,
-        application_name=f"botdata {step}",
-        prepare_threshold=None,
-        **keepalives,
-    )
+    try:
+        connection = await AsyncConnection.connect(
+            address,
+            autocommit=True,
+            connect_timeout=10,
+            application_name=f"botdata {step}",
+            prepare_threshold=None,
+            **keepalives,
+        )
+    except psycopg.OperationalError as error:
+        # libpq gives no code for a certificate that it refuses, nor for a server that is not there.
+        if error.sqlstate is None and (advice := tls_advice(url)):
+            raise psycopg.OperationalError(f"{error} ({advice})") from without_values(error)
+        raise
     try:
         await connection.execute(_SESSION)
         await connection.execute(_UNHURRIED)
