@@ -1,0 +1,58 @@
+"""The quick form of the benchmarks: that each suite still runs, and how figures become rows and tables."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.__main__ import SUITES
+from benchmarks.row import at_least, at_most, by_turns
+from tests.support.readme_tables import ROOT, markdown_table
+
+_ROWS = {"copy_rest": 2, "copy_connection": 2, "verify": 1, "copy_memory": 1, "calls": 5, "callers": 1, "stages": 1}
+_ROWS |= {"imports": 1}
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_a_suite_measures_its_rows(suite: str, tmp_path: Path) -> None:
+    program = [sys.executable, "-m", "benchmarks", "--quick", "--only", suite, "--output", str(tmp_path)]
+    done = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    document = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
+    assert len(document["rows"]) == _ROWS[suite]
+    for row in document["rows"]:
+        samples = [figure for figures in row["samples"].values() for figure in figures]
+        assert samples != []
+        assert all(figure >= 0 for figure in samples)
+        assert row["reached"] in {"yes", "no"}
+        assert row["what"] in (tmp_path / "results.md").read_text(encoding="utf-8")
+
+
+def test_ways_are_measured_by_turns() -> None:
+    order = []
+
+    def way(name: str) -> float:
+        order.append(name)
+        return float(len(order))
+
+    figures = by_turns(3, {name: lambda name=name: way(name) for name in "ab"})  # type: ignore[misc]
+    assert order == ["a", "b", "b", "a", "a", "b"]
+    assert figures == {"a": [1.0, 4.0, 5.0], "b": [2.0, 3.0, 6.0]}
+
+
+def test_a_promise_is_judged_by_medians() -> None:
+    figures = {"ours": [3.0, 30.0, 3.0], "theirs": [2.0, 2.0, 20.0]}
+    assert at_most(1.5, "copy", "download", figures, "ours", "theirs").reached
+    assert not at_most(1.4, "copy", "download", figures, "ours", "theirs").reached
+    row = at_least(0.6, "calls", "by hand", figures, "ours", "theirs")
+    assert row.reached
+    assert row.measured == "0.67x (3.00 s against 2.00 s)"
+    assert not at_least(0.7, "calls", "by hand", figures, "ours", "theirs").reached
+
+
+def test_a_cell_cannot_break_a_table() -> None:
+    assert markdown_table(["a", "b"], [["x|y", "1"]]).splitlines() == ["| a | b |", "| --- | --- |", r"| x\|y | 1 |"]
