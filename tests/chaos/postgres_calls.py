@@ -112,7 +112,7 @@ async def _run(chaos: Chaos, server: Server, troubles: int, outcome: Outcome) ->
         query_timeout=4,
     )
     chance = chaos.chance("calls")
-    usable = [trouble for trouble in TROUBLES if trouble.role == "postgres"]
+    usable = [trouble for trouble in TROUBLES if trouble.role == "postgres" and not trouble.loses]
     chance.shuffle(usable)
     ((services,),) = _execute(server.url("bot"), "SELECT count(*)::int FROM services WHERE is_active")
     async with open_data_layer(settings) as data:

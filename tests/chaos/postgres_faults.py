@@ -6,6 +6,7 @@ import random
 import re
 import signal
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, nullcontext
 from dataclasses import replace
@@ -15,7 +16,7 @@ import psycopg
 
 from tests.chaos import postgres_calls
 from tests.chaos.moments import ENDED, Lengths, Moment, disturbed
-from tests.chaos.postgres_troubles import TROUBLES, Scene, Trouble
+from tests.chaos.postgres_troubles import DISK_FULL, TROUBLES, Scene, Trouble, small_disk
 from tests.chaos.process_kinds import KINDS, REPLACE, Kind, Place, Stage
 from tests.chaos.scenario import Chaos, Outcome, Scenario
 from tests.chaos.servers import Server
@@ -46,7 +47,8 @@ def _commands(chaos: Chaos) -> Outcome:
         targets = stack.enter_context(Server(chaos.directory / "targets"))
         sources = stack.enter_context(Server(chaos.directory / "sources"))
         stage = stack.enter_context(Stage(chaos, kinds, targets, sources, measured=kinds == KINDS))
-        faults = iter(_faults(chaos.chance("troubles")))
+        has_disk = stack.enter_context(small_disk(targets))
+        faults = _faults(chaos.chance("troubles"), [*TROUBLES, *([DISK_FULL] * 2 if has_disk else [])])
         for number, kind in zip(count(), cycle(kinds), strict=False):
             if outcome.injected >= wanted:
                 break
@@ -57,14 +59,16 @@ def _commands(chaos: Chaos) -> Outcome:
             outcome.lost += trial.lost
             outcome.wrong += [f"{kind.name}, trial {number} of seed {chaos.seed}, {w}" for w in trial.wrong]
             met.update(trial.met)
+    if not has_disk:
+        met["full disk, which takes root to mount one: NOT injected"] = 0
     print("  PostgreSQL:", ", ".join(f"{n} {what}" for what, n in sorted(met.items())), flush=True)  # noqa: T201
     return outcome
 
 
-def _faults(chance: random.Random) -> cycle[Trouble]:
-    every = list(TROUBLES)
-    chance.shuffle(every)
-    return cycle(every)
+def _faults(chance: random.Random, every: list[Trouble]) -> Iterator[Trouble]:
+    while True:
+        chance.shuffle(every)
+        yield from every
 
 
 class _Trial:
@@ -78,10 +82,13 @@ class _Trial:
         self._targets, self._sources = targets, sources
         self._chance = chaos.chance("postgres", number)
 
-    def carry_out(self, faults: cycle[Trouble]) -> None:
+    def carry_out(self, faults: Iterator[Trouble]) -> None:
         """Trouble after trouble, and then none."""
-        with self._stage.place(self._kind, self._number) as place:
-            for trouble in islice(faults, self._chance.choice((1, 2, 3))):
+        troubles = list(islice(faults, self._chance.choice((1, 2, 3))))
+        if DISK_FULL in troubles:  # a failover would leave its disk behind
+            troubles = [DISK_FULL]
+        with self._stage.place(self._kind, self._number, troubles[0].tablespace) as place:
+            for trouble in troubles:
                 try:
                     self._attempt(place, trouble)
                 except (AssertionError, psycopg.Error) as error:
@@ -91,12 +98,10 @@ class _Trial:
     def _attempt(self, place: Place, trouble: Trouble) -> None:
         at_source = trouble.at_source and self._kind.over == "connection" and self._chance.random() < 0.4
         source = psycopg.conninfo.conninfo_to_dict(place.source)["dbname"]
-        servers = self._stage.server, self._stage.sources
-        assert isinstance(servers[0], Server)
-        assert isinstance(servers[1], Server)
-        scene = (
-            Scene(servers[1], str(source), self._chance) if at_source else Scene(servers[0], place.name, self._chance)
-        )
+        server, name = (self._sources, str(source)) if at_source else (self._targets, place.name)
+        scene = Scene(server, name, self._chance)
+        if trouble.prepare is not None:
+            trouble.prepare(scene)
         botdata = place.botdata
         if trouble.role != "postgres":
             address = self._targets.address(place.name, trouble.role)
@@ -125,10 +130,19 @@ class _Trial:
             self.wrong.append(f"{where}exit code {said.code} and no word of a stop: {said.out[-900:]}")
         elif trouble.refuses and fell.where != ENDED and not self._kind.words.startswith("verify"):
             self.wrong.append(f"{where}it ended well: {said.out[-900:]}")
+        elif trouble.loses:
+            self.wrong += [where + line for line in self._loss_told(place)]
         elif self._kind.words != REPLACE:
             lost, wrong = place.after()
             self.lost += lost
             self.wrong += [f"{where}ended well: {line}" for line in wrong]
+
+    def _loss_told(self, place: Place) -> list[str]:
+        """What verify does not say of rows that a command had brought over and that are lost again."""
+        if self._kind.over == "" or "--reverse" in self._kind.words or not (lost := place.after()[0]):
+            return []
+        said = place.botdata("verify", "--with-baileys")
+        return [] if said.code == 1 and f"{lost}" in said.out.replace(",", "") else [f"{lost} lost: {said.out[-900:]}"]
 
     def _end(self, place: Place) -> None:
         again = place.botdata(*place.words)
@@ -141,6 +155,6 @@ class _Trial:
 
 SCENARIO = Scenario(
     "PostgreSQL",
-    "restarts, kill -9, terminated backends, no connections, deadlocks, read-only, timeouts, failover",
+    "restarts, kill -9, terminated backends, no connections, deadlocks, full disk, read-only, timeouts, failover",
     run,
 )

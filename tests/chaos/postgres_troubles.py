@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import random
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from threading import Event, Thread
 
 import psycopg
@@ -15,6 +18,7 @@ from tests.chaos.servers import FAST, IMMEDIATE, KILL, Server
 
 _LONGEST_LOCK = 1.5  # seconds; far below the time that botdata waits for one
 _STRANGER = "stranger"
+SMALL_DISK = "small_disk"
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,9 @@ class Trouble:
         role: whose sessions the command opens meanwhile.
         refuses: a command that writes cannot end well in it.
         at_source: it makes sense at the source too.
+        prepare: done before the command.
+        loses: what was committed last is gone afterwards.
+        tablespace: where the target's database is to be.
     """
 
     name: str
@@ -52,6 +59,9 @@ class Trouble:
     role: str = "postgres"
     refuses: bool = False
     at_source: bool = False
+    prepare: Callable[[Scene], None] | None = None
+    loses: bool = False
+    tablespace: str = "pg_default"
 
 
 def _restarted(how: int) -> Begin:
@@ -187,12 +197,74 @@ def _stranger(*grants: str) -> Begin:
 @contextmanager
 def _failed_over(scene: Scene) -> Iterator[None]:
     """The server stops in order, and another one goes on with its data."""
-    server = scene.server
-    server.stop(FAST)
-    there = server.directory.with_name(f"{server.directory.name.partition('-')[0]}-{scene.database}")
-    server.copy_data(there)
-    server.move_to(there)
+    scene.server.stop(FAST)
+    _spare(scene)
+    scene.server.move_to(_spare_directory(scene))
     yield
+
+
+@contextmanager
+def _failed_over_late(scene: Scene) -> Iterator[None]:
+    """The server is gone, and another one goes on with what it had before the command, as asynchronous copies do."""
+    scene.server.stop(KILL)
+    scene.server.move_to(_spare_directory(scene))
+    yield
+
+
+def _spare(scene: Scene) -> None:
+    there = _spare_directory(scene)
+    if there == scene.server.directory:
+        return
+    scene.server.copy_data(there)
+
+
+def _spare_directory(scene: Scene) -> Path:
+    first = scene.server.directory.name.partition("-")[0]
+    return scene.server.directory.with_name(f"{first}-{'b' if scene.server.directory.name.endswith('-a') else 'a'}")
+
+
+def _copied_before(scene: Scene) -> None:
+    scene.server.stop(FAST)
+    _spare(scene)
+    scene.server.start()
+
+
+@contextmanager
+def _disk_full(scene: Scene) -> Iterator[None]:
+    """Little room is left on the disk of the target's database."""
+    disk = scene.server.directory.with_name(SMALL_DISK)
+    room = scene.chance.choice((0, 100_000, 400_000, 1_000_000, 2_000_000))
+    ballast = disk / "ballast"
+    free = os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize
+    with ballast.open("wb") as file:
+        os.posix_fallocate(file.fileno(), 0, max(1, free - room))
+    try:
+        yield
+    finally:
+        ballast.unlink()
+
+
+@contextmanager
+def small_disk(server: Server) -> Iterator[bool]:
+    """A small file system, a tablespace on it; False where none can be mounted: it takes root."""
+    disk = server.directory.with_name(SMALL_DISK)
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64m,mode=700", "tmpfs", disk], capture_output=True, check=False
+    )
+    if mounted.returncode != 0:
+        yield False
+        return
+    try:
+        space = disk / "space"
+        space.mkdir(mode=0o700)
+        for path in (disk, space):
+            os.chown(path, server.directory.stat().st_uid, server.directory.stat().st_gid)
+        _run(server.url(), f"CREATE TABLESPACE {SMALL_DISK} LOCATION '{space}'")
+        yield True
+        _run(server.url(), f"DROP TABLESPACE {SMALL_DISK}")
+    finally:
+        subprocess.run(["umount", "-l", disk], check=True)
 
 
 @contextmanager
@@ -234,6 +306,8 @@ TROUBLES = [
     Trouble("no rights", _stranger(), before=True, role=_STRANGER, refuses=True),
     Trouble("rights to read alone", _stranger("pg_read_all_data"), before=True, role=_STRANGER, refuses=True),
     Trouble("failover", _failed_over),
+    Trouble("failover without the last commits", _failed_over_late, prepare=_copied_before, loses=True),
     Trouble("connections reset", _cut, at_source=True),
     Trouble("a hanging network", _hung, at_source=True),
 ]  # fmt: skip
+DISK_FULL = Trouble("full disk", _disk_full, before=True, tablespace=SMALL_DISK)
