@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import httpx
@@ -37,7 +38,7 @@ def move(table: str) -> int:
             came += len(page)
             for first in range(0, len(page), _BATCH):
                 batch = page[first : first + _BATCH]
-                names = list(batch[0])
+                names = tuple(batch[0])
                 values = [
                     Jsonb(row[name]) if name in documents and row[name] is not None else row[name]
                     for row in batch
@@ -62,16 +63,18 @@ def _pages(table: str) -> Iterator[list[dict[str, Any]]]:
             offset += _PAGE
 
 
-def _upsert(table: str, names: list[str], rows: int) -> sql.Composed:
+@cache
+def _upsert(table: str, names: tuple[str, ...], rows: int) -> bytes:
     columns = [sql.Identifier(name) for name in names]
     row = sql.SQL("({})").format(sql.SQL(", ").join(sql.Placeholder() for _ in names))
     changes = (sql.SQL("{0} = excluded.{0}").format(column) for column in columns if column != sql.Identifier("id"))
-    return sql.SQL("INSERT INTO {} ({}) VALUES {} ON CONFLICT (id) DO UPDATE SET {}").format(
+    statement = sql.SQL("INSERT INTO {} ({}) VALUES {} ON CONFLICT (id) DO UPDATE SET {}").format(
         sql.Identifier(table),
         sql.SQL(", ").join(columns),
         sql.SQL(", ").join(row for _ in range(rows)),
         sql.SQL(", ").join(changes),
     )
+    return statement.as_bytes(None)
 
 
 if __name__ == "__main__":
