@@ -36,6 +36,8 @@ _CALLERS = 8
 _POOL = 3
 _BETWEEN_LOOKS = 250  # cancellations
 _BETWEEN_ENDS = 60
+_KINDS = ("read", "batch", "mixed")
+_LEFT_ALONE = 0.05  # of the calls, to be timed
 _CODES = {None, "unavailable", "outcome_unknown", "timeout"}  # when the server ends connections
 _SETTLED = 20.0  # seconds at most
 _OPEN = (
@@ -57,6 +59,7 @@ class _Callers:
     cancelled: int = 0
     tokens: dict[int, int] = field(default_factory=dict)
     written: dict[int, int] = field(default_factory=dict)
+    lasts: dict[str, float] = field(default_factory=dict)
 
     @property
     def pools(self) -> list[Database]:
@@ -83,9 +86,12 @@ class _Callers:
             if self.cancelled % _BETWEEN_ENDS == 0:
                 await self.server.execute(f"SELECT pg_terminate_backend(pid) FROM ({_OPEN}) o".encode())
             place = f"cancellation {self.cancelled} of {self.phase}"
-            call, token = self._call(number)
+            kind = self.choices.choices(_KINDS, (45, 25, 30))[0]
+            if kind not in self.lasts or self.choices.random() < _LEFT_ALONE:
+                await self._time(kind, number)
+            call, token = self._call(kind, number)
             task = asyncio.create_task(call)
-            await self._moment()
+            await self._moment(kind)
             task.cancel()
             (answer,) = await asyncio.gather(task, return_exceptions=True)
             if isinstance(answer, asyncio.CancelledError):
@@ -97,10 +103,20 @@ class _Callers:
                 if answer.success and token is not None:
                     self.written[number] = token
 
-    def _call(self, number: int) -> tuple[Any, int | None]:
+    async def _time(self, kind: str, number: int) -> None:
+        """Leave a call of a kind alone, to know how long one lasts on this machine now."""
+        call, token = self._call(kind, number)
+        began = asyncio.get_running_loop().time()
+        answer = await call
+        self.lasts[kind] = asyncio.get_running_loop().time() - began
+        if answer.success and token is not None:
+            self.written[number] = token
+        elif answer.error_code not in _CODES:
+            self.outcome.wrong.append(f"a call of {self.phase} that nobody cancelled: {answer!r}")
+
+    def _call(self, kind: str, number: int) -> tuple[Any, int | None]:
         layer, lane = self.layer, Lane(number)
-        kind = self.choices.random()
-        if kind < 0.45:
+        if kind == "read":
             read = self.choices.choice(
                 (
                     lambda: layer.get_client_by_phone(f"{PHONES}{number:02}01"),
@@ -121,18 +137,18 @@ class _Callers:
             "notes": "n" * self.choices.choice((1, 9999)),
         }
         rows = [{**row, "yclients_id": lane.id(n), "phone": f"{PHONES}{number:02}{n:02}"} for n in (1, 2, 3)]
-        if kind < 0.75:  # of several shapes, so of several statements
+        if kind == "mixed":  # of several shapes, so of several statements
             rows[1]["email"] = "e"
             del rows[2]["notes"]
         return layer.upsert_clients(rows), token
 
-    async def _moment(self) -> None:
-        """Until a random moment of the call: after some turns of the loop, or some time."""
-        if self.choices.random() < 0.5:
+    async def _moment(self, kind: str) -> None:
+        """Until a random moment of the call: after some turns of the loop, or a part of the time that one lasts."""
+        if self.choices.random() < 0.3:
             for _ in range(self.choices.randrange(12)):
                 await asyncio.sleep(0)
         else:
-            await asyncio.sleep(self.choices.expovariate(1 / self.choices.choice((0.0005, 0.003, 0.02))))
+            await asyncio.sleep(self.choices.uniform(0, 1.1 * self.lasts[kind]))
 
     async def _look(self, before: set[asyncio.Task[Any]]) -> None:
         """Nothing is left of what was cancelled, all connections can be had, each caller's rows are of one write."""
@@ -219,7 +235,9 @@ async def _phases(chaos: Chaos, stores: BothStores) -> Outcome:
                     todo = chaos.of(round(_FULL * share))
                     callers = _Callers(layer, server, phase, chaos.chance("cancelled", phase), outcome, todo)
                     await callers.go()
-                    closing = asyncio.gather(*[callers._call(n)[0] for n in range(_CALLERS)], return_exceptions=True)
+                    closing = asyncio.gather(
+                        *[callers._call("mixed", n)[0] for n in range(_CALLERS)], return_exceptions=True
+                    )
                     await asyncio.sleep(0.002)
                 await closing
                 for _ in range(100):  # a server's process takes its time over its end
