@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import psycopg
+from psycopg import sql
 
 from app import models, revisions
 from app.embedded import EmbeddedPostgres, SupabaseLite
@@ -20,6 +21,11 @@ from tests.chaos.call_inputs import BEYOND, Lane
 from tests.chaos.transcript import KEY, PASSWORD, PHONES
 
 _WRITTEN = ("clients", "companies", "dialog_contexts", "services", "staff_schedules")
+_OTHERS = {  # of tables that the lanes have rows in from the beginning
+    "clients": f"company_id < {Lane(0).company}",
+    "staff_schedules": f"staff_id < {Lane(0).id(0)}",
+    "dialog_contexts": f"user_id !~ '[{chr(0x4E00)}-{chr(0x4E3F)}]'",
+}
 _RANDOM = re.compile(r"^\\(un)?restrict .*$", re.MULTILINE)  # pg_dump's own, another each time
 _ROW_CAP = 7
 _STAFF = """
@@ -35,6 +41,18 @@ SELECT md5(%(id)s::text || n)::uuid, %(id)s + n, %(company)s, %(id)s + 1 + n %% 
     (ARRAY[NULL, 'cancelled', 'deleted', 'confirmed', ''])[1 + n %% 5],
     '2026-01-01'::timestamp + n %% 3 * interval '1 day', '2026-01-01' FROM generate_series(1, 24) n
 """
+
+
+def _insert(connection: psycopg.Connection, table: str, row: dict[str, Any]) -> None:
+    stamped = row | ({"created_at": "2026-01-01"} if "created_at" in models.Base.metadata.tables[table].c else {})
+    connection.execute(
+        sql.SQL("INSERT INTO {} ({}) VALUES ({})").format(
+            sql.Identifier(table),
+            sql.SQL(", ").join(map(sql.Identifier, stamped)),
+            sql.SQL(", ").join([sql.Placeholder()] * len(stamped)),
+        ),
+        list(stamped.values()),
+    )
 
 
 @dataclass(frozen=True)
@@ -59,6 +77,9 @@ class BothStores:
                     given = {"id": lane.id(0), "company": lane.company, "phone": f"{PHONES}{number:02}01"}
                     connection.execute(_STAFF, given)
                     connection.execute(_BOOKINGS, given)
+                    for table, rows in lane.rows().items():
+                        for row in rows:
+                            _insert(connection, table, row)
                 connection.execute("UPDATE companies SET api_key = %s, whatsapp_config = %s", (PASSWORD, f'"{KEY}"'))
             with psycopg.connect(postgres.url(), autocommit=True) as connection:
                 connection.execute("CREATE DATABASE target TEMPLATE supabase")
@@ -96,27 +117,28 @@ class BothStores:
 
     def bystanders(self) -> list[set[str]]:
         """Either store's rows, as text, but those that the lanes write: of no table is any to change."""
-        return [self._rows(url, list(models.Base.metadata.tables), "*") for url in self.urls]
+        found = []
+        for url in self.urls:
+            with psycopg.connect(url) as connection:
+                rows: set[str] = set()
+                for name in models.Base.metadata.tables:
+                    statement = f"SELECT t::text FROM {name} t WHERE {_OTHERS.get(name, 'true')}"
+                    rows |= {f"{name} {text}" for (text,) in connection.execute(statement.encode())}
+                found.append(rows)
+        return found
 
     def written(self) -> list[set[str]]:
         """Either store's rows of the tables that methods write, as text, without what a store makes up by itself."""
         found = []
         for url in self.urls:
-            rows: set[str] = set()
-            for name in _WRITTEN:
-                table = models.Base.metadata.tables[name]
-                made_up = name == "dialog_contexts"
-                columns = [c.name for c in table.c if not (models.store_filled(c) and (made_up or c.name != "id"))]
-                rows |= self._rows(url, [name], f"({', '.join(columns)})")
-            found.append(rows)
+            with psycopg.connect(url) as connection:
+                rows: set[str] = set()
+                for name in _WRITTEN:
+                    table = models.Base.metadata.tables[name]
+                    made_up = name == "dialog_contexts"
+                    columns = [c.name for c in table.c if not (models.store_filled(c) and (made_up or c.name != "id"))]
+                    both = f" WHERE company_id < {BEYOND}" if name == "clients" else ""
+                    statement = f"SELECT ROW({', '.join(columns)})::text FROM {name}{both}"
+                    rows |= {f"{name} {text}" for (text,) in connection.execute(statement.encode())}
+                found.append(rows)
         return found
-
-    def _rows(self, url: str, tables: list[str], columns: str) -> set[str]:
-        with psycopg.connect(url) as connection:
-            rows: set[str] = set()
-            for name in tables:
-                shown = "t::text" if columns == "*" else f"ROW{columns}::text"
-                mine = f" WHERE company_id < {BEYOND}" if name == "clients" else ""
-                statement = f"SELECT {shown} FROM {name} t{mine}"
-                rows |= {f"{name} {text}" for (text,) in connection.execute(statement.encode())}
-            return rows
