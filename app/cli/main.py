@@ -29,7 +29,12 @@ def run() -> None:
         kept = " What was done is kept; the same command goes on from there." if _command() in _RESUMED else ""
         _complain(f"\nStopped.{kept}")
         _show_stop(f"interrupted.{kept}")
-    sys.exit(_flush(told=lost) or code)
+    code = _flush(told=lost) or code
+    import signal
+
+    for each in (signal.SIGINT, signal.SIGTERM):  # all is done and said: nothing is left to be stopped
+        signal.signal(each, signal.SIG_IGN)
+    sys.exit(code)
 
 
 def _carry_out() -> str | int | None:
