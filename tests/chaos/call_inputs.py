@@ -36,6 +36,17 @@ _WEIGHTS = _READS | {method: weight for method, (weight, _) in _WRITES.items()}
 METHODS = tuple(_WEIGHTS)
 
 
+def _can_be_key(thing: object) -> bool:
+    try:
+        hash(thing)
+    except TypeError:
+        return False
+    return True
+
+
+_HASHABLE = tuple(thing for thing in ANYTHING if _can_be_key(thing))
+
+
 @dataclass(frozen=True)
 class Lane:
     """Calls that touch the rows of one lane only.
@@ -225,5 +236,5 @@ class Lane:
         if chance.random() >= mistaken:
             return good
         if hashable:
-            return chance.choice([thing for thing in ANYTHING if getattr(thing, "__hash__", None)])
+            return chance.choice(_HASHABLE)
         return chance.choice(ANYTHING)
