@@ -14,7 +14,7 @@ from tests.migration.conftest import Source
 from tests.migration.engine import Told, add_clients, copy_from, execute, query, row_texts, source_of, tables, value
 from tests.migration.test_sync import counts, sync_from
 from tests.migration.test_sync_reverse import back
-from tests.support.faults import Fault, Request, row_missing
+from tests.support.faults import Fault, Request, agreeing, row_missing
 from tests.support.page_server import PageServer
 
 _IMAGES = "SELECT key, row_text ->> 'notes' FROM botdata.replaced_rows ORDER BY key::text"
@@ -144,7 +144,7 @@ async def test_a_row_that_the_source_lists_and_does_not_give_is_not_done(
     await sync_from(pages, database_url, "clients")
     execute(source_database, "UPDATE clients SET notes = 'changed' WHERE id = 3")
 
-    pages.hook = lambda request: row_missing() if request.parameter("id") == "eq.3" else None
+    pages.hook = lambda request: agreeing(row_missing()) if request.parameter("id") == "eq.3" else None
     report = await sync_from(pages, database_url, "clients", until_clean=True)
     assert (report.complete, report.tables["clients"].unsettled) == (False, 1)
     pages.hook = lambda request: None
