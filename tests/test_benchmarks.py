@@ -13,7 +13,7 @@ from benchmarks.__main__ import SUITES
 from benchmarks.row import at_least, at_most, by_turns
 from tests.support.readme_tables import ROOT, markdown_table
 
-_ROWS = {"copy_rest": 2, "copy_connection": 2, "verify": 1, "copy_memory": 1, "calls": 5, "callers": 1, "stages": 1}
+_ROWS = {"copy_rest": 2, "copy_connection": 2, "verify": 1, "copy_memory": 2, "calls": 5, "callers": 1, "stages": 1}
 _ROWS |= {"imports": 1}
 
 

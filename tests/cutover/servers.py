@@ -109,6 +109,8 @@ class Servers:
             if not made:
                 self.botdata("migrate")
                 connection.execute("CREATE DATABASE migrated TEMPLATE target")
+            # The copy of a sequence is in the log as it was; what it gives out is logged from the next checkpoint on.
+            connection.execute("CHECKPOINT")
 
     def url(self, store: Store) -> str:
         """The database behind a store, as a libpq URL past the relay."""
