@@ -13,10 +13,8 @@ import psycopg
 from tests.chaos.command import Botdata, Done
 
 _SECONDS = 400  # for any command, on a machine that has much else to do
-_POLL = 0.004
-_CONNECTED = """
-SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'botdata%')
-"""
+_POLL = 0.002
+_CONNECTED, _WRITTEN = "true", "state = 'idle in transaction' AND backend_xid IS NOT NULL"
 Process = subprocess.Popen[str]
 STARTING, WORKING, ENDED = "while it started", "at work", "after its end"
 
@@ -31,10 +29,11 @@ class Lengths:
 
 @dataclass(frozen=True)
 class Moment:
-    """When a signal comes: at this part (0..1) of the start, or of the work."""
+    """When a signal comes: at this part (0..1) of the start or the work, or then once a transaction has written."""
 
     part: float
     at_work: bool = True
+    in_transaction: bool = False
     with_signal: int = signal.SIGKILL
 
 
@@ -76,6 +75,8 @@ def disturbed(
         elif _until_connected(process, target) is not None:
             where = WORKING
             _sleep(process, moment.part * lengths.work)
+            if moment.in_transaction:
+                _until(_WRITTEN, process, target)
         if process.poll() is not None:
             where = ENDED
         disturb(process)
@@ -89,12 +90,21 @@ def disturbed(
     return Fell(where, _said(botdata, words, process, out))
 
 
-def _until_connected(process: subprocess.Popen[str], target: str) -> float | None:
+def _until_connected(process: Process, target: str) -> float | None:
     """When it was connected to the target first; None where it ended before that."""
+    return _until(_CONNECTED, process, target)
+
+
+def _until(condition: str, process: Process, target: str) -> float | None:
+    """When one of botdata's sessions at the target was in a condition; None where the process ended before that."""
+    query = (
+        "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() "
+        f"AND application_name LIKE 'botdata%' AND {condition})"
+    ).encode()
     with psycopg.connect(target, autocommit=True) as watcher:
         deadline = time.monotonic() + _SECONDS
         while process.poll() is None and time.monotonic() < deadline:
-            if watcher.execute(_CONNECTED).fetchone() == (True,):
+            if watcher.execute(query).fetchone() == (True,):
                 return time.monotonic()
             time.sleep(_POLL)
     return None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import re
-import signal
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -108,7 +107,7 @@ class _Trial:
             botdata = replace(botdata, settings={**botdata.settings, "DATABASE_URL": address})
         with ExitStack() as ends:
             before = trouble.begin(scene) if trouble.before else nullcontext()
-            moment = Moment(self._chance.random(), not trouble.before, signal.SIGTERM)
+            moment = Moment(self._chance.random(), not trouble.before, self._chance.random() < 0.3)
 
             def disturb(_process: object) -> None:
                 if not trouble.before:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -87,10 +87,23 @@ class Stage:
     """A source that has changed since it was moved, and the targets that commands begin from."""
 
     def __init__(
-        self, chaos: Chaos, kinds: Sequence[Kind], targets: Postgres, sources: Postgres, *, measured: bool
+        self,
+        chaos: Chaos,
+        kinds: Sequence[Kind],
+        targets: Postgres,
+        sources: Postgres,
+        *,
+        measured: bool,
+        slow_address: Callable[[str], str] | None = None,
     ) -> None:
-        """Make them on two servers, or one; `measured` runs each command once undisturbed, to know its length."""
+        """Make them on two servers, or one.
+
+        Args:
+            measured: run each command once undisturbed, to know its length.
+            slow_address: where commands that are to be disturbed find a database of the target's server.
+        """
         self._chaos = chaos
+        self.slow_address = slow_address or targets.address
         self.server, self.sources = targets, sources
         self._lengths: dict[Kind, Lengths] = {}
         self._made: set[str] = set()
@@ -117,7 +130,7 @@ class Stage:
                 self._make(kind)
             for number, kind in enumerate(kinds if measured else ()):
                 with self.place(kind, -1 - number) as place:
-                    self._lengths[kind], done = measure(place.botdata, place.target, *place.words)
+                    self._lengths[kind], done = measure(place.slow_botdata, place.target, *place.words)
                     assert done.code == kind.code, f"{kind.name}: {done.out}"
                     wrong = place.after()
                     assert wrong == (0, []), (kind.name, wrong)
@@ -243,6 +256,12 @@ class Place:
     def target(self) -> str:
         """The URL of the target's database, wherever its server is now."""
         return self.stage.server.url(self.name)
+
+    @property
+    def slow_botdata(self) -> Botdata:
+        """The command for a run that is disturbed."""
+        address = self.stage.slow_address(self.name)
+        return replace(self.botdata, settings={**self.botdata.settings, "DATABASE_URL": address})
 
     @property
     def words(self) -> list[str]:

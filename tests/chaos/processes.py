@@ -5,7 +5,9 @@ from __future__ import annotations
 import random
 import signal
 from collections import Counter
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 
@@ -14,10 +16,13 @@ from tests.chaos.moments import ENDED, Fell, Moment, end_at
 from tests.chaos.process_kinds import KINDS, Kind, Stage
 from tests.chaos.scenario import Chaos, Outcome, Scenario
 from tests.chaos.transcript import PASSWORD
+from tests.cutover.trouble import Relay
 
 _FULL = 200
 _LEAST = 6
 _WORKERS = 2
+# Seconds that each statement is held back, so that most of a run is spent between statements: a moment falls there.
+_HELD_BACK = 0.01
 _INTERRUPTED = 130
 _SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM)
 
@@ -29,7 +34,8 @@ def run(chaos: Chaos) -> Outcome:
     kinds = KINDS if every else KINDS[:_LEAST]
     with (
         EmbeddedPostgres.start(chaos.directory / "postgres", durable=False) as postgres,
-        Stage(chaos, kinds, _Server(postgres), _Server(postgres), measured=every) as stage,
+        _slow_way(postgres) as slow,
+        Stage(chaos, kinds, _Server(postgres), _Server(postgres), measured=every, slow_address=slow) as stage,
         ThreadPoolExecutor(_WORKERS) as workers,
     ):
         numbers = count()
@@ -60,6 +66,14 @@ class _Server:
         return self.url(database).replace("postgres@", f"postgres:{PASSWORD}@", 1)
 
 
+@contextmanager
+def _slow_way(postgres: EmbeddedPostgres) -> Iterator[Callable[[str], str]]:
+    """Addresses of databases by way of a relay that holds each statement back."""
+    with Relay(str(postgres.socket_directory / ".s.PGSQL.5432")) as relay:
+        relay.slow(_HELD_BACK)
+        yield lambda database: f"postgresql://postgres:{PASSWORD}@127.0.0.1:{relay.port}/{database}"
+
+
 class _Trial(Outcome):
     """One place, its signals, and what came of them."""
 
@@ -73,7 +87,7 @@ def _trial(chaos: Chaos, stage: Stage, number: int, kind: Kind) -> _Trial:
     with stage.place(kind, number) as place:
         for _ in range(chance.choice((1, 1, 2, 3))):
             moment = _moment(chance)
-            fell = end_at(place.botdata, place.target, moment, stage.lengths(kind), *place.words)
+            fell = end_at(place.slow_botdata, place.target, moment, stage.lengths(kind), *place.words)
             trial.fell[f"{fell.where} of {kind.name}"] += 1
             trial.injected += fell.where != ENDED
             trial.wrong += _ended_so(fell, moment, kind) + place.between()
@@ -89,7 +103,7 @@ def _trial(chaos: Chaos, stage: Stage, number: int, kind: Kind) -> _Trial:
 
 
 def _moment(chance: random.Random) -> Moment:
-    return Moment(chance.random(), chance.random() > 0.08, chance.choice(_SIGNALS))
+    return Moment(chance.random(), chance.random() > 0.08, chance.random() < 0.4, chance.choice(_SIGNALS))
 
 
 def _ended_so(fell: Fell, moment: Moment, kind: Kind) -> list[str]:
