@@ -12,6 +12,7 @@ from psycopg import AsyncConnection
 
 from app.errors import UnavailableError
 from app.migration import verify_statements
+from app.migration.connection import rendered
 from app.migration.pages import key_of, records_of
 from app.migration.source import Key, Source
 from app.migration.tables import CopyTable
@@ -70,7 +71,7 @@ async def compare_page(connection: AsyncConnection, table: CopyTable, body: byte
 
 
 async def _compare(connection: AsyncConnection, table: CopyTable, body: bytes, *, typed: bool) -> ComparedPage:
-    query = verify_statements.compare_page(table, typed=typed).as_string(connection)
+    query = rendered(verify_statements.compare_page(table, typed=typed))
     compared = ComparedPage()
     for key, missing, columns, source, target in await (await connection.execute(query, [JsonBytes(body)])).fetchall():
         if key is None:
@@ -109,10 +110,10 @@ async def keys_held(connection: AsyncConnection, table: CopyTable, keys: Sequenc
         return set()
     wanted = [json.dumps(keys)]
     try:
-        cursor = await connection.execute(verify_statements.keys_held(table).as_string(connection), wanted)
+        cursor = await connection.execute(rendered(verify_statements.keys_held(table)), wanted)
     except psycopg.Error as error:
         if not is_row_fault(error):
             raise
-        as_text = verify_statements.keys_held(table, typed=False).as_string(connection)
+        as_text = rendered(verify_statements.keys_held(table, typed=False))
         cursor = await connection.execute(as_text, wanted)
     return {tuple(row[0]) for row in await cursor.fetchall()}

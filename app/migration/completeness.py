@@ -10,6 +10,7 @@ from psycopg import AsyncConnection
 
 from app.migration import statements
 from app.migration.ahead import ahead
+from app.migration.connection import rendered
 from app.migration.load import PageLoader
 from app.migration.source import Key, Source
 from app.migration.tables import CopyTable
@@ -38,7 +39,7 @@ async def source_keys(connection: AsyncConnection, source: Source, table: CopyTa
     """A temporary table `source_keys` in the target with every key that the source holds now."""
     await connection.execute(statements.create_source_keys(table))
     try:
-        add = statements.add_source_keys(table).as_string(connection)
+        add = rendered(statements.add_source_keys(table))
         async with aclosing(ahead(source.key_pages(table))) as pages:
             async for page in pages:
                 await connection.execute(add, [JsonBytes(page.body)])

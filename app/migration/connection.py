@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Self
 
 import psycopg
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, AsyncCursor, sql
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import Conninfo
 
@@ -43,6 +43,34 @@ _READING = "SET default_transaction_read_only = on; SET row_security = off"
 _TRANSACTION_POOLER_PORT = "6543"  # Supabase documentation, "Connect to your database"
 
 
+class _Cursor(AsyncCursor[Any]):
+    """Takes a percent sign in a name as one, where psycopg would look for a placeholder if there are parameters."""
+
+    async def execute(self, query: Any, params: Any = None, **options: Any) -> Self:
+        return await super().execute(_escaped(query, params), params, **options)
+
+    def copy(self, statement: Any, params: Any = None, **options: Any) -> Any:
+        return super().copy(_escaped(statement, params), params, **options)
+
+
+def rendered(query: sql.Composed) -> str:
+    """The text of a statement that is carried out several times, always with parameters."""
+    text: str = _escaped(query, ()).as_string(None)
+    return text
+
+
+def _escaped(query: Any, params: Any) -> Any:
+    if params is None or not isinstance(query, sql.Composed):
+        return query
+    return sql.Composed([_escaped_part(part, params) for part in query])
+
+
+def _escaped_part(part: sql.Composable, params: Any) -> Any:
+    if isinstance(part, (sql.Identifier, sql.Literal)) and "%" in (text := part.as_string(None)):
+        return sql.SQL(text.replace("%", "%%"))
+    return _escaped(part, params)
+
+
 async def connect(url: str, *, setting: str, step: str, read_only: bool = False) -> AsyncConnection:
     """A connection in autocommit, without prepared statements, which a pooler's sessions may not share.
 
@@ -66,6 +94,7 @@ async def connect(url: str, *, setting: str, step: str, read_only: bool = False)
             connect_timeout=10,
             application_name=f"botdata {step}",
             prepare_threshold=None,
+            cursor_factory=_Cursor,
             **keepalives,
         )
     except psycopg.OperationalError as error:

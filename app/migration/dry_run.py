@@ -14,6 +14,7 @@ from sqlalchemy import Table
 
 from app.errors import UnavailableError
 from app.migration import statements, trial_table
+from app.migration.connection import rendered
 from app.migration.halving import Fault, first_piece, load_rows, number_column, stage_page
 from app.migration.report import Progress, Refusal
 from app.migration.sample import pick_keys
@@ -120,7 +121,7 @@ class _Trial:
         self._trial = replace(
             table, schema="pg_temp", name=trial_table.NAME, replaces_rows=False, always_identity=False
         )
-        self._load = statements.load_page(self._trial).as_string(connection)
+        self._load = rendered(statements.load_page(self._trial))
         self._piece: int | None = None
         self._places: dict[str, str] = {}
 

@@ -18,6 +18,7 @@ from app.errors import MigrationError
 from app.migration import verify_statements
 from app.migration.compare import Look, UnequalRow, keys_held, look_at
 from app.migration.completeness import source_keys
+from app.migration.connection import rendered
 from app.migration.fix import Fixer
 from app.migration.report import Difference
 from app.migration.source import Key, Source
@@ -165,7 +166,7 @@ class Findings:
         """Rows that the source had and does not give by key: gone, or left out of answers? Its set of keys tells."""
         async with source_keys(self.connection, self.source, self.table):
             wanted = [json.dumps(self._not_given)]
-            query = verify_statements.keys_in_source(self.table).as_string(self.connection)
+            query = rendered(verify_statements.keys_in_source(self.table))
             cursor = await self.connection.execute(query, wanted)
             there = {tuple(row[0]) for row in await cursor.fetchall()}
         held = await keys_held(self.connection, self.table, self._not_given)

@@ -8,6 +8,7 @@ from psycopg import AsyncConnection, sql
 from app.errors import MigrationError, UnavailableError
 from app.migration import statements
 from app.migration.authority import Permit
+from app.migration.connection import rendered
 from app.migration.halving import LARGEST_PIECE, Fault, first_piece, load_rows, number_column, stage_page
 from app.migration.report import Loaded, Refusal
 from app.migration.retry import repeated
@@ -48,9 +49,9 @@ class PageLoader:
         self._run = run
         self._most_refused = most_refused
         self._permit = permit
-        self._insert = statements.insert_page(table).as_string(connection) if was_empty else None
-        self._load = statements.load_page(table).as_string(connection)
-        self._delete = statements.delete_changed(table).as_string(connection) if table.replaces_rows else None
+        self._insert = rendered(statements.insert_page(table)) if was_empty else None
+        self._load = rendered(statements.load_page(table))
+        self._delete = rendered(statements.delete_changed(table)) if table.replaces_rows else None
         self._piece: int | None = None  # rows to begin with, where the page before had refused ones
 
     async def load(self, page: Page, *, checkpoint: bool = True) -> Loaded:

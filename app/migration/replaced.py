@@ -9,6 +9,7 @@ import psycopg
 from psycopg import AsyncConnection, sql
 
 from app.migration import versions
+from app.migration.connection import rendered
 from app.migration.pages import records_of
 from app.migration.source import Key
 from app.migration.statements import key_array, listed, page_rows, same_key, text_differs
@@ -39,7 +40,7 @@ async def keep_later(connection: AsyncConnection, run: int, table: CopyTable, bo
         type=sql.SQL(column.type),
         different=listed(map(text_differs("t", "p", source_is_text=True), rest), " OR "),
     )
-    return await keep_rows(connection, query.as_string(connection), body)
+    return await keep_rows(connection, rendered(query), body)
 
 
 async def keep_rows(connection: AsyncConnection, query: str, body: bytes) -> list[int]:

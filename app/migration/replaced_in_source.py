@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from psycopg import AsyncConnection, sql
 
 from app.migration import versions
+from app.migration.connection import rendered
 from app.migration.replaced import keep_rows
 from app.migration.source import VERSION, Key
 from app.migration.statements import listed, page_rows, same_key, text_differs
@@ -70,7 +71,7 @@ async def _keep(
         run=sql.Literal(run),
         name=sql.Literal(table.name),
     )
-    return await keep_rows(connection, query.as_string(connection), body)
+    return await keep_rows(connection, rendered(query), body)
 
 
 def _key(table: CopyTable) -> sql.Composed:

@@ -14,7 +14,7 @@ from app.migration.pages import Limits, PageSize, key_of, read_page, records_of,
 from app.migration.retry import patiently
 from app.migration.source import VERSION, Key, Page
 from app.migration.tables import CopyColumn, CopyTable
-from app.rest import SupabaseRest, alias, as_text, in_list, quoted_name, refuse_other_count, rows_told
+from app.rest import SupabaseRest, alias, as_text, in_list, quoted_name, refuse_other_count, rows_told, selected
 
 _Answer = TypeVar("_Answer")
 _KEYS_A_REQUEST = 50
@@ -58,7 +58,7 @@ class RestSource:
         """Exact number of rows, from the Content-Range of an empty page."""
 
         async def ask() -> int:
-            builder = self.rest.table(table.name).select(quoted_name(table.key[0].name)).limit(1)
+            builder = selected(self.rest.table(table.name), quoted_name(table.key[0].name)).limit(1)
             response = await self.rest.respond(builder, headers={"Prefer": "count=exact"})
             total = response.headers.get("content-range", "").rpartition("/")[2]
             rows = len(records_of(response.content))
@@ -74,7 +74,7 @@ class RestSource:
 
         async def ask() -> bool:
             try:
-                await self.rest.send(self.rest.table(table.name).select(_versions(table)).limit(0))
+                await self.rest.send(selected(self.rest.table(table.name), _versions(table)).limit(0))
             except SchemaMismatchError as error:
                 if error.sqlstate == "42703":
                     return False
@@ -106,7 +106,7 @@ class RestSource:
             while wanted:
 
                 async def ask(wanted: list[Key] = wanted) -> list[dict[str, Any]]:
-                    builder = self.rest.table(table.name).select(_select(table, table.columns, versions))
+                    builder = selected(self.rest.table(table.name), _select(table, table.columns, versions))
                     where_keys(builder, table, wanted)
                     response = await self.rest.respond(builder)
                     records = records_of(response.content)
@@ -158,7 +158,7 @@ class RestSource:
         table = question.table
 
         def request() -> Any:
-            builder: Any = self.rest.table(table.name).select(question.select).limit(size.rows)
+            builder: Any = selected(self.rest.table(table.name), question.select).limit(size.rows)
             for column, value in zip(table.key[:held], after or (), strict=False):
                 where(builder, column, "eq", value)
             if after:

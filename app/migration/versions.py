@@ -15,6 +15,7 @@ from psycopg.pq import TransactionStatus
 
 from app.migration import statements
 from app.migration.completeness import select_keys
+from app.migration.connection import rendered
 from app.migration.pages import key_of, records_of
 from app.migration.source import VERSION, Key, Source
 from app.migration.statements import aliases, key_array, listed, names_of, same_key, same_source_key, text_differs
@@ -36,7 +37,7 @@ async def source_versions(connection: AsyncConnection, source: Source, table: Co
         await connection.execute(
             sql.SQL("ALTER TABLE pg_temp.source_keys ADD COLUMN {} text").format(sql.Identifier(VERSION))
         )
-        add = _add_versions(table).as_string(connection)
+        add = rendered(_add_versions(table))
         async for page in source.key_pages(table, versions=bool(table.version)):
             await connection.execute(add, [JsonBytes(page.body)])
         await connection.execute("ANALYZE source_keys")

@@ -14,7 +14,7 @@ _CHILD = Table(
     METADATA,
     Column("Parent, key", Text, ForeignKey("odd types.Name of it"), primary_key=True),
     Column("no.", Integer, primary_key=True),
-    Column("said", Text),
+    Column('said "so" 100 %s along', Text),
 )
 _PARENT = Table(
     "odd types",
@@ -45,7 +45,7 @@ CREATE TABLE "odd types" (
 );
 CREATE TABLE "child notes, old" (
     "Parent, key" text REFERENCES "odd types" DEFERRABLE INITIALLY DEFERRED,
-    "no." integer, said text, PRIMARY KEY ("Parent, key", "no.")
+    "no." integer, "said ""so"" 100 %s along" text, PRIMARY KEY ("Parent, key", "no.")
 );
 CREATE TABLE only_keys (a integer, b text COLLATE "C", PRIMARY KEY (a, b));
 """

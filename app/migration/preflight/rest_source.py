@@ -17,7 +17,7 @@ from app.migration.pages import records_of
 from app.migration.preflight.column_types import catalog_name
 from app.migration.preflight.findings import Finding, finding
 from app.migration.preflight.source_schema import SourceSeen, SourceTable, wanted_columns
-from app.rest import SupabaseRest, quoted_name
+from app.rest import SupabaseRest, quoted_name, selected
 
 _NO_TABLE = {"42P01", "PGRST205"}
 _NO_COLUMN = {"42703", "PGRST204"}
@@ -116,7 +116,7 @@ async def _missing_columns(rest: SupabaseRest, table: str, wanted: list[str], pa
 
 
 async def _has(rest: SupabaseRest, table: str, columns: list[str], patiently: Patiently) -> bool:
-    builder = rest.table(table).select(",".join(map(quoted_name, columns))).limit(0)
+    builder = selected(rest.table(table), ",".join(map(quoted_name, columns))).limit(0)
     try:
         await patiently(lambda: rest.send(builder))
     except SchemaMismatchError as error:
@@ -146,7 +146,7 @@ async def _row_cap(
     key = next(table for table in tables if table.name == largest.name).primary_key.columns.keys()
     if not key or key[0] in largest.missing:
         return []
-    builder = rest.table(largest.name).select(f"_0:{quoted_name(key[0])}::text").limit(_MORE_THAN_ANY_CAP)
+    builder = selected(rest.table(largest.name), f"_0:{quoted_name(key[0])}::text").limit(_MORE_THAN_ANY_CAP)
     given = len(await patiently(lambda: rest.rows(builder)))
     total = largest.rows or 0
     if given >= min(total, _MORE_THAN_ANY_CAP):
