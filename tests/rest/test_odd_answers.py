@@ -117,3 +117,10 @@ async def test_a_write_is_done_only_where_postgrest_says_so(
         else:
             with pytest.raises(OutcomeUnknownError, match="not PostgREST's"):
                 await recorded.rest.respond(builder, writing=True)
+
+
+@pytest.mark.parametrize("name", ["t 100%", "what?", "a#b"])
+async def test_a_table_in_whose_name_an_address_would_end(recorded: Recorded, name: str) -> None:
+    # PostgREST repeats the name as it is.
+    recorded.answer_with(200, "[]", **{"content-location": f"/{name}?select=id"})
+    assert await recorded.rest.rows(recorded.rest.table(name).select("id")) == []
