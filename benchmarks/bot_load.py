@@ -20,6 +20,7 @@ from app.embedded.salon import COMPANY_ID
 from app.embedded.salon.ids import TIMEZONE, client_id, phone, service_id, staff_id
 
 CLIENTS = 1_000  # of a salon, that the bot talks with
+_SHARED_PHONES = 200  # of the first clients: a family's, which no call may ask for
 _STAFF = 12
 _BATCH = 10
 
@@ -113,7 +114,7 @@ class BotLoad:
 
     def _call(self, method: str) -> Awaitable[Result[Any]]:
         data, company, pick = self._data, self._company, self._random.randrange
-        number = pick(CLIENTS)
+        number = _SHARED_PHONES + pick(CLIENTS - _SHARED_PHONES)
         client, person, service = client_id(self._salon, number), phone(self._salon, number), pick(60)
         member = staff_id(company, pick(_STAFF))
         day = self._day + timedelta(pick(3))
