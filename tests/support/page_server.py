@@ -201,7 +201,8 @@ class PageServer:
             return _error(416, "PGRST103", "Requested range not satisfiable", details=details, headers=headers)
         span = f"{window.offset}-{window.offset + rows - 1}" if rows else "*"
         headers["Content-Range"] = f"{span}/{'*' if total is None else int(total)}"
-        headers["Content-Location"] = f"/{request.table}{_canonical(request)}"
+        if request.table.isprintable():  # no header holds another name
+            headers["Content-Location"] = f"/{request.table}{_canonical(request)}"
         partial = total is not None and rows < int(total)
         return Answer(206 if partial else 200, headers, body, rows)
 
