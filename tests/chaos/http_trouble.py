@@ -80,7 +80,7 @@ class Trouble:
             return self._counting(name, Unreached(fault) if writes and unreached else fault)
         if (number := number - rates.lasting) < 0:
             self._refusal = chance.choice(list(_LASTING))
-            self._refusing = chance.choice([0, 0, 1, 3, 9])
+            self._refusing = chance.choice([0, 0, 1, 2])
             return self._counting(self._refusal, Unreached(_LASTING[self._refusal](chance)))
         if (number := number - rates.server) < 0:
             self._change_server(chance)
@@ -97,7 +97,7 @@ class Trouble:
     def _change_server(self, chance: random.Random) -> None:
         if chance.random() < 0.85:
             self.injected["another row cap"] += 1
-            self._server.max_rows = chance.choice([1, 2, 3, 5, 9, 1000])
+            self._server.max_rows = chance.choice([1, 2, 3, 5, 9, 30])
         elif not any(restart.is_alive() for restart in self._restarts):
             self.injected["restart"] += 1
             restart = threading.Thread(target=self._server.restart, args=[chance.uniform(0.0, 0.03)])
