@@ -6,7 +6,7 @@ import asyncio
 import logging
 import select
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -162,10 +162,8 @@ class Database:
             connection = await self._acquire(engine)
         try:
             yield connection
-        except BaseException:
-            await asyncio.shield(asyncio.create_task(connection.close()))
-            raise
-        await connection.close()
+        finally:
+            await asyncio.shield(self._give_back(connection))
 
     async def _fetch_on_new(self, query: bytes, values: Mapping[str, object]) -> list[tuple[Any, ...]]:
         async with self._taken(self._reading) as connection:
@@ -223,14 +221,19 @@ class Database:
         try:
             return await asyncio.shield(acquiring)
         except asyncio.CancelledError:
-            acquiring.add_done_callback(self._give_back)
+            acquiring.add_done_callback(self._give_up)
             raise
 
-    def _give_back(self, acquired: asyncio.Task[AsyncConnection]) -> None:
+    def _give_up(self, acquired: asyncio.Task[AsyncConnection]) -> None:
         if not acquired.cancelled() and acquired.exception() is None:
-            closing = asyncio.create_task(acquired.result().close())
-            self._returning.add(closing)
-            closing.add_done_callback(self._returning.discard)
+            self._give_back(acquired.result())
+
+    def _give_back(self, connection: AsyncConnection) -> asyncio.Task[None]:
+        # A task of its own: a rollback that is cancelled half-way would lose the connection, and leave it open.
+        returning = asyncio.create_task(connection.close())
+        self._returning.add(returning)
+        returning.add_done_callback(self._returning.discard)
+        return returning
 
     async def _new_connection(self, *arguments: Any, **options: Any) -> psycopg.AsyncConnection[Any]:
         try:
@@ -254,8 +257,10 @@ class Database:
         """Close every connection of the pool, and give up those that are still being made."""
         for task in self._acquiring:
             task.cancel()
-        if unfinished := [*self._acquiring, *self._returning]:
-            await asyncio.wait(unfinished, timeout=_CLOSING_SECONDS)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSING_SECONDS):
+                while unfinished := [*self._acquiring, *self._returning]:  # one that was acquired is then returned
+                    await asyncio.wait(unfinished)
         await self.engine.dispose()
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import psycopg
+import pytest
 from sqlalchemy import func, select, text
 
 from app.db import Database
@@ -38,3 +40,23 @@ async def test_a_transaction_begun_beside_the_engine_is_not_left_open(database_u
         first, second = [(await writing.execute(text("SELECT now()"))).scalar_one() for _ in range(2)]
     assert first == second
     await database.close()
+
+
+async def test_a_connection_whose_return_is_cancelled_is_not_lost(database_url: str) -> None:
+    database = Database(database_url, pool_size=1)
+    taken: list[psycopg.AsyncConnection] = []
+
+    async def work() -> None:
+        async with database.writer() as connection:
+            await connection.execute(text("SELECT 1"))
+            driver = (await connection.get_raw_connection()).driver_connection
+            assert isinstance(driver, psycopg.AsyncConnection)
+            taken.append(driver)
+            working.cancel()  # acts where something is waited for next: the rollback after the error
+            raise LookupError
+
+    working = asyncio.create_task(work())
+    with pytest.raises(asyncio.CancelledError):
+        await working
+    await database.close()
+    assert taken[0].closed
