@@ -40,7 +40,7 @@ def run() -> None:
 def _carry_out() -> str | int | None:
     import signal
 
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # both end a command the same way
+    signal.signal(signal.SIGTERM, _interrupt)  # both end a command the same way
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by the caller
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - for as long as the process lives
@@ -67,6 +67,14 @@ def _carry_out() -> str | int | None:
             raise end.__context__ from None
         return end.code
     return 0
+
+
+def _interrupt(*_: object) -> None:
+    import signal
+
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as a script starts what it puts in the background
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.raise_signal(signal.SIGINT)
 
 
 def _wants_document() -> bool:

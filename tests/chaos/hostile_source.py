@@ -236,7 +236,8 @@ def _salon(bench: _Bench, postgres: EmbeddedPostgres) -> None:
 def _run(words: list[str], directory: Path, settings: dict[str, str]) -> tuple[int, str, str]:
     """A command in this process, which starts it in a moment; its output and exit code."""
     environment = {name: text for name, text in os.environ.items() if name.lower() not in Settings.model_fields}
-    before, here = signal.getsignal(signal.SIGTERM), Path.cwd()
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    here = Path.cwd()
     out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
     os.chdir(directory)
     stderr_first = console.stderr
@@ -254,7 +255,8 @@ def _run(words: list[str], directory: Path, settings: dict[str, str]) -> tuple[i
                 code = end.code if isinstance(end.code, int) else int(bool(end.code))
     finally:
         os.chdir(here)
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
         console.stderr = stderr_first
     return code, *(stream.buffer.getvalue().decode() for stream in (out, err))  # type: ignore[attr-defined]
 

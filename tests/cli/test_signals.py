@@ -1,10 +1,14 @@
-"""Signals that come when a command has done its work."""
+"""Signals that come when a command has done its work, and to one that runs in the background."""
 
+import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.cli.command import start
 
 _SIGNALLED_AT_ITS_END = """
 import atexit, os, signal, sys
@@ -24,3 +28,29 @@ def test_the_exit_code_is_that_of_the_work(tmp_path: Path, name: str) -> None:
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("botdata ")
+
+
+def test_a_command_in_the_background_of_a_script_is_ended_by_sigterm_alone(tmp_path: Path, database_url: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(60)
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a shell without job control does for `command &`
+        try:
+            process = start(
+                "preflight", directory=tmp_path, DATABASE_URL=database_url,
+                SUPABASE_URL=f"http://127.0.0.1:{silent.getsockname()[1]}", SUPABASE_KEY="a-key",
+            )  # fmt: skip
+        finally:
+            signal.signal(signal.SIGINT, before)
+        with process:
+            try:
+                with silent.accept()[0]:  # it waits for an answer
+                    process.send_signal(signal.SIGINT)
+                    with pytest.raises(subprocess.TimeoutExpired):
+                        process.wait(timeout=1)
+                    process.terminate()
+                    _, err = process.communicate(timeout=60)
+            finally:
+                process.kill()
+    assert process.returncode == 130
+    assert err.endswith("\nStopped.\n")
+    assert "Traceback" not in err
