@@ -16,7 +16,7 @@ from tests.chaos.moments import ENDED, Fell, Moment, end_at
 from tests.chaos.process_kinds import KINDS, Kind, Stage
 from tests.chaos.scenario import Chaos, Outcome, Scenario
 from tests.chaos.transcript import PASSWORD
-from tests.cutover.trouble import Relay
+from tests.support.relay import Relay
 
 _FULL = 200
 _LEAST = 6

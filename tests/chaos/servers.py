@@ -16,7 +16,7 @@ import psycopg
 from app.embedded import EmbeddedPostgres
 from app.embedded.process import EmbeddedServerError
 from tests.chaos.transcript import PASSWORD
-from tests.cutover.trouble import Relay
+from tests.support.relay import Relay
 
 # What was committed is to be there after a crash of the server, not of the machine.
 _SETTINGS = {

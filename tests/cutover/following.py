@@ -11,7 +11,7 @@ import psycopg
 from sqlalchemy.engine import make_url
 
 from tests.cutover.conftest import Pair
-from tests.cutover.trouble import Relay
+from tests.support.relay import Relay
 
 HOLD = (
     "INSERT INTO botdata.moves (kind, from_stage, to_stage, state, hold_until, done_by) SELECT 'advance', stage, "

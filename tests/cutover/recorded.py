@@ -16,7 +16,7 @@ from app.db import Database
 from app.rest import SupabaseRest
 from app.settings import Settings
 from tests.cutover.conftest import Pair
-from tests.cutover.trouble import Relay
+from tests.support.relay import Relay
 
 
 @asynccontextmanager

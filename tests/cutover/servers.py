@@ -21,7 +21,7 @@ from app.embedded import EmbeddedPostgres, SupabaseLite
 from app.embedded.salon import fill_salon
 from tests.contract.stores import TABLES
 from tests.cutover.history import Tokens, tokens_statement
-from tests.cutover.trouble import Relay
+from tests.support.relay import Relay
 
 BOTDATA = Path(sys.executable).with_name("botdata")
 _MODULES = Path(__file__).parents[2]

@@ -13,7 +13,7 @@ from app.cutover.stages import Stage, Store
 from tests.cutover.history import History
 from tests.cutover.load import Bots, go_to, step
 from tests.cutover.servers import Said, Servers
-from tests.cutover.trouble import Relay
+from tests.support.relay import Relay
 
 _AWAY = 4.0  # seconds; longer than a process may be silent
 

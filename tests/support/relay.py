@@ -29,10 +29,11 @@ class Relay:
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._open.set()
-        self._listener = self._loop.run_until_complete(asyncio.start_server(self._serve, "127.0.0.1", 0))
-        self.port: int = self._listener.sockets[0].getsockname()[1]
-        self._thread = Thread(target=self._loop.run_forever, name=f"relay {self.port}", daemon=True)
+        self._thread = Thread(target=self._loop.run_forever, name="relay", daemon=True)
         self._thread.start()
+        listening = asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._listener = asyncio.run_coroutine_threadsafe(listening, self._loop).result(10)
+        self.port: int = self._listener.sockets[0].getsockname()[1]
 
     def hang(self) -> None:
         """Keep what comes, and every connection, until `heal`."""
@@ -94,6 +95,7 @@ class Relay:
         try:
             if self._cut:
                 return
+            begun = await self._greet(reader, writer)
             await self._open.wait()
             opening = (
                 asyncio.open_unix_connection(self.server)
@@ -102,6 +104,7 @@ class Relay:
             )
             answers, there = await asyncio.wait_for(opening, _CONNECTING)
             self._writers.add(there)
+            there.write(begun)
             if not self._cut:
                 ways = [self._pass_on(reader, there, slowed=True), self._pass_on(answers, writer, slowed=False)]
                 passing = [asyncio.ensure_future(way) for way in ways]
@@ -111,7 +114,7 @@ class Relay:
                     for each in passing:
                         each.cancel()
                     await asyncio.gather(*passing, return_exceptions=True)
-        except (OSError, TimeoutError, asyncio.CancelledError):
+        except (OSError, EOFError, TimeoutError, asyncio.CancelledError):
             pass
         finally:
             for each in (writer, there):
@@ -119,6 +122,10 @@ class Relay:
                     self._writers.discard(each)
                     each.transport.abort() if self._cut else each.close()
             self._tasks.discard(task)
+
+    async def _greet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
+        """What is done with a client before the server is called; returns what the server is sent first."""
+        return b""
 
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, slowed: bool) -> None:
         with suppress(ConnectionError):
