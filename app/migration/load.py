@@ -9,13 +9,14 @@ from app.errors import MigrationError, UnavailableError
 from app.migration import statements
 from app.migration.authority import Permit
 from app.migration.connection import rendered
+from app.migration.copy_text import copy_text
 from app.migration.halving import LARGEST_PIECE, Fault, first_piece, load_rows, number_column, stage_page
 from app.migration.report import Loaded, Refusal
 from app.migration.retry import repeated
 from app.migration.runs import add_to_checkpoint
 from app.migration.source import Page
 from app.migration.tables import CopyTable
-from app.migration.target import JsonBytes, is_row_fault
+from app.migration.target import JsonBytes, is_row_fault, own_transaction, takes_no_copy
 from app.privacy import mask_phones
 
 # A deferred constraint would speak up at the commit, where the row at fault cannot be told.
@@ -49,7 +50,7 @@ class PageLoader:
         self._run = run
         self._most_refused = most_refused
         self._permit = permit
-        self._insert = rendered(statements.insert_page(table)) if was_empty else None
+        self._straight = was_empty
         self._load = rendered(statements.load_page(table))
         self._delete = rendered(statements.delete_changed(table)) if table.replaces_rows else None
         self._piece: int | None = None  # rows to begin with, where the page before had refused ones
@@ -68,7 +69,7 @@ class PageLoader:
         return await repeated(lambda: self._load_page(page, checkpoint))
 
     async def _load_page(self, page: Page, checkpoint: bool) -> Loaded:
-        if self._insert is not None and (loaded := await self._insert_new(self._insert, page, checkpoint)):
+        if self._straight and (loaded := await self._copy_straight(page, checkpoint)):
             return loaded
         async with self._connection.transaction():
             await self._connection.execute(_IMMEDIATE)
@@ -78,21 +79,25 @@ class PageLoader:
             await self._record(page, loaded, checkpoint)
         return loaded
 
-    async def _insert_new(self, insert: str, page: Page, checkpoint: bool) -> Loaded | None:
-        """Load a page of rows that are all new; None, and no page is tried so again, where one is there or refused."""
+    async def _copy_straight(self, page: Page, checkpoint: bool) -> Loaded | None:
+        """Load a page whose rows are all new; None otherwise, and no page is tried so after a refused one."""
+        text = copy_text(page.body, len(self._table.columns))
+        if text is None:
+            return None
         loaded = None
         async with self._connection.transaction():
             await self._connection.execute(_IMMEDIATE)
             try:
-                cursor = await self._connection.execute(insert, [JsonBytes(page.body)])
+                async with self._connection.cursor() as cursor:
+                    async with cursor.copy(statements.copy_in(self._table)) as writing:
+                        await writing.write(text)
+                    inserted = cursor.rowcount
             except psycopg.Error as error:
-                if not is_row_fault(error):
+                if not (is_row_fault(error) or takes_no_copy(error)):
                     raise
-                self._insert = None
+                self._straight = False
                 raise psycopg.Rollback from error
-            row = await cursor.fetchone()
-            assert row is not None
-            loaded = Loaded(inserted=row[0], transactions={row[1]})
+            loaded = Loaded(inserted=inserted, transactions={await own_transaction(self._connection)})
             await self._record(page, loaded, checkpoint)
         return loaded
 
