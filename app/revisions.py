@@ -1,7 +1,6 @@
 """The schema revisions, for programs: upgrade, and where a database stands."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import psycopg
 from alembic import command
@@ -14,6 +13,7 @@ from sqlalchemy.exc import DBAPIError
 
 from app.database_url import sqlalchemy_url
 from app.errors import MigrationError, error_for_sqlstate
+from app.schema.revision_files import scripts
 
 # SQLSTATE of the errors that the revisions raise themselves; their message is written for a person.
 REFUSED = "BD001"
@@ -36,13 +36,6 @@ class Upgrade:
     before: str | None
     after: str | None
     notices: tuple[Notice, ...]
-
-
-def scripts() -> Path:
-    """The directory with `env.py` and the revisions: inside the installed package, else beside it in a checkout."""
-    package = Path(__file__).resolve().parent
-    installed = package / "alembic"
-    return installed if installed.is_dir() else package.parent / "alembic"
 
 
 def alembic_config(database_url: str) -> Config:

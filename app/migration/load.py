@@ -9,7 +9,7 @@ from app.errors import MigrationError, UnavailableError
 from app.migration import statements
 from app.migration.authority import Permit
 from app.migration.connection import rendered
-from app.migration.copy_text import copy_text
+from app.migration.copy_csv import OPTIONS, copy_csv
 from app.migration.halving import LARGEST_PIECE, Fault, first_piece, load_rows, number_column, stage_page
 from app.migration.report import Loaded, Refusal
 from app.migration.retry import repeated
@@ -50,6 +50,7 @@ class PageLoader:
         self._run = run
         self._most_refused = most_refused
         self._permit = permit
+        self._copy = statements.copy_in(table, form=sql.SQL(OPTIONS))
         self._straight = was_empty
         self._load = rendered(statements.load_page(table))
         self._delete = rendered(statements.delete_changed(table)) if table.replaces_rows else None
@@ -81,7 +82,7 @@ class PageLoader:
 
     async def _copy_straight(self, page: Page, checkpoint: bool) -> Loaded | None:
         """Load a page whose rows are all new; None otherwise, and no page is tried so after a refused one."""
-        text = copy_text(page.body, len(self._table.columns))
+        text = copy_csv(page.body, len(self._table.columns))
         if text is None:
             return None
         loaded = None
@@ -89,7 +90,7 @@ class PageLoader:
             await self._connection.execute(_IMMEDIATE)
             try:
                 async with self._connection.cursor() as cursor:
-                    async with cursor.copy(statements.copy_in(self._table)) as writing:
+                    async with cursor.copy(self._copy) as writing:
                         await writing.write(text)
                     inserted = cursor.rowcount
             except psycopg.Error as error:

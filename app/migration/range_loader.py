@@ -122,7 +122,7 @@ class RangeLoader:
             source,
             sql.SQL("COPY ({}) TO STDOUT {}").format(rows, form),
             self._target,
-            copy_in(route.table, into, form),
+            copy_in(route.table, into, form=form),
         )
 
     async def _record(self, table: CopyTable, key_range: KeyRange, loaded: Loaded) -> None:

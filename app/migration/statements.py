@@ -88,15 +88,13 @@ def _values(table: CopyTable) -> sql.Composed:
     )
 
 
-def copy_in(table: CopyTable, into: sql.Identifier | None = None, form: sql.SQL | None = None) -> sql.Composed:
+def copy_in(table: CopyTable, into: sql.Identifier | None = None, *, form: sql.SQL) -> sql.Composed:
     """Take rows that the driver sends, with all columns of a table, into it or into another.
 
     Args:
-        form: "(FORMAT binary)"; None: text.
+        form: COPY's options, e.g. "(FORMAT text)".
     """
-    return sql.SQL("COPY {} ({}) FROM STDIN {}").format(
-        into or table.identifier, names_of(table.columns), form or sql.SQL("(FORMAT text)")
-    )
+    return sql.SQL("COPY {} ({}) FROM STDIN {}").format(into or table.identifier, names_of(table.columns), form)
 
 
 def load_page(table: CopyTable, page: sql.Composed | None = None) -> sql.Composed:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from psycopg import AsyncConnection, sql
 
-from app import revisions
 from app.migration.preflight.catalog import CatalogTable, read_tables
 from app.models import Base
 from app.schema import phase08
+from app.schema.revision_files import known_revisions
 from app.schema.state import baileys_names, business_names, revision_of
 
 
@@ -192,4 +192,4 @@ async def _planned(connection: AsyncConnection, table: CatalogTable, parent: str
 
 def is_current(plan: ReplacePlan) -> bool:
     """Whether there is nothing to replace because the schema is the newest one."""
-    return plan.schema is None and plan.revision == revisions.head()
+    return plan.schema is None and plan.revision == known_revisions()[-1]

@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from alembic.script import ScriptDirectory
-from alembic.util import CommandError
 from psycopg import AsyncConnection
 
-from app import revisions
 from app.migration.preflight.catalog import CatalogTable
 from app.migration.preflight.findings import Difference, Severity, finding
 from app.migration.preflight.run import TargetState
 from app.migration.preflight.target_schema import as_findings, compare
 from app.models import Base
 from app.schema import phase08
+from app.schema.revision_files import known_revisions
 
 REPLACE = "botdata schema replace"
 _BY_HAND = "put it back as it should be, by hand (what is, what should be: see the table)"
@@ -54,9 +52,9 @@ class Standing:
         revision = await revision_of(connection, catalog)
         if revision is None:
             return self._unversioned(catalog)
-        head = revisions.head()
-        if revision != head:
-            return self._elsewhere(revision, head)
+        known = known_revisions()
+        if revision != known[-1]:
+            return self._elsewhere(revision, known)
         rules = compare(Base.metadata.sorted_tables, catalog, strict=True)
         rules = [(one, code, _severity(one, code, severity)) for one, code, severity in rules]
         return TargetState(as_findings(rules, _BY_HAND), [one for one, _, _ in rules])
@@ -84,11 +82,9 @@ class Standing:
             )
         return TargetState([one], differences, usable=False, next_command=REPLACE)
 
-    def _elsewhere(self, revision: str, head: str) -> TargetState:
-        script = ScriptDirectory(str(revisions.scripts()))
-        try:
-            script.get_revision(revision)
-        except CommandError:
+    def _elsewhere(self, revision: str, known: list[str]) -> TargetState:
+        head = known[-1]
+        if revision not in known:
             one = finding(
                 "target-ahead",
                 f"the target is at revision {revision}, which this botdata does not know; its own newest is {head}",

@@ -1,8 +1,10 @@
 """Up, down and up again; and a downgrade loses no row unless it is told to."""
 
 import psycopg
+from alembic.script import ScriptDirectory
 
 from app import revisions
+from app.schema.revision_files import known_revisions, scripts
 from tests.schema.catalog import differences, expected_catalog, read_catalog
 from tests.schema.commands import run_alembic
 from tests.schema.conftest import OtherRole
@@ -22,6 +24,11 @@ def insert(url: str, statement: str) -> None:
 
 LOGIN = "INSERT INTO whatsapp_auth (company_id, creds) VALUES ('1', '{}')"
 CLIENT = "INSERT INTO clients (yclients_id, company_id, phone) VALUES (1, 1, '79000000000')"
+
+
+def test_each_revision_is_known_by_its_files_name() -> None:
+    walked = ScriptDirectory(str(scripts())).walk_revisions()
+    assert known_revisions() == [revision.revision for revision in walked][::-1]
 
 
 def test_up_down_and_up_again(fresh_database: str) -> None:

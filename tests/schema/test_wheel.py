@@ -17,8 +17,9 @@ import os
 from pathlib import Path
 import app
 from app import revisions
+from app.schema.revision_files import scripts
 print(Path(app.__file__).parent)
-print(revisions.scripts())
+print(scripts())
 print(revisions.upgrade(os.environ["DATABASE_URL"]).after)
 """
 
