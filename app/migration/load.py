@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
 import psycopg
 from psycopg import AsyncConnection, sql
 
@@ -56,6 +59,11 @@ class PageLoader:
         self._delete = rendered(statements.delete_changed(table)) if table.replaces_rows else None
         self._piece: int | None = None  # rows to begin with, where the page before had refused ones
 
+    async def made_ready(self, pages: AsyncIterator[Page]) -> AsyncIterator[Page]:
+        """The same pages, in the form in which they can be loaded fastest."""
+        async for page in pages:
+            yield replace(page, csv=copy_csv(page.body, len(self._table.columns))) if self._straight else page
+
     async def load(self, page: Page, *, checkpoint: bool = True) -> Loaded:
         """Load a page, whole or (where the target refuses rows) without those, and move the checkpoint behind it.
 
@@ -70,7 +78,7 @@ class PageLoader:
         return await repeated(lambda: self._load_page(page, checkpoint))
 
     async def _load_page(self, page: Page, checkpoint: bool) -> Loaded:
-        if self._straight and (loaded := await self._copy_straight(page, checkpoint)):
+        if self._straight and page.csv and (loaded := await self._copy_straight(page, page.csv, checkpoint)):
             return loaded
         async with self._connection.transaction():
             await self._connection.execute(_IMMEDIATE)
@@ -80,18 +88,15 @@ class PageLoader:
             await self._record(page, loaded, checkpoint)
         return loaded
 
-    async def _copy_straight(self, page: Page, checkpoint: bool) -> Loaded | None:
-        """Load a page whose rows are all new; None otherwise, and no page is tried so after a refused one."""
-        text = copy_csv(page.body, len(self._table.columns))
-        if text is None:
-            return None
+    async def _copy_straight(self, page: Page, csv: bytes, checkpoint: bool) -> Loaded | None:
+        """Load a page of new rows; None where one is there or refused, and no page is tried so any more."""
         loaded = None
         async with self._connection.transaction():
             await self._connection.execute(_IMMEDIATE)
             try:
                 async with self._connection.cursor() as cursor:
                     async with cursor.copy(self._copy) as writing:
-                        await writing.write(text)
+                        await writing.write(csv)
                     inserted = cursor.rowcount
             except psycopg.Error as error:
                 if not (is_row_fault(error) or takes_no_copy(error)):
