@@ -6,13 +6,14 @@ PostgreSQL, and `RowDecoder` on rows that PostgREST was asked for as text.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import time
 from typing import Any
 
 import psycopg
 from psycopg import adapters, pq
-from psycopg.adapt import AdaptersMap, Buffer, Transformer
+from psycopg.adapt import AdaptersMap, Buffer, Loader, Transformer
 from psycopg.types.datetime import TimeLoader
 from sqlalchemy import ARRAY, Column
 from sqlalchemy.dialects import postgresql
@@ -31,6 +32,15 @@ _NAMES = {
     "TIME WITHOUT TIME ZONE": "time",
 }
 
+_decode_json = json.JSONDecoder().decode
+
+
+class _JsonLoader(Loader):
+    """The same as psycopg's, which has Python look first which of the Unicode encodings the bytes are in."""
+
+    def load(self, data: Buffer) -> Any:
+        return _decode_json(str(data, "utf-8"))
+
 
 class _TimeOrMidnightLoader(TimeLoader):
     """Times, with PostgreSQL's 24:00:00, which Python lacks, as `time.max`."""
@@ -42,6 +52,8 @@ class _TimeOrMidnightLoader(TimeLoader):
 def register_loaders(adapters_map: AdaptersMap) -> None:
     """Add what psycopg's standard loaders lack to a connection's adapters."""
     adapters_map.register_loader("time", _TimeOrMidnightLoader)
+    adapters_map.register_loader("json", _JsonLoader)
+    adapters_map.register_loader("jsonb", _JsonLoader)
 
 
 class RowDecoder:

@@ -152,21 +152,20 @@ class Checks:
         table = table_of(model)
         rules = _RULES[model]
         converters = _converters(table)
-        has_phone = model is models.Client
+        phone = "phone" if model is models.Client else None
         values: dict[str, Any] = {}
         for name, value in row.items():
-            convert = converters.get(name) if isinstance(name, str) else None
+            convert = converters.get(name)
             if convert is None:
                 # Nothing else is repeated: a key may be a value in the wrong place, and of any type and length.
                 known = name if isinstance(name, str) and len(name) <= _LONGEST_NAME and name.isidentifier() else None
                 shown = known or "of this name"
                 raise InvalidArgumentError(f"{table.name} has no column {shown}", field=known, index=index)
-            if has_phone and name == "phone" and value is not None:
+            if name == phone and value is not None:
                 values[name] = self._client_phone(value, index)
                 continue
-            given = value.strip() if name in rules.trimmed and isinstance(value, str) else value
             try:
-                values[name] = convert(given)
+                values[name] = convert(value.strip() if name in rules.trimmed and isinstance(value, str) else value)
             except UnfitError as error:
                 raise InvalidArgumentError(f"{name} {error}", field=name, index=index) from None
             except RecursionError:

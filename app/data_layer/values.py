@@ -211,29 +211,35 @@ def _uuid(value: object) -> UUID:
 
 def json_value(value: Any, depth: int = 0) -> Any:
     """None, bool, int, float, str, and lists, tuples and dictionaries of them, as plain lists and dictionaries."""
-    if isinstance(value, (dict, list, tuple)):
-        if depth == _DEEPEST_JSON:
-            raise UnfitError(f"must be nested at most {_DEEPEST_JSON} deep")
-        depth += 1
-        # What most leaves are is copied here: a call for each would take most of the time that a batch is checked.
-        if isinstance(value, dict):
-            return {
-                _json_key(key): (item if item is None or type(item) is bool else json_value(item, depth))
-                for key, item in value.items()
-            }
-        return [json_value(item, depth) for item in value]
-    if isinstance(value, str):
+    kind = type(value)
+    if kind is str:
         return plain_text(value)
-    if value is None or isinstance(value, bool):
+    if value is None or kind is bool or (kind is int and -(2**63) <= value < 2**63):
         return value
-    if isinstance(value, int):
-        if abs(value) >= _LONGEST_JSON_INTEGER:
-            raise UnfitError("must not hold integers of more than 4,000 digits")
-        return int(value)
-    if isinstance(value, float):
-        if value != value or value in (float("inf"), float("-inf")):
-            raise UnfitError("must not hold NaN or infinity, which JSON lacks")
-        return float(value)
+    if kind is not dict and kind is not list:
+        if isinstance(value, str):
+            return plain_text(value)
+        if isinstance(value, int):
+            if abs(value) >= _LONGEST_JSON_INTEGER:
+                raise UnfitError("must not hold integers of more than 4,000 digits")
+            return int(value)
+        if isinstance(value, float):
+            if value != value or value in (float("inf"), float("-inf")):
+                raise UnfitError("must not hold NaN or infinity, which JSON lacks")
+            return float(value)
+    if depth == _DEEPEST_JSON:
+        raise UnfitError(f"must be nested at most {_DEEPEST_JSON} deep")
+    depth += 1
+    if isinstance(value, dict):
+        copy = {}
+        for key, item in value.items():
+            # As _json_key and json_value would, but without a call for what nearly all keys and most items are.
+            name = key if type(key) is str and key.isascii() and "\0" not in key else _json_key(key)
+            plain = item is None or (type(item) is str and item.isascii() and "\0" not in item)
+            copy[name] = item if plain else json_value(item, depth)
+        return copy
+    if isinstance(value, (list, tuple)):
+        return [json_value(item, depth) for item in value]
     raise UnfitError("must be JSON: None, bool, int, float, str, list or dict")
 
 
