@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 from statistics import median
-from time import process_time
+from time import perf_counter
 from typing import Any
 
 from app import revisions
@@ -46,12 +46,12 @@ class _Bots:
             self.data[stage] = self._runner.run(self._open.enter_async_context(opening))
 
     def saturating(self, stage: Stage, calls: int) -> float:
-        """Calls per second of this process's processor time, whatever else has to be waited for."""
+        """Calls per second that are answered without a pause: a core is busy then, this process's or the store's."""
         load = self._load(stage, 0)
         self._runner.run(load.at_once(calls // 4, _TASKS))  # caches, connections
-        began = process_time()
+        began = perf_counter()
         self._runner.run(load.at_once(calls, _TASKS))
-        return calls / (process_time() - began)
+        return calls / (perf_counter() - began)
 
     def block(self, stage: Stage, calls: int, rate: float) -> float:
         """Median of the seconds that the callers of one block waited."""
