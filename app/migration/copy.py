@@ -203,8 +203,8 @@ class _Start:
 async def _load_pages(
     source: Source, table: CopyTable, checkpoint: Checkpoint, loader: PageLoader, progress: Progress
 ) -> None:
-    """Load page after page while the next ones are being fetched and made ready; at most four are in memory."""
-    async with aclosing(ahead(loader.made_ready(source.pages(table, after=checkpoint.last_key)))) as pages:
+    """Load page after page while the next one is being fetched; at most three are in memory."""
+    async with aclosing(ahead(source.pages(table, after=checkpoint.last_key))) as pages:
         async for page in pages:
             loaded = await loader.load(page)
             progress.advance(table.name, loaded.rows)

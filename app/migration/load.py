@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from dataclasses import replace
-
 import psycopg
 from psycopg import AsyncConnection, sql
 
@@ -12,14 +9,13 @@ from app.errors import MigrationError, UnavailableError
 from app.migration import statements
 from app.migration.authority import Permit
 from app.migration.connection import rendered
-from app.migration.copy_csv import OPTIONS, copy_csv
 from app.migration.halving import LARGEST_PIECE, Fault, first_piece, load_rows, number_column, stage_page
 from app.migration.report import Loaded, Refusal
 from app.migration.retry import repeated
 from app.migration.runs import add_to_checkpoint
 from app.migration.source import Page
 from app.migration.tables import CopyTable
-from app.migration.target import JsonBytes, is_row_fault, own_transaction, takes_no_copy
+from app.migration.target import JsonBytes, is_row_fault
 from app.privacy import mask_phones
 
 # A deferred constraint would speak up at the commit, where the row at fault cannot be told.
@@ -53,16 +49,10 @@ class PageLoader:
         self._run = run
         self._most_refused = most_refused
         self._permit = permit
-        self._copy = statements.copy_in(table, form=sql.SQL(OPTIONS))
-        self._straight = was_empty
+        self._insert = rendered(statements.insert_page(table)) if was_empty else None
         self._load = rendered(statements.load_page(table))
         self._delete = rendered(statements.delete_changed(table)) if table.replaces_rows else None
         self._piece: int | None = None  # rows to begin with, where the page before had refused ones
-
-    async def made_ready(self, pages: AsyncIterator[Page]) -> AsyncIterator[Page]:
-        """The same pages, in the form in which they can be loaded fastest."""
-        async for page in pages:
-            yield replace(page, csv=copy_csv(page.body, len(self._table.columns))) if self._straight else page
 
     async def load(self, page: Page, *, checkpoint: bool = True) -> Loaded:
         """Load a page, whole or (where the target refuses rows) without those, and move the checkpoint behind it.
@@ -78,7 +68,7 @@ class PageLoader:
         return await repeated(lambda: self._load_page(page, checkpoint))
 
     async def _load_page(self, page: Page, checkpoint: bool) -> Loaded:
-        if self._straight and page.csv and (loaded := await self._copy_straight(page, page.csv, checkpoint)):
+        if self._insert is not None and (loaded := await self._insert_new(self._insert, page, checkpoint)):
             return loaded
         async with self._connection.transaction():
             await self._connection.execute(_IMMEDIATE)
@@ -88,22 +78,21 @@ class PageLoader:
             await self._record(page, loaded, checkpoint)
         return loaded
 
-    async def _copy_straight(self, page: Page, csv: bytes, checkpoint: bool) -> Loaded | None:
-        """Load a page of new rows; None where one is there or refused, and no page is tried so any more."""
+    async def _insert_new(self, insert: str, page: Page, checkpoint: bool) -> Loaded | None:
+        """Load a page of rows that are all new; None, and no page is tried so again, where one is there or refused."""
         loaded = None
         async with self._connection.transaction():
             await self._connection.execute(_IMMEDIATE)
             try:
-                async with self._connection.cursor() as cursor:
-                    async with cursor.copy(self._copy) as writing:
-                        await writing.write(csv)
-                    inserted = cursor.rowcount
+                cursor = await self._connection.execute(insert, [JsonBytes(page.body)])
             except psycopg.Error as error:
-                if not (is_row_fault(error) or takes_no_copy(error)):
+                if not is_row_fault(error):
                     raise
-                self._straight = False
+                self._insert = None
                 raise psycopg.Rollback from error
-            loaded = Loaded(inserted=inserted, transactions={await own_transaction(self._connection)})
+            row = await cursor.fetchone()
+            assert row is not None
+            loaded = Loaded(inserted=row[0], transactions={row[1]})
             await self._record(page, loaded, checkpoint)
         return loaded
 

@@ -15,10 +15,9 @@ from app.migration.ranges import KeyRange, finish_range
 from app.migration.report import Loaded
 from app.migration.retry import repeated
 from app.migration.snapshot import SnapshotSession
-from app.migration.statements import copy_in, names_of
 from app.migration.streams import pipe
 from app.migration.tables import CopyColumn, CopyTable
-from app.migration.target import is_row_fault, own_transaction, takes_no_copy
+from app.migration.target import is_row_fault
 
 _STAGING = "staging"
 
@@ -73,7 +72,8 @@ class RangeLoader:
             try:
                 return await repeated(lambda: self._straight(route, key_range))
             except psycopg.Error as error:
-                if not (is_row_fault(error) or takes_no_copy(error)):
+                # 0A000: the table takes no COPY, for its row-level security or since it is a view.
+                if not is_row_fault(error) and error.sqlstate != "0A000":
                     raise
                 route.straight = False
         try:
@@ -87,7 +87,10 @@ class RangeLoader:
     async def _straight(self, route: Route, key_range: KeyRange) -> Loaded:
         async with self._target.transaction():
             rows = await self._pipe(route, key_range, route.table.identifier)
-            loaded = Loaded(inserted=rows, rows=rows, transactions={await own_transaction(self._target)})
+            cursor = await self._target.execute("SELECT pg_current_xact_id()::xid::text")
+            row = await cursor.fetchone()
+            assert row is not None
+            loaded = Loaded(inserted=rows, rows=rows, transactions={row[0]})
             await self._record(route.table, key_range, loaded)
         return loaded
 
@@ -115,14 +118,14 @@ class RangeLoader:
 
     async def _pipe(self, route: Route, key_range: KeyRange, into: sql.Identifier) -> int:
         source = await self._reader.connection()
-        names = names_of(route.table.columns)
+        names = sql.SQL(", ").join(map(sql.Identifier, route.table.names))
         form = sql.SQL("(FORMAT binary)" if route.binary else "(FORMAT text)")
         rows = sql.SQL("SELECT {} FROM {}{}").format(names, route.table.identifier, key_range.condition(route.table))
         return await pipe(
             source,
             sql.SQL("COPY ({}) TO STDOUT {}").format(rows, form),
             self._target,
-            copy_in(route.table, into, form=form),
+            sql.SQL("COPY {} ({}) FROM STDIN {}").format(into, names, form),
         )
 
     async def _record(self, table: CopyTable, key_range: KeyRange, loaded: Loaded) -> None:

@@ -23,13 +23,11 @@ class Page:
         body: the bytes as they came.
         rows: how many.
         last_key: the primary key of the last row, as text.
-        csv: the same rows for COPY, see app.migration.copy_csv; None where they were not made ready for it.
     """
 
     body: bytes
     rows: int
     last_key: Key
-    csv: bytes | None = None
 
 
 class Source(Protocol):

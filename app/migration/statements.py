@@ -88,13 +88,17 @@ def _values(table: CopyTable) -> sql.Composed:
     )
 
 
-def copy_in(table: CopyTable, into: sql.Identifier | None = None, *, form: sql.SQL) -> sql.Composed:
-    """Take rows that the driver sends, with all columns of a table, into it or into another.
+def insert_page(table: CopyTable) -> sql.Composed:
+    """Insert the rows of the page in parameter 1, none of which the target is to hold.
 
-    Args:
-        form: COPY's options, e.g. "(FORMAT text)".
+    Returns one row: rows inserted, and the transaction (xmin) that they are of, outside of any savepoint.
     """
-    return sql.SQL("COPY {} ({}) FROM STDIN {}").format(into or table.identifier, names_of(table.columns), form)
+    page = sql.SQL("page ({}) AS (SELECT * FROM json_to_recordset(%s::json) AS x ({}))").format(
+        names_of(table.columns), aliases(table.columns)
+    )
+    return sql.SQL(
+        "WITH {}, loaded AS ({} RETURNING true) SELECT count(*), pg_current_xact_id()::xid::text FROM loaded"
+    ).format(page, _values(table))
 
 
 def load_page(table: CopyTable, page: sql.Composed | None = None) -> sql.Composed:

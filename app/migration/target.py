@@ -110,18 +110,6 @@ def is_row_fault(error: psycopg.Error) -> bool:
     return error.sqlstate is not None and error.sqlstate[:2] in ROW_FAULTS
 
 
-def takes_no_copy(error: psycopg.Error) -> bool:
-    """Whether a table takes no COPY FROM: it has row-level security, or is a view."""
-    return error.sqlstate == "0A000"
-
-
-async def own_transaction(connection: AsyncConnection) -> str:
-    """The transaction that is open, as the rows that it writes outside of any savepoint have it in xmin."""
-    row = await (await connection.execute("SELECT pg_current_xact_id()::xid::text")).fetchone()
-    assert row is not None
-    return str(row[0])
-
-
 def place_of(error: psycopg.Error) -> str | None:
     """The constraint or column that a driver error names."""
     return error.diag.constraint_name or error.diag.column_name
