@@ -71,7 +71,7 @@ async def test_what_does_not_arrive_in_time_is_not_counted(
 async def test_other_rows_on_their_way_do_not_matter(differing: Pair, settings_of: MakeSettings) -> None:
     differing.ask(NOTE % 8)
     differing.ask(ENTRY % 8)
-    async with compared(settings_of(compare_deadline=1.0)) as data:
+    async with compared(settings_of(compare_deadline=10.0)) as data:
         await ask(data)
     assert kept(differing, "get_service_by_id") == Kept(1, 0, 1, 0, 0)
 
