@@ -15,6 +15,7 @@ from app import revisions
 from app.cli.commands import cli
 from app.embedded.salon import fill_salon
 from app.settings import Settings
+from tests.support.readme_tables import BENCHMARKS
 from tests.support.supabase import SupabaseServer, SupabaseServers
 
 README = Path(__file__).parent.parent / "README.md"
@@ -123,3 +124,7 @@ async def test_repository_snippet_runs(database_url: str) -> None:
     await database.close()
     assert client is not None
     assert (client.name, client.yclients_id) == ("Анна", 7)
+
+
+def test_the_benchmarks_table_is_that_of_the_last_results() -> None:
+    assert BENCHMARKS.section(README.read_text(encoding="utf-8")).group() == BENCHMARKS.markdown()
