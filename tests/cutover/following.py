@@ -10,6 +10,7 @@ from typing import Any
 import psycopg
 from sqlalchemy.engine import make_url
 
+from app.data_layer import DataLayer
 from tests.cutover.conftest import Pair
 from tests.support.relay import Relay
 
@@ -37,6 +38,14 @@ async def until(pair: Pair, statement: str, rows: list[Any], seconds: float = 10
                 await asyncio.sleep(0.05)
     except TimeoutError:
         raise AssertionError(f"{statement}: {found}, not {rows}") from None
+
+
+async def until_written(data: DataLayer, row: dict[str, Any], seconds: float = 10.0) -> None:
+    """Write until it is taken: a process is in the table a moment before it knows the stage itself."""
+    async with asyncio.timeout(seconds):
+        while (answer := await data.upsert_client(row)).error_code == "unavailable":
+            await asyncio.sleep(0.05)
+    assert answer.error is None
 
 
 async def set_stage(pair: Pair, stage: str) -> None:

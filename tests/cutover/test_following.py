@@ -15,7 +15,7 @@ from app.data_layer.standing import ProcessStanding
 from app.db import Database
 from app.errors import UnavailableError
 from tests.cutover.conftest import MakeSettings, Pair
-from tests.cutover.following import ask, client, relayed, set_stage, until
+from tests.cutover.following import ask, client, relayed, set_stage, until, until_written
 from tests.data_layer.relay import relay_to
 
 STAGES = "SELECT stage FROM botdata.processes"
@@ -108,7 +108,7 @@ async def test_a_stage_that_was_never_read(pair: Pair, settings_of: MakeSettings
                 assert answer.error.startswith("where the cutover stands is not known yet: ")
             relay.heal()
             await until(pair, STAGES, [("off",)])
-            assert (await data.upsert_client(client())).error is None
+            await until_written(data, client())
     assert len(await ask(pair, "SELECT FROM clients", store="source")) == 1
 
 

@@ -10,7 +10,7 @@ from app.cutover.stages import Stage
 from app.data_layer import open_data_layer
 from app.errors import SettingsError
 from tests.cutover.conftest import MakeSettings, Pair
-from tests.cutover.following import ask, client, relayed, set_stage, until
+from tests.cutover.following import ask, client, relayed, set_stage, until, until_written
 
 PROCESSES = "SELECT stage, chosen_by FROM botdata.processes"
 
@@ -106,7 +106,7 @@ async def test_off_goes_on_as_before_while_the_target_is_away(
         async with open_data_layer(settings_of(**chosen(fixed), database_url=url)) as data:
             assert (await data.upsert_client(client(1))).error is None
             relay.heal()
-            await until(pair, PROCESSES.replace(", chosen_by", ""), [("off",)])
+            await until(pair, "SELECT stage, problem IS NOT NULL FROM botdata.processes", [("off", True)])
             assert (await data.upsert_client(client(2))).error_code == "unavailable"  # it knows now
     assert len(await ask(pair, "SELECT FROM clients", store="source")) == 1
 
@@ -119,8 +119,8 @@ async def test_a_stage_with_two_stores_waits_for_the_row(pair: Pair, settings_of
             assert (await data.upsert_client(client(1))).error_code == "unavailable"
             assert (await data.get_client_by_id(1)).error_code == "unavailable"
             relay.heal()
-            await until(pair, PROCESSES.replace(", chosen_by", ""), [(fixed,)])
-            assert (await data.upsert_client(client(1))).error is None
+            await until_written(data, client(1))
+    assert pair.texts("clients", "target") == pair.texts("clients", "source") != []
 
 
 async def test_the_older_switch_beside_the_row_is_told(
