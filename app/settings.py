@@ -77,7 +77,7 @@ class Settings(BaseSettings):
         1_000_000, ge=1, description="ids that the target's sequences leave to the source before live"
     )
     mirror_wait: float = Field(
-        0.05, ge=0, allow_inf_nan=False, description="seconds that an answer waits for its mirror at most"
+        0.0, ge=0, allow_inf_nan=False, description="seconds that an answer waits for its mirror at most"
     )
     mirror_timeout: float = Field(
         10.0, gt=0, allow_inf_nan=False, description="seconds for one try of a mirror, or of one of its requests"
