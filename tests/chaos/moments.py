@@ -13,7 +13,7 @@ import psycopg
 from tests.chaos.command import Botdata, Done
 
 _SECONDS = 400  # for any command, on a machine that has much else to do
-_POLL = 0.002
+_POLL = 0.005
 _CONNECTED, _WRITTEN = "true", "state = 'idle in transaction' AND backend_xid IS NOT NULL"
 Process = subprocess.Popen[str]
 STARTING, WORKING, ENDED = "while it started", "at work", "after its end"

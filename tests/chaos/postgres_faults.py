@@ -45,7 +45,9 @@ def _commands(chaos: Chaos) -> Outcome:
     with ExitStack() as stack:
         targets = stack.enter_context(Server(chaos.directory / "targets"))
         sources = stack.enter_context(Server(chaos.directory / "sources"))
-        stage = stack.enter_context(Stage(chaos, kinds, targets, sources, measured=kinds == KINDS))
+        stage = stack.enter_context(Stage(chaos, kinds, targets, sources))
+        if kinds == KINDS:
+            stage.measure()
         has_disk = stack.enter_context(small_disk(targets))
         faults = _faults(chaos.chance("troubles"), [*TROUBLES, *([DISK_FULL] * 2 if has_disk else [])])
         for number, kind in zip(count(), cycle(kinds), strict=False):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 import psycopg
@@ -93,16 +93,15 @@ class Stage:
         targets: Postgres,
         sources: Postgres,
         *,
-        measured: bool,
         slow_address: Callable[[str], str] | None = None,
     ) -> None:
         """Make them on two servers, or one.
 
         Args:
-            measured: run each command once undisturbed, to know its length.
             slow_address: where commands that are to be disturbed find a database of the target's server.
         """
         self._chaos = chaos
+        self._kinds = kinds
         self.slow_address = slow_address or targets.address
         self.server, self.sources = targets, sources
         self._lengths: dict[Kind, Lengths] = {}
@@ -128,13 +127,24 @@ class Stage:
             self.phase08 = phase08.texts(self.server.url("phase08"), *phase08.TABLES)
             for kind in kinds:
                 self._make(kind)
-            for number, kind in enumerate(kinds if measured else ()):
-                with self.place(kind, -1 - number) as place:
-                    self._lengths[kind], done = measure(place.slow_botdata, place.target, *place.words)
-                    assert done.code == kind.code, f"{kind.name}: {done.out}"
-                    wrong = place.after()
-                    assert wrong == (0, []), (kind.name, wrong)
             self._clean_up = clean_up.pop_all()
+
+    def measure(self, at_work: Callable[..., Iterable[Any]] = map) -> None:
+        """Run each command once undisturbed, to know its length.
+
+        Args:
+            at_work: as `map`; how many run at a time then is how many are to.
+        """
+
+        def length(number: int, kind: Kind) -> Lengths:
+            with self.place(kind, -1 - number) as place:
+                lengths, done = measure(place.slow_botdata, place.target, *place.words)
+                assert done.code == kind.code, f"{kind.name}: {done.out}"
+                wrong = place.after()
+                assert wrong == (0, []), (kind.name, wrong)
+            return lengths
+
+        self._lengths = dict(zip(self._kinds, at_work(length, range(len(self._kinds)), self._kinds), strict=True))
 
     def _make(self, kind: Kind) -> str:
         """The database that the kind's targets are copies of, made once."""

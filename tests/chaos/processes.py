@@ -20,7 +20,7 @@ from tests.support.relay import Relay
 
 _FULL = 200
 _LEAST = 6
-_WORKERS = 2
+_WORKERS = 6  # since most of a run is waiting
 # Seconds that each statement is held back, so that most of a run is spent between statements: a moment falls there.
 _HELD_BACK = 0.01
 _INTERRUPTED = 130
@@ -35,9 +35,11 @@ def run(chaos: Chaos) -> Outcome:
     with (
         EmbeddedPostgres.start(chaos.directory / "postgres", durable=False) as postgres,
         _slow_way(postgres) as slow,
-        Stage(chaos, kinds, _Server(postgres), _Server(postgres), measured=every, slow_address=slow) as stage,
+        Stage(chaos, kinds, _Server(postgres), _Server(postgres), slow_address=slow) as stage,
         ThreadPoolExecutor(_WORKERS) as workers,
     ):
+        if every:
+            stage.measure(workers.map)
         numbers = count()
         while outcome.injected < wanted:
             least = -(-(wanted - outcome.injected) // 2)  # a trial has up to three signals
