@@ -13,19 +13,22 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 from benchmarks import machine
-from tests.chaos.scenario import Chaos, Scenario
+from tests.chaos.scenario import Chaos, Outcome, Scenario
 from tests.chaos.scenarios import SCENARIOS
 from tests.chaos.transcript import Transcript
 from tests.support.readme_tables import CHAOS, markdown_table
 
 COLUMNS = ("scenario", "faults", "injected", "survived", "rows lost", "seconds")
 _SEARCHED = "lines printed, logged and raised by all of these, searched for planted keys, passwords and phone numbers"
+_BETWEEN_WORDS = 60.0  # seconds
 
 Row = dict[str, Any]
 
@@ -36,15 +39,44 @@ def carry_out(scenario: Scenario, seed: int, share: float) -> Row:
     transcript = Transcript()
     with tempfile.TemporaryDirectory(prefix="botdata-chaos-") as directory:
         Path(directory).chmod(0o755)  # the embedded servers run under a user of their own
-        outcome = scenario.run(Chaos(seed, share, Path(directory), transcript))
+        chaos = Chaos(seed, share, Path(directory), transcript)
+        with _progress(scenario.name, chaos.outcome):
+            scenario.run(chaos)
+    outcome = chaos.outcome
     numbers = (f"{outcome.injected:,}", f"{outcome.survived:,}", f"{outcome.lost:,}")
     seconds = f"{time.perf_counter() - began:.0f}"
     row = dict(zip(COLUMNS, (scenario.name, scenario.faults, *numbers, seconds), strict=True))
     show([row])
-    for line in [*outcome.wrong, *sorted(set(transcript.leaks))]:
+    for line in sorted(set(transcript.leaks)):
         print(f"  {line}", flush=True)
     wrong = len(outcome.wrong) + outcome.lost + len(transcript.leaks)
     return row | {"wrong": wrong, "lines": transcript.lines, "leaks": len(transcript.leaks)}
+
+
+@contextmanager
+def _progress(name: str, outcome: Outcome) -> Iterator[None]:
+    """Say every minute how far a scenario is, and what was wrong as soon as it is known."""
+    ended = Event()
+
+    def say() -> None:
+        shown = 0
+        while True:
+            at_end = ended.wait(_BETWEEN_WORDS)
+            wrong = outcome.wrong[shown:]
+            shown += len(wrong)
+            for line in wrong:
+                print(f"  {line}", flush=True)
+            if at_end:
+                return
+            print(f"  {name}: {outcome.injected:,} injected, {outcome.survived:,} survived so far", flush=True)
+
+    thread = Thread(target=say)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def searched(counted: list[Row]) -> Row:

@@ -115,9 +115,9 @@ class _Bench:
         self.command(f"verify{flags}", shows=table)
 
 
-def run(chaos: Chaos) -> Outcome:
+def run(chaos: Chaos) -> None:
     """Each payload from a connection, or over REST; the bot's own tables once."""
-    outcome = Outcome()
+    outcome = chaos.outcome
     with EmbeddedPostgres.start(chaos.directory / "postgres", durable=False) as postgres:
         payloads = PAYLOADS if chaos.share >= 0.5 else (PAYLOADS[0], "".join(PAYLOADS[2:4])[:36])
         for number, payload in enumerate(payloads):
@@ -133,7 +133,6 @@ def run(chaos: Chaos) -> Outcome:
                         _lying_server(bench, pages)
         with _bench(chaos, outcome, postgres, "".join(payloads), "salon", salon=True) as bench:
             _salon(bench, postgres)
-    return outcome
 
 
 @contextmanager

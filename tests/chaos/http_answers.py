@@ -17,7 +17,7 @@ from tests.chaos.http_commands import KINDS, run_move
 from tests.chaos.http_moves import run_episode
 from tests.chaos.http_trouble import Rates
 from tests.chaos.http_world import Ended, World, recorded
-from tests.chaos.scenario import Chaos, Outcome, Scenario
+from tests.chaos.scenario import Chaos, Scenario
 
 _FAULTS = 10_000
 _MOVES = ("copy", "verify", "sync", "reverse")
@@ -27,9 +27,9 @@ _COMMANDS = 20  # ways through the commands
 _DETAILED = 10  # one episode in so many logs all that its libraries say
 
 
-def run(chaos: Chaos) -> Outcome:
+def run(chaos: Chaos) -> None:
     """Episodes until there were faults enough, and the commands beside them."""
-    outcome = Outcome()
+    outcome = chaos.outcome
 
     def add(ended: Ended) -> None:
         outcome.injected += ended.injected
@@ -58,7 +58,6 @@ def run(chaos: Chaos) -> Outcome:
         episodes(chaos.of(round(_FAULTS * _CALLS_SHARE)), partial(_calls, chaos, world))
         for command in commands:
             add(command.result())
-    return outcome
 
 
 def _move(chaos: Chaos, world: World, number: int) -> Ended:

@@ -17,7 +17,7 @@ from tests.chaos import postgres_calls
 from tests.chaos.moments import ENDED, Lengths, Moment, disturbed
 from tests.chaos.postgres_troubles import DISK_FULL, TROUBLES, Scene, Trouble, small_disk
 from tests.chaos.process_kinds import KINDS, REPLACE, Kind, Place, Stage
-from tests.chaos.scenario import Chaos, Outcome, Scenario
+from tests.chaos.scenario import Chaos, Scenario
 from tests.chaos.servers import Server
 
 _FULL, _LEAST = 130, 4  # while commands are at work
@@ -26,21 +26,21 @@ _STOPPED = re.compile(r"^botdata [a-z -]+ stopped: ", re.MULTILINE)
 _NEXT = re.compile(r"^ *next: .*botdata [a-z]", re.MULTILINE)
 
 
-def run(chaos: Chaos) -> Outcome:
+def run(chaos: Chaos) -> None:
     """Commands in trouble, and beside them the data layer's calls in trouble on a server of their own."""
     with ThreadPoolExecutor(1) as worker:
         calls = worker.submit(postgres_calls.run, chaos, chaos.of(_FULL_CALLS, _LEAST_CALLS))
-        outcome, others = _commands(chaos), calls.result()
+        _commands(chaos)
+        outcome, others = chaos.outcome, calls.result()
     outcome.injected += others.injected
     outcome.survived += others.survived
     outcome.lost += others.lost
     outcome.wrong += others.wrong
-    return outcome
 
 
-def _commands(chaos: Chaos) -> Outcome:
+def _commands(chaos: Chaos) -> None:
     """Trial after trial: one to three troubles, each while the same command is at work, and then the command alone."""
-    outcome, met, wanted = Outcome(), Counter[str](), chaos.of(_FULL, _LEAST)
+    outcome, met, wanted = chaos.outcome, Counter[str](), chaos.of(_FULL, _LEAST)
     kinds = KINDS if wanted > len(KINDS) else KINDS[:2]
     with ExitStack() as stack:
         targets = stack.enter_context(Server(chaos.directory / "targets"))
@@ -63,7 +63,6 @@ def _commands(chaos: Chaos) -> Outcome:
     if not has_disk:
         met["full disk, which takes root to mount one: NOT injected"] = 0
     print("  PostgreSQL:", ", ".join(f"{n} {what}" for what, n in sorted(met.items())), flush=True)  # noqa: T201
-    return outcome
 
 
 def _faults(chance: random.Random, every: list[Trouble]) -> Iterator[Trouble]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -24,12 +25,13 @@ _WORKERS = 6  # since most of a run is waiting
 # Seconds that each statement is held back, so that most of a run is spent between statements: a moment falls there.
 _HELD_BACK = 0.01
 _INTERRUPTED = 130
+_STOPPED = re.compile(r"^Stopped\.|^botdata\b.* stopped: ", re.MULTILINE)
 _SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM)
 
 
-def run(chaos: Chaos) -> Outcome:
+def run(chaos: Chaos) -> None:
     """Until enough signals have reached a command that had not ended by itself."""
-    outcome, fell, wanted = Outcome(), Counter[str](), chaos.of(_FULL, _LEAST)
+    outcome, fell, wanted = chaos.outcome, Counter[str](), chaos.of(_FULL, _LEAST)
     every = wanted >= len(KINDS)
     kinds = KINDS if every else KINDS[:_LEAST]
     with (
@@ -52,7 +54,6 @@ def run(chaos: Chaos) -> Outcome:
                 fell.update(trial.fell)
         outcome.wrong += stage.left_at_source()
     print("  processes:", ", ".join(f"{n} {where}" for where, n in sorted(fell.items())), flush=True)  # noqa: T201
-    return outcome
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,8 @@ def _moment(chance: random.Random) -> Moment:
 def _ended_so(fell: Fell, moment: Moment, kind: Kind) -> list[str]:
     """What is wrong with how it ended."""
     code = fell.done.code
-    if fell.where == ENDED or (code == kind.code and moment.part > 0.5):  # it was at its end already
+    by_itself = code == kind.code and not _STOPPED.search(fell.done.out)  # the signal came too late for it
+    if fell.where == ENDED or by_itself:
         return [] if code == kind.code else [f"it ended by itself with exit code {code}: {fell.done.out[-600:]}"]
     if moment.with_signal == signal.SIGKILL:
         return [] if code == -signal.SIGKILL else [f"exit code {code} after kill -9"]

@@ -1,4 +1,4 @@
-"""What every scenario is given, and what it gives back."""
+"""What every scenario is given, and what it says of its faults."""
 
 from __future__ import annotations
 
@@ -36,12 +36,14 @@ class Chaos:
         share: 1 for the full form, less for a shorter one.
         directory: an empty directory of the scenario's own.
         transcript: all that is logged, printed and raised goes there.
+        outcome: what has come of it so far; the scenario adds to it.
     """
 
     seed: int
     share: float
     directory: Path
     transcript: Transcript
+    outcome: Outcome = field(default_factory=Outcome)
 
     def of(self, full: int, least: int = 1) -> int:
         """This form's part of a full number."""
@@ -58,4 +60,4 @@ class Scenario:
 
     name: str
     faults: str
-    run: Callable[[Chaos], Outcome]
+    run: Callable[[Chaos], None]

@@ -19,7 +19,9 @@ def test_a_short_form(scenario: Scenario) -> None:
     transcript = Transcript()
     with tempfile.TemporaryDirectory(prefix="botdata-chaos-") as directory:
         Path(directory).chmod(0o755)  # the embedded servers run under a user of their own
-        outcome = scenario.run(Chaos(1, _SHARE, Path(directory), transcript))
+        chaos = Chaos(1, _SHARE, Path(directory), transcript)
+        scenario.run(chaos)
+    outcome = chaos.outcome
     assert outcome.wrong == []
     assert outcome.injected > 0
     assert (outcome.survived, outcome.lost) == (outcome.injected, 0)

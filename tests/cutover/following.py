@@ -43,7 +43,7 @@ async def until(pair: Pair, statement: str, rows: list[Any], seconds: float = 10
 async def until_written(data: DataLayer, row: dict[str, Any], seconds: float = 10.0) -> None:
     """Write until it is taken: a process is in the table a moment before it knows the stage itself."""
     async with asyncio.timeout(seconds):
-        while (answer := await data.upsert_client(row)).error_code == "unavailable":
+        while (answer := await data.upsert_client(row)).error_code == "unavailable":  # noqa: ASYNC110
             await asyncio.sleep(0.05)
     assert answer.error is None
 
