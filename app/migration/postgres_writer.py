@@ -12,6 +12,7 @@ from psycopg import AsyncConnection
 from app.migration import statements, versions
 from app.migration.connection import connect, source_errors
 from app.migration.pages import Limits
+from app.migration.sequences import raise_sequences
 from app.migration.source import Key, Page
 from app.migration.tables import CopyTable
 from app.migration.target import JsonBytes, register_json_bytes
@@ -56,15 +57,11 @@ class PostgresWriter:
         with source_errors():
             await versions.delete_rows(await self._open(), table, keys)
 
-    @property
-    def runs_statements(self) -> bool:
-        """Any."""
-        return True
-
-    async def run(self, statement: str) -> None:
-        """Run a statement of SQL."""
+    async def raise_sequences(self, table: CopyTable) -> bool:
+        """They are raised."""
         with source_errors():
-            await (await self._open()).execute(statement.encode())
+            await raise_sequences(await self._open(), table, has_quarantine=False)
+        return True
 
     async def close(self) -> None:
         """End the connection."""

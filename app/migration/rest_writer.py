@@ -81,14 +81,9 @@ class RestWriter:
             where_keys(builder, table, group)
             await self._rest.respond(builder, writing=True)
 
-    @property
-    def runs_statements(self) -> bool:
+    async def raise_sequences(self, table: CopyTable) -> bool:
         """Not over REST."""
         return False
-
-    async def run(self, statement: str) -> None:
-        """Not over REST."""
-        raise NotImplementedError
 
 
 def _object(table: CopyTable, record: dict[str, Any]) -> str:

@@ -113,8 +113,7 @@ class Sync:
                 done, pending = "the rounds", "the sequences, and to note that the run has ended"
                 with explained("sync", setting=source.setting, done=done, pending=pending):
                     if isinstance(engine, ReverseSync):
-                        inserted = {table.table for table in self.report.tables.values() if table.inserted}
-                        self.report.by_hand = await engine.raise_sequences(tables, inserted)
+                        self.report.by_hand = await engine.raise_sequences(tables)
                     if not self.report.interrupted:
                         await sync_run.finish(connection, run)
 

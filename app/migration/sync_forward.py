@@ -209,7 +209,7 @@ class ForwardSync:
                 while await self._load_next(table, loader, pages, done) is not None:
                     pass
                 await self._exchange(table, done)
-            await raise_sequences(self._connection, table)
+        await raise_sequences(self._connection, table)
         done.refused = await refusals(self._connection, table)
         if look.begun is not None and not done.unsettled:
             aged = not self._options.follow or table.name in self._unexplained

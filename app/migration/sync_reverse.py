@@ -107,19 +107,12 @@ class ReverseSync:
             done[name].refused = _refusals(look.table, refused[name] | kept.get(name, {}))
         return list(done.values())
 
-    async def raise_sequences(self, tables: Sequence[CopyTable], inserted: set[str]) -> list[str]:
-        """Raise the source's sequences where that can be done; the statements to run there by hand where it cannot.
-
-        Args:
-            inserted: names of the tables that rows were inserted into.
-        """
+    async def raise_sequences(self, tables: Sequence[CopyTable]) -> list[str]:
+        """Raise the source's sequences where that can be done; the statements to run there by hand where it cannot."""
         by_hand = []
         for table in tables:
-            for statement in await sequence_statements(self._connection, table):
-                if not self._writer.runs_statements:
-                    by_hand.append(statement)
-                elif table.name in inserted:
-                    await self._writer.run(statement)
+            if not await self._writer.raise_sequences(table):
+                by_hand += await sequence_statements(self._connection, table)
         return by_hand
 
     async def _look(self, table: CopyTable) -> _Look:

@@ -140,8 +140,9 @@ async def _verify_table(
     else:
         source_rows, target_rows = await compare_by_pages(connection, source, table, findings, progress)
     await findings.finish()
-    if findings.fixed:
+    if run is not None:
         await raise_sequences(connection, table)
+    if findings.fixed:
         target_rows = await count_target(connection, table)
     if record is not None and sampled is None:
         await record.end(source.label, table.name, findings.missing + findings.extra + findings.different)

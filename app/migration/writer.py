@@ -31,9 +31,5 @@ class Writer(Protocol):
     async def delete(self, table: CopyTable, keys: Sequence[Key]) -> None:
         """Delete the rows of these keys."""
 
-    @property
-    def runs_statements(self) -> bool:
-        """Whether it can `run` a statement."""
-
-    async def run(self, statement: str) -> None:
-        """Run a statement of SQL."""
+    async def raise_sequences(self, table: CopyTable) -> bool:
+        """Set the table's sequences past its highest values; False where that cannot be done."""
