@@ -5,11 +5,12 @@ from __future__ import annotations
 import random
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from itertools import count, cycle, islice
+from threading import Lock
 
 import psycopg
 
@@ -21,6 +22,7 @@ from tests.chaos.scenario import Chaos, Scenario
 from tests.chaos.servers import Server
 
 _FULL, _LEAST = 130, 4  # while commands are at work
+_LANES = 3
 _FULL_CALLS, _LEAST_CALLS = 40, 3
 _STOPPED = re.compile(r"^botdata [a-z -]+ stopped: ", re.MULTILINE)
 _NEXT = re.compile(r"^ *next: .*botdata [a-z]", re.MULTILINE)
@@ -39,30 +41,52 @@ def run(chaos: Chaos) -> None:
 
 
 def _commands(chaos: Chaos) -> None:
-    """Trial after trial: one to three troubles, each while the same command is at work, and then the command alone."""
-    outcome, met, wanted = chaos.outcome, Counter[str](), chaos.of(_FULL, _LEAST)
-    kinds = KINDS if wanted > len(KINDS) else KINDS[:2]
+    """Lanes side by side, since most of a run is waiting; each has servers of its own."""
+    wanted, outcome, met, adding = chaos.of(_FULL, _LEAST), chaos.outcome, Counter[str](), Lock()
+
+    def add(trial: _Trial) -> None:
+        with adding:
+            outcome.injected += trial.injected
+            outcome.survived += trial.injected if not (trial.wrong or trial.lost) else 0
+            outcome.lost += trial.lost
+            outcome.wrong += trial.wrong
+            met.update(trial.met)
+
+    lanes = _LANES if wanted > len(KINDS) else 1
+    with ThreadPoolExecutor(lanes) as workers:
+        for has_disk in workers.map(lambda lane: _lane(chaos, lane, lanes, -(-wanted // lanes), add), range(lanes)):
+            if not has_disk:
+                met["full disk, which takes root to mount one: NOT injected"] = 0
+    print("  PostgreSQL:", ", ".join(f"{n} {what}" for what, n in sorted(met.items())), flush=True)  # noqa: T201
+
+
+def _lane(chaos: Chaos, lane: int, lanes: int, wanted: int, add: Callable[[_Trial], None]) -> bool:
+    """Trial after trial: one to three troubles, each while the same command is at work, and then the command alone.
+
+    Returns:
+        Whether there was a disk that could be filled.
+    """
+    chaos = replace(chaos, directory=chaos.directory / f"lane{lane}")
+    chaos.directory.mkdir()
+    chaos.directory.chmod(0o755)
+    kinds = KINDS[lane::lanes] if lanes > 1 else KINDS[:2]
     with ExitStack() as stack:
         targets = stack.enter_context(Server(chaos.directory / "targets"))
         sources = stack.enter_context(Server(chaos.directory / "sources"))
         stage = stack.enter_context(Stage(chaos, kinds, targets, sources))
-        if kinds == KINDS:
+        if lanes > 1:
             stage.measure()
         has_disk = stack.enter_context(small_disk(targets))
-        faults = _faults(chaos.chance("troubles"), [*TROUBLES, *([DISK_FULL] * 2 if has_disk else [])])
-        for number, kind in zip(count(), cycle(kinds), strict=False):
-            if outcome.injected >= wanted:
-                break
+        faults = _faults(chaos.chance("troubles", lane), [*TROUBLES, *([DISK_FULL] * 2 if has_disk else [])])
+        injected = 0
+        trials = zip(count(lane, lanes), cycle(kinds), strict=False)
+        while injected < wanted:
+            number, kind = next(trials)
             trial = _Trial(chaos, stage, targets, sources, number, kind)
             trial.carry_out(faults)
-            outcome.injected += trial.injected
-            outcome.survived += trial.injected if not (trial.wrong or trial.lost) else 0
-            outcome.lost += trial.lost
-            outcome.wrong += [f"{kind.name}, trial {number} of seed {chaos.seed}, {w}" for w in trial.wrong]
-            met.update(trial.met)
-    if not has_disk:
-        met["full disk, which takes root to mount one: NOT injected"] = 0
-    print("  PostgreSQL:", ", ".join(f"{n} {what}" for what, n in sorted(met.items())), flush=True)  # noqa: T201
+            injected += trial.injected
+            add(trial)
+        return has_disk
 
 
 def _faults(chance: random.Random, every: list[Trouble]) -> Iterator[Trouble]:
@@ -78,7 +102,7 @@ class _Trial:
         self.injected = self.lost = 0
         self.wrong: list[str] = []
         self.met: Counter[str] = Counter()
-        self._stage, self._number, self._kind = stage, number, kind
+        self._stage, self._number, self._kind, self._seed = stage, number, kind, chaos.seed
         self._targets, self._sources = targets, sources
         self._chance = chaos.chance("postgres", number)
 
@@ -94,6 +118,7 @@ class _Trial:
                 except (AssertionError, psycopg.Error) as error:
                     self.wrong.append(f"{trouble.name}: {type(error).__name__}: {str(error)[-900:]}")
             self._end(place)
+        self.wrong = [f"{self._kind.name}, trial {self._number} of seed {self._seed}, {w}" for w in self.wrong]
 
     def _attempt(self, place: Place, trouble: Trouble) -> None:
         at_source = trouble.at_source and self._kind.over == "connection" and self._chance.random() < 0.4
