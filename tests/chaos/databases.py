@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import Protocol
 
 import psycopg
@@ -21,6 +22,7 @@ TABLES = (
 # What the target refuses, in addition to what the source does.
 REFUSED = "visit_count = 777"
 REFUSING = f"ALTER TABLE clients ADD CONSTRAINT refused CHECK (({REFUSED}) IS NOT TRUE)"
+_upgrading = Lock()  # Alembic's context is one for the whole process
 _KEYS = {"whatsapp_auth": "{company_id}", "whatsapp_keys": "{company_id,key_type,key_id}"}
 _NOTICED = 15.0  # seconds until a server has noticed that a client is gone
 _PLANT = f"""
@@ -64,7 +66,8 @@ def fill(url: str, clients: int) -> None:
 def migrated(server: Postgres, name: str) -> str:
     """The URL of a new database at head."""
     url = clone(server, "template0", name)
-    revisions.upgrade(url)
+    with _upgrading:
+        revisions.upgrade(url)
     return url
 
 
