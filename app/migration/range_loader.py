@@ -117,7 +117,7 @@ class RangeLoader:
         return loaded
 
     async def _pipe(self, route: Route, key_range: KeyRange, into: sql.Identifier) -> int:
-        source = await self._reader.connection()
+        source = await self._reader.reading(route.table)
         names = sql.SQL(", ").join(map(sql.Identifier, route.table.names))
         form = sql.SQL("(FORMAT binary)" if route.binary else "(FORMAT text)")
         rows = sql.SQL("SELECT {} FROM {}{}").format(names, route.table.identifier, key_range.condition(route.table))

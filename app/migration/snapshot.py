@@ -10,7 +10,12 @@ from app.driver_errors import without_values
 from app.errors import StoreError
 from app.migration.connection import source_errors
 from app.migration.postgres_source import PostgresSource
+from app.migration.tables import CopyTable
 
+# Views and foreign tables either cannot be locked or are not what holds the rows.
+_CAN_BE_LOCKED = (
+    "SELECT relkind IN ('r', 'p') AND has_table_privilege(oid, 'SELECT') FROM pg_class WHERE oid = to_regclass(%s)"
+)
 _USABLE = {TransactionStatus.IDLE, TransactionStatus.INTRANS, TransactionStatus.INERROR}
 
 
@@ -41,6 +46,30 @@ class SnapshotSession:
                 await connection.execute("ROLLBACK")
             if connection.info.transaction_status == TransactionStatus.IDLE:
                 await self._take_snapshot(connection)
+        return connection
+
+    async def reading(self, table: CopyTable) -> AsyncConnection:
+        """The session, which reads the table without waiting for a lock of it.
+
+        The session that exported the snapshot holds the table, as every reader does. So one who waits to have it alone
+        waits for that session, and this one would wait for them: a circle that no server sees. pg_dump's workers take
+        their locks in the same way.
+
+        Raises:
+            StoreError: somebody waits to have the table alone; or as `connection`.
+        """
+        connection = await self.connection()
+        with source_errors():
+            cursor = await connection.execute(_CAN_BE_LOCKED, [table.identifier.as_string(connection)])
+            if await cursor.fetchone() == (True,):
+                lock = sql.SQL("LOCK TABLE {} IN ACCESS SHARE MODE NOWAIT").format(table.identifier)
+                try:
+                    await connection.execute(lock)
+                except psycopg.errors.LockNotAvailable as error:
+                    raise StoreError(
+                        f"another session at the source waits to have {table.name} alone, and has to wait until this "
+                        "copy's snapshot has ended; so it is ended now, and the next start takes a new one"
+                    ) from without_values(error)
         return connection
 
     async def close(self) -> None:

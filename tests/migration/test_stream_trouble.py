@@ -1,10 +1,12 @@
 """A copy over database connections that is killed, cut off, hurried or given the wrong address."""
 
+import asyncio
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import AsyncGenerator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from time import monotonic, sleep
 
@@ -250,3 +252,30 @@ async def test_no_prepared_statements_and_keepalives(database_url: str) -> None:
         # A Unix socket, which the server may be reached by, shows 0; that it was set is known all the same.
         cursor = await connection.execute("SELECT DISTINCT source FROM pg_settings WHERE name ~ '^tcp_keepalives'")
         assert await cursor.fetchall() == [("session",)]
+
+
+async def test_one_who_waits_to_have_a_table_alone_is_let_through(
+    connected: Source, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As whoever alters a table does; the copy's snapshot is in their way, and they are in the way of its workers."""
+    add_clients(connected.url, 60)
+    original = RangeLoader.load
+    with psycopg.connect(connected.url) as other, ThreadPoolExecutor(1) as beside:
+        alone: list[Future[object]] = []
+
+        async def load(self: RangeLoader, route: Route, key_range: KeyRange) -> Loaded:
+            if not alone:
+                alone.append(beside.submit(other.execute, "LOCK TABLE clients IN ACCESS EXCLUSIVE MODE"))
+                await asyncio.to_thread(_wait_for, connected.url, "SELECT count(*) > 0 FROM pg_locks WHERE NOT granted")
+            return await original(self, route, key_range)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(RangeLoader, "load", load)
+            with pytest.raises(MigrationError, match="waits to have clients alone") as stopped:
+                await copy_from(connected, database_url, tables("clients"), options=_SMALL)
+        assert stopped.value.next_command == "botdata copy"
+        alone[0].result(timeout=20)
+        other.rollback()
+    report = await copy_from(connected, database_url, tables("clients"), options=_SMALL)
+    assert (report.resumed, report.complete) == (True, True)
+    assert row_texts(database_url, "clients") == row_texts(connected.url, "clients")
