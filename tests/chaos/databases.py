@@ -203,7 +203,7 @@ def wait_for_end(url: str) -> bool:
 
 
 def left_behind(url: str, *, sequences: bool = True) -> list[str]:
-    """What no command may leave: sessions, locks, transactions, temporary tables, unended runs, low sequences."""
+    """What no command may leave: sessions, locks, transactions, unended runs, low sequences."""
     found = [] if wait_for_end(url) else ["sessions of botdata"]
     with psycopg.connect(url, autocommit=True) as connection:
         for what, query in {
@@ -212,7 +212,6 @@ def left_behind(url: str, *, sequences: bool = True) -> list[str]:
             "transactions": "pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() "
             "AND xact_start IS NOT NULL AND backend_type = 'client backend'",
             "prepared transactions": "pg_prepared_xacts WHERE database = current_database()",
-            "temporary tables": "pg_class WHERE relpersistence = 't'",
         }.items():
             row = connection.execute(f"SELECT count(*) FROM {query}".encode()).fetchone()
             if row != (0,):

@@ -12,7 +12,7 @@ import psycopg
 
 from tests.chaos.command import Botdata, Done
 
-_SECONDS = 400  # for any command, on a machine that has much else to do
+_SECONDS = 240  # for any command, on a machine that has much else to do
 _POLL = 0.005
 _CONNECTED, _WRITTEN = "true", "state = 'idle in transaction' AND backend_xid IS NOT NULL"
 Process = subprocess.Popen[str]
