@@ -73,7 +73,7 @@ class SupabaseTable(Generic[R]):
         """Every row's values as PostgreSQL's text, by primary key, page after page until none is left.
 
         Raises:
-            UnavailableError: there were fewer rows than Supabase counted at first; asked again, it may give them.
+            UnavailableError: there were fewer rows than Supabase counted; asked again, it may give them.
         """
         found: list[Record] = []
         counted = 0
@@ -83,7 +83,7 @@ class SupabaseTable(Generic[R]):
                 builder = builder.gt("id", found[-1]["id"])
             response = await self.rest.respond(builder.order("id"), headers=_COUNTED)
             page = self._records(response)
-            counted = counted if found else _count(response) or 0
+            counted = max(counted, len(found) + (_count(response) or 0))
             found += page
             if not page or _count(response) == len(page):
                 _refuse_fewer(len(found), counted)
@@ -94,7 +94,11 @@ class SupabaseTable(Generic[R]):
         return self.decoded(await self.first_as_text(narrow, order, limit))
 
     async def first_as_text(self, narrow: Narrow, order: Sequence[tuple[str, bool]], limit: int) -> list[Record]:
-        """The values of the first rows as PostgreSQL's text."""
+        """The values of the first rows as PostgreSQL's text.
+
+        Raises:
+            UnavailableError: as `whole_as_text`; or a row was on two pages, as after one that was left out.
+        """
         found: list[Record] = []
         while len(found) < limit:
             builder = narrow(self._selected())
@@ -109,6 +113,8 @@ class SupabaseTable(Generic[R]):
                 _refuse_fewer(len(found), _count(response) or 0)
             if not page or _count(response) == len(found):
                 break
+        if len({record[self.columns[0]] for record in found}) < len(found):
+            raise UnavailableError("Supabase gave a row on two pages")
         return found[:limit]
 
     def rows(self, response: httpx.Response) -> list[R]:

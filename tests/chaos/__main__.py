@@ -56,7 +56,7 @@ def carry_out(scenario: Scenario, seed: int, share: float) -> Row:
 @contextmanager
 def _progress(name: str, outcome: Outcome) -> Iterator[None]:
     """Say every minute how far a scenario is, and what was wrong as soon as it is known."""
-    ended = Event()
+    ended, out = Event(), sys.stdout  # which a scenario may redirect
 
     def say() -> None:
         shown = 0
@@ -65,10 +65,11 @@ def _progress(name: str, outcome: Outcome) -> Iterator[None]:
             wrong = outcome.wrong[shown:]
             shown += len(wrong)
             for line in wrong:
-                print(f"  {line}", flush=True)
+                print(f"  {line}", flush=True, file=out)
             if at_end:
                 return
-            print(f"  {name}: {outcome.injected:,} injected, {outcome.survived:,} survived so far", flush=True)
+            so_far = f"{outcome.injected:,} injected, {outcome.survived:,} survived so far"
+            print(f"  {name}: {so_far}", flush=True, file=out)
 
     thread = Thread(target=say)
     thread.start()

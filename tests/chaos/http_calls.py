@@ -13,6 +13,7 @@ from typing import Any
 import psycopg
 
 from app.data_layer import DataLayer, Result, open_data_layer
+from app.data_layer.sameness import differences
 from app.embedded.salon import COMPANY_ID
 from app.errors import BotdataError, DataError
 from app.settings import Settings
@@ -74,7 +75,7 @@ async def run_calls(world: World, name: str, chance: random.Random, number: int)
         )
         async with open_data_layer(settings) as data:
             reads = [_read(chance) for _ in range(number)]
-            right = {call: (await getattr(data, call[0])(*call[1])).data for call in dict.fromkeys(reads)}
+            right = {call: await getattr(data, call[0])(*call[1]) for call in dict.fromkeys(reads)}
             trouble = Trouble(server, name, _RATES)
             codes = _codes()
 
@@ -86,9 +87,9 @@ async def run_calls(world: World, name: str, chance: random.Random, number: int)
             async def read(call: Call) -> None:
                 result = await getattr(data, call[0])(*call[1])
                 note(result)
-                if result.success and result.data != right[call]:
+                if result.success and (other := differences(right[call], result)):
                     ended.lost += 1
-                    ended.wrong.append(f"{name}: {call[0]} gives another answer")
+                    ended.wrong.append(f"{name}: {call[0]} gives another answer: {other[:3]}")
 
             await _each([lambda call=call: read(call) for call in reads])  # type: ignore[misc]
             await _write(data, database, name, number // 2, note, ended)

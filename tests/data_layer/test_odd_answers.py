@@ -41,6 +41,34 @@ async def test_a_row_that_is_left_out_once(settings_with: MakeSettings, database
             assert (await data.get_client_by_id(1, SALON)).data is not None
 
 
+async def test_a_row_that_is_left_out_where_the_first_page_did_not_count(
+    settings_with: MakeSettings, database_url: str
+) -> None:
+    services = [{"yclients_id": str(n), "company_id": str(SALON), "title": f"service {n}"} for n in range(5)]
+    insert(database_url, "services", *services)
+    spoil = faults.agreeing(faults.row_left_out(0))
+    with PageServer(database_url, max_rows=2) as server:
+        async with _layer(settings_with, server) as data:
+            server.hook = faults.queue([faults.content_range(None), spoil])
+            assert len((await data.get_services(SALON)).data or ()) == 5
+
+
+@pytest.mark.parametrize("place", [0, 0.5])
+@pytest.mark.parametrize("page", range(3))
+async def test_a_row_that_is_left_out_of_pages_by_number(
+    settings_with: MakeSettings, database_url: str, place: float, page: int
+) -> None:
+    """What comes after it moves up, so that another row is on two pages."""
+    insert(database_url, "staff", {"yclients_id": "1", "company_id": str(SALON), "name": "Анна"})
+    days = [{"staff_id": "1", "date": f"2026-01-0{n}", "staff_name": "Анна"} for n in range(1, 6)]
+    insert(database_url, "staff_schedules", *days)
+    with PageServer(database_url, max_rows=2) as server:
+        async with _layer(settings_with, server) as data:
+            server.hook = faults.queue([None, *[None] * page, faults.agreeing(faults.row_left_out(place))])
+            found = (await data.get_staff_schedules(SALON)).data or []
+    assert [one.date.day for one in found] == [1, 2, 3, 4, 5]
+
+
 async def test_a_row_that_is_left_out_always_is_an_error(settings_with: MakeSettings, database_url: str) -> None:
     insert(database_url, "clients", client(1, phone=ONE))
     with PageServer(database_url, hook=lambda _request: faults.agreeing(faults.row_left_out(0))) as server:

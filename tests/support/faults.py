@@ -153,10 +153,10 @@ def instead(other: Answer) -> Fault:
 
 
 def content_range(text: str | None) -> Fault:
-    """Another Content-Range, or none; where there was none, no change."""
+    """Another Content-Range, or none; no change where there was none, or where all of a whole answer would agree."""
 
     def apply(answer: Answer) -> Answer:
-        if "Content-Range" not in answer.headers:
+        if "Content-Range" not in answer.headers or text == f"0-{answer.rows - 1}/{answer.rows}":
             return answer
         headers = {name: value for name, value in answer.headers.items() if name != "Content-Range"}
         return replace(answer, headers=headers if text is None else {**headers, "Content-Range": text})
