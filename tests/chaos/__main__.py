@@ -68,8 +68,9 @@ def _progress(name: str, outcome: Outcome) -> Iterator[None]:
                 print(f"  {line}", flush=True, file=out)
             if at_end:
                 return
-            so_far = f"{outcome.injected:,} injected, {outcome.survived:,} survived so far"
-            print(f"  {name}: {so_far}", flush=True, file=out)
+            if outcome.injected:
+                so_far = f"{outcome.injected:,} injected, {outcome.survived:,} survived so far"
+                print(f"  {name}: {so_far}", flush=True, file=out)
 
     thread = Thread(target=say)
     thread.start()
