@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -60,6 +61,7 @@ class SupabaseRest:
     def __init__(self, client: AsyncClient, session: httpx.AsyncClient) -> None:
         self._client = client
         self._session = session
+        self._sending: set[asyncio.Task[httpx.Response]] = set()
 
     @classmethod
     async def open(cls, url: str, key: str, *, request_timeout: float = 30.0, connections: int = 20) -> Self:
@@ -125,14 +127,16 @@ class SupabaseRest:
         with _translated(writing=writing):
             response: httpx.Response
             if content is None:
-                response = await request.send(httpx.Headers(headers))
+                response = await self._to_its_end(request.send(httpx.Headers(headers)))
             else:
-                response = await self._session.request(
-                    request.http_method,
-                    str(request.path),
-                    content=content,
-                    params=request.params,
-                    headers={**request.headers, **(headers or {}), "Content-Type": "application/json"},
+                response = await self._to_its_end(
+                    self._session.request(
+                        request.http_method,
+                        str(request.path),
+                        content=content,
+                        params=request.params,
+                        headers={**request.headers, **(headers or {}), "Content-Type": "application/json"},
+                    )
                 )
         if not response.is_success:
             raise _error_of(response, writing=writing)
@@ -194,8 +198,25 @@ class SupabaseRest:
             return response.content
         raise _error_of(response, writing=False)
 
+    async def _to_its_end(self, sending: Coroutine[Any, Any, httpx.Response]) -> httpx.Response:
+        # Also where the caller is cancelled or out of time: httpcore's pool never gets back the place of a request that
+        # is broken off while it waits for its connection (its issue 1093), and has no place left in the end.
+        task = asyncio.create_task(sending)
+        self._sending.add(task)
+        task.add_done_callback(self._sent)
+        return await asyncio.shield(task)
+
+    def _sent(self, task: asyncio.Task[httpx.Response]) -> None:
+        self._sending.discard(task)
+        if not task.cancelled():
+            task.exception()  # looked at, since nobody may be left to do so
+
     async def close(self) -> None:
-        """Close every connection."""
+        """Close every connection, and give up the requests that nobody waits for any more."""
+        if unfinished := set(self._sending):
+            for task in unfinished:
+                task.cancel()
+            await asyncio.wait(unfinished)
         await self._session.aclose()
 
 

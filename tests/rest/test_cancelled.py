@@ -1,0 +1,38 @@
+"""Requests whose callers are cancelled: the HTTP session's places for connections are all there afterwards."""
+
+import asyncio
+
+from app.rest import SupabaseRest
+from tests.support.page_server import PageServer
+
+_CONNECTIONS = 3
+
+
+async def test_no_connection_is_lost(database_url: str) -> None:
+    with PageServer(database_url) as server:
+        rest = await SupabaseRest.open(server.url, server.service_key, request_timeout=2, connections=_CONNECTIONS)
+
+        async def read() -> None:
+            await rest.rows(rest.table("clients").select("id"))
+
+        for steps in range(40):
+            reading = [asyncio.create_task(read()) for _ in range(2 * _CONNECTIONS)]
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            for task in reading:
+                task.cancel()
+            await asyncio.wait(reading)
+        await asyncio.gather(*[read() for _ in range(_CONNECTIONS)])
+        await rest.close()
+
+
+async def test_closed_while_nobody_waits(database_url: str) -> None:
+    with PageServer(database_url) as server:
+        rest = await SupabaseRest.open(server.url, server.service_key)
+        reading = asyncio.create_task(rest.rows(rest.table("clients").select("id")))
+        await asyncio.sleep(0)
+        reading.cancel()
+        await asyncio.wait([reading])
+        assert len(asyncio.all_tasks()) > 1  # the request goes on
+        await rest.close()
+        assert asyncio.all_tasks() == {asyncio.current_task()}
