@@ -10,8 +10,8 @@ INSTALLED := $(VENV)/.installed
 help:
 	@echo 'make demo   watch the whole move, on servers of its own and made-up data'
 	@echo 'make test   run every test'
-	@echo 'make bench  measure what is promised about speed and memory (a quarter of an hour)'
-	@echo 'make chaos  break things, and look whether anything was lost (half an hour)'
+	@echo 'make bench  measure what is promised about speed and memory (twenty minutes)'
+	@echo 'make chaos  break things, and look whether anything was lost (an hour)'
 	@echo 'make lint   ruff and mypy'
 	@echo 'make lock   write requirements.lock anew'
 	@echo 'make clean  remove what the others installed'

@@ -15,7 +15,7 @@ from app import revisions
 from app.cli.commands import cli
 from app.embedded.salon import fill_salon
 from app.settings import Settings
-from tests.support.readme_tables import BENCHMARKS
+from tests.support.readme_tables import BENCHMARKS, CHAOS, ResultTable
 from tests.support.supabase import SupabaseServer, SupabaseServers
 
 README = Path(__file__).parent.parent / "README.md"
@@ -126,5 +126,6 @@ async def test_repository_snippet_runs(database_url: str) -> None:
     assert (client.name, client.yclients_id) == ("Анна", 7)
 
 
-def test_the_benchmarks_table_is_that_of_the_last_results() -> None:
-    assert BENCHMARKS.section(README.read_text(encoding="utf-8")).group() == BENCHMARKS.markdown()
+@pytest.mark.parametrize("table", [BENCHMARKS, CHAOS], ids=lambda table: table.name)
+def test_a_table_is_that_of_the_last_results(table: ResultTable) -> None:
+    assert table.section(README.read_text(encoding="utf-8")).group() == table.markdown()

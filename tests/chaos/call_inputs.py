@@ -20,6 +20,7 @@ _FIRST_DAY = date(2026, 11, 18)
 _MISTAKEN = 0.18  # of the arguments: anything at all
 BEYOND = 10_000_000  # companies from here on are written to PostgreSQL alone
 
+_EXACT = 10**9  # ids that no other call asks for, of clients that PostgreSQL alone has
 # Those that ask for few columns more often: a request with the names of forty takes several times as long.
 _READS = {
     "get_dialog_context": 8, "get_client_by_phone": 6, "get_client_by_id": 4, "get_client_appointments": 4,
@@ -93,7 +94,12 @@ class Lane:
 
     def exact(self, chance: random.Random, number: int) -> Call:
         """A write whose JSON the server in PostgREST's place would change, for PostgreSQL alone."""
-        row = {"yclients_id": number + 1, "company_id": BEYOND + self.number, "name": "x", "phone": f"{PHONES}9999"}
+        row = {
+            "yclients_id": _EXACT + number,
+            "company_id": BEYOND + self.number,
+            "name": "x",
+            "phone": f"{PHONES}9999",
+        }
         column = chance.choice(("visit_history", "preferences", "ai_context", "goods_purchases"))
         return Call("upsert_client", ({**row, column: exact_document(chance)},))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
@@ -31,6 +32,7 @@ _LANES = 16
 _LOGGED = 200  # inputs with everything logged; more would only take time
 _EXACT = 50  # every so many inputs, one that lite would change: for PostgreSQL alone, compared with itself
 _SHOWN = 20
+_CONSTRAINT = re.compile(r" \(\w+\)(?= \[SQLSTATE 23)")  # PostgREST tells its name in a message alone, beside values
 _WORTH_TWO = 4_000  # inputs: from here on a second process saves more than its start takes
 # Checked input never fails like this; and two stores that fail alike prove nothing.
 _ALLOWED = {None, "invalid_argument", "invalid_phone", "duplicate_in_batch", "ambiguous", "conflict"}
@@ -78,7 +80,8 @@ class _Run:
         different = differences(theirs, ours, call.arguments or ())
         if different and not failed:
             different = [*different[:5], f"{theirs.error_code} and {ours.error_code}"]
-        same_words = [] if theirs.error == ours.error or different else [f"{theirs.error!r} and {ours.error!r}"]
+        words = [answer.error and _CONSTRAINT.sub("", answer.error) for answer in answers]
+        same_words = [] if words[0] == words[1] or different else [f"{theirs.error!r} and {ours.error!r}"]
         return failed or different or same_words
 
     async def _ask_one(self, call: Call) -> list[str]:
