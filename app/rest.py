@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 import re
-from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -58,9 +58,10 @@ class SupabaseRest:
     Made with `await SupabaseRest.open(url, key)`, ended with `await rest.close()`.
     """
 
-    def __init__(self, client: AsyncClient, session: httpx.AsyncClient) -> None:
+    def __init__(self, client: AsyncClient, session: httpx.AsyncClient, connections: int) -> None:
         self._client = client
         self._session = session
+        self._turns = asyncio.Semaphore(connections)
         self._sending: set[asyncio.Task[httpx.Response]] = set()
 
     @classmethod
@@ -70,7 +71,8 @@ class SupabaseRest:
         Args:
             url: the project's URL, without /rest/v1.
             key: a service key.
-            request_timeout: seconds for one request.
+            request_timeout: seconds for one request, and for its turn before that.
+            connections: requests at a time; others wait for their turn.
 
         Raises:
             SettingsError: the URL or key is not one.
@@ -96,7 +98,7 @@ class SupabaseRest:
             await session.aclose()
             raise SettingsError("SUPABASE_URL is not a URL; it should be https://PROJECT.supabase.co") from None
         _hide_queries()
-        return cls(client, session)
+        return cls(client, session, connections)
 
     def table(self, name: str) -> AsyncRequestBuilder:
         """Begin a request on a table, with the client's own builder."""
@@ -127,10 +129,10 @@ class SupabaseRest:
         with _translated(writing=writing):
             response: httpx.Response
             if content is None:
-                response = await self._to_its_end(request.send(httpx.Headers(headers)))
+                response = await self._to_its_end(lambda: request.send(httpx.Headers(headers)))
             else:
                 response = await self._to_its_end(
-                    self._session.request(
+                    lambda: self._session.request(
                         request.http_method,
                         str(request.path),
                         content=content,
@@ -198,15 +200,22 @@ class SupabaseRest:
             return response.content
         raise _error_of(response, writing=False)
 
-    async def _to_its_end(self, sending: Coroutine[Any, Any, httpx.Response]) -> httpx.Response:
+    async def _to_its_end(self, send: Callable[[], Coroutine[Any, Any, httpx.Response]]) -> httpx.Response:
         # Also where the caller is cancelled or out of time: httpcore's pool never gets back the place of a request that
-        # is broken off while it waits for its connection (its issue 1093), and has no place left in the end.
-        task = asyncio.create_task(sending)
+        # is broken off while it waits for its connection (its issue 1093), and has no place left in the end. It waits
+        # for its turn here instead, where it can be given up: what was not begun by then is never sent.
+        try:
+            async with asyncio.timeout(self._session.timeout.pool):
+                await self._turns.acquire()
+        except TimeoutError:
+            raise UnavailableError("no free connection to Supabase in time") from None
+        task = asyncio.create_task(send())
         self._sending.add(task)
         task.add_done_callback(self._sent)
         return await asyncio.shield(task)
 
     def _sent(self, task: asyncio.Task[httpx.Response]) -> None:
+        self._turns.release()
         self._sending.discard(task)
         if not task.cancelled():
             task.exception()  # looked at, since nobody may be left to do so

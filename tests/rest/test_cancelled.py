@@ -1,8 +1,13 @@
 """Requests whose callers are cancelled: the HTTP session's places for connections are all there afterwards."""
 
 import asyncio
+from time import sleep
 
+import pytest
+
+from app.errors import UnavailableError
 from app.rest import SupabaseRest
+from tests.support import faults
 from tests.support.page_server import PageServer
 
 _CONNECTIONS = 3
@@ -36,3 +41,27 @@ async def test_closed_while_nobody_waits(database_url: str) -> None:
         assert len(asyncio.all_tasks()) > 1  # the request goes on
         await rest.close()
         assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_who_gives_up_before_its_turn_sends_nothing(database_url: str) -> None:
+    with PageServer(database_url) as server:
+        rest = await SupabaseRest.open(server.url, server.service_key, connections=1)
+        reading, waiting = [asyncio.create_task(rest.rows(rest.table("clients").select("id"))) for _ in range(2)]
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        await reading
+        await rest.rows(rest.table("clients").select("id"))
+        assert len(server.exchanges) == 2
+        await rest.close()
+
+
+async def test_a_turn_that_does_not_come_in_time(database_url: str) -> None:
+    with PageServer(database_url, hook=faults.queue([lambda answer: sleep(1.0) or answer])) as server:
+        rest = await SupabaseRest.open(server.url, server.service_key, connections=1, request_timeout=0.5)
+        slow = asyncio.create_task(rest.rows(rest.table("clients").select("id")))
+        await asyncio.sleep(0)
+        with pytest.raises(UnavailableError, match="no free connection to Supabase in time"):
+            await rest.rows(rest.table("clients").select("id"))
+        await asyncio.wait([slow])
+        await rest.close()
