@@ -46,7 +46,8 @@ async def read(data: DataLayer, until: float) -> None:
 @pytest.mark.parametrize("stage", ["shadow", "live"])
 async def test_hot_keys_make_no_difference_and_hide_none(pair: Pair, settings_of: MakeSettings, stage: str) -> None:
     pair.set_stage(stage)
-    settings = settings_of(compare_at_once=8, mirror_connections=16, compare_deadline=2.0)
+    # The writers wait a little for their mirrors, so that these keep up on a machine with much else to do.
+    settings = settings_of(compare_at_once=8, mirror_connections=16, compare_deadline=2.0, mirror_wait=0.05)
     async with open_data_layer(settings) as one, open_data_layer(settings) as other:
         cold = {"yclients_id": 9, "company_id": SALON, "title": "Shave", "weight": 0}
         assert (await one.upsert_services([cold])).success
