@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, NoReturn, Self
 
 import psycopg
-from psycopg import AsyncConnection, AsyncCursor, sql
+from psycopg import AsyncConnection, AsyncCopy, AsyncCursor, sql
 from psycopg.conninfo import conninfo_to_dict
-from psycopg.pq import Conninfo
+from psycopg.pq import Conninfo, TransactionStatus
 
 from app.database_url import libpq_url, tls_advice, uses_pgbouncer
 from app.driver_errors import missing_right, without_values
@@ -49,8 +49,22 @@ class _Cursor(AsyncCursor[Any]):
     async def execute(self, query: Any, params: Any = None, **options: Any) -> Self:
         return await super().execute(_escaped(query, params), params, **options)
 
-    def copy(self, statement: Any, params: Any = None, **options: Any) -> Any:
-        return super().copy(_escaped(statement, params), params, **options)
+    @asynccontextmanager
+    async def copy(self, statement: Any, params: Any = None, **options: Any) -> AsyncIterator[AsyncCopy]:
+        try:
+            async with super().copy(_escaped(statement, params), params, **options) as copy:
+                yield copy
+        finally:
+            if is_amid_statement(self.connection):
+                await self.connection.close()
+
+
+def is_amid_statement(connection: AsyncConnection) -> bool:
+    """Whether nothing can be sent any more, not even a rollback: only closing ends what the server is doing.
+
+    psycopg leaves a connection so where a task is cancelled just as a COPY begins, too late for the server to be told.
+    """
+    return connection.pgconn.transaction_status == TransactionStatus.ACTIVE
 
 
 def rendered(query: sql.Composed) -> str:

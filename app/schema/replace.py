@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from app import revisions
 from app.database_url import sqlalchemy_url
 from app.errors import MigrationError
-from app.migration.connection import refuse_transaction_pooler
+from app.migration.connection import is_amid_statement, refuse_transaction_pooler
 from app.migration.target import explained, open_target
 from app.schema.backup import STEP, Backup, back_up, find_pg_dump, make_directory
 from app.schema.plan import ReplacePlan, read_plan
@@ -172,9 +172,8 @@ async def _transaction(url: str) -> AsyncIterator[tuple[EngineConnection, AsyncC
         raise MigrationError(
             revisions.explain(error), step=STEP, pending=_NOTHING, next_command=f"botdata {STEP}"
         ) from error
+    driver: Any = (await connection.get_raw_connection()).driver_connection
     try:
-        raw = await connection.get_raw_connection()
-        driver: Any = raw.driver_connection
         # No upgrade is to begin meanwhile, and one that runs is waited for before the snapshot is taken.
         with explained(STEP, pending=_NOTHING):
             await driver.execute("SELECT set_config('statement_timeout', '30s', false)")
@@ -184,6 +183,8 @@ async def _transaction(url: str) -> AsyncIterator[tuple[EngineConnection, AsyncC
         yield connection, driver
     finally:
         with suppress(DBAPIError):  # it was lost, and the error on its way says so
+            if is_amid_statement(driver):
+                await connection.invalidate()
             await connection.close()
         await engine.dispose()
 

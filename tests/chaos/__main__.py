@@ -41,7 +41,10 @@ def carry_out(scenario: Scenario, seed: int, share: float) -> Row:
         Path(directory).chmod(0o755)  # the embedded servers run under a user of their own
         chaos = Chaos(seed, share, Path(directory), transcript)
         with _progress(scenario.name, chaos.outcome):
-            scenario.run(chaos)
+            try:
+                scenario.run(chaos)
+            except AssertionError as error:
+                chaos.outcome.wrong.append(f"broken off: {error}")
     outcome = chaos.outcome
     numbers = (f"{outcome.injected:,}", f"{outcome.survived:,}", f"{outcome.lost:,}")
     seconds = f"{time.perf_counter() - began:.0f}"

@@ -86,7 +86,17 @@ class _Trial(Outcome):
 
 
 def _trial(chaos: Chaos, stage: Stage, number: int, kind: Kind) -> _Trial:
-    trial, chance = _Trial(), chaos.chance("processes", number)
+    trial = _Trial()
+    try:
+        _carry_out(trial, stage, number, kind, chaos.chance("processes", number))
+    except AssertionError as error:
+        trial.wrong.append(str(error))
+    trial.survived = 0 if trial.wrong or trial.lost else trial.injected
+    trial.wrong = [f"{kind.name}, trial {number} of seed {chaos.seed}: {line}" for line in trial.wrong]
+    return trial
+
+
+def _carry_out(trial: _Trial, stage: Stage, number: int, kind: Kind, chance: random.Random) -> None:
     with stage.place(kind, number) as place:
         for _ in range(chance.choice((1, 1, 2, 3))):
             moment = _moment(chance)
@@ -100,9 +110,6 @@ def _trial(chaos: Chaos, stage: Stage, number: int, kind: Kind) -> _Trial:
         lost, wrong = place.after()
         trial.lost += lost
         trial.wrong += wrong
-    trial.survived = 0 if trial.wrong or trial.lost else trial.injected
-    trial.wrong = [f"{kind.name}, trial {number} of seed {chaos.seed}: {line}" for line in trial.wrong]
-    return trial
 
 
 def _moment(chance: random.Random) -> Moment:

@@ -37,6 +37,7 @@ from tests.migration.engine import (
     value,
     verify_from,
 )
+from tests.support.relay import Relay, postgres_address
 
 _SMALL = CopyOptions(streams=StreamOptions(jobs=2, range_rows=10))
 _PROGRAM = """
@@ -279,3 +280,25 @@ async def test_one_who_waits_to_have_a_table_alone_is_let_through(
     report = await copy_from(connected, database_url, tables("clients"), options=_SMALL)
     assert (report.resumed, report.complete) == (True, True)
     assert row_texts(database_url, "clients") == row_texts(connected.url, "clients")
+
+
+async def test_a_copy_that_is_cancelled_too_late_to_tell_the_server(
+    database_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """psycopg goes on without having read the rows: the connection takes no further statement, and says so in a log."""
+    with Relay(postgres_address(database_url)) as relay:
+        async with open_target(relay.way(database_url), step="test") as connection:
+            relay.slow(0.5)
+            copying = asyncio.create_task(_copy_one_row(connection))
+            await asyncio.sleep(0.3)  # the statement is on its way, and what would cancel it will come behind it
+            copying.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await copying
+            relay.heal()
+            assert connection.closed
+    assert caplog.messages == []
+
+
+async def _copy_one_row(connection: psycopg.AsyncConnection) -> None:
+    async with connection.cursor().copy("COPY (SELECT 1) TO STDOUT"):
+        raise AssertionError("it was not cancelled in time")

@@ -14,8 +14,10 @@ from app.errors import MigrationError
 from app.schema import replace as replacing
 from app.schema.backup import make_directory
 from app.schema.replace import ReplaceOptions, look, replace
+from tests.migration.engine import value
 from tests.schema import phase08
 from tests.schema.test_replace import carry_out, empty, execute, old, programs
+from tests.support.relay import Relay, postgres_address
 
 __all__ = ["empty", "old", "programs"]  # fixtures
 
@@ -122,3 +124,34 @@ async def test_an_identity_goes_on_where_it_was(
     )  # fmt: skip
     execute(empty, "INSERT INTO clients (name) VALUES ('c')")
     assert phase08.texts(empty, "clients") == {"clients": ["(1,a)", "(2,b)", "(3,c)"]}
+
+
+async def test_a_copy_that_is_cancelled_too_late_to_tell_the_server(old: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing is printed of the rollback that cannot be sent, and the transaction ends."""
+    with Relay(postgres_address(old)) as relay:
+        copying = asyncio.create_task(_copy_in_transaction(relay.way(old), relay))
+        with pytest.raises(asyncio.CancelledError):
+            await copying
+        for _ in range(100):
+            if value(old, _SESSIONS) == 0:
+                break
+            await asyncio.sleep(0.1)
+        assert value(old, _SESSIONS) == 0
+    assert caplog.messages == []
+
+
+_SESSIONS = (
+    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+    "AND application_name = 'botdata schema replace'"
+)
+
+
+async def _copy_in_transaction(url: str, relay: Relay) -> None:
+    task = asyncio.current_task()
+    assert task is not None
+    async with replacing._transaction(url) as (_, connection):
+        relay.slow(0.5)
+        # Once the statement is on its way; what would cancel it comes behind it.
+        asyncio.get_running_loop().call_later(0.3, task.cancel)
+        async with connection.cursor().copy("COPY clients TO STDOUT"):
+            raise AssertionError("it was not cancelled in time")

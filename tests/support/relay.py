@@ -8,8 +8,17 @@ from threading import Thread
 from types import TracebackType
 from typing import Self
 
+from sqlalchemy.engine import make_url
+
 Address = str | tuple[str, int]  # the path of a Unix socket, or host and port
 _CONNECTING = 2.0  # seconds
+
+
+def postgres_address(url: str) -> Address:
+    """Where the server of a libpq URL listens."""
+    parts = make_url(url)
+    directory, port = parts.query.get("host"), parts.query.get("port", "5432")
+    return f"{directory}/.s.PGSQL.{port}" if directory else (parts.host or "", parts.port or 5432)
 
 
 class Relay:
@@ -34,6 +43,11 @@ class Relay:
         listening = asyncio.start_server(self._serve, "127.0.0.1", 0)
         self._listener = asyncio.run_coroutine_threadsafe(listening, self._loop).result(10)
         self.port: int = self._listener.sockets[0].getsockname()[1]
+
+    def way(self, url: str) -> str:
+        """A libpq URL with the relay in its server's place."""
+        through = make_url(url).set(host="127.0.0.1", port=self.port, query={})
+        return through.render_as_string(hide_password=False)
 
     def hang(self) -> None:
         """Keep what comes, and every connection, until `heal`."""
