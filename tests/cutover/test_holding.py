@@ -72,7 +72,7 @@ async def test_what_is_in_flight_is_waited_for_though_its_caller_has_gone(
             writing.cancel()
             await until(pair, "SELECT in_flight FROM botdata.processes", [(0,)])
             # The request may still land: its note is left, without which the authority does not move.
-            assert await ask(pair, "SELECT state FROM botdata.notes") == [("unknown",)]
+            await until(pair, "SELECT state FROM botdata.notes", [("unknown",)])
             await asyncio.to_thread(locker.rollback)
             await ask(pair, "UPDATE botdata.moves SET state = 'given up'")
 
