@@ -105,8 +105,6 @@ class SupabaseLite:
             "PGHOST": str(postgres.socket_directory),
             "PGUSER": "postgres",
             "PGDATABASE": database,  # not in the configured URL, whose escapes the server leaves as they are
-            # Seconds. By default the ten connections stay for good: a few such servers use up all that PostgreSQL has.
-            "PGIDLE_TIMEOUT": "5",
         }
 
         def launch() -> ServerProcess:
