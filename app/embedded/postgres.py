@@ -62,7 +62,7 @@ class EmbeddedPostgres:
         self._clean_up = ExitStack()
 
     @classmethod
-    def start(cls, directory: Path | None = None, *, durable: bool = True) -> Self:
+    def start(cls, directory: Path | None = None, *, durable: bool = True, max_connections: int | None = None) -> Self:
         """Starts the server, and makes its data directory when there is none.
 
         Args:
@@ -70,6 +70,7 @@ class EmbeddedPostgres:
                 As root the server runs as `nobody`, who then owns the directory. None: a temporary one, removed
                 by `stop`.
             durable: False is faster, and loses data when the machine (not the server) crashes.
+            max_connections: sessions at a time; by default PostgreSQL's 100.
 
         Raises:
             EmbeddedServerError: the wheel is missing, another process uses the directory, or the server does not
@@ -98,6 +99,7 @@ class EmbeddedPostgres:
                     *("-c", "listen_addresses=", "-c", f"unix_socket_directories={socket_directory}"),
                     *("-c", "unix_socket_permissions=0700"),
                     *(word for setting in ([] if durable else _NOT_DURABLE) for word in ("-c", setting)),
+                    *(("-c", f"max_connections={max_connections}") if max_connections else ()),
                 ],
                 name="The embedded PostgreSQL",
                 log=directory / "postgres.log",

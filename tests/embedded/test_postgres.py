@@ -89,8 +89,14 @@ def test_it_is_as_durable_as_asked(server_directory: Path) -> None:
     with EmbeddedPostgres.start(server_directory / "server") as durable:
         assert value(durable.url(), "SHOW fsync") == "on"
         assert value(durable.url(), "SHOW synchronous_commit") == "on"
+        assert value(durable.url(), "SHOW max_connections") == "100"
     with EmbeddedPostgres.start(server_directory / "server", durable=False) as fast:
         assert value(fast.url(), "SHOW fsync") == "off"
+
+
+def test_it_takes_as_many_connections_as_asked(server_directory: Path) -> None:
+    with EmbeddedPostgres.start(server_directory / "server", durable=False, max_connections=7) as small:
+        assert value(small.url(), "SHOW max_connections") == "7"
 
 
 def test_a_second_start_keeps_the_data(server_directory: Path) -> None:

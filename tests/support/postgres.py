@@ -104,8 +104,13 @@ def start_postgres_server() -> Iterator[PostgresServer]:
             with container.with_command(f"postgres {_NOT_DURABLE}") as running:
                 yield PostgresServer(running.get_connection_url())
         case "embedded":
-            with EmbeddedPostgres.start(durable=False) as embedded:
+            with start_embedded() as embedded:
                 yield PostgresServer(embedded.url(), embedded)
+
+
+def start_embedded() -> EmbeddedPostgres:
+    """An embedded server with room for the connections of every Supabase that tests start, ten each until their end."""
+    return EmbeddedPostgres.start(durable=False, max_connections=300)
 
 
 def _image() -> str:

@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 import psycopg
 from sqlalchemy.engine import make_url
 
-from app.embedded import EmbeddedPostgres, SupabaseLite, prepare_supabase_roles
-from tests.support.postgres import PostgresServer
+from app.embedded import SupabaseLite, prepare_supabase_roles
+from tests.support.postgres import PostgresServer, start_embedded
 
 Prepare = Callable[[str], object]  # makes the schema, and rows, in the empty database of the given URL
 
@@ -63,7 +63,7 @@ class SupabaseServers:
 
     def _embedded(self) -> PostgresServer:
         if self._postgres.embedded is None:
-            embedded = self._clean_up.enter_context(EmbeddedPostgres.start(durable=False))
+            embedded = self._clean_up.enter_context(start_embedded())
             self._postgres = PostgresServer(embedded.url(), embedded)
         return self._postgres
 
