@@ -1,4 +1,4 @@
-"""The one way to Supabase: its client, one request at a time, and its answers turned into our errors."""
+"""The one way to Supabase: its client, one request at a time, each answer looked at before it is believed."""
 
 from __future__ import annotations
 
@@ -6,50 +6,18 @@ import asyncio
 import json
 import logging
 import re
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import httpx
 
-from app.errors import (
-    AccessDeniedError,
-    OutcomeUnknownError,
-    RejectedError,
-    SchemaMismatchError,
-    SettingsError,
-    StoreError,
-    StoreTimeoutError,
-    UnavailableError,
-    error_for_sqlstate,
-)
+from app.errors import OutcomeUnknownError, SettingsError, StoreError, UnavailableError
+from app.rest_errors import error_of, translated_transport_errors
 
 if TYPE_CHECKING:
     from postgrest import AsyncRequestBuilder
     from supabase import AsyncClient
-
-_SQLSTATE = re.compile(r"[0-9A-Z]{5}")
-_CODE = re.compile(r"[0-9A-Za-z_]{1,20}")
-# PostgREST's own codes (its reference, "Errors"); the letters of SQLSTATEs are mapped in app.errors.
-_POSTGREST: dict[str, tuple[type[StoreError], str]] = {
-    "PGRST000": (UnavailableError, "PostgREST has no connection to its database"),
-    "PGRST001": (UnavailableError, "PostgREST has no connection to its database"),
-    "PGRST002": (UnavailableError, "PostgREST is loading its schema cache"),
-    "PGRST003": (UnavailableError, "PostgREST had no free connection in time"),
-    "PGRST202": (SchemaMismatchError, "the function does not exist in Supabase"),
-    "PGRST204": (SchemaMismatchError, "a column does not exist in Supabase"),
-    "PGRST205": (SchemaMismatchError, "the table does not exist in Supabase"),
-    "PGRST301": (AccessDeniedError, "Supabase refuses the key"),
-    "PGRST302": (AccessDeniedError, "Supabase refuses the key"),
-    "PGRST303": (AccessDeniedError, "Supabase refuses the key: it has expired or its claims are wrong"),
-}
-
-
-# Names of a query's own parameters, which PostgREST would not take for a column
-_RESERVED = {"select", "columns", "on_conflict", "order", "limit", "offset", "and", "or", "not"}
 
 
 class SupabaseRest:
@@ -126,7 +94,7 @@ class SupabaseRest:
     ) -> httpx.Response:
         """As `send`, with the whole response; `content` is a JSON body instead of the builder's own, sent as it is."""
         request = builder.request
-        with _translated(writing=writing):
+        with translated_transport_errors(writing=writing):
             response: httpx.Response
             if content is None:
                 response = await self._to_its_end(lambda: request.send(httpx.Headers(headers)))
@@ -141,7 +109,7 @@ class SupabaseRest:
                     )
                 )
         if not response.is_success:
-            raise _error_of(response, writing=writing)
+            raise error_of(response, writing=writing)
         if writing:
             _refuse_strange_answer(response)
         else:
@@ -157,7 +125,7 @@ class SupabaseRest:
         request = builder.request
         chunks: list[bytes] = []
         size = 0
-        with _translated(writing=False):
+        with translated_transport_errors(writing=False):
             prepared = self._session.build_request(
                 request.http_method, str(request.path), params=request.params, headers=request.headers
             )
@@ -165,7 +133,7 @@ class SupabaseRest:
             try:
                 if not response.is_success:
                     await response.aread()
-                    raise _error_of(response, writing=False)
+                    raise error_of(response, writing=False)
                 _refuse_other_answer(response)
                 async for chunk in response.aiter_bytes():
                     size += len(chunk)
@@ -192,13 +160,13 @@ class SupabaseRest:
 
     async def root_document(self) -> bytes:
         """The server's description of its tables, an OpenAPI document; some servers give none, or an empty one."""
-        with _translated(writing=False):
+        with translated_transport_errors(writing=False):
             response = await self._session.get(
                 f"{str(self._client.postgrest.base_url).rstrip('/')}/", headers=self._client.postgrest.headers
             )
         if response.is_success:
             return response.content
-        raise _error_of(response, writing=False)
+        raise error_of(response, writing=False)
 
     async def _to_its_end(self, send: Callable[[], Coroutine[Any, Any, httpx.Response]]) -> httpx.Response:
         # Also where the caller is cancelled or out of time: httpcore's pool never gets back the place of a request that
@@ -297,116 +265,3 @@ def _hide_queries() -> None:
         logger = logging.getLogger(name)
         if not any(isinstance(known, hide) for known in logger.filters):
             logger.addFilter(hide())
-
-
-@contextmanager
-def _translated(*, writing: bool) -> Iterator[None]:
-    """Turn transport errors into ours; a write whose answer is lost may have been carried out."""
-    lost = OutcomeUnknownError if writing else UnavailableError
-    try:
-        yield
-    except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
-        raise UnavailableError("Supabase cannot be reached") from error
-    except httpx.TimeoutException as error:
-        if writing:
-            raise OutcomeUnknownError("Supabase did not answer a write in time") from error
-        raise StoreTimeoutError("Supabase did not answer in time") from error
-    except httpx.TransportError as error:
-        raise lost("the connection to Supabase was lost before its whole answer came") from error
-    except (httpx.InvalidURL, httpx.DecodingError, UnicodeError) as error:
-        raise lost("Supabase's answer could not be read") from error
-
-
-def _error_of(response: httpx.Response, *, writing: bool) -> StoreError:
-    code = _code_of(response)
-    if code is not None and _SQLSTATE.fullmatch(code):
-        error = error_for_sqlstate(code, detail=_missing_name(response, code))
-        if writing and isinstance(error, UnavailableError) and code.startswith(("08", "57")):
-            return OutcomeUnknownError(f"PostgREST lost its database during a write [{code}]", sqlstate=code)
-        return error
-    if code in _POSTGREST:
-        kind, meaning = _POSTGREST[code]
-        if writing and code == "PGRST001":
-            kind = OutcomeUnknownError
-        return kind(f"{meaning}{_missing_name(response, code)} [{code}]", sqlstate=code)
-    status = response.status_code
-    label = f"[HTTP {status}{f', {code}' if code else ''}]"
-    if status in {401, 403}:
-        return AccessDeniedError(f"Supabase refuses the key {label}", sqlstate=code)
-    if status == 404:
-        return SchemaMismatchError(f"Supabase does not know the address {label}", sqlstate=code)
-    if status == 429:
-        return UnavailableError(f"Supabase limits the rate {label}", retry_after=_retry_after(response))
-    if status >= 500:
-        if writing:
-            return OutcomeUnknownError(f"a gateway lost the answer to a write {label}", sqlstate=code)
-        return UnavailableError(f"Supabase cannot answer now {label}", retry_after=_retry_after(response))
-    if status == 400:
-        return RejectedError(f"Supabase refuses the request {label}", sqlstate=code)
-    return StoreError(f"Supabase answered with an error {label}", sqlstate=code)
-
-
-def _code_of(response: httpx.Response) -> str | None:
-    code = _text_of(response, "code")
-    return code if code is not None and _CODE.fullmatch(code) else None  # whatever else it is, it is repeated nowhere
-
-
-def _missing_name(response: httpx.Response, code: str) -> str:
-    """What is missing or forbidden, as the server names it: these messages hold names of tables and columns only."""
-    told = code in {"42P01", "42703", "42501", "PGRST202", "PGRST204", "PGRST205"}
-    message = _text_of(response, "message") if told else None
-    return f" ({message})" if message else ""
-
-
-def _text_of(response: httpx.Response, name: str) -> str | None:
-    try:
-        body = json.loads(response.content)
-    except ValueError:
-        return None
-    text = body.get(name) if isinstance(body, dict) else None
-    return text if isinstance(text, str) else None
-
-
-def _retry_after(response: httpx.Response) -> float | None:
-    """Seconds from a Retry-After header, which holds seconds or a date (RFC 9110, 10.2.3)."""
-    text = response.headers.get("Retry-After", "").strip()
-    if text.isascii() and text.isdecimal():
-        return float(text)
-    try:
-        return max(0.0, (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds())
-    except (ValueError, TypeError, OverflowError):
-        return None
-
-
-def as_text(columns: Sequence[str]) -> str:
-    """A select list that asks for each column as PostgreSQL's own text, exact for every type.
-
-    The values come under `alias(0)`, `alias(1)` and so on: shorter than the columns' names, and some servers take
-    `order=id` beside `id::text` for an order by that text.
-    """
-    return ",".join(f"{alias(position)}:{quoted_name(column)}::text" for position, column in enumerate(columns))
-
-
-def selected(table: AsyncRequestBuilder, select_list: str) -> Any:
-    """`table.select(select_list)` as it is: the client drops blanks that follow an escaped quotation mark in a name."""
-    builder = table.select("*")
-    builder.request.params = builder.request.params.set("select", select_list)
-    return builder
-
-
-def alias(position: int) -> str:
-    """The name in an answer of the column at a position of `as_text`."""
-    return f"_{position}"
-
-
-def quoted_name(name: str) -> str:
-    """A column's name as PostgREST's grammar takes it: quoted where it is not plain, or a word of the grammar."""
-    if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) and name not in _RESERVED:
-        return name
-    return in_list([name])[1:-1]
-
-
-def in_list(values: list[str]) -> str:
-    """The operand of PostgREST's `in` operator, every value quoted."""
-    escaped = (value.replace("\\", "\\\\").replace('"', '\\"') for value in values)
-    return "(" + ",".join(f'"{value}"' for value in escaped) + ")"

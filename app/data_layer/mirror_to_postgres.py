@@ -21,7 +21,8 @@ from app.data_layer.supabase_table import Record, SupabaseTable
 from app.db import Database
 from app.errors import AuthorityMovedError, StoreError
 from app.json_rows import encode
-from app.rest import SupabaseRest, in_list
+from app.rest import SupabaseRest
+from app.rest_grammar import in_list
 from app.rows import table_of
 
 _LONGEST_LIST = 6_000  # characters of the keys in one request, which keeps its URL short enough for any gateway

@@ -17,7 +17,8 @@ from app.data_layer.supabase_table import Record, SupabaseTable
 from app.errors import ConflictError, OutcomeUnknownError, RejectedError
 from app.json_rows import encode
 from app.models import Base
-from app.rest import SupabaseRest, in_list, quoted_name
+from app.rest import SupabaseRest
+from app.rest_grammar import in_list, quoted_name
 
 T = TypeVar("T", str, Key)
 _KEYS_IN_ONE_REQUEST = 100

@@ -13,7 +13,8 @@ from app.data_layer.company_time import local_now
 from app.data_layer.supabase_schedules import StaffId
 from app.data_layer.supabase_table import SupabaseTable
 from app.data_layer.supabase_upsert import upsert
-from app.rest import SupabaseRest, in_list
+from app.rest import SupabaseRest
+from app.rest_grammar import in_list
 
 if TYPE_CHECKING:
     from app.json_rows import Values

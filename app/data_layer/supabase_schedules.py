@@ -8,7 +8,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from app.data_layer.supabase_table import Narrow, Record, SupabaseTable
-from app.rest import in_list
+from app.rest_grammar import in_list
 
 if TYPE_CHECKING:
     from app.rows import StaffScheduleRow

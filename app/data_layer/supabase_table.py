@@ -11,7 +11,8 @@ from sqlalchemy import Table
 
 from app import models
 from app.errors import AmbiguousError, StoreError, UnavailableError
-from app.rest import SupabaseRest, alias, as_text, refuse_other_count, rows_told
+from app.rest import SupabaseRest, refuse_other_count, rows_told
+from app.rest_grammar import alias, as_text
 from app.rows import table_of
 from app.text_values import RowDecoder
 

@@ -14,7 +14,7 @@ from app.data_layer.supabase_table import SupabaseTable
 from app.errors import OutcomeUnknownError, StoreError, UnrepresentableValueError
 from app.json_rows import Values, by_shape, encode, in_key_order
 from app.models import store_filled
-from app.rest import in_list
+from app.rest_grammar import in_list
 
 _KEYS_IN_ONE_REQUEST = 100  # keeps the URL short
 

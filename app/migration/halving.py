@@ -16,7 +16,7 @@ from psycopg import AsyncConnection, sql
 from app.migration import statements
 from app.migration.tables import CopyTable
 from app.migration.target import ROW_FAULTS, JsonBytes
-from app.rest import alias
+from app.rest_grammar import alias
 
 # Rows of one try at most: a larger one gains nothing, and loses more when it fails.
 LARGEST_PIECE = 2048

@@ -10,7 +10,7 @@ from typing import Any
 from app.errors import StoreError, UnavailableError
 from app.migration.source import Key, Page
 from app.migration.tables import CopyTable
-from app.rest import alias
+from app.rest_grammar import alias
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from app.migration.pages import Limits, PageSize, read_page
 from app.migration.retry import patiently
 from app.migration.source import VERSION, Key, Page
 from app.migration.tables import CopyColumn, CopyTable
-from app.rest import alias
+from app.rest_grammar import alias
 
 _KEYS_A_STATEMENT = 1000
 

@@ -14,7 +14,8 @@ from app.migration.pages import Limits, PageSize, key_of, read_page, records_of,
 from app.migration.retry import patiently
 from app.migration.source import VERSION, Key, Page
 from app.migration.tables import CopyColumn, CopyTable
-from app.rest import SupabaseRest, alias, as_text, in_list, quoted_name, refuse_other_count, rows_told, selected
+from app.rest import SupabaseRest, refuse_other_count, rows_told
+from app.rest_grammar import alias, as_text, in_list, quoted_name, selected
 
 _Answer = TypeVar("_Answer")
 _KEYS_A_REQUEST = 50

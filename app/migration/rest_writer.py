@@ -13,7 +13,7 @@ from app.migration.rest_source import RestSource, key_groups, where_keys
 from app.migration.source import Key, Page
 from app.migration.tables import CopyTable
 from app.migration.writer import ALWAYS_GENERATED
-from app.rest import alias, quoted_name
+from app.rest_grammar import alias, quoted_name
 
 _JSON = {"json", "jsonb"}
 

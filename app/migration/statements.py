@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from psycopg import sql
 
 from app.migration.tables import CopyColumn, CopyTable
-from app.rest import alias
+from app.rest_grammar import alias
 
 
 def listed(items: Iterable[sql.Composable], separator: str = ", ") -> sql.Composed:

@@ -10,7 +10,8 @@ from sqlalchemy import String, cast, func, select
 from app import models
 from app.db import Database
 from app.parity.reserved_company import COMPANY_ID, USER_ID
-from app.rest import SupabaseRest, alias, as_text
+from app.rest import SupabaseRest
+from app.rest_grammar import alias, as_text
 from app.rows import table_of
 from app.text_values import RowDecoder
 

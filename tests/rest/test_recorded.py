@@ -25,7 +25,7 @@ from app.errors import (
     UnavailableError,
     UnrepresentableValueError,
 )
-from app.rest import alias
+from app.rest_grammar import alias
 from app.rows import ClientRow, table_of
 from tests.rest.recorded import EXCHANGES, Recorded, recorded_server
 

@@ -15,7 +15,7 @@ from app.migration.preflight.findings import Finding, finding
 from app.migration.source import Source
 from app.migration.tables import CopyColumn, CopyTable
 from app.privacy import mask_phones
-from app.rest import alias
+from app.rest_grammar import alias
 
 _SHOWN = 20
 _GROUPED = """

@@ -17,7 +17,8 @@ from app.migration.pages import records_of
 from app.migration.preflight.column_types import catalog_name
 from app.migration.preflight.findings import Finding, finding
 from app.migration.preflight.source_schema import SourceSeen, SourceTable, wanted_columns
-from app.rest import SupabaseRest, quoted_name, selected
+from app.rest import SupabaseRest
+from app.rest_grammar import quoted_name, selected
 
 _NO_TABLE = {"42P01", "PGRST205"}
 _NO_COLUMN = {"42703", "PGRST204"}

@@ -1,0 +1,119 @@
+"""What went wrong on the way to Supabase and back, and what it answers with, turned into our errors."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+import httpx
+
+from app.errors import (
+    AccessDeniedError,
+    OutcomeUnknownError,
+    RejectedError,
+    SchemaMismatchError,
+    StoreError,
+    StoreTimeoutError,
+    UnavailableError,
+    error_for_sqlstate,
+)
+
+_SQLSTATE = re.compile(r"[0-9A-Z]{5}")
+_CODE = re.compile(r"[0-9A-Za-z_]{1,20}")
+# PostgREST's own codes (its reference, "Errors"); the letters of SQLSTATEs are mapped in app.errors.
+_POSTGREST: dict[str, tuple[type[StoreError], str]] = {
+    "PGRST000": (UnavailableError, "PostgREST has no connection to its database"),
+    "PGRST001": (UnavailableError, "PostgREST has no connection to its database"),
+    "PGRST002": (UnavailableError, "PostgREST is loading its schema cache"),
+    "PGRST003": (UnavailableError, "PostgREST had no free connection in time"),
+    "PGRST202": (SchemaMismatchError, "the function does not exist in Supabase"),
+    "PGRST204": (SchemaMismatchError, "a column does not exist in Supabase"),
+    "PGRST205": (SchemaMismatchError, "the table does not exist in Supabase"),
+    "PGRST301": (AccessDeniedError, "Supabase refuses the key"),
+    "PGRST302": (AccessDeniedError, "Supabase refuses the key"),
+    "PGRST303": (AccessDeniedError, "Supabase refuses the key: it has expired or its claims are wrong"),
+}
+
+
+@contextmanager
+def translated_transport_errors(*, writing: bool) -> Iterator[None]:
+    """Turn transport errors into ours; a write whose answer is lost may have been carried out."""
+    lost = OutcomeUnknownError if writing else UnavailableError
+    try:
+        yield
+    except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+        raise UnavailableError("Supabase cannot be reached") from error
+    except httpx.TimeoutException as error:
+        if writing:
+            raise OutcomeUnknownError("Supabase did not answer a write in time") from error
+        raise StoreTimeoutError("Supabase did not answer in time") from error
+    except httpx.TransportError as error:
+        raise lost("the connection to Supabase was lost before its whole answer came") from error
+    except (httpx.InvalidURL, httpx.DecodingError, UnicodeError) as error:
+        raise lost("Supabase's answer could not be read") from error
+
+
+def error_of(response: httpx.Response, *, writing: bool) -> StoreError:
+    """The error that an answer without success tells of, by its code and status."""
+    code = _code_of(response)
+    if code is not None and _SQLSTATE.fullmatch(code):
+        error = error_for_sqlstate(code, detail=_missing_name(response, code))
+        if writing and isinstance(error, UnavailableError) and code.startswith(("08", "57")):
+            return OutcomeUnknownError(f"PostgREST lost its database during a write [{code}]", sqlstate=code)
+        return error
+    if code in _POSTGREST:
+        kind, meaning = _POSTGREST[code]
+        if writing and code == "PGRST001":
+            kind = OutcomeUnknownError
+        return kind(f"{meaning}{_missing_name(response, code)} [{code}]", sqlstate=code)
+    status = response.status_code
+    label = f"[HTTP {status}{f', {code}' if code else ''}]"
+    if status in {401, 403}:
+        return AccessDeniedError(f"Supabase refuses the key {label}", sqlstate=code)
+    if status == 404:
+        return SchemaMismatchError(f"Supabase does not know the address {label}", sqlstate=code)
+    if status == 429:
+        return UnavailableError(f"Supabase limits the rate {label}", retry_after=_retry_after(response))
+    if status >= 500:
+        if writing:
+            return OutcomeUnknownError(f"a gateway lost the answer to a write {label}", sqlstate=code)
+        return UnavailableError(f"Supabase cannot answer now {label}", retry_after=_retry_after(response))
+    if status == 400:
+        return RejectedError(f"Supabase refuses the request {label}", sqlstate=code)
+    return StoreError(f"Supabase answered with an error {label}", sqlstate=code)
+
+
+def _code_of(response: httpx.Response) -> str | None:
+    code = _text_of(response, "code")
+    return code if code is not None and _CODE.fullmatch(code) else None  # whatever else it is, it is repeated nowhere
+
+
+def _missing_name(response: httpx.Response, code: str) -> str:
+    """What is missing or forbidden, as the server names it: these messages hold names of tables and columns only."""
+    told = code in {"42P01", "42703", "42501", "PGRST202", "PGRST204", "PGRST205"}
+    message = _text_of(response, "message") if told else None
+    return f" ({message})" if message else ""
+
+
+def _text_of(response: httpx.Response, name: str) -> str | None:
+    try:
+        body = json.loads(response.content)
+    except ValueError:
+        return None
+    text = body.get(name) if isinstance(body, dict) else None
+    return text if isinstance(text, str) else None
+
+
+def _retry_after(response: httpx.Response) -> float | None:
+    """Seconds from a Retry-After header, which holds seconds or a date (RFC 9110, 10.2.3)."""
+    text = response.headers.get("Retry-After", "").strip()
+    if text.isascii() and text.isdecimal():
+        return float(text)
+    try:
+        return max(0.0, (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds())
+    except (ValueError, TypeError, OverflowError):
+        return None
