@@ -22,6 +22,10 @@ from app.embedded.salon.ids import TIMEZONE, client_id, phone, service_id, staff
 CLIENTS = 1_000  # of a salon, that the bot talks with
 _SHARED_PHONES = 200  # of the first clients: a family's, which no call may ask for
 _STAFF = 12
+_DAYS = 3  # from today, that schedules are asked for and written
+# Of a salon: yesterday's, those days', and one more for a load over midnight. So no call adds a row: each store counts
+# ids for itself, and where stages are measured side by side, both are written to.
+SCHEDULES = _STAFF * (_DAYS + 2)
 _BATCH = 10
 
 Call = Callable[[], Awaitable[Result[Any]]]
@@ -117,7 +121,7 @@ class BotLoad:
         number = _SHARED_PHONES + pick(CLIENTS - _SHARED_PHONES)
         client, person, service = client_id(self._salon, number), phone(self._salon, number), pick(60)
         member = staff_id(company, pick(_STAFF))
-        day = self._day + timedelta(pick(3))
+        day = self._day + timedelta(pick(_DAYS))
         self._number += 1
         calls: dict[str, Call] = {
             "get_dialog_context": lambda: data.get_dialog_context(person),

@@ -23,7 +23,7 @@ from app.embedded.salon import fill_salon
 from app.migration.target import open_target
 from app.migration.tool_schema import ensure_tool_schema
 from app.settings import Settings
-from benchmarks.bot_load import CLIENTS, BotLoad, Waited
+from benchmarks.bot_load import CLIENTS, SCHEDULES, BotLoad, Waited
 from benchmarks.row import Row, Size, by_turns, ratio
 
 _STAGES = (Stage.OFF, Stage.SHADOW, Stage.COMPLETE)
@@ -135,7 +135,8 @@ def _stores(postgres: EmbeddedPostgres, servers: ExitStack, directory: Path) -> 
     for name in ("supabase", "bot"):
         target = postgres.create_database(name)
         revisions.upgrade(target)
-        fill_salon(target, companies=len(_STAGES), clients=CLIENTS, dialog_contexts=300, bookings=400, baileys_keys=0)
+        rows_of_a_salon = {"clients": CLIENTS, "schedules": SCHEDULES, "bookings": 400}
+        fill_salon(target, companies=len(_STAGES), dialog_contexts=300, baileys_keys=0, **rows_of_a_salon)
     asyncio.run(_tool_schema(target))
     lite = servers.enter_context(SupabaseLite.start(postgres, "supabase", directory))
     return {

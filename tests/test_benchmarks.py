@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
+from unittest.mock import AsyncMock
+from zoneinfo import ZoneInfo
 
 import pytest
 
+from app.embedded.salon import COMPANY_ID, TIMEZONE
+from app.embedded.salon.offer import schedule_rows
 from benchmarks.__main__ import SUITES
+from benchmarks.bot_load import SCHEDULES, BotLoad
 from benchmarks.row import at_least, at_most, by_turns
 from tests.support.readme_tables import ROOT, markdown_table
 
@@ -30,6 +37,16 @@ def test_a_suite_measures_its_rows(suite: str, tmp_path: Path) -> None:
         assert all(figure >= 0 for figure in samples)
         assert row["reached"] in {"yes", "no"}
         assert row["what"] in (tmp_path / "results.md").read_text(encoding="utf-8")
+
+
+def test_a_bot_load_adds_no_schedules() -> None:
+    data = AsyncMock()
+    asyncio.run(BotLoad(data, 0).at_once(5_000, 1))
+    written = [row for call in data.upsert_staff_schedules.call_args_list for row in call.args[0]]
+    today = datetime.now(ZoneInfo(TIMEZONE)).date()
+    there = schedule_rows(COMPANY_ID, SCHEDULES, 12, today)
+    assert written != []
+    assert {(row["staff_id"], row["date"]) for row in written} <= {(row["staff_id"], str(row["date"])) for row in there}
 
 
 def test_ways_are_measured_by_turns() -> None:
