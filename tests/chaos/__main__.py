@@ -10,25 +10,24 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
-from threading import Event, Thread
 from typing import Any
 
 from benchmarks import machine
-from tests.chaos.scenario import Chaos, Outcome, Scenario
+from tests.chaos.progress import progress
+from tests.chaos.scenario import Chaos, Scenario
 from tests.chaos.scenarios import SCENARIOS
 from tests.chaos.transcript import Transcript
 from tests.support.readme_tables import CHAOS, markdown_table
 
 COLUMNS = ("scenario", "faults", "injected", "survived", "rows lost", "seconds")
 _SEARCHED = "lines printed, logged and raised by all of these, searched for planted keys, passwords and phone numbers"
-_BETWEEN_WORDS = 60.0  # seconds
 
 Row = dict[str, Any]
 
@@ -40,7 +39,7 @@ def carry_out(scenario: Scenario, seed: int, share: float) -> Row:
     with tempfile.TemporaryDirectory(prefix="botdata-chaos-") as directory:
         Path(directory).chmod(0o755)  # the embedded servers run under a user of their own
         chaos = Chaos(seed, share, Path(directory), transcript)
-        with _progress(scenario.name, chaos.outcome):
+        with progress(scenario.name, chaos.outcome):
             try:
                 scenario.run(chaos)
             except AssertionError as error:
@@ -54,34 +53,6 @@ def carry_out(scenario: Scenario, seed: int, share: float) -> Row:
         print(f"  {line}", flush=True)
     wrong = len(outcome.wrong) + outcome.lost + len(transcript.leaks)
     return row | {"wrong": wrong, "lines": transcript.lines, "leaks": len(transcript.leaks)}
-
-
-@contextmanager
-def _progress(name: str, outcome: Outcome) -> Iterator[None]:
-    """Say every minute how far a scenario is, and what was wrong as soon as it is known."""
-    ended, out = Event(), sys.stdout  # which a scenario may redirect
-
-    def say() -> None:
-        shown = 0
-        while True:
-            at_end = ended.wait(_BETWEEN_WORDS)
-            wrong = outcome.wrong[shown:]
-            shown += len(wrong)
-            for line in wrong:
-                print(f"  {line}", flush=True, file=out)
-            if at_end:
-                return
-            if outcome.injected:
-                so_far = f"{outcome.injected:,} injected, {outcome.survived:,} survived so far"
-                print(f"  {name}: {so_far}", flush=True, file=out)
-
-    thread = Thread(target=say)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
 
 
 def searched(counted: list[Row]) -> Row:
@@ -129,4 +100,5 @@ if __name__ == "__main__":
     parser.add_argument("--share", type=float, default=1.0, help="of the full number of faults; the default is 1")
     parser.add_argument("--only", nargs="+", choices=every, default=every, metavar="SCENARIO")
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # its servers and the small disk go too, as with Ctrl-C
     sys.exit(bool(main(given.only, given.seed, given.share)))

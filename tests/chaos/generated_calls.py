@@ -24,6 +24,7 @@ from app.settings import Settings
 from tests.chaos.both_stores import BothStores
 from tests.chaos.call_inputs import METHODS, Lane
 from tests.chaos.listening import listening
+from tests.chaos.progress import progress
 from tests.chaos.scenario import Chaos, Outcome, Scenario
 from tests.contract.stores import Clock
 
@@ -45,7 +46,7 @@ class _Run:
 
     chaos: Chaos
     layers: list[DataLayer]
-    outcome: Outcome = field(default_factory=Outcome)
+    outcome: Outcome
     reached: int = 0
     asked: Counter[str] = field(default_factory=Counter)
     codes: Counter[str | None] = field(default_factory=Counter)
@@ -173,11 +174,11 @@ def run(chaos: Chaos) -> None:
 def _in_parts(chaos: Chaos, settings: Settings, total: int) -> list[_Part]:
     """What came of the inputs; many are shared by two processes, a half of the lanes each."""
     if total < _WORTH_TWO:
-        parts = [_ask_all(chaos, settings, total, range(_LANES))]
+        parts = [_ask_all(chaos, settings, total, range(_LANES), Outcome())]
     else:
         with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as processes:
             halves = [range(half, _LANES, 2) for half in range(2)]
-            asking = [processes.submit(_ask_all, chaos, settings, total, lanes) for lanes in halves]
+            asking = [processes.submit(_ask_half, chaos, settings, total, lanes) for lanes in halves]
             parts = [each.result() for each in asking]
         for part in parts:
             chaos.transcript.lines += part.lines
@@ -185,16 +186,22 @@ def _in_parts(chaos: Chaos, settings: Settings, total: int) -> list[_Part]:
     return parts
 
 
-def _ask_all(chaos: Chaos, settings: Settings, total: int, lanes: range) -> _Part:
+def _ask_half(chaos: Chaos, settings: Settings, total: int, lanes: range) -> _Part:
+    """In a process of its own, which says for itself how far it is; the outcome there is nobody else's."""
+    with progress(f"generated_calls, process {lanes.start + 1} of 2", chaos.outcome):
+        return _ask_all(chaos, settings, total, lanes, chaos.outcome)
+
+
+def _ask_all(chaos: Chaos, settings: Settings, total: int, lanes: range, outcome: Outcome) -> _Part:
     already = chaos.transcript.lines, len(chaos.transcript.leaks)
-    run = asyncio.run(_ask(chaos, settings, total, lanes))
+    run = asyncio.run(_ask(chaos, settings, total, lanes, outcome))
     said = chaos.transcript
     return _Part(run.outcome, run.reached, run.asked, run.codes, said.lines - already[0], said.leaks[already[1] :])
 
 
-async def _ask(chaos: Chaos, settings: Settings, total: int, lanes: range) -> _Run:
+async def _ask(chaos: Chaos, settings: Settings, total: int, lanes: range, outcome: Outcome) -> _Run:
     layers = [DataLayer(await opened(settings), settings, clock=Clock()) for opened in (open_supabase, open_repository)]
-    state = _Run(chaos, layers)
+    state = _Run(chaos, layers, outcome)
     try:
         with listening(chaos.transcript, "generated_calls") as noises:
             logged = min(_LOGGED, total)

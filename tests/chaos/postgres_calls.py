@@ -12,7 +12,7 @@ from typing import Any
 
 import psycopg
 
-from app.data_layer import DataLayer, open_data_layer
+from app.data_layer import DataLayer, Result, open_data_layer
 from app.settings import Settings
 from tests.chaos import databases
 from tests.chaos.postgres_troubles import TROUBLES, Scene, Trouble
@@ -68,7 +68,7 @@ class Callers:
         if answer.error_code != "outcome_unknown":
             self.unknown.discard(key)
             (self.acknowledged if answer.success else self.refused).add(key)
-        self._note(answer.error_code)
+        self._note(answer)
         return answer.success
 
     async def read(self) -> bool:
@@ -76,15 +76,17 @@ class Callers:
         answer = await self._data.get_services(_COMPANY)
         if answer.success and len(answer.data or ()) != self._services:
             self.wrong.append(f"get_services gave {len(answer.data or ())} rows")
-        self._note(answer.error_code)
+        self._note(answer)
         return answer.success
 
-    def _note(self, code: str | None) -> None:
+    def _note(self, answer: Result[Any]) -> None:
         self.answers += 1
-        if code is not None:
-            self.codes[code] += 1
-            if code not in _CODES:
-                self.wrong.append(f"the code {code}")
+        if answer.error_code is not None:
+            # The code of what has no code of its own says nothing of what happened.
+            vague = answer.error_code == "store_error"
+            self.codes[f"store_error: {answer.error}" if vague else answer.error_code] += 1
+            if answer.error_code not in _CODES:
+                self.wrong.append(f"the code {answer.error_code}")
 
 
 def run(chaos: Chaos, troubles: int) -> Outcome:
