@@ -193,6 +193,7 @@ _BY_SQLSTATE: dict[str, tuple[type[StoreError], str]] = {
     "25006": (UnavailableError, "the server accepts no writes at the moment (read-only)"),
     "57014": (StoreTimeoutError, "the statement took too long and was cancelled"),
     "25P03": (StoreTimeoutError, "the transaction was idle too long and was ended"),
+    "25P04": (StoreTimeoutError, "the transaction took too long and was ended"),
     "55P03": (StoreTimeoutError, "a lock was not granted in time"),
     "40001": (StoreTimeoutError, "a concurrent change got in the way; the call can be repeated"),
     "40P01": (StoreTimeoutError, "a deadlock was resolved against this call; it can be repeated"),

@@ -1,4 +1,4 @@
-"""Reads after the server has ended the connections that are idle in the pool."""
+"""Connections that the server ends: idle in the pool, and in a transaction that takes too long."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import sys
 
 import psycopg
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from app.db import Database
+from app.errors import StoreTimeoutError
 from app.models import Client
 
 _CLIENTS = select(Client.__table__.c.id)
@@ -30,3 +31,18 @@ async def test_a_lost_connection_is_replaced_without_a_word(
     assert await database.fetch(_CLIENTS) == []
     gc.collect()
     assert said == []
+
+
+async def test_a_transaction_that_takes_too_long_is_a_timeout(database: Database) -> None:
+    async with database.reader() as connection:
+        if int(await connection.scalar(text("SHOW server_version_num"))) < 170000:
+            pytest.skip("PostgreSQL 17 brought transaction_timeout")
+
+    async def write_slowly() -> None:
+        async with database.writer() as connection:
+            await connection.execute(text("SET LOCAL transaction_timeout = 50"))
+            await connection.execute(text("SELECT pg_sleep(10)"))
+
+    with pytest.raises(StoreTimeoutError, match="25P04"):
+        await write_slowly()
+    assert await database.fetch(_CLIENTS) == []
