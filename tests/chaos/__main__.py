@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
 import sys
 import tempfile
 import time
@@ -100,5 +99,4 @@ if __name__ == "__main__":
     parser.add_argument("--share", type=float, default=1.0, help="of the full number of faults; the default is 1")
     parser.add_argument("--only", nargs="+", choices=every, default=every, metavar="SCENARIO")
     given = parser.parse_args()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # its servers and the small disk go too, as with Ctrl-C
     sys.exit(bool(main(given.only, given.seed, given.share)))
