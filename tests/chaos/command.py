@@ -66,7 +66,7 @@ class Botdata:
         return subprocess.Popen(
             [_BOTDATA, *arguments],
             cwd=self.directory,
-            env={**environment, **self.settings},
+            env={**environment, "PYTHONFAULTHANDLER": "1", **self.settings},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

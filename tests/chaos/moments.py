@@ -82,7 +82,9 @@ def disturbed(
         disturb(process)
         out = process.communicate(timeout=_SECONDS)[0]
     except subprocess.TimeoutExpired:
-        raise AssertionError(f"botdata {' '.join(words)} did not end in {_SECONDS} s") from None
+        process.send_signal(signal.SIGABRT)  # at which Python says where it is
+        out = process.communicate()[0]
+        raise AssertionError(f"botdata {' '.join(words)} did not end in {_SECONDS} s: {out[-3000:]}") from None
     finally:
         if process.poll() is None:
             process.kill()
