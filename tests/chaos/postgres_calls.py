@@ -23,7 +23,7 @@ from tests.chaos.transcript import PHONES, Transcript
 _COMPANY = 962302
 _CALLERS = 6
 _RECOVERED = 60.0  # seconds, on a machine that has much else to do
-_CODES = {"unavailable", "timeout", "outcome_unknown", "store_error"}
+_CODES = {"unavailable", "timeout", "outcome_unknown"}  # store_error would say nothing of what happened
 _OPEN = """
 SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in transaction%'
 AND state_change < now() - interval '2 seconds'
@@ -82,11 +82,9 @@ class Callers:
     def _note(self, answer: Result[Any]) -> None:
         self.answers += 1
         if answer.error_code is not None:
-            # The code of what has no code of its own says nothing of what happened.
-            vague = answer.error_code == "store_error"
-            self.codes[f"store_error: {answer.error}" if vague else answer.error_code] += 1
+            self.codes[answer.error_code] += 1
             if answer.error_code not in _CODES:
-                self.wrong.append(f"the code {answer.error_code}")
+                self.wrong.append(f"the code {answer.error_code}: {answer.error}")
 
 
 def run(chaos: Chaos, troubles: int) -> Outcome:
