@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from app.cli.work import AsJson, run_async
+from app.cli.event_loop import run_async
+from app.cli.work import AsJson
 
 if TYPE_CHECKING:
     from app.embedded import EmbeddedPostgres

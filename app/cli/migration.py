@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from app.cli.copy import JOBS, Jobs, MaxQuarantine, Overwrite, Restart, copy_flags
+from app.cli.event_loop import run_async
 from app.cli.preflight import Accept, IgnoreColumn, stop_on_errors
-from app.cli.work import AsJson, KeyRoleOk, Metadata, ShowValues, SourceUrl, Tables, WithBaileys, Work, run_async
+from app.cli.work import AsJson, KeyRoleOk, Metadata, ShowValues, SourceUrl, Tables, WithBaileys, Work
 
 if TYPE_CHECKING:
     from app.revisions import Upgrade

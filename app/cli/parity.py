@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from app.cli.work import AsJson, KeyRoleOk, run_async
+from app.cli.event_loop import run_async
+from app.cli.work import AsJson, KeyRoleOk
 
 if TYPE_CHECKING:
     from app.parity.comparison import Comparison

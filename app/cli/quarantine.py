@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from app.cli.work import AsJson, Metadata, Tables, carry_out, run_async
+from app.cli.event_loop import run_async
+from app.cli.work import AsJson, Metadata, Tables, carry_out
 
 _LAST_NUMBER = 2**63 - 1
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from app.cli.work import AsJson, run_async
+from app.cli.event_loop import run_async
+from app.cli.work import AsJson
 
 if TYPE_CHECKING:
     from app.migration.status import Status

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
+
+from app.cli.event_loop import run_async
 
 if TYPE_CHECKING:
     from sqlalchemy import MetaData, Table
@@ -170,13 +172,6 @@ def carry_out(work: Callable[[], Awaitable[_Answer]], command: str, flags: str =
                 error.next_command,
             )
         raise
-
-
-def run_async(work: Coroutine[Any, Any, _Answer]) -> _Answer:
-    """`asyncio.run`, imported when there is something to run: the help needs none of it."""
-    import asyncio
-
-    return asyncio.run(work)
 
 
 def _source_url(settings: Settings, option: str | None, key_role_ok: bool | None, command: str) -> str | None:

@@ -1,4 +1,4 @@
-"""Signals that come when a command has done its work, and to one that runs in the background."""
+"""Signals that come in the middle of a command's event loop, at its end, and to one that runs in the background."""
 
 import signal
 import socket
@@ -28,6 +28,44 @@ def test_the_exit_code_is_that_of_the_work(tmp_path: Path, name: str) -> None:
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("botdata ")
+
+
+# In the background, as a task's wake-up has been taken from the loop's queue and is not yet carried out.
+_SIGNALLED_IN_ITS_LOOP = """
+import asyncio, os, signal, sys
+from app.cli import commands
+from app.cli.event_loop import run_async
+from app.cli.main import run
+
+def at_its_handle(frame, event, argument):
+    if event == "call" and frame.f_code is asyncio.Handle._run.__code__:
+        sys.setprofile(None)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+async def work():
+    loop = asyncio.get_running_loop()
+    woken = loop.create_future()
+    async def wait():
+        await woken
+        await loop.create_future()
+    waiting = asyncio.ensure_future(wait())
+    await asyncio.sleep(0)
+    woken.set_result(None)
+    sys.setprofile(at_its_handle)
+    await waiting
+
+commands.cli = lambda: run_async(work())
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+run()
+"""
+
+
+def test_sigterm_ends_a_command_wherever_its_event_loop_is(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _SIGNALLED_IN_ITS_LOOP],
+        cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "\nStopped.\n")
 
 
 def test_a_command_in_the_background_of_a_script_is_ended_by_sigterm_alone(tmp_path: Path, database_url: str) -> None:
