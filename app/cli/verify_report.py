@@ -85,7 +85,11 @@ def _say_verdict(report: VerifyReport) -> None:
 def next_command(report: VerifyReport, flags: str = "") -> str:
     """What to run after this verification."""
     if report.clean:
-        return f"botdata verify{flags}" if report.sample is not None else "botdata parity"
+        if report.sample is not None:
+            return f"botdata verify{flags}"
+        return "botdata cutover status" if report.managed else "botdata parity"
+    if any(table.table in report.newer for table in report.tables if not table.clean):
+        return "botdata cutover status, which shows where each table stands and what waits for Supabase"
     if any(table.extra for table in report.tables):
         return f"botdata sync{flags}, which deletes rows that the source does not have, then: botdata verify{flags}"
     if any(table.missing + table.different > table.quarantined for table in report.tables):

@@ -175,12 +175,16 @@ class VerifyReport:
     Attributes:
         sample: how many rows of a table were to be compared at most; None: all.
         fix: whether rows that differed were copied again.
+        managed: a command has moved the cutover's stage.
+        newer: tables of which the target holds the newer rows, or may.
     """
 
     tables: tuple[TableVerified, ...]
     seconds: float
     sample: int | None = None
     fix: bool = False
+    managed: bool = False
+    newer: frozenset[str] = frozenset()
 
     @property
     def differences(self) -> list[Difference]:

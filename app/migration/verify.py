@@ -11,6 +11,7 @@ from time import monotonic
 from psycopg import AsyncConnection
 from sqlalchemy import Table
 
+from app.cutover.stages import Store
 from app.errors import MigrationError
 from app.migration.authority import Permit, read_authority
 from app.migration.compare_hashes import compare_by_hashes
@@ -103,10 +104,18 @@ async def verify(
         if run is not None:
             with explained(step, setting=source.setting, done="every table", pending="to note the end of the fix"):
                 await finish_fix(connection, run)
-        with explained(step, done="every table", pending="to look for foreign keys that are away"):
+        with explained(step, done="every table", pending="to look for foreign keys that are away, and at the cutover"):
             if away := await describe_away(connection):
                 progress.notice(away)
-    return VerifyReport(tuple(verified), monotonic() - began, options.sample, options.fix)
+            authority = await read_authority(connection)
+    return VerifyReport(
+        tables=tuple(verified),
+        seconds=monotonic() - began,
+        sample=options.sample,
+        fix=options.fix,
+        managed=authority.managed,
+        newer=frozenset(table.name for table in tables if authority.claim(table.name, Store.POSTGRES)),
+    )
 
 
 async def _verify_table(

@@ -114,3 +114,18 @@ def test_fix_leaves_the_store_of_the_bot_alone(command: Command, settings: dict[
     assert value(settings["DATABASE_URL"], "SELECT count(*) FROM clients") == 0
     assert command("verify", *_ONLY, "--fix", "--overwrite", **settings).code == 0
     assert command("verify", *_ONLY, **settings).code == 0
+
+
+def test_what_is_next_while_a_cutover_is_under_way(command: Command, settings: dict[str, str]) -> None:
+    target = settings["DATABASE_URL"]
+    command("copy", *_ONLY, **settings)
+    execute(target, "UPDATE botdata.stage SET stage = 'dualwrite', moved_at = now()")
+    assert command("verify", *_ONLY, **settings).out.splitlines()[-1] == "Next: botdata cutover status"
+    execute(target, "DELETE FROM clients WHERE id = 9")
+    found = command("verify", *_ONLY, **settings)
+    assert found.out.splitlines()[-1] == "Next: botdata verify --tables clients --fix"
+    execute(target, "UPDATE botdata.stage SET stage = 'live'")  # Supabase's rows are not the newer ones any more
+    document = json.loads(command("verify", *_ONLY, "--json", **settings).out)
+    assert document["next"] == (
+        "botdata cutover status, which shows where each table stands and what waits for Supabase"
+    )
