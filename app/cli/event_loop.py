@@ -15,34 +15,41 @@ def run_async(work: Coroutine[Any, Any, _Answer]) -> _Answer:
     task with it, and that task never ends, though the loop waits for it when it closes.
 
     Raises:
-        KeyboardInterrupt: the work was ended so.
+        KeyboardInterrupt: the work was ended so, or the signal came as it ended by itself.
     """
     import asyncio  # here, since the help needs none of it
     import signal
 
     terminated = False
-    runner = asyncio.Runner()
-    loop = runner.get_loop()
-    task = loop.create_task(work)
 
-    def terminate(*_: object) -> None:
+    def note(*_: object) -> None:
         nonlocal terminated
         terminated = True
-        if not loop.is_closed():
-            loop.call_soon_threadsafe(task.cancel)
+
+    def terminate() -> None:
+        note()
+        task.cancel()
 
     async def outcome() -> _Answer:
         return await task
 
-    before = signal.signal(signal.SIGTERM, terminate)
+    before = signal.getsignal(signal.SIGTERM)
+    runner = asyncio.Runner()
+    task = runner.get_loop().create_task(work)
+    runner.get_loop().add_signal_handler(signal.SIGTERM, terminate)  # which also wakes the loop where it waits
+    signal.signal(signal.SIGTERM, note)  # instead of asyncio's, which leaves all to the loop
     try:
         with runner:
-            answer = runner.run(outcome())
-        if not terminated:
-            return answer
+            try:
+                answer = runner.run(outcome())
+            finally:  # the loop's end puts the signal to its default for a moment
+                signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     except asyncio.CancelledError:
         if not terminated:
             raise
     finally:
         signal.signal(signal.SIGTERM, before)
-    raise KeyboardInterrupt
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+    if terminated:
+        raise KeyboardInterrupt
+    return answer

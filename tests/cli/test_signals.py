@@ -30,17 +30,27 @@ def test_the_exit_code_is_that_of_the_work(tmp_path: Path, name: str) -> None:
     assert done.stdout.startswith("botdata ")
 
 
-# In the background, as a task's wake-up has been taken from the loop's queue and is not yet carried out.
 _SIGNALLED_IN_ITS_LOOP = """
-import asyncio, os, signal, sys
+import asyncio, os, signal, sys, threading, time
 from app.cli import commands
 from app.cli.event_loop import run_async
 from app.cli.main import run
 
+def end():
+    os.kill(os.getpid(), signal.SIGTERM)
+
+{work}
+
+commands.cli = lambda: (run_async(work()), print("went on"))
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+run()
+"""
+# A task's wake-up has been taken from the loop's queue and is not carried out yet.
+_AS_A_TASK_IS_WOKEN = """
 def at_its_handle(frame, event, argument):
     if event == "call" and frame.f_code is asyncio.Handle._run.__code__:
         sys.setprofile(None)
-        os.kill(os.getpid(), signal.SIGTERM)
+        end()
 
 async def work():
     loop = asyncio.get_running_loop()
@@ -53,16 +63,26 @@ async def work():
     woken.set_result(None)
     sys.setprofile(at_its_handle)
     await waiting
-
-commands.cli = lambda: run_async(work())
-signal.signal(signal.SIGINT, signal.SIG_IGN)
-run()
+"""
+# The signal does not end the call in which the loop waits.
+_IN_ANOTHER_THREAD = """
+async def work():
+    threading.Thread(target=lambda: (time.sleep(0.5), end())).start()
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    await asyncio.get_running_loop().create_future()
+"""
+_AS_THE_LOOP_HAS_CLOSED = """
+async def work():
+    loop = asyncio.get_running_loop()
+    close = loop.close
+    loop.close = lambda: (close(), end())
 """
 
 
-def test_sigterm_ends_a_command_wherever_its_event_loop_is(tmp_path: Path) -> None:
+@pytest.mark.parametrize("work", [_AS_A_TASK_IS_WOKEN, _IN_ANOTHER_THREAD, _AS_THE_LOOP_HAS_CLOSED])
+def test_sigterm_ends_a_command_wherever_its_event_loop_is(tmp_path: Path, work: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", _SIGNALLED_IN_ITS_LOOP],
+        [sys.executable, "-c", _SIGNALLED_IN_ITS_LOOP.format(work=work)],
         cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "\nStopped.\n")
