@@ -72,9 +72,9 @@ def migrate(
             show_copy(copied, flags=work.flags, own_flags=work.own_flags)
     with _after("the copy"):
         verified = run_verify(work)
-    show_verify(verified, flags=work.flags, show_values=show_values and not as_json)
+    show_verify(verified, flags=work.flags, source_flags=work.source_flags, show_values=show_values and not as_json)
     if as_json:
-        found = verify_document(verified, flags=work.flags)
+        found = verify_document(verified, flags=work.flags, source_flags=work.source_flags)
         show_json(
             document(
                 "migrate",

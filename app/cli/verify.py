@@ -52,11 +52,11 @@ def verify(
         raise typer.BadParameter("a sample would leave most differences as they are", param_hint="--fix with --sample")
     work = Work.prepare("verify --fix" if fix else "verify", tables, with_baileys, key_role_ok, source, metadata)
     in_use = work.settings.flags.use_repository_pattern
-    report = run_verify(work, VerifyOptions(fix=fix, sample=sample, overwrite=overwrite, target_in_use=fix and in_use))
+    report = run_verify(work, VerifyOptions(fix=fix, sample=sample, overwrite=overwrite, target_in_use=in_use))
     if as_json:
-        show_json(verify_document(report, flags=work.flags))
+        show_json(verify_document(report, flags=work.flags, source_flags=work.source_flags))
     else:
-        show_verify(report, flags=work.flags, show_values=show_values)
+        show_verify(report, flags=work.flags, source_flags=work.source_flags, show_values=show_values)
     if not report.clean:
         raise typer.Exit(1)
 

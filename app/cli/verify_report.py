@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Iterable
 from typing import Any
 
 from app.cli.output import document, say, show_table
@@ -10,11 +12,12 @@ from app.migration.report import Difference, TableVerified, VerifyReport
 _SHOWN = 20
 
 
-def show_verify(report: VerifyReport, *, flags: str = "", show_values: bool = False) -> None:
+def show_verify(report: VerifyReport, *, flags: str = "", source_flags: str = "", show_values: bool = False) -> None:
     """Print counts a table, the first differences, the verdict, and what to run next.
 
     Args:
-        flags: the options that chose the tables, with a leading blank.
+        flags: the options that chose the tables and the source, with a leading blank.
+        source_flags: those of them that chose the source.
         show_values: the values that differ too, and keys unmasked.
     """
     columns = ["source", "target", "equal", "missing", "extra", "different", "fixed", "seconds"]
@@ -53,7 +56,7 @@ def show_verify(report: VerifyReport, *, flags: str = "", show_values: bool = Fa
     _say_verdict(report)
     if report.fix and any(table.missing + table.different > table.quarantined for table in report.tables):
         say("A type of the target that rounds, or a trigger that changes what is written, keeps rows different.")
-    say(f"Next: {next_command(report, flags)}")
+    say(f"Next: {next_command(report, flags, source_flags)}")
 
 
 def _say_what_happened(table: TableVerified) -> None:
@@ -82,19 +85,33 @@ def _say_verdict(report: VerifyReport) -> None:
         say(f"verified: {what}, no difference, in {report.seconds:.1f} s")
 
 
-def next_command(report: VerifyReport, flags: str = "") -> str:
-    """What to run after this verification."""
+def next_command(report: VerifyReport, flags: str = "", source_flags: str = "") -> str:
+    """What to run after this verification; where the target's rows are the newer ones, the source is made like them.
+
+    Args:
+        source_flags: of the flags those that chose the source, for commands on some of the tables alone.
+    """
     if report.clean:
         if report.sample is not None:
             return f"botdata verify{flags}"
         return "botdata cutover status" if report.managed else "botdata parity"
-    if any(table.table in report.newer for table in report.tables if not table.clean):
-        return "botdata cutover status, which shows where each table stands and what waits for Supabase"
-    if any(table.extra for table in report.tables):
+
+    def only(tables: Iterable[TableVerified]) -> str:
+        return f" --tables {shlex.quote(','.join(table.table for table in tables))}{source_flags}"
+
+    unclean = [table for table in report.tables if not table.clean]
+    behind = [table for table in unclean if table.table not in report.newer]
+    ahead = [table for table in unclean if table not in behind]
+    if to_bring := [t for t in ahead if t.rows_that_differ > t.quarantined or t.counts_differ]:
+        named = only(to_bring)
+        return f"botdata sync --reverse{named}, since the target is their store, then: botdata verify{flags}"
+    if report.newer:
+        flags = only(behind)
+    if any(table.extra for table in behind):
         return f"botdata sync{flags}, which deletes rows that the source does not have, then: botdata verify{flags}"
-    if any(table.missing + table.different > table.quarantined for table in report.tables):
+    if any(table.missing + table.different > table.quarantined for table in behind):
         return f"botdata preflight{flags}" if report.fix else f"botdata verify{flags} --fix"
-    if any(table.quarantined for table in report.tables):
+    if any(table.quarantined for table in unclean):
         return "botdata quarantine list"
     return f"botdata verify{flags}"  # a sample found only that counts differ
 
@@ -110,7 +127,7 @@ def _sentence(difference: Difference, *, show_values: bool) -> str:
     return f"different: {where} column {difference.column}{values}{refused}"
 
 
-def verify_document(report: VerifyReport, *, flags: str = "") -> dict[str, Any]:
+def verify_document(report: VerifyReport, *, flags: str = "", source_flags: str = "") -> dict[str, Any]:
     """The whole report for `--json`: values and keys as they are."""
     return document(
         "verify",
@@ -147,5 +164,5 @@ def verify_document(report: VerifyReport, *, flags: str = "") -> dict[str, Any]:
             }
             for table in report.tables
         ],
-        next=next_command(report, flags),
+        next=next_command(report, flags, source_flags),
     )

@@ -50,6 +50,7 @@ class Work:
         target: the URL of the target.
         source_url: the URL of the source's PostgreSQL; None: Supabase over REST.
         flags: the options that chose the tables and the source, to be repeated in the next command.
+        source_flags: of these, the ones that chose the source.
         own_flags: more options, to be repeated where the next command is this one again.
     """
 
@@ -60,6 +61,7 @@ class Work:
     source_url: str | None
     tables: list[Table]
     flags: str
+    source_flags: str = ""
     own_flags: str = ""
 
     @classmethod
@@ -91,17 +93,18 @@ class Work:
             flags = f" --tables {shlex.quote(','.join(names))}{flags}"
             if with_baileys:
                 names += [name for name, table in described.tables.items() if table.info.get("group") == "baileys"]
+        source_flags = ""
         if source is not None:
-            flags += f" --source {shlex.quote(_shown_source(source))}"
+            source_flags += f" --source {shlex.quote(_shown_source(source))}"
         if metadata is not None:
-            flags += f" --metadata {metadata}"
+            source_flags += f" --metadata {metadata}"
         if key_role_ok and source_url is None:
-            flags += " --key-role-ok"
+            source_flags += " --key-role-ok"
         try:
             chosen = select_tables(described, names=names, groups=groups)
         except MigrationError as error:
             raise typer.BadParameter(error.message, param_hint="--tables") from None
-        return cls(command, settings, described, target, source_url, chosen, flags)
+        return cls(command, settings, described, target, source_url, chosen, flags + source_flags, source_flags)
 
     def run(self, work: Callable[[Source], Awaitable[_Answer]], notice: Callable[[str], None]) -> _Answer:
         """Run work on the source, and close its connections.

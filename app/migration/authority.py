@@ -131,13 +131,17 @@ class Permit:
         Raises:
             MigrationError: the store that would be written to has, or may have, the newer rows of a table.
         """
-        if not authority.managed and self.in_use and not self.overwrite:
+        if self._by_setting(authority):
             remedy = f"{self.instead}botdata {self._command} --overwrite, if that is meant"
             raise self._error(_BY_SETTING[self.into], remedy)
         names = list(tables)
         if refused := self.refusals(authority, names):
             rest = [name for name in names if name not in refused]
             raise self._error(f"{self.into.label} is the store of {in_words(refused)}", self._remedy(authority, rest))
+
+    def closed(self, authority: Authority, tables: Iterable[str]) -> frozenset[str]:
+        """The tables that `refuse` would stop for."""
+        return frozenset(tables if self._by_setting(authority) else self.refusals(authority, tables))
 
     def refusals(self, authority: Authority, tables: Iterable[str]) -> dict[str, str]:
         """The tables that may not be written, and why."""
@@ -177,6 +181,9 @@ class Permit:
             await connection.execute(HOLD_TABLE, {"table": table})
             seen = await read_authority(connection)
             yield lambda: self.confirm(connection, table, seen)
+
+    def _by_setting(self, authority: Authority) -> bool:
+        return not authority.managed and self.in_use and not self.overwrite
 
     def _error(self, message: str, remedy: str) -> MigrationError:
         return MigrationError(

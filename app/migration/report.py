@@ -175,8 +175,8 @@ class VerifyReport:
     Attributes:
         sample: how many rows of a table were to be compared at most; None: all.
         fix: whether rows that differed were copied again.
-        managed: a command has moved the cutover's stage.
-        newer: tables of which the target holds the newer rows, or may.
+        managed: a command had moved the cutover's stage as it began.
+        newer: tables of which the target holds the newer rows, or may, as it began.
     """
 
     tables: tuple[TableVerified, ...]

@@ -11,7 +11,6 @@ from time import monotonic
 from psycopg import AsyncConnection
 from sqlalchemy import Table
 
-from app.cutover.stages import Store
 from app.errors import MigrationError
 from app.migration.authority import Permit, read_authority
 from app.migration.compare_hashes import compare_by_hashes
@@ -83,10 +82,12 @@ async def verify(
     verified: list[TableVerified] = []
     async with open_target(target_url, step=step, exclusive=options.fix) as connection:
         run = None
+        with explained(step, pending="everything; nothing was compared"):
+            authority = await read_authority(connection)
         async with AsyncExitStack() as ends:
             if options.fix:
                 with explained(step, setting=source.setting, pending="everything; nothing was written"):
-                    options.permit.refuse(await read_authority(connection), [table.name for table in tables])
+                    options.permit.refuse(authority, [table.name for table in tables])
                     await ensure_tool_schema(connection)
                     run = await begin_fix(connection, source.label)
                     written = [await describe(connection, table, step=step) for table in tables]
@@ -104,17 +105,16 @@ async def verify(
         if run is not None:
             with explained(step, setting=source.setting, done="every table", pending="to note the end of the fix"):
                 await finish_fix(connection, run)
-        with explained(step, done="every table", pending="to look for foreign keys that are away, and at the cutover"):
+        with explained(step, done="every table", pending="to look for foreign keys that are away"):
             if away := await describe_away(connection):
                 progress.notice(away)
-            authority = await read_authority(connection)
     return VerifyReport(
         tables=tuple(verified),
         seconds=monotonic() - began,
         sample=options.sample,
         fix=options.fix,
         managed=authority.managed,
-        newer=frozenset(table.name for table in tables if authority.claim(table.name, Store.POSTGRES)),
+        newer=options.permit.closed(authority, [table.name for table in tables]),
     )
 
 

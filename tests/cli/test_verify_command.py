@@ -124,8 +124,40 @@ def test_what_is_next_while_a_cutover_is_under_way(command: Command, settings: d
     execute(target, "DELETE FROM clients WHERE id = 9")
     found = command("verify", *_ONLY, **settings)
     assert found.out.splitlines()[-1] == "Next: botdata verify --tables clients --fix"
-    execute(target, "UPDATE botdata.stage SET stage = 'live'")  # Supabase's rows are not the newer ones any more
+    execute(target, "UPDATE botdata.stage SET stage = 'live'")  # the target's rows are the newer ones now
+    _is_for_sync_reverse(command, settings)
+
+
+def test_what_is_next_once_the_flag_says_that_the_target_is_the_store(
+    command: Command, settings: dict[str, str]
+) -> None:
+    command("copy", *_ONLY, **settings)
+    execute(settings["DATABASE_URL"], "DELETE FROM clients WHERE id = 9")
+    _is_for_sync_reverse(command, settings | {"USE_REPOSITORY_PATTERN": "true"})
+
+
+def _is_for_sync_reverse(command: Command, settings: dict[str, str]) -> None:
     document = json.loads(command("verify", *_ONLY, "--json", **settings).out)
     assert document["next"] == (
-        "botdata cutover status, which shows where each table stands and what waits for Supabase"
+        "botdata sync --reverse --tables clients, since the target is their store, "
+        "then: botdata verify --tables clients"
     )
+    assert command("sync", "--reverse", *_ONLY, **settings).code == 0
+    assert command("verify", *_ONLY, **settings).code == 0
+
+
+def test_what_is_next_where_each_end_is_the_store_of_a_table(
+    command: Command, settings: dict[str, str], source_database: str
+) -> None:
+    target, both = settings["DATABASE_URL"], ("--tables", "clients,messages")
+    execute(
+        source_database, "ALTER TABLE clients ALTER phone DROP NOT NULL; UPDATE clients SET phone = NULL WHERE id = 3"
+    )
+    command("copy", *both, **settings)
+    execute(target, "UPDATE botdata.stage SET stage = 'live', moved_at = now()")
+    # Of clients the target lacks the refused row alone, which is not for sync --reverse.
+    assert command("verify", *both, **settings).out.splitlines()[-1] == "Next: botdata quarantine list"
+    execute(source_database, "INSERT INTO messages DEFAULT VALUES")
+    found = command("verify", *both, **settings)
+    assert found.out.splitlines()[-1] == "Next: botdata verify --tables messages --fix"
+    assert command("verify", "--tables", "messages", "--fix", **settings).code == 0
