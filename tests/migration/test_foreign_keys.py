@@ -3,13 +3,12 @@
 import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from sqlalchemy import Column, ForeignKey, Integer, MetaData, Table, Text
 from sqlalchemy.engine import make_url
-from typer.testing import CliRunner
 
-from app.cli.commands import cli
 from app.errors import MigrationError
 from app.migration import copy as copy_module
 from app.migration import foreign_keys
@@ -18,6 +17,7 @@ from app.migration.copy_streams import StreamOptions
 from app.migration.sync import Sync
 from app.migration.sync_options import SyncOptions
 from app.migration.tables import select_tables
+from tests.cli.command import start
 from tests.migration.engine import Told, copy_from, execute, query, row_texts, source_of, value, verify_from
 from tests.support.page_server import PageServer
 from tests.support.postgres import PostgresServer
@@ -164,13 +164,13 @@ async def test_a_sync_puts_back_what_a_copy_left_away(
 
 
 async def test_they_are_put_back_before_what_is_known_of_them_goes(
-    served: _Served, fresh_database: str, monkeypatch: pytest.MonkeyPatch
+    served: _Served, fresh_database: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     before = query(fresh_database, _DEFINITIONS)
     await _leave_away(served, fresh_database, monkeypatch)
-    monkeypatch.setenv("DATABASE_URL", fresh_database)
-    outcome = await asyncio.to_thread(CliRunner().invoke, cli, ["uninstall", "--yes"])
-    assert (outcome.exit_code, outcome.output) == (0, "schema botdata: dropped\n")
+    with start("uninstall", "--yes", directory=tmp_path, DATABASE_URL=fresh_database) as process:
+        out, err = await asyncio.to_thread(process.communicate, timeout=60)
+    assert (process.returncode, out, err) == (0, "schema botdata: dropped\n", "")
     assert query(fresh_database, _DEFINITIONS) == before
 
 
