@@ -12,6 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+from urllib.parse import quote
+
+import psycopg
 
 from app.embedded.node import install_packages, node
 from app.embedded.postgres import EmbeddedPostgres
@@ -117,6 +120,9 @@ class SupabaseLite:
             )
             try:
                 process.wait_until(lambda: _answers(port, service_key), seconds=_START_SECONDS)
+                # The first request for rows makes it grant rights, which fails where several come at once.
+                if table := _protected_table(postgres.url(database)):
+                    _answers(port, service_key, f"{quote(table, safe='')}?limit=1")
             except BaseException:
                 process.stop()
                 raise
@@ -152,10 +158,19 @@ def _free_port() -> int:
         return port
 
 
-def _answers(port: int, key: str) -> bool:
+def _protected_table(database_url: str) -> str | None:
+    """A table of schema public with row-level security, where there is one."""
+    with psycopg.connect(database_url) as connection:
+        row = connection.execute(
+            "SELECT relname FROM pg_class WHERE relrowsecurity AND relnamespace = 'public'::regnamespace LIMIT 1"
+        ).fetchone()
+    return str(row[0]) if row else None
+
+
+def _answers(port: int, key: str, path: str = "") -> bool:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
     try:
-        connection.request("GET", "/rest/v1/", headers={"apikey": key, "Authorization": f"Bearer {key}"})
+        connection.request("GET", f"/rest/v1/{path}", headers={"apikey": key, "Authorization": f"Bearer {key}"})
         return connection.getresponse().status == http.HTTPStatus.OK
     except (OSError, http.client.HTTPException):
         return False

@@ -97,7 +97,8 @@ async def test_a_data_layer_counts_its_calls(settings_of: MakeSettings, caplog: 
         assert shot.latencies[None, "get_company"].count == 2
         assert shot.latencies[Store.SUPABASE, "get_company"].count == 1
         assert 0 < shot.latencies[Store.SUPABASE, "get_company"].p50 < 30
-    (line,) = [record.getMessage() for record in caplog.records if record.name == "app.data_layer.metrics"]
+    # The last line: layers that other tests keep open in this process tell theirs every few minutes.
+    line = [record.getMessage() for record in caplog.records if record.name == "app.data_layer.metrics"][-1]
     assert line.startswith("3 calls, 1 of them answered with an error; Supabase: p50 ")
 
 

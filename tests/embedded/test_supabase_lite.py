@@ -94,6 +94,21 @@ def test_keys_can_be_given(embedded: EmbeddedPostgres, tmp_path: Path) -> None:
     server.stop()
 
 
+def test_rights_are_granted_before_several_requests_can_come_at_once(
+    embedded: EmbeddedPostgres, tmp_path: Path
+) -> None:
+    database_url = embedded.create_database("protected")
+    fill(database_url)
+    with (
+        SupabaseLite.start(embedded, "protected", tmp_path) as server,
+        psycopg.connect(database_url, autocommit=True) as connection,
+    ):
+        granted = "SELECT xmin::text FROM pg_class WHERE relname = 'hidden_rows'"  # another after each GRANT
+        before = connection.execute(granted).fetchone()
+        assert len(get(server, "hidden_rows", server.service_key).json()) == 2
+        assert connection.execute(granted).fetchone() == before
+
+
 def test_any_database_name_will_do(embedded: EmbeddedPostgres, tmp_path: Path) -> None:
     name = 'салон "1/2" %41'
     fill(embedded.create_database(name, replace=True))
