@@ -97,7 +97,7 @@ def test_keys_can_be_given(embedded: EmbeddedPostgres, tmp_path: Path) -> None:
 def test_rights_are_granted_before_several_requests_can_come_at_once(
     embedded: EmbeddedPostgres, tmp_path: Path
 ) -> None:
-    database_url = embedded.create_database("protected")
+    database_url = embedded.create_database("protected", replace=True)
     fill(database_url)
     with (
         SupabaseLite.start(embedded, "protected", tmp_path) as server,
