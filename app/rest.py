@@ -68,9 +68,9 @@ class SupabaseRest:
         _hide_queries()
         return cls(client, session, connections)
 
-    def table(self, name: str) -> AsyncRequestBuilder:
-        """Begin a request on a table, with the client's own builder."""
-        return self._client.table(name)
+    def table(self, name: str, schema: str = "public") -> AsyncRequestBuilder:
+        """Begin a request on a table, with the client's own builder; its headers name the schema."""
+        return (self._client if schema == "public" else self._client.schema(schema)).table(name)
 
     async def send(self, builder: Any, *, writing: bool = False, headers: dict[str, str] | None = None) -> bytes:
         """Carry a request out once and return the body as it came.
@@ -158,12 +158,15 @@ class SupabaseRest:
             refuse_other_count(len(rows), rows_told(response.headers))
         return rows
 
-    async def root_document(self) -> bytes:
-        """The server's description of its tables, an OpenAPI document; some servers give none, or an empty one."""
+    async def root_document(self, schema: str = "public") -> bytes:
+        """The server's description of a schema's tables, an OpenAPI document; some servers give none, or an empty one.
+
+        Raises:
+            StoreError: one of its kinds.
+        """
+        postgrest = self._client.postgrest if schema == "public" else self._client.schema(schema)
         with translated_transport_errors(writing=False):
-            response = await self._session.get(
-                f"{str(self._client.postgrest.base_url).rstrip('/')}/", headers=self._client.postgrest.headers
-            )
+            response = await self._session.get(f"{str(postgrest.base_url).rstrip('/')}/", headers=postgrest.headers)
         if response.is_success:
             return response.content
         raise error_of(response, writing=False)

@@ -51,13 +51,14 @@ def migrate(
     from app.cli.verify import run_verify
     from app.cli.verify_report import show_verify, verify_document
     from app.migration.authority import refuse_before
+    from app.migration.tables import name_of
 
     work = Work.prepare("migrate", tables, with_baileys, key_role_ok, source, metadata)
     work = replace(work, own_flags=copy_flags(ignore_column, accept, overwrite=overwrite, jobs=jobs))
     options = copy_options(work, overwrite=overwrite, restart=restart, max_quarantine=max_quarantine, jobs=jobs)
 
     async def refuse() -> None:
-        await refuse_before(work.target, options.permit, [table.name for table in work.tables])
+        await refuse_before(work.target, options.permit, [name_of(table) for table in work.tables])
 
     work.carry_out(refuse)
     stop_on_errors(work, key_role_ok=key_role_ok, ignore_column=ignore_column, accept=accept, upgrades=True)

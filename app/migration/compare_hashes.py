@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection
+from dataclasses import replace
 
 from psycopg import AsyncConnection, sql
 
@@ -34,16 +35,17 @@ async def compare_by_hashes(
     progress.begin(table.name, await _estimate(connection, table), 0)
     types = dict(await source.fetch(hashes.column_types(table)))
     hashed = HashedTable.of(table, types)
-    theirs, ours = await _hash(connection, source, hashed.whole())
+    at_source = replace(hashed, table=await source.own(table))
+    theirs, ours = await _hash(connection, source, at_source.whole(), hashed.whole())
     source_rows, target_rows = theirs[0].rows, ours[0].rows
     bits, unequal = 0, _unequal(theirs, ours)
     if unequal and source_rows + target_rows > _FEW_ROWS:
         await _let_sort(connection, source, sorting=False)
-        theirs, ours = await _hash(connection, source, hashed.ranges(_FINER_BITS))
+        theirs, ours = await _hash(connection, source, at_source.ranges(_FINER_BITS), hashed.ranges(_FINER_BITS))
         await _let_sort(connection, source, sorting=True)
         bits, unequal = _FINER_BITS, _unequal(theirs, ours)
     if unequal:
-        await _compare_rows(connection, source, hashed, findings, unequal, bits)
+        await _compare_rows(connection, source, at_source, hashed, findings, unequal, bits)
     progress.advance(table.name, source_rows)
     return source_rows, target_rows
 
@@ -56,14 +58,14 @@ async def _let_sort(connection: AsyncConnection, source: PostgresSource, *, sort
 
 
 async def _hash(
-    connection: AsyncConnection, source: PostgresSource, query: sql.Composed
+    connection: AsyncConnection, source: PostgresSource, at_source: sql.Composed, at_target: sql.Composed
 ) -> tuple[dict[int, Range], dict[int, Range]]:
     """The ranges of both sides, hashed at the same time."""
 
     async def in_target() -> list[tuple[int, int, int]]:
-        return await (await connection.execute(query)).fetchall()
+        return await (await connection.execute(at_target)).fetchall()
 
-    both = await asyncio.gather(source.fetch(query), in_target(), return_exceptions=True)
+    both = await asyncio.gather(source.fetch(at_source), in_target(), return_exceptions=True)
     for outcome in both:
         if isinstance(outcome, BaseException):
             raise outcome
@@ -74,6 +76,7 @@ async def _hash(
 async def _compare_rows(
     connection: AsyncConnection,
     source: PostgresSource,
+    at_source: HashedTable,
     hashed: HashedTable,
     findings: Findings,
     within: Collection[int],
@@ -82,7 +85,7 @@ async def _compare_rows(
     await connection.execute(hashes.create_source_hashes(hashed.table))
     try:
         async with connection.cursor() as cursor, cursor.copy("COPY source_hashes FROM STDIN") as copied:
-            async for piece in source.stream(hashed.rows(within, bits)):
+            async for piece in source.stream(at_source.rows(within, bits)):
                 await copied.write(piece)
         await connection.execute("ANALYZE source_hashes")
         query = hashes.unequal_keys(hashed, within, bits).as_string(connection)

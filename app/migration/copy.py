@@ -24,7 +24,7 @@ from app.migration.report import CopyReport, Progress, TableCopied
 from app.migration.runs import Checkpoint
 from app.migration.sequences import raise_sequences
 from app.migration.source import Source
-from app.migration.tables import CopyTable, describe
+from app.migration.tables import CopyTable, describe, name_of
 from app.migration.target import explained, open_target
 from app.migration.tool_schema import ensure_tool_schema
 
@@ -74,7 +74,7 @@ async def copy(
     began = monotonic()
     async with open_target(target_url, step="copy", exclusive=True) as connection:
         with explained("copy", setting=source.setting, pending="every table; no row was written"):
-            options.permit.refuse(await read_authority(connection), [table.name for table in tables])
+            options.permit.refuse(await read_authority(connection), [name_of(table) for table in tables])
             described = [await describe(connection, table, step="copy") for table in tables]
             await ensure_tool_schema(connection)
             if not options.overwrite:

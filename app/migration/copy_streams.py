@@ -130,7 +130,12 @@ class StreamCopy:
         with explained("copy", setting=self._source.setting, table=table.name, pending=f"{table.name} and those after"):
             await refuse_null_keys(self._source, table, step="copy")
             rows = await self._source.count(table)
-            route = Route(table, False, await same_types(self._source, self._connection, table))
+            route = Route(
+                table,
+                await self._source.own(table),
+                straight=False,
+                same=await same_types(self._source, self._connection, table),
+            )
             checkpoint = await runs.find_checkpoint(self._connection, self._run, table)
             if checkpoint is None:
                 ranges = await plan_ranges(

@@ -19,7 +19,7 @@ from app.migration.halving import Fault, first_piece, load_rows, number_column, 
 from app.migration.report import Progress, Refusal
 from app.migration.sample import pick_keys
 from app.migration.source import Page, Source
-from app.migration.tables import CopyTable, describe
+from app.migration.tables import CopyTable, describe, name_of
 from app.migration.target import JsonBytes, explained, is_row_fault, open_target
 from app.privacy import mask_phones
 
@@ -100,7 +100,7 @@ async def dry_run(
     async with open_target(target_url, step=STEP) as connection:
         for table in tables:
             pending = "the rest of the trial; nothing was written"
-            with explained(STEP, setting=source.setting, table=table.name, pending=pending):
+            with explained(STEP, setting=source.setting, table=name_of(table), pending=pending):
                 described = await describe(connection, table, step=STEP)
                 tried.append(await _Trial(connection, source, described, progress, sample).run())
     return DryRunReport(tuple(tried), sample, monotonic() - began)
@@ -119,7 +119,12 @@ class _Trial:
         self._sample = sample
         # The trial's table has no triggers and no identity columns, so that an update does as written.
         self._trial = replace(
-            table, schema="pg_temp", name=trial_table.NAME, replaces_rows=False, always_identity=False
+            table,
+            schema="pg_temp",
+            relation_name=trial_table.NAME,
+            replaces_rows=False,
+            always_identity=False,
+            has_only=False,
         )
         self._load = rendered(statements.load_page(self._trial))
         self._piece: int | None = None

@@ -41,7 +41,7 @@ class HashedTable:
 
     def whole(self) -> sql.Composed:
         """One row: 0, the count of all rows, the sum of their hashes (numeric); without groups, so that it is fast."""
-        return sql.SQL("SELECT 0, count(*), coalesce(sum({}), 0) FROM {}").format(self.row_hash, self.table.identifier)
+        return sql.SQL("SELECT 0, count(*), coalesce(sum({}), 0) FROM {}").format(self.row_hash, self.table.rows)
 
     def ranges(self, bits: int) -> sql.Composed:
         """Rows of: a range's number, its count of rows, the sum of their hashes (numeric).
@@ -50,7 +50,7 @@ class HashedTable:
             bits: how many low bits of the key's hash number a range.
         """
         return sql.SQL("SELECT {}, count(*), sum({}) FROM {} GROUP BY 1").format(
-            self._number(bits), self.row_hash, self.table.identifier
+            self._number(bits), self.row_hash, self.table.rows
         )
 
     def rows(self, within: Collection[int], bits: int) -> sql.Composed:
@@ -60,7 +60,7 @@ class HashedTable:
             for position, column in enumerate(self.table.key)
         )
         return sql.SQL("SELECT {}, {} AS h FROM {}{}").format(
-            sql.SQL(", ").join(keys), self.row_hash, self.table.identifier, self._where(within, bits)
+            sql.SQL(", ").join(keys), self.row_hash, self.table.rows, self._where(within, bits)
         )
 
     @property

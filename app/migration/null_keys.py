@@ -24,7 +24,9 @@ async def refuse_null_keys(source: PostgresSource, table: CopyTable, *, step: st
     if not (may_be := [name for (name,) in await source.fetch(query)]):
         return
     null = sql.SQL(" OR ").join(sql.SQL("{} IS NULL").format(sql.Identifier(name)) for name in may_be)
-    ((found,),) = await source.fetch(sql.SQL("SELECT count(*) FROM {} WHERE {}").format(table.identifier, null))
+    ((found,),) = await source.fetch(
+        sql.SQL("SELECT count(*) FROM {} WHERE {}").format((await source.own(table)).rows, null)
+    )
     if found:
         raise MigrationError(
             f"{found} rows of {table.name} in the source have NULL in their key ({', '.join(may_be)})",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from typing import Any
 
 import psycopg
@@ -15,7 +16,7 @@ from app.migration.connection import connect, source_errors
 from app.migration.pages import Limits, PageSize, read_page
 from app.migration.retry import patiently
 from app.migration.source import VERSION, Key, Page
-from app.migration.tables import CopyColumn, CopyTable
+from app.migration.tables import CopyColumn, CopyTable, is_plain
 from app.rest_grammar import alias
 
 _KEYS_A_STATEMENT = 1000
@@ -35,6 +36,7 @@ class PostgresSource:
         self._step = step
         self._in_snapshot = False
         self._label = shown_url(url)
+        self._has_only: dict[str, bool] = {}  # by table, see `own`
         self.limits = limits
         self.on_retry = on_retry
 
@@ -48,9 +50,16 @@ class PostgresSource:
         """The option that names it."""
         return "--source"
 
+    async def own(self, table: CopyTable) -> CopyTable:
+        """The table as this database has it: whether it is read with ONLY."""
+        if table.name not in self._has_only:
+            found = await self._fetch(is_plain(table))
+            self._has_only[table.name] = bool(found and found[0][0])
+        return replace(table, has_only=self._has_only[table.name])
+
     async def count(self, table: CopyTable) -> int:
         """Exact number of rows."""
-        ((rows,),) = await self._fetch(sql.SQL("SELECT count(*) FROM {}").format(table.identifier))
+        ((rows,),) = await self._fetch(sql.SQL("SELECT count(*) FROM {}").format((await self.own(table)).rows))
         return int(rows)
 
     async def connect(self) -> AsyncConnection:
@@ -83,7 +92,7 @@ class PostgresSource:
     async def has_versions(self, table: CopyTable) -> bool:
         """Whether the rows' xmin can be had: not where the source's table is a view."""
         try:
-            await self._fetch(sql.SQL("SELECT xmin FROM {} LIMIT 0").format(table.identifier))
+            await self._fetch(sql.SQL("SELECT xmin FROM {} LIMIT 0").format((await self.own(table)).rows))
         except SchemaMismatchError:
             return False
         return True
@@ -107,7 +116,8 @@ class PostgresSource:
         for first in range(0, len(keys), _KEYS_A_STATEMENT):
             wanted = keys[first : first + _KEYS_A_STATEMENT]
             listed = sql.SQL(", ").join([_row_of_parameters(table)] * len(wanted))
-            query = _page(table, table.columns, versions, sql.SQL("WHERE {} IN ({})").format(key, listed))
+            own = await self.own(table)
+            query = _page(own, table.columns, versions, sql.SQL("WHERE {} IN ({})").format(key, listed))
             if page := await self._page(table, query, [text for one in wanted for text in one]):
                 yield page
 
@@ -133,7 +143,8 @@ class PostgresSource:
         while True:
             behind = sql.SQL("WHERE {} > {}").format(key, _row_of_parameters(table)) if after else sql.SQL("")
             rest = sql.SQL("{} ORDER BY {} LIMIT {}").format(behind, order, sql.Literal(size.rows))
-            page = await self._page(table, _page(table, columns, versions, rest), list(after or ()))
+            own = await self.own(table)
+            page = await self._page(table, _page(own, columns, versions, rest), list(after or ()))
             if page is None:
                 return
             size.learn(page)
@@ -198,5 +209,5 @@ def _page(table: CopyTable, columns: Sequence[CopyColumn], versions: bool, rest:
     if versions:
         values.append(sql.SQL("{}::text AS {}").format(sql.Identifier(table.version), sql.Identifier(VERSION)))
     return sql.SQL("SELECT json_agg(page)::text FROM (SELECT {} FROM {} {}) page").format(
-        sql.SQL(", ").join(values), table.identifier, rest
+        sql.SQL(", ").join(values), table.rows, rest
     )

@@ -14,7 +14,7 @@ from app.migration.connection import connect, source_errors
 from app.migration.pages import Limits
 from app.migration.sequences import raise_sequences
 from app.migration.source import Key, Page
-from app.migration.tables import CopyTable
+from app.migration.tables import CopyTable, is_plain
 from app.migration.target import JsonBytes, register_json_bytes
 
 _REFERRED_TO = "SELECT EXISTS (SELECT FROM pg_constraint WHERE contype = 'f' AND confrelid = to_regclass(%s))"
@@ -28,6 +28,7 @@ class PostgresWriter:
         self._step = step
         self._limits = limits
         self._connection: AsyncConnection | None = None
+        self._has_only: dict[str, bool] = {}  # by table
 
     @property
     def limits(self) -> Limits:
@@ -45,7 +46,7 @@ class PostgresWriter:
             parameters = [JsonBytes(page.body)]
             async with connection.transaction():
                 await connection.execute("SET CONSTRAINTS ALL IMMEDIATE")  # a deferred one would speak up at the commit
-                written = table
+                written = table = await self._own(connection, table)
                 if table.replaces_rows and await _is_referred_to(connection, table):
                     written = replace(table, replaces_rows=False)  # what a trigger makes of it is found by reading back
                 elif table.replaces_rows:
@@ -55,7 +56,8 @@ class PostgresWriter:
     async def delete(self, table: CopyTable, keys: Sequence[Key]) -> None:
         """One statement."""
         with source_errors():
-            await versions.delete_rows(await self._open(), table, keys)
+            connection = await self._open()
+            await versions.delete_rows(connection, await self._own(connection, table), keys)
 
     async def raise_sequences(self, table: CopyTable) -> bool:
         """They are raised."""
@@ -67,6 +69,13 @@ class PostgresWriter:
         """End the connection."""
         if self._connection is not None:
             await self._connection.close()
+
+    async def _own(self, connection: AsyncConnection, table: CopyTable) -> CopyTable:
+        """The table as this database has it."""
+        if table.name not in self._has_only:
+            found = await (await connection.execute(is_plain(table))).fetchone()
+            self._has_only[table.name] = bool(found and found[0])
+        return replace(table, has_only=self._has_only[table.name])
 
     async def _open(self) -> AsyncConnection:
         if self._connection is None or self._connection.closed or self._connection.broken:

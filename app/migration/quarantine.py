@@ -11,6 +11,7 @@ from sqlalchemy import MetaData
 
 from app.errors import MigrationError
 from app.migration.source import Key
+from app.migration.tables import name_of
 from app.migration.target import explained, open_target
 from app.privacy import mask_phones
 
@@ -76,7 +77,7 @@ class QuarantineList:
 
 def holds_phone(metadata: MetaData, table: str) -> bool:
     """Whether the key of a table may hold phone numbers; also where the MetaData does not know the table."""
-    known = next((one for one in metadata.tables.values() if one.name == table), None)
+    known = next((one for one in metadata.tables.values() if name_of(one) == table), None)
     return known is None or any(column.info.get("phone") for column in known.primary_key)
 
 
@@ -163,7 +164,7 @@ async def choose_tables(
     """
     if names is None:
         return None
-    known = {table.name for table in metadata.tables.values()}
+    known = set(map(name_of, metadata.tables.values()))
     if await exists(connection):
         cursor = await connection.execute("SELECT DISTINCT table_name FROM botdata.quarantine")
         known |= {name for (name,) in await cursor.fetchall()}

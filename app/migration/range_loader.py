@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import psycopg
 from psycopg import AsyncConnection, sql
@@ -27,11 +27,13 @@ class Route:
     """How a table's rows go over.
 
     Attributes:
+        source: the table as the source has it.
         straight: into the table itself, since nothing was there when the run came to it, and no row was refused yet.
         same: names of the columns whose type is the same builtin one on both ends.
     """
 
     table: CopyTable
+    source: CopyTable
     straight: bool
     same: frozenset[str]
 
@@ -82,7 +84,7 @@ class RangeLoader:
             if not is_row_fault(error):
                 raise
         # A value that its own type refuses here, such as an infinite numeric from a newer server: as text, any goes in.
-        return await repeated(lambda: self._staged(Route(route.table, False, frozenset()), key_range))
+        return await repeated(lambda: self._staged(replace(route, straight=False, same=frozenset()), key_range))
 
     async def _straight(self, route: Route, key_range: KeyRange) -> Loaded:
         async with self._target.transaction():
@@ -120,7 +122,7 @@ class RangeLoader:
         source = await self._reader.reading(route.table)
         names = sql.SQL(", ").join(map(sql.Identifier, route.table.names))
         form = sql.SQL("(FORMAT binary)" if route.binary else "(FORMAT text)")
-        rows = sql.SQL("SELECT {} FROM {}{}").format(names, route.table.identifier, key_range.condition(route.table))
+        rows = sql.SQL("SELECT {} FROM {}{}").format(names, route.source.rows, key_range.condition(route.table))
         return await pipe(
             source,
             sql.SQL("COPY ({}) TO STDOUT {}").format(rows, form),

@@ -58,6 +58,7 @@ async def plan_ranges(
 
 async def _key_behind(source: PostgresSource, table: CopyTable, rest: KeyRange, rows: int) -> Key | None:
     """The key of the last of the first so many rows; None where there are fewer, as in a view with a key twice."""
+    own = await source.own(table)
     texts = (
         sql.SQL("{}::text AS {}").format(sql.Identifier(column.name), sql.Identifier(alias(position)))
         for position, column in enumerate(table.key)
@@ -65,7 +66,7 @@ async def _key_behind(source: PostgresSource, table: CopyTable, rest: KeyRange, 
     found = await source.fetch(
         sql.SQL("SELECT {} FROM {}{} ORDER BY {} LIMIT 1 OFFSET {}").format(
             sql.SQL(", ").join(texts),
-            table.identifier,
+            own.rows,
             rest.condition(table),
             sql.SQL(", ").join(sql.Identifier(column.name) for column in table.key),
             sql.Literal(rows - 1),

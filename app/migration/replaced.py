@@ -34,7 +34,7 @@ async def keep_later(connection: AsyncConnection, run: int, table: CopyTable, bo
     ).format(
         page=page_rows(table),
         image=_image(run, table),
-        table=table.identifier,
+        table=table.rows,
         same=same_key(table),
         changed=name,
         type=sql.SQL(column.type),

@@ -24,7 +24,7 @@ async def keep_later(connection: AsyncConnection, run: int, table: CopyTable, bo
         return []
     (column,) = (column for column in table.columns if column.name == table.changed_at)
     later = sql.SQL("JOIN {table} t ON {same} WHERE p.{changed}::{type} > t.{changed} AND ({different})").format(
-        table=table.identifier,
+        table=table.rows,
         same=same_key(table),
         changed=sql.Identifier(column.name),
         type=sql.SQL(column.type),

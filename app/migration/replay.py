@@ -17,7 +17,7 @@ from app.migration.quarantine import choose_tables, exists, masked, unknown_numb
 from app.migration.report import Refusal
 from app.migration.sequences import raise_sequences
 from app.migration.source import Key
-from app.migration.tables import CopyTable, describe, select_tables
+from app.migration.tables import CopyTable, describe, name_of, select_tables
 from app.migration.target import explained, open_target
 from app.migration.tool_schema import ensure_tool_schema
 
@@ -109,7 +109,7 @@ async def replay(
             rows = await _choose(connection, metadata, numbers, tables)
             permit.refuse(await read_authority(connection), dict.fromkeys(row.table for row in rows))
             in_their_order = select_tables(metadata)
-            order = {table.name: position for position, table in enumerate(in_their_order)}
+            order = {name_of(table): position for position, table in enumerate(in_their_order)}
             rows.sort(key=lambda row: (order.get(row.table, len(order)), row.table, row.run, row.number))
             replayed = []
             known = {row.table: in_their_order[order[row.table]] for row in rows if row.table in order}
@@ -263,7 +263,7 @@ async def _leave_later(connection: AsyncConnection, table: CopyTable, run: int, 
         sql.SQL(
             "DELETE FROM pg_temp.{} s USING {} t WHERE {} AND NOT EXISTS (SELECT FROM botdata.writes w "
             "WHERE w.table_name = %s AND w.run_id <= %s AND w.xid = t.xmin::text) RETURNING s.{}"
-        ).format(sql.Identifier(staging), table.identifier, same, sql.Identifier(number_column(table))),
+        ).format(sql.Identifier(staging), table.rows, same, sql.Identifier(number_column(table))),
         [table.name, run],
     )
     return {number for (number,) in await cursor.fetchall()}

@@ -59,7 +59,7 @@ class RestSource:
         """Exact number of rows, from the Content-Range of an empty page."""
 
         async def ask() -> int:
-            builder = selected(self.rest.table(table.name), quoted_name(table.key[0].name)).limit(1)
+            builder = self._selected(table, quoted_name(table.key[0].name)).limit(1)
             response = await self.rest.respond(builder, headers={"Prefer": "count=exact"})
             total = response.headers.get("content-range", "").rpartition("/")[2]
             rows = len(records_of(response.content))
@@ -75,7 +75,7 @@ class RestSource:
 
         async def ask() -> bool:
             try:
-                await self.rest.send(selected(self.rest.table(table.name), _versions(table)).limit(0))
+                await self.rest.send(self._selected(table, _versions(table)).limit(0))
             except SchemaMismatchError as error:
                 if error.sqlstate == "42703":
                     return False
@@ -107,7 +107,7 @@ class RestSource:
             while wanted:
 
                 async def ask(wanted: list[Key] = wanted) -> list[dict[str, Any]]:
-                    builder = selected(self.rest.table(table.name), _select(table, table.columns, versions))
+                    builder = self._selected(table, _select(table, table.columns, versions))
                     where_keys(builder, table, wanted)
                     response = await self.rest.respond(builder)
                     records = records_of(response.content)
@@ -159,7 +159,7 @@ class RestSource:
         table = question.table
 
         def request() -> Any:
-            builder: Any = selected(self.rest.table(table.name), question.select).limit(size.rows)
+            builder: Any = self._selected(table, question.select).limit(size.rows)
             for column, value in zip(table.key[:held], after or (), strict=False):
                 where(builder, column, "eq", value)
             if after:
@@ -186,6 +186,9 @@ class RestSource:
         if page is not None:
             size.learn(page)
         return page
+
+    def _selected(self, table: CopyTable, select: str) -> Any:
+        return selected(self.rest.table(table.relation_name, table.schema), select)
 
     async def patiently(self, ask: Callable[[], Awaitable[_Answer]]) -> _Answer:
         """The answer to a request that is tried again where its failure can pass."""

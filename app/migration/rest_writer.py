@@ -53,7 +53,7 @@ class RestWriter:
             return
         if table.replaces_rows:
             await self.delete(table, [key_of(record, table) for record in records])
-        builder = self._rest.table(table.name).upsert(
+        builder = self._rest.table(table.relation_name, table.schema).upsert(
             [dict.fromkeys(table.names)],
             on_conflict=",".join(quoted_name(column.name) for column in table.key),
             returning=ReturnMethod.minimal,
@@ -65,7 +65,7 @@ class RestWriter:
         """Change a row that is there; one that is not cannot be inserted with its key."""
         rest = replace(table, columns=table.columns[table.key_size :], key_size=0)
         values = {alias(i): record[alias(i + table.key_size)] for i in range(len(rest.columns))}
-        builder = self._rest.table(table.name).update({})
+        builder = self._rest.table(table.relation_name, table.schema).update({})
         where_keys(builder, table, [key_of(record, table)])
         builder.request.params = builder.request.params.add("select", quoted_name(table.key[0].name))
         answer = await self._rest.respond(builder, writing=True, content=_object(rest, values).encode())
@@ -77,7 +77,7 @@ class RestWriter:
         from postgrest import ReturnMethod
 
         for group in key_groups(sorted(keys)):
-            builder = self._rest.table(table.name).delete(returning=ReturnMethod.minimal)
+            builder = self._rest.table(table.relation_name, table.schema).delete(returning=ReturnMethod.minimal)
             where_keys(builder, table, group)
             await self._rest.respond(builder, writing=True)
 

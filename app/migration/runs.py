@@ -130,7 +130,7 @@ async def begin_table(connection: AsyncConnection, run: int, table: CopyTable, s
             sql.SQL(
                 "INSERT INTO botdata.checkpoints (run_id, table_name, source_before, was_empty) "
                 "VALUES (%s, %s, %s, NOT EXISTS (SELECT FROM {})) RETURNING was_empty"
-            ).format(table.identifier),
+            ).format(table.rows),
             [run, table.name, source_before],
         )
         row = await cursor.fetchone()

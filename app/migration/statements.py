@@ -134,7 +134,7 @@ def delete_changed(table: CopyTable, page: sql.Composed | None = None) -> sql.Co
     rest = table.columns[table.key_size :]
     return sql.SQL("WITH {} DELETE FROM {} t USING page p WHERE {} AND ({})").format(
         page or page_rows(table),
-        table.identifier,
+        table.rows,
         same_key(table),
         listed(map(text_differs("t", "p", source_is_text=True), rest), " OR ") if rest else sql.SQL("false"),
     )
@@ -169,7 +169,7 @@ def compare_page(table: CopyTable, *, typed: bool = True) -> sql.Composed:
         names=picked(lambda column: sql.Literal(column.name)),
         sources=picked(lambda column: sql.Identifier("p", column.name)),
         targets=picked(lambda column: sql.SQL("{}::text").format(sql.Identifier("t", column.name))),
-        table=table.identifier,
+        table=table.rows,
         same=same_key(table) if typed else _same_key_text(table, "p", typed=lambda column: False),
         different=listed(map(differs, rest), " OR ") if rest else sql.SQL("false"),
     )
@@ -210,7 +210,7 @@ def missing_keys(table: CopyTable) -> sql.Composed:
     """Keys of the source (text[]) that the target does not hold."""
     return sql.SQL(
         "SELECT DISTINCT {key} FROM source_keys s WHERE NOT EXISTS (SELECT FROM {table} t WHERE {same})"
-    ).format(key=key_array(table, "s"), table=table.identifier, same=same_source_key(table))
+    ).format(key=key_array(table, "s"), table=table.rows, same=same_source_key(table))
 
 
 def refused_keys() -> str:
@@ -221,7 +221,7 @@ def refused_keys() -> str:
 def extra_keys(table: CopyTable) -> sql.Composed:
     """Keys of the target (text[]) that the source does not hold."""
     return sql.SQL("SELECT {key} FROM {table} t WHERE NOT EXISTS (SELECT FROM source_keys s WHERE {same})").format(
-        key=key_array(table, "t"), table=table.identifier, same=same_source_key(table)
+        key=key_array(table, "t"), table=table.rows, same=same_source_key(table)
     )
 
 
@@ -235,16 +235,16 @@ def count_foreign_rows(table: CopyTable) -> sql.Composed:
     return sql.SQL(
         "SELECT count(*) FROM {} t WHERE t.xmin::text NOT IN (SELECT xid FROM botdata.writes "
         "JOIN botdata.runs ON id = run_id WHERE table_name = %s AND source = %s)"
-    ).format(table.identifier)
+    ).format(table.rows)
 
 
 def adopt_rows(table: CopyTable) -> sql.Composed:
     """Take every row of the target for ours (parameters: run, table)."""
     return sql.SQL(
         "INSERT INTO botdata.writes SELECT DISTINCT %s::bigint, %s::text, t.xmin::text FROM {} t ON CONFLICT DO NOTHING"
-    ).format(table.identifier)
+    ).format(table.rows)
 
 
 def count_rows(table: CopyTable) -> sql.Composed:
     """Rows in the target's table."""
-    return sql.SQL("SELECT count(*) FROM {}").format(table.identifier)
+    return sql.SQL("SELECT count(*) FROM {}").format(table.rows)

@@ -25,7 +25,7 @@ from app.migration.sync_forward import ForwardSync
 from app.migration.sync_options import SyncOptions
 from app.migration.sync_report import SyncReport, SyncRound, TableSynced
 from app.migration.sync_reverse import ReverseSync
-from app.migration.tables import CopyTable
+from app.migration.tables import CopyTable, name_of
 from app.migration.target import explained, open_target
 from app.migration.tool_schema import ensure_tool_schema, is_current
 from app.migration.writer import Writer
@@ -125,7 +125,7 @@ class Sync:
         connection = await ends.enter_async_context(target)
         self._is_connected = True
         with explained("sync", setting=source.setting, pending="what has changed since the last round"):
-            permitted = await self._permitted(connection, [table.name for table in self._tables])
+            permitted = await self._permitted(connection, [name_of(table) for table in self._tables])
             tables = [await sync_run.describe_versions(connection, source, t, self._progress) for t in self._tables]
             if options.dry_run and not await is_current(connection):
                 await ends.enter_async_context(connection.transaction(force_rollback=True))  # leaves no schema behind

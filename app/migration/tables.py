@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from psycopg import AsyncConnection, sql
-from sqlalchemy import MetaData, Table
+from sqlalchemy import ForeignKeyConstraint, MetaData, Table
+from sqlalchemy.exc import NoReferencedTableError
 from sqlalchemy.schema import sort_tables_and_constraints
 
 from app.errors import MigrationError
@@ -39,7 +40,10 @@ class CopyTable:
     """A table as the engine moves it.
 
     Attributes:
-        columns: begin with the primary key's, in its order.
+        schema, relation_name: where the table is, on both ends.
+        has_only: the target's table is a plain one. Read with ONLY, it does not show the rows of tables that inherit
+            from it, which are tables of their own; a partitioned table has no other rows than its partitions'.
+        columns: begin with the key's, in its order.
         replaces_rows: a changed row is deleted and inserted, since an update would be changed by a trigger, or is
             refused for an identity column.
         changed_at: the column that says when a row last changed, where the table has one.
@@ -47,13 +51,19 @@ class CopyTable:
     """
 
     schema: str
-    name: str
+    relation_name: str
     columns: tuple[CopyColumn, ...]
     key_size: int
     always_identity: bool
     replaces_rows: bool
     changed_at: str | None = None
     version: str = "xmin"
+    has_only: bool = False
+
+    @property
+    def name(self) -> str:
+        """The table's name in messages, options and the tool's own tables: see `label`."""
+        return label(self.schema, self.relation_name)
 
     @property
     def key(self) -> tuple[CopyColumn, ...]:
@@ -67,13 +77,28 @@ class CopyTable:
 
     @property
     def identifier(self) -> sql.Identifier:
-        """The table's quoted name."""
-        return sql.Identifier(self.schema, self.name)
+        """The table's quoted name with its schema."""
+        return sql.Identifier(self.schema, self.relation_name)
+
+    @property
+    def rows(self) -> sql.Composed:
+        """What stands after FROM for the rows of the target's table itself."""
+        return sql.SQL("ONLY {}" if self.has_only else "{}").format(self.identifier)
 
     @property
     def key_holds_phone(self) -> bool:
         """Whether the key gives a phone number away."""
         return any(column.phone for column in self.key)
+
+
+def label(schema: str | None, name: str) -> str:
+    """A table's name as people give and read it: with its schema, unless that is public."""
+    return name if schema in {None, "public"} else f"{schema}.{name}"
+
+
+def name_of(table: Table) -> str:
+    """The same of a model's table."""
+    return label(table.schema, table.name)
 
 
 def select_tables(
@@ -82,28 +107,45 @@ def select_tables(
     """Tables to move, parents before children: those named, else those of the groups, else all.
 
     Raises:
-        MigrationError: a name that is not a table's, and which names are; or two tables of one name.
+        MigrationError: a name that is not a table's, and which names are; two tables of one name; no table at all.
     """
     tables = _in_order(metadata)
-    if twice := sorted({table.name for table in tables if [one.name for one in tables].count(table.name) > 1}):
+    if not tables:
         raise MigrationError(
-            f"tables of the same name in several schemas cannot be told apart: {', '.join(twice)}",
+            "the models hold no table",
             step="choose tables",
             pending="everything; nothing was read or written",
-            next_command="the same command, with a --metadata that holds one of each",
+            next_command="the same command, with a --metadata whose models are imported when its module is",
+        )
+    by_name = {name_of(table): table for table in tables}
+    if len(by_name) < len(tables):
+        twice = sorted(name for name in by_name if sum(name_of(table) == name for table in tables) > 1)
+        raise MigrationError(
+            f"the models hold tables of one name twice: {', '.join(twice)}",
+            step="choose tables",
+            pending="everything; nothing was read or written",
+            next_command="the same command, with a --metadata that holds each once",
         )
     if names is not None:
-        known = {table.name for table in tables}
-        if unknown := sorted(set(names) - known):
-            raise _not_chosen(f"no such table: {', '.join(unknown)}", known)
         if not names:
-            raise _not_chosen("no table is named", known)
-        return [table for table in tables if table.name in names]
+            raise _not_chosen("no table is named", by_name)
+        chosen = {name: _chosen(name, by_name) for name in names}
+        if unknown := sorted(name for name, found in chosen.items() if found is None):
+            raise _not_chosen(f"no such table: {', '.join(unknown)}", by_name)
+        return [table for table in tables if table in chosen.values()]
     wanted = None if groups is None else set(groups)
     return [table for table in tables if wanted is None or table.info.get("group") in wanted]
 
 
-def _not_chosen(message: str, known: set[str]) -> MigrationError:
+def _chosen(name: str, by_name: Mapping[str, Table]) -> Table | None:
+    """The table of a name; without its schema too, where only one schema has a table of that name."""
+    if name in by_name:
+        return by_name[name]
+    without_schema = [table for table in by_name.values() if table.name == name]
+    return without_schema[0] if len(without_schema) == 1 else None
+
+
+def _not_chosen(message: str, known: Iterable[str]) -> MigrationError:
     return MigrationError(
         f"{message}; the tables are {', '.join(sorted(known))}",
         step="choose tables",
@@ -115,8 +157,17 @@ def _not_chosen(message: str, known: set[str]) -> MigrationError:
 def _in_order(metadata: MetaData) -> list[Table]:
     """All tables, parents before children; within a cycle of foreign keys in any order that does not change."""
     by_name = sorted(metadata.tables.values(), key=lambda table: table.key)
-    ordered = sort_tables_and_constraints(by_name)  # type: ignore[no-untyped-call]
+    ordered = sort_tables_and_constraints(by_name, filter_fn=_leads_nowhere)  # type: ignore[no-untyped-call]
     return [table for table, _ in ordered if table is not None]
+
+
+def _leads_nowhere(constraint: ForeignKeyConstraint) -> bool | None:
+    """Whether a foreign key names a table that is not among the models, such as auth.users: it orders nothing then."""
+    try:
+        constraint.referred_table  # noqa: B018 - it is looked up here
+    except NoReferencedTableError:
+        return True
+    return None
 
 
 _COLUMNS = """
@@ -124,10 +175,18 @@ SELECT a.attname, format_type(a.atttypid, -1), a.attidentity = 'a', a.attgenerat
 FROM pg_attribute a WHERE a.attrelid = to_regclass(%s) AND a.attnum > 0 AND NOT a.attisdropped
 """
 # pg_trigger.tgtype: bit 0 row-level, bit 4 update (src/include/catalog/pg_trigger.h).
-_UPDATE_TRIGGER = """
-SELECT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = to_regclass(%s) AND NOT tgisinternal
-               AND tgenabled IN ('O', 'A') AND tgtype & 1 = 1 AND tgtype & 16 = 16)
+_TABLE = """
+SELECT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = c.oid AND NOT tgisinternal
+               AND tgenabled IN ('O', 'A') AND tgtype & 1 = 1 AND tgtype & 16 = 16), c.relkind IN ('r', 'f')
+FROM pg_class c WHERE c.oid = to_regclass(%s)
 """
+
+
+def is_plain(table: CopyTable) -> sql.Composed:
+    """Whether a database has the table as a plain one: see `CopyTable.has_only`; no row where it has none."""
+    return sql.SQL("SELECT relkind IN ('r', 'f') FROM pg_class WHERE oid = to_regclass({})").format(
+        sql.Literal(table.identifier.as_string(None))
+    )
 
 
 async def describe(connection: AsyncConnection, table: Table, *, step: str) -> CopyTable:
@@ -136,47 +195,48 @@ async def describe(connection: AsyncConnection, table: Table, *, step: str) -> C
     Raises:
         MigrationError: the table or one of its columns is missing in the target, or it has no primary key.
     """
-    schema = table.schema or "public"
+    schema, name = table.schema or "public", name_of(table)
     qualified = sql.Identifier(schema, table.name).as_string(None)
     rows = await (await connection.execute(_COLUMNS, [qualified])).fetchall()
     if not rows:
         raise MigrationError(
             f"the target has no table {schema}.{table.name}",
             step=step,
-            table=table.name,
-            pending=f"{table.name} and the tables after it",
+            table=name,
+            pending=f"{name} and the tables after it",
             next_command=f"botdata preflight, which names all that is missing; then: botdata {step}",
         )
-    types = {name: (type_name, always) for name, type_name, always, generated in rows if not generated}
+    types = {column: (type_name, always) for column, type_name, always, generated in rows if not generated}
     key = [column.name for column in table.primary_key]
     if not key:
         raise MigrationError(
-            f"{table.name} has no primary key, so its rows cannot be told apart",
+            f"{name} has no primary key, so its rows cannot be told apart",
             step=step,
-            table=table.name,
-            pending=f"{table.name} and the tables after it",
+            table=name,
+            pending=f"{name} and the tables after it",
             next_command=f"give it a primary key, or leave it out with --tables, then: botdata {step}",
         )
     generated = {column.name for column in table.columns if column.computed is not None}
     names = key + [c.name for c in table.columns if c.name not in key and c.name not in generated]
-    if missing := [name for name in names if name not in types]:
+    if missing := [column for column in names if column not in types]:
         raise MigrationError(
-            f"the target's table {table.name} lacks {', '.join(missing)}",
+            f"the target's table {name} lacks {', '.join(missing)}",
             step=step,
-            table=table.name,
-            pending=f"{table.name} and the tables after it",
+            table=name,
+            pending=f"{name} and the tables after it",
             next_command=f"botdata preflight, which names all that is missing; then: botdata {step}",
         )
-    trigger = await (await connection.execute(_UPDATE_TRIGGER, [qualified])).fetchone()
-    assert trigger is not None
-    replaces_rows = bool(trigger[0]) or any(types[name][1] for name in names[len(key) :])
-    columns = (CopyColumn(name, types[name][0], bool(table.columns[name].info.get("phone"))) for name in names)
+    found = await (await connection.execute(_TABLE, [qualified])).fetchone()
+    assert found is not None
+    replaces_rows = bool(found[0]) or any(types[column][1] for column in names[len(key) :])
+    columns = (CopyColumn(one, types[one][0], bool(table.columns[one].info.get("phone"))) for one in names)
     return CopyTable(
         schema=schema,
-        name=table.name,
+        relation_name=table.name,
         columns=tuple(columns),
         key_size=len(key),
-        always_identity=any(types[name][1] for name in names),
+        always_identity=any(types[column][1] for column in names),
         replaces_rows=replaces_rows,
         changed_at=table.info.get("changed_at"),
+        has_only=found[1],
     )

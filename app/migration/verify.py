@@ -24,7 +24,7 @@ from app.migration.report import Progress, TableVerified, VerifyReport
 from app.migration.sample import pick_keys
 from app.migration.sequences import raise_sequences
 from app.migration.source import Source
-from app.migration.tables import CopyTable, describe
+from app.migration.tables import CopyTable, describe, name_of
 from app.migration.target import explained, open_target
 from app.migration.tool_schema import ensure_tool_schema
 from app.migration.verify_record import begin_record
@@ -87,16 +87,16 @@ async def verify(
         async with AsyncExitStack() as ends:
             if options.fix:
                 with explained(step, setting=source.setting, pending="everything; nothing was written"):
-                    options.permit.refuse(authority, [table.name for table in tables])
+                    options.permit.refuse(authority, [name_of(table) for table in tables])
                     await ensure_tool_schema(connection)
                     run = await begin_fix(connection, source.label)
                     written = [await describe(connection, table, step=step) for table in tables]
                 await ends.enter_async_context(without_cascades(connection, run, written, step=step))
             for position, table in enumerate(tables):
                 done = ", ".join(f"{one.table} compared" for one in verified) or "nothing compared yet"
-                pending = ", ".join([f"the rest of {table.name}", *(rest.name for rest in tables[position + 1 :])])
+                pending = ", ".join([f"the rest of {name_of(table)}", *map(name_of, tables[position + 1 :])])
                 try:
-                    with explained(step, setting=source.setting, table=table.name, done=done, pending=pending):
+                    with explained(step, setting=source.setting, table=name_of(table), done=done, pending=pending):
                         described = await describe(connection, table, step=step)
                         verified.append(await _verify_table(connection, source, described, progress, options, run))
                 except MigrationError as error:
@@ -114,7 +114,7 @@ async def verify(
         sample=options.sample,
         fix=options.fix,
         managed=authority.managed,
-        newer=options.permit.closed(authority, [table.name for table in tables]),
+        newer=options.permit.closed(authority, [name_of(table) for table in tables]),
     )
 
 

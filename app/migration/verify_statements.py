@@ -25,7 +25,7 @@ def compare_page(table: CopyTable, *, typed: bool = True) -> sql.Composed:
 
 def key_fingerprint(table: CopyTable) -> sql.Composed:
     """One row: how many rows the target holds, and the sum of their keys' hashes."""
-    return sql.SQL("SELECT count(*), coalesce(sum({}), 0) FROM {} t").format(_hash_of("t", table), table.identifier)
+    return sql.SQL("SELECT count(*), coalesce(sum({}), 0) FROM {} t").format(_hash_of("t", table), table.rows)
 
 
 CREATE_COMPARED = "CREATE TEMP TABLE compared_keys (h bigint)"
@@ -43,7 +43,7 @@ def keys_not_compared(table: CopyTable) -> sql.Composed:
 
 def keys_held(table: CopyTable, *, typed: bool = True) -> sql.Composed:
     """Which of the keys (parameter 1: a JSON array of arrays) the target holds; not `typed`, any text is taken."""
-    return _keys_in(table, table.identifier, lambda column: column.type if typed else None)
+    return _keys_in(table, table.rows, lambda column: column.type if typed else None)
 
 
 def keys_in_source(table: CopyTable) -> sql.Composed:
@@ -51,7 +51,7 @@ def keys_in_source(table: CopyTable) -> sql.Composed:
     return _keys_in(table, sql.Identifier("source_keys"), lambda column: column.type if column.zoned else None)
 
 
-def _keys_in(table: CopyTable, place: sql.Identifier, cast: Callable[[CopyColumn], str | None]) -> sql.Composed:
+def _keys_in(table: CopyTable, place: sql.Composable, cast: Callable[[CopyColumn], str | None]) -> sql.Composed:
     def same(position: int, column: CopyColumn) -> sql.Composed:
         name, wanted = sql.Identifier("t", column.name), sql.Identifier("w", f"k{position}")
         if type_name := cast(column):

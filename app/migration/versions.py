@@ -80,7 +80,7 @@ async def unsettled_keys(connection: AsyncConnection, table: CopyTable, *, missi
     ).format(
         join=sql.SQL("LEFT JOIN" if missing else "JOIN"),
         key=key_array(table, "s"),
-        table=table.identifier,
+        table=table.rows,
         same=same_source_key(table),
         name=sql.Literal(table.name),
         version=sql.Identifier(VERSION),
@@ -128,7 +128,7 @@ async def record_pairs(connection: AsyncConnection, table: CopyTable, body: byte
             name=sql.Literal(table.name),
             key=key_array(table, "t"),
             version=sql.Identifier(VERSION),
-            table=table.identifier,
+            table=table.rows,
             same=same_key(table),
             different=different,
         ),
@@ -168,7 +168,7 @@ def of_keys(table: CopyTable) -> sql.Composed:
         " AND ",
     )
     return sql.SQL("(SELECT {} FROM json_array_elements(%s::json) j) k JOIN {} t ON {}").format(
-        columns, table.identifier, same
+        columns, table.rows, same
     )
 
 
@@ -199,7 +199,7 @@ async def delete_rows(connection: AsyncConnection, table: CopyTable, keys: Seque
     """Delete the target's rows of these keys; returns how many there were."""
     cursor = await connection.execute(
         sql.SQL("DELETE FROM {table} t WHERE ({names}) IN (SELECT {names} FROM {found})").format(
-            table=table.identifier, names=names_of(table.key, "t"), found=of_keys(table)
+            table=table.rows, names=names_of(table.key, "t"), found=of_keys(table)
         ),
         [keys_json(keys)],
     )

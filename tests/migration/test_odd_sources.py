@@ -11,7 +11,7 @@ from app.migration.copy import CopyOptions
 from app.migration.copy_streams import StreamOptions
 from app.migration.sync import Sync
 from app.migration.sync_options import SyncOptions
-from app.migration.tables import select_tables
+from app.migration.tables import name_of, select_tables
 from tests.migration.conftest import Source
 from tests.migration.engine import Told, copy_from, execute, query, row_texts, source_of, value, verify_from
 from tests.support.postgres import PostgresServer
@@ -90,5 +90,9 @@ def test_two_tables_of_one_name() -> None:
     metadata = MetaData()
     for schema in ("one", "two"):
         Table("thing", metadata, Column("id", Integer, primary_key=True), schema=schema)
-    with pytest.raises(MigrationError, match="cannot be told apart: thing"):
+    Table("thing", metadata, Column("id", Integer, primary_key=True))
+    assert [name_of(one) for one in select_tables(metadata)] == ["one.thing", "thing", "two.thing"]
+    assert [name_of(one) for one in select_tables(metadata, names=["thing", "two.thing"])] == ["thing", "two.thing"]
+    Table("thing", metadata, Column("id", Integer, primary_key=True), schema="public")
+    with pytest.raises(MigrationError, match="twice: thing"):
         select_tables(metadata)

@@ -9,6 +9,8 @@ from typing import Any
 from psycopg import AsyncConnection
 from sqlalchemy import Table
 
+from app.migration.tables import label
+
 
 @dataclass(frozen=True, slots=True)
 class CatalogColumn:
@@ -54,10 +56,11 @@ class CatalogTrigger:
 
 @dataclass(slots=True)
 class CatalogTable:
-    """A table, view or foreign table; `kind` as in pg_class.relkind."""
+    """A table, view or foreign table; `kind` as in pg_class.relkind, `name` with its schema unless that is public."""
 
     name: str
     kind: str
+    quoted: str = ""
     columns: dict[str, CatalogColumn] = field(default_factory=dict)
     constraints: list[CatalogConstraint] = field(default_factory=list)
     indexes: list[CatalogIndex] = field(default_factory=list)
@@ -76,7 +79,9 @@ class CatalogTable:
 
 # What an extension made is not the user's.
 _TABLES = """
-SELECT c.relname, c.relkind FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+SELECT c.relname, c.relkind, CASE n.nspname WHEN 'public' THEN '' ELSE quote_ident(n.nspname) || '.' END
+    || quote_ident(c.relname)
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = %s AND c.relkind IN ('r', 'p', 'v', 'm', 'f') AND NOT EXISTS (SELECT FROM pg_depend e
     WHERE e.classid = 'pg_class'::regclass AND e.objid = c.oid AND e.deptype = 'e') ORDER BY c.relname
 """
@@ -113,20 +118,21 @@ WHERE n.nspname = %s AND NOT t.tgisinternal AND t.tgenabled IN ('O', 'A') ORDER 
 
 
 async def read_all(connection: AsyncConnection, models: Sequence[Table]) -> dict[str, CatalogTable]:
-    """The tables and views of schema public, and of the schemas that the models name, by name."""
+    """The tables and views of schema public, and of the schemas that the models name, by name (see `tables.label`)."""
     tables: dict[str, CatalogTable] = {}
-    for schema in sorted({model.schema or "public" for model in models} | {"public"}, key="public".__eq__):
+    for schema in {model.schema or "public" for model in models} | {"public"}:
         tables |= await read_tables(connection, schema)
     return tables
 
 
 async def read_tables(connection: AsyncConnection, schema: str = "public") -> dict[str, CatalogTable]:
-    """The tables and views of a schema by name, without what extensions made."""
+    """The tables and views of a schema by name (see `tables.label`), without what extensions made."""
 
     async def rows(statement: str) -> list[tuple[Any, ...]]:
-        return await (await connection.execute(statement, [schema])).fetchall()
+        found = await (await connection.execute(statement, [schema])).fetchall()
+        return [(label(schema, name), *rest) for name, *rest in found]
 
-    tables = {name: CatalogTable(name, kind) for name, kind in await rows(_TABLES)}
+    tables = {name: CatalogTable(name, kind, quoted) for name, kind, quoted in await rows(_TABLES)}
     for table, *column in await rows(_COLUMNS):
         if table in tables:
             tables[table].columns[column[0]] = CatalogColumn(*column)

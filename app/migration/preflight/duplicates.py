@@ -13,7 +13,7 @@ from sqlalchemy import Table, UniqueConstraint
 from app.migration.pages import records_of
 from app.migration.preflight.findings import Finding, finding
 from app.migration.source import Source
-from app.migration.tables import CopyColumn, CopyTable
+from app.migration.tables import CopyColumn, CopyTable, name_of
 from app.privacy import mask_phones
 from app.rest_grammar import alias
 
@@ -111,8 +111,8 @@ def duplicate_finding(table: Table, key: tuple[str, ...], found: Duplicates) -> 
     more = f"; and {found.count - len(found.first):,} more" if found.count > len(found.first) else ""
     return finding(
         "source-duplicates",
-        f"{table.name} of the source has {found.count:,} values of ({', '.join(key)}) more than once, "
+        f"{name_of(table)} of the source has {found.count:,} values of ({', '.join(key)}) more than once, "
         f"which the target holds unique: {listed}{more}",
         "keep one row of each at the source; of those left, the target takes one and quarantines the others",
-        table=table.name,
+        table=name_of(table),
     )

@@ -12,6 +12,7 @@ from app.migration.connection import connect, source_errors
 from app.migration.preflight.catalog import CatalogTable, read_all
 from app.migration.preflight.findings import finding
 from app.migration.preflight.source_schema import SourceSeen, SourceTable
+from app.migration.tables import name_of
 
 _RIGHTS = """
 SELECT has_table_privilege(c.oid, 'SELECT'), row_security_active(c.oid)
@@ -36,17 +37,17 @@ async def connect_to_source(url: str) -> AsyncIterator[AsyncConnection]:
 async def see_postgres(connection: AsyncConnection, tables: Sequence[Table]) -> SourceSeen:
     """Look at the source's catalog, rights and row counts."""
     catalog = await read_all(connection, tables)
-    names = {table.name for table in tables}
+    names = {name_of(table) for table in tables}
     seen = SourceSeen(others=sorted(name for name in catalog.keys() - names if catalog[name].kind in "rp"))
     seen.others = [name for name in seen.others if name != "alembic_version"]
     for table in tables:
-        if table.name in catalog:
-            seen.tables[table.name] = await _table(connection, table, catalog[table.name], seen)
+        if name_of(table) in catalog:
+            seen.tables[name_of(table)] = await _table(connection, table, catalog[name_of(table)], seen)
     return seen
 
 
 async def _table(connection: AsyncConnection, table: Table, found: CatalogTable, seen: SourceSeen) -> SourceTable:
-    there = SourceTable(table.name)
+    there = SourceTable(name_of(table))
     there.columns = {column.name: column.type for column in found.columns.values() if not column.generated}
     there.missing = [c.name for c in table.columns if c.computed is None and c.name not in found.columns]
     there.unique = bool(table.info.get("natural_key")) and found.unique_on(table.info["natural_key"])
@@ -56,9 +57,9 @@ async def _table(connection: AsyncConnection, table: Table, found: CatalogTable,
         seen.findings.append(
             finding(
                 "source-privilege-missing",
-                f"the source's role may not read {table.name}",
-                f"GRANT SELECT ON {table.name} TO the role of --source",
-                table=table.name,
+                f"the source's role may not read {found.name}",
+                f"GRANT SELECT ON {found.quoted} TO the role of --source",
+                table=name_of(table),
             )
         )
         return there
@@ -66,9 +67,9 @@ async def _table(connection: AsyncConnection, table: Table, found: CatalogTable,
         seen.findings.append(
             finding(
                 "source-rows-hidden",
-                f"row-level security of {table.name} applies to the source's role, and may hide rows without an error",
+                f"row-level security of {found.name} applies to the source's role, and may hide rows without an error",
                 "use the tables' owner or a role with BYPASSRLS",
-                table=table.name,
+                table=name_of(table),
             )
         )
     query = sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(table.schema or "public", table.name))

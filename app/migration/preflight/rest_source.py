@@ -17,6 +17,7 @@ from app.migration.pages import records_of
 from app.migration.preflight.column_types import catalog_name
 from app.migration.preflight.findings import Finding, finding
 from app.migration.preflight.source_schema import SourceSeen, SourceTable, wanted_columns
+from app.migration.tables import label, name_of
 from app.rest import SupabaseRest
 from app.rest_grammar import quoted_name, selected
 
@@ -39,7 +40,12 @@ async def see_rest(rest: SupabaseRest, tables: Sequence[Table], patiently: Patie
     Raises:
         StoreError: it cannot be reached, or refuses the key.
     """
-    definitions = await _root_definitions(rest, patiently)
+    schemas = dict.fromkeys(table.schema or "public" for table in tables)
+    definitions = {
+        label(schema, name): definition
+        for schema in schemas
+        for name, definition in (await _root_definitions(rest, schema, patiently)).items()
+    }
     seen = SourceSeen(arguments_known=False)
     limit = asyncio.Semaphore(4)
 
@@ -53,7 +59,7 @@ async def see_rest(rest: SupabaseRest, tables: Sequence[Table], patiently: Patie
         if there is not None:
             seen.tables[there.name] = there
     if definitions:
-        seen.others = sorted(definitions.keys() - {table.name for table in tables})
+        seen.others = sorted(definitions.keys() - {name_of(table) for table in tables})
     else:
         seen.findings.append(
             finding(
@@ -66,10 +72,10 @@ async def see_rest(rest: SupabaseRest, tables: Sequence[Table], patiently: Patie
     return seen
 
 
-async def _root_definitions(rest: SupabaseRest, patiently: Patiently) -> dict[str, dict[str, Any]]:
-    """The OpenAPI definitions by table; empty where the server gives none."""
+async def _root_definitions(rest: SupabaseRest, schema: str, patiently: Patiently) -> dict[str, dict[str, Any]]:
+    """The OpenAPI definitions of a schema by table; empty where the server gives none."""
     try:
-        document = json.loads(await patiently(rest.root_document))
+        document = json.loads(await patiently(lambda: rest.root_document(schema)))
     except (StoreError, ValueError):
         return {}
     definitions = document.get("definitions") if isinstance(document, dict) else None
@@ -80,7 +86,7 @@ async def _table(
     rest: SupabaseRest, table: Table, definitions: dict[str, dict[str, Any]], patiently: Patiently
 ) -> SourceTable | None:
     """One row and the exact count; None where there is no such table."""
-    builder = rest.table(table.name).select("*").limit(1)
+    builder = rest.table(table.name, table.schema or "public").select("*").limit(1)
 
     async def ask() -> tuple[list[dict[str, Any]], str]:
         response = await rest.respond(builder, headers={"Prefer": "count=exact"})
@@ -92,11 +98,11 @@ async def _table(
         if error.sqlstate in _NO_TABLE or error.sqlstate is None:
             return None
         raise
-    there = SourceTable(table.name, rows=int(total) if total.isdigit() else None)
+    there = SourceTable(name_of(table), rows=int(total) if total.isdigit() else None)
     wanted = wanted_columns(table)
     generated = {column.name for column in table.columns if column.computed is not None}
-    if table.name in definitions:
-        properties = definitions[table.name].get("properties", {})
+    if name_of(table) in definitions:
+        properties = definitions[name_of(table)].get("properties", {})
         there.columns = {name: _type(each) for name, each in properties.items() if name not in generated}
         there.missing = [name for name in wanted if name not in properties]
     elif records:
@@ -104,20 +110,20 @@ async def _table(
         there.missing = [name for name in wanted if name not in records[0]]
     else:
         there.complete = False
-        there.missing = await _missing_columns(rest, table.name, wanted, patiently)
+        there.missing = await _missing_columns(rest, table, wanted, patiently)
         there.columns = {name: None for name in wanted if name not in there.missing}
     return there
 
 
-async def _missing_columns(rest: SupabaseRest, table: str, wanted: list[str], patiently: Patiently) -> list[str]:
+async def _missing_columns(rest: SupabaseRest, table: Table, wanted: list[str], patiently: Patiently) -> list[str]:
     """Those that the server does not know: all at once, and one by one after the first failure."""
     if await _has(rest, table, wanted, patiently):
         return []
     return [name for name in wanted if not await _has(rest, table, [name], patiently)]
 
 
-async def _has(rest: SupabaseRest, table: str, columns: list[str], patiently: Patiently) -> bool:
-    builder = selected(rest.table(table), ",".join(map(quoted_name, columns))).limit(0)
+async def _has(rest: SupabaseRest, table: Table, columns: list[str], patiently: Patiently) -> bool:
+    builder = selected(rest.table(table.name, table.schema or "public"), ",".join(map(quoted_name, columns))).limit(0)
     try:
         await patiently(lambda: rest.send(builder))
     except SchemaMismatchError as error:
@@ -144,10 +150,13 @@ async def _row_cap(
     if not counted:
         return []
     largest = max(counted, key=lambda one: one.rows or 0)
-    key = next(table for table in tables if table.name == largest.name).primary_key.columns.keys()
+    table = next(table for table in tables if name_of(table) == largest.name)
+    key = table.primary_key.columns.keys()
     if not key or key[0] in largest.missing:
         return []
-    builder = selected(rest.table(largest.name), f"_0:{quoted_name(key[0])}::text").limit(_MORE_THAN_ANY_CAP)
+    builder = selected(rest.table(table.name, table.schema or "public"), f"_0:{quoted_name(key[0])}::text").limit(
+        _MORE_THAN_ANY_CAP
+    )
     given = len(await patiently(lambda: rest.rows(builder)))
     total = largest.rows or 0
     if given >= min(total, _MORE_THAN_ANY_CAP):

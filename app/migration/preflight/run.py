@@ -33,6 +33,7 @@ from app.migration.preflight.surroundings import examine_source, examine_target
 from app.migration.preflight.target_schema import as_findings, compare
 from app.migration.rest_source import RestSource
 from app.migration.retry import patiently
+from app.migration.tables import name_of
 from app.migration.target import open_target
 from app.rest import SupabaseRest
 
@@ -149,9 +150,9 @@ async def run_preflight(
         findings=settled,
         tables=tuple(
             TableSeen(
-                table.name,
-                ends.source.tables[table.name].rows if table.name in ends.source.tables else None,
-                ends.target_rows.get(table.name),
+                name_of(table),
+                ends.source.tables[name_of(table)].rows if name_of(table) in ends.source.tables else None,
+                ends.target_rows.get(name_of(table)),
             )
             for table in tables
         ),
@@ -200,13 +201,13 @@ async def _look_at_target(
 
 async def _count_target(connection: AsyncConnection, tables: Sequence[Table], ends: _Ends) -> None:
     for table in tables:
-        if table.name in ends.catalog and ends.state.usable:
+        if name_of(table) in ends.catalog and ends.state.usable:
             query = sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(table.schema or "public", table.name))
             try:
                 row = await (await connection.execute(query)).fetchone()
             except psycopg.errors.InsufficientPrivilege:
                 continue  # a finding already
-            ends.target_rows[table.name] = row[0] if row else 0
+            ends.target_rows[name_of(table)] = row[0] if row else 0
 
 
 async def _look_at_source(
@@ -242,7 +243,7 @@ async def _look_at_postgres(url: str, tables: Sequence[Table]) -> tuple[SourceSe
         found = list(server.findings)
         seen = await see_postgres(connection, tables)
         for table, key in _keys_to_check(tables, seen):
-            if seen.tables[table.name].unique and key == tuple(table.info.get("natural_key", ())):
+            if seen.tables[name_of(table)].unique and key == tuple(table.info.get("natural_key", ())):
                 continue
             repeated = await duplicates.by_query(connection, table, key)
             if repeated.count:
@@ -273,13 +274,13 @@ async def _look_at_supabase(
         pages = RestSource(rest, source.url, limits=limits, on_retry=on_retry)
         ends.source = await see_rest(rest, tables, pages.patiently)
         for table, key in _keys_to_check(tables, ends.source):
-            if quick and (ends.source.tables[table.name].rows or 0) > _MOST_KEYS_WHEN_QUICK:
+            if quick and (ends.source.tables[name_of(table)].rows or 0) > _MOST_KEYS_WHEN_QUICK:
                 ends.findings.append(
                     finding(
                         "source-duplicates-unchecked",
-                        f"{table.name} is large, so duplicates of ({', '.join(key)}) were not looked for",
+                        f"{name_of(table)} is large, so duplicates of ({', '.join(key)}) were not looked for",
                         "botdata preflight looks for them",
-                        table=table.name,
+                        table=name_of(table),
                     )
                 )
                 continue
@@ -293,7 +294,7 @@ def _keys_to_check(tables: Sequence[Table], seen: SourceSeen) -> list[tuple[Tabl
     return [
         (table, key)
         for table in tables
-        if (there := seen.tables.get(table.name)) and (there.rows or 0) > 1 and len(table.primary_key.columns)
+        if (there := seen.tables.get(name_of(table))) and (there.rows or 0) > 1 and len(table.primary_key.columns)
         for key in duplicates.unique_keys(table)
         if not {*key, *table.primary_key.columns.keys()}.intersection(there.missing)
     ]

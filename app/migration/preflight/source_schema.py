@@ -10,6 +10,7 @@ from sqlalchemy import Table
 from app.migration.preflight.catalog import CatalogTable
 from app.migration.preflight.findings import Finding, finding, quoted
 from app.migration.preflight.target_schema import type_findings
+from app.migration.tables import name_of
 
 
 @dataclass(slots=True)
@@ -66,21 +67,23 @@ def schema_findings(
     findings: list[Finding] = []
     ignored = set(ignored)
     for table in tables:
-        there = seen.tables.get(table.name)
+        there = seen.tables.get(name_of(table))
         if there is None:
             findings.append(
                 finding(
                     "source-table-missing",
-                    f"the source has no table {table.name}",
+                    f"the source has no table {name_of(table)}",
                     "make it there, or leave it out: --tables",
-                    table=table.name,
+                    table=name_of(table),
                     expected="a table",
                 )
             )
             continue
         findings += _missing(there)
         findings += _unknown(there, table, ignored)
-        findings += type_findings(there.columns, table, target.get(table.name), arguments_known=seen.arguments_known)
+        findings += type_findings(
+            there.columns, table, target.get(name_of(table)), arguments_known=seen.arguments_known
+        )
     if empty := [there.name for there in seen.tables.values() if not there.complete]:
         findings.append(
             finding(

@@ -14,6 +14,7 @@ from sqlalchemy import Table
 
 from app.migration.preflight.catalog import CatalogTable
 from app.migration.preflight.findings import Finding, finding, quoted
+from app.migration.tables import label, name_of
 
 OLDEST_VERSION = 13
 _FACTS = """
@@ -35,7 +36,7 @@ SELECT current_setting('server_version_num')::integer / 10000 AS version, curren
         AS read_only
 """
 _TABLE_RIGHTS = """
-SELECT c.relname, array_remove(ARRAY[
+SELECT n.nspname, c.relname, array_remove(ARRAY[
     CASE WHEN NOT has_table_privilege(c.oid, 'SELECT') THEN 'SELECT' END,
     CASE WHEN NOT has_table_privilege(c.oid, 'INSERT') THEN 'INSERT' END,
     CASE WHEN NOT has_table_privilege(c.oid, 'UPDATE') THEN 'UPDATE' END,
@@ -89,8 +90,8 @@ async def examine_target(
     found += await _letters(connection)
     found += await _rights(connection, facts, tables, catalog, creates_tables=creates_tables)
     for table in tables:
-        if table.name in catalog:
-            found += _interference(catalog[table.name])
+        if name_of(table) in catalog:
+            found += _interference(catalog[name_of(table)])
     return Server(facts["version"], tuple(found))
 
 
@@ -200,10 +201,11 @@ async def _rights(
     if creates_tables and not facts["may_create_tables"]:
         lacks.append(("make tables", f"GRANT CREATE ON SCHEMA public TO {role}", None))
     named = [[table.schema or "public" for table in tables], [table.name for table in tables]]
-    for name, missing, owns in await (await connection.execute(_TABLE_RIGHTS, named)).fetchall():
+    for schema, relation, missing, owns in await (await connection.execute(_TABLE_RIGHTS, named)).fetchall():
+        name = label(schema, relation)
         if missing:
             rights = ", ".join(missing)
-            lacks.append((f"{rights} on {name}", f"GRANT {rights} ON {quoted(name)} TO {role}", name))
+            lacks.append((f"{rights} on {name}", f"GRANT {rights} ON {catalog[name].quoted} TO {role}", name))
         if not owns and name in catalog and any(one.kind == "f" for one in catalog[name].constraints):
             lacks.append((f"take the foreign keys of {name} away and put them back", "use the tables' owner", name))
     return [
@@ -222,8 +224,7 @@ def _interference(table: CatalogTable) -> list[Finding]:
                     "target-trigger-on-insert",
                     f"trigger {trigger.name} of the target's {table.name} runs {trigger.function} for each row that is "
                     "inserted" + (", and may change it" if changes else ""),
-                    f"for the time of the move: ALTER TABLE {quoted(table.name)} "
-                    f"DISABLE TRIGGER {quoted(trigger.name)}",
+                    f"for the time of the move: ALTER TABLE {table.quoted} DISABLE TRIGGER {quoted(trigger.name)}",
                     table=table.name,
                     severity=None if changes else "warning",
                 )

@@ -12,6 +12,7 @@ from sqlalchemy.schema import CreateIndex
 from app.migration.preflight.catalog import CatalogColumn, CatalogTable
 from app.migration.preflight.column_types import model_type, passage
 from app.migration.preflight.findings import Difference, Finding, Severity, finding
+from app.migration.tables import name_of
 
 # Each rule gives the difference, the code of its finding, and how severe it is here (None: as usual).
 _Rule = tuple[Difference, str, Severity | None]
@@ -26,12 +27,12 @@ def compare(tables: Sequence[Table], found: dict[str, CatalogTable], *, strict: 
     """
     rules: list[_Rule] = []
     for table in tables:
-        there = found.get(table.name)
+        there = found.get(name_of(table))
         if there is None:
-            rules.append((Difference(table.name, "table", None, "a table"), "target-table-missing", None))
+            rules.append((Difference(name_of(table), "table", None, "a table"), "target-table-missing", None))
             continue
         if there.kind not in "rp":
-            rules.append((Difference(table.name, "table", "no table", "a table"), "target-table-missing", None))
+            rules.append((Difference(name_of(table), "table", "no table", "a table"), "target-table-missing", None))
             continue
         rules += _columns(table, there, strict=strict)
         if strict:
@@ -73,11 +74,11 @@ def _columns(table: Table, there: CatalogTable, *, strict: bool) -> list[_Rule]:
         present = there.columns.get(column.name)
         item = f"column {column.name}"
         if present is None:
-            rules.append((Difference(table.name, item, None, expected), "target-column-missing", None))
+            rules.append((Difference(name_of(table), item, None, expected), "target-column-missing", None))
             continue
         if present.type != expected:
             severity: Severity | None = None if strict else "notice"
-            rules.append((Difference(table.name, item, present.type, expected), "target-type-differs", severity))
+            rules.append((Difference(name_of(table), item, present.type, expected), "target-type-differs", severity))
         if strict:
             rules += _column_details(table, column, present)
     for name, present in there.columns.items():
@@ -86,7 +87,9 @@ def _columns(table: Table, there: CatalogTable, *, strict: bool) -> list[_Rule]:
             shown = present.type + (" NOT NULL" if present.not_null else "")
             severity = "error" if blocks else None
             if strict or blocks:
-                rules.append((Difference(table.name, f"column {name}", shown, None), "target-column-extra", severity))
+                rules.append(
+                    (Difference(name_of(table), f"column {name}", shown, None), "target-column-extra", severity)
+                )
     return rules
 
 
@@ -95,11 +98,11 @@ def _column_details(table: Table, column: Column[object], present: CatalogColumn
     item = f"column {column.name}"
     if present.not_null == bool(column.nullable):
         words = {True: "NOT NULL", False: "NULL allowed"}
-        one = Difference(table.name, item, words[present.not_null], words[not column.nullable])
+        one = Difference(name_of(table), item, words[present.not_null], words[not column.nullable])
         rules.append((one, "target-nullability-differs", None if present.not_null else "warning"))
     expected, found = _expected_default(table, column), present.default
     if _plain(found) != _plain(expected):
-        one = Difference(table.name, item, _default(found), _default(expected))
+        one = Difference(name_of(table), item, _default(found), _default(expected))
         rules.append((one, "target-default-differs", None))
     return rules
 
@@ -135,13 +138,17 @@ def _constraints(table: Table, there: CatalogTable) -> list[_Rule]:
     for kind, columns in expected.keys() - present.keys():
         words = f"{'PRIMARY KEY' if kind == 'p' else 'UNIQUE'} ({', '.join(columns)})"
         name = str(expected[kind, columns].name or words)
-        rules.append((Difference(table.name, f"constraint {name}", None, words), "target-constraint-missing", None))
+        rules.append((Difference(name_of(table), f"constraint {name}", None, words), "target-constraint-missing", None))
     for kind, columns in present.keys() - expected.keys():
         if kind == "f":  # reported with what would interfere
             continue
         one = present[kind, columns]
         rules.append(
-            (Difference(table.name, f"constraint {one.name}", one.definition, None), "target-constraint-extra", None)
+            (
+                Difference(name_of(table), f"constraint {one.name}", one.definition, None),
+                "target-constraint-extra",
+                None,
+            )
         )
     return sorted(rules, key=lambda rule: rule[0].item)
 
@@ -153,14 +160,14 @@ def _indexes(table: Table, there: CatalogTable) -> list[_Rule]:
     for name, definition in sorted(expected.items()):
         one = present.get(name)
         if one is None:
-            rules.append((Difference(table.name, f"index {name}", None, definition), "target-index-missing", None))
+            rules.append((Difference(name_of(table), f"index {name}", None, definition), "target-index-missing", None))
         elif _plain_index(one.definition) != _plain_index(definition) or not one.valid:
             shown = one.definition if one.valid else f"INVALID: {one.definition}"
-            rules.append((Difference(table.name, f"index {name}", shown, definition), "target-index-differs", None))
+            rules.append((Difference(name_of(table), f"index {name}", shown, definition), "target-index-differs", None))
     for name, one in present.items():
         if name not in expected:
             code = "target-constraint-extra" if " UNIQUE " in one.definition else "target-index-extra"
-            rules.append((Difference(table.name, f"index {name}", one.definition, None), code, None))
+            rules.append((Difference(name_of(table), f"index {name}", one.definition, None), code, None))
     return rules
 
 
@@ -197,12 +204,12 @@ def type_findings(
         findings.append(
             finding(
                 "source-type-differs",
-                f"{table.name}.{column.name} is {theirs} in the source and {ours} in the target: "
+                f"{name_of(table)}.{column.name} is {theirs} in the source and {ours} in the target: "
                 + ("PostgreSQL may change values on the way" if changed else "a value that does not fit is refused"),
-                f"change the column's type on one side, or: --accept source-type-differs:{table.name}.{column.name}"
+                f"change the column's type on one side, or: --accept source-type-differs:{name_of(table)}.{column.name}"
                 if changed
                 else "what is refused is kept in quarantine: botdata quarantine list",
-                table=table.name,
+                table=name_of(table),
                 column=column.name,
                 found=theirs,
                 expected=ours,
