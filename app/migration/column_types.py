@@ -1,19 +1,20 @@
-"""Which columns have the same type on both ends, so that their values can go over in PostgreSQL's binary form."""
+"""Which columns are the same on both ends: what goes over as it is, and what only in PostgreSQL's binary form."""
 
 from __future__ import annotations
 
 from psycopg import AsyncConnection, sql
 
+from app.migration.column_shapes import PARTS, Shape, shapes
 from app.migration.postgres_source import PostgresSource
 from app.migration.tables import CopyTable
 
 # Types whose number is the same in every PostgreSQL (src/include/access/transam.h: below FirstGenbkiObjectId), but for
-# those whose binary form is the number of another object, or that have none.
+# those whose binary form is the number of another object, or that have none. xml's binary form loses its declaration.
 _BUILTIN = """
 SELECT a.attname, a.atttypid::bigint FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
 LEFT JOIN pg_type e ON e.typarray = t.oid
 WHERE a.attrelid = to_regclass({}) AND a.attnum > 0 AND NOT a.attisdropped AND t.oid < 10000
-AND coalesce(e.typname, t.typname) !~ '^(reg|pg_|aclitem)'
+AND coalesce(e.typname, t.typname) !~ '^(reg|pg_|aclitem|xml$)'
 """
 
 
@@ -23,3 +24,26 @@ async def same_types(source: PostgresSource, target: AsyncConnection, table: Cop
     theirs = set(await source.fetch(query))
     ours = set(await (await target.execute(query)).fetchall())
     return frozenset(name for name, _ in theirs & ours) & frozenset(table.names)
+
+
+async def may_narrow(source: PostgresSource, table: CopyTable) -> bool:
+    """Whether a value of the source may be shortened or rounded to fit its column of the target.
+
+    A domain or a composite type that has a length or scale inside counts, since it may be another one in the source.
+    """
+    narrow = [column for column in table.columns if column.exact is not None]
+    if not narrow:
+        return False
+    query = sql.SQL(PARTS).format(table=sql.Literal(table.identifier.as_string(None)))
+    theirs: dict[str, Shape] = shapes(await source.fetch(query))
+    return any(
+        (there := theirs.get(column.name)) is None
+        or there != Shape(column.written, column.parts, column.exact)
+        or not _is_plain(column.written)
+        for column in narrow
+    )
+
+
+def _is_plain(written: str) -> bool:
+    """Whether a type shows its own length or scale, as a builtin one does."""
+    return "(" in written and not written.startswith('"')

@@ -15,7 +15,7 @@ from psycopg import AsyncConnection
 from app.errors import UnavailableError
 from app.migration import runs
 from app.migration.authority import Permit
-from app.migration.column_types import same_types
+from app.migration.column_types import may_narrow, same_types
 from app.migration.completeness import Completeness, complete_table, count_target
 from app.migration.load import PageLoader
 from app.migration.null_keys import refuse_null_keys
@@ -150,7 +150,7 @@ class StreamCopy:
                     await keep_ranges(self._connection, self._run, table, ranges)
             elif not checkpoint.complete:
                 await runs.resume_table(self._connection, self._run, table)
-            route.straight = checkpoint.was_empty
+            route.straight = checkpoint.was_empty and not await may_narrow(self._source, table)
             left = [] if checkpoint.complete else await open_ranges(self._connection, self._run, table)
         job = TableJob(route, rows, len(left), done_before=checkpoint.complete)
         self._waiting.extend((job, one) for one in left)

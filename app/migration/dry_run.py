@@ -16,6 +16,7 @@ from app.errors import UnavailableError
 from app.migration import statements, trial_table
 from app.migration.connection import rendered
 from app.migration.halving import Fault, first_piece, load_rows, number_column, stage_page
+from app.migration.narrowing import ensure_refusal
 from app.migration.report import Progress, Refusal
 from app.migration.sample import pick_keys
 from app.migration.source import Page, Source
@@ -159,6 +160,7 @@ class _Trial:
             yield pages
 
     async def _try(self, page: Page, done: TableTried) -> None:
+        await ensure_refusal(self._connection, self._trial)
         async with self._connection.transaction():
             await self._connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
             if self._piece is None and await self._whole(page):

@@ -14,6 +14,7 @@ from math import isqrt
 from psycopg import AsyncConnection, sql
 
 from app.migration import statements
+from app.migration.narrowing import ensure_refusal
 from app.migration.tables import CopyTable
 from app.migration.target import ROW_FAULTS, JsonBytes
 from app.rest_grammar import alias
@@ -117,6 +118,7 @@ async def load_rows(
     Raises:
         psycopg.Error: something else than a row is at fault; nothing is loaded once the transaction is rolled back.
     """
+    await ensure_refusal(connection, table)
     function = await _function(connection, table, staging)
     cursor = await connection.execute(
         sql.SQL("SELECT * FROM pg_temp.{}(%s, %s, %s, %s)").format(sql.Identifier(function)), [low, high, piece, most]

@@ -28,7 +28,8 @@ class HashedTable:
     """A table as both sides hash it.
 
     Attributes:
-        cast: names of the columns that are written as a cast to text writes them, since their types differ.
+        cast: names of the columns that are written as a cast to text writes them, since their types differ, or since
+            xml loses its declaration otherwise.
     """
 
     table: CopyTable
@@ -37,7 +38,7 @@ class HashedTable:
     @classmethod
     def of(cls, table: CopyTable, source_types: Mapping[str, str]) -> HashedTable:
         """The table, with the types that its columns have in the source."""
-        return cls(table, frozenset(c.name for c in table.columns if source_types.get(c.name) != c.type))
+        return cls(table, frozenset(c.name for c in table.columns if source_types.get(c.name) != c.type or c.holds_xml))
 
     def whole(self) -> sql.Composed:
         """One row: 0, the count of all rows, the sum of their hashes (numeric); without groups, so that it is fast."""

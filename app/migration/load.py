@@ -10,6 +10,7 @@ from app.migration import statements
 from app.migration.authority import Permit
 from app.migration.connection import rendered
 from app.migration.halving import LARGEST_PIECE, Fault, first_piece, load_rows, number_column, stage_page
+from app.migration.narrowing import ensure_refusal
 from app.migration.report import Loaded, Refusal
 from app.migration.retry import repeated
 from app.migration.runs import add_to_checkpoint
@@ -68,6 +69,7 @@ class PageLoader:
         return await repeated(lambda: self._load_page(page, checkpoint))
 
     async def _load_page(self, page: Page, checkpoint: bool) -> Loaded:
+        await ensure_refusal(self._connection, self._table)
         if self._insert is not None and (loaded := await self._insert_new(self._insert, page, checkpoint)):
             return loaded
         async with self._connection.transaction():

@@ -75,7 +75,9 @@ class PostgresWriter:
         if table.name not in self._has_only:
             found = await (await connection.execute(is_plain(table))).fetchone()
             self._has_only[table.name] = bool(found and found[0])
-        return replace(table, has_only=self._has_only[table.name])
+        # What a column makes of a value is found by reading back.
+        columns = tuple(replace(column, exact=None) for column in table.columns)
+        return replace(table, has_only=self._has_only[table.name], columns=columns)
 
     async def _open(self) -> AsyncConnection:
         if self._connection is None or self._connection.closed or self._connection.broken:

@@ -122,7 +122,11 @@ class RangeLoader:
         source = await self._reader.reading(route.table)
         names = sql.SQL(", ").join(map(sql.Identifier, route.table.names))
         form = sql.SQL("(FORMAT binary)" if route.binary else "(FORMAT text)")
-        rows = sql.SQL("SELECT {} FROM {}{}").format(names, route.source.rows, key_range.condition(route.table))
+        values = sql.SQL(", ").join(
+            sql.SQL("{}::text" if column.holds_xml else "{}").format(sql.Identifier(column.name))
+            for column in route.table.columns
+        )
+        rows = sql.SQL("SELECT {} FROM {}{}").format(values, route.source.rows, key_range.condition(route.table))
         return await pipe(
             source,
             sql.SQL("COPY ({}) TO STDOUT {}").format(rows, form),

@@ -38,8 +38,23 @@ def aliases(columns: Sequence[CopyColumn]) -> sql.Composed:
 
 
 def _typed(columns: Iterable[CopyColumn], prefix: str) -> sql.Composed:
-    return listed(
-        sql.SQL("{}::{}").format(sql.Identifier(prefix, column.name), sql.SQL(column.type)) for column in columns
+    return listed(_value(sql.Identifier(prefix, column.name), column) for column in columns)
+
+
+def _value(given: sql.Identifier, column: CopyColumn) -> sql.Composed:
+    """A text as a value of its column; one that would be shortened or rounded to fit is refused (see `narrowing`)."""
+    plain = sql.SQL("{}::{}").format(given, sql.SQL(column.type))
+    if column.exact is None:
+        return plain
+    narrowed = sql.SQL("{}::{}::{} <> {}::{}").format(
+        given, sql.SQL(column.written), sql.SQL(column.exact), given, sql.SQL(column.exact)
+    )
+    if column.written.startswith("character varying(") and column.exact == "character varying":
+        # Most texts are shorter than the limit, which costs less to see.
+        most = sql.SQL(column.written.removeprefix("character varying(").removesuffix(")"))
+        narrowed = sql.SQL("octet_length({}::text) > {} AND {}").format(given, most, narrowed)
+    return sql.SQL("CASE WHEN {} THEN pg_temp.botdata_refused({}, {}, {}) ELSE {} END").format(
+        narrowed, sql.Literal(column.name), sql.Literal(column.written), plain, plain
     )
 
 
@@ -67,15 +82,15 @@ def _same_key_text(table: CopyTable, other: str, *, typed: Callable[[CopyColumn]
 
 
 def text_differs(
-    target: str, source: str, *, source_is_text: bool, zoned: bool = True
+    target: str, source: str, *, source_is_text: bool, styled: bool = True
 ) -> Callable[[CopyColumn], sql.Composed]:
     """An expression that is true where a column's value in the target is not the source's, as text."""
 
     def differs(column: CopyColumn) -> sql.Composed:
         ours, theirs = sql.Identifier(target, column.name), sql.Identifier(source, column.name)
-        if column.zoned and zoned:
-            cast = f"::{column.type}" if source_is_text else ""
-            return sql.SQL("{} IS DISTINCT FROM {}" + cast).format(ours, theirs)
+        if column.styled and styled and source_is_text:
+            theirs_typed = sql.SQL("{}::{}").format(theirs, sql.SQL(column.type))
+            return sql.SQL("{}::text IS DISTINCT FROM {}::text").format(ours, theirs_typed)
         return sql.SQL("{}::text IS DISTINCT FROM {}::text").format(ours, theirs)
 
     return differs
@@ -148,7 +163,7 @@ def compare_page(table: CopyTable, *, typed: bool = True) -> sql.Composed:
     Returns rows of: key (text[]), missing (bool), names of the columns that differ (text[]), the source's texts of
     these columns (text[]), the target's (text[]).
     """
-    differs = text_differs("t", "p", source_is_text=True, zoned=typed)
+    differs = text_differs("t", "p", source_is_text=True, styled=typed)
     rest = table.columns[table.key_size :]
 
     def picked(value: Callable[[CopyColumn], sql.Composable]) -> sql.Composed:

@@ -11,28 +11,43 @@ from sqlalchemy.exc import NoReferencedTableError
 from sqlalchemy.schema import sort_tables_and_constraints
 
 from app.errors import MigrationError
+from app.migration.column_shapes import PARTS, shapes
 
-# Their text depends on the time zone of the session that wrote it, so they are compared as values, not as text.
-_ZONED_TYPES = {
-    "timestamp with time zone",
-    "timestamp with time zone[]",
-    "tstzrange",
-    "tstzmultirange",
-}
+# Types whose text is another one in another session: by its time zone, IntervalStyle, bytea_output.
+_STYLED_PARTS = {"timestamptz", "interval", "bytea"}
 
 
 @dataclass(frozen=True, slots=True)
 class CopyColumn:
-    """A column: its name, its type without a length (`character varying`), and whether its values are phones."""
+    """A column of the target.
+
+    Attributes:
+        type: without a length or scale (`character varying`).
+        phone: whether its values are phones.
+        written, parts, exact: see `column_shapes.Shape`.
+    """
 
     name: str
     type: str
     phone: bool
+    written: str = ""
+    parts: frozenset[str] = frozenset()
+    exact: str | None = None
 
     @property
     def zoned(self) -> bool:
-        """Whether equal values may have different texts."""
-        return self.type in _ZONED_TYPES
+        """Whether the text of a value depends on the time zone of the session that wrote it."""
+        return "timestamptz" in self.parts
+
+    @property
+    def holds_xml(self) -> bool:
+        """Whether values hold xml, whose declaration only a cast to text keeps."""
+        return "xml" in self.parts
+
+    @property
+    def styled(self) -> bool:
+        """Whether equal values may have different texts, by the settings of the session that wrote them."""
+        return not self.parts.isdisjoint(_STYLED_PARTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +244,19 @@ async def describe(connection: AsyncConnection, table: Table, *, step: str) -> C
     found = await (await connection.execute(_TABLE, [qualified])).fetchone()
     assert found is not None
     replaces_rows = bool(found[0]) or any(types[column][1] for column in names[len(key) :])
-    columns = (CopyColumn(one, types[one][0], bool(table.columns[one].info.get("phone"))) for one in names)
+    parts = await (await connection.execute(sql.SQL(PARTS).format(table=sql.Literal(qualified)))).fetchall()
+    shape = shapes(parts)
+    columns = (
+        CopyColumn(
+            one,
+            types[one][0],
+            bool(table.columns[one].info.get("phone")),
+            shape[one].written,
+            shape[one].parts,
+            shape[one].exact,
+        )
+        for one in names
+    )
     return CopyTable(
         schema=schema,
         relation_name=table.name,

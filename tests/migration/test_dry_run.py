@@ -52,7 +52,7 @@ async def test_what_would_be_refused_and_nothing_is_touched(
         (number, sqlstate, place) for number, (_, sqlstate, place) in FAULTY.items()
     ]
     assert clients.refused == {
-        ("22001", None): 1, ("23502", "phone"): 1, ("23505", "clients_yclients_company_unique"): 1,
+        ("22001", "name"): 1, ("23502", "phone"): 1, ("23505", "clients_yclients_company_unique"): 1,
         ("22003", None): 2, ("22007", None): 1, ("22P02", None): 1,
     }  # fmt: skip
     assert (query(database_url, _TRACES), row_texts(database_url, "clients")) == (before, rows)

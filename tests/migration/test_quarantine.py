@@ -19,7 +19,7 @@ ALTER TABLE clients ALTER name TYPE text, ALTER phone DROP NOT NULL, ALTER total
 """
 # id: (what is wrong with the row, SQLSTATE, place)
 FAULTY = {
-    5: ("name = repeat('я', 256)", "22001", None),
+    5: ("name = repeat('я', 256)", "22001", "name"),
     17: ("phone = NULL", "23502", "phone"),
     18: ("yclients_id = 1", "23505", "clients_yclients_company_unique"),
     40: ("total_spent = 10000000000", "22003", None),
