@@ -44,6 +44,8 @@ def show_copy(report: CopyReport, *, flags: str = "", own_flags: str = "") -> No
             say(f"{table.table}: {table.came:,} rows came while it was copied, and were fetched too")
         if table.went:
             say(f"{table.table}: {table.went:,} rows of the target are not in the source (any more)")
+        if table.disagreement:
+            say(f"{table.table}: the counts do not agree: {table.disagreement}")
         if table.missing:
             say(f"{table.table}: {len(table.missing):,} rows of the source did not arrive: {_some(table.missing)}")
     refused = [refusal for table in report.tables for refusal in table.refused]
@@ -69,6 +71,8 @@ def show_copy(report: CopyReport, *, flags: str = "", own_flags: str = "") -> No
     if _conflicts(report):
         say("A unique key of a refused row is held by another row of the target, likely one that the source no longer")
         say("has: a sync deletes such rows first.")
+    elif any(table.disagreement for table in report.tables):
+        say("What the counts say has to be put right first: preflight names keys that are there twice, and collations.")
     elif refused:
         say("Mend the refused rows at the source, or the target's schema; botdata quarantine list shows the reasons.")
     say(f"Next: {_next(report, flags, own_flags)}")
@@ -125,6 +129,7 @@ def copy_document(report: CopyReport, *, flags: str = "", own_flags: str = "") -
                 "unchanged": table.unchanged,
                 "came": table.came,
                 "extra": table.went,
+                "disagreement": table.disagreement,
                 "missing": [list(map(mask_phones, key)) for key in table.missing],
                 "refused": [
                     {"key": list(refusal.key), "sqlstate": refusal.sqlstate, "place": refusal.place}

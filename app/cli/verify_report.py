@@ -64,6 +64,8 @@ def _say_what_happened(table: TableVerified) -> None:
         say(f"{table.table}: a sample of {table.sampled:,} of {table.source_rows:,} rows")
     if table.counts_differ:
         say(f"{table.table}: {table.source_rows:,} rows in the source, {table.target_rows:,} in the target")
+        if table.sampled is None:
+            say("  The rows that differ do not explain this: a key is there twice in the source, or rows are hidden.")
     if table.changed:
         say(f"{table.table}: {table.changed:,} rows changed while they were verified, and do not differ now")
     if table.quarantined:
@@ -113,6 +115,8 @@ def next_command(report: VerifyReport, flags: str = "", source_flags: str = "") 
         return f"botdata preflight{flags}" if report.fix else f"botdata verify{flags} --fix"
     if any(table.quarantined for table in unclean):
         return "botdata quarantine list"
+    if report.sample is None:
+        return f"botdata preflight{flags}, which names keys that are there twice, then: botdata verify{flags}"
     return f"botdata verify{flags}"  # a sample found only that counts differ
 
 
@@ -160,6 +164,7 @@ def verify_document(report: VerifyReport, *, flags: str = "", source_flags: str 
                     for difference in table.differences
                 ],
                 "differences_cut": table.cut,
+                "counts_agree": table.counts_agree,
                 "seconds": round(table.seconds, 3),
             }
             for table in report.tables

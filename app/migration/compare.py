@@ -97,7 +97,7 @@ class Look:
 async def look_at(connection: AsyncConnection, source: Source, table: CopyTable, keys: Sequence[Key]) -> Look:
     """Fetch the rows of these keys from the source and compare them with the target's."""
     look = Look()
-    async for page in source.rows_by_key(table, sorted(keys)):
+    async for page in source.rows_by_key(table, sorted(keys), listed=True):
         for record in records_of(page.body):
             look.records[key_of(record, table)] = record
         look.unequal += (await compare_page(connection, table, page.body)).unequal

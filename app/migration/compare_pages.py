@@ -8,8 +8,8 @@ from psycopg import AsyncConnection
 
 from app.migration import statements, verify_statements
 from app.migration.compare import compare_page
-from app.migration.completeness import source_keys
 from app.migration.findings import Findings, stream_keys
+from app.migration.key_listing import require_whole, source_keys
 from app.migration.report import Progress
 from app.migration.source import Source
 from app.migration.tables import CopyTable
@@ -47,7 +47,8 @@ async def _compare_the_rest(
 ) -> int:
     """Look at rows of the source that the pages did not bring, and find those that it lacks; returns how many came."""
     rows = 0
-    async with source_keys(connection, source, table):
+    async with source_keys(connection, source, table) as listing:
+        require_whole(listing, source, table, step="verify", pending=f"the rest of {table.name}")
         await connection.execute(verify_statements.CREATE_COMPARED)
         try:
             async with connection.cursor() as cursor, cursor.copy(verify_statements.COPY_COMPARED) as copied:

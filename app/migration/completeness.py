@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 
 from psycopg import AsyncConnection
 
 from app.migration import statements
-from app.migration.ahead import ahead
-from app.migration.connection import rendered
+from app.migration.key_listing import KeyListing, causes, figures, source_keys
 from app.migration.load import PageLoader
 from app.migration.source import Key, Source
 from app.migration.tables import CopyTable
-from app.migration.target import JsonBytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,30 +20,54 @@ class Completeness:
     Attributes:
         source_after: the source's exact count at the end.
         missing: keys that two looks at the source found, and that are in the target neither as a row nor refused.
-        came: rows that the pages did not bring, since they came behind them, and that were fetched by key.
+        came: rows that the pages did not bring, since they came after them, and that were fetched by key.
         went: rows of the target whose keys the source no longer has.
+        disagreement: in words, where the source's count, the rows seen and the target's count do not go together.
     """
 
     source_after: int
     missing: tuple[Key, ...]
     came: int
     went: int
+    disagreement: str | None = None
 
 
-@asynccontextmanager
-async def source_keys(connection: AsyncConnection, source: Source, table: CopyTable) -> AsyncIterator[None]:
-    """A temporary table `source_keys` in the target with every key that the source holds now."""
-    await connection.execute(statements.create_source_keys(table))
-    try:
-        add = rendered(statements.add_source_keys(table))
-        async with aclosing(ahead(source.key_pages(table))) as pages:
-            async for page in pages:
-                await connection.execute(add, [JsonBytes(page.body)])
-        await connection.execute("ANALYZE source_keys")
-        yield
-    finally:
-        if not connection.broken and not connection.closed:
-            await connection.execute("DROP TABLE source_keys")
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """One look at the sets of keys.
+
+    Attributes:
+        arrived: rows that were missing, and were fetched.
+        missing: keys that are in the target neither as a row nor refused.
+        refused: keys of the source that are not in the target, and in quarantine.
+        extra: rows of the target that the source does not have.
+        held: rows of the target.
+    """
+
+    listing: KeyListing
+    arrived: int
+    missing: set[Key]
+    refused: int
+    extra: int
+    held: int
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the source's count, the rows seen and the target's count go together."""
+        expected = self.listing.keys - len(self.missing) - self.refused + self.extra
+        return self.listing.whole and self.held == expected
+
+    def disagreement(self, source: Source) -> str | None:
+        """Why they do not, in words."""
+        if self.agrees:
+            return None
+        aside = f" and {self.refused:,} are in quarantine" if self.refused else ""
+        cause = (
+            "rows of the target are hidden from this role, or a trigger or rule of it adds or keeps rows"
+            if self.listing.whole
+            else causes(self.listing, source)
+        )
+        return f"{figures(self.listing)}; the target holds {self.held:,}{aside}: {cause}"
 
 
 async def complete_table(
@@ -56,35 +76,40 @@ async def complete_table(
     """Compare the sides by key, and fetch what is missing: equal counts would hide one row gone and another come.
 
     A key still missing after its row was asked for has gone from the source meanwhile, or is lost; a second look at the
-    source tells which.
+    source tells which. The same look tells whether counts that do not go together were a moment's.
     """
     source_after = await source.count(table)
     if source_after == await count_target(connection, table) == 0:
         return Completeness(0, (), 0, 0)
-    came, first, went = await _look(connection, source, table, loader)
-    if first:
-        more, second, went = await _look(connection, source, table, loader)
-        lost = tuple(sorted(first & second))
-        return Completeness(await source.count(table), lost, came + more, went)
-    return Completeness(source_after, (), came, went)
+    look = await _look(connection, source, table, loader)
+    if not look.missing and look.agrees:
+        return Completeness(source_after, (), look.arrived, look.extra)
+    again = await _look(connection, source, table, loader)
+    lost = tuple(sorted(look.missing & again.missing))
+    return Completeness(
+        await source.count(table), lost, look.arrived + again.arrived, again.extra, again.disagreement(source)
+    )
 
 
-async def _look(
-    connection: AsyncConnection, source: Source, table: CopyTable, loader: PageLoader
-) -> tuple[int, set[Key], int]:
-    """Take the source's keys and fetch the rows missing; returns rows that arrived, keys still missing, extra rows."""
+async def _look(connection: AsyncConnection, source: Source, table: CopyTable, loader: PageLoader) -> _Look:
+    """Take the source's keys and fetch the rows missing."""
 
-    async def find_missing() -> set[Key]:
+    async def find_absent() -> tuple[set[Key], set[Key]]:
+        """Keys that are not in the target: those that are not in quarantine either, and those that are."""
         absent = await select_keys(connection, statements.missing_keys(table).as_string(connection))
-        return absent - await select_keys(connection, statements.refused_keys(), [table.name]) if absent else absent
+        refused = await select_keys(connection, statements.refused_keys(), [table.name]) if absent else set()
+        return absent - refused, absent & refused
 
-    async with source_keys(connection, source, table):
-        missing = await find_missing()
-        async for page in source.rows_by_key(table, sorted(missing)):
-            await loader.load(page, checkpoint=False)
-        still = await find_missing() if missing else set()
+    async with source_keys(connection, source, table) as listing:
+        missing, refused = await find_absent()
+        still = missing
+        if missing:
+            async for page in source.rows_by_key(table, sorted(missing), listed=True):
+                await loader.load(page, checkpoint=False)
+            still, refused = await find_absent()
         extra = await select_keys(connection, statements.extra_keys(table).as_string(connection))
-    return len(missing - still), still, len(extra)
+        held = await count_target(connection, table)
+    return _Look(listing, len(missing - still), still, len(refused), len(extra), held)
 
 
 async def count_target(connection: AsyncConnection, table: CopyTable) -> int:

@@ -180,7 +180,7 @@ class _Start:
         await raise_sequences(self.connection, table)
         if self.options.overwrite:
             await runs.adopt_rows(self.connection, self.run, table)
-        if not whole.missing:
+        if not whole.missing and whole.disagreement is None:
             await runs.finish_table(self.connection, self.run, table)
         done = await runs.find_checkpoint(self.connection, self.run, table)
         assert done is not None
@@ -197,6 +197,7 @@ class _Start:
             missing=whole.missing,
             done_before=done_before,
             seconds=seconds,
+            disagreement=whole.disagreement,
         )
 
 

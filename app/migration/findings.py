@@ -17,9 +17,9 @@ from psycopg import AsyncConnection, AsyncServerCursor
 from app.errors import MigrationError
 from app.migration import verify_statements
 from app.migration.compare import Look, UnequalRow, keys_held, look_at
-from app.migration.completeness import source_keys
 from app.migration.connection import rendered
 from app.migration.fix import Fixer
+from app.migration.key_listing import require_whole, source_keys
 from app.migration.report import Difference
 from app.migration.source import Key, Source
 from app.migration.tables import CopyTable
@@ -164,7 +164,8 @@ class Findings:
 
     async def _settle_not_given(self) -> None:
         """Rows that the source had and does not give by key: gone, or left out of answers? Its set of keys tells."""
-        async with source_keys(self.connection, self.source, self.table):
+        async with source_keys(self.connection, self.source, self.table) as listing:
+            require_whole(listing, self.source, self.table, step="verify", pending=f"the rest of {self.table.name}")
             wanted = [json.dumps(self._not_given)]
             query = rendered(verify_statements.keys_in_source(self.table))
             cursor = await self.connection.execute(query, wanted)

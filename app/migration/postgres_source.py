@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Any
@@ -13,9 +13,10 @@ from psycopg import AsyncConnection, sql
 from app.database_url import shown_url
 from app.errors import SchemaMismatchError
 from app.migration.connection import connect, source_errors
-from app.migration.pages import Limits, PageSize, read_page
+from app.migration.pages import Limits, PageSize, key_of, read_page, records_of
 from app.migration.retry import patiently
 from app.migration.source import VERSION, Key, Page
+from app.migration.streams import pipe
 from app.migration.tables import CopyColumn, CopyTable, is_plain
 from app.rest_grammar import alias
 
@@ -103,23 +104,67 @@ class PostgresSource:
             yield page
 
     async def key_pages(self, table: CopyTable, *, versions: bool = False) -> AsyncIterator[Page]:
-        """The primary keys of all rows."""
+        """The keys of all rows, in their order; `key_listing` asks for them in one statement instead."""
         size = PageSize(Limits(page_rows=10 * self.limits.page_rows, page_bytes=self.limits.page_bytes))
         async for page in self._walk(table, table.key, None, size, versions=versions):
             yield page
 
     async def rows_by_key(
-        self, table: CopyTable, keys: Sequence[Key], *, versions: bool = False
+        self, table: CopyTable, keys: Sequence[Key], *, versions: bool = False, listed: bool = False
     ) -> AsyncIterator[Page]:
-        """The rows of these keys that exist."""
-        key = _key(table)
+        """The rows of these keys that exist; of keys that this source listed, also those that an index does not find."""
         for first in range(0, len(keys), _KEYS_A_STATEMENT):
             wanted = keys[first : first + _KEYS_A_STATEMENT]
-            listed = sql.SQL(", ").join([_row_of_parameters(table)] * len(wanted))
-            own = await self.own(table)
-            query = _page(own, table.columns, versions, sql.SQL("WHERE {} IN ({})").format(key, listed))
-            if page := await self._page(table, query, [text for one in wanted for text in one]):
+            page = await self._of_keys(table, wanted, versions=versions)
+            if page:
                 yield page
+            if listed and (page is None or page.rows < len(wanted)):
+                found = {key_of(record, table) for record in records_of(page.body)} if page else set()
+                absent = [key for key in wanted if key not in found]
+                async with self._without_indexes():
+                    rest = await self._of_keys(table, absent, versions=versions)
+                if rest:
+                    yield rest
+
+    async def _of_keys(self, table: CopyTable, wanted: Sequence[Key], *, versions: bool) -> Page | None:
+        listed = sql.SQL(", ").join([_row_of_parameters(table)] * len(wanted))
+        rest = sql.SQL("WHERE {} IN ({})").format(_key(table), listed)
+        query = _page(await self.own(table), table.columns, versions, rest)
+        return await self._page(table, query, [text for one in wanted for text in one])
+
+    @asynccontextmanager
+    async def _without_indexes(self) -> AsyncIterator[None]:
+        """The planner reads whole tables: an index of another collation version does not find all of its rows."""
+        await self._fetch(_set_indexes("off"))
+        try:
+            yield
+        finally:
+            if not self._connection.closed:
+                await self._fetch(_set_indexes("on"))
+
+    async def pipe(
+        self,
+        query: sql.Composed,
+        target: AsyncConnection,
+        statement: sql.Composed,
+        begin: Callable[[], Awaitable[None]],
+    ) -> int:
+        """Copy the rows of a query into the target; returns how many there were.
+
+        Args:
+            statement: COPY ... FROM STDIN, in text format.
+            begin: makes what is copied into empty, before each try.
+        """
+
+        async def copy() -> int:
+            if self._connection.closed and not self._in_snapshot:
+                self._connection = await self.connect()
+            await begin()
+            return await pipe(self._connection, sql.SQL("COPY ({}) TO STDOUT").format(query), target, statement)
+
+        if self._in_snapshot:
+            return await copy()
+        return await patiently(copy, self.limits, self.on_retry, self._label)
 
     async def fetch(self, query: sql.Composed) -> list[tuple[Any, ...]]:
         """The rows of a query."""
@@ -190,6 +235,15 @@ async def open_postgres_source(
         yield source
     finally:
         await source.close()
+
+
+def _set_indexes(value: str) -> sql.Composed:
+    names = ("enable_indexscan", "enable_indexonlyscan", "enable_bitmapscan")
+    return sql.SQL("SELECT {}").format(
+        sql.SQL(", ").join(
+            sql.SQL("set_config({}, {}, false)").format(sql.Literal(name), sql.Literal(value)) for name in names
+        )
+    )
 
 
 def _key(table: CopyTable) -> sql.Composed:

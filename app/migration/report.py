@@ -50,6 +50,7 @@ class TableCopied:
         came: rows that the pages did not bring, since they came behind them, and that were fetched by key.
         went: rows of the target that are not in the source, or not any more.
         missing: keys that were in the source before and after and are in the target neither as a row nor refused.
+        disagreement: in words, where the source's count, the rows seen and the target's count do not go together.
         done_before: it was complete before the run was stopped, and was not read again.
         seconds: of this start.
     """
@@ -66,6 +67,7 @@ class TableCopied:
     missing: tuple[Key, ...]
     done_before: bool
     seconds: float
+    disagreement: str | None = None
 
     @property
     def copied(self) -> int:
@@ -75,7 +77,7 @@ class TableCopied:
 
 @dataclass(frozen=True, slots=True)
 class CopyReport:
-    """A whole copy. `complete` only when nothing is missing, nothing was refused and every foreign key is back.
+    """A whole copy. `complete` only when nothing is missing or refused, the counts agree and every foreign key is back.
 
     Attributes:
         sync_due: parts of it were read at another moment than others, so that `botdata sync` is due.
@@ -92,7 +94,9 @@ class CopyReport:
     @property
     def complete(self) -> bool:
         """Whether every row of the source is in the target, and the target as it was."""
-        return not self.broken and not any(table.refused or table.missing for table in self.tables)
+        return not self.broken and not any(
+            table.refused or table.missing or table.disagreement for table in self.tables
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +139,7 @@ class TableVerified:
         sampled: of a sample, how many rows were compared; None where all were.
         differences: one for each row or, where rows are different, for each of its columns that differ.
         cut: there are more than `differences` holds.
+        counts_agree: the rows that differ explain how many more one side has than the other.
     """
 
     table: str
@@ -151,6 +156,7 @@ class TableVerified:
     differences: tuple[Difference, ...]
     cut: bool
     seconds: float
+    counts_agree: bool = True
 
     @property
     def rows_that_differ(self) -> int:
@@ -159,8 +165,8 @@ class TableVerified:
 
     @property
     def counts_differ(self) -> bool:
-        """Whether a sample's two sides have not the same number of rows; where all rows are compared, rows tell."""
-        return self.sampled is not None and self.source_rows != self.target_rows
+        """Whether the sides have not the same number of rows, and no row that was found to differ explains it."""
+        return not self.counts_agree
 
     @property
     def clean(self) -> bool:

@@ -19,7 +19,6 @@ from app.rest_grammar import alias, as_text, in_list, quoted_name, selected
 
 _Answer = TypeVar("_Answer")
 _KEYS_A_REQUEST = 50
-_LISTINGS = 3  # of the keys of a table, where rows are missing in one
 _KEY_BYTES_A_REQUEST = 2000  # with the select list, keeps the address of a request under what proxies take
 
 
@@ -90,19 +89,14 @@ class RestSource:
             yield page
 
     async def key_pages(self, table: CopyTable, *, versions: bool = False) -> AsyncIterator[Page]:
-        """The primary keys of all rows; anew where there were fewer than the source counts, so that some come twice."""
-        for _ in range(_LISTINGS):
-            listed = 0
-            async for page in self._walk(table, table.key, None, versions=versions, rows=10 * self.limits.page_rows):
-                listed += page.rows
-                yield page
-            if listed >= await self.count(table):
-                return
+        """The keys of all rows that a walk in the order of the key comes to."""
+        async for page in self._walk(table, table.key, None, versions=versions, rows=10 * self.limits.page_rows):
+            yield page
 
     async def rows_by_key(
-        self, table: CopyTable, keys: Sequence[Key], *, versions: bool = False
+        self, table: CopyTable, keys: Sequence[Key], *, versions: bool = False, listed: bool = False
     ) -> AsyncIterator[Page]:
-        """The rows of these keys that exist; a server that cuts an answer is asked for the rest."""
+        """The rows of these keys that exist, as far as the server's indexes find them; a server that cuts an answer is asked for the rest."""
         for wanted in key_groups(keys):
             while wanted:
 

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import random
 
+from psycopg import sql
+
 from app.migration.pages import key_of, records_of
+from app.migration.postgres_source import PostgresSource
 from app.migration.source import Key, Source
 from app.migration.tables import CopyTable
 
 
 async def pick_keys(source: Source, table: CopyTable, wanted: int) -> list[Key]:
     """The keys of `wanted` rows, each row being as likely as any other; of all rows where there are fewer."""
+    if isinstance(source, PostgresSource):
+        key = sql.SQL(", ").join(sql.SQL("{}::text").format(sql.Identifier(column.name)) for column in table.key)
+        query = sql.SQL("SELECT {} FROM {} ORDER BY random() LIMIT {}").format(
+            key, (await source.own(table)).rows, sql.Literal(wanted)
+        )
+        return sorted(map(tuple, await source.fetch(query)))
     picked: list[Key] = []
     seen = 0
     chance = random.Random()  # noqa: S311 - nothing secret depends on it

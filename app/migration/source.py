@@ -54,7 +54,13 @@ class Source(Protocol):
         """All rows behind a key, in the order of the primary key, never an empty page."""
 
     def key_pages(self, table: CopyTable, *, versions: bool = False) -> AsyncIterator[Page]:
-        """As `pages`, with the primary key's columns alone."""
+        """As `pages`, with the key's columns alone; `key_listing` proves that none is missing."""
 
-    def rows_by_key(self, table: CopyTable, keys: Sequence[Key], *, versions: bool = False) -> AsyncIterator[Page]:
-        """The rows of these keys that exist."""
+    def rows_by_key(
+        self, table: CopyTable, keys: Sequence[Key], *, versions: bool = False, listed: bool = False
+    ) -> AsyncIterator[Page]:
+        """The rows of these keys that exist.
+
+        Args:
+            listed: the source itself gave these keys, so that one which an index does not find is looked for without it.
+        """

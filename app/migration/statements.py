@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from psycopg import sql
 
+from app.migration.source import VERSION
 from app.migration.tables import CopyColumn, CopyTable
 from app.rest_grammar import alias
 
@@ -200,10 +201,12 @@ def create_source_keys(table: CopyTable) -> sql.Composed:
     )
 
 
-def add_source_keys(table: CopyTable) -> sql.Composed:
-    """Add the keys of a page, which is parameter 1."""
+def add_source_keys(table: CopyTable, *, versions: bool) -> sql.Composed:
+    """Add the keys of a page, which is parameter 1, and (`versions`) its rows' versions."""
+    version = sql.SQL(", {}").format(sql.Identifier(VERSION)) if versions else sql.SQL("")
     return sql.SQL(
-        "WITH p ({}) AS (SELECT * FROM json_to_recordset(%s::json) AS x ({})) INSERT INTO source_keys SELECT {} FROM p"
+        "WITH p ({}{version}) AS (SELECT * FROM json_to_recordset(%s::json) AS x ({}{typed})) "
+        "INSERT INTO source_keys SELECT {}{version} FROM p"
     ).format(
         names_of(table.key),
         aliases(table.key),
@@ -211,6 +214,8 @@ def add_source_keys(table: CopyTable) -> sql.Composed:
             sql.SQL("{}::{}").format(sql.Identifier(column.name), sql.SQL(column.type if column.zoned else "text"))
             for column in table.key
         ),
+        version=version,
+        typed=sql.SQL("{} text").format(version) if versions else version,
     )
 
 

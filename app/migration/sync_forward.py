@@ -14,6 +14,7 @@ from app.errors import MigrationError
 from app.migration import replaced, statements, versions
 from app.migration.compare import compare_page
 from app.migration.completeness import select_keys
+from app.migration.key_listing import require_whole, source_keys
 from app.migration.load import PageLoader
 from app.migration.pages import key_of, records_of
 from app.migration.report import Progress
@@ -33,6 +34,8 @@ from app.migration.sync_report import TableSynced
 from app.migration.tables import CopyTable
 from app.migration.target import explained
 
+_NOTHING_WRITTEN = "everything of this round; nothing of it was written"
+
 
 @dataclass(frozen=True, slots=True)
 class _Look:
@@ -42,12 +45,14 @@ class _Look:
         begun: when it began.
         changed: keys of rows to fetch; None: more than are asked for by key, so that all pages are read.
         gone: keys of the target that the source did not list.
+        listed: how many keys the source listed.
     """
 
     table: CopyTable
     begun: LookBegun | None
     changed: list[Key] | None
     gone: list[Key]
+    listed: int
 
 
 class ForwardSync:
@@ -78,7 +83,7 @@ class ForwardSync:
         self._unexplained.clear()
         looks = []
         for table in tables:
-            with self._explained(table, "everything of this round; nothing of it was written"):
+            with self._explained(table, _NOTHING_WRITTEN):
                 looks.append(await self._look(table))
         refuse_many_deletions(
             {look.table.name: len(look.gone) for look in looks}, self._options, side="the target", other="the source"
@@ -106,7 +111,8 @@ class ForwardSync:
         begun = None
         if not self._options.dry_run:
             begun = await begin_look(self._connection, table, self._options.settles_after)
-        async with versions.source_versions(self._connection, self._source, table):
+        async with source_keys(self._connection, self._source, table, versions=True) as listing:
+            require_whole(listing, self._source, table, step="sync", pending=_NOTHING_WRITTEN)
             gone = await select_keys(self._connection, statements.extra_keys(table).as_string(self._connection))
             changed: list[Key] | None = None
             if table.version:
@@ -122,7 +128,8 @@ class ForwardSync:
         if changed is not None and not gone and all(key in known and known[key] == waiting.get(key) for key in changed):
             changed = []  # refused as they are, and nothing has changed that could let them in
         self._waiting[table.name] = waiting
-        return _Look(table, begun, None if changed is not None and len(changed) > most else changed, sorted(gone))
+        few = changed is not None and len(changed) <= most
+        return _Look(table, begun, changed if few else None, sorted(gone), listing.keys)
 
     async def _delete(self, look: _Look, done: TableSynced) -> None:
         table = look.table
@@ -144,14 +151,44 @@ class ForwardSync:
         if look.changed is None:
             self._progress.begin(table.name, await self._source.count(table), 0)
             pages = self._source.pages(table, versions=bool(table.version))
+            seen = 0
             while (page := await self._load_next(table, loader, pages, done)) is not None:
                 self._progress.advance(table.name, page.rows)
+                seen += page.rows
+            if seen < look.listed:
+                await self._bring_by_key(table, loader, await self._left_out(table, seen), done)
             return
+        await self._bring_by_key(table, loader, look.changed, done)
+
+    async def _left_out(self, table: CopyTable, seen: int) -> list[Key]:
+        """Keys of rows that the pages left out, since an index of the source is not in their order, or rows moved.
+
+        Raises:
+            MigrationError: they are many.
+        """
+        most = self._options.most_by_key
+        async with source_keys(self._connection, self._source, table, versions=True) as listing:
+            require_whole(listing, self._source, table, step="sync", pending="the rest of this round")
+            if not table.version and seen >= listing.keys:
+                return []
+            left = await versions.unsettled_keys(self._connection, table, missing=True, most=most + 1)
+        if len(left) > most:
+            raise MigrationError(
+                f"{table.name}: the source's pages gave {seen:,} rows of {listing.keys:,}; likely an index in the order "
+                "of another collation version",
+                step="sync",
+                table=table.name,
+                pending="the rest of this round",
+                next_command="REINDEX it at the source, then: botdata sync",
+            )
+        return left
+
+    async def _bring_by_key(self, table: CopyTable, loader: PageLoader, keys: Sequence[Key], done: TableSynced) -> None:
         given: set[Key] = set()
-        pages = self._source.rows_by_key(table, look.changed, versions=True)
+        pages = self._source.rows_by_key(table, keys, versions=bool(table.version), listed=True)
         while (page := await self._load_next(table, loader, pages, done)) is not None:
             given |= await versions.keys_of(self._connection, table, page.body)
-        absent = [key for key in look.changed if key not in given]
+        absent = [key for key in keys if key not in given]
         done.unsettled += await versions.still_listed(self._connection, self._source, table, absent)
 
     def _loader(self, table: CopyTable) -> PageLoader:

@@ -11,10 +11,11 @@ from typing import Any
 
 from psycopg import AsyncConnection
 
-from app.errors import OutcomeUnknownError, StoreError, StoreTimeoutError, UnavailableError
+from app.errors import MigrationError, OutcomeUnknownError, StoreError, StoreTimeoutError, UnavailableError
 from app.migration import replaced_in_source, statements, versions
 from app.migration.compare import compare_page
 from app.migration.completeness import select_keys
+from app.migration.key_listing import require_whole, source_keys
 from app.migration.pages import key_of, records_of
 from app.migration.report import Progress, Refusal
 from app.migration.retry import patiently
@@ -29,6 +30,7 @@ from app.migration.target_rows import target_pages
 from app.migration.writer import ALWAYS_GENERATED, JSON_NULL, Writer
 from app.privacy import mask_phones
 
+_NOTHING_WRITTEN = "everything of this round; nothing of it was written"
 _CONFLICTS = {"23505", "23P01"}
 _REFERRED_TO = "23503"  # foreign_key_violation
 _Refused = dict[Key, tuple[str, str | None]]  # SQLSTATE, and the place where the server named one
@@ -42,12 +44,14 @@ class _Look:
         changed: keys on both sides whose rows are to be compared; None: more than are asked for by key.
         new: keys that the source lacks.
         gone: keys that the target lacks.
+        listed: how many keys the source listed.
     """
 
     table: CopyTable
     changed: list[Key] | None
     new: list[Key]
     gone: list[Key]
+    listed: int
 
 
 class ReverseSync:
@@ -76,7 +80,7 @@ class ReverseSync:
         """One round over the tables, parents before children."""
         looks = []
         for table in tables:
-            with self._explained(table, "everything of this round; nothing of it was written"):
+            with self._explained(table, _NOTHING_WRITTEN):
                 looks.append(await self._look(table))
         gone = {look.table.name: len(look.gone) for look in looks}
         refuse_many_deletions(gone, self._options, side="the source", other="the target")
@@ -118,7 +122,8 @@ class ReverseSync:
     async def _look(self, table: CopyTable) -> _Look:
         most = self._options.most_by_key
         connection = self._connection
-        async with versions.source_versions(connection, self._source, table):
+        async with source_keys(connection, self._source, table, versions=True) as listing:
+            require_whole(listing, self._source, table, step="sync", pending=_NOTHING_WRITTEN)
             # Rows in quarantine are in the source alone because the target refused them: they are not gone.
             gone = await select_keys(connection, statements.missing_keys(table).as_string(connection))
             kept = gone & await select_keys(connection, statements.refused_keys(), [table.name])
@@ -130,9 +135,8 @@ class ReverseSync:
                 await versions.forget_gone(connection, table)
         if kept:
             self._progress.notice(f"{table.name}: {len(kept)} rows in quarantine are left as they are in the source")
-        return _Look(
-            table, None if changed is not None and len(changed) > most else changed, sorted(new), sorted(gone - kept)
-        )
+        few = changed is not None and len(changed) <= most
+        return _Look(table, changed if few else None, sorted(new), sorted(gone - kept), listing.keys)
 
     async def _delete(self, look: _Look, done: TableSynced) -> bool:
         """Delete rows that the target does not have; False where a constraint of the source refuses that for now."""
@@ -197,10 +201,12 @@ class ReverseSync:
             self._progress.begin(table.name, await self._source.count(table), 0)
             pages = self._source.pages(table, versions=versioned)
         else:
-            pages = self._source.rows_by_key(table, look.changed, versions=versioned)
+            pages = self._source.rows_by_key(table, look.changed, versions=versioned, listed=True)
         changed = []
+        seen = 0
         given: set[Key] = set()
         async for page in pages:
+            seen += page.rows
             unequal = [key for key, missing in await self._unequal(table, page.body) if not missing]
             changed += unequal
             if unequal and not self._options.dry_run:
@@ -210,9 +216,25 @@ class ReverseSync:
                 self._progress.advance(table.name, page.rows)
             else:
                 given |= await versions.keys_of(self._connection, table, page.body)
+        if look.changed is None and seen < look.listed:
+            await self._refuse_left_out(table, seen)
         absent = [key for key in look.changed or () if key not in given]
         done.unsettled += await versions.still_listed(self._connection, self._source, table, absent)
         return sorted(changed)
+
+    async def _refuse_left_out(self, table: CopyTable, seen: int) -> None:
+        """Stop where the source's pages left out rows that it lists: they were not compared."""
+        async with source_keys(self._connection, self._source, table) as listing:
+            require_whole(listing, self._source, table, step="sync", pending="the rest of this round")
+        if seen < listing.keys:
+            raise MigrationError(
+                f"{table.name}: the source's pages gave {seen:,} rows of {listing.keys:,}; likely an index in the order "
+                "of another collation version",
+                step="sync",
+                table=table.name,
+                pending="the rest of this round",
+                next_command="REINDEX it at the source, then: botdata sync --reverse",
+            )
 
     async def _unequal(self, table: CopyTable, body: bytes) -> list[tuple[Key, bool]]:
         """The rows of a page that the target lacks or holds differently; the others' pairs are recorded."""

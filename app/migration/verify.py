@@ -30,6 +30,7 @@ from app.migration.tool_schema import ensure_tool_schema
 from app.migration.verify_record import begin_record
 
 _LOOKED_AT_ONCE = 1000
+_RECOUNTS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +144,7 @@ async def _verify_table(
     sampled = None
     if options.sample is not None:
         sampled = await _look_at_sample(source, table, findings, progress, options.sample)
-        source_rows, target_rows = await _count_both(connection, source, table, options.pause)
+        source_rows, target_rows = await source.count(table), await count_target(connection, table)
     elif isinstance(source, PostgresSource):
         source_rows, target_rows = await compare_by_hashes(connection, source, table, findings, progress)
     else:
@@ -153,13 +154,17 @@ async def _verify_table(
         await raise_sequences(connection, table)
     if findings.fixed:
         target_rows = await count_target(connection, table)
+    source_rows -= 0 if sampled is not None else findings.gone
+    explained = 0 if sampled is not None else findings.extra - findings.missing
+    counts = await _agreeing(connection, source, table, options.pause, source_rows, target_rows, explained)
     if record is not None and sampled is None:
-        await record.end(source.label, table.name, findings.missing + findings.extra + findings.different)
-    compared = source_rows if sampled is None else sampled
+        differences = findings.missing + findings.extra + findings.different
+        await record.end(source.label, table.name, differences if counts.agree else max(1, differences))
+    compared = source_rows + findings.gone if sampled is None else sampled
     return TableVerified(
         table=table.name,
-        source_rows=source_rows if sampled is not None else source_rows - findings.gone,
-        target_rows=target_rows,
+        source_rows=counts.source,
+        target_rows=counts.target,
         equal=max(0, compared - findings.gone - findings.missing - findings.different),
         missing=findings.missing,
         extra=findings.extra,
@@ -171,6 +176,7 @@ async def _verify_table(
         differences=tuple(findings.differences),
         cut=findings.cut,
         seconds=monotonic() - began,
+        counts_agree=counts.agree,
     )
 
 
@@ -184,10 +190,32 @@ async def _look_at_sample(source: Source, table: CopyTable, findings: Findings, 
     return len(keys)
 
 
-async def _count_both(connection: AsyncConnection, source: Source, table: CopyTable, pause: float) -> tuple[int, int]:
-    """Rows of both sides; counted once more where they differ, since either may just be changing."""
-    both = await source.count(table), await count_target(connection, table)
-    if both[0] != both[1]:
+@dataclass(frozen=True, slots=True)
+class _Counts:
+    source: int
+    target: int
+    agree: bool
+
+
+async def _agreeing(
+    connection: AsyncConnection, source: Source, table: CopyTable, pause: float, ours: int, held: int, more: int
+) -> _Counts:
+    """The counts of both sides; counted again a few times where they do not agree, since either may just be changing.
+
+    Args:
+        ours, held: the rows of the source and of the target, as they were counted first.
+        more: how many more the target holds, by the rows that were found to differ.
+    """
+    if held == ours + more:
+        return _Counts(ours, held, True)
+    before = ours
+    for _ in range(_RECOUNTS):
         await asyncio.sleep(pause)
-        both = await source.count(table), await count_target(connection, table)
-    return both
+        before, held, after = (
+            await source.count(table),
+            await count_target(connection, table),
+            await source.count(table),
+        )
+        if min(before, after) + more <= held <= max(before, after) + more:
+            return _Counts(held - more, held, True)
+    return _Counts(before, held, False)

@@ -7,15 +7,12 @@ the row is settled and is not read again. The same pairs serve both directions.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterable, Sequence
 
 from psycopg import AsyncConnection, sql
-from psycopg.pq import TransactionStatus
 
-from app.migration import statements
 from app.migration.completeness import select_keys
-from app.migration.connection import rendered
+from app.migration.key_listing import require_whole, source_keys
 from app.migration.pages import key_of, records_of
 from app.migration.source import VERSION, Key, Source
 from app.migration.statements import aliases, key_array, listed, names_of, same_key, same_source_key, text_differs
@@ -24,37 +21,6 @@ from app.migration.target import JsonBytes
 
 # A condition: the key of one of the tool's own rows is among those of `keys_json` in a parameter.
 AMONG_KEYS = sql.SQL("key IN (SELECT ARRAY(SELECT json_array_elements_text(k)) FROM json_array_elements(%s::json) k)")
-
-
-@asynccontextmanager
-async def source_versions(connection: AsyncConnection, source: Source, table: CopyTable) -> AsyncIterator[None]:
-    """A temporary table `source_keys` in the target: every key that the source holds now, and its row's version.
-
-    The version is NULL where the table has none.
-    """
-    await connection.execute(statements.create_source_keys(table))
-    try:
-        await connection.execute(
-            sql.SQL("ALTER TABLE pg_temp.source_keys ADD COLUMN {} text").format(sql.Identifier(VERSION))
-        )
-        add = rendered(_add_versions(table))
-        async for page in source.key_pages(table, versions=bool(table.version)):
-            await connection.execute(add, [JsonBytes(page.body)])
-        await connection.execute("ANALYZE source_keys")
-        yield
-    finally:
-        if connection.info.transaction_status in {TransactionStatus.IDLE, TransactionStatus.INTRANS}:
-            await connection.execute("DROP TABLE IF EXISTS pg_temp.source_keys")
-
-
-def _add_versions(table: CopyTable) -> sql.Composed:
-    keys = listed(
-        sql.SQL("p.{}::{}").format(sql.Identifier(column.name), sql.SQL(column.type if column.zoned else "text"))
-        for column in table.key
-    )
-    return sql.SQL("WITH {} INSERT INTO source_keys SELECT {}, p.{} FROM p").format(
-        versioned_rows(table, "p", table.key_size), keys, sql.Identifier(VERSION)
-    )
 
 
 def versioned_rows(table: CopyTable, name: str, columns: int) -> sql.Composed:
@@ -176,9 +142,10 @@ async def still_listed(connection: AsyncConnection, source: Source, table: CopyT
     """How many of these keys the source lists, though it gave no row for them when it was asked."""
     if not keys:
         return 0
-    async with source_versions(connection, source, table):
-        listing = sql.SQL("SELECT DISTINCT {} FROM source_keys s").format(key_array(table, "s"))
-        return len(await select_keys(connection, listing.as_string(connection)) & set(keys))
+    async with source_keys(connection, source, table, versions=True) as listing:
+        require_whole(listing, source, table, step="sync", pending="the rest of this round")
+        query = sql.SQL("SELECT DISTINCT {} FROM source_keys s").format(key_array(table, "s"))
+        return len(await select_keys(connection, query.as_string(connection)) & set(keys))
 
 
 async def keys_of(connection: AsyncConnection, table: CopyTable, body: bytes) -> set[Key]:

@@ -1,0 +1,167 @@
+"""The keys that a source holds, all of them, in a temporary table of the target; and how many rows it counts."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
+
+from psycopg import AsyncConnection, sql
+from psycopg.pq import TransactionStatus
+
+from app.errors import MigrationError
+from app.migration import statements
+from app.migration.ahead import ahead
+from app.migration.connection import rendered
+from app.migration.postgres_source import PostgresSource
+from app.migration.source import VERSION, Source
+from app.migration.tables import CopyTable
+from app.migration.target import JsonBytes
+from app.privacy import mask_phones
+
+_LISTINGS = 3  # of the keys of a table over REST, where fewer came than the source counts
+
+
+@dataclass(frozen=True, slots=True)
+class KeyListing:
+    """What a listing of a source's keys gave.
+
+    Attributes:
+        counted: the rows that the source counts; over REST the lower of its counts before and after.
+        rows: the rows whose keys came, in the last walk.
+        keys: how many different keys there are in `source_keys`.
+        twice: a key that several rows have, where there is one; phones masked.
+    """
+
+    counted: int
+    rows: int
+    keys: int
+    twice: str | None = None
+
+    @property
+    def whole(self) -> bool:
+        """Whether no row is missing in it, and each has a key of its own."""
+        return self.keys >= self.counted and self.rows <= self.keys
+
+
+@asynccontextmanager
+async def source_keys(
+    connection: AsyncConnection, source: Source, table: CopyTable, *, versions: bool = False
+) -> AsyncIterator[KeyListing]:
+    """A temporary table `source_keys` in the target with every key that the source holds now.
+
+    Over a connection it is one statement, which no order and no index can make incomplete. Over REST the keys come in
+    pages that follow the order of the key, so that the count has to prove them.
+
+    Args:
+        versions: with a column VERSION for the rows' versions; it is NULL where the table has none.
+
+    Yields:
+        How many there are. It may not be whole: see `require_whole`.
+    """
+    await connection.execute(statements.create_source_keys(table))
+    try:
+        if versions:
+            column = sql.SQL("ALTER TABLE pg_temp.source_keys ADD COLUMN {} text").format(sql.Identifier(VERSION))
+            await connection.execute(column)
+        if isinstance(source, PostgresSource):
+            listing = await _pipe(connection, source, table, versions=versions)
+        else:
+            listing = await _walk(connection, source, table, versions=versions)
+        await connection.execute("ANALYZE source_keys")
+        yield listing
+    finally:
+        if connection.info.transaction_status in {TransactionStatus.IDLE, TransactionStatus.INTRANS}:
+            await connection.execute("DROP TABLE IF EXISTS pg_temp.source_keys")
+
+
+def require_whole(listing: KeyListing, source: Source, table: CopyTable, *, step: str, pending: str) -> None:
+    """Stop where the listing is not whole: what is missing in it would count as deleted.
+
+    Raises:
+        MigrationError: names the figures and the likely causes.
+    """
+    if not listing.whole:
+        raise MigrationError(
+            f"{table.name}: {figures(listing)}; {causes(listing, source)}",
+            step=step,
+            table=table.name,
+            pending=pending,
+            next_command=f"mend that at the source, then: botdata {step}",
+        )
+
+
+def figures(listing: KeyListing) -> str:
+    """The listing in words."""
+    different = f", with {listing.keys:,} different keys" if listing.keys != listing.rows else ""
+    return f"the source counts {listing.counted:,} rows, and {listing.rows:,} came{different}"
+
+
+def causes(listing: KeyListing, source: Source) -> str:
+    """What makes such figures."""
+    if listing.twice is not None:
+        return f"several rows have the key of the models, such as ({listing.twice}), and cannot be told apart"
+    over_rest = not isinstance(source, PostgresSource)
+    return "likely an index in the order of another collation version (REINDEX it), " + (
+        "operators of the key's type that the API's search path lacks, or rows that the key's role may not see; "
+        "--source postgresql://... reads the keys without an order"
+        if over_rest
+        else "or rows that came and went meanwhile"
+    )
+
+
+async def _pipe(connection: AsyncConnection, source: PostgresSource, table: CopyTable, *, versions: bool) -> KeyListing:
+    own = await source.own(table)
+    names = [sql.Identifier(column.name) for column in table.key]
+    values: list[sql.Composable] = [sql.SQL("{}::text").format(name) for name in names]
+    if versions and table.version:
+        names.append(sql.Identifier(VERSION))
+        values.append(sql.SQL("{}::text").format(sql.Identifier(table.version)))
+    query = sql.SQL("SELECT {} FROM {}").format(sql.SQL(", ").join(values), own.rows)
+    into = sql.SQL("COPY pg_temp.source_keys ({}) FROM STDIN").format(sql.SQL(", ").join(names))
+
+    async def begin() -> None:
+        await connection.execute("TRUNCATE pg_temp.source_keys")
+
+    rows = await source.pipe(query, connection, into, begin)
+    return await _listing(connection, table, rows, rows)
+
+
+async def _walk(connection: AsyncConnection, source: Source, table: CopyTable, *, versions: bool) -> KeyListing:
+    """Walk again while fewer keys came than the source counts, keeping those that came before: rows may be moving."""
+    with_versions = versions and bool(table.version)
+    add = rendered(statements.add_source_keys(table, versions=versions))
+    listing = KeyListing(1, 0, 0)
+    for number in range(_LISTINGS):
+        before, rows = await source.count(table), 0
+        async with aclosing(ahead(source.key_pages(table, versions=with_versions))) as pages:
+            async for page in pages:
+                await connection.execute(add, [JsonBytes(page.body)])
+                rows += page.rows
+        counted = min(before, await source.count(table))
+        listing = await _listing(connection, table, counted, rows, repeated=number > 0)
+        if listing.whole:
+            break
+    return listing
+
+
+async def _listing(
+    connection: AsyncConnection, table: CopyTable, counted: int, rows: int, *, repeated: bool = False
+) -> KeyListing:
+    """Count the different keys; only where there are fewer than rows does it matter which one is there twice."""
+    keys = sql.SQL(", ").join(sql.Identifier(column.name) for column in table.key)
+    cursor = await connection.execute(
+        sql.SQL("SELECT count(*) FROM (SELECT DISTINCT {} FROM source_keys) k").format(keys)
+    )
+    ((different,),) = await cursor.fetchall()
+    twice = None
+    if different < rows and not repeated:
+        cursor = await connection.execute(
+            sql.SQL("SELECT {} FROM source_keys s GROUP BY 1 HAVING count(*) > 1 LIMIT 1").format(
+                statements.key_array(table, "s")
+            )
+        )
+        if row := await cursor.fetchone():
+            shown = ", ".join("NULL" if part is None else part for part in row[0])
+            twice = mask_phones(shown) if table.key_holds_phone else shown
+    return KeyListing(counted, rows, different, twice)
