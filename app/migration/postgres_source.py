@@ -112,7 +112,7 @@ class PostgresSource:
     async def rows_by_key(
         self, table: CopyTable, keys: Sequence[Key], *, versions: bool = False, listed: bool = False
     ) -> AsyncIterator[Page]:
-        """The rows of these keys that exist; of keys that this source listed, also those that an index does not find."""
+        """The rows of these keys that exist; of keys that it listed itself, also those that an index does not find."""
         for first in range(0, len(keys), _KEYS_A_STATEMENT):
             wanted = keys[first : first + _KEYS_A_STATEMENT]
             page = await self._of_keys(table, wanted, versions=versions)

@@ -96,7 +96,7 @@ class RestSource:
     async def rows_by_key(
         self, table: CopyTable, keys: Sequence[Key], *, versions: bool = False, listed: bool = False
     ) -> AsyncIterator[Page]:
-        """The rows of these keys that exist, as far as the server's indexes find them; a server that cuts an answer is asked for the rest."""
+        """The rows of these keys that the server finds; one that cuts an answer is asked for the rest."""
         for wanted in key_groups(keys):
             while wanted:
 

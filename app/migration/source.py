@@ -62,5 +62,5 @@ class Source(Protocol):
         """The rows of these keys that exist.
 
         Args:
-            listed: the source itself gave these keys, so that one which an index does not find is looked for without it.
+            listed: the source itself gave these keys: one that an index does not find is looked for without it.
         """

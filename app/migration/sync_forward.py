@@ -174,8 +174,8 @@ class ForwardSync:
             left = await versions.unsettled_keys(self._connection, table, missing=True, most=most + 1)
         if len(left) > most:
             raise MigrationError(
-                f"{table.name}: the source's pages gave {seen:,} rows of {listing.keys:,}; likely an index in the order "
-                "of another collation version",
+                f"{table.name}: the source's pages gave {seen:,} rows of {listing.keys:,}; likely an index is in the "
+                "order of another collation version",
                 step="sync",
                 table=table.name,
                 pending="the rest of this round",

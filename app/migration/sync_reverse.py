@@ -228,8 +228,8 @@ class ReverseSync:
             require_whole(listing, self._source, table, step="sync", pending="the rest of this round")
         if seen < listing.keys:
             raise MigrationError(
-                f"{table.name}: the source's pages gave {seen:,} rows of {listing.keys:,}; likely an index in the order "
-                "of another collation version",
+                f"{table.name}: the source's pages gave {seen:,} rows of {listing.keys:,}; likely an index is in the "
+                "order of another collation version",
                 step="sync",
                 table=table.name,
                 pending="the rest of this round",

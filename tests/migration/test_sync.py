@@ -10,6 +10,7 @@ from app.migration.sync_options import SyncOptions
 from app.migration.sync_report import SyncReport
 from tests.migration.conftest import Source
 from tests.migration.engine import (
+    ROUNDING,
     Served,
     Told,
     add_clients,
@@ -216,8 +217,16 @@ async def test_a_refused_row_is_not_asked_for_in_every_round(
     assert len(reads) <= 4
 
 
-async def test_what_a_column_of_the_target_rounds_stays_different(source: Source, database_url: str) -> None:
+async def test_what_a_column_of_the_target_would_round_is_refused(source: Source, database_url: str) -> None:
     execute(database_url, "ALTER TABLE services ALTER price_min TYPE numeric(10, 1)")
+    execute(source.database_url, "INSERT INTO services (yclients_id, title, price_min) VALUES (1, 'cut', 1.25)")
+    report = await sync_from(source, database_url, "services", until_clean=True)
+    assert not report.complete
+    assert [(row.sqlstate, row.place) for row in report.tables["services"].refused] == [("22001", "price_min")]
+
+
+async def test_what_a_trigger_of_the_target_changes_stays_different(source: Source, database_url: str) -> None:
+    execute(database_url, ROUNDING.format(table="services", column="price_min"))
     execute(source.database_url, "INSERT INTO services (yclients_id, title, price_min) VALUES (1, 'cut', 1.25)")
     report = await sync_from(source, database_url, "services", until_clean=True)
     assert not report.complete

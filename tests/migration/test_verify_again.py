@@ -9,7 +9,17 @@ from app.errors import MigrationError
 from app.migration.findings import Findings
 from app.migration.verify import VerifyOptions
 from tests.migration.conftest import Source
-from tests.migration.engine import add_clients, copy_from, execute, query, row_texts, tables, value, verify_from
+from tests.migration.engine import (
+    ROUNDING,
+    add_clients,
+    copy_from,
+    execute,
+    query,
+    row_texts,
+    tables,
+    value,
+    verify_from,
+)
 
 _QUICK_FIX = VerifyOptions(fix=True, pause=0.01)
 
@@ -206,16 +216,17 @@ async def test_fix_of_rows_that_a_trigger_would_change(source: Source, database_
 
 
 async def test_fix_says_what_stays_different(source: Source, database_url: str) -> None:
-    """The target rounds: nothing is refused, and the row stays different."""
+    """A trigger of the target rounds: nothing is refused, and the row stays different."""
+    execute(database_url, ROUNDING.format(table="clients", column="total_spent"))
     execute(source.database_url, "ALTER TABLE clients ALTER total_spent TYPE numeric")
     try:
         add_clients(source.database_url, 3)
-        execute(source.database_url, "UPDATE clients SET total_spent = CASE id WHEN 2 THEN 1.005 ELSE 1.00 END")
+        execute(source.database_url, "UPDATE clients SET total_spent = CASE id WHEN 2 THEN 1.05 ELSE 1.00 END")
         await copy_from(source, database_url, tables("clients"))
         report = await verify_from(source, database_url, tables("clients"), options=_QUICK_FIX)
         (found,) = report.differences
         assert (found.key, found.column, found.source, found.target, found.refused) == (
-            ("2",), "total_spent", "1.005", "1.01", None,
+            ("2",), "total_spent", "1.05", "1.10", None,
         )  # fmt: skip
         assert (report.tables[0].fixed, report.tables[0].quarantined) == (0, 0)
     finally:

@@ -41,9 +41,9 @@ def fetched(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
             yield piece
 
     async def rows_by_key(
-        self: PostgresSource, table: CopyTable, keys: Sequence[Key], *, versions: bool = False
+        self: PostgresSource, table: CopyTable, keys: Sequence[Key], *, versions: bool = False, listed: bool = False
     ) -> AsyncIterator[Page]:
-        async for page in by_key(self, table, keys, versions=versions):
+        async for page in by_key(self, table, keys, versions=versions, listed=listed):
             seen.append(page)
             yield page
 
