@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, NoReturn, Self
 
 import psycopg
@@ -117,30 +117,15 @@ async def connect(url: str, *, setting: str, step: str, read_only: bool = False)
         MigrationError: the address of a transaction pooler.
         psycopg.Error: it cannot be reached, or refuses the login.
     """
-    address = libpq_url(url, name=setting)
-    given = conninfo_to_dict(address)
-    keepalives: dict[str, Any] = {key: value for key, value in _KEEPALIVES.items() if key not in given}
-
-    async def log_in() -> AsyncConnection:
-        return await AsyncConnection.connect(
-            address,
-            autocommit=True,
-            connect_timeout=10,
-            application_name=f"botdata {step}",
-            prepare_threshold=None,
-            cursor_factory=_Cursor,
-            **keepalives,
-        )
-
     try:
-        connection = await log_in()
+        connection = await _log_in(url, setting, step)
     except psycopg.OperationalError as error:
         # libpq gives no code for a certificate that it refuses, nor for a server that is not there.
         if error.sqlstate is None and (advice := tls_advice(url)):
             raise psycopg.OperationalError(f"{error} ({advice})") from without_values(error)
         raise
     try:
-        await _refuse_transaction_pooler(connection, log_in, url, setting=setting, step=step)
+        await _stop_at_transaction_pooler(connection, url, setting, step)
         await connection.execute(_SESSION)
         await connection.execute(_UNHURRIED)
         await connection.execute(_OPERATORS)
@@ -152,19 +137,37 @@ async def connect(url: str, *, setting: str, step: str, read_only: bool = False)
     return connection
 
 
-async def _refuse_transaction_pooler(
-    connection: AsyncConnection,
-    log_in: Callable[[], Awaitable[AsyncConnection]],
-    url: str,
-    *,
-    setting: str,
-    step: str,
-) -> None:
-    """Stop where each transaction may get another session: settings and locks would be lost, and left to others.
+async def _log_in(url: str, setting: str, step: str) -> AsyncConnection:
+    address = libpq_url(url, name=setting)
+    given = conninfo_to_dict(address)
+    keepalives: dict[str, Any] = {key: value for key, value in _KEEPALIVES.items() if key not in given}
+    return await AsyncConnection.connect(
+        address,
+        autocommit=True,
+        connect_timeout=10,
+        application_name=f"botdata {step}",
+        prepare_threshold=None,
+        cursor_factory=_Cursor,
+        **keepalives,
+    )
+
+
+async def refuse_transaction_pooler(url: str, *, setting: str, step: str) -> None:
+    """Stop at the address of a transaction pooler, before a step whose first part would work there.
+
+    An address that cannot be reached is left to the step.
 
     Raises:
+        SettingsError: not a PostgreSQL URL.
         MigrationError: names the address to use.
     """
+    with suppress(psycopg.Error):
+        async with await _log_in(url, setting, step) as connection:
+            await _stop_at_transaction_pooler(connection, url, setting, step)
+
+
+async def _stop_at_transaction_pooler(connection: AsyncConnection, url: str, setting: str, step: str) -> None:
+    """Stop where each transaction may get another session: settings and locks would be lost, and left to others."""
     parts = conninfo_to_dict(libpq_url(url, name=setting))
     ports = str(parts.get("port") or _default_port() or "5432").split(",")
     place = (str(parts.get("host")), *ports, str(parts.get("dbname")), str(parts.get("user")))
@@ -172,7 +175,9 @@ async def _refuse_transaction_pooler(
         return
     try:
         pooling = await find_pooling(
-            connection, log_in, suspected=_TRANSACTION_POOLER_PORT in ports or uses_pgbouncer(url)
+            connection,
+            lambda: _log_in(url, setting, step),
+            suspected=_TRANSACTION_POOLER_PORT in ports or uses_pgbouncer(url),
         )
         said = "is the address of a transaction pooler (its server processes go from client to client)"
     except UndecidedError as error:
