@@ -118,7 +118,7 @@ async def connect(url: str, *, setting: str, step: str, read_only: bool = False)
         psycopg.Error: it cannot be reached, or refuses the login.
     """
     try:
-        connection = await _log_in(url, setting, step)
+        connection = await _log_in(url, setting)
     except psycopg.OperationalError as error:
         # libpq gives no code for a certificate that it refuses, nor for a server that is not there.
         if error.sqlstate is None and (advice := tls_advice(url)):
@@ -126,7 +126,9 @@ async def connect(url: str, *, setting: str, step: str, read_only: bool = False)
         raise
     try:
         await _stop_at_transaction_pooler(connection, url, setting, step)
-        await connection.execute(_SESSION)
+        # Not given when logging in: PgBouncer would leave it to the next client that has no name.
+        name = sql.Literal(f"botdata {step}")
+        await connection.execute(sql.SQL("{}; SET application_name = {}").format(sql.SQL(_SESSION), name))
         await connection.execute(_UNHURRIED)
         await connection.execute(_OPERATORS)
         if read_only:
@@ -137,7 +139,7 @@ async def connect(url: str, *, setting: str, step: str, read_only: bool = False)
     return connection
 
 
-async def _log_in(url: str, setting: str, step: str) -> AsyncConnection:
+async def _log_in(url: str, setting: str) -> AsyncConnection:
     address = libpq_url(url, name=setting)
     given = conninfo_to_dict(address)
     keepalives: dict[str, Any] = {key: value for key, value in _KEEPALIVES.items() if key not in given}
@@ -145,7 +147,6 @@ async def _log_in(url: str, setting: str, step: str) -> AsyncConnection:
         address,
         autocommit=True,
         connect_timeout=10,
-        application_name=f"botdata {step}",
         prepare_threshold=None,
         cursor_factory=_Cursor,
         **keepalives,
@@ -162,7 +163,7 @@ async def refuse_transaction_pooler(url: str, *, setting: str, step: str) -> Non
         MigrationError: names the address to use.
     """
     with suppress(psycopg.Error):
-        async with await _log_in(url, setting, step) as connection:
+        async with await _log_in(url, setting) as connection:
             await _stop_at_transaction_pooler(connection, url, setting, step)
 
 
@@ -176,7 +177,7 @@ async def _stop_at_transaction_pooler(connection: AsyncConnection, url: str, set
     try:
         pooling = await find_pooling(
             connection,
-            lambda: _log_in(url, setting, step),
+            lambda: _log_in(url, setting),
             suspected=_TRANSACTION_POOLER_PORT in ports or uses_pgbouncer(url),
         )
         said = "is the address of a transaction pooler (its server processes go from client to client)"

@@ -41,7 +41,7 @@ async def _calls_of(data: DataLayer, number: int) -> int:
         nonlocal calls
         calls += 1
         answer = await getattr(data, method)(*arguments, **named)
-        assert answer.success, (method, answer.error, answer.code)
+        assert answer.success, (method, answer.error, answer.error_code)
         return answer.data
 
     for turn in range(_EACH // 5):
