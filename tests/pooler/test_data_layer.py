@@ -140,6 +140,23 @@ async def test_another_clients_settings_change_no_answer(database_url: str) -> N
         await database.close()
 
 
+async def test_what_the_database_has_set_changes_no_answer(fresh_database: str) -> None:
+    """PgBouncer tells a client of the server's first settings, and of none that a transaction has."""
+    name = value(fresh_database, "SELECT current_database()")
+    for setting in ("TimeZone = 'Asia/Kolkata'", "DateStyle = 'German, DMY'"):
+        execute(fresh_database, f"ALTER DATABASE {name} SET {setting}")
+    with run_bouncer(fresh_database) as bouncer:
+        database = Database(bouncer.url(fresh_database))
+        query = text("SELECT timestamptz '2026-02-03 04:05:06Z', timestamp '2026-02-03 04:05:06', date '2026-02-03'")
+        when = datetime(2026, 2, 3, 4, 5, 6)
+        for connected in (database.reader, database.writer):
+            async with connected() as connection:
+                row = (await connection.execute(query)).one()
+            assert row == (when.replace(tzinfo=UTC), when, when.date())
+            assert row[0].utcoffset() == timedelta(0)
+        await database.close()
+
+
 async def test_a_reader_writes_at_once(database_url: str) -> None:
     with run_bouncer(database_url) as bouncer:
         database = Database(bouncer.url(database_url))
