@@ -21,6 +21,7 @@ from app.cutover.guard import GUARD_OPTION, WriteGuard
 from app.database_url import sqlalchemy_url, tls_advice, uses_pgbouncer
 from app.driver_errors import without_values
 from app.errors import OutcomeUnknownError, StoreError, UnavailableError, error_for_sqlstate
+from app.pooled_connection import ANOTHERS_SESSION, settle
 from app.text_values import register_loaders
 
 if TYPE_CHECKING:
@@ -64,8 +65,6 @@ class Database:
             "connect_timeout": max(2, int(pool_timeout)),
             "async_creator_fn": self._new_connection,
         }
-        if uses_pgbouncer(url):
-            connect_args["prepare_threshold"] = None
         self.engine: AsyncEngine = create_async_engine(
             sqlalchemy_url(url),
             pool_size=pool_size,
@@ -82,6 +81,7 @@ class Database:
         self._milliseconds = max(1, int(statement_timeout * 1000))
         self._pool_timeout = pool_timeout
         self._tls_advice = tls_advice(url)
+        self._is_pooled = uses_pgbouncer(url)  # whatever the server greets with
         self._turns = asyncio.Semaphore(pool_size)
         self._for_driver = False  # while a connection is taken out for the driver alone
         self._acquiring: set[asyncio.Task[AsyncConnection]] = set()
@@ -89,7 +89,7 @@ class Database:
         event.listen(self.engine.sync_engine, "checkout", self._check_out)
         event.listen(self.engine.sync_engine, "checkin", self._check_in)
         event.listen(self.engine.sync_engine, "do_connect", self._connect_in_greenlet)
-        event.listen(self.engine.sync_engine, "handle_error", _keep_the_others)
+        event.listen(self.engine.sync_engine, "handle_error", self._hear_of_error)
 
     async def fetch(
         self, statement: Select[Any], parameters: Mapping[str, object] | None = None
@@ -107,20 +107,27 @@ class Database:
         if parameters:
             values = {**values, **parameters}
         with translated_errors(writing=False):
-            await self._take_turn()
             try:
-                idle = self._take_idle()
-                if idle is None:
-                    return await self._fetch_on_new(query, values)
-                try:
-                    driver: Any = idle.driver_connection
-                    if not driver.autocommit:
-                        await driver.set_autocommit(True)
-                    return await _rows(driver, query, values)
-                finally:
-                    _put_back(idle)
+                return await self._fetch(query, values)
+            except ANOTHERS_SESSION:
+                self._is_pooled = True
+                return await self._fetch(query, values)
+
+    async def _fetch(self, query: bytes, values: Mapping[str, object]) -> list[tuple[Any, ...]]:
+        await self._take_turn()
+        try:
+            idle = self._take_idle()
+            if idle is None:
+                return await self._fetch_on_new(query, values)
+            try:
+                driver: Any = idle.driver_connection
+                if not driver.autocommit:
+                    await driver.set_autocommit(True)
+                return await _rows(driver, query, values)
             finally:
-                self._turns.release()
+                _put_back(idle)
+        finally:
+            self._turns.release()
 
     @asynccontextmanager
     async def reader(self) -> AsyncIterator[AsyncConnection]:
@@ -185,7 +192,7 @@ class Database:
         try:
             while pool.checkedin():  # type: ignore[attr-defined]
                 idle = pool.connect()
-                if not _is_stale(idle.driver_connection):
+                if not self._is_stale(idle.driver_connection):
                     return idle
                 _put_back(idle, broken=True)
         except MissingGreenlet:
@@ -193,6 +200,24 @@ class Database:
         finally:
             self._for_driver = False
         return None
+
+    def _is_stale(self, driver: Driver | None) -> bool:
+        # An idle connection has nothing to read unless the server has said goodbye. No round trip, so it costs a few
+        # microseconds where the usual ping costs a whole one.
+        if driver is None or driver.closed:
+            return True
+        if self._is_pooled and driver.prepare_threshold is not None:
+            return True  # made before that was known
+        poll = select.poll()
+        poll.register(driver.fileno(), select.POLLIN)
+        return bool(poll.poll(0))
+
+    def _hear_of_error(self, context: ExceptionContext) -> None:
+        # Each connection is looked at when it is taken; that one was lost says nothing of the others.
+        context.invalidate_pool_on_disconnect = False
+        if isinstance(context.original_exception, ANOTHERS_SESSION):
+            self._is_pooled = True
+            context.is_disconnect = True
 
     def _connect_in_greenlet(self, *_: object) -> None:
         # Asked by the pool, for a place in it whose connection is gone: refused before a coroutine is made in vain.
@@ -203,7 +228,7 @@ class Database:
         if self._for_driver:
             return
         driver = dbapi_connection.driver_connection
-        if _is_stale(driver):
+        if self._is_stale(driver):
             raise DisconnectionError("the server has closed this connection")  # the pool makes a new one
         if driver.autocommit:
             dbapi_connection.autocommit = False
@@ -246,8 +271,7 @@ class Database:
         try:
             register_loaders(connection.adapters)
             # The clock's defaults (CURRENT_TIMESTAMP into a timestamp without zone) are to be UTC, as in Supabase.
-            await connection.execute(f"SET TIME ZONE 'UTC'; SET statement_timeout = {self._milliseconds}".encode())
-            await connection.commit()
+            self._is_pooled = await settle(connection, self._milliseconds, is_pooled=self._is_pooled) or self._is_pooled
         except BaseException:
             await connection.close()
             raise
@@ -309,21 +333,6 @@ def _is_idle(driver: Driver) -> bool:
     return driver.pgconn.transaction_status == TransactionStatus.IDLE
 
 
-def _is_stale(driver: Driver | None) -> bool:
-    # An idle connection has nothing to read unless the server has said goodbye. No round trip, so it costs a few
-    # microseconds where the usual ping costs a whole one.
-    if driver is None or driver.closed:
-        return True
-    poll = select.poll()
-    poll.register(driver.fileno(), select.POLLIN)
-    return bool(poll.poll(0))
-
-
-def _keep_the_others(context: ExceptionContext) -> None:
-    # Each connection is looked at when it is taken; that one was lost says nothing of the others.
-    context.invalidate_pool_on_disconnect = False
-
-
 @contextmanager
 def translated_errors(*, writing: bool) -> Iterator[None]:
     """Turn driver errors into the tree of app.errors, by SQLSTATE and never by message text.
@@ -344,6 +353,9 @@ def translated_errors(*, writing: bool) -> Iterator[None]:
 
 
 def _translate(original: BaseException | None, *, invalidated: bool, writing: bool, error: BaseException) -> StoreError:
+    if isinstance(original, ANOTHERS_SESSION):  # another client's statement may have been carried out
+        kind = OutcomeUnknownError if writing else UnavailableError
+        return kind("a pooler gave the connection another session; no statement is prepared from here on")
     if isinstance(original, psycopg.Error) and original.sqlstate is not None:
         return error_for_sqlstate(original.sqlstate, detail=_where(original))
     disconnected = invalidated or isinstance(

@@ -136,7 +136,11 @@ def current(database_url: str) -> str | None:
         SettingsError: not a PostgreSQL URL.
         MigrationError: the server is not reached.
     """
-    engine = create_engine(sqlalchemy_url(database_url), poolclass=NullPool, connect_args={"connect_timeout": 10})
+    engine = create_engine(
+        sqlalchemy_url(database_url),
+        poolclass=NullPool,
+        connect_args={"connect_timeout": 10, "prepare_threshold": None},  # see alembic/env.py
+    )
     try:
         with engine.connect() as connection:
             return MigrationContext.configure(connection).get_current_revision()

@@ -110,12 +110,15 @@ def upgrade(
     Example: botdata upgrade
     """
     from app.cli.output import say, show_json
+    from app.migration.connection import refuse_transaction_pooler
     from app.settings import load_settings
 
     settings = load_settings()
+    url = settings.require_database_url()
+    run_async(refuse_transaction_pooler(url, setting="DATABASE_URL", step="upgrade"))  # the second part needs a session
     done = _upgrade(settings, revision)
     with _after("the schema's upgrade" if done.before != done.after else None):
-        run_async(_upgrade_tool_schema(settings.require_database_url()))
+        run_async(_upgrade_tool_schema(url))
     if as_json:
         show_json(_upgrade_document(done))
     say("Next: botdata copy")

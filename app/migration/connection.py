@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, NoReturn, Self
 
 import psycopg
@@ -14,6 +14,7 @@ from psycopg.pq import Conninfo, TransactionStatus
 from app.database_url import libpq_url, tls_advice, uses_pgbouncer
 from app.driver_errors import missing_right, without_values
 from app.errors import MigrationError, StoreError, UnavailableError, error_for_sqlstate
+from app.migration.pooler import Pooling, UndecidedError, find_pooling
 
 # No notices: in a COPY, whatever the server says is an error (see streams).
 # How values are written as text: fixed, so that equal values have equal texts. With YMD, a date that the source
@@ -22,12 +23,28 @@ _SESSION = """
 SET statement_timeout = 0; SET lock_timeout = '30s';
 SET client_encoding = 'UTF8'; SET datestyle = 'ISO, YMD'; SET intervalstyle = 'postgres'; SET timezone = 'UTC';
 SET extra_float_digits = 1; SET bytea_output = 'hex'; SET xmloption = 'content'; SET client_min_messages = 'error';
+SET lc_monetary = 'C'; SET array_nulls = on; SET quote_all_identifiers = off; SET standard_conforming_strings = on;
+SET transform_null_equals = off; SET default_transaction_isolation = 'read committed';
+SET default_transaction_deferrable = off;
 SET tcp_keepalives_idle = 60; SET tcp_keepalives_interval = 15; SET tcp_keepalives_count = 4
 """
 # Set by a database or a role for short work (PostgreSQL 14 and 17 brought the last two): a run outlasts them.
 _UNHURRIED = """
 SELECT set_config(name, '0', false) FROM pg_settings
 WHERE name IN ('idle_in_transaction_session_timeout', 'idle_session_timeout', 'transaction_timeout')
+"""
+# A type compares by the operators of its extension, citext's in any case. Where the path lacks their schema, a cast to
+# text would be taken instead, and another order with it. At the end, a schema hides no name.
+_OPERATORS = """
+SELECT set_config('search_path', concat_ws(', ', nullif(current_setting('search_path'), ''), missing.names), false)
+FROM (
+    SELECT string_agg(DISTINCT quote_ident(n.nspname), ', ') AS names
+    FROM pg_amop a JOIN pg_am m ON m.oid = a.amopmethod JOIN pg_operator o ON o.oid = a.amopopr
+    JOIN pg_namespace n ON n.oid = o.oprnamespace
+    WHERE m.amname = 'btree' AND n.nspname NOT IN ('pg_catalog', 'information_schema')
+    AND n.nspname !~ '^pg_(toast|temp)' AND n.nspname <> ALL (current_schemas(false))
+    AND has_schema_privilege(n.oid, 'USAGE')
+) missing WHERE missing.names IS NOT NULL
 """
 # A connection that a router has forgotten is noticed after two minutes, at the server's end too (by the settings of
 # the session): one of a machine that has gone would hold the run lock for hours. Names: libpq, "Parameter Key Words".
@@ -40,7 +57,10 @@ _KEEPALIVES = {
 }
 # A source that hides rows from the role refuses instead: a sync would delete what is hidden.
 _READING = "SET default_transaction_read_only = on; SET row_security = off"
+# Where it stands in an address, the server's greeting is not taken at its word.
 _TRANSACTION_POOLER_PORT = "6543"  # Supabase documentation, "Connect to your database"
+# The addresses of session poolers that this process has found to be such: host, ports, database and role.
+_SESSION_POOLERS: set[tuple[str, ...]] = set()
 
 
 class _Cursor(AsyncCursor[Any]):
@@ -97,28 +117,20 @@ async def connect(url: str, *, setting: str, step: str, read_only: bool = False)
         MigrationError: the address of a transaction pooler.
         psycopg.Error: it cannot be reached, or refuses the login.
     """
-    refuse_transaction_pooler(url, setting=setting, step=step)
-    address = libpq_url(url, name=setting)
-    given = conninfo_to_dict(address)
-    keepalives: dict[str, Any] = {key: value for key, value in _KEEPALIVES.items() if key not in given}
     try:
-        connection = await AsyncConnection.connect(
-            address,
-            autocommit=True,
-            connect_timeout=10,
-            application_name=f"botdata {step}",
-            prepare_threshold=None,
-            cursor_factory=_Cursor,
-            **keepalives,
-        )
+        connection = await _log_in(url, setting)
     except psycopg.OperationalError as error:
         # libpq gives no code for a certificate that it refuses, nor for a server that is not there.
         if error.sqlstate is None and (advice := tls_advice(url)):
             raise psycopg.OperationalError(f"{error} ({advice})") from without_values(error)
         raise
     try:
-        await connection.execute(_SESSION)
+        await _stop_at_transaction_pooler(connection, url, setting, step)
+        # Not given when logging in: PgBouncer would leave it to the next client that has no name.
+        name = sql.Literal(f"botdata {step}")
+        await connection.execute(sql.SQL("{}; SET application_name = {}").format(sql.SQL(_SESSION), name))
         await connection.execute(_UNHURRIED)
+        await connection.execute(_OPERATORS)
         if read_only:
             await connection.execute(_READING)
     except BaseException:
@@ -127,24 +139,63 @@ async def connect(url: str, *, setting: str, step: str, read_only: bool = False)
     return connection
 
 
-def refuse_transaction_pooler(url: str, *, setting: str, step: str) -> None:
-    """Stop at the address of a pooler that gives each transaction another session: settings and locks would be lost.
+async def _log_in(url: str, setting: str) -> AsyncConnection:
+    address = libpq_url(url, name=setting)
+    given = conninfo_to_dict(address)
+    keepalives: dict[str, Any] = {key: value for key, value in _KEEPALIVES.items() if key not in given}
+    return await AsyncConnection.connect(
+        address,
+        autocommit=True,
+        connect_timeout=10,
+        prepare_threshold=None,
+        cursor_factory=_Cursor,
+        **keepalives,
+    )
+
+
+async def refuse_transaction_pooler(url: str, *, setting: str, step: str) -> None:
+    """Stop at the address of a transaction pooler, before a step whose first part would work there.
+
+    An address that cannot be reached is left to the step.
 
     Raises:
+        SettingsError: not a PostgreSQL URL.
         MigrationError: names the address to use.
     """
+    with suppress(psycopg.Error):
+        async with await _log_in(url, setting) as connection:
+            await _stop_at_transaction_pooler(connection, url, setting, step)
+
+
+async def _stop_at_transaction_pooler(connection: AsyncConnection, url: str, setting: str, step: str) -> None:
+    """Stop where each transaction may get another session: settings and locks would be lost, and left to others."""
     parts = conninfo_to_dict(libpq_url(url, name=setting))
-    ports = str(parts.get("port") or _default_port()).split(",")
-    if _TRANSACTION_POOLER_PORT not in ports and not uses_pgbouncer(url):
+    ports = str(parts.get("port") or _default_port() or "5432").split(",")
+    place = (str(parts.get("host")), *ports, str(parts.get("dbname")), str(parts.get("user")))
+    if place in _SESSION_POOLERS:
         return
-    sign = f"port {_TRANSACTION_POOLER_PORT}" if _TRANSACTION_POOLER_PORT in ports else "pgbouncer=true"
-    address = f"{parts.get('host') or 'the same host'}:5432 without pgbouncer=true"
+    try:
+        pooling = await find_pooling(
+            connection,
+            lambda: _log_in(url, setting),
+            suspected=_TRANSACTION_POOLER_PORT in ports or uses_pgbouncer(url),
+        )
+        said = "is the address of a transaction pooler (its server processes go from client to client)"
+    except UndecidedError as error:
+        pooling = Pooling.TRANSACTION
+        said = f"is the address of a pooler, and it cannot be told whether it is a transaction pooler ({error})"
+    if pooling is Pooling.SESSION:
+        _SESSION_POOLERS.add(place)
+    if pooling is not Pooling.TRANSACTION:
+        return
+    host = parts.get("host") or "the same host"
+    address = "the address" if ports == ["5432"] else f"{host}:5432 without pgbouncer=true"
     if setting == "DATABASE_URL":
         remedy = f"set DATABASE_URL to {address} (the server itself), then: botdata {step}"
     else:
         remedy = f"botdata {step}, with {address} in {setting} (the session pooler, or the server itself)"
     raise MigrationError(
-        f"{setting} is the address of a transaction pooler ({sign}), where a session ends with each transaction",
+        f"{setting} {said}, where a session ends with each transaction",
         step=step,
         pending="everything; nothing was read or written",
         next_command=remedy,

@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from app import revisions
 from app.database_url import sqlalchemy_url
 from app.errors import MigrationError
-from app.migration.connection import is_amid_statement, refuse_transaction_pooler
+from app.migration.connection import is_amid_statement
 from app.migration.target import explained, open_target
 from app.schema.backup import STEP, Backup, back_up, find_pg_dump, make_directory
 from app.schema.plan import ReplacePlan, read_plan
@@ -93,7 +93,6 @@ async def replace(url: str, plan: ReplacePlan, options: ReplaceOptions) -> Repla
         MigrationError: it stopped, and nothing was changed in the database, or only indexes were added to the session
             tables; says where the backup is.
     """
-    refuse_transaction_pooler(url, setting="DATABASE_URL", step=STEP)
     refuse_blocked(plan)
     async with open_target(url, step=STEP, exclusive=True) as guard:
         with explained(STEP, pending=_NOTHING):

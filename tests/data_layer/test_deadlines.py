@@ -85,7 +85,7 @@ async def test_a_connection_that_ends_while_it_is_made_has_written_nothing(
     async with relay_to(database_url) as relay:
         settings = settings_with(database_url=relay.database_url, query_timeout=3)
         async with open_data_layer(settings) as data:
-            relay.hang_up_after = b"SET TIME ZONE"
+            relay.hang_up_after = b"statement_timeout"
             assert (await data.upsert_client(client(1))).error_code == "unavailable"
 
 

@@ -36,7 +36,6 @@ from tests.migration.engine import (
     source_of,
     tables,
     value,
-    verify_from,
 )
 from tests.support.relay import Relay, postgres_address
 
@@ -225,24 +224,6 @@ async def test_timeouts_of_role_and_database_do_no_harm(
     report = await copy_from(connected, database_url, tables("clients"), options=_SMALL)
     assert report.complete
     assert row_texts(database_url, "clients") == row_texts(connected.url, "clients")
-
-
-@pytest.mark.parametrize("what", ["copy", "verify"])
-@pytest.mark.parametrize("sign", ["port", "parameter"])
-@pytest.mark.parametrize("side", ["--source", "DATABASE_URL"])
-async def test_a_transaction_pooler_is_refused(
-    connected: Source, database_url: str, side: str, sign: str, what: str
-) -> None:
-    pooled = "postgresql://u:swordfish@db.example:6543/postgres"
-    if sign == "parameter":
-        pooled = "postgresql://u:swordfish@db.example/postgres?pgbouncer=true"
-    source = replace(connected, url=pooled) if side == "--source" else connected
-    target = pooled if side == "DATABASE_URL" else database_url
-    with pytest.raises(MigrationError, match=f"{side} is the address of a transaction pooler") as stopped:
-        await (copy_from if what == "copy" else verify_from)(source, target, tables("clients"))
-    assert "db.example:5432 without pgbouncer=true" in str(stopped.value.next_command)
-    assert side in str(stopped.value.next_command)
-    assert "swordfish" not in f"{stopped.value} {stopped.value.next_command}"
 
 
 async def test_no_prepared_statements_and_keepalives(database_url: str) -> None:

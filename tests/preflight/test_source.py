@@ -195,8 +195,6 @@ async def test_an_end_that_is_not_reached_leaves_the_other(pages: PageServer, da
     assert codes(lost) == ["target-unreachable"]
     assert lost.tables[0].source_rows == 0
     assert codes(await look(nobody, "postgresql://x@127.0.0.1:9/x")) == ["target-unreachable", "source-unreachable"]
-    pooler = await look(Source("postgresql://x@127.0.0.1:6543/x", "", "", is_lite=False), database_url)
-    assert "transaction pooler" in _found(pooler, "source-unreachable")
 
 
 async def test_what_passes_is_asked_for_again(pages: PageServer, database_url: str) -> None:

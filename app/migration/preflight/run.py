@@ -191,7 +191,8 @@ async def _look_at_target(
             ends.findings += server.findings
             await _count_target(connection, tables, ends)
     except MigrationError as error:
-        ends.findings.append(finding("target-unreachable", error.message, "correct DATABASE_URL, or start the server"))
+        remedy = error.next_command or "correct DATABASE_URL, or start the server"
+        ends.findings.append(finding("target-unreachable", error.message, remedy))
     except psycopg.Error as error:
         said = error_for_sqlstate(error.sqlstate) if error.sqlstate else "the connection was lost"
         ends.findings.append(

@@ -1,0 +1,113 @@
+"""A connection through a pooler, whose server process may serve other clients between two transactions.
+
+What one client sets there, others find, and what others have set, this one finds. So nothing is set that outlives a
+transaction, no statement is prepared, and each transaction begins with the settings that it counts on, in one round
+trip with its first statement.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any, Self
+
+import psycopg
+from psycopg.pq import PipelineStatus, TransactionStatus
+from psycopg.types.datetime import DateLoader, TimestampLoader, TimestamptzLoader
+
+# Another client's statement was found under a name of this one's, or this one's was not: a pooler is in between.
+ANOTHERS_SESSION = (psycopg.errors.InvalidSqlStatementName, psycopg.errors.DuplicatePreparedStatement)
+
+_SETTINGS = "set_config('TimeZone', 'UTC', {local}), set_config('statement_timeout', '{milliseconds}', {local})"
+# Beside those, what changes the text of values, and where the tables are.
+_OTHERS_SETTINGS = (
+    ", set_config('DateStyle', 'ISO, MDY', true), set_config('bytea_output', 'hex', true)"
+    ", set_config('extra_float_digits', '1', true)"
+    ", set_config('search_path', concat_ws(', ', 'public', nullif(current_setting('search_path'), '')), true)"
+)
+
+
+async def settle(connection: psycopg.AsyncConnection[Any], milliseconds: int, *, is_pooled: bool) -> bool:
+    """Give a new connection its settings: of its session, or of each transaction where it goes through a pooler.
+
+    A pooler greets with a number of its own, where a server greets with the number of its process. The server itself
+    compares them, so that one round trip does both.
+
+    Args:
+        milliseconds: for `statement_timeout`.
+        is_pooled: known to go through a pooler, whatever the greeting.
+
+    Returns:
+        Whether it goes through a pooler.
+    """
+    greeting = connection.info.backend_pid
+    settings = _SETTINGS.format(milliseconds=milliseconds, local="is_pooled")
+    pooled = "true" if is_pooled else f"pg_backend_pid() <> {greeting}"
+    await connection.set_autocommit(True)
+    query = f"SELECT is_pooled, {settings} FROM (SELECT {pooled} AS is_pooled) AS asked"  # noqa: S608 - numbers
+    row = await (await connection.execute(query.encode())).fetchone()
+    await connection.set_autocommit(False)
+    if row is None or not row[0]:
+        return False
+    connection.prepare_threshold = None
+    for name, loader in _LOADERS.items():
+        connection.adapters.register_loader(name, loader)
+    connection.cursor_factory = _cursor_with(milliseconds)
+    return True
+
+
+def _cursor_with(milliseconds: int) -> type[psycopg.AsyncCursor[Any]]:
+    settings = f"SELECT {_SETTINGS.format(milliseconds=milliseconds, local='true')}{_OTHERS_SETTINGS}".encode()
+
+    class Cursor(psycopg.AsyncCursor[Any]):
+        """Begins each transaction with the settings; in autocommit, each statement is a transaction."""
+
+        async def execute(self, query: Any, params: Any = None, **options: Any) -> Self:
+            if not _is_idle(self.connection):
+                return await super().execute(query, params, **options)
+            try:
+                # All that is sent up to the end of the block is one transaction; in autocommit it ends there.
+                async with self.connection.pipeline():
+                    await psycopg.AsyncCursor(self.connection).execute(settings)
+                    await super().execute(query, params, **options)
+            except BaseException as error:
+                if self.connection.pgconn.pipeline_status != PipelineStatus.OFF:
+                    self.connection.pgconn.finish()  # cancelled amid the answers: nothing more can be made of it
+                    if isinstance(error.__context__, asyncio.CancelledError):
+                        raise error.__context__ from None  # which psycopg's word on that has replaced
+                raise
+            return self
+
+        async def executemany(self, query: Any, params_seq: Iterable[Any], *, returning: bool = False) -> None:
+            if _is_idle(self.connection) and not self.connection.autocommit:
+                await psycopg.AsyncCursor(self.connection).execute(settings)
+            await super().executemany(query, params_seq, returning=returning)
+
+    return Cursor
+
+
+def _is_idle(connection: psycopg.AsyncConnection[Any]) -> bool:
+    return connection.pgconn.transaction_status == TransactionStatus.IDLE
+
+
+# psycopg's own go by what the server last said of its time zone and styles, which a transaction's settings need not be.
+class _DateLoader(DateLoader):
+    def __init__(self, oid: int, context: Any = None) -> None:
+        super().__init__(oid)
+
+
+class _TimestampLoader(TimestampLoader):
+    def __init__(self, oid: int, context: Any = None) -> None:
+        super().__init__(oid)
+
+
+class _TimestamptzLoader(TimestamptzLoader):
+    def __init__(self, oid: int, context: Any = None) -> None:
+        super().__init__(oid)
+
+
+_LOADERS: dict[str, Any] = {
+    "date": _DateLoader,
+    "timestamp": _TimestampLoader,
+    "timestamptz": _TimestamptzLoader,
+}

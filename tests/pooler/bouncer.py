@@ -1,0 +1,140 @@
+"""Debian's PgBouncer in front of the tests' PostgreSQL."""
+
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import psycopg
+import pytest
+from psycopg.conninfo import conninfo_to_dict
+from sqlalchemy.engine import make_url
+
+Mode = Literal["transaction", "session", "statement"]
+
+_SETTINGS = "SELECT jsonb_object_agg(name, setting) FROM pg_settings WHERE context <> 'internal'"
+_LOCKS = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
+_STATEMENTS = "SELECT coalesce(jsonb_agg(statement), '[]') FROM pg_prepared_statements"
+_TABLES = "SELECT count(*) FROM pg_class WHERE relpersistence = 't'"
+
+
+def program() -> str | None:
+    """PgBouncer's, where it is installed."""
+    path = shutil.which("pgbouncer", path=os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin")))
+    if path is None and os.environ.get("REQUIRE_DEBIAN_PACKAGES"):
+        pytest.fail("pgbouncer is not installed, and REQUIRE_DEBIAN_PACKAGES is set")
+    return path
+
+
+@dataclass(frozen=True)
+class Bouncer:
+    """A running PgBouncer.
+
+    Attributes:
+        size: server connections that it keeps for a database at most.
+    """
+
+    port: int
+    size: int
+
+    def url(self, database_url: str, **parameters: str) -> str:
+        """The address of a database behind it, with nothing in it that speaks for a pooler."""
+        name = make_url(database_url).database
+        given = "&".join(f"{key}={value}" for key, value in parameters.items())
+        return f"postgresql://postgres@127.0.0.1:{self.port}/{name}" + (f"?{given}" if given else "")
+
+    def servers(self, database_url: str) -> dict[int, dict[str, Any]]:
+        """What each server connection of a database's pool has of a session, by its process; makes them all first.
+
+        A pool gives one of its connections to each transaction that is open.
+        """
+        clients = [psycopg.connect(self.url(database_url), prepare_threshold=None) for _ in range(self.size)]
+        try:
+            found = {}
+            for client in clients:
+                row = client.execute(
+                    f"SELECT pg_backend_pid(), ({_SETTINGS}), ({_LOCKS}), ({_STATEMENTS}), ({_TABLES})"
+                ).fetchone()
+                assert row is not None
+                pid, settings, locks, statements, tables = row
+                found[pid] = {"settings": settings, "locks": locks, "prepared": statements, "temporary": tables}
+            for client in clients:
+                client.rollback()
+            return found
+        finally:
+            for client in clients:
+                client.close()
+
+
+@contextmanager
+def run_bouncer(
+    database_url: str, *, mode: Mode = "transaction", size: int = 4, round_robin: bool = False, port: int | None = None
+) -> Iterator[Bouncer]:
+    """PgBouncer in front of the server of a database, for all of its databases; skips the test where there is none."""
+    path = program()
+    if path is None:
+        pytest.skip("pgbouncer is not installed (Debian's package of that name)")
+    parts = conninfo_to_dict(database_url)
+    server = " ".join(f"{key}={parts[key]}" for key in ("host", "port", "user", "password") if parts.get(key))
+    port = port or _free_port()
+    user = "nobody" if os.geteuid() == 0 else None  # it refuses to run as root; the embedded server's own user
+    with tempfile.TemporaryDirectory(prefix="botdata-pooler-", dir="/tmp") as name:
+        directory = Path(name)
+        directory.chmod(0o755)
+        (directory / "pgbouncer.ini").write_text(
+            f"""[databases]
+* = {server}
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = {port}
+unix_socket_dir =
+auth_type = any
+pool_mode = {mode}
+default_pool_size = {size}
+server_round_robin = {int(round_robin)}
+max_client_conn = 300
+"""
+        )
+        with (directory / "log").open("wb") as log:
+            process = subprocess.Popen(
+                [path, directory / "pgbouncer.ini"],
+                cwd=directory,
+                user=user,
+                group=user and pwd.getpwnam(user).pw_gid,
+                extra_groups=user and [],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        try:
+            _wait_for(port, process, directory / "log")
+            yield Bouncer(port, size)
+        finally:
+            process.terminate()
+            process.wait(10)
+
+
+def _free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return int(taken.getsockname()[1])
+
+
+def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            time.sleep(0.02)
+        else:
+            return
+    raise RuntimeError(f"PgBouncer did not start:\n{log.read_text()}")

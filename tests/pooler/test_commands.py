@@ -1,0 +1,173 @@
+"""Every command with a pooler at either end: it works, or stops before it changed anything."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.cli.command import Command, Outcome
+from tests.cli.test_json import COMMANDS
+from tests.cutover.conftest import Pair
+from tests.migration.engine import add_clients, query, row_texts
+from tests.pooler.bouncer import Bouncer
+from tests.support.page_server import PageServer
+
+# As they are given, beside the command's own name.
+LINES = [
+    "migrate", "upgrade", "preflight", "copy", "copy --dry-run", "sync", "sync --follow", "sync --reverse --overwrite",
+    "verify", "verify --fix", "status", "uninstall --yes", "schema replace --yes",
+    "quarantine list", "quarantine show 1", "quarantine replay", "quarantine export out.json",
+    "quarantine import rows.json",
+    "cutover status", "cutover history", "cutover report", "cutover advance", "cutover back", "cutover finish",
+    "cutover forget gone", "cutover table messages postgres",
+]  # fmt: skip
+# They use the data layer's connections, which work there; some of them end with 1 for what they find.
+WORKING = ["parity", "parity --writes", "mirror status", "mirror drain", "mirror retry"]
+# It makes servers of its own, and asks for no address.
+WITHOUT_ADDRESS = ["demo"]
+FROM_SOURCE = [
+    "migrate",
+    "preflight",
+    "copy",
+    "copy --dry-run",
+    "sync",
+    "sync --reverse --overwrite",
+    "verify",
+    "verify --fix",
+]
+
+
+def test_every_command_is_among_them() -> None:
+    lines = [*LINES, *WORKING, *WITHOUT_ADDRESS]
+    assert [name for name in COMMANDS if not any(f"{line} ".startswith(f"{name} ") for line in lines)] == []
+
+
+def _contents(url: str) -> dict[str, Any]:
+    """Every table of a database with its rows, and every index and sequence."""
+    names = query(
+        url,
+        "SELECT format('%I.%I', n.nspname, c.relname), c.relkind FROM pg_class c "
+        "JOIN pg_namespace n ON n.oid = relnamespace "
+        "WHERE nspname !~ '^pg_' AND nspname <> 'information_schema' ORDER BY 1",
+    )
+    return {
+        name: query(url, f"SELECT * FROM {name} ORDER BY 1") if kind in {"r", "S"} else None for name, kind in names
+    }
+
+
+def _works(bouncer: Bouncer, url: str) -> None:
+    """An application writes through each server connection of the pool."""
+    clients = [psycopg.connect(bouncer.url(url), prepare_threshold=None) for _ in range(bouncer.size)]
+    for number, client in enumerate(clients):
+        client.execute(
+            "INSERT INTO clients (id, yclients_id, company_id, phone) VALUES (%s, 1, %s, '79')", [900 + number] * 2
+        )
+    for client in clients:
+        client.rollback()
+        client.close()
+
+
+@pytest.fixture
+def settings(pair: Pair, pages: PageServer, tmp_path: Path) -> dict[str, str]:
+    add_clients(pair.source, 5)
+    (tmp_path / "rows.json").write_text("[]")
+    return {
+        "SUPABASE_URL": pair.supabase.url,
+        "SUPABASE_KEY": pair.supabase.service_key,
+        "DATABASE_URL": pair.target,
+        "CUTOVER_SPOOL": str(tmp_path / "spool"),
+    }
+
+
+def _is_refused(outcome: Outcome, setting: str) -> bool:
+    said = " ".join((outcome.err + outcome.out).split())
+    return outcome.code == 1 and f"{setting} is the address of a transaction pooler" in said
+
+
+@pytest.mark.parametrize("line", [*LINES, *WORKING])
+def test_at_the_target(
+    command: Command, settings: dict[str, str], pair: Pair, transaction_pooler: Bouncer, line: str
+) -> None:
+    url = pair.target
+    settings["DATABASE_URL"] = transaction_pooler.url(url)
+    before = transaction_pooler.servers(url)
+    rows = _contents(url)
+    outcome = command(*line.split(), **settings)
+    if line in WORKING:
+        assert "transaction pooler" not in outcome.err + outcome.out
+        assert "stopped" not in outcome.err, outcome.err
+    else:
+        assert _is_refused(outcome, "DATABASE_URL"), outcome
+        assert "127.0.0.1:5432 without pgbouncer=true (the server itself)" in outcome.err + outcome.out
+        assert _contents(url) == rows
+    assert transaction_pooler.servers(url) == before
+    _works(transaction_pooler, url)
+
+
+def test_an_empty_target_stays_empty(command: Command, fresh_database: str, transaction_pooler: Bouncer) -> None:
+    url = transaction_pooler.url(fresh_database)
+    assert _is_refused(command("upgrade", DATABASE_URL=url), "DATABASE_URL")
+    assert _contents(fresh_database) == {}
+
+
+@pytest.mark.parametrize("line", FROM_SOURCE)
+def test_at_the_source(
+    command: Command,
+    source_database: str,
+    database_url: str,
+    transaction_pooler: Bouncer,
+    line: str,
+) -> None:
+    add_clients(source_database, 5)
+    before = transaction_pooler.servers(source_database)
+    rows = {url: _contents(url) for url in (source_database, database_url)}
+    pooled = transaction_pooler.url(source_database)
+    outcome = command(*line.split(), "--source", pooled, DATABASE_URL=database_url)
+    assert _is_refused(outcome, "--source"), outcome
+    assert {url: _contents(url) for url in rows} == rows
+    assert transaction_pooler.servers(source_database) == before
+    _works(transaction_pooler, source_database)
+
+
+@pytest.mark.parametrize("parameters", [{}, {"pgbouncer": "true"}])
+def test_a_session_pooler_at_both_ends(
+    command: Command,
+    source_database: str,
+    database_url: str,
+    session_pooler: Bouncer,
+    parameters: dict[str, str],
+) -> None:
+    add_clients(source_database, 5)
+    settings = {
+        "DATABASE_URL": session_pooler.url(database_url, **parameters),
+        "MIGRATION_SOURCE": session_pooler.url(source_database, **parameters),
+    }
+    for line in ("upgrade", "preflight", "copy", "sync", "verify", "sync --reverse --overwrite", "status"):
+        outcome = command(*line.split(), **settings)
+        assert outcome.code == 0, (line, outcome)
+    assert row_texts(database_url, "clients") == row_texts(source_database, "clients")
+
+
+def test_a_server_of_which_the_address_says_that_it_is_a_pooler(
+    command: Command, source_database: str, database_url: str
+) -> None:
+    add_clients(source_database, 5)
+    settings = {
+        "DATABASE_URL": f"{database_url}&pgbouncer=true",
+        "MIGRATION_SOURCE": f"{source_database}&pgbouncer=true",
+    }
+    for line in ("migrate", "status"):
+        outcome = command(*line.split(), **settings)
+        assert outcome.code == 0, (line, outcome)
+
+
+def test_preflight_names_it(
+    command: Command, settings: dict[str, str], pair: Pair, transaction_pooler: Bouncer
+) -> None:
+    pooled = transaction_pooler.url(pair.target)
+    target = json.loads(command("preflight", "--json", **{**settings, "DATABASE_URL": pooled}).out)
+    source = json.loads(command("preflight", "--json", "--source", pooled, **settings).out)
+    for found, code in ((target, "target-unreachable"), (source, "source-unreachable")):
+        assert [one["code"] for one in found["findings"] if "transaction pooler" in one["message"]] == [code]

@@ -1,0 +1,254 @@
+"""The data layer through a transaction pooler, of which its settings say nothing, beside other clients of the pool."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import psycopg
+import pytest
+from sqlalchemy import text
+
+from app.data_layer import open_data_layer
+from app.data_layer.layer import DataLayer
+from app.db import Database
+from app.errors import OutcomeUnknownError, StoreError
+from app.settings import Settings
+from tests.migration.engine import execute, value
+from tests.pooler.bouncer import run_bouncer
+
+_AT_ONCE = 100
+_EACH = 20
+_DAY = date(2026, 2, 3)
+_WHEN = datetime(2026, 2, 3, 4, 5, 6, 789000, tzinfo=UTC)
+_ON = {"TimeZone": "Asia/Kolkata", "DateStyle": "German, DMY"}
+
+
+def _settings(url: str, **given: Any) -> Settings:
+    return Settings(_env_file=None, use_repository_pattern=True, database_url=url, **given)
+
+
+async def _calls_of(data: DataLayer, number: int) -> int:
+    """Twenty calls on rows that nobody else has, each answer checked."""
+    key = {"yclients_id": number, "company_id": 7}
+    calls = 0
+
+    async def ask(method: str, *arguments: Any, **named: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        answer = await getattr(data, method)(*arguments, **named)
+        assert answer.success, (method, answer.error, answer.error_code)
+        return answer.data
+
+    for turn in range(_EACH // 5):
+        begun = datetime.now(UTC).replace(tzinfo=None)
+        total = Decimal(number) / 100 + turn
+        given = {
+            **key, "name": f"Имя {number} {turn}", "phone": f"79{number:09}", "total_spent": total,
+            "first_visit_date": _DAY, "last_sync_at": _WHEN.replace(tzinfo=None), "tags": [f"t{number}", "ё"],
+        }  # fmt: skip
+        written = await ask("upsert_client", given)
+        for row in (
+            written,
+            await ask("get_client_by_id", number, 7),
+            await ask("get_client_by_phone", given["phone"]),
+        ):
+            assert {name: getattr(row, name) for name in given} == given
+            assert abs(row.created_at.replace(tzinfo=None) - begun) < timedelta(minutes=2)
+        context = {"user_id": given["phone"], "company_id": 7, "data": {"step": turn, "of": number}}
+        await ask("upsert_dialog_context", context)
+        read = await ask("get_dialog_context", given["phone"])
+        assert read.data == context["data"]
+        assert abs(read.updated_at.replace(tzinfo=None) - begun) < timedelta(minutes=2)
+    return calls
+
+
+async def _disturb(url: str) -> None:
+    """Another client, which prepares statements under the names that this driver gives, and sets what it likes."""
+    number = 0
+    while True:
+        number += 1
+        with suppress(psycopg.Error):
+            async with await psycopg.AsyncConnection.connect(url, autocommit=True, prepare_threshold=0) as client:
+                for name, setting in _ON.items():
+                    await client.execute(f"SET {name} = '{setting}'", prepare=False)
+                await client.execute("SET search_path = pg_catalog; SET extra_float_digits = -3", prepare=False)
+                await client.execute("SET bytea_output = 'escape'; SET statement_timeout = '300ms'", prepare=False)
+                for column in ("name", "phone", "notes"):
+                    await client.execute(f"SELECT {column} FROM public.clients WHERE id = %s", [number])
+                    await asyncio.sleep(0.002)
+
+
+@asynccontextmanager
+async def _disturbed(url: str) -> AsyncIterator[None]:
+    disturbing = [asyncio.create_task(_disturb(url)) for _ in range(2)]
+    try:
+        yield
+    finally:
+        for task in disturbing:
+            task.cancel()
+        await asyncio.gather(*disturbing, return_exceptions=True)
+
+
+@pytest.mark.parametrize("round_robin", [False, True])
+async def test_two_thousand_calls_a_hundred_at_a_time(database_url: str, round_robin: bool) -> None:
+    with run_bouncer(database_url, round_robin=round_robin) as bouncer:
+        url = bouncer.url(database_url)
+        async with open_data_layer(_settings(url)) as data, _disturbed(url):
+            done = await asyncio.gather(*(_calls_of(data, number) for number in range(1, _AT_ONCE + 1)))
+    assert sum(done) == 2000
+    assert value(database_url, "SELECT count(*) FROM clients") == _AT_ONCE
+
+
+async def test_nothing_of_its_session_stays_behind(database_url: str) -> None:
+    with run_bouncer(database_url) as bouncer:
+        before = bouncer.servers(database_url)
+        async with open_data_layer(_settings(bouncer.url(database_url))) as data:
+            await asyncio.gather(*(_calls_of(data, number) for number in range(1, 9)))
+            after = bouncer.servers(database_url)
+        assert after == before
+
+
+async def test_another_clients_settings_change_no_answer(database_url: str) -> None:
+    execute(database_url, "CREATE SCHEMA other; CREATE TABLE other.clients (LIKE public.clients)")
+    with run_bouncer(database_url, size=1) as bouncer:
+        url = bouncer.url(database_url)
+        database = Database(url)
+        query = text(
+            "SELECT timestamptz '2026-02-03 04:05:06Z', timestamp '2026-02-03 04:05', date '2026-02-03', "
+            "0.1::float8 + 0.2, '\\x00ff'::bytea, current_timestamp::timestamp - clock_timestamp() AT TIME ZONE 'UTC' "
+            "< '1 minute', count(*) FROM clients"
+        )
+        execute(database_url, "INSERT INTO public.clients (yclients_id, company_id, phone) VALUES (1, 7, '79')")
+        async with database.reader() as connection:
+            expected = (await connection.execute(query)).one()
+        assert expected[-1] == 1
+        with psycopg.connect(url, autocommit=True, prepare_threshold=None) as other:
+            other.execute("SET search_path = other; SET extra_float_digits = -3; SET IntervalStyle = 'iso_8601'")
+            other.execute("SET TimeZone = 'Asia/Kolkata'; SET DateStyle = 'German, DMY'; SET statement_timeout = '1h'")
+            async with database.reader() as connection:
+                assert (await connection.execute(query)).one() == expected
+                assert (await connection.scalar(text("SHOW statement_timeout"))) == "30s"
+            async with database.writer() as connection:
+                assert (await connection.execute(query)).one() == expected
+                assert (await connection.execute(query)).one() == expected
+            assert other.execute("SHOW statement_timeout").fetchone() == ("1h",)
+        await database.close()
+
+
+async def test_what_the_database_has_set_changes_no_answer(fresh_database: str) -> None:
+    """PgBouncer tells a client of the server's first settings, and of none that a transaction has."""
+    name = value(fresh_database, "SELECT current_database()")
+    for setting in ("TimeZone = 'Asia/Kolkata'", "DateStyle = 'German, DMY'"):
+        execute(fresh_database, f"ALTER DATABASE {name} SET {setting}")
+    with run_bouncer(fresh_database) as bouncer:
+        database = Database(bouncer.url(fresh_database))
+        query = text("SELECT timestamptz '2026-02-03 04:05:06Z', timestamp '2026-02-03 04:05:06', date '2026-02-03'")
+        when = datetime(2026, 2, 3, 4, 5, 6)
+        for connected in (database.reader, database.writer):
+            async with connected() as connection:
+                row = (await connection.execute(query)).one()
+            assert row == (when.replace(tzinfo=UTC), when, when.date())
+            assert row[0].utcoffset() == timedelta(0)
+        await database.close()
+
+
+async def test_a_reader_writes_at_once(database_url: str) -> None:
+    with run_bouncer(database_url) as bouncer:
+        database = Database(bouncer.url(database_url))
+        async with database.reader() as connection:
+            await connection.execute(text("INSERT INTO clients (yclients_id, company_id, phone) VALUES (1, 7, '79')"))
+            assert value(database_url, "SELECT count(*) FROM clients") == 1
+        async with database.writer() as connection:
+            await connection.execute(text("INSERT INTO clients (yclients_id, company_id, phone) VALUES (2, 7, '79')"))
+            await connection.execute(
+                text("INSERT INTO clients (yclients_id, company_id, phone) VALUES (:id, 7, '79')"),
+                [{"id": 3}, {"id": 4}],
+            )
+            assert value(database_url, "SELECT count(*) FROM clients") == 1
+        assert value(database_url, "SELECT count(*) FROM clients") == 1
+        await database.close()
+
+
+async def test_a_statement_that_takes_too_long(database_url: str) -> None:
+    with run_bouncer(database_url, size=1) as bouncer:
+        before = bouncer.servers(database_url)
+        database = Database(bouncer.url(database_url), statement_timeout=0.2, pool_size=1)
+        for connected in (database.reader, database.writer):
+            with pytest.raises(StoreError, match=r"in time|too long"):
+                async with connected() as connection:
+                    await connection.execute(text("SELECT pg_sleep(5)"))
+        for at in range(5):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(0.02 * at + 0.001), database.reader() as connection:
+                    await connection.execute(text("SELECT pg_sleep(0.1)"))
+            async with database.reader() as connection:
+                assert await connection.scalar(text("SELECT 1")) == 1
+        await database.close()
+        assert bouncer.servers(database_url) == before
+
+
+async def test_a_session_that_was_taken_for_its_own(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pooler that greets with the number of the server's process is found out by the first error."""
+    from app import pooled_connection
+
+    async def settle(*_: Any, is_pooled: bool, **__: Any) -> bool:
+        if is_pooled:
+            return await real(*_, is_pooled=is_pooled, **__)
+        return False
+
+    real = pooled_connection.settle
+    monkeypatch.setattr("app.db.settle", settle)
+    with run_bouncer(database_url, size=1) as bouncer:
+        url = bouncer.url(database_url)
+        with psycopg.connect(url, autocommit=True, prepare_threshold=None) as other:
+            other.execute("PREPARE _pg3_0 AS SELECT 'wrong'")
+            database = Database(url)
+            for _ in range(8):
+                async with database.reader() as connection:
+                    with suppress(Exception):
+                        assert await connection.scalar(text("SELECT 'right'")) == "right"
+            assert database._is_pooled
+            async with database.reader() as connection:
+                for _ in range(8):
+                    assert await connection.scalar(text("SELECT 'right'")) == "right"
+            await database.close()
+            database = Database(url)
+            with pytest.raises(OutcomeUnknownError):
+                await _write(database)
+            assert database._is_pooled
+            await database.close()
+
+
+async def _write(database: Database) -> None:
+    async with database.writer() as connection:
+        for _ in range(8):
+            await connection.execute(text("SELECT 'right'"))
+
+
+@pytest.mark.parametrize("parameters", [{}, {"pgbouncer": "true"}])
+async def test_a_session_pooler(database_url: str, parameters: dict[str, str]) -> None:
+    with run_bouncer(database_url, mode="session", size=12) as bouncer:
+        url = bouncer.url(database_url, **parameters)
+        async with open_data_layer(_settings(url)) as data:
+            assert await _calls_of(data, 1) == _EACH
+
+
+async def test_a_server_of_which_the_settings_say_that_it_is_a_pooler(database_url: str) -> None:
+    async with open_data_layer(_settings(f"{database_url}&pgbouncer=true")) as data:
+        assert await _calls_of(data, 1) == _EACH
+
+
+async def test_a_server_is_asked_no_more_than_before(database_url: str) -> None:
+    database = Database(database_url, statement_timeout=7)
+    async with database.reader() as connection:
+        driver: Any = (await connection.get_raw_connection()).driver_connection
+        assert driver.prepare_threshold == 5
+        assert driver.cursor_factory is psycopg.AsyncCursor
+        assert await connection.scalar(text("SHOW statement_timeout")) == "7s"
+        assert await connection.scalar(text("SHOW TimeZone")) == "UTC"
+    await database.close()
