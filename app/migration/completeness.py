@@ -11,6 +11,7 @@ from psycopg import AsyncConnection
 from app.migration import statements
 from app.migration.ahead import ahead
 from app.migration.connection import rendered
+from app.migration.counts import exact_count, known_count
 from app.migration.load import PageLoader
 from app.migration.source import Key, Source
 from app.migration.tables import CopyTable
@@ -58,15 +59,15 @@ async def complete_table(
     A key still missing after its row was asked for has gone from the source meanwhile, or is lost; a second look at the
     source tells which.
     """
-    source_after = await source.count(table)
+    source_after = await known_count(source, table)
     if source_after == await count_target(connection, table) == 0:
         return Completeness(0, (), 0, 0)
     came, first, went = await _look(connection, source, table, loader)
     if first:
         more, second, went = await _look(connection, source, table, loader)
         lost = tuple(sorted(first & second))
-        return Completeness(await source.count(table), lost, came + more, went)
-    return Completeness(source_after, (), came, went)
+        return Completeness(await exact_count(source, table), lost, came + more, went)
+    return Completeness(await exact_count(source, table) if source_after is None else source_after, (), came, went)
 
 
 async def _look(

@@ -16,6 +16,7 @@ from app.migration.authority import Permit, read_authority
 from app.migration.compare_hashes import compare_by_hashes
 from app.migration.compare_pages import compare_by_pages
 from app.migration.completeness import count_target
+from app.migration.counts import exact_count
 from app.migration.findings import Findings
 from app.migration.fix import Fixer, begin_fix, finish_fix
 from app.migration.foreign_keys import describe_away, without_cascades
@@ -186,8 +187,8 @@ async def _look_at_sample(source: Source, table: CopyTable, findings: Findings, 
 
 async def _count_both(connection: AsyncConnection, source: Source, table: CopyTable, pause: float) -> tuple[int, int]:
     """Rows of both sides; counted once more where they differ, since either may just be changing."""
-    both = await source.count(table), await count_target(connection, table)
+    both = await exact_count(source, table), await count_target(connection, table)
     if both[0] != both[1]:
         await asyncio.sleep(pause)
-        both = await source.count(table), await count_target(connection, table)
+        both = await exact_count(source, table), await count_target(connection, table)
     return both
