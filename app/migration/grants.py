@@ -29,15 +29,16 @@ def schema_denied(message: str) -> str | None:
     return found[1] if found else None
 
 
-def grant_of(message: str, table: str | None = None) -> str:
+def grant_of(message: str, table: str | None = None, *, role: str = SERVICE_ROLE, writing: bool = True) -> str:
     """The grant for a right that an error says is missing, to the role of the service key.
 
     Args:
         message: an error with PostgreSQL's own sentence in it.
         table: the table at hand, with its schema unless that is public.
+        writing: tell too which rights writes want.
     """
     if schema := schema_denied(message):
-        return grant_usage(schema)
+        return grant_usage(schema, role)
     named = _RELATION.search(message)
     relation = named[1] if named else None
     if table is not None and relation is not None and table.endswith(f".{relation}"):
@@ -45,8 +46,10 @@ def grant_of(message: str, table: str | None = None) -> str:
     elif relation is not None or table is not None:
         place = f"public.{_quoted(relation or table or '')}"
     else:
-        return f"grant it to {SERVICE_ROLE} (docs/rights.md)"
-    return f"GRANT SELECT ON {place} TO {SERVICE_ROLE} (sync --reverse wants INSERT, UPDATE and DELETE too)"
+        return f"grant it to {role} (docs/rights.md)"
+    return f"GRANT SELECT ON {place} TO {role}" + (
+        " (sync --reverse wants INSERT, UPDATE and DELETE too)" if writing else ""
+    )
 
 
 def _quoted(name: str) -> str:

@@ -14,7 +14,8 @@ from sqlalchemy import Table
 
 from app.database_url import shown_url
 from app.errors import BotdataError, MigrationError, StoreError, error_for_sqlstate
-from app.migration.key_role import require_service_key
+from app.migration.grants import SERVICE_ROLE
+from app.migration.key_role import key_role, require_service_key
 from app.migration.pages import Limits
 from app.migration.preflight import duplicates
 from app.migration.preflight.catalog import CatalogTable, read_all
@@ -272,9 +273,10 @@ async def _look_at_supabase(
             return
         stack.push_async_callback(rest.close)
         pages = RestSource(rest, source.url, limits=limits, on_retry=on_retry)
-        ends.source = await see_rest(rest, tables, pages.patiently)
+        ends.source = await see_rest(rest, tables, pages.patiently, role=key_role(source.key.strip()) or SERVICE_ROLE)
         for table, key in _keys_to_check(tables, ends.source):
-            if quick and (ends.source.tables[name_of(table)].rows or 0) > _MOST_KEYS_WHEN_QUICK:
+            there = ends.source.tables[name_of(table)]
+            if quick and (there.uncounted or (there.rows or 0) > _MOST_KEYS_WHEN_QUICK):
                 ends.findings.append(
                     finding(
                         "source-duplicates-unchecked",
@@ -294,7 +296,9 @@ def _keys_to_check(tables: Sequence[Table], seen: SourceSeen) -> list[tuple[Tabl
     return [
         (table, key)
         for table in tables
-        if (there := seen.tables.get(name_of(table))) and (there.rows or 0) > 1 and len(table.primary_key.columns)
+        if (there := seen.tables.get(name_of(table)))
+        and ((there.rows or 0) > 1 or there.uncounted)
+        and len(table.primary_key.columns)
         for key in duplicates.unique_keys(table)
-        if not {*key, *table.primary_key.columns.keys()}.intersection(there.missing)
+        if not {*key, *table.primary_key.columns.keys()}.intersection([*there.missing, *there.denied])
     ]

@@ -22,6 +22,8 @@ class SourceTable:
         missing: columns of the models that it has not.
         complete: whether `columns` are all there are.
         rows: exact count, where it was counted.
+        uncounted: it could be read, and a count took too long.
+        denied: columns of the models that may not be read.
         unique: whether the source keeps the natural key unique by itself.
     """
 
@@ -31,6 +33,8 @@ class SourceTable:
     complete: bool = True
     rows: int | None = None
     unique: bool = False
+    uncounted: bool = False
+    denied: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -41,6 +45,8 @@ class SourceSeen:
         tables: those of the models that are there.
         others: names of tables that the models do not have.
         arguments_known: whether types have their lengths and scales.
+        unjudged: names of tables that could not be looked at; a finding says why.
+        role: the role that reads.
         findings: what looking itself brought: unreachable, hidden rows, and so on.
     """
 
@@ -48,6 +54,8 @@ class SourceSeen:
     others: list[str] = field(default_factory=list)
     arguments_known: bool = True
     reached: bool = True
+    unjudged: set[str] = field(default_factory=set)
+    role: str = ""
     findings: list[Finding] = field(default_factory=list)
 
 
@@ -68,6 +76,8 @@ def schema_findings(
     ignored = set(ignored)
     for table in tables:
         there = seen.tables.get(name_of(table))
+        if there is None and name_of(table) in seen.unjudged:
+            continue
         if there is None:
             findings.append(
                 finding(
