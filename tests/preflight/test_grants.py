@@ -8,7 +8,7 @@ from sqlalchemy import Column, Integer, MetaData, Numeric, Table, Text
 
 from app.errors import MigrationError
 from app.migration.preflight.findings import PreflightReport
-from app.migration.preflight.run import examine_against
+from app.migration.preflight.target_state import examine_against
 from tests.migration.conftest import Source
 from tests.migration.engine import copy_from, execute
 from tests.preflight.looking import codes, look

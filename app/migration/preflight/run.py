@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from time import monotonic
@@ -21,7 +21,6 @@ from app.migration.preflight import duplicates
 from app.migration.preflight.catalog import CatalogTable, read_all
 from app.migration.preflight.findings import (
     Accepted,
-    Difference,
     Finding,
     PreflightReport,
     TableSeen,
@@ -31,7 +30,7 @@ from app.migration.preflight.postgres_source import connect_to_source, see_postg
 from app.migration.preflight.rest_source import see_rest
 from app.migration.preflight.source_schema import SourceSeen, schema_findings
 from app.migration.preflight.surroundings import examine_source, examine_target
-from app.migration.preflight.target_schema import as_findings, compare
+from app.migration.preflight.target_state import Examine, TargetState
 from app.migration.rest_source import RestSource
 from app.migration.retry import patiently
 from app.migration.tables import name_of
@@ -50,37 +49,6 @@ class Supabase:
     url: str
     key: str
     role_ok: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class TargetState:
-    """Where the target's schema stands.
-
-    Attributes:
-        usable: its tables can take the rows.
-        next_command: what to run next where nothing else is in the way; None: the caller's own.
-    """
-
-    findings: list[Finding] = field(default_factory=list)
-    differences: list[Difference] = field(default_factory=list)
-    usable: bool = True
-    creates_tables: bool = False
-    next_command: str | None = None
-
-
-Examine = Callable[[AsyncConnection, dict[str, CatalogTable]], Awaitable[TargetState]]
-
-
-def examine_against(tables: Sequence[Table]) -> Examine:
-    """The target of another project's tables: it is to have them, with columns of these names and types."""
-
-    async def examine(connection: AsyncConnection, catalog: dict[str, CatalogTable]) -> TargetState:
-        rules = compare(tables, catalog, strict=False)
-        remedy = "make the target's tables as --metadata describes them"
-        differences = [one for one, _, _ in rules]
-        return TargetState(as_findings(rules, remedy), differences, usable=not rules)
-
-    return examine
 
 
 @dataclass(slots=True)

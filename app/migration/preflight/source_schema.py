@@ -9,7 +9,8 @@ from sqlalchemy import Table
 
 from app.migration.preflight.catalog import CatalogTable
 from app.migration.preflight.findings import Finding, finding, quoted
-from app.migration.preflight.target_schema import type_findings
+from app.migration.preflight.passages import type_findings
+from app.migration.preflight.user_types import UserType
 from app.migration.tables import name_of
 
 
@@ -24,6 +25,7 @@ class SourceTable:
         rows: exact count, where it was counted.
         uncounted: it could be read, and a count took too long.
         denied: columns of the models that may not be read.
+        user_types: what is known of types that are not PostgreSQL's own, by column.
         unique: whether the source keeps the natural key unique by itself.
     """
 
@@ -35,6 +37,7 @@ class SourceTable:
     unique: bool = False
     uncounted: bool = False
     denied: list[str] = field(default_factory=list)
+    user_types: dict[str, UserType] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -92,7 +95,11 @@ def schema_findings(
         findings += _missing(there)
         findings += _unknown(there, table, ignored)
         findings += type_findings(
-            there.columns, table, target.get(name_of(table)), arguments_known=seen.arguments_known
+            there.columns,
+            table,
+            target.get(name_of(table)),
+            arguments_known=seen.arguments_known,
+            user_types=there.user_types,
         )
     if empty := [there.name for there in seen.tables.values() if not there.complete]:
         findings.append(
