@@ -11,8 +11,11 @@ BotdataError
     ├── UnrepresentableValueError unrepresentable_value
     └── StoreError                store_error: the store answered with an error of its own
         ├── UnavailableError          unavailable: not reached, nothing was done
-        │   └── AuthorityMovedError       unavailable: the other store is the one that is written to
+        │   ├── AuthorityMovedError       unavailable: the other store is the one that is written to
+        │   └── LongAddressLostError      unavailable: a gateway failed on a long address, and may always do so
+        ├── AddressTooLongError       store_error: a server on the way takes no address of this length
         ├── StoreTimeoutError         timeout: a read, or a write that the store rolled back
+        │   └── CountTimeoutError         timeout: of an exact count, which takes as long each time
         ├── OutcomeUnknownError       outcome_unknown: a write that may have landed or may still land
         ├── ConflictError             conflict: a unique key is taken
         ├── RejectedError             rejected: the store refuses the values
@@ -143,10 +146,22 @@ class AuthorityMovedError(UnavailableError):
     """The stage of the cutover has moved: this store is not the one to write to. Nothing was done."""
 
 
+class LongAddressLostError(UnavailableError):
+    """A gateway failed on a request whose address is long: it may pass, or be the address."""
+
+
+class AddressTooLongError(StoreError):
+    """A server on the way takes no address as long as the request's."""
+
+
 class StoreTimeoutError(StoreError):
     """The call took too long; a write was rolled back by the store."""
 
     code = "timeout"
+
+
+class CountTimeoutError(StoreTimeoutError):
+    """An exact count took longer than the store lets a statement take: the next one would too."""
 
 
 class OutcomeUnknownError(StoreError):

@@ -13,6 +13,8 @@ import httpx
 
 from app.errors import (
     AccessDeniedError,
+    AddressTooLongError,
+    LongAddressLostError,
     OutcomeUnknownError,
     RejectedError,
     SchemaMismatchError,
@@ -24,6 +26,10 @@ from app.errors import (
 
 _SQLSTATE = re.compile(r"[0-9A-Z]{5}")
 _CODE = re.compile(r"[0-9A-Za-z_]{1,20}")
+# Bytes of an address that pass everywhere: PostgREST repeats it in a header of the answer, and a proxy with nginx's
+# default buffers answers 502 to a header of about 4 kB.
+LONGEST_ADDRESS = 3000
+SCHEMA_NOT_EXPOSED = "PGRST106"
 # PostgREST's own codes (its reference, "Errors"); the letters of SQLSTATEs are mapped in app.errors.
 _POSTGREST: dict[str, tuple[type[StoreError], str]] = {
     "PGRST000": (UnavailableError, "PostgREST has no connection to its database"),
@@ -65,6 +71,8 @@ def error_of(response: httpx.Response, *, writing: bool) -> StoreError:
         if writing and isinstance(error, UnavailableError) and code.startswith(("08", "57")):
             return OutcomeUnknownError(f"PostgREST lost its database during a write [{code}]", sqlstate=code)
         return error
+    if code == SCHEMA_NOT_EXPOSED:
+        return SchemaMismatchError(f"the API does not expose the schema {_schema_of(response)} [{code}]", sqlstate=code)
     if code in _POSTGREST:
         kind, meaning = _POSTGREST[code]
         if writing and code == "PGRST001":
@@ -74,6 +82,9 @@ def error_of(response: httpx.Response, *, writing: bool) -> StoreError:
     label = f"[HTTP {status}{f', {code}' if code else ''}]"
     if status in {401, 403}:
         return AccessDeniedError(f"Supabase refuses the key {label}", sqlstate=code)
+    length = len(str(response.request.url))
+    if status in {414, 431} or (status == 400 and code is None and length > LONGEST_ADDRESS):
+        return AddressTooLongError(f"a server on the way takes no address of {length:,} bytes {label}")
     if status == 404:
         return SchemaMismatchError(f"Supabase does not know the address {label}", sqlstate=code)
     if status == 429:
@@ -81,6 +92,9 @@ def error_of(response: httpx.Response, *, writing: bool) -> StoreError:
     if status >= 500:
         if writing:
             return OutcomeUnknownError(f"a gateway lost the answer to a write {label}", sqlstate=code)
+        if code is None and length > LONGEST_ADDRESS:
+            words = f"Supabase cannot answer now, or not to an address of {length:,} bytes {label}"
+            return LongAddressLostError(words, retry_after=_retry_after(response))
         return UnavailableError(f"Supabase cannot answer now {label}", retry_after=_retry_after(response))
     if status == 400:
         return RejectedError(f"Supabase refuses the request {label}", sqlstate=code)
@@ -97,6 +111,12 @@ def _missing_name(response: httpx.Response, code: str) -> str:
     told = code in {"42P01", "42703", "42501", "PGRST202", "PGRST204", "PGRST205"}
     message = _text_of(response, "message") if told else None
     return f" ({message})" if message else ""
+
+
+def _schema_of(response: httpx.Response) -> str:
+    """The schema that a request asked for, by its headers."""
+    headers = response.request.headers
+    return headers.get("Accept-Profile") or headers.get("Content-Profile") or "public"
 
 
 def _text_of(response: httpx.Response, name: str) -> str | None:

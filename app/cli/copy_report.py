@@ -38,7 +38,10 @@ def show_copy(report: CopyReport, *, flags: str = "", own_flags: str = "") -> No
         numbers=frozenset(range(1, 7)),
     )
     for table in report.tables:
-        if table.source_before != table.source_after:
+        if table.source_before is None:
+            say(f"{table.table}: its exact count took longer than the API lets it, so its keys were listed instead;")
+            say("--source postgresql://... counts it")
+        elif table.source_before != table.source_after:
             say(f"{table.table}: {table.source_before:,} rows in the source before, {table.source_after:,} after")
         if table.came:
             say(f"{table.table}: {table.came:,} rows came while it was copied, and were fetched too")

@@ -132,7 +132,8 @@ def _examine(
     work: Work, key_role_ok: bool, ignore_column: Sequence[str], accept: Sequence[str], *, quick: bool, upgrades: bool
 ) -> PreflightReport:
     from app.cli.output import complain
-    from app.migration.preflight.run import Supabase, examine_against, run_preflight
+    from app.migration.preflight.run import Supabase, run_preflight
+    from app.migration.preflight.target_state import examine_against
     from app.models import Base
     from app.schema.state import Standing
 

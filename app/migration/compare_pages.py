@@ -8,6 +8,7 @@ from psycopg import AsyncConnection
 
 from app.migration import statements, verify_statements
 from app.migration.compare import compare_page
+from app.migration.counts import known_count, shown_count
 from app.migration.findings import Findings, stream_keys
 from app.migration.key_listing import require_whole, source_keys
 from app.migration.report import Progress
@@ -23,7 +24,7 @@ async def compare_by_pages(
     Which rows were compared is known by the hashes of their keys, 8 bytes a row. Where these are not the target's, or
     the source has more rows than its pages brought, the sets of keys tell which rows have still to be looked at.
     """
-    progress.begin(table.name, await source.count(table), 0)
+    progress.begin(table.name, await shown_count(source, table), 0)
     hashes = array("q")
     rows = 0
     missing = False
@@ -37,7 +38,7 @@ async def compare_by_pages(
     cursor = await connection.execute(verify_statements.key_fingerprint(table))
     held = await cursor.fetchone()
     assert held is not None
-    if missing or held != (rows, sum(hashes)) or await source.count(table) != rows:
+    if missing or held != (rows, sum(hashes)) or await known_count(source, table) != rows:
         rows += await _compare_the_rest(connection, source, table, findings, hashes)
     return rows, held[0]
 

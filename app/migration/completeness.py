@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from psycopg import AsyncConnection
 
 from app.migration import statements
+from app.migration.counts import known_count
 from app.migration.key_listing import KeyListing, causes, figures, source_keys
 from app.migration.load import PageLoader
 from app.migration.source import Key, Source
@@ -78,16 +79,21 @@ async def complete_table(
     A key still missing after its row was asked for has gone from the source meanwhile, or is lost; a second look at the
     source tells which. The same look tells whether counts that do not go together were a moment's.
     """
-    source_after = await source.count(table)
+    source_after = await known_count(source, table)
     if source_after == await count_target(connection, table) == 0:
         return Completeness(0, (), 0, 0)
     look = await _look(connection, source, table, loader)
     if not look.missing and look.agrees:
-        return Completeness(source_after, (), look.arrived, look.extra)
+        return Completeness(look.listing.keys if source_after is None else source_after, (), look.arrived, look.extra)
     again = await _look(connection, source, table, loader)
     lost = tuple(sorted(look.missing & again.missing))
+    counted = await known_count(source, table)
     return Completeness(
-        await source.count(table), lost, look.arrived + again.arrived, again.extra, again.disagreement(source)
+        again.listing.keys if counted is None else counted,
+        lost,
+        look.arrived + again.arrived,
+        again.extra,
+        again.disagreement(source),
     )
 
 

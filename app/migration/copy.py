@@ -17,6 +17,7 @@ from app.migration.ahead import ahead
 from app.migration.authority import Permit, read_authority
 from app.migration.completeness import Completeness, complete_table
 from app.migration.copy_streams import StreamCopy, StreamOptions
+from app.migration.counts import known_count, shown_count
 from app.migration.foreign_keys import without_foreign_keys
 from app.migration.load import PageLoader
 from app.migration.postgres_source import PostgresSource
@@ -157,11 +158,14 @@ class _Start:
         began = monotonic()
         checkpoint = await runs.find_checkpoint(self.connection, self.run, table)
         if checkpoint is None:
-            rows = await self.source.count(table)
+            rows = await known_count(self.source, table)
             checkpoint = await runs.begin_table(self.connection, self.run, table, rows)
         elif not checkpoint.complete:
             await runs.resume_table(self.connection, self.run, table)
-        self.progress.begin(table.name, checkpoint.source_before, checkpoint.rows)
+        expected = checkpoint.source_before
+        if expected is None:
+            expected = await shown_count(self.source, table)
+        self.progress.begin(table.name, expected, checkpoint.rows)
         options = self.options
         loader = PageLoader(
             self.connection,

@@ -15,6 +15,7 @@ from sqlalchemy import Table
 from app.errors import UnavailableError
 from app.migration import statements, trial_table
 from app.migration.connection import rendered
+from app.migration.counts import exact_count
 from app.migration.halving import Fault, first_piece, load_rows, number_column, stage_page
 from app.migration.narrowing import ensure_refusal
 from app.migration.report import Progress, Refusal
@@ -132,7 +133,7 @@ class _Trial:
         self._places: dict[str, str] = {}
 
     async def run(self) -> TableTried:
-        rows = await self._source.count(self._table)
+        rows = await exact_count(self._source, self._table)
         done = TableTried(self._table.name, rows)
         wanted = rows if self._sample is None else min(rows, self._sample)
         self._progress.begin(self._table.name, wanted, 0)

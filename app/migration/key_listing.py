@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from psycopg import AsyncConnection, sql
 from psycopg.pq import TransactionStatus
@@ -13,7 +13,9 @@ from app.errors import MigrationError
 from app.migration import statements
 from app.migration.ahead import ahead
 from app.migration.connection import rendered
+from app.migration.counts import known_count
 from app.migration.postgres_source import PostgresSource
+from app.migration.rest_source import RestSource
 from app.migration.source import VERSION, Source
 from app.migration.tables import CopyTable
 from app.migration.target import JsonBytes
@@ -27,21 +29,25 @@ class KeyListing:
     """What a listing of a source's keys gave.
 
     Attributes:
-        counted: the rows that the source counts; over REST the lower of its counts before and after.
+        counted: the rows that the source counts; over REST the lower of its counts before and after. None where it
+            could not count them in time: two walks, one from either end, then had to give the same keys.
         rows: the rows whose keys came, in the last walk.
         keys: how many different keys there are in `source_keys`.
         twice: a key that several rows have, where there is one; phones masked.
+        walked_twice: both walks gave these keys.
     """
 
-    counted: int
+    counted: int | None
     rows: int
     keys: int
     twice: str | None = None
+    walked_twice: bool = False
 
     @property
     def whole(self) -> bool:
         """Whether no row is missing in it, and each has a key of its own."""
-        return self.keys >= self.counted and self.rows <= self.keys
+        enough = self.walked_twice if self.counted is None else self.keys >= self.counted
+        return enough and self.rows <= self.keys
 
 
 @asynccontextmanager
@@ -94,19 +100,20 @@ def require_whole(listing: KeyListing, source: Source, table: CopyTable, *, step
 def figures(listing: KeyListing) -> str:
     """The listing in words."""
     different = f", with {listing.keys:,} different keys" if listing.keys != listing.rows else ""
-    return f"the source counts {listing.counted:,} rows, and {listing.rows:,} came{different}"
+    counted = "could not count its rows in time" if listing.counted is None else f"counts {listing.counted:,} rows"
+    return f"the source {counted}, and {listing.rows:,} came{different}"
 
 
 def causes(listing: KeyListing, source: Source) -> str:
     """What makes such figures."""
-    if listing.twice is not None:
-        return f"several rows have the key of the models, such as ({listing.twice}), and cannot be told apart"
     over_rest = not isinstance(source, PostgresSource)
-    return "likely an index in the order of another collation version (REINDEX it), " + (
-        "operators of the key's type that the API's search path lacks, or rows that the key's role may not see; "
-        "--source postgresql://... reads the keys without an order"
-        if over_rest
-        else "or rows that came and went meanwhile"
+    twice = f"several rows have one key, such as ({listing.twice}), and cannot be told apart" if listing.twice else None
+    if not over_rest:
+        return twice or "likely rows that came and went meanwhile"
+    return f"{twice}; or, where no key is there twice, " * bool(twice) + (
+        "likely an index in the order of another collation version (REINDEX it), operators of the key's type that the "
+        "API's search path lacks, or rows that came and went meanwhile; --source postgresql://... reads the keys "
+        "without an order"
     )
 
 
@@ -133,29 +140,39 @@ async def _walk(connection: AsyncConnection, source: Source, table: CopyTable, *
     add = rendered(statements.add_source_keys(table, versions=versions))
     listing = KeyListing(1, 0, 0)
     for number in range(_LISTINGS):
-        before, rows = await source.count(table), 0
-        async with aclosing(ahead(source.key_pages(table, versions=with_versions))) as pages:
+        before, rows, keys = await known_count(source, table), 0, listing.keys
+        walk = source.key_pages
+        if before is None and number % 2 and isinstance(source, RestSource):
+            walk = source.key_pages_backwards
+        async with aclosing(ahead(walk(table, versions=with_versions))) as pages:
             async for page in pages:
                 await connection.execute(add, [JsonBytes(page.body)])
                 rows += page.rows
-        counted = min(before, await source.count(table))
-        listing = await _listing(connection, table, counted, rows, repeated=number > 0)
+        after = await known_count(source, table)
+        counted = None if before is None or after is None else min(before, after)
+        listing = await _listing(connection, table, counted, rows, first=number == 0)
+        if counted is None:
+            listing = replace(listing, walked_twice=number > 0 and listing.keys == keys == rows)
         if listing.whole:
             break
     return listing
 
 
 async def _listing(
-    connection: AsyncConnection, table: CopyTable, counted: int, rows: int, *, repeated: bool = False
+    connection: AsyncConnection, table: CopyTable, counted: int | None, rows: int, *, first: bool = True
 ) -> KeyListing:
-    """Count the different keys; only where there are fewer than rows does it matter which one is there twice."""
+    """Count the different keys.
+
+    Args:
+        first: the table holds one walk's keys, so that a key is there twice only where rows share it.
+    """
     keys = sql.SQL(", ").join(sql.Identifier(column.name) for column in table.key)
     cursor = await connection.execute(
         sql.SQL("SELECT count(*) FROM (SELECT DISTINCT {} FROM source_keys) k").format(keys)
     )
     ((different,),) = await cursor.fetchall()
     twice = None
-    if different < rows and not repeated:
+    if different < rows and first:
         cursor = await connection.execute(
             sql.SQL("SELECT {} FROM source_keys s GROUP BY 1 HAVING count(*) > 1 LIMIT 1").format(
                 statements.key_array(table, "s")

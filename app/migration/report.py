@@ -44,7 +44,8 @@ class TableCopied:
     """One table's part of a copy. Row counts of this run, over all its starts.
 
     Attributes:
-        source_before, source_after: exact counts in the source.
+        source_before, source_after: exact counts in the source; before is None where the source could not count, and
+            after then comes from a listing of the keys.
         inserted, updated, unchanged: what happened to the rows that came.
         refused: the rows in quarantine.
         came: rows that the pages did not bring, since they came behind them, and that were fetched by key.
@@ -56,7 +57,7 @@ class TableCopied:
     """
 
     table: str
-    source_before: int
+    source_before: int | None
     source_after: int
     inserted: int
     updated: int

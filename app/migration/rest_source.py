@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence, Set
-from dataclasses import dataclass, replace
-from itertools import groupby
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
-from app.errors import SchemaMismatchError, StoreError, StoreTimeoutError, UnavailableError
+from app.errors import SchemaMismatchError, StoreError, StoreTimeoutError
+from app.migration.key_filters import address_length, key_groups, where, where_keys
 from app.migration.pages import Limits, PageSize, key_of, read_page, records_of, refuse_other_columns
+from app.migration.part_reader import PartReader, TooHeavyError
+from app.migration.question import Question, version_item
 from app.migration.retry import patiently
-from app.migration.source import VERSION, Key, Page
+from app.migration.row_counter import RowCounter
+from app.migration.source import Key, Page
 from app.migration.tables import CopyColumn, CopyTable
 from app.rest import SupabaseRest, refuse_other_count, rows_told
-from app.rest_grammar import alias, as_text, in_list, quoted_name, selected
+from app.rest_errors import LONGEST_ADDRESS
+from app.rest_grammar import quoted_name, selected
 
 _Answer = TypeVar("_Answer")
-_KEYS_A_REQUEST = 50
-_KEY_BYTES_A_REQUEST = 2000  # with the select list, keeps the address of a request under what proxies take
+_KEYS_BESIDE_SELECT = 600  # bytes of an address that are left for keys at least
+_ROWS_IN_PARTS = 200
 
 
 class RestSource:
@@ -43,6 +47,8 @@ class RestSource:
         self.limits = limits or Limits()
         self.on_retry = on_retry
         self._host = urlsplit(url.strip()).netloc.rpartition("@")[2]
+        self._versioned: dict[tuple[str, str], bool] = {}  # tables read in parts, by name and column of the version
+        self._counter = RowCounter(rest, self.patiently, on_retry)
 
     @property
     def label(self) -> str:
@@ -55,26 +61,23 @@ class RestSource:
         return "SUPABASE_URL"
 
     async def count(self, table: CopyTable) -> int:
-        """Exact number of rows, from the Content-Range of an empty page."""
+        """Exact number of rows, from the Content-Range of an empty page.
 
-        async def ask() -> int:
-            builder = self._selected(table, quoted_name(table.key[0].name)).limit(1)
-            response = await self.rest.respond(builder, headers={"Prefer": "count=exact"})
-            total = response.headers.get("content-range", "").rpartition("/")[2]
-            rows = len(records_of(response.content))
-            refuse_other_count(rows, rows_told(response.headers))
-            if not (total.isascii() and total.isdecimal()) or (int(total) == 0) != (rows == 0):
-                raise UnavailableError("Supabase gave no exact count")
-            return int(total)
+        Raises:
+            CountTimeoutError: it took too long, now or before; it is not tried again.
+        """
+        return await self._counter.count(table)
 
-        return await self.patiently(ask)
+    async def estimate(self, table: CopyTable) -> int | None:
+        """About how many rows there are, as PostgreSQL's planner thinks; None where the server does not say."""
+        return await self._counter.estimate(table)
 
     async def has_versions(self, table: CopyTable) -> bool:
         """Whether the rows' xmin can be had: not where the source's table is a view."""
 
         async def ask() -> bool:
             try:
-                await self.rest.send(self._selected(table, _versions(table)).limit(0))
+                await self.rest.send(self._selected(table, version_item(table)).limit(0))
             except SchemaMismatchError as error:
                 if error.sqlstate == "42703":
                     return False
@@ -93,20 +96,36 @@ class RestSource:
         async for page in self._walk(table, table.key, None, versions=versions, rows=10 * self.limits.page_rows):
             yield page
 
+    async def key_pages_backwards(self, table: CopyTable, *, versions: bool = False) -> AsyncIterator[Page]:
+        """The same by a walk from the last key to the first, which would leave out other rows than the first walk."""
+        rows = 10 * self.limits.page_rows
+        async for page in self._walk(table, table.key, None, versions=versions, rows=rows, backwards=True):
+            yield page
+
+    async def listed_count(self, table: CopyTable) -> int:
+        """The number of rows by a listing of the keys, for a table that the server cannot count."""
+        return sum([page.rows async for page in self.key_pages(table)])
+
     async def rows_by_key(
         self, table: CopyTable, keys: Sequence[Key], *, versions: bool = False, listed: bool = False
     ) -> AsyncIterator[Page]:
         """The rows of these keys that the server finds; one that cuts an answer is asked for the rest."""
-        for wanted in key_groups(keys):
+        question = Question.of(table, table.columns, versions)
+        beside = address_length(self._selected(table, question.select))
+        if beside > LONGEST_ADDRESS - _KEYS_BESIDE_SELECT and len(table.columns) > table.key_size:
+            async for page in self._parts_by_key(question, keys):
+                yield page
+            return
+        for wanted in key_groups(keys, beside=beside):
             while wanted:
 
                 async def ask(wanted: list[Key] = wanted) -> list[dict[str, Any]]:
-                    builder = self._selected(table, _select(table, table.columns, versions))
+                    builder = self._selected(table, question.select)
                     where_keys(builder, table, wanted)
                     response = await self.rest.respond(builder)
                     records = records_of(response.content)
                     refuse_other_count(len(records), rows_told(response.headers))
-                    refuse_other_columns(records, _names(table.columns, versions))
+                    refuse_other_columns(records, question.names)
                     return records
 
                 records = await self.patiently(ask)
@@ -124,6 +143,7 @@ class RestSource:
         *,
         versions: bool,
         rows: int | None = None,
+        backwards: bool = False,
     ) -> AsyncIterator[Page]:
         """Keyset paging: a composite key by prefix, all columns but the last equal and the last greater.
 
@@ -131,7 +151,7 @@ class RestSource:
         shorter than asked for says nothing: the server's row cap may be lower.
         """
         size = PageSize(replace(self.limits, page_rows=rows) if rows else self.limits)
-        question = _Question(table, _select(table, columns, versions), _names(columns, versions))
+        question = Question.of(table, columns, versions, backwards=backwards)
         held = table.key_size - 1
         number, landmark = 0, after
         while True:
@@ -149,20 +169,22 @@ class RestSource:
             else:
                 held -= 1
 
-    async def _page(self, question: _Question, after: Key | None, held: int, size: PageSize) -> Page | None:
+    async def _page(self, question: Question, after: Key | None, held: int, size: PageSize) -> Page | None:
         table = question.table
 
-        def request() -> Any:
-            builder: Any = self._selected(table, question.select).limit(size.rows)
+        def request(select: str = question.select) -> Any:
+            builder: Any = self._selected(table, select).limit(size.rows)
             for column, value in zip(table.key[:held], after or (), strict=False):
                 where(builder, column, "eq", value)
             if after:
-                where(builder, table.key[held], "gt", after[held])
+                where(builder, table.key[held], "lt" if question.backwards else "gt", after[held])
             for column in table.key[held:]:
-                builder = builder.order(quoted_name(column.name))
+                builder = builder.order(quoted_name(column.name), desc=question.backwards)
             return builder
 
         async def ask() -> Page | None:
+            if address_length(request()) > LONGEST_ADDRESS and len(question.columns) > table.key_size:
+                return await ask_for_parts()
             try:
                 answer = await self.rest.read_at_most(request(), size.most_bytes)
             except StoreTimeoutError:
@@ -176,10 +198,52 @@ class RestSource:
             refuse_other_count(page.rows if page else 0, told)
             return page
 
+        async def ask_for_parts() -> Page | None:
+            reader = await self._part_reader(question)
+            while True:
+                try:
+                    return await reader.page(request, size.most_bytes)
+                except TooHeavyError:
+                    size.too_heavy()
+                except StoreTimeoutError:
+                    size.too_slow()
+                    raise
+
         page = await self.patiently(ask)
         if page is not None:
             size.learn(page)
         return page
+
+    async def _parts_by_key(self, question: Question, keys: Sequence[Key]) -> AsyncIterator[Page]:
+        for first in range(0, len(keys), _ROWS_IN_PARTS):
+            wanted = keys[first : first + _ROWS_IN_PARTS]
+
+            async def ask(wanted: Sequence[Key] = wanted) -> Page | None:
+                reader = await self._part_reader(question)
+                found = await reader.by_key(wanted)
+                return reader.joined(found.values()) if found else None
+
+            if (page := await self.patiently(ask)) is not None:
+                yield page
+
+    async def _part_reader(self, question: Question) -> PartReader:
+        table = question.table
+        if (name := (table.name, table.version)) not in self._versioned:
+            self._versioned[name] = bool(table.version) and await self.has_versions(table)
+            if not self._versioned[name]:
+                self.on_retry(
+                    f"{table.name} has more columns than one address holds, and no xmin (it is a view): a row that "
+                    "changes while it is read may be a mixture, which botdata verify finds. Better: "
+                    "--source postgresql://..., which reads a row in one piece"
+                )
+        return PartReader(
+            self.rest,
+            lambda select: self._selected(table, select),
+            table,
+            question.columns,
+            version=table.version if self._versioned[name] else None,
+            keep_version=question.versions,
+        )
 
     def _selected(self, table: CopyTable, select: str) -> Any:
         return selected(self.rest.table(table.relation_name, table.schema), select)
@@ -187,55 +251,3 @@ class RestSource:
     async def patiently(self, ask: Callable[[], Awaitable[_Answer]]) -> _Answer:
         """The answer to a request that is tried again where its failure can pass."""
         return await patiently(ask, self.limits, self.on_retry, self._host)
-
-
-@dataclass(frozen=True, slots=True)
-class _Question:
-    """What is asked of a table: a select list, and the names that its answers' rows have."""
-
-    table: CopyTable
-    select: str
-    names: Set[str]
-
-
-def _names(columns: Sequence[CopyColumn], versions: bool) -> Set[str]:
-    names = {alias(position) for position in range(len(columns))}
-    return names | {VERSION} if versions else names
-
-
-def _select(table: CopyTable, columns: Sequence[CopyColumn], versions: bool) -> str:
-    text = as_text([column.name for column in columns])
-    return f"{text},{_versions(table)}" if versions else text
-
-
-def _versions(table: CopyTable) -> str:
-    return f"{VERSION}:{quoted_name(table.version)}::text"
-
-
-def where_keys(builder: Any, table: CopyTable, keys: Sequence[Key]) -> None:
-    """Ask for the rows of one of the groups that `key_groups` makes."""
-    for column, values in zip(table.key, zip(*keys, strict=True), strict=True):
-        distinct = list(dict.fromkeys(values))
-        # PostgREST takes `in.("")` for an empty list, so a single value is asked for with `eq`.
-        single = len(distinct) == 1
-        where(builder, column, "eq" if single else "in", distinct[0] if single else in_list(distinct))
-
-
-def where(builder: Any, column: CopyColumn, operator: str, operand: str) -> None:
-    """Add a filter. The builder's own methods would quote a quoted name once more."""
-    builder.request.params = builder.request.params.add(quoted_name(column.name), f"{operator}.{operand}")
-
-
-def key_groups(keys: Sequence[Key]) -> Iterator[list[Key]]:
-    """Keys that one request can ask for: all columns but the last equal, and no more than an address can hold."""
-    for _, group in groupby(keys, key=lambda key: key[:-1]):
-        wanted: list[Key] = []
-        size = 0
-        for key in group:
-            length = len(quote(key[-1])) + 8
-            if wanted and (size + length > _KEY_BYTES_A_REQUEST or len(wanted) == _KEYS_A_REQUEST):
-                yield wanted
-                wanted, size = [], 0
-            wanted.append(key)
-            size += length
-        yield wanted

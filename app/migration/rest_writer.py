@@ -8,11 +8,13 @@ from dataclasses import replace
 from typing import Any
 
 from app.errors import error_for_sqlstate
+from app.migration.key_filters import address_length, key_groups, where_keys
 from app.migration.pages import Limits, key_of, records_of
-from app.migration.rest_source import RestSource, key_groups, where_keys
+from app.migration.rest_source import RestSource
 from app.migration.source import Key, Page
 from app.migration.tables import CopyTable
 from app.migration.writer import ALWAYS_GENERATED
+from app.rest_errors import LONGEST_ADDRESS
 from app.rest_grammar import alias, quoted_name
 
 _JSON = {"json", "jsonb"}
@@ -58,6 +60,8 @@ class RestWriter:
             on_conflict=",".join(quoted_name(column.name) for column in table.key),
             returning=ReturnMethod.minimal,
         )
+        if address_length(builder) > LONGEST_ADDRESS:  # without it, PostgREST takes the names from the first object
+            builder.request.params = builder.request.params.remove("columns")
         body = ",".join(_object(table, record) for record in records)
         await self._rest.respond(builder, writing=True, content=f"[{body}]".encode())
 
@@ -76,7 +80,8 @@ class RestWriter:
         """As many requests as the keys need."""
         from postgrest import ReturnMethod
 
-        for group in key_groups(sorted(keys)):
+        bare = self._rest.table(table.relation_name, table.schema).delete(returning=ReturnMethod.minimal)
+        for group in key_groups(sorted(keys), beside=address_length(bare)):
             builder = self._rest.table(table.relation_name, table.schema).delete(returning=ReturnMethod.minimal)
             where_keys(builder, table, group)
             await self._rest.respond(builder, writing=True)

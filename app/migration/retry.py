@@ -8,7 +8,7 @@ from typing import TypeVar
 import psycopg
 import stamina
 
-from app.errors import OutcomeUnknownError, StoreTimeoutError, UnavailableError
+from app.errors import CountTimeoutError, OutcomeUnknownError, StoreTimeoutError, UnavailableError
 from app.migration.pages import Limits
 
 _Answer = TypeVar("_Answer")
@@ -21,6 +21,8 @@ _LONGEST_ASKED_FOR = 300.0  # seconds of a Retry-After that are waited at most
 
 def is_passing(error: Exception) -> bool:
     """Whether the same request can succeed later: rates, gateways, a lost connection, a restart, a lock, a timeout."""
+    if isinstance(error, CountTimeoutError):
+        return False
     return isinstance(error, UnavailableError | StoreTimeoutError) and error.sqlstate not in _LASTING
 
 

@@ -13,17 +13,20 @@ from app.migration.source import Key
 from app.migration.tables import CopyTable
 from app.privacy import mask_phones
 
+_UNCOUNTED = -1  # rows of the source, in a checkpoint whose table could not be counted
+
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
     """How far a table is in a run.
 
     Attributes:
+        source_before: rows of the source then; None where it could not count them.
         was_empty: the target held no row of it when the run came to it.
     """
 
     last_key: Key | None
-    source_before: int
+    source_before: int | None
     inserted: int
     updated: int
     unchanged: int
@@ -112,9 +115,9 @@ async def finish_run(connection: AsyncConnection, run: int) -> None:
 async def find_checkpoint(connection: AsyncConnection, run: int, table: CopyTable) -> Checkpoint | None:
     """The table's checkpoint in the run, if it has one."""
     cursor = await connection.execute(
-        "SELECT last_key, source_before, inserted, updated, unchanged, state = 'complete', was_empty "
+        "SELECT last_key, nullif(source_before, %s), inserted, updated, unchanged, state = 'complete', was_empty "
         "FROM botdata.checkpoints WHERE run_id = %s AND table_name = %s",
-        [run, table.name],
+        [_UNCOUNTED, run, table.name],
     )
     row = await cursor.fetchone()
     if row is None:
@@ -122,7 +125,7 @@ async def find_checkpoint(connection: AsyncConnection, run: int, table: CopyTabl
     return Checkpoint(tuple(row[0]) if row[0] else None, *row[1:])
 
 
-async def begin_table(connection: AsyncConnection, run: int, table: CopyTable, source_before: int) -> Checkpoint:
+async def begin_table(connection: AsyncConnection, run: int, table: CopyTable, source_before: int | None) -> Checkpoint:
     """Make the table's checkpoint; its rows in quarantine are all asked for again, so they leave it."""
     async with connection.transaction():
         await connection.execute("DELETE FROM botdata.quarantine WHERE table_name = %s", [table.name])
@@ -131,7 +134,7 @@ async def begin_table(connection: AsyncConnection, run: int, table: CopyTable, s
                 "INSERT INTO botdata.checkpoints (run_id, table_name, source_before, was_empty) "
                 "VALUES (%s, %s, %s, NOT EXISTS (SELECT FROM {})) RETURNING was_empty"
             ).format(table.rows),
-            [run, table.name, source_before],
+            [run, table.name, _UNCOUNTED if source_before is None else source_before],
         )
         row = await cursor.fetchone()
         assert row is not None

@@ -180,7 +180,7 @@ async def _newest_with_tables(connection: AsyncConnection, runs: tuple[RunStatus
 
 async def _tables(connection: AsyncConnection, run: int) -> tuple[TableStatus, ...]:
     cursor = await connection.execute(
-        "SELECT table_name, state, inserted + updated + unchanged, source_before, "
+        "SELECT table_name, state, inserted + updated + unchanged, greatest(source_before, 0), "
         "(SELECT count(*) FROM botdata.quarantine q WHERE q.table_name = c.table_name AND q.run_id = c.run_id), "
         "((inserted + updated + unchanged - rows_before) / "
         "nullif(extract(epoch FROM changed_at - begun_at), 0))::double precision "

@@ -14,6 +14,7 @@ from app.errors import MigrationError
 from app.migration import replaced, statements, versions
 from app.migration.compare import compare_page
 from app.migration.completeness import select_keys
+from app.migration.counts import shown_count
 from app.migration.key_listing import require_whole, source_keys
 from app.migration.load import PageLoader
 from app.migration.pages import key_of, records_of
@@ -149,7 +150,7 @@ class ForwardSync:
     async def _bring(self, look: _Look, done: TableSynced) -> None:
         table, loader = look.table, self._loader(look.table)
         if look.changed is None:
-            self._progress.begin(table.name, await self._source.count(table), 0)
+            self._progress.begin(table.name, await shown_count(self._source, table), 0)
             pages = self._source.pages(table, versions=bool(table.version))
             seen = 0
             while (page := await self._load_next(table, loader, pages, done)) is not None:

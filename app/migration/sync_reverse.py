@@ -15,6 +15,7 @@ from app.errors import MigrationError, OutcomeUnknownError, StoreError, StoreTim
 from app.migration import replaced_in_source, statements, versions
 from app.migration.compare import compare_page
 from app.migration.completeness import select_keys
+from app.migration.counts import shown_count
 from app.migration.key_listing import require_whole, source_keys
 from app.migration.pages import key_of, records_of
 from app.migration.report import Progress, Refusal
@@ -198,7 +199,7 @@ class ReverseSync:
         table = look.table
         versioned = bool(table.version)
         if look.changed is None:
-            self._progress.begin(table.name, await self._source.count(table), 0)
+            self._progress.begin(table.name, await shown_count(self._source, table), 0)
             pages = self._source.pages(table, versions=versioned)
         else:
             pages = self._source.rows_by_key(table, look.changed, versions=versioned, listed=True)

@@ -10,6 +10,7 @@ from sqlalchemy import Table
 
 from app.errors import MigrationError, OutcomeUnknownError, StoreTimeoutError, UnavailableError
 from app.migration import runs
+from app.migration.counts import known_count
 from app.migration.report import Progress
 from app.migration.retry import REPEATABLE
 from app.migration.source import Source
@@ -108,7 +109,13 @@ async def _was_brought_over_whole(connection: AsyncConnection, source: Source, t
 
 
 async def _refuse_to_delete(source: Source, tables: list[CopyTable], words: str) -> None:
-    held = [f"{table.name} ({rows:,})" for table in tables if (rows := await source.count(table))]
+    held = []
+    for table in tables:
+        rows = await known_count(source, table)
+        if rows is None:
+            held.append(f"{table.name} (too many to be counted)")
+        elif rows:
+            held.append(f"{table.name} ({rows:,})")
     if held:
         raise MigrationError(
             f"the source holds rows of tables that {words}: {', '.join(held)}",

@@ -11,9 +11,20 @@ from psycopg.adapt import Dumper
 
 from app.database_url import shown_url
 from app.driver_errors import missing_right, without_values
-from app.errors import AccessDeniedError, MigrationError, SchemaMismatchError, StoreError, error_for_sqlstate
+from app.errors import (
+    AccessDeniedError,
+    AddressTooLongError,
+    LongAddressLostError,
+    MigrationError,
+    SchemaMismatchError,
+    StoreError,
+    error_for_sqlstate,
+)
 from app.migration.connection import connect
+from app.migration.grants import grant_of
+from app.rest_errors import SCHEMA_NOT_EXPOSED
 
+EXPOSE_SCHEMA = "add it in Supabase's project settings > API > Exposed schemas, or read the database itself: --source postgresql://..."
 # One run at a time on one target; the session that holds it is found in pg_locks.
 _RUN_LOCK = 5_287_410_332
 _LOCK_HOLDER = """
@@ -139,7 +150,7 @@ def explained(
             table=table,
             done=done,
             pending=pending,
-            next_command=f"{remedy_at_source(error, setting)}botdata {step}",
+            next_command=f"{remedy_at_source(error, setting, table)}botdata {step}",
         ) from error
     except psycopg.Error as error:
         raise MigrationError(
@@ -152,10 +163,20 @@ def explained(
         ) from without_values(error)
 
 
-def remedy_at_source(error: StoreError, setting: str = "SUPABASE_URL") -> str:
-    """What to do first about a failure of the source that will not pass by itself; ends in ", then: "."""
+def remedy_at_source(error: StoreError, setting: str = "SUPABASE_URL", table: str | None = None) -> str:
+    """What to do first about a failure of the source that will not pass by itself; ends in ", then: ".
+
+    Args:
+        table: the table that was read, for the right that is missing.
+    """
     if error.sqlstate == "42501" and setting == "--source":
         return "grant it to the role in --source (docs/rights.md), then: "
+    if error.sqlstate == "42501":
+        return f"{grant_of(str(error), table)} in Supabase's SQL editor, then: "
+    if error.sqlstate == SCHEMA_NOT_EXPOSED:
+        return f"{EXPOSE_SCHEMA}, then: "
+    if isinstance(error, AddressTooLongError | LongAddressLostError):
+        return "read the database itself, whose statements have no address (--source postgresql://...), then: "
     if isinstance(error, AccessDeniedError):
         return f"correct {setting}{' and SUPABASE_KEY' if setting == 'SUPABASE_URL' else ''}, then: "
     if isinstance(error, SchemaMismatchError):

@@ -16,6 +16,7 @@ from app.migration.authority import Permit, read_authority
 from app.migration.compare_hashes import compare_by_hashes
 from app.migration.compare_pages import compare_by_pages
 from app.migration.completeness import count_target
+from app.migration.counts import exact_count
 from app.migration.findings import Findings
 from app.migration.fix import Fixer, begin_fix, finish_fix
 from app.migration.foreign_keys import describe_away, without_cascades
@@ -144,7 +145,7 @@ async def _verify_table(
     sampled = None
     if options.sample is not None:
         sampled = await _look_at_sample(source, table, findings, progress, options.sample)
-        source_rows, target_rows = await source.count(table), await count_target(connection, table)
+        source_rows, target_rows = await exact_count(source, table), await count_target(connection, table)
     elif isinstance(source, PostgresSource):
         source_rows, target_rows = await compare_by_hashes(connection, source, table, findings, progress)
     else:
@@ -212,9 +213,9 @@ async def _agreeing(
     for _ in range(_RECOUNTS):
         await asyncio.sleep(pause)
         before, held, after = (
-            await source.count(table),
+            await exact_count(source, table),
             await count_target(connection, table),
-            await source.count(table),
+            await exact_count(source, table),
         )
         if min(before, after) + more <= held <= max(before, after) + more:
             return _Counts(held - more, held, True)

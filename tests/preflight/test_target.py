@@ -11,8 +11,8 @@ from sqlalchemy.engine import make_url
 from app import revisions
 from app.migration.preflight.catalog import CatalogTable
 from app.migration.preflight.findings import CODES
-from app.migration.preflight.run import TargetState, examine_against
 from app.migration.preflight.surroundings import travels_openly
+from app.migration.preflight.target_state import TargetState, examine_against
 from app.migration.tables import select_tables
 from app.schema.state import Standing
 from tests.migration.conftest import Source

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from psycopg import AsyncConnection
 from sqlalchemy import Table
 
+from app.migration.preflight.user_types import USER_TYPES, UserType
 from app.migration.tables import label
 
 
 @dataclass(frozen=True, slots=True)
 class CatalogColumn:
-    """A column, its type as `format_type` prints it."""
+    """A column, its type as `format_type` prints it; `user_type` where that is not PostgreSQL's own."""
 
     name: str
     type: str
@@ -22,6 +23,7 @@ class CatalogColumn:
     default: str | None
     generated: bool
     identity: str
+    user_type: UserType | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +138,10 @@ async def read_tables(connection: AsyncConnection, schema: str = "public") -> di
     for table, *column in await rows(_COLUMNS):
         if table in tables:
             tables[table].columns[column[0]] = CatalogColumn(*column)
+    for table, name, base, of_extension, labels in await rows(USER_TYPES):
+        if table in tables:
+            user_type = UserType(base, of_extension, tuple(labels))
+            tables[table].columns[name] = replace(tables[table].columns[name], user_type=user_type)
     for table, name, kind, definition, columns in await rows(_CONSTRAINTS):
         if table in tables:
             tables[table].constraints.append(CatalogConstraint(name, kind, tuple(columns), definition))

@@ -7,11 +7,13 @@ refuse it; others change it without a word.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from sqlalchemy import Column
 from sqlalchemy.dialects import postgresql
+
+from app.migration.preflight.user_types import same_name
 
 Passage = Literal["same", "refused", "changed"]
 
@@ -36,7 +38,8 @@ _WORDS = {
     "time": "time without time zone",
     "timetz": "time with time zone",
 }
-_TEXTS = {"text", "character varying"}
+TEXTS = {"text", "character varying"}
+_BUILTIN = {*_WORDS.values(), "text", "uuid", "date", "json", "jsonb", "bytea", "numeric", "bit", "money", "interval"}
 _INTEGERS = ("smallint", "integer", "bigint")
 _TYPE = re.compile(r"(?P<head>[^(\[]+)(?:\((?P<arguments>[^)]*)\))?(?P<tail>[^(\[]*)(?P<array>(?:\[\])*)")
 
@@ -56,10 +59,13 @@ def catalog_name(text: str) -> str:
     return f"{base}{arguments}{zone}{words}{'[]' if parsed.array else ''}"
 
 
-def model_type(column: Column[object]) -> str:
-    """A column's type in the catalog's words."""
-    compiled = column.type.compile(dialect=postgresql.dialect())  # type: ignore[no-untyped-call]
-    return catalog_name(compiled.partition(" COLLATE ")[0])
+def model_type(column: Column[object]) -> str | None:
+    """A column's type in the catalog's words; None where the model does not say it, as after reflection."""
+    try:
+        compiled = column.type.compile(dialect=postgresql.dialect())  # type: ignore[no-untyped-call]
+    except Exception:
+        return None
+    return catalog_name(str(compiled).partition(" COLLATE ")[0])
 
 
 def _parse(text: str) -> _Type:
@@ -80,29 +86,49 @@ def _parse(text: str) -> _Type:
     return _Type(known if known != base.lower() or base.isupper() else base, arguments, bool(matched["array"]))
 
 
-def passage(source: str, target: str, *, arguments_known: bool = True) -> Passage:
+def passage(source: str, target: str, *, arguments_known: bool = True, any_schema: bool = False) -> Passage:
     """What becomes of values between two types.
 
     Args:
         arguments_known: False where the source's type came without its length or scale.
+        any_schema: the types are an extension's, so that its schema is of no matter.
 
     Returns:
         "same"; "refused": every value either goes in unchanged or is refused, and so kept in quarantine; or
         "changed": values may be changed without an error.
     """
     one, other = _parse(source), _parse(target)
+    if same_user_type := _same_user_type(one, other, any_schema):
+        one, other = same_user_type
     if one == other or (not arguments_known and (one.base, one.array) == (other.base, other.array)):
         return "same"
-    if other.base in _TEXTS and not other.array:
+    if other.base in TEXTS and not other.array:
         return "refused"
     if one.array != other.array:
         return "changed"
     return _elements(one, other)
 
 
+def _same_user_type(one: _Type, other: _Type, any_schema: bool) -> tuple[_Type, _Type] | None:
+    """Both under one name, where they are one type of the user's or an extension's; `_mood` is an array of `mood`."""
+    if _BUILTIN & {name.rpartition(".")[2] for name in (one.base, other.base)}:
+        return None
+    one, other = (
+        replace(kind, base=kind.base.removeprefix("_"), array=True)
+        if kind.base.startswith("_") and not kind.array and opposite.array
+        else kind
+        for kind, opposite in ((one, other), (other, one))
+    )
+    if not same_name(one.base, other.base, any_schema=any_schema):
+        return None
+    return tuple(  # type: ignore[return-value]
+        replace(kind, base=other.base, arguments=tuple(map(str.lower, kind.arguments))) for kind in (one, other)
+    )
+
+
 def _elements(one: _Type, other: _Type) -> Passage:
-    if other.base in _TEXTS:
-        return "refused" if one.base in {*_TEXTS, "character"} or not one.array else "changed"
+    if other.base in TEXTS:
+        return "refused" if one.base in {*TEXTS, "character"} or not one.array else "changed"
     if one.base == other.base == "numeric":
         return _numerics(one.arguments, other.arguments)
     if one.base == other.base:

@@ -10,12 +10,14 @@ from sqlalchemy import Table
 
 from app.migration.connection import connect, source_errors
 from app.migration.preflight.catalog import CatalogTable, read_all
-from app.migration.preflight.findings import finding
-from app.migration.preflight.source_schema import SourceSeen, SourceTable
+from app.migration.preflight.findings import finding, quoted
+from app.migration.preflight.source_schema import SourceSeen, SourceTable, wanted_columns
 from app.migration.tables import name_of
 
 _RIGHTS = """
-SELECT has_table_privilege(c.oid, 'SELECT'), row_security_active(c.oid)
+SELECT has_schema_privilege(n.oid, 'USAGE'), row_security_active(c.oid), ARRAY(SELECT a.attname::text
+    FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attname = ANY (%s)
+    AND NOT has_column_privilege(c.oid, a.attnum, 'SELECT') ORDER BY a.attnum)
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = %s AND c.relname = %s
 """
 
@@ -40,6 +42,8 @@ async def see_postgres(connection: AsyncConnection, tables: Sequence[Table]) -> 
     names = {name_of(table) for table in tables}
     seen = SourceSeen(others=sorted(name for name in catalog.keys() - names if catalog[name].kind in "rp"))
     seen.others = [name for name in seen.others if name != "alembic_version"]
+    role = await (await connection.execute("SELECT quote_ident(current_user)")).fetchone()
+    seen.role = role[0] if role else ""
     for table in tables:
         if name_of(table) in catalog:
             seen.tables[name_of(table)] = await _table(connection, table, catalog[name_of(table)], seen)
@@ -49,20 +53,35 @@ async def see_postgres(connection: AsyncConnection, tables: Sequence[Table]) -> 
 async def _table(connection: AsyncConnection, table: Table, found: CatalogTable, seen: SourceSeen) -> SourceTable:
     there = SourceTable(name_of(table))
     there.columns = {column.name: column.type for column in found.columns.values() if not column.generated}
+    there.user_types = {column.name: column.user_type for column in found.columns.values() if column.user_type}
     there.missing = [c.name for c in table.columns if c.computed is None and c.name not in found.columns]
     there.unique = bool(table.info.get("natural_key")) and found.unique_on(table.info["natural_key"])
-    rights = await (await connection.execute(_RIGHTS, [table.schema or "public", table.name])).fetchone()
-    readable, hidden = rights or (False, False)
-    if not readable:
+    wanted, schema = wanted_columns(table), table.schema or "public"
+    rights = await (await connection.execute(_RIGHTS, [wanted, schema, table.name])).fetchone()
+    may_use, hidden, there.denied = rights or (False, False, wanted)
+    present = [name for name in wanted if name not in there.missing]
+    if not may_use or (present and len(there.denied) == len(present)):
+        usage = "" if may_use else f"GRANT USAGE ON SCHEMA {quoted(schema)} TO {seen.role}; "
         seen.findings.append(
             finding(
                 "source-privilege-missing",
                 f"the source's role may not read {found.name}",
-                f"GRANT SELECT ON {found.quoted} TO the role of --source",
+                f"{usage}GRANT SELECT ON {found.quoted} TO {seen.role}",
                 table=name_of(table),
             )
         )
+        there.denied = present
         return there
+    seen.findings += [
+        finding(
+            "source-privilege-missing",
+            f"the source's role may not read {found.name}.{name}",
+            f"GRANT SELECT ON {found.quoted} TO {seen.role}",
+            table=name_of(table),
+            column=name,
+        )
+        for name in there.denied
+    ]
     if hidden:
         seen.findings.append(
             finding(

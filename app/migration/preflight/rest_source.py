@@ -7,35 +7,33 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Protocol, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
 from sqlalchemy import Table
 
-from app.errors import SchemaMismatchError, StoreError
-from app.migration.pages import records_of
+from app.errors import StoreError
+from app.migration.grants import SERVICE_ROLE
 from app.migration.preflight.column_types import catalog_name
 from app.migration.preflight.findings import Finding, finding
 from app.migration.preflight.source_schema import SourceSeen, SourceTable, wanted_columns
+from app.migration.preflight.table_looker import TableLooker
+from app.migration.row_counter import Patiently
 from app.migration.tables import label, name_of
 from app.rest import SupabaseRest
 from app.rest_grammar import quoted_name, selected
 
-_NO_TABLE = {"42P01", "PGRST205"}
-_NO_COLUMN = {"42703", "PGRST204"}
-_Answer = TypeVar("_Answer")
 # More rows than any server gives by default, so that an answer with fewer than there are shows the cap.
 _MORE_THAN_ANY_CAP = 100_000
 
 
-class Patiently(Protocol):
-    """Makes a request, as often as it takes."""
-
-    async def __call__(self, ask: Callable[[], Awaitable[_Answer]], /) -> _Answer: ...
-
-
-async def see_rest(rest: SupabaseRest, tables: Sequence[Table], patiently: Patiently) -> SourceSeen:
+async def see_rest(
+    rest: SupabaseRest, tables: Sequence[Table], patiently: Patiently, *, role: str = SERVICE_ROLE
+) -> SourceSeen:
     """Look at the source: the root document, and one row and the count of each table.
+
+    Args:
+        role: that of the key, which rights are granted to.
 
     Raises:
         StoreError: it cannot be reached, or refuses the key.
@@ -46,12 +44,12 @@ async def see_rest(rest: SupabaseRest, tables: Sequence[Table], patiently: Patie
         for schema in schemas
         for name, definition in (await _root_definitions(rest, schema, patiently)).items()
     }
-    seen = SourceSeen(arguments_known=False)
+    seen = SourceSeen(arguments_known=False, role=role)
     limit = asyncio.Semaphore(4)
 
     async def look(table: Table) -> SourceTable | None:
         async with limit:
-            return await _table(rest, table, definitions, patiently)
+            return await _table(rest, table, definitions, patiently, seen)
 
     for there in await asyncio.gather(*map(look, tables), return_exceptions=True):
         if isinstance(there, BaseException):
@@ -83,54 +81,28 @@ async def _root_definitions(rest: SupabaseRest, schema: str, patiently: Patientl
 
 
 async def _table(
-    rest: SupabaseRest, table: Table, definitions: dict[str, dict[str, Any]], patiently: Patiently
+    rest: SupabaseRest, table: Table, definitions: dict[str, dict[str, Any]], patiently: Patiently, seen: SourceSeen
 ) -> SourceTable | None:
-    """One row and the exact count; None where there is no such table."""
-    builder = rest.table(table.name, table.schema or "public").select("*").limit(1)
-
-    async def ask() -> tuple[list[dict[str, Any]], str]:
-        response = await rest.respond(builder, headers={"Prefer": "count=exact"})
-        return records_of(response.content), response.headers.get("content-range", "").rpartition("/")[2]
-
-    try:
-        records, total = await patiently(ask)
-    except SchemaMismatchError as error:
-        if error.sqlstate in _NO_TABLE or error.sqlstate is None:
-            return None
-        raise
-    there = SourceTable(name_of(table), rows=int(total) if total.isdigit() else None)
+    """What one row, the exact count and the server's description tell; None where there is no such table."""
+    looker = TableLooker(rest, table, patiently, seen)
+    first = await looker.look()
+    if first is None:
+        return None
+    there = SourceTable(name_of(table), rows=first.total, uncounted=first.total is None, denied=first.denied)
     wanted = wanted_columns(table)
     generated = {column.name for column in table.columns if column.computed is not None}
     if name_of(table) in definitions:
         properties = definitions[name_of(table)].get("properties", {})
         there.columns = {name: _type(each) for name, each in properties.items() if name not in generated}
-        there.missing = [name for name in wanted if name not in properties]
-    elif records:
-        there.columns = {name: None for name in records[0] if name not in generated}
-        there.missing = [name for name in wanted if name not in records[0]]
+        there.missing = [name for name in wanted if name not in properties and name not in first.denied]
+    elif first.records and not first.denied:
+        there.columns = {name: None for name in first.records[0] if name not in generated}
+        there.missing = [name for name in wanted if name not in first.records[0]]
     else:
         there.complete = False
-        there.missing = await _missing_columns(rest, table, wanted, patiently)
-        there.columns = {name: None for name in wanted if name not in there.missing}
+        there.missing = await looker.missing([name for name in wanted if name not in first.denied])
+        there.columns = {name: None for name in wanted if name not in {*there.missing, *first.denied}}
     return there
-
-
-async def _missing_columns(rest: SupabaseRest, table: Table, wanted: list[str], patiently: Patiently) -> list[str]:
-    """Those that the server does not know: all at once, and one by one after the first failure."""
-    if await _has(rest, table, wanted, patiently):
-        return []
-    return [name for name in wanted if not await _has(rest, table, [name], patiently)]
-
-
-async def _has(rest: SupabaseRest, table: Table, columns: list[str], patiently: Patiently) -> bool:
-    builder = selected(rest.table(table.name, table.schema or "public"), ",".join(map(quoted_name, columns))).limit(0)
-    try:
-        await patiently(lambda: rest.send(builder))
-    except SchemaMismatchError as error:
-        if error.sqlstate in _NO_COLUMN:
-            return False
-        raise
-    return True
 
 
 def _type(column: dict[str, Any]) -> str | None:
@@ -152,7 +124,7 @@ async def _row_cap(
     largest = max(counted, key=lambda one: one.rows or 0)
     table = next(table for table in tables if name_of(table) == largest.name)
     key = table.primary_key.columns.keys()
-    if not key or key[0] in largest.missing:
+    if not key or key[0] in {*largest.missing, *largest.denied}:
         return []
     builder = selected(rest.table(table.name, table.schema or "public"), f"_0:{quoted_name(key[0])}::text").limit(
         _MORE_THAN_ANY_CAP

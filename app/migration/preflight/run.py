@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from time import monotonic
@@ -14,13 +14,13 @@ from sqlalchemy import Table
 
 from app.database_url import shown_url
 from app.errors import BotdataError, MigrationError, StoreError, error_for_sqlstate
-from app.migration.key_role import require_service_key
+from app.migration.grants import SERVICE_ROLE
+from app.migration.key_role import key_role, require_service_key
 from app.migration.pages import Limits
 from app.migration.preflight import duplicates
 from app.migration.preflight.catalog import CatalogTable, read_all
 from app.migration.preflight.findings import (
     Accepted,
-    Difference,
     Finding,
     PreflightReport,
     TableSeen,
@@ -30,7 +30,7 @@ from app.migration.preflight.postgres_source import connect_to_source, see_postg
 from app.migration.preflight.rest_source import see_rest
 from app.migration.preflight.source_schema import SourceSeen, schema_findings
 from app.migration.preflight.surroundings import examine_source, examine_target
-from app.migration.preflight.target_schema import as_findings, compare
+from app.migration.preflight.target_state import Examine, TargetState
 from app.migration.rest_source import RestSource
 from app.migration.retry import patiently
 from app.migration.tables import name_of
@@ -49,37 +49,6 @@ class Supabase:
     url: str
     key: str
     role_ok: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class TargetState:
-    """Where the target's schema stands.
-
-    Attributes:
-        usable: its tables can take the rows.
-        next_command: what to run next where nothing else is in the way; None: the caller's own.
-    """
-
-    findings: list[Finding] = field(default_factory=list)
-    differences: list[Difference] = field(default_factory=list)
-    usable: bool = True
-    creates_tables: bool = False
-    next_command: str | None = None
-
-
-Examine = Callable[[AsyncConnection, dict[str, CatalogTable]], Awaitable[TargetState]]
-
-
-def examine_against(tables: Sequence[Table]) -> Examine:
-    """The target of another project's tables: it is to have them, with columns of these names and types."""
-
-    async def examine(connection: AsyncConnection, catalog: dict[str, CatalogTable]) -> TargetState:
-        rules = compare(tables, catalog, strict=False)
-        remedy = "make the target's tables as --metadata describes them"
-        differences = [one for one, _, _ in rules]
-        return TargetState(as_findings(rules, remedy), differences, usable=not rules)
-
-    return examine
 
 
 @dataclass(slots=True)
@@ -273,9 +242,10 @@ async def _look_at_supabase(
             return
         stack.push_async_callback(rest.close)
         pages = RestSource(rest, source.url, limits=limits, on_retry=on_retry)
-        ends.source = await see_rest(rest, tables, pages.patiently)
+        ends.source = await see_rest(rest, tables, pages.patiently, role=key_role(source.key.strip()) or SERVICE_ROLE)
         for table, key in _keys_to_check(tables, ends.source):
-            if quick and (ends.source.tables[name_of(table)].rows or 0) > _MOST_KEYS_WHEN_QUICK:
+            there = ends.source.tables[name_of(table)]
+            if quick and (there.uncounted or (there.rows or 0) > _MOST_KEYS_WHEN_QUICK):
                 ends.findings.append(
                     finding(
                         "source-duplicates-unchecked",
@@ -295,7 +265,9 @@ def _keys_to_check(tables: Sequence[Table], seen: SourceSeen) -> list[tuple[Tabl
     return [
         (table, key)
         for table in tables
-        if (there := seen.tables.get(name_of(table))) and (there.rows or 0) > 1 and len(table.primary_key.columns)
+        if (there := seen.tables.get(name_of(table)))
+        and ((there.rows or 0) > 1 or there.uncounted)
+        and len(table.primary_key.columns)
         for key in duplicates.unique_keys(table)
-        if not {*key, *table.primary_key.columns.keys()}.intersection(there.missing)
+        if not {*key, *table.primary_key.columns.keys()}.intersection([*there.missing, *there.denied])
     ]

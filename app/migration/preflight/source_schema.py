@@ -9,7 +9,8 @@ from sqlalchemy import Table
 
 from app.migration.preflight.catalog import CatalogTable
 from app.migration.preflight.findings import Finding, finding, quoted
-from app.migration.preflight.target_schema import type_findings
+from app.migration.preflight.passages import type_findings
+from app.migration.preflight.user_types import UserType
 from app.migration.tables import name_of
 
 
@@ -22,6 +23,9 @@ class SourceTable:
         missing: columns of the models that it has not.
         complete: whether `columns` are all there are.
         rows: exact count, where it was counted.
+        uncounted: it could be read, and a count took too long.
+        denied: columns of the models that may not be read.
+        user_types: what is known of types that are not PostgreSQL's own, by column.
         unique: whether the source keeps the natural key unique by itself.
     """
 
@@ -31,6 +35,9 @@ class SourceTable:
     complete: bool = True
     rows: int | None = None
     unique: bool = False
+    uncounted: bool = False
+    denied: list[str] = field(default_factory=list)
+    user_types: dict[str, UserType] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -41,6 +48,8 @@ class SourceSeen:
         tables: those of the models that are there.
         others: names of tables that the models do not have.
         arguments_known: whether types have their lengths and scales.
+        unjudged: names of tables that could not be looked at; a finding says why.
+        role: the role that reads.
         findings: what looking itself brought: unreachable, hidden rows, and so on.
     """
 
@@ -48,6 +57,8 @@ class SourceSeen:
     others: list[str] = field(default_factory=list)
     arguments_known: bool = True
     reached: bool = True
+    unjudged: set[str] = field(default_factory=set)
+    role: str = ""
     findings: list[Finding] = field(default_factory=list)
 
 
@@ -68,6 +79,8 @@ def schema_findings(
     ignored = set(ignored)
     for table in tables:
         there = seen.tables.get(name_of(table))
+        if there is None and name_of(table) in seen.unjudged:
+            continue
         if there is None:
             findings.append(
                 finding(
@@ -82,7 +95,11 @@ def schema_findings(
         findings += _missing(there)
         findings += _unknown(there, table, ignored)
         findings += type_findings(
-            there.columns, table, target.get(name_of(table)), arguments_known=seen.arguments_known
+            there.columns,
+            table,
+            target.get(name_of(table)),
+            arguments_known=seen.arguments_known,
+            user_types=there.user_types,
         )
     if empty := [there.name for there in seen.tables.values() if not there.complete]:
         findings.append(

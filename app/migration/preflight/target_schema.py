@@ -11,7 +11,7 @@ from sqlalchemy.schema import CreateIndex
 
 from app.migration.preflight.catalog import CatalogColumn, CatalogTable
 from app.migration.preflight.column_types import model_type, passage
-from app.migration.preflight.findings import Difference, Finding, Severity, finding
+from app.migration.preflight.findings import CODES, Difference, Finding, Severity, finding
 from app.migration.tables import name_of
 
 # Each rule gives the difference, the code of its finding, and how severe it is here (None: as usual).
@@ -58,6 +58,11 @@ def as_findings(rules: Iterable[_Rule], remedy: str) -> list[Finding]:
     ]
 
 
+def stops(rules: Iterable[_Rule]) -> bool:
+    """Whether one of the differences is an error."""
+    return any((severity or CODES[code].severity) == "error" for _, code, severity in rules)
+
+
 def _sentence(one: Difference) -> str:
     where = one.table if one.item == "table" else f"{one.table}: {one.item}"
     if one.found is None:
@@ -74,9 +79,10 @@ def _columns(table: Table, there: CatalogTable, *, strict: bool) -> list[_Rule]:
         present = there.columns.get(column.name)
         item = f"column {column.name}"
         if present is None:
-            rules.append((Difference(name_of(table), item, None, expected), "target-column-missing", None))
+            words = expected or "a column"
+            rules.append((Difference(name_of(table), item, None, words), "target-column-missing", None))
             continue
-        if present.type != expected:
+        if expected is not None and present.type != expected and (strict or passage(present.type, expected) != "same"):
             severity: Severity | None = None if strict else "notice"
             rules.append((Difference(name_of(table), item, present.type, expected), "target-type-differs", severity))
         if strict:
@@ -180,40 +186,3 @@ def _plain_index(definition: str) -> str:
     text = definition.replace(" USING btree", "").replace(" ON public.", " ON ").replace('"', "")
     head, where, condition = text.partition(" WHERE ")
     return f"{head}{where}{condition.strip().removeprefix('(').removesuffix(')')}"
-
-
-def type_findings(
-    source: dict[str, str | None], table: Table, there: CatalogTable | None, *, arguments_known: bool
-) -> list[Finding]:
-    """The source's types against those that will take the values: the target's where its table has the column.
-
-    Args:
-        source: types by column; None where one is not known.
-    """
-    findings = []
-    for column in table.columns:
-        theirs = source.get(column.name)
-        if theirs is None or column.computed is not None:
-            continue
-        present = there.columns.get(column.name) if there else None
-        ours = present.type if present and not present.generated else model_type(column)
-        kind = passage(theirs, ours, arguments_known=arguments_known)
-        if kind == "same":
-            continue
-        changed = kind == "changed"
-        findings.append(
-            finding(
-                "source-type-differs",
-                f"{name_of(table)}.{column.name} is {theirs} in the source and {ours} in the target: "
-                + ("PostgreSQL may change values on the way" if changed else "a value that does not fit is refused"),
-                f"change the column's type on one side, or: --accept source-type-differs:{name_of(table)}.{column.name}"
-                if changed
-                else "what is refused is kept in quarantine: botdata quarantine list",
-                table=name_of(table),
-                column=column.name,
-                found=theirs,
-                expected=ours,
-                severity="error" if changed else "warning",
-            )
-        )
-    return findings

@@ -1,0 +1,62 @@
+"""Filters of a request over REST that ask for rows by their keys, and how many keys one address holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import Any
+from urllib.parse import quote
+
+from app.migration.source import Key
+from app.migration.tables import CopyColumn, CopyTable
+from app.rest_errors import LONGEST_ADDRESS
+from app.rest_grammar import in_list, quoted_name
+
+_KEYS_A_REQUEST = 50
+_KEY_BYTES_A_REQUEST = 2000
+
+
+def address_length(builder: Any) -> int:
+    """Bytes of the address of a request, as a server repeats it: the path, and the query with blanks as %20."""
+    query = str(builder.request.params)
+    return len(str(builder.request.path)) + 1 + len(query) + 2 * query.count("+")
+
+
+def where_keys(builder: Any, table: CopyTable, keys: Sequence[Key]) -> None:
+    """Ask for the rows of one of the groups that `key_groups` makes."""
+    for column, values in zip(table.key, zip(*keys, strict=True), strict=True):
+        distinct = list(dict.fromkeys(values))
+        # PostgREST takes `in.("")` for an empty list, so a single value is asked for with `eq`.
+        single = len(distinct) == 1
+        where(builder, column, "eq" if single else "in", distinct[0] if single else in_list(distinct))
+
+
+def where(builder: Any, column: CopyColumn, operator: str, operand: str) -> None:
+    """Add a filter. The builder's own methods would quote a quoted name once more."""
+    builder.request.params = builder.request.params.add(quoted_name(column.name), f"{operator}.{operand}")
+
+
+def key_groups(keys: Sequence[Key], *, beside: int = 0) -> Iterator[list[Key]]:
+    """Keys that one request can ask for: all columns but the last equal, and no more than an address can hold.
+
+    Args:
+        beside: bytes of the address without the keys.
+    """
+    for prefix, group in groupby(keys, key=lambda key: key[:-1]):
+        held = sum(map(_length, prefix))
+        most = min(_KEY_BYTES_A_REQUEST, LONGEST_ADDRESS - beside - held)
+        wanted: list[Key] = []
+        size = 0
+        for key in group:
+            length = _length(key[-1])
+            if wanted and (size + length > most or len(wanted) == _KEYS_A_REQUEST):
+                yield wanted
+                wanted, size = [], 0
+            wanted.append(key)
+            size += length
+        yield wanted
+
+
+def _length(text: str) -> int:
+    """Bytes of a key's text in a filter, with the comma after it."""
+    return len(quote(in_list([text])[1:-1], safe="")) + 3

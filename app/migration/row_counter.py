@@ -1,0 +1,86 @@
+"""Counts the rows of a source's tables over REST, where a count may take longer than the API lets it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Protocol, TypeVar
+
+from app.errors import CountTimeoutError, StoreTimeoutError, UnavailableError
+from app.migration.pages import records_of
+from app.migration.tables import CopyTable
+from app.rest import SupabaseRest, refuse_other_count, rows_told
+from app.rest_grammar import quoted_name, selected
+
+_Answer = TypeVar("_Answer")
+
+
+class Patiently(Protocol):
+    """Makes a request, as often as it takes."""
+
+    async def __call__(self, ask: Callable[[], Awaitable[_Answer]], /) -> _Answer: ...
+
+
+class RowCounter:
+    """Counts exactly, and does not ask twice where that took too long.
+
+    Args:
+        tell: called with a sentence where a table cannot be counted.
+    """
+
+    def __init__(self, rest: SupabaseRest, patiently: Patiently, tell: Callable[[str], None]) -> None:
+        self._rest = rest
+        self._patiently = patiently
+        self._tell = tell
+        self._given_up: set[str] = set()
+
+    def gave_up(self, table: CopyTable) -> bool:
+        """Whether a count of the table took too long before."""
+        return table.name in self._given_up
+
+    async def count(self, table: CopyTable) -> int:
+        """Exact number of rows, from the Content-Range of a page of one row.
+
+        Raises:
+            CountTimeoutError: it took too long, now or before.
+        """
+        late = 0
+
+        async def ask() -> int:
+            nonlocal late
+            try:
+                total, rows = await self._ask(table, "exact")
+            except StoreTimeoutError as error:
+                raise CountTimeoutError(f"counting {table.name} took too long: {error}") from error
+            except UnavailableError as error:
+                late += "[HTTP 504]" in str(error)
+                if late > 1:
+                    raise CountTimeoutError(f"counting {table.name} took too long: {error}") from error
+                raise
+            if total is None or (total == 0) != (rows == 0):
+                raise UnavailableError("Supabase gave no exact count")
+            return total
+
+        if self.gave_up(table):
+            raise CountTimeoutError(f"counting {table.name} took too long before")
+        try:
+            return await self._patiently(ask)
+        except CountTimeoutError:
+            self._given_up.add(table.name)
+            self._tell(
+                f"{table.name}: the exact count took longer than the API lets it; the keys are listed instead, which "
+                "takes longer. Better: --source postgresql://..., where nothing is cut off"
+            )
+            raise
+
+    async def estimate(self, table: CopyTable) -> int | None:
+        """About how many rows there are, as PostgreSQL's planner thinks; None where the server does not say."""
+        return (await self._patiently(lambda: self._ask(table, "planned")))[0]
+
+    async def _ask(self, table: CopyTable, kind: str) -> tuple[int | None, int]:
+        request = self._rest.table(table.relation_name, table.schema)
+        builder = selected(request, quoted_name(table.key[0].name)).limit(1)
+        response = await self._rest.respond(builder, headers={"Prefer": f"count={kind}"})
+        rows = len(records_of(response.content))
+        refuse_other_count(rows, rows_told(response.headers))
+        total = response.headers.get("content-range", "").rpartition("/")[2]
+        return (int(total) if total.isascii() and total.isdecimal() else None), rows
