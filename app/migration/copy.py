@@ -22,9 +22,11 @@ from app.migration.foreign_keys import without_foreign_keys
 from app.migration.load import PageLoader
 from app.migration.postgres_source import PostgresSource
 from app.migration.report import CopyReport, Progress, TableCopied
+from app.migration.rest_source import RestSource
 from app.migration.runs import Checkpoint
 from app.migration.sequences import raise_sequences
 from app.migration.source import Source
+from app.migration.source_settings import require_readable_texts
 from app.migration.tables import CopyTable, describe, name_of
 from app.migration.target import explained, open_target
 from app.migration.tool_schema import ensure_tool_schema
@@ -77,6 +79,8 @@ async def copy(
         with explained("copy", setting=source.setting, pending="every table; no row was written"):
             options.permit.refuse(await read_authority(connection), [name_of(table) for table in tables])
             described = [await describe(connection, table, step="copy") for table in tables]
+            if isinstance(source, RestSource):
+                await require_readable_texts(source, described, progress.notice, step="copy")
             await ensure_tool_schema(connection)
             if not options.overwrite:
                 await runs.refuse_foreign_rows(connection, source.label, described)

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from app.errors import SchemaMismatchError, StoreError, StoreTimeoutError
+from app.migration.heirs import Heirs
 from app.migration.key_filters import address_length, key_groups, where, where_keys
 from app.migration.pages import Limits, PageSize, key_of, read_page, records_of, refuse_other_columns
 from app.migration.part_reader import PartReader, TooHeavyError
@@ -48,7 +49,8 @@ class RestSource:
         self.on_retry = on_retry
         self._host = urlsplit(url.strip()).netloc.rpartition("@")[2]
         self._versioned: dict[tuple[str, str], bool] = {}  # tables read in parts, by name and column of the version
-        self._counter = RowCounter(rest, self.patiently, on_retry)
+        self.heirs = Heirs(rest, self.patiently)
+        self._counter = RowCounter(rest, self.patiently, self.heirs, on_retry)
 
     @property
     def label(self) -> str:
@@ -110,6 +112,7 @@ class RestSource:
         self, table: CopyTable, keys: Sequence[Key], *, versions: bool = False, listed: bool = False
     ) -> AsyncIterator[Page]:
         """The rows of these keys that the server finds; one that cuts an answer is asked for the rest."""
+        await self.heirs.learn(table)
         question = Question.of(table, table.columns, versions)
         beside = address_length(self._selected(table, question.select))
         if beside > LONGEST_ADDRESS - _KEYS_BESIDE_SELECT and len(table.columns) > table.key_size:
@@ -151,6 +154,7 @@ class RestSource:
         shorter than asked for says nothing: the server's row cap may be lower.
         """
         size = PageSize(replace(self.limits, page_rows=rows) if rows else self.limits)
+        await self.heirs.learn(table)
         question = Question.of(table, columns, versions, backwards=backwards)
         held = table.key_size - 1
         number, landmark = 0, after
@@ -246,7 +250,7 @@ class RestSource:
         )
 
     def _selected(self, table: CopyTable, select: str) -> Any:
-        return selected(self.rest.table(table.relation_name, table.schema), select)
+        return self.heirs.leave_out(selected(self.rest.table(table.relation_name, table.schema), select), table)
 
     async def patiently(self, ask: Callable[[], Awaitable[_Answer]]) -> _Answer:
         """The answer to a request that is tried again where its failure can pass."""

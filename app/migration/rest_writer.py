@@ -30,6 +30,7 @@ class RestWriter:
 
     def __init__(self, source: RestSource) -> None:
         self._rest = source.rest
+        self._heirs = source.heirs
         self._limits = source.limits
 
     @property
@@ -70,7 +71,7 @@ class RestWriter:
         rest = replace(table, columns=table.columns[table.key_size :], key_size=0)
         values = {alias(i): record[alias(i + table.key_size)] for i in range(len(rest.columns))}
         builder = self._rest.table(table.relation_name, table.schema).update({})
-        where_keys(builder, table, [key_of(record, table)])
+        where_keys(self._heirs.leave_out(builder, table), table, [key_of(record, table)])
         builder.request.params = builder.request.params.add("select", quoted_name(table.key[0].name))
         answer = await self._rest.respond(builder, writing=True, content=_object(rest, values).encode())
         if not records_of(answer.content):
@@ -83,7 +84,7 @@ class RestWriter:
         bare = self._rest.table(table.relation_name, table.schema).delete(returning=ReturnMethod.minimal)
         for group in key_groups(sorted(keys), beside=address_length(bare)):
             builder = self._rest.table(table.relation_name, table.schema).delete(returning=ReturnMethod.minimal)
-            where_keys(builder, table, group)
+            where_keys(self._heirs.leave_out(builder, table), table, group)
             await self._rest.respond(builder, writing=True)
 
     async def raise_sequences(self, table: CopyTable) -> bool:

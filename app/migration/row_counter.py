@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Protocol, TypeVar
+from collections.abc import Callable
+from typing import TypeVar
 
 from app.errors import CountTimeoutError, StoreTimeoutError, UnavailableError
+from app.migration.heirs import Heirs, Patiently
 from app.migration.pages import records_of
 from app.migration.tables import CopyTable
 from app.rest import SupabaseRest, refuse_other_count, rows_told
 from app.rest_grammar import quoted_name, selected
 
 _Answer = TypeVar("_Answer")
-
-
-class Patiently(Protocol):
-    """Makes a request, as often as it takes."""
-
-    async def __call__(self, ask: Callable[[], Awaitable[_Answer]], /) -> _Answer: ...
 
 
 class RowCounter:
@@ -27,8 +22,9 @@ class RowCounter:
         tell: called with a sentence where a table cannot be counted.
     """
 
-    def __init__(self, rest: SupabaseRest, patiently: Patiently, tell: Callable[[str], None]) -> None:
+    def __init__(self, rest: SupabaseRest, patiently: Patiently, heirs: Heirs, tell: Callable[[str], None]) -> None:
         self._rest = rest
+        self._heirs = heirs
         self._patiently = patiently
         self._tell = tell
         self._given_up: set[str] = set()
@@ -78,7 +74,8 @@ class RowCounter:
 
     async def _ask(self, table: CopyTable, kind: str) -> tuple[int | None, int]:
         request = self._rest.table(table.relation_name, table.schema)
-        builder = selected(request, quoted_name(table.key[0].name)).limit(1)
+        await self._heirs.learn(table)
+        builder = self._heirs.leave_out(selected(request, quoted_name(table.key[0].name)), table).limit(1)
         response = await self._rest.respond(builder, headers={"Prefer": f"count={kind}"})
         rows = len(records_of(response.content))
         refuse_other_count(rows, rows_told(response.headers))

@@ -21,6 +21,7 @@ from app.migration.report import Progress
 from app.migration.rest_source import RestSource
 from app.migration.rest_writer import RestWriter
 from app.migration.source import Source
+from app.migration.source_settings import require_readable_texts
 from app.migration.sync_forward import ForwardSync
 from app.migration.sync_options import SyncOptions
 from app.migration.sync_report import SyncReport, SyncRound, TableSynced
@@ -127,6 +128,8 @@ class Sync:
         with explained("sync", setting=source.setting, pending="what has changed since the last round"):
             permitted = await self._permitted(connection, [name_of(table) for table in self._tables])
             tables = [await sync_run.describe_versions(connection, source, t, self._progress) for t in self._tables]
+            if isinstance(source, RestSource):
+                await require_readable_texts(source, tables, self._progress.notice, step="sync")
             if options.dry_run and not await is_current(connection):
                 await ends.enter_async_context(connection.transaction(force_rollback=True))  # leaves no schema behind
             await ensure_tool_schema(connection)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from psycopg import AsyncConnection, sql
 from sqlalchemy import ForeignKeyConstraint, MetaData, Table
@@ -50,6 +51,14 @@ class CopyColumn:
         return not self.parts.isdisjoint(_STYLED_PARTS)
 
 
+class Heir(NamedTuple):
+    """A table that inherits from another; `last`: none inherits from it."""
+
+    schema: str
+    name: str
+    last: bool
+
+
 @dataclass(frozen=True, slots=True)
 class CopyTable:
     """A table as the engine moves it.
@@ -58,6 +67,7 @@ class CopyTable:
         schema, relation_name: where the table is, on both ends.
         has_only: the target's table is a plain one. Read with ONLY, it does not show the rows of tables that inherit
             from it, which are tables of their own; a partitioned table has no other rows than its partitions'.
+        heirs: the tables that inherit from it, each after its own heirs.
         columns: begin with the key's, in its order.
         replaces_rows: a changed row is deleted and inserted, since an update would be changed by a trigger, or is
             refused for an identity column.
@@ -74,6 +84,7 @@ class CopyTable:
     changed_at: str | None = None
     version: str = "xmin"
     has_only: bool = False
+    heirs: tuple[Heir, ...] = ()
 
     @property
     def name(self) -> str:
@@ -197,6 +208,19 @@ FROM pg_class c WHERE c.oid = to_regclass(%s)
 """
 
 
+# Of a plain table: a partition inherits from its partitioned table in the same catalog.
+_HEIRS = """
+WITH RECURSIVE heir (oid, depth) AS (
+    SELECT inhrelid, 1 FROM pg_inherits JOIN pg_class p ON p.oid = inhparent
+    WHERE inhparent = to_regclass(%s) AND p.relkind = 'r'
+    UNION ALL SELECT i.inhrelid, h.depth + 1 FROM heir h JOIN pg_inherits i ON i.inhparent = h.oid
+)
+SELECT n.nspname, c.relname, NOT EXISTS (SELECT FROM pg_inherits i WHERE i.inhparent = c.oid)
+FROM heir h JOIN pg_class c USING (oid) JOIN pg_namespace n ON n.oid = c.relnamespace
+GROUP BY 1, 2, 3 ORDER BY max(h.depth) DESC, 1, 2
+"""
+
+
 def is_plain(table: CopyTable) -> sql.Composed:
     """Whether a database has the table as a plain one: see `CopyTable.has_only`; no row where it has none."""
     return sql.SQL("SELECT relkind IN ('r', 'f') FROM pg_class WHERE oid = to_regclass({})").format(
@@ -266,4 +290,5 @@ async def describe(connection: AsyncConnection, table: Table, *, step: str) -> C
         replaces_rows=replaces_rows,
         changed_at=table.info.get("changed_at"),
         has_only=found[1],
+        heirs=tuple([Heir(*row) for row in await (await connection.execute(_HEIRS, [qualified])).fetchall()]),
     )

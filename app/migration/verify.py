@@ -22,9 +22,11 @@ from app.migration.fix import Fixer, begin_fix, finish_fix
 from app.migration.foreign_keys import describe_away, without_cascades
 from app.migration.postgres_source import PostgresSource
 from app.migration.report import Progress, TableVerified, VerifyReport
+from app.migration.rest_source import RestSource
 from app.migration.sample import pick_keys
 from app.migration.sequences import raise_sequences
 from app.migration.source import Source
+from app.migration.source_settings import require_readable_texts
 from app.migration.tables import CopyTable, describe, name_of
 from app.migration.target import explained, open_target
 from app.migration.tool_schema import ensure_tool_schema
@@ -86,6 +88,10 @@ async def verify(
         run = None
         with explained(step, pending="everything; nothing was compared"):
             authority = await read_authority(connection)
+        if isinstance(source, RestSource):
+            with explained(step, setting=source.setting, pending="everything; nothing was compared"):
+                described = [await describe(connection, table, step=step) for table in tables]
+                await require_readable_texts(source, described, progress.notice, step=step)
         async with AsyncExitStack() as ends:
             if options.fix:
                 with explained(step, setting=source.setting, pending="everything; nothing was written"):

@@ -10,7 +10,7 @@ from app.errors import MigrationError
 from app.migration.rest_source import Limits, RestSource
 from app.migration.rest_writer import RestWriter
 from tests.migration.engine import QUICK, Told, copy_from, described, execute, row_texts, source_of, verify_from
-from tests.support import faults, page_server
+from tests.support import faults
 from tests.support.faults import Answer, Fault, Request
 from tests.support.page_server import PageServer
 from tests.support.postgres import PostgresServer
@@ -50,13 +50,12 @@ def _fill(url: str, first: int, last: int) -> None:
 
 
 @pytest.fixture
-def form(postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[PageServer, str]]:
+def form(postgres_server: PostgresServer) -> Iterator[tuple[PageServer, str]]:
     """A server with the form's answers, whose gateway takes addresses of 3,000 bytes; and its database."""
     database = postgres_server.create_database()
     execute(database, _DDL)
     _fill(database, 1, 30)
-    monkeypatch.setattr(page_server, "_LONGEST_TARGET", 3000)
-    with PageServer(database, max_rows=7) as server:
+    with PageServer(database, max_rows=7, longest_target=3000) as server:
         yield server, database
     postgres_server.drop_database(database)
 
@@ -182,7 +181,7 @@ async def test_an_address_that_is_still_too_long_is_named(
 ) -> None:
     server, _ = form
     monkeypatch.setattr("app.migration.rest_source.LONGEST_ADDRESS", 100_000)
-    monkeypatch.setattr(page_server, "_LONGEST_TARGET", 100_000)
+    server.longest_target = 100_000
 
     def refuse(request: Request) -> Fault | None:
         return faults.status(status) if len(request.target) > 3000 else None
@@ -197,9 +196,8 @@ async def test_an_address_that_is_still_too_long_is_named(
 
 
 async def test_many_long_keys_are_asked_for_in_short_addresses(
-    postgres_server: PostgresServer, fresh_database: str, monkeypatch: pytest.MonkeyPatch
+    postgres_server: PostgresServer, fresh_database: str
 ) -> None:
-    monkeypatch.setattr(page_server, "_LONGEST_TARGET", 3000)
     names = [f"column_number_{number:02d}" for number in range(40)]
     wide = Table("wide", MetaData(), Column("key", Text, primary_key=True), *(Column(name, Text) for name in names))
     ddl = f"CREATE TABLE wide (key text PRIMARY KEY, {', '.join(f'{name} text' for name in names)})"
@@ -208,7 +206,7 @@ async def test_many_long_keys_are_asked_for_in_short_addresses(
         for url in (source_database, fresh_database):
             execute(url, ddl)
         execute(source_database, "INSERT INTO wide (key) SELECT n || repeat('\"ж', 20) FROM generate_series(1, 60) n")
-        with PageServer(source_database) as server:
+        with PageServer(source_database, longest_target=3000) as server:
             server.hook = lambda request: (
                 _without_rows
                 if "_1:" in (request.parameter("select") or "") and (request.parameter("key") is None)

@@ -1,0 +1,140 @@
+"""Whether a source over REST writes values as text in the form that the target reads: its settings cannot be changed.
+
+DateStyle, IntervalStyle, lc_monetary and extra_float_digits shape PostgreSQL's text. Over a connection the session sets
+them. Over REST a few values tell which ones the API's role has.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from app.errors import MigrationError
+from app.migration.key_filters import where
+from app.migration.rest_source import RestSource
+from app.migration.tables import CopyColumn, CopyTable
+from app.rest_grammar import quoted_name, selected
+
+_LOOKED_AT = 50  # values of a column
+_COLUMNS_ASKED = 5  # of a kind, until one holds a value
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """A setting, the types whose text it shapes, and the text that it should give.
+
+    Attributes:
+        remedy: the value to set.
+        right: matches each text that the target reads as it is meant; None: the source is asked for its own text.
+        telling: matches a text that shows what the setting is; others are alike under each.
+    """
+
+    setting: str
+    types: frozenset[str]
+    remedy: str
+    right: re.Pattern[str] | None
+    telling: re.Pattern[str]
+
+
+_KINDS = (
+    _Kind(
+        "DateStyle",
+        frozenset({"date", "timestamp without time zone", "timestamp with time zone"}),
+        "'ISO, MDY'",
+        re.compile(r"\d{4,}-\d\d-\d\d.*|-?infinity"),
+        re.compile(r".*\d.*"),
+    ),
+    _Kind(
+        "IntervalStyle",
+        frozenset({"interval"}),
+        "'postgres'",
+        re.compile(r"(-?\+?\d+ (year|mon|day)s? ?)*([-+]?\d+:\d\d:\d\d(\.\d+)?)?|-?infinity"),
+        re.compile(r"(?!00:00:00$).*\d.*"),
+    ),
+    _Kind(
+        "lc_monetary",
+        frozenset({"money"}),
+        "'C'",
+        re.compile(r"-?\$\d{1,3}(,\d{3})*\.\d\d"),
+        re.compile(r".*\d.*"),
+    ),
+    _Kind(
+        "extra_float_digits",
+        frozenset({"double precision", "real"}),
+        "1",
+        None,
+        re.compile(r".*(\d\.?){7}.*"),
+    ),
+)
+
+
+async def require_readable_texts(
+    source: RestSource, tables: Sequence[CopyTable], notice: Callable[[str], None], *, step: str
+) -> None:
+    """Stop where the source's settings make texts that the target would read as other values.
+
+    Args:
+        notice: told of what could not be found out.
+
+    Raises:
+        MigrationError: names the setting and the statement that puts it right.
+        StoreError: the source cannot be asked.
+    """
+    for kind in _KINDS:
+        columns = [(table, column) for table in tables for column in table.columns if column.type in kind.types]
+        if not columns:
+            continue
+        told = False
+        for table, column in columns[:_COLUMNS_ASKED]:
+            texts = [text for text in await _texts(source, table, column) if kind.telling.fullmatch(text)]
+            if wrong := await _wrong(source, table, column, kind, texts):
+                raise _unreadable(kind, table, column, wrong, step)
+            if told := bool(texts):
+                break
+        if not told:
+            notice(
+                f"what {kind.setting} the source has could not be seen, for want of values in "
+                f"{', '.join(f'{table.name}.{column.name}' for table, column in columns[:_COLUMNS_ASKED])}; botdata verify "
+                "--source postgresql://... compares them whatever it is"
+            )
+
+
+async def _texts(source: RestSource, table: CopyTable, column: CopyColumn) -> list[str]:
+    builder = selected(source.rest.table(table.relation_name, table.schema), f"_0:{quoted_name(column.name)}::text")
+    builder.request.params = builder.request.params.add(quoted_name(column.name), "not.is.null")
+    rows = await source.patiently(lambda: source.rest.rows(builder.limit(_LOOKED_AT)))
+    return [row["_0"] for row in rows if isinstance(row.get("_0"), str)]
+
+
+async def _wrong(
+    source: RestSource, table: CopyTable, column: CopyColumn, kind: _Kind, texts: Sequence[str]
+) -> str | None:
+    """A text that does not say which value it is."""
+    if kind.right is not None:
+        return next((text for text in texts if not kind.right.fullmatch(text)), None)
+    for text in sorted(set(texts), key=len, reverse=True)[:3]:
+        if not await _is_found(source, table, column, text):
+            return text
+    return None
+
+
+async def _is_found(source: RestSource, table: CopyTable, column: CopyColumn, text: str) -> bool:
+    """Whether the source finds a row by its own text: one with fewer digits than the value has is another value."""
+    builder: Any = selected(source.rest.table(table.relation_name, table.schema), quoted_name(table.key[0].name))
+    where(builder, column, "eq", text)
+    return bool(await source.patiently(lambda: source.rest.rows(builder.limit(1))))
+
+
+def _unreadable(kind: _Kind, table: CopyTable, column: CopyColumn, text: str, step: str) -> MigrationError:
+    shape = re.sub(r"\d", "0", text)[:40]
+    return MigrationError(
+        f"the source's {kind.setting} is another one than the target reads: {table.name}.{column.name} comes as "
+        f"{shape!r} (digits as 0), which would be read as another value",
+        step=step,
+        table=table.name,
+        pending="everything; nothing was written",
+        next_command=f"at the source: ALTER ROLE authenticator SET {kind.setting} = {kind.remedy}; NOTIFY pgrst, "
+        f"'reload config'; or read it with --source postgresql://..., where it does not matter; then: botdata {step}",
+    )
