@@ -1,4 +1,4 @@
-"""Rows of tables that inherit, over REST: a parent's answer shows its heirs' rows too, which are in tables of their own.
+"""Rows of tables that inherit, over REST: a parent's answer shows its heirs' rows too, which other tables hold.
 
 PostgREST knows no ONLY. Each row has the number of the table that holds it (`tableoid`), by which the heirs' are left
 out.
@@ -34,7 +34,7 @@ class Heirs:
         self._own: dict[Heir, str] = {}
 
     async def learn(self, table: CopyTable) -> None:
-        """Ask the source for the numbers of the tables that inherit from this one; one without rows has none to tell."""
+        """Ask the source for the numbers of the tables that inherit from this one; one without rows tells none."""
         numbers = self._numbers.setdefault(table.name, [])
         for heir in table.heirs:
             if not heir.last:

@@ -94,10 +94,10 @@ async def require_readable_texts(
             if told := bool(texts):
                 break
         if not told:
+            asked = ", ".join(f"{table.name}.{column.name}" for table, column in columns[:_COLUMNS_ASKED])
             notice(
-                f"what {kind.setting} the source has could not be seen, for want of values in "
-                f"{', '.join(f'{table.name}.{column.name}' for table, column in columns[:_COLUMNS_ASKED])}; botdata verify "
-                "--source postgresql://... compares them whatever it is"
+                f"which {kind.setting} the source has could not be told, for want of values in {asked}; botdata verify "
+                "--source postgresql://... compares values whatever it is"
             )
 
 

@@ -90,8 +90,8 @@ async def verify(
             authority = await read_authority(connection)
         if isinstance(source, RestSource):
             with explained(step, setting=source.setting, pending="everything; nothing was compared"):
-                described = [await describe(connection, table, step=step) for table in tables]
-                await require_readable_texts(source, described, progress.notice, step=step)
+                all_described = [await describe(connection, table, step=step) for table in tables]
+                await require_readable_texts(source, all_described, progress.notice, step=step)
         async with AsyncExitStack() as ends:
             if options.fix:
                 with explained(step, setting=source.setting, pending="everything; nothing was written"):
