@@ -209,8 +209,8 @@ async def test_a_session_that_was_taken_for_its_own(database_url: str, monkeypat
             other.execute("PREPARE _pg3_0 AS SELECT 'wrong'")
             database = Database(url)
             for _ in range(8):
-                async with database.reader() as connection:
-                    with suppress(UnavailableError):
+                with suppress(UnavailableError):
+                    async with database.reader() as connection:
                         assert await connection.scalar(text("SELECT 'right'")) == "right"
             assert database._is_pooled
             await database.close()
