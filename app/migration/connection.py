@@ -59,8 +59,8 @@ _KEEPALIVES = {
 _READING = "SET default_transaction_read_only = on; SET row_security = off"
 # Where it stands in an address, the server's greeting is not taken at its word.
 _TRANSACTION_POOLER_PORT = "6543"  # Supabase documentation, "Connect to your database"
-# The addresses of session poolers that this process has found to be such: host, ports, database and role.
-_SESSION_POOLERS: set[tuple[str, ...]] = set()
+# The addresses that this process has looked at closely and found fit for sessions: host, ports, database and role.
+_FIT: set[tuple[str, ...]] = set()
 
 
 class _Cursor(AsyncCursor[Any]):
@@ -172,21 +172,18 @@ async def _stop_at_transaction_pooler(connection: AsyncConnection, url: str, set
     parts = conninfo_to_dict(libpq_url(url, name=setting))
     ports = str(parts.get("port") or _default_port() or "5432").split(",")
     place = (str(parts.get("host")), *ports, str(parts.get("dbname")), str(parts.get("user")))
-    if place in _SESSION_POOLERS:
+    if place in _FIT:
         return
+    suspected = _TRANSACTION_POOLER_PORT in ports or uses_pgbouncer(url)
     try:
-        pooling = await find_pooling(
-            connection,
-            lambda: _log_in(url, setting),
-            suspected=_TRANSACTION_POOLER_PORT in ports or uses_pgbouncer(url),
-        )
+        pooling = await find_pooling(connection, lambda: _log_in(url, setting), suspected=suspected)
         said = "is the address of a transaction pooler (its server processes go from client to client)"
     except UndecidedError as error:
         pooling = Pooling.TRANSACTION
         said = f"is the address of a pooler, and it cannot be told whether it is a transaction pooler ({error})"
-    if pooling is Pooling.SESSION:
-        _SESSION_POOLERS.add(place)
     if pooling is not Pooling.TRANSACTION:
+        if suspected or pooling is Pooling.SESSION:
+            _FIT.add(place)
         return
     host = parts.get("host") or "the same host"
     address = "the address" if ports == ["5432"] else f"{host}:5432 without pgbouncer=true"

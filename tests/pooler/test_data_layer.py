@@ -11,12 +11,12 @@ from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import text
+from sqlalchemy import literal_column, select, text
 
 from app.data_layer import open_data_layer
 from app.data_layer.layer import DataLayer
 from app.db import Database
-from app.errors import OutcomeUnknownError, StoreError
+from app.errors import OutcomeUnknownError, StoreError, UnavailableError
 from app.settings import Settings
 from tests.migration.engine import execute, value
 from tests.pooler.bouncer import run_bouncer
@@ -209,9 +209,15 @@ async def test_a_session_that_was_taken_for_its_own(database_url: str, monkeypat
             other.execute("PREPARE _pg3_0 AS SELECT 'wrong'")
             database = Database(url)
             for _ in range(8):
-                async with database.reader() as connection:
-                    with suppress(Exception):
+                with suppress(UnavailableError):
+                    async with database.reader() as connection:
                         assert await connection.scalar(text("SELECT 'right'")) == "right"
+            assert database._is_pooled
+            await database.close()
+            database = Database(url)
+            right = select(literal_column("'right'"))
+            for _ in range(8):
+                assert await database.fetch(right) == [("right",)]
             assert database._is_pooled
             async with database.reader() as connection:
                 for _ in range(8):
