@@ -1,4 +1,4 @@
-"""Models reflected from the target: SQLAlchemy knows a composite, an array of it and a range of one's own not at all."""
+"""Models reflected from the target: a composite, an array of it and a range of one's own are unknown to SQLAlchemy."""
 
 import os
 import warnings
