@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
@@ -28,11 +28,18 @@ _MOST_SELECTED = 2000  # bytes of a select list in one address
 
 @dataclass(frozen=True, slots=True)
 class FirstLook:
-    """One row at most, the exact count (None: it took too long), and the columns that may not be read."""
+    """One row at most, the exact count, and what may not be read.
+
+    Attributes:
+        total: None where the count took too long.
+        denied: columns of the models that may not be read.
+        in_part: some column may not be read, of the models or not; the row has one column only.
+    """
 
     records: list[dict[str, Any]]
     total: int | None
-    denied: list[str] = field(default_factory=list)
+    denied: list[str]
+    in_part: bool
 
 
 class TableLooker:
@@ -49,6 +56,7 @@ class TableLooker:
     async def look(self) -> FirstLook | None:
         """The first look; None where the table is not there, or cannot be looked at."""
         denied: list[str] = []
+        in_part = False
         try:
             try:
                 records, total = await self._first("*")
@@ -58,6 +66,7 @@ class TableLooker:
                 readable, denied = await self._columns(error)
                 if not readable:
                     return None
+                in_part = True
                 records, total = await self._first(quoted_name(readable[0]))
         except SchemaMismatchError as error:
             if error.sqlstate == SCHEMA_NOT_EXPOSED:
@@ -67,7 +76,7 @@ class TableLooker:
             if error.sqlstate in _NO_TABLE or error.sqlstate is None:
                 return None
             raise
-        return FirstLook(records, total, denied)
+        return FirstLook(records, total, denied, in_part)
 
     async def missing(self, columns: Sequence[str]) -> list[str]:
         """Those that the server does not know: as many as an address holds at once, and singly after a failure."""
