@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Protocol, TypeVar
 
 from app.errors import CountTimeoutError, StoreTimeoutError, UnavailableError
@@ -18,6 +19,31 @@ class Patiently(Protocol):
     """Makes a request, as often as it takes."""
 
     async def __call__(self, ask: Callable[[], Awaitable[_Answer]], /) -> _Answer: ...
+
+
+class Lateness:
+    """Tells a count that takes too long from a failure that can pass: one timeout, or two of a gateway."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._by_gateway = 0
+
+    @contextmanager
+    def told(self) -> Iterator[None]:
+        """One try of the count.
+
+        Raises:
+            CountTimeoutError: it takes too long.
+        """
+        try:
+            yield
+        except StoreTimeoutError as error:
+            raise CountTimeoutError(f"counting {self._name} took too long: {error}") from error
+        except UnavailableError as error:
+            self._by_gateway += "[HTTP 504]" in str(error)
+            if self._by_gateway > 1:
+                raise CountTimeoutError(f"counting {self._name} took too long: {error}") from error
+            raise
 
 
 class RowCounter:
@@ -43,19 +69,11 @@ class RowCounter:
         Raises:
             CountTimeoutError: it took too long, now or before.
         """
-        late = 0
+        lateness = Lateness(table.name)
 
         async def ask() -> int:
-            nonlocal late
-            try:
+            with lateness.told():
                 total, rows = await self._ask(table, "exact")
-            except StoreTimeoutError as error:
-                raise CountTimeoutError(f"counting {table.name} took too long: {error}") from error
-            except UnavailableError as error:
-                late += "[HTTP 504]" in str(error)
-                if late > 1:
-                    raise CountTimeoutError(f"counting {table.name} took too long: {error}") from error
-                raise
             if total is None or (total == 0) != (rows == 0):
                 raise UnavailableError("Supabase gave no exact count")
             return total

@@ -162,18 +162,21 @@ async def test_a_schema_that_is_not_exposed_is_named(source_url: str, fresh_data
         assert "Exposed schemas" in stopped.value.next_command
 
 
-async def test_a_count_that_takes_too_long_is_a_notice(source_url: str, fresh_database: str) -> None:
+@pytest.mark.parametrize(("fault", "asked"), [(faults.statement_timeout(), 1), (faults.status(504), 2)])
+async def test_a_count_that_takes_too_long_is_a_notice(
+    source_url: str, fresh_database: str, fault: Fault, asked: int
+) -> None:
     execute(fresh_database, _DDL.format(""))
     with PageServer(source_url) as pages:
         late = lambda request: "count=exact" in request.headers.get("Prefer", "")  # noqa: E731
-        pages.hook = lambda request: faults.statement_timeout() if late(request) else None
+        pages.hook = lambda request: fault if late(request) else None
         tables = [TABLES[1], TABLES[2]]
         report = await look(pages, fresh_database, tables=tables, examine=examine_against(tables))
         assert (report.clear, codes(report)) == (True, [])
         assert [one for one in codes(report, "notice") if one.startswith("source-count")] == [
             "source-count-unknown people", "source-count-unknown secrets",
         ]  # fmt: skip
-        assert sum(late(seen.request) for seen in pages.exchanges) == 2
+        assert sum(late(seen.request) for seen in pages.exchanges) == 2 * asked
 
 
 async def test_long_names_of_an_empty_table_are_asked_for_in_short_addresses(

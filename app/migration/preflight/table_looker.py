@@ -9,12 +9,12 @@ from urllib.parse import quote
 
 from sqlalchemy import Table
 
-from app.errors import AccessDeniedError, CountTimeoutError, SchemaMismatchError, StoreTimeoutError
+from app.errors import AccessDeniedError, CountTimeoutError, SchemaMismatchError
 from app.migration.grants import grant_of, grant_select, grant_usage, schema_denied
 from app.migration.pages import records_of
 from app.migration.preflight.findings import finding
 from app.migration.preflight.source_schema import SourceSeen, wanted_columns
-from app.migration.row_counter import Patiently
+from app.migration.row_counter import Lateness, Patiently
 from app.migration.tables import name_of
 from app.migration.target import EXPOSE_SCHEMA
 from app.rest import SupabaseRest
@@ -89,11 +89,11 @@ class TableLooker:
     async def _first(self, select: str) -> tuple[list[dict[str, Any]], int | None]:
         builder = selected(self._rest.table(self._table.name, self._schema), select).limit(1)
 
+        lateness = Lateness(self._name)
+
         async def ask() -> tuple[list[dict[str, Any]], int | None]:
-            try:
+            with lateness.told():
                 response = await self._rest.respond(builder, headers={"Prefer": "count=exact"})
-            except StoreTimeoutError as error:
-                raise CountTimeoutError(str(error)) from error
             total = response.headers.get("content-range", "").rpartition("/")[2]
             return records_of(response.content), int(total) if total.isdigit() else None
 
@@ -102,7 +102,7 @@ class TableLooker:
         except CountTimeoutError as error:
             self._find(
                 "source-count-unknown",
-                f"the exact count of {self._name} takes longer than the API lets it: {error}",
+                f"the API does not let the exact count end: {error}",
                 "nothing: a copy lists the keys instead, which takes longer; or read the database itself: "
                 "--source postgresql://...",
             )
