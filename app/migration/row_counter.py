@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeVar
 
-from app.errors import CountTimeoutError, StoreTimeoutError, UnavailableError
+from app.errors import CountTimeoutError, UnavailableError
+from app.migration.lateness import Lateness
 from app.migration.pages import records_of
 from app.migration.tables import CopyTable
 from app.rest import SupabaseRest, refuse_other_count, rows_told
@@ -19,31 +19,6 @@ class Patiently(Protocol):
     """Makes a request, as often as it takes."""
 
     async def __call__(self, ask: Callable[[], Awaitable[_Answer]], /) -> _Answer: ...
-
-
-class Lateness:
-    """Tells a count that takes too long from a failure that can pass: one timeout, or two of a gateway."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._by_gateway = 0
-
-    @contextmanager
-    def told(self) -> Iterator[None]:
-        """One try of the count.
-
-        Raises:
-            CountTimeoutError: it takes too long.
-        """
-        try:
-            yield
-        except StoreTimeoutError as error:
-            raise CountTimeoutError(f"counting {self._name} took too long: {error}") from error
-        except UnavailableError as error:
-            self._by_gateway += "[HTTP 504]" in str(error)
-            if self._by_gateway > 1:
-                raise CountTimeoutError(f"counting {self._name} took too long: {error}") from error
-            raise
 
 
 class RowCounter:
