@@ -96,6 +96,8 @@ def next_command(report: VerifyReport, flags: str = "", source_flags: str = "") 
     if report.clean:
         if report.sample is not None:
             return f"botdata verify{flags}"
+        if "--metadata" in source_flags.split():  # the data layer, and so parity and the cutover, are the bot's
+            return f"botdata sync{flags} --until-clean, once nothing writes to the source any more"
         return "botdata cutover status" if report.managed else "botdata parity"
 
     def only(tables: Iterable[TableVerified]) -> str:

@@ -19,6 +19,7 @@ from app.migration.completeness import Completeness, complete_table
 from app.migration.copy_streams import StreamCopy, StreamOptions
 from app.migration.counts import known_count, shown_count
 from app.migration.foreign_keys import without_foreign_keys
+from app.migration.foreign_rows import refuse_foreign_rows
 from app.migration.load import PageLoader
 from app.migration.postgres_source import PostgresSource
 from app.migration.report import CopyReport, Progress, TableCopied
@@ -83,7 +84,7 @@ async def copy(
                 await require_readable_texts(source, described, progress.notice, step="copy")
             await ensure_tool_schema(connection)
             if not options.overwrite:
-                await runs.refuse_foreign_rows(connection, source.label, described)
+                await refuse_foreign_rows(connection, source.label, described)
             run, resumed = await runs.begin_run(connection, source.label, described, restart=options.restart)
             if resumed:
                 progress.notice(await runs.describe_resumed(connection, run))

@@ -19,7 +19,7 @@ def load_metadata(name: str | None) -> MetaData:
             bot's own models.
 
     Raises:
-        SettingsError: it cannot be imported, or is no MetaData; says which.
+        SettingsError: it cannot be imported, is no MetaData, or holds no table; says which.
     """
     if name is None:
         from app.models import Base
@@ -41,4 +41,9 @@ def load_metadata(name: str | None) -> MetaData:
     metadata = found if isinstance(found, MetaData) else getattr(found, "metadata", None)
     if not isinstance(metadata, MetaData):
         raise SettingsError(f"--metadata: {name} is neither a declarative base nor a MetaData")
+    if not metadata.tables:
+        raise SettingsError(
+            f"--metadata: {name} holds no table: name a module that imports the models, since a base knows only those "
+            "that are imported"
+        )
     return metadata

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from app.errors import CountTimeoutError, StoreTimeoutError, UnavailableError
+from app.errors import CountTimeoutError, UnavailableError
 from app.migration.heirs import Heirs, Patiently
+from app.migration.lateness import Lateness
 from app.migration.pages import records_of
 from app.migration.tables import CopyTable
 from app.rest import SupabaseRest, refuse_other_count, rows_told
@@ -39,19 +40,11 @@ class RowCounter:
         Raises:
             CountTimeoutError: it took too long, now or before.
         """
-        late = 0
+        lateness = Lateness(table.name)
 
         async def ask() -> int:
-            nonlocal late
-            try:
+            with lateness.told():
                 total, rows = await self._ask(table, "exact")
-            except StoreTimeoutError as error:
-                raise CountTimeoutError(f"counting {table.name} took too long: {error}") from error
-            except UnavailableError as error:
-                late += "[HTTP 504]" in str(error)
-                if late > 1:
-                    raise CountTimeoutError(f"counting {table.name} took too long: {error}") from error
-                raise
             if total is None or (total == 0) != (rows == 0):
                 raise UnavailableError("Supabase gave no exact count")
             return total

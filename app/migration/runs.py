@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from psycopg import AsyncConnection, sql
 
-from app.errors import MigrationError
 from app.migration import statements
 from app.migration.report import Loaded, Refusal
 from app.migration.source import Key
@@ -190,28 +189,6 @@ async def refusals(connection: AsyncConnection, run: int, table: CopyTable) -> t
         Refusal(table.name, tuple(map(mask_phones, key)) if table.key_holds_phone else tuple(key), sqlstate, place)
         for key, sqlstate, place in await cursor.fetchall()
     )
-
-
-async def refuse_foreign_rows(connection: AsyncConnection, source: str, tables: list[CopyTable]) -> None:
-    """Stop where a table holds rows, or versions of rows, that no copy from this source wrote, as their xmin tells.
-
-    Raises:
-        MigrationError: names the tables and their counts.
-    """
-    held = []
-    for table in tables:
-        cursor = await connection.execute(statements.count_foreign_rows(table), [table.name, source])
-        row = await cursor.fetchone()
-        assert row is not None
-        if row[0]:
-            held.append(f"{table.name} ({row[0]})")
-    if held:
-        raise MigrationError(
-            f"the target holds rows that no copy from {source} wrote: {', '.join(held)}",
-            step="copy",
-            pending="everything; nothing was written",
-            next_command="botdata copy --overwrite, if the source's rows may replace them",
-        )
 
 
 async def adopt_rows(connection: AsyncConnection, run: int, table: CopyTable) -> None:

@@ -116,7 +116,9 @@ class Sync:
                     if isinstance(engine, ReverseSync):
                         self.report.by_hand = await engine.raise_sequences(tables)
                     if not self.report.interrupted:
-                        await sync_run.finish(connection, run)
+                        brought = self._options.overwrite and not self._options.reverse
+                        adopted = [table for table in tables if brought and table.name in self.report.tables]
+                        await sync_run.finish(connection, run, adopted)
 
     async def _open(self, ends: AsyncExitStack) -> tuple[Source, AsyncConnection, list[CopyTable], int]:
         """Both ends, the tables, and the run's id."""

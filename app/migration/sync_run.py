@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 import psycopg
@@ -11,6 +12,7 @@ from sqlalchemy import Table
 from app.errors import MigrationError, OutcomeUnknownError, StoreTimeoutError, UnavailableError
 from app.migration import runs
 from app.migration.counts import known_count
+from app.migration.foreign_rows import refuse_foreign_rows, rows_by_others
 from app.migration.report import Progress
 from app.migration.retry import REPEATABLE
 from app.migration.source import Source
@@ -81,14 +83,11 @@ async def _refuse_unknown_rows(
         if not known:
             unknown.append(table)
     if not options.reverse:
-        try:
-            await runs.refuse_foreign_rows(connection, source.label, unknown)
-        except MigrationError as error:
-            error.step = "sync"
-            error.next_command = "botdata sync --overwrite, if the source's rows may replace them"
-            raise
+        await refuse_foreign_rows(connection, source.label, unknown, step="sync")
         return
-    await _refuse_to_delete(source, unknown, "were never brought over from it")
+    others = [label for table in unknown for label in await rows_by_others(connection, source.label, table)]
+    came = f" (the target's came from {', '.join(dict.fromkeys(others))}, or by that address)" if others else ""
+    await _refuse_to_delete(source, unknown, f"were never brought over from it{came}")
     known = [table for table in tables if table not in unknown]
     partial = [table for table in known if not await _was_brought_over_whole(connection, source, table)]
     await _refuse_to_delete(source, partial, "were not brought over whole")
@@ -125,8 +124,15 @@ async def _refuse_to_delete(source: Source, tables: list[CopyTable], words: str)
         )
 
 
-async def finish(connection: AsyncConnection, run: int) -> None:
-    """Mark the run complete."""
+async def finish(connection: AsyncConnection, run: int, adopted: Iterable[CopyTable] = ()) -> None:
+    """Mark the run complete.
+
+    Args:
+        adopted: tables that were brought over although rows of theirs were not known: they are the source's from now
+            on.
+    """
+    for table in adopted:
+        await runs.adopt_rows(connection, run, table)
     await connection.execute("UPDATE botdata.runs SET state = 'complete', finished_at = now() WHERE id = %s", [run])
 
 

@@ -14,6 +14,7 @@ from app.driver_errors import missing_right, without_values
 from app.errors import (
     AccessDeniedError,
     AddressTooLongError,
+    CountTimeoutError,
     LongAddressLostError,
     MigrationError,
     SchemaMismatchError,
@@ -175,8 +176,8 @@ def remedy_at_source(error: StoreError, setting: str = "SUPABASE_URL", table: st
         return f"{grant_of(str(error), table)} in Supabase's SQL editor, then: "
     if error.sqlstate == SCHEMA_NOT_EXPOSED:
         return f"{EXPOSE_SCHEMA}, then: "
-    if isinstance(error, AddressTooLongError | LongAddressLostError):
-        return "read the database itself, whose statements have no address (--source postgresql://...), then: "
+    if isinstance(error, AddressTooLongError | LongAddressLostError | CountTimeoutError):
+        return "read the database itself, with --source postgresql://..., then: "
     if isinstance(error, AccessDeniedError):
         return f"correct {setting}{' and SUPABASE_KEY' if setting == 'SUPABASE_URL' else ''}, then: "
     if isinstance(error, SchemaMismatchError):

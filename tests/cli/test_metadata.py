@@ -18,6 +18,11 @@ URL = "postgresql://someone:password-of-the-database@127.0.0.1:9/x"
         ("leaving_module:Base", "raise SystemExit(0)", "leaving_module cannot be imported: SystemExit"),
         ("broken_module:Base", "class", "broken_module cannot be imported: SyntaxError"),
         ("empty_module:Base", "", "the module empty_module has no Base"),
+        (
+            "bare_module:Base",
+            "from sqlalchemy import MetaData\nBase = MetaData()",
+            "bare_module:Base holds no table: name a module that imports the models",
+        ),
         ("other_module:Base", "Base = 1", "other_module:Base is neither a declarative base nor a MetaData"),
     ],
 )

@@ -56,6 +56,8 @@ async def see_rest(
             raise there
         if there is not None:
             seen.tables[there.name] = there
+    order = [name_of(table) for table in tables]
+    seen.findings.sort(key=lambda one: order.index(one.table or order[0]))
     if definitions:
         seen.others = sorted(definitions.keys() - {name_of(table) for table in tables})
     else:
@@ -95,11 +97,11 @@ async def _table(
         properties = definitions[name_of(table)].get("properties", {})
         there.columns = {name: _type(each) for name, each in properties.items() if name not in generated}
         there.missing = [name for name in wanted if name not in properties and name not in first.denied]
-    elif first.records and not first.denied:
+    elif first.records and not first.in_part:
         there.columns = {name: None for name in first.records[0] if name not in generated}
         there.missing = [name for name in wanted if name not in first.records[0]]
     else:
-        there.complete = False
+        there.complete, there.in_part = False, first.in_part
         there.missing = await looker.missing([name for name in wanted if name not in first.denied])
         there.columns = {name: None for name in wanted if name not in {*there.missing, *first.denied}}
     return there

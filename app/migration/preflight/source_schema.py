@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Table
 
+from app.migration.grants import grant_select
 from app.migration.preflight.catalog import CatalogTable
 from app.migration.preflight.findings import Finding, finding, quoted
 from app.migration.preflight.passages import type_findings
@@ -22,6 +23,7 @@ class SourceTable:
         columns: types by name; None where the type is not known. Generated columns are not among them.
         missing: columns of the models that it has not.
         complete: whether `columns` are all there are.
+        in_part: `columns` are not all, since the role may read some only.
         rows: exact count, where it was counted.
         uncounted: it could be read, and a count took too long.
         denied: columns of the models that may not be read.
@@ -33,6 +35,7 @@ class SourceTable:
     columns: dict[str, str | None] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
     complete: bool = True
+    in_part: bool = False
     rows: int | None = None
     unique: bool = False
     uncounted: bool = False
@@ -101,7 +104,19 @@ def schema_findings(
             arguments_known=seen.arguments_known,
             user_types=there.user_types,
         )
-    if empty := [there.name for there in seen.tables.values() if not there.complete]:
+    findings += [
+        finding(
+            "source-columns-unseen",
+            f"the source's role may read some columns of {there.name} only, so that columns which the models lack, and "
+            "whose data would be lost, could not be seen",
+            grant_select(table.schema or "public", table.name, seen.role),
+            table=there.name,
+            severity="warning",
+        )
+        for table in tables
+        if (there := seen.tables.get(name_of(table))) and there.in_part
+    ]
+    if empty := [there.name for there in seen.tables.values() if not there.complete and not there.in_part]:
         findings.append(
             finding(
                 "source-columns-unseen",

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
 from sqlalchemy import Table
 
-from app.errors import AccessDeniedError, CountTimeoutError, SchemaMismatchError, StoreTimeoutError
+from app.errors import AccessDeniedError, CountTimeoutError, SchemaMismatchError
 from app.migration.grants import grant_of, grant_select, grant_usage, schema_denied
 from app.migration.heirs import Patiently
+from app.migration.lateness import Lateness
 from app.migration.pages import records_of
 from app.migration.preflight.findings import finding
 from app.migration.preflight.source_schema import SourceSeen, wanted_columns
@@ -28,11 +29,18 @@ _MOST_SELECTED = 2000  # bytes of a select list in one address
 
 @dataclass(frozen=True, slots=True)
 class FirstLook:
-    """One row at most, the exact count (None: it took too long), and the columns that may not be read."""
+    """One row at most, the exact count, and what may not be read.
+
+    Attributes:
+        total: None where the count took too long.
+        denied: columns of the models that may not be read.
+        in_part: some column may not be read, of the models or not; the row has one column only.
+    """
 
     records: list[dict[str, Any]]
     total: int | None
-    denied: list[str] = field(default_factory=list)
+    denied: list[str]
+    in_part: bool
 
 
 class TableLooker:
@@ -49,6 +57,7 @@ class TableLooker:
     async def look(self) -> FirstLook | None:
         """The first look; None where the table is not there, or cannot be looked at."""
         denied: list[str] = []
+        in_part = False
         try:
             try:
                 records, total = await self._first("*")
@@ -58,6 +67,7 @@ class TableLooker:
                 readable, denied = await self._columns(error)
                 if not readable:
                     return None
+                in_part = True
                 records, total = await self._first(quoted_name(readable[0]))
         except SchemaMismatchError as error:
             if error.sqlstate == SCHEMA_NOT_EXPOSED:
@@ -67,7 +77,7 @@ class TableLooker:
             if error.sqlstate in _NO_TABLE or error.sqlstate is None:
                 return None
             raise
-        return FirstLook(records, total, denied)
+        return FirstLook(records, total, denied, in_part)
 
     async def missing(self, columns: Sequence[str]) -> list[str]:
         """Those that the server does not know: as many as an address holds at once, and singly after a failure."""
@@ -80,11 +90,11 @@ class TableLooker:
     async def _first(self, select: str) -> tuple[list[dict[str, Any]], int | None]:
         builder = selected(self._rest.table(self._table.name, self._schema), select).limit(1)
 
+        lateness = Lateness(self._name)
+
         async def ask() -> tuple[list[dict[str, Any]], int | None]:
-            try:
+            with lateness.told():
                 response = await self._rest.respond(builder, headers={"Prefer": "count=exact"})
-            except StoreTimeoutError as error:
-                raise CountTimeoutError(str(error)) from error
             total = response.headers.get("content-range", "").rpartition("/")[2]
             return records_of(response.content), int(total) if total.isdigit() else None
 
@@ -93,7 +103,7 @@ class TableLooker:
         except CountTimeoutError as error:
             self._find(
                 "source-count-unknown",
-                f"the exact count of {self._name} takes longer than the API lets it: {error}",
+                f"the API does not let the exact count end: {error}",
                 "nothing: a copy lists the keys instead, which takes longer; or read the database itself: "
                 "--source postgresql://...",
             )

@@ -1,0 +1,76 @@
+"""One source by two addresses: rows that came by the other one are known for what they are."""
+
+from urllib.parse import urlsplit
+
+import pytest
+
+from app.database_url import shown_url
+from app.errors import MigrationError
+from app.migration.copy import CopyOptions
+from tests.migration.conftest import Source
+from tests.migration.engine import add_clients, copy_from, execute, row_texts, tables, value
+from tests.migration.test_sync import sync_from
+from tests.migration.test_sync_reverse import back
+from tests.support.page_server import PageServer
+
+
+@pytest.fixture
+def by_rest(pages: PageServer, source_database: str) -> Source:
+    return Source(pages.url, pages.service_key, source_database, is_lite=False)
+
+
+@pytest.mark.parametrize("step", ["copy", "sync"])
+async def test_the_other_address_is_named(connected: Source, by_rest: Source, database_url: str, step: str) -> None:
+    add_clients(connected.database_url, 3)
+    await copy_from(connected, database_url, tables("clients"))
+    execute(connected.database_url, "UPDATE clients SET name = 'late' WHERE id = 2")
+    run = (
+        copy_from(by_rest, database_url, tables("clients"))
+        if step == "copy"
+        else sync_from(by_rest, database_url, "clients")
+    )
+    with pytest.raises(MigrationError) as stopped:
+        await run
+    assert stopped.value.message == (
+        f"the target holds rows that no copy from {urlsplit(by_rest.url).netloc} wrote: clients (3). These came by "
+        f"another address: all of them from {shown_url(connected.url)}. It may be the same database"
+    )
+    assert stopped.value.step == step
+    assert (stopped.value.next_command or "").startswith(f"if it is the same one, botdata {step} --overwrite (its rows")
+    assert "nothing is lost" in (stopped.value.next_command or "")
+    if step == "copy":
+        await copy_from(by_rest, database_url, tables("clients"), options=CopyOptions(overwrite=True))
+    else:
+        assert (await sync_from(by_rest, database_url, "clients", overwrite=True)).complete
+    assert row_texts(database_url, "clients") == row_texts(connected.database_url, "clients")
+    for again in (by_rest, connected):
+        assert (await sync_from(again, database_url, "clients")).complete
+
+
+async def test_a_sync_that_found_nothing_new_knows_the_rows_too(
+    connected: Source, by_rest: Source, database_url: str
+) -> None:
+    add_clients(connected.database_url, 3)
+    await copy_from(connected, database_url, tables("clients"))
+    assert (await sync_from(by_rest, database_url, "clients", overwrite=True)).complete
+    assert (await sync_from(by_rest, database_url, "clients")).complete
+
+
+async def test_rows_of_nobody_are_told_apart(connected: Source, by_rest: Source, database_url: str) -> None:
+    add_clients(connected.database_url, 3)
+    await copy_from(connected, database_url, tables("clients"))
+    add_clients(database_url, 2, first=11)
+    with pytest.raises(MigrationError, match=r"clients \(5\)\. These came by another address: 3 from ") as mixed:
+        await copy_from(by_rest, database_url, tables("clients"))
+    assert "nothing is lost" not in (mixed.value.next_command or "")
+    with pytest.raises(MigrationError, match=r"wrote: clients \(2\)$") as stopped:
+        await copy_from(connected, database_url, tables("clients"))
+    assert stopped.value.next_command == "botdata copy --overwrite, if the source's rows may replace them"
+
+
+async def test_the_way_back_by_another_address(connected: Source, by_rest: Source, database_url: str) -> None:
+    add_clients(connected.database_url, 3)
+    await copy_from(connected, database_url, tables("clients"))
+    with pytest.raises(MigrationError, match=r"never brought over from it \(the target's came from .*, or by that"):
+        await back(by_rest, database_url, "clients")
+    assert value(connected.database_url, "SELECT count(*) FROM clients") == 3
