@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 _NAME = r'"(?:[^"\\]|\\.)*"|[\w$ -]+'
-_SELECT_ITEM = re.compile(rf"(?:(\w+):(?!:))?({_NAME}|\*)(?:::([a-z_ ]+))?")
+_SELECT_ITEM = re.compile(rf"(?:(\w+):(?!:))?({_NAME}|\*)(?:::([\w$ ]+))?")
 _ORDER_ITEM = re.compile(rf"({_NAME})((?:\.(?:asc|desc|nullsfirst|nullslast))*)")
 _LIST_ITEM = re.compile(r'"(?:[^"\\]|\\.)*"|[^,"()]+')
 _COMPARISONS = {"eq": "=", "neq": "<>", "gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
@@ -53,9 +53,11 @@ class Statement:
     values: list[bytes] = field(default_factory=list)
 
 
-def page_statement(table: str, parameters: Sequence[tuple[str, str]], window: Window, *, counted: bool) -> Statement:
+def page_statement(
+    table: str, parameters: Sequence[tuple[str, str]], window: Window, *, counted: bool, schema: str = "public"
+) -> Statement:
     """The statement that answers a page: rows in the page, rows in all (NULL unless counted), the page as JSON text."""
-    relation = f'"public".{quote_identifier(table)}'
+    relation = relation_of(schema, table)
     named = dict(parameters)
     values: list[bytes] = []
     where = where_of(table, parameters, values)
@@ -85,6 +87,11 @@ def names_of(text: str) -> list[str]:
     return [_unquoted(item.group()) for item in _items(text, re.compile(_NAME))]
 
 
+def relation_of(schema: str, table: str) -> str:
+    """A table's name with its schema as SQL takes it."""
+    return f"{quote_identifier(schema)}.{quote_identifier(table)}"
+
+
 def quote_identifier(name: str) -> str:
     """A name as SQL takes it."""
     return '"' + name.replace('"', '""') + '"'
@@ -107,7 +114,10 @@ def _unquoted(name: str) -> str:
 
 
 def select_of(table: str, text: str) -> str:
-    """The columns of a select list."""
+    """The columns of a select list.
+
+    A cast is letters, digits, blanks, `_` and `$`, as in PostgREST's grammar: no brackets, no dot, no quotation marks.
+    """
     columns = []
     for item in _items(text, _SELECT_ITEM):
         alias, name, cast = item.groups()
@@ -115,7 +125,7 @@ def select_of(table: str, text: str) -> str:
             columns.append(f"{quote_identifier(table)}.*")
             continue
         quoted = quote_identifier(_unquoted(name))
-        columns.append(f"{quote_identifier(table)}.{quoted}{f'::{cast}' if cast else ''} AS {alias or quoted}")
+        columns.append(f"{quote_identifier(table)}.{quoted}{f'::{cast.strip()}' if cast else ''} AS {alias or quoted}")
     return ", ".join(columns)
 
 

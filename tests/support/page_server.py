@@ -1,35 +1,28 @@
 """A small HTTP server that answers a copier as PostgREST does, and fails on demand.
 
 PostgreSQL makes the JSON; its bytes go out untouched. `page_query` has what is understood of the query language,
-`page_write` of writes, `faults` what can go wrong. `test_page_server.py` and `test_page_writes.py` hold it against
-exchanges recorded from PostgREST.
+`page_write` of writes, `page_root` the root document, `page_http` the clients' side, `faults` what can go wrong.
+`test_page_server.py` and `test_page_writes.py` hold it against exchanges recorded from PostgREST.
 """
 
-import base64
-import gzip
-import hashlib
-import hmac
-import json
-import socket
-import struct
-import sys
 import threading
-import time
 from collections import defaultdict
-from collections.abc import Mapping
-from contextlib import suppress
-from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 import psycopg
-from psycopg.pq import ConnStatus, DiagnosticField, ExecStatus
+from psycopg.pq import ConnStatus, ExecStatus
 from psycopg.pq.abc import PGresult
 
-from tests.support.faults import JSON, Answer, Delivery, Hook, Request, Unreached
+from tests.support.faults import JSON, Answer, Hook, Request
+from tests.support.page_errors import database_error, error_answer
+from tests.support.page_http import Listener
+from tests.support.page_keys import legacy_key
 from tests.support.page_query import UnknownRequestError, Window, page_statement, quote_identifier
+from tests.support.page_root import DOCUMENT
 from tests.support.page_write import (
     Preferences,
     RefusedRequestError,
@@ -39,13 +32,7 @@ from tests.support.page_write import (
 )
 
 _PREFIX = "/rest/v1/"
-_LONGEST_TARGET = 8000  # bytes: gateways take a request line of 8 KB
-_NO_TABLE = "42P01"
 _BAD_KEY = "JWT cryptographic operation failed"
-# PostgREST's reference, "Errors", HTTP status codes; anything else is 400.
-_STATUS = {"08": 503, "09": 500, "0L": 403, "0P": 403, "25": 500, "28": 403, "40": 500, "53": 503, "54": 500}
-_STATUS |= {"55": 500, "57": 500, "58": 500, "F0": 500, "HV": 500, "XX": 500, "57P01": 503, "42883": 404}
-_STATUS |= {"21000": 500, "23503": 409, "23505": 409}
 
 
 @dataclass(frozen=True)
@@ -68,29 +55,49 @@ class PageServer:
         max_rows: the row cap, which a hook may change in mid-run.
         hook: gives the fault of each request.
         compress: answer with gzip where the client accepts it.
+        schemas: those that are exposed; the first is meant where a request names none.
+        describes: give the root document; otherwise the server knows no such request.
+        settings: of each of its sessions at the database, as a role or a pooler may have them.
+        longest_target: bytes of an address that the gateway before it takes; a request line of 8 KB by default.
+        too_long: the status of the gateway's answer to a longer one, such as 414 or 502.
 
     Attributes:
         exchanges: every request seen, in the order of the answers.
     """
 
     def __init__(
-        self, database_url: str, *, max_rows: int | None = 1000, hook: Hook | None = None, compress: bool = False
+        self,
+        database_url: str,
+        *,
+        max_rows: int | None = 1000,
+        hook: Hook | None = None,
+        compress: bool = False,
+        schemas: Sequence[str] = ("public",),
+        describes: bool = False,
+        settings: Mapping[str, str] | None = None,
+        longest_target: int = 8000,
+        too_long: int = 414,
     ) -> None:
         self.max_rows = max_rows
+        self.schemas = tuple(schemas)
+        self.describes = describes
+        self.settings = dict(settings or {})
+        self.longest_target = longest_target
+        self.too_long = too_long
         self.hook: Hook = hook or (lambda _request: None)
         self.compress = compress
-        self.service_key = _legacy_key("service_role")
-        self.anon_key = _legacy_key("anon")
+        self.service_key = legacy_key("service_role")
+        self.anon_key = legacy_key("anon")
         self.roles: dict[str, str | None] = {self.service_key: None, self.anon_key: "anon"}
         self.exchanges: list[Exchange] = []
         self.stopping = threading.Event()
         self._database_url = database_url
-        self._idle: dict[str | None, list[psycopg.Connection]] = defaultdict(list)
+        self._idle: dict[tuple[str | None, str], list[psycopg.Connection]] = defaultdict(list)
         self._failures: list[BaseException] = []
         self._received = 0
         self._lock = threading.Lock()
         self._restarting = threading.Lock()
-        self._http = _Listener(self)
+        self._http = Listener(self)
         self.url = f"http://127.0.0.1:{self._http.server_address[1]}"
         self._serve()
 
@@ -116,7 +123,7 @@ class PageServer:
                 return
             self._end()
             self.stopping.wait(away)
-            self._http = _Listener(self, self._http.server_address[1])
+            self._http = Listener(self, self._http.server_address[1])
             self._serve()
 
     def stop(self) -> None:
@@ -172,33 +179,46 @@ class PageServer:
 
     def answer(self, request: Request) -> Answer:
         """What PostgREST would answer."""
-        if len(request.target) > _LONGEST_TARGET:
-            return Answer(414, {"Content-Type": "text/html"}, b"<h1>414 Request-URI Too Large</h1>")
+        if len(request.target) > self.longest_target:
+            words = "414 Request-URI Too Large" if self.too_long == 414 else f"{self.too_long} Bad Gateway"
+            return Answer(self.too_long, {"Content-Type": "text/html"}, f"<h1>{words}</h1>".encode())
         key = request.headers.get("Authorization", "").removeprefix("Bearer ") or request.headers.get("apikey", "")
         if key not in self.roles:
             challenge = f'Bearer error="invalid_token", error_description="{_BAD_KEY}"'
-            return _error(401, "PGRST301", _BAD_KEY, headers={"WWW-Authenticate": challenge})
+            return error_answer(401, "PGRST301", _BAD_KEY, headers={"WWW-Authenticate": challenge})
+        role, writing = self.roles[key], request.method in {"POST", "PATCH", "DELETE"}
+        schema = request.headers.get("Content-Profile" if writing else "Accept-Profile") or self.schemas[0]
+        if schema not in self.schemas:
+            exposed = ", ".join(self.schemas)
+            return error_answer(406, "PGRST106", f"The schema must be one of the following: {exposed}")
+        answer = self._answer(request, role, schema, writing=writing)
+        # With several schemas PostgREST says which one answered.
+        profile = {"Content-Profile": schema} if len(self.schemas) > 1 and answer.status < 300 else {}
+        return replace(answer, headers={**answer.headers, **profile})
+
+    def _answer(self, request: Request, role: str | None, schema: str, *, writing: bool) -> Answer:
         counted = "count=exact" in request.headers.get("Prefer", "")
         try:
             if not request.target.startswith(_PREFIX):
                 raise UnknownRequestError("its path")
-            if request.method in {"POST", "PATCH", "DELETE"}:
-                return self._write(request, self.roles[key])
+            if writing:
+                return self._write(request, role, schema)
+            if self.describes and not request.table:
+                return self._describe(role, schema)
             window = Window.of(dict(request.parameters), request.headers.get("Range")).capped(self.max_rows)
-            statement = page_statement(request.table, request.parameters, window, counted=counted)
+            statement = page_statement(request.table, request.parameters, window, counted=counted, schema=schema)
         except (UnknownRequestError, ValueError) as error:
-            return _error(501, "PAGES", f"the page server does not know this request: {error}")
-        role = self.roles[key]
-        result = self._execute(statement.text, statement.values, role)
+            return error_answer(501, "PAGES", f"the page server does not know this request: {error}")
+        result = self._execute(statement.text, statement.values, role, schema)
         if result.status != ExecStatus.TUPLES_OK:
-            return _database_error(result, request.table, signed_in=role is None)
+            return database_error(result, schema, request.table, signed_in=role is None)
         rows, total = int(result.get_value(0, 0) or b"0"), result.get_value(0, 1)
         body = result.get_value(0, 2) or b""
         headers = {**JSON, **({"Preference-Applied": "count=exact"} if counted else {})}
         if total is not None and window.offset and window.offset >= int(total):
             headers["Content-Range"] = f"*/{int(total)}"
             details = f"An offset of {window.offset} was requested, but there are only {int(total)} rows."
-            return _error(416, "PGRST103", "Requested range not satisfiable", details=details, headers=headers)
+            return error_answer(416, "PGRST103", "Requested range not satisfiable", details=details, headers=headers)
         span = f"{window.offset}-{window.offset + rows - 1}" if rows else "*"
         headers["Content-Range"] = f"{span}/{'*' if total is None else int(total)}"
         if request.table.isprintable():  # no header holds another name
@@ -206,20 +226,29 @@ class PageServer:
         partial = total is not None and rows < int(total)
         return Answer(206 if partial else 200, headers, body, rows)
 
-    def _write(self, request: Request, role: str | None) -> Answer:
+    def _describe(self, role: str | None, schema: str) -> Answer:
+        result = self._execute(DOCUMENT, [schema.encode()], role, schema)
+        if result.status != ExecStatus.TUPLES_OK:
+            return database_error(result, schema, "", signed_in=role is None)
+        body = result.get_value(0, 0) or b""
+        return Answer(200, {"Content-Type": "application/openapi+json; charset=utf-8"}, body)
+
+    def _write(self, request: Request, role: str | None, schema: str) -> Answer:
         preferences = Preferences.of(request.headers.get("Prefer", ""))
         try:
             if request.method == "DELETE":
-                statement = delete_statement(request.table, request.parameters)
+                statement = delete_statement(request.table, request.parameters, schema=schema)
             elif request.method == "PATCH":
-                statement = update_statement(request.table, request.parameters, request.body)
+                statement = update_statement(request.table, request.parameters, request.body, schema=schema)
             else:
-                statement = insert_statement(request.table, request.parameters, preferences, request.body)
+                statement = insert_statement(
+                    request.table, request.parameters, preferences, request.body, schema=schema
+                )
         except RefusedRequestError as error:
-            return _error(400, error.code, str(error))
-        result = self._execute(statement.text, statement.values, role)
+            return error_answer(400, error.code, str(error))
+        result = self._execute(statement.text, statement.values, role, schema)
         if result.status != ExecStatus.TUPLES_OK:
-            return _database_error(result, request.table, signed_in=role is None)
+            return database_error(result, schema, request.table, signed_in=role is None)
         rows, new, body = int(result.get_value(0, 0) or b"0"), result.get_value(0, 1) == b"1", result.get_value(0, 2)
         span = f"0-{rows - 1}/*" if request.method == "PATCH" and rows else "*/*"
         headers = {"Content-Range": span, **preferences.applied}
@@ -230,153 +259,29 @@ class PageServer:
             raise UnknownRequestError("a representation without a select list")
         return Answer(201 if created else 200, {**JSON, **headers}, body, rows)
 
-    def _execute(self, statement: str, values: list[bytes], role: str | None) -> PGresult:
+    def _execute(self, statement: str, values: list[bytes], role: str | None, schema: str) -> PGresult:
         with self._lock:
-            connection = self._idle[role].pop() if self._idle[role] else None
+            connection = self._idle[role, schema].pop() if self._idle[role, schema] else None
         if connection is None:
-            connection = psycopg.connect(self._database_url, autocommit=True)
-            if role:
-                connection.execute(f"SET ROLE {quote_identifier(role)}")
+            connection = self._connect(role, schema)
         # Below psycopg's own cursors: values without a type go in, and the JSON's bytes come out as they are.
         result = connection.pgconn.exec_params(statement.encode(), values)
         if connection.pgconn.status == ConnStatus.OK:
             with self._lock:
-                self._idle[role].append(connection)
+                self._idle[role, schema].append(connection)
         else:
             connection.close()
         return result
 
-
-class _Listener(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 64
-
-    def __init__(self, pages: PageServer, port: int = 0) -> None:
-        self.pages = pages
-        self.clients: dict[threading.Thread, socket.socket] = {}
-        super().__init__(("127.0.0.1", port), _Handler)
-
-    def end_clients(self) -> None:
-        for thread, connection in list(self.clients.items()):
-            with suppress(OSError):  # the client was quicker
-                connection.shutdown(socket.SHUT_RDWR)
-            thread.join(timeout=10)
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        error = sys.exception()
-        if error is not None and not isinstance(error, ConnectionError):  # clients may go at any time
-            self.pages.failed(error)
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-    server: _Listener
-
-    def setup(self) -> None:
-        self.server.clients[threading.current_thread()] = self.request
-        super().setup()
-
-    def finish(self) -> None:
-        super().finish()
-        self.server.clients.pop(threading.current_thread(), None)
-
-    def do_GET(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        pages = self.server.pages
-        request = pages.received(self.command, self.path, self.headers, body)
-        fault = pages.hook(request)
-        answer = Answer(500, {}, b"") if isinstance(fault, Unreached) else pages.answer(request)
-        if fault is not None:
-            answer = fault(answer)
-        whole = False
-        try:
-            self._deliver(answer)
-            whole = answer.delivery in {Delivery.WHOLE, Delivery.SLOW, Delivery.RESET_BEHIND}
-        finally:
-            pages.sent(request, answer, faulty=fault is not None, whole=whole)
-
-    do_HEAD = do_POST = do_PATCH = do_DELETE = do_GET  # noqa: N815
-
-    def log_message(self, *_: object) -> None:
-        """Nothing: what was asked is in `exchanges`."""
-
-    def _deliver(self, answer: Answer) -> None:
-        body = b"" if self.command == "HEAD" else answer.body
-        headers = {"Date": self.date_time_string(), **answer.headers}
-        if self.server.pages.compress and "gzip" in self.headers.get("Accept-Encoding", "") and body:
-            body = gzip.compress(body, compresslevel=1)
-            headers["Content-Encoding"] = "gzip"
-        if self.command != "HEAD":
-            headers["Content-Length"] = str(len(body) // 2 if answer.delivery is Delivery.OVERLONG else len(body))
-        if answer.delivery is Delivery.CHUNKS_CUT:
-            del headers["Content-Length"]
-            headers["Transfer-Encoding"] = "chunked"
-            body = b"%x\r\n%b\r\n" % (len(body), body)
-        head = f"HTTP/1.1 {answer.status} \r\n" + "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-        whole = head.encode() + b"\r\n" + body
-        part = len(whole) - len(body) // 2
-        match answer.delivery:
-            case Delivery.WHOLE | Delivery.OVERLONG:
-                self.connection.sendall(whole)
-            case Delivery.CHUNKS_CUT:
-                self.connection.sendall(whole)
-                self.close_connection = True
-            case Delivery.RESET_BEHIND:
-                self.connection.sendall(whole)
-                time.sleep(answer.pause)
-                self._reset()
-            case Delivery.SLOW:
-                step = max(1, len(whole) // 10 + 1)
-                for start in range(0, len(whole), step):
-                    self.connection.sendall(whole[start : start + step])
-                    time.sleep(answer.pause)
-            case Delivery.SHORT:
-                self.connection.sendall(whole[:part])
-                self.close_connection = True
-            case Delivery.RESET_IN_BODY:
-                self.connection.sendall(whole[:part])
-                time.sleep(answer.pause)  # a reset throws away what the client has not read yet
-                self._reset()
-            case Delivery.RESET:
-                self._reset()
-            case Delivery.NEVER:
-                self.connection.recv(1)  # returns when the client goes, or the server stops
-                self.close_connection = True
-
-    def _reset(self) -> None:
-        self.close_connection = True
-        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        # The descriptor itself is closed: the file objects around the socket would keep it open.
-        socket.close(self.connection.detach())
-
-
-def _error(
-    status: int, code: str, message: str, *, details: str | None = None, hint: str | None = None,
-    headers: Mapping[str, str] | None = None,
-) -> Answer:  # fmt: skip
-    fields = {"code": code, "details": details, "hint": hint, "message": message}
-    body = json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
-    return Answer(status, {**JSON, "Proxy-Status": f"PostgREST; error={code}", **(headers or {})}, body)
-
-
-def _database_error(result: PGresult, table: str, *, signed_in: bool) -> Answer:
-    def part(name: DiagnosticField) -> str | None:
-        value = result.error_field(name)
-        return None if value is None else bytes(value).decode()
-
-    code = part(DiagnosticField.SQLSTATE)
-    if code is None:
-        return _error(503, "PGRST001", "Database client error. Retrying the connection.")
-    if code == _NO_TABLE:
-        return _error(404, "PGRST205", f"Could not find the table 'public.{table}' in the schema cache")
-    status, headers = _STATUS.get(code) or _STATUS.get(code[:2], 400), {}
-    if code == "42501":
-        status, headers = (403, {}) if signed_in else (401, {"WWW-Authenticate": "Bearer"})
-    details, hint = part(DiagnosticField.MESSAGE_DETAIL), part(DiagnosticField.MESSAGE_HINT)
-    return _error(
-        status, code, part(DiagnosticField.MESSAGE_PRIMARY) or "", details=details, hint=hint, headers=headers
-    )
+    def _connect(self, role: str | None, schema: str) -> psycopg.Connection:
+        """A session as PostgREST's requests have it: the schema is first in the search path, then public."""
+        connection = psycopg.connect(self._database_url, autocommit=True)
+        path = ", ".join(quote_identifier(name) for name in dict.fromkeys([schema, "public"]))
+        for name, value in {"search_path": path, **self.settings}.items():
+            connection.execute("SELECT set_config(%s, %s, false)", [name, value])
+        if role:
+            connection.execute(f"SET ROLE {quote_identifier(role)}")
+        return connection
 
 
 def _canonical(request: Request) -> str:
@@ -386,15 +291,3 @@ def _canonical(request: Request) -> str:
         values[name].append(value)
     pairs = (f"{quote(name, safe='')}={quote(','.join(values[name]), safe='')}" for name in sorted(values))
     return f"?{'&'.join(pairs)}" if values else ""
-
-
-def _legacy_key(role: str) -> str:
-    """A key as old Supabase projects have it: a JWT with a role, signed with a secret that guards nothing."""
-    claims = {"iss": "supabase", "ref": "made-up", "role": role, "iat": 1700000000, "exp": 4000000000}
-    parts = [_base64(json.dumps(part).encode()) for part in ({"alg": "HS256", "typ": "JWT"}, claims)]
-    signature = hmac.digest(b"no secret at all", ".".join(parts).encode(), hashlib.sha256)
-    return ".".join([*parts, _base64(signature)])
-
-
-def _base64(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()

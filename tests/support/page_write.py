@@ -9,6 +9,7 @@ from tests.support.page_query import (
     UnknownRequestError,
     names_of,
     quote_identifier,
+    relation_of,
     select_of,
     where_of,
 )
@@ -57,7 +58,12 @@ class Preferences:
 
 
 def insert_statement(
-    table: str, parameters: Sequence[tuple[str, str]], preferences: Preferences, body: bytes
+    table: str,
+    parameters: Sequence[tuple[str, str]],
+    preferences: Preferences,
+    body: bytes,
+    *,
+    schema: str = "public",
 ) -> Statement:
     """The statement for a POST: rows written, whether one is new, the rows as JSON text.
 
@@ -72,7 +78,7 @@ def insert_statement(
     if preferences.resolution:
         keys = ", ".join(quote_identifier(name) for name in names_of(named["on_conflict"]))
         conflict = f" ON CONFLICT ({keys}) DO UPDATE SET {', '.join(f'{name} = EXCLUDED.{name}' for name in quoted)}"
-    relation = f'"public".{quote_identifier(table)}'
+    relation = relation_of(schema, table)
     rows = "CASE json_typeof($1::json) WHEN 'array' THEN $1::json ELSE json_build_array($1::json) END"
     write = (
         f"INSERT INTO {relation} AS {quote_identifier(table)} ({', '.join(quoted)}) SELECT {', '.join(quoted)} "
@@ -81,11 +87,13 @@ def insert_statement(
     return _returning(table, write, named.get("select"), [body])
 
 
-def update_statement(table: str, parameters: Sequence[tuple[str, str]], body: bytes) -> Statement:
+def update_statement(
+    table: str, parameters: Sequence[tuple[str, str]], body: bytes, *, schema: str = "public"
+) -> Statement:
     """The statement for a PATCH, in the same form."""
     values = [body]
     where = where_of(table, parameters, values)
-    relation = f'"public".{quote_identifier(table)}'
+    relation = relation_of(schema, table)
     changes = ", ".join(f"{name} = body.{name}" for name in map(quote_identifier, _keys_of(body)))
     write = (
         f"UPDATE {relation} SET {changes} FROM json_populate_record(NULL::{relation}, $1::json) body{where} "
@@ -94,11 +102,11 @@ def update_statement(table: str, parameters: Sequence[tuple[str, str]], body: by
     return _returning(table, write, dict(parameters).get("select"), values)
 
 
-def delete_statement(table: str, parameters: Sequence[tuple[str, str]]) -> Statement:
+def delete_statement(table: str, parameters: Sequence[tuple[str, str]], *, schema: str = "public") -> Statement:
     """The statement for a DELETE, in the same form."""
     values: list[bytes] = []
     where = where_of(table, parameters, values)
-    write = f'DELETE FROM "public".{quote_identifier(table)}{where} RETURNING *, false AS is_new'
+    write = f"DELETE FROM {relation_of(schema, table)}{where} RETURNING *, false AS is_new"
     return _returning(table, write, dict(parameters).get("select"), values)
 
 
