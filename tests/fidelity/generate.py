@@ -73,6 +73,9 @@ def generate(seed: int, offers: Offers = _ORDINARY) -> Pair:
             chosen.append(chance.choice(_settings(offers)))
         for name, value in chosen:  # type: ignore[misc]
             _set(draft, side, name, value)
+    if not draft.as_owner and chance.random() < 0.1:
+        draft.as_owner = True
+        draft.hazards.append("the commands run as the owner of the tables")
     return draft.finished()
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 Literal = Callable[[int], str]  # the key of a row, by its number from 0
 
+FOLDED_TYPE = "ext.folded"
 # A type like citext in a schema that is in nobody's search path: text whose operators fold case.
 FOLDED = """CREATE SCHEMA IF NOT EXISTS ext;
 CREATE TYPE ext.folded;
@@ -135,7 +136,7 @@ KEYS: tuple[KeyKind, ...] = (
         "composite key type",
         "pairing",
         "Of('pairing')",
-        lambda n: f"'({n % 4},\"k, {n}\")'",
+        lambda n: f"'({n % 4},\"k, {n}\")'::pairing",
         ddl=("CREATE TYPE pairing AS (a integer, b text);",),
     ),
     _one(

@@ -8,8 +8,7 @@ from __future__ import annotations
 import re
 
 from tests.fidelity.column_kinds import ADDRESS, ENUM, Kind, texts
-
-FOLDED = "ext.folded"  # a type like citext, in a schema of its own: see key_kinds
+from tests.fidelity.key_kinds import FOLDED_TYPE
 
 
 def _pair(
@@ -128,7 +127,7 @@ NARROWING: tuple[Kind, ...] = (
         target_ddl=("CREATE TYPE address AS (town text, street text);",),
     ),
     _pair("text for a composite", "text", "address", '(a,b,"2024-10-27 02:30:00+02")', target_ddl=(ADDRESS,)),
-    _pair("text for a type that folds case", "text", FOLDED, "Ab", "ab"),
+    _pair("text for a type that folds case", "text", FOLDED_TYPE, "Ab", "ab"),
     _pair("inet for cidr", "inet", "cidr", "10.0.0.0/8", "10.0.0.1", model="CIDR"),
     _pair("integer for boolean", "integer", "boolean", "1", "0", model="Boolean"),
     _pair("integer for smallint, too big", "integer", "smallint", "70000", "7", model="SmallInteger"),

@@ -120,8 +120,8 @@ def _view(ours: psycopg.Connection, theirs: psycopg.Connection, view: Named) -> 
     query = f"SELECT v::pg_catalog.text FROM {view.sql} v"
     try:
         here, there = (Counter(connection.execute(query.encode()).fetchall()) for connection in (ours, theirs))
-    except psycopg.errors.ObjectNotInPrerequisiteState:
-        return [Disagreement("view", view.name, 1, "it was never populated")]
+    except (psycopg.errors.ObjectNotInPrerequisiteState, psycopg.errors.UndefinedTable) as error:
+        return [Disagreement("view", view.name, 1, str(error).partition("\n")[0])]
     if here == there:
         return []
     return [

@@ -54,6 +54,7 @@ class Pair:
         mend: statements for the target, after which it takes what it refused.
         as_owner: the commands run as the owner of the target's tables, and not as a superuser.
         schemas: those that the source has tables in.
+        row_cap: rows that its REST server gives at a time.
     """
 
     seed: int
@@ -70,6 +71,7 @@ class Pair:
     mend: tuple[str, ...]
     as_owner: bool
     schemas: tuple[str, ...]
+    row_cap: int
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,7 @@ class Draft:
     spoil: list[str] = field(default_factory=list)
     mend: list[str] = field(default_factory=list)
     as_owner: bool = False
+    row_cap: int = 5
 
     def both(self, *statements: str) -> None:
         """Add statements to both sides."""
@@ -211,6 +214,7 @@ class Draft:
             mend=tuple(filter(None, self.mend)),
             as_owner=self.as_owner,
             schemas=tuple(dict.fromkeys(["public", *(table.schema for table in self.tables)])),
+            row_cap=self.row_cap,
         )
 
 

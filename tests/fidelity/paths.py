@@ -26,7 +26,6 @@ PATHS: tuple[tuple[Kind, Journey], ...] = (
     ("connection", "reverse"),
     ("rest", "reverse"),
 )
-_ROW_CAP = 5  # rows that the REST server gives at a time
 _ACCEPTABLE = (
     "source-rows-hidden", "source-column-unknown", "source-type-differs", "source-duplicates", "source-version",
     "target-type-differs", "target-nullability-differs", "target-constraint-missing", "target-trigger-on-insert",
@@ -42,13 +41,15 @@ class Result:
 
     Attributes:
         wrong: claims that the oracle contradicts, and what no command may do.
-        reached: how far it went, for counts: "refused", "complete", "clean" and so on.
+        reached: how far it went, for counts: "refused", "copy: all is well" and so on.
+        said: what each command printed.
     """
 
     pair: Pair
     path: tuple[Kind, Journey]
     wrong: list[str] = field(default_factory=list)
     reached: list[str] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
         lines = "\n".join(f"  {line}" for line in self.wrong)
@@ -117,6 +118,7 @@ class _Move:
     def __call__(self, words: str) -> Said:
         """Run a command; what it claims is held against the oracle."""
         said = run_here([*words.split(), "--metadata", self.place.module], self.place.directory, self.settings)
+        self.result.said.append(said.text)
         if "Traceback" in said.text:
             self._wrong(words, said, "a traceback, or no end")
         claim = words.split()[0]
@@ -157,7 +159,7 @@ class _Move:
 
     def _hold(self, words: str, said: Said, claim: str) -> None:
         found = oracle.compare(self.place.source, self.place.target, self.pair)
-        unsaid = [one for one in found if not _named(one, said.out)]
+        unsaid = [one for one in found if not named(one, said.out)]
         found = unsaid if claim == "copy" else oracle.of_rows(found)
         if found:
             listed = "; ".join(map(str, found[:4]))
@@ -168,7 +170,7 @@ class _Move:
         self.result.wrong.append(f"{words}: {what}\n    exit code {said.code}: {tail[-900:]}")
 
 
-def _named(one: Disagreement, out: str) -> bool:
+def named(one: Disagreement, out: str) -> bool:
     """Whether a copy has said so itself: rows that only the target has, or a view to be refreshed."""
     if one.what == "extra":
         return any(name == one.name and one.rows <= int(count.replace(",", "")) for name, count in _EXTRA.findall(out))
@@ -183,5 +185,7 @@ def _source(there: Place, kind: Kind) -> Iterator[dict[str, str]]:
         yield settings | {"MIGRATION_SOURCE": there.source}
         return
     describes = there.pair.seed % 4 < 2
-    with PageServer(there.source, max_rows=_ROW_CAP, schemas=there.pair.schemas, describes=describes) as pages:
+    with PageServer(
+        there.source, max_rows=there.pair.row_cap, schemas=there.pair.schemas, describes=describes
+    ) as pages:
         yield settings | {"SUPABASE_URL": pages.url, "SUPABASE_KEY": pages.service_key}

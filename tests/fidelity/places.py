@@ -12,6 +12,7 @@ import psycopg
 from psycopg import sql
 from sqlalchemy.engine import make_url
 
+from tests.fidelity.key_kinds import FOLDED
 from tests.fidelity.pair import Offers, Pair, Side
 
 OWNER = "fidelity_owner"  # a role of the whole server, without any right but on what it owns
@@ -118,9 +119,13 @@ def _make(admin_url: str, name: str, url: str, side: Side, *, as_owner: bool) ->
         connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0{}").format(sql.Identifier(name), owner))
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(_FIXED)
+        ddl = side.ddl
         if as_owner:
+            if FOLDED in ddl:  # such a type can only be made by a superuser
+                connection.execute(f"{FOLDED} GRANT USAGE ON SCHEMA ext TO PUBLIC;".encode())
+                ddl = ddl.replace(FOLDED, "")
             connection.execute(f"SET ROLE {OWNER}".encode())
-        connection.execute(side.ddl.encode())
+        connection.execute(ddl.encode())
         if as_owner:
             connection.execute("RESET ROLE")
         for setting, value in side.settings.items():

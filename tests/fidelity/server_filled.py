@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
+from tests.fidelity.key_kinds import FOLDED, FOLDED_TYPE
 from tests.fidelity.pair import Col, Draft, Moved, Named, insert
 
 _ID = "Column('id', {kind}, primary_key=True, autoincrement=False{more})"
@@ -161,7 +162,38 @@ def duplicates(draft: Draft, chance: Random) -> None:
         draft.source.append(insert(moved, ["who", "what", "value"], again))
 
 
+def many_rows(draft: Draft, chance: Random) -> None:
+    """More rows than come at a time, under a key whose order may be another one than that of its texts."""
+    key, model, value = chance.choice(
+        (
+            ('text COLLATE "C"', "Text(collation='C')", "chr(65 + n % 26) || chr(97 + n * 7 % 26) || n"),
+            ("text", "Text", "CASE WHEN n % 2 = 0 THEN 'k' ELSE 'K' END || n"),
+            (FOLDED_TYPE, f"Of('{FOLDED_TYPE}')", "CASE WHEN n % 3 = 0 THEN 'K' ELSE 'k' END || n"),
+            ("numeric", "Numeric", "(n - 1500) * 1.10"),
+            ("double precision", "Double", "(n - 1500) / 7.0"),
+            ("timestamptz", "DateTime(timezone=True)", "'2024-10-26 12:00:00+00'::timestamptz + n * interval '7 min'"),
+        )
+    )
+    draft.hazards[-1] += f" ({key})"
+    if key == FOLDED_TYPE:
+        draft.both(FOLDED)
+    draft.both(f"CREATE TABLE public.many (id {key} PRIMARY KEY, n integer NOT NULL);")
+    draft.source.append(f"INSERT INTO public.many SELECT {value}, n FROM generate_series(1, 2500) n;")
+    draft.model("many", f"Column('id', {model}, primary_key=True), Column('n', Integer, nullable=False)")
+    draft.tables.append(Moved("public", "many", ("id", "n")))
+    draft.row_cap = 400
+    changes = [
+        "UPDATE public.many SET n = -n WHERE n % 100 = 3;",
+        "DELETE FROM public.many WHERE n % 500 = 4;",
+        f"INSERT INTO public.many SELECT {value}, n FROM generate_series(2501, 2505) n;",
+    ]
+    draft.changes += changes
+    draft.back += changes
+    draft.spoil.append("UPDATE public.many SET n = 0 WHERE n % 700 = 5; DELETE FROM public.many WHERE n % 900 = 6;")
+
+
 SERVER_FILLED = {
+    "more rows than come at a time": many_rows,
     "a sequence that a column owns": owned_sequence,
     "a sequence that no column owns": unowned_sequence,
     "a sequence of two tables": shared_sequence,
