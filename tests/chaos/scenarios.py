@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from tests.chaos import cancelled_calls, generated_calls, hostile_source, http_answers, postgres_faults, processes
+from tests.chaos import (
+    cancelled_calls,
+    fidelity,
+    generated_calls,
+    hostile_source,
+    http_answers,
+    postgres_faults,
+    processes,
+)
 from tests.chaos.scenario import Scenario
 
 SCENARIOS: list[Scenario] = [
@@ -12,4 +20,5 @@ SCENARIOS: list[Scenario] = [
     generated_calls.SCENARIO,
     cancelled_calls.SCENARIO,
     hostile_source.SCENARIO,
+    fidelity.SCENARIO,
 ]

@@ -277,7 +277,7 @@ class PageServer:
         """A session as PostgREST's requests have it: the schema is first in the search path, then public."""
         connection = psycopg.connect(self._database_url, autocommit=True)
         path = ", ".join(quote_identifier(name) for name in dict.fromkeys([schema, "public"]))
-        for name, value in {"search_path": path, **self.settings}.items():
+        for name, value in {"client_encoding": "UTF8", "search_path": path, **self.settings}.items():
             connection.execute("SELECT set_config(%s, %s, false)", [name, value])
         if role:
             connection.execute(f"SET ROLE {quote_identifier(role)}")

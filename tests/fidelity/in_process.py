@@ -1,0 +1,114 @@
+"""Runs `botdata` in this process, which begins in a moment, with an end to its time."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import typer
+
+from app.cli.main import run as botdata
+from app.cli.output import console
+from app.settings import Settings
+
+SECONDS = 60.0  # for any command
+_LONGEST_PAUSE = 0.01
+_get_command = typer.main.get_command
+
+
+class TookTooLongError(BaseException):
+    """A command has not ended in its time; nothing on the way catches this."""
+
+
+@dataclass(frozen=True)
+class Said:
+    """How a command ended, and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def text(self) -> str:
+        """Both outputs, errors last."""
+        return self.out + self.err
+
+
+def run_here(words: list[str], directory: Path, settings: Mapping[str, str], seconds: float = SECONDS) -> Said:
+    """Run a command with these settings and no others."""
+    environment = {name: text for name, text in os.environ.items() if name.lower() not in Settings.model_fields}
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    here = Path.cwd()
+    out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
+    os.chdir(directory)
+    stderr_first = console.stderr
+    code: object
+    try:
+        with (
+            patch.dict(os.environ, {**environment, **settings, "COLUMNS": "300"}, clear=True),
+            patch.object(sys, "argv", ["botdata", *words]),
+            redirect_stdout(out),
+            redirect_stderr(err),
+            patch("asyncio.sleep", _short_sleep),
+            patch("typer.main.get_command", _tree_of_commands),
+            _alarm(seconds),
+        ):
+            try:
+                botdata()
+                code = 0
+            except SystemExit as end:
+                code = end.code
+            except TookTooLongError:
+                code = f"no end within {seconds:.0f} s"
+                err.write(f"Traceback: {code}\n")
+            except Exception as error:  # a failure of the command itself, which is to be told
+                code = 1
+                err.write(f"Traceback: {type(error).__name__}: {error}\n")
+    finally:
+        os.chdir(here)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        console.stderr = stderr_first
+    shown = [stream.buffer.getvalue().decode() for stream in (out, err)]  # type: ignore[attr-defined]
+    return Said(code if isinstance(code, int) else int(bool(code)), *shown)
+
+
+@cache
+def _tree_of_commands(cli: typer.Typer) -> Any:
+    """Typer makes the tree anew at each call, which takes longer than some commands."""
+    return _get_command(cli)
+
+
+async def _short_sleep(delay: float, result: object = None, _sleep: Any = asyncio.sleep) -> Any:
+    """A pause made short: the program waits for others who write, and here nobody does."""
+    return await _sleep(min(delay, _LONGEST_PAUSE), result)
+
+
+@contextmanager
+def _alarm(seconds: float) -> Iterator[None]:
+    """Raise an error in the main thread after so many seconds."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def ring(*_: object) -> None:
+        raise TookTooLongError
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
