@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from app.migration.foreign_keys import BrokenForeignKey
+from app.migration.leftovers import LeftOut
 from app.migration.source import Key
 from app.privacy import mask_phones
 
@@ -135,6 +136,7 @@ class TableVerified:
         sampled: of a sample, how many rows were compared; None where all were.
         differences: one for each row or, where rows are different, for each of its columns that differ.
         cut: there are more than `differences` holds.
+        left_out: columns of either side that were not compared.
     """
 
     table: str
@@ -151,6 +153,7 @@ class TableVerified:
     differences: tuple[Difference, ...]
     cut: bool
     seconds: float
+    left_out: tuple[LeftOut, ...] = ()
 
     @property
     def rows_that_differ(self) -> int:

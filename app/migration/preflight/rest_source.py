@@ -16,7 +16,7 @@ from app.errors import SchemaMismatchError, StoreError
 from app.migration.pages import records_of
 from app.migration.preflight.column_types import catalog_name
 from app.migration.preflight.findings import Finding, finding
-from app.migration.preflight.source_schema import SourceSeen, SourceTable, wanted_columns
+from app.migration.preflight.source_schema import SourceSeen, SourceTable
 from app.migration.tables import label, name_of
 from app.rest import SupabaseRest
 from app.rest_grammar import quoted_name, selected
@@ -99,14 +99,13 @@ async def _table(
             return None
         raise
     there = SourceTable(name_of(table), rows=int(total) if total.isdigit() else None)
-    wanted = wanted_columns(table)
-    generated = {column.name for column in table.columns if column.computed is not None}
+    wanted = [column.name for column in table.columns]
     if name_of(table) in definitions:
         properties = definitions[name_of(table)].get("properties", {})
-        there.columns = {name: _type(each) for name, each in properties.items() if name not in generated}
+        there.columns = {name: _type(each) for name, each in properties.items()}
         there.missing = [name for name in wanted if name not in properties]
     elif records:
-        there.columns = {name: None for name in records[0] if name not in generated}
+        there.columns = dict.fromkeys(records[0])
         there.missing = [name for name in wanted if name not in records[0]]
     else:
         there.complete = False

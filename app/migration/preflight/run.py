@@ -77,7 +77,8 @@ def examine_against(tables: Sequence[Table]) -> Examine:
         rules = compare(tables, catalog, strict=False)
         remedy = "make the target's tables as --metadata describes them"
         differences = [one for one, _, _ in rules]
-        return TargetState(as_findings(rules, remedy), differences, usable=not rules)
+        findings = as_findings(rules, remedy)
+        return TargetState(findings, differences, usable=all(one.severity != "error" for one in findings))
 
     return examine
 

@@ -12,6 +12,7 @@ from sqlalchemy.schema import CreateIndex
 from app.migration.preflight.catalog import CatalogColumn, CatalogTable
 from app.migration.preflight.column_types import model_type, passage
 from app.migration.preflight.findings import Difference, Finding, Severity, finding
+from app.migration.preflight.generated_columns import is_copied
 from app.migration.tables import name_of
 
 # Each rule gives the difference, the code of its finding, and how severe it is here (None: as usual).
@@ -193,10 +194,10 @@ def type_findings(
     findings = []
     for column in table.columns:
         theirs = source.get(column.name)
-        if theirs is None or column.computed is not None:
+        if theirs is None or not is_copied(column, there):
             continue
         present = there.columns.get(column.name) if there else None
-        ours = present.type if present and not present.generated else model_type(column)
+        ours = present.type if present else model_type(column)
         kind = passage(theirs, ours, arguments_known=arguments_known)
         if kind == "same":
             continue
