@@ -55,7 +55,8 @@ def show_verify(report: VerifyReport, *, flags: str = "", source_flags: str = ""
         _say_what_happened(table)
     _say_verdict(report)
     if report.fix and any(table.missing + table.different > table.quarantined for table in report.tables):
-        say("A type of the target that rounds, or a trigger that changes what is written, keeps rows different.")
+        say("A type of the target that rounds, a trigger that changes what is written, or a column that the target")
+        say("makes by itself, keeps rows different.")
     say(f"Next: {next_command(report, flags, source_flags)}")
 
 
@@ -68,6 +69,8 @@ def _say_what_happened(table: TableVerified) -> None:
             say("  The rows that differ do not explain this: a key is there twice in the source, or rows are hidden.")
     if table.changed:
         say(f"{table.table}: {table.changed:,} rows changed while they were verified, and do not differ now")
+    if table.left_out:
+        say(f"{table.table}: not compared: {', '.join(f'{one.column} ({one.why})' for one in table.left_out)}")
     if table.quarantined:
         say(f"{table.table}: {table.quarantined:,} of these rows were refused by the target and are in quarantine")
 
@@ -167,6 +170,7 @@ def verify_document(report: VerifyReport, *, flags: str = "", source_flags: str 
                 ],
                 "differences_cut": table.cut,
                 "counts_agree": table.counts_agree,
+                "not_compared": [{"column": one.column, "why": one.why} for one in table.left_out],
                 "seconds": round(table.seconds, 3),
             }
             for table in report.tables

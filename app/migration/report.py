@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from app.migration.foreign_keys import BrokenForeignKey
+from app.migration.leftovers import LeftOut
 from app.migration.source import Key
 from app.privacy import mask_phones
 
@@ -141,6 +142,7 @@ class TableVerified:
         differences: one for each row or, where rows are different, for each of its columns that differ.
         cut: there are more than `differences` holds.
         counts_agree: the rows that differ explain how many more one side has than the other.
+        left_out: columns of either side that were not compared.
     """
 
     table: str
@@ -158,6 +160,7 @@ class TableVerified:
     cut: bool
     seconds: float
     counts_agree: bool = True
+    left_out: tuple[LeftOut, ...] = ()
 
     @property
     def rows_that_differ(self) -> int:

@@ -129,7 +129,10 @@ class Sync:
         self._is_connected = True
         with explained("sync", setting=source.setting, pending="what has changed since the last round"):
             permitted = await self._permitted(connection, [name_of(table) for table in self._tables])
-            tables = [await sync_run.describe_versions(connection, source, t, self._progress) for t in self._tables]
+            tables = [
+                await sync_run.describe_versions(connection, source, t, self._progress, reverse=options.reverse)
+                for t in self._tables
+            ]
             if isinstance(source, RestSource):
                 await require_readable_texts(source, tables, self._progress.notice, step="sync")
             if options.dry_run and not await is_current(connection):

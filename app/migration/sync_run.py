@@ -13,6 +13,7 @@ from app.errors import MigrationError, OutcomeUnknownError, StoreTimeoutError, U
 from app.migration import runs
 from app.migration.counts import known_count
 from app.migration.foreign_rows import refuse_foreign_rows, rows_by_others
+from app.migration.generated import without_made_by_source
 from app.migration.report import Progress
 from app.migration.retry import REPEATABLE
 from app.migration.source import Source
@@ -22,9 +23,13 @@ from app.migration.tables import CopyTable, describe
 _COMMANDS = {False: "sync", True: "sync --reverse"}
 
 
-async def describe_versions(connection: AsyncConnection, source: Source, table: Table, progress: Progress) -> CopyTable:
+async def describe_versions(
+    connection: AsyncConnection, source: Source, table: Table, progress: Progress, *, reverse: bool
+) -> CopyTable:
     """A table, with the column by which the versions of the source's rows are told apart; "" where there is none."""
     described = await describe(connection, table, step="sync")
+    if reverse:
+        described = await without_made_by_source(source, described, table)
     if await source.has_versions(described):
         return described
     changed_at = described.changed_at or ""

@@ -73,6 +73,7 @@ class CopyTable:
             refused for an identity column.
         changed_at: the column that says when a row last changed, where the table has one.
         version: the column that tells one version of a row from another.
+        made: columns that the target makes by itself: compared, not written.
     """
 
     schema: str
@@ -85,6 +86,7 @@ class CopyTable:
     version: str = "xmin"
     has_only: bool = False
     heirs: tuple[Heir, ...] = ()
+    made: tuple[CopyColumn, ...] = ()
 
     @property
     def name(self) -> str:
@@ -231,6 +233,9 @@ def is_plain(table: CopyTable) -> sql.Composed:
 async def describe(connection: AsyncConnection, table: Table, *, step: str) -> CopyTable:
     """Join what the model says with the types and triggers that the target has.
 
+    What the target generates is not written, whatever the model says. What the model computes and the target does not
+    is a column like any other.
+
     Raises:
         MigrationError: the table or one of its columns is missing in the target, or it has no primary key.
     """
@@ -245,7 +250,7 @@ async def describe(connection: AsyncConnection, table: Table, *, step: str) -> C
             pending=f"{name} and the tables after it",
             next_command=f"botdata preflight, which names all that is missing; then: botdata {step}",
         )
-    types = {column: (type_name, always) for column, type_name, always, generated in rows if not generated}
+    types = {one: (type_name, always) for one, type_name, always, generated in rows if not generated}
     key = [column.name for column in table.primary_key]
     if not key:
         raise MigrationError(
@@ -255,8 +260,19 @@ async def describe(connection: AsyncConnection, table: Table, *, step: str) -> C
             pending=f"{name} and the tables after it",
             next_command=f"give it a primary key, or leave it out with --tables, then: botdata {step}",
         )
-    generated = {column.name for column in table.columns if column.computed is not None}
-    names = key + [c.name for c in table.columns if c.name not in key and c.name not in generated]
+    made = {one: type_name for one, type_name, _, generated in rows if generated}
+    computed = {column.name for column in table.columns if column.computed is not None}
+    others = [c.name for c in table.columns if c.name not in key and c.name not in made]
+    names = key + [column for column in others if column in types or column not in computed]
+    if made_keys := [column for column in key if column in made]:
+        raise MigrationError(
+            f"the target makes {', '.join(made_keys)} of {name} by itself, so that no row can be written with its key",
+            step=step,
+            table=name,
+            pending=f"{name} and the tables after it",
+            next_command=f"ALTER TABLE {qualified} ALTER {made_keys[0]} DROP EXPRESSION in the target, then: botdata "
+            f"{step}",
+        )
     if missing := [column for column in names if column not in types]:
         raise MigrationError(
             f"the target's table {name} lacks {', '.join(missing)}",
@@ -270,25 +286,26 @@ async def describe(connection: AsyncConnection, table: Table, *, step: str) -> C
     replaces_rows = bool(found[0]) or any(types[column][1] for column in names[len(key) :])
     parts = await (await connection.execute(sql.SQL(PARTS).format(table=sql.Literal(qualified)))).fetchall()
     shape = shapes(parts)
-    columns = (
-        CopyColumn(
-            one,
-            types[one][0],
-            bool(table.columns[one].info.get("phone")),
-            shape[one].written,
-            shape[one].parts,
-            shape[one].exact,
+
+    def column(name: str, type_name: str) -> CopyColumn:
+        return CopyColumn(
+            name,
+            type_name,
+            bool(table.columns[name].info.get("phone")),
+            shape[name].written,
+            shape[name].parts,
+            shape[name].exact,
         )
-        for one in names
-    )
+
     return CopyTable(
         schema=schema,
         relation_name=table.name,
-        columns=tuple(columns),
+        columns=tuple(column(one, types[one][0]) for one in names),
         key_size=len(key),
         always_identity=any(types[column][1] for column in names),
         replaces_rows=replaces_rows,
         changed_at=table.info.get("changed_at"),
         has_only=found[1],
         heirs=tuple([Heir(*row) for row in await (await connection.execute(_HEIRS, [qualified])).fetchall()]),
+        made=tuple(column(c.name, made[c.name]) for c in table.columns if c.name in made),
     )

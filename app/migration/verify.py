@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import monotonic
 
 from psycopg import AsyncConnection
@@ -20,6 +20,7 @@ from app.migration.counts import exact_count
 from app.migration.findings import Findings
 from app.migration.fix import Fixer, begin_fix, finish_fix
 from app.migration.foreign_keys import describe_away, without_cascades
+from app.migration.generated import compared_table
 from app.migration.postgres_source import PostgresSource
 from app.migration.report import Progress, TableVerified, VerifyReport
 from app.migration.rest_source import RestSource
@@ -106,7 +107,16 @@ async def verify(
                 try:
                     with explained(step, setting=source.setting, table=name_of(table), done=done, pending=pending):
                         described = await describe(connection, table, step=step)
-                        verified.append(await _verify_table(connection, source, described, progress, options, run))
+                        whole, left_out = await compared_table(connection, source, described, table)
+                        fixer = (
+                            None
+                            if run is None
+                            else Fixer(
+                                connection, source, described, run, options.permit, most_refused=options.most_refused
+                            )
+                        )
+                        done_table = await _verify_table(connection, source, whole, progress, options, fixer)
+                        verified.append(replace(done_table, left_out=left_out))
                 except MigrationError as error:
                     error.done, error.pending = error.done or done, pending
                     raise
@@ -132,7 +142,7 @@ async def _verify_table(
     table: CopyTable,
     progress: Progress,
     options: VerifyOptions,
-    run: int | None,
+    fixer: Fixer | None,
 ) -> TableVerified:
     began = monotonic()
     findings = Findings(
@@ -142,9 +152,7 @@ async def _verify_table(
         pause=options.pause,
         most=options.most_differences,
         recount=not isinstance(source, PostgresSource),
-        fixer=Fixer(connection, source, table, run, options.permit, most_refused=options.most_refused)
-        if run is not None
-        else None,
+        fixer=fixer,
     )
     record = await begin_record(connection)
     await findings.begin()
@@ -157,7 +165,7 @@ async def _verify_table(
     else:
         source_rows, target_rows = await compare_by_pages(connection, source, table, findings, progress)
     await findings.finish()
-    if run is not None:
+    if fixer is not None:
         await raise_sequences(connection, table)
     if findings.fixed:
         target_rows = await count_target(connection, table)

@@ -51,6 +51,8 @@ CODES: dict[str, Code] = {
     "target-table-missing": Code("error", acceptable=False),
     "target-column-missing": Code("error", acceptable=False),
     "target-column-extra": Code("warning"),
+    "target-column-generated": Code("notice"),
+    "target-column-plain": Code("warning"),
     "target-type-differs": Code("error"),
     "target-nullability-differs": Code("error"),
     "target-default-differs": Code("warning"),

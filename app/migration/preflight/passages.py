@@ -9,6 +9,7 @@ from sqlalchemy import Table
 from app.migration.preflight.catalog import CatalogTable
 from app.migration.preflight.column_types import TEXTS, Passage, model_type, passage
 from app.migration.preflight.findings import Finding, finding
+from app.migration.preflight.generated_columns import is_copied
 from app.migration.preflight.user_types import UserType
 from app.migration.tables import name_of
 
@@ -33,7 +34,7 @@ def type_findings(
     findings = []
     for column in table.columns:
         theirs = source.get(column.name)
-        if theirs is None or column.computed is not None:
+        if theirs is None or not is_copied(column, there):
             continue
         present = there.columns.get(column.name) if there else None
         kept = present if present and not present.generated else None

@@ -52,9 +52,10 @@ async def see_postgres(connection: AsyncConnection, tables: Sequence[Table]) -> 
 
 async def _table(connection: AsyncConnection, table: Table, found: CatalogTable, seen: SourceSeen) -> SourceTable:
     there = SourceTable(name_of(table))
-    there.columns = {column.name: column.type for column in found.columns.values() if not column.generated}
+    there.columns = {column.name: column.type for column in found.columns.values()}
+    there.generated = {column.name for column in found.columns.values() if column.generated}
+    there.missing = [column.name for column in table.columns if column.name not in found.columns]
     there.user_types = {column.name: column.user_type for column in found.columns.values() if column.user_type}
-    there.missing = [c.name for c in table.columns if c.computed is None and c.name not in found.columns]
     there.unique = bool(table.info.get("natural_key")) and found.unique_on(table.info["natural_key"])
     wanted, schema = wanted_columns(table), table.schema or "public"
     rights = await (await connection.execute(_RIGHTS, [wanted, schema, table.name])).fetchone()

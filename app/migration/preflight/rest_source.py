@@ -92,13 +92,12 @@ async def _table(
         return None
     there = SourceTable(name_of(table), rows=first.total, uncounted=first.total is None, denied=first.denied)
     wanted = wanted_columns(table)
-    generated = {column.name for column in table.columns if column.computed is not None}
     if name_of(table) in definitions:
         properties = definitions[name_of(table)].get("properties", {})
-        there.columns = {name: _type(each) for name, each in properties.items() if name not in generated}
+        there.columns = {name: _type(each) for name, each in properties.items()}
         there.missing = [name for name in wanted if name not in properties and name not in first.denied]
     elif first.records and not first.in_part:
-        there.columns = {name: None for name in first.records[0] if name not in generated}
+        there.columns = dict.fromkeys(first.records[0])
         there.missing = [name for name in wanted if name not in first.records[0]]
     else:
         there.complete, there.in_part = False, first.in_part

@@ -10,6 +10,7 @@ from sqlalchemy import Table
 from app.migration.grants import grant_select
 from app.migration.preflight.catalog import CatalogTable
 from app.migration.preflight.findings import Finding, finding, quoted
+from app.migration.preflight.generated_columns import generated_findings, is_copied
 from app.migration.preflight.passages import type_findings
 from app.migration.preflight.user_types import UserType
 from app.migration.tables import name_of
@@ -20,7 +21,8 @@ class SourceTable:
     """A table of the source as far as it was seen.
 
     Attributes:
-        columns: types by name; None where the type is not known. Generated columns are not among them.
+        columns: types by name; None where the type is not known.
+        generated: names of those that the source makes by itself, as far as it shows them.
         missing: columns of the models that it has not.
         complete: whether `columns` are all there are.
         in_part: `columns` are not all, since the role may read some only.
@@ -33,6 +35,7 @@ class SourceTable:
 
     name: str
     columns: dict[str, str | None] = field(default_factory=dict)
+    generated: set[str] = field(default_factory=set)
     missing: list[str] = field(default_factory=list)
     complete: bool = True
     in_part: bool = False
@@ -66,8 +69,8 @@ class SourceSeen:
 
 
 def wanted_columns(table: Table) -> list[str]:
-    """The columns that a copy asks for: all but generated ones."""
-    return [column.name for column in table.columns if column.computed is None]
+    """The columns that the source is asked for: those that it makes by itself too, which verify compares."""
+    return [column.name for column in table.columns]
 
 
 def schema_findings(
@@ -95,8 +98,8 @@ def schema_findings(
                 )
             )
             continue
-        findings += _missing(there)
-        findings += _unknown(there, table, ignored)
+        findings += _missing(there, table, target.get(name_of(table)))
+        findings += _unknown(there, table, target.get(name_of(table)), ignored)
         findings += type_findings(
             there.columns,
             table,
@@ -124,6 +127,7 @@ def schema_findings(
                 "nothing: there is no data to lose",
             )
         )
+    findings += generated_findings(tables, target, {one.name: one.generated for one in seen.tables.values()})
     findings += [
         finding(
             "source-table-not-copied",
@@ -136,7 +140,7 @@ def schema_findings(
     return findings
 
 
-def _missing(there: SourceTable) -> list[Finding]:
+def _missing(there: SourceTable, table: Table, target: CatalogTable | None) -> list[Finding]:
     return [
         finding(
             "source-column-missing",
@@ -147,11 +151,14 @@ def _missing(there: SourceTable) -> list[Finding]:
             expected="a column",
         )
         for name in there.missing
+        if is_copied(table.columns[name], target)
     ]
 
 
-def _unknown(there: SourceTable, table: Table, ignored: set[str]) -> list[Finding]:
-    known = set(table.columns.keys())
+def _unknown(there: SourceTable, table: Table, target: CatalogTable | None, ignored: set[str]) -> list[Finding]:
+    """Columns that the models lack; one that the source makes is lost only where the target has it and makes it not."""
+    plain = {column.name for column in target.columns.values() if not column.generated} if target else set()
+    known = set(table.columns.keys()) | (there.generated - plain)
     return [
         finding(
             "source-column-unknown",
