@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from app.errors import MigrationError
+from app.errors import AccessDeniedError, MigrationError, SchemaMismatchError
 from app.migration.key_filters import where
 from app.migration.rest_source import RestSource
 from app.migration.tables import CopyColumn, CopyTable
@@ -104,7 +104,10 @@ async def require_readable_texts(
 async def _texts(source: RestSource, table: CopyTable, column: CopyColumn) -> list[str]:
     builder = selected(source.rest.table(table.relation_name, table.schema), f"_0:{quoted_name(column.name)}::text")
     builder.request.params = builder.request.params.add(quoted_name(column.name), "not.is.null")
-    rows = await source.patiently(lambda: source.rest.rows(builder.limit(_LOOKED_AT)))
+    try:
+        rows = await source.patiently(lambda: source.rest.rows(builder.limit(_LOOKED_AT)))
+    except (SchemaMismatchError, AccessDeniedError):
+        return []  # the command names what is missing when it comes to the table
     return [row["_0"] for row in rows if isinstance(row.get("_0"), str)]
 
 

@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import Column, Computed, Integer, MetaData, Numeric, Table, Text
 from sqlalchemy.dialects.postgresql import TSVECTOR
 
-from app.migration.preflight.run import examine_against
+from app.migration.preflight.target_state import examine_against
 from app.migration.report import VerifyReport
 from app.migration.sync import Sync
 from app.migration.sync_options import SyncOptions
