@@ -139,7 +139,7 @@ class _Played:
         ([(5, 100)], [(6, 100)], Pooling.SESSION),
         ([(5, None)], [(6, None)], Pooling.SESSION),  # the server keeps no statistics of activity
         ([(5, 100)], [(5, None)], Pooling.TRANSACTION),
-        ([(5, 100), (7, 101)], [(6, 100)], Pooling.TRANSACTION),
+        ([(5, 100), (7, 101)], [(6, None)], Pooling.TRANSACTION),
         ([(5, 100)], [(6, 101)], Pooling.TRANSACTION),
         ([(5, 100)], [(6, 100), (6, 100), (6, 100), (6, 101)], Pooling.TRANSACTION),
     ],
