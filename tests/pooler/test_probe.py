@@ -2,6 +2,8 @@
 
 import asyncio
 from contextlib import ExitStack
+from types import SimpleNamespace
+from typing import Any, Self
 
 import psycopg
 import pytest
@@ -112,3 +114,43 @@ async def test_nothing_stays_behind(fresh_database: str) -> None:
         for _ in range(5):
             await _look(bouncer.url(fresh_database))
         assert bouncer.servers(fresh_database) == before
+
+
+class _Played:
+    """A connection that gives one answer after the other, each a process and a time."""
+
+    def __init__(self, answers: list[tuple[int, int | None]]) -> None:
+        self._answers = answers
+        self.info = SimpleNamespace(backend_pid=-1)
+
+    async def execute(self, _: str) -> Self:
+        return self
+
+    async def fetchone(self) -> tuple[int, int | None]:
+        return self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+
+    async def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("first", "others", "expected"),
+    [
+        ([(5, 100)], [(6, 100)], Pooling.SESSION),
+        ([(5, None)], [(6, None)], Pooling.SESSION),  # the server keeps no statistics of activity
+        ([(5, 100)], [(5, None)], Pooling.TRANSACTION),
+        ([(5, 100), (7, 101)], [(6, None)], Pooling.TRANSACTION),
+        ([(5, 100)], [(6, 101)], Pooling.TRANSACTION),
+        ([(5, 100)], [(6, 100), (6, 100), (6, 100), (6, 101)], Pooling.TRANSACTION),
+    ],
+)
+async def test_each_observation_is_enough(
+    first: list[tuple[int, int | None]], others: list[tuple[int, int | None]], expected: Pooling
+) -> None:
+    other: Any = _Played(list(others))
+
+    async def connect() -> Any:
+        return other
+
+    played: Any = _Played(list(first))
+    assert await find_pooling(played, connect) is expected
