@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Literal
 
 from tests.fidelity import oracle
-from tests.fidelity.in_process import Said, run_here
 from tests.fidelity.oracle import Disagreement
 from tests.fidelity.pair import Pair
 from tests.fidelity.places import Place, execute, place
+from tests.support.in_process import Said, run_here
 from tests.support.page_server import PageServer
 
 Kind = Literal["connection", "rest"]
