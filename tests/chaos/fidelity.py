@@ -16,7 +16,7 @@ from tests.chaos.scenario import Chaos, Scenario
 from tests.chaos.transcript import PASSWORD
 from tests.fidelity.generate import generate
 from tests.fidelity.pair import Offers
-from tests.fidelity.paths import PATHS, travel
+from tests.fidelity.paths import travel
 from tests.fidelity.places import make_owner, offers_of
 
 _FULL = 1000
@@ -66,7 +66,7 @@ def _travel_all(admin_url: str, offers: Offers, seeds: list[int]) -> list[Travel
     found = []
     with tempfile.TemporaryDirectory(prefix="botdata-fidelity-") as directory:
         for seed in seeds:
-            result = travel(admin_url, generate(seed, offers), PATHS[seed % len(PATHS)], Path(directory))
+            result = travel(admin_url, generate(seed, offers), Path(directory))
             wrong = (str(result),) if result.wrong else ()
             found.append(Travelled(wrong, tuple(set(result.reached)), "\n".join(result.said)))
     return found

@@ -6,34 +6,30 @@ printing, each name as it is; a document is JSON; the rows arrive.
 
 from __future__ import annotations
 
-import io
 import json
-import os
-import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
 from app import revisions
-from app.cli.main import run as botdata
-from app.cli.output import console, plain
+from app.cli.output import plain
 from app.embedded import EmbeddedPostgres, SupabaseLite
 from app.embedded.salon import fill_salon
-from app.settings import Settings
 from tests.chaos.hostile_schema import PAYLOADS, VICTIMS, HostileSchema
 from tests.chaos.scenario import Chaos, Outcome, Scenario
 from tests.chaos.transcript import KEY, PASSWORD
 from tests.support.faults import JSON, Answer, Fault
+from tests.support.in_process import run_here
 from tests.support.page_server import PageServer
 
+_SECONDS = 300  # for any command
 _CHECKED = "SELECT count(*) FROM victims"
 
 
@@ -54,7 +50,8 @@ class _Bench:
         self.outcome.injected += 1
         place = f"{words}, with {self.schema.payload!r}"
         before = len(self.outcome.wrong)
-        code, out, err = _run(words.split(), self.directory, self.settings)
+        said = run_here(words.split(), self.directory, self.settings, _SECONDS)
+        code, out, err = said.code, said.out, said.err
         self.chaos.transcript.record(f"botdata {words}", out + err, shows_rows="quarantine show" in words)
         if code not in codes or "Traceback" in err:
             self.outcome.wrong.append(f"{place}: exit code {code}: {(err + out)[-800:]}")
@@ -230,34 +227,6 @@ def _salon(bench: _Bench, postgres: EmbeddedPostgres) -> None:
             )
         for words in ("cutover status", "cutover report", "cutover report --json", "cutover status --json"):
             bench.command(words, codes=(0, 1))
-
-
-def _run(words: list[str], directory: Path, settings: dict[str, str]) -> tuple[int, str, str]:
-    """A command in this process, which starts it in a moment; its output and exit code."""
-    environment = {name: text for name, text in os.environ.items() if name.lower() not in Settings.model_fields}
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    here = Path.cwd()
-    out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
-    os.chdir(directory)
-    stderr_first = console.stderr
-    try:
-        with (
-            patch.dict(os.environ, {**environment, **settings, "COLUMNS": "300"}, clear=True),
-            patch.object(sys, "argv", ["botdata", *words]),
-            redirect_stdout(out),
-            redirect_stderr(err),
-        ):
-            try:
-                botdata()
-                code = 0
-            except SystemExit as end:
-                code = end.code if isinstance(end.code, int) else int(bool(end.code))
-    finally:
-        os.chdir(here)
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-        console.stderr = stderr_first
-    return code, *(stream.buffer.getvalue().decode() for stream in (out, err))  # type: ignore[attr-defined]
 
 
 SCENARIO = Scenario(

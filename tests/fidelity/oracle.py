@@ -66,6 +66,15 @@ def is_empty(url: str, tables: Iterable[Moved]) -> bool:
         return not any((rows := _texts(connection, table)) and rows.total() for table in tables)
 
 
+def quarantined(url: str) -> int:
+    """How many rows the program keeps in quarantine."""
+    with _open(url) as connection:
+        if connection.execute("SELECT to_regclass('botdata.quarantine') IS NULL").fetchone() == (True,):
+            return 0
+        row = connection.execute("SELECT count(*) FROM botdata.quarantine").fetchone()
+        return int(row[0]) if row else 0
+
+
 def _open(url: str) -> psycopg.Connection:
     options = " ".join(f"-c {name}={value.replace(' ', chr(92) + ' ')}" for name, value in _SETTINGS.items())
     return psycopg.connect(url, options=options, autocommit=True)

@@ -9,6 +9,7 @@ from tests.fidelity.generate import FEATURES, generate, turns
 from tests.fidelity.key_kinds import KEYS
 from tests.fidelity.narrowing import FITTING, NARROWING
 from tests.fidelity.pair import Offers
+from tests.fidelity.paths import path_of
 from tests.fidelity.places import make_owner, offers_of, place
 from tests.fidelity.server_settings import SETTINGS
 from tests.support.postgres import PostgresServer
@@ -50,3 +51,10 @@ def test_pairs_can_be_made(postgres_server: PostgresServer, tmp_path: Path) -> N
             scope: dict[str, object] = {}
             exec((there.directory / f"{there.module.partition(':')[0]}.py").read_text(), scope)
             assert "METADATA" in scope
+
+
+def test_every_path_is_taken() -> None:
+    taken = {path_of(generate(seed)) for seed in range(30)}
+    assert taken == {(kind, journey) for kind in ("connection", "rest") for journey in ("forward", "again", "reverse")}
+    mended = [path_of(pair)[1] for pair in map(generate, range(300)) if pair.mend]
+    assert mended.count("forward") > len(mended) / 2

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.fidelity.in_process import Said
 from tests.fidelity.oracle import Disagreement, compare, is_empty, of_rows
 from tests.fidelity.pair import Col, Draft, Moved, Named, Pair
 from tests.fidelity.paths import named
 from tests.fidelity.places import execute, place
+from tests.support.in_process import Said
 from tests.support.postgres import PostgresServer
 
 

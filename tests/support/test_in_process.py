@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.fidelity import in_process
-from tests.fidelity.in_process import run_here
+from tests.support import in_process
+from tests.support.in_process import run_here
 
 
 def test_what_a_command_says(tmp_path: Path) -> None:
