@@ -49,7 +49,7 @@ async def follow_source(
         why = "the source's role may not read the sequences"
     else:
         done = await follow_other(connection, None, tables)
-        mend = "the same command with --source postgresql://... reads them"
+        mend = "botdata verify --fix --source postgresql://... reads them, and sets these"
         why = "over REST it cannot be seen how far the source's sequences are"
     told = []
     if done.ahead:

@@ -121,7 +121,9 @@ async def verify(
                 await finish_fix(connection, run)
         with explained(step, setting=source.setting, done="every table", pending="to look at what is made of them"):
             if run is not None:
-                await follow_source(connection, source, compared)
+                left, not_seen = await follow_source(connection, source, compared)
+                for told in [*not_seen, *(f"{one.name}: {one.why}; run: {one.statement}" for one in left)]:
+                    progress.notice(told)
             not_usable = await never_filled(connection, compared)
             if away := await describe_away(connection):
                 progress.notice(away)
