@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from app.cli.leftovers_report import but_not_usable, not_usable_list, show_leftovers
 from app.cli.output import document, say, show_table
 from app.migration.foreign_keys import BrokenForeignKey
 from app.migration.report import CopyReport
@@ -67,8 +68,10 @@ def show_copy(report: CopyReport, *, flags: str = "", own_flags: str = "") -> No
         say("Parts of it were read at another moment than others, since the run was stopped and went on. What has")
         say(f"changed at the source in between is brought over by: botdata sync{flags}")
     show_broken(report.broken)
+    show_leftovers(report.not_usable, report.not_seen)
     if report.complete:
-        say(f"copy complete: {counts} in {report.seconds:.1f} s. Next: {_next(report, flags, own_flags)}")
+        counts = f"{counts} in {report.seconds:.1f} s{but_not_usable(report.not_usable)}"
+        say(f"copy complete: {counts}. Next: {_next(report, flags, own_flags)}")
         return
     say(f"copy NOT complete: {counts}")
     if _conflicts(report):
@@ -145,5 +148,7 @@ def copy_document(report: CopyReport, *, flags: str = "", own_flags: str = "") -
         ],
         sync_due=report.sync_due,
         broken_foreign_keys=broken_list(report.broken),
+        not_usable=not_usable_list(report.not_usable),
+        not_seen=list(report.not_seen),
         next=_next(report, flags, own_flags),
     )

@@ -8,6 +8,7 @@ from time import monotonic
 from typing import Any
 
 from app.cli.copy_report import broken_list, show_broken
+from app.cli.leftovers_report import but_not_usable, not_usable_list, show_leftovers
 from app.cli.output import document, say, show_table
 from app.migration.sync_report import SyncReport, SyncRound
 
@@ -72,8 +73,12 @@ def show_sync(report: SyncReport, *, flags: str = "") -> None:
         say(f"{kept:,} rows that were replaced had changed later, or were deleted and {never}:")
         say("their old images are in botdata.replaced_rows")
     show_broken(report.broken)
+    show_leftovers(report.not_usable, report.not_seen)
     if report.by_hand:
-        say("The source's sequences cannot be raised over REST: before anything inserts there, run in its SQL editor:")
+        say(
+            "The source's sequences cannot be raised over REST, or not by this role: before anything inserts there, run"
+        )
+        say("in its SQL editor:")
         for statement in report.by_hand:
             say(f"  {statement}")
     written = sum(table.inserted + table.updated for table in tables)
@@ -87,7 +92,8 @@ def show_sync(report: SyncReport, *, flags: str = "") -> None:
     if report.interrupted:
         say("stopped in the middle of a round; the next sync goes on from there")
     if report.complete:
-        say(f"sync complete: {told}, {rounds}{lag}. Next: {_next_command(report, flags)}")
+        rounds += f"{lag}{but_not_usable(report.not_usable)}"
+        say(f"sync complete: {told}, {rounds}. Next: {_next_command(report, flags)}")
         return
     say(f"sync NOT complete: {told}, {rounds}{lag}")
     if refused and not report.reverse:
@@ -140,6 +146,8 @@ def sync_document(report: SyncReport, *, flags: str = "") -> dict[str, Any]:
             for table in report.tables.values()
         ],
         broken_foreign_keys=broken_list(report.broken),
+        not_usable=not_usable_list(report.not_usable),
+        not_seen=list(report.not_seen),
         by_hand=list(report.by_hand),
         next=_next_command(report, flags),
     )

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterable
 from typing import Any
 
+from app.cli.leftovers_report import not_usable_list, show_leftovers
 from app.cli.output import document, say, show_table
 from app.migration.report import Difference, TableVerified, VerifyReport
 
@@ -53,6 +54,7 @@ def show_verify(report: VerifyReport, *, flags: str = "", source_flags: str = ""
         say(f"... and {len(differences) - _SHOWN:,} more; all of them: botdata verify{flags} --json")
     for table in report.tables:
         _say_what_happened(table)
+    show_leftovers(report.not_usable)
     _say_verdict(report)
     if report.fix and any(table.missing + table.different > table.quarantined for table in report.tables):
         say("A type of the target that rounds, a trigger that changes what is written, or a column that the target")
@@ -81,9 +83,13 @@ def _say_verdict(report: VerifyReport) -> None:
     what = f"a sample of {sampled:,} of {rows:,} rows" if report.sample is not None else f"{rows:,} rows"
     if fixed := sum(table.fixed for table in report.tables):
         say(f"fixed: {fixed:,} rows were copied again and are equal now")
-    if not report.clean:
+    if not all(table.clean for table in report.tables):
         counts = "the counts differ; " if any(table.counts_differ for table in report.tables) else ""
         say(f"NOT the same: {counts}{sum(table.rows_that_differ for table in report.tables):,} rows differ, of {what}")
+    elif report.not_usable:
+        say(
+            f"NOT usable, though no difference was found in {what}: the application would fail where it reads the above"
+        )
     elif report.sample is not None:
         say(f"nothing found in {what}, and equal counts, in {report.seconds:.1f} s; the other rows were not compared")
     else:
@@ -102,6 +108,8 @@ def next_command(report: VerifyReport, flags: str = "", source_flags: str = "") 
         if "--metadata" in source_flags.split():  # the data layer, and so parity and the cutover, are the bot's
             return f"botdata sync{flags} --until-clean, once nothing writes to the source any more"
         return "botdata cutover status" if report.managed else "botdata parity"
+    if all(table.clean for table in report.tables):
+        return f"{'; '.join(one.statement for one in report.not_usable)}; then: botdata verify{flags}"
 
     def only(tables: Iterable[TableVerified]) -> str:
         return f" --tables {shlex.quote(','.join(table.table for table in tables))}{source_flags}"
@@ -175,5 +183,6 @@ def verify_document(report: VerifyReport, *, flags: str = "", source_flags: str 
             }
             for table in report.tables
         ],
+        not_usable=not_usable_list(report.not_usable),
         next=next_command(report, flags, source_flags),
     )

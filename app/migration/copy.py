@@ -31,6 +31,7 @@ from app.migration.source_settings import require_readable_texts
 from app.migration.tables import CopyTable, describe, name_of
 from app.migration.target import explained, open_target
 from app.migration.tool_schema import ensure_tool_schema
+from app.migration.usable import make_usable
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +98,13 @@ async def copy(
                 copied, snapshots = await start.copy_streams(source, target_url, described)
             else:
                 copied, snapshots = await start.copy_pages(described), 1
-        with explained("copy", setting=source.setting, done="every table", pending="to note that the run is complete"):
+        pending = "the sequences and materialized views, and to note that the run is complete"
+        with explained("copy", setting=source.setting, done="every table", pending=pending):
+            written = any(table.inserted or table.updated for table in copied)
+            not_usable, not_seen = await make_usable(connection, source, described, progress, written=written)
             await runs.finish_run(connection, run)
-    return CopyReport(run, resumed, tuple(copied), monotonic() - began, snapshots > 1, tuple(broken))
+    seconds = monotonic() - began
+    return CopyReport(run, resumed, tuple(copied), seconds, snapshots > 1, tuple(broken), not_usable, not_seen)
 
 
 @asynccontextmanager

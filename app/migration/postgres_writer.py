@@ -11,8 +11,9 @@ from psycopg import AsyncConnection
 
 from app.migration import statements, versions
 from app.migration.connection import connect, source_errors
+from app.migration.followed_sequences import follow_other, read_other
 from app.migration.pages import Limits
-from app.migration.sequences import raise_sequences
+from app.migration.sequences import fetching, raise_sequences
 from app.migration.source import Key, Page
 from app.migration.tables import CopyTable, is_plain
 from app.migration.target import JsonBytes, register_json_bytes
@@ -64,6 +65,13 @@ class PostgresWriter:
         with source_errors():
             await raise_sequences(await self._open(), table, has_quarantine=False)
         return True
+
+    async def follow_sequences(self, target: AsyncConnection, tables: Sequence[CopyTable]) -> list[str]:
+        """Set the sequences as far as the target's; the statements for those that the role may not set."""
+        theirs = await read_other(fetching(target), tables)
+        with source_errors():
+            done = await follow_other(await self._open(), theirs, tables)
+        return [one.statement for one in done.not_usable]
 
     async def close(self) -> None:
         """End the connection."""

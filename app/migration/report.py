@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from app.migration.foreign_keys import BrokenForeignKey
-from app.migration.leftovers import LeftOut
+from app.migration.leftovers import LeftOut, Unusable
 from app.migration.source import Key
 from app.privacy import mask_phones
 
@@ -84,6 +84,8 @@ class CopyReport:
     Attributes:
         sync_due: parts of it were read at another moment than others, so that `botdata sync` is due.
         broken: foreign keys of the target that not all rows keep.
+        not_usable: objects of the target that the application cannot use as they are.
+        not_seen: sentences about what could not be seen, and so may not be as in the source.
     """
 
     run: int
@@ -92,6 +94,8 @@ class CopyReport:
     seconds: float
     sync_due: bool = False
     broken: tuple[BrokenForeignKey, ...] = ()
+    not_usable: tuple[Unusable, ...] = ()
+    not_seen: tuple[str, ...] = ()
 
     @property
     def complete(self) -> bool:
@@ -187,6 +191,7 @@ class VerifyReport:
         fix: whether rows that differed were copied again.
         managed: a command had moved the cutover's stage as it began.
         newer: tables of which the target holds the newer rows, or may, as it began.
+        not_usable: materialized views that are made of the tables and were never filled.
     """
 
     tables: tuple[TableVerified, ...]
@@ -195,6 +200,7 @@ class VerifyReport:
     fix: bool = False
     managed: bool = False
     newer: frozenset[str] = frozenset()
+    not_usable: tuple[Unusable, ...] = ()
 
     @property
     def differences(self) -> list[Difference]:
@@ -203,8 +209,8 @@ class VerifyReport:
 
     @property
     def clean(self) -> bool:
-        """Whether nothing differs on both sides, in what was compared."""
-        return all(table.clean for table in self.tables)
+        """Whether nothing differs on both sides, in what was compared, and the application can read it."""
+        return not self.not_usable and all(table.clean for table in self.tables)
 
 
 @dataclass(slots=True)

@@ -14,7 +14,9 @@ from sqlalchemy import Table
 from app.errors import MigrationError
 from app.migration import sync_run
 from app.migration.authority import TableMovedError, in_words, read_authority
+from app.migration.followed_sequences import follow_source
 from app.migration.foreign_keys import without_foreign_keys
+from app.migration.materialized_views import stale_views
 from app.migration.postgres_source import PostgresSource
 from app.migration.postgres_writer import open_postgres_writer
 from app.migration.report import Progress
@@ -115,6 +117,10 @@ class Sync:
                 with explained("sync", setting=source.setting, done=done, pending=pending):
                     if isinstance(engine, ReverseSync):
                         self.report.by_hand = await engine.raise_sequences(tables)
+                    else:
+                        self.report.not_usable, self.report.not_seen = await follow_source(connection, source, tables)
+                        if any(table.changed for table in self.report.tables.values()):
+                            self.report.not_usable += await stale_views(connection, tables)
                     if not self.report.interrupted:
                         brought = self._options.overwrite and not self._options.reverse
                         adopted = [table for table in tables if brought and table.name in self.report.tables]

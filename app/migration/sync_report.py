@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from app.migration.foreign_keys import BrokenForeignKey
+from app.migration.leftovers import Unusable
 from app.migration.report import Refusal
 
 
@@ -99,6 +100,8 @@ class SyncReport:
         by_hand: statements to run in the source's SQL editor: what cannot be done over REST.
         interrupted: it was stopped in the middle of a round.
         broken: foreign keys of the target that not all rows keep.
+        not_usable: objects of the target that the application cannot use as they are.
+        not_seen: sentences about what could not be seen, and so may not be as in the source.
     """
 
     run: int | None
@@ -111,6 +114,8 @@ class SyncReport:
     by_hand: Sequence[str] = field(default_factory=list)
     interrupted: bool = False
     broken: Sequence[BrokenForeignKey] = field(default_factory=list)
+    not_usable: list[Unusable] = field(default_factory=list)
+    not_seen: list[str] = field(default_factory=list)
 
     @property
     def complete(self) -> bool:

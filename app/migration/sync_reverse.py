@@ -18,6 +18,7 @@ from app.migration.completeness import select_keys
 from app.migration.counts import shown_count
 from app.migration.key_listing import require_whole, source_keys
 from app.migration.pages import key_of, records_of
+from app.migration.postgres_writer import PostgresWriter
 from app.migration.report import Progress, Refusal
 from app.migration.retry import patiently
 from app.migration.sequences import sequence_statements
@@ -118,6 +119,8 @@ class ReverseSync:
         for table in tables:
             if not await self._writer.raise_sequences(table):
                 by_hand += await sequence_statements(self._connection, table)
+        if isinstance(self._writer, PostgresWriter):
+            by_hand += await self._writer.follow_sequences(self._connection, tables)
         return by_hand
 
     async def _look(self, table: CopyTable) -> _Look:

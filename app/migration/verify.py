@@ -19,8 +19,10 @@ from app.migration.completeness import count_target
 from app.migration.counts import exact_count
 from app.migration.findings import Findings
 from app.migration.fix import Fixer, begin_fix, finish_fix
+from app.migration.followed_sequences import follow_source
 from app.migration.foreign_keys import describe_away, without_cascades
 from app.migration.generated import compared_table
+from app.migration.materialized_views import never_filled
 from app.migration.postgres_source import PostgresSource
 from app.migration.report import Progress, TableVerified, VerifyReport
 from app.migration.rest_source import RestSource
@@ -85,6 +87,7 @@ async def verify(
     step = "verify --fix" if options.fix else "verify"
     began = monotonic()
     verified: list[TableVerified] = []
+    compared: list[CopyTable] = []
     async with open_target(target_url, step=step, exclusive=options.fix) as connection:
         run = None
         with explained(step, pending="everything; nothing was compared"):
@@ -117,13 +120,19 @@ async def verify(
                         )
                         done_table = await _verify_table(connection, source, whole, progress, options, fixer)
                         verified.append(replace(done_table, left_out=left_out))
+                        compared.append(described)
                 except MigrationError as error:
                     error.done, error.pending = error.done or done, pending
                     raise
         if run is not None:
             with explained(step, setting=source.setting, done="every table", pending="to note the end of the fix"):
                 await finish_fix(connection, run)
-        with explained(step, done="every table", pending="to look for foreign keys that are away"):
+        with explained(step, setting=source.setting, done="every table", pending="to look at what is made of them"):
+            if run is not None:
+                left, not_seen = await follow_source(connection, source, compared)
+                for told in [*not_seen, *(f"{one.name}: {one.why}; run: {one.statement}" for one in left)]:
+                    progress.notice(told)
+            not_usable = await never_filled(connection, compared)
             if away := await describe_away(connection):
                 progress.notice(away)
     return VerifyReport(
@@ -133,6 +142,7 @@ async def verify(
         fix=options.fix,
         managed=authority.managed,
         newer=options.permit.closed(authority, [name_of(table) for table in tables]),
+        not_usable=tuple(not_usable),
     )
 
 
