@@ -77,6 +77,8 @@ def show_copy(report: CopyReport, *, flags: str = "", own_flags: str = "") -> No
     if _conflicts(report):
         say("A unique key of a refused row is held by another row of the target, likely one that the source no longer")
         say("has: a sync deletes such rows first.")
+    elif any(table.went for table in report.tables):
+        say("The target holds rows that the source does not have (any more): a sync deletes them.")
     elif any(table.disagreement for table in report.tables):
         say("What the counts say has to be put right first: preflight names keys that are there twice, and collations.")
     elif refused:
@@ -90,7 +92,7 @@ def _conflicts(report: CopyReport) -> bool:
 
 def _next(report: CopyReport, flags: str, own_flags: str) -> str:
     """The command to run after this copy: a sync brings over what one moment lacks of another, deletions first."""
-    if report.sync_due or _conflicts(report):
+    if report.sync_due or _conflicts(report) or any(table.went for table in report.tables):
         return f"botdata sync{flags}"
     return f"botdata verify{flags}" if report.complete else f"botdata copy{flags}{own_flags}"
 

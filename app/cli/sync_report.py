@@ -100,6 +100,8 @@ def show_sync(report: SyncReport, *, flags: str = "") -> None:
         say("Mend the refused rows at the source, or the target's schema; botdata quarantine list shows the reasons.")
     elif refused:
         say("Mend the refused rows in the target, or the source's schema.")
+    if left := sum(table.left for table in tables):
+        say(f"{left:,} rows of the source are in quarantine, since the target refused them: they are left as they are.")
     if any(table.unsettled for table in tables):
         say("Rows that stay different although they were written: a column's type or a trigger changes them.")
     say(f"Next: {_next_command(report, flags)}")
@@ -110,6 +112,8 @@ def _next_command(report: SyncReport, flags: str) -> str:
     if report.dry_run or any(table.refused for table in report.tables.values()):
         return f"botdata sync{flags}"
     look = f"botdata verify{flags.replace(' --reverse', '')}"
+    if any(table.left for table in report.tables.values()):
+        return "botdata quarantine list, which shows the rows that the target refused"
     if report.complete:
         return look
     return (

@@ -99,9 +99,9 @@ class CopyReport:
 
     @property
     def complete(self) -> bool:
-        """Whether every row of the source is in the target, and the target as it was."""
+        """Whether the target holds every row of the source and no other, and is otherwise as it was."""
         return not self.broken and not any(
-            table.refused or table.missing or table.disagreement for table in self.tables
+            table.refused or table.missing or table.went or table.disagreement for table in self.tables
         )
 
 

@@ -21,6 +21,7 @@ class TableSynced:
         spared: rows that were to be deleted, and that were there after all when they were asked for again.
         unsettled: rows written that still do not have the same text on both sides.
         refused: the rows that are refused now.
+        left: rows in quarantine that a reverse sync leaves in the source, since the target refused them.
     """
 
     table: str
@@ -31,6 +32,7 @@ class TableSynced:
     spared: int = 0
     unsettled: int = 0
     refused: tuple[Refusal, ...] = ()
+    left: int = 0
 
     @property
     def changed(self) -> int:
@@ -46,6 +48,7 @@ class TableSynced:
         self.spared += later.spared
         self.unsettled = later.unsettled
         self.refused = later.refused
+        self.left = later.left
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +124,7 @@ class SyncReport:
     def complete(self) -> bool:
         """Whether nothing remains: no row refused, none that stays different, every foreign key back, no round cut."""
         return not (self.broken or self.interrupted) and not any(
-            table.refused or table.unsettled for table in self.tables.values()
+            table.refused or table.unsettled or table.left for table in self.tables.values()
         )
 
     def add(self, done: SyncRound) -> None:

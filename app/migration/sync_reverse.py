@@ -47,6 +47,7 @@ class _Look:
         new: keys that the source lacks.
         gone: keys that the target lacks.
         listed: how many keys the source listed.
+        left: how many of its rows are in quarantine, and stay.
     """
 
     table: CopyTable
@@ -54,6 +55,7 @@ class _Look:
     new: list[Key]
     gone: list[Key]
     listed: int
+    left: int
 
 
 class ReverseSync:
@@ -86,7 +88,7 @@ class ReverseSync:
                 looks.append(await self._look(table))
         gone = {look.table.name: len(look.gone) for look in looks}
         refuse_many_deletions(gone, self._options, side="the source", other="the target")
-        done = {look.table.name: TableSynced(look.table.name) for look in looks}
+        done = {look.table.name: TableSynced(look.table.name, left=look.left) for look in looks}
         refused: dict[str, _Refused] = {}
         waiting_deletions = []
         for look in reversed(looks):
@@ -140,7 +142,7 @@ class ReverseSync:
         if kept:
             self._progress.notice(f"{table.name}: {len(kept)} rows in quarantine are left as they are in the source")
         few = changed is not None and len(changed) <= most
-        return _Look(table, changed if few else None, sorted(new), sorted(gone - kept), listing.keys)
+        return _Look(table, changed if few else None, sorted(new), sorted(gone - kept), listing.keys, len(kept))
 
     async def _delete(self, look: _Look, done: TableSynced) -> bool:
         """Delete rows that the target does not have; False where a constraint of the source refuses that for now."""

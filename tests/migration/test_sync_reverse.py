@@ -134,6 +134,7 @@ async def test_rows_in_quarantine_are_not_deleted_at_the_source(source: Source, 
     told = Told()
     report = await back(source, database_url, "clients", told=told)
     assert counts(report, "clients") == (0, 0, 1)
+    assert (report.complete, report.tables["clients"].left) == (False, 1)
     assert value(source.database_url, "SELECT array_agg(id ORDER BY id) FROM clients") == [1, 2, 3, 5]
     assert "clients: 1 rows in quarantine are left as they are in the source" in told.notices
 
