@@ -186,7 +186,7 @@ async def _stop_at_transaction_pooler(connection: AsyncConnection, url: str, set
             _FIT.add(place)
         return
     host = parts.get("host") or "the same host"
-    address = "the address" if ports == ["5432"] else f"{host}:5432 without pgbouncer=true"
+    address = "another address" if ports == ["5432"] else f"{host}:5432 without pgbouncer=true"
     if setting == "DATABASE_URL":
         remedy = f"set DATABASE_URL to {address} (the server itself), then: botdata {step}"
     else:

@@ -7,6 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from app.migration.pooler import Pooling
 from tests.cli.command import Command, Outcome
 from tests.cli.test_json import COMMANDS
 from tests.cutover.conftest import Pair
@@ -171,3 +172,15 @@ def test_preflight_names_it(
     source = json.loads(command("preflight", "--json", "--source", pooled, **settings).out)
     for found, code in ((target, "target-unreachable"), (source, "source-unreachable")):
         assert [one["code"] for one in found["findings"] if "transaction pooler" in one["message"]] == [code]
+
+
+def test_a_pooler_on_a_servers_port(command: Command, database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if "port=5432" not in database_url:
+        pytest.skip("the server has another port")
+
+    async def find_pooling(*_: object, **__: object) -> Pooling:
+        return Pooling.TRANSACTION
+
+    monkeypatch.setattr("app.migration.connection.find_pooling", find_pooling)
+    told = "set DATABASE_URL to another address (the server itself), then: botdata status"
+    assert told in command("status", DATABASE_URL=database_url).err
