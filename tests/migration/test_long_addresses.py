@@ -9,6 +9,8 @@ from sqlalchemy import BigInteger, Column, MetaData, Table, Text
 from app.errors import MigrationError
 from app.migration.rest_source import Limits, RestSource
 from app.migration.rest_writer import RestWriter
+from app.migration.sync import Sync
+from app.migration.sync_options import SyncOptions
 from tests.migration.engine import QUICK, Told, copy_from, described, execute, row_texts, source_of, verify_from
 from tests.support import faults
 from tests.support.faults import Answer, Fault, Request
@@ -79,6 +81,27 @@ async def test_copied_and_verified(form: tuple[PageServer, str], target: str) ->
     execute(database, f"UPDATE \"Form answers\" SET {_quoted(NAMES[-1])} = 'late' WHERE id = 5")
     found = (await verify_from(server, target, [FORM])).tables[0]
     assert [(one.kind, one.key[0], one.column) for one in found.differences] == [("different", "5", NAMES[-1])]
+    assert _longest(server) <= 3000
+
+
+async def test_synced_there_and_back(form: tuple[PageServer, str], target: str) -> None:
+    server, database = form
+    told = Told()
+
+    async def sync(*, reverse: bool) -> bool:
+        options = SyncOptions(reverse=reverse, target_in_use=reverse)
+        return (await Sync(lambda: source_of(server, told=told), target, [FORM], told, options).run()).complete
+
+    assert await sync(reverse=False)
+    change = f"UPDATE \"Form answers\" SET {_quoted(NAMES[-1])} = 'late' WHERE id = {{}}"
+    execute(database, change.format(5) + '; DELETE FROM "Form answers" WHERE id = 7')
+    assert await sync(reverse=False)
+    assert row_texts(target, "Form answers") == row_texts(database, "Form answers")
+    execute(target, change.format(9) + '; DELETE FROM "Form answers" WHERE id = 8')
+    _fill(target, 7, 7)
+    assert await sync(reverse=True)
+    assert row_texts(target, "Form answers") == row_texts(database, "Form answers")
+    assert len(row_texts(database, "Form answers")) == 29
     assert _longest(server) <= 3000
 
 
