@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
+
+import psycopg
 
 from tests.fidelity import oracle
 from tests.fidelity.oracle import Disagreement
@@ -56,8 +58,13 @@ def travel(admin_url: str, pair: Pair, directory: Path) -> Result:
     """Move a pair along its path."""
     path = path_of(pair)
     result = Result(pair, path)
-    with place(admin_url, pair, directory) as there, _source(there, path[0]) as settings:
-        move = _Move(result, there, settings)
+    with ExitStack() as stack:
+        try:
+            there = stack.enter_context(place(admin_url, pair, directory))
+        except psycopg.Error as error:
+            result.wrong.append(f"the pair cannot be made: {error}")
+            return result
+        move = _Move(result, there, stack.enter_context(_source(there, path[0])))
         {"forward": _forward, "again": _again, "reverse": _reverse}[path[1]](move)
     return result
 

@@ -17,7 +17,7 @@ from tests.fidelity.pair import Offers, Pair, Side
 
 OWNER = "fidelity_owner"  # a role of the whole server, without any right but on what it owns
 _PASSWORD = "fidelity"
-_FIXED = (
+FIXED = (
     "SET search_path = public; SET DateStyle = 'ISO, YMD'; SET TimeZone = 'UTC'; SET IntervalStyle = 'postgres'; "
     "SET standard_conforming_strings = on; SET array_nulls = on; SET client_encoding = 'UTF8'; SET lc_monetary = 'C'; "
     "SET default_transaction_read_only = off; SET transform_null_equals = off; SET xmloption = content; "
@@ -105,7 +105,7 @@ def execute(url: str, statements: Iterable[str], *, quietly: bool = False) -> No
         quietly: without triggers and rules that fire for users.
     """
     with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(_FIXED)
+        connection.execute(FIXED)
         if quietly:
             connection.execute("SET session_replication_role = replica")
         for statement in statements:
@@ -118,7 +118,7 @@ def _make(admin_url: str, name: str, url: str, side: Side, *, as_owner: bool) ->
         owner = sql.SQL(" OWNER {}").format(sql.Identifier(OWNER)) if as_owner else sql.SQL("")
         connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0{}").format(sql.Identifier(name), owner))
     with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(_FIXED)
+        connection.execute(FIXED)
         ddl = side.ddl
         if as_owner:
             if FOLDED in ddl:  # such a type can only be made by a superuser

@@ -137,10 +137,10 @@ def refused(draft: Draft, chance: Random) -> None:
 
 def swapped(draft: Draft, chance: Random) -> None:
     """Values of a unique column that change places."""
-    unique = chance.choice(("UNIQUE", "UNIQUE DEFERRABLE INITIALLY DEFERRED"))
+    deferred = chance.choice(("", " DEFERRABLE INITIALLY DEFERRED"))
     _table(draft, "ranked")
     for side in (draft.source, draft.target):
-        side.append(f"ALTER TABLE public.ranked ADD CONSTRAINT ranked_note {unique} (note);")
+        side.append(f"ALTER TABLE public.ranked ADD CONSTRAINT ranked_note UNIQUE (note){deferred};")
     swap = "".join(
         f"UPDATE public.ranked SET note = '{note}' WHERE id = {row};"
         for note, row in (("aside", 5), ("small 4", 6), ("Big 5", 5))
