@@ -104,7 +104,7 @@ async def _follow_known(
     tables: Sequence[CopyTable],
     done: Followed,
 ) -> None:
-    outside = [each.value for each in known if not one.low <= each.value <= one.high]
+    outside = [each.value for each in known if (each.value > one.high if one.increment > 0 else each.value < one.low)]
     furthest = max(known, key=lambda each: one.next_after(each) * one.increment)
     called = "true" if furthest.is_called else "false"
     statement = f"SELECT setval('{one.name}', {furthest.value}, {called})"

@@ -68,7 +68,7 @@ async def refresh(
             if error.sqlstate is None or connection.closed or connection.broken:
                 raise
             right = missing_right(error)
-            said = f"{error_for_sqlstate(error.sqlstate)}, SQLSTATE {error.sqlstate}" + (f": {right}" if right else "")
+            said = error_for_sqlstate(error.sqlstate, detail=f" ({right})" if right else "")
             state = "it holds rows from before" if view.populated else "it was never filled"
             left.append(view.unusable(f"{state}, and refreshing it failed: {said}"))
     return left

@@ -4,6 +4,7 @@ import pytest
 from sqlalchemy import Column, Computed, Integer, MetaData, Numeric, Table, Text
 from sqlalchemy.dialects.postgresql import TSVECTOR
 
+from app.errors import MigrationError
 from app.migration.preflight.target_state import examine_against
 from app.migration.report import VerifyReport
 from app.migration.sync import Sync
@@ -105,6 +106,15 @@ async def test_a_column_that_only_the_target_generates(ends: Ends) -> None:
     assert [(one.key, one.column, one.source, one.target) for one in found.differences] == [
         (("2",), "total", "1.00", "0.35")
     ]
+
+
+async def test_a_key_that_the_target_makes_is_named(ends: Ends) -> None:
+    made = _PLAIN_LINES.replace("id integer", "id integer GENERATED ALWAYS AS (pieces + 1) STORED")
+    ends.make(_PLAIN_LINES, "INSERT INTO lines VALUES (4, 9.99, 3, 29.97)", made)
+    with pytest.raises(MigrationError, match="the target makes id of lines by itself") as stopped:
+        await copy_from(ends.served, ends.target, _lines())
+    execute(ends.target, str(stopped.value.next_command).partition(" in the target")[0])
+    assert (await copy_from(ends.served, ends.target, _lines())).complete
 
 
 @pytest.mark.parametrize("target", [_LINES, _PLAIN_LINES], ids=["both", "source"])

@@ -98,6 +98,15 @@ async def test_a_sequence_that_is_ahead_of_its_rows(ends: Ends) -> None:
     assert value(ends.target, "SELECT nextval('orders_id_seq')") == 121
 
 
+async def test_a_sequence_of_another_name_at_the_source(ends: Ends) -> None:
+    """An identity's sequence is known by its column: one that is named otherwise there is found."""
+    ends.make(_ORDER_SCHEMA, _ORDER_ROWS)
+    execute(ends.source, "ALTER SEQUENCE orders_id_seq RENAME TO older; CREATE SEQUENCE orders_id_seq START 900")
+    execute(ends.source, "SELECT nextval('orders_id_seq')")
+    await copy_from(ends.served, ends.target, _ORDERS)
+    assert value(ends.target, "SELECT nextval('orders_id_seq')") == (121 if ends.connected else 101)
+
+
 async def test_a_sync_takes_the_sequences_along(ends: Ends) -> None:
     ends.make(_ORDER_SCHEMA + ";" + SEQUENCES, _ORDER_ROWS + ";" + SEQUENCE_ROWS)
     await copy_from(ends.served, ends.target, _ORDERS + _SEQUENCED)
@@ -148,6 +157,13 @@ async def test_numbers_past_the_end_of_a_sequence_do_not_stop_a_copy(ends: Ends)
     report = await copy_from(ends.served, ends.target, _ORDERS)
     assert value(ends.target, "SELECT nextval('orders_id_seq')") == 101
     assert [one.name for one in report.not_usable] == (["sequence public.orders_id_seq"] if ends.connected else [])
+
+
+async def test_a_sequence_that_begins_further_on_stays(ends: Ends) -> None:
+    ends.make(_ORDER_SCHEMA, _ORDER_ROWS, _ORDER_SCHEMA.replace("IDENTITY", "IDENTITY (MINVALUE 900)"))
+    report = await copy_from(ends.served, ends.target, _ORDERS)
+    assert value(ends.target, "SELECT nextval('orders_id_seq')") == 900
+    assert report.not_usable == ()
 
 
 async def test_materialized_views_are_filled(ends: Ends) -> None:
