@@ -97,7 +97,7 @@ async def verify(
                 pending = ", ".join([f"the rest of {name_of(table)}", *map(name_of, tables[position + 1 :])])
                 try:
                     with explained(step, setting=source.setting, table=name_of(table), done=done, pending=pending):
-                        described = await describe(connection, table, step=step)
+                        described = await describe(connection, table, step=step, reads=True)
                         verified.append(await _verify_table(connection, source, described, progress, options, run))
                 except MigrationError as error:
                     error.done, error.pending = error.done or done, pending
