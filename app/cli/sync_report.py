@@ -95,7 +95,7 @@ def show_sync(report: SyncReport, *, flags: str = "") -> None:
     elif refused:
         say("Mend the refused rows in the target, or the source's schema.")
     if any(table.unsettled for table in tables):
-        say("Rows that stay different although they were written: a column's type or a trigger changes them.")
+        say("Rows that stay different although they were written or deleted: by a column's type, a trigger or a rule.")
     say(f"Next: {_next_command(report, flags)}")
 
 

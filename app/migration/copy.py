@@ -22,6 +22,7 @@ from app.migration.load import PageLoader
 from app.migration.postgres_source import PostgresSource
 from app.migration.report import CopyReport, Progress, TableCopied
 from app.migration.runs import Checkpoint
+from app.migration.second_try import try_again
 from app.migration.sequences import raise_sequences
 from app.migration.source import Source
 from app.migration.tables import CopyTable, describe, name_of
@@ -91,6 +92,7 @@ async def copy(
                 copied, snapshots = await start.copy_streams(source, target_url, described)
             else:
                 copied, snapshots = await start.copy_pages(described), 1
+            copied = await try_again(connection, run, described, copied, options.permit, setting=source.setting)
         with explained("copy", setting=source.setting, done="every table", pending="to note that the run is complete"):
             await runs.finish_run(connection, run)
     return CopyReport(run, resumed, tuple(copied), monotonic() - began, snapshots > 1, tuple(broken))

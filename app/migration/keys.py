@@ -98,8 +98,8 @@ def key_trouble(quoted: str, key: Iterable[str], unique: Iterable[UniqueIndex]) 
         own = ", ".join(sql.Identifier(one).as_string(None) for one in deferrable.columns)
         kind = _KINDS[deferrable.constraint or "u"]
         return (
-            f"{deferrable.name}, the unique constraint on the key ({', '.join(wanted)}), is deferrable, and ON CONFLICT "
-            "takes no such one",
+            f"{deferrable.name}, the unique constraint on the key ({', '.join(wanted)}), is deferrable, which "
+            "ON CONFLICT does not take",
             f"ALTER TABLE {quoted} DROP CONSTRAINT {name}, ADD CONSTRAINT {name} {kind} ({own})",
         )
     if not on_key:

@@ -29,6 +29,6 @@ async def hides_rows(connection: AsyncConnection, qualified: str) -> bool:
 def remedy(quoted: str) -> str:
     """What helps, by the table's name as it stands in a statement."""
     return (
-        "use the tables' owner or a role with BYPASSRLS (ALTER ROLE ... BYPASSRLS); where the owner itself is under it, "
+        "use the tables' owner or a role with BYPASSRLS (ALTER ROLE ... BYPASSRLS); where the owner is under it, "
         f"for the time of the move: ALTER TABLE {quoted} NO FORCE ROW LEVEL SECURITY"
     )
