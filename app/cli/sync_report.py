@@ -103,7 +103,7 @@ def show_sync(report: SyncReport, *, flags: str = "") -> None:
     if left := sum(table.left for table in tables):
         say(f"{left:,} rows of the source are in quarantine, since the target refused them: they are left as they are.")
     if any(table.unsettled for table in tables):
-        say("Rows that stay different although they were written: a column's type or a trigger changes them.")
+        say("Rows that stay different although they were written or deleted: by a column's type, a trigger or a rule.")
     say(f"Next: {_next_command(report, flags)}")
 
 

@@ -25,6 +25,7 @@ from app.migration.postgres_source import PostgresSource
 from app.migration.report import CopyReport, Progress, TableCopied
 from app.migration.rest_source import RestSource
 from app.migration.runs import Checkpoint
+from app.migration.second_try import try_again
 from app.migration.sequences import raise_sequences
 from app.migration.source import Source
 from app.migration.source_settings import require_readable_texts
@@ -98,6 +99,7 @@ async def copy(
                 copied, snapshots = await start.copy_streams(source, target_url, described)
             else:
                 copied, snapshots = await start.copy_pages(described), 1
+            copied = await try_again(connection, run, described, copied, options.permit, setting=source.setting)
         pending = "the sequences and materialized views, and to note that the run is complete"
         with explained("copy", setting=source.setting, done="every table", pending=pending):
             written = any(table.inserted or table.updated for table in copied)

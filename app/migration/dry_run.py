@@ -126,7 +126,7 @@ class _Trial:
             relation_name=trial_table.NAME,
             replaces_rows=False,
             always_identity=False,
-            has_only=False,
+            has_only=True,
         )
         self._load = rendered(statements.load_page(self._trial))
         self._piece: int | None = None

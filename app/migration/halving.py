@@ -119,6 +119,8 @@ async def load_rows(
         psycopg.Error: something else than a row is at fault; nothing is loaded once the transaction is rolled back.
     """
     await ensure_refusal(connection, table)
+    if not table.has_only:
+        await connection.execute(statements.create_marks())
     function = await _function(connection, table, staging)
     cursor = await connection.execute(
         sql.SQL("SELECT * FROM pg_temp.{}(%s, %s, %s, %s)").format(sql.Identifier(function)), [low, high, piece, most]

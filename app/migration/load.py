@@ -112,6 +112,8 @@ class PageLoader:
         try:
             async with self._connection.transaction():
                 replaced = 0
+                if not self._table.has_only:
+                    await self._connection.execute(statements.create_marks())
                 if self._delete is not None:
                     replaced = (await self._connection.execute(self._delete, parameters)).rowcount
                 cursor = await self._connection.execute(self._load, parameters)

@@ -52,6 +52,8 @@ class PostgresWriter:
                     written = replace(table, replaces_rows=False)  # what a trigger makes of it is found by reading back
                 elif table.replaces_rows:
                     await connection.execute(statements.delete_changed(table), parameters)
+                if not written.has_only:
+                    await connection.execute(statements.create_marks())
                 await connection.execute(statements.load_page(written), parameters)
 
     async def delete(self, table: CopyTable, keys: Sequence[Key]) -> None:

@@ -10,6 +10,7 @@ from psycopg import AsyncConnection
 from sqlalchemy import MetaData
 
 from app.errors import MigrationError
+from app.migration.keys import key_columns
 from app.migration.source import Key
 from app.migration.tables import name_of
 from app.migration.target import explained, open_target
@@ -78,7 +79,10 @@ class QuarantineList:
 def holds_phone(metadata: MetaData, table: str) -> bool:
     """Whether the key of a table may hold phone numbers; also where the MetaData does not know the table."""
     known = next((one for one in metadata.tables.values() if name_of(one) == table), None)
-    return known is None or any(column.info.get("phone") for column in known.primary_key)
+    if known is None:
+        return True
+    key = key_columns(known) or known.columns.keys()  # without one in the model, it may be any
+    return any(known.columns[name].info.get("phone") for name in key)
 
 
 async def list_quarantine(

@@ -159,7 +159,7 @@ async def _replay_table(
 ) -> TableReplayed:
     done = TableReplayed(table.name)
     key_of = {row.number: masked(metadata, table.name, row.key) for row in rows}
-    stale = await _other_columns(connection, table, list(key_of))
+    stale = await other_columns(connection, table, list(key_of))
     done.stale = [key_of[number] for number in stale]
     waiting = [row for row in rows if row.number not in stale]
     faults: dict[int, Fault] = {}
@@ -171,7 +171,7 @@ async def _replay_table(
             numbers = [row.number for row in group]
             for start in range(0, len(numbers), _ROWS_A_TRANSACTION):
                 batch = numbers[start : start + _ROWS_A_TRANSACTION]
-                kept, refused = await _replay_batch(connection, table, run, batch, permit)
+                kept, refused = await replay_batch(connection, table, run, batch, permit)
                 later |= kept
                 faults |= refused
                 loaded += len(batch) - len(kept) - len(refused)
@@ -186,7 +186,7 @@ async def _replay_table(
     return done
 
 
-async def _other_columns(connection: AsyncConnection, table: CopyTable, numbers: list[int]) -> set[int]:
+async def other_columns(connection: AsyncConnection, table: CopyTable, numbers: list[int]) -> set[int]:
     """The rows that were refused when the table had other columns."""
     cursor = await connection.execute(
         "SELECT number FROM botdata.quarantine WHERE number = ANY (%s) AND (SELECT array_agg(name ORDER BY name "
@@ -196,7 +196,7 @@ async def _other_columns(connection: AsyncConnection, table: CopyTable, numbers:
     return {number for (number,) in await cursor.fetchall()}
 
 
-async def _replay_batch(
+async def replay_batch(
     connection: AsyncConnection, table: CopyTable, run: int, numbers: Sequence[int], permit: Permit
 ) -> tuple[set[int], dict[int, Fault]]:
     """Load rows in one transaction; returns those left alone, and those refused with their reasons."""

@@ -133,12 +133,48 @@ def load_page(table: CopyTable, page: sql.Composed | None = None) -> sql.Compose
             listed(sql.SQL("{0} = excluded.{0}").format(sql.Identifier(column.name)) for column in rest),
             listed(map(text_differs("t", "excluded", source_is_text=False), rest), " OR "),
         )
+    if not table.has_only:
+        return _load_partitioned(table, page or page_rows(table), action)
     # A row version made by an INSERT has no xmax; one made by ON CONFLICT DO UPDATE has.
     return sql.SQL(
         "WITH {}, loaded AS ({} ON CONFLICT ({}) {} RETURNING t.xmax = 0 AS inserted, t.xmin::text AS xid) "
         "SELECT count(*) FILTER (WHERE inserted), count(*) FILTER (WHERE NOT inserted), "
         "coalesce(array_agg(DISTINCT xid), '{{}}') FROM loaded"
     ).format(page or page_rows(table), _values(table), names_of(table.key), action)
+
+
+def _load_partitioned(table: CopyTable, page: sql.Composed, action: sql.Composable) -> sql.Composed:
+    """The same for a partitioned table, whose RETURNING gives no xmin: see `create_marks`.
+
+    A row that was there, as the statement's snapshot shows it, was updated; the other ones were inserted.
+    """
+    keys = listed(sql.SQL("l.{}").format(sql.Identifier(f"k{i}")) for i in range(table.key_size))
+    return sql.SQL(
+        "WITH {page}, loaded ({names}) AS ({values} ON CONFLICT ({key}) {action} RETURNING {returned}), "
+        "mark AS (INSERT INTO pg_temp.{marks} DEFAULT VALUES RETURNING xmin::text AS xid), "
+        "done AS (SELECT EXISTS (SELECT FROM {table} o WHERE ({own}) = ({keys})) AS was_there FROM loaded l) "
+        "SELECT count(*) FILTER (WHERE NOT was_there), count(*) FILTER (WHERE was_there), "
+        "CASE WHEN count(*) > 0 THEN ARRAY(SELECT xid FROM mark) ELSE '{{}}' END FROM done"
+    ).format(
+        page=page,
+        names=listed(sql.Identifier(f"k{i}") for i in range(table.key_size)),
+        values=_values(table),
+        key=names_of(table.key),
+        action=action,
+        returned=names_of(table.key, "t"),
+        marks=sql.Identifier(_MARKS),
+        table=table.rows,
+        own=names_of(table.key, "o"),
+        keys=keys,
+    )
+
+
+_MARKS = "transaction_marks"
+
+
+def create_marks() -> sql.Composed:
+    """A temporary table whose rows tell, by their xmin, the transaction or subtransaction that a statement ran in."""
+    return sql.SQL("CREATE TEMP TABLE IF NOT EXISTS {} () ON COMMIT DELETE ROWS").format(sql.Identifier(_MARKS))
 
 
 def delete_changed(table: CopyTable, page: sql.Composed | None = None) -> sql.Composed:

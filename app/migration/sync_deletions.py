@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from psycopg import AsyncConnection
 
 from app.errors import MigrationError
-from app.migration import versions
+from app.migration import interference, versions
 from app.migration.source import Key, Source
 from app.migration.sync_options import SyncOptions
 from app.migration.tables import CopyTable
@@ -45,3 +45,13 @@ async def gone_from_source(
     async for page in source.rows_by_key(table, keys):
         there |= await versions.keys_of(connection, table, page.body)
     return [key for key in keys if key not in there]
+
+
+async def rows_kept(connection: AsyncConnection, table: CopyTable, keys: Sequence[Key]) -> tuple[int, str]:
+    """How many rows are there still after they were deleted, and a sentence that names what may have kept them."""
+    kept = len(await versions.existing_keys(connection, table, keys))
+    if not kept:
+        return 0, ""
+    names = await interference.on_deletions(connection, table)
+    by = f" ({', '.join(names)})" if names else ""
+    return kept, f"{table.name}: {kept} rows that the source does not have were deleted, and the target keeps them{by}"

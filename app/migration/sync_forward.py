@@ -21,7 +21,7 @@ from app.migration.pages import key_of, records_of
 from app.migration.report import Progress
 from app.migration.sequences import raise_sequences
 from app.migration.source import Key, Page, Source
-from app.migration.sync_deletions import gone_from_source, refuse_many_deletions
+from app.migration.sync_deletions import gone_from_source, refuse_many_deletions, rows_kept
 from app.migration.sync_options import SyncOptions
 from app.migration.sync_quarantine import (
     conflicting_rows,
@@ -73,6 +73,7 @@ class ForwardSync:
         self._progress = progress
         self._permit = options.permit
         self._unexplained: set[str] = set()  # tables with changes in this round that no mirror explains
+        self._kept: dict[str, str] = {}  # what the target keeps though it was deleted, in words that were told
         self._waiting: dict[str, dict[Key, str | None]] = {}  # rows in quarantine, as they were at the last look
 
     async def round(self, tables: Sequence[CopyTable]) -> list[TableSynced]:
@@ -142,6 +143,12 @@ class ForwardSync:
                 await confirm()
                 done.kept += await replaced.keep_foreign(self._connection, self._run, table, gone)
                 done.deleted = await versions.delete_rows(self._connection, table, gone)
+                kept, why = await rows_kept(self._connection, table, gone)
+                if self._kept.get(table.name, "") != why:
+                    self._kept[table.name] = why
+                    self._progress.notice(why or f"{table.name}: the target keeps no deleted row any more")
+                done.deleted = min(done.deleted, len(gone) - kept)
+                done.unsettled += kept
                 await versions.forget(self._connection, table, gone)
                 await self._explain(table, done.deleted)
         if done.spared:

@@ -19,7 +19,8 @@ class TableSynced:
         kept: rows written over although they had changed later, and deleted rows that the other side never had so:
             their old images are in `botdata.replaced_rows`.
         spared: rows that were to be deleted, and that were there after all when they were asked for again.
-        unsettled: rows written that still do not have the same text on both sides.
+        unsettled: rows written that still do not have the same text on both sides, and rows deleted that are still
+            there, since a trigger or a rule keeps them.
         refused: the rows that are refused now.
         left: rows in quarantine that a reverse sync leaves in the source, since the target refused them.
     """

@@ -12,7 +12,9 @@ from sqlalchemy.exc import NoReferencedTableError
 from sqlalchemy.schema import sort_tables_and_constraints
 
 from app.errors import MigrationError
+from app.migration import row_security
 from app.migration.column_shapes import PARTS, shapes
+from app.migration.keys import key_columns, key_trouble, read_unique_indexes
 
 # Types whose text is another one in another session: by its time zone, IntervalStyle, bytea_output.
 _STYLED_PARTS = {"timestamptz", "interval", "bytea"}
@@ -95,7 +97,7 @@ class CopyTable:
 
     @property
     def key(self) -> tuple[CopyColumn, ...]:
-        """The columns of the primary key."""
+        """The columns by which rows are told apart: see `app.migration.keys`."""
         return self.columns[: self.key_size]
 
     @property
@@ -202,10 +204,11 @@ _COLUMNS = """
 SELECT a.attname, format_type(a.atttypid, -1), a.attidentity = 'a', a.attgenerated <> ''
 FROM pg_attribute a WHERE a.attrelid = to_regclass(%s) AND a.attnum > 0 AND NOT a.attisdropped
 """
-# pg_trigger.tgtype: bit 0 row-level, bit 4 update (src/include/catalog/pg_trigger.h).
+# pg_trigger.tgtype: bit 4 update (src/include/catalog/pg_trigger.h). One may be on a partition alone.
 _TABLE = """
-SELECT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = c.oid AND NOT tgisinternal
-               AND tgenabled IN ('O', 'A') AND tgtype & 1 = 1 AND tgtype & 16 = 16), c.relkind IN ('r', 'f')
+SELECT EXISTS (SELECT FROM pg_trigger WHERE (tgrelid = c.oid OR tgrelid IN (SELECT relid FROM pg_partition_tree(c.oid)))
+               AND NOT tgisinternal AND tgenabled IN ('O', 'A') AND tgtype & 16 = 16),
+    c.relkind IN ('r', 'f'), c.relkind IN ('r', 'p')
 FROM pg_class c WHERE c.oid = to_regclass(%s)
 """
 
@@ -230,14 +233,18 @@ def is_plain(table: CopyTable) -> sql.Composed:
     )
 
 
-async def describe(connection: AsyncConnection, table: Table, *, step: str) -> CopyTable:
+async def describe(connection: AsyncConnection, table: Table, *, step: str, reads: bool = False) -> CopyTable:
     """Join what the model says with the types and triggers that the target has.
 
     What the target generates is not written, whatever the model says. What the model computes and the target does not
     is a column like any other.
 
+    Args:
+        reads: nothing is to be written, so that a key without a unique index will do.
+
     Raises:
-        MigrationError: the table or one of its columns is missing in the target, or it has no primary key.
+        MigrationError: the table or one of its columns is missing in the target, its rows cannot be told apart, loaded
+            again by their key, or all be seen.
     """
     schema, name = table.schema or "public", name_of(table)
     qualified = sql.Identifier(schema, table.name).as_string(None)
@@ -251,10 +258,11 @@ async def describe(connection: AsyncConnection, table: Table, *, step: str) -> C
             next_command=f"botdata preflight, which names all that is missing; then: botdata {step}",
         )
     types = {one: (type_name, always) for one, type_name, always, generated in rows if not generated}
-    key = [column.name for column in table.primary_key]
+    unique = await read_unique_indexes(connection, qualified)
+    key = list(key_columns(table, unique))
     if not key:
         raise MigrationError(
-            f"{name} has no primary key, so its rows cannot be told apart",
+            f"{name} has no primary key, and no unique key without NULLs, so its rows cannot be told apart",
             step=step,
             table=name,
             pending=f"{name} and the tables after it",
@@ -283,6 +291,17 @@ async def describe(connection: AsyncConnection, table: Table, *, step: str) -> C
         )
     found = await (await connection.execute(_TABLE, [qualified])).fetchone()
     assert found is not None
+    trouble = key_trouble(qualified, key, unique) if found[2] and not reads else None
+    if trouble is None and await row_security.hides_rows(connection, qualified):
+        trouble = "row-level security applies to the role, and may hide rows", row_security.remedy(qualified)
+    if trouble is not None:
+        raise MigrationError(
+            f"the target's table {name}: {trouble[0]}",
+            step=step,
+            table=name,
+            pending=f"{name} and the tables after it",
+            next_command=f"{trouble[1]}; then: botdata {step}",
+        )
     replaces_rows = bool(found[0]) or any(types[column][1] for column in names[len(key) :])
     parts = await (await connection.execute(sql.SQL(PARTS).format(table=sql.Literal(qualified)))).fetchall()
     shape = shapes(parts)

@@ -94,7 +94,7 @@ async def verify(
             authority = await read_authority(connection)
         if isinstance(source, RestSource):
             with explained(step, setting=source.setting, pending="everything; nothing was compared"):
-                all_described = [await describe(connection, table, step=step) for table in tables]
+                all_described = [await describe(connection, table, step=step, reads=True) for table in tables]
                 await require_readable_texts(source, all_described, progress.notice, step=step)
         async with AsyncExitStack() as ends:
             if options.fix:
@@ -109,7 +109,7 @@ async def verify(
                 pending = ", ".join([f"the rest of {name_of(table)}", *map(name_of, tables[position + 1 :])])
                 try:
                     with explained(step, setting=source.setting, table=name_of(table), done=done, pending=pending):
-                        described = await describe(connection, table, step=step)
+                        described = await describe(connection, table, step=step, reads=run is None)
                         whole, left_out = await compared_table(connection, source, described, table)
                         fixer = (
                             None

@@ -14,6 +14,7 @@ from sqlalchemy import Table
 
 from app.migration.preflight.catalog import CatalogTable
 from app.migration.preflight.findings import Finding, finding, quoted
+from app.migration.preflight.target_writes import examine_writes
 from app.migration.tables import label, name_of
 
 OLDEST_VERSION = 13
@@ -92,6 +93,7 @@ async def examine_target(
     for table in tables:
         if name_of(table) in catalog:
             found += _interference(catalog[name_of(table)])
+            found += await examine_writes(connection, table, catalog[name_of(table)])
     return Server(facts["version"], tuple(found))
 
 
@@ -216,28 +218,6 @@ async def _rights(
 
 def _interference(table: CatalogTable) -> list[Finding]:
     found = []
-    for trigger in table.triggers:
-        if "insert" in trigger.events:
-            changes = trigger.before and trigger.by_row
-            found.append(
-                finding(
-                    "target-trigger-on-insert",
-                    f"trigger {trigger.name} of the target's {table.name} runs {trigger.function} for each row that is "
-                    "inserted" + (", and may change it" if changes else ""),
-                    f"for the time of the move: ALTER TABLE {table.quoted} DISABLE TRIGGER {quoted(trigger.name)}",
-                    table=table.name,
-                    severity=None if changes else "warning",
-                )
-            )
-        elif "update" in trigger.events:
-            found.append(
-                finding(
-                    "target-trigger-on-update",
-                    f"trigger {trigger.name} of the target's {table.name} runs {trigger.function} on updates",
-                    "nothing: a changed row is deleted and inserted instead",
-                    table=table.name,
-                )
-            )
     keys = [one.name for one in table.constraints if one.kind == "f"]
     if keys:
         found.append(

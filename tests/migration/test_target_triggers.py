@@ -1,0 +1,88 @@
+"""Triggers and rules of the target that keep or skip rows: reported, and never a sync without an end."""
+
+import pytest
+from sqlalchemy import Column, Integer, MetaData, Table, Text
+
+from app.migration.tables import select_tables
+from tests.migration.engine import Told, copy_from, execute, query, row_texts
+from tests.migration.two_ends import MakeSource, make_source, sync_from
+
+__all__ = ["make_source"]
+
+METADATA = MetaData()
+Table("people", METADATA, Column("id", Integer, primary_key=True), Column("name", Text))
+_TABLE = "CREATE TABLE people (id integer PRIMARY KEY, name text);"
+_ROWS = "INSERT INTO people VALUES (1, 'Ann'), (2, 'Ben'), (3, 'Cid');"
+_CHOSEN = select_tables(METADATA)
+_KEEP = """
+CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+CREATE TRIGGER keep BEFORE DELETE ON people FOR EACH ROW EXECUTE FUNCTION keep();
+"""
+_KEEP_BY_RULE = "CREATE RULE keep AS ON DELETE TO people DO INSTEAD NOTHING;"
+_TOUCH = """
+CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN new.name := ''touched''; RETURN new; END';
+CREATE TRIGGER touch BEFORE UPDATE ON people FOR EACH ROW EXECUTE FUNCTION touch();
+"""
+
+
+@pytest.mark.parametrize(("keeps", "named"), [(_KEEP, "trigger keep"), (_KEEP_BY_RULE, "rule keep")])
+async def test_deleted_rows_that_the_target_keeps(
+    make_source: MakeSource, fresh_database: str, keeps: str, named: str
+) -> None:
+    source = make_source(_TABLE + _ROWS)
+    execute(fresh_database, _TABLE + keeps)
+    assert (await copy_from(source, fresh_database, _CHOSEN)).complete
+    execute(source.database_url, "DELETE FROM people WHERE id < 3")
+    told = Told()
+    report = await sync_from(source, fresh_database, _CHOSEN, told, until_clean=True, most_rounds=5)
+    people = report.tables["people"]
+    assert (report.complete, people.deleted, people.unsettled, report.rounds) == (False, 0, 2, 2)
+    (notice,) = [one for one in told.notices if "keeps them" in one]
+    assert notice == f"people: 2 rows that the source does not have were deleted, and the target keeps them ({named})"
+    execute(fresh_database, f"DROP {'RULE' if 'rule' in named else 'TRIGGER'} keep ON people")
+    again = await sync_from(source, fresh_database, _CHOSEN, until_clean=True, most_rounds=5)
+    assert (again.complete, again.tables["people"].deleted) == (True, 2)
+    assert row_texts(fresh_database, "people") == row_texts(source.database_url, "people")
+
+
+async def test_changed_rows_that_cannot_be_replaced(make_source: MakeSource, fresh_database: str) -> None:
+    source = make_source(_TABLE + _ROWS)
+    execute(fresh_database, _TABLE + _TOUCH + _KEEP)
+    assert (await copy_from(source, fresh_database, _CHOSEN)).complete
+    execute(source.database_url, "UPDATE people SET name = 'Changed' WHERE id = 2")
+    report = await sync_from(source, fresh_database, _CHOSEN, until_clean=True, most_rounds=5)
+    assert (report.complete, report.tables["people"].unsettled) == (False, 1)
+    execute(fresh_database, "DROP TRIGGER keep ON people")
+    assert (await sync_from(source, fresh_database, _CHOSEN)).complete
+    assert query(fresh_database, "SELECT name FROM people WHERE id = 2") == [("Changed",)]
+
+
+async def test_rows_that_a_trigger_skips(make_source: MakeSource, fresh_database: str) -> None:
+    source = make_source(_TABLE + _ROWS)
+    skip = _KEEP.replace("DELETE", "INSERT").replace(
+        "RETURN NULL", "IF new.id = 2 THEN RETURN NULL; END IF; RETURN new"
+    )
+    execute(fresh_database, _TABLE + skip)
+    report = await sync_from(source, fresh_database, _CHOSEN, until_clean=True, most_rounds=5)
+    people = report.tables["people"]
+    assert (report.complete, people.inserted, people.unsettled) == (False, 2, 1)
+
+
+async def test_a_trigger_on_the_statement_alone_sees_no_update(make_source: MakeSource, fresh_database: str) -> None:
+    """As for one on each row, a changed row is deleted and inserted."""
+    source = make_source(_TABLE + _ROWS)
+    execute(
+        fresh_database,
+        _TABLE
+        + """
+        CREATE TABLE seen (said text);
+        CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql
+            AS 'BEGIN INSERT INTO seen VALUES (TG_OP); RETURN NULL; END';
+        CREATE TRIGGER note AFTER UPDATE ON people FOR EACH STATEMENT EXECUTE FUNCTION note();
+        """,
+    )
+    assert (await copy_from(source, fresh_database, _CHOSEN)).complete
+    execute(source.database_url, "UPDATE people SET name = 'Changed' WHERE id = 2")
+    assert (await sync_from(source, fresh_database, _CHOSEN)).complete
+    assert row_texts(fresh_database, "people") == row_texts(source.database_url, "people")
+    assert query(fresh_database, "SELECT * FROM seen") == []
