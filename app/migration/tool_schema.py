@@ -234,6 +234,26 @@ _VERSIONS = (
         UNIQUE (stage, method, against_itself, cause)
     );
     """,
+    """
+    -- A table outside of public is known with its schema: billing.invoices. Rows from before say invoices alone; they
+    -- are renamed where public has no such table and one other schema has.
+    DO $do$
+    DECLARE
+        kept text;
+    BEGIN
+        FOREACH kept IN ARRAY ARRAY['checkpoints', 'writes', 'quarantine', 'ranges', 'row_versions', 'replaced_rows',
+            'verifications', 'synced_tables'] LOOP
+            EXECUTE format($sql$
+                UPDATE botdata.%I k SET table_name = t.schema || '.' || k.table_name FROM (
+                    SELECT relname::text AS name, min(nspname::text) AS schema
+                    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                    WHERE relkind IN ('r', 'p') AND nspname NOT IN ('botdata', 'information_schema')
+                    AND nspname !~ '^pg_' GROUP BY relname HAVING count(*) = 1
+                ) t WHERE t.name = k.table_name AND t.schema <> 'public'
+            $sql$, kept);
+        END LOOP;
+    END $do$;
+    """,
 )
 # Two first starts at once must not both make the schema; any constant that no other program uses will do.
 _LOCK = 5_287_410_331

@@ -137,8 +137,11 @@ async def test_rows_that_others_wrote_are_found_however_many_there_are(
     with pytest.raises(MigrationError, match=r"wrote: clients \(1\)"):
         await copy_from(pages, database_url, tables("clients"))
     assert row_texts(database_url, "clients") == before
-    assert (await copy_from(pages, database_url, tables("clients"), options=CopyOptions(overwrite=True))).complete
-    assert (await copy_from(pages, database_url, tables("clients"))).complete  # what was overwritten is ours now
+    more = value(database_url, "SELECT count(*) FROM clients WHERE id > 4")  # which the source does not have
+    taken = await copy_from(pages, database_url, tables("clients"), options=CopyOptions(overwrite=True))
+    assert (taken.complete, taken.tables[0].went) == (not more, more)
+    again = await copy_from(pages, database_url, tables("clients"))  # what was overwritten is ours now
+    assert (again.complete, again.tables[0].went) == (not more, more)
 
 
 async def test_rows_found_by_halving_are_ours_too(pages: PageServer, source_database: str, database_url: str) -> None:

@@ -41,6 +41,8 @@ CODES: dict[str, Code] = {
     "source-row-cap": Code("notice"),
     "source-count-unknown": Code("notice"),
     "source-version": Code("error"),
+    "source-collation-version": Code("warning"),
+    "target-collation-version": Code("warning"),
     "source-tls-off": Code("warning"),
     "target-unreachable": Code("error", acceptable=False),
     "target-empty": Code("notice"),

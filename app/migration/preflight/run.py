@@ -209,7 +209,7 @@ async def _look_at_source(
 async def _look_at_postgres(url: str, tables: Sequence[Table]) -> tuple[SourceSeen, int, list[Finding]]:
     """What was seen, the server's version, and what was found besides."""
     async with connect_to_source(url) as connection:
-        server = await examine_source(connection)
+        server = await examine_source(connection, tables)
         found = list(server.findings)
         seen = await see_postgres(connection, tables)
         for table, key in _keys_to_check(tables, seen):

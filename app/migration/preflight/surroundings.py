@@ -13,6 +13,7 @@ from psycopg.rows import dict_row
 from sqlalchemy import Table
 
 from app.migration.preflight.catalog import CatalogTable
+from app.migration.preflight.collations import collation_findings
 from app.migration.preflight.findings import Finding, finding, quoted
 from app.migration.preflight.target_writes import examine_writes
 from app.migration.tables import label, name_of
@@ -63,10 +64,11 @@ async def _facts(connection: AsyncConnection) -> dict[str, Any]:
     return row
 
 
-async def examine_source(connection: AsyncConnection) -> Server:
-    """Version and TLS of the source's server."""
+async def examine_source(connection: AsyncConnection, tables: Sequence[Table]) -> Server:
+    """Version, TLS and collations of the source's server."""
     facts = await _facts(connection)
     found = [*_version(facts, "source"), *_tls(connection, "source", "--source")]
+    found += await collation_findings(connection, tables, "source", version=facts["version"])
     return Server(facts["version"], tuple(found))
 
 
@@ -89,6 +91,7 @@ async def examine_target(
     found = [*_version(facts, "target"), *_tls(connection, "target", "DATABASE_URL")]
     found += _session(facts, connections)
     found += await _letters(connection)
+    found += await collation_findings(connection, tables, "target", version=facts["version"])
     found += await _rights(connection, facts, tables, catalog, creates_tables=creates_tables)
     for table in tables:
         if name_of(table) in catalog:
