@@ -30,6 +30,7 @@ class Travelled:
     """What came of one seed."""
 
     wrong: tuple[str, ...]
+    lost: int
     reached: tuple[str, ...]
     said: str
 
@@ -46,6 +47,7 @@ def run(chaos: Chaos) -> None:
             outcome.injected += 1
             outcome.survived += not travelled.wrong
             outcome.wrong += travelled.wrong
+            outcome.lost += travelled.lost
             reached.update(travelled.reached)
             chaos.transcript.record("fidelity", travelled.said, shows_rows=True)
     print("  fidelity:", ", ".join(f"{n} {what}" for what, n in sorted(reached.items())), flush=True)  # noqa: T201
@@ -68,7 +70,7 @@ def _travel_all(admin_url: str, offers: Offers, seeds: list[int]) -> list[Travel
         for seed in seeds:
             result = travel(admin_url, generate(seed, offers), Path(directory))
             wrong = (str(result),) if result.wrong else ()
-            found.append(Travelled(wrong, tuple(set(result.reached)), "\n".join(result.said)))
+            found.append(Travelled(wrong, result.lost, tuple(set(result.reached)), "\n".join(result.said)))
     return found
 
 

@@ -35,6 +35,7 @@ class Result:
         wrong: claims that the oracle contradicts, and what no command may do.
         reached: how far it went, for counts: "refused", "copy: all is well" and so on.
         said: what each command printed.
+        lost: the most rows that were missing while a command claimed that all is well.
     """
 
     pair: Pair
@@ -42,6 +43,7 @@ class Result:
     wrong: list[str] = field(default_factory=list)
     reached: list[str] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
+    lost: int = 0
 
     def __str__(self) -> str:
         lines = "\n".join(f"  {line}" for line in self.wrong)
@@ -189,6 +191,8 @@ class _Move:
         if claim == "copy" and "source-type-differs" in self.accepted:
             found = _without_converted(found)
         if found:
+            missing = sum(one.rows for one in found if one.what == "missing")
+            self.result.lost = max(self.result.lost, missing)
             listed = "; ".join(map(str, found[:4]))
             self._wrong(words, said, f"all is well, it says; but {listed}")
 
