@@ -50,7 +50,6 @@ async def _table(connection: AsyncConnection, table: Table, found: CatalogTable,
     there = SourceTable(name_of(table))
     there.columns = {column.name: column.type for column in found.columns.values() if not column.generated}
     there.missing = [c.name for c in table.columns if c.computed is None and c.name not in found.columns]
-    there.unique = bool(table.info.get("natural_key")) and found.unique_on(table.info["natural_key"])
     rights = await (await connection.execute(_RIGHTS, [table.schema or "public", table.name])).fetchone()
     readable, hidden = rights or (False, False)
     if not readable:

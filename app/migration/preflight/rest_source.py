@@ -105,6 +105,8 @@ async def _table(
         properties = definitions[name_of(table)].get("properties", {})
         there.columns = {name: _type(each) for name, each in properties.items() if name not in generated}
         there.missing = [name for name in wanted if name not in properties]
+        # So PostgREST marks the columns of a primary key.
+        there.primary_key = {name for name, each in properties.items() if "<pk/>" in str(each.get("description"))}
     elif records:
         there.columns = {name: None for name in records[0] if name not in generated}
         there.missing = [name for name in wanted if name not in records[0]]

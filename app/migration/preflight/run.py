@@ -15,17 +15,11 @@ from sqlalchemy import Table
 from app.database_url import shown_url
 from app.errors import BotdataError, MigrationError, StoreError, error_for_sqlstate
 from app.migration.key_role import require_service_key
+from app.migration.keys import keeps_unique, key_columns
 from app.migration.pages import Limits
 from app.migration.preflight import duplicates
 from app.migration.preflight.catalog import CatalogTable, read_all
-from app.migration.preflight.findings import (
-    Accepted,
-    Difference,
-    Finding,
-    PreflightReport,
-    TableSeen,
-    finding,
-)
+from app.migration.preflight.findings import Accepted, Difference, Finding, PreflightReport, TableSeen, finding
 from app.migration.preflight.postgres_source import connect_to_source, see_postgres
 from app.migration.preflight.rest_source import see_rest
 from app.migration.preflight.source_schema import SourceSeen, schema_findings
@@ -243,10 +237,10 @@ async def _look_at_postgres(url: str, tables: Sequence[Table]) -> tuple[SourceSe
         found = list(server.findings)
         seen = await see_postgres(connection, tables)
         for table, key in _keys_to_check(tables, seen):
-            if seen.tables[name_of(table)].unique and key == tuple(table.info.get("natural_key", ())):
+            if await keeps_unique(connection, table, key):
                 continue
             repeated = await duplicates.by_query(connection, table, key)
-            if repeated.count:
+            if repeated.count or repeated.unseen:
                 found.append(duplicates.duplicate_finding(table, key, repeated))
     return seen, server.version, found
 
@@ -274,6 +268,8 @@ async def _look_at_supabase(
         pages = RestSource(rest, source.url, limits=limits, on_retry=on_retry)
         ends.source = await see_rest(rest, tables, pages.patiently)
         for table, key in _keys_to_check(tables, ends.source):
+            if (primary := ends.source.tables[name_of(table)].primary_key) and primary <= set(key):
+                continue
             if quick and (ends.source.tables[name_of(table)].rows or 0) > _MOST_KEYS_WHEN_QUICK:
                 ends.findings.append(
                     finding(
@@ -285,7 +281,7 @@ async def _look_at_supabase(
                 )
                 continue
             found = await duplicates.by_pages(pages, table, key)
-            if found.count:
+            if found.count or found.unseen:
                 ends.findings.append(duplicates.duplicate_finding(table, key, found))
 
 
@@ -294,7 +290,7 @@ def _keys_to_check(tables: Sequence[Table], seen: SourceSeen) -> list[tuple[Tabl
     return [
         (table, key)
         for table in tables
-        if (there := seen.tables.get(name_of(table))) and (there.rows or 0) > 1 and len(table.primary_key.columns)
+        if (there := seen.tables.get(name_of(table))) and (there.rows or 0) > 1 and key_columns(table)
         for key in duplicates.unique_keys(table)
-        if not {*key, *table.primary_key.columns.keys()}.intersection(there.missing)
+        if not {*key, *key_columns(table)}.intersection(there.missing)
     ]

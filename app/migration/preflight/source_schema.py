@@ -22,7 +22,7 @@ class SourceTable:
         missing: columns of the models that it has not.
         complete: whether `columns` are all there are.
         rows: exact count, where it was counted.
-        unique: whether the source keeps the natural key unique by itself.
+        primary_key: the columns of the source's own, where they were seen without a look at its catalog.
     """
 
     name: str
@@ -30,7 +30,7 @@ class SourceTable:
     missing: list[str] = field(default_factory=list)
     complete: bool = True
     rows: int | None = None
-    unique: bool = False
+    primary_key: set[str] = field(default_factory=set)
 
 
 @dataclass(slots=True)
