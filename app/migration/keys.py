@@ -48,6 +48,13 @@ async def read_unique_indexes(connection: AsyncConnection, qualified: str) -> li
     ]
 
 
+async def keeps_unique(connection: AsyncConnection, table: Table, columns: Iterable[str]) -> bool:
+    """Whether a database has a unique index on these columns of a table, or on some of them."""
+    wanted = set(columns)
+    qualified = sql.Identifier(table.schema or "public", table.name).as_string(None)
+    return any(wanted.issuperset(one.columns) for one in await read_unique_indexes(connection, qualified))
+
+
 def key_columns(table: Table, unique: Iterable[UniqueIndex] = ()) -> tuple[str, ...]:
     """The primary key of the model; without one the smallest unique key that takes no NULL; empty where there is none.
 

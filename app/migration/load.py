@@ -11,6 +11,7 @@ from app.migration.authority import Permit
 from app.migration.connection import rendered
 from app.migration.halving import LARGEST_PIECE, Fault, first_piece, load_rows, number_column, stage_page
 from app.migration.narrowing import ensure_refusal
+from app.migration.repeated_keys import put_back, take_repeated
 from app.migration.report import Loaded, Refusal
 from app.migration.retry import repeated
 from app.migration.runs import add_to_checkpoint
@@ -107,7 +108,7 @@ class PageLoader:
             await self._permit.confirm(self._connection, self._table.name)
 
     async def _whole(self, body: bytes) -> Loaded | None:
-        """The counts; None where a row of the page is at fault (rolled back to before the page)."""
+        """The counts; None where a row is at fault, or a key is there twice (rolled back to before the page)."""
         parameters = [JsonBytes(body)]
         try:
             async with self._connection.transaction():
@@ -119,9 +120,11 @@ class PageLoader:
                 cursor = await self._connection.execute(self._load, parameters)
                 row = await cursor.fetchone()
                 assert row is not None
+                if row[3]:
+                    raise psycopg.errors.CardinalityViolation
                 return Loaded(inserted=row[0] - replaced, updated=row[1] + replaced, transactions=set(row[2]))
         except psycopg.Error as error:
-            if not is_row_fault(error):
+            if not (is_row_fault(error) or isinstance(error, psycopg.errors.CardinalityViolation)):
                 raise
             return None
 
@@ -171,15 +174,19 @@ async def load_staged(
         psycopg.Error: the target failed.
         MigrationError: more rows were refused than `most_refused`.
     """
+    repeated = await take_repeated(connection, table, staging)
     outcome = await load_rows(connection, table, staging, low=low, high=high, piece=piece, most=most_refused + 1)
     loaded = Loaded(outcome.inserted, outcome.updated, high - low + 1, set(outcome.transactions))
-    if outcome.faults:
-        loaded.refused = await _set_aside(connection, table, run, staging, outcome.faults)
+    if repeated:
+        await put_back(connection, table, staging, repeated)
+    faults = outcome.faults + repeated
+    if faults:
+        loaded.refused = await _set_aside(connection, table, run, staging, faults)
         cursor = await connection.execute("SELECT count(*) FROM botdata.quarantine WHERE run_id = %s", [run])
         count = await cursor.fetchone()
         assert count is not None
-        if max(count[0], len(outcome.faults)) > most_refused:
-            raise _too_many(table, outcome.faults[-1], most_refused)
+        if max(count[0], len(faults)) > most_refused:
+            raise _too_many(table, faults[-1], most_refused)
     return loaded
 
 

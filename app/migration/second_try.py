@@ -9,6 +9,7 @@ from psycopg import AsyncConnection
 
 from app.migration import runs
 from app.migration.authority import Permit
+from app.migration.repeated_keys import REPEATED
 from app.migration.replay import other_columns, replay_batch
 from app.migration.report import TableCopied
 from app.migration.sequences import raise_sequences
@@ -63,7 +64,9 @@ async def try_again(
 async def _try_table(connection: AsyncConnection, run: int, table: CopyTable, permit: Permit) -> int:
     """How many rows went in."""
     cursor = await connection.execute(
-        "SELECT number FROM botdata.quarantine WHERE run_id = %s AND table_name = %s ORDER BY number", [run, table.name]
+        "SELECT number FROM botdata.quarantine WHERE run_id = %s AND table_name = %s AND sqlstate <> %s "
+        "ORDER BY number",
+        [run, table.name, REPEATED],
     )
     numbers = [number for (number,) in await cursor.fetchall()]
     stale = await other_columns(connection, table, numbers)

@@ -123,7 +123,8 @@ def load_page(table: CopyTable, page: sql.Composed | None = None) -> sql.Compose
     Args:
         page: a CTE `page` in place of the one that reads parameter 1; its columns are text, or of the target's types.
 
-    Returns one row: rows inserted, rows updated, and the transactions (xmin) they are of.
+    Returns one row: rows inserted, rows updated, the transactions (xmin) they are of; and of the page in parameter 1
+    whether a key is there twice: where the first such row changes nothing, PostgreSQL lets the second one change it.
     """
     rest = table.columns[table.key_size :]
     if table.replaces_rows or not rest:
@@ -134,16 +135,24 @@ def load_page(table: CopyTable, page: sql.Composed | None = None) -> sql.Compose
             listed(map(text_differs("t", "excluded", source_is_text=False), rest), " OR "),
         )
     if not table.has_only:
-        return _load_partitioned(table, page or page_rows(table), action)
+        return _load_partitioned(table, page or page_rows(table), action, _repeated(table, page))
     # A row version made by an INSERT has no xmax; one made by ON CONFLICT DO UPDATE has.
     return sql.SQL(
         "WITH {}, loaded AS ({} ON CONFLICT ({}) {} RETURNING t.xmax = 0 AS inserted, t.xmin::text AS xid) "
         "SELECT count(*) FILTER (WHERE inserted), count(*) FILTER (WHERE NOT inserted), "
-        "coalesce(array_agg(DISTINCT xid), '{{}}') FROM loaded"
-    ).format(page or page_rows(table), _values(table), names_of(table.key), action)
+        "coalesce(array_agg(DISTINCT xid), '{{}}'){} FROM loaded"
+    ).format(page or page_rows(table), _values(table), names_of(table.key), action, _repeated(table, page))
 
 
-def _load_partitioned(table: CopyTable, page: sql.Composed, action: sql.Composable) -> sql.Composed:
+def _repeated(table: CopyTable, page: sql.Composed | None) -> sql.Composable:
+    if page is not None:
+        return sql.SQL("")
+    return sql.SQL(", EXISTS (SELECT FROM page GROUP BY {} HAVING count(*) > 1)").format(names_of(table.key))
+
+
+def _load_partitioned(
+    table: CopyTable, page: sql.Composed, action: sql.Composable, repeated: sql.Composable
+) -> sql.Composed:
     """The same for a partitioned table, whose RETURNING gives no xmin: see `create_marks`.
 
     A row that was there, as the statement's snapshot shows it, was updated; the other ones were inserted.
@@ -154,7 +163,7 @@ def _load_partitioned(table: CopyTable, page: sql.Composed, action: sql.Composab
         "mark AS (INSERT INTO pg_temp.{marks} DEFAULT VALUES RETURNING xmin::text AS xid), "
         "done AS (SELECT EXISTS (SELECT FROM {table} o WHERE ({own}) = ({keys})) AS was_there FROM loaded l) "
         "SELECT count(*) FILTER (WHERE NOT was_there), count(*) FILTER (WHERE was_there), "
-        "CASE WHEN count(*) > 0 THEN ARRAY(SELECT xid FROM mark) ELSE '{{}}' END FROM done"
+        "CASE WHEN count(*) > 0 THEN ARRAY(SELECT xid FROM mark) ELSE '{{}}' END{repeated} FROM done"
     ).format(
         page=page,
         names=listed(sql.Identifier(f"k{i}") for i in range(table.key_size)),
@@ -166,6 +175,7 @@ def _load_partitioned(table: CopyTable, page: sql.Composed, action: sql.Composab
         table=table.rows,
         own=names_of(table.key, "o"),
         keys=keys,
+        repeated=repeated,
     )
 
 

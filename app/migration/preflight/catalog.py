@@ -73,11 +73,6 @@ class CatalogTable:
         """Its columns; empty where there is none."""
         return next((one.columns for one in self.constraints if one.kind == "p"), ())
 
-    def unique_on(self, columns: Sequence[str]) -> bool:
-        """Whether a primary key or unique constraint holds these columns unique."""
-        wanted = set(columns)
-        return any(one.kind in "pu" and set(one.columns) <= wanted for one in self.constraints)
-
 
 # What an extension made is not the user's.
 _TABLES = """

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 
 from psycopg import AsyncConnection, sql
 from sqlalchemy import Table, UniqueConstraint
 
+from app.migration.keys import key_columns
 from app.migration.pages import records_of
 from app.migration.preflight.findings import Finding, finding
 from app.migration.source import Source
@@ -27,15 +28,22 @@ CREATE VIEW repeated AS
 
 @dataclass(frozen=True, slots=True)
 class Duplicates:
-    """Keys that several rows have: how many, and the first of them with the primary keys of their rows."""
+    """Keys that several rows have: how many, and the first of them with the primary keys of their rows.
+
+    Attributes:
+        unseen: rows that the source counts and did not give: it was asked for those after each page's last key, and a
+            row of that same key is not after it.
+    """
 
     count: int
     first: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]
+    unseen: int = 0
 
 
 def unique_keys(table: Table) -> list[tuple[str, ...]]:
-    """The columns of each unique key beside the primary one: constraints, unique indexes, and the natural key."""
-    keys = [tuple(one.columns.keys()) for one in table.constraints if isinstance(one, UniqueConstraint)]
+    """The columns of each unique key: the one of rows first, then constraints, unique indexes, and the natural key."""
+    keys = [key] if (key := key_columns(table)) else []
+    keys += [tuple(one.columns.keys()) for one in table.constraints if isinstance(one, UniqueConstraint)]
     keys += [
         tuple(column.name for column in index.columns)
         for index in table.indexes
@@ -50,7 +58,7 @@ async def by_query(connection: AsyncConnection, table: Table, key: tuple[str, ..
     """Over a connection: the server groups."""
     schema = table.schema or "public"
     names = sql.SQL(", ").join(map(sql.Identifier, key))
-    ids = sql.SQL(" || ', ' || ").join(sql.SQL("{}::text").format(sql.Identifier(c.name)) for c in table.primary_key)
+    ids = sql.SQL(" || ', ' || ").join(sql.SQL("{}::text").format(sql.Identifier(name)) for name in key_columns(table))
     present = sql.SQL(" AND ").join(sql.SQL("{} IS NOT NULL").format(sql.Identifier(name)) for name in key)
     texts = sql.SQL(", ").join(sql.SQL("{}::text").format(sql.Identifier(name)) for name in key)
     query = sql.SQL(
@@ -70,20 +78,25 @@ async def by_query(connection: AsyncConnection, table: Table, key: tuple[str, ..
 
 async def by_pages(source: Source, table: Table, key: tuple[str, ...]) -> Duplicates:
     """Over REST: only the keys are read, and grouped in a file of SQLite's, whatever their number."""
-    primary = list(table.primary_key.columns.keys())
+    primary = list(key_columns(table))
     rest = [name for name in key if name not in primary]
     columns = tuple(CopyColumn(name, "text", False) for name in (*primary, *rest))
     reduced = CopyTable(table.schema or "public", table.name, columns, len(primary), False, False)
     wanted = [alias(reduced.names.index(name)) for name in key]
     ids = [alias(position) for position in range(len(primary))]
+    before, given = await source.count(reduced), 0
     with closing(sqlite3.connect("")) as database:  # a temporary file
         database.executescript(_GROUPED)
         async for page in source.pages(reduced):
+            given += page.rows
             database.executemany("INSERT INTO keys VALUES (?, ?)", _records(page.body, wanted, ids))
         (count,) = database.execute("SELECT count(*) FROM repeated").fetchone()
         first = database.execute("SELECT natural, rows FROM repeated ORDER BY natural LIMIT ?", [_SHOWN]).fetchall()
+    unseen = max(0, min(before, await source.count(reduced)) - given) if key == tuple(primary) else 0
     return Duplicates(
-        count, tuple((tuple(natural.split("\x1f")), tuple(rows.split("\x1e")[:_SHOWN])) for natural, rows in first)
+        count,
+        tuple((tuple(natural.split("\x1f")), tuple(rows.split("\x1e")[:_SHOWN])) for natural, rows in first),
+        unseen,
     )
 
 
@@ -94,16 +107,38 @@ def _records(body: bytes, wanted: list[str], ids: list[str]) -> Iterator[tuple[s
             yield "\x1f".join(values), ", ".join(record[name] for name in ids)
 
 
+def _of_rows_key(
+    table: Table, key: tuple[str, ...], found: Duplicates, shown: Callable[[tuple[str, ...]], str]
+) -> Finding:
+    """For the key by which rows are told apart, which cannot tell these."""
+    listed = "; ".join(
+        f"({shown(values)}): {len(rows)} rows{' or more' if len(rows) == _SHOWN else ''}"
+        for values, rows in found.first
+    )
+    more = f"; and {found.count - len(found.first):,} more" if found.count > len(found.first) else ""
+    told = f"{found.count:,} keys ({', '.join(key)}) are there more than once: {listed}{more}" if found.count else ""
+    hidden = f"{found.unseen:,} rows share the key ({', '.join(key)}) of others" if found.unseen else ""
+    return finding(
+        "source-duplicates",
+        f"{name_of(table)} of the source: {'; '.join(filter(None, (told, hidden)))}; the target holds one row of each",
+        "keep one row of each at the source; of those left, the target takes one, and of others that differ one is "
+        "quarantined",
+        table=name_of(table),
+    )
+
+
 def duplicate_finding(table: Table, key: tuple[str, ...], found: Duplicates) -> Finding:
     """The finding, phones masked where the columns hold them."""
     phones = {column.name for column in table.columns if column.info.get("phone")}
     mask_key = not phones.isdisjoint(key)
-    mask_ids = not phones.isdisjoint(table.primary_key.columns.keys())
+    mask_ids = not phones.isdisjoint(key_columns(table))
 
     def shown(values: tuple[str, ...], masked: bool) -> str:
         text = ", ".join(values)
         return mask_phones(text) if masked else text
 
+    if key == key_columns(table):
+        return _of_rows_key(table, key, found, lambda values: shown(values, mask_key))
     listed = "; ".join(
         f"({shown(values, mask_key)}): ids {'; '.join(shown((one,), mask_ids) for one in rows)}"
         for values, rows in found.first

@@ -56,7 +56,6 @@ async def _table(connection: AsyncConnection, table: Table, found: CatalogTable,
     there.generated = {column.name for column in found.columns.values() if column.generated}
     there.missing = [column.name for column in table.columns if column.name not in found.columns]
     there.user_types = {column.name: column.user_type for column in found.columns.values() if column.user_type}
-    there.unique = bool(table.info.get("natural_key")) and found.unique_on(table.info["natural_key"])
     wanted, schema = wanted_columns(table), table.schema or "public"
     rights = await (await connection.execute(_RIGHTS, [wanted, schema, table.name])).fetchone()
     may_use, hidden, there.denied = rights or (False, False, wanted)

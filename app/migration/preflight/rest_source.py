@@ -96,6 +96,8 @@ async def _table(
         properties = definitions[name_of(table)].get("properties", {})
         there.columns = {name: _type(each) for name, each in properties.items()}
         there.missing = [name for name in wanted if name not in properties and name not in first.denied]
+        # So PostgREST marks the columns of a primary key.
+        there.primary_key = {name for name, each in properties.items() if "<pk/>" in str(each.get("description"))}
     elif first.records and not first.in_part:
         there.columns = dict.fromkeys(first.records[0])
         there.missing = [name for name in wanted if name not in first.records[0]]

@@ -16,6 +16,7 @@ from app.database_url import shown_url
 from app.errors import BotdataError, MigrationError, StoreError, error_for_sqlstate
 from app.migration.grants import SERVICE_ROLE
 from app.migration.key_role import key_role, require_service_key
+from app.migration.keys import keeps_unique, key_columns
 from app.migration.pages import Limits
 from app.migration.preflight import duplicates
 from app.migration.preflight.catalog import CatalogTable, read_all
@@ -213,10 +214,10 @@ async def _look_at_postgres(url: str, tables: Sequence[Table]) -> tuple[SourceSe
         found = list(server.findings)
         seen = await see_postgres(connection, tables)
         for table, key in _keys_to_check(tables, seen):
-            if seen.tables[name_of(table)].unique and key == tuple(table.info.get("natural_key", ())):
+            if await keeps_unique(connection, table, key):
                 continue
             repeated = await duplicates.by_query(connection, table, key)
-            if repeated.count:
+            if repeated.count or repeated.unseen:
                 found.append(duplicates.duplicate_finding(table, key, repeated))
     return seen, server.version, found
 
@@ -245,6 +246,8 @@ async def _look_at_supabase(
         ends.source = await see_rest(rest, tables, pages.patiently, role=key_role(source.key.strip()) or SERVICE_ROLE)
         for table, key in _keys_to_check(tables, ends.source):
             there = ends.source.tables[name_of(table)]
+            if there.primary_key and there.primary_key <= set(key):
+                continue
             if quick and (there.uncounted or (there.rows or 0) > _MOST_KEYS_WHEN_QUICK):
                 ends.findings.append(
                     finding(
@@ -256,7 +259,7 @@ async def _look_at_supabase(
                 )
                 continue
             found = await duplicates.by_pages(pages, table, key)
-            if found.count:
+            if found.count or found.unseen:
                 ends.findings.append(duplicates.duplicate_finding(table, key, found))
 
 
@@ -267,7 +270,7 @@ def _keys_to_check(tables: Sequence[Table], seen: SourceSeen) -> list[tuple[Tabl
         for table in tables
         if (there := seen.tables.get(name_of(table)))
         and ((there.rows or 0) > 1 or there.uncounted)
-        and len(table.primary_key.columns)
+        and key_columns(table)
         for key in duplicates.unique_keys(table)
-        if not {*key, *table.primary_key.columns.keys()}.intersection([*there.missing, *there.denied])
+        if not {*key, *key_columns(table)}.intersection([*there.missing, *there.denied])
     ]

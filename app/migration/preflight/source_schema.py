@@ -30,7 +30,7 @@ class SourceTable:
         uncounted: it could be read, and a count took too long.
         denied: columns of the models that may not be read.
         user_types: what is known of types that are not PostgreSQL's own, by column.
-        unique: whether the source keeps the natural key unique by itself.
+        primary_key: the columns of the source's own, where they were seen without a look at its catalog.
     """
 
     name: str
@@ -40,10 +40,10 @@ class SourceTable:
     complete: bool = True
     in_part: bool = False
     rows: int | None = None
-    unique: bool = False
     uncounted: bool = False
     denied: list[str] = field(default_factory=list)
     user_types: dict[str, UserType] = field(default_factory=dict)
+    primary_key: set[str] = field(default_factory=set)
 
 
 @dataclass(slots=True)
