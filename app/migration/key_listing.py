@@ -150,7 +150,9 @@ async def _walk(connection: AsyncConnection, source: Source, table: CopyTable, *
                 rows += page.rows
         after = await known_count(source, table)
         counted = None if before is None or after is None else min(before, after)
+        twice = listing.twice
         listing = await _listing(connection, table, counted, rows, first=number == 0)
+        listing = replace(listing, twice=listing.twice or twice)
         if counted is None:
             listing = replace(listing, walked_twice=number > 0 and listing.keys == keys == rows)
         if listing.whole:
