@@ -75,10 +75,9 @@ def examine_against(tables: Sequence[Table]) -> Examine:
 
     async def examine(connection: AsyncConnection, catalog: dict[str, CatalogTable]) -> TargetState:
         rules = compare(tables, catalog, strict=False)
-        remedy = "make the target's tables as --metadata describes them"
-        differences = [one for one, _, _ in rules]
-        findings = as_findings(rules, remedy)
-        return TargetState(findings, differences, usable=all(one.severity != "error" for one in findings))
+        findings = as_findings(rules, "make the target's tables as --metadata describes them")
+        usable = all(one.severity != "error" for one in findings)
+        return TargetState(findings, [one for one, _, _ in rules], usable=usable)
 
     return examine
 
