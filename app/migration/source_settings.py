@@ -11,11 +11,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from app.errors import AccessDeniedError, MigrationError, SchemaMismatchError
-from app.migration.key_filters import where
+from app.errors import AccessDeniedError, MigrationError, SchemaMismatchError, StoreTimeoutError
+from app.migration.key_filters import where, where_keys
+from app.migration.pages import key_of
 from app.migration.rest_source import RestSource
+from app.migration.source import Key
 from app.migration.tables import CopyColumn, CopyTable
-from app.rest_grammar import quoted_name, selected
+from app.rest_grammar import alias, as_text, quoted_name, selected
 
 _LOOKED_AT = 50  # values of a column
 _COLUMNS_ASKED = 5  # of a kind, until one holds a value
@@ -88,10 +90,10 @@ async def require_readable_texts(
             continue
         told = False
         for table, column in columns[:_COLUMNS_ASKED]:
-            texts = [text for text in await _texts(source, table, column) if kind.telling.fullmatch(text)]
-            if wrong := await _wrong(source, table, column, kind, texts):
+            values = [value for value in await _values(source, table, column) if kind.telling.fullmatch(value[1])]
+            if wrong := await _wrong(source, table, column, kind, values):
                 raise _unreadable(kind, table, column, wrong, step)
-            if told := bool(texts):
+            if told := bool(values):
                 break
         if not told:
             asked = ", ".join(f"{table.name}.{column.name}" for table, column in columns[:_COLUMNS_ASKED])
@@ -101,31 +103,41 @@ async def require_readable_texts(
             )
 
 
-async def _texts(source: RestSource, table: CopyTable, column: CopyColumn) -> list[str]:
-    builder = selected(source.rest.table(table.relation_name, table.schema), f"_0:{quoted_name(column.name)}::text")
+async def _values(source: RestSource, table: CopyTable, column: CopyColumn) -> list[tuple[Key, str]]:
+    """Some values as text, with the keys of their rows; none where the source takes too long to find any."""
+    select = as_text([*(one.name for one in table.key), column.name])
+    builder = source.heirs.leave_out(selected(source.rest.table(table.relation_name, table.schema), select), table)
     builder.request.params = builder.request.params.add(quoted_name(column.name), "not.is.null")
+
+    async def ask() -> list[dict[str, Any]]:
+        try:
+            return await source.rest.rows(builder.limit(_LOOKED_AT))
+        except StoreTimeoutError:
+            return []
+
     try:
-        rows = await source.patiently(lambda: source.rest.rows(builder.limit(_LOOKED_AT)))
+        rows = await source.patiently(ask)
     except (SchemaMismatchError, AccessDeniedError):
         return []  # the command names what is missing when it comes to the table
-    return [row["_0"] for row in rows if isinstance(row.get("_0"), str)]
+    return [(key_of(row, table), row[alias(table.key_size)]) for row in rows]
 
 
 async def _wrong(
-    source: RestSource, table: CopyTable, column: CopyColumn, kind: _Kind, texts: Sequence[str]
+    source: RestSource, table: CopyTable, column: CopyColumn, kind: _Kind, values: Sequence[tuple[Key, str]]
 ) -> str | None:
     """A text that does not say which value it is."""
     if kind.right is not None:
-        return next((text for text in texts if not kind.right.fullmatch(text)), None)
-    for text in sorted(set(texts), key=len, reverse=True)[:3]:
-        if not await _is_found(source, table, column, text):
+        return next((text for _, text in values if not kind.right.fullmatch(text)), None)
+    for key, text in sorted(values, key=lambda value: len(value[1]), reverse=True)[:3]:
+        if not await _is_found(source, table, column, key, text):
             return text
     return None
 
 
-async def _is_found(source: RestSource, table: CopyTable, column: CopyColumn, text: str) -> bool:
+async def _is_found(source: RestSource, table: CopyTable, column: CopyColumn, key: Key, text: str) -> bool:
     """Whether the source finds a row by its own text: one with fewer digits than the value has is another value."""
     builder: Any = selected(source.rest.table(table.relation_name, table.schema), quoted_name(table.key[0].name))
+    where_keys(builder, table, [key])
     where(builder, column, "eq", text)
     return bool(await source.patiently(lambda: source.rest.rows(builder.limit(1))))
 
