@@ -11,7 +11,7 @@ import psycopg
 from psycopg import AsyncConnection, sql
 
 from app.database_url import shown_url
-from app.errors import SchemaMismatchError
+from app.errors import SchemaMismatchError, StoreError
 from app.migration.connection import connect, source_errors
 from app.migration.pages import Limits, PageSize, key_of, read_page, records_of
 from app.migration.retry import patiently
@@ -140,7 +140,8 @@ class PostgresSource:
             yield
         finally:
             if not self._connection.closed:
-                await self._fetch(_set_indexes("on"))
+                with suppress(StoreError):  # in a transaction that has failed, the setting ends with it
+                    await self._fetch(_set_indexes("on"))
 
     async def pipe(
         self,

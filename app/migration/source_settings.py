@@ -95,12 +95,23 @@ async def require_readable_texts(
                 raise _unreadable(kind, table, column, wrong, step)
             if told := bool(values):
                 break
-        if not told:
-            asked = ", ".join(f"{table.name}.{column.name}" for table, column in columns[:_COLUMNS_ASKED])
+        asked = columns[:_COLUMNS_ASKED]
+        if not told and any(
+            [await _has_rows(source, table) for table in {table.name: table for table, _ in asked}.values()]
+        ):
+            named = ", ".join(f"{table.name}.{column.name}" for table, column in asked)
             notice(
-                f"which {kind.setting} the source has could not be told, for want of values in {asked}; botdata verify "
+                f"which {kind.setting} the source has could not be told, for want of values in {named}; botdata verify "
                 "--source postgresql://... compares values whatever it is"
             )
+
+
+async def _has_rows(source: RestSource, table: CopyTable) -> bool:
+    builder: Any = selected(source.rest.table(table.relation_name, table.schema), quoted_name(table.key[0].name))
+    try:
+        return bool(await source.patiently(lambda: source.rest.rows(builder.limit(1))))
+    except (SchemaMismatchError, AccessDeniedError):
+        return False
 
 
 async def _values(source: RestSource, table: CopyTable, column: CopyColumn) -> list[tuple[Key, str]]:

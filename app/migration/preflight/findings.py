@@ -42,6 +42,8 @@ CODES: dict[str, Code] = {
     "source-count-unknown": Code("notice"),
     "source-version": Code("error"),
     "source-collation-version": Code("warning"),
+    "source-settings-differ": Code("error", acceptable=False),
+    "source-settings-unseen": Code("notice"),
     "target-collation-version": Code("warning"),
     "source-tls-off": Code("warning"),
     "target-unreachable": Code("error", acceptable=False),

@@ -28,6 +28,7 @@ from app.migration.preflight.findings import (
     finding,
 )
 from app.migration.preflight.postgres_source import connect_to_source, see_postgres
+from app.migration.preflight.rest_settings import settings_findings
 from app.migration.preflight.rest_source import see_rest
 from app.migration.preflight.source_schema import SourceSeen, schema_findings
 from app.migration.preflight.surroundings import examine_source, examine_target
@@ -244,6 +245,7 @@ async def _look_at_supabase(
         stack.push_async_callback(rest.close)
         pages = RestSource(rest, source.url, limits=limits, on_retry=on_retry)
         ends.source = await see_rest(rest, tables, pages.patiently, role=key_role(source.key.strip()) or SERVICE_ROLE)
+        ends.findings += await settings_findings(pages, tables, ends.source)
         for table, key in _keys_to_check(tables, ends.source):
             there = ends.source.tables[name_of(table)]
             if there.primary_key and there.primary_key <= set(key):

@@ -1,0 +1,48 @@
+"""A source over REST: whether its settings write values as the target reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import Table
+
+from app.errors import MigrationError
+from app.migration.keys import key_columns
+from app.migration.preflight.column_types import model_type
+from app.migration.preflight.findings import Finding, finding
+from app.migration.preflight.source_schema import SourceSeen
+from app.migration.rest_source import RestSource
+from app.migration.source_settings import require_readable_texts
+from app.migration.tables import CopyColumn, CopyTable, name_of
+
+
+async def settings_findings(source: RestSource, tables: Sequence[Table], seen: SourceSeen) -> list[Finding]:
+    """What a copy would stop for, and what it cannot tell."""
+    unseen: list[str] = []
+    described = [one for table in tables if (one := _described(table, seen)) is not None]
+    try:
+        await require_readable_texts(source, described, unseen.append, step="preflight")
+    except MigrationError as error:
+        return [
+            finding(
+                "source-settings-differ", error.message, error.next_command or "botdata preflight", table=error.table
+            )
+        ]
+    return [
+        finding("source-settings-unseen", message, "nothing, if the source has PostgreSQL's defaults")
+        for message in unseen
+    ]
+
+
+def _described(table: Table, seen: SourceSeen) -> CopyTable | None:
+    """The table as the models have it, without columns that the source lacks or denies; None where it has no key."""
+    there = seen.tables.get(name_of(table))
+    key = key_columns(table)
+    if there is None or not key:
+        return None
+    absent = {*there.missing, *there.denied}
+    names = [*key, *(one.name for one in table.columns if one.name not in key and one.name not in absent)]
+    if absent.intersection(key):
+        return None
+    columns = tuple(CopyColumn(name, model_type(table.columns[name]) or "", False) for name in names)
+    return CopyTable(table.schema or "public", table.name, columns, len(key), False, False)
