@@ -15,7 +15,7 @@ from app.migration import replaced, statements, versions
 from app.migration.compare import compare_page
 from app.migration.completeness import select_keys
 from app.migration.counts import shown_count
-from app.migration.key_listing import require_whole, source_keys
+from app.migration.key_listing import pages_fell_short, require_whole, source_keys
 from app.migration.load import PageLoader
 from app.migration.pages import key_of, records_of
 from app.migration.report import Progress
@@ -181,14 +181,7 @@ class ForwardSync:
                 return []
             left = await versions.unsettled_keys(self._connection, table, missing=True, most=most + 1)
         if len(left) > most:
-            raise MigrationError(
-                f"{table.name}: the source's pages gave {seen:,} rows of {listing.keys:,}; likely an index is in the "
-                "order of another collation version",
-                step="sync",
-                table=table.name,
-                pending="the rest of this round",
-                next_command="REINDEX it at the source, then: botdata sync",
-            )
+            raise pages_fell_short(table, seen, listing.keys, command="botdata sync")
         return left
 
     async def _bring_by_key(self, table: CopyTable, loader: PageLoader, keys: Sequence[Key], done: TableSynced) -> None:

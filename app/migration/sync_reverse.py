@@ -11,12 +11,12 @@ from typing import Any
 
 from psycopg import AsyncConnection
 
-from app.errors import MigrationError, OutcomeUnknownError, StoreError, StoreTimeoutError, UnavailableError
+from app.errors import OutcomeUnknownError, StoreError, StoreTimeoutError, UnavailableError
 from app.migration import replaced_in_source, statements, versions
 from app.migration.compare import compare_page
 from app.migration.completeness import select_keys
 from app.migration.counts import shown_count
-from app.migration.key_listing import require_whole, source_keys
+from app.migration.key_listing import pages_fell_short, require_whole, source_keys
 from app.migration.pages import key_of, records_of
 from app.migration.postgres_writer import PostgresWriter
 from app.migration.report import Progress, Refusal
@@ -233,14 +233,7 @@ class ReverseSync:
         async with source_keys(self._connection, self._source, table) as listing:
             require_whole(listing, self._source, table, step="sync", pending="the rest of this round")
         if seen < listing.keys:
-            raise MigrationError(
-                f"{table.name}: the source's pages gave {seen:,} rows of {listing.keys:,}; likely an index is in the "
-                "order of another collation version",
-                step="sync",
-                table=table.name,
-                pending="the rest of this round",
-                next_command="REINDEX it at the source, then: botdata sync --reverse",
-            )
+            raise pages_fell_short(table, seen, listing.keys, command="botdata sync --reverse")
 
     async def _unequal(self, table: CopyTable, body: bytes) -> list[tuple[Key, bool]]:
         """The rows of a page that the target lacks or holds differently; the others' pairs are recorded."""
