@@ -29,7 +29,7 @@ class KeyListing:
     """What a listing of a source's keys gave.
 
     Attributes:
-        counted: the rows that the source counts; over REST the lower of its counts before and after. None where it
+        counted: the rows that the source counts; of two walks over REST, the lower of its counts. None where it
             could not count them in time: two walks, one from either end, then had to give the same keys.
         rows: the rows whose keys came, in the last walk.
         keys: how many different keys there are in `source_keys`.
@@ -100,8 +100,8 @@ def require_whole(listing: KeyListing, source: Source, table: CopyTable, *, step
 def pages_fell_short(table: CopyTable, seen: int, listed: int, *, command: str) -> MigrationError:
     """The error for rows that the source lists, and that its pages in the order of the key left out."""
     return MigrationError(
-        f"{table.name}: the source's pages gave {seen:,} rows of {listed:,}; likely an index is in the order of another "
-        "collation version",
+        f"{table.name}: the source's pages gave {seen:,} rows of {listed:,}; likely an index is in the order of "
+        "another collation version",
         step="sync",
         table=table.name,
         pending="the rest of this round",
@@ -151,22 +151,21 @@ async def _walk(connection: AsyncConnection, source: Source, table: CopyTable, *
     with_versions = versions and bool(table.version)
     add = rendered(statements.add_source_keys(table, versions=versions))
     listing = KeyListing(1, 0, 0)
+    before: int | None = None
     for number in range(_LISTINGS):
-        before, rows, keys = await known_count(source, table), 0, listing.keys
-        walk = source.key_pages
-        if before is None and number % 2 and isinstance(source, RestSource):
+        walk, rows, keys, twice = source.key_pages, 0, listing.keys, listing.twice
+        if number % 2 and listing.counted is None and isinstance(source, RestSource):
             walk = source.key_pages_backwards
         async with aclosing(ahead(walk(table, versions=with_versions))) as pages:
             async for page in pages:
                 await connection.execute(add, [JsonBytes(page.body)])
                 rows += page.rows
         after = await known_count(source, table)
-        counted = None if before is None or after is None else min(before, after)
-        twice = listing.twice
+        counted = after if after is None or before is None else min(before, after)
+        before = after
         listing = await _listing(connection, table, counted, rows, first=number == 0)
-        listing = replace(listing, twice=listing.twice or twice)
-        if counted is None:
-            listing = replace(listing, walked_twice=number > 0 and listing.keys == keys == rows)
+        same = number > 0 and listing.keys == keys == rows
+        listing = replace(listing, twice=listing.twice or twice, walked_twice=counted is None and same)
         if listing.whole:
             break
     return listing
