@@ -13,7 +13,7 @@ from typing import Any
 
 from app.errors import AccessDeniedError, MigrationError, SchemaMismatchError, StoreTimeoutError
 from app.migration.key_filters import where, where_keys
-from app.migration.pages import key_of
+from app.migration.pages import key_of, refuse_other_columns
 from app.migration.rest_source import RestSource
 from app.migration.source import Key
 from app.migration.tables import CopyColumn, CopyTable
@@ -122,9 +122,11 @@ async def _values(source: RestSource, table: CopyTable, column: CopyColumn) -> l
 
     async def ask() -> list[dict[str, Any]]:
         try:
-            return await source.rest.rows(builder.limit(_LOOKED_AT))
+            rows = await source.rest.rows(builder.limit(_LOOKED_AT))
         except StoreTimeoutError:
             return []
+        refuse_other_columns(rows, {alias(position) for position in range(table.key_size + 1)})
+        return rows
 
     try:
         rows = await source.patiently(ask)
