@@ -11,7 +11,8 @@ from app.migration.tables import CopyTable
 # Bits of tgtype: 2 before, 4 insert, 8 delete, 16 update (src/include/catalog/pg_trigger.h). A trigger that a partition
 # has from its parent has one there too. A rule's ev_type: 2 update, 3 insert, 4 delete (src/include/nodes/nodes.h).
 _FIND = """
-WITH own AS (SELECT to_regclass(%(table)s) AS oid UNION SELECT relid FROM pg_partition_tree(to_regclass(%(table)s)))
+WITH named AS (SELECT to_regclass(name) AS oid FROM unnest(%(tables)s::text[]) name),
+own AS (SELECT oid FROM named UNION SELECT relid FROM named, pg_partition_tree(named.oid))
 SELECT 'TRIGGER', t.tgname, c.oid::regclass::text, quote_ident(n.nspname) || '.' || quote_ident(c.relname),
     t.tgfoid::regproc::text, t.tgenabled = 'A', array_remove(ARRAY[CASE WHEN t.tgtype & 4 = 4 THEN 'insert' END,
     CASE WHEN t.tgtype & 8 = 8 THEN 'delete' END, CASE WHEN t.tgtype & 16 = 16 THEN 'update' END], NULL)
@@ -48,10 +49,14 @@ class Interference:
     always: bool
     events: frozenset[str]
 
+    def __str__(self) -> str:
+        """It in words."""
+        return f"{self.kind.lower()} {self.name} of {self.relation}"
 
-async def find_interference(connection: AsyncConnection, qualified: str) -> list[Interference]:
-    """The enabled triggers and rules of a table by its quoted name, but for those that PostgreSQL made itself."""
-    cursor = await connection.execute(_FIND, {"table": qualified})
+
+async def find_interference(connection: AsyncConnection, *qualified: str) -> list[Interference]:
+    """The enabled triggers and rules of tables by their quoted names, but for those that PostgreSQL made itself."""
+    cursor = await connection.execute(_FIND, {"tables": list(qualified)})
     return [
         Interference(kind, name, relation, quoted, function, always, frozenset(events))
         for kind, name, relation, quoted, function, always, events in await cursor.fetchall()

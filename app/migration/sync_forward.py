@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -13,12 +13,14 @@ from psycopg import AsyncConnection
 from app.errors import MigrationError
 from app.migration import replaced, statements, versions
 from app.migration.compare import compare_page
-from app.migration.completeness import select_keys
+from app.migration.completeness import count_target, select_keys
 from app.migration.counts import shown_count
+from app.migration.interference import Interference
 from app.migration.key_listing import pages_fell_short, require_whole, source_keys
 from app.migration.load import PageLoader
 from app.migration.pages import key_of, records_of
 from app.migration.report import Progress
+from app.migration.rows_beside import find_writers, in_words, rows_beside
 from app.migration.sequences import raise_sequences
 from app.migration.source import Key, Page, Source
 from app.migration.sync_deletions import gone_from_source, refuse_many_deletions, rows_kept
@@ -91,6 +93,8 @@ class ForwardSync:
             {look.table.name: len(look.gone) for look in looks}, self._options, side="the target", other="the source"
         )
         done = {look.table.name: TableSynced(look.table.name) for look in looks}
+        writers = await find_writers(self._connection, tables)
+        before = {table.name: await count_target(self._connection, table) for table in tables} if writers else {}
         for look in reversed(looks):
             if look.gone:
                 with self._explained(look.table, "the rest of this round's deletions, and its changes"):
@@ -106,7 +110,22 @@ class ForwardSync:
             if not self._options.dry_run:
                 with self._explained(look.table, f"rows of {look.table.name} that were refused at first"):
                     await self._finish(look, done[look.table.name])
+        if writers and not self._options.dry_run:
+            await self._look_beside(tables, writers, before, done)
         return list(done.values())
+
+    async def _look_beside(
+        self,
+        tables: Sequence[CopyTable],
+        writers: Sequence[Interference],
+        before: Mapping[str, int],
+        done: Mapping[str, TableSynced],
+    ) -> None:
+        """Count among the rows that stay different those that triggers and rules wrote beside the round's own."""
+        expected = {name: rows + done[name].inserted - done[name].deleted for name, rows in before.items()}
+        for name, rows in (await rows_beside(self._connection, tables, expected)).items():
+            done[name].unsettled += abs(rows)
+            self._progress.notice(f"{name}: {in_words(rows, writers)}")
 
     async def _look(self, table: CopyTable) -> _Look:
         most = self._options.most_by_key
