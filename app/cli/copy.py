@@ -71,12 +71,12 @@ def copy(
     work = Work.prepare("copy --dry-run" if dry_run else "copy", tables, with_baileys, key_role_ok, source, metadata)
     work = replace(work, own_flags=copy_flags(ignore_column, accept, overwrite=overwrite, jobs=jobs))
     options = copy_options(work, overwrite=overwrite, restart=restart, max_quarantine=max_quarantine, jobs=jobs)
-    stop_on_errors(work, key_role_ok=key_role_ok, ignore_column=ignore_column, accept=accept, upgrades=False)
+    codes = stop_on_errors(work, key_role_ok=key_role_ok, ignore_column=ignore_column, accept=accept, upgrades=False)
     if dry_run:
         flags = work.flags + repeated(ignore_column, accept)
         try_copy(work, sample=sample, most_refused=max_quarantine, as_json=as_json, flags=flags)
         return
-    report = run_copy(work, options)
+    report = run_copy(work, replace(options, types_unseen="source-types-unseen" in codes))
     if as_json:
         show_json(copy_document(report, flags=work.flags, own_flags=work.own_flags))
     else:

@@ -50,6 +50,9 @@ def show_copy(report: CopyReport, *, flags: str = "", own_flags: str = "") -> No
             say(f"{table.table}: {table.went:,} rows of the target are not in the source (any more)")
         if table.disagreement:
             say(f"{table.table}: the counts do not agree: {table.disagreement}")
+        if table.differ:
+            say(f"{table.table}: {table.differ:,} rows are not as in the source: a trigger, a rule or a type of the")
+            say("target changed, added or skipped them, or they have changed at the source since")
         if table.missing:
             say(f"{table.table}: {len(table.missing):,} rows of the source did not arrive: {_some(table.missing)}")
     refused = [refusal for table in report.tables for refusal in table.refused]
@@ -92,7 +95,7 @@ def _conflicts(report: CopyReport) -> bool:
 
 def _next(report: CopyReport, flags: str, own_flags: str) -> str:
     """The command to run after this copy: a sync brings over what one moment lacks of another, deletions first."""
-    if report.sync_due or _conflicts(report) or any(table.went for table in report.tables):
+    if report.sync_due or _conflicts(report) or any(table.went or table.differ for table in report.tables):
         return f"botdata sync{flags}"
     return f"botdata verify{flags}" if report.complete else f"botdata copy{flags}{own_flags}"
 
@@ -138,6 +141,7 @@ def copy_document(report: CopyReport, *, flags: str = "", own_flags: str = "") -
                 "came": table.came,
                 "extra": table.went,
                 "disagreement": table.disagreement,
+                "differ": table.differ,
                 "missing": [list(map(mask_phones, key)) for key in table.missing],
                 "refused": [
                     {"key": list(refusal.key), "sqlstate": refusal.sqlstate, "place": refusal.place}

@@ -61,7 +61,8 @@ def migrate(
         await refuse_before(work.target, options.permit, [name_of(table) for table in work.tables])
 
     work.carry_out(refuse)
-    stop_on_errors(work, key_role_ok=key_role_ok, ignore_column=ignore_column, accept=accept, upgrades=True)
+    codes = stop_on_errors(work, key_role_ok=key_role_ok, ignore_column=ignore_column, accept=accept, upgrades=True)
+    options = replace(options, types_unseen="source-types-unseen" in codes)
     upgraded = None
     if metadata is None:  # the revisions are the bot's own
         upgraded = _upgrade(work.settings, "head")

@@ -93,13 +93,16 @@ def stop_on_errors(
     ignore_column: Sequence[str] | None,
     accept: Sequence[str] | None,
     upgrades: bool,
-) -> None:
+) -> frozenset[str]:
     """Take the look before a copy; one line when nothing is in the way.
 
     An end that is not reached is left to the copy, which tries again and has the words for it.
 
     Args:
         upgrades: the command brings the target's schema to its newest revision itself.
+
+    Returns:
+        The codes of what was found, and is no error.
 
     Raises:
         MigrationError: errors were found, and printed; nothing was written.
@@ -114,7 +117,7 @@ def stop_on_errors(
         warnings = [one for one in report.findings if one.severity == "warning"]
         show_findings(warnings)
         say(f"preflight: nothing in the way, {len(warnings)} warnings, in {report.seconds:.1f} s")
-        return
+        return frozenset(one.code for one in report.findings)
     show_findings(errors)
     flags = work.flags + repeated(ignore_column, accept)
     listed = "; ".join(f"{one.message} ({one.code})" for one in errors[:_NAMED])

@@ -23,7 +23,6 @@ class Completeness:
         missing: keys that two looks at the source found, and that are in the target neither as a row nor refused.
         came: rows that the pages did not bring, since they came after them, and that were fetched by key.
         went: rows of the target whose keys the source no longer has.
-        held: rows of the target.
         disagreement: in words, where the source's count, the rows seen and the target's count do not go together.
     """
 
@@ -31,7 +30,6 @@ class Completeness:
     missing: tuple[Key, ...]
     came: int
     went: int
-    held: int
     disagreement: str | None = None
 
 
@@ -83,11 +81,10 @@ async def complete_table(
     """
     source_after = await known_count(source, table)
     if source_after == await count_target(connection, table) == 0:
-        return Completeness(0, (), 0, 0, 0)
+        return Completeness(0, (), 0, 0)
     look = await _look(connection, source, table, loader)
     if not look.missing and look.agrees:
-        rows = look.listing.keys if source_after is None else source_after
-        return Completeness(rows, (), look.arrived, look.extra, look.held)
+        return Completeness(look.listing.keys if source_after is None else source_after, (), look.arrived, look.extra)
     again = await _look(connection, source, table, loader)
     lost = tuple(sorted(look.missing & again.missing))
     counted = await known_count(source, table)
@@ -96,7 +93,6 @@ async def complete_table(
         lost,
         look.arrived + again.arrived,
         again.extra,
-        again.held,
         again.disagreement(source),
     )
 

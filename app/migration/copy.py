@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from time import monotonic
 
 import psycopg
@@ -15,6 +15,7 @@ from app.errors import MigrationError
 from app.migration import runs
 from app.migration.ahead import ahead
 from app.migration.authority import Permit, read_authority
+from app.migration.changed_on_the_way import compare_where_due
 from app.migration.completeness import Completeness, complete_table
 from app.migration.copy_streams import StreamCopy, StreamOptions
 from app.migration.counts import known_count, shown_count
@@ -24,7 +25,6 @@ from app.migration.load import PageLoader
 from app.migration.postgres_source import PostgresSource
 from app.migration.report import CopyReport, Progress, TableCopied
 from app.migration.rest_source import RestSource
-from app.migration.rows_beside import find_writers, in_words, rows_beside
 from app.migration.runs import Checkpoint
 from app.migration.second_try import try_again
 from app.migration.sequences import raise_sequences
@@ -45,6 +45,7 @@ class CopyOptions:
         target_in_use: the flag says that the bot reads and writes PostgreSQL.
         most_refused: refused rows past which the run stops.
         restart: begin a new run although there is an unfinished one.
+        types_unseen: the source's types are not known, so that the rows are compared with the source afterwards.
         streams: how a source over a database connection is read.
     """
 
@@ -52,6 +53,7 @@ class CopyOptions:
     target_in_use: bool = False
     most_refused: int = 1000
     restart: bool = False
+    types_unseen: bool = False
     streams: StreamOptions = field(default_factory=StreamOptions)
 
     @property
@@ -100,16 +102,21 @@ async def copy(
                 copied, snapshots = await start.copy_streams(source, target_url, described)
             else:
                 copied, snapshots = await start.copy_pages(described), 1
-            tried = await try_again(connection, run, described, copied, options.permit, setting=source.setting)
-            for before, after in zip(copied, tried, strict=True):
-                start.held[after.table] += len(before.refused) - len(after.refused)
-            copied, ran = await start.look_beside(described, tried)
+            copied = await try_again(connection, run, described, copied, options.permit, setting=source.setting)
+            copied = await compare_where_due(
+                connection,
+                source,
+                target_url,
+                tables,
+                described,
+                copied,
+                progress,
+                types_unseen=options.types_unseen,
+            )
         pending = "the sequences and materialized views, and to note that the run is complete"
         with explained("copy", setting=source.setting, done="every table", pending=pending):
             written = any(table.inserted or table.updated for table in copied)
             not_usable, not_seen = await make_usable(connection, source, described, progress, written=written)
-            if written:
-                not_seen = (*not_seen, *ran)
             await runs.finish_run(connection, run)
     seconds = monotonic() - began
     return CopyReport(run, resumed, tuple(copied), seconds, snapshots > 1, tuple(broken), not_usable, not_seen)
@@ -129,18 +136,13 @@ async def _telling_what_is_done(connection: AsyncConnection, run: int) -> AsyncI
 
 @dataclass(frozen=True, slots=True)
 class _Start:
-    """One start of a run.
-
-    Attributes:
-        held: rows that each table of the target held when it was compared with the source.
-    """
+    """One start of a run."""
 
     connection: AsyncConnection
     source: Source
     run: int
     progress: Progress
     options: CopyOptions
-    held: dict[str, int] = field(default_factory=dict)
 
     async def copy_pages(self, tables: list[CopyTable]) -> list[TableCopied]:
         """Table after table, page after page."""
@@ -177,22 +179,6 @@ class _Start:
                         copied.append(await self._finish(job.table, whole, job.done_before, seconds))
         return copied, snapshots
 
-    async def look_beside(
-        self, tables: list[CopyTable], copied: list[TableCopied]
-    ) -> tuple[list[TableCopied], list[str]]:
-        """Find the rows that triggers and rules wrote beside the copy's own, and what of them could not be seen."""
-        with explained("copy", setting=self.source.setting, done="every table", pending="to count its rows once more"):
-            writers = await find_writers(self.connection, tables)
-            beside = await rows_beside(self.connection, tables, self.held) if writers else {}
-        looked = [
-            replace(one, disagreement=one.disagreement or in_words(beside[one.table], writers))
-            if one.table in beside
-            else one
-            for one in copied
-        ]
-        names = ", ".join(map(str, writers))
-        return looked, [f"whether {names} changed rows of other tables is not known"] if writers else []
-
     async def _copy_table(self, table: CopyTable) -> TableCopied:
         began = monotonic()
         checkpoint = await runs.find_checkpoint(self.connection, self.run, table)
@@ -220,7 +206,6 @@ class _Start:
         return await self._finish(table, whole, checkpoint.complete, monotonic() - began)
 
     async def _finish(self, table: CopyTable, whole: Completeness, done_before: bool, seconds: float) -> TableCopied:
-        self.held[table.name] = whole.held
         await raise_sequences(self.connection, table)
         if self.options.overwrite:
             await runs.adopt_rows(self.connection, self.run, table)

@@ -119,7 +119,7 @@ class StreamCopy:
         assert checkpoint is not None
         straight = one_snapshot and job.route.straight and checkpoint.rows == job.source_rows
         if straight and await count_target(self._connection, job.table) == job.source_rows:
-            return Completeness(job.source_rows, (), 0, 0, job.source_rows)
+            return Completeness(job.source_rows, (), 0, 0)
         loader = PageLoader(
             self._connection, job.table, self._run, most_refused=self._most_refused, permit=self._permit
         )

@@ -123,7 +123,7 @@ class RangeLoader:
         names = sql.SQL(", ").join(map(sql.Identifier, route.table.names))
         form = sql.SQL("(FORMAT binary)" if route.binary else "(FORMAT text)")
         values = sql.SQL(", ").join(
-            sql.SQL("{}::text" if column.holds_xml else "{}").format(sql.Identifier(column.name))
+            sql.SQL("{}" if column.name in route.same else "{}::text").format(sql.Identifier(column.name))
             for column in route.table.columns
         )
         rows = sql.SQL("SELECT {} FROM {}{}").format(values, route.source.rows, key_range.condition(route.table))

@@ -53,6 +53,8 @@ class TableCopied:
         went: rows of the target that are not in the source, or not any more.
         missing: keys that were in the source before and after and are in the target neither as a row nor refused.
         disagreement: in words, where the source's count, the rows seen and the target's count do not go together.
+        differ: rows that are not as the source has them, where the target may have changed them and so all were
+            compared: but for those in quarantine.
         done_before: it was complete before the run was stopped, and was not read again.
         seconds: of this start.
     """
@@ -70,6 +72,7 @@ class TableCopied:
     done_before: bool
     seconds: float
     disagreement: str | None = None
+    differ: int = 0
 
     @property
     def copied(self) -> int:
@@ -101,7 +104,7 @@ class CopyReport:
     def complete(self) -> bool:
         """Whether the target holds every row of the source and no other, and is otherwise as it was."""
         return not self.broken and not any(
-            table.refused or table.missing or table.went or table.disagreement for table in self.tables
+            table.refused or table.missing or table.went or table.disagreement or table.differ for table in self.tables
         )
 
 
