@@ -38,6 +38,10 @@ def aliases(columns: Sequence[CopyColumn]) -> sql.Composed:
     return listed(sql.SQL("{} text").format(sql.Identifier(alias(position))) for position in range(len(columns)))
 
 
+# A time that no zone follows, as a source whose column has none gives it: which moment it is, no one can tell.
+_WITHOUT_ZONE = r"[ T]\d\d:\d\d:\d\d(\.\d+)?([^-+.\d]|$)"
+
+
 def _typed(columns: Iterable[CopyColumn], prefix: str) -> sql.Composed:
     return listed(_value(sql.Identifier(prefix, column.name), column) for column in columns)
 
@@ -90,8 +94,11 @@ def text_differs(
     def differs(column: CopyColumn) -> sql.Composed:
         ours, theirs = sql.Identifier(target, column.name), sql.Identifier(source, column.name)
         if column.styled and styled and source_is_text:
-            theirs_typed = sql.SQL("{}::{}").format(theirs, sql.SQL(column.type))
-            return sql.SQL("{}::text IS DISTINCT FROM {}::text").format(ours, theirs_typed)
+            typed = sql.SQL("{}::{}").format(theirs, sql.SQL(column.type))
+            unlike = sql.SQL("{}::text IS DISTINCT FROM {}::text").format(ours, typed)
+            if column.zoned:
+                unlike = sql.SQL("({} OR {} ~ {})").format(unlike, theirs, sql.Literal(_WITHOUT_ZONE))
+            return sql.SQL("({}::text IS DISTINCT FROM {} AND {})").format(ours, theirs, unlike)
         return sql.SQL("{}::text IS DISTINCT FROM {}::text").format(ours, theirs)
 
     return differs
