@@ -29,12 +29,13 @@ class KeyListing:
     """What a listing of a source's keys gave.
 
     Attributes:
-        counted: the rows that the source counts; over REST the lower of its counts before and after. None where it
-            could not count them in time: two walks, one from either end, then had to give the same keys.
+        counted: the rows that the source counts; over REST the lower of its counts before and after, and the highest
+            of these where only several walks together may have given so many keys. None where it could not count them
+            in time: two walks in a row, one from either end, then had to give all of the keys.
         rows: the rows whose keys came, in the last walk.
         keys: how many different keys there are in `source_keys`.
         twice: a key that several rows have, where there is one; phones masked.
-        walked_twice: both walks gave these keys.
+        walked_twice: each of the last two walks gave all of these keys.
     """
 
     counted: int | None
@@ -135,12 +136,15 @@ async def _pipe(connection: AsyncConnection, source: PostgresSource, table: Copy
 
 
 async def _walk(connection: AsyncConnection, source: Source, table: CopyTable, *, versions: bool) -> KeyListing:
-    """Walk again while fewer keys came than the source counts, keeping those that came before: rows may be moving."""
+    """Walk again while fewer keys came than the source counts, keeping those that came before: rows may be moving.
+
+    Among those that are kept, rows that have gone since do not stand for rows that are left out.
+    """
     with_versions = versions and bool(table.version)
     add = rendered(statements.add_source_keys(table, versions=versions))
-    listing = KeyListing(1, 0, 0)
+    listing, most = KeyListing(1, 0, 0), 0
     for number in range(_LISTINGS):
-        before, rows, keys = await known_count(source, table), 0, listing.keys
+        before, rows, last = await known_count(source, table), 0, listing
         walk = source.key_pages
         if before is None and number % 2 and isinstance(source, RestSource):
             walk = source.key_pages_backwards
@@ -150,11 +154,14 @@ async def _walk(connection: AsyncConnection, source: Source, table: CopyTable, *
                 rows += page.rows
         after = await known_count(source, table)
         counted = None if before is None or after is None else min(before, after)
-        twice = listing.twice
+        if counted is not None:
+            most = max(most, counted)
+            counted = most if rows < counted else counted
         listing = await _listing(connection, table, counted, rows, first=number == 0)
-        listing = replace(listing, twice=listing.twice or twice)
+        listing = replace(listing, twice=listing.twice or last.twice)
         if counted is None:
-            listing = replace(listing, walked_twice=number > 0 and listing.keys == keys == rows)
+            same = listing.keys == last.keys == rows == last.rows
+            listing = replace(listing, walked_twice=number > 0 and same)
         if listing.whole:
             break
     return listing
