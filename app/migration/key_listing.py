@@ -29,12 +29,13 @@ class KeyListing:
     """What a listing of a source's keys gave.
 
     Attributes:
-        counted: the rows that the source counts; of two walks over REST, the lower of its counts. None where it
-            could not count them in time: two walks, one from either end, then had to give the same keys.
+        counted: the rows that the source counts; of two walks over REST, the lower of its counts, and the highest of
+            these where only several walks together may have given so many keys. None where it could not count them in
+            time: two walks in a row, one from either end, then had to give all of the keys.
         rows: the rows whose keys came, in the last walk.
         keys: how many different keys there are in `source_keys`.
         twice: a key that several rows have, where there is one; phones masked.
-        walked_twice: both walks gave these keys.
+        walked_twice: each of the last two walks gave all of these keys.
     """
 
     counted: int | None
@@ -147,14 +148,17 @@ async def _pipe(connection: AsyncConnection, source: PostgresSource, table: Copy
 
 
 async def _walk(connection: AsyncConnection, source: Source, table: CopyTable, *, versions: bool) -> KeyListing:
-    """Walk again while fewer keys came than the source counts, keeping those that came before: rows may be moving."""
+    """Walk again while fewer keys came than the source counts, keeping those that came before: rows may be moving.
+
+    Among those that are kept, rows that have gone since do not stand for rows that are left out.
+    """
     with_versions = versions and bool(table.version)
     add = rendered(statements.add_source_keys(table, versions=versions))
-    listing = KeyListing(1, 0, 0)
+    listing, most = KeyListing(1, 0, 0), 0
     before: int | None = None
     for number in range(_LISTINGS):
-        walk, rows, keys, twice = source.key_pages, 0, listing.keys, listing.twice
-        if number % 2 and listing.counted is None and isinstance(source, RestSource):
+        walk, rows, last = source.key_pages, 0, listing
+        if number % 2 and last.counted is None and isinstance(source, RestSource):
             walk = source.key_pages_backwards
         async with aclosing(ahead(walk(table, versions=with_versions))) as pages:
             async for page in pages:
@@ -163,9 +167,14 @@ async def _walk(connection: AsyncConnection, source: Source, table: CopyTable, *
         after = await known_count(source, table)
         counted = after if after is None or before is None else min(before, after)
         before = after
+        if counted is not None:
+            most = max(most, counted)
+            counted = most if rows < counted else counted
         listing = await _listing(connection, table, counted, rows, first=number == 0)
-        same = number > 0 and listing.keys == keys == rows
-        listing = replace(listing, twice=listing.twice or twice, walked_twice=counted is None and same)
+        listing = replace(listing, twice=listing.twice or last.twice)
+        if counted is None:
+            same = listing.keys == last.keys == rows == last.rows
+            listing = replace(listing, walked_twice=number > 0 and same)
         if listing.whole:
             break
     return listing

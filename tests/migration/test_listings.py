@@ -1,0 +1,132 @@
+"""Listings of the keys over REST: which of them are whole, with and without a count that comes in time."""
+
+import json
+from collections.abc import Callable, Set
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from app.errors import MigrationError
+from tests.migration.conftest import Source
+from tests.migration.engine import copy_from, execute, verify_from
+from tests.migration.test_counts_agree import CHOSEN, SOURCE, TABLE, rows_of
+from tests.migration.two_ends import sync_from
+from tests.support import faults
+from tests.support.faults import Answer, Fault, Hook, Request
+from tests.support.page_server import PageServer
+from tests.support.postgres import PostgresServer
+
+
+def _without(hidden: Set[str]) -> Fault:
+    """A page without the rows of these keys."""
+
+    def drop(answer: Answer) -> Answer:
+        rows = [row for row in json.loads(answer.body) if row["_0"] not in hidden] if answer.rows else []
+        return replace(answer, body=json.dumps(rows).encode(), rows=len(rows))
+
+    return faults.agreeing(drop)
+
+
+def _uncounted(forward: Set[str] = frozenset(), backward: Set[str] = frozenset(), *, pages: bool = False) -> Hook:
+    """No count comes in time; a walk leaves keys out in one direction or the other, and `pages` of whole rows too."""
+
+    def hook(request: Request) -> Fault | None:
+        if "count=exact" in request.headers.get("Prefer", ""):
+            return faults.statement_timeout()
+        order = request.parameter("order")
+        if order is None or ("_1:" in (request.parameter("select") or "") and not pages):
+            return None
+        hidden = backward if ".desc" in order else forward
+        return _without(hidden) if hidden else None
+
+    return hook
+
+
+Uncounted = Callable[[Hook], Source]
+
+
+@pytest.fixture
+def uncounted(postgres_server: PostgresServer) -> Any:
+    """A source of twenty rows whose server has the hook given."""
+    database = postgres_server.create_database()
+    execute(database, SOURCE)
+    with PageServer(database, max_rows=4) as server:
+
+        def make(hook: Hook) -> Source:
+            server.hook = hook
+            return Source(server.url, server.service_key, database, is_lite=False)
+
+        yield make
+    postgres_server.drop_database(database)
+
+
+async def test_two_walks_that_agree_are_whole(uncounted: Uncounted, fresh_database: str) -> None:
+    execute(fresh_database, TABLE)
+    source = uncounted(_uncounted())
+    report = await copy_from(source, fresh_database, CHOSEN)
+    assert (report.complete, report.tables[0].source_before, report.tables[0].source_after) == (True, None, 20)
+    assert (await verify_from(source, fresh_database, CHOSEN)).clean
+    assert (await sync_from(source, fresh_database, CHOSEN)).complete
+
+
+@pytest.mark.parametrize("hook", [_uncounted({"7"}), _uncounted(backward={"7"})], ids=["forward", "backward"])
+async def test_a_walk_that_leaves_a_row_out_in_one_direction(
+    uncounted: Uncounted, fresh_database: str, hook: Hook
+) -> None:
+    execute(fresh_database, TABLE)
+    source = uncounted(_uncounted())
+    assert (await copy_from(source, fresh_database, CHOSEN)).complete
+    before = rows_of(fresh_database)
+    uncounted(hook)
+    report = await copy_from(source, fresh_database, CHOSEN)
+    assert not report.complete
+    told = report.tables[0].disagreement or ""
+    assert told.startswith("the source could not count its rows in time, and ")
+    assert "an index in the order of another collation version" in told
+    for step in (verify_from, sync_from):
+        with pytest.raises(MigrationError, match="items: the source could not count its rows in time, and"):
+            await step(source, fresh_database, CHOSEN)
+    assert rows_of(fresh_database) == before
+
+
+async def test_a_third_walk_does_not_stand_for_the_second(uncounted: Uncounted, fresh_database: str) -> None:
+    """The first and the third go the same way, and leave out the same row; the second one lacks more."""
+    execute(fresh_database, TABLE)
+    source = uncounted(_uncounted({"7"}, {"7", "8"}, pages=True))
+    report = await copy_from(source, fresh_database, CHOSEN)
+    assert len(rows_of(fresh_database)) == 19
+    assert not report.complete
+    assert (report.tables[0].disagreement or "").startswith("the source could not count its rows in time, and 19 came")
+    with pytest.raises(MigrationError, match="items: the source could not count its rows in time, and 19 came"):
+        await verify_from(source, fresh_database, CHOSEN)
+
+
+async def test_a_row_that_went_does_not_stand_for_one_that_is_left_out(
+    postgres_server: PostgresServer, fresh_database: str
+) -> None:
+    """The first listing lacks a row and has one that is gone when the second one is made."""
+    database = postgres_server.create_database()
+    try:
+        execute(database, SOURCE)
+        execute(fresh_database, TABLE)
+        hidden, counts = faults.agreeing(_without({"7"})), []
+
+        def hook(request: Request) -> Fault | None:
+            if "count=exact" in request.headers.get("Prefer", ""):
+                counts.append(request.number)
+            elif len(counts) == 1 and request.parameter("order"):  # the first listing was counted, the next one begins
+                execute(database, "DELETE FROM items WHERE id = 9")
+            return hidden if request.parameter("id") == "in.(7)" or request.parameter("order") else None
+
+        with PageServer(database, max_rows=4) as server:
+            source = Source(server.url, server.service_key, database, is_lite=False)
+            assert (await copy_from(source, fresh_database, CHOSEN)).complete
+            server.hook = hook
+            with pytest.raises(MigrationError, match="items: the source counts 20 rows, and 18 came, with 19"):
+                await sync_from(source, fresh_database, CHOSEN)
+            assert len(rows_of(fresh_database)) == 20
+            server.hook = lambda request: None
+            assert (await sync_from(source, fresh_database, CHOSEN)).tables["items"].deleted == 1
+    finally:
+        postgres_server.drop_database(database)
