@@ -138,6 +138,24 @@ async def test_where_nothing_tells_the_setting(source: str, fresh_database: str,
     assert row_texts(fresh_database, "things") == row_texts(source, "things")
 
 
+@pytest.mark.parametrize("style", ["SQL, DMY", "SQL, MDY", "German", "Postgres, DMY"])
+@pytest.mark.parametrize(
+    ("column", "text"), [("visit", '("2026-03-04 20:06:07+00",me)'), ("open", '{"[2026-03-04 20:00:00+00,)"}')]
+)
+async def test_dates_inside_other_types_are_never_misread(
+    source: str, fresh_database: str, style: str, column: str, text: str
+) -> None:
+    """The setting is not looked for in these; a text that does not say which date it is is refused."""
+    execute(source, f"INSERT INTO things (id, {column}) VALUES (1, %s)", [text])
+    told = Told()
+    with served(source, DateStyle=style) as bad:
+        report = await copy_from(bad, fresh_database, [THINGS], told=told)
+    said_whole = style.startswith("Postgres")  # the month by its name
+    assert (report.complete, len(report.tables[0].refused)) == (said_whole, 0 if said_whole else 1)
+    assert row_texts(fresh_database, "things") == (row_texts(source, "things") if said_whole else [])
+    assert any("which DateStyle the source has could not be told" in notice for notice in told.notices)
+
+
 _ROWS = f"""
 INSERT INTO things VALUES
     (1, '2026-03-04', '2026-03-04 05:06:07', '2026-03-04 05:06:07.000001+00', '{_SPAN}', {_DIGITS}, '1234.50',
