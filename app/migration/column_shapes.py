@@ -33,6 +33,8 @@ FROM part p JOIN pg_type t ON t.oid = p.typid
 """
 # Types that a modifier makes shorter or coarser, without an error where the cast is explicit or the rest is blanks.
 _NARROWED = {"numeric", "varchar", "bpchar", "bit", "varbit", "time", "timetz", "timestamp", "timestamptz", "interval"}
+# Builtin types that a cast from text cuts to their length, without an error: 63 bytes, and one.
+_CUT = {"name", "char"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,7 @@ class Shape:
         written: with its length or scale, as in `character varying(50)`.
         parts: names (pg_type.typname) of all the types it is made of.
         exact: where values may be shortened or rounded to fit: the type in which they are compared with what came of
-            them, "text" for one that is taken apart no further; None: each value is taken whole, or refused.
+            them, "text" for one that is cut or taken apart no further; None: each value is taken whole, or refused.
     """
 
     written: str
@@ -67,7 +69,12 @@ def _shape(rows: list[Part]) -> Shape:
     for _, depth, how, typname, typmod, plain, full, is_builtin in rows:
         if depth == 0:
             written = full
-        if typname in _NARROWED and is_builtin and typmod != -1:
+        if not is_builtin:
+            continue
+        if typname in _CUT:
+            found = "text[]" if how == "element" else "text"
+            exact = found if exact in {None, found} else "text"
+        elif typname in _NARROWED and typmod != -1:
             found = {"column": plain, "element": f"{plain}[]"}.get(how, "text")
             exact = found if exact in {None, found} else "text"
     return Shape(written, frozenset(row[3] for row in rows), exact)

@@ -6,7 +6,7 @@ from psycopg import AsyncConnection, sql
 
 from app.migration.column_shapes import PARTS, Shape, shapes
 from app.migration.postgres_source import PostgresSource
-from app.migration.tables import CopyTable
+from app.migration.tables import CopyColumn, CopyTable
 
 # Types whose number is the same in every PostgreSQL (src/include/access/transam.h: below FirstGenbkiObjectId), but for
 # those whose binary form is the number of another object, or that have none. xml's binary form loses its declaration.
@@ -39,11 +39,11 @@ async def may_narrow(source: PostgresSource, table: CopyTable) -> bool:
     return any(
         (there := theirs.get(column.name)) is None
         or there != Shape(column.written, column.parts, column.exact)
-        or not _is_plain(column.written)
+        or not _is_plain(column)
         for column in narrow
     )
 
 
-def _is_plain(written: str) -> bool:
-    """Whether a type shows its own length or scale, as a builtin one does."""
-    return "(" in written and not written.startswith('"')
+def _is_plain(column: CopyColumn) -> bool:
+    """Whether a type shows its own length, scale or fields, or is a builtin one that has one length everywhere."""
+    return column.written != column.type or column.type.removesuffix("[]") in {"name", '"char"'}

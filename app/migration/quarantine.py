@@ -12,7 +12,7 @@ from sqlalchemy import MetaData
 from app.errors import MigrationError
 from app.migration.keys import key_columns
 from app.migration.source import Key
-from app.migration.tables import name_of
+from app.migration.tables import find_table, name_of
 from app.migration.target import explained, open_target
 from app.privacy import mask_phones
 
@@ -161,25 +161,29 @@ async def exists(connection: AsyncConnection) -> bool:
 async def choose_tables(
     connection: AsyncConnection, metadata: MetaData, names: Collection[str] | None, *, step: str
 ) -> list[str] | None:
-    """The names, checked: each is known to the MetaData or has rows in quarantine; None stands for all tables.
+    """The tables' names, each known to the MetaData or with rows in quarantine; None stands for all tables.
+
+    A table that one schema alone has may be given without it, as in `select_tables`.
 
     Raises:
         MigrationError: lists the names that are neither.
     """
     if names is None:
         return None
-    known = set(map(name_of, metadata.tables.values()))
+    by_name = {name_of(table): table for table in metadata.tables.values()}
+    known = set(by_name)
     if await exists(connection):
         cursor = await connection.execute("SELECT DISTINCT table_name FROM botdata.quarantine")
         known |= {name for (name,) in await cursor.fetchall()}
-    if unknown := sorted(set(names) - known):
+    found = {name if name in known or (one := find_table(name, by_name)) is None else name_of(one) for name in names}
+    if unknown := sorted(found - known):
         raise MigrationError(
             f"no such table: {', '.join(unknown)}; the tables are {', '.join(sorted(known))}",
             step=step,
             pending="everything; nothing was read or written",
             next_command=f"botdata {step}, with --tables of these, or --metadata for another project's",
         )
-    return sorted(names)
+    return sorted(found)
 
 
 def unknown_numbers(numbers: Collection[int], *, step: str) -> MigrationError:

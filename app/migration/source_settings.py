@@ -21,6 +21,7 @@ from app.rest_grammar import alias, as_text, quoted_name, selected
 
 _LOOKED_AT = 50  # values of a column
 _COLUMNS_ASKED = 5  # of a kind, until one holds a value
+_LONGEST_ASKED_FOR = 500  # characters of a text by which the source is asked for a row
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,7 @@ class _Kind:
     """A setting, the types whose text it shapes, and the text that it should give.
 
     Attributes:
+        types: names (pg_type.typname) of the types whose text it shapes.
         remedy: the value to set.
         right: matches each text that the target reads as it is meant; None: the source is asked for its own text.
         telling: matches a text that shows what the setting is; others are alike under each.
@@ -39,11 +41,17 @@ class _Kind:
     right: re.Pattern[str] | None
     telling: re.Pattern[str]
 
+    def reads(self, text: str) -> bool:
+        """Whether a text can be looked at: no pattern is for one of an array, and none is asked for by a composite."""
+        if self.right is None:
+            return not text.startswith("(")
+        return not text.startswith(("{", "[", "(")) and self.telling.fullmatch(text) is not None
+
 
 _KINDS = (
     _Kind(
         "DateStyle",
-        frozenset({"date", "timestamp without time zone", "timestamp with time zone"}),
+        frozenset({"date", "timestamp", "timestamptz"}),
         "'ISO, MDY'",
         re.compile(r"\d{4,}-\d\d-\d\d.*|-?infinity"),
         re.compile(r".*\d.*"),
@@ -64,7 +72,7 @@ _KINDS = (
     ),
     _Kind(
         "extra_float_digits",
-        frozenset({"double precision", "real"}),
+        frozenset({"float8", "float4"}),
         "1",
         None,
         re.compile(r".*(\d\.?){7}.*"),
@@ -85,15 +93,15 @@ async def require_readable_texts(
         StoreError: the source cannot be asked.
     """
     for kind in _KINDS:
-        columns = [(table, column) for table in tables for column in table.columns if column.type in kind.types]
+        columns = _columns(tables, kind)
         if not columns:
             continue
         told = False
         for table, column in columns[:_COLUMNS_ASKED]:
-            values = [value for value in await _values(source, table, column) if kind.telling.fullmatch(value[1])]
+            values = [value for value in await _values(source, table, column) if kind.reads(value[1])]
             if wrong := await _wrong(source, table, column, kind, values):
                 raise _unreadable(kind, table, column, wrong, step)
-            if told := bool(values):
+            if told := any(kind.telling.fullmatch(text) for _, text in values):
                 break
         asked = columns[:_COLUMNS_ASKED]
         if not told and any(
@@ -104,6 +112,12 @@ async def require_readable_texts(
                 f"which {kind.setting} the source has could not be told, for want of values in {named}; botdata verify "
                 "--source postgresql://... compares values whatever it is"
             )
+
+
+def _columns(tables: Sequence[CopyTable], kind: _Kind) -> list[tuple[CopyTable, CopyColumn]]:
+    """The columns whose text the setting shapes: those of such a type first, then domains, arrays and so on."""
+    found = [(table, one) for table in tables for one in table.columns if not kind.types.isdisjoint(one.parts)]
+    return sorted(found, key=lambda pair: len(pair[1].parts))
 
 
 async def _has_rows(source: RestSource, table: CopyTable) -> bool:
@@ -141,8 +155,11 @@ async def _wrong(
     """A text that does not say which value it is."""
     if kind.right is not None:
         return next((text for _, text in values if not kind.right.fullmatch(text)), None)
-    for key, text in sorted(values, key=lambda value: len(value[1]), reverse=True)[:3]:
-        if not await _is_found(source, table, column, key, text):
+    # The shortest too: a text with fewer digits may be short for that.
+    keys = {text: key for key, text in values if len(text) <= _LONGEST_ASKED_FOR}
+    by_length = sorted(keys, key=lambda text: (len(text), text))
+    for text in dict.fromkeys(by_length[:-4:-1] + by_length[:3]):
+        if not await _is_found(source, table, column, keys[text], text):
             return text
     return None
 

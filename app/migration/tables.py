@@ -159,7 +159,7 @@ def select_tables(
     if names is not None:
         if not names:
             raise _not_chosen("no table is named", by_name)
-        chosen = {name: _chosen(name, by_name) for name in names}
+        chosen = {name: find_table(name, by_name) for name in names}
         if unknown := sorted(name for name, found in chosen.items() if found is None):
             raise _not_chosen(f"no such table: {', '.join(unknown)}", by_name)
         return [table for table in tables if table in chosen.values()]
@@ -167,8 +167,8 @@ def select_tables(
     return [table for table in tables if wanted is None or table.info.get("group") in wanted]
 
 
-def _chosen(name: str, by_name: Mapping[str, Table]) -> Table | None:
-    """The table of a name; without its schema too, where only one schema has a table of that name."""
+def find_table(name: str, by_name: Mapping[str, Table]) -> Table | None:
+    """The table that a name is given for; without its schema too, where only one schema has a table of that name."""
     if name in by_name:
         return by_name[name]
     without_schema = [table for table in by_name.values() if table.name == name]
