@@ -47,7 +47,7 @@ def _why(name: str, ours: Collection[str], theirs: Collection[str], model: Table
 
 
 async def without_made_by_source(source: Source, table: CopyTable, model: Table) -> CopyTable:
-    """The table as it is written to the source: without the columns that the source makes by itself.
+    """The table as it is written to the source: the columns that the source makes by itself are `made`, not written.
 
     Over REST it does not show which those are. There they are taken to be those that the models compute, or the target
     makes.
@@ -62,7 +62,8 @@ async def without_made_by_source(source: Source, table: CopyTable, model: Table)
     rest = table.columns[table.key_size :] + added
     columns = table.key + tuple(column for column in rest if column.name not in made_there)
     changed_at = None if table.changed_at in made_there else table.changed_at
-    return replace(table, columns=columns, made=(), changed_at=changed_at)
+    made = tuple(column for column in rest if column.name in made_there)
+    return replace(table, columns=columns, made=made, changed_at=changed_at)
 
 
 async def _source_columns(source: Source, table: CopyTable) -> set[str]:

@@ -205,9 +205,9 @@ class ReverseSync:
         versioned = bool(table.version)
         if look.changed is None:
             self._progress.begin(table.name, await shown_count(self._source, table), 0)
-            pages = self._source.pages(table, versions=versioned)
+            pages = self._source.pages(_with_made(table), versions=versioned)
         else:
-            pages = self._source.rows_by_key(table, look.changed, versions=versioned, listed=True)
+            pages = self._source.rows_by_key(_with_made(table), look.changed, versions=versioned, listed=True)
         changed = []
         seen = 0
         given: set[Key] = set()
@@ -237,7 +237,9 @@ class ReverseSync:
 
     async def _unequal(self, table: CopyTable, body: bytes) -> list[tuple[Key, bool]]:
         """The rows of a page that the target lacks or holds differently; the others' pairs are recorded."""
-        unequal = [(row.key, row.missing) for row in (await compare_page(self._connection, table, body)).unequal]
+        unequal = [
+            (row.key, row.missing) for row in (await compare_page(self._connection, _with_made(table), body)).unequal
+        ]
         if table.version and not self._options.dry_run:
             keys = {key for key, _ in unequal}
             records = records_of(body)
@@ -309,7 +311,7 @@ class ReverseSync:
         """Keys whose rows are not the same on both sides; the others' pairs are recorded."""
         there: set[Key] = set()
         unequal: set[Key] = set()
-        async for page in self._source.rows_by_key(table, keys, versions=bool(table.version)):
+        async for page in self._source.rows_by_key(_with_made(table), keys, versions=bool(table.version)):
             there.update(key_of(record, table) for record in records_of(page.body))
             unequal.update(key for key, _ in await self._unequal(table, page.body))
         return [key for key in keys if key not in there or key in unequal]
@@ -358,3 +360,8 @@ def _refusals(table: CopyTable, refused: _Refused) -> tuple[Refusal, ...]:
         Refusal(table.name, tuple(map(mask_phones, key)) if table.key_holds_phone else key, sqlstate, place)
         for key, (sqlstate, place) in sorted(refused.items())
     )
+
+
+def _with_made(table: CopyTable) -> CopyTable:
+    """The table with the columns that the source makes by itself: what it makes may not be what the target holds."""
+    return replace(table, columns=table.columns + table.made, made=())

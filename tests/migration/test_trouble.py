@@ -47,7 +47,7 @@ async def test_a_transient_failure_is_survived(
     execute(source_database, "UPDATE clients SET preferences = '[1.10]' WHERE id = 3")
     pages.max_rows = 25
     spoiled = TRANSIENT.get(fault) or cut_at_a_bracket()
-    pages.hook = faults.at({2: spoiled, 4: spoiled, 5: spoiled})
+    pages.hook = faults.at({3: spoiled, 5: spoiled, 6: spoiled})  # after the look at the settings
     told = Told()
     report = await copy_from(pages, database_url, tables("clients"), told=told)
     assert (report.complete, report.tables[0].inserted) == (True, 60)

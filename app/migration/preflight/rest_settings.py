@@ -15,6 +15,14 @@ from app.migration.rest_source import RestSource
 from app.migration.source_settings import require_readable_texts
 from app.migration.tables import CopyColumn, CopyTable, name_of
 
+# Names of types as format_type gives them, and as pg_type does, where the two differ.
+_TYPNAMES = {
+    "double precision": "float8",
+    "real": "float4",
+    "timestamp with time zone": "timestamptz",
+    "timestamp without time zone": "timestamp",
+}
+
 
 async def settings_findings(source: RestSource, tables: Sequence[Table], seen: SourceSeen) -> list[Finding]:
     """What a copy would stop for, and what it cannot tell."""
@@ -44,5 +52,12 @@ def _described(table: Table, seen: SourceSeen) -> CopyTable | None:
     names = [*key, *(one.name for one in table.columns if one.name not in key and one.name not in absent)]
     if absent.intersection(key):
         return None
-    columns = tuple(CopyColumn(name, model_type(table.columns[name]) or "", False) for name in names)
+    columns = tuple(_column(name, model_type(table.columns[name]) or "") for name in names)
     return CopyTable(table.schema or "public", table.name, columns, len(key), False, False)
+
+
+def _column(name: str, type_name: str) -> CopyColumn:
+    """A column, its type's parts as far as the model tells them: an array's are its own and its element's."""
+    plain = type_name.removesuffix("[]").partition("(")[0]
+    parts = {type_name, _TYPNAMES.get(plain, plain)}
+    return CopyColumn(name, type_name, False, parts=frozenset(parts))
