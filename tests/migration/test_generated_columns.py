@@ -123,7 +123,8 @@ async def test_the_way_back_writes_no_column_that_the_source_generates(ends: End
     await copy_from(ends.served, ends.target, _lines())
     execute(ends.target, "UPDATE lines SET pieces = 10; INSERT INTO lines (id, price, pieces) VALUES (3, 2, 2)")
     report = await _sync(ends, _lines(), reverse=True)
-    assert report.complete
+    # What the target holds in a plain column is not what the source makes.
+    assert (report.complete, report.tables["lines"].unsettled > 0) == (target == _LINES, target != _LINES)
     assert query(ends.source, "SELECT id, total::text FROM lines ORDER BY id") == [
         (1, "99.90"), (2, "0.50"), (3, "4.00")
     ]  # fmt: skip

@@ -91,9 +91,14 @@ async def test_a_table_whose_trigger_rewrites_rows(source: Source, database_url:
 async def test_settled_rows_are_not_read_again(pages: PageServer, source_database: str, database_url: str) -> None:
     add_clients(source_database, 30)
     await sync_from(pages, database_url, "clients")
-    read = len(row_pages(pages, "clients"))
+
+    def read() -> int:
+        """Pages of rows, without the look at the settings, which has no order."""
+        return sum(seen.request.parameter("order") is not None for seen in row_pages(pages, "clients"))
+
+    before = read()
     assert counts(await back(pages, database_url, "clients"), "clients") == (0, 0, 0)
-    assert len(row_pages(pages, "clients")) == read
+    assert read() == before > 0
     assert not [seen for seen in pages.exchanges if seen.request.method in {"POST", "DELETE"}]
 
 
