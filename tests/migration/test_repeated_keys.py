@@ -2,7 +2,7 @@
 
 from sqlalchemy import Column, Integer, MetaData, Table, Text
 
-from app.migration.preflight.run import examine_against
+from app.migration.preflight.target_state import examine_against
 from app.migration.tables import select_tables
 from tests.migration.engine import copy_from, execute, query
 from tests.migration.two_ends import MakeSource, make_source, sync_from

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from app.errors import MigrationError
-from app.migration.preflight.run import examine_against
+from app.migration.preflight.target_state import examine_against
 from app.migration.tables import select_tables
 from app.models import Base
 from tests.migration.conftest import Source

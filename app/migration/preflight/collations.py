@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from psycopg import AsyncConnection, sql
+from psycopg import AsyncConnection
 from sqlalchemy import Table
 
 from app.migration.preflight.findings import Finding, finding, quoted
@@ -16,8 +16,9 @@ _OLD = """
 SELECT k.name, k.made, k.now, array_agg(DISTINCT k.relation ORDER BY k.relation) FROM (
     SELECT t.place AS relation, c.oid, c.oid::regcollation::text AS name, c.collversion AS made,
         pg_collation_actual_version(c.oid) AS now
-    FROM unnest(%(quoted)s::text[], %(names)s::text[]) AS t (quoted, place)
-    JOIN pg_index x ON x.indrelid = to_regclass(t.quoted)
+    FROM unnest(%(schemas)s::text[], %(relations)s::text[], %(names)s::text[]) AS t (schema, relation, place)
+    JOIN pg_namespace n ON n.nspname = t.schema JOIN pg_class r ON r.relnamespace = n.oid AND r.relname = t.relation
+    JOIN pg_index x ON x.indrelid = r.oid
     CROSS JOIN LATERAL unnest(x.indcollation::oid[]) AS used (oid) JOIN pg_collation c ON c.oid = used.oid
 ) k WHERE k.made IS NOT NULL AND k.now IS NOT NULL AND k.made <> k.now GROUP BY 1, 2, 3 ORDER BY 1
 """
@@ -36,7 +37,11 @@ async def collation_findings(
         end: "source" or "target".
         version: the server's.
     """
-    given = {"quoted": [_quoted(table) for table in tables], "names": [name_of(table) for table in tables]}
+    given = {
+        "schemas": [table.schema or "public" for table in tables],
+        "relations": [table.name for table in tables],
+        "names": [name_of(table) for table in tables],
+    }
     old = await (await connection.execute(_OLD, given)).fetchall()
     found = [
         _finding(
@@ -58,10 +63,6 @@ async def collation_findings(
             for name, made, now in old
         ]
     return found
-
-
-def _quoted(table: Table) -> str:
-    return sql.Identifier(table.schema or "public", table.name).as_string(None)
 
 
 def _finding(end: str, what: str, made: str, now: str, where: str, alter: str) -> Finding:

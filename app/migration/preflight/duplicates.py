@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from psycopg import AsyncConnection, sql
 from sqlalchemy import Table, UniqueConstraint
 
+from app.migration.counts import known_count
 from app.migration.keys import key_columns
 from app.migration.pages import records_of
 from app.migration.preflight.findings import Finding, finding
@@ -76,15 +77,20 @@ async def by_query(connection: AsyncConnection, table: Table, key: tuple[str, ..
     return Duplicates(rows[0][0] if rows else 0, tuple((tuple(values), tuple(keys)) for _, values, keys in rows))
 
 
-async def by_pages(source: Source, table: Table, key: tuple[str, ...]) -> Duplicates:
-    """Over REST: only the keys are read, and grouped in a file of SQLite's, whatever their number."""
+async def by_pages(source: Source, table: Table, key: tuple[str, ...], *, counts: bool) -> Duplicates:
+    """Over REST: only the keys are read, and grouped in a file of SQLite's, whatever their number.
+
+    Args:
+        counts: the source counts the table's rows in time.
+    """
     primary = list(key_columns(table))
     rest = [name for name in key if name not in primary]
     columns = tuple(CopyColumn(name, "text", False) for name in (*primary, *rest))
     reduced = CopyTable(table.schema or "public", table.name, columns, len(primary), False, False)
     wanted = [alias(reduced.names.index(name)) for name in key]
     ids = [alias(position) for position in range(len(primary))]
-    before, given = await source.count(reduced), 0
+    counts = counts and key == tuple(primary)  # the rows of any other key are not unseen
+    before, given = await known_count(source, reduced) if counts else None, 0
     with closing(sqlite3.connect("")) as database:  # a temporary file
         database.executescript(_GROUPED)
         async for page in source.pages(reduced):
@@ -92,7 +98,8 @@ async def by_pages(source: Source, table: Table, key: tuple[str, ...]) -> Duplic
             database.executemany("INSERT INTO keys VALUES (?, ?)", _records(page.body, wanted, ids))
         (count,) = database.execute("SELECT count(*) FROM repeated").fetchone()
         first = database.execute("SELECT natural, rows FROM repeated ORDER BY natural LIMIT ?", [_SHOWN]).fetchall()
-    unseen = max(0, min(before, await source.count(reduced)) - given) if key == tuple(primary) else 0
+    after = await known_count(source, reduced) if counts else None
+    unseen = 0 if before is None or after is None else max(0, min(before, after) - given)
     return Duplicates(
         count,
         tuple((tuple(natural.split("\x1f")), tuple(rows.split("\x1e")[:_SHOWN])) for natural, rows in first),

@@ -260,7 +260,7 @@ async def _look_at_supabase(
                     )
                 )
                 continue
-            found = await duplicates.by_pages(pages, table, key)
+            found = await duplicates.by_pages(pages, table, key, counts=not there.uncounted)
             if found.count or found.unseen:
                 ends.findings.append(duplicates.duplicate_finding(table, key, found))
 
