@@ -66,8 +66,12 @@ async def test_a_row_that_differs_is_in_quarantine(make_source: MakeSource, fres
         held = query(fresh_database, "SELECT value FROM settings WHERE name = 'tax'")
         kept = query(fresh_database, "SELECT row_text ->> 'value' FROM botdata.quarantine")
         assert sorted(held + kept) == [("19",), ("20",)]
-    with pytest.raises(MigrationError, match=r"several rows have one key, such as \(tax\)"):
+    with pytest.raises(MigrationError, match="several rows have one key, such as"):
         await sync_from(source, fresh_database, _CHOSEN, until_clean=True, most_rounds=5)
-    execute(source.database_url, "DELETE FROM settings WHERE value = '19'")
+    execute(
+        source.database_url,
+        "DELETE FROM settings WHERE value = '19'; DELETE FROM user_roles WHERE role_id = 2; "
+        "INSERT INTO user_roles VALUES (1, 2)",
+    )
     assert (await sync_from(source, fresh_database, _CHOSEN, until_clean=True, most_rounds=5)).complete
     assert query(fresh_database, "SELECT value FROM settings WHERE name = 'tax'") == [("20",)]
