@@ -317,7 +317,7 @@ async def test_no_mirror_between_the_reading_of_a_row_and_its_writing(
     waited: list[bool] = []
 
     def hook(request: Request) -> Fault | None:
-        if request.method == "GET" and request.table == "clients" and "_1:" in (request.parameter("select") or ""):
+        if request.method == "GET" and request.table == "clients" and "_2:" in (request.parameter("select") or ""):
             waited.append(_mirrors_wait(target))
         return None
 
