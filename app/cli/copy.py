@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from app.cli.dry_run import try_copy
-from app.cli.preflight import Accept, IgnoreColumn, repeated, stop_on_errors
+from app.cli.preflight import TYPES_UNSEEN, Accept, IgnoreColumn, repeated, stop_on_errors
 from app.cli.work import AsJson, KeyRoleOk, Metadata, SourceUrl, Tables, WithBaileys, Work
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def copy(
         flags = work.flags + repeated(ignore_column, accept)
         try_copy(work, sample=sample, most_refused=max_quarantine, as_json=as_json, flags=flags)
         return
-    report = run_copy(work, replace(options, types_unseen="source-types-unseen" in codes))
+    report = run_copy(work, replace(options, types_unseen=not codes.isdisjoint(TYPES_UNSEEN)))
     if as_json:
         show_json(copy_document(report, flags=work.flags, own_flags=work.own_flags))
     else:

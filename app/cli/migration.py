@@ -10,7 +10,7 @@ import typer
 
 from app.cli.copy import JOBS, Jobs, MaxQuarantine, Overwrite, Restart, copy_flags
 from app.cli.event_loop import run_async
-from app.cli.preflight import Accept, IgnoreColumn, stop_on_errors
+from app.cli.preflight import TYPES_UNSEEN, Accept, IgnoreColumn, stop_on_errors
 from app.cli.work import AsJson, KeyRoleOk, Metadata, ShowValues, SourceUrl, Tables, WithBaileys, Work
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def migrate(
 
     work.carry_out(refuse)
     codes = stop_on_errors(work, key_role_ok=key_role_ok, ignore_column=ignore_column, accept=accept, upgrades=True)
-    options = replace(options, types_unseen="source-types-unseen" in codes)
+    options = replace(options, types_unseen=not codes.isdisjoint(TYPES_UNSEEN))
     upgraded = None
     if metadata is None:  # the revisions are the bot's own
         upgraded = _upgrade(work.settings, "head")

@@ -13,6 +13,7 @@ from app.cli.work import AsJson, KeyRoleOk, Metadata, SourceUrl, Tables, WithBai
 if TYPE_CHECKING:
     from app.migration.preflight.findings import Accepted, PreflightReport
 
+TYPES_UNSEEN = frozenset({"source-types-unseen", "source-unreachable"})  # what says that a copy may change values
 _NAMED = 3  # errors whose sentences the stop repeats
 
 IgnoreColumn = Annotated[

@@ -34,8 +34,6 @@ async def compare_where_due(
     Returns:
         The tables, with the rows that are not as the source has them.
     """
-    if not any(table.inserted or table.updated for table in copied):
-        return list(copied)
     reasons = [str(one) for one in await find_writers(connection, described)]
     if types_unseen:
         reasons.append("types of the source that were not seen")
@@ -44,6 +42,6 @@ async def compare_where_due(
     progress.notice(f"the rows are compared with the source, because of {', '.join(reasons)}")
     verified = await verify(source, target_url, tables, progress)
     return [
-        replace(table, differ=seen.rows_that_differ - seen.quarantined)
+        replace(table, differ=max(seen.rows_that_differ - seen.quarantined, int(seen.counts_differ)))
         for table, seen in zip(copied, verified.tables, strict=True)
     ]

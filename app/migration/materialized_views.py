@@ -26,7 +26,7 @@ WITH RECURSIVE below (oid) AS (
     SELECT oid, 0 FROM related
     UNION SELECT w.ev_class, r.steps + 1 FROM reached r JOIN pg_depend d ON d.refclassid = 'pg_class'::regclass
         AND d.refobjid = r.oid AND d.classid = 'pg_rewrite'::regclass JOIN pg_rewrite w ON w.oid = d.objid
-        WHERE w.ev_class <> r.oid
+        WHERE w.ev_class <> r.oid AND w.ev_type = '1'
 )
 SELECT format('%%I.%%I', n.nspname, c.relname), c.relispopulated, max(r.steps) FROM reached r
 JOIN pg_class c ON c.oid = r.oid AND c.relkind = 'm' JOIN pg_namespace n ON n.oid = c.relnamespace
