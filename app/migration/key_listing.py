@@ -167,7 +167,9 @@ async def _walk(connection: AsyncConnection, source: Source, table: CopyTable, *
         after = await known_count(source, table)
         counted = after if after is None or before is None else min(before, after)
         before = after
-        if counted is not None:
+        if counted is None:
+            counted = most or None  # a count that fails now does not take back an earlier one
+        else:
             most = max(most, counted)
             counted = most if rows < counted else counted
         listing = await _listing(connection, table, counted, rows, first=number == 0)
