@@ -9,7 +9,7 @@ from psycopg import AsyncConnection
 from app.migration.tables import CopyTable
 
 # Bits of tgtype: 2 before, 4 insert, 8 delete, 16 update (src/include/catalog/pg_trigger.h). A trigger that a partition
-# has from its parent has one there too. A rule's ev_type: 2 update, 3 insert, 4 delete (src/include/nodes/nodes.h).
+# has from its parent is told once, there. A rule's ev_type: 2 update, 3 insert, 4 delete (src/include/nodes/nodes.h).
 _FIND = """
 WITH named AS (SELECT to_regclass(name) AS oid FROM unnest(%(tables)s::text[]) name),
 own AS (SELECT oid FROM named UNION SELECT relid FROM named, pg_partition_tree(named.oid))
@@ -18,7 +18,8 @@ SELECT 'TRIGGER', t.tgname, c.oid::regclass::text, quote_ident(n.nspname) || '.'
     CASE WHEN t.tgtype & 8 = 8 THEN 'delete' END, CASE WHEN t.tgtype & 16 = 16 THEN 'update' END], NULL)
 FROM own JOIN pg_trigger t ON t.tgrelid = own.oid JOIN pg_class c ON c.oid = own.oid
 JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE NOT t.tgisinternal AND t.tgparentid = 0 AND t.tgenabled IN ('O', 'A')
+WHERE NOT t.tgisinternal AND t.tgenabled IN ('O', 'A')
+    AND NOT EXISTS (SELECT FROM pg_trigger up JOIN own ON own.oid = up.tgrelid WHERE up.oid = t.tgparentid)
 UNION ALL
 SELECT 'RULE', r.rulename, c.oid::regclass::text, quote_ident(n.nspname) || '.' || quote_ident(c.relname),
     '', r.ev_enabled = 'A', ARRAY[CASE r.ev_type WHEN '2' THEN 'update' WHEN '3' THEN 'insert' ELSE 'delete' END]

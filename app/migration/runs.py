@@ -41,7 +41,7 @@ class Checkpoint:
 async def begin_run(
     connection: AsyncConnection, source: str, tables: list[CopyTable], *, restart: bool = False
 ) -> tuple[int, bool]:
-    """The newest copy from this source where it left one of the tables, or a foreign key, unfinished; else a new one.
+    """The newest copy from this source where it left a table, a foreign key or its own end unfinished; or a new one.
 
     A new one takes over from those that it leaves behind: they are abandoned, and the foreign keys that they took from
     the target are for it to put back.
@@ -57,6 +57,7 @@ async def begin_run(
         "AND id = (SELECT max(id) FROM botdata.runs WHERE command = 'copy' AND source = %s) "
         "AND (EXISTS (SELECT FROM unnest(%s::text[]) chosen WHERE NOT EXISTS (SELECT FROM botdata.checkpoints c "
         "WHERE c.run_id = r.id AND c.table_name = chosen AND c.state = 'complete')) "
+        "OR NOT EXISTS (SELECT FROM botdata.checkpoints c WHERE c.run_id = r.id AND c.state <> 'complete') "
         "OR EXISTS (SELECT FROM botdata.foreign_keys f WHERE f.run_id = r.id AND f.state <> 'validated'))",
         [source, [table.name for table in tables]],
     )

@@ -34,13 +34,15 @@ def versioned_rows(table: CopyTable, name: str, columns: int) -> sql.Composed:
 async def unsettled_keys(connection: AsyncConnection, table: CopyTable, *, missing: bool, most: int) -> list[Key]:
     """Keys of the source, no more than `most`, whose rows' versions are not those of the pair.
 
+    A foreign table gives 0 for the xmin of each row, which tells nothing.
+
     Args:
         missing: those too that the target does not hold.
     """
     query = sql.SQL(
         "SELECT DISTINCT {key} FROM source_keys s {join} {table} t ON {same} "
         "LEFT JOIN botdata.row_versions v ON v.table_name = {name} AND v.key = {key} "
-        "WHERE v.source_xid IS DISTINCT FROM s.{version} OR s.{version} IS NULL "
+        "WHERE v.source_xid IS DISTINCT FROM s.{version} OR s.{version} IS NULL OR s.{version} = '0' "
         "OR v.target_xid IS DISTINCT FROM t.xmin::text OR t.xmin IS NULL "
         "LIMIT {most}"
     ).format(

@@ -1,9 +1,12 @@
 """After a copy the target's objects can be used: sequences, materialized views, indexes; or the report names them."""
 
+import asyncio
+
 import psycopg
 import pytest
 from sqlalchemy import BigInteger, Column, Integer, MetaData, Table, Text, Uuid
 
+from app.errors import MigrationError
 from app.migration.sync import Sync
 from app.migration.sync_options import SyncOptions
 from app.migration.sync_report import SyncReport
@@ -233,3 +236,32 @@ async def test_an_index_that_was_never_finished_is_named(ends: Ends) -> None:
     assert [(one.name, one.statement) for one in report.not_usable] == [
         ("index public.one_shop", "REINDEX INDEX public.one_shop")
     ]
+
+
+async def test_a_copy_that_stops_at_its_end_goes_on_there(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
+    ends.make(SALES_SCHEMA, SALES_ROWS)
+    execute(ends.target, 'REFRESH MATERIALIZED VIEW totals; REFRESH MATERIALIZED VIEW "A rank"')
+
+    async def lost(*given: object, **named: object) -> None:
+        raise psycopg.OperationalError("the connection is lost")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("app.migration.copy.make_usable", lost)
+        with pytest.raises(MigrationError):
+            await copy_from(ends.served, ends.target, _SALES)
+    assert value(ends.target, "SELECT count(*) FROM totals") == 0
+    report = await copy_from(ends.served, ends.target, _SALES)
+    assert (report.resumed, report.complete) == (True, True)
+    assert value(ends.target, "SELECT count(*) FROM totals") == 2
+
+
+async def test_rules_that_go_round_in_a_circle(ends: Ends) -> None:
+    """A rule that writes is no way from a table to a materialized view: followed round, it would have no end."""
+    ends.make(SALES_SCHEMA, SALES_ROWS)
+    execute(
+        ends.target,
+        "CREATE TABLE log (shop text); "
+        "CREATE RULE noted AS ON UPDATE TO sales DO ALSO INSERT INTO log SELECT shop FROM shops",
+    )
+    async with asyncio.timeout(60):
+        assert (await verify_from(ends.served, ends.target, _SALES)).not_usable
