@@ -8,6 +8,7 @@ from dataclasses import replace
 from psycopg import AsyncConnection
 from sqlalchemy import Table
 
+from app.errors import MigrationError
 from app.migration.report import Progress, TableCopied
 from app.migration.rows_beside import find_writers
 from app.migration.source import Source
@@ -33,6 +34,9 @@ async def compare_where_due(
 
     Returns:
         The tables, with the rows that are not as the source has them.
+
+    Raises:
+        MigrationError: a side cannot be read.
     """
     reasons = [str(one) for one in await find_writers(connection, described)]
     if types_unseen:
@@ -40,7 +44,11 @@ async def compare_where_due(
     if not reasons:
         return list(copied)
     progress.notice(f"the rows are compared with the source, because of {', '.join(reasons)}")
-    verified = await verify(source, target_url, tables, progress)
+    try:
+        verified = await verify(source, target_url, tables, progress)
+    except MigrationError as error:
+        error.step, error.next_command = "copy", "botdata copy, which compares them again"
+        raise
     return [
         replace(table, differ=max(seen.rows_that_differ - seen.quarantined, int(seen.counts_differ)))
         for table, seen in zip(copied, verified.tables, strict=True)

@@ -10,7 +10,8 @@ from app.migration.tables import CopyTable
 
 # Which other sources the rows of the target's table came from (parameters: table, source, table, source).
 _BY_OTHERS = """
-SELECT r.source, count(DISTINCT t.ctid) FROM {} t JOIN botdata.writes w ON w.xid = t.xmin::text AND w.table_name = %s
+SELECT r.source, count(DISTINCT (t.tableoid, t.ctid))
+FROM {} t JOIN botdata.writes w ON w.xid = t.xmin::text AND w.table_name = %s
 JOIN botdata.runs r ON r.id = w.run_id WHERE r.source <> %s AND t.xmin::text NOT IN (SELECT xid FROM botdata.writes
     JOIN botdata.runs ON id = run_id WHERE table_name = %s AND source = %s) GROUP BY 1 ORDER BY 2 DESC, 1
 """

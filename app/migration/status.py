@@ -136,7 +136,7 @@ async def _is_installed(connection: AsyncConnection) -> bool:
             f"the tool's schema in the target was made by {made_by} botdata",
             step="status",
             pending="nothing is changed by it",
-            next_command="botdata copy, which brings it up to date"
+            next_command="botdata upgrade, as the owner of the target's schema; then: botdata status"
             if made_by == "an older"
             else "pip install --upgrade botdata",
         )

@@ -3,6 +3,7 @@
 import pytest
 from sqlalchemy import Column, Integer, MetaData, Table, Text
 
+from app.errors import MigrationError
 from app.migration.tables import select_tables
 from tests.migration.engine import Told, copy_from, execute, query, row_texts
 from tests.migration.two_ends import MakeSource, make_source, sync_from
@@ -135,3 +136,21 @@ async def test_a_partition_that_is_moved_alone_has_its_parents_triggers(
     for _ in range(2):  # a second copy, which writes nothing new, is compared as the first one was
         report = await copy_from(source, fresh_database, chosen)
         assert (report.complete, report.tables[0].differ) == (False, 1)
+
+
+async def test_a_comparison_that_stops_is_the_copys(
+    make_source: MakeSource, fresh_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = make_source(_TABLE + _ROWS)
+    execute(fresh_database, _TABLE + _KEEP)
+
+    async def lost(*given: object) -> None:
+        raise MigrationError("the source does not answer", step="verify", next_command="botdata verify")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("app.migration.changed_on_the_way.verify", lost)
+        with pytest.raises(MigrationError) as stopped:
+            await copy_from(source, fresh_database, _CHOSEN)
+    assert (stopped.value.step, stopped.value.next_command) == ("copy", "botdata copy, which compares them again")
+    again = await copy_from(source, fresh_database, _CHOSEN)
+    assert (again.resumed, again.complete) == (True, True)

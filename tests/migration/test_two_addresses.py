@@ -3,15 +3,18 @@
 from urllib.parse import urlsplit
 
 import pytest
+from sqlalchemy import Column, Integer, MetaData, Table
 
 from app.database_url import shown_url
 from app.errors import MigrationError
 from app.migration.copy import CopyOptions
+from app.migration.tables import select_tables
 from tests.migration.conftest import Source
 from tests.migration.engine import add_clients, copy_from, execute, row_texts, tables, value
 from tests.migration.test_sync import sync_from
 from tests.migration.test_sync_reverse import back
 from tests.support.page_server import PageServer
+from tests.support.postgres import PostgresServer
 
 
 @pytest.fixture
@@ -74,3 +77,30 @@ async def test_the_way_back_by_another_address(connected: Source, by_rest: Sourc
     with pytest.raises(MigrationError, match=r"never brought over from it \(the target's came from .*, or by that"):
         await back(by_rest, database_url, "clients")
     assert value(connected.database_url, "SELECT count(*) FROM clients") == 3
+
+
+async def test_rows_of_a_partitioned_target_are_counted_each(
+    postgres_server: PostgresServer, fresh_database: str
+) -> None:
+    """Rows of two partitions may have the same place in their files."""
+    metadata = MetaData()
+    Table("visits", metadata, Column("id", Integer, primary_key=True))
+    chosen = select_tables(metadata)
+    database = postgres_server.create_database()
+    try:
+        execute(database, "CREATE TABLE visits (id integer PRIMARY KEY); INSERT INTO visits VALUES (1), (11)")
+        execute(
+            fresh_database,
+            "CREATE TABLE visits (id integer PRIMARY KEY) PARTITION BY RANGE (id); "
+            "CREATE TABLE low PARTITION OF visits FOR VALUES FROM (0) TO (10); "
+            "CREATE TABLE high PARTITION OF visits FOR VALUES FROM (10) TO (20)",
+        )
+        await copy_from(Source(database, "", database, is_lite=False), fresh_database, chosen)
+        with PageServer(database) as server:
+            by_rest = Source(server.url, server.service_key, database, is_lite=False)
+            with pytest.raises(
+                MigrationError, match=r"visits \(2\)\. These came by another address: all of them from "
+            ):
+                await copy_from(by_rest, fresh_database, chosen)
+    finally:
+        postgres_server.drop_database(database)
