@@ -49,8 +49,8 @@ def _why(name: str, ours: Collection[str], theirs: Collection[str], model: Table
 async def without_made_by_source(source: Source, table: CopyTable, model: Table) -> CopyTable:
     """The table as it is written to the source: the columns that the source makes by itself are `made`, not written.
 
-    Over REST it does not show which those are. There they are taken to be those that the models compute, or the target
-    makes.
+    Those that the target makes, and the source has, are either written or `made` too, to be compared. Over REST it does
+    not show which those are. There they are taken to be those that the models compute, or the target makes.
     """
     if isinstance(source, PostgresSource):
         found = dict(await source.fetch(_columns(table)))
@@ -62,7 +62,9 @@ async def without_made_by_source(source: Source, table: CopyTable, model: Table)
     rest = table.columns[table.key_size :] + added
     columns = table.key + tuple(column for column in rest if column.name not in made_there)
     changed_at = None if table.changed_at in made_there else table.changed_at
-    made = tuple(column for column in rest if column.name in made_there)
+    theirs = await _source_columns(source, table) if table.made else set()
+    only_compared = [column for column in table.made if column.name in theirs and column not in added]
+    made = (*(column for column in rest if column.name in made_there), *only_compared)
     return replace(table, columns=columns, made=made, changed_at=changed_at)
 
 

@@ -130,6 +130,17 @@ async def test_the_way_back_writes_no_column_that_the_source_generates(ends: End
     ]  # fmt: skip
 
 
+async def test_the_way_back_says_what_it_cannot_write(ends: Ends) -> None:
+    """Over REST it does not show that the source holds a plain column where the target generates it."""
+    ends.make(_PLAIN_LINES, "INSERT INTO lines VALUES (1, 9.99, 3, 29.97)", _LINES)
+    await copy_from(ends.served, ends.target, _lines())
+    execute(ends.target, "INSERT INTO lines (id, price, pieces) VALUES (2, 2, 2)")
+    report = await _sync(ends, _lines(), reverse=True)
+    total = "4.00" if ends.connected else None
+    assert query(ends.source, "SELECT total::text FROM lines WHERE id = 2") == [(total,)]
+    assert (report.complete, report.tables["lines"].unsettled) == (ends.connected, 0 if ends.connected else 1)
+
+
 async def test_verify_says_which_columns_it_left_out(ends: Ends) -> None:
     ends.make(
         _PLAIN_LINES + "; ALTER TABLE lines ADD notes text, ADD both_have text",
