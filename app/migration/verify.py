@@ -227,20 +227,20 @@ async def _agreeing(
 ) -> _Counts:
     """The counts of both sides; counted again a few times where they do not agree, since either may just be changing.
 
+    What brings rows over may be a moment late, so the target may hold as many as the source had at an earlier count.
+
     Args:
         ours, held: the rows of the source and of the target, as they were counted first.
         more: how many more the target holds, by the rows that were found to differ.
     """
     if held == ours + more:
         return _Counts(ours, held, True)
-    before = ours
+    counted = [ours]
     for _ in range(_RECOUNTS):
         await asyncio.sleep(pause)
-        before, held, after = (
-            await exact_count(source, table),
-            await count_target(connection, table),
-            await exact_count(source, table),
-        )
-        if min(before, after) + more <= held <= max(before, after) + more:
+        counted.append(await exact_count(source, table))
+        held = await count_target(connection, table)
+        counted.append(await exact_count(source, table))
+        if min(counted) + more <= held <= max(counted) + more:
             return _Counts(held - more, held, True)
-    return _Counts(before, held, False)
+    return _Counts(counted[-1], held, False)

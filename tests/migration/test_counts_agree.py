@@ -9,6 +9,7 @@ from sqlalchemy.engine import make_url
 from app.cli.copy_report import show_copy
 from app.errors import MigrationError
 from app.migration import compare_hashes, completeness, copy_streams
+from app.migration import verify as verify_module
 from app.migration.copy import CopyOptions
 from app.migration.tables import select_tables
 from app.migration.verify import VerifyOptions
@@ -198,3 +199,23 @@ async def test_a_row_that_comes_between_two_counts(
             assert (found.source_rows, found.target_rows) == (20 + len(came), 20 + len(came))
     finally:
         postgres_server.drop_database(database)
+
+
+@pytest.mark.parametrize(("grows", "late", "agree"), [(5, 7, True), (0, 0, True), (0, 1, False)])
+async def test_counts_of_a_target_that_is_late(
+    monkeypatch: pytest.MonkeyPatch, grows: int, late: int, agree: bool
+) -> None:
+    """What brings rows over is late by more than comes between two counts; a source that rests explains nothing."""
+    counted = [20]
+
+    async def of_source(*given: Any) -> int:
+        counted.append(counted[-1] + grows)
+        return counted[-1]
+
+    async def of_target(*given: Any) -> int:
+        return counted[-1] - late
+
+    monkeypatch.setattr(verify_module, "exact_count", of_source)
+    monkeypatch.setattr(verify_module, "count_target", of_target)
+    ends: Any = None  # they are only given to the two functions
+    assert (await verify_module._agreeing(ends, ends, ends, 0.0, 20, 19, 0)).agree is agree
