@@ -19,7 +19,7 @@ class Completeness:
     """What the comparison of the two sides found.
 
     Attributes:
-        source_after: the source's exact count at the end.
+        source_after: the source's exact count at the end, or how many keys it listed where it could not count.
         missing: keys that two looks at the source found, and that are in the target neither as a row nor refused.
         came: rows that the pages did not bring, since they came after them, and that were fetched by key.
         went: rows of the target whose keys the source no longer has.

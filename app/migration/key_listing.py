@@ -74,6 +74,7 @@ async def source_keys(
         if isinstance(source, PostgresSource):
             listing = await _pipe(connection, source, table, versions=versions)
         else:
+            assert isinstance(source, RestSource)
             listing = await _walk(connection, source, table, versions=versions)
         await connection.execute("ANALYZE source_keys")
         yield listing
@@ -147,7 +148,7 @@ async def _pipe(connection: AsyncConnection, source: PostgresSource, table: Copy
     return await _listing(connection, table, rows, rows)
 
 
-async def _walk(connection: AsyncConnection, source: Source, table: CopyTable, *, versions: bool) -> KeyListing:
+async def _walk(connection: AsyncConnection, source: RestSource, table: CopyTable, *, versions: bool) -> KeyListing:
     """Walk again while fewer keys came than the source counts, keeping those that came before: rows may be moving.
 
     Among those that are kept, rows that have gone since do not stand for rows that are left out.
@@ -158,7 +159,7 @@ async def _walk(connection: AsyncConnection, source: Source, table: CopyTable, *
     before: int | None = None
     for number in range(_LISTINGS):
         walk, rows, last = source.key_pages, 0, listing
-        if number % 2 and last.counted is None and isinstance(source, RestSource):
+        if number % 2 and last.counted is None:
             walk = source.key_pages_backwards
         async with aclosing(ahead(walk(table, versions=with_versions))) as pages:
             async for page in pages:

@@ -103,12 +103,6 @@ class PostgresSource:
         async for page in self._walk(table, table.columns, after, PageSize(self.limits), versions=versions):
             yield page
 
-    async def key_pages(self, table: CopyTable, *, versions: bool = False) -> AsyncIterator[Page]:
-        """The keys of all rows, in their order; `key_listing` asks for them in one statement instead."""
-        size = PageSize(Limits(page_rows=10 * self.limits.page_rows, page_bytes=self.limits.page_bytes))
-        async for page in self._walk(table, table.key, None, size, versions=versions):
-            yield page
-
     async def rows_by_key(
         self, table: CopyTable, keys: Sequence[Key], *, versions: bool = False, listed: bool = False
     ) -> AsyncIterator[Page]:

@@ -63,7 +63,7 @@ class RestSource:
         return "SUPABASE_URL"
 
     async def count(self, table: CopyTable) -> int:
-        """Exact number of rows, from the Content-Range of an empty page.
+        """Exact number of rows, from the Content-Range of a page of one row.
 
         Raises:
             CountTimeoutError: it took too long, now or before; it is not tried again.

@@ -8,6 +8,7 @@ from psycopg import sql
 
 from app.migration.pages import key_of, records_of
 from app.migration.postgres_source import PostgresSource
+from app.migration.rest_source import RestSource
 from app.migration.source import Key, Source
 from app.migration.tables import CopyTable
 
@@ -20,6 +21,7 @@ async def pick_keys(source: Source, table: CopyTable, wanted: int) -> list[Key]:
             key, (await source.own(table)).rows, sql.Literal(wanted)
         )
         return sorted(map(tuple, await source.fetch(query)))
+    assert isinstance(source, RestSource)
     picked: list[Key] = []
     seen = 0
     chance = random.Random()  # noqa: S311 - nothing secret depends on it

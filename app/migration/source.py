@@ -53,9 +53,6 @@ class Source(Protocol):
     def pages(self, table: CopyTable, *, after: Key | None = None, versions: bool = False) -> AsyncIterator[Page]:
         """All rows behind a key, in the order of the primary key, never an empty page."""
 
-    def key_pages(self, table: CopyTable, *, versions: bool = False) -> AsyncIterator[Page]:
-        """As `pages`, with the key's columns alone; `key_listing` proves that none is missing."""
-
     def rows_by_key(
         self, table: CopyTable, keys: Sequence[Key], *, versions: bool = False, listed: bool = False
     ) -> AsyncIterator[Page]:

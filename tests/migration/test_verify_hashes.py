@@ -15,6 +15,7 @@ from app.migration.tables import CopyTable, select_tables
 from app.migration.verify import VerifyOptions
 from tests.migration.conftest import Source
 from tests.migration.engine import add_clients, copy_from, execute, query, tables, value, verify_from
+from tests.support.page_server import PageServer
 from tests.support.postgres import PostgresServer
 
 
@@ -54,7 +55,6 @@ def fetched(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     monkeypatch.setattr(PostgresSource, "stream", streamed)
     monkeypatch.setattr(PostgresSource, "rows_by_key", rows_by_key)
     monkeypatch.setattr(PostgresSource, "pages", no_pages)
-    monkeypatch.setattr(PostgresSource, "key_pages", no_pages)
     return seen
 
 
@@ -153,7 +153,7 @@ Table(
 _TARGET = """CREATE TABLE typed (moment timestamptz, number smallint, word text COLLATE "C", flag boolean, said text,
 amount integer, PRIMARY KEY (number, word))"""
 _SOURCE = """CREATE TABLE typed (amount bigint, said boolean, flag text, word varchar(9), number bigint,
-moment timestamp, left_out json, PRIMARY KEY (number, word))"""
+moment timestamptz, left_out json, PRIMARY KEY (number, word))"""
 
 
 @pytest.fixture
@@ -186,6 +186,23 @@ async def test_types_and_places_of_columns_may_differ(foreign: tuple[Source, str
         for one in (await verify_from(source, target, chosen)).differences
     }
     assert found == {("w7", "flag", "t", "true"), ("w8", "said", "true", "t")}
+
+
+async def test_a_time_without_a_zone_is_another_value(foreign: tuple[Source, str]) -> None:
+    """Which moment it is, no one can tell: the target took it for one in its own zone. NULL and infinity are the same."""
+    source, target = foreign
+    execute(source.database_url, _SOURCE.replace("timestamptz", "timestamp"))
+    execute(target, _TARGET)
+    rows = (
+        "INSERT INTO typed (number, word, moment) VALUES (1, 'a', '2026-01-01'), (2, 'b', NULL), (3, 'c', 'infinity')"
+    )
+    for url in (source.database_url, target):
+        execute(url, f"SET TimeZone = 'UTC'; {rows}")
+    with PageServer(source.database_url) as pages:
+        for served in (source, Source(pages.url, pages.service_key, source.database_url, is_lite=False)):
+            report = await verify_from(served, target, select_tables(_TYPED))
+            found = [(one.key, one.column, one.source, one.target) for one in report.differences]
+            assert found == [(("1", "a"), "moment", "2026-01-01 00:00:00", "2026-01-01 00:00:00+00")]
 
 
 _WORDS = MetaData()
