@@ -189,7 +189,7 @@ async def test_types_and_places_of_columns_may_differ(foreign: tuple[Source, str
 
 
 async def test_a_time_without_a_zone_is_another_value(foreign: tuple[Source, str]) -> None:
-    """Which moment it is, no one can tell: the target took it for one in its own zone. NULL and infinity are the same."""
+    """Which moment it is, no one can tell: the target took its own zone. NULL and infinity are the same."""
     source, target = foreign
     execute(source.database_url, _SOURCE.replace("timestamptz", "timestamp"))
     execute(target, _TARGET)
