@@ -6,12 +6,15 @@ to it after that.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from psycopg import AsyncConnection
 
-from app.migration.completeness import count_target
+from app.migration import statements
+from app.migration.completeness import count_target, select_keys
 from app.migration.interference import Interference, find_interference
+from app.migration.key_listing import require_whole, source_keys
+from app.migration.source import Source
 from app.migration.tables import CopyTable
 
 
@@ -21,15 +24,22 @@ async def find_writers(connection: AsyncConnection, tables: Sequence[CopyTable])
     return [one for one in found if one.kind == "RULE" or one.events & {"insert", "delete"}]
 
 
-async def rows_beside(
-    connection: AsyncConnection, tables: Sequence[CopyTable], expected: Mapping[str, int]
-) -> dict[str, int]:
-    """How many rows more (or, negative, fewer) than expected the tables hold, for those where it is not none."""
-    beside = {table.name: await count_target(connection, table) - expected[table.name] for table in tables}
-    return {name: rows for name, rows in beside.items() if rows}
+async def counts_of(connection: AsyncConnection, tables: Sequence[CopyTable]) -> dict[str, int]:
+    """How many rows each table of the target holds."""
+    return {table.name: await count_target(connection, table) for table in tables}
 
 
-def in_words(rows: int, writers: Sequence[Interference]) -> str:
-    """Of a table that holds more or fewer rows than were left there."""
-    more = "more" if rows > 0 else "fewer"
-    return f"it holds {abs(rows):,} rows {more} than were left there, after {', '.join(map(str, writers))} ran"
+async def rows_beside(connection: AsyncConnection, source: Source, table: CopyTable, more: int) -> int:
+    """How many rows the target holds that the source does not, or (where it holds fewer) the other way round.
+
+    A mirror may write too, and so the number alone proves nothing: what it wrote is in the source as well.
+
+    Args:
+        more: how many rows more the target holds than were left there; negative where it holds fewer.
+    """
+    async with source_keys(connection, source, table) as listing:
+        require_whole(listing, source, table, step="sync", pending="to look at what triggers and rules wrote")
+        query = statements.extra_keys(table) if more > 0 else statements.missing_keys(table)
+        found = await select_keys(connection, query.as_string(connection))
+        refused = await select_keys(connection, statements.refused_keys(), [table.name])
+    return min(len(found - refused), abs(more))

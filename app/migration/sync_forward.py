@@ -20,7 +20,7 @@ from app.migration.key_listing import pages_fell_short, require_whole, source_ke
 from app.migration.load import PageLoader
 from app.migration.pages import key_of, records_of
 from app.migration.report import Progress
-from app.migration.rows_beside import find_writers, in_words, rows_beside
+from app.migration.rows_beside import counts_of, find_writers, rows_beside
 from app.migration.sequences import raise_sequences
 from app.migration.source import Key, Page, Source
 from app.migration.sync_deletions import gone_from_source, refuse_many_deletions, rows_kept
@@ -94,7 +94,7 @@ class ForwardSync:
         )
         done = {look.table.name: TableSynced(look.table.name) for look in looks}
         writers = await find_writers(self._connection, tables)
-        before = {table.name: await count_target(self._connection, table) for table in tables} if writers else {}
+        before = await counts_of(self._connection, tables) if writers else {}
         for look in reversed(looks):
             if look.gone:
                 with self._explained(look.table, "the rest of this round's deletions, and its changes"):
@@ -122,10 +122,14 @@ class ForwardSync:
         done: Mapping[str, TableSynced],
     ) -> None:
         """Count among the rows that stay different those that triggers and rules wrote beside the round's own."""
-        expected = {name: rows + done[name].inserted - done[name].deleted for name, rows in before.items()}
-        for name, rows in (await rows_beside(self._connection, tables, expected)).items():
-            done[name].unsettled += abs(rows)
-            self._progress.notice(f"{name}: {in_words(rows, writers)}")
+        for table in tables:
+            name = table.name
+            left = before[name] + done[name].inserted - done[name].deleted
+            more = await count_target(self._connection, table) - left
+            if more and (beside := await rows_beside(self._connection, self._source, table, more)):
+                done[name].unsettled += beside
+                ran = ", ".join(map(str, writers))
+                self._progress.notice(f"{name}: {beside:,} rows {'more' if more > 0 else 'fewer'} since {ran} ran")
 
     async def _look(self, table: CopyTable) -> _Look:
         most = self._options.most_by_key

@@ -1,9 +1,12 @@
 """Triggers and rules of the target that keep or skip rows: reported, and never a sync without an end."""
 
+from typing import Any
+
 import pytest
 from sqlalchemy import Column, Integer, MetaData, Table, Text
 
 from app.errors import MigrationError
+from app.migration import sync_forward
 from app.migration.tables import select_tables
 from tests.migration.engine import Told, copy_from, execute, query, row_texts
 from tests.migration.two_ends import MakeSource, make_source, sync_from
@@ -92,7 +95,7 @@ async def test_rows_that_a_trigger_adds_to_a_table_that_is_done(make_source: Mak
     told = Told()
     synced = await sync_from(source, fresh_database, chosen, told)
     assert (synced.complete, synced.tables["audit"].deleted, synced.tables["audit"].unsettled) == (False, 3, 1)
-    assert "audit: it holds 1 rows more than were left there, after trigger note of people ran" in told.notices
+    assert "audit: 1 rows more since trigger note of people ran" in told.notices
     assert (await sync_from(source, fresh_database, chosen)).complete
     assert row_texts(fresh_database, "audit") == []
 
@@ -154,3 +157,22 @@ async def test_a_comparison_that_stops_is_the_copys(
     assert (stopped.value.step, stopped.value.next_command) == ("copy", "botdata copy, which compares them again")
     again = await copy_from(source, fresh_database, _CHOSEN)
     assert (again.resumed, again.complete) == (True, True)
+
+
+async def test_what_a_mirror_writes_during_a_round_is_not_beside_it(
+    make_source: MakeSource, fresh_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = make_source(_TABLE + _ROWS)
+    execute(fresh_database, _TABLE + _KEEP)
+    assert (await copy_from(source, fresh_database, _CHOSEN)).complete
+    counting = sync_forward.counts_of
+
+    async def mirrored(connection: Any, tables: Any) -> dict[str, int]:
+        counted = await counting(connection, tables)
+        for url in (source.database_url, fresh_database):
+            execute(url, "INSERT INTO people VALUES (9, 'Zed')")
+        return counted
+
+    monkeypatch.setattr(sync_forward, "counts_of", mirrored)
+    report = await sync_from(source, fresh_database, _CHOSEN)
+    assert (report.complete, report.tables["people"].unsettled) == (True, 0)
