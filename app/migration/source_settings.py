@@ -165,11 +165,19 @@ async def _wrong(
 
 
 async def _is_found(source: RestSource, table: CopyTable, column: CopyColumn, key: Key, text: str) -> bool:
-    """Whether the source finds a row by its own text: one with fewer digits than the value has is another value."""
-    builder: Any = selected(source.rest.table(table.relation_name, table.schema), quoted_name(table.key[0].name))
-    where_keys(builder, table, [key])
-    where(builder, column, "eq", text)
-    return bool(await source.patiently(lambda: source.rest.rows(builder.limit(1))))
+    """Whether the source finds a row by its own text: one with fewer digits than the value has is another value.
+
+    A row that has another text by now, or has gone, tells nothing, and counts as found.
+    """
+
+    async def texts(*, asked_for: bool) -> list[str]:
+        builder: Any = selected(source.rest.table(table.relation_name, table.schema), as_text([column.name]))
+        where_keys(builder, table, [key])
+        if asked_for:
+            where(builder, column, "eq", text)
+        return [row[alias(0)] for row in await source.patiently(lambda: source.rest.rows(builder.limit(1)))]
+
+    return bool(await texts(asked_for=True)) or text not in await texts(asked_for=False)
 
 
 def _unreadable(kind: _Kind, table: CopyTable, column: CopyColumn, text: str, step: str) -> MigrationError:

@@ -13,6 +13,7 @@ from tests.migration.conftest import Source
 from tests.migration.ends import Ends, ends
 from tests.migration.engine import Told, copy_from, execute, query, row_texts, value, verify_from
 from tests.migration.two_ends import sync_from
+from tests.support.faults import Request
 from tests.support.page_server import PageServer
 from tests.support.postgres import PostgresServer
 
@@ -216,3 +217,19 @@ async def test_defaults_of_a_database(ends: Ends, end: str) -> None:
     assert (again.complete, again.tables[0].unchanged) == (True, 3)
     execute(database, f'ALTER DATABASE "{name}" RESET ALL')
     assert row_texts(ends.target, "things") == row_texts(ends.source, "things")
+
+
+async def test_a_number_that_is_written_meanwhile_tells_nothing(source: str, fresh_database: str) -> None:
+    execute(source, f"INSERT INTO things (id, weight) VALUES (1, {_DIGITS})")
+    written: list[str] = []
+
+    def hook(request: Request) -> None:
+        if (request.parameter("weight") or "").startswith("eq.") and not written:
+            written.append("1.5")
+            execute(source, "UPDATE things SET weight = 1.5")
+
+    with PageServer(source, hook=hook) as pages:
+        served_now = Source(pages.url, pages.service_key, source, is_lite=False)
+        assert (await copy_from(served_now, fresh_database, [THINGS])).complete
+    assert written
+    assert value(fresh_database, "SELECT weight FROM things") == 1.5
