@@ -130,3 +130,25 @@ async def test_a_view_that_no_statement_counts_in_time(postgres_server: Postgres
             assert sum(_counts(seen.request) for seen in pages.exchanges) == 1
     finally:
         postgres_server.drop_database(source)
+
+
+@pytest.mark.parametrize("sqlstate", ["55P03", "40001", "40P01"])
+async def test_a_lock_is_no_count_that_takes_too_long(
+    pages: PageServer, source_database: str, database_url: str, sqlstate: str
+) -> None:
+    """It passes, and the count is asked for again."""
+    add_clients(source_database, 3)
+    body = f'{{"code":"{sqlstate}","details":null,"hint":null,"message":"lock not available"}}'.encode()
+    locked: list[int] = []
+
+    def hook(request: Request) -> Fault | None:
+        if not _counts(request) or locked:
+            return None
+        locked.append(request.number)
+        return lambda answer: faults.Answer(500, faults.JSON, body)
+
+    pages.hook = hook
+    told = Told()
+    report = await copy_from(pages, database_url, tables("clients"), told=told)
+    assert (report.complete, report.tables[0].source_before) == (True, 3)
+    assert not [notice for notice in told.notices if "exact count" in notice]
