@@ -9,6 +9,9 @@ from app.migration.tables import select_tables
 from tests.migration.engine import copy_from, execute, query
 from tests.migration.two_ends import MakeSource, make_source, sync_from
 from tests.preflight.looking import codes, look
+from tests.support.faults import Request
+from tests.support.page_server import PageServer
+from tests.support.postgres import PostgresServer
 
 __all__ = ["make_source"]
 
@@ -75,3 +78,26 @@ async def test_a_row_that_differs_is_in_quarantine(make_source: MakeSource, fres
     )
     assert (await sync_from(source, fresh_database, _CHOSEN, until_clean=True, most_rounds=5)).complete
     assert query(fresh_database, "SELECT value FROM settings WHERE name = 'tax'") == [("20",)]
+
+
+async def test_rows_that_move_while_preflight_reads_are_none(
+    postgres_server: PostgresServer, fresh_database: str
+) -> None:
+    database = postgres_server.create_database()
+    moved: list[str] = []
+
+    def hook(request: Request) -> None:
+        if request.parameter("name") == "gt.d" and not moved:
+            moved.append("e")
+            execute(database, "DELETE FROM settings WHERE name = 'e'; INSERT INTO settings VALUES ('aa', 'behind')")
+
+    try:
+        execute(database, "CREATE TABLE settings (name text NOT NULL, value text)")
+        execute(database, "INSERT INTO settings SELECT unnest('{a,b,c,d,e,f}'::text[])")
+        execute(fresh_database, _TARGET)
+        chosen = select_tables(METADATA, names=["settings"])
+        with PageServer(database, max_rows=4, hook=hook) as pages:
+            report = await look(pages, fresh_database, tables=chosen, examine=examine_against(chosen))
+    finally:
+        postgres_server.drop_database(database)
+    assert (moved, codes(report, "error")) == (["e"], [])

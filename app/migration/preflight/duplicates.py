@@ -77,6 +77,11 @@ async def by_query(connection: AsyncConnection, table: Table, key: tuple[str, ..
     return Duplicates(rows[0][0] if rows else 0, tuple((tuple(values), tuple(keys)) for _, values, keys in rows))
 
 
+def _unseen(before: int | None, given: int, after: int | None) -> int:
+    """Rows that a source counted before and after, and did not give."""
+    return 0 if before is None or after is None else max(0, min(before, after) - given)
+
+
 async def by_pages(source: Source, table: Table, key: tuple[str, ...], *, counts: bool) -> Duplicates:
     """Over REST: only the keys are read, and grouped in a file of SQLite's, whatever their number.
 
@@ -99,7 +104,10 @@ async def by_pages(source: Source, table: Table, key: tuple[str, ...], *, counts
         (count,) = database.execute("SELECT count(*) FROM repeated").fetchone()
         first = database.execute("SELECT natural, rows FROM repeated ORDER BY natural LIMIT ?", [_SHOWN]).fetchall()
     after = await known_count(source, reduced) if counts else None
-    unseen = 0 if before is None or after is None else max(0, min(before, after) - given)
+    unseen = _unseen(before, given, after)
+    if unseen:  # rows that came and went while the keys were read are none: a second look tells
+        again = sum([page.rows async for page in source.pages(reduced)])
+        unseen = min(unseen, _unseen(after, again, await known_count(source, reduced)))
     return Duplicates(
         count,
         tuple((tuple(natural.split("\x1f")), tuple(rows.split("\x1e")[:_SHOWN])) for natural, rows in first),
