@@ -117,7 +117,8 @@ def stop_on_errors(
     if not errors:
         warnings = [one for one in report.findings if one.severity == "warning"]
         show_findings(warnings)
-        say(f"preflight: nothing in the way, {len(warnings)} warnings, in {report.seconds:.1f} s")
+        said = "not all could be looked at" if report.errors else "nothing in the way"
+        say(f"preflight: {said}, {len(warnings)} warnings, in {report.seconds:.1f} s")
         return frozenset(one.code for one in report.findings)
     show_findings(errors)
     flags = work.flags + repeated(ignore_column, accept)

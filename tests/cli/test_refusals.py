@@ -168,6 +168,8 @@ def test_an_unreachable_source(command: Command, settings: dict[str, str]) -> No
     assert outcome.code == 1
     assert "Supabase cannot be reached" in outcome.err
     assert "next:    botdata copy" in outcome.err
+    assert "preflight: not all could be looked at" in outcome.out
+    assert "nothing in the way" not in outcome.out
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9/rest/v1/", "nonsense", "http://", "https://"])
