@@ -11,7 +11,7 @@ import psycopg
 from psycopg import AsyncConnection, sql
 
 from app.database_url import shown_url
-from app.errors import SchemaMismatchError, StoreError
+from app.errors import SchemaMismatchError
 from app.migration.connection import connect, source_errors
 from app.migration.pages import Limits, PageSize, key_of, read_page, records_of
 from app.migration.retry import patiently
@@ -114,9 +114,7 @@ class PostgresSource:
                 yield page
             if listed and (page is None or page.rows < len(wanted)):
                 found = {key_of(record, table) for record in records_of(page.body)} if page else set()
-                absent = [key for key in wanted if key not in found]
-                async with self._without_indexes():
-                    rest = await self._of_keys(table, absent, versions=versions)
+                rest = await self._by_text(table, [key for key in wanted if key not in found], versions=versions)
                 if rest:
                     yield rest
 
@@ -126,16 +124,15 @@ class PostgresSource:
         query = _page(await self.own(table), table.columns, versions, rest)
         return await self._page(table, query, [text for one in wanted for text in one])
 
-    @asynccontextmanager
-    async def _without_indexes(self) -> AsyncIterator[None]:
-        """The planner reads whole tables: an index of another collation version does not find all of its rows."""
-        await self._fetch(_set_indexes("off"))
-        try:
-            yield
-        finally:
-            if not self._connection.closed:
-                with suppress(StoreError):  # in a transaction that has failed, the setting ends with it
-                    await self._fetch(_set_indexes("on"))
+    async def _by_text(self, table: CopyTable, wanted: Sequence[Key], *, versions: bool) -> Page | None:
+        """The rows whose keys have these texts, byte for byte, by no index: it may be in a wrong order."""
+        texts = sql.SQL(", ").join(
+            sql.SQL("{}::text || '' COLLATE \"C\"").format(sql.Identifier(column.name)) for column in table.key
+        )
+        given = sql.SQL(", ").join([sql.SQL("%s::text[]")] * table.key_size)
+        rest = sql.SQL("WHERE ({}) IN (SELECT * FROM unnest({}))").format(texts, given)
+        query = _page(await self.own(table), table.columns, versions, rest)
+        return await self._page(table, query, [list(part) for part in zip(*wanted, strict=True)])
 
     async def pipe(
         self,
@@ -191,11 +188,11 @@ class PostgresSource:
             after = page.last_key
             yield page
 
-    async def _page(self, table: CopyTable, query: sql.Composed, parameters: list[str]) -> Page | None:
+    async def _page(self, table: CopyTable, query: sql.Composed, parameters: Sequence[object]) -> Page | None:
         ((body,),) = await self._fetch(query, parameters)
         return read_page(body.encode(), table) if body is not None else None
 
-    async def _fetch(self, query: sql.Composed | sql.SQL, parameters: Sequence[str] = ()) -> list[tuple[Any, ...]]:
+    async def _fetch(self, query: sql.Composed | sql.SQL, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         async def ask() -> list[tuple[Any, ...]]:
             if self._connection.closed and not self._in_snapshot:
                 self._connection = await self.connect()
@@ -230,15 +227,6 @@ async def open_postgres_source(
         yield source
     finally:
         await source.close()
-
-
-def _set_indexes(value: str) -> sql.Composed:
-    names = ("enable_indexscan", "enable_indexonlyscan", "enable_bitmapscan")
-    return sql.SQL("SELECT {}").format(
-        sql.SQL(", ").join(
-            sql.SQL("set_config({}, {}, false)").format(sql.Literal(name), sql.Literal(value)) for name in names
-        )
-    )
 
 
 def _key(table: CopyTable) -> sql.Composed:

@@ -97,8 +97,8 @@ def text_differs(
             typed = sql.SQL("{}::{}").format(theirs, sql.SQL(column.type))
             unlike = sql.SQL("{}::text IS DISTINCT FROM {}::text").format(ours, typed)
             if column.zoned:
-                unlike = sql.SQL("({} OR {} ~ {})").format(unlike, theirs, sql.Literal(_WITHOUT_ZONE))
-            return sql.SQL("({}::text IS DISTINCT FROM {} AND {})").format(ours, theirs, unlike)
+                unlike = sql.SQL("({} OR {}::text ~ {})").format(unlike, theirs, sql.Literal(_WITHOUT_ZONE))
+            return sql.SQL("({}::text IS DISTINCT FROM {}::text AND {})").format(ours, theirs, unlike)
         return sql.SQL("{}::text IS DISTINCT FROM {}::text").format(ours, theirs)
 
     return differs
