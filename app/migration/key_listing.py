@@ -99,18 +99,6 @@ def require_whole(listing: KeyListing, source: Source, table: CopyTable, *, step
         )
 
 
-def pages_fell_short(table: CopyTable, seen: int, listed: int, *, command: str) -> MigrationError:
-    """The error for rows that the source lists, and that its pages in the order of the key left out."""
-    return MigrationError(
-        f"{table.name}: the source's pages gave {seen:,} rows of {listed:,}; likely an index is in the order of "
-        "another collation version",
-        step="sync",
-        table=table.name,
-        pending="the rest of this round",
-        next_command=f"REINDEX it at the source, then: {command}",
-    )
-
-
 def figures(listing: KeyListing) -> str:
     """The listing in words."""
     different = f", with {listing.keys:,} different keys" if listing.keys != listing.rows else ""

@@ -244,25 +244,27 @@ def compare_page(table: CopyTable, *, typed: bool = True) -> sql.Composed:
     )
 
 
-def create_source_keys(table: CopyTable) -> sql.Composed:
+def create_source_keys(table: CopyTable, name: str = "source_keys") -> sql.Composed:
     """A temporary table for the keys that the source holds: as text, since the target's types may not hold them."""
-    return sql.SQL("CREATE TEMP TABLE source_keys ({})").format(
+    return sql.SQL("CREATE TEMP TABLE {} ({})").format(
+        sql.Identifier(name),
         listed(
             sql.SQL("{} {}").format(sql.Identifier(column.name), sql.SQL(column.type if column.zoned else "text"))
             for column in table.key
-        )
+        ),
     )
 
 
-def add_source_keys(table: CopyTable, *, versions: bool) -> sql.Composed:
+def add_source_keys(table: CopyTable, name: str = "source_keys", *, versions: bool) -> sql.Composed:
     """Add the keys of a page, which is parameter 1, and (`versions`) its rows' versions."""
     version = sql.SQL(", {}").format(sql.Identifier(VERSION)) if versions else sql.SQL("")
     return sql.SQL(
         "WITH p ({}{version}) AS (SELECT * FROM json_to_recordset(%s::json) AS x ({}{typed})) "
-        "INSERT INTO source_keys SELECT {}{version} FROM p"
+        "INSERT INTO {} SELECT {}{version} FROM p"
     ).format(
         names_of(table.key),
         aliases(table.key),
+        sql.Identifier(name),
         listed(
             sql.SQL("{}::{}").format(sql.Identifier(column.name), sql.SQL(column.type if column.zoned else "text"))
             for column in table.key

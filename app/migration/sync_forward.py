@@ -16,7 +16,7 @@ from app.migration.compare import compare_page
 from app.migration.completeness import count_target, select_keys
 from app.migration.counts import shown_count
 from app.migration.interference import Interference
-from app.migration.key_listing import pages_fell_short, require_whole, source_keys
+from app.migration.key_listing import require_whole, source_keys
 from app.migration.load import PageLoader
 from app.migration.pages import key_of, records_of
 from app.migration.report import Progress
@@ -36,6 +36,7 @@ from app.migration.sync_records import LookBegun, are_explained, begin_look, end
 from app.migration.sync_report import TableSynced
 from app.migration.tables import CopyTable
 from app.migration.target import explained
+from app.migration.walked_keys import WalkedKeys
 
 _NOTHING_WRITTEN = "everything of this round; nothing of it was written"
 
@@ -46,16 +47,15 @@ class _Look:
 
     Attributes:
         begun: when it began.
-        changed: keys of rows to fetch; None: more than are asked for by key, so that all pages are read.
+        changed: keys of rows to fetch, or, where more are than are asked for by key, all that the source lists: then
+            all pages are read.
         gone: keys of the target that the source did not list.
-        listed: how many keys the source listed.
     """
 
     table: CopyTable
     begun: LookBegun | None
-    changed: list[Key] | None
+    changed: list[Key] | WalkedKeys
     gone: list[Key]
-    listed: int
 
 
 class ForwardSync:
@@ -142,19 +142,22 @@ class ForwardSync:
             changed: list[Key] | None = None
             if table.version:
                 changed = await versions.unsettled_keys(self._connection, table, missing=True, most=most + 1)
+                changed = changed if len(changed) <= most else None
             waiting, unlisted = await waiting_rows(self._connection, table)
             if not self._options.dry_run:
                 await versions.forget_gone(self._connection, table)
+            listed = WalkedKeys(self._connection, table)
+            if changed is None:
+                await listed.keep()
         if not self._options.dry_run:
-            arrived = set(waiting) - set(changed) if changed is not None and len(changed) <= most else set()
+            arrived = set(waiting) - set(changed) if changed is not None else set()
             absent = await gone_from_source(self._connection, self._source, table, unlisted)
             await leave_quarantine(self._connection, table, [*absent, *arrived])  # equal by now, by way of the source
         known = self._waiting.get(table.name, {})
         if changed is not None and not gone and all(key in known and known[key] == waiting.get(key) for key in changed):
             changed = []  # refused as they are, and nothing has changed that could let them in
         self._waiting[table.name] = waiting
-        few = changed is not None and len(changed) <= most
-        return _Look(table, begun, changed if few else None, sorted(gone), listing.keys)
+        return _Look(table, begun, listed if changed is None else changed, sorted(gone))
 
     async def _delete(self, look: _Look, done: TableSynced) -> None:
         table = look.table
@@ -179,33 +182,15 @@ class ForwardSync:
 
     async def _bring(self, look: _Look, done: TableSynced) -> None:
         table, loader = look.table, self._loader(look.table)
-        if look.changed is None:
+        keys = look.changed
+        if isinstance(keys, WalkedKeys):
             self._progress.begin(table.name, await shown_count(self._source, table), 0)
             pages = self._source.pages(table, versions=bool(table.version))
-            seen = 0
             while (page := await self._load_next(table, loader, pages, done)) is not None:
                 self._progress.advance(table.name, page.rows)
-                seen += page.rows
-            if seen < look.listed:
-                await self._bring_by_key(table, loader, await self._left_out(table, seen), done)
-            return
-        await self._bring_by_key(table, loader, look.changed, done)
-
-    async def _left_out(self, table: CopyTable, seen: int) -> list[Key]:
-        """Keys of rows that the pages left out, since an index of the source is not in their order, or rows moved.
-
-        Raises:
-            MigrationError: they are many.
-        """
-        most = self._options.most_by_key
-        async with source_keys(self._connection, self._source, table, versions=True) as listing:
-            require_whole(listing, self._source, table, step="sync", pending="the rest of this round")
-            if not table.version and seen >= listing.keys:
-                return []
-            left = await versions.unsettled_keys(self._connection, table, missing=True, most=most + 1)
-        if len(left) > most:
-            raise pages_fell_short(table, seen, listing.keys, command="botdata sync")
-        return left
+                await keys.add(page.body, page.rows)
+            keys = await keys.left_out(self._options.most_by_key, "botdata sync")
+        await self._bring_by_key(table, loader, keys, done)
 
     async def _bring_by_key(self, table: CopyTable, loader: PageLoader, keys: Sequence[Key], done: TableSynced) -> None:
         given: set[Key] = set()

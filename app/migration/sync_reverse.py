@@ -16,7 +16,7 @@ from app.migration import replaced_in_source, statements, versions
 from app.migration.compare import compare_page
 from app.migration.completeness import select_keys
 from app.migration.counts import shown_count
-from app.migration.key_listing import pages_fell_short, require_whole, source_keys
+from app.migration.key_listing import require_whole, source_keys
 from app.migration.pages import key_of, records_of
 from app.migration.postgres_writer import PostgresWriter
 from app.migration.report import Progress, Refusal
@@ -29,6 +29,7 @@ from app.migration.sync_report import TableSynced
 from app.migration.tables import CopyTable
 from app.migration.target import ROW_FAULTS, explained
 from app.migration.target_rows import target_pages
+from app.migration.walked_keys import WalkedKeys
 from app.migration.writer import ALWAYS_GENERATED, JSON_NULL, Writer
 from app.privacy import mask_phones
 
@@ -43,18 +44,17 @@ class _Look:
     """What a look at a table found.
 
     Attributes:
-        changed: keys on both sides whose rows are to be compared; None: more than are asked for by key.
+        changed: keys on both sides whose rows are to be compared; where they are more than are asked for by key, all
+            that the source lists: all pages are read.
         new: keys that the source lacks.
         gone: keys that the target lacks.
-        listed: how many keys the source listed.
         left: how many of its rows are in quarantine, and stay.
     """
 
     table: CopyTable
-    changed: list[Key] | None
+    changed: list[Key] | WalkedKeys
     new: list[Key]
     gone: list[Key]
-    listed: int
     left: int
 
 
@@ -137,12 +137,15 @@ class ReverseSync:
             changed: list[Key] | None = None
             if table.version:
                 changed = await versions.unsettled_keys(connection, table, missing=False, most=most + 1)
+                changed = changed if len(changed) <= most else None
             if not self._options.dry_run:
                 await versions.forget_gone(connection, table)
+            listed = WalkedKeys(connection, table)
+            if changed is None:
+                await listed.keep()
         if kept:
             self._progress.notice(f"{table.name}: {len(kept)} rows in quarantine are left as they are in the source")
-        few = changed is not None and len(changed) <= most
-        return _Look(table, changed if few else None, sorted(new), sorted(gone - kept), listing.keys, len(kept))
+        return _Look(table, listed if changed is None else changed, sorted(new), sorted(gone - kept), len(kept))
 
     async def _delete(self, look: _Look, done: TableSynced) -> bool:
         """Delete rows that the target does not have; False where a constraint of the source refuses that for now."""
@@ -201,39 +204,31 @@ class ReverseSync:
 
     async def _compare(self, look: _Look, done: TableSynced) -> list[Key]:
         """Keys of the rows that differ, the later ones of which are kept; the others' pairs are recorded."""
-        table = look.table
+        table, keys = look.table, look.changed
         versioned = bool(table.version)
-        if look.changed is None:
-            self._progress.begin(table.name, await shown_count(self._source, table), 0)
-            pages = self._source.pages(_with_made(table), versions=versioned)
-        else:
-            pages = self._source.rows_by_key(_with_made(table), look.changed, versions=versioned, listed=True)
         changed = []
-        seen = 0
-        given: set[Key] = set()
-        async for page in pages:
-            seen += page.rows
-            unequal = [key for key, missing in await self._unequal(table, page.body) if not missing]
-            changed += unequal
-            if unequal and not self._options.dry_run:
-                images = await replaced_in_source.keep_later(self._connection, self._run, table, page.body)
-                self._images.setdefault(table.name, []).extend(images)
-            if look.changed is None:
+        if isinstance(keys, WalkedKeys):
+            self._progress.begin(table.name, await shown_count(self._source, table), 0)
+            async for page in self._source.pages(_with_made(table), versions=versioned):
+                changed += await self._different(table, page)
                 self._progress.advance(table.name, page.rows)
-            else:
-                given |= await versions.keys_of(self._connection, table, page.body)
-        if look.changed is None and seen < look.listed:
-            await self._refuse_left_out(table, seen)
-        absent = [key for key in look.changed or () if key not in given]
+                await keys.add(page.body, page.rows)
+            keys = await keys.left_out(self._options.most_by_key, "botdata sync --reverse", deleted=look.gone)
+        given: set[Key] = set()
+        async for page in self._source.rows_by_key(_with_made(table), keys, versions=versioned, listed=True):
+            changed += await self._different(table, page)
+            given |= await versions.keys_of(self._connection, table, page.body)
+        absent = [key for key in keys if key not in given]
         done.unsettled += await versions.still_listed(self._connection, self._source, table, absent)
         return sorted(changed)
 
-    async def _refuse_left_out(self, table: CopyTable, seen: int) -> None:
-        """Stop where the source's pages left out rows that it lists: they were not compared."""
-        async with source_keys(self._connection, self._source, table) as listing:
-            require_whole(listing, self._source, table, step="sync", pending="the rest of this round")
-        if seen < listing.keys:
-            raise pages_fell_short(table, seen, listing.keys, command="botdata sync --reverse")
+    async def _different(self, table: CopyTable, page: Page) -> list[Key]:
+        """Keys of a page's rows that the target holds differently; the later ones of the source's are kept."""
+        different = [key for key, missing in await self._unequal(table, page.body) if not missing]
+        if different and not self._options.dry_run:
+            images = await replaced_in_source.keep_later(self._connection, self._run, table, page.body)
+            self._images.setdefault(table.name, []).extend(images)
+        return different
 
     async def _unequal(self, table: CopyTable, body: bytes) -> list[tuple[Key, bool]]:
         """The rows of a page that the target lacks or holds differently; the others' pairs are recorded."""

@@ -1,0 +1,79 @@
+"""The keys that a sync's look listed, kept until its pages came: a row that these left out is asked for by its key."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection
+
+from psycopg import AsyncConnection, sql
+
+from app.errors import MigrationError
+from app.migration import statements
+from app.migration.completeness import select_keys
+from app.migration.connection import rendered
+from app.migration.source import Key
+from app.migration.tables import CopyTable
+from app.migration.target import JsonBytes
+
+
+class WalkedKeys:
+    """The keys that a source listed, and those of the rows that its pages gave since; both in temporary tables."""
+
+    def __init__(self, connection: AsyncConnection, table: CopyTable) -> None:
+        self._connection = connection
+        self._table = table
+        digest = hashlib.sha256(table.name.encode()).hexdigest()[:16]
+        self._listed, self._walked = f"listed_{digest}", f"walked_{digest}"
+        self._add = rendered(statements.add_source_keys(table, self._walked, versions=False))
+        self._rows = 0
+
+    async def keep(self) -> None:
+        """Take the keys from `source_keys`, which is no longer there then."""
+        await self.drop()
+        await self._connection.execute(
+            sql.SQL("ALTER TABLE pg_temp.source_keys RENAME TO {}").format(sql.Identifier(self._listed))
+        )
+        await self._connection.execute(statements.create_source_keys(self._table, self._walked))
+
+    async def add(self, body: bytes, rows: int) -> None:
+        """Add the keys of a page."""
+        await self._connection.execute(self._add, [JsonBytes(body)])
+        self._rows += rows
+
+    async def left_out(self, most: int, command: str, *, deleted: Collection[Key] = ()) -> list[Key]:
+        """The listed keys whose rows no page gave: a row has gone since, or the pages follow an order that is none.
+
+        Args:
+            deleted: those that the round itself has deleted.
+
+        Raises:
+            MigrationError: they are more than `most`.
+        """
+        same = sql.SQL(" AND ").join(
+            sql.SQL("w.{0} = s.{0}").format(sql.Identifier(column.name)) for column in self._table.key
+        )
+        query = sql.SQL("SELECT DISTINCT {} FROM {} s WHERE NOT EXISTS (SELECT FROM {} w WHERE {}) LIMIT {}").format(
+            statements.key_array(self._table, "s"),
+            sql.Identifier("pg_temp", self._listed),
+            sql.Identifier("pg_temp", self._walked),
+            same,
+            sql.Literal(most + 1 + len(deleted)),
+        )
+        await self._connection.execute(sql.SQL("ANALYZE pg_temp.{}").format(sql.Identifier(self._walked)))
+        left = sorted(await select_keys(self._connection, query.as_string(self._connection)) - set(deleted))
+        await self.drop()
+        if len(left) > most:
+            raise MigrationError(
+                f"{self._table.name}: the source's pages gave {self._rows:,} rows, and left out more than {most:,} of "
+                "those that it had listed before; likely an index is in the order of another collation version",
+                step="sync",
+                table=self._table.name,
+                pending="the rest of this round",
+                next_command=f"REINDEX it at the source, or, where so many rows were deleted meanwhile: {command}",
+            )
+        return left
+
+    async def drop(self) -> None:
+        """Drop both tables."""
+        for name in (self._listed, self._walked):
+            await self._connection.execute(sql.SQL("DROP TABLE IF EXISTS pg_temp.{}").format(sql.Identifier(name)))
