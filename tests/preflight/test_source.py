@@ -153,6 +153,19 @@ async def test_duplicates_are_named_by_key_with_ids(
     assert PHONE not in str(report)
 
 
+async def test_rows_of_tables_that_inherit_are_left_out(source_database: str, database_url: str) -> None:
+    """At both ends: they are neither counted as the parent's nor have its keys twice."""
+    execute(source_database, "ALTER TABLE clients DROP CONSTRAINT clients_yclients_company_unique")
+    add_clients(source_database, 40)
+    add_clients(database_url, 10)
+    for url in (source_database, database_url):
+        execute(url, "CREATE TABLE clients_old () INHERITS (clients); INSERT INTO clients_old SELECT * FROM clients")
+    report = await look(Source(source_database, "", source_database, is_lite=False), database_url, "clients")
+    (seen,) = report.tables
+    assert (seen.source_rows, seen.target_rows) == (40, 10)
+    assert not [code for code in codes(report) if code.startswith("source-duplicates")]
+
+
 async def test_no_more_than_twenty_duplicates_are_named(source_database: str, database_url: str) -> None:
     execute(source_database, "ALTER TABLE clients DROP CONSTRAINT clients_yclients_company_unique")
     add_clients(source_database, 60)

@@ -69,6 +69,11 @@ class CatalogTable:
     triggers: list[CatalogTrigger] = field(default_factory=list)
 
     @property
+    def own(self) -> str:
+        """A prefix of its name after FROM, by which the rows of tables that inherit from it are left out."""
+        return "ONLY " if self.kind in "rf" else ""
+
+    @property
     def primary_key(self) -> tuple[str, ...]:
         """Its columns; empty where there is none."""
         return next((one.columns for one in self.constraints if one.kind == "p"), ())

@@ -55,19 +55,24 @@ def unique_keys(table: Table) -> list[tuple[str, ...]]:
     return list(dict.fromkeys(keys))
 
 
-async def by_query(connection: AsyncConnection, table: Table, key: tuple[str, ...]) -> Duplicates:
-    """Over a connection: the server groups."""
+async def by_query(connection: AsyncConnection, table: Table, key: tuple[str, ...], *, own: str) -> Duplicates:
+    """Over a connection: the server groups.
+
+    Args:
+        own: the prefix that leaves out the rows of tables that inherit.
+    """
     schema = table.schema or "public"
     names = sql.SQL(", ").join(map(sql.Identifier, key))
     ids = sql.SQL(" || ', ' || ").join(sql.SQL("{}::text").format(sql.Identifier(name)) for name in key_columns(table))
     present = sql.SQL(" AND ").join(sql.SQL("{} IS NOT NULL").format(sql.Identifier(name)) for name in key)
     texts = sql.SQL(", ").join(sql.SQL("{}::text").format(sql.Identifier(name)) for name in key)
     query = sql.SQL(
-        "SELECT count(*) OVER (), ARRAY[{texts}], (array_agg({ids}))[:20] FROM {table} WHERE {present} "
+        "SELECT count(*) OVER (), ARRAY[{texts}], (array_agg({ids}))[:20] FROM {own}{table} WHERE {present} "
         "GROUP BY {names} HAVING count(*) > 1 ORDER BY {names} LIMIT {shown}"
     ).format(
         texts=texts,
         ids=ids,
+        own=sql.SQL(own),
         table=sql.Identifier(schema, table.name),
         present=present,
         names=names,

@@ -51,7 +51,7 @@ async def see_postgres(connection: AsyncConnection, tables: Sequence[Table]) -> 
 
 
 async def _table(connection: AsyncConnection, table: Table, found: CatalogTable, seen: SourceSeen) -> SourceTable:
-    there = SourceTable(name_of(table))
+    there = SourceTable(name_of(table), own=found.own)
     there.columns = {column.name: column.type for column in found.columns.values()}
     there.generated = {column.name for column in found.columns.values() if column.generated}
     there.missing = [column.name for column in table.columns if column.name not in found.columns]
@@ -91,7 +91,7 @@ async def _table(connection: AsyncConnection, table: Table, found: CatalogTable,
                 table=name_of(table),
             )
         )
-    query = sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(table.schema or "public", table.name))
+    query = sql.SQL("SELECT count(*) FROM {}{}").format(sql.SQL(found.own), sql.Identifier(schema, table.name))
     row = await (await connection.execute(query)).fetchone()
     there.rows = row[0] if row else None
     return there

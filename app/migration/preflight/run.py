@@ -174,7 +174,9 @@ async def _look_at_target(
 async def _count_target(connection: AsyncConnection, tables: Sequence[Table], ends: _Ends) -> None:
     for table in tables:
         if name_of(table) in ends.catalog and ends.state.usable:
-            query = sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(table.schema or "public", table.name))
+            query = sql.SQL("SELECT count(*) FROM {}{}").format(
+                sql.SQL(ends.catalog[name_of(table)].own), sql.Identifier(table.schema or "public", table.name)
+            )
             try:
                 row = await (await connection.execute(query)).fetchone()
             except psycopg.errors.InsufficientPrivilege:
@@ -217,7 +219,7 @@ async def _look_at_postgres(url: str, tables: Sequence[Table]) -> tuple[SourceSe
         for table, key in _keys_to_check(tables, seen):
             if await keeps_unique(connection, table, key):
                 continue
-            repeated = await duplicates.by_query(connection, table, key)
+            repeated = await duplicates.by_query(connection, table, key, own=seen.tables[name_of(table)].own)
             if repeated.count or repeated.unseen:
                 found.append(duplicates.duplicate_finding(table, key, repeated))
     return seen, server.version, found

@@ -31,6 +31,7 @@ class SourceTable:
         denied: columns of the models that may not be read.
         user_types: what is known of types that are not PostgreSQL's own, by column.
         primary_key: the columns of the source's own, where they were seen without a look at its catalog.
+        own: a prefix of the name after FROM that leaves out the rows of tables that inherit, where SQL is spoken.
     """
 
     name: str
@@ -44,6 +45,7 @@ class SourceTable:
     denied: list[str] = field(default_factory=list)
     user_types: dict[str, UserType] = field(default_factory=dict)
     primary_key: set[str] = field(default_factory=set)
+    own: str = ""
 
 
 @dataclass(slots=True)
