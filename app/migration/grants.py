@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from psycopg import sql
+from app.migration.quoting import quoted
 
 SERVICE_ROLE = "service_role"
 _SCHEMA = re.compile(r"permission denied for schema (.+?)\)? \[")
@@ -14,13 +14,13 @@ _RELATION = re.compile(r"permission denied for (?:table|view|materialized view|f
 
 def grant_select(schema: str, table: str, role: str = SERVICE_ROLE, *, columns: Sequence[str] = ()) -> str:
     """The right to read a table, or some columns of it."""
-    named = f" ({', '.join(map(_quoted, columns))})" if columns else ""
-    return f"GRANT SELECT{named} ON {_quoted(schema)}.{_quoted(table)} TO {role}"
+    named = f" ({', '.join(map(quoted, columns))})" if columns else ""
+    return f"GRANT SELECT{named} ON {quoted(schema)}.{quoted(table)} TO {role}"
 
 
 def grant_usage(schema: str, role: str = SERVICE_ROLE) -> str:
     """The right to use what is in a schema."""
-    return f"GRANT USAGE ON SCHEMA {_quoted(schema)} TO {role}"
+    return f"GRANT USAGE ON SCHEMA {quoted(schema)} TO {role}"
 
 
 def schema_denied(message: str) -> str | None:
@@ -42,16 +42,11 @@ def grant_of(message: str, table: str | None = None, *, role: str = SERVICE_ROLE
     named = _RELATION.search(message)
     relation = named[1] if named else None
     if table is not None and relation is not None and table.endswith(f".{relation}"):
-        place = f"{_quoted(table.removesuffix(f'.{relation}'))}.{_quoted(relation)}"
+        place = f"{quoted(table.removesuffix(f'.{relation}'))}.{quoted(relation)}"
     elif relation is not None or table is not None:
-        place = f"public.{_quoted(relation or table or '')}"
+        place = f"public.{quoted(relation or table or '')}"
     else:
         return f"grant it to {role} (docs/rights.md)"
     return f"GRANT SELECT ON {place} TO {role}" + (
         " (sync --reverse wants INSERT, UPDATE and DELETE too)" if writing else ""
     )
-
-
-def _quoted(name: str) -> str:
-    """A name as a statement takes it, quoted only where it must be."""
-    return name if re.fullmatch(r"[a-z_][a-z0-9_]*", name) else sql.Identifier(name).as_string(None)

@@ -6,22 +6,15 @@ out.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 from app.errors import SchemaMismatchError
+from app.migration.retry import Patiently
 from app.migration.tables import CopyTable, Heir
 from app.rest import SupabaseRest
 from app.rest_grammar import selected
 
-_Answer = TypeVar("_Answer")
 _MISSING = {"42P01", "PGRST205", "PGRST106"}
-
-
-class Patiently(Protocol):
-    """Makes a request, as often as it takes."""
-
-    async def __call__(self, ask: Callable[[], Awaitable[_Answer]], /) -> _Answer: ...
 
 
 class Heirs:

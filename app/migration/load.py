@@ -124,7 +124,7 @@ class PageLoader:
                     raise psycopg.errors.CardinalityViolation
                 return Loaded(inserted=row[0] - replaced, updated=row[1] + replaced, transactions=set(row[2]))
         except psycopg.Error as error:
-            if not (is_row_fault(error) or isinstance(error, psycopg.errors.CardinalityViolation)):
+            if not is_row_fault(error):
                 raise
             return None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import psycopg
 import stamina
@@ -17,6 +17,12 @@ _LASTING = {"3D000", "53100", "25006"}
 # A deadlock, a serialization failure, a lock not granted: the same transaction can succeed when repeated.
 REPEATABLE = {"40001", "40P01", "55P03"}
 _LONGEST_ASKED_FOR = 300.0  # seconds of a Retry-After that are waited at most
+
+
+class Patiently(Protocol):
+    """Makes a request, as often as it takes."""
+
+    async def __call__(self, ask: Callable[[], Awaitable[_Answer]], /) -> _Answer: ...
 
 
 def is_passing(error: Exception) -> bool:

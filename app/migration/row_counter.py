@@ -6,9 +6,10 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from app.errors import CountTimeoutError, UnavailableError
-from app.migration.heirs import Heirs, Patiently
+from app.migration.heirs import Heirs
 from app.migration.lateness import Lateness
 from app.migration.pages import records_of
+from app.migration.retry import Patiently
 from app.migration.tables import CopyTable
 from app.rest import SupabaseRest, refuse_other_count, rows_told
 from app.rest_grammar import quoted_name, selected

@@ -11,7 +11,7 @@ from typing import Any
 
 from psycopg import AsyncConnection, sql
 
-from app.migration.preflight.findings import quoted
+from app.migration.quoting import quoted
 from app.migration.tables import CopyTable, label
 
 # The rows of a query, from whichever side.

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from psycopg import AsyncConnection
 from sqlalchemy import Table
 
-from app.migration.preflight.findings import Finding, finding, quoted
+from app.migration.preflight.findings import Finding, finding
+from app.migration.quoting import quoted
 from app.migration.tables import name_of
 
 _VERSIONED_DATABASES = 15  # the first PostgreSQL that keeps a version for a database's own collation

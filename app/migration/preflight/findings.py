@@ -201,10 +201,3 @@ class PreflightReport:
     def clear(self) -> bool:
         """Whether nothing stops a copy."""
         return not self.errors
-
-
-def quoted(name: str) -> str:
-    """A name as it stands in a statement that a remedy proposes, which people may carry out as it is."""
-    from sqlalchemy.dialects import postgresql  # heavy, and seldom needed
-
-    return postgresql.dialect().identifier_preparer.quote(name)  # type: ignore[no-untyped-call]

@@ -10,8 +10,9 @@ from sqlalchemy import Table
 
 from app.migration.connection import connect, source_errors
 from app.migration.preflight.catalog import CatalogTable, read_all
-from app.migration.preflight.findings import finding, quoted
+from app.migration.preflight.findings import finding
 from app.migration.preflight.source_schema import SourceSeen, SourceTable, wanted_columns
+from app.migration.quoting import quoted
 from app.migration.tables import name_of
 
 _RIGHTS = """

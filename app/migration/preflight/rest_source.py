@@ -14,11 +14,11 @@ from sqlalchemy import Table
 
 from app.errors import StoreError
 from app.migration.grants import SERVICE_ROLE
-from app.migration.heirs import Patiently
 from app.migration.preflight.column_types import catalog_name
 from app.migration.preflight.findings import Finding, finding
 from app.migration.preflight.source_schema import SourceSeen, SourceTable, wanted_columns
 from app.migration.preflight.table_looker import TableLooker
+from app.migration.retry import Patiently
 from app.migration.tables import label, name_of
 from app.rest import SupabaseRest
 from app.rest_grammar import quoted_name, selected

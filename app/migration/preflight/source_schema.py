@@ -9,10 +9,11 @@ from sqlalchemy import Table
 
 from app.migration.grants import grant_select
 from app.migration.preflight.catalog import CatalogTable
-from app.migration.preflight.findings import Finding, finding, quoted
+from app.migration.preflight.findings import Finding, finding
 from app.migration.preflight.generated_columns import generated_findings, is_copied
 from app.migration.preflight.passages import type_findings
 from app.migration.preflight.user_types import UserType
+from app.migration.quoting import quoted
 from app.migration.tables import name_of
 
 

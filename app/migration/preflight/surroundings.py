@@ -14,8 +14,9 @@ from sqlalchemy import Table
 
 from app.migration.preflight.catalog import CatalogTable
 from app.migration.preflight.collations import collation_findings
-from app.migration.preflight.findings import Finding, finding, quoted
+from app.migration.preflight.findings import Finding, finding
 from app.migration.preflight.target_writes import examine_writes
+from app.migration.quoting import quoted
 from app.migration.tables import label, name_of
 
 OLDEST_VERSION = 13

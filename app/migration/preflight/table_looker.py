@@ -11,11 +11,11 @@ from sqlalchemy import Table
 
 from app.errors import AccessDeniedError, CountTimeoutError, SchemaMismatchError
 from app.migration.grants import grant_of, grant_select, grant_usage, schema_denied
-from app.migration.heirs import Patiently
 from app.migration.lateness import Lateness
 from app.migration.pages import records_of
 from app.migration.preflight.findings import finding
 from app.migration.preflight.source_schema import SourceSeen, wanted_columns
+from app.migration.retry import Patiently
 from app.migration.tables import name_of
 from app.migration.target import EXPOSE_SCHEMA
 from app.rest import SupabaseRest

@@ -9,7 +9,8 @@ from app.migration import row_security
 from app.migration.interference import Interference, find_interference
 from app.migration.keys import key_columns, key_trouble, read_unique_indexes
 from app.migration.preflight.catalog import CatalogTable
-from app.migration.preflight.findings import Finding, finding, quoted
+from app.migration.preflight.findings import Finding, finding
+from app.migration.quoting import quoted
 
 
 async def examine_writes(connection: AsyncConnection, table: Table, there: CatalogTable) -> list[Finding]:
