@@ -22,6 +22,7 @@ from app.migration.target import JsonBytes
 from app.privacy import mask_phones
 
 _LISTINGS = 3  # of the keys of a table over REST, where fewer came than the source counts
+_MOST_GONE = 10_000  # keys that are asked for, where the walks differ
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,23 +32,24 @@ class KeyListing:
     Attributes:
         counted: the rows that the source counts; of two walks over REST, the lower of its counts, and the highest of
             these where only several walks together may have given so many keys. None where it could not count them in
-            time: two walks in a row, one from either end, then had to give all of the keys.
+            time: walks from either end then had to agree.
         rows: the rows whose keys came, in the last walk.
         keys: how many different keys there are in `source_keys`.
         twice: a key that several rows have, where there is one; phones masked.
-        walked_twice: each of the last two walks gave all of these keys.
+        agreed: the walks agreed: two in a row, one from either end, gave all of these keys; or, of three, each gave
+            every row that was there all the time.
     """
 
     counted: int | None
     rows: int
     keys: int
     twice: str | None = None
-    walked_twice: bool = False
+    agreed: bool = False
 
     @property
     def whole(self) -> bool:
         """Whether no row is missing in it, and each has a key of its own."""
-        enough = self.walked_twice if self.counted is None else self.keys >= self.counted
+        enough = self.agreed if self.counted is None else self.keys >= self.counted
         return enough and self.rows <= self.keys
 
 
@@ -139,13 +141,16 @@ async def _pipe(connection: AsyncConnection, source: PostgresSource, table: Copy
 async def _walk(connection: AsyncConnection, source: RestSource, table: CopyTable, *, versions: bool) -> KeyListing:
     """Walk again while fewer keys came than the source counts, keeping those that came before: rows may be moving.
 
-    Among those that are kept, rows that have gone since do not stand for rows that are left out.
+    Among those that are kept, rows that have gone since do not stand for rows that are left out. Each key says which
+    walk gave it.
     """
+    await connection.execute("ALTER TABLE pg_temp.source_keys ADD COLUMN botdata_walk smallint")
     with_versions = versions and bool(table.version)
     add = rendered(statements.add_source_keys(table, versions=versions))
     listing, most = KeyListing(1, 0, 0), 0
     before: int | None = None
     for number in range(_LISTINGS):
+        await connection.execute(f"ALTER TABLE pg_temp.source_keys ALTER botdata_walk SET DEFAULT {number}")
         walk, rows, last = source.key_pages, 0, listing
         if number % 2 and last.counted is None:
             walk = source.key_pages_backwards
@@ -164,11 +169,32 @@ async def _walk(connection: AsyncConnection, source: RestSource, table: CopyTabl
         listing = await _listing(connection, table, counted, rows, first=number == 0)
         listing = replace(listing, twice=listing.twice or last.twice)
         if counted is None:
-            same = listing.keys == last.keys == rows == last.rows
-            listing = replace(listing, walked_twice=number > 0 and same)
+            agreed = number > 0 and listing.keys == last.keys == rows == last.rows
+            if number == _LISTINGS - 1 and not (agreed or listing.twice):
+                agreed = await _explained(connection, source, table)
+            listing = replace(listing, agreed=agreed)
         if listing.whole:
             break
     return listing
+
+
+async def _explained(connection: AsyncConnection, source: RestSource, table: CopyTable) -> bool:
+    """Whether rows that came and went explain all in which the three walks differ.
+
+    A row that the last one did not give must be gone by now, and so must one that only the walk between passed by: the
+    source is asked for these.
+    """
+    cursor = await connection.execute(
+        sql.SQL(
+            "SELECT {key} FROM source_keys s GROUP BY 1 HAVING NOT bool_or(botdata_walk = 2) "
+            "OR (bool_or(botdata_walk = 0) AND NOT bool_or(botdata_walk = 1)) LIMIT {most}"
+        ).format(key=statements.key_array(table, "s"), most=sql.Literal(_MOST_GONE + 1))
+    )
+    left = [tuple(key) for (key,) in await cursor.fetchall()]
+    if len(left) > _MOST_GONE:
+        return False
+    there = [page async for page in source.rows_by_key(replace(table, columns=table.key, made=()), left)]
+    return not there
 
 
 async def _listing(

@@ -151,3 +151,53 @@ async def test_a_count_that_fails_later_does_not_take_back_an_earlier_one(
     with pytest.raises(MigrationError, match="items: the source counts 20 rows, and 19 came"):
         await sync_from(source, fresh_database, CHOSEN)
     assert len(rows_of(fresh_database)) == 20
+
+
+async def test_rows_that_come_and_go_explain_how_three_walks_differ(uncounted: Uncounted, fresh_database: str) -> None:
+    execute(fresh_database, TABLE)
+    source = uncounted(_uncounted())
+    assert (await copy_from(source, fresh_database, CHOSEN)).complete
+    moved: set[str] = set()
+
+    def once(statement: str) -> None:
+        if statement not in moved:
+            moved.add(statement)
+            execute(source.database_url, statement)
+
+    def hook(request: Request) -> Fault | None:
+        if ".desc" in (request.parameter("order") or ""):  # the second walk
+            once("DELETE FROM items WHERE id = 7; INSERT INTO items SELECT 21, name FROM items WHERE id = 6")
+            if request.parameter("id") is not None:  # and it has come past the last rows
+                once("DELETE FROM items WHERE id = 20; INSERT INTO items SELECT 22, name FROM items WHERE id = 6")
+        return _uncounted()(request)
+
+    uncounted(hook)
+    report = await sync_from(source, fresh_database, CHOSEN)
+    assert (report.complete, len(moved)) == (True, 2)
+    uncounted(_uncounted())
+    assert (await sync_from(source, fresh_database, CHOSEN)).complete
+    assert rows_of(fresh_database) == rows_of(source.database_url)
+
+
+@pytest.mark.parametrize("hidden", ["second", "second and third", "first and third"])
+async def test_what_three_walks_do_not_agree_on(uncounted: Uncounted, fresh_database: str, hidden: str) -> None:
+    """A row is left out, while others come and go."""
+    execute(fresh_database, TABLE)
+    source = uncounted(_uncounted())
+    assert (await copy_from(source, fresh_database, CHOSEN)).complete
+    walks: list[str] = []
+
+    def hook(request: Request) -> Fault | None:
+        if request.parameter("order") is not None and request.parameter("id") is None:
+            walks.append(["first", "second", "third"][len(walks)])
+            if walks[-1] == "second":
+                execute(source.database_url, "INSERT INTO items SELECT 21, name FROM items WHERE id = 6")
+        if request.parameter("order") is not None and walks[-1] in hidden:
+            return _without({"7"})
+        return _uncounted()(request)
+
+    uncounted(hook)
+    with pytest.raises(MigrationError, match="items: the source could not count its rows in time, and"):
+        await sync_from(source, fresh_database, CHOSEN)
+    assert walks == ["first", "second", "third"]
+    assert len(rows_of(fresh_database)) == 20
