@@ -18,7 +18,10 @@ def run_async(work: Coroutine[Any, Any, _Answer]) -> _Answer:
         KeyboardInterrupt: the work was ended so, or the signal came as it ended by itself.
     """
     import asyncio  # here, since the help needs none of it
+    import logging
     import signal
+
+    logging.getLogger("stamina").setLevel(logging.ERROR)  # what is tried again is told as a notice
 
     terminated = False
 

@@ -126,9 +126,6 @@ class Work:
     @asynccontextmanager
     async def open_source(self, notice: Callable[[str], None]) -> AsyncIterator[Source]:
         """The source, for as long as the context lasts."""
-        import logging
-
-        logging.getLogger("stamina").setLevel(logging.ERROR)  # retries are told as notices
         if self.source_url is not None:
             from app.migration.postgres_source import open_postgres_source
             from app.migration.target import explained

@@ -1,12 +1,15 @@
 """`botdata preflight` on the command line: words, documents, exit codes, and what copy and migrate make of it."""
 
 import json
+import logging
 import re
 
 import pytest
 
 from tests.cli.command import Command
 from tests.migration.engine import add_clients, execute, value
+from tests.support import faults
+from tests.support.faults import Fault, Request
 from tests.support.page_server import PageServer
 
 PHONE = "79000000001"
@@ -24,6 +27,23 @@ def test_a_clean_pair(command: Command, settings: dict[str, str]) -> None:
     assert re.search(r"^clients +5 +0$", outcome.out, re.MULTILINE)
     assert re.search(r"^preflight clear: 0 errors, 0 warnings, in [\d.]+ s\nNext: botdata copy --tables clients$",
                      outcome.out, re.MULTILINE)  # fmt: skip
+
+
+def test_a_request_that_is_tried_again_is_told_in_a_sentence(
+    command: Command, settings: dict[str, str], pages: PageServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    logging.getLogger("stamina").setLevel(logging.NOTSET)
+    seen: list[int] = []
+
+    def hook(request: Request) -> Fault | None:
+        seen.append(request.number)
+        return faults.status(503) if len(seen) == 1 else None
+
+    pages.hook = hook
+    outcome = command("preflight", "--tables", "clients", **settings)
+    assert outcome.code == 0
+    assert "trying again (1 of " in outcome.err
+    assert not [record for record in caplog.records if record.name.startswith("stamina")]
 
 
 def test_errors_with_what_to_do_and_what_the_owner_accepts(

@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import Column, Integer, MetaData, Numeric, Table, Text
 
 from app.errors import MigrationError
+from app.migration.grants import grant_select
 from app.migration.preflight.findings import PreflightReport
 from app.migration.preflight.target_state import examine_against
 from tests.migration.conftest import Source
@@ -192,3 +193,9 @@ async def test_long_names_of_an_empty_table_are_asked_for_in_short_addresses(
         report = await look(pages, fresh_database, tables=wide, examine=examine_against(wide))
         assert codes(report) == [f"source-column-missing wide.{names[-1]}"]
         assert max(len(seen.request.target) for seen in pages.exchanges) <= 3000
+
+
+def test_a_name_that_is_a_reserved_word_is_quoted() -> None:
+    assert grant_select("public", "order", columns=["id", "user"]) == (
+        'GRANT SELECT (id, "user") ON public."order" TO service_role'
+    )
