@@ -38,6 +38,7 @@ _BETWEEN_LOOKS = 250  # cancellations
 _BETWEEN_ENDS = 60
 _KINDS = ("read", "batch", "mixed")
 _LEFT_ALONE = 0.05  # of the calls, to be timed
+_Writes = dict[int, tuple[list[int], int]]  # by caller: the writes that its rows are of, and how many rows
 _CODES = {None, "unavailable", "outcome_unknown", "timeout"}  # when the server ends connections
 _SETTLED = 20.0  # seconds at most
 _OPEN = (
@@ -48,10 +49,15 @@ _OPEN = (
 
 @dataclass
 class _Callers:
-    """The callers of one data layer."""
+    """The callers of one data layer.
+
+    Attributes:
+        server: the target; `supabase`: the database of the other store.
+    """
 
     layer: DataLayer
     server: psycopg.AsyncConnection[Any]
+    supabase: psycopg.AsyncConnection[Any]
     phase: str
     choices: random.Random
     outcome: Outcome
@@ -193,13 +199,8 @@ class _Callers:
         return any(writer.pending for writer in backend._writers.values())
 
     async def _whole(self, where: str) -> None:
-        cursor = await self.server.execute(
-            "SELECT company_id, array_agg(DISTINCT visit_count), count(*) FROM clients WHERE company_id >= %s "
-            "GROUP BY company_id",
-            (Lane(0).company,),
-        )
-        for company, tokens, count in await cursor.fetchall():
-            number = company - Lane(0).company
+        written = await self._writes(self.supabase if self.phase == "dualwrite" else self.server)
+        for number, (tokens, count) in written.items():
             if len(tokens) != 1 or count != 3:
                 self.outcome.lost += 1
                 self.outcome.wrong.append(f"{where}: caller {number} has {count} rows of the writes {tokens}")
@@ -208,6 +209,31 @@ class _Callers:
                 self.outcome.wrong.append(
                     f"{where}: caller {number}: write {self.written[number]} is lost to {tokens[0]}"
                 )
+        if self.phase == "dualwrite":
+            await self._mirrored(where, written)
+
+    async def _mirrored(self, where: str, written: _Writes) -> None:
+        """The mirror has the rows; those of a cancelled request that came after their mirror, with the next write."""
+        mirrored = await self._writes(self.server)
+        late = [number for number in written if written[number] != mirrored.get(number)]
+        for number in late:
+            await self._time("mixed", number)
+        async with asyncio.timeout(_SETTLED):
+            while self._busy(set()):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        written, mirrored = await self._writes(self.supabase), await self._writes(self.server)
+        for number in late:
+            if written[number] != mirrored.get(number):
+                self.outcome.lost += 1
+                self.outcome.wrong.append(f"{where}: caller {number}: {written[number]}, mirrored {mirrored[number]}")
+
+    async def _writes(self, store: psycopg.AsyncConnection[Any]) -> _Writes:
+        cursor = await store.execute(
+            "SELECT company_id, array_agg(DISTINCT visit_count), count(*) FROM clients WHERE company_id >= %s "
+            "GROUP BY company_id",
+            (Lane(0).company,),
+        )
+        return {company - Lane(0).company: (tokens, count) for company, tokens, count in await cursor.fetchall()}
 
 
 def run(chaos: Chaos) -> None:
@@ -223,7 +249,8 @@ async def _phases(chaos: Chaos, stores: BothStores) -> None:
     server = await psycopg.AsyncConnection.connect(
         stores.postgres.url("target"), autocommit=True, application_name="chaos"
     )
-    async with server:
+    supabase = await psycopg.AsyncConnection.connect(stores.urls[0], autocommit=True)
+    async with server, supabase:
         with listening(chaos.transcript, "cancelled_calls") as noises:
             for phase, share in _SHARES.items():
                 for url in stores.urls:
@@ -233,7 +260,7 @@ async def _phases(chaos: Chaos, stores: BothStores) -> None:
                         exits.enter_context(noises.everything_logged())
                     layer = await exits.enter_async_context(_opened(chaos, stores, phase))
                     todo = chaos.of(round(_FULL * share))
-                    callers = _Callers(layer, server, phase, chaos.chance("cancelled", phase), outcome, todo)
+                    callers = _Callers(layer, server, supabase, phase, chaos.chance("cancelled", phase), outcome, todo)
                     await callers.go()
                     closing = asyncio.gather(
                         *[callers._call("mixed", n)[0] for n in range(_CALLERS)], return_exceptions=True
