@@ -50,7 +50,8 @@ async def pipe(source: AsyncConnection, query: sql.Composed, target: AsyncConnec
 def _has_refused(target: AsyncConnection) -> bool:
     """Whether the target has said something, which in a COPY is an error: sessions here are sent no notices.
 
-    TLS has messages of its own, so there it cannot be told before the end.
+    TLS has messages of its own, so there it cannot be told before the end. Nor can it where libpq has read it already,
+    as it does when the target is too busy to take what is sent: the rest of the rows is sent for nothing then.
     """
     if target.pgconn.ssl_in_use:
         return False
