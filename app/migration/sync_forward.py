@@ -189,7 +189,7 @@ class ForwardSync:
             while (page := await self._load_next(table, loader, pages, done)) is not None:
                 self._progress.advance(table.name, page.rows)
                 await keys.add(page.body, page.rows)
-            keys = await keys.left_out(self._options.most_by_key, "botdata sync")
+            keys = await keys.left_out(self._source, self._options)
         await self._bring_by_key(table, loader, keys, done)
 
     async def _bring_by_key(self, table: CopyTable, loader: PageLoader, keys: Sequence[Key], done: TableSynced) -> None:

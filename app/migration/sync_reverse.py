@@ -213,7 +213,7 @@ class ReverseSync:
                 changed += await self._different(table, page)
                 self._progress.advance(table.name, page.rows)
                 await keys.add(page.body, page.rows)
-            keys = await keys.left_out(self._options.most_by_key, "botdata sync --reverse", deleted=look.gone)
+            keys = await keys.left_out(self._source, self._options, deleted=look.gone)
         given: set[Key] = set()
         async for page in self._source.rows_by_key(_with_made(table), keys, versions=versioned, listed=True):
             changed += await self._different(table, page)

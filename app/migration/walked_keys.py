@@ -11,7 +11,9 @@ from app.errors import MigrationError
 from app.migration import statements
 from app.migration.completeness import select_keys
 from app.migration.connection import rendered
-from app.migration.source import Key
+from app.migration.key_listing import require_whole, source_keys
+from app.migration.source import Key, Source
+from app.migration.sync_options import SyncOptions
 from app.migration.tables import CopyTable
 from app.migration.target import JsonBytes
 
@@ -40,38 +42,53 @@ class WalkedKeys:
         await self._connection.execute(self._add, [JsonBytes(body)])
         self._rows += rows
 
-    async def left_out(self, most: int, command: str, *, deleted: Collection[Key] = ()) -> list[Key]:
+    async def left_out(self, source: Source, options: SyncOptions, *, deleted: Collection[Key] = ()) -> list[Key]:
         """The listed keys whose rows no page gave: a row has gone since, or the pages follow an order that is none.
 
         Args:
             deleted: those that the round itself has deleted.
 
         Raises:
-            MigrationError: they are more than `most`.
+            MigrationError: more than are asked for by key, without those that the source lists no more.
         """
-        same = sql.SQL(" AND ").join(
-            sql.SQL("w.{0} = s.{0}").format(sql.Identifier(column.name)) for column in self._table.key
-        )
-        query = sql.SQL("SELECT DISTINCT {} FROM {} s WHERE NOT EXISTS (SELECT FROM {} w WHERE {}) LIMIT {}").format(
-            statements.key_array(self._table, "s"),
-            sql.Identifier("pg_temp", self._listed),
-            sql.Identifier("pg_temp", self._walked),
-            same,
-            sql.Literal(most + 1 + len(deleted)),
-        )
+        most = options.most_by_key
         await self._connection.execute(sql.SQL("ANALYZE pg_temp.{}").format(sql.Identifier(self._walked)))
-        left = sorted(await select_keys(self._connection, query.as_string(self._connection)) - set(deleted))
+        left = await self._not_walked(most, deleted)
+        if len(left) > most:
+            async with source_keys(self._connection, source, self._table) as listing:
+                require_whole(listing, source, self._table, step="sync", pending="the rest of this round")
+                left = await self._not_walked(most, deleted, listed_still=True)
         await self.drop()
         if len(left) > most:
             raise MigrationError(
                 f"{self._table.name}: the source's pages gave {self._rows:,} rows, and left out more than {most:,} of "
-                "those that it had listed before; likely an index is in the order of another collation version",
+                "those that it lists; likely an index is in the order of another collation version",
                 step="sync",
                 table=self._table.name,
                 pending="the rest of this round",
-                next_command=f"REINDEX it at the source, or, where so many rows were deleted meanwhile: {command}",
+                next_command=f"REINDEX it at the source, then: botdata sync{' --reverse' * options.reverse}",
             )
         return left
+
+    async def _not_walked(self, most: int, deleted: Collection[Key], *, listed_still: bool = False) -> list[Key]:
+        def same(other: str) -> sql.Composed:
+            parts = (sql.SQL(f"{other}.{{0}} = s.{{0}}").format(sql.Identifier(one.name)) for one in self._table.key)
+            return sql.SQL(" AND ").join(parts)
+
+        query = sql.SQL(
+            "SELECT DISTINCT {} FROM pg_temp.{} s WHERE NOT EXISTS (SELECT FROM pg_temp.{} w WHERE {}){} LIMIT {}"
+        ).format(
+            statements.key_array(self._table, "s"),
+            sql.Identifier(self._listed),
+            sql.Identifier(self._walked),
+            same("w"),
+            sql.SQL(" AND EXISTS (SELECT FROM pg_temp.source_keys l WHERE {})").format(same("l"))
+            if listed_still
+            else sql.SQL(""),
+            sql.Literal(most + 1 + len(deleted)),
+        )
+        found = await select_keys(self._connection, query.as_string(self._connection))
+        return sorted(found - set(deleted))
 
     async def drop(self) -> None:
         """Drop both tables."""

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Column, Integer, MetaData, Table, Text
 
+from app.errors import MigrationError
 from app.migration.tables import select_tables
 from tests.migration.conftest import Source
 from tests.migration.engine import copy_from, execute, query, verify_from
@@ -72,6 +73,40 @@ async def test_a_row_goes_and_another_comes_while_pages_are_read(served: Served,
     source = served(hook)
     assert (await sync_from(source, fresh_database, CHOSEN, most_by_key=3)).complete
     assert listings_after
+    assert (await sync_from(source, fresh_database, CHOSEN, most_by_key=3)).complete
+    assert query(fresh_database, ROWS) == query(source.database_url, ROWS)
+
+
+async def test_more_rows_go_while_pages_are_read_than_are_asked_for_by_key(served: Served, fresh_database: str) -> None:
+    execute(fresh_database, "CREATE TABLE told (id integer PRIMARY KEY, name text)")
+    pages: list[int] = []
+
+    def hook(request: Request) -> Fault | None:
+        if _is_page(request):
+            pages.append(request.number)
+            if len(pages) == 2:
+                execute(source.database_url, "DELETE FROM kept WHERE id > 10")
+        return None
+
+    source = served(hook)
+    assert (await sync_from(source, fresh_database, CHOSEN, most_by_key=3)).complete
+    assert query(fresh_database, ROWS) == query(source.database_url, ROWS)
+
+
+async def test_more_rows_are_left_out_than_are_asked_for_by_key(served: Served, fresh_database: str) -> None:
+    execute(fresh_database, "CREATE TABLE told (id integer PRIMARY KEY, name text)")
+
+    def first_page_only(answer: Answer) -> Answer:
+        return replace(answer, body=b"[]", rows=0)
+
+    def hook(request: Request) -> Fault | None:
+        later = _is_page(request) and request.parameter("id") is not None
+        return faults.agreeing(first_page_only) if later else None
+
+    source = served(hook)
+    with pytest.raises(MigrationError, match=r"the source's pages gave 4 rows, and left out more than 3 of those"):
+        await sync_from(source, fresh_database, CHOSEN, most_by_key=3)
+    served(lambda request: None)
     assert (await sync_from(source, fresh_database, CHOSEN, most_by_key=3)).complete
     assert query(fresh_database, ROWS) == query(source.database_url, ROWS)
 
