@@ -33,6 +33,10 @@ FROM part p JOIN pg_type t ON t.oid = p.typid
 """
 # Types that a modifier makes shorter or coarser, without an error where the cast is explicit or the rest is blanks.
 _NARROWED = {"numeric", "varchar", "bpchar", "bit", "varbit", "time", "timetz", "timestamp", "timestamptz", "interval"}
+# Types whose text is another one in another session: by its time zone, IntervalStyle, bytea_output.
+_STYLED = {"timestamptz", "interval", "bytea"}
+# What stands for the type as which values are compared, where one of those is inside a composite type or a range.
+INSIDE = "inside"
 # Builtin types that a cast from text cuts to their length, without an error: 63 bytes, and one.
 _CUT = {"name", "char"}
 
@@ -46,11 +50,14 @@ class Shape:
         parts: names (pg_type.typname) of all the types it is made of.
         exact: where values may be shortened or rounded to fit: the type in which they are compared with what came of
             them, "text" for one that is cut or taken apart no further; None: each value is taken whole, or refused.
+        styled: where equal values may have different texts, by the settings of the session that wrote them: the builtin
+            type as which they are compared, or `INSIDE`.
     """
 
     written: str
     parts: frozenset[str]
     exact: str | None
+    styled: str | None = None
 
 
 Part = tuple[str, int, str, str, int, str, str, bool]
@@ -65,16 +72,18 @@ def shapes(parts: list[Part]) -> dict[str, Shape]:
 
 
 def _shape(rows: list[Part]) -> Shape:
-    written, exact = "", None
+    written, exact, styled = "", None, None
     for _, depth, how, typname, typmod, plain, full, is_builtin in rows:
         if depth == 0:
             written = full
         if not is_builtin:
             continue
+        if typname in _STYLED:
+            styled = {"column": plain, "element": f"{plain}[]"}.get(how, INSIDE)
         if typname in _CUT:
             found = "text[]" if how == "element" else "text"
             exact = found if exact in {None, found} else "text"
         elif typname in _NARROWED and typmod != -1:
             found = {"column": plain, "element": f"{plain}[]"}.get(how, "text")
             exact = found if exact in {None, found} else "text"
-    return Shape(written, frozenset(row[3] for row in rows), exact)
+    return Shape(written, frozenset(row[3] for row in rows), exact, styled)

@@ -38,7 +38,7 @@ async def may_narrow(source: PostgresSource, table: CopyTable) -> bool:
     theirs: dict[str, Shape] = shapes(await source.fetch(query))
     return any(
         (there := theirs.get(column.name)) is None
-        or there != Shape(column.written, column.parts, column.exact)
+        or (there.written, there.parts, there.exact) != (column.written, column.parts, column.exact)
         or not _is_plain(column)
         for column in narrow
     )

@@ -84,7 +84,8 @@ async def copy(
     async with open_target(target_url, step="copy", exclusive=True) as connection:
         with explained("copy", setting=source.setting, pending="every table; no row was written"):
             options.permit.refuse(await read_authority(connection), [name_of(table) for table in tables])
-            described = [await describe(connection, table, step="copy") for table in tables]
+            styled = isinstance(source, RestSource)
+            described = [await describe(connection, table, step="copy", styled=styled) for table in tables]
             if isinstance(source, RestSource):
                 await require_readable_texts(source, described, progress.notice, step="copy")
             await ensure_tool_schema(connection)

@@ -19,6 +19,7 @@ from app.migration.counts import exact_count
 from app.migration.halving import Fault, first_piece, load_rows, number_column, stage_page
 from app.migration.narrowing import ensure_refusal
 from app.migration.report import Progress, Refusal
+from app.migration.rest_source import RestSource
 from app.migration.sample import pick_keys
 from app.migration.source import Page, Source
 from app.migration.tables import CopyTable, describe, name_of
@@ -103,7 +104,7 @@ async def dry_run(
         for table in tables:
             pending = "the rest of the trial; nothing was written"
             with explained(STEP, setting=source.setting, table=name_of(table), pending=pending):
-                described = await describe(connection, table, step=STEP)
+                described = await describe(connection, table, step=STEP, styled=isinstance(source, RestSource))
                 tried.append(await _Trial(connection, source, described, progress, sample).run())
     return DryRunReport(tuple(tried), sample, monotonic() - began)
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from psycopg import sql
 
+from app.migration.column_shapes import INSIDE
 from app.migration.source import VERSION
 from app.migration.tables import CopyColumn, CopyTable
 from app.rest_grammar import alias
@@ -38,8 +39,11 @@ def aliases(columns: Sequence[CopyColumn]) -> sql.Composed:
     return listed(sql.SQL("{} text").format(sql.Identifier(alias(position))) for position in range(len(columns)))
 
 
-# A time that no zone follows, as a source whose column has none gives it: which moment it is, no one can tell.
-_WITHOUT_ZONE = r"[ T]\d\d:\d\d:\d\d(\.\d+)?([^-+.\d]|$)"
+# A time that no zone follows, or a day, as a source whose column has no zone gives it: which moment it is, no one can
+# tell.
+_WITHOUT_ZONE = r"[ T]\d\d:\d\d:\d\d(\.\d+)?([^-+.\d]|$)|^\d+-\d\d-\d\d( BC)?$"
+# A time with its zone. Inside another type it is all that the settings of a session may write in another way.
+_MOMENT = r"\d+-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)?[-+]\d\d(:\d\d)*"
 
 
 def _typed(columns: Iterable[CopyColumn], prefix: str) -> sql.Composed:
@@ -93,13 +97,20 @@ def text_differs(
 
     def differs(column: CopyColumn) -> sql.Composed:
         ours, theirs = sql.Identifier(target, column.name), sql.Identifier(source, column.name)
-        if column.styled and styled and source_is_text:
-            typed = sql.SQL("{}::{}").format(theirs, sql.SQL(column.type))
-            unlike = sql.SQL("{}::text IS DISTINCT FROM {}::text").format(ours, typed)
-            if column.zoned:
-                unlike = sql.SQL("({} OR {}::text ~ {})").format(unlike, theirs, sql.Literal(_WITHOUT_ZONE))
-            return sql.SQL("({}::text IS DISTINCT FROM {}::text AND {})").format(ours, theirs, unlike)
-        return sql.SQL("{}::text IS DISTINCT FROM {}::text").format(ours, theirs)
+        unlike = sql.SQL("{}::text IS DISTINCT FROM {}::text").format(ours, theirs)
+        if column.styled is None or not (styled and source_is_text):
+            return unlike
+        kind = sql.SQL(column.type if column.styled == INSIDE else column.styled)
+        other = sql.SQL("{}::{}::text IS DISTINCT FROM {}::{}::text").format(ours, kind, theirs, kind)
+        if column.styled == INSIDE:
+            rest = [
+                sql.SQL("regexp_replace({}::text, {}, '', 'g')").format(one, sql.Literal(_MOMENT))
+                for one in (ours, theirs)
+            ]
+            other = sql.SQL("({} OR {} IS DISTINCT FROM {})").format(other, *rest)
+        elif column.zoned:
+            other = sql.SQL("({} OR {}::text ~ {})").format(other, theirs, sql.Literal(_WITHOUT_ZONE))
+        return sql.SQL("({} AND {})").format(unlike, other)
 
     return differs
 

@@ -15,6 +15,7 @@ from app.migration.counts import known_count
 from app.migration.foreign_rows import refuse_foreign_rows, rows_by_others
 from app.migration.generated import without_made_by_source
 from app.migration.report import Progress
+from app.migration.rest_source import RestSource
 from app.migration.retry import REPEATABLE
 from app.migration.source import Source
 from app.migration.sync_options import SyncOptions
@@ -27,7 +28,7 @@ async def describe_versions(
     connection: AsyncConnection, source: Source, table: Table, progress: Progress, *, reverse: bool
 ) -> CopyTable:
     """A table, with the column by which the versions of the source's rows are told apart; "" where there is none."""
-    described = await describe(connection, table, step="sync")
+    described = await describe(connection, table, step="sync", styled=isinstance(source, RestSource))
     if reverse:
         described = await without_made_by_source(source, described, table)
     if await source.has_versions(described):

@@ -16,9 +16,6 @@ from app.migration import row_security
 from app.migration.column_shapes import PARTS, shapes
 from app.migration.keys import key_columns, key_trouble, read_unique_indexes
 
-# Types whose text is another one in another session: by its time zone, IntervalStyle, bytea_output.
-_STYLED_PARTS = {"timestamptz", "interval", "bytea"}
-
 
 @dataclass(frozen=True, slots=True)
 class CopyColumn:
@@ -28,6 +25,7 @@ class CopyColumn:
         type: without a length or scale (`character varying`).
         phone: whether its values are phones.
         written, parts, exact: see `column_shapes.Shape`.
+        styled: the same; None where the source's session has the settings of the target's.
     """
 
     name: str
@@ -36,6 +34,7 @@ class CopyColumn:
     written: str = ""
     parts: frozenset[str] = frozenset()
     exact: str | None = None
+    styled: str | None = None
 
     @property
     def zoned(self) -> bool:
@@ -46,11 +45,6 @@ class CopyColumn:
     def holds_xml(self) -> bool:
         """Whether values hold xml, whose declaration only a cast to text keeps."""
         return "xml" in self.parts
-
-    @property
-    def styled(self) -> bool:
-        """Whether equal values may have different texts, by the settings of the session that wrote them."""
-        return not self.parts.isdisjoint(_STYLED_PARTS)
 
 
 class Heir(NamedTuple):
@@ -233,7 +227,9 @@ def is_plain(table: CopyTable) -> sql.Composed:
     )
 
 
-async def describe(connection: AsyncConnection, table: Table, *, step: str, reads: bool = False) -> CopyTable:
+async def describe(
+    connection: AsyncConnection, table: Table, *, step: str, reads: bool = False, styled: bool = True
+) -> CopyTable:
     """Join what the model says with the types and triggers that the target has.
 
     What the target generates is not written, whatever the model says. What the model computes and the target does not
@@ -241,6 +237,7 @@ async def describe(connection: AsyncConnection, table: Table, *, step: str, read
 
     Args:
         reads: nothing is to be written, so that a key without a unique index will do.
+        styled: rows come from a session that may have other settings than ours, as those over REST do.
 
     Raises:
         MigrationError: the table or one of its columns is missing in the target, its rows cannot be told apart, loaded
@@ -314,6 +311,7 @@ async def describe(connection: AsyncConnection, table: Table, *, step: str, read
             shape[name].written,
             shape[name].parts,
             shape[name].exact,
+            shape[name].styled if styled else None,
         )
 
     return CopyTable(

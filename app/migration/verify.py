@@ -89,7 +89,7 @@ async def verify(
     verified: list[TableVerified] = []
     compared: list[CopyTable] = []
     async with open_target(target_url, step=step, exclusive=options.fix) as connection:
-        run = None
+        run, styled = None, isinstance(source, RestSource)
         with explained(step, pending="everything; nothing was compared"):
             authority = await read_authority(connection)
         if isinstance(source, RestSource):
@@ -102,14 +102,14 @@ async def verify(
                     options.permit.refuse(authority, [name_of(table) for table in tables])
                     await ensure_tool_schema(connection)
                     run = await begin_fix(connection, source.label)
-                    written = [await describe(connection, table, step=step) for table in tables]
+                    written = [await describe(connection, table, step=step, styled=styled) for table in tables]
                 await ends.enter_async_context(without_cascades(connection, run, written, step=step))
             for position, table in enumerate(tables):
                 done = ", ".join(f"{one.table} compared" for one in verified) or "nothing compared yet"
                 pending = ", ".join([f"the rest of {name_of(table)}", *map(name_of, tables[position + 1 :])])
                 try:
                     with explained(step, setting=source.setting, table=name_of(table), done=done, pending=pending):
-                        described = await describe(connection, table, step=step, reads=run is None)
+                        described = await describe(connection, table, step=step, reads=run is None, styled=styled)
                         whole, left_out = await compared_table(connection, source, described, table)
                         fixer = (
                             None
