@@ -35,6 +35,7 @@ from app.migration.writer import Writer
 
 OpenSource = Callable[[], AbstractAsyncContextManager[Source]]
 
+_MOST_ROUNDS_BACK = 3  # of a sync --reverse that is to end
 _LONGEST_WAIT = 30.0  # seconds between tries to reach a store that is away
 _GRACE = 5.0  # seconds that a round may take to end once it is to stop
 _BETWEEN_MOVES = 0.5  # seconds before a round that a move has interrupted is begun anew
@@ -207,7 +208,8 @@ class Sync:
             before, self._before = self._before, done
             self.report.add(done)
             self._on_round(done)
-            if self._is_last(done, before) or await self._stopped_within(self._options.interval):
+            interval = self._options.interval if self._options.follow or self._options.until_clean else 0
+            if self._is_last(done, before) or await self._stopped_within(interval):
                 return
 
     async def _engine(
@@ -227,8 +229,12 @@ class Sync:
         self._quiet = self._quiet + 1 if done.quiet or done.repeats(before) else 0
         if self._options.follow:
             return self._stop.is_set()
-        if not self._options.until_clean or self._options.dry_run:
+        if self._options.dry_run:
             return True
+        if not self._options.until_clean:
+            # What the source's own triggers and foreign keys make of a write shows in the next round.
+            again = self._options.reverse and not self._quiet and self.report.rounds < _MOST_ROUNDS_BACK
+            return not again
         if self._quiet < 2 and self.report.rounds >= self._options.most_rounds:
             raise MigrationError(
                 f"{self.report.rounds} rounds went by and there were changes still: something goes on writing",

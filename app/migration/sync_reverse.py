@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,6 +13,7 @@ from psycopg import AsyncConnection
 
 from app.errors import OutcomeUnknownError, StoreError, StoreTimeoutError, UnavailableError
 from app.migration import replaced_in_source, statements, versions
+from app.migration.cascades import has_cascades
 from app.migration.compare import compare_page
 from app.migration.completeness import select_keys
 from app.migration.counts import shown_count
@@ -49,6 +50,7 @@ class _Look:
         new: keys that the source lacks.
         gone: keys that the target lacks.
         left: how many of its rows are in quarantine, and stay.
+        cascades: a foreign key deletes or changes rows that refer to a deleted one, also of tables that are not synced.
     """
 
     table: CopyTable
@@ -56,6 +58,7 @@ class _Look:
     new: list[Key]
     gone: list[Key]
     left: int
+    cascades: bool
 
 
 class ReverseSync:
@@ -94,21 +97,28 @@ class ReverseSync:
         for look in reversed(looks):
             if look.gone:
                 with self._explained(look.table, "the rest of this round's deletions, and its changes"):
-                    if not await self._delete(look, done[look.table.name]):
+                    # Rows that referred to one may refer to another by now: these are changed first.
+                    if look.cascades or not await self._delete(look, done[look.table.name]):
                         waiting_deletions.append(look)
         for position, look in enumerate(looks):
             waiting = [f"the rest of {look.table.name}", *(later.table.name for later in looks[position + 1 :])]
             with self._explained(look.table, ", ".join(waiting)):
                 refused[look.table.name] = await self._bring(look, done[look.table.name])
+        if any(look.cascades for look in waiting_deletions):
+            for look in looks:  # the rows that they refer to are there by now, in whatever order the tables are
+                if refused[look.table.name]:
+                    with self._explained(look.table, "the deletions, and what they stand in the way of"):
+                        await self._once_more(look, refused, done)
         kept: dict[str, _Refused] = {}
         for look in waiting_deletions:
             with self._explained(look.table, "deletions that were refused at first"):
-                kept[look.table.name] = await self._delete_one_by_one(look, done[look.table.name])
+                if not look.cascades or not await self._delete(look, done[look.table.name]):
+                    kept[look.table.name] = await self._delete_one_by_one(look, done[look.table.name])
         for look in looks:
             name = look.table.name
             if refused[name]:
                 with self._explained(look.table, f"rows of {name} that were refused at first"):
-                    refused[name] = await self._try_again(look.table, refused[name], done[name])
+                    refused[name] = await self._try_again(look, refused[name], done[name])
             done[name].kept += await replaced_in_source.only_replaced(
                 self._connection, self._images.pop(name, []), refused[name]
             )
@@ -128,6 +138,7 @@ class ReverseSync:
     async def _look(self, table: CopyTable) -> _Look:
         most = self._options.most_by_key
         connection = self._connection
+        cascades = await has_cascades(connection, self._source, table)
         async with source_keys(connection, self._source, table, versions=True) as listing:
             require_whole(listing, self._source, table, step="sync", pending=_NOTHING_WRITTEN)
             # Rows in quarantine are in the source alone because the target refused them: they are not gone.
@@ -145,7 +156,9 @@ class ReverseSync:
                 await listed.keep()
         if kept:
             self._progress.notice(f"{table.name}: {len(kept)} rows in quarantine are left as they are in the source")
-        return _Look(table, listed if changed is None else changed, sorted(new), sorted(gone - kept), len(kept))
+        return _Look(
+            table, listed if changed is None else changed, sorted(new), sorted(gone - kept), len(kept), cascades
+        )
 
     async def _delete(self, look: _Look, done: TableSynced) -> bool:
         """Delete rows that the target does not have; False where a constraint of the source refuses that for now."""
@@ -311,12 +324,20 @@ class ReverseSync:
             unequal.update(key for key, _ in await self._unequal(table, page.body))
         return [key for key in keys if key not in there or key in unequal]
 
-    async def _try_again(self, table: CopyTable, refused: _Refused, done: TableSynced) -> _Refused:
-        """Once more: what stood in the way may have gone since. Rows that hold each other's keys are deleted first."""
-        before = set(refused)
+    async def _once_more(self, look: _Look, refused: dict[str, _Refused], done: Mapping[str, TableSynced]) -> None:
+        name, before = look.table.name, set(refused[look.table.name])
+        refused[name] = await self._write(look.table, sorted(before), done[name])
+        done[name].updated += len(before - set(refused[name]))
+
+    async def _try_again(self, look: _Look, refused: _Refused, done: TableSynced) -> _Refused:
+        """Once more: what stood in the way may have gone since. Rows that hold each other's keys are deleted first.
+
+        Not where other rows would go with them.
+        """
+        table, before = look.table, set(refused)
         refused = await self._write(table, sorted(refused), done)
         conflicting = sorted(key for key, (sqlstate, _) in refused.items() if sqlstate in _CONFLICTS)
-        if len(conflicting) > 1:
+        if len(conflicting) > 1 and not look.cascades:
             old: dict[Key, dict[str, Any]] = {}
             async for page in self._source.rows_by_key(table, conflicting):
                 old |= {key_of(record, table): record for record in records_of(page.body)}
