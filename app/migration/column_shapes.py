@@ -50,6 +50,7 @@ class Shape:
         parts: names (pg_type.typname) of all the types it is made of.
         exact: where values may be shortened or rounded to fit: the type in which they are compared with what came of
             them, "text" for one that is cut or taken apart no further; None: each value is taken whole, or refused.
+        opaque: a type that people made has others inside, which may not be those that a type of its name has elsewhere.
         styled: where equal values may have different texts, by the settings of the session that wrote them: the builtin
             type as which they are compared, or `INSIDE`.
     """
@@ -58,6 +59,7 @@ class Shape:
     parts: frozenset[str]
     exact: str | None
     styled: str | None = None
+    opaque: bool = False
 
 
 Part = tuple[str, int, str, str, int, str, str, bool]
@@ -86,4 +88,4 @@ def _shape(rows: list[Part]) -> Shape:
         elif typname in _NARROWED and typmod != -1:
             found = {"column": plain, "element": f"{plain}[]"}.get(how, "text")
             exact = found if exact in {None, found} else "text"
-    return Shape(written, frozenset(row[3] for row in rows), exact, styled)
+    return Shape(written, frozenset(row[3] for row in rows), exact, styled, len({row[7] for row in rows}) > 1)

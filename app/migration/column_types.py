@@ -6,6 +6,7 @@ from psycopg import AsyncConnection, sql
 
 from app.migration.column_shapes import PARTS, Shape, shapes
 from app.migration.postgres_source import PostgresSource
+from app.migration.source import Source
 from app.migration.tables import CopyColumn, CopyTable
 
 # Types whose number is the same in every PostgreSQL (src/include/access/transam.h: below FirstGenbkiObjectId), but for
@@ -42,6 +43,20 @@ async def may_narrow(source: PostgresSource, table: CopyTable) -> bool:
         or not _is_plain(column)
         for column in narrow
     )
+
+
+async def of_other_parts(source: Source, target: AsyncConnection, table: CopyTable) -> list[str]:
+    """Names of the columns whose types may have other parts in the source than a type of that name has in the target.
+
+    Over REST the parts of a type do not show.
+    """
+    opaque = [column.name for column in table.columns if column.opaque]
+    if not opaque or not isinstance(source, PostgresSource):
+        return opaque
+    query = sql.SQL(PARTS).format(table=sql.Literal(table.identifier.as_string(None)))
+    theirs, ours = set(await source.fetch(query)), set(await (await target.execute(query)).fetchall())
+    differing = {part[0] for part in theirs ^ ours}
+    return [name for name in opaque if name in differing]
 
 
 def _is_plain(column: CopyColumn) -> bool:

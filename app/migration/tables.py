@@ -24,7 +24,7 @@ class CopyColumn:
     Attributes:
         type: without a length or scale (`character varying`).
         phone: whether its values are phones.
-        written, parts, exact: see `column_shapes.Shape`.
+        written, parts, exact, opaque: see `column_shapes.Shape`.
         styled: the same; None where the source's session has the settings of the target's.
     """
 
@@ -35,6 +35,7 @@ class CopyColumn:
     parts: frozenset[str] = frozenset()
     exact: str | None = None
     styled: str | None = None
+    opaque: bool = False
 
     @property
     def zoned(self) -> bool:
@@ -312,6 +313,7 @@ async def describe(
             shape[name].parts,
             shape[name].exact,
             shape[name].styled if styled else None,
+            shape[name].opaque,
         )
 
     return CopyTable(

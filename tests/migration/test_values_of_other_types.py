@@ -7,7 +7,7 @@ from sqlalchemy import Column, Integer, MetaData, Table
 from sqlalchemy.types import NullType
 
 from app.migration.tables import select_tables
-from tests.migration.engine import execute, verify_from
+from tests.migration.engine import copy_from, execute, verify_from
 from tests.migration.two_ends import MakeSource, make_source
 
 __all__ = ["make_source"]
@@ -94,3 +94,28 @@ async def test_what_another_time_zone_writes_is_the_same(
     )
     execute(fresh_database, script)
     assert (await verify_from(source, fresh_database, CHOSEN)).clean
+
+
+@pytest.mark.parametrize("kind", ["composite", "array of a domain"])
+async def test_a_copy_that_makes_other_values_is_not_complete(
+    make_source: MakeSource, fresh_database: str, kind: str
+) -> None:
+    ends = {
+        "composite": ("TYPE kind AS (x float8)", "TYPE kind AS (x float4)", "kind", "(16777217)", "(0.5)"),
+        "array of a domain": ("DOMAIN kind AS float8", "DOMAIN kind AS float4", "kind[]", "{16777217}", "{0.5}"),
+    }
+    theirs, ours, written, changed, same = ends[kind]
+    table = f"CREATE TABLE held (id integer PRIMARY KEY, v {written})"
+    source = make_source(f"CREATE {theirs}; {table}; INSERT INTO held VALUES (1, '{changed}'), (2, '{same}')")
+    execute(fresh_database, f"CREATE {ours}; {table}")
+    report = await copy_from(source, fresh_database, CHOSEN)
+    assert (report.complete, report.tables[0].differ) == (False, 1)
+
+
+async def test_a_copy_of_types_of_the_same_parts_is_complete(make_source: MakeSource, fresh_database: str) -> None:
+    script = "CREATE TYPE kind AS (x float8, m mood); CREATE TABLE held (id integer PRIMARY KEY, v kind)"
+    script = f"CREATE TYPE mood AS ENUM ('sad'); {script}"
+    source = make_source(f"{script}; INSERT INTO held VALUES (1, '(16777217,sad)')")
+    execute(fresh_database, script)
+    report = await copy_from(source, fresh_database, CHOSEN)
+    assert (report.complete, report.tables[0].differ) == (True, 0)

@@ -167,6 +167,23 @@ async def test_a_label_that_the_target_lacks(orders: Source, fresh_database: str
     assert len(copied.tables[0].refused) == 1
 
 
+async def test_domains_of_one_name_are_known_by_what_is_under_them(postgres_server: PostgresServer) -> None:
+    measured = [Table("measured", MetaData(), Column("id", Integer, primary_key=True), Column("v", NullType()))]
+    table = "CREATE TABLE measured (id integer PRIMARY KEY, v kind)"
+    ends = [postgres_server.create_database() for _ in range(2)]
+    try:
+        for url, base in zip(ends, ("float8", "float4"), strict=True):
+            execute(url, f"CREATE DOMAIN kind AS {base}; {table}")
+        source = Source(ends[0], "", ends[0], is_lite=False)
+        report = await look(source, ends[1], tables=measured, examine=examine_against(measured))
+        (found,) = report.errors
+        assert (found.code, found.place) == ("source-type-differs", "measured.v")
+        assert "measured.v is kind (double precision) in the source and kind (real) in the target" in found.message
+    finally:
+        for url in ends:
+            postgres_server.drop_database(url)
+
+
 async def test_a_domain_and_an_enum_may_refuse_what_a_text_holds(postgres_server: PostgresServer) -> None:
     text = "CREATE TABLE words (id integer PRIMARY KEY, mood text, mail text, count integer)"
     own = (

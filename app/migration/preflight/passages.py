@@ -45,6 +45,8 @@ def type_findings(
         kind = _between(theirs, ours, of_source, of_target, arguments_known=arguments_known)
         place = f"{name_of(table)}.{column.name}"
         if kind != "same":
+            if theirs == ours and of_source.base and of_target.base:  # domains of one name
+                theirs, ours = f"{theirs} ({of_source.base})", f"{ours} ({of_target.base})"
             findings.append(_finding(place, table, column.name, theirs, ours, changed=kind == "changed"))
         elif of_target.labels and (lacking := [one for one in of_source.labels if one not in of_target.labels]):
             findings.append(
@@ -68,7 +70,9 @@ def _between(theirs: str, ours: str, of_source: UserType, of_target: UserType, *
     """What becomes of values, under the domains too; a domain of the target, and an enum, may refuse them."""
     kind = passage(theirs, ours, arguments_known=arguments_known, any_schema=of_target.of_extension)
     if kind == "same":
-        return kind
+        if of_source.base is None or of_target.base is None:
+            return kind
+        return passage(of_source.base, of_target.base, arguments_known=arguments_known)
     below, under = of_source.base or theirs, of_target.base or ours
     if of_target.labels and below.partition("(")[0] in TEXTS:
         return "refused"
