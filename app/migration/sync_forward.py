@@ -22,6 +22,7 @@ from app.migration.pages import key_of, records_of
 from app.migration.report import Progress
 from app.migration.rows_beside import counts_of, find_writers, rows_beside
 from app.migration.sequences import raise_sequences
+from app.migration.silent_changes import values_stand
 from app.migration.source import Key, Page, Source
 from app.migration.sync_deletions import gone_from_source, refuse_many_deletions, rows_kept
 from app.migration.sync_options import SyncOptions
@@ -136,11 +137,12 @@ class ForwardSync:
         begun = None
         if not self._options.dry_run:
             begun = await begin_look(self._connection, table, self._options.settles_after)
+        stand = await values_stand(self._connection, self._source, table, dry_run=self._options.dry_run)
         async with source_keys(self._connection, self._source, table, versions=True) as listing:
             require_whole(listing, self._source, table, step="sync", pending=_NOTHING_WRITTEN)
             gone = await select_keys(self._connection, statements.extra_keys(table).as_string(self._connection))
             changed: list[Key] | None = None
-            if table.version:
+            if table.version and (stand or not self._options.dry_run):  # else pairs are there that tell nothing
                 changed = await versions.unsettled_keys(self._connection, table, missing=True, most=most + 1)
                 changed = changed if len(changed) <= most else None
             waiting, unlisted = await waiting_rows(self._connection, table)
@@ -185,7 +187,7 @@ class ForwardSync:
         keys = look.changed
         if isinstance(keys, WalkedKeys):
             self._progress.begin(table.name, await shown_count(self._source, table), 0)
-            pages = self._source.pages(table, versions=bool(table.version))
+            pages = self._source.pages(table.with_made, versions=bool(table.version))
             while (page := await self._load_next(table, loader, pages, done)) is not None:
                 self._progress.advance(table.name, page.rows)
                 await keys.add(page.body, page.rows)
@@ -194,7 +196,7 @@ class ForwardSync:
 
     async def _bring_by_key(self, table: CopyTable, loader: PageLoader, keys: Sequence[Key], done: TableSynced) -> None:
         given: set[Key] = set()
-        pages = self._source.rows_by_key(table, keys, versions=bool(table.version), listed=True)
+        pages = self._source.rows_by_key(table.with_made, keys, versions=bool(table.version), listed=True)
         while (page := await self._load_next(table, loader, pages, done)) is not None:
             given |= await versions.keys_of(self._connection, table, page.body)
         absent = [key for key in keys if key not in given]
@@ -217,7 +219,7 @@ class ForwardSync:
     async def _load(self, table: CopyTable, loader: PageLoader, page: Page, done: TableSynced) -> None:
         """Load a page and record its pairs, in one transaction."""
         if self._options.dry_run:
-            unequal = (await compare_page(self._connection, table, page.body)).unequal
+            unequal = (await compare_page(self._connection, table.with_made, page.body)).unequal
             done.inserted += sum(row.missing for row in unequal)
             done.updated += sum(not row.missing for row in unequal)
             return
@@ -242,7 +244,7 @@ class ForwardSync:
         done.kept += await replaced.only_replaced(self._connection, images)
         if arrived and table.version:
             body = page.body if len(arrived) == len(records) else json.dumps(arrived).encode()
-            done.unsettled += len(arrived) - await versions.record_pairs(self._connection, table, body)
+            done.unsettled += len(arrived) - await versions.record_pairs(self._connection, table.with_made, body)
 
     async def _finish(self, look: _Look, done: TableSynced) -> None:
         """Try refused rows once more: what stood in their way may have gone since; and raise the sequences."""
@@ -251,7 +253,7 @@ class ForwardSync:
             waiting = await select_keys(self._connection, statements.refused_keys(), [table.name])
             if waiting:
                 loader = self._loader(table)
-                pages = self._source.rows_by_key(table, sorted(waiting), versions=bool(table.version))
+                pages = self._source.rows_by_key(table.with_made, sorted(waiting), versions=bool(table.version))
                 while await self._load_next(table, loader, pages, done) is not None:
                     pass
                 await self._exchange(table, done)
@@ -268,7 +270,7 @@ class ForwardSync:
         if len(conflicting) < 2:
             return
         async with self._held(table) as confirm:
-            async for page in self._source.rows_by_key(table, conflicting, versions=bool(table.version)):
+            async for page in self._source.rows_by_key(table.with_made, conflicting, versions=bool(table.version)):
                 records += records_of(page.body)
             await confirm()
             while len(records) > 1:

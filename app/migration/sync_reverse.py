@@ -23,6 +23,7 @@ from app.migration.postgres_writer import PostgresWriter
 from app.migration.report import Progress, Refusal
 from app.migration.retry import patiently
 from app.migration.sequences import sequence_statements
+from app.migration.silent_changes import values_stand
 from app.migration.source import Key, Page, Source
 from app.migration.sync_deletions import refuse_many_deletions
 from app.migration.sync_options import SyncOptions
@@ -139,6 +140,7 @@ class ReverseSync:
         most = self._options.most_by_key
         connection = self._connection
         cascades = await has_cascades(connection, self._source, table)
+        stand = await values_stand(connection, self._source, table, dry_run=self._options.dry_run)
         async with source_keys(connection, self._source, table, versions=True) as listing:
             require_whole(listing, self._source, table, step="sync", pending=_NOTHING_WRITTEN)
             # Rows in quarantine are in the source alone because the target refused them: they are not gone.
@@ -146,7 +148,7 @@ class ReverseSync:
             kept = gone & await select_keys(connection, statements.refused_keys(), [table.name])
             new = await select_keys(connection, statements.extra_keys(table).as_string(connection))
             changed: list[Key] | None = None
-            if table.version:
+            if table.version and (stand or not self._options.dry_run):  # else pairs are there that tell nothing
                 changed = await versions.unsettled_keys(connection, table, missing=False, most=most + 1)
                 changed = changed if len(changed) <= most else None
             if not self._options.dry_run:
@@ -222,13 +224,13 @@ class ReverseSync:
         changed = []
         if isinstance(keys, WalkedKeys):
             self._progress.begin(table.name, await shown_count(self._source, table), 0)
-            async for page in self._source.pages(_with_made(table), versions=versioned):
+            async for page in self._source.pages(table.with_made, versions=versioned):
                 changed += await self._different(table, page)
                 self._progress.advance(table.name, page.rows)
                 await keys.add(page.body, page.rows)
             keys = await keys.left_out(self._source, self._options, deleted=look.gone)
         given: set[Key] = set()
-        async for page in self._source.rows_by_key(_with_made(table), keys, versions=versioned, listed=True):
+        async for page in self._source.rows_by_key(table.with_made, keys, versions=versioned, listed=True):
             changed += await self._different(table, page)
             given |= await versions.keys_of(self._connection, table, page.body)
         absent = [key for key in keys if key not in given]
@@ -246,7 +248,7 @@ class ReverseSync:
     async def _unequal(self, table: CopyTable, body: bytes) -> list[tuple[Key, bool]]:
         """The rows of a page that the target lacks or holds differently; the others' pairs are recorded."""
         unequal = [
-            (row.key, row.missing) for row in (await compare_page(self._connection, _with_made(table), body)).unequal
+            (row.key, row.missing) for row in (await compare_page(self._connection, table.with_made, body)).unequal
         ]
         if table.version and not self._options.dry_run:
             keys = {key for key, _ in unequal}
@@ -319,7 +321,7 @@ class ReverseSync:
         """Keys whose rows are not the same on both sides; the others' pairs are recorded."""
         there: set[Key] = set()
         unequal: set[Key] = set()
-        async for page in self._source.rows_by_key(_with_made(table), keys, versions=bool(table.version)):
+        async for page in self._source.rows_by_key(table.with_made, keys, versions=bool(table.version)):
             there.update(key_of(record, table) for record in records_of(page.body))
             unequal.update(key for key, _ in await self._unequal(table, page.body))
         return [key for key in keys if key not in there or key in unequal]
@@ -376,8 +378,3 @@ def _refusals(table: CopyTable, refused: _Refused) -> tuple[Refusal, ...]:
         Refusal(table.name, tuple(map(mask_phones, key)) if table.key_holds_phone else key, sqlstate, place)
         for key, (sqlstate, place) in sorted(refused.items())
     )
-
-
-def _with_made(table: CopyTable) -> CopyTable:
-    """The table with the columns that the source makes by itself: what it makes may not be what the target holds."""
-    return replace(table, columns=table.columns + table.made, made=())

@@ -13,7 +13,7 @@ from app.errors import MigrationError, OutcomeUnknownError, StoreTimeoutError, U
 from app.migration import runs
 from app.migration.counts import known_count
 from app.migration.foreign_rows import refuse_foreign_rows, rows_by_others
-from app.migration.generated import without_made_by_source
+from app.migration.generated import compared_table, without_made_by_source
 from app.migration.report import Progress
 from app.migration.rest_source import RestSource
 from app.migration.retry import REPEATABLE
@@ -31,6 +31,9 @@ async def describe_versions(
     described = await describe(connection, table, step="sync", styled=isinstance(source, RestSource))
     if reverse:
         described = await without_made_by_source(source, described, table)
+    elif described.made:
+        compared, _ = await compared_table(connection, source, described, table)
+        described = replace(described, made=compared.columns[len(described.columns) :])
     if await source.has_versions(described):
         return described
     changed_at = described.changed_at or ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from psycopg import AsyncConnection, sql
@@ -109,6 +109,11 @@ class CopyTable:
     def rows(self) -> sql.Composed:
         """What stands after FROM for the rows of the target's table itself."""
         return sql.SQL("ONLY {}" if self.has_only else "{}").format(self.identifier)
+
+    @property
+    def with_made(self) -> CopyTable:
+        """The table as it is read and compared: with the columns that one side makes by itself."""
+        return replace(self, columns=self.columns + self.made, made=())
 
     @property
     def key_holds_phone(self) -> bool:

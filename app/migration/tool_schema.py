@@ -254,6 +254,14 @@ _VERSIONS = (
         END LOOP;
     END $do$;
     """,
+    """
+    -- What the catalogs say of a table's values: see app.migration.silent_changes.
+    CREATE TABLE botdata.shapes (
+        table_name text PRIMARY KEY,
+        source text NOT NULL,
+        target text NOT NULL
+    );
+    """,
 )
 # Two first starts at once must not both make the schema; any constant that no other program uses will do.
 _LOCK = 5_287_410_331

@@ -98,6 +98,11 @@ async def test_a_column_that_is_generated_otherwise_is_found(ends: Ends) -> None
     ]
     sampled = await verify_from(ends.served, ends.target, _lines(), options=VerifyOptions(sample=2, pause=0.01))
     assert _columns(sampled) == [("different", "total")]
+    synced = await _sync(ends, _lines())
+    assert (synced.complete, synced.tables["lines"].unsettled) == (False, 1)
+    execute(ends.target, "ALTER TABLE lines DROP COLUMN total, ADD total numeric(12, 2)")
+    assert (await _sync(ends, _lines())).complete
+    assert (await verify_from(ends.served, ends.target, _lines())).clean
 
 
 async def test_a_column_that_only_the_target_generates(ends: Ends) -> None:
