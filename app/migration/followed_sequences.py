@@ -65,7 +65,7 @@ async def follow_source(
 
 
 async def read_other(fetch: Fetch, tables: Sequence[CopyTable]) -> Other:
-    """The sequences of one side, those of the tables' schemas that no column uses too."""
+    """The sequences of one side, those that no column uses too."""
     found = await find_sequences(fetch, tables, others=True)
     return dict.fromkeys(found) | await read_positions(fetch, found)
 

@@ -18,22 +18,31 @@ from app.migration.tables import CopyTable, label
 Fetch = Callable[[sql.Composed], Awaitable[list[tuple[Any, ...]]]]
 
 # A row for each column that uses a sequence, or one without a column. A sequence is a column's own (deptype i for an
-# identity, a for OWNED BY), or what its default depends on.
+# identity, a for OWNED BY), or what its default depends on. What a partition's column uses, the table's does.
 _SEQUENCES = """
-WITH moved AS (SELECT DISTINCT to_regclass(name)::oid AS oid FROM unnest({tables}::text[]) name), chosen AS (
+WITH named AS (SELECT DISTINCT to_regclass(name)::oid AS oid FROM unnest({tables}::text[]) name), moved AS (
+    SELECT oid FROM named UNION SELECT p.relid FROM named CROSS JOIN LATERAL pg_partition_tree(named.oid) p
+), chosen AS (
     SELECT d.objid AS oid FROM moved m JOIN pg_depend d ON d.refclassid = 'pg_class'::regclass AND d.refobjid = m.oid
         WHERE d.classid = 'pg_class'::regclass AND d.deptype IN ('a', 'i')
     UNION SELECT d.refobjid FROM moved m JOIN pg_attrdef f ON f.adrelid = m.oid JOIN pg_depend d
         ON d.classid = 'pg_attrdef'::regclass AND d.objid = f.oid AND d.refclassid = 'pg_class'::regclass
     UNION SELECT s.oid FROM pg_class s JOIN pg_namespace n ON n.oid = s.relnamespace
-        WHERE n.nspname = ANY ({schemas}::text[]) AND s.relkind = 'S'
-), uses AS (
+        WHERE {others} AND s.relkind = 'S' AND n.nspname NOT IN ('botdata', 'information_schema')
+        AND n.nspname !~ '^pg_'
+), used AS (
     SELECT c.oid, d.refobjid AS relation, d.refobjsubid AS number FROM chosen c JOIN pg_depend d
         ON d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.refclassid = 'pg_class'::regclass
         AND d.refobjsubid > 0 AND d.deptype IN ('a', 'i')
     UNION SELECT c.oid, f.adrelid, f.adnum FROM chosen c JOIN pg_depend d
         ON d.refclassid = 'pg_class'::regclass AND d.refobjid = c.oid AND d.classid = 'pg_attrdef'::regclass
         JOIN pg_attrdef f ON f.oid = d.objid
+), uses AS (
+    SELECT DISTINCT u.oid, coalesce(whole.oid, u.relation) AS relation, coalesce(w.attnum, u.number) AS number
+    FROM used u JOIN pg_attribute o ON o.attrelid = u.relation AND o.attnum = u.number LEFT JOIN LATERAL (
+        SELECT n.oid FROM pg_partition_ancestors(u.relation) a JOIN named n ON n.oid = a.relid
+        WHERE NOT EXISTS (SELECT FROM named o WHERE o.oid = u.relation) LIMIT 1
+    ) whole ON true LEFT JOIN pg_attribute w ON w.attrelid = whole.oid AND w.attname = o.attname
 )
 SELECT n.nspname, s.relname, q.seqincrement, q.seqmin, q.seqmax,
     has_schema_privilege(n.oid, 'USAGE') AND has_sequence_privilege(s.oid, 'SELECT'),
@@ -134,10 +143,10 @@ def fetching(connection: AsyncConnection) -> Fetch:
 
 
 async def find_sequences(fetch: Fetch, tables: Sequence[CopyTable], *, others: bool = False) -> list[DatabaseSequence]:
-    """The sequences that columns of the tables use; with `others`, all those of the tables' schemas too."""
+    """The sequences that columns of the tables use; with `others`, all of the database: functions may use them."""
     query = sql.SQL(_SEQUENCES).format(
         tables=sql.Literal([table.identifier.as_string(None) for table in tables]),
-        schemas=sql.Literal(sorted({table.schema for table in tables}) if others else []),
+        others=sql.SQL("true" if others else "false"),
     )
     found: dict[tuple[Any, ...], list[tuple[Any, ...]]] = {}
     for row in await fetch(query):

@@ -5,13 +5,18 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from sqlalchemy import BigInteger, Column, MetaData, Table, Text
 
 from app.migration import postgres_writer, sync_forward, verify
+from app.migration.tables import select_tables
 from app.migration.verify import VerifyOptions
 from tests.migration.conftest import Source
-from tests.migration.engine import add_clients, copy_from, tables, value, verify_from
+from tests.migration.engine import add_clients, copy_from, execute, tables, value, verify_from
 from tests.migration.test_sync import sync_from
 from tests.migration.test_sync_reverse import back
+from tests.migration.two_ends import MakeSource, make_source
+
+__all__ = ["make_source"]
 
 
 class Killed(BaseException):
@@ -46,3 +51,40 @@ async def test_the_next_run_raises_them(
     assert value(follows, "SELECT max(id) FROM clients") == 1000
     await _work(module, connected, database_url)
     assert value(follows, "SELECT nextval('clients_id_seq')") == 1001
+
+
+METADATA = MetaData()
+Table("given", METADATA, Column("id", BigInteger, primary_key=True), Column("v", Text))
+ELSEWHERE = {
+    "a function of another schema": (
+        "CREATE SCHEMA internal; CREATE SEQUENCE internal.numbers; "
+        "CREATE FUNCTION next_id() RETURNS bigint LANGUAGE sql AS $$ SELECT nextval('internal.numbers') $$; "
+        "CREATE TABLE given (id bigint PRIMARY KEY DEFAULT next_id(), v text); "
+    ),
+    "the default of a domain": (
+        "CREATE SCHEMA internal; CREATE SEQUENCE internal.numbers; "
+        "CREATE DOMAIN numbered AS bigint DEFAULT nextval('internal.numbers'); "
+        "CREATE TABLE given (id numbered PRIMARY KEY, v text); "
+    ),
+    "a partition": (
+        "CREATE SCHEMA internal; CREATE TABLE given (id bigint PRIMARY KEY, v text) PARTITION BY RANGE (id); "
+        "CREATE TABLE internal.first (id bigserial PRIMARY KEY, v text); "
+        "ALTER TABLE given ATTACH PARTITION internal.first FOR VALUES FROM (MINVALUE) TO (MAXVALUE); "
+    ),
+}
+
+
+@pytest.mark.parametrize("used_by", ELSEWHERE)
+async def test_sequences_that_no_column_of_the_table_uses(
+    make_source: MakeSource, fresh_database: str, used_by: str
+) -> None:
+    """Over REST those of no column at all are named: it does not show how far they are."""
+    insert = f"INSERT INTO {'internal.first' if used_by == 'a partition' else 'given'} (v)"
+    source = make_source(f"{ELSEWHERE[used_by]} {insert} SELECT 'v' FROM generate_series(1, 5)")
+    execute(fresh_database, ELSEWHERE[used_by])
+    report = await copy_from(source, fresh_database, select_tables(METADATA))
+    if source.url.startswith("http") and used_by != "a partition":
+        assert "internal.numbers" in " ".join(report.not_seen)
+        return
+    execute(fresh_database, f"{insert} VALUES ('new')")
+    assert value(fresh_database, "SELECT max(id) FROM given") == 6
