@@ -52,11 +52,14 @@ class PostgresSource:
         return "--source"
 
     async def own(self, table: CopyTable) -> CopyTable:
-        """The table as this database has it: whether it is read with ONLY."""
+        """The table as it is read here: with ONLY where both ends have a plain one, else with all that it shows.
+
+        A partitioned table of the target takes the rows of all the tables that inherit from this one.
+        """
         if table.name not in self._has_only:
             found = await self._fetch(is_plain(table))
             self._has_only[table.name] = bool(found and found[0][0])
-        return replace(table, has_only=self._has_only[table.name])
+        return replace(table, has_only=table.has_only and self._has_only[table.name])
 
     async def count(self, table: CopyTable) -> int:
         """Exact number of rows."""

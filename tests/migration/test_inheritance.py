@@ -217,3 +217,26 @@ async def test_partitioned_at_one_end(make_source: MakeSource, fresh_database: s
     assert (back.complete, one.inserted, one.updated, one.deleted) == (True, 0, 2, 1)
     assert rows(fresh_database) == rows(source.database_url)
     assert (await verify_from(source, fresh_database, chosen)).clean
+
+
+async def test_heirs_at_the_source_are_partitions_at_the_target(make_source: MakeSource, fresh_database: str) -> None:
+    """Only the parent is in the models: its rows are those of all of them."""
+    chosen = select_tables(METADATA, names=["events"])
+    source = make_source(
+        "CREATE TABLE events (id integer PRIMARY KEY, kind text); "
+        "CREATE TABLE old (PRIMARY KEY (id)) INHERITS (events); "
+        "INSERT INTO old SELECT n, 'old' FROM generate_series(1, 5) n; INSERT INTO events VALUES (9, 'new')"
+    )
+    execute(
+        fresh_database,
+        "CREATE TABLE events (id integer PRIMARY KEY, kind text) PARTITION BY RANGE (id); "
+        "CREATE TABLE all_of_them PARTITION OF events DEFAULT",
+    )
+    assert (await copy_from(source, fresh_database, chosen)).complete
+    rows = "SELECT * FROM events ORDER BY id"
+    assert query(fresh_database, rows) == query(source.database_url, rows)
+    assert len(query(fresh_database, rows)) == 6
+    assert (await verify_from(source, fresh_database, chosen)).clean
+    execute(source.database_url, "UPDATE old SET kind = 'older' WHERE id = 2; DELETE FROM old WHERE id = 3")
+    assert (await sync_from(source, fresh_database, chosen)).complete
+    assert query(fresh_database, rows) == query(source.database_url, rows)
