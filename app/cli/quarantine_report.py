@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import Any
 
+from app.cli.leftovers_report import not_usable_list, show_leftovers
 from app.cli.output import document, say, show_table
 from app.migration.quarantine import QuarantineList, RefusedRow
 from app.migration.replay import ReplayReport, TableReplayed
@@ -117,6 +118,7 @@ def show_replay(report: ReplayReport, *, flags: str) -> None:
     )
     for table in report.tables:
         _show_rows_that_stay(table)
+    show_leftovers(report.not_usable)
     remain = f"{report.remaining:,} remain in quarantine" if report.remaining else "none remain in quarantine"
     say(f"replay: {report.loaded:,} of {report.chosen:,} rows loaded, {remain}")
     if report.complete:
@@ -162,6 +164,7 @@ def replay_document(report: ReplayReport) -> dict[str, Any]:
             }
             for table in report.tables
         ],
+        not_usable=not_usable_list(report.not_usable),
     )
 
 

@@ -12,7 +12,9 @@ from sqlalchemy import MetaData
 from app.migration.authority import Permit, read_authority
 from app.migration.foreign_keys import without_cascades
 from app.migration.halving import Fault, empty_staging, load_rows, number_column
+from app.migration.leftovers import Unusable
 from app.migration.load import record_writes
+from app.migration.materialized_views import stale_views
 from app.migration.quarantine import choose_tables, exists, masked, unknown_numbers
 from app.migration.report import Refusal
 from app.migration.sequences import raise_sequences
@@ -52,11 +54,13 @@ class ReplayReport:
     Attributes:
         chosen: rows that it was to load.
         remaining: rows in quarantine now, of all tables.
+        not_usable: materialized views that are made of rows that went in.
     """
 
     chosen: int
     tables: tuple[TableReplayed, ...]
     remaining: int
+    not_usable: tuple[Unusable, ...] = ()
 
     @property
     def loaded(self) -> int:
@@ -126,11 +130,13 @@ async def replay(
                     with explained(STEP, table=name, done=so_far, pending=pending):
                         done = await _replay_table(connection, metadata, described[name], of_table, permit)
                         replayed.append(done)
+            changed = [described[one.table] for one in replayed if one.loaded]
+            not_usable = await stale_views(connection, changed)
             remaining = 0
             if await exists(connection):
                 cursor = await connection.execute("SELECT count(*) FROM botdata.quarantine")
                 ((remaining,),) = await cursor.fetchall()
-    return ReplayReport(len(rows), tuple(replayed), remaining)
+    return ReplayReport(len(rows), tuple(replayed), remaining, tuple(not_usable))
 
 
 async def _choose(

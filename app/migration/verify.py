@@ -22,7 +22,7 @@ from app.migration.fix import Fixer, begin_fix, finish_fix
 from app.migration.followed_sequences import follow_source
 from app.migration.foreign_keys import describe_away, without_cascades
 from app.migration.generated import compared_table
-from app.migration.materialized_views import never_filled
+from app.migration.materialized_views import never_filled, refresh
 from app.migration.postgres_source import PostgresSource
 from app.migration.report import Progress, TableVerified, VerifyReport
 from app.migration.rest_source import RestSource
@@ -132,6 +132,8 @@ async def verify(
                 left, not_seen = await follow_source(connection, source, compared)
                 for told in [*not_seen, *(f"{one.name}: {one.why}; run: {one.statement}" for one in left)]:
                     progress.notice(told)
+                fixed = [table for table, one in zip(compared, verified, strict=True) if one.fixed]
+                await refresh(connection, fixed, progress, stale=True)
             not_usable = await never_filled(connection, compared)
             if away := await describe_away(connection):
                 progress.notice(away)

@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import BigInteger, Column, Integer, MetaData, Table, Text, Uuid
 
 from app.errors import MigrationError
+from app.migration.replay import replay
 from app.migration.sync import Sync
 from app.migration.sync_options import SyncOptions
 from app.migration.sync_report import SyncReport
@@ -195,6 +196,24 @@ async def test_a_sync_names_materialized_views_that_are_stale(ends: Ends) -> Non
         "REFRESH MATERIALIZED VIEW public.totals", 'REFRESH MATERIALIZED VIEW public."A rank"'
     ]  # fmt: skip
     assert value(ends.target, "SELECT count(*) FROM totals") == 2
+
+
+async def test_a_fix_refreshes_them_and_a_replay_names_them(ends: Ends) -> None:
+    ends.make(SALES_SCHEMA, SALES_ROWS)
+    execute(ends.target, "ALTER TABLE sales ADD CONSTRAINT not_west CHECK (shop <> 'west')")
+    await copy_from(ends.served, ends.target, _SALES)
+    execute(ends.source, "INSERT INTO sales VALUES (4, 'east', 1)")
+    options = VerifyOptions(fix=True, pause=0.01)
+    assert (await verify_from(ends.served, ends.target, _SALES, options=options)).clean
+    assert value(ends.target, "SELECT count(*) FROM totals") == 3
+    execute(ends.source, "INSERT INTO sales VALUES (5, 'west', 1)")
+    assert not (await copy_from(ends.served, ends.target, _SALES)).complete
+    execute(ends.target, "ALTER TABLE sales DROP CONSTRAINT not_west")
+    replayed = await replay(ends.target, _SALES[0].metadata)
+    assert replayed.complete
+    assert [one.statement for one in replayed.not_usable] == [
+        "REFRESH MATERIALIZED VIEW public.totals", 'REFRESH MATERIALIZED VIEW public."A rank"'
+    ]  # fmt: skip
 
 
 async def test_verify_finds_a_materialized_view_that_was_never_filled(ends: Ends) -> None:
