@@ -137,7 +137,8 @@ def select_tables(
     """Tables to move, parents before children: those named, else those of the groups, else all.
 
     Raises:
-        MigrationError: a name that is not a table's, and which names are; two tables of one name; no table at all.
+        MigrationError: a name that is not a table's, and which names are; two tables of one name; no table at all; a
+            column that the models know by another name than its own.
     """
     tables = _in_order(metadata)
     if not tables:
@@ -146,6 +147,14 @@ def select_tables(
             step="choose tables",
             pending="everything; nothing was read or written",
             next_command="the same command, with a --metadata whose models are imported when its module is",
+        )
+    other = next((one for table in tables for one in table.columns if one.key != one.name), None)
+    if other is not None:
+        raise MigrationError(
+            f"the models know {name_of(other.table)}.{other.name} by another key, {other.key}; columns go by name here",
+            step="choose tables",
+            pending="everything; nothing was read or written",
+            next_command="take the column's key= out of the models, then: the same command",
         )
     by_name = {name_of(table): table for table in tables}
     if len(by_name) < len(tables):

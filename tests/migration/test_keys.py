@@ -137,3 +137,11 @@ def test_the_key_of_a_model() -> None:
     Table("keyed", metadata, Column("a", Integer, nullable=False, unique=True), c._copy())
     Table("unknown", metadata, Column("a", Integer), c._copy())
     assert (holds_phone(metadata, "keyed"), holds_phone(metadata, "unknown")) == (False, True)
+
+
+def test_a_column_that_the_models_know_by_another_key_is_named() -> None:
+    metadata = MetaData()
+    Table("people", metadata, Column("id", Integer, primary_key=True), Column("name", Text, key="called"))
+    with pytest.raises(MigrationError, match=r"the models know people\.name by another key, called") as stopped:
+        select_tables(metadata)
+    assert stopped.value.next_command == "take the column's key= out of the models, then: the same command"
