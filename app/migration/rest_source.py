@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from app.errors import SchemaMismatchError, StoreError, StoreTimeoutError
+from app.errors import MigrationError, SchemaMismatchError, StoreError, StoreTimeoutError
 from app.migration.heirs import Heirs
 from app.migration.key_filters import address_length, key_groups, where, where_keys
 from app.migration.pages import Limits, PageSize, key_of, read_page, records_of, refuse_other_columns
@@ -170,6 +170,7 @@ class RestSource:
             page = await self._page(question, after, held if after else 0, size)
             if page is not None:
                 after, held = page.last_key, table.key_size - 1
+                _refuse_null(after, table)
                 if after == landmark:
                     raise StoreError("Supabase gives the same rows again where those behind them were asked for")
                 number += 1
@@ -263,3 +264,15 @@ class RestSource:
     async def patiently(self, ask: Callable[[], Awaitable[_Answer]]) -> _Answer:
         """The answer to a request that is tried again where its failure can pass."""
         return await patiently(ask, self.limits, self.on_retry, self._host)
+
+
+def _refuse_null(key: Sequence[str | None], table: CopyTable) -> None:
+    """Rows without a key come last, and none can be asked for after them."""
+    if without := [column.name for column, part in zip(table.key, key, strict=True) if part is None]:
+        raise MigrationError(
+            f"rows of {table.name} in the source have NULL in their key ({', '.join(without)})",
+            step="read the source",
+            table=table.name,
+            pending=f"{table.name} and the tables after it",
+            next_command="give them keys, or leave them out of what the source shows; then: the same command",
+        )

@@ -5,12 +5,14 @@ from sqlalchemy import Column, Index, Integer, MetaData, Table, Text, UniqueCons
 
 from app.errors import MigrationError
 from app.migration.keys import UniqueIndex, key_columns
+from app.migration.preflight.target_state import examine_against
 from app.migration.quarantine import holds_phone
 from app.migration.replay import replay
 from app.migration.tables import select_tables
 from app.migration.verify import VerifyOptions
 from tests.migration.engine import copy_from, execute, query, row_texts, value, verify_from
 from tests.migration.two_ends import MakeSource, make_source, sync_from
+from tests.preflight.looking import look
 
 __all__ = ["make_source"]
 
@@ -145,3 +147,19 @@ def test_a_column_that_the_models_know_by_another_key_is_named() -> None:
     with pytest.raises(MigrationError, match=r"the models know people\.name by another key, called") as stopped:
         select_tables(metadata)
     assert stopped.value.next_command == "take the column's key= out of the models, then: the same command"
+
+
+@pytest.mark.parametrize("make_source", ["page server"], indirect=True)
+async def test_a_row_without_a_key_over_rest(make_source: MakeSource, fresh_database: str) -> None:
+    """Where it comes in the first page: no later one would show it, and the counts would not agree."""
+    rows = "CREATE TABLE kept (id integer, name text); CREATE VIEW people AS SELECT * FROM kept; "
+    source = make_source(f"{rows} INSERT INTO kept SELECT n, 'Ann' FROM generate_series(1, 2) n")
+    execute(fresh_database, "CREATE TABLE people (id integer PRIMARY KEY, name text)")
+    chosen = select_tables(_PEOPLE)
+    assert (await copy_from(source, fresh_database, chosen)).complete
+    execute(source.database_url, "INSERT INTO kept VALUES (NULL, 'Ben')")
+    for step in (copy_from, verify_from, sync_from):
+        with pytest.raises(MigrationError, match=r"rows of people in the source have NULL in their key \(id\)"):
+            await step(source, fresh_database, chosen)
+    report = await look(source, fresh_database, tables=chosen, examine=examine_against(chosen))
+    assert "rows of people in the source have NULL in their key (id)" in " ".join(one.message for one in report.errors)
