@@ -88,4 +88,6 @@ def _shape(rows: list[Part]) -> Shape:
         elif typname in _NARROWED and typmod != -1:
             found = {"column": plain, "element": f"{plain}[]"}.get(how, "text")
             exact = found if exact in {None, found} else "text"
+    if exact == "text":
+        styled = None  # what would be cut or rounded in there shows in the texts alone
     return Shape(written, frozenset(row[3] for row in rows), exact, styled, len({row[7] for row in rows}) > 1)

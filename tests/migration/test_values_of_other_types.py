@@ -43,6 +43,13 @@ KINDS = {
         '("{""a"": 2, ""b"": 1}",01:00:00)',
         '("[1, 2]",01:00:00)',
     ),
+    "composite with a scale": Kind(
+        "TYPE kind AS (at timestamptz, name text)",
+        "TYPE kind AS (at timestamptz(0), name text)",
+        '("2024-01-01 10:00:00.7+00",a)',
+        '("2024-01-01 10:00:01+00",a)',
+        '("2024-01-01 10:00:00+00",a)',
+    ),
     "range": Kind(
         "TYPE kind AS RANGE (subtype = date)",
         "TYPE kind AS RANGE (subtype = timestamptz)",
