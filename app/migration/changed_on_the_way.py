@@ -41,13 +41,14 @@ async def compare_where_due(
     Raises:
         MigrationError: a side cannot be read.
     """
+    whole = {table.table for table in copied if not table.disagreement}  # what is not can be compared with nothing
     reasons = [str(one) for one in await find_writers(connection, described)]
     if types_unseen:
         reasons.append("types of the source that were not seen")
     if reasons:
-        due = {name_of(table) for table in tables}
+        due = whole
     else:
-        made = {table.name: await _made_anew(connection, source, table) for table in described}
+        made = {table.name: await _made_anew(connection, source, table) for table in described if table.name in whole}
         due = {name for name, columns in made.items() if columns}
         reasons = [f"what the target makes of {', '.join(made[name])} of {name}" for name in sorted(due)]
     if not due:

@@ -36,12 +36,15 @@ def where(builder: Any, column: CopyColumn, operator: str, operand: str) -> None
     builder.request.params = builder.request.params.add(quoted_name(column.name), f"{operator}.{operand}")
 
 
-def key_groups(keys: Sequence[Key], *, beside: int = 0) -> Iterator[list[Key]]:
+def key_groups(keys: Sequence[Key], table: CopyTable, *, beside: int = 0) -> Iterator[list[Key]]:
     """Keys that one request can ask for: all columns but the last equal, and no more than an address can hold.
+
+    Arrays are asked for one by one: PostgREST makes one array of a list, and PostgreSQL has no type for arrays of them.
 
     Args:
         beside: bytes of the address without the keys.
     """
+    at_once = 1 if table.key[-1].type.endswith("[]") else _KEYS_A_REQUEST
     for prefix, group in groupby(keys, key=lambda key: key[:-1]):
         held = sum(map(_length, prefix))
         most = min(_KEY_BYTES_A_REQUEST, LONGEST_ADDRESS - beside - held)
@@ -49,7 +52,7 @@ def key_groups(keys: Sequence[Key], *, beside: int = 0) -> Iterator[list[Key]]:
         size = 0
         for key in group:
             length = _length(key[-1])
-            if wanted and (size + length > most or len(wanted) == _KEYS_A_REQUEST):
+            if wanted and (size + length > most or len(wanted) == at_once):
                 yield wanted
                 wanted, size = [], 0
             wanted.append(key)

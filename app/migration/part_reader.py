@@ -80,7 +80,7 @@ class PartReader:
     async def by_key(self, keys: Sequence[Key]) -> dict[Key, _Record]:
         """The rows of these keys that exist; a server that cuts an answer is asked for the rest."""
         found: dict[Key, _Record] = {}
-        for group in key_groups(keys, beside=address_length(self._selected("")) + _SELECT_BESIDE_KEYS):
+        for group in key_groups(keys, self._table, beside=address_length(self._selected("")) + _SELECT_BESIDE_KEYS):
             found |= await self._group(group)
         return found
 

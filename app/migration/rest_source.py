@@ -119,7 +119,7 @@ class RestSource:
             async for page in self._parts_by_key(question, keys):
                 yield page
             return
-        for group in key_groups(keys, beside=beside):
+        for group in key_groups(keys, table, beside=beside):
             waiting = [group]
             while waiting:
                 wanted = waiting.pop()

@@ -82,7 +82,7 @@ class RestWriter:
         from postgrest import ReturnMethod
 
         bare = self._rest.table(table.relation_name, table.schema).delete(returning=ReturnMethod.minimal)
-        for group in key_groups(sorted(keys), beside=address_length(bare)):
+        for group in key_groups(sorted(keys), table, beside=address_length(bare)):
             builder = self._rest.table(table.relation_name, table.schema).delete(returning=ReturnMethod.minimal)
             where_keys(self._heirs.leave_out(builder, table), table, group)
             await self._rest.respond(builder, writing=True)

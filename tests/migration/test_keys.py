@@ -2,6 +2,7 @@
 
 import pytest
 from sqlalchemy import Column, Index, Integer, MetaData, Table, Text, UniqueConstraint, create_engine
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from app.errors import MigrationError
 from app.migration.keys import UniqueIndex, key_columns
@@ -163,3 +164,23 @@ async def test_a_row_without_a_key_over_rest(make_source: MakeSource, fresh_data
             await step(source, fresh_database, chosen)
     report = await look(source, fresh_database, tables=chosen, examine=examine_against(chosen))
     assert "rows of people in the source have NULL in their key (id)" in " ".join(one.message for one in report.errors)
+
+
+async def test_a_key_that_is_an_array(make_source: MakeSource, fresh_database: str) -> None:
+    metadata = MetaData()
+    Table("paths", metadata, Column("path", ARRAY(Integer), primary_key=True), Column("name", Text))
+    chosen = select_tables(metadata)
+    table = "CREATE TABLE paths (path integer[] PRIMARY KEY, name text); "
+    source = make_source(f"{table} INSERT INTO paths SELECT ARRAY[n, n + 1], 'name ' || n FROM generate_series(1, 9) n")
+    execute(fresh_database, table)
+    assert (await copy_from(source, fresh_database, chosen)).complete
+    assert (await sync_from(source, fresh_database, chosen)).complete
+    execute(
+        source.database_url,
+        "UPDATE paths SET name = 'changed' WHERE path[1] IN (2, 3); DELETE FROM paths WHERE path[1] IN (4, 5)",
+    )
+    assert not (await verify_from(source, fresh_database, chosen)).clean
+    assert (await sync_from(source, fresh_database, chosen)).complete
+    execute(fresh_database, "UPDATE paths SET name = 'back' WHERE path[1] < 3; DELETE FROM paths WHERE path[1] > 8")
+    assert (await sync_from(source, fresh_database, chosen, reverse=True, target_in_use=True)).complete
+    assert (await verify_from(source, fresh_database, chosen)).clean
