@@ -42,8 +42,12 @@ def aliases(columns: Sequence[CopyColumn]) -> sql.Composed:
 # A time that no zone follows, or a day, as a source whose column has no zone gives it: which moment it is, no one can
 # tell.
 _WITHOUT_ZONE = r"[ T]\d\d:\d\d:\d\d(\.\d+)?([^-+.\d]|$)|^\d+-\d\d-\d\d( BC)?$"
-# A time with its zone. Inside another type it is all that the settings of a session may write in another way.
-_MOMENT = r"\d+-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)?[-+]\d\d(:\d\d)*"
+# A time with its zone, as ISO or PostgreSQL's own DateStyle writes it. Inside another type it is all that the settings
+# of a session may write in another way.
+_MOMENT = (
+    r"\d+-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)?[-+]\d\d(:\d\d)*( BC)?"
+    r"|[A-Z][a-z]{2} (\d\d [A-Z][a-z]{2}|[A-Z][a-z]{2} \d\d) \d\d:\d\d:\d\d(\.\d+)? \d+ [-+:\w]+( BC)?"
+)
 
 
 def _typed(columns: Iterable[CopyColumn], prefix: str) -> sql.Composed:
