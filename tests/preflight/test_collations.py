@@ -32,6 +32,10 @@ def _versioned(url: str) -> str:
     return str(found[0][0])
 
 
+def _shown(url: str, name: str) -> str:
+    return str(value(url, "SELECT quote_ident(%s)", [name]))
+
+
 def _make_old(url: str, name: str) -> None:
     """The catalog says that the collation was made in another version of its library."""
     execute(url, "UPDATE pg_collation SET collversion = 'old' WHERE collname = %s", [name])
@@ -71,13 +75,15 @@ async def test_an_old_collation_of_an_index_at_the_target(make_source: MakeSourc
     _make_old(fresh_database, name)
     report = await _look(source, fresh_database)
     ((code, message),) = _told(report)
+    shown = _shown(fresh_database, name)
     assert code == "target-collation-version"
-    assert message.startswith(f"collation {name} of the target was made with version old of its library, which is ")
+    assert message.startswith(f"collation {shown} of the target was made with version old of its library, which is ")
     assert f"which is {now} now: indexes of words may be in another order" in message
     (found,) = (one for one in report.findings if one.code == code)
     assert (found.severity, found.remedy) == (
         "warning",
-        f"REINDEX them, then: ALTER COLLATION {name} REFRESH VERSION; a copy counts, and stops where rows are left out",
+        f"REINDEX them, then: ALTER COLLATION {shown} REFRESH VERSION; "
+        "a copy counts, and stops where rows are left out",
     )
     assert codes(report, "error") == []
     execute(fresh_database, f'ALTER COLLATION "{name}" REFRESH VERSION')
@@ -92,7 +98,9 @@ async def test_an_old_collation_of_an_index_at_the_source(make_source: MakeSourc
     _make_old(source.database_url, name)
     ((code, message),) = _told(await _look(source, fresh_database))
     assert code == "source-collation-version"
-    assert message.startswith(f"collation {name} of the source was made with version old of its library")
+    assert message.startswith(
+        f"collation {_shown(fresh_database, name)} of the source was made with version old of its library"
+    )
 
 
 @pytest.mark.parametrize("make_source", ["connection"], indirect=True)
