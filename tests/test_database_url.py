@@ -121,8 +121,8 @@ def test_several_hosts_at_the_end() -> None:
     assert _given("postgresql://u@/d?host=h1,h2&port=5432,5433") == (expected, expected)
 
 
-def test_a_socket_directory_leads_to_the_server(postgres_server: PostgresServer) -> None:
-    admin = make_url(postgres_server.admin_url)
+def test_a_socket_directory_leads_to_the_server(databases: PostgresServer) -> None:
+    admin = make_url(databases.admin_url)
     host = str(admin.query.get("host") or admin.host)
     query = {name: value for name, value in admin.query.items() if name != "host"}
     credentials = admin.set(host="HOST", query=query).render_as_string(hide_password=False)

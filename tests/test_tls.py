@@ -16,11 +16,9 @@ from app import revisions
 from app.data_layer import open_data_layer
 from app.settings import Settings
 from tests.cli.command import Command
-from tests.cli.conftest import command
 from tests.support.certificates import Authority
 from tests.support.tls_front import TlsFront
 
-__all__ = ["command"]
 PASSWORD = "password-of-the-database"
 
 

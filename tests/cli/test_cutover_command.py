@@ -7,7 +7,7 @@ import pytest
 
 from tests.cli.command import Command, Outcome
 from tests.cli.test_json import check_document
-from tests.cutover.conftest import Pair
+from tests.fixtures.cutover import Pair
 
 FOLLOWS = "CUTOVER_STAGE=database"
 ONE = "bot-1:4711:a1b2c3"

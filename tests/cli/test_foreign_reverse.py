@@ -1,9 +1,8 @@
 """Another project's schema, with foreign keys in a cycle and an identity that is always generated, brought back."""
 
-from tests.cli.test_foreign_schema import CHANGES, Move, move
+from tests.cli.test_foreign_schema import CHANGES
+from tests.fixtures.foreign_move import Move
 from tests.migration.engine import execute, value
-
-__all__ = ["move"]
 
 
 def test_changes_are_brought_back(move: Move) -> None:

@@ -1,86 +1,17 @@
 """Another project's schema through every command that takes `--metadata`, from each kind of source."""
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import pytest
-
-from tests.cli.command import Command, Outcome
+from tests.fixtures.foreign_move import Move
 from tests.migration import foreign_schema as foreign
-from tests.migration.engine import execute, query, row_texts, value
-from tests.support.page_server import PageServer
-from tests.support.postgres import PostgresServer
-from tests.support.supabase import SupabaseServers
-
-METADATA = "tests.migration.foreign_schema:Base"
-
-
-def prepare_source(url: str) -> None:
-    """The source's tables and rows."""
-    execute(url, foreign.SOURCE_DDL)
-    execute(url, foreign.ROWS)
-
+from tests.migration.engine import execute, query, value
 
 FOREIGN_KEYS = (
     "SELECT conname, convalidated FROM pg_constraint "
     "WHERE contype = 'f' AND connamespace = 'public'::regnamespace ORDER BY 1"
 )
 ROWS = {"depots": 9, "workers": 27, "articles": 6, "stock": 90}
-
-
-@dataclass
-class Move:
-    """A source and a target with the foreign schema, and the command line between them."""
-
-    kind: str
-    source: str
-    target: str
-    settings: dict[str, str]
-    command: Command
-
-    def __call__(self, line: str, *, code: int = 0) -> Outcome:
-        """Run a command on the foreign schema; its exit code is as expected."""
-        outcome = self.command(*line.split(), "--metadata", METADATA, **self.settings)
-        assert outcome.code == code, f"{line}\n{outcome.out}\n{outcome.err}"
-        return outcome
-
-    def document(self, line: str, *, code: int = 0) -> dict[str, Any]:
-        """The same with --json."""
-        document: dict[str, Any] = json.loads(self(f"{line} --json", code=code).out)
-        assert document["ok"] is (code == 0)
-        return document
-
-    def equal(self) -> bool:
-        """Whether all tables are the same on both sides."""
-        return all(row_texts(self.source, table) == row_texts(self.target, table) for table in foreign.TABLES)
-
-
-@pytest.fixture(params=["page server", "lite", "connection"])
-def move(
-    request: pytest.FixtureRequest, postgres_server: PostgresServer, fresh_database: str, command: Command
-) -> Iterator[Move]:
-    execute(fresh_database, foreign.DDL)
-    settings = {"DATABASE_URL": fresh_database}
-    if request.param == "lite":
-        factory: SupabaseServers = request.getfixturevalue("supabase_server_factory")
-        lite = factory(prepare_source, max_rows=7)
-        settings |= {"SUPABASE_URL": lite.url, "SUPABASE_KEY": lite.service_key}
-        yield Move(request.param, lite.database_url, fresh_database, settings, command)
-        return
-    source = postgres_server.create_database()
-    try:
-        prepare_source(source)
-        if request.param == "connection":
-            yield Move(request.param, source, fresh_database, settings | {"MIGRATION_SOURCE": source}, command)
-        else:
-            with PageServer(source, max_rows=7) as pages:
-                settings |= {"SUPABASE_URL": pages.url, "SUPABASE_KEY": pages.service_key}
-                yield Move(request.param, source, fresh_database, settings, command)
-    finally:
-        postgres_server.drop_database(source)
 
 
 def test_a_clean_move(move: Move) -> None:

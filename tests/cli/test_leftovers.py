@@ -16,9 +16,9 @@ _VIEW = 'REFRESH MATERIALIZED VIEW public."A rank"'
 
 
 @pytest.fixture
-def settings(postgres_server: PostgresServer, fresh_database: str) -> Iterator[dict[str, str]]:
+def settings(databases: PostgresServer, fresh_database: str) -> Iterator[dict[str, str]]:
     """Both ends, the source over REST; SOURCE is its database."""
-    source = postgres_server.create_database()
+    source = databases.create_database()
     try:
         for url in (source, fresh_database):
             execute(url, SALES_SCHEMA + SEQUENCES)
@@ -32,7 +32,7 @@ def settings(postgres_server: PostgresServer, fresh_database: str) -> Iterator[d
                 "SOURCE": source,
             }
     finally:
-        postgres_server.drop_database(source)
+        databases.drop_database(source)
 
 
 def test_a_copy_and_a_sync_name_them(command: Command, settings: dict[str, str]) -> None:

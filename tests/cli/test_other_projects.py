@@ -40,18 +40,16 @@ INSERT INTO places VALUES (1, 'plain', ROW('Main, "St" 1', NULL),
 
 
 @pytest.fixture(params=["over REST", "over a connection"])
-def ends(
-    request: pytest.FixtureRequest, postgres_server: PostgresServer, fresh_database: str
-) -> Iterator[dict[str, str]]:
+def ends(request: pytest.FixtureRequest, databases: PostgresServer, fresh_database: str) -> Iterator[dict[str, str]]:
     """The settings of a source without tables and of a target, and the source's database as SOURCE."""
-    source = postgres_server.create_database()
+    source = databases.create_database()
     settings = {"DATABASE_URL": fresh_database, "SOURCE": source}
     if request.param == "over a connection":
         yield settings | {"MIGRATION_SOURCE": source}
     else:
         with PageServer(source) as pages:
             yield settings | {"SUPABASE_URL": pages.url, "SUPABASE_KEY": pages.service_key}
-    postgres_server.drop_database(source)
+    databases.drop_database(source)
 
 
 def _well(command: Command, ends: dict[str, str], *words: str) -> Outcome:

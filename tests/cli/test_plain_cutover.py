@@ -7,7 +7,7 @@ import pytest
 
 from app.embedded.salon import fill_salon
 from tests.cli.command import Command
-from tests.migration.conftest import TABLES
+from tests.fixtures.sources import TABLES
 from tests.migration.engine import execute, row_texts, value
 from tests.support.page_server import PageServer
 

@@ -24,6 +24,8 @@ ROLES = {
     command: (target, source)
     for command, target, source in re.findall(r"^\| `botdata ([a-z -]+)` \| (\w*) \| (\w*) ?\|$", TEXT, re.MULTILINE)
 }
+pytestmark = pytest.mark.separate_server  # it makes roles
+
 PASSWORDS = dict(re.findall(r"ROLE salon_(\w+) LOGIN PASSWORD '([\w ]+)'", TEXT))
 
 
@@ -55,10 +57,10 @@ class Sides:
 
 
 @pytest.fixture
-def sides(postgres_server: PostgresServer, source_database: str, command: Command) -> Iterator[Sides]:
+def sides(databases: PostgresServer, source_database: str, command: Command) -> Iterator[Sides]:
     """Both sides as the document makes them, up to the first command."""
     word = f"botdata_test_{uuid.uuid4().hex[:8]}"
-    sides = Sides(word, postgres_server.url(word), source_database, command)
+    sides = Sides(word, databases.url(word), source_database, command)
 
     def statements(text: str, url: str) -> None:
         with psycopg.connect(url, autocommit=True) as connection:
@@ -69,12 +71,12 @@ def sides(postgres_server: PostgresServer, source_database: str, command: Comman
     add_clients(source_database, 5)
     execute(source_database, "INSERT INTO whatsapp_keys VALUES ('1', 'pre-key', '5', '2')")
     try:
-        statements(ADMINISTRATOR, postgres_server.admin_url)
+        statements(ADMINISTRATOR, databases.admin_url)
         statements(OWNER, sides.url("target", "owner"))
         statements(READER + WRITER, source_database)
         yield sides
     finally:
-        postgres_server.drop_database(sides.target)
+        databases.drop_database(sides.target)
         with psycopg.connect(source_database, autocommit=True) as connection:
             made = connection.execute("SELECT rolname FROM pg_roles WHERE starts_with(rolname, %s)", [word]).fetchall()
             for (role,) in made:

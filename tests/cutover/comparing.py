@@ -19,7 +19,7 @@ from app.data_layer.routed_backend import RoutedBackend
 from app.db import Database
 from app.settings import Settings
 from tests.contract.stores import insert
-from tests.cutover.conftest import Pair
+from tests.fixtures.cutover import Pair
 
 STAMP = "2026-01-01 10:00"
 NOW = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)

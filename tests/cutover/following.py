@@ -11,7 +11,7 @@ import psycopg
 from sqlalchemy.engine import make_url
 
 from app.data_layer import DataLayer
-from tests.cutover.conftest import Pair
+from tests.fixtures.cutover import Pair
 from tests.support.relay import Relay
 
 HOLD = (

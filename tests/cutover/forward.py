@@ -16,7 +16,7 @@ from app.db import Database
 from app.models import Base, Client
 from app.rest import SupabaseRest
 from app.settings import Settings
-from tests.cutover.conftest import Pair
+from tests.fixtures.cutover import Pair
 
 PROCESS = "here:1:abcdef"
 CLIENT = {"yclients_id": 7, "company_id": 1, "phone": "79990000001", "name": "Анна"}

@@ -15,7 +15,7 @@ from app.data_layer.repository_backend import RepositoryBackend
 from app.db import Database
 from app.rest import SupabaseRest
 from app.settings import Settings
-from tests.cutover.conftest import Pair
+from tests.fixtures.cutover import Pair
 from tests.support.relay import Relay
 
 

@@ -15,8 +15,8 @@ from app.errors import MigrationError
 from app.migration.cutover import barrier
 from app.migration.cutover.moves import Outcome, advance, back
 from tests.cli.command import start
-from tests.cutover.conftest import MakeSettings, Pair
 from tests.cutover.reporting import reporting
+from tests.fixtures.cutover import MakeSettings, Pair
 
 ONE = "one:1:000000"
 

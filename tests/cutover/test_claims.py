@@ -13,8 +13,8 @@ from app.data_layer.outbox import Entry
 from app.data_layer.sender import Sender
 from app.db import Database
 from app.rest import SupabaseRest
-from tests.cutover.conftest import MakeSettings, Pair
 from tests.cutover.recorded import entries, until, writer_of
+from tests.fixtures.cutover import MakeSettings, Pair
 
 KEY = ("7", "1")
 ENTRY = (

@@ -9,8 +9,8 @@ import psycopg
 import pytest
 
 from app.data_layer import open_data_layer
-from tests.cutover.conftest import MakeSettings, Pair
 from tests.cutover.following import ask, client, set_stage
+from tests.fixtures.cutover import MakeSettings, Pair
 
 ROW = "INSERT INTO clients (yclients_id, company_id, phone) VALUES (1, 1, '7')"
 

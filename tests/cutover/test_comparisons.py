@@ -9,7 +9,7 @@ import pytest
 
 from app.data_layer import DataLayer
 from tests.cutover.comparing import Kept, both, causes, compared, kept
-from tests.cutover.conftest import MakeSettings, Pair
+from tests.fixtures.cutover import MakeSettings, Pair
 
 PHONE = "79684484488"
 SALON = 962302

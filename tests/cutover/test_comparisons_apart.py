@@ -19,8 +19,8 @@ from app.data_layer.difference_record import DifferenceRecord
 from app.data_layer.metrics import Metrics
 from app.db import Database
 from tests.cutover.comparing import Kept, both, causes, compared, kept
-from tests.cutover.conftest import MakeSettings, Pair
 from tests.data_layer.relay import relay_to
+from tests.fixtures.cutover import MakeSettings, Pair
 
 PHONE = "79684484488"
 LONELY = "79684484477"
@@ -280,6 +280,7 @@ async def test_old_counts_are_deleted(pair: Pair) -> None:
     assert pair.ask("SELECT count(*) FROM botdata.comparisons") == [(3,)]
 
 
+@pytest.mark.separate_server
 async def test_old_counts_that_may_not_be_deleted_are_told_of(pair: Pair, caplog: pytest.LogCaptureFixture) -> None:
     role = f"reader_{secrets.token_hex(4)}"
     pair.ask(f"CREATE ROLE {role} LOGIN; GRANT USAGE ON SCHEMA botdata TO {role}")

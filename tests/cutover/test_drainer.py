@@ -10,8 +10,8 @@ import pytest
 
 from app.cutover.stages import Stage
 from app.models import Client
-from tests.cutover.conftest import MakeSettings, Pair
 from tests.cutover.recorded import client, entries, relay_to_supabase, until, writer_of
+from tests.fixtures.cutover import MakeSettings, Pair
 from tests.support.page_server import PageServer
 
 DUE = (

@@ -14,9 +14,9 @@ from app.data_layer.process_report import Counts
 from app.data_layer.standing import ProcessStanding
 from app.db import Database
 from app.errors import UnavailableError
-from tests.cutover.conftest import MakeSettings, Pair
 from tests.cutover.following import ask, client, relayed, set_stage, until, until_written
 from tests.data_layer.relay import relay_to
+from tests.fixtures.cutover import MakeSettings, Pair
 
 STAGES = "SELECT stage FROM botdata.processes"
 

@@ -14,7 +14,7 @@ from app.migration.cutover.id_gap import raise_sequences
 from app.migration.cutover.outbox_gate import unsent
 from app.migration.preflight.findings import Accepted
 from app.settings import Settings
-from tests.cutover.conftest import MakeSettings, Pair
+from tests.fixtures.cutover import MakeSettings, Pair
 
 BUSINESS = (
     "actions", "bookings", "clients", "companies", "company_sync_status", "dialog_contexts", "messages", "services",

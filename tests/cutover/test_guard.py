@@ -14,7 +14,7 @@ from app.db import Database
 from app.errors import AuthorityMovedError, UnavailableError
 from app.migration.cutover.stage_row import lock_stage_row, open_cutover
 from app.repositories import ClientRepository, UnitOfWork
-from tests.cutover.conftest import MakeSettings, Pair
+from tests.fixtures.cutover import MakeSettings, Pair
 
 CLIENT = {"yclients_id": 7, "company_id": 1, "phone": "79990000001"}
 

@@ -8,8 +8,8 @@ import psycopg
 import pytest
 
 from app.data_layer import open_data_layer
-from tests.cutover.conftest import MakeSettings, Pair
 from tests.cutover.following import ask, client, hold, move_to_live, relayed, set_stage, until
+from tests.fixtures.cutover import MakeSettings, Pair
 
 REPORT = "SELECT held_move, in_flight FROM botdata.processes"
 AUTHORITY = "SELECT id >= 1000 FROM clients WHERE yclients_id = %s"  # the target gives out higher ids

@@ -5,7 +5,7 @@ from __future__ import annotations
 from app.cutover.stages import Stage
 from app.migration.cutover.gates import objections
 from app.migration.cutover.id_gap import raise_sequences
-from tests.cutover.conftest import MakeSettings, Pair
+from tests.fixtures.cutover import MakeSettings, Pair
 
 _CLIENT = "INSERT INTO clients (id, yclients_id, company_id, phone) VALUES ({0}, {0}, 1, '7')"
 

@@ -18,7 +18,7 @@ from app.data_layer import telemetry as telemetry_module
 from app.data_layer.latency import Latencies
 from app.data_layer.metrics import Metrics
 from app.data_layer.telemetry import telemetry
-from tests.cutover.conftest import MakeSettings
+from tests.fixtures.cutover import MakeSettings
 
 
 @pytest.mark.parametrize("share", [0.01, 0.5, 0.99, 1.0])

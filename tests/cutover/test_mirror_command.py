@@ -10,12 +10,9 @@ import pytest
 from app.cutover.stages import Stage
 from app.data_layer.draining import drain
 from tests.cli.command import Command, Outcome
-from tests.cli.conftest import command
 from tests.cli.test_json import check_document
-from tests.cutover.conftest import MakeSettings, Pair
+from tests.fixtures.cutover import MakeSettings, Pair
 from tests.support.page_server import PageServer
-
-__all__ = ["command"]
 
 RECORD = (
     "INSERT INTO botdata.outbox (process, table_name, key, attempts, unsure, next_attempt_at, last_error) "

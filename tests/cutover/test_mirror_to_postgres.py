@@ -16,8 +16,8 @@ from app.cutover.locks import HOLD_KEYS
 from app.cutover.stages import Stage
 from app.data_layer.mirror_to_postgres import AuthorityUnreadError, MirrorToPostgres
 from app.errors import AuthorityMovedError, RejectedError, StoreError
-from tests.cutover.conftest import MakeSettings, Pair
 from tests.cutover.forward import Forward, forward, until
+from tests.fixtures.cutover import MakeSettings, Pair
 
 CLIENT = {"yclients_id": 7, "company_id": 1, "phone": "79990000001", "name": "Анна"}
 KEY = ("7", "1")

@@ -8,8 +8,8 @@ from app.cutover.stages import Stage
 from app.data_layer import held_rows
 from app.db import Database
 from app.migration.cutover.moves import advance, back
-from tests.cutover.conftest import MakeSettings, Pair
 from tests.cutover.reporting import reporting
+from tests.fixtures.cutover import MakeSettings, Pair
 
 
 async def test_from_off_to_complete_and_back(pair: Pair, settings_of: MakeSettings) -> None:

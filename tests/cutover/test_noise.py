@@ -10,7 +10,7 @@ import pytest
 
 from app.data_layer import DataLayer, open_data_layer
 from tests.cutover.comparing import causes
-from tests.cutover.conftest import MakeSettings, Pair
+from tests.fixtures.cutover import MakeSettings, Pair
 
 SALON = 5
 PHONES = ("79684484481", "79684484482")

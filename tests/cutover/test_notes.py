@@ -17,8 +17,8 @@ from app.errors import (
     UnavailableError,
     UnrepresentableValueError,
 )
-from tests.cutover.conftest import MakeSettings, Pair
 from tests.cutover.forward import CLIENT, LEFT_AT, NOTES, ONE_NOTE, clients, forward, nothing, until
+from tests.fixtures.cutover import MakeSettings, Pair
 
 BUSY = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() AND state <> 'idle'"
 REFUSE = "ALTER TABLE clients ADD CONSTRAINT planted CHECK (name <> 'Анна')"

@@ -11,9 +11,9 @@ from threading import Event
 import pytest
 
 from app import models
-from tests.cutover.conftest import MakeSettings, Pair
 from tests.cutover.forward import CLIENT, LEFT_AT, NOTES, ONE_NOTE, clients, forward, until
 from tests.data_layer.relay import relay_to
+from tests.fixtures.cutover import MakeSettings, Pair
 
 
 def spool_files(directory: Path) -> list[Path]:

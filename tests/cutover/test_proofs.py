@@ -10,7 +10,7 @@ import pytest
 from app.cutover.stages import Stage
 from app.migration.cutover.gates import objections
 from app.migration.verify import VerifyOptions
-from tests.cutover.conftest import MakeSettings, Pair
+from tests.fixtures.cutover import MakeSettings, Pair
 from tests.migration.engine import tables, verify_from
 from tests.migration.test_sync import sync_from
 from tests.migration.test_sync_follow import Following

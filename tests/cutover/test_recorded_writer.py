@@ -12,8 +12,8 @@ import pytest
 from app.cutover.stages import Stage
 from app.errors import AuthorityMovedError, OutcomeUnknownError, RejectedError, UnrepresentableValueError
 from app.models import Client, DialogContext, StaffSchedule
-from tests.cutover.conftest import MakeSettings, Pair
 from tests.cutover.recorded import client, entries, relay_to_supabase, until, writer_of
+from tests.fixtures.cutover import MakeSettings, Pair
 from tests.support.page_server import PageServer
 
 

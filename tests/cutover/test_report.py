@@ -11,7 +11,7 @@ from app.data_layer.latency import Latencies
 from tests.cli.command import Command
 from tests.cli.test_json import check_document
 from tests.cutover.comparing import both, compared
-from tests.cutover.conftest import MakeSettings, Pair
+from tests.fixtures.cutover import MakeSettings, Pair
 
 COUNTS = (
     "INSERT INTO botdata.comparisons (process, minute, stage, method, against_itself, calls, equal, different, error, "

@@ -14,7 +14,7 @@ from app.data_layer.difference import RowKey
 from app.data_layer.settling import Settling
 from app.db import Database
 from tests.cutover.comparing import Kept, both, causes, compared, kept
-from tests.cutover.conftest import MakeSettings, Pair
+from tests.fixtures.cutover import MakeSettings, Pair
 
 SALON = 5
 ONE = {"id": 7, "yclients_id": 7, "company_id": SALON, "title": "Cut", "price_min": "100.4"}

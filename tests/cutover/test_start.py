@@ -9,8 +9,8 @@ import pytest
 from app.cutover.stages import Stage
 from app.data_layer import open_data_layer
 from app.errors import SettingsError
-from tests.cutover.conftest import MakeSettings, Pair
 from tests.cutover.following import ask, client, relayed, set_stage, until, until_written
+from tests.fixtures.cutover import MakeSettings, Pair
 
 PROCESSES = "SELECT stage, chosen_by FROM botdata.processes"
 

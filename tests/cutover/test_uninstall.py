@@ -7,7 +7,7 @@ import pytest
 from app.errors import MigrationError
 from app.migration.cutover.uninstalling import refuse_during_cutover
 from app.migration.target import open_target
-from tests.cutover.conftest import Pair
+from tests.fixtures.cutover import Pair
 
 
 async def _refuse(pair: Pair) -> None:

@@ -10,8 +10,8 @@ from app.cutover.guard import WriteGuard
 from app.db import Database
 from app.errors import AccessDeniedError, DataError, OutcomeUnknownError, SchemaMismatchError, StoreTimeoutError
 from app.repositories import UnitOfWork
-from tests.cutover.conftest import Pair
 from tests.cutover.recorded import client, entries
+from tests.fixtures.cutover import Pair
 
 
 @pytest.fixture

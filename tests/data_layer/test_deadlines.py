@@ -13,8 +13,8 @@ from app.data_layer import open_data_layer
 from app.data_layer.calls import DataLayerClosedError
 from tests.contract.stores import rows_of
 from tests.contract.test_upserts import client
-from tests.data_layer.conftest import MakeSettings
 from tests.data_layer.relay import relay_to
+from tests.fixtures.data_layer import MakeSettings
 
 
 @pytest.mark.parametrize("repository", [False, True])

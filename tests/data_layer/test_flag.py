@@ -11,7 +11,7 @@ import pytest
 from app.data_layer import open_data_layer
 from app.data_layer.supabase_backend import SupabaseBackend
 from app.errors import SettingsError
-from tests.data_layer.conftest import MakeSettings
+from tests.fixtures.data_layer import MakeSettings
 
 SUPABASE: dict[str, Any] = {"supabase_url": "http://127.0.0.1:1", "supabase_key": "sb_secret_x"}
 

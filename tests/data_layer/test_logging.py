@@ -10,7 +10,7 @@ import pytest
 from app import revisions
 from app.data_layer import open_data_layer
 from tests.contract.test_upserts import client
-from tests.data_layer.conftest import MakeSettings
+from tests.fixtures.data_layer import MakeSettings
 from tests.support.supabase import SupabaseServer, SupabaseServers
 
 

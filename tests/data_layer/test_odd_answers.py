@@ -10,7 +10,7 @@ import pytest
 from app.data_layer import DataLayer, open_data_layer
 from tests.contract.stores import insert
 from tests.contract.test_upserts import SALON, client
-from tests.data_layer.conftest import MakeSettings
+from tests.fixtures.data_layer import MakeSettings
 from tests.support import faults
 from tests.support.faults import Answer, Fault
 from tests.support.page_server import PageServer

@@ -18,7 +18,7 @@ from app.db import Database
 from app.rest import SupabaseRest
 from tests.contract.stores import insert
 from tests.contract.test_upserts import SALON, client, schedule, service
-from tests.data_layer.conftest import MakeSettings
+from tests.fixtures.data_layer import MakeSettings
 
 READS: list[tuple[str, tuple[Any, ...], int]] = [
     # method, arguments, requests to Supabase (statements on PostgreSQL: always one)

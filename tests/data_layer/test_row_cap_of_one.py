@@ -6,7 +6,7 @@ from app import revisions
 from app.data_layer import open_data_layer
 from tests.contract.stores import insert
 from tests.contract.test_upserts import SALON, client
-from tests.data_layer.conftest import MakeSettings
+from tests.fixtures.data_layer import MakeSettings
 from tests.support.supabase import SupabaseServers
 
 

@@ -14,6 +14,8 @@ from app.embedded.salon import COMPANY_ID, TIMEZONE, fill_salon
 from app.embedded.salon.hard_values import READABLE, UNREADABLE
 from app.models import Base, Client
 from app.text_values import register_loaders
+from tests.fixtures.servers import migrated_template
+from tests.support.postgres import PostgresServer
 
 _TODAY = date(2026, 3, 2)
 _SMALL: dict[str, Any] = {"clients": 120, "baileys_keys": 50, "today": _TODAY}
@@ -59,13 +61,13 @@ def test_has_the_sizes_of_production(database_url: str) -> None:
     assert 1450 < size < 1750
 
 
-def test_same_arguments_give_the_same_rows(postgres_server: Any, migrated_template: str) -> None:
+def test_same_arguments_give_the_same_rows(databases: PostgresServer) -> None:
     found = []
     for changed in ({}, {}, {"seed": 1}, {"clients": 121}):
-        url = postgres_server.create_database(template=migrated_template)
+        url = databases.create_database(template=migrated_template(databases))
         fill_salon(url, **{**_SMALL, **changed})
         found.append(_digests(url))
-        postgres_server.drop_database(url)
+        databases.drop_database(url)
     assert found[1] == found[0]
     assert {table for table in found[0] if found[2][table] != found[0][table]} == {
         *_PRODUCTION.keys() - {"companies", "staff_schedules"}

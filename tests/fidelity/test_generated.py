@@ -17,17 +17,17 @@ _SEEDS = range(42)
 
 
 @pytest.fixture(scope="module")
-def offers(postgres_server: PostgresServer) -> Offers:
+def offers(separate_server: PostgresServer) -> Offers:
     """What the server can do; a test is skipped where it gives no superuser, since the pairs need one."""
-    with psycopg.connect(postgres_server.admin_url) as connection:
+    with psycopg.connect(separate_server.admin_url) as connection:
         superuser = connection.execute("SELECT rolsuper FROM pg_roles WHERE rolname = current_user").fetchone()
     if superuser != (True,):
         pytest.skip("the server's role is no superuser")
-    make_owner(postgres_server.admin_url)
-    return offers_of(postgres_server.admin_url)
+    make_owner(separate_server.admin_url)
+    return offers_of(separate_server.admin_url)
 
 
 @pytest.mark.parametrize("seed", _SEEDS)
-def test_what_is_claimed_is_so(seed: int, postgres_server: PostgresServer, offers: Offers, tmp_path: Path) -> None:
-    result = travel(postgres_server.admin_url, generate(seed, offers), tmp_path)
+def test_what_is_claimed_is_so(seed: int, separate_server: PostgresServer, offers: Offers, tmp_path: Path) -> None:
+    result = travel(separate_server.admin_url, generate(seed, offers), tmp_path)
     assert not result.wrong, str(result)

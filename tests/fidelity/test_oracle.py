@@ -72,9 +72,9 @@ def _pair() -> Pair:
 
 
 @pytest.fixture
-def both(postgres_server: PostgresServer, tmp_path: Path) -> Iterator[Both]:
+def both(separate_server: PostgresServer, tmp_path: Path) -> Iterator[Both]:
     pair = _pair()
-    with place(postgres_server.admin_url, pair, tmp_path) as there:
+    with place(separate_server.admin_url, pair, tmp_path) as there:
         yield Both(there.source, there.target, pair)
 
 

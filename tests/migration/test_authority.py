@@ -18,7 +18,7 @@ from app.migration.target import open_target
 from app.migration.tool_schema import ensure_tool_schema
 from app.migration.verify import VerifyOptions
 from app.models import Base
-from tests.migration.conftest import Source
+from tests.fixtures.sources import Source
 from tests.migration.engine import Told, add_clients, copy_from, execute, query, tables, value, verify_from
 from tests.migration.test_sync import sync_from
 from tests.migration.test_sync_follow import Following

@@ -13,14 +13,12 @@ from app.migration import verify as verify_module
 from app.migration.copy import CopyOptions
 from app.migration.tables import select_tables
 from app.migration.verify import VerifyOptions
-from tests.migration.conftest import Source
+from tests.fixtures.sources import MakeSource, Source
 from tests.migration.engine import copy_from, execute, query, value, verify_from
-from tests.migration.two_ends import MakeSource, make_source, sync_from
+from tests.migration.two_ends import sync_from
 from tests.support.faults import Request
 from tests.support.page_server import PageServer
 from tests.support.postgres import PostgresServer
-
-__all__ = ["make_source"]
 
 METADATA = MetaData()
 Table("items", METADATA, Column("id", Integer, primary_key=True, autoincrement=False), Column("name", Text))
@@ -94,6 +92,7 @@ async def test_a_target_that_counts_fewer_rows_than_it_was_given(
     )
 
 
+@pytest.mark.separate_server
 async def test_rows_that_a_policy_of_the_target_hides(make_source: MakeSource, fresh_database: str) -> None:
     source = make_source(SOURCE)
     execute(fresh_database, TABLE)
@@ -170,11 +169,9 @@ async def test_a_row_that_comes_between_two_hashes(
 
 
 @pytest.mark.parametrize("moment", ["the last page", "the count behind it"])
-async def test_a_row_that_comes_between_two_counts(
-    postgres_server: PostgresServer, fresh_database: str, moment: str
-) -> None:
+async def test_a_row_that_comes_between_two_counts(databases: PostgresServer, fresh_database: str, moment: str) -> None:
     """Of two rows that come on both sides, each at a moment of its own."""
-    database = postgres_server.create_database()
+    database = databases.create_database()
     try:
         execute(database, SOURCE)
         execute(fresh_database, TABLE)
@@ -198,7 +195,7 @@ async def test_a_row_that_comes_between_two_counts(
             assert (report.clean, found.counts_agree, found.rows_that_differ) == (True, True, 0)
             assert (found.source_rows, found.target_rows) == (20 + len(came), 20 + len(came))
     finally:
-        postgres_server.drop_database(database)
+        databases.drop_database(database)
 
 
 @pytest.mark.parametrize(("grows", "late", "agree"), [(5, 7, True), (0, 0, True), (0, 1, False)])

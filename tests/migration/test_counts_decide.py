@@ -10,11 +10,9 @@ from app.cli.verify_report import show_verify
 from app.errors import MigrationError
 from app.migration.tables import select_tables
 from tests.fidelity.key_kinds import KEYS, KeyKind
-from tests.migration.conftest import Source
+from tests.fixtures.sources import MakeSource, Source
 from tests.migration.engine import copy_from, execute, query, value, verify_from
-from tests.migration.two_ends import MakeSource, make_source, sync_from
-
-__all__ = ["make_source"]
+from tests.migration.two_ends import sync_from
 
 _ROWS = 24
 METADATA = MetaData()

@@ -110,8 +110,8 @@ async def test_a_trial_and_a_sync_there_and_back(pages: PageServer, source_datab
 _BIG = Table("big", MetaData(), Column("id", Integer, primary_key=True, autoincrement=False), Column("body", Text))
 
 
-async def test_a_view_that_no_statement_counts_in_time(postgres_server: PostgresServer, fresh_database: str) -> None:
-    source = postgres_server.create_database()
+async def test_a_view_that_no_statement_counts_in_time(databases: PostgresServer, fresh_database: str) -> None:
+    source = databases.create_database()
     try:
         execute(
             source,
@@ -129,7 +129,7 @@ async def test_a_view_that_no_statement_counts_in_time(postgres_server: Postgres
             assert (report.complete, report.tables[0].copied) == (True, 300)
             assert sum(_counts(seen.request) for seen in pages.exchanges) == 1
     finally:
-        postgres_server.drop_database(source)
+        databases.drop_database(source)
 
 
 @pytest.mark.parametrize("sqlstate", ["55P03", "40001", "40P01"])

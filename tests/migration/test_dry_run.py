@@ -7,7 +7,7 @@ from sqlalchemy import BigInteger, Column, Integer, MetaData, Table, Text
 
 from app.errors import MigrationError
 from app.migration.dry_run import DryRunReport, dry_run
-from tests.migration.conftest import Source
+from tests.fixtures.sources import Source
 from tests.migration.engine import (
     QUICK,
     Told,
@@ -91,10 +91,10 @@ async def test_phones_in_keys_are_masked(pages: PageServer, source_database: str
     assert report.tables[0].examples[0].key == ("1", "session", "7900***0010")
 
 
-async def test_sequences_identities_and_columns_of_the_targets_own(postgres_server: PostgresServer) -> None:
+async def test_sequences_identities_and_columns_of_the_targets_own(databases: PostgresServer) -> None:
     """None of them is used: not the default of a column that the models do not know, either."""
-    url = postgres_server.create_database()
-    other = postgres_server.create_database()
+    url = databases.create_database()
+    other = databases.create_database()
     metadata = MetaData()
     table = Table(
         "things", metadata, Column("id", BigInteger, primary_key=True), Column("n", Integer), Column("s", Text)
@@ -119,8 +119,8 @@ async def test_sequences_identities_and_columns_of_the_targets_own(postgres_serv
         assert query(url, _TRACES) == before
         assert value(url, "SELECT is_called FROM own") is False
     finally:
-        postgres_server.drop_database(url)
-        postgres_server.drop_database(other)
+        databases.drop_database(url)
+        databases.drop_database(other)
 
 
 async def test_a_target_without_the_table(pages: PageServer, fresh_database: str) -> None:

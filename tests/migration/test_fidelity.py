@@ -6,7 +6,7 @@ import psycopg
 from psycopg import sql
 
 from app.migration.rest_source import Limits
-from tests.migration.conftest import Source
+from tests.fixtures.sources import Source
 from tests.migration.engine import copy_from, query, row_texts, tables, verify_from
 
 # (column of clients, its text as PostgreSQL writes it)

@@ -62,9 +62,9 @@ class _Served:
 
 
 @pytest.fixture(params=["page server", "connection"])
-def served(request: pytest.FixtureRequest, postgres_server: PostgresServer, fresh_database: str) -> Iterator[_Served]:
+def served(request: pytest.FixtureRequest, databases: PostgresServer, fresh_database: str) -> Iterator[_Served]:
     """A source with ten hens and their eggs; the target has the foreign keys."""
-    source = postgres_server.create_database()
+    source = databases.create_database()
     execute(source, _TABLES)
     execute(fresh_database, _TABLES + _KEYS)
     execute(
@@ -77,7 +77,7 @@ def served(request: pytest.FixtureRequest, postgres_server: PostgresServer, fres
     else:
         with PageServer(source, max_rows=4) as pages:
             yield _Served(pages.url, pages.service_key, source)
-    postgres_server.drop_database(source)
+    databases.drop_database(source)
 
 
 async def test_a_cycle_is_copied_and_the_keys_are_as_before(served: _Served, fresh_database: str) -> None:
@@ -201,6 +201,7 @@ async def test_a_part_of_the_tables(served: _Served, fresh_database: str) -> Non
     assert names == {"egg_hen", "hen_egg"}
 
 
+@pytest.mark.separate_server
 async def test_a_role_that_does_not_own_the_tables(served: _Served, fresh_database: str) -> None:
     name = value(fresh_database, "SELECT current_database()")
     role = f"bot_{name}"
@@ -219,7 +220,7 @@ async def test_a_role_that_does_not_own_the_tables(served: _Served, fresh_databa
         execute(fresh_database, f'DROP OWNED BY "{role}" CASCADE; DROP ROLE "{role}"')
 
 
-async def test_a_partitioned_table(postgres_server: PostgresServer, fresh_database: str) -> None:
+async def test_a_partitioned_table(databases: PostgresServer, fresh_database: str) -> None:
     metadata = MetaData()
     Table("parent", metadata, Column("id", Integer, primary_key=True))
     Table("parted", metadata, Column("id", Integer, primary_key=True), Column("parent", Integer))
@@ -229,7 +230,7 @@ async def test_a_partitioned_table(postgres_server: PostgresServer, fresh_databa
         "CREATE TABLE low PARTITION OF parted FOR VALUES FROM (0) TO (10); "
         "CREATE TABLE high PARTITION OF parted FOR VALUES FROM (10) TO (100)"
     )
-    source = postgres_server.create_database()
+    source = databases.create_database()
     try:
         execute(source, ddl)
         execute(source, "INSERT INTO parent VALUES (1); INSERT INTO parted SELECT n, 1 FROM generate_series(1, 20) n")
@@ -240,4 +241,4 @@ async def test_a_partitioned_table(postgres_server: PostgresServer, fresh_databa
         assert (report.complete, query(fresh_database, _DEFINITIONS)) == (True, before)
         assert row_texts(fresh_database, "parted") == row_texts(source, "parted")
     finally:
-        postgres_server.drop_database(source)
+        databases.drop_database(source)

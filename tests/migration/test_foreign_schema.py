@@ -67,8 +67,8 @@ INSERT INTO only_keys SELECT n % 3, chr(64 + n) FROM generate_series(1, 20) n;
 _NAMES = [table.name for table in (_PARENT, _CHILD, _FLAGS)]
 
 
-async def test_copies_and_verifies(postgres_server: PostgresServer, fresh_database: str) -> None:
-    source_database = postgres_server.create_database()
+async def test_copies_and_verifies(databases: PostgresServer, fresh_database: str) -> None:
+    source_database = databases.create_database()
     try:
         for url in (source_database, fresh_database):
             execute(url, _DDL)
@@ -96,12 +96,12 @@ async def test_copies_and_verifies(postgres_server: PostgresServer, fresh_databa
         ]
         assert query(fresh_database, "SELECT nextval(pg_get_serial_sequence('\"odd types\"', 'counter'))") == [(6,)]
     finally:
-        postgres_server.drop_database(source_database)
+        databases.drop_database(source_database)
 
 
-async def test_a_row_whose_parent_is_missing_is_reported(postgres_server: PostgresServer, fresh_database: str) -> None:
+async def test_a_row_whose_parent_is_missing_is_reported(databases: PostgresServer, fresh_database: str) -> None:
     """The foreign key is away while rows go in; put back, it stays NOT VALID for the rows that break it."""
-    source_database = postgres_server.create_database()
+    source_database = databases.create_database()
     try:
         for url in (source_database, fresh_database):
             execute(url, _DDL)
@@ -121,4 +121,4 @@ async def test_a_row_whose_parent_is_missing_is_reported(postgres_server: Postgr
         assert query(fresh_database, broken.query) == [("nobody", 1, "")]
         assert not report.complete
     finally:
-        postgres_server.drop_database(source_database)
+        databases.drop_database(source_database)

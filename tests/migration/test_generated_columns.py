@@ -11,11 +11,9 @@ from app.migration.sync import Sync
 from app.migration.sync_options import SyncOptions
 from app.migration.sync_report import SyncReport
 from app.migration.verify import VerifyOptions
-from tests.migration.ends import Ends, ends
+from tests.fixtures.sources import Ends
 from tests.migration.engine import Told, copy_from, execute, query, source_of, verify_from
 from tests.preflight.looking import codes, look
-
-__all__ = ["ends"]
 
 _ARTICLES = """
 CREATE TABLE articles (id integer PRIMARY KEY, title text NOT NULL, body text,

@@ -5,14 +5,12 @@ from sqlalchemy import Column, Integer, MetaData, Table, Text
 
 from app.migration.copy import CopyOptions
 from app.migration.tables import select_tables
-from tests.migration.conftest import Source
+from tests.fixtures.sources import MakeSource, Source
 from tests.migration.engine import copy_from, execute, query, verify_from
-from tests.migration.two_ends import MakeSource, make_source, sync_from
+from tests.migration.two_ends import sync_from
 from tests.support.faults import Fault, Request
 from tests.support.page_server import PageServer
 from tests.support.postgres import PostgresServer
-
-__all__ = ["make_source"]
 
 METADATA = MetaData()
 for _name in ("events", "events_24", "events_24_spring", "events_25"):
@@ -141,10 +139,10 @@ async def test_a_difference_is_found_once(make_source: MakeSource, fresh_databas
 
 
 async def test_an_empty_child_gets_its_first_row_while_the_parent_is_read(
-    postgres_server: PostgresServer, fresh_database: str
+    databases: PostgresServer, fresh_database: str
 ) -> None:
     """Over REST nothing tells its row from the parent's own until it is asked for again."""
-    database = postgres_server.create_database()
+    database = databases.create_database()
     try:
         execute(database, _TABLES + _ROWS)
         execute(fresh_database, _TABLES)
@@ -166,7 +164,7 @@ async def test_an_empty_child_gets_its_first_row_while_the_parent_is_read(
             assert _all(fresh_database) == _all(database)
             assert (await verify_from(source, fresh_database, _CHOSEN)).clean
     finally:
-        postgres_server.drop_database(database)
+        databases.drop_database(database)
 
 
 # --- Partitioned at one end, a plain table at the other ---

@@ -11,11 +11,10 @@ from app.migration.quarantine import holds_phone
 from app.migration.replay import replay
 from app.migration.tables import select_tables
 from app.migration.verify import VerifyOptions
+from tests.fixtures.sources import MakeSource
 from tests.migration.engine import copy_from, execute, query, row_texts, value, verify_from
-from tests.migration.two_ends import MakeSource, make_source, sync_from
+from tests.migration.two_ends import sync_from
 from tests.preflight.looking import look
-
-__all__ = ["make_source"]
 
 _JOIN = """
 CREATE TABLE "Post" (id integer PRIMARY KEY, title text NOT NULL);

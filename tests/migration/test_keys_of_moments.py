@@ -4,10 +4,9 @@ import pytest
 from sqlalchemy import Column, DateTime, Integer, MetaData, Table, Text
 
 from app.migration.tables import select_tables
+from tests.fixtures.sources import MakeSource
 from tests.migration.engine import copy_from, execute, query, verify_from
-from tests.migration.two_ends import MakeSource, make_source, sync_from
-
-__all__ = ["make_source"]
+from tests.migration.two_ends import sync_from
 
 METADATA = MetaData()
 Table(

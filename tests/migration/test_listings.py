@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from app.errors import MigrationError
-from tests.migration.conftest import Source
+from tests.fixtures.sources import Source
 from tests.migration.engine import copy_from, execute, verify_from
 from tests.migration.test_counts_agree import CHOSEN, SOURCE, TABLE, rows_of
 from tests.migration.two_ends import sync_from
@@ -47,9 +47,9 @@ Uncounted = Callable[[Hook], Source]
 
 
 @pytest.fixture
-def uncounted(postgres_server: PostgresServer) -> Any:
+def uncounted(databases: PostgresServer) -> Any:
     """A source of twenty rows whose server has the hook given."""
-    database = postgres_server.create_database()
+    database = databases.create_database()
     execute(database, SOURCE)
     with PageServer(database, max_rows=4) as server:
 
@@ -58,7 +58,7 @@ def uncounted(postgres_server: PostgresServer) -> Any:
             return Source(server.url, server.service_key, database, is_lite=False)
 
         yield make
-    postgres_server.drop_database(database)
+    databases.drop_database(database)
 
 
 async def test_two_walks_that_agree_are_whole(uncounted: Uncounted, fresh_database: str) -> None:
@@ -103,10 +103,10 @@ async def test_a_third_walk_does_not_stand_for_the_second(uncounted: Uncounted, 
 
 
 async def test_a_row_that_went_does_not_stand_for_one_that_is_left_out(
-    postgres_server: PostgresServer, fresh_database: str
+    databases: PostgresServer, fresh_database: str
 ) -> None:
     """The first listing lacks a row and has one that is gone when the second one is made."""
-    database = postgres_server.create_database()
+    database = databases.create_database()
     try:
         execute(database, SOURCE)
         execute(fresh_database, TABLE)
@@ -129,7 +129,7 @@ async def test_a_row_that_went_does_not_stand_for_one_that_is_left_out(
             server.hook = lambda request: None
             assert (await sync_from(source, fresh_database, CHOSEN)).tables["items"].deleted == 1
     finally:
-        postgres_server.drop_database(database)
+        databases.drop_database(database)
 
 
 async def test_a_count_that_fails_later_does_not_take_back_an_earlier_one(

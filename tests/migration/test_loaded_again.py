@@ -11,7 +11,7 @@ from app.migration.sync import Sync
 from app.migration.sync_options import SyncOptions
 from app.migration.tables import select_tables
 from app.migration.verify import VerifyOptions
-from tests.migration.conftest import Source
+from tests.fixtures.sources import Source
 from tests.migration.engine import Told, copy_from, execute, query, row_texts, source_of, value, verify_from
 from tests.support.postgres import PostgresServer
 
@@ -38,9 +38,9 @@ VALUES (1, '{}', '{{3}}', '{}', '22000', '')
 
 
 @pytest.fixture
-def served(postgres_server: PostgresServer, fresh_database: str) -> Iterator[Source]:
+def served(databases: PostgresServer, fresh_database: str) -> Iterator[Source]:
     """A source that was copied into the target; rows in use refer to the target's."""
-    source = postgres_server.create_database()
+    source = databases.create_database()
     execute(source, _TABLES)
     execute(fresh_database, _TABLES)
     execute(
@@ -48,7 +48,7 @@ def served(postgres_server: PostgresServer, fresh_database: str) -> Iterator[Sou
         "INSERT INTO parent SELECT n, 'said' FROM generate_series(1, 9) n; INSERT INTO child SELECT id, id FROM parent",
     )
     yield Source(source, "", source, is_lite=False)
-    postgres_server.drop_database(source)
+    databases.drop_database(source)
 
 
 async def test_a_fix_leaves_the_rows_that_refer_to_a_row(served: Source, fresh_database: str) -> None:

@@ -52,14 +52,14 @@ def _fill(url: str, first: int, last: int) -> None:
 
 
 @pytest.fixture
-def form(postgres_server: PostgresServer) -> Iterator[tuple[PageServer, str]]:
+def form(databases: PostgresServer) -> Iterator[tuple[PageServer, str]]:
     """A server with the form's answers, whose gateway takes addresses of 3,000 bytes; and its database."""
-    database = postgres_server.create_database()
+    database = databases.create_database()
     execute(database, _DDL)
     _fill(database, 1, 30)
     with PageServer(database, max_rows=7, longest_target=3000) as server:
         yield server, database
-    postgres_server.drop_database(database)
+    databases.drop_database(database)
 
 
 @pytest.fixture
@@ -218,13 +218,11 @@ async def test_an_address_that_is_still_too_long_is_named(
     assert "SUPABASE_URL and" not in stopped.value.next_command
 
 
-async def test_many_long_keys_are_asked_for_in_short_addresses(
-    postgres_server: PostgresServer, fresh_database: str
-) -> None:
+async def test_many_long_keys_are_asked_for_in_short_addresses(databases: PostgresServer, fresh_database: str) -> None:
     names = [f"column_number_{number:02d}" for number in range(40)]
     wide = Table("wide", MetaData(), Column("key", Text, primary_key=True), *(Column(name, Text) for name in names))
     ddl = f"CREATE TABLE wide (key text PRIMARY KEY, {', '.join(f'{name} text' for name in names)})"
-    source_database = postgres_server.create_database()
+    source_database = databases.create_database()
     try:
         for url in (source_database, fresh_database):
             execute(url, ddl)
@@ -239,7 +237,7 @@ async def test_many_long_keys_are_asked_for_in_short_addresses(
             assert row_texts(fresh_database, "wide") == row_texts(source_database, "wide")
             assert 2000 < _longest(server) <= 3000
     finally:
-        postgres_server.drop_database(source_database)
+        databases.drop_database(source_database)
 
 
 def _without_rows(answer: Answer) -> Answer:

@@ -9,10 +9,9 @@ from sqlalchemy import Column, Integer, MetaData, Table, Text
 from app.migration.replay import replay
 from app.migration.report import Refusal
 from app.migration.sync_report import SyncReport
-from tests.migration.conftest import Routed, Source
-from tests.migration.ends import Ends
+from tests.fixtures.sources import BOTH, Ends, Routed, Source
 from tests.migration.engine import copy_from, execute, query, row_texts, verify_from
-from tests.migration.two_ends import BOTH, sync_from
+from tests.migration.two_ends import sync_from
 from tests.support.page_server import PageServer
 from tests.support.postgres import PostgresServer
 
@@ -110,7 +109,7 @@ each = pytest.mark.parametrize("pair", PAIRS.values(), ids=PAIRS)
 
 
 @pytest.fixture(scope="module")
-def databases(postgres_server: PostgresServer) -> Iterator[tuple[str, str, PageServer]]:
+def pair_of_databases(postgres_server: PostgresServer) -> Iterator[tuple[str, str, PageServer]]:
     """A source, a target, and a page server on the source: for all pairs, one after the other."""
     source, target = postgres_server.create_database(), postgres_server.create_database()
     try:
@@ -122,9 +121,9 @@ def databases(postgres_server: PostgresServer) -> Iterator[tuple[str, str, PageS
 
 
 @pytest.fixture(params=BOTH)
-def ends(request: pytest.FixtureRequest, databases: tuple[str, str, PageServer]) -> Ends:
+def ends(request: pytest.FixtureRequest, pair_of_databases: tuple[str, str, PageServer]) -> Ends:
     """Both ends, emptied."""
-    source, target, pages = databases
+    source, target, pages = pair_of_databases
     for url in (source, target):
         execute(url, "DROP SCHEMA IF EXISTS public, mended, botdata CASCADE; CREATE SCHEMA public")
     if request.param == "connection":

@@ -12,7 +12,7 @@ from app.migration.copy_streams import StreamOptions
 from app.migration.sync import Sync
 from app.migration.sync_options import SyncOptions
 from app.migration.tables import name_of, select_tables
-from tests.migration.conftest import Source
+from tests.fixtures.sources import Source
 from tests.migration.engine import Told, copy_from, execute, query, row_texts, source_of, value, verify_from
 from tests.support.postgres import PostgresServer
 
@@ -25,12 +25,12 @@ _SMALL = CopyOptions(streams=StreamOptions(jobs=2, range_rows=4))
 
 
 @pytest.fixture
-def bare(postgres_server: PostgresServer, fresh_database: str) -> Iterator[Source]:
+def bare(databases: PostgresServer, fresh_database: str) -> Iterator[Source]:
     """A source that is empty still; the target has the table, whose rows may not be bad."""
-    source = postgres_server.create_database()
+    source = databases.create_database()
     execute(fresh_database, f"CREATE TABLE thing (id integer PRIMARY KEY, {_COLUMNS}, CHECK (v <> 'bad'))")
     yield Source(source, "", source, is_lite=False)
-    postgres_server.drop_database(source)
+    databases.drop_database(source)
 
 
 async def test_columns_named_as_the_statements_own_names(bare: Source, fresh_database: str) -> None:
@@ -68,6 +68,7 @@ async def test_a_row_without_a_key(bare: Source, fresh_database: str, what: str)
     assert str(stopped.value.next_command).endswith(f"then: botdata {what}")
 
 
+@pytest.mark.separate_server
 async def test_rows_hidden_from_the_role_are_not_taken_for_deleted(bare: Source, fresh_database: str) -> None:
     execute(bare.url, f"CREATE TABLE thing (id integer PRIMARY KEY, {_COLUMNS})")
     execute(bare.url, "INSERT INTO thing (id) SELECT generate_series(1, 9)")

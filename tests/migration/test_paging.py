@@ -3,7 +3,7 @@
 import pytest
 
 from app.migration.rest_source import Limits
-from tests.migration.conftest import Source
+from tests.fixtures.sources import Source
 from tests.migration.engine import (
     QUICK,
     REOPEN,

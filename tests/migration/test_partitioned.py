@@ -7,10 +7,9 @@ from app.migration.copy import CopyOptions
 from app.migration.replay import replay
 from app.migration.tables import select_tables
 from app.migration.verify import VerifyOptions
+from tests.fixtures.sources import MakeSource
 from tests.migration.engine import copy_from, execute, query, row_texts, value, verify_from
-from tests.migration.two_ends import MakeSource, make_source, sync_from
-
-__all__ = ["make_source"]
+from tests.migration.two_ends import sync_from
 
 METADATA = MetaData()
 _READINGS = Table(

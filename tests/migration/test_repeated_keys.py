@@ -6,14 +6,13 @@ from sqlalchemy import Column, Integer, MetaData, Table, Text
 from app.errors import MigrationError
 from app.migration.preflight.target_state import examine_against
 from app.migration.tables import select_tables
+from tests.fixtures.sources import MakeSource
 from tests.migration.engine import copy_from, execute, query
-from tests.migration.two_ends import MakeSource, make_source, sync_from
+from tests.migration.two_ends import sync_from
 from tests.preflight.looking import codes, look
 from tests.support.faults import Request
 from tests.support.page_server import PageServer
 from tests.support.postgres import PostgresServer
-
-__all__ = ["make_source"]
 
 METADATA = MetaData()
 Table("settings", METADATA, Column("name", Text, primary_key=True), Column("value", Text))
@@ -80,10 +79,8 @@ async def test_a_row_that_differs_is_in_quarantine(make_source: MakeSource, fres
     assert query(fresh_database, "SELECT value FROM settings WHERE name = 'tax'") == [("20",)]
 
 
-async def test_rows_that_move_while_preflight_reads_are_none(
-    postgres_server: PostgresServer, fresh_database: str
-) -> None:
-    database = postgres_server.create_database()
+async def test_rows_that_move_while_preflight_reads_are_none(databases: PostgresServer, fresh_database: str) -> None:
+    database = databases.create_database()
     moved: list[str] = []
 
     def hook(request: Request) -> None:
@@ -99,5 +96,5 @@ async def test_rows_that_move_while_preflight_reads_are_none(
         with PageServer(database, max_rows=4, hook=hook) as pages:
             report = await look(pages, fresh_database, tables=chosen, examine=examine_against(chosen))
     finally:
-        postgres_server.drop_database(database)
+        databases.drop_database(database)
     assert (moved, codes(report, "error")) == (["e"], [])

@@ -8,7 +8,7 @@ from app.migration import replay as replay_module
 from app.migration.replay import ReplayReport, TableReplayed, replay
 from app.migration.report import Refusal
 from app.models import Base
-from tests.migration.conftest import Source
+from tests.fixtures.sources import Source
 from tests.migration.engine import add_clients, copy_from, execute, query, row_texts, tables, value, verify_from
 from tests.migration.test_quarantine import FAULTY, LOOSER_SOURCE
 from tests.support.page_server import PageServer

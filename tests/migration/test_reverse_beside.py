@@ -4,11 +4,9 @@ from sqlalchemy import Column, Integer, MetaData, Table, Text
 
 from app.migration.sync_report import SyncReport
 from app.migration.tables import select_tables
-from tests.migration.conftest import Source
+from tests.fixtures.sources import MakeSource, Source
 from tests.migration.engine import copy_from, execute, query, verify_from
-from tests.migration.two_ends import MakeSource, make_source, sync_from
-
-__all__ = ["make_source"]
+from tests.migration.two_ends import sync_from
 
 METADATA = MetaData()
 for _name, _columns in {"users": ("email",), "posts": ("author",), "categories": ("parent", "name")}.items():

@@ -3,10 +3,9 @@
 from sqlalchemy import Column, Integer, MetaData, Table, Text
 
 from app.migration.tables import select_tables
+from tests.fixtures.sources import MakeSource
 from tests.migration.engine import execute, query
-from tests.migration.two_ends import MakeSource, make_source, sync_from
-
-__all__ = ["make_source"]
+from tests.migration.two_ends import sync_from
 
 METADATA = MetaData()
 Table("told", METADATA, Column("id", Integer, primary_key=True), Column("name", Text))

@@ -11,12 +11,9 @@ from sqlalchemy import Column, Integer, MetaData, Table, Text
 from app.migration import tool_schema
 from app.migration.target import open_target
 from tests.cli.command import Command, Outcome
-from tests.cli.conftest import command
 from tests.migration.engine import execute, query, value
 from tests.support.page_server import PageServer
 from tests.support.postgres import PostgresServer
-
-__all__ = ["command"]
 
 METADATA = MetaData()
 for _schema in (None, "billing"):
@@ -79,9 +76,9 @@ class Move:
 
 @pytest.fixture(params=["page server", "connection"])
 def move(
-    request: pytest.FixtureRequest, postgres_server: PostgresServer, fresh_database: str, command: Command
+    request: pytest.FixtureRequest, databases: PostgresServer, fresh_database: str, command: Command
 ) -> Iterator[Move]:
-    source = postgres_server.create_database()
+    source = databases.create_database()
     try:
         execute(source, _DDL + _ROWS)
         execute(fresh_database, _DDL)
@@ -93,7 +90,7 @@ def move(
                 settings |= {"SUPABASE_URL": pages.url, "SUPABASE_KEY": pages.service_key}
                 yield Move(source, fresh_database, settings, command)
     finally:
-        postgres_server.drop_database(source)
+        databases.drop_database(source)
 
 
 def test_both_are_moved(move: Move) -> None:

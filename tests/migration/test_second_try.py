@@ -4,10 +4,9 @@ import pytest
 from sqlalchemy import Column, Integer, MetaData, Table
 
 from app.migration.tables import select_tables
+from tests.fixtures.sources import MakeSource
 from tests.migration.engine import copy_from, execute, row_texts, value
-from tests.migration.two_ends import MakeSource, make_source, sync_from
-
-__all__ = ["make_source"]
+from tests.migration.two_ends import sync_from
 
 METADATA = MetaData()
 Table(

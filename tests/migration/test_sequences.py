@@ -10,13 +10,10 @@ from sqlalchemy import BigInteger, Column, MetaData, Table, Text
 from app.migration import postgres_writer, sync_forward, verify
 from app.migration.tables import select_tables
 from app.migration.verify import VerifyOptions
-from tests.migration.conftest import Source
+from tests.fixtures.sources import MakeSource, Source
 from tests.migration.engine import add_clients, copy_from, execute, tables, value, verify_from
 from tests.migration.test_sync import sync_from
 from tests.migration.test_sync_reverse import back
-from tests.migration.two_ends import MakeSource, make_source
-
-__all__ = ["make_source"]
 
 
 class Killed(BaseException):

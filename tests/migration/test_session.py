@@ -60,6 +60,7 @@ async def test_the_path_is_kept(folded: str, path: str, expected: str) -> None:
         assert await (await connection.execute("SHOW search_path")).fetchone() == (expected,)
 
 
+@pytest.mark.separate_server
 async def test_a_schema_that_the_role_may_not_use_is_left_out(folded: str) -> None:
     execute(folded, "CREATE ROLE folded_reader LOGIN")
     try:

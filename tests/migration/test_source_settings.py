@@ -9,15 +9,12 @@ import pytest
 from sqlalchemy import Column, Integer, MetaData, Table, Text
 
 from app.errors import MigrationError
-from tests.migration.conftest import Source
-from tests.migration.ends import Ends, ends
+from tests.fixtures.sources import Ends, Source
 from tests.migration.engine import Told, copy_from, execute, query, row_texts, value, verify_from
 from tests.migration.two_ends import sync_from
 from tests.support.faults import Request
 from tests.support.page_server import PageServer
 from tests.support.postgres import PostgresServer
-
-__all__ = ["ends"]
 
 _PLAIN = ("day", "at", "moment", "span", "weight", "cost", "bytes")
 _NESTED = ("birthday", "length", "lengths", "amount", "amounts", "point", "instant", "visit", "open")
@@ -47,15 +44,15 @@ def served(database: str, **settings: str) -> Iterator[Source]:
 
 
 @pytest.fixture
-def source(postgres_server: PostgresServer, fresh_database: str) -> Iterator[str]:
+def source(databases: PostgresServer, fresh_database: str) -> Iterator[str]:
     """The source's database; the target's has the same table."""
-    url = postgres_server.create_database()
+    url = databases.create_database()
     try:
         for database in (url, fresh_database):
             execute(database, _DDL)
         yield url
     finally:
-        postgres_server.drop_database(url)
+        databases.drop_database(url)
 
 
 # A setting, a value of it that the target would misread, a column, and a value that shows it.

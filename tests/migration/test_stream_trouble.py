@@ -24,7 +24,7 @@ from app.migration.ranges import KeyRange
 from app.migration.report import Loaded
 from app.migration.streams import SourceStream
 from app.migration.target import open_target
-from tests.migration.conftest import Routed, Source
+from tests.fixtures.sources import Routed, Source
 from tests.migration.engine import (
     QUICK,
     Told,
@@ -42,7 +42,7 @@ from tests.support.relay import Relay, postgres_address
 _SMALL = CopyOptions(streams=StreamOptions(jobs=2, range_rows=10))
 _PROGRAM = """
 import asyncio, sys
-from tests.migration.conftest import Source
+from tests.fixtures.sources import Source
 from tests.migration.engine import copy_from, tables
 from tests.migration.test_stream_trouble import _SMALL
 source, target = sys.argv[1:]
@@ -183,6 +183,7 @@ async def test_reads_connect_again(connected: Source, database_url: str) -> None
     assert len(told.notices) >= 3
 
 
+@pytest.mark.separate_server
 async def test_a_refusal_is_not_tried_again(connected: Source, database_url: str) -> None:
     name = value(connected.url, "SELECT current_database()")
     execute(connected.url, f"CREATE ROLE \"blind_{name}\" LOGIN PASSWORD 'blind'")

@@ -17,7 +17,7 @@ from app.migration.report import Loaded
 from app.migration.streams import SourceStream
 from app.migration.tables import select_tables
 from app.models import Base
-from tests.migration.conftest import Routed, Source
+from tests.fixtures.sources import Routed, Source
 from tests.migration.engine import Told, add_clients, copy_from, execute, query, row_texts, tables, value, verify_from
 from tests.migration.test_foreign_schema import _DDL, _ROWS, METADATA
 from tests.migration.test_quarantine import FAULTY, LOOSER_SOURCE
@@ -198,6 +198,7 @@ async def test_jobs_work_side_by_side(connected: Source, database_url: str, monk
 
 
 @pytest.mark.parametrize("side", ["source", "target"])
+@pytest.mark.separate_server
 async def test_fewer_jobs_where_connections_are_short(connected: Source, database_url: str, side: str) -> None:
     limited = connected.url if side == "source" else database_url
     name = value(limited, "SELECT current_database()")

@@ -13,7 +13,7 @@ from app.errors import MigrationError
 from app.migration.sync import Sync
 from app.migration.sync_options import SyncOptions
 from app.migration.sync_report import SyncReport
-from tests.migration.conftest import Source
+from tests.fixtures.sources import Source
 from tests.migration.engine import (
     Served,
     Told,

@@ -10,7 +10,7 @@ from app.errors import MigrationError
 from app.migration.sync import Sync
 from app.migration.sync_options import SyncOptions
 from app.migration.target import open_target
-from tests.migration.conftest import Source
+from tests.fixtures.sources import Source
 from tests.migration.engine import Told, add_clients, copy_from, execute, query, row_texts, source_of, tables, value
 from tests.migration.test_sync import counts, sync_from
 from tests.migration.test_sync_reverse import back

@@ -10,7 +10,7 @@ from sqlalchemy import Column, Integer, MetaData, Table, Text
 
 from app.errors import MigrationError
 from app.migration.tables import select_tables
-from tests.migration.conftest import Source
+from tests.fixtures.sources import Source
 from tests.migration.engine import copy_from, execute, query, verify_from
 from tests.migration.two_ends import sync_from
 from tests.support import faults
@@ -41,9 +41,9 @@ def _drop_row_7(answer: Answer) -> Answer:
 
 
 @pytest.fixture
-def served(postgres_server: PostgresServer) -> Any:
+def served(databases: PostgresServer) -> Any:
     """A source with the view, whose server has the hook given."""
-    database = postgres_server.create_database()
+    database = databases.create_database()
     execute(database, SERVED)
     with PageServer(database, max_rows=4) as server:
 
@@ -52,7 +52,7 @@ def served(postgres_server: PostgresServer) -> Any:
             return Source(server.url, server.service_key, database, is_lite=False)
 
         yield make
-    postgres_server.drop_database(database)
+    databases.drop_database(database)
 
 
 async def test_a_row_goes_and_another_comes_while_pages_are_read(served: Served, fresh_database: str) -> None:

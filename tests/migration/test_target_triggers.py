@@ -8,10 +8,9 @@ from sqlalchemy import Column, Integer, MetaData, Table, Text
 from app.errors import MigrationError
 from app.migration import sync_forward
 from app.migration.tables import select_tables
+from tests.fixtures.sources import MakeSource
 from tests.migration.engine import Told, copy_from, execute, query, row_texts
-from tests.migration.two_ends import MakeSource, make_source, sync_from
-
-__all__ = ["make_source"]
+from tests.migration.two_ends import sync_from
 
 METADATA = MetaData()
 Table("people", METADATA, Column("id", Integer, primary_key=True), Column("name", Text))

@@ -12,7 +12,7 @@ from app.migration import copy as copy_module
 from app.migration.load import PageLoader
 from app.migration.rest_source import Limits, RestSource
 from app.migration.source import Page
-from tests.migration.conftest import Source as Served
+from tests.fixtures.sources import Source as Served
 from tests.migration.engine import Told, add_clients, copy_from, execute, query, row_texts, tables, value, whole_rows
 from tests.support import faults
 from tests.support.faults import Answer, Delivery, Fault, Request

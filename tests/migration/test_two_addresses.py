@@ -9,7 +9,7 @@ from app.database_url import shown_url
 from app.errors import MigrationError
 from app.migration.copy import CopyOptions
 from app.migration.tables import select_tables
-from tests.migration.conftest import Source
+from tests.fixtures.sources import Source
 from tests.migration.engine import add_clients, copy_from, execute, row_texts, tables, value
 from tests.migration.test_sync import sync_from
 from tests.migration.test_sync_reverse import back
@@ -79,14 +79,12 @@ async def test_the_way_back_by_another_address(connected: Source, by_rest: Sourc
     assert value(connected.database_url, "SELECT count(*) FROM clients") == 3
 
 
-async def test_rows_of_a_partitioned_target_are_counted_each(
-    postgres_server: PostgresServer, fresh_database: str
-) -> None:
+async def test_rows_of_a_partitioned_target_are_counted_each(databases: PostgresServer, fresh_database: str) -> None:
     """Rows of two partitions may have the same place in their files."""
     metadata = MetaData()
     Table("visits", metadata, Column("id", Integer, primary_key=True))
     chosen = select_tables(metadata)
-    database = postgres_server.create_database()
+    database = databases.create_database()
     try:
         execute(database, "CREATE TABLE visits (id integer PRIMARY KEY); INSERT INTO visits VALUES (1), (11)")
         execute(
@@ -103,4 +101,4 @@ async def test_rows_of_a_partitioned_target_are_counted_each(
             ):
                 await copy_from(by_rest, fresh_database, chosen)
     finally:
-        postgres_server.drop_database(database)
+        databases.drop_database(database)

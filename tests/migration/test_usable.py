@@ -12,11 +12,8 @@ from app.migration.sync import Sync
 from app.migration.sync_options import SyncOptions
 from app.migration.sync_report import SyncReport
 from app.migration.verify import VerifyOptions
-from tests.migration.conftest import Source
-from tests.migration.ends import Ends, ends
+from tests.fixtures.sources import Ends, Source
 from tests.migration.engine import Told, copy_from, execute, query, source_of, value, verify_from
-
-__all__ = ["ends"]
 
 METADATA = MetaData()
 _SALES = [Table("sales", METADATA, Column("id", Integer, primary_key=True), Column("shop", Text))]

@@ -6,12 +6,11 @@ from contextlib import contextmanager
 import pytest
 from sqlalchemy.engine import make_url
 
-from tests.migration.conftest import Source
-from tests.migration.ends import Ends, ends
+from tests.fixtures.sources import Ends, Source
 from tests.migration.engine import copy_from, execute, query, value
 from tests.migration.test_usable import METADATA, SALES_ROWS, SALES_SCHEMA, SEQUENCE_ROWS, SEQUENCES
 
-__all__ = ["ends"]
+pytestmark = pytest.mark.separate_server  # it makes roles
 
 _MODELS = [METADATA.tables[name] for name in ("tickets", "cats", "dogs", "invoices", "sales")]
 

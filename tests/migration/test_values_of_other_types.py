@@ -7,10 +7,8 @@ from sqlalchemy import Column, Integer, MetaData, Table
 from sqlalchemy.types import NullType
 
 from app.migration.tables import select_tables
+from tests.fixtures.sources import MakeSource
 from tests.migration.engine import copy_from, execute, verify_from
-from tests.migration.two_ends import MakeSource, make_source
-
-__all__ = ["make_source"]
 
 METADATA = MetaData()
 Table("held", METADATA, Column("id", Integer, primary_key=True), Column("v", NullType()))

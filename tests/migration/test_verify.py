@@ -9,7 +9,7 @@ from psycopg import sql
 
 from app.errors import MigrationError
 from app.migration.report import Difference
-from tests.migration.conftest import Source
+from tests.fixtures.sources import Source
 from tests.migration.engine import add_clients, copy_from, execute, hiding, row_texts, tables, value, verify_from
 from tests.support.faults import Answer, Fault, Request
 from tests.support.page_server import PageServer
@@ -193,6 +193,7 @@ async def test_an_instant_written_in_another_time_zone_is_equal(
     assert (again.tables[0].unchanged, again.tables[0].updated) == (5, 0)
 
 
+@pytest.mark.separate_server
 async def test_a_role_that_may_only_read_is_enough(pages: PageServer, source_database: str, database_url: str) -> None:
     add_clients(source_database, 3)
     await copy_from(pages, database_url, tables("clients"))

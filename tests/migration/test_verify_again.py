@@ -8,7 +8,7 @@ import pytest
 from app.errors import MigrationError
 from app.migration.findings import Findings
 from app.migration.verify import VerifyOptions
-from tests.migration.conftest import Source
+from tests.fixtures.sources import Source
 from tests.migration.engine import (
     ROUNDING,
     add_clients,

@@ -13,7 +13,7 @@ from app.migration.postgres_source import PostgresSource
 from app.migration.source import Key, Page
 from app.migration.tables import CopyTable, select_tables
 from app.migration.verify import VerifyOptions
-from tests.migration.conftest import Source
+from tests.fixtures.sources import Source
 from tests.migration.engine import add_clients, copy_from, execute, query, tables, value, verify_from
 from tests.support.page_server import PageServer
 from tests.support.postgres import PostgresServer
@@ -157,11 +157,11 @@ moment timestamptz, left_out json, PRIMARY KEY (number, word))"""
 
 
 @pytest.fixture
-def foreign(postgres_server: PostgresServer, fresh_database: str) -> Iterator[tuple[Source, str]]:
+def foreign(databases: PostgresServer, fresh_database: str) -> Iterator[tuple[Source, str]]:
     """A source and a target without tables."""
-    url = postgres_server.create_database()
+    url = databases.create_database()
     yield Source(url, "", url, is_lite=False), fresh_database
-    postgres_server.drop_database(url)
+    databases.drop_database(url)
 
 
 async def test_types_and_places_of_columns_may_differ(foreign: tuple[Source, str]) -> None:

@@ -7,11 +7,9 @@ import psycopg
 import pytest
 from sqlalchemy import Column, Integer, MetaData, Table, Text
 
-from tests.migration.ends import Ends, ends
+from tests.fixtures.sources import Ends
 from tests.migration.engine import copy_from, execute, query, verify_from
 from tests.migration.two_ends import sync_from
-
-__all__ = ["ends"]
 
 PAPERS = Table("papers", MetaData(), Column("id", Integer, primary_key=True), Column("x", Text), Column("xs", Text))
 _DDL = "CREATE TABLE papers (id integer PRIMARY KEY, x xml, xs xml[])"

@@ -4,11 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.cli.conftest import command, cutover_supabase, pages, pair, source_database, tool_template
 from tests.pooler.bouncer import Bouncer, run_bouncer
 from tests.support.postgres import PostgresServer
-
-__all__ = ["command", "cutover_supabase", "pages", "pair", "source_database", "tool_template"]
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ import pytest
 from app.migration.pooler import Pooling
 from tests.cli.command import Command, Outcome
 from tests.cli.test_json import COMMANDS
-from tests.cutover.conftest import Pair
+from tests.fixtures.cutover import Pair
 from tests.migration.engine import add_clients, query, row_texts
 from tests.pooler.bouncer import Bouncer
 from tests.support.page_server import PageServer

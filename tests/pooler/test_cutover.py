@@ -5,11 +5,10 @@ from __future__ import annotations
 import pytest
 
 from app.data_layer import open_data_layer
-from tests.cutover.conftest import MakeSettings, Pair, settings_of
 from tests.cutover.following import ask, client, set_stage, until
+from tests.fixtures.cutover import MakeSettings, Pair
 from tests.pooler.bouncer import Bouncer
 
-__all__ = ["settings_of"]
 STAGES = ("dualwrite", "shadow", "live", "rampdown", "complete", "rampdown", "live", "shadow", "dualwrite", "off")
 
 

@@ -7,12 +7,9 @@ from sqlalchemy import Column, Integer, MetaData, Table, Text
 
 from app.migration.preflight.findings import PreflightReport
 from app.migration.preflight.target_state import examine_against
-from tests.migration.conftest import Source
+from tests.fixtures.sources import MakeSource, Source
 from tests.migration.engine import execute, query, value
-from tests.migration.two_ends import MakeSource, make_source
 from tests.preflight.looking import codes, look
-
-__all__ = ["make_source"]
 
 METADATA = MetaData()
 _WORDS = Table("words", METADATA, Column("id", Integer, primary_key=True), Column("word", Text))

@@ -10,13 +10,15 @@ from app.errors import MigrationError
 from app.migration.grants import grant_select
 from app.migration.preflight.findings import PreflightReport
 from app.migration.preflight.target_state import examine_against
-from tests.migration.conftest import Source
+from tests.fixtures.sources import Source
 from tests.migration.engine import copy_from, execute
 from tests.preflight.looking import codes, look
 from tests.support import faults
 from tests.support.faults import Fault, Request
 from tests.support.page_server import PageServer
 from tests.support.postgres import PostgresServer
+
+pytestmark = pytest.mark.separate_server  # it makes roles
 
 _METADATA = MetaData()
 TABLES = [
@@ -39,8 +41,8 @@ ROLE = "rights_reader"
 
 
 @pytest.fixture
-def source_url(postgres_server: PostgresServer) -> Iterator[str]:
-    url = postgres_server.create_database()
+def source_url(databases: PostgresServer) -> Iterator[str]:
+    url = databases.create_database()
     execute(url, _DDL.format(""))
     execute(
         url,
@@ -51,7 +53,7 @@ def source_url(postgres_server: PostgresServer) -> Iterator[str]:
     )
     yield url
     execute(url, "DROP OWNED BY rights_reader")
-    postgres_server.drop_database(url)
+    databases.drop_database(url)
 
 
 @pytest.fixture(params=["over REST", "over a connection"])

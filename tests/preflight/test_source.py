@@ -14,7 +14,7 @@ from app.embedded.supabase_roles import prepare_supabase_roles
 from app.migration.preflight import run
 from app.migration.preflight.findings import PreflightReport
 from app.migration.preflight.postgres_source import see_postgres
-from tests.migration.conftest import Source
+from tests.fixtures.sources import Source
 from tests.migration.engine import add_clients, execute
 from tests.preflight.looking import codes, look
 from tests.support.faults import JSON, Answer, Fault, Request, status
@@ -178,6 +178,7 @@ async def test_no_more_than_twenty_duplicates_are_named(source_database: str, da
             assert one.message.endswith("; and 10 more")
 
 
+@pytest.mark.separate_server
 async def test_rows_hidden_from_the_role(pages: PageServer, source_database: str, database_url: str) -> None:
     prepare_supabase_roles(source_database)
     report = await look(replace(Source(pages.url, pages.anon_key, "", is_lite=False)), database_url)

@@ -15,7 +15,7 @@ from app.migration.preflight.surroundings import travels_openly
 from app.migration.preflight.target_state import TargetState, examine_against
 from app.migration.tables import select_tables
 from app.schema.state import Standing
-from tests.migration.conftest import Source
+from tests.fixtures.sources import Source
 from tests.migration.engine import add_clients, execute, query, value
 from tests.migration.test_foreign_schema import METADATA
 from tests.preflight.looking import codes, look
@@ -24,17 +24,11 @@ from tests.support.page_server import PageServer
 from tests.support.postgres import PostgresServer
 
 
-@pytest.fixture
-def connection_source(source_database: str) -> Source:
-    """A source over a database connection."""
-    return Source(source_database, "", source_database, is_lite=False)
-
-
-async def test_not_there_yet(connection_source: Source, fresh_database: str) -> None:
-    report = await look(connection_source, fresh_database)
+async def test_not_there_yet(connected: Source, fresh_database: str) -> None:
+    report = await look(connected, fresh_database)
     assert (codes(report), report.next_command) == ([], "botdata migrate")
     assert "target-empty" in codes(report, "notice")
-    strict = await look(connection_source, fresh_database, examine=Standing(upgrades=False))
+    strict = await look(connected, fresh_database, examine=Standing(upgrades=False))
     assert codes(strict, "error") == ["target-empty"]
     assert report.differences == ()
 
@@ -43,15 +37,13 @@ async def test_not_there_yet(connection_source: Source, fresh_database: str) -> 
     ("revision", "code", "following"),
     [("0001", "target-behind", "botdata upgrade"), ("9999", "target-ahead", "pip install --upgrade botdata")],
 )
-async def test_behind_and_ahead(
-    connection_source: Source, database_url: str, revision: str, code: str, following: str
-) -> None:
+async def test_behind_and_ahead(connected: Source, database_url: str, revision: str, code: str, following: str) -> None:
     execute(database_url, f"UPDATE alembic_version SET version_num = '{revision}'")
-    report = await look(connection_source, database_url, examine=Standing(upgrades=False))
+    report = await look(connected, database_url, examine=Standing(upgrades=False))
     assert (codes(report, "error"), report.next_command) == ([code], following)
 
 
-async def test_drifted_by_hand_every_difference_at_once(connection_source: Source, database_url: str) -> None:
+async def test_drifted_by_hand_every_difference_at_once(connected: Source, database_url: str) -> None:
     execute(
         database_url,
         """
@@ -64,7 +56,7 @@ async def test_drifted_by_hand_every_difference_at_once(connection_source: Sourc
         DROP TABLE messages; DROP INDEX idx_whatsapp_keys_type;
         """,
     )
-    report = await look(connection_source, database_url)
+    report = await look(connected, database_url)
     assert sorted(codes(report, "error")) == sorted(
         [
             "target-column-extra staff.needed",
@@ -94,9 +86,9 @@ async def test_drifted_by_hand_every_difference_at_once(connection_source: Sourc
     assert report.next_command == "put the errors right, then: botdata preflight"
 
 
-async def test_phase08_is_recognised_with_every_difference(connection_source: Source, fresh_database: str) -> None:
+async def test_phase08_is_recognised_with_every_difference(connected: Source, fresh_database: str) -> None:
     phase08.fill(fresh_database)
-    report = await look(connection_source, fresh_database)
+    report = await look(connected, fresh_database)
     assert (codes(report), report.next_command) == (["target-phase08"], "botdata schema replace")
     listed = {(one.table, one.item): (one.found, one.expected) for one in report.differences}
     assert listed["companies", "column title"] == ("name character varying(255)", "character varying(255)")
@@ -104,13 +96,13 @@ async def test_phase08_is_recognised_with_every_difference(connection_source: So
     assert listed["actions", "table"] == (None, "a table")
     assert {"bookings", "clients", "companies", "messages", "staff_schedules"} <= {name for name, _ in listed}
     execute(fresh_database, "ALTER TABLE companies RENAME yclients_company_id TO other_id")
-    other = await look(connection_source, fresh_database)
+    other = await look(connected, fresh_database)
     assert (codes(other), other.next_command) == (["target-incompatible"], "botdata schema replace")
 
 
-async def test_it_writes_nothing(connection_source: Source, pages: PageServer, database_url: str) -> None:
+async def test_it_writes_nothing(connected: Source, pages: PageServer, database_url: str) -> None:
     """Its sessions are read-only at the target, and no schema of the tool's is made."""
-    add_clients(connection_source.database_url, 3)
+    add_clients(connected.database_url, 3)
     seen: list[str] = []
 
     async def examine(connection: AsyncConnection, catalog: dict[str, CatalogTable]) -> TargetState:
@@ -125,14 +117,15 @@ async def test_it_writes_nothing(connection_source: Source, pages: PageServer, d
         )
 
     before = counters()
-    for source in (connection_source, pages):
+    for source in (connected, pages):
         await look(source, database_url, examine=examine)
     assert seen == ["on", "on"]
     assert counters() == before
     assert value(database_url, "SELECT to_regnamespace('botdata') IS NULL")
 
 
-async def test_triggers_foreign_keys_and_rights(connection_source: Source, database_url: str) -> None:
+@pytest.mark.separate_server
+async def test_triggers_foreign_keys_and_rights(connected: Source, database_url: str) -> None:
     execute(
         database_url,
         """
@@ -143,11 +136,11 @@ async def test_triggers_foreign_keys_and_rights(connection_source: Source, datab
         ALTER TABLE bookings ADD CONSTRAINT own_fk FOREIGN KEY (company_id) REFERENCES companies (company_id);
         """,
     )
-    report = await look(connection_source, database_url)
+    report = await look(connected, database_url)
     assert codes(report) == ["target-trigger-on-insert clients", "target-trigger-on-insert staff"]
     assert {"target-trigger-on-update services", "target-foreign-key bookings"} <= set(codes(report, "notice"))
-    assert (await look(connection_source, database_url, accept=["target-trigger-on-insert"])).clear
-    assert not (await look(connection_source, database_url, accept=["target-trigger-on-insert:staff"])).clear
+    assert (await look(connected, database_url, accept=["target-trigger-on-insert"])).clear
+    assert not (await look(connected, database_url, accept=["target-trigger-on-insert:staff"])).clear
     execute(database_url, "DROP ROLE IF EXISTS preflight_bot; CREATE ROLE preflight_bot")
     try:
         execute(
@@ -155,7 +148,7 @@ async def test_triggers_foreign_keys_and_rights(connection_source: Source, datab
             "GRANT SELECT ON ALL TABLES IN SCHEMA public TO preflight_bot; GRANT INSERT ON staff TO preflight_bot",
         )
         url = make_url(database_url).update_query_dict({"options": "-crole=preflight_bot"})
-        found = await look(connection_source, url.render_as_string(hide_password=False), "staff", "bookings")
+        found = await look(connected, url.render_as_string(hide_password=False), "staff", "bookings")
         lacking = [one.message for one in found.errors if one.code == "target-privilege-missing"]
         assert (len(lacking), len(found.errors)) == (4, 5)
         assert "may not make the schema botdata" in lacking[0]
@@ -166,7 +159,7 @@ async def test_triggers_foreign_keys_and_rights(connection_source: Source, datab
         execute(database_url, "DROP OWNED BY preflight_bot; DROP ROLE preflight_bot")
 
 
-async def test_a_proposed_statement_does_what_it_says_and_no_more(connection_source: Source, database_url: str) -> None:
+async def test_a_proposed_statement_does_what_it_says_and_no_more(connected: Source, database_url: str) -> None:
     execute(
         database_url,
         """
@@ -174,38 +167,38 @@ async def test_a_proposed_statement_does_what_it_says_and_no_more(connection_sou
         CREATE TRIGGER "x; DROP TABLE messages; --" BEFORE INSERT ON clients FOR EACH ROW EXECUTE FUNCTION stamp();
         """,
     )
-    (found,) = (await look(connection_source, database_url)).errors
+    (found,) = (await look(connected, database_url)).errors
     before, after = (part.rpartition(": ")[2] for part in found.remedy.split("; after it"))
     execute(database_url, before)
     assert value(database_url, "SELECT tgenabled::text FROM pg_trigger WHERE tgname LIKE 'x;%'") == "D"
     assert value(database_url, "SELECT count(*) FROM messages") == 0
-    assert (await look(connection_source, database_url)).clear
+    assert (await look(connected, database_url)).clear
     execute(database_url, after)
     assert value(database_url, "SELECT tgenabled::text FROM pg_trigger WHERE tgname LIKE 'x;%'") == "O"
 
 
 async def test_a_database_in_locale_c_an_odd_time_zone_and_too_few_connections(
-    connection_source: Source, postgres_server: PostgresServer
+    connected: Source, databases: PostgresServer
 ) -> None:
-    url = postgres_server.create_database()
+    url = databases.create_database()
     name = make_url(url).database
-    postgres_server.drop_database(url)
+    databases.drop_database(url)
     execute_alone(
-        postgres_server.admin_url,
+        databases.admin_url,
         f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8' LOCALE_PROVIDER libc LOCALE 'C'",
     )
     try:
         revisions.upgrade(url)
         execute_alone(url, f"ALTER DATABASE {name} SET timezone = 'Europe/Moscow'")
-        report = await look(connection_source, url)
+        report = await look(connected, url)
         assert codes(report) == ["target-case-mapping"]
         assert "target-time-zone" in codes(report, "notice")
-        crowded = await look(connection_source, url, connections=100_000)
+        crowded = await look(connected, url, connections=100_000)
         assert "target-connections-few" in codes(crowded, "error")
         execute_alone(url, f"ALTER DATABASE {name} SET default_transaction_read_only = on")
-        assert "target-read-only" in codes(await look(connection_source, url), "error")
+        assert "target-read-only" in codes(await look(connected, url), "error")
     finally:
-        postgres_server.drop_database(url)
+        databases.drop_database(url)
 
 
 def execute_alone(url: str, statement: str) -> None:
@@ -213,10 +206,10 @@ def execute_alone(url: str, statement: str) -> None:
         connection.execute(statement)
 
 
-async def test_tables_of_another_project(postgres_server: PostgresServer, fresh_database: str) -> None:
+async def test_tables_of_another_project(databases: PostgresServer, fresh_database: str) -> None:
     tables = select_tables(METADATA, names=["only_keys"])
     ddl = "CREATE TABLE only_keys (a integer, b text, PRIMARY KEY (a, b))"
-    source = postgres_server.create_database()
+    source = databases.create_database()
     try:
         execute(source, ddl)
         served = Source(source, "", source, is_lite=False)
@@ -225,7 +218,7 @@ async def test_tables_of_another_project(postgres_server: PostgresServer, fresh_
         execute(fresh_database, ddl)
         assert (await look(served, fresh_database, tables=tables, examine=examine_against(tables))).clear
     finally:
-        postgres_server.drop_database(source)
+        databases.drop_database(source)
 
 
 def test_every_code_is_documented() -> None:

@@ -9,17 +9,14 @@ from app.errors import MigrationError
 from app.migration.preflight.target_state import examine_against
 from app.migration.tables import select_tables
 from app.models import Base
-from tests.migration.conftest import Source
+from tests.fixtures.sources import Source
 from tests.migration.engine import add_clients, copy_from, execute, value, verify_from
 from tests.migration.test_foreign_schema import METADATA
 from tests.preflight.looking import codes, look
-from tests.preflight.test_target import connection_source
 from tests.support.postgres import PostgresServer
 
-__all__ = ["connection_source"]
 
-
-async def test_triggers_and_rules_by_what_they_run_on(connection_source: Source, database_url: str) -> None:
+async def test_triggers_and_rules_by_what_they_run_on(connected: Source, database_url: str) -> None:
     execute(
         database_url,
         """
@@ -35,7 +32,7 @@ async def test_triggers_and_rules_by_what_they_run_on(connection_source: Source,
         CREATE RULE no AS ON DELETE TO bookings DO INSTEAD NOTHING;
         """,
     )
-    report = await look(connection_source, database_url)
+    report = await look(connected, database_url)
     assert sorted(codes(report)) == [
         "target-rule bookings",
         "target-trigger-on-delete staff",
@@ -47,19 +44,17 @@ async def test_triggers_and_rules_by_what_they_run_on(connection_source: Source,
     assert remedies["messages"].endswith("ENABLE ALWAYS TRIGGER always")
     assert remedies["bookings"].endswith("ALTER TABLE public.bookings ENABLE RULE no")
     execute(database_url, re.findall(r"ALTER TABLE \S+ DISABLE [^;]+", remedies["bookings"])[0])
-    accepted = await look(
-        connection_source, database_url, accept=["target-trigger-on-insert", "target-trigger-on-delete"]
-    )
+    accepted = await look(connected, database_url, accept=["target-trigger-on-insert", "target-trigger-on-delete"])
     assert accepted.clear
 
 
-async def test_a_partition_with_a_trigger_of_its_own(postgres_server: PostgresServer, fresh_database: str) -> None:
+async def test_a_partition_with_a_trigger_of_its_own(databases: PostgresServer, fresh_database: str) -> None:
     ddl = """
     CREATE TABLE only_keys (a integer, b text, PRIMARY KEY (a, b)) PARTITION BY LIST (a);
     CREATE TABLE ones PARTITION OF only_keys FOR VALUES IN (1); CREATE TABLE others PARTITION OF only_keys DEFAULT;
     """
     tables = select_tables(METADATA, names=["only_keys"])
-    source = postgres_server.create_database()
+    source = databases.create_database()
     try:
         execute(source, ddl)
         execute(
@@ -79,7 +74,7 @@ async def test_a_partition_with_a_trigger_of_its_own(postgres_server: PostgresSe
             ("one", "ones"),
         ]
     finally:
-        postgres_server.drop_database(source)
+        databases.drop_database(source)
 
 
 @pytest.mark.parametrize(
@@ -92,10 +87,10 @@ async def test_a_partition_with_a_trigger_of_its_own(postgres_server: PostgresSe
     ],
 )
 async def test_a_target_without_a_unique_index_on_the_key(
-    postgres_server: PostgresServer, fresh_database: str, ddl: str, helps: bool
+    databases: PostgresServer, fresh_database: str, ddl: str, helps: bool
 ) -> None:
     tables = select_tables(METADATA, names=["only_keys"])
-    source = postgres_server.create_database()
+    source = databases.create_database()
     try:
         execute(source, "CREATE TABLE only_keys (a integer, b text, PRIMARY KEY (a, b))")
         execute(fresh_database, ddl)
@@ -106,7 +101,7 @@ async def test_a_target_without_a_unique_index_on_the_key(
             execute(fresh_database, one.remedy)
         assert (await look(served, fresh_database, tables=tables, examine=examine_against(tables))).clear
     finally:
-        postgres_server.drop_database(source)
+        databases.drop_database(source)
 
 
 _OPEN = "CREATE POLICY all_rows ON clients FOR ALL USING (true)"
@@ -125,10 +120,11 @@ _OPEN = "CREATE POLICY all_rows ON clients FOR ALL USING (true)"
         ("ALTER TABLE clients NO FORCE ROW LEVEL SECURITY", False),
     ],
 )
+@pytest.mark.separate_server
 async def test_row_level_security_of_the_target(
-    connection_source: Source, database_url: str, policies: str, hidden: bool
+    connected: Source, database_url: str, policies: str, hidden: bool
 ) -> None:
-    add_clients(connection_source.database_url, 3)
+    add_clients(connected.database_url, 3)
     database = value(database_url, "SELECT current_database()")
     role = f"owner_{database}"
     execute(
@@ -142,17 +138,17 @@ async def test_row_level_security_of_the_target(
     )
     url = make_url(database_url).update_query_dict({"options": f"-crole={role}"}).render_as_string(hide_password=False)
     try:
-        report = await look(connection_source, url, "clients")
+        report = await look(connected, url, "clients")
         assert codes(report) == (["target-rows-hidden clients"] if hidden else [])
         chosen = select_tables(Base.metadata, names=["clients"])
         if hidden:
             for run in (copy_from, verify_from):
                 with pytest.raises(MigrationError, match="row-level security applies to the role"):
-                    await run(connection_source, url, chosen)
+                    await run(connected, url, chosen)
             assert value(database_url, "SELECT count(*) FROM clients") == 0
             assert value(database_url, "SELECT to_regnamespace('botdata') IS NULL")
         else:
-            assert (await copy_from(connection_source, url, chosen)).complete
-            assert (await verify_from(connection_source, url, chosen)).clean
+            assert (await copy_from(connected, url, chosen)).complete
+            assert (await verify_from(connected, url, chosen)).clean
     finally:
         execute(database_url, f'REASSIGN OWNED BY "{role}" TO CURRENT_USER; DROP OWNED BY "{role}"; DROP ROLE "{role}"')

@@ -11,7 +11,7 @@ from sqlalchemy.types import NullType, UserDefinedType
 from app.migration.preflight.column_types import Passage, model_type, passage
 from app.migration.preflight.findings import PreflightReport
 from app.migration.preflight.target_state import examine_against
-from tests.migration.conftest import Source
+from tests.fixtures.sources import Source
 from tests.migration.engine import copy_from, execute, row_texts, verify_from
 from tests.preflight.looking import codes, look
 from tests.support.faults import JSON, Answer, Fault, Request
@@ -113,8 +113,8 @@ def _describe(request: Request) -> Fault | None:
 
 
 @pytest.fixture(params=["over REST", "over a connection"])
-def orders(request: pytest.FixtureRequest, postgres_server: PostgresServer) -> Iterator[Source]:
-    database = postgres_server.create_database()
+def orders(request: pytest.FixtureRequest, databases: PostgresServer) -> Iterator[Source]:
+    database = databases.create_database()
     execute(database, _DDL.format(extensions="extensions"))
     execute(database, _ROWS)
     if request.param == "over a connection":
@@ -122,7 +122,7 @@ def orders(request: pytest.FixtureRequest, postgres_server: PostgresServer) -> I
     else:
         with PageServer(database, hook=_describe) as pages:
             yield Source(pages.url, pages.service_key, database, is_lite=False)
-    postgres_server.drop_database(database)
+    databases.drop_database(database)
 
 
 async def _look(source: Source, target: str) -> PreflightReport:
@@ -167,10 +167,10 @@ async def test_a_label_that_the_target_lacks(orders: Source, fresh_database: str
     assert len(copied.tables[0].refused) == 1
 
 
-async def test_domains_of_one_name_are_known_by_what_is_under_them(postgres_server: PostgresServer) -> None:
+async def test_domains_of_one_name_are_known_by_what_is_under_them(databases: PostgresServer) -> None:
     measured = [Table("measured", MetaData(), Column("id", Integer, primary_key=True), Column("v", NullType()))]
     table = "CREATE TABLE measured (id integer PRIMARY KEY, v kind)"
-    ends = [postgres_server.create_database() for _ in range(2)]
+    ends = [databases.create_database() for _ in range(2)]
     try:
         for url, base in zip(ends, ("float8", "float4"), strict=True):
             execute(url, f"CREATE DOMAIN kind AS {base}; {table}")
@@ -181,10 +181,10 @@ async def test_domains_of_one_name_are_known_by_what_is_under_them(postgres_serv
         assert "measured.v is kind (double precision) in the source and kind (real) in the target" in found.message
     finally:
         for url in ends:
-            postgres_server.drop_database(url)
+            databases.drop_database(url)
 
 
-async def test_a_domain_and_an_enum_may_refuse_what_a_text_holds(postgres_server: PostgresServer) -> None:
+async def test_a_domain_and_an_enum_may_refuse_what_a_text_holds(databases: PostgresServer) -> None:
     text = "CREATE TABLE words (id integer PRIMARY KEY, mood text, mail text, count integer)"
     own = (
         "CREATE TYPE mood AS ENUM ('calm'); CREATE DOMAIN mail AS text CHECK (VALUE LIKE '%@%'); "
@@ -193,7 +193,7 @@ async def test_a_domain_and_an_enum_may_refuse_what_a_text_holds(postgres_server
     )
     unknown = (Column(name, NullType()) for name in ("mood", "mail", "count"))
     words = [Table("words", MetaData(), Column("id", Integer, primary_key=True, autoincrement=False), *unknown)]
-    ends = [postgres_server.create_database() for _ in range(2)]
+    ends = [databases.create_database() for _ in range(2)]
     try:
         execute(ends[0], text)
         execute(ends[1], own)
@@ -205,4 +205,4 @@ async def test_a_domain_and_an_enum_may_refuse_what_a_text_holds(postgres_server
             assert codes(report, "warning") == [f"source-type-differs words.{name}" for name in expected]
     finally:
         for url in ends:
-            postgres_server.drop_database(url)
+            databases.drop_database(url)

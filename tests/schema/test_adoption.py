@@ -5,9 +5,9 @@ import pytest
 
 from app import revisions
 from app.errors import MigrationError
+from tests.fixtures.schema import OtherRole
 from tests.schema.catalog import differences, expected_catalog, read_catalog
 from tests.schema.commands import run_alembic
-from tests.schema.conftest import OtherRole
 
 BAILEYS = ("whatsapp_auth", "whatsapp_keys")
 BARE = """
@@ -91,6 +91,7 @@ def test_new_tables_need_no_notice(fresh_database: str) -> None:
     assert revisions.upgrade(fresh_database).notices == ()
 
 
+@pytest.mark.separate_server
 def test_complete_tables_need_no_rights_on_them(database_url: str, other_role: OtherRole) -> None:
     """Nothing is done to a table that lacks nothing, so its owner may be another role."""
     execute(

@@ -1,7 +1,6 @@
 """Replacing Phase 0.8: the backup restores, the session tables stay to the byte, and nothing unknown goes."""
 
 import asyncio
-import shutil
 import stat
 import subprocess
 from collections.abc import Iterator
@@ -14,37 +13,9 @@ from sqlalchemy.engine import make_url
 from app import revisions
 from app.errors import MigrationError
 from app.schema.replace import Replaced, ReplaceOptions, look, replace
+from tests.fixtures.schema import OtherRole
 from tests.schema import phase08
 from tests.schema.catalog import differences, expected_catalog, read_catalog
-from tests.schema.conftest import OtherRole
-from tests.support.postgres import PostgresServer
-
-
-@pytest.fixture
-def old(fresh_database: str) -> str:
-    """The URL of a database with Phase 0.8."""
-    phase08.fill(fresh_database)
-    return fresh_database
-
-
-@pytest.fixture
-def empty(postgres_server: PostgresServer) -> Iterator[str]:
-    """An empty database to restore into."""
-    url = postgres_server.create_database()
-    yield url
-    postgres_server.drop_database(url)
-
-
-@pytest.fixture
-def programs(postgres_server: PostgresServer) -> Path:
-    """The directory of PostgreSQL's programs, as new as the server."""
-    if postgres_server.embedded is None:
-        with psycopg.connect(postgres_server.admin_url) as connection:
-            version = connection.info.server_version // 10000
-        found = shutil.which("pg_dump", path=f"/usr/lib/postgresql/{version}/bin:/usr/local/bin:/usr/bin")
-        assert found, f"the tests need the pg_dump of PostgreSQL {version}"
-        return Path(found).parent
-    return postgres_server.embedded.binary("pg_dump").parent
 
 
 async def carry_out(url: str, directory: Path, pg_dump: str | None = "none", lock_timeout: float = 5.0) -> Replaced:
@@ -200,6 +171,7 @@ async def test_a_sequence_that_no_column_owns_goes_too(old: str, tmp_path: Path)
     assert len(differences(expected_catalog(), read_catalog(old))) == 1
 
 
+@pytest.mark.separate_server
 async def test_an_owner_is_needed(old: str, other_role_of_old: OtherRole, tmp_path: Path) -> None:
     execute(old, f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {other_role_of_old.name}")
     with pytest.raises(MigrationError, match="does not own appointments_cache, bookings"):

@@ -17,10 +17,8 @@ from app.schema.backup import make_directory
 from app.schema.replace import ReplaceOptions, look, replace
 from tests.migration.engine import value
 from tests.schema import phase08
-from tests.schema.test_replace import carry_out, empty, execute, old, programs
+from tests.schema.test_replace import carry_out, execute
 from tests.support.relay import Relay, postgres_address
-
-__all__ = ["empty", "old", "programs"]  # fixtures
 
 _END_IT = (
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() "

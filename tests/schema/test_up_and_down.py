@@ -1,13 +1,14 @@
 """Up, down and up again; and a downgrade loses no row unless it is told to."""
 
 import psycopg
+import pytest
 from alembic.script import ScriptDirectory
 
 from app import revisions
 from app.schema.revision_files import known_revisions, scripts
+from tests.fixtures.schema import OtherRole
 from tests.schema.catalog import differences, expected_catalog, read_catalog
 from tests.schema.commands import run_alembic
-from tests.schema.conftest import OtherRole
 
 
 def count(url: str, table: str) -> int:
@@ -84,6 +85,7 @@ def test_keys_alone_keep_both_tables(database_url: str) -> None:
     assert count(database_url, "whatsapp_auth") == 0
 
 
+@pytest.mark.separate_server
 def test_rows_hidden_by_a_policy_are_not_taken_for_none(database_url: str, other_role: OtherRole) -> None:
     insert(
         database_url,

@@ -3,14 +3,18 @@
 `TEST_POSTGRES` set to `embedded` or `testcontainers` settles it, and fails where that cannot be had.
 """
 
+from __future__ import annotations
+
 import gc
 import os
+import shutil
 import uuid
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import docker
 import psycopg
@@ -22,9 +26,13 @@ from app.database_url import libpq_url, shown_url
 from app.embedded import EmbeddedPostgres
 
 Kind = Literal["TEST_DATABASE_URL", "testcontainers", "embedded"]
+Prepare = Callable[[str], object]  # makes the schema, and rows, in the empty database of the given URL
 
 _DEFAULT_IMAGE = "postgres:17-alpine"
 _NOT_DURABLE = "-c fsync=off -c synchronous_commit=off -c full_page_writes=off"
+_MEMORY = Path("/dev/shm")  # a file system in memory: a database is made in it in a tenth of the time
+_ROOM = 3 << 30  # bytes that must be free there
+_CONNECTIONS = 800  # of every worker's pools and Supabases, ten for each of these until its end
 
 
 class PostgresServer:
@@ -39,6 +47,19 @@ class PostgresServer:
         self.admin_url = libpq_url(admin_url)
         self.embedded = embedded
 
+    @classmethod
+    def of(cls, handed: dict[str, Any]) -> PostgresServer:
+        """The server that another process has started and `handed` over; it is that process which stops it."""
+        embedded = handed["embedded"] and EmbeddedPostgres(*map(Path, handed["embedded"]))
+        return cls(handed["admin_url"], embedded)
+
+    @property
+    def handed(self) -> dict[str, Any]:
+        """What another process needs to know of it, as plain values."""
+        embedded = self.embedded
+        places = embedded and [str(embedded.binary("")), str(embedded.socket_directory)]
+        return {"admin_url": self.admin_url, "embedded": places}
+
     def url(self, database: str) -> str:
         """The libpq URL of a database of this server."""
         return make_url(self.admin_url).set(database=database).render_as_string(hide_password=False)
@@ -46,20 +67,37 @@ class PostgresServer:
     def create_database(self, template: str | None = None) -> str:
         """Makes a database of a new name and gives its URL; `template` is the URL of one to clone, without sessions."""
         name = f"botdata_test_{uuid.uuid4().hex[:12]}"
-        source = make_url(template).database if template else "template0"
-        self._execute(
-            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(source or ""))
-        )
+        self._create(name, template)
         return self.url(name)
 
     def drop_database(self, url: str) -> None:
         """Drops a database made here, with whatever is connected to it."""
         name = make_url(url).database or ""
-        self._execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
-
-    def _execute(self, statement: sql.Composed) -> None:
         with psycopg.connect(self.admin_url, autocommit=True) as connection:
-            connection.execute(statement)
+            connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+    def template(self, name: str, prepare: Prepare, *, template: str | None = None) -> str:
+        """The URL of a database to be cloned and not connected to; the first process that asks for it makes it."""
+        with psycopg.connect(self.admin_url, autocommit=True) as connection:
+            connection.execute("SELECT pg_advisory_lock(hashtext(%s))", [name])
+            if connection.execute("SELECT FROM pg_database WHERE datname = %s", [name]).fetchone() is None:
+                unfinished = f"{name}_unfinished"
+                self.drop_database(self.url(unfinished))
+                self._create(unfinished, template)
+                prepare(self.url(unfinished))
+                rename = sql.SQL("ALTER DATABASE {} RENAME TO {}")
+                connection.execute(rename.format(sql.Identifier(unfinished), sql.Identifier(name)))
+        return self.url(name)
+
+    def _create(self, name: str, template: str | None) -> None:
+        source = make_url(template).database if template else "template0"
+        with psycopg.connect(self.admin_url, autocommit=True) as connection:
+            # Copying the files writes nothing to the log; before PostgreSQL 15 it was the only way.
+            strategy = " STRATEGY file_copy" if connection.info.server_version >= 150000 else ""
+            statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
+                sql.Identifier(name), sql.Identifier(source or "")
+            )
+            connection.execute(statement + sql.SQL(strategy))
 
 
 @cache
@@ -101,16 +139,25 @@ def start_postgres_server() -> Iterator[PostgresServer]:
             container = PostgresContainer(
                 _image(), username="postgres", password="postgres", dbname="postgres", driver=None
             )
-            with container.with_command(f"postgres {_NOT_DURABLE}") as running:
+            command = f"postgres {_NOT_DURABLE} -c max_connections={_CONNECTIONS}"
+            with container.with_command(command) as running:
                 yield PostgresServer(running.get_connection_url())
         case "embedded":
-            with start_embedded() as embedded:
-                yield PostgresServer(embedded.url(), embedded)
+            with start_embedded() as server:
+                yield server
 
 
-def start_embedded() -> EmbeddedPostgres:
-    """An embedded server with room for the connections of every Supabase that tests start, ten each until their end."""
-    return EmbeddedPostgres.start(durable=False, max_connections=300)
+@contextmanager
+def start_embedded() -> Iterator[PostgresServer]:
+    """An embedded server with room for the connections of every Supabase that tests start."""
+    with EmbeddedPostgres.start(durable=False, max_connections=_CONNECTIONS) as embedded:
+        yield PostgresServer(embedded.url(), embedded)
+
+
+def memory_directory() -> Path | None:
+    """Where temporary files are kept in memory; None where there is no such place, or too little room in it."""
+    fits = os.access(_MEMORY, os.W_OK | os.X_OK) and shutil.disk_usage(_MEMORY).free >= _ROOM
+    return _MEMORY if fits else None
 
 
 def _image() -> str:

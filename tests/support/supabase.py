@@ -4,8 +4,8 @@ The lite server stands on a database of the embedded PostgreSQL, whatever server
 """
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -14,9 +14,7 @@ import psycopg
 from sqlalchemy.engine import make_url
 
 from app.embedded import SupabaseLite, prepare_supabase_roles
-from tests.support.postgres import PostgresServer, start_embedded
-
-Prepare = Callable[[str], object]  # makes the schema, and rows, in the empty database of the given URL
+from tests.support.postgres import PostgresServer, Prepare
 
 
 @dataclass(frozen=True)
@@ -34,38 +32,30 @@ class SupabaseServer:
 class SupabaseServers:
     """Starts lite servers, each on a fresh database; `close` stops them and drops their databases."""
 
-    def __init__(self, postgres: PostgresServer, directory: Path) -> None:
-        self._postgres = postgres
+    def __init__(self, server: PostgresServer, directory: Path) -> None:
+        """`server` is an embedded one."""
+        self._server = server
         self._directory = directory
         self._started = 0
         self._clean_up = ExitStack()
 
     def __call__(self, prepare: Prepare | None = None, *, max_rows: int = 1000) -> SupabaseServer:
         """A new server on a new database, which `prepare` fills; `max_rows` is the most rows in one answer."""
-        server = self._embedded()
-        database_url = server.create_database()
-        self._clean_up.callback(server.drop_database, database_url)
+        embedded = self._server.embedded
+        assert embedded is not None
+        database_url = self._server.create_database()
+        self._clean_up.callback(self._server.drop_database, database_url)
         if prepare:
             prepare(database_url)
-        assert server.embedded is not None
         self._started += 1
         lite = SupabaseLite.start(
-            server.embedded,
-            make_url(database_url).database or "",
-            self._directory / str(self._started),
-            max_rows=max_rows,
+            embedded, make_url(database_url).database or "", self._directory / str(self._started), max_rows=max_rows
         )
         self._clean_up.callback(lite.stop)
         return SupabaseServer(lite.url, lite.service_key, lite.publishable_key, database_url, lite.reload_schema)
 
     def close(self) -> None:
         self._clean_up.close()
-
-    def _embedded(self) -> PostgresServer:
-        if self._postgres.embedded is None:
-            embedded = self._clean_up.enter_context(start_embedded())
-            self._postgres = PostgresServer(embedded.url(), embedded)
-        return self._postgres
 
 
 def describe() -> str:
@@ -74,13 +64,13 @@ def describe() -> str:
     return f"TEST_SUPABASE_URL ({urlsplit(url).hostname})" if url else "@supabase/lite"
 
 
-@contextmanager
-def start_supabase_server(servers: SupabaseServers, prepare: Prepare) -> Iterator[SupabaseServer]:
-    """The chosen Supabase; `prepare` is run where its database has no table `clients` yet."""
-    url = os.environ.get("TEST_SUPABASE_URL")
-    if not url:
-        yield servers(prepare)
-        return
+def is_given() -> bool:
+    """Whether the environment names a Supabase."""
+    return bool(os.environ.get("TEST_SUPABASE_URL"))
+
+
+def given_server(prepare: Prepare) -> SupabaseServer:
+    """The Supabase that the environment names; `prepare` is run where its database has no table `clients` yet."""
     database_url = os.environ["TEST_SUPABASE_DATABASE_URL"]
     with psycopg.connect(database_url) as connection:
         known = connection.execute("SELECT to_regclass('public.clients') IS NOT NULL").fetchone() == (True,)
@@ -88,8 +78,8 @@ def start_supabase_server(servers: SupabaseServers, prepare: Prepare) -> Iterato
         prepare(database_url)
         prepare_supabase_roles(database_url)
         _notify_postgrest(database_url)
-    yield SupabaseServer(
-        url=url,
+    return SupabaseServer(
+        url=os.environ["TEST_SUPABASE_URL"],
         service_key=os.environ["TEST_SUPABASE_KEY"],
         publishable_key=os.environ.get("TEST_SUPABASE_ANON_KEY"),
         database_url=database_url,
