@@ -5,34 +5,46 @@ VENV := .venv
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench chaos lint lock clean
+.PHONY: help demo test soak coverage bench chaos lint lock clean
 
 help:
-	@echo 'make demo   watch the whole move, on servers of its own and made-up data'
-	@echo 'make test   run every test'
-	@echo 'make bench  measure what is promised about speed and memory (twenty minutes)'
-	@echo 'make chaos  break things, and look whether anything was lost (an hour)'
-	@echo 'make lint   ruff and mypy'
-	@echo 'make lock   write requirements.lock anew'
-	@echo 'make clean  remove what the others installed'
+	@echo 'make demo      watch the whole move, on servers of its own and made-up data'
+	@echo 'make test      run the tests (ten minutes)'
+	@echo 'make soak      run the long ones (two hours); PART=3/12 runs a twelfth of them'
+	@echo 'make coverage  run the tests, and say which lines and branches they reach'
+	@echo 'make bench     measure what is promised about speed and memory (twenty minutes)'
+	@echo 'make chaos     break things, and look whether anything was lost (an hour)'
+	@echo 'make lint      ruff, mypy, and whether every dependency is declared'
+	@echo 'make lock      write requirements.lock anew'
+	@echo 'make clean     remove what the others installed'
 
 demo: $(INSTALLED)
 	$(VENV)/bin/botdata demo
 
-# A worker a processor, each with servers of its own; one where all would share a Supabase of the user's.
+# Several workers; one where all would share a Supabase of the user's.
+WORKERS := $(if $(TEST_SUPABASE_URL),,--numprocesses auto --dist worksteal)
+
 test: $(INSTALLED)
-	$(VENV)/bin/pytest $(if $(TEST_SUPABASE_URL),,--numprocesses auto --dist loadfile)
+	$(VENV)/bin/pytest $(WORKERS)
+
+# All that is too long for every run; PART=3/12 runs the third twelfth of it.
+soak: $(INSTALLED)
+	$(VENV)/bin/pytest $(WORKERS) -m soak $(if $(PART),--part $(PART))
+
+coverage: $(INSTALLED)
+	$(VENV)/bin/python -m tests.support.coverage_run $(WORKERS)
 
 bench: $(INSTALLED)
 	$(VENV)/bin/python -m benchmarks
 
 chaos: $(INSTALLED)
-	$(VENV)/bin/python -m tests.chaos
+	$(VENV)/bin/python -m tests.chaos $(if $(SHARE),--share $(SHARE))
 
 lint: $(INSTALLED)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+	$(VENV)/bin/deptry . --no-ansi
 
 # Written last, so that an install that was broken off is done again.
 $(INSTALLED): pyproject.toml requirements.lock

@@ -1,4 +1,4 @@
-"""The short form: each scenario with a small part of its faults."""
+"""Every scenario in full, in slices: the faults of each slice are drawn with a seed of its own."""
 
 from __future__ import annotations
 
@@ -11,15 +11,17 @@ from tests.chaos.scenario import Chaos, Scenario
 from tests.chaos.scenarios import SCENARIOS
 from tests.chaos.transcript import Transcript
 
-_SHARE = 0.01
+_SLICES = 24
+pytestmark = [pytest.mark.soak, pytest.mark.timeout(1200)]
 
 
+@pytest.mark.parametrize("seed", range(1, _SLICES + 1))
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
-def test_a_short_form(scenario: Scenario) -> None:
+def test_a_slice(scenario: Scenario, seed: int) -> None:
     transcript = Transcript()
     with tempfile.TemporaryDirectory(prefix="botdata-chaos-") as directory:
         Path(directory).chmod(0o755)  # the embedded servers run under a user of their own
-        chaos = Chaos(1, _SHARE, Path(directory), transcript)
+        chaos = Chaos(seed, 1 / _SLICES, Path(directory), transcript)
         scenario.run(chaos)
     outcome = chaos.outcome
     assert outcome.wrong == []
