@@ -24,6 +24,7 @@ _ROWS = {"copy_rest": 2, "copy_connection": 2, "verify": 1, "copy_memory": 2, "c
 _ROWS |= {"imports": 1}
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("suite", SUITES)
 def test_a_suite_measures_its_rows(suite: str, tmp_path: Path) -> None:
     program = [sys.executable, "-m", "benchmarks", "--quick", "--only", suite, "--output", str(tmp_path)]

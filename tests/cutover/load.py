@@ -120,7 +120,7 @@ def settle(servers: Servers, bots: Bots, *, seconds: float = 120) -> None:
     )
     while servers.ask(Store.POSTGRES, statement)[0][0] < running:
         assert sum(process.poll() is None for process in bots.processes) == running, bots.said()
-        assert time.monotonic() < deadline, servers.botdata("cutover", "status", refusable=True).out
+        assert time.monotonic() < deadline, servers.botdata("cutover", "status", refusable=True).text
         time.sleep(0.2)
 
 
@@ -156,9 +156,9 @@ def step(servers: Servers, to: Stage, *, seconds: float = 300) -> None:
             servers.botdata("verify", refusable=True)
         said = servers.botdata(*command, refusable=True)
         if servers.stage == to:
-            _wait_until_followed(servers, to, said.out)
+            _wait_until_followed(servers, to, said.text)
             return
-        assert time.monotonic() < deadline, f"botdata {' '.join(command)}:\n{said.out}"
+        assert time.monotonic() < deadline, f"botdata {' '.join(command)}:\n{said.text}"
         time.sleep(1)
 
 

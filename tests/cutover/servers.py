@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -21,6 +20,7 @@ from app.embedded import EmbeddedPostgres, SupabaseLite
 from app.embedded.salon import fill_salon
 from tests.contract.stores import TABLES
 from tests.cutover.history import Tokens, tokens_statement
+from tests.support.in_process import Said, run_here
 from tests.support.relay import Relay
 
 BOTDATA = Path(sys.executable).with_name("botdata")
@@ -36,17 +36,6 @@ _SETTINGS = {
     "QUERY_TIMEOUT": "20",
     "OUTCOME_SETTLES_AFTER": "20",
 }
-
-
-@dataclass(frozen=True)
-class Said:
-    """What a command said."""
-
-    code: int
-    out: str
-
-    def __bool__(self) -> bool:
-        return self.code == 0
 
 
 class Servers:
@@ -135,21 +124,23 @@ class Servers:
         }
 
     def botdata(self, *words: str, seconds: float = 120, refusable: bool = False, **given: str) -> Said:
-        """Run a command as its user does; AssertionError where it fails, unless it may be refused."""
-        done = subprocess.run(
+        """Run a command in this process; AssertionError where it fails, unless it may be refused."""
+        said = run_here(list(words), self.directory, self.environment(**given), seconds, longest_pause=None)
+        assert "Traceback" not in said.text, said.text
+        assert said.code == 0 or refusable, f"botdata {' '.join(words)}: exit code {said.code}\n{said.text}"
+        return said
+
+    def start_botdata(self, *words: str, **given: str) -> subprocess.Popen[str]:
+        """Start a command as its user does, in a process of its own."""
+        return subprocess.Popen(
             [BOTDATA, *words],
             env=self.environment(**given),
             cwd=self.directory,
             stdin=subprocess.DEVNULL,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             text=True,
-            timeout=seconds,
-            check=False,
         )
-        said = Said(done.returncode, done.stdout + done.stderr)
-        assert "Traceback" not in said.out, said.out
-        assert said or refusable, f"botdata {' '.join(words)}: exit code {said.code}\n{said.out}"
-        return said
 
     def ask(self, store: Store, statement: str) -> list[Any]:
         """The rows of a statement on the database behind a store, past the relay; [] where it gives none."""

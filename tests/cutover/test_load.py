@@ -8,11 +8,14 @@ from __future__ import annotations
 import json
 import time
 
+import pytest
+
 from app.cutover.stages import Stage, Store
 from tests.cutover.load import Bots, step, there_and_back
 from tests.cutover.servers import Servers
 
 
+@pytest.mark.soak
 def test_there_and_back_under_load(servers: Servers) -> None:
     with Bots(servers, 3) as bots:
         for stage in there_and_back():

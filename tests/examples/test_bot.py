@@ -1,71 +1,18 @@
-"""examples/bot.py, as a person talks to it: its answers, its memory, its end, and that it never stops answering."""
+"""examples/bot.py, as a person talks to it: its answers, its memory and its end."""
 
 from __future__ import annotations
 
-import select
 import signal
-import subprocess
-import sys
-from pathlib import Path
-from threading import Event, Thread
-from types import TracebackType
-from typing import Self
+
+import pytest
 
 from app.cutover.stages import Stage, Store
 from tests.cutover.load import step, there_and_back
 from tests.cutover.servers import Servers
+from tests.examples.chat import Chat, assert_all_answered, talking
 
-BOT = Path(__file__).parents[2] / "examples" / "bot.py"
 PHONE = "79000000001"
 _MESSAGES = f"SELECT messages::text, message_count FROM dialog_contexts WHERE user_id = '{PHONE}'"
-
-
-class Chat:
-    """The bot in a process of its own."""
-
-    def __init__(self, servers: Servers, **environment: str) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, BOT],
-            env=servers.environment(QUERY_TIMEOUT="15", **environment),
-            cwd=servers.directory,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            bufsize=1,
-        )
-
-    def ask(self, text: str) -> str:
-        """The bot's line; AssertionError where it does not come in time."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(text + "\n")
-        return self.line()
-
-    def line(self, seconds: float = 30) -> str:
-        assert self._process.stdout is not None
-        readable, _, _ = select.select([self._process.stdout], [], [], seconds)
-        assert readable, f"no answer within {seconds:g} s"
-        return self._process.stdout.readline().rstrip("\n")
-
-    def end(self, number: signal.Signals | None = signal.SIGTERM) -> tuple[str, str, int]:
-        """What it still says, its standard error, and its exit code; None: it ends by itself."""
-        if number is not None:
-            self._process.send_signal(number)
-        out, err = self._process.communicate(timeout=30)
-        return out, err, self._process.returncode
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exception_type: type[BaseException] | None,
-        exception: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self._process.poll() is None:
-            self._process.kill()
-        self._process.communicate()
 
 
 def test_it_answers_and_remembers(servers: Servers) -> None:
@@ -98,31 +45,15 @@ def test_a_missing_setting_is_one_sentence(servers: Servers) -> None:
     assert err.count("\n") == 1
 
 
+@pytest.mark.soak
 def test_it_keeps_answering_while_the_stage_moves(servers: Servers) -> None:
-    answers: list[str] = []
     with Chat(servers) as chat:
-        assert chat.ask("my name is Анна") == "Nice to meet you, Анна."
-        ended = Event()
-
-        def talk() -> None:
-            questions = ["what is my name", "what does a haircut cost", "when is my next visit"]
-            while not ended.is_set():
-                answers.append(chat.ask(questions[len(answers) % len(questions)]))
-                ended.wait(0.1)
-
-        talking = Thread(target=talk)
-        talking.start()
-        try:
+        with talking(chat) as answers:
             for stage in there_and_back():
                 step(servers, stage)
-        finally:
-            ended.set()
-            talking.join(60)
         assert chat.end() == ("Goodbye.\n", "", 0)
     assert servers.stage == Stage.OFF
-    assert len(answers) > 50
-    assert set(answers[::3]) == {"Your name is Анна."}
-    assert [answer for answer in answers if answer.startswith("Sorry")] == []
+    assert_all_answered(answers)
     servers.botdata("sync")  # what was said at `off`, after the last step
     assert servers.differing() == []
 

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -23,7 +23,7 @@ from app.cli.output import console
 from app.settings import Settings
 
 SECONDS = 60.0  # for any command
-_LONGEST_PAUSE = 0.01
+_sleep = asyncio.sleep
 _get_command = typer.main.get_command
 
 
@@ -45,8 +45,20 @@ class Said:
         return self.out + self.err
 
 
-def run_here(words: list[str], directory: Path, settings: Mapping[str, str], seconds: float = SECONDS) -> Said:
-    """Run a command with these settings and no others."""
+def run_here(
+    words: list[str],
+    directory: Path,
+    settings: Mapping[str, str],
+    seconds: float = SECONDS,
+    *,
+    longest_pause: float | None = 0.01,
+) -> Said:
+    """Run a command with these settings and no others.
+
+    Args:
+        longest_pause: seconds; the program's pauses are made that short, where it waits for others and there are none.
+            None: they stay as they are.
+    """
     environment = {name: text for name, text in os.environ.items() if name.lower() not in Settings.model_fields}
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     here = Path.cwd()
@@ -60,7 +72,7 @@ def run_here(words: list[str], directory: Path, settings: Mapping[str, str], sec
             patch.object(sys, "argv", ["botdata", *words]),
             redirect_stdout(out),
             redirect_stderr(err),
-            patch("asyncio.sleep", _short_sleep),
+            patch("asyncio.sleep", _sleep if longest_pause is None else partial(_short_sleep, longest_pause)),
             patch("typer.main.get_command", _tree_of_commands),
             _alarm(seconds),
         ):
@@ -90,9 +102,8 @@ def _tree_of_commands(cli: typer.Typer) -> Any:
     return _get_command(cli)
 
 
-async def _short_sleep(delay: float, result: object = None, _sleep: Any = asyncio.sleep) -> Any:
-    """A pause made short: the program waits for others who write, and here nobody does."""
-    return await _sleep(min(delay, _LONGEST_PAUSE), result)
+async def _short_sleep(longest: float, delay: float, result: object = None) -> Any:
+    return await _sleep(min(delay, longest), result)
 
 
 @contextmanager
