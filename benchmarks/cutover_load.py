@@ -21,7 +21,8 @@ from pathlib import Path
 from app.cutover.stages import Store
 from tests.cutover.history import History
 from tests.cutover.load import Bots, step, there_and_back
-from tests.cutover.outages import there_and_back_in_trouble, unexpected
+from tests.cutover.outages import by_chance, unexpected
+from tests.cutover.outages import in_trouble as load_in_trouble
 from tests.cutover.servers import Servers
 
 
@@ -51,7 +52,7 @@ def quietly(servers: Servers, processes: int) -> tuple[History, list[str]]:
 
 def in_trouble(servers: Servers, processes: int, seed: int) -> tuple[History, list[str]]:
     """The same with outages."""
-    history, troubles, latencies = there_and_back_in_trouble(servers, processes, seed, at_each_stage=2)
+    history, troubles, latencies = load_in_trouble(servers, processes, seed, by_chance(seed, at_each_stage=2))
     servers.botdata("sync")
     for trouble in troubles:
         seen = history.errors_within(trouble.began, trouble.ended + 5)

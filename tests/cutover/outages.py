@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from app.cutover.stages import Stage, Store
@@ -36,29 +37,39 @@ class Trouble:
         return f"{self.kind} {self.store} at {self.stage}, {self.ended - self.began:.1f} s"
 
 
-def there_and_back_in_trouble(
-    servers: Servers, processes: int, seed: int, *, at_each_stage: int = 1
+# A stage, a store and a kind of trouble.
+Planned = tuple[Stage, Store, str]
+
+
+def in_trouble(
+    servers: Servers, processes: int, seed: int, planned: Iterable[Planned]
 ) -> tuple[History, list[Trouble], str]:
-    """All stages there and back under load, each with its troubles; the history, the troubles and the latencies.
+    """Troubles one after the other under load, a stage after its neighbour; the history, what happened, the latencies.
 
     Args:
-        at_each_stage: troubles at each stage on each way, of the two stores by turns.
+        seed: of the moments, and of how long each lasts.
     """
     servers.settings |= _SETTINGS
     chance = random.Random(seed)
     troubles: list[Trouble] = []
     began = time.monotonic()
     with Bots(servers, processes) as bots:
-        for position, stage in enumerate([Stage.OFF, *there_and_back()]):
-            if position:
+        for stage, store, kind in planned:
+            if servers.stage != stage:
                 step(servers, stage)
-            for number in range(at_each_stage):
-                # A stage is passed twice: one store is in trouble on the way there, the other on the way back.
-                store = list(Store)[(seed + position + (position > 5) + number) % 2]
-                troubles.append(make_trouble(servers, stage, store, chance.choice(KINDS), chance))
-                settle(servers, bots)
+            troubles.append(make_trouble(servers, stage, store, kind, chance))
+            settle(servers, bots)
     history = bots.history
     return history, troubles, latencies(history, troubles, began, time.monotonic())
+
+
+def by_chance(seed: int, *, at_each_stage: int = 1) -> Iterator[Planned]:
+    """Every stage there and back; `at_each_stage` troubles on each way, of the two stores by turns."""
+    chance = random.Random(seed)
+    for position, stage in enumerate([Stage.OFF, *there_and_back()]):
+        for number in range(at_each_stage):
+            # A stage is passed twice: one store is in trouble on the way there, the other on the way back.
+            yield stage, list(Store)[(seed + position + (position > 5) + number) % 2], chance.choice(KINDS)
 
 
 def make_trouble(servers: Servers, stage: Stage, store: Store, kind: str, chance: random.Random) -> Trouble:

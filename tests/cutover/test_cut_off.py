@@ -14,13 +14,29 @@ from tests.cutover.load import Bots, go_to, step
 from tests.cutover.servers import Servers
 from tests.support.relay import Relay
 
-_AWAY = 4.0  # seconds; longer than a process may be silent
+_SILENT = 4.0  # seconds; longer than a process may be
 
 
 def _process_of(servers: Servers, running: Popen[bytes]) -> str:
     name: str
     ((name,),) = servers.ask(Store.POSTGRES, f"SELECT name FROM botdata.processes WHERE name ~ ':{running.pid}:'")
     return name
+
+
+def _wait_until(servers: Servers, name: str, condition: str) -> None:
+    """Until the process's row is so."""
+    deadline = time.monotonic() + 60
+    while not servers.ask(Store.POSTGRES, f"SELECT FROM botdata.processes WHERE name = '{name}' AND {condition}"):
+        assert time.monotonic() < deadline, f"{name}: {condition}"
+        time.sleep(0.1)
+
+
+def _wait_until_silent(servers: Servers, name: str) -> None:
+    _wait_until(servers, name, f"reported_at < clock_timestamp() - interval '{_SILENT} seconds'")
+
+
+def _wait_until_back(servers: Servers, name: str) -> None:
+    _wait_until(servers, name, "reported_at > clock_timestamp() - interval '1 second' AND problem IS NULL")
 
 
 @pytest.fixture
@@ -38,22 +54,22 @@ def test_the_authority_does_not_move_without_it(servers: Servers, own_way: Relay
         name = _process_of(servers, alone.processes[0])
         alone.write_on(3)
         own_way.cut()
-        time.sleep(_AWAY)
+        _wait_until_silent(servers, name)
         refused = servers.botdata("cutover", "advance", "--force", "a test", refusable=True)
         assert refused.code == 1
         assert name in refused.text
         assert servers.stage == Stage.SHADOW
         own_way.heal()
-        time.sleep(_AWAY)
+        _wait_until_back(servers, name)
         step(servers, Stage.LIVE)
         own_way.cut()
         cut_at = time.monotonic()
-        time.sleep(_AWAY)
+        _wait_until_silent(servers, name)
         assert servers.botdata("cutover", "back", "--force", "a test", refusable=True).code == 1
         assert servers.stage == Stage.LIVE
         own_way.heal()
         healed_at = time.monotonic()
-        time.sleep(_AWAY)
+        _wait_until_back(servers, name)
         step(servers, Stage.SHADOW)
     assert others.history.errors == []
     mine = alone.history
@@ -77,11 +93,7 @@ def test_one_that_held_its_writes_does_not_resume_them_unread(servers: Servers, 
         others.processes[0].send_signal(signal.SIGSTOP)  # so that the move waits
         moving = servers.start_botdata("cutover", "advance", "--force", "a test", CUTOVER_HOLD="20")
         try:
-            held = f"SELECT FROM botdata.processes WHERE name = '{name}' AND held_move IS NOT NULL"
-            deadline = time.monotonic() + 60
-            while not servers.ask(Store.POSTGRES, held):
-                assert time.monotonic() < deadline
-                time.sleep(0.02)
+            _wait_until(servers, name, "held_move IS NOT NULL")
             own_way.cut()
             cut_at = time.monotonic()
         finally:
@@ -89,14 +101,15 @@ def test_one_that_held_its_writes_does_not_resume_them_unread(servers: Servers, 
             said = moving.communicate(timeout=90)[0]
         assert name in said  # it does not report the new stage
         assert servers.stage == Stage.LIVE
-        time.sleep(_AWAY)
+        _wait_until_silent(servers, name)
         alone_wrote = [w for writes in alone.history.writes.values() for w in writes if w.ended and w.began > cut_at]
         assert alone_wrote == []
         codes = {answer.code for answer in alone.history.answers if answer.began > cut_at and "upsert" in answer.method}
         assert codes <= {"unavailable"}
         own_way.heal()
         healed_at = time.monotonic()
-        time.sleep(_AWAY)
+        _wait_until_back(servers, name)
+        alone.write_on(3)
     mine = alone.history
     assert any(w.ended and w.began > healed_at for writes in mine.writes.values() for w in writes)
     assert others.history.errors == []
