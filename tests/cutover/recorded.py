@@ -62,7 +62,16 @@ def client(yclients_id: int, **values: Any) -> dict[str, Any]:
     return {"yclients_id": yclients_id, "company_id": 1, "phone": f"7999{yclients_id:07}", **values}
 
 
-async def until(condition: Callable[[], bool], seconds: float = 20) -> None:
+async def let_an_hour_pass(pair: Pair) -> None:
+    """For the outbox: what waits for its time is due, in the order in which it waits."""
+    await asyncio.to_thread(  # a sender of this process may hold an entry
+        pair.ask,
+        "UPDATE botdata.outbox SET next_attempt_at = next_attempt_at - interval '1 hour', "
+        "recheck_at = recheck_at - interval '1 hour'",
+    )
+
+
+async def until(condition: Callable[[], bool], seconds: float = 60) -> None:
     """Wait for a condition; AssertionError where it does not come."""
     for _ in range(int(seconds / 0.05)):
         if condition():

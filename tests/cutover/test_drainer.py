@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import Any
 
 import pytest
 
 from app.cutover.stages import Stage
+from app.data_layer.drainer import Drainer
 from app.models import Client
-from tests.cutover.recorded import client, entries, relay_to_supabase, until, writer_of
+from tests.cutover.recorded import client, entries, let_an_hour_pass, relay_to_supabase, until, writer_of
 from tests.fixtures.cutover import MakeSettings, Pair
 from tests.support.page_server import PageServer
+from tests.support.rounds import Rounds
+
+pytestmark = pytest.mark.usefixtures("looks_often")
 
 DUE = (
     "INSERT INTO botdata.outbox (process, table_name, key, attempts, unsure, next_attempt_at) "
     "VALUES ('dead', 'clients', '{7,1}', 0, %s, now())"
 )
+SESSIONS = "SELECT FROM pg_stat_activity WHERE datname = current_database()"
+SENDING = f"{SESSIONS} AND pid IN (SELECT pid FROM pg_locks WHERE locktype = 'advisory')"
 
 
 def names(pair: Pair, store: str = "source") -> list[Any]:
@@ -30,10 +35,13 @@ async def test_a_process_that_died_before_its_send(pair: Pair, settings_of: Make
     async with writer_of(settings_of(), "killed", start=False) as killed:
         await killed.upsert(stage, Client, [client(7, name="written")])
     assert names(pair) == []
-    async with writer_of(settings_of(), "another"):
+    async with writer_of(settings_of(outcome_settles_after=3600.0), "another"):
+        await let_an_hour_pass(pair)
         await until(lambda: names(pair) == ["written"])
         # It may have been killed in its send, too: so the row is read back before the entry is taken out.
         await until(lambda: entries(pair) == [(["7", "1"], 1, True, True, None)])
+        assert pair.ask("SELECT FROM botdata.outbox WHERE recheck_at > now() + interval '50 min'") != []
+        await let_an_hour_pass(pair)
         await until(lambda: entries(pair) == [])
     assert pair.texts("clients", "source") == pair.texts("clients", "target")
 
@@ -48,15 +56,16 @@ async def test_a_send_that_lands_after_later_ones_is_found(pair: Pair, settings_
         )
         async with writer_of(slow, "slow") as writer:
             await writer.upsert(Stage.LIVE, Client, [client(7, name="first")])
-            held = "SELECT FROM pg_locks WHERE locktype = 'advisory'"
-            await until(lambda: pair.ask(held) != [] if killed else writer.problem is not None)
+            await until(lambda: pair.ask(SENDING) != [] if killed else writer.problem is not None)
         assert [(attempts, unsure) for _, attempts, unsure, *_ in entries(pair)] == [(0 if killed else 1, True)]
-        async with writer_of(settings_of(outcome_settles_after=6.0, mirror_wait=5), "another") as another:
+        async with writer_of(settings_of(outcome_settles_after=3600.0, mirror_wait=60), "another") as another:
             await another.upsert(Stage.LIVE, Client, [client(7, name="second")])
             await until(lambda: names(pair) == ["second"])
+            await let_an_hour_pass(pair)
             await until(lambda: [(key, sent) for key, _, _, sent, _ in entries(pair)] == [(["7", "1"], True)])
             relay.heal()
             await until(lambda: names(pair) == ["first"])  # late, over the newer row
+            await let_an_hour_pass(pair)
             await until(lambda: entries(pair) == [])
     assert names(pair) == ["second"]
     assert pair.texts("clients", "source") == pair.texts("clients", "target")
@@ -72,7 +81,7 @@ async def test_a_drainer_that_is_killed_in_its_send_leaves_the_entry_unsure(
         settings = settings_of(supabase_url=f"http://127.0.0.1:{relay.port}", close_timeout=0.3)
         async with writer_of(settings, "killed"):
             await until(lambda: [unsure for _, _, unsure, *_ in entries(pair)] == [True])
-            await asyncio.sleep(0.3)
+            await until(lambda: pair.ask(SENDING) != [])
     assert entries(pair) == [(["7", "1"], 1, True, False, None)]
 
 
@@ -82,8 +91,8 @@ async def test_a_send_whose_transaction_is_lost_is_recorded_anew(pair: Pair, set
         relay.hang()
         async with writer_of(settings_of(supabase_url=f"http://127.0.0.1:{relay.port}")) as writer:
             await writer.upsert(Stage.LIVE, Client, [client(7, name="first")])
-            await until(lambda: pair.ask("SELECT FROM pg_locks WHERE locktype = 'advisory'") != [])
-            await asyncio.sleep(1)  # the row is on its way
+            read = "state = 'idle in transaction' AND query LIKE 'SELECT CAST(id AS text)%'"
+            await until(lambda: pair.ask(f"{SESSIONS} AND {read}") != [])  # the row is on its way
             # As after a standstill of this process: its session was ended, and another sender has been there.
             pair.ask(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() "
@@ -94,7 +103,10 @@ async def test_a_send_whose_transaction_is_lost_is_recorded_anew(pair: Pair, set
             relay.heal()
             await until(lambda: names(pair) == ["first"])
             await until(lambda: len(entries(pair)) == 1)
+            await let_an_hour_pass(pair)
             await until(lambda: names(pair) == ["second"])
+            await until(lambda: [sent for *_, sent, _ in entries(pair)] == [True])
+            await let_an_hour_pass(pair)
             await until(lambda: entries(pair) == [])
 
 
@@ -115,38 +127,51 @@ async def test_processes_and_their_drainers_at_once(pair: Pair, settings_of: Mak
 
 
 @pytest.mark.parametrize("stage", ["off", "shadow", "complete"])
-async def test_nothing_is_sent_at_a_stage_that_does_not(pair: Pair, settings_of: MakeSettings, stage: str) -> None:
+async def test_nothing_is_sent_at_a_stage_that_does_not(
+    pair: Pair, settings_of: MakeSettings, stage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pair.set_stage(stage)
     pair.ask("INSERT INTO clients (yclients_id, company_id, phone) VALUES (7, 1, '7')")
     pair.ask(DUE, True)
+    drains = Rounds(monkeypatch, Drainer, "_drain")
     async with writer_of(settings_of()):
-        await asyncio.sleep(1.5)
+        await drains.go_by()
     assert (names(pair), entries(pair)) == ([], [(["7", "1"], 0, True, False, None)])
 
 
-async def test_a_stage_that_no_command_moved_is_the_environment_s(pair: Pair, settings_of: MakeSettings) -> None:
+async def test_a_stage_that_no_command_moved_is_the_environment_s(
+    pair: Pair, settings_of: MakeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pair.ask(DUE, False)
+    drains = Rounds(monkeypatch, Drainer, "_drain")
     async with writer_of(settings_of()):
-        await asyncio.sleep(1.5)
+        await drains.go_by()
     assert len(entries(pair)) == 1
     async with writer_of(settings_of(cutover_stage="live")):
         await until(lambda: entries(pair) == [])
 
 
-async def test_a_move_waits_for_a_send_and_a_late_sender_is_turned_away(pair: Pair, settings_of: MakeSettings) -> None:
+async def test_a_move_waits_for_a_send_and_a_late_sender_is_turned_away(
+    pair: Pair, settings_of: MakeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pair.set_stage("live")
+    drains = Rounds(monkeypatch, Drainer, "_drain")
     async with relay_to_supabase(pair) as relay:
-        relay.slow(1.0)
-        settings = settings_of(supabase_url=f"http://127.0.0.1:{relay.port}", mirror_wait=0.1)
+        relay.hang()
+        settings = settings_of(supabase_url=f"http://127.0.0.1:{relay.port}", mirror_wait=0.1, mirror_timeout=60)
         async with writer_of(settings) as writer:
             await writer.upsert(Stage.LIVE, Client, [client(7)])
-            began = time.monotonic()
-            await asyncio.to_thread(pair.set_stage, "shadow")
-            assert time.monotonic() - began > 0.5
+            await until(lambda: pair.ask(SENDING) != [])
+            moving = asyncio.create_task(asyncio.to_thread(pair.set_stage, "shadow"))
+            waiting = "wait_event_type = 'Lock' AND query LIKE 'UPDATE botdata.stage%'"
+            await until(lambda: pair.ask(f"{SESSIONS} AND {waiting}") != [])
+            assert names(pair) == []
+            relay.heal()
+            await moving
             assert (len(names(pair)), entries(pair)) == (1, [])
             pair.ask(DUE, True)
             pair.ask("UPDATE clients SET name = 'of the old authority'")
-            await asyncio.sleep(1.5)
+            await drains.go_by()
     assert (names(pair), len(entries(pair))) == ([None], 1)
 
 
@@ -158,9 +183,11 @@ async def test_the_pause_grows_with_each_refusal(pair: Pair, settings_of: MakeSe
     pair.ask(DUE.replace(" 0, %s", " 0, true").replace("{7,1}", "{8,1}"))
     try:
         with PageServer(pair.source) as pages:
-            settings = settings_of(supabase_url=pages.url, supabase_key=pages.service_key)
+            settings = settings_of(supabase_url=pages.url, supabase_key=pages.service_key, outcome_settles_after=3600.0)
             async with writer_of(settings):
                 await until(lambda: [error for *_, error in entries(pair)][:1] != [None])
+                await until(lambda: [sent for *_, sent, _ in entries(pair)] == [False, True])
+                pair.ask("UPDATE botdata.outbox SET next_attempt_at = now() WHERE recheck_at IS NOT NULL")
                 await until(lambda: len(entries(pair)) == 1)
                 said = "a constraint refuses the row [SQLSTATE 23514]"
                 assert entries(pair) == [(["7", "1"], 5, False, False, said)]
@@ -185,6 +212,9 @@ async def test_a_row_that_supabase_cannot_bear_does_not_stop_the_others(pair: Pa
     pair.ask("ALTER TABLE clients ADD CONSTRAINT refuses CHECK (name <> 'poison')", store="source")
     try:
         async with writer_of(settings_of()):
-            await until(lambda: len(names(pair)) == 19, 60)
+            async with asyncio.timeout(60):
+                while len(names(pair)) < 19:
+                    await let_an_hour_pass(pair)
+                    await asyncio.sleep(0.05)
     finally:
         pair.ask("ALTER TABLE clients DROP CONSTRAINT refuses", store="source")
