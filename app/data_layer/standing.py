@@ -201,11 +201,11 @@ class ProcessStanding:
             self._hurry.clear()
             await self._try_to_look()
 
-    async def _try_to_look(self, seconds: float = _LOOK_TIMEOUT) -> bool:
+    async def _try_to_look(self, seconds: float | None = None) -> bool:
         """Report and read once; False, with the reason kept, when that could not be done in time."""
         async with self._looking:
             try:
-                look = await _within(seconds, self._look())
+                look = await _within(_LOOK_TIMEOUT if seconds is None else seconds, self._look())
             except DataError as error:
                 self._is_lost(str(error))
             except Exception as error:  # whatever it is, the next look must come

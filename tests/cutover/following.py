@@ -29,7 +29,7 @@ async def ask(pair: Pair, statement: str, *parameters: Any, store: str = "target
     return await asyncio.to_thread(pair.ask, statement, *parameters, store=store)
 
 
-async def until(pair: Pair, statement: str, rows: list[Any], seconds: float = 10.0) -> None:
+async def until(pair: Pair, statement: str, rows: list[Any], seconds: float = 60.0) -> None:
     """Return once the target answers so."""
     found: list[Any] = []
     try:
@@ -40,7 +40,7 @@ async def until(pair: Pair, statement: str, rows: list[Any], seconds: float = 10
         raise AssertionError(f"{statement}: {found}, not {rows}") from None
 
 
-async def until_written(data: DataLayer, row: dict[str, Any], seconds: float = 10.0) -> None:
+async def until_written(data: DataLayer, row: dict[str, Any], seconds: float = 60.0) -> None:
     """Write until it is taken: a process is in the table a moment before it knows the stage itself."""
     async with asyncio.timeout(seconds):
         while (answer := await data.upsert_client(row)).error_code == "unavailable":  # noqa: ASYNC110

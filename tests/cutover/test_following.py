@@ -9,16 +9,25 @@ from typing import Any
 import psycopg
 import pytest
 
-from app.data_layer import open_data_layer
+from app.data_layer import open_data_layer, standing
 from app.data_layer.process_report import Counts
 from app.data_layer.standing import ProcessStanding
 from app.db import Database
 from app.errors import UnavailableError
+from app.migration.cutover import moves
 from tests.cutover.following import ask, client, relayed, set_stage, until, until_written
 from tests.data_layer.relay import relay_to
 from tests.fixtures.cutover import MakeSettings, Pair
+from tests.support.rounds import Rounds
+
+pytestmark = pytest.mark.usefixtures("looks_often")
 
 STAGES = "SELECT stage FROM botdata.processes"
+LONGEST_UNTIL_A_LOOK_ENDS = standing._INTERVAL + standing._LOOK_TIMEOUT
+
+
+def test_a_look_ends_before_a_move_counts_a_process_as_late() -> None:
+    assert LONGEST_UNTIL_A_LOOK_ENDS < moves._FOLLOW_WITHIN
 
 
 async def test_the_stage_is_followed_without_a_restart(pair: Pair, settings_of: MakeSettings) -> None:
@@ -26,7 +35,7 @@ async def test_the_stage_is_followed_without_a_restart(pair: Pair, settings_of: 
         assert await ask(pair, STAGES) == [("off",)]
         for stage in ("dualwrite", "shadow", "live", "rampdown", "complete", "rampdown", "live", "shadow", "off"):
             await set_stage(pair, stage)
-            await until(pair, STAGES, [(stage,)], seconds=2)
+            await until(pair, STAGES, [(stage,)])
             assert (await data.upsert_client(client(name=stage))).error is None
             store = "target" if stage in {"live", "rampdown", "complete"} else "source"
             assert await ask(pair, "SELECT name FROM clients", store=store) == [(stage,)]
@@ -45,23 +54,27 @@ async def test_what_a_process_reports(pair: Pair, settings_of: MakeSettings) -> 
         )
         assert await ask(pair, report) == [("off", "CUTOVER_STAGE=off", None, 0, 0, 0, None, True, True)]
         [(first,)] = await ask(pair, "SELECT reported_at FROM botdata.processes")
-        await until(pair, f"SELECT reported_at > '{first}' FROM botdata.processes", [(True,)], seconds=1)
+        await until(pair, f"SELECT reported_at > '{first}' FROM botdata.processes", [(True,)])
 
 
 async def test_a_process_that_is_forgotten_registers_again_before_it_writes(
-    pair: Pair, settings_of: MakeSettings
+    pair: Pair, settings_of: MakeSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with psycopg.connect(pair.target) as mover:
         async with open_data_layer(settings_of()) as data:
             await asyncio.to_thread(mover.execute, "SELECT FROM botdata.stage FOR UPDATE")
             await ask(pair, "DELETE FROM botdata.processes")
-            await asyncio.sleep(1)  # two looks: it knows
+            waits = "wait_event_type = 'Lock' AND datname = current_database()"
+            registers = f"SELECT EXISTS (SELECT FROM pg_stat_activity WHERE {waits})"
+            await until(pair, registers, [(True,)])  # it knows
+            monkeypatch.setattr(standing, "_GRACE", 0.1)
             answer = await data.upsert_client(client())
             assert (answer.error_code, answer.error) == (
                 "unavailable",
                 "this process could not report itself to the target; nothing was written",
             )
             assert await ask(pair, "SELECT FROM clients", store="source") == []
+            monkeypatch.setattr(standing, "_GRACE", 60.0)
             waiting = asyncio.create_task(data.upsert_client(client()))
             await asyncio.to_thread(mover.commit)
             assert (await waiting).error is None
@@ -69,14 +82,15 @@ async def test_a_process_that_is_forgotten_registers_again_before_it_writes(
 
 
 async def test_a_process_that_loses_the_row_keeps_its_stage_and_says_so(
-    pair: Pair, settings_of: MakeSettings, caplog: pytest.LogCaptureFixture
+    pair: Pair, settings_of: MakeSettings, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await set_stage(pair, "dualwrite")
+    looks = Rounds(monkeypatch, ProcessStanding, "_try_to_look")
     async with relayed(pair.target) as (relay, url), open_data_layer(settings_of(database_url=url)) as data:
         with caplog.at_level(logging.WARNING, "app.data_layer"):
             relay.cut()
             await set_stage(pair, "shadow")
-            await asyncio.sleep(2)
+            await looks.go_by()
             for number in (1, 2):
                 assert (await data.upsert_client(client(number))).error is None
         said = [text for text in caplog.messages if "the stage of the cutover cannot be read" in text]
@@ -89,10 +103,15 @@ async def test_a_process_that_loses_the_row_keeps_its_stage_and_says_so(
         await until(pair, "SELECT count(*) FROM clients", [(2,)])
 
 
-async def test_connections_that_fell_silent_do_not_keep_it_from_new_ones(pair: Pair, settings_of: MakeSettings) -> None:
+async def test_connections_that_fell_silent_do_not_keep_it_from_new_ones(
+    pair: Pair, settings_of: MakeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = Rounds(monkeypatch, ProcessStanding, "_try_to_look")
     async with relay_to(pair.target) as relay, open_data_layer(settings_of(database_url=relay.database_url)):
         relay.silent = True  # what was sent meanwhile is lost
-        await asyncio.sleep(7)  # more looks than connections
+        with monkeypatch.context() as shorter:
+            shorter.setattr(standing, "_LOOK_TIMEOUT", 0.3)
+            await looks.go_by(5)  # more than it has connections
         relay.silent = False
         await set_stage(pair, "shadow")
         await until(pair, STAGES, [("shadow",)])
@@ -147,13 +166,15 @@ async def test_a_process_with_notes_in_its_spool_says_no_goodbye(
 
 
 async def test_a_process_whose_first_look_did_not_end_says_goodbye_all_the_same(
-    pair: Pair, settings_of: MakeSettings
+    pair: Pair, settings_of: MakeSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(standing, "_LOOK_TIMEOUT", 0.3)
     await ask(
         pair,
         "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(30); RETURN NEW; END'; "
         "CREATE TRIGGER slow BEFORE UPDATE ON botdata.processes FOR EACH ROW EXECUTE FUNCTION slow()",
     )
     async with open_data_layer(settings_of()):
-        assert await ask(pair, STAGES) == [("off",)]  # it has put its row there, and has no answer
+        await until(pair, STAGES, [("off",)])  # it has put its row there, and has no answer
+        monkeypatch.setattr(standing, "_LOOK_TIMEOUT", 3.0)
     assert await ask(pair, STAGES) == []

@@ -12,6 +12,8 @@ from app.errors import SettingsError
 from tests.cutover.following import ask, client, relayed, set_stage, until, until_written
 from tests.fixtures.cutover import MakeSettings, Pair
 
+pytestmark = pytest.mark.usefixtures("looks_often")
+
 PROCESSES = "SELECT stage, chosen_by FROM botdata.processes"
 
 
@@ -86,10 +88,10 @@ async def test_a_stage_that_moves_away_from_a_fixed_one(pair: Pair, settings_of:
         await set_stage(pair, "dualwrite")
         contradiction = "USE_REPOSITORY_PATTERN=false fixes the stage off, and the cutover stands at {}"
         report = "SELECT split_part(problem, ';', 1) FROM botdata.processes WHERE chosen_by LIKE 'USE_%'"
-        await until(pair, report, [(contradiction.format("dualwrite"),)], seconds=2)
+        await until(pair, report, [(contradiction.format("dualwrite"),)])
         assert (await off.upsert_client(client(1))).error is None  # the authority is the same
         await set_stage(pair, "live")
-        await until(pair, report, [(contradiction.format("live"),)], seconds=2)
+        await until(pair, report, [(contradiction.format("live"),)])
         answer = await off.upsert_client(client(2))
         assert answer.error_code == "unavailable"
         assert str(answer.error).startswith(contradiction.format("live"))
