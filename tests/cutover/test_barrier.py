@@ -22,7 +22,7 @@ ONE = "one:1:000000"
 
 
 async def _until(pair: Pair, condition: str) -> None:
-    for _ in range(200):
+    for _ in range(1200):
         if pair.ask(f"SELECT {condition}") == [(True,)]:
             return
         await asyncio.sleep(0.05)
@@ -211,19 +211,27 @@ async def test_a_command_that_hangs_in_its_last_transaction(
 ) -> None:
     pair.set_stage("shadow")
     look = barrier._late
+    hangs, goes_on = asyncio.Event(), asyncio.Event()
+    stage_is_locked = (
+        "FROM pg_locks WHERE relation = 'botdata.stage'::regclass AND mode = 'RowShareLock' AND granted "
+        "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    )
 
     async def late(*arguments: Any) -> Any:
         found = await look(*arguments)
-        if not found and pair.ask("SELECT FROM pg_locks WHERE relation = 'botdata.stage'::regclass AND granted"):
-            await asyncio.sleep(4)
+        if not found and pair.ask(f"SELECT {stage_is_locked}"):
+            hangs.set()
+            await goes_on.wait()
         return found
 
     monkeypatch.setattr(barrier, "_late", late)
+    monkeypatch.setattr(barrier, "_SILENT", 0.2)
     async with reporting(pair.target, ONE):
-        moving = asyncio.create_task(advance(settings_of(cutover_hold=1), force="a test"))
-        await _until(pair, "EXISTS (SELECT FROM botdata.moves WHERE hold_until < clock_timestamp())")
-        await asyncio.sleep(1.5)  # as long as a process goes on waiting
+        moving = asyncio.create_task(advance(settings_of(cutover_hold=60), force="a test"))
+        await asyncio.wait_for(hangs.wait(), 60)
+        await _until(pair, f"NOT EXISTS (SELECT {stage_is_locked})")
         pair.ask("SET lock_timeout = '1s'; UPDATE botdata.moves SET state = 'given up' WHERE state = 'holding'")
+        goes_on.set()
         with pytest.raises(MigrationError):
             await moving
     assert pair.ask("SELECT stage, state FROM botdata.stage, botdata.moves") == [("shadow", "given up")]
@@ -251,7 +259,11 @@ async def test_a_command_that_ends_in_the_middle(pair: Pair, settings_of: MakeSe
         assert pair.ask("SELECT stage FROM botdata.stage") == [("shadow",)]
 
 
-async def test_a_step_beside_a_transaction_that_does_not_end(pair: Pair, settings_of: MakeSettings) -> None:
+async def test_a_step_beside_a_transaction_that_does_not_end(
+    pair: Pair, settings_of: MakeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.migration.cutover.stage_row._TRIES", 2)
+    monkeypatch.setattr("app.migration.cutover.stage_row._BETWEEN", 0.02)
     pair.set_stage("live")
     with psycopg.connect(pair.target, application_name="a bot's write") as writing:
         writing.execute("SELECT FROM botdata.stage FOR SHARE")

@@ -33,17 +33,22 @@ async def test_senders_that_follow_on_each_other_do_not_keep_a_move_waiting(
     pair.set_stage("live")
     database = Database(pair.target)
 
-    async def send_on(after: float) -> None:
-        await asyncio.sleep(after)
+    sent = [0] * 4
+
+    async def send_on(number: int) -> None:
+        await asyncio.sleep(number / 20)
         while True:
             async with database.writer() as connection:
                 await held_rows.set_up(connection, lock_timeout=5.0, idle=15.0)
                 await read_stage(connection, share=True)
-                await asyncio.sleep(1.0)
+                sent[number] += 1
+                await asyncio.sleep(0.2)
 
-    senders = [asyncio.create_task(send_on(number / 4)) for number in range(4)]
+    senders = [asyncio.create_task(send_on(number)) for number in range(4)]
     try:
-        await asyncio.sleep(1)
+        async with asyncio.timeout(60):
+            while not all(sent):  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
         async with asyncio.timeout(20), reporting(pair.target, "one:1:000000"):
             assert (await advance(settings_of(), force="a test")).moved
         assert not any(sender.done() for sender in senders)

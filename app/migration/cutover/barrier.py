@@ -23,6 +23,7 @@ from app.migration.cutover.stage_row import LET_IT_END, UNCHANGED, lock_holders,
 from app.migration.target import open_target
 
 _LOOK_EVERY = 0.05  # seconds
+_SILENT = 1.0  # seconds until the server ends the last transaction of a command that hangs
 _LAST_WORD = 3.0  # seconds, to give a move up on a connection of its own
 _AGAIN = "run it again; a longer CUTOVER_HOLD gives more time"
 _ONE_MOVE = "moves_holding"  # the unique index that lets one move hold at a time
@@ -139,7 +140,7 @@ async def _move(connection: AsyncConnection, crossing: Crossing, number: int, re
             # The last one: should this command hang, the server ends its transaction, and the old stage resumes.
             await connection.execute(
                 f"SET LOCAL lock_timeout = {milliseconds}; SET LOCAL statement_timeout = {milliseconds + 1000}; "
-                "SET LOCAL idle_in_transaction_session_timeout = 1000".encode()
+                f"SET LOCAL idle_in_transaction_session_timeout = {int(_SILENT * 1000)}".encode()
             )
             await read_stage_row(connection, lock="FOR UPDATE")  # behind every write and every sender
             late = await _late(connection, crossing, number)
