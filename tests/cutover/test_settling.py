@@ -15,6 +15,7 @@ from app.data_layer.settling import Settling
 from app.db import Database
 from tests.cutover.comparing import Kept, both, causes, compared, kept
 from tests.fixtures.cutover import MakeSettings, Pair
+from tests.support.rounds import Rounds
 
 SALON = 5
 ONE = {"id": 7, "yclients_id": 7, "company_id": SALON, "title": "Cut", "price_min": "100.4"}
@@ -36,6 +37,13 @@ async def until_compared(data: DataLayer, pair: Pair, statement: str) -> None:
 
 
 @pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> Rounds:
+    """The looks at what is on its way, which nothing is left out of for being late."""
+    monkeypatch.setattr("app.data_layer.settling._PATIENCE", 60.0)
+    return Rounds(monkeypatch, Settling, "_look")
+
+
+@pytest.fixture
 def differing(pair: Pair) -> Pair:
     """Two stores with one service, of different prices."""
     both(pair, "services", ONE)
@@ -46,12 +54,12 @@ def differing(pair: Pair) -> Pair:
 @pytest.mark.parametrize("waiting", [NOTE, ENTRY])
 @pytest.mark.parametrize("stage", ["shadow", "live"])
 async def test_a_row_that_is_on_its_way_is_waited_for(
-    differing: Pair, settings_of: MakeSettings, waiting: str, stage: str
+    differing: Pair, settings_of: MakeSettings, waiting: str, stage: str, looks: Rounds
 ) -> None:
     differing.ask(waiting % 7)
-    async with compared(settings_of(), stage) as data:
+    async with compared(settings_of(compare_deadline=60.0, close_timeout=60.0), stage) as data:
         await ask(data)
-        await asyncio.sleep(0.3)
+        await looks.go_by()
         assert data.metrics.total("comparisons") == 0  # it waits
         differing.ask(f"BEGIN; {FIX}; DELETE FROM botdata.notes; DELETE FROM botdata.outbox; COMMIT")
     assert kept(differing, "get_service_by_id") == Kept(1, 1, 0, 0, 0)
@@ -77,24 +85,24 @@ async def test_other_rows_on_their_way_do_not_matter(differing: Pair, settings_o
 
 
 async def test_a_process_that_has_not_reported_since_may_have_it_in_its_spool(
-    differing: Pair, settings_of: MakeSettings
+    differing: Pair, settings_of: MakeSettings, looks: Rounds
 ) -> None:
     differing.ask(PROCESS % 0)
-    async with compared(settings_of(compare_deadline=5.0)) as data:
+    async with compared(settings_of(compare_deadline=60.0, close_timeout=60.0)) as data:
         await ask(data)
-        await asyncio.sleep(0.5)
+        await looks.go_by()
         assert data.metrics.total("comparisons") == 0
         await until_compared(data, differing, "UPDATE botdata.processes SET reported_at = clock_timestamp()")
     assert kept(differing, "get_service_by_id") == Kept(1, 0, 1, 0, 0)
 
 
-async def test_a_report_of_before_the_answers_says_nothing_of_what_they_hold(pair: Pair) -> None:
+async def test_a_report_of_before_the_answers_says_nothing_of_what_they_hold(pair: Pair, looks: Rounds) -> None:
     database = Database(pair.target)
     settling = Settling(database, [RowKey("services", ("7", "5"))], (), ())
     await settling.begin(Stage.SHADOW)
     pair.ask(PROCESS % 0)  # and then it writes a row, which it notes in its spool, and the stores are asked
     arriving = asyncio.create_task(settling.arrived())
-    await asyncio.sleep(0.5)
+    await looks.go_by()
     assert not arriving.done()
     while not arriving.done():
         pair.ask("UPDATE botdata.processes SET reported_at = clock_timestamp()")
@@ -103,12 +111,14 @@ async def test_a_report_of_before_the_answers_says_nothing_of_what_they_hold(pai
     await database.close()
 
 
-async def test_a_stage_that_moves_meanwhile_says_nothing(differing: Pair, settings_of: MakeSettings) -> None:
+async def test_a_stage_that_moves_meanwhile_says_nothing(
+    differing: Pair, settings_of: MakeSettings, looks: Rounds
+) -> None:
     differing.set_stage("shadow")
     differing.ask(NOTE % 7)
-    async with compared(settings_of()) as data:
+    async with compared(settings_of(compare_deadline=60.0, close_timeout=60.0)) as data:
         await ask(data)
-        await asyncio.sleep(0.3)
+        await looks.go_by()
         differing.set_stage("live")
         differing.ask("DELETE FROM botdata.notes")
     assert data.metrics.total("comparisons", outcome="skipped", reason="stage moved") == 1
@@ -138,14 +148,14 @@ def ask_bookings(data: DataLayer) -> Awaitable[Any]:
 
 @pytest.mark.parametrize("stage", ["shadow", "live"])
 async def test_a_table_that_is_brought_over_again_and_again_is_waited_for(
-    pair: Pair, settings_of: MakeSettings, stage: str
+    pair: Pair, settings_of: MakeSettings, stage: str, looks: Rounds
 ) -> None:
     both(pair, "bookings", BOOKING)
     pair.ask("UPDATE bookings SET cost = 6", store="source")
     pair.ask(SYNCED, "2026-01-01")
-    async with compared(settings_of(), stage) as data:
+    async with compared(settings_of(compare_deadline=60.0, close_timeout=60.0), stage) as data:
         await ask_bookings(data)
-        await asyncio.sleep(0.3)
+        await looks.go_by()
         assert data.metrics.total("comparisons") == 0
         pair.ask("UPDATE bookings SET cost = 6")
         await until_compared(data, pair, "UPDATE botdata.synced_tables SET began_at = clock_timestamp()")
