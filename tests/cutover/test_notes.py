@@ -208,7 +208,7 @@ async def test_a_mirror_that_fails_leaves_its_note_and_is_tried_again(
 async def test_of_a_batch_only_the_row_that_is_refused_waits(at_dualwrite: Pair, patient: MakeSettings) -> None:
     at_dualwrite.ask(REFUSE)
     rows = [CLIENT | {"yclients_id": number, "name": "Анна" if number == 5 else "Борис"} for number in range(1, 9)]
-    async with forward(patient(), start=True) as process:
+    async with forward(patient(close_timeout=0.1), start=True) as process:
         await process.write(*rows)
         await until(lambda: len(at_dualwrite.ask(NOTES)) == 1 and at_dualwrite.ask(NOTES)[0][4] >= 1)
         assert at_dualwrite.ask(NOTES)[0][2:4] == (["5", "1"], "written")
@@ -250,7 +250,7 @@ async def test_a_sync_that_took_the_process_for_dead_takes_away_no_more_than_it_
     def left() -> list[Any]:
         return [note[:4] for note in at_dualwrite.ask(NOTES)]
 
-    async with forward(patient(outcome_settles_after=3600.0)) as process:
+    async with forward(patient(outcome_settles_after=3600.0, close_timeout=0.1)) as process:
         process.backend.before, process.backend.behind = look, lose_the_answer
         with suppress(OutcomeUnknownError):
             await process.write(CLIENT)

@@ -11,9 +11,20 @@ from threading import Event
 import pytest
 
 from app import models
+from app.data_layer.note_table import NoteTable
+from app.data_layer.noted_writer import NotedWriter
 from tests.cutover.forward import CLIENT, LEFT_AT, NOTES, ONE_NOTE, clients, forward, until
 from tests.data_layer.relay import relay_to
 from tests.fixtures.cutover import MakeSettings, Pair
+from tests.support.rounds import Rounds
+
+pytestmark = pytest.mark.usefixtures("looks_often")
+
+
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> Rounds:
+    """The looks of writers for PostgreSQL, and for notes to bring in."""
+    return Rounds(monkeypatch, NotedWriter, "_look_at_postgres")
 
 
 def spool_files(directory: Path) -> list[Path]:
@@ -78,17 +89,18 @@ async def test_a_note_that_comes_while_the_spool_is_slow_is_no_fault(
 
 
 async def test_a_note_that_postgresql_was_slow_to_take_spoils_no_proofs(
-    at_dualwrite: Pair, patient: MakeSettings, moment: Callable[[float], None]
+    at_dualwrite: Pair, patient: MakeSettings, moment: Callable[[float], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is mirrored a moment later by the process that wrote it asks for no other sync and verify."""
     moment(3600.0)
+    brings = Rounds(monkeypatch, NoteTable, "bring_in")
     settings = patient(note_timeout=0.6)
     async with forward(patient(note_timeout=60.0)) as other, forward(settings, start=True) as process:
         async with other.database.engine.begin() as blocker:
             await blocker.exec_driver_sql("LOCK TABLE botdata.notes")
             await process.write(CLIENT)
             assert process.writer.spooled == 1
-            await asyncio.sleep(1)  # it tries to bring the note in meanwhile
+            await until(lambda: brings.begun > 0)  # it tries to bring the note in meanwhile
         await until(lambda: process.writer.pending == process.writer.spooled == 0)
         await until(lambda: at_dualwrite.ask(NOTES) == [])
     source, target = clients(at_dualwrite)
@@ -110,23 +122,27 @@ async def test_a_process_says_that_a_sync_could_come_before_its_slowest_write(
 
 
 async def test_while_postgresql_is_known_to_be_down_a_write_does_not_ask_it(
-    at_dualwrite: Pair, patient: MakeSettings
+    at_dualwrite: Pair, patient: MakeSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    asked = Rounds(monkeypatch, NoteTable, "insert")
     async with relay_to(None) as nobody:  # accepts connections, and never says a word
-        settings = patient(database_url=nobody.database_url, note_timeout=2.0, mirror_wait=3600.0)
+        settings = patient(database_url=nobody.database_url, note_timeout=0.3, mirror_wait=3600.0)
         async with asyncio.timeout(60), forward(settings) as process:
-            for number in range(60):
+            for number in range(20):
                 await process.write(CLIENT | {"yclients_id": number + 1})
-            assert process.writer.spooled == 60
+            assert process.writer.spooled == 20
+            assert asked.begun == 1
 
 
-async def test_a_probe_that_hangs_does_not_keep_the_recovery_waiting(at_dualwrite: Pair, patient: MakeSettings) -> None:
+async def test_a_probe_that_hangs_does_not_keep_the_recovery_waiting(
+    at_dualwrite: Pair, patient: MakeSettings, looks: Rounds
+) -> None:
     async with relay_to(at_dualwrite.target) as relay:
         settings = patient(database_url=relay.database_url, note_timeout=0.3, mirror_timeout=5.0)
         async with forward(settings, start=True) as process:
             relay.silent = True
             await process.write(CLIENT)
-            await asyncio.sleep(3)
+            await looks.go_by(4)
             relay.silent = False
             await until(lambda: process.writer.pending == 0)
     source, target = clients(at_dualwrite)
