@@ -66,8 +66,13 @@ async def work():
 """
 # The signal does not end the call in which the loop waits.
 _IN_ANOTHER_THREAD = """
+def end_as_it_waits(loop):
+    while sys._current_frames()[loop].f_code.co_name != "select":
+        time.sleep(0.01)
+    end()
+
 async def work():
-    threading.Thread(target=lambda: (time.sleep(0.5), end())).start()
+    threading.Thread(target=end_as_it_waits, args=[threading.get_ident()]).start()
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
     await asyncio.get_running_loop().create_future()
 """

@@ -19,10 +19,13 @@ async def test_mixed_batches_with_crossed_shapes_are_both_written(
 ) -> None:
     if existing:
         stores.insert("clients", client(1), client(2))
-    # Each row takes a while, so that each batch has its first row before it wants the other's.
+    # The first row waits for another, so that each batch has its first row before it wants the other's.
     stores.execute(
+        "CREATE SEQUENCE begun;"
         "CREATE FUNCTION linger() RETURNS trigger LANGUAGE plpgsql AS "
-        "$$BEGIN PERFORM pg_sleep(0.3); RETURN NEW; END$$;"
+        "$$BEGIN PERFORM nextval('public.begun');"
+        "FOR turn IN 1..100 LOOP EXIT WHEN (SELECT last_value > 1 FROM public.begun); PERFORM pg_sleep(0.01); END LOOP;"
+        "RETURN NEW; END$$;"
         "CREATE TRIGGER linger BEFORE INSERT ON clients FOR EACH ROW EXECUTE FUNCTION linger()"
     )
     try:
@@ -31,7 +34,7 @@ async def test_mixed_batches_with_crossed_shapes_are_both_written(
             data.upsert_clients([client(2, email="other"), client(1, notes="other")]),
         )
     finally:
-        stores.execute("DROP FUNCTION linger() CASCADE")
+        stores.execute("DROP FUNCTION linger() CASCADE; DROP SEQUENCE begun")
     assert (one.error_code, other.error_code) == (None, None)
     assert [row.yclients_id for row in one.data or []] == [1, 2]
     assert [row.yclients_id for row in other.data or []] == [2, 1]

@@ -16,6 +16,15 @@ from tests.contract.test_upserts import client
 from tests.data_layer.relay import relay_to
 from tests.fixtures.data_layer import MakeSettings
 
+THIS_DATABASE = "(SELECT oid FROM pg_database WHERE datname = current_database())"
+
+
+async def until(database_url: str, statement: str, count: int) -> None:
+    """Return once the statement counts so many."""
+    async with asyncio.timeout(60):
+        while rows_of(database_url, statement) != [{"count": count}]:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+
 
 @pytest.mark.parametrize("repository", [False, True])
 async def test_a_store_that_accepts_and_never_answers(settings_with: MakeSettings, repository: bool) -> None:
@@ -152,7 +161,8 @@ async def test_close_leaves_nothing_open_and_closed_is_closed(settings_with: Mak
         with psycopg.connect(database_url) as other:
             other.execute("LOCK TABLE services IN ACCESS EXCLUSIVE MODE")
             waiting = [asyncio.create_task(data.get_services(1)) for _ in range(3)]
-            await asyncio.sleep(0.3)
+            waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'services'::regclass"
+            await until(database_url, f"{waits} AND database = {THIS_DATABASE}", 3)
             started = time.monotonic()
             await data.close()
             assert time.monotonic() - started < 3
@@ -160,7 +170,6 @@ async def test_close_leaves_nothing_open_and_closed_is_closed(settings_with: Mak
         with pytest.raises(DataLayerClosedError, match="get_company"):
             await data.get_company(1)
         await data.close()
-    await asyncio.sleep(0.2)
-    assert asyncio.all_tasks() == before
     others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-    assert rows_of(database_url, others) == [{"count": 0}]
+    await until(database_url, others, 0)
+    assert asyncio.all_tasks() == before

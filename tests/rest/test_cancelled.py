@@ -1,7 +1,7 @@
 """Requests whose callers are cancelled: the HTTP session's places for connections are all there afterwards."""
 
 import asyncio
-from time import sleep
+from threading import Event
 
 import pytest
 
@@ -57,11 +57,18 @@ async def test_who_gives_up_before_its_turn_sends_nothing(database_url: str) -> 
 
 
 async def test_a_turn_that_does_not_come_in_time(database_url: str) -> None:
-    with PageServer(database_url, hook=faults.queue([lambda answer: sleep(1.0) or answer])) as server:
-        rest = await SupabaseRest.open(server.url, server.service_key, connections=1, request_timeout=0.5)
+    given_up = Event()
+
+    def answer_behind(answer: faults.Answer) -> faults.Answer:
+        given_up.wait(60)
+        return answer
+
+    with PageServer(database_url, hook=faults.queue([answer_behind])) as server:
+        rest = await SupabaseRest.open(server.url, server.service_key, connections=1, request_timeout=0.2)
         slow = asyncio.create_task(rest.rows(rest.table("clients").select("id")))
         await asyncio.sleep(0)
         with pytest.raises(UnavailableError, match="no free connection to Supabase in time"):
             await rest.rows(rest.table("clients").select("id"))
+        given_up.set()
         await asyncio.wait([slow])
         await rest.close()

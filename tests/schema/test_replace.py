@@ -49,8 +49,12 @@ async def test_indexes_of_the_session_tables_keep_nobody_waiting(old: str, tmp_p
     """Made inside the transaction, they would lock the login out until its end."""
     execute(
         old,
-        "CREATE FUNCTION linger() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN IF EXISTS (SELECT FROM "
-        "pg_event_trigger_ddl_commands() WHERE object_identity LIKE '%whatsapp%') THEN PERFORM pg_sleep(1); END IF; "
+        "CREATE FUNCTION written() RETURNS integer LANGUAGE sql AS "
+        "$f$SELECT max((value->>'n')::integer) FROM public.whatsapp_keys WHERE key_type = 'live'$f$; "
+        "CREATE FUNCTION linger() RETURNS event_trigger LANGUAGE plpgsql AS $$ "
+        "DECLARE before integer := public.written(); BEGIN IF EXISTS (SELECT FROM "
+        "pg_event_trigger_ddl_commands() WHERE object_identity LIKE '%whatsapp%') THEN "
+        "WHILE public.written() <= before LOOP PERFORM pg_sleep(0.01); END LOOP; END IF; "
         "END $$; CREATE EVENT TRIGGER linger ON ddl_command_end WHEN TAG IN ('CREATE INDEX') "
         "EXECUTE FUNCTION linger()",
     )
