@@ -215,14 +215,14 @@ async def test_timeouts_of_role_and_database_do_no_harm(
     names = ["statement_timeout", "idle_in_transaction_session_timeout", "idle_session_timeout"]
     for url in (connected.url, database_url):
         for setting in [*names, "transaction_timeout"] if version >= 170000 else names:
-            execute(url, f"ALTER DATABASE \"{value(url, 'SELECT current_database()')}\" SET {setting} = '300ms'")
-    assert value(connected.url, "SHOW statement_timeout") == "300ms"
+            execute(url, f"ALTER DATABASE \"{value(url, 'SELECT current_database()')}\" SET {setting} = '150ms'")
+    assert value(connected.url, "SHOW statement_timeout") == "150ms"
     original = RangeLoader._pipe
 
     async def slowly(self: RangeLoader, route: Route, key_range: KeyRange, into: psycopg.sql.Identifier) -> int:
         if key_range.number == 2:
             for session in (await self._reader.connection(), self._target):
-                await session.execute("SELECT pg_sleep(0.5)")
+                await session.execute("SELECT pg_sleep(0.2)")
         return await original(self, route, key_range, into)
 
     monkeypatch.setattr(RangeLoader, "_pipe", slowly)
@@ -275,9 +275,12 @@ async def test_a_copy_that_is_cancelled_too_late_to_tell_the_server(
     """psycopg goes on without having read the rows: the connection takes no further statement, and says so in a log."""
     with Relay(postgres_address(database_url)) as relay:
         async with open_target(relay.way(database_url), step="test") as connection:
-            relay.slow(0.5)
+            relay.slow(0.2)
             copying = asyncio.create_task(_copy_one_row(connection))
-            await asyncio.sleep(0.3)  # the statement is on its way, and what would cancel it will come behind it
+            async with asyncio.timeout(60):
+                while not relay.held:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+            # The statement is on its way, and what would cancel it will come behind it.
             copying.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await copying

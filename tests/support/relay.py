@@ -27,6 +27,7 @@ class Relay:
     Attributes:
         server: what it stands before.
         port: where it listens.
+        held: how many times it has held something back to be slow.
     """
 
     def __init__(self, server: Address) -> None:
@@ -34,6 +35,7 @@ class Relay:
         self._loop = asyncio.new_event_loop()
         self._open = asyncio.Event()
         self._delay = 0.0
+        self.held = 0
         self._cut = False
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -145,6 +147,7 @@ class Relay:
         with suppress(ConnectionError):
             while data := await reader.read(65536):
                 if slowed and self._delay:
+                    self.held += 1
                     await asyncio.sleep(self._delay)
                 await self._open.wait()
                 writer.write(data)
