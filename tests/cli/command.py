@@ -10,6 +10,7 @@ import pytest
 
 from app.cli.main import run
 from app.cli.output import console
+from tests.support.in_process import short_sleep
 
 BOTDATA = Path(sys.executable).with_name("botdata")
 VARIABLES = (
@@ -46,9 +47,11 @@ class Command:
         self._monkeypatch.setattr(sys, "argv", ["botdata", *arguments])
         self._monkeypatch.setattr(console, "stderr", False)  # as in a process that begins
         self._capsys.readouterr()
+        code: object = 0
         try:
-            run()
-            code: object = 0
+            with self._monkeypatch.context() as hurried:
+                hurried.setattr("asyncio.sleep", short_sleep)
+                run()
         except SystemExit as end:
             code = end.code or 0
         captured = self._capsys.readouterr()

@@ -23,6 +23,7 @@ from app.cli.output import console
 from app.settings import Settings
 
 SECONDS = 60.0  # for any command
+LONGEST_PAUSE = 0.01  # seconds
 _sleep = asyncio.sleep
 _get_command = typer.main.get_command
 
@@ -51,7 +52,7 @@ def run_here(
     settings: Mapping[str, str],
     seconds: float = SECONDS,
     *,
-    longest_pause: float | None = 0.01,
+    longest_pause: float | None = LONGEST_PAUSE,
 ) -> Said:
     """Run a command with these settings and no others.
 
@@ -72,7 +73,7 @@ def run_here(
             patch.object(sys, "argv", ["botdata", *words]),
             redirect_stdout(out),
             redirect_stderr(err),
-            patch("asyncio.sleep", _sleep if longest_pause is None else partial(_short_sleep, longest_pause)),
+            patch("asyncio.sleep", _sleep if longest_pause is None else partial(_sleep_at_most, longest_pause)),
             patch("typer.main.get_command", _tree_of_commands),
             _alarm(seconds),
         ):
@@ -102,8 +103,12 @@ def _tree_of_commands(cli: typer.Typer) -> Any:
     return _get_command(cli)
 
 
-async def _short_sleep(longest: float, delay: float, result: object = None) -> Any:
+async def _sleep_at_most(longest: float, delay: float, result: object = None) -> Any:
     return await _sleep(min(delay, longest), result)
+
+
+# A pause made short: the program waits for others who write, and there are none.
+short_sleep = partial(_sleep_at_most, LONGEST_PAUSE)
 
 
 @contextmanager
