@@ -132,7 +132,7 @@ async def test_a_writer_on_both_sides_all_the_while(source: Source, database_url
             number += 1
             for url in (source.database_url, database_url):
                 await asyncio.to_thread(execute, url, write.format(number))
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.02)
 
     writer = asyncio.create_task(keep_writing())
     try:

@@ -1,4 +1,4 @@
-"""Parameters of a test that has many of them: some combinations run each time, all of them in soak."""
+"""Tests with many parameters: some combinations run each time, all of them in soak."""
 
 from __future__ import annotations
 
@@ -21,3 +21,29 @@ def combinations(names: str, *values: Sequence[Any], each_time: Sequence[tuple[A
         raise ValueError(f"{names}: {missing or each_time} is to be corrected")
     marked = [pytest.param(*one, marks=() if one in each_time else pytest.mark.soak) for one in known]
     return pytest.mark.parametrize(names, marked)
+
+
+# Where a test runs, by the name of the fixture, and at every which of these places a case runs each time. Of the six
+# stages in their order these are two, one of either authority.
+_PLACES = {"data": 3, "ends": 2, "make_source": 2, "source": 3}
+
+
+def leave_to_soak(items: Sequence[pytest.Item]) -> None:
+    """Mark what soak alone runs: of a test with several cases and places, each case at its turn of the places.
+
+    Every case runs, and the test runs at every place, but not every case at every place.
+    """
+    tests: dict[tuple[Any, ...], dict[tuple[int, ...], list[tuple[int, pytest.Item]]]] = {}
+    for item in items:
+        call = getattr(item, "callspec", None)
+        place = next((name for name in _PLACES if call and name in call.indices), None)
+        if place is not None:
+            case = tuple(number for name, number in call.indices.items() if name != place)
+            key = (item.path, getattr(item, "originalname", item.name), place)
+            tests.setdefault(key, {}).setdefault(case, []).append((call.indices[place], item))
+    for (_, _, place), cases in tests.items():
+        if len(cases) >= _PLACES[place]:
+            for number, same in enumerate(cases.values()):
+                for index, item in same:
+                    if index % _PLACES[place] != number % _PLACES[place]:
+                        item.add_marker(pytest.mark.soak)
