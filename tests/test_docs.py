@@ -1,4 +1,4 @@
-"""docs/data-layer.md, held against the program: every method with its arguments, every error code."""
+"""docs/data-layer.md and docs/testing.md, held against the program: methods, error codes, paths."""
 
 import inspect
 import re
@@ -7,6 +7,7 @@ from pathlib import Path
 from app import errors
 from app.data_layer import DataLayer
 
+_ROOT = Path(__file__).parent.parent
 TEXT = (Path(__file__).parent.parent / "docs" / "data-layer.md").read_text(encoding="utf-8")
 
 
@@ -40,3 +41,10 @@ def test_every_method_is_listed_with_its_arguments() -> None:
             shown = "" if default is parameter.empty else f"={repr(default).replace(chr(39), chr(34))}"
             words.append(parameter.name + shown)
         assert listed[name] == ", ".join(words), name
+
+
+def test_every_path_of_the_testing_page_exists() -> None:
+    text = (_ROOT / "docs" / "testing.md").read_text(encoding="utf-8")
+    paths = set(re.findall(r"\b((?:tests|docs)/[\w./-]*\w)", text))
+    assert len(paths) > 20
+    assert [path for path in sorted(paths) if not (_ROOT / path).exists()] == []

@@ -140,7 +140,8 @@ def start_postgres_server() -> Iterator[PostgresServer]:
                 _image(), username="postgres", password="postgres", dbname="postgres", driver=None
             )
             command = f"postgres {_NOT_DURABLE} -c max_connections={_CONNECTIONS}"
-            with container.with_command(command) as running:
+            in_memory = container.with_kwargs(shm_size=str(_ROOM)).with_env("PGDATA", f"{_MEMORY}/data")
+            with in_memory.with_command(command) as running:
                 yield PostgresServer(running.get_connection_url())
         case "embedded":
             with start_embedded() as server:
