@@ -202,7 +202,7 @@ def _wait(process: subprocess.Popen[str], target: str, statement: str | None, ma
         elif value(
             target,
             "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE application_name = 'botdata schema replace' "
-            "AND wait_event_type = 'Lock' AND strpos(query, %s) > 0)",
+            "AND datname = current_database() AND wait_event_type = 'Lock' AND strpos(query, %s) > 0)",
             [statement],
         ):
             return
@@ -214,7 +214,11 @@ def _wait_for_end(target: str) -> None:
     """Until the server has noticed that the sessions of the killed process are gone."""
     for _ in range(_SECONDS * 20):
         if (
-            value(target, "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'botdata schema replace'")
+            value(
+                target,
+                "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'botdata schema replace' "
+                "AND datname = current_database()",
+            )
             == 0
         ):
             return

@@ -3,13 +3,18 @@
 import asyncio
 from itertools import pairwise
 
+import psycopg
+
 from app.cutover.guard import read_stage
 from app.cutover.stages import Stage
 from app.data_layer import held_rows
 from app.db import Database
 from app.migration.cutover.moves import advance, back
+from app.migration.cutover.stage_row import lock_holders
+from app.migration.target import open_target
 from tests.cutover.reporting import reporting
-from tests.fixtures.cutover import MakeSettings, Pair
+from tests.fixtures.cutover import MakeSettings, Pair, tool_template
+from tests.support.postgres import PostgresServer
 
 
 async def test_from_off_to_complete_and_back(pair: Pair, settings_of: MakeSettings) -> None:
@@ -57,3 +62,18 @@ async def test_senders_that_follow_on_each_other_do_not_keep_a_move_waiting(
             sender.cancel()
         await asyncio.gather(*senders, return_exceptions=True)
         await database.close()
+
+
+async def test_who_holds_the_row_of_a_clone_is_not_named(pair: Pair, databases: PostgresServer) -> None:
+    """The row's table has the same number in both."""
+    clone = databases.create_database(template=tool_template(databases))
+    try:
+        with psycopg.connect(pair.target) as here, psycopg.connect(clone) as beside:
+            for holder in (here, beside):
+                holder.execute("SELECT FROM botdata.stage FOR SHARE")
+            async with open_target(pair.target, step="test") as connection:
+                named = await lock_holders(connection)
+            assert f"pid {here.info.backend_pid}," in named
+            assert f"pid {beside.info.backend_pid}," not in named
+    finally:
+        databases.drop_database(clone)

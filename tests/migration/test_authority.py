@@ -25,6 +25,8 @@ from tests.migration.test_sync_follow import Following
 from tests.support.faults import Fault, Request
 from tests.support.page_server import PageServer
 
+_WAITING = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+
 _FIX = VerifyOptions(fix=True, pause=0.01)
 _STAFF = "INSERT INTO staff (id, yclients_id, company_id, name) SELECT n, n, 1, 's' FROM generate_series(1, 3) n"
 
@@ -361,7 +363,7 @@ async def test_a_stage_that_is_being_moved_is_waited_for(pages: PageServer, sour
         moving.execute("UPDATE botdata.stage SET stage = 'live', moved_at = clock_timestamp()")
         sync = asyncio.ensure_future(sync_from(pages, target, "clients"))
         for _ in range(600):
-            if query(target, "SELECT FROM pg_locks WHERE NOT granted") or sync.done():
+            if query(target, _WAITING) or sync.done():
                 break
             await asyncio.sleep(0.05)
         assert not sync.done()

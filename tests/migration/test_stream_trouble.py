@@ -103,7 +103,10 @@ async def test_a_killed_copy_reads_no_complete_range_again(
     )  # a sync deletes it
 
 
-_SESSIONS = "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE application_name = 'botdata test' AND "
+_SESSIONS = (
+    "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity "
+    "WHERE application_name = 'botdata test' AND datname = current_database()"
+)
 
 
 @pytest.mark.parametrize("whom", ["a worker", "all"])
@@ -124,7 +127,7 @@ async def test_a_source_that_ends_sessions(
             )
             session = await self._reader.connection()
             one = f"pid = {session.info.backend_pid}" if whom == "a worker" else "datname = current_database()"
-            execute(connected.url, _SESSIONS + one)
+            execute(connected.url, f"{_SESSIONS} AND {one}")
         return await original(self, route, key_range)
 
     monkeypatch.setattr(RangeLoader, "load", load)
@@ -160,7 +163,7 @@ async def test_a_source_that_ends_a_session_in_the_middle_of_its_rows(
             yield piece
             pieces.append(len(piece))
             if len(pieces) == 3:
-                execute(connected.url, _SESSIONS + "state = 'active' AND query LIKE 'COPY%'")
+                execute(connected.url, f"{_SESSIONS} AND state = 'active' AND query LIKE 'COPY%'")
 
     monkeypatch.setattr(SourceStream, "pieces", cut)
     told = Told()
@@ -177,7 +180,7 @@ async def test_reads_connect_again(connected: Source, database_url: str) -> None
         table, rows = await described(database_url, tables("clients")[0]), 0
         async for page in source.pages(table):
             rows += page.rows
-            execute(connected.url, _SESSIONS + "datname = current_database()")
+            execute(connected.url, _SESSIONS)
     assert rows == 60
     assert [notice.partition("; ")[2] for notice in told.notices] == ["trying again (1 of 7)"] * len(told.notices)
     assert len(told.notices) >= 3
@@ -254,7 +257,12 @@ async def test_one_who_waits_to_have_a_table_alone_is_let_through(
         async def load(self: RangeLoader, route: Route, key_range: KeyRange) -> Loaded:
             if not alone:
                 alone.append(beside.submit(other.execute, "LOCK TABLE clients IN ACCESS EXCLUSIVE MODE"))
-                await asyncio.to_thread(_wait_for, connected.url, "SELECT count(*) > 0 FROM pg_locks WHERE NOT granted")
+                await asyncio.to_thread(
+                    _wait_for,
+                    connected.url,
+                    "SELECT count(*) > 0 FROM pg_stat_activity "
+                    "WHERE wait_event_type = 'Lock' AND datname = current_database()",
+                )
             return await original(self, route, key_range)
 
         with monkeypatch.context() as patch:

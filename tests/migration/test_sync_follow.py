@@ -189,8 +189,9 @@ async def test_goes_on_when_either_end_was_away(pages: PageServer, source_databa
     pages.hook = lambda request: None
     await following.rounds(1)
     execute(
-        source_database,
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'botdata sync'",
+        database_url,
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+        "WHERE application_name = 'botdata sync' AND datname = current_database()",
     )
     execute(source_database, "UPDATE clients SET notes = 'meanwhile' WHERE id = 4")
     await following.rounds(2)

@@ -175,7 +175,8 @@ async def test_a_following_sync_waits_for_its_own_lost_session(pages: PageServer
         for _ in range(100):
             execute(
                 database_url,
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'botdata sync'",
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE application_name = 'botdata sync' AND datname = current_database()",
             )
             with suppress(MigrationError):  # it was faster
                 async with open_target(database_url, step="old session", exclusive=True):

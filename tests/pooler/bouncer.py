@@ -21,7 +21,10 @@ from sqlalchemy.engine import make_url
 Mode = Literal["transaction", "session", "statement"]
 
 _SETTINGS = "SELECT jsonb_object_agg(name, setting) FROM pg_settings WHERE context <> 'internal'"
-_LOCKS = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
+_LOCKS = (
+    "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' "
+    "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+)
 _STATEMENTS = "SELECT coalesce(jsonb_agg(statement), '[]') FROM pg_prepared_statements"
 _TABLES = "SELECT count(*) FROM pg_class WHERE relpersistence = 't'"
 

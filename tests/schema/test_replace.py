@@ -16,6 +16,7 @@ from app.schema.replace import Replaced, ReplaceOptions, look, replace
 from tests.fixtures.schema import OtherRole
 from tests.schema import phase08
 from tests.schema.catalog import differences, expected_catalog, read_catalog
+from tests.support.postgres import PostgresServer
 
 
 async def carry_out(url: str, directory: Path, pg_dump: str | None = "none", lock_timeout: float = 5.0) -> Replaced:
@@ -158,6 +159,22 @@ async def test_tables_in_use_stop_it_and_name_the_program(old: str, tmp_path: Pa
     with phase08.held(old, "SELECT FROM clients"), pytest.raises(MigrationError, match="a lock was not granted"):
         await carry_out(old, tmp_path / "second", lock_timeout=0.2)
     assert phase08.texts(old, *phase08.TABLES) == before
+
+
+async def test_who_uses_a_clone_of_the_database_is_not_named(
+    old: str, databases: PostgresServer, tmp_path: Path
+) -> None:
+    """Tables of a database and of its clone have equal numbers."""
+    clone = databases.create_database(template=old)
+    try:
+        with phase08.held(old, "UPDATE clients SET name = name"), psycopg.connect(clone) as beside:
+            beside.execute("UPDATE clients SET name = name")
+            with pytest.raises(MigrationError) as stopped:
+                await carry_out(old, tmp_path / "backup", lock_timeout=0.2)
+            assert "another program (" in stopped.value.message
+            assert f"process {beside.info.backend_pid}" not in stopped.value.message
+    finally:
+        databases.drop_database(clone)
 
 
 async def test_writes_wait_while_it_works_and_a_changed_schema_is_looked_at_again(old: str, tmp_path: Path) -> None:

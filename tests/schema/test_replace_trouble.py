@@ -20,6 +20,8 @@ from tests.schema import phase08
 from tests.schema.test_replace import carry_out, execute
 from tests.support.relay import Relay, postgres_address
 
+_WAITING = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+
 _END_IT = (
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() "
     "AND application_name = 'botdata schema replace'"
@@ -71,7 +73,7 @@ async def test_pg_dump_does_not_wait_behind_someone_who_waits_for_us(
         waiting.start()
         with psycopg.connect(old, autocommit=True) as connection:
             for _ in range(600):
-                row = connection.execute("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)").fetchone()
+                row = connection.execute(f"SELECT EXISTS ({_WAITING})").fetchone()
                 if row and row[0]:
                     break
                 await asyncio.sleep(0.05)

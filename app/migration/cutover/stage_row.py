@@ -91,7 +91,8 @@ async def lock_holders(connection: AsyncConnection) -> str:
     cursor = await connection.execute(
         "SELECT coalesce(nullif(a.application_name, ''), 'a session'), a.pid, coalesce(a.client_addr::text, 'local') "
         "FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE l.relation = 'botdata.stage'::regclass "
-        "AND l.mode = 'RowShareLock' AND l.granted AND a.pid <> pg_backend_pid() ORDER BY a.xact_start LIMIT 5"
+        "AND a.datname = current_database() AND l.mode = 'RowShareLock' AND l.granted AND a.pid <> pg_backend_pid() "
+        "ORDER BY a.xact_start LIMIT 5"
     )
     holders = [f"{name} (pid {pid}, {address})" for name, pid, address in await cursor.fetchall()]
     return ", ".join(holders) or "it has ended since"
