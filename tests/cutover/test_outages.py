@@ -41,6 +41,7 @@ def _nothing_is_lost(servers: Servers, planned: Iterable[Planned]) -> None:
     assert servers.differing() == []
 
 
+@pytest.mark.budget(60)
 def test_no_acknowledged_write_is_lost_whatever_happens_to_a_store(servers: Servers) -> None:
     assert {one[1:] for one in _EACH} == {(store, kind) for store in Store for kind in KINDS}
     assert list(dict.fromkeys(stage for stage, _, _ in _EACH)) == list(Stage)

@@ -7,6 +7,8 @@ import re
 import time
 from pathlib import Path
 
+import pytest
+
 from app.cutover.stages import Stage, Store
 from tests.cutover.load import THRESHOLDS, Bots
 from tests.cutover.servers import Servers
@@ -38,6 +40,7 @@ def _run(servers: Servers, commands: list[str], to: Stage | None = None) -> None
         assert to is None or servers.stage != to, commands
 
 
+@pytest.mark.budget(60)
 def test_there_and_back_as_the_runbook_has_it(servers: Servers) -> None:
     order = list(Stage)
     moved, moved_back = _commands("Tables that no method writes")[:3], _commands("Tables that no method writes")[3:]
