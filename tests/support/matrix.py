@@ -39,7 +39,7 @@ def leave_to_soak(items: Sequence[pytest.Item]) -> None:
         place = next((name for name in _PLACES if call and name in call.indices), None)
         if place is not None:
             case = tuple(number for name, number in call.indices.items() if name != place)
-            key = (item.path, getattr(item, "originalname", item.name), place)
+            key = (item.path, getattr(item, "originalname", None), place)
             tests.setdefault(key, {}).setdefault(case, []).append((call.indices[place], item))
     for (_, _, place), cases in tests.items():
         if len(cases) >= _PLACES[place]:
