@@ -5,6 +5,8 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -131,6 +133,21 @@ def test_roles_are_prepared_as_in_a_hosted_supabase(embedded: EmbeddedPostgres) 
             connection.execute("INSERT INTO made_later DEFAULT VALUES")
         assert connection.execute("SELECT count(*) FROM made_later").fetchone() == (3,)
     assert bypasses == [("anon", False, False), ("authenticated", False, False), ("service_role", True, False)]
+
+
+def test_two_databases_of_a_server_may_be_prepared_at_once(server_directory: Path) -> None:
+    waits = "SELECT FROM pg_stat_activity WHERE datname = 'two' AND wait_event_type = 'Lock'"
+    with EmbeddedPostgres.start(server_directory, durable=False) as server, ThreadPoolExecutor(1) as beside:
+        one, two = (server.create_database(name) for name in ("one", "two"))
+        with psycopg.connect(one) as first, psycopg.connect(one, autocommit=True) as watcher:
+            first.execute("CREATE ROLE anon NOLOGIN")
+            preparing = beside.submit(prepare_supabase_roles, two)
+            for _ in range(1200):
+                if preparing.done() or watcher.execute(waits).fetchone() is not None:
+                    break
+                time.sleep(0.05)
+            first.commit()
+        preparing.result(60)
 
 
 def test_it_dies_with_the_program(server_directory: Path) -> None:
