@@ -4,6 +4,9 @@ PYTHON ?= python3
 VENV := .venv
 INSTALLED := $(VENV)/.installed
 
+# What was compiled once is kept: the tests' modules are compiled anew by each worker otherwise.
+export PYTHONDONTWRITEBYTECODE :=
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test soak coverage bench chaos lint lock clean
 

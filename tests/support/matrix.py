@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from itertools import product
 from typing import Any
@@ -25,13 +26,17 @@ def combinations(names: str, *values: Sequence[Any], each_time: Sequence[tuple[A
 
 # Where a test runs, by the name of the fixture, and at every which of these places a case runs each time. Of the six
 # stages in their order these are two, one of either authority.
-_PLACES = {"data": 3, "ends": 2, "make_source": 2, "source": 3}
+_PLACES = {"data": 3, "ends": 2, "make_source": 2, "move": 3, "source": 3}
+# The places that cost most, by their number. Where a test has few cases, the tests of a file take turns at these.
+_COSTLY = {"move": {0, 1, 2}, "source": {1}}  # of a source: @supabase/lite
+_TURNS = 3
 
 
 def leave_to_soak(items: Sequence[pytest.Item]) -> None:
     """Mark what soak alone runs: of a test with several cases and places, each case at its turn of the places.
 
-    Every case runs, and the test runs at every place, but not every case at every place.
+    Every case runs, and the test runs at every place, but not every case at every place. Where cases are few, a costly
+    place is left to every third test of a file, the first one included.
     """
     tests: dict[tuple[Any, ...], dict[tuple[int, ...], list[tuple[int, pytest.Item]]]] = {}
     for item in items:
@@ -41,9 +46,15 @@ def leave_to_soak(items: Sequence[pytest.Item]) -> None:
             case = tuple(number for name, number in call.indices.items() if name != place)
             key = (item.path, getattr(item, "originalname", None), place)
             tests.setdefault(key, {}).setdefault(case, []).append((call.indices[place], item))
-    for (_, _, place), cases in tests.items():
-        if len(cases) >= _PLACES[place]:
-            for number, same in enumerate(cases.values()):
-                for index, item in same:
-                    if index % _PLACES[place] != number % _PLACES[place]:
-                        item.add_marker(pytest.mark.soak)
+    turns: Counter[Any] = Counter()
+    for (path, _, place), cases in tests.items():
+        many = len(cases) >= _PLACES[place]
+        turns[path] += 1
+        for number, same in enumerate(cases.values()):
+            for index, item in same:
+                if many:
+                    left = index % _PLACES[place] != number % _PLACES[place]
+                else:
+                    left = index in _COSTLY.get(place, ()) and index % _TURNS != turns[path] % _TURNS
+                if left:
+                    item.add_marker(pytest.mark.soak)

@@ -191,7 +191,10 @@ class PageServer:
         if schema not in self.schemas:
             exposed = ", ".join(self.schemas)
             return error_answer(406, "PGRST106", f"The schema must be one of the following: {exposed}")
-        answer = self._answer(request, role, schema, writing=writing)
+        try:
+            answer = self._answer(request, role, schema, writing=writing)
+        except psycopg.OperationalError:  # the database has gone
+            return error_answer(503, "PGRST001", "Database client error. Retrying the connection.")
         # With several schemas PostgREST says which one answered.
         profile = {"Content-Profile": schema} if len(self.schemas) > 1 and answer.status < 300 else {}
         return replace(answer, headers={**answer.headers, **profile})
@@ -265,7 +268,11 @@ class PageServer:
         if connection is None:
             connection = self._connect(role, schema)
         # Below psycopg's own cursors: values without a type go in, and the JSON's bytes come out as they are.
-        result = connection.pgconn.exec_params(statement.encode(), values)
+        try:
+            result = connection.pgconn.exec_params(statement.encode(), values)
+        except psycopg.OperationalError:
+            connection.close()
+            raise
         if connection.pgconn.status == ConnStatus.OK:
             with self._lock:
                 self._idle[role, schema].append(connection)

@@ -297,3 +297,16 @@ def test_answers_at_once_when_stopped(odd_table: str) -> None:
             assert time.monotonic() < deadline
             time.sleep(0.02)
     assert set(threading.enumerate()) <= threads
+
+
+def test_a_database_that_has_gone_is_unavailable_and_comes_back(odd_table: str) -> None:
+    with (
+        PageServer(odd_table) as server,
+        httpx.Client(base_url=server.url, headers={"apikey": server.service_key}, timeout=10) as client,
+    ):
+        assert client.get("/rest/v1/odd").status_code == 200
+        for connection in (one for idle in server._idle.values() for one in idle):
+            connection.pgconn.finish()
+        gone = client.get("/rest/v1/odd")
+        assert (gone.status_code, gone.json()["code"]) == (503, "PGRST001")
+        assert client.get("/rest/v1/odd").status_code == 200

@@ -66,3 +66,10 @@ def test_each_case_runs_somewhere_and_each_place_has_a_case() -> None:
     assert sorted(kept) == [(0, 0), (1, 1), (2, 2), (3, 0), (4, 1), (5, 2)]
     assert {mark for item in many for mark in item.marks} == {"soak"}
     assert [item for item in few if item.marks] == []
+
+
+def test_tests_of_few_cases_take_turns_at_a_costly_place() -> None:
+    tests = [[_Item(f"test {number}", source=place) for place in range(3)] for number in range(4)]
+    leave_to_soak(cast(Any, [item for items in tests for item in items]))
+    kept = [[item.callspec.indices["source"] for item in items if not item.marks] for items in tests]
+    assert kept == [[0, 1, 2], [0, 2], [0, 2], [0, 1, 2]]
