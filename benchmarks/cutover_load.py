@@ -21,8 +21,7 @@ from pathlib import Path
 from app.cutover.stages import Store
 from tests.cutover.history import History
 from tests.cutover.load import Bots, step, there_and_back
-from tests.cutover.outages import by_chance, unexpected
-from tests.cutover.outages import in_trouble as load_in_trouble
+from tests.cutover.outages import by_chance, load_in_trouble, unexpected
 from tests.cutover.servers import Servers
 
 

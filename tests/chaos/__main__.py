@@ -44,6 +44,10 @@ def carry_out(scenario: Scenario, seed: int, share: float) -> Row:
             except AssertionError as error:
                 chaos.outcome.wrong.append(f"broken off: {error}")
     outcome = chaos.outcome
+    if not outcome.injected:
+        outcome.wrong.append("no fault was injected")
+    elif outcome.survived != outcome.injected and not outcome.wrong:
+        outcome.wrong.append(f"{outcome.injected - outcome.survived} faults were not survived")
     numbers = (f"{outcome.injected:,}", f"{outcome.survived:,}", f"{outcome.lost:,}")
     seconds = f"{time.perf_counter() - began:.0f}"
     row = dict(zip(COLUMNS, (scenario.name, scenario.faults, *numbers, seconds), strict=True))

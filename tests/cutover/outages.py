@@ -41,7 +41,7 @@ class Trouble:
 Planned = tuple[Stage, Store, str]
 
 
-def in_trouble(
+def load_in_trouble(
     servers: Servers, processes: int, seed: int, planned: Iterable[Planned]
 ) -> tuple[History, list[Trouble], str]:
     """Troubles one after the other under load, a stage after its neighbour; the history, what happened, the latencies.

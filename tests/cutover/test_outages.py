@@ -11,7 +11,7 @@ import pytest
 
 from app.cutover.stages import Stage, Store
 from tests.cutover.load import there_and_back
-from tests.cutover.outages import KINDS, Planned, in_trouble, unexpected
+from tests.cutover.outages import KINDS, Planned, load_in_trouble, unexpected
 from tests.cutover.servers import Servers
 
 # Every stage, and each trouble of each store.
@@ -28,7 +28,7 @@ _EACH = [
 
 
 def _nothing_is_lost(servers: Servers, planned: Iterable[Planned]) -> None:
-    history, troubles, _ = in_trouble(servers, 2, 4, planned)
+    history, troubles, _ = load_in_trouble(servers, 2, 4, planned)
     if servers.stage == Stage.COMPLETE:
         servers.botdata("cutover", "back")
         servers.botdata("mirror", "drain")

@@ -14,6 +14,7 @@ from sqlalchemy.engine import make_url
 
 from tests.fidelity.key_kinds import FOLDED
 from tests.fidelity.pair import Offers, Pair, Side
+from tests.support.postgres import copying_files
 
 OWNER = "fidelity_owner"  # a role of the whole server, without any right but on what it owns
 _PASSWORD = "fidelity"
@@ -116,10 +117,8 @@ def execute(url: str, statements: Iterable[str], *, quietly: bool = False) -> No
 def _make(admin_url: str, name: str, url: str, side: Side, *, as_owner: bool) -> None:
     with psycopg.connect(admin_url, autocommit=True) as connection:
         owner = sql.SQL(" OWNER {}").format(sql.Identifier(OWNER)) if as_owner else sql.SQL("")
-        # Copying the files writes nothing to the log; before PostgreSQL 15 it was the only way.
-        strategy = sql.SQL(" STRATEGY file_copy" if connection.info.server_version >= 150000 else "")
         statement = sql.SQL("CREATE DATABASE {} TEMPLATE template0{}{}")
-        connection.execute(statement.format(sql.Identifier(name), owner, strategy))
+        connection.execute(statement.format(sql.Identifier(name), owner, copying_files(connection)))
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(FIXED)
         ddl = side.ddl

@@ -43,22 +43,23 @@ class PostgresServer:
         embedded: the embedded server, where it is that one.
     """
 
-    def __init__(self, admin_url: str, embedded: EmbeddedPostgres | None = None) -> None:
+    def __init__(self, admin_url: str, embedded: EmbeddedPostgres | None = None, run: str | None = None) -> None:
         self.admin_url = libpq_url(admin_url)
         self.embedded = embedded
+        self._run = run or uuid.uuid4().hex[:12]  # templates are of one run: the next may have another schema
 
     @classmethod
     def of(cls, handed: dict[str, Any]) -> PostgresServer:
         """The server that another process has started and `handed` over; it is that process which stops it."""
         embedded = handed["embedded"] and EmbeddedPostgres(*map(Path, handed["embedded"]))
-        return cls(handed["admin_url"], embedded)
+        return cls(handed["admin_url"], embedded, handed["run"])
 
     @property
     def handed(self) -> dict[str, Any]:
         """What another process needs to know of it, as plain values."""
         embedded = self.embedded
         places = embedded and [str(embedded.binary("")), str(embedded.socket_directory)]
-        return {"admin_url": self.admin_url, "embedded": places}
+        return {"admin_url": self.admin_url, "embedded": places, "run": self._run}
 
     def url(self, database: str) -> str:
         """The libpq URL of a database of this server."""
@@ -78,6 +79,7 @@ class PostgresServer:
 
     def template(self, name: str, prepare: Prepare, *, template: str | None = None) -> str:
         """The URL of a database to be cloned and not connected to; the first process that asks for it makes it."""
+        name = f"botdata_test_{self._run}_{name}"
         with psycopg.connect(self.admin_url, autocommit=True) as connection:
             connection.execute("SELECT pg_advisory_lock(hashtext(%s))", [name])
             if connection.execute("SELECT FROM pg_database WHERE datname = %s", [name]).fetchone() is None:
@@ -89,15 +91,27 @@ class PostgresServer:
                 connection.execute(rename.format(sql.Identifier(unfinished), sql.Identifier(name)))
         return self.url(name)
 
+    def drop_templates(self) -> None:
+        """Drops what `template` has made."""
+        with psycopg.connect(self.admin_url) as connection:
+            made = connection.execute(
+                "SELECT datname FROM pg_database WHERE starts_with(datname, %s)", [f"botdata_test_{self._run}_"]
+            ).fetchall()
+        for (name,) in made:
+            self.drop_database(self.url(name))
+
     def _create(self, name: str, template: str | None) -> None:
         source = make_url(template).database if template else "template0"
         with psycopg.connect(self.admin_url, autocommit=True) as connection:
-            # Copying the files writes nothing to the log; before PostgreSQL 15 it was the only way.
-            strategy = " STRATEGY file_copy" if connection.info.server_version >= 150000 else ""
-            statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
-                sql.Identifier(name), sql.Identifier(source or "")
+            statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}{}")
+            connection.execute(
+                statement.format(sql.Identifier(name), sql.Identifier(source or ""), copying_files(connection))
             )
-            connection.execute(statement + sql.SQL(strategy))
+
+
+def copying_files(connection: psycopg.Connection) -> sql.SQL:
+    """For CREATE DATABASE: by copying files, which writes nothing to the log; before PostgreSQL 15 the only way."""
+    return sql.SQL(" STRATEGY file_copy" if connection.info.server_version >= 150000 else "")
 
 
 @cache
@@ -132,7 +146,9 @@ def start_postgres_server() -> Iterator[PostgresServer]:
     """The chosen server, running until the end of the block."""
     match chosen_kind():
         case "TEST_DATABASE_URL":
-            yield PostgresServer(os.environ["TEST_DATABASE_URL"])
+            server = PostgresServer(os.environ["TEST_DATABASE_URL"])
+            yield server
+            server.drop_templates()
         case "testcontainers":
             from testcontainers.community.postgres import PostgresContainer
 
