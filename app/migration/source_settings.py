@@ -9,19 +9,22 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from app.errors import AccessDeniedError, MigrationError, SchemaMismatchError, StoreTimeoutError
-from app.migration.key_filters import where, where_keys
+from app.migration.key_filters import key_groups, where, where_keys
 from app.migration.pages import key_of, refuse_other_columns
 from app.migration.rest_source import RestSource
 from app.migration.source import Key
 from app.migration.tables import CopyColumn, CopyTable
-from app.rest_grammar import alias, as_text, quoted_name, selected
+from app.rest_grammar import alias, as_text, in_list, quoted_name, selected
 
 _LOOKED_AT = 50  # values of a column
 _COLUMNS_ASKED = 5  # of a kind, until one holds a value
 _LONGEST_ASKED_FOR = 500  # characters of a text by which the source is asked for a row
+_PLAIN = re.compile(r"[^{\[(].{0,29}")  # what a list of values asks for
+_PLAIN_BYTES = 40  # of one in an address, quoted
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +73,9 @@ _KINDS = (
         re.compile(r"-?\$\d{1,3}(,\d{3})*\.\d\d"),
         re.compile(r".*\d.*"),
     ),
-    _Kind(
-        "extra_float_digits",
-        frozenset({"float8", "float4"}),
-        "1",
-        None,
-        re.compile(r".*(\d\.?){7}.*"),
-    ),
+    # Below 1, a float4 has at most 6 significant digits, and a float8 at most 15.
+    _Kind("extra_float_digits", frozenset({"float4"}), "1", None, re.compile(r".*[1-9](\.?\d){6}.*")),
+    _Kind("extra_float_digits", frozenset({"float8"}), "1", None, re.compile(r".*[1-9](\.?\d){15}.*")),
 )
 
 
@@ -92,32 +91,52 @@ async def require_readable_texts(
         MigrationError: names the setting and the statement that puts it right.
         StoreError: the source cannot be asked.
     """
+    told: set[str] = set()
+    asked: dict[str, list[tuple[CopyTable, CopyColumn]]] = {}
     for kind in _KINDS:
-        columns = _columns(tables, kind)
-        if not columns:
-            continue
-        told = False
-        for table, column in columns[:_COLUMNS_ASKED]:
-            values = [value for value in await _values(source, table, column) if kind.reads(value[1])]
-            if wrong := await _wrong(source, table, column, kind, values):
-                raise _unreadable(kind, table, column, wrong, step)
-            if told := any(kind.telling.fullmatch(text) for _, text in values):
+        for table, column in _columns(tables, kind)[:_COLUMNS_ASKED]:
+            if kind.setting in told:
                 break
-        asked = columns[:_COLUMNS_ASKED]
-        if not told and any(
-            [await _has_rows(source, table) for table in {table.name: table for table, _ in asked}.values()]
-        ):
-            named = ", ".join(f"{table.name}.{column.name}" for table, column in asked)
+            asked.setdefault(kind.setting, []).append((table, column))
+            if await _tells(source, table, column, kind, step):
+                told.add(kind.setting)
+    for setting, columns in asked.items():
+        if setting not in told and await _any_rows(source, [table for table, _ in columns]):
+            named = ", ".join(f"{table.name}.{column.name}" for table, column in columns)
             notice(
-                f"which {kind.setting} the source has could not be told, for want of values in {named}; botdata verify "
+                f"which {setting} the source has could not be told, for want of values in {named}; botdata verify "
                 "--source postgresql://... compares values whatever it is"
             )
+
+
+async def _tells(source: RestSource, table: CopyTable, column: CopyColumn, kind: _Kind, step: str) -> bool:
+    """Whether a value of the column shows that the setting is right.
+
+    While none does, the source is asked for others than those.
+    """
+    seen: dict[str, None] = {}
+    while len(seen) < _LOOKED_AT:
+        values = await _values(source, table, column, other_than=list(seen))
+        readable = [value for value in values if kind.reads(value[1])]
+        if wrong := await _wrong(source, table, column, kind, readable):
+            raise _unreadable(kind, table, column, wrong, step)
+        if any(kind.telling.fullmatch(text) for _, text in readable):
+            return True
+        new = {text: None for _, text in values if text not in seen}
+        if not new or not all(_PLAIN.fullmatch(text) for text in new):
+            return False
+        seen |= new
+    return False
 
 
 def _columns(tables: Sequence[CopyTable], kind: _Kind) -> list[tuple[CopyTable, CopyColumn]]:
     """The columns whose text the setting shapes: those of such a type first, then domains, arrays and so on."""
     found = [(table, one) for table in tables for one in table.columns if not kind.types.isdisjoint(one.parts)]
     return sorted(found, key=lambda pair: len(pair[1].parts))
+
+
+async def _any_rows(source: RestSource, tables: Sequence[CopyTable]) -> bool:
+    return any([await _has_rows(source, table) for table in {table.name: table for table in tables}.values()])
 
 
 async def _has_rows(source: RestSource, table: CopyTable) -> bool:
@@ -128,11 +147,13 @@ async def _has_rows(source: RestSource, table: CopyTable) -> bool:
         return False
 
 
-async def _values(source: RestSource, table: CopyTable, column: CopyColumn) -> list[tuple[Key, str]]:
+async def _values(
+    source: RestSource, table: CopyTable, column: CopyColumn, *, other_than: list[str]
+) -> list[tuple[Key, str]]:
     """Some values as text, with the keys of their rows; none where the source takes too long to find any."""
     select = as_text([*(one.name for one in table.key), column.name])
     builder = source.heirs.leave_out(selected(source.rest.table(table.relation_name, table.schema), select), table)
-    builder.request.params = builder.request.params.add(quoted_name(column.name), "not.is.null")
+    where(builder, column, "not.in" if other_than else "not.is", in_list(other_than) if other_than else "null")
 
     async def ask() -> list[dict[str, Any]]:
         try:
@@ -155,13 +176,34 @@ async def _wrong(
     """A text that does not say which value it is."""
     if kind.right is not None:
         return next((text for _, text in values if not kind.right.fullmatch(text)), None)
-    # The shortest too: a text with fewer digits may be short for that.
-    keys = {text: key for key, text in values if len(text) <= _LONGEST_ASKED_FOR}
-    by_length = sorted(keys, key=lambda text: (len(text), text))
-    for text in dict.fromkeys(by_length[:-4:-1] + by_length[:3]):
-        if not await _is_found(source, table, column, keys[text], text):
+    # Each is asked for, not only the longest: a text with few digits may be short for that.
+    plain = [(key, text) for key, text in values if _PLAIN.fullmatch(text)]
+    found = await _keys_found(source, table, column, plain)
+    others = {text: key for key, text in values if len(text) <= _LONGEST_ASKED_FOR and not _PLAIN.fullmatch(text)}
+    by_length = sorted(((key, text) for text, key in others.items()), key=lambda one: (len(one[1]), one[1]))
+    doubtful = [one for one in plain if one[0] not in found] + by_length[:3] + by_length[3:][-3:]
+    for key, text in doubtful:
+        if not await _is_found(source, table, column, key, text):
             return text
     return None
+
+
+async def _keys_found(
+    source: RestSource, table: CopyTable, column: CopyColumn, values: Sequence[tuple[Key, str]]
+) -> set[Key]:
+    """Keys of the rows that hold one of the values.
+
+    A row can hold none but its own: the source writes all of them with as many digits.
+    """
+    found: set[Key] = set()
+    for group in key_groups(sorted({key for key, _ in values}), table, beside=_LOOKED_AT * _PLAIN_BYTES):
+        builder: Any = selected(
+            source.rest.table(table.relation_name, table.schema), as_text([one.name for one in table.key])
+        )
+        where_keys(builder, table, group)
+        where(builder, column, "in", in_list(sorted({text for key, text in values if key in group})))
+        found.update(key_of(row, table) for row in await source.patiently(partial(source.rest.rows, builder)))
+    return found
 
 
 async def _is_found(source: RestSource, table: CopyTable, column: CopyColumn, key: Key, text: str) -> bool:

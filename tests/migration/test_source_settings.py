@@ -96,6 +96,48 @@ async def test_commands_stop_before_anything_is_written(
         assert _written(fresh_database) == before
 
 
+_NEAR = "16777216"  # with one digit 2e+07
+
+
+@pytest.mark.parametrize(
+    ("digits", "type_name", "rounded"), [("0", "double precision", _DIGITS), ("-15", "real", _NEAR)]
+)
+async def test_a_rounded_number_among_others(
+    source: str, fresh_database: str, digits: str, type_name: str, rounded: str
+) -> None:
+    """Neither the shortest nor the longest: those are the same under each setting."""
+    for database in (source, fresh_database):
+        execute(database, f"ALTER TABLE things ALTER weight TYPE {type_name}")
+    others = ["1", "2", "3", "4", "5e-12", "6e-13", "-7e-14", "-8e-15"]
+    for number, text in enumerate([*others, rounded]):
+        execute(source, "INSERT INTO things (id, weight) VALUES (%s, %s)", [number, text])
+    match = "the source's extra_float_digits is another one"
+    with served(source, extra_float_digits=digits) as bad, pytest.raises(MigrationError, match=match):
+        await copy_from(bad, fresh_database, [THINGS])
+
+
+async def test_a_rounded_number_after_others(source: str, fresh_database: str) -> None:
+    """Those that come first are alike under each setting, so the source is asked for others."""
+    execute(source, "INSERT INTO things (id, weight) SELECT n, n % 7 FROM generate_series(1, 200) n")
+    execute(source, "INSERT INTO things (id, weight) VALUES (201, %s)", [_DIGITS])
+    match = "the source's extra_float_digits is another one"
+    with served(source, extra_float_digits="0") as bad, pytest.raises(MigrationError, match=match):
+        await copy_from(bad, fresh_database, [THINGS])
+
+
+@pytest.mark.parametrize(("type_name", "text"), [("double precision", "12345678"), ("real", "1234.5")])
+async def test_as_many_digits_as_any_setting_writes_tell_nothing(
+    source: str, fresh_database: str, type_name: str, text: str
+) -> None:
+    for database in (source, fresh_database):
+        execute(database, f"ALTER TABLE things ALTER weight TYPE {type_name}")
+    execute(source, "INSERT INTO things (id, weight) VALUES (1, %s)", [text])
+    told = Told()
+    with served(source, extra_float_digits="0") as bad:
+        assert (await copy_from(bad, fresh_database, [THINGS], told=told)).complete
+    assert any("which extra_float_digits the source has could not be told" in notice for notice in told.notices)
+
+
 def _written(target: str) -> list[Any]:
     """The rows, and what the tool remembers of them."""
     return [
@@ -221,7 +263,7 @@ async def test_a_number_that_is_written_meanwhile_tells_nothing(source: str, fre
     written: list[str] = []
 
     def hook(request: Request) -> None:
-        if (request.parameter("weight") or "").startswith("eq.") and not written:
+        if (request.parameter("weight") or "").startswith("in.") and not written:
             written.append("1.5")
             execute(source, "UPDATE things SET weight = 1.5")
 

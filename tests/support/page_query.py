@@ -143,8 +143,10 @@ def _order(table: str, text: str) -> str:
 
 def _condition(column: str, operation: str, values: list[bytes]) -> str:
     operator, _, value = operation.partition(".")
-    if operation in {"is.null", "not.is.null"}:
-        return f"{column} IS {'NOT ' if operator == 'not' else ''}NULL"
+    if operator == "not":
+        return f"NOT {_condition(column, value, values)}"
+    if operation == "is.null":
+        return f"{column} IS NULL"
     if operator == "in" and value.startswith("(") and value.endswith(")"):
         listed = [_unquoted(item.group()) for item in _items(value[1:-1], _LIST_ITEM)] if value != "()" else []
         escaped = (text.replace("\\", "\\\\").replace('"', '\\"') for text in listed)

@@ -110,9 +110,11 @@ def test_pages_by_a_composite_key_with_odd_names(odd_table: str) -> None:
     with PageServer(odd_table) as server:
         after = _get(server, f'odd?{select}&a=eq.1&b=gt.k"E&limit=1')
         listed = _get(server, 'odd?select=b::text&b=in.("k%5C"C","z")&order=b')
+        others = _get(server, 'odd?select=b&b=not.in.("k%5C"C","z")&b=not.is.null&a=not.gt.0')
         without = _get(server, "odd?select=b&b=in.()")
     assert after.text == '[{"a":"1","b":"k\\"H","od\\"d, 100% name":"{\\"n\\": 1.10}"}]'
     assert listed.json() == [{"b": 'k"C'}, {"b": "z"}]
+    assert others.json() == [{"b": 'k"A'}, {"b": 'k"D'}, {"b": 'k"G'}, {"b": 'k"J'}]
     assert without.text == "[]"
 
 
