@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg.pq import TransactionStatus
 from sqlalchemy import Dialect, Select, event
-from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError, MissingGreenlet, OperationalError
+from sqlalchemy.exc import (
+    DBAPIError,
+    DisconnectionError,
+    InterfaceError,
+    InvalidRequestError,
+    MissingGreenlet,
+    OperationalError,
+)
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -302,7 +309,10 @@ def _hide_rows() -> None:
 
 
 async def _start(engine: AsyncEngine) -> AsyncConnection:
-    return await engine.connect()
+    try:
+        return await engine.connect()
+    except InvalidRequestError:  # the pool's word after several that were not fit to be given out
+        raise UnavailableError("PostgreSQL closes its connections as soon as they are made") from None
 
 
 @lru_cache(maxsize=512)

@@ -6,7 +6,9 @@ import asyncio
 import json
 import logging
 import re
+import ssl
 from collections.abc import Callable, Coroutine, Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -18,6 +20,12 @@ from app.rest_errors import error_of, translated_transport_errors
 if TYPE_CHECKING:
     from postgrest import AsyncRequestBuilder
     from supabase import AsyncClient
+
+
+@cache
+def _authorities() -> ssl.SSLContext:
+    """What a session verifies servers by: reading all the authorities takes longer than the session."""
+    return httpx.create_ssl_context()
 
 
 class SupabaseRest:
@@ -55,6 +63,7 @@ class SupabaseRest:
         session = httpx.AsyncClient(
             timeout=httpx.Timeout(request_timeout, connect=min(request_timeout, 10.0)),
             limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
+            verify=_authorities(),
         )
         try:
             client = await AsyncClient.create(

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import gc
 import sys
+from select import select as select_readable
+from typing import Any
 
 import psycopg
 import pytest
 from sqlalchemy import select, text
 
 from app.db import Database
-from app.errors import StoreTimeoutError
+from app.errors import StoreTimeoutError, UnavailableError
 from app.models import Client
 
 _CLIENTS = select(Client.__table__.c.id)
@@ -31,6 +33,41 @@ async def test_a_lost_connection_is_replaced_without_a_word(
     assert await database.fetch(_CLIENTS) == []
     gc.collect()
     assert said == []
+
+
+class _Closing(Database):
+    """Whose server ends each connection as soon as it is made, from some time on."""
+
+    from_now_on = False
+
+    async def _new_connection(self, *arguments: Any, **options: Any) -> psycopg.AsyncConnection[Any]:
+        connection = await super()._new_connection(*arguments, **options)
+        if self.from_now_on:
+            connection.pgconn.send_query(b"SELECT pg_terminate_backend(pg_backend_pid())")
+            select_readable([connection.fileno()], [], [], 10)
+        return connection
+
+
+async def test_new_connections_that_are_closed_at_once(database_url: str) -> None:
+    database = _Closing(database_url)
+
+    async def read() -> None:
+        async with database.reader() as connection:
+            await connection.execute(_CLIENTS)
+
+    async def write() -> None:
+        async with database.writer():
+            pass
+
+    try:
+        await read()
+        database.from_now_on = True
+        await database.engine.dispose()
+        for call in (read, write, lambda: database.fetch(_CLIENTS)):
+            with pytest.raises(UnavailableError, match="as soon as they are made"):
+                await call()
+    finally:
+        await database.close()
 
 
 async def test_a_transaction_that_takes_too_long_is_a_timeout(database: Database) -> None:
