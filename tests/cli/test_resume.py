@@ -2,7 +2,6 @@
 
 import re
 import signal
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -11,16 +10,17 @@ from tests.cli.command import start
 from tests.migration.engine import add_clients, query, row_texts, value, whole_rows
 from tests.support import faults
 from tests.support.faults import Delivery, Fault, Request
+from tests.support.in_process import run_here
 from tests.support.page_server import PageServer
 
 _SECONDS = 60
 
 
-def _run(pages: PageServer, target: str, directory: Path) -> subprocess.Popen[str]:
-    return start(
-        "copy", "--tables", "clients,staff", directory=directory,
-        SUPABASE_URL=pages.url, SUPABASE_KEY=pages.service_key, DATABASE_URL=target,
-    )  # fmt: skip
+_WORDS = ["copy", "--tables", "clients,staff"]
+
+
+def _settings(pages: PageServer, target: str) -> dict[str, str]:
+    return {"SUPABASE_URL": pages.url, "SUPABASE_KEY": pages.service_key, "DATABASE_URL": target}
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
@@ -36,7 +36,7 @@ def test_the_same_command_goes_on_inside_the_table(
         return hanging if whole and request.parameter("id") == "gt.60" else None
 
     pages.hook = hang
-    with _run(pages, database_url, tmp_path) as first:
+    with start(*_WORDS, directory=tmp_path, **_settings(pages, database_url)) as first:
         try:
             for _ in range(_SECONDS * 20):
                 pages.stopping.wait(0.05)
@@ -58,14 +58,10 @@ def test_the_same_command_goes_on_inside_the_table(
 
     pages.hook = lambda request: None
     seen = len(whole_rows(pages, "clients"))
-    with _run(pages, database_url, tmp_path) as second:
-        try:
-            out, err = second.communicate(timeout=_SECONDS)
-        finally:
-            second.kill()
-    assert second.returncode == 0, err
-    assert re.search(r"run 1, begun [-\d: ]+ UTC, goes on where it stopped\n", err)
-    assert "copy complete: 100 rows copied" in out
+    second = run_here(_WORDS, tmp_path, _settings(pages, database_url))
+    assert second.code == 0, second.err
+    assert re.search(r"run 1, begun [-\d: ]+ UTC, goes on where it stopped\n", second.err)
+    assert "copy complete: 100 rows copied" in second.out
     asked = [page.request.parameter("id") for page in whole_rows(pages, "clients")[seen:]]
     # But for the look at the settings: the copy's pages, then those of the comparison, since no types are described.
     assert [one for one in asked if one] == [f"gt.{n}" for n in [*range(60, 101, 10), *range(10, 101, 10)]]

@@ -26,7 +26,7 @@ def combinations(names: str, *values: Sequence[Any], each_time: Sequence[tuple[A
 
 # Where a test runs, by the name of the fixture, and at every which of these places a case runs each time. Of the six
 # stages in their order these are two, one of either authority.
-_PLACES = {"data": 3, "ends": 2, "make_source": 2, "move": 3, "source": 3}
+_PLACES = {"data": 3, "ends": 2, "lost": 2, "make_source": 2, "move": 3, "source": 3}
 # The places that cost most, by their number. Where a test has few cases, the tests of a file take turns at these.
 _COSTLY = {"move": {0, 1, 2}, "source": {1}}  # of a source: @supabase/lite
 _TURNS = 3

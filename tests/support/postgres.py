@@ -11,7 +11,7 @@ import shutil
 import uuid
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -47,6 +47,8 @@ class PostgresServer:
         self.admin_url = libpq_url(admin_url)
         self.embedded = embedded
         self._run = run or uuid.uuid4().hex[:12]  # templates are of one run: the next may have another schema
+        self._made: set[str] = set()  # templates, by whatever process
+        self._session: psycopg.Connection | None = None
 
     @classmethod
     def of(cls, handed: dict[str, Any]) -> PostgresServer:
@@ -74,12 +76,13 @@ class PostgresServer:
     def drop_database(self, url: str) -> None:
         """Drops a database made here, with whatever is connected to it."""
         name = make_url(url).database or ""
-        with psycopg.connect(self.admin_url, autocommit=True) as connection:
-            connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+        self._administer().execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
     def template(self, name: str, prepare: Prepare, *, template: str | None = None) -> str:
         """The URL of a database to be cloned and not connected to; the first process that asks for it makes it."""
         name = f"botdata_test_{self._run}_{name}"
+        if name in self._made:
+            return self.url(name)
         with psycopg.connect(self.admin_url, autocommit=True) as connection:
             connection.execute("SELECT pg_advisory_lock(hashtext(%s))", [name])
             if connection.execute("SELECT FROM pg_database WHERE datname = %s", [name]).fetchone() is None:
@@ -89,24 +92,33 @@ class PostgresServer:
                 prepare(self.url(unfinished))
                 rename = sql.SQL("ALTER DATABASE {} RENAME TO {}")
                 connection.execute(rename.format(sql.Identifier(unfinished), sql.Identifier(name)))
+        self._made.add(name)
         return self.url(name)
 
     def drop_templates(self) -> None:
         """Drops what `template` has made."""
-        with psycopg.connect(self.admin_url) as connection:
-            made = connection.execute(
-                "SELECT datname FROM pg_database WHERE starts_with(datname, %s)", [f"botdata_test_{self._run}_"]
-            ).fetchall()
-        for (name,) in made:
+        made = self._administer().execute(
+            "SELECT datname FROM pg_database WHERE starts_with(datname, %s)", [f"botdata_test_{self._run}_"]
+        )
+        for (name,) in made.fetchall():
             self.drop_database(self.url(name))
+
+    def close(self) -> None:
+        """End the session in which databases are made and dropped; the next one begins another."""
+        if self._session is not None:
+            self._session.close()
+
+    def _administer(self) -> psycopg.Connection:
+        """A session that is kept: each test makes a database or two, and a session takes as long as that."""
+        if self._session is None or self._session.closed:
+            self._session = psycopg.connect(self.admin_url, autocommit=True)
+        return self._session
 
     def _create(self, name: str, template: str | None) -> None:
         source = make_url(template).database if template else "template0"
-        with psycopg.connect(self.admin_url, autocommit=True) as connection:
-            statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}{}")
-            connection.execute(
-                statement.format(sql.Identifier(name), sql.Identifier(source or ""), copying_files(connection))
-            )
+        session = self._administer()
+        statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}{}")
+        session.execute(statement.format(sql.Identifier(name), sql.Identifier(source or ""), copying_files(session)))
 
 
 def copying_files(connection: psycopg.Connection) -> sql.SQL:
@@ -146,9 +158,9 @@ def start_postgres_server() -> Iterator[PostgresServer]:
     """The chosen server, running until the end of the block."""
     match chosen_kind():
         case "TEST_DATABASE_URL":
-            server = PostgresServer(os.environ["TEST_DATABASE_URL"])
-            yield server
-            server.drop_templates()
+            with closing(PostgresServer(os.environ["TEST_DATABASE_URL"])) as server:
+                yield server
+                server.drop_templates()
         case "testcontainers":
             from testcontainers.community.postgres import PostgresContainer
 
@@ -157,8 +169,11 @@ def start_postgres_server() -> Iterator[PostgresServer]:
             )
             command = f"postgres {_NOT_DURABLE} -c max_connections={_CONNECTIONS}"
             in_memory = container.with_kwargs(shm_size=str(_ROOM)).with_env("PGDATA", f"{_MEMORY}/data")
-            with in_memory.with_command(command) as running:
-                yield PostgresServer(running.get_connection_url())
+            with (
+                in_memory.with_command(command) as running,
+                closing(PostgresServer(running.get_connection_url())) as server,
+            ):
+                yield server
         case "embedded":
             with start_embedded() as server:
                 yield server
@@ -167,8 +182,11 @@ def start_postgres_server() -> Iterator[PostgresServer]:
 @contextmanager
 def start_embedded() -> Iterator[PostgresServer]:
     """An embedded server with room for the connections of every Supabase that tests start."""
-    with EmbeddedPostgres.start(durable=False, max_connections=_CONNECTIONS) as embedded:
-        yield PostgresServer(embedded.url(), embedded)
+    with (
+        EmbeddedPostgres.start(durable=False, max_connections=_CONNECTIONS) as embedded,
+        closing(PostgresServer(embedded.url(), embedded)) as server,
+    ):
+        yield server
 
 
 def memory_directory() -> Path | None:
