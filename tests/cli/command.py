@@ -10,7 +10,7 @@ import pytest
 
 from app.cli.main import run
 from app.cli.output import console
-from tests.support.in_process import short_sleep
+from tests.support.in_process import short_sleep, tree_of_commands
 
 BOTDATA = Path(sys.executable).with_name("botdata")
 VARIABLES = (
@@ -51,6 +51,7 @@ class Command:
         try:
             with self._monkeypatch.context() as hurried:
                 hurried.setattr("asyncio.sleep", short_sleep)
+                hurried.setattr("typer.main.get_command", tree_of_commands)
                 run()
         except SystemExit as end:
             code = end.code or 0

@@ -301,6 +301,7 @@ def test_a_table_that_no_method_reads_moves_while_supabase_is_the_authority(cuto
 @pytest.mark.parametrize(
     "words", [["status"], ["advance"], ["back"], ["finish", "--yes"], ["forget", "x"], ["history"]]
 )
+@pytest.mark.first_command
 def test_a_target_without_the_tools_schema(command: Command, database_url: str, words: list[str]) -> None:
     outcome = command("cutover", *words, DATABASE_URL=database_url)
     assert outcome.code == 1

@@ -90,6 +90,7 @@ def test_every_command_takes_the_option_and_says_so(command: Command, name: str)
     assert "--json" in command(*name.split(), "--help").out
 
 
+@pytest.mark.first_command
 def test_a_move_in_documents(command: Command, settings: dict[str, str], source_database: str) -> None:
     def run(*words: str, ok: bool = True) -> dict[str, Any]:
         outcome = command(*words, "--json", **settings)

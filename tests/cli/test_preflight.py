@@ -46,6 +46,7 @@ def test_a_request_that_is_tried_again_is_told_in_a_sentence(
     assert not [record for record in caplog.records if record.name.startswith("stamina")]
 
 
+@pytest.mark.first_command
 def test_errors_with_what_to_do_and_what_the_owner_accepts(
     command: Command, settings: dict[str, str], source_database: str
 ) -> None:

@@ -45,7 +45,7 @@ def own_way(servers: Servers) -> Relay:
     return servers.another_way(Store.POSTGRES)
 
 
-@pytest.mark.budget(60)
+@pytest.mark.soak
 def test_the_authority_does_not_move_without_it(servers: Servers, own_way: Relay) -> None:
     go_to(servers, Stage.SHADOW)
     with (

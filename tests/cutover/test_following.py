@@ -131,6 +131,7 @@ async def test_a_stage_that_was_never_read(pair: Pair, settings_of: MakeSettings
     assert len(await ask(pair, "SELECT FROM clients", store="source")) == 1
 
 
+@pytest.mark.first_command
 async def test_a_target_without_the_row_names_what_makes_it(settings_of: MakeSettings, database_url: str) -> None:
     async with open_data_layer(settings_of(database_url=database_url)) as data:
         answer = await data.get_company(1)
@@ -141,6 +142,7 @@ async def test_a_target_without_the_row_names_what_makes_it(settings_of: MakeSet
     ("chosen", "lines"),
     [({"cutover_stage": "complete"}, 1), ({"cutover_stage": None, "use_repository_pattern": True}, 0)],
 )
+@pytest.mark.first_command
 async def test_a_named_stage_without_the_row_is_told_for_nothing_is_recorded(
     settings_of: MakeSettings, database_url: str, caplog: pytest.LogCaptureFixture, chosen: dict[str, Any], lines: int
 ) -> None:

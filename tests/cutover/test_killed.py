@@ -62,6 +62,7 @@ def test_what_supabase_was_given_is_repaired_by_the_next_sync(servers: Servers, 
         deadline = time.monotonic() + 60
         while servers.ask(Store.POSTGRES, "SELECT FROM botdata.notes"):  # until the writes of the dead have settled
             assert time.monotonic() < deadline
+            time.sleep(0.2)
             servers.botdata("sync")
         servers.botdata("sync")
     _check(servers, bots)

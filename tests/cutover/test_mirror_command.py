@@ -172,6 +172,7 @@ async def test_recorded_entries_can_be_sent_for_the_way_back(mirror: Mirror, set
     assert not (await drain(settings_of(), sends_recorded=True)).complete
 
 
+@pytest.mark.first_command
 def test_a_target_without_the_tool_s_schema(mirror: Mirror, database_url: str) -> None:
     outcome = mirror("status", DATABASE_URL=database_url)
     assert outcome.code == 1

@@ -13,7 +13,8 @@ from app.migration.cutover.moves import advance, back
 from app.migration.cutover.stage_row import lock_holders
 from app.migration.target import open_target
 from tests.cutover.reporting import reporting
-from tests.fixtures.cutover import MakeSettings, Pair, tool_template
+from tests.fixtures.cutover import MakeSettings, Pair
+from tests.fixtures.servers import tool_template
 from tests.support.postgres import PostgresServer
 
 

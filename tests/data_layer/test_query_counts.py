@@ -118,6 +118,7 @@ async def test_a_read_is_one_statement(postgresql: Counted, method: str, argumen
 
 
 @pytest.mark.parametrize(("method", "rows", "statements"), [write[:3] for write in WRITES])
+@pytest.mark.first_command
 async def test_a_write_is_one_statement_a_shape(postgresql: Counted, method: str, rows: Any, statements: int) -> None:
     assert await postgresql.count(method, rows) == statements
 

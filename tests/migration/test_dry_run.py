@@ -38,6 +38,7 @@ async def _try(server: Any, target: str, *names: str, sample: int | None = None)
         return await dry_run(source, target, tables(*names), Told(), sample=sample)
 
 
+@pytest.mark.first_command
 async def test_what_would_be_refused_and_nothing_is_touched(
     pages: PageServer, source_database: str, database_url: str
 ) -> None:

@@ -96,6 +96,7 @@ async def test_puts_back_the_foreign_keys_of_a_copy_that_was_killed(connected: S
     assert value(database_url, "SELECT count(*) FROM botdata.foreign_keys WHERE state <> 'validated'") == 0
 
 
+@pytest.mark.first_command
 async def test_a_dry_run_compares_what_a_type_refuses(connected: Source, database_url: str) -> None:
     execute(connected.database_url, "ALTER TABLE clients ALTER visit_count TYPE text")
     add_clients(connected.database_url, 5)
@@ -130,6 +131,7 @@ async def test_until_clean_ends_where_a_trigger_rewrites_every_row(connected: So
     assert (report.complete, report.rounds, report.tables["clients"].unsettled) == (False, 3, 5)
 
 
+@pytest.mark.first_command
 async def test_a_dry_run_leaves_no_trace(source: Source, database_url: str) -> None:
     add_clients(source.database_url, 5)
     report = await sync_from(source, database_url, "clients", dry_run=True)

@@ -233,6 +233,7 @@ async def test_fix_says_what_stays_different(source: Source, database_url: str) 
         execute(source.database_url, "TRUNCATE clients; ALTER TABLE clients ALTER total_spent TYPE numeric(12, 2)")
 
 
+@pytest.mark.first_command
 async def test_fix_leaves_the_store_of_the_bot_alone(source: Source, database_url: str) -> None:
     add_clients(source.database_url, 3)
     options = VerifyOptions(fix=True, target_in_use=True)

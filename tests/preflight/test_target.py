@@ -100,6 +100,7 @@ async def test_phase08_is_recognised_with_every_difference(connected: Source, fr
     assert (codes(other), other.next_command) == (["target-incompatible"], "botdata schema replace")
 
 
+@pytest.mark.first_command
 async def test_it_writes_nothing(connected: Source, pages: PageServer, database_url: str) -> None:
     """Its sessions are read-only at the target, and no schema of the tool's is made."""
     add_clients(connected.database_url, 3)
@@ -125,6 +126,7 @@ async def test_it_writes_nothing(connected: Source, pages: PageServer, database_
 
 
 @pytest.mark.separate_server
+@pytest.mark.first_command
 async def test_triggers_foreign_keys_and_rights(connected: Source, database_url: str) -> None:
     execute(
         database_url,

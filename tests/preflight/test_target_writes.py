@@ -121,6 +121,7 @@ _OPEN = "CREATE POLICY all_rows ON clients FOR ALL USING (true)"
     ],
 )
 @pytest.mark.separate_server
+@pytest.mark.first_command
 async def test_row_level_security_of_the_target(
     connected: Source, database_url: str, policies: str, hidden: bool
 ) -> None:

@@ -74,7 +74,7 @@ def run_here(
             redirect_stdout(out),
             redirect_stderr(err),
             patch("asyncio.sleep", _sleep if longest_pause is None else partial(_sleep_at_most, longest_pause)),
-            patch("typer.main.get_command", _tree_of_commands),
+            patch("typer.main.get_command", tree_of_commands),
             _alarm(seconds),
         ):
             try:
@@ -98,7 +98,7 @@ def run_here(
 
 
 @cache
-def _tree_of_commands(cli: typer.Typer) -> Any:
+def tree_of_commands(cli: typer.Typer) -> Any:
     """Typer makes the tree anew at each call, which takes longer than some commands."""
     return _get_command(cli)
 

@@ -27,16 +27,16 @@ def combinations(names: str, *values: Sequence[Any], each_time: Sequence[tuple[A
 # Where a test runs, by the name of the fixture, and at every which of these places a case runs each time. Of the six
 # stages in their order these are two, one of either authority.
 _PLACES = {"data": 3, "ends": 2, "lost": 2, "make_source": 2, "move": 3, "source": 3}
-# The places that cost most, by their number. Where a test has few cases, the tests of a file take turns at these.
-_COSTLY = {"move": {0, 1, 2}, "source": {1}}  # of a source: @supabase/lite
-_TURNS = 3
+# Where a test has few cases, the tests of a file take turns at these places, by their number.
+_IN_TURN = {"ends": {0, 1}, "make_source": {0, 1}, "move": {0, 1, 2}, "source": {1}}  # of a source: @supabase/lite
+_ALONE = {"ends", "make_source"}  # the only test of a file runs at every one of these
 
 
 def leave_to_soak(items: Sequence[pytest.Item]) -> None:
     """Mark what soak alone runs: of a test with several cases and places, each case at its turn of the places.
 
-    Every case runs, and the test runs at every place, but not every case at every place. Where cases are few, a costly
-    place is left to every third test of a file, the first one included.
+    Every case runs, and the test runs at every place, but not every case at every place. Where cases are few, the tests
+    of a file take turns, so that the file runs at every place.
     """
     tests: dict[tuple[Any, ...], dict[tuple[int, ...], list[tuple[int, pytest.Item]]]] = {}
     for item in items:
@@ -47,14 +47,16 @@ def leave_to_soak(items: Sequence[pytest.Item]) -> None:
             key = (item.path, getattr(item, "originalname", None), place)
             tests.setdefault(key, {}).setdefault(case, []).append((call.indices[place], item))
     turns: Counter[Any] = Counter()
+    of_a_file = Counter((path, place) for path, _, place in tests)
     for (path, _, place), cases in tests.items():
         many = len(cases) >= _PLACES[place]
+        in_turn = set() if place in _ALONE and of_a_file[path, place] == 1 else _IN_TURN.get(place, set())
         turns[path] += 1
         for number, same in enumerate(cases.values()):
             for index, item in same:
                 if many:
                     left = index % _PLACES[place] != number % _PLACES[place]
                 else:
-                    left = index in _COSTLY.get(place, ()) and index % _TURNS != turns[path] % _TURNS
+                    left = index in in_turn and index % _PLACES[place] != turns[path] % _PLACES[place]
                 if left:
                     item.add_marker(pytest.mark.soak)

@@ -68,8 +68,15 @@ def test_each_case_runs_somewhere_and_each_place_has_a_case() -> None:
     assert [item for item in few if item.marks] == []
 
 
-def test_tests_of_few_cases_take_turns_at_a_costly_place() -> None:
-    tests = [[_Item(f"test {number}", source=place) for place in range(3)] for number in range(4)]
-    leave_to_soak(cast(Any, [item for items in tests for item in items]))
-    kept = [[item.callspec.indices["source"] for item in items if not item.marks] for items in tests]
-    assert kept == [[0, 1, 2], [0, 2], [0, 2], [0, 1, 2]]
+@pytest.mark.parametrize(
+    ("place", "places", "tests", "kept"),
+    [
+        ("source", 3, 4, [[0, 1, 2], [0, 2], [0, 2], [0, 1, 2]]),
+        ("ends", 2, 3, [[1], [0], [1]]),
+        ("ends", 2, 1, [[0, 1]]),
+    ],
+)
+def test_tests_of_few_cases_take_turns(place: str, places: int, tests: int, kept: list[list[int]]) -> None:
+    items = [[_Item(f"test {number}", **{place: n}) for n in range(places)] for number in range(tests)]
+    leave_to_soak(cast(Any, [item for same in items for item in same]))
+    assert [[item.callspec.indices[place] for item in same if not item.marks] for same in items] == kept
