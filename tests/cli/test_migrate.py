@@ -60,6 +60,21 @@ def test_after_a_stop_all_tables_are_brought_to_the_present(
     assert row_texts(settings["DATABASE_URL"], "clients") == row_texts(source_database, "clients")
 
 
+def test_an_incomplete_copy_of_equal_rows_is_no_success(
+    command: Command, settings: dict[str, str], source_database: str
+) -> None:
+    """The target has a foreign key that a row of the source does not keep."""
+    command("upgrade", **settings)
+    execute(
+        settings["DATABASE_URL"], "ALTER TABLE clients ADD FOREIGN KEY (company_id) REFERENCES companies (company_id)"
+    )
+    execute(source_database, "UPDATE clients SET company_id = 99 WHERE id = 7")
+    outcome = command("migrate", **settings)
+    assert "copy NOT complete: 30 rows copied" in outcome.out
+    assert "verified: 30 rows, no difference" in outcome.out
+    assert outcome.code == 1
+
+
 def test_a_row_deleted_at_the_source_is_named_with_what_to_do(
     command: Command, settings: dict[str, str], source_database: str
 ) -> None:
