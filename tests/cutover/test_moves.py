@@ -4,6 +4,7 @@ import asyncio
 from itertools import pairwise
 
 import psycopg
+from sqlalchemy import text
 
 from app.cutover.guard import read_stage
 from app.cutover.stages import Stage
@@ -63,6 +64,16 @@ async def test_senders_that_follow_on_each_other_do_not_keep_a_move_waiting(
             sender.cancel()
         await asyncio.gather(*senders, return_exceptions=True)
         await database.close()
+
+
+async def test_a_sender_waits_for_locks_and_keeps_them_as_long_as_it_says(pair: Pair) -> None:
+    """The server gives the locks of one that is cut off back, and not before its request has had its time."""
+    database = Database(pair.target)
+    async with database.writer() as connection:
+        await held_rows.set_up(connection, lock_timeout=2.5, idle=15.0)
+        names = ("lock_timeout", "idle_in_transaction_session_timeout")
+        assert [await connection.scalar(text(f"SHOW {name}")) for name in names] == ["2500ms", "15s"]
+    await database.close()
 
 
 async def test_who_holds_the_row_of_a_clone_is_not_named(pair: Pair, databases: PostgresServer) -> None:
