@@ -50,3 +50,15 @@ async def test_there_and_back(make_source: MakeSource, fresh_database: str, most
     assert back.complete
     assert query(source.database_url, SHOWN) == query(fresh_database, SHOWN)
     assert (await verify_from(source, fresh_database, CHOSEN)).clean
+
+
+async def test_beside_a_key_that_the_target_cannot_hold(make_source: MakeSource, fresh_database: str) -> None:
+    """Keys of its page are the same moments still, whatever their texts."""
+    source = make_source(TABLE + ROWS + NEPAL)
+    execute(fresh_database, TABLE)
+    assert (await copy_from(source, fresh_database, CHOSEN)).complete
+    execute(source.database_url, "ALTER TABLE readings ALTER sensor TYPE bigint")
+    execute(source.database_url, "INSERT INTO readings VALUES (-3000000000, now(), 'below every integer')")
+    report = await verify_from(source, fresh_database, CHOSEN)
+    assert {(found.kind, found.key[0]) for found in report.differences} == {("missing", "-3000000000")}
+    assert report.tables[0].equal == 20
