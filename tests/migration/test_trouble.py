@@ -246,3 +246,12 @@ async def test_a_transaction_that_can_succeed_later_is_repeated(
     assert report.complete
     assert value(database_url, "SELECT last_value FROM tries") == 3
     assert row_texts(database_url, "clients") == row_texts(source.database_url, "clients")
+
+
+async def test_one_that_never_succeeds_is_tried_five_times(source: Served, database_url: str) -> None:
+    add_clients(source.database_url, 5)
+    execute(database_url, _FAILS_TWICE.replace("< 3", "< 100").format(sqlstate="40P01"))
+    with pytest.raises(MigrationError, match="a deadlock was resolved against this call") as stopped:
+        await asyncio.wait_for(copy_from(source, database_url, tables("clients")), 60)
+    assert stopped.value.table == "clients"
+    assert value(database_url, "SELECT last_value FROM tries") == 5
