@@ -8,7 +8,8 @@ import pytest
 from app.errors import MigrationError
 from app.migration.findings import Findings
 from app.migration.verify import VerifyOptions
-from tests.fixtures.sources import Source
+from tests.fixtures.sources import MakeSource, Source
+from tests.migration import test_keys_of_moments as moments
 from tests.migration.engine import (
     ROUNDING,
     add_clients,
@@ -112,6 +113,19 @@ async def test_a_row_that_goes_from_the_source_alone_is_extra(
     between_looks(source.database_url, "DELETE FROM clients WHERE id = 3")
     report = await verify_from(source, database_url, tables("clients"))
     assert [(found.kind, found.key) for found in report.differences] == [("extra", ("3",))]
+
+
+async def test_so_is_one_whose_key_the_source_writes_otherwise(
+    make_source: MakeSource, fresh_database: str, between_looks: Callable[[str, str], None]
+) -> None:
+    """The key is a moment, and the source is in another time zone."""
+    source = make_source(moments.TABLE + moments.ROWS + moments.NEPAL)
+    execute(fresh_database, moments.TABLE)
+    await copy_from(source, fresh_database, moments.CHOSEN)
+    execute(fresh_database, "UPDATE readings SET note = 'x' WHERE note = 'note 3'")
+    between_looks(source.database_url, "DELETE FROM readings WHERE note = 'note 3'")
+    report = await verify_from(source, fresh_database, moments.CHOSEN)
+    assert [(found.kind, found.key[0]) for found in report.differences] == [("extra", "1")]
 
 
 async def test_a_writer_on_both_sides_all_the_while(source: Source, database_url: str) -> None:
