@@ -48,6 +48,7 @@ async def _compared(call: Call, supabase: _Answers, postgresql: _Answers) -> tup
         ),
         (Call("get_client_by_phone", ("+79000000077", 962302)), "get_client_by_phone('+7900***0077', 962302)"),
         (Call("get_client_by_phone", (79000000077,)), "get_client_by_phone(7900***0077)"),
+        (Call("get_client_by_phone", ("12-34-56-78",)), "get_client_by_phone('***')"),
         (Call("get_dialog_context", ("79000000077@c.us",)), "get_dialog_context('7900***0077@c.us')"),
         (Call("upsert_client", ({"phone": "79000000077"},)), "upsert_client(<1 columns>)"),
         (Call("upsert_clients", ([{"phone": "79000000077"}],)), "upsert_clients(<1 rows>)"),
