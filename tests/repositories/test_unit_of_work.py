@@ -8,6 +8,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from sqlalchemy.engine import make_url
 
 from app.db import Database
 from app.errors import (
@@ -16,6 +17,7 @@ from app.errors import (
     InvalidArgumentError,
     RejectedError,
     SchemaMismatchError,
+    UnavailableError,
     UnrepresentableValueError,
 )
 from app.name_search import containing
@@ -88,6 +90,16 @@ async def test_errors_by_sqlstate(database: Database, database_url: str) -> None
         connection.execute("ALTER TABLE clients RENAME COLUMN notes TO remarks")
     with pytest.raises(SchemaMismatchError, match="42703"):
         await _write(database, client(3))
+
+
+async def test_a_server_that_takes_no_writes_at_the_moment_is_unavailable(database_url: str) -> None:
+    """Nothing was done, and the same call can succeed later."""
+    url = make_url(database_url).update_query_dict({"options": "-cdefault_transaction_read_only=on"})
+    standby = Database(url.render_as_string(hide_password=False))
+    with pytest.raises(UnavailableError, match=r"no writes at the moment \(read-only\) \[SQLSTATE 25006\]"):
+        await _write(standby, client(1))
+    await standby.close()
+    assert rows_of(database_url, "SELECT count(*) FROM clients") == [{"count": 0}]
 
 
 async def _write(database: Database, row: dict[str, Any]) -> None:
