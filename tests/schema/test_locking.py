@@ -18,6 +18,11 @@ SELECT count(*) FROM pg_locks
 WHERE locktype = 'advisory' AND NOT granted
 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
 """
+WAITING_FOR_LOGIN = """
+SELECT count(*) FROM pg_locks
+WHERE relation = 'whatsapp_auth'::regclass AND NOT granted
+AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
 
 
 def test_two_upgrades_at_once(fresh_database: str) -> None:
@@ -64,6 +69,26 @@ def test_wait_for_another_upgrade_is_bounded(fresh_database: str, monkeypatch: p
         with pytest.raises(MigrationError, match=r"took too long and was cancelled \[SQLSTATE 57014\]"):
             revisions.upgrade(fresh_database)
     assert read_catalog(fresh_database)["tables"] == {}
+
+
+def test_a_login_that_is_being_made_is_not_dropped(database_url: str) -> None:
+    """The downgrade does not see it yet; it waits for its end, and looks again."""
+    with psycopg.connect(database_url) as bot, psycopg.connect(database_url, autocommit=True) as connection:
+        bot.execute("INSERT INTO whatsapp_auth (company_id, creds) VALUES ('1', '{}')")
+        with start_alembic("downgrade", "0001", url=database_url, LOCK_TIMEOUT=str(SECONDS)) as downgrade:
+            try:
+                deadline = time.monotonic() + SECONDS
+                while connection.execute(WAITING_FOR_LOGIN).fetchone() != (1,):
+                    assert time.monotonic() < deadline
+                    assert downgrade.poll() is None
+                    time.sleep(0.05)
+                bot.commit()
+                log = downgrade.communicate(timeout=SECONDS)[1]
+            finally:
+                downgrade.kill()
+        assert downgrade.returncode == 0, log
+        assert "kept whatsapp_auth and whatsapp_keys, with all that belongs to them: they hold rows" in log
+        assert connection.execute("SELECT count(*) FROM whatsapp_auth").fetchone() == (1,)
 
 
 def test_shared_connection_leaves_the_transaction_to_the_caller(fresh_database: str) -> None:
