@@ -11,6 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from app import revisions
 from app.errors import MigrationError
 from app.schema import replace as replacing
 from app.schema.backup import make_directory
@@ -86,6 +87,22 @@ async def test_pg_dump_does_not_wait_behind_someone_who_waits_for_us(
             60,
         )
     waiting.join(60)
+
+
+async def test_an_upgrade_that_runs_is_waited_for_before_anything_is_locked(old: str, tmp_path: Path) -> None:
+    """The bot goes on writing meanwhile, and what it wrote is in the backup."""
+    plan = await look(old)
+    with psycopg.connect(old, autocommit=True) as upgrade:
+        upgrade.execute("SELECT pg_advisory_lock(%s)", (revisions.UPGRADE_LOCK,))
+        replacing_it = asyncio.create_task(replace(old, plan, ReplaceOptions(tmp_path / "backup", "none")))
+        async with asyncio.timeout(60):
+            while not value(old, f"SELECT EXISTS ({_WAITING})"):
+                assert not replacing_it.done()
+                await asyncio.sleep(0.05)
+        execute(old, "SET lock_timeout = '1s'; UPDATE clients SET name = 'written meanwhile'")
+        upgrade.execute("SELECT pg_advisory_unlock(%s)", (revisions.UPGRADE_LOCK,))
+    done = await asyncio.wait_for(replacing_it, 60)
+    assert any("written meanwhile" in file.read_text() for file in done.backup.directory.glob("*.copy"))
 
 
 async def test_an_archive_of_a_newer_pg_dump_restores(old: str, empty: str, tmp_path: Path, programs: Path) -> None:
