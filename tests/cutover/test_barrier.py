@@ -2,8 +2,8 @@
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -257,6 +257,27 @@ async def test_a_command_that_ends_in_the_middle(pair: Pair, settings_of: MakeSe
             assert stopped.value.pending == "nothing was changed"
         assert pair.ask("SELECT state, said FROM botdata.moves") == [("given up", "its command failed or was stopped")]
         assert pair.ask("SELECT stage FROM botdata.stage") == [("shadow",)]
+
+
+async def test_a_command_that_is_stopped_as_it_asks_for_the_hold(
+    pair: Pair, settings_of: MakeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has committed, and does not hear of it: the processes need not hold their writes until the time is up."""
+    pair.set_stage("shadow")
+    transaction = psycopg.AsyncConnection.transaction
+
+    @asynccontextmanager
+    async def stopped(self: psycopg.AsyncConnection[Any]) -> AsyncIterator[None]:
+        async with transaction(self):
+            yield
+        if pair.ask("SELECT FROM botdata.moves WHERE state = 'holding'"):
+            raise asyncio.CancelledError
+
+    monkeypatch.setattr(psycopg.AsyncConnection, "transaction", stopped)
+    async with reporting(pair.target, ONE, holds=False):
+        with pytest.raises(asyncio.CancelledError):
+            await advance(settings_of(cutover_hold=30), force="a test")
+    assert pair.ask("SELECT state, said FROM botdata.moves") == [("given up", "its command failed or was stopped")]
 
 
 async def test_a_step_beside_a_transaction_that_does_not_end(

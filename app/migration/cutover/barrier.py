@@ -74,7 +74,7 @@ async def cross(url: str, connection: AsyncConnection, crossing: Crossing) -> tu
     Raises:
         MigrationError: another move is under way, or it is not known whether the stage has moved.
     """
-    number = await _begin(connection, crossing)
+    number = await _begin(url, connection, crossing)
     try:
         late = await _hold(connection, crossing, number)
         if late and not await _give_up(connection, number, "; ".join(one.what for one in late)):
@@ -93,8 +93,9 @@ async def cross(url: str, connection: AsyncConnection, crossing: Crossing) -> tu
     return late
 
 
-async def _begin(connection: AsyncConnection, crossing: Crossing) -> int:
+async def _begin(url: str, connection: AsyncConnection, crossing: Crossing) -> int:
     """Ask every process to hold its writes; the number of the move."""
+    number: int | None = None
     try:
         async with connection.transaction():
             # FOR SHARE: a step of another command, which takes it FOR UPDATE, comes wholly before or wholly after.
@@ -109,12 +110,17 @@ async def _begin(connection: AsyncConnection, crossing: Crossing) -> int:
                 [crossing.kind, crossing.before, crossing.to, crossing.hold, who(), crossing.reason, crossing.said],
             )
             begun = await cursor.fetchone()
+            assert begun is not None
+            number = int(begun[0])
     except UniqueViolation as error:
         if error.diag.constraint_name != _ONE_MOVE:
             raise
         raise await under_way(connection, crossing.step) from None
-    assert begun is not None
-    return int(begun[0])
+    except BaseException:
+        if number is not None:  # stopped at the commit, which may have been made
+            await asyncio.shield(_settle(url, crossing, number))
+        raise
+    return number
 
 
 async def _hold(connection: AsyncConnection, crossing: Crossing, number: int) -> tuple[Late, ...]:
