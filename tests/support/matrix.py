@@ -50,6 +50,9 @@ def leave_to_soak(items: Sequence[pytest.Item]) -> None:
     of_a_file = Counter((path, place) for path, _, place in tests)
     for (path, _, place), cases in tests.items():
         many = len(cases) >= _PLACES[place]
+        present = {index for same in cases.values() for index, _ in same}
+        if len(present) < _PLACES[place]:
+            continue  # the test names its places itself
         in_turn = set() if place in _ALONE and of_a_file[path, place] == 1 else _IN_TURN.get(place, set())
         turns[path] += 1
         for number, same in enumerate(cases.values()):

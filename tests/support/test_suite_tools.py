@@ -80,3 +80,9 @@ def test_tests_of_few_cases_take_turns(place: str, places: int, tests: int, kept
     items = [[_Item(f"test {number}", **{place: n}) for n in range(places)] for number in range(tests)]
     leave_to_soak(cast(Any, [item for same in items for item in same]))
     assert [[item.callspec.indices[place] for item in same if not item.marks] for same in items] == kept
+
+
+def test_a_test_that_names_one_place_runs_there() -> None:
+    items = [_Item(f"test {number}", ends=0) for number in range(2)]
+    leave_to_soak(cast(Any, items))
+    assert [item.marks for item in items] == [[], []]
