@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from supabase import AsyncClient
 
 
+_CONTENT_RANGE = re.compile(r"(?:([0-9]{1,18})-([0-9]{1,18})|\*)/(?:([0-9]{1,18})|\*)")
+
+
 @cache
 def _authorities() -> ssl.SSLContext:
     """What a session verifies servers by: reading all the authorities takes longer than the session."""
@@ -211,10 +214,16 @@ class SupabaseRest:
 
 def rows_told(headers: Mapping[str, str]) -> int | None:
     """How many rows the answer to a GET holds, by its Content-Range: `0-24/*`, `*/*` for none; None: it is silent."""
-    told = re.fullmatch(r"(?:([0-9]{1,18})-([0-9]{1,18})|\*)/(?:[0-9]+|\*)", headers.get("Content-Range", ""))
+    told = _CONTENT_RANGE.fullmatch(headers.get("Content-Range", ""))
     if told is None:
         return None
     return int(told[2]) - int(told[1]) + 1 if told[1] else 0
+
+
+def total_told(headers: Mapping[str, str]) -> int | None:
+    """How many rows fit a request, by the last part of Content-Range: `0-6/10`; None: the server did not count them."""
+    told = _CONTENT_RANGE.fullmatch(headers.get("Content-Range", ""))
+    return int(told[3]) if told and told[3] else None
 
 
 def refuse_other_count(rows: int, told: int | None) -> None:

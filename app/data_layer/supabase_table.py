@@ -11,7 +11,7 @@ from sqlalchemy import Table
 
 from app import models
 from app.errors import AmbiguousError, StoreError, UnavailableError
-from app.rest import SupabaseRest, refuse_other_count, rows_told
+from app.rest import SupabaseRest, refuse_other_count, rows_told, total_told
 from app.rest_grammar import alias, as_text
 from app.rows import table_of
 from app.text_values import RowDecoder
@@ -60,7 +60,7 @@ class SupabaseTable(Generic[R]):
     async def one(self, narrow: Narrow, message: str) -> R | None:
         """The only row, or None; AmbiguousError with `message` when there are several."""
         response = await self.rest.respond(narrow(self._selected()).limit(2), headers=_COUNTED)
-        rows, count = self.rows(response), _count(response) or 0
+        rows, count = self.rows(response), total_told(response.headers) or 0
         if max(len(rows), count) > 1:  # the count, too: a row cap may be 1
             raise AmbiguousError(message)
         _refuse_fewer(len(rows), count)
@@ -84,9 +84,9 @@ class SupabaseTable(Generic[R]):
                 builder = builder.gt("id", found[-1]["id"])
             response = await self.rest.respond(builder.order("id"), headers=_COUNTED)
             page = self._records(response)
-            counted = max(counted, len(found) + (_count(response) or 0))
+            counted = max(counted, len(found) + (total_told(response.headers) or 0))
             found += page
-            if not page or _count(response) == len(page):
+            if not page or total_told(response.headers) == len(page):
                 _refuse_fewer(len(found), counted)
                 return found
 
@@ -101,6 +101,7 @@ class SupabaseTable(Generic[R]):
             UnavailableError: as `whole_as_text`; or a row was on two pages, as after one that was left out.
         """
         found: list[Record] = []
+        counted = 0
         while len(found) < limit:
             builder = narrow(self._selected())
             for name, descending in order:
@@ -109,10 +110,10 @@ class SupabaseTable(Generic[R]):
             builder = builder.offset(len(found)) if found else builder
             response = await self.rest.respond(builder, headers=_COUNTED)
             page = self._records(response)
+            counted = max(counted, total_told(response.headers) or 0)
             found += page
-            if not page:
-                _refuse_fewer(len(found), _count(response) or 0)
-            if not page or _count(response) == len(found):
+            if not page or total_told(response.headers) == len(found):
+                _refuse_fewer(len(found), min(counted, limit))
                 break
         if len({record[self.columns[0]] for record in found}) < len(found):
             raise UnavailableError("Supabase gave a row on two pages")
@@ -138,6 +139,8 @@ class SupabaseTable(Generic[R]):
             refuse_other_count(len(body), rows_told(response.headers))
         aliases = [(name, alias(position)) for position, name in enumerate(self.columns)]
         try:
+            if response.request.method == "GET" and any(len(record) > len(aliases) for record in body):
+                raise UnavailableError("Supabase answered with other columns, as to another request")
             records = [{name: record[alias] for name, alias in aliases} for record in body]
         except (KeyError, TypeError) as error:
             raise StoreError("Supabase's answer does not hold the columns asked for") from error
@@ -152,9 +155,3 @@ class SupabaseTable(Generic[R]):
 def _refuse_fewer(rows: int, counted: int) -> None:
     if rows < counted:
         raise UnavailableError("Supabase gave fewer rows than it counted")
-
-
-def _count(response: httpx.Response) -> int | None:
-    """The last part of Content-Range: `0-6/10`, or `*` where the server did not count."""
-    total = response.headers.get("Content-Range", "").rpartition("/")[2]
-    return int(total) if total.isdecimal() else None

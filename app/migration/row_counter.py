@@ -11,7 +11,7 @@ from app.migration.lateness import Lateness
 from app.migration.pages import records_of
 from app.migration.retry import Patiently
 from app.migration.tables import CopyTable
-from app.rest import SupabaseRest, refuse_other_count, rows_told
+from app.rest import SupabaseRest, refuse_other_count, rows_told, total_told
 from app.rest_grammar import quoted_name, selected
 
 _Answer = TypeVar("_Answer")
@@ -73,5 +73,4 @@ class RowCounter:
         response = await self._rest.respond(builder, headers={"Prefer": f"count={kind}"})
         rows = len(records_of(response.content))
         refuse_other_count(rows, rows_told(response.headers))
-        total = response.headers.get("content-range", "").rpartition("/")[2]
-        return (int(total) if total.isascii() and total.isdecimal() else None), rows
+        return total_told(response.headers), rows

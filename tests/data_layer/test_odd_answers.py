@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 
@@ -51,6 +53,48 @@ async def test_a_row_that_is_left_out_where_the_first_page_did_not_count(
         async with _layer(settings_with, server) as data:
             server.hook = faults.queue([faults.content_range(None), spoil])
             assert len((await data.get_services(SALON)).data or ()) == 5
+
+
+def _none(answer: Answer) -> Answer:
+    """As the answer to a request that no row fits."""
+    return replace(answer, status=200, headers={**answer.headers, "Content-Range": "*/0"}, body=b"[]", rows=0)
+
+
+@pytest.mark.parametrize("page", range(1, 3))
+async def test_the_answer_to_a_request_without_rows_amid_pages_by_number(
+    settings_with: MakeSettings, database_url: str, page: int
+) -> None:
+    insert(database_url, "staff", {"yclients_id": "1", "company_id": str(SALON), "name": "a"})
+    days = [{"staff_id": "1", "date": f"2026-12-{n:02}", "staff_name": "a"} for n in range(1, 6)]
+    insert(database_url, "staff_schedules", *days)
+    with PageServer(database_url, max_rows=2) as server:
+        async with _layer(settings_with, server) as data:
+            server.hook = faults.queue([None, *[None] * page, _none])
+            assert len((await data.get_staff_schedules(SALON)).data or ()) == 5
+
+
+async def test_a_count_in_a_range_that_is_none(settings_with: MakeSettings, database_url: str) -> None:
+    services = [{"yclients_id": str(n), "company_id": str(SALON), "title": f"service {n}"} for n in range(5)]
+    insert(database_url, "services", *services)
+    with PageServer(database_url, max_rows=2) as server:
+        async with _layer(settings_with, server) as data:
+            server.hook = faults.queue([faults.content_range("0-/2")])
+            assert len((await data.get_services(SALON)).data or ()) == 5
+
+
+def _of_more_columns(answer: Answer) -> Answer:
+    """As the answer to a request for another table."""
+    rows = [{**row, f"_{len(row)}": "x", "_0": "99"} for row in json.loads(answer.body)]
+    return replace(answer, body=json.dumps(rows).encode())
+
+
+async def test_the_answer_to_a_request_for_another_table(settings_with: MakeSettings, database_url: str) -> None:
+    insert(database_url, "services", {"yclients_id": "1", "company_id": str(SALON), "title": "service"})
+    with PageServer(database_url) as server:
+        async with _layer(settings_with, server) as data:
+            right = await data.get_services(SALON)
+            server.hook = faults.queue([_of_more_columns])
+            assert (await data.get_services(SALON)).data == right.data != []
 
 
 @pytest.mark.parametrize("place", [0, 0.5])

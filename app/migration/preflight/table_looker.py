@@ -18,7 +18,7 @@ from app.migration.preflight.source_schema import SourceSeen, wanted_columns
 from app.migration.retry import Patiently
 from app.migration.tables import name_of
 from app.migration.target import EXPOSE_SCHEMA
-from app.rest import SupabaseRest
+from app.rest import SupabaseRest, total_told
 from app.rest_errors import SCHEMA_NOT_EXPOSED
 from app.rest_grammar import quoted_name, selected
 
@@ -95,8 +95,7 @@ class TableLooker:
         async def ask() -> tuple[list[dict[str, Any]], int | None]:
             with lateness.told():
                 response = await self._rest.respond(builder, headers={"Prefer": "count=exact"})
-            total = response.headers.get("content-range", "").rpartition("/")[2]
-            return records_of(response.content), int(total) if total.isdigit() else None
+            return records_of(response.content), total_told(response.headers)
 
         try:
             return await self._patiently(ask)
