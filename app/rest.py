@@ -7,7 +7,7 @@ import json
 import logging
 import re
 import ssl
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence, Set
 from functools import cache
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -230,6 +230,12 @@ def refuse_other_count(rows: int, told: int | None) -> None:
     """UnavailableError where an answer does not hold the rows that it should: the same request can succeed later."""
     if told is not None and told != rows:
         raise UnavailableError("Supabase's answer does not hold as many rows as it says")
+
+
+def refuse_other_columns(records: Sequence[object], wanted: Set[str] | None) -> None:
+    """UnavailableError where a row has other columns than were asked for: loaded, those that it lacks would be NULL."""
+    if wanted is not None and not all(isinstance(record, dict) and record.keys() == wanted for record in records):
+        raise UnavailableError("Supabase answered with rows of other columns than were asked for")
 
 
 def _refuse_other_answer(response: httpx.Response) -> None:

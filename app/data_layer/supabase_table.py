@@ -11,7 +11,7 @@ from sqlalchemy import Table
 
 from app import models
 from app.errors import AmbiguousError, StoreError, UnavailableError
-from app.rest import SupabaseRest, refuse_other_count, rows_told, total_told
+from app.rest import SupabaseRest, refuse_other_columns, refuse_other_count, rows_told, total_told
 from app.rest_grammar import alias, as_text
 from app.rows import table_of
 from app.text_values import RowDecoder
@@ -137,10 +137,9 @@ class SupabaseTable(Generic[R]):
             raise StoreError("Supabase answered with something that is not a list of rows")
         if response.request.method == "GET":
             refuse_other_count(len(body), rows_told(response.headers))
+            refuse_other_columns(body, {alias(position) for position in range(len(self.columns))})
         aliases = [(name, alias(position)) for position, name in enumerate(self.columns)]
         try:
-            if response.request.method == "GET" and any(len(record) > len(aliases) for record in body):
-                raise UnavailableError("Supabase answered with other columns, as to another request")
             records = [{name: record[alias] for name, alias in aliases} for record in body]
         except (KeyError, TypeError) as error:
             raise StoreError("Supabase's answer does not hold the columns asked for") from error

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence, Set
+from collections.abc import Set
 from dataclasses import dataclass
 from typing import Any
 
 from app.errors import StoreError, UnavailableError
 from app.migration.source import Key, Page
 from app.migration.tables import CopyTable
+from app.rest import refuse_other_columns
 from app.rest_grammar import alias
 
 
@@ -84,12 +85,6 @@ def read_page(body: bytes, table: CopyTable, wanted: Set[str] | None = None) -> 
     records = records_of(body)
     refuse_other_columns(records, wanted)
     return Page(body, len(records), key_of(records[-1], table)) if records else None
-
-
-def refuse_other_columns(records: Sequence[object], wanted: Set[str] | None) -> None:
-    """UnavailableError where a row has other columns than were asked for: loaded, those that it lacks would be NULL."""
-    if wanted is not None and not all(isinstance(record, dict) and record.keys() == wanted for record in records):
-        raise UnavailableError("Supabase answered with rows of other columns than were asked for")
 
 
 def key_of(record: dict[str, Any], table: CopyTable) -> Key:

@@ -9,10 +9,10 @@ from urllib.parse import quote
 
 from app.errors import UnavailableError
 from app.migration.key_filters import address_length, key_groups, where_keys
-from app.migration.pages import key_of, records_of, refuse_other_columns
+from app.migration.pages import key_of, records_of
 from app.migration.source import VERSION, Key, Page
 from app.migration.tables import CopyColumn, CopyTable
-from app.rest import SupabaseRest, refuse_other_count
+from app.rest import SupabaseRest, refuse_other_columns, refuse_other_count
 from app.rest_errors import LONGEST_ADDRESS
 from app.rest_grammar import alias, quoted_name
 

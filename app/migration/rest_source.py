@@ -11,14 +11,14 @@ from urllib.parse import urlsplit
 from app.errors import MigrationError, SchemaMismatchError, StoreError, StoreTimeoutError
 from app.migration.heirs import Heirs
 from app.migration.key_filters import address_length, key_groups, where, where_keys
-from app.migration.pages import Limits, PageSize, key_of, read_page, records_of, refuse_other_columns
+from app.migration.pages import Limits, PageSize, key_of, read_page, records_of
 from app.migration.part_reader import PartReader, TooHeavyError
 from app.migration.question import Question, version_item
 from app.migration.retry import patiently
 from app.migration.row_counter import RowCounter
 from app.migration.source import Key, Page
 from app.migration.tables import CopyColumn, CopyTable
-from app.rest import SupabaseRest, refuse_other_count, rows_told
+from app.rest import SupabaseRest, refuse_other_columns, refuse_other_count, rows_told
 from app.rest_errors import LONGEST_ADDRESS
 from app.rest_grammar import quoted_name, selected
 

@@ -14,10 +14,11 @@ from typing import Any
 
 from app.errors import AccessDeniedError, MigrationError, SchemaMismatchError, StoreTimeoutError
 from app.migration.key_filters import key_groups, where, where_keys
-from app.migration.pages import key_of, refuse_other_columns
+from app.migration.pages import key_of
 from app.migration.rest_source import RestSource
 from app.migration.source import Key
 from app.migration.tables import CopyColumn, CopyTable
+from app.rest import refuse_other_columns
 from app.rest_grammar import alias, as_text, in_list, quoted_name, selected
 
 _LOOKED_AT = 50  # values of a column

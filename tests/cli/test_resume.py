@@ -14,8 +14,6 @@ from tests.support.in_process import run_here
 from tests.support.page_server import PageServer
 
 _SECONDS = 60
-
-
 _WORDS = ["copy", "--tables", "clients,staff"]
 
 

@@ -60,7 +60,7 @@ def _run(
 
 @pytest.fixture
 def different(settings: dict[str, str], database_url: str, tmp_path: Path) -> dict[str, str]:
-    """The same, after a copy and a change of the name at the target."""
+    """Those settings, once the clients were copied and one name was changed at the target."""
     assert run_here(["copy", "--tables", "clients"], tmp_path, settings).code == 0
     execute(database_url, "UPDATE clients SET name = 'x' WHERE id = 1")
     return settings
@@ -77,8 +77,10 @@ def test_values_that_the_encoding_cannot_hold_are_escaped(
     assert shown in words.stdout.decode(encoding)
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "cp1251"])
-def test_so_are_those_in_documents(different: dict[str, str], tmp_path: Path, encoding: str) -> None:
+@pytest.mark.parametrize("encoding", ["utf-8", "cp1251", "ascii"])
+def test_a_document_escapes_what_the_encoding_cannot_hold(
+    different: dict[str, str], tmp_path: Path, encoding: str
+) -> None:
     document = _run(tmp_path, "verify", "--tables", "clients", "--json", **different, PYTHONIOENCODING=encoding)
     (difference,) = json.loads(document.stdout.decode(encoding))["tables"][0]["differences"]
     assert difference["source"] == _NAME

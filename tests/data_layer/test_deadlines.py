@@ -36,19 +36,32 @@ async def test_a_store_that_accepts_and_never_answers(settings_with: MakeSetting
             supabase_key="sb_secret_x",
             database_url=relay.database_url,
             query_timeout=0.6,
-            health_check_timeout=0.3,
         )
         started = time.monotonic()
         async with open_data_layer(settings) as data:
-            health = await data.health_check()
-            assert (health.success, health.error_code) == (False, "timeout")
-            assert (health.metadata["healthy"], health.metadata["limit"]) == (False, 0.3)
-            assert 0.3 <= health.metadata["response_time"] < _BUSY
             read = await data.get_company(1)
             assert read.error_code == "timeout"
             write = await data.upsert_client(client(1))
             assert write.error_code == ("unavailable" if repository else "outcome_unknown")
         assert time.monotonic() - started < _BUSY
+
+
+@pytest.mark.parametrize("repository", [False, True])
+async def test_a_health_check_has_a_limit_of_its_own(settings_with: MakeSettings, repository: bool) -> None:
+    async with relay_to(None) as relay:
+        settings = settings_with(
+            use_repository_pattern=repository,
+            supabase_url=f"http://127.0.0.1:{relay.port}",
+            supabase_key="sb_secret_x",
+            database_url=relay.database_url,
+            query_timeout=2 * _BUSY,
+            health_check_timeout=0.3,
+        )
+        async with open_data_layer(settings) as data:
+            health = await data.health_check()
+    assert (health.success, health.error_code) == (False, "timeout")
+    assert (health.metadata["healthy"], health.metadata["limit"]) == (False, 0.3)
+    assert 0.3 <= health.metadata["response_time"] < _BUSY
 
 
 @pytest.mark.parametrize("repository", [False, True])

@@ -27,11 +27,15 @@ async def _layer(settings_with: MakeSettings, server: PageServer) -> AsyncIterat
         yield data
 
 
+def _insert_five_services(database_url: str) -> None:
+    services = [{"yclients_id": str(n), "company_id": str(SALON), "title": f"service {n}"} for n in range(5)]
+    insert(database_url, "services", *services)
+
+
 @pytest.mark.parametrize("spoil", [faults.row_left_out(0), faults.agreeing(faults.row_left_out(0))])
 async def test_a_row_that_is_left_out_once(settings_with: MakeSettings, database_url: str, spoil: Fault) -> None:
     insert(database_url, "clients", client(1, phone=ONE))
-    services = [{"yclients_id": str(n), "company_id": str(SALON), "title": f"service {n}"} for n in range(5)]
-    insert(database_url, "services", *services)
+    _insert_five_services(database_url)
     with PageServer(database_url, max_rows=2) as server:
         async with _layer(settings_with, server) as data:
             server.hook = faults.queue([spoil])
@@ -43,15 +47,18 @@ async def test_a_row_that_is_left_out_once(settings_with: MakeSettings, database
             assert (await data.get_client_by_id(1, SALON)).data is not None
 
 
-async def test_a_row_that_is_left_out_where_the_first_page_did_not_count(
-    settings_with: MakeSettings, database_url: str
+@pytest.mark.parametrize(
+    "spoilt",
+    [[faults.content_range(None), faults.agreeing(faults.row_left_out(0))], [faults.content_range("0-/2")]],
+    ids=["none, and then a row left out", "in a range that is none"],
+)
+async def test_a_first_page_without_a_count(
+    settings_with: MakeSettings, database_url: str, spoilt: list[Fault]
 ) -> None:
-    services = [{"yclients_id": str(n), "company_id": str(SALON), "title": f"service {n}"} for n in range(5)]
-    insert(database_url, "services", *services)
-    spoil = faults.agreeing(faults.row_left_out(0))
+    _insert_five_services(database_url)
     with PageServer(database_url, max_rows=2) as server:
         async with _layer(settings_with, server) as data:
-            server.hook = faults.queue([faults.content_range(None), spoil])
+            server.hook = faults.queue(list(spoilt))
             assert len((await data.get_services(SALON)).data or ()) == 5
 
 
@@ -71,15 +78,6 @@ async def test_the_answer_to_a_request_without_rows_amid_pages_by_number(
         async with _layer(settings_with, server) as data:
             server.hook = faults.queue([None, *[None] * page, _none])
             assert len((await data.get_staff_schedules(SALON)).data or ()) == 5
-
-
-async def test_a_count_in_a_range_that_is_none(settings_with: MakeSettings, database_url: str) -> None:
-    services = [{"yclients_id": str(n), "company_id": str(SALON), "title": f"service {n}"} for n in range(5)]
-    insert(database_url, "services", *services)
-    with PageServer(database_url, max_rows=2) as server:
-        async with _layer(settings_with, server) as data:
-            server.hook = faults.queue([faults.content_range("0-/2")])
-            assert len((await data.get_services(SALON)).data or ()) == 5
 
 
 def _of_more_columns(answer: Answer) -> Answer:

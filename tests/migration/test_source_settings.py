@@ -125,6 +125,14 @@ async def test_a_rounded_number_after_others(source: str, fresh_database: str) -
         await copy_from(bad, fresh_database, [THINGS])
 
 
+async def test_a_date_in_another_style_after_others(source: str, fresh_database: str) -> None:
+    execute(source, "INSERT INTO things (id, day) SELECT n, 'infinity' FROM generate_series(1, 200) n")
+    execute(source, "INSERT INTO things (id, day) VALUES (201, '2026-03-04')")
+    match = "the source's DateStyle is another one"
+    with served(source, DateStyle="SQL, DMY") as bad, pytest.raises(MigrationError, match=match):
+        await copy_from(bad, fresh_database, [THINGS])
+
+
 @pytest.mark.parametrize(("type_name", "text"), [("double precision", "12345678"), ("real", "1234.5")])
 async def test_as_many_digits_as_any_setting_writes_tell_nothing(
     source: str, fresh_database: str, type_name: str, text: str
