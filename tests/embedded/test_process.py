@@ -82,10 +82,13 @@ def test_a_server_that_is_never_ready_is_an_error_with_its_last_words(
 ) -> None:
     process = run("echo its last words; exec sleep 60", tmp_path)
 
-    def monotonic() -> float:
-        return time.monotonic() + 3600 * ("its last words" in process.log.read_text())
+    now = [0.0]
 
-    monkeypatch.setattr("app.embedded.process.time", SimpleNamespace(monotonic=monotonic, sleep=time.sleep))
+    def sleep(seconds: float) -> None:
+        time.sleep(seconds)
+        now[0] += 3600 * ("its last words" in process.log.read_text())
+
+    monkeypatch.setattr("app.embedded.process.time", SimpleNamespace(monotonic=lambda: now[0], sleep=sleep))
     try:
         with pytest.raises(EmbeddedServerError, match=r"(?s)The server did not answer in 600 s.*its last words"):
             process.wait_until(lambda: False, seconds=600)
