@@ -7,7 +7,7 @@ import json
 import logging
 import re
 import ssl
-from collections.abc import Callable, Coroutine, Mapping, Sequence, Set
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence, Set
 from functools import cache
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -103,8 +103,15 @@ class SupabaseRest:
         writing: bool = False,
         headers: dict[str, str] | None = None,
         content: bytes | None = None,
+        before_sending: Callable[[], None] = lambda: None,
     ) -> httpx.Response:
-        """As `send`, with the whole response; `content` is a JSON body instead of the builder's own, sent as it is."""
+        """As `send`, with the whole response.
+
+        Args:
+            content: a JSON body instead of the builder's own, sent as it is.
+            before_sending: called when the request with this body has its connection; should it raise, the server
+                never gets the body, so that it does nothing.
+        """
         request = builder.request
         with translated_transport_errors(writing=writing):
             response: httpx.Response
@@ -115,9 +122,14 @@ class SupabaseRest:
                     lambda: self._session.request(
                         request.http_method,
                         str(request.path),
-                        content=content,
+                        content=_body(content, before_sending),
                         params=request.params,
-                        headers={**request.headers, **(headers or {}), "Content-Type": "application/json"},
+                        headers={
+                            **request.headers,
+                            **(headers or {}),
+                            "Content-Type": "application/json",
+                            "Content-Length": str(len(content)),
+                        },
                     )
                 )
         if not response.is_success:
@@ -210,6 +222,11 @@ class SupabaseRest:
                 task.cancel()
             await asyncio.wait(unfinished)
         await self._session.aclose()
+
+
+async def _body(content: bytes, before_sending: Callable[[], None]) -> AsyncIterator[bytes]:
+    before_sending()
+    yield content
 
 
 def rows_told(headers: Mapping[str, str]) -> int | None:

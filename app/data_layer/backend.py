@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 if TYPE_CHECKING:
     from app.json_rows import Values
     from app.models import Base
+    from app.outgoing_write import OutgoingWrite
     from app.rows import (
         BookingRow,
         ClientRow,
@@ -80,10 +81,14 @@ class Backend(Protocol):
 
     async def get_company(self, company_id: int) -> CompanyRow | None: ...
 
-    async def upsert(self, model: type[Base], rows: Sequence[Values]) -> list[Any]:
+    async def upsert(self, model: type[Base], rows: Sequence[Values], write: OutgoingWrite) -> list[Any]:
         """Write the given columns of each row by the model's natural key, all rows or none.
 
-        Returns the whole stored rows, in the order given.
+        Args:
+            write: told when it leaves.
+
+        Returns:
+            The whole stored rows, in the order given.
         """
         ...
 

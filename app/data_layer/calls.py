@@ -9,7 +9,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from contextvars import ContextVar
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -22,6 +21,7 @@ from app.errors import (
     StoreTimeoutError,
     UnavailableError,
 )
+from app.outgoing_write import OutgoingWrite
 
 T = TypeVar("T")
 Clock = Callable[[], datetime]
@@ -34,28 +34,6 @@ _CLOSING_SECONDS = 2.0
 
 class DataLayerClosedError(RuntimeError):
     """A method was called on a data layer that is closed."""
-
-
-class _Write:
-    """Whether a write has left for the store, so that its outcome is the store's to say."""
-
-    def __init__(self) -> None:
-        self.sent = False
-
-
-_write: ContextVar[_Write | None] = ContextVar("botdata_write", default=None)
-
-
-def write_is_sent() -> None:
-    """To be called by a backend right before a write leaves: from here on a lost answer leaves the outcome unknown."""
-    if current := _write.get():
-        current.sent = True
-
-
-def write_was_refused() -> None:
-    """To be called when the store did nothing of a write, so that it can be tried again, perhaps elsewhere."""
-    if current := _write.get():
-        current.sent = False
 
 
 class Calls:
@@ -95,12 +73,15 @@ class Calls:
     async def write(
         self,
         operation: str,
-        call: Callable[[], Awaitable[T]],
+        call: Callable[[OutgoingWrite], Awaitable[T]],
         *,
         metadata: dict[str, Any] | None = None,
     ) -> Result[T]:
         """The answer to a call that writes; repeated only while nothing has been sent."""
-        return await self._answer(operation, call, _Write(), {} if metadata is None else metadata, self._timeout)
+        write = OutgoingWrite()
+        return await self._answer(
+            operation, lambda: call(write), write, {} if metadata is None else metadata, self._timeout
+        )
 
     async def close(self) -> None:
         """End the calls that still run, within two seconds."""
@@ -116,7 +97,7 @@ class Calls:
         self,
         operation: str,
         call: Callable[[], Awaitable[T]],
-        write: _Write | None,
+        write: OutgoingWrite | None,
         metadata: dict[str, Any],
         seconds: float,
     ) -> Result[T]:
@@ -140,15 +121,13 @@ class Calls:
             return Result(True, data, None, None, operation, self._clock(), metadata)
         return Result(False, None, str(failure), failure.code, operation, self._clock(), metadata)
 
-    async def _within(self, seconds: float, call: Callable[[], Awaitable[T]], write: _Write | None) -> T:
+    async def _within(self, seconds: float, call: Callable[[], Awaitable[T]], write: OutgoingWrite | None) -> T:
         loop = asyncio.get_running_loop()
         # Fulfilled from inside the task: one turn of the loop, where asyncio.wait would take two.
         outcome: asyncio.Future[T] = loop.create_future()
         # A caller who is cancelled never sees it: asyncio would log an exception that came at that moment.
         outcome.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
-        token = _write.set(write)
-        task = asyncio.create_task(_fulfil(outcome, call))  # takes a copy of the context
-        _write.reset(token)
+        task = asyncio.create_task(_fulfil(outcome, call))
         self._running.add(task)
         task.add_done_callback(lambda ended: self._ended(ended, outcome))
         timer = loop.call_later(seconds, _expire, outcome, seconds, write)
@@ -157,6 +136,8 @@ class Calls:
         finally:
             timer.cancel()
             if not task.done():
+                if write is not None:
+                    write.give_up()  # a request may go on beside its task
                 task.cancel()
 
     def _ended(self, task: asyncio.Task[None], outcome: asyncio.Future[Any]) -> None:
@@ -164,19 +145,19 @@ class Calls:
         if not outcome.done():
             outcome.set_exception(UnavailableError("the data layer was closed during the call"))
 
-    async def _attempts(self, call: Callable[[], Awaitable[T]], write: _Write | None, seconds: float) -> T:
+    async def _attempts(self, call: Callable[[], Awaitable[T]], write: OutgoingWrite | None, seconds: float) -> T:
         started = time.monotonic()
         try:
             return await call()
         except UnavailableError as error:
             spent = time.monotonic() - started
-            if (write is not None and write.sent) or spent > seconds / 3:
+            if (write is not None and write.has_left) or spent > seconds / 3:
                 raise
             first: UnavailableError = error
         from stamina import retry_context  # only where there is need
 
         def again(error: Exception) -> bool:
-            return isinstance(error, UnavailableError) and not (write is not None and write.sent)
+            return isinstance(error, UnavailableError) and not (write is not None and write.has_left)
 
         await asyncio.sleep(min(first.retry_after or 0.05, seconds / 3))
         async for attempt in retry_context(again, attempts=_RETRIES, timeout=seconds / 2, wait_initial=0.2):
@@ -196,15 +177,15 @@ async def _fulfil(outcome: asyncio.Future[T], call: Callable[[], Awaitable[T]]) 
             outcome.set_result(value)
 
 
-def _expire(outcome: asyncio.Future[Any], seconds: float, write: _Write | None) -> None:
+def _expire(outcome: asyncio.Future[Any], seconds: float, write: OutgoingWrite | None) -> None:
     if outcome.done():
         return
     if write is None:
         outcome.set_exception(StoreTimeoutError(f"no answer within {seconds:g} s"))
-    elif write.sent:
-        outcome.set_exception(OutcomeUnknownError(f"no answer to a write within {seconds:g} s; it may still land"))
-    else:
+    elif write.give_up():
         outcome.set_exception(UnavailableError(f"not reached within {seconds:g} s; nothing was written"))
+    else:
+        outcome.set_exception(OutcomeUnknownError(f"no answer to a write within {seconds:g} s; it may still land"))
 
 
 def _where(error: DataError) -> dict[str, Any]:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from app.data_layer.backend import Backend
     from app.json_rows import Values
     from app.models import Base
+    from app.outgoing_write import OutgoingWrite
 
 
 class DirectWriter:
@@ -26,8 +27,8 @@ class DirectWriter:
     async def start(self) -> None:
         """Nothing runs in the background."""
 
-    async def upsert(self, stage: Stage, model: type[Base], rows: Sequence[Values]) -> list[Any]:
-        return await self._authority.upsert(model, rows)
+    async def upsert(self, stage: Stage, model: type[Base], rows: Sequence[Values], write: OutgoingWrite) -> list[Any]:
+        return await self._authority.upsert(model, rows, write)
 
     async def close(self) -> None:
         """Nothing is left."""

@@ -17,6 +17,7 @@ from app.name_search import containing
 if TYPE_CHECKING:
     from app import models
     from app.json_rows import Values
+    from app.outgoing_write import OutgoingWrite
     from app.rows import (
         BookingRow,
         ClientRow,
@@ -328,9 +329,9 @@ class DataLayer:
         return replace(result, metadata={**result.metadata, **health._asdict()})
 
     async def _write_one(self, operation: str, model: type[models.Base], row: Values, *stamped: str) -> Result[Any]:
-        async def call() -> Any:
+        async def call(write: OutgoingWrite) -> Any:
             values = self._check.row(model, row, self._stamps(stamped))
-            return (await self._backend.upsert(model, [values]))[0]
+            return (await self._backend.upsert(model, [values], write))[0]
 
         return await self._calls.write(operation, call)
 
@@ -339,10 +340,10 @@ class DataLayer:
     ) -> Result[Any]:
         metadata: dict[str, Any] = {}
 
-        async def call() -> list[Any]:
+        async def call(write: OutgoingWrite) -> list[Any]:
             values = self._check.batch(model, rows, self._stamps(stamped))
             metadata["input_count"] = len(values)
-            stored = await self._backend.upsert(model, values)
+            stored = await self._backend.upsert(model, values, write)
             metadata["processed_count"] = len(stored)
             return stored
 

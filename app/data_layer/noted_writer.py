@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from app.data_layer.metrics import Metrics
     from app.json_rows import Values
     from app.models import Base
+    from app.outgoing_write import OutgoingWrite
     from app.rest import SupabaseRest
     from app.settings import Settings
 
@@ -107,15 +108,15 @@ class NotedWriter:
                 )
             self._background = asyncio.create_task(self._look_after())
 
-    async def upsert(self, stage: Stage, model: type[Base], rows: Sequence[Values]) -> list[Any]:
+    async def upsert(self, stage: Stage, model: type[Base], rows: Sequence[Values], write: OutgoingWrite) -> list[Any]:
         if not stage.mirrors:
-            return await self._supabase.upsert(model, rows)
+            return await self._supabase.upsert(model, rows, write)
         names = table_of(model).info["natural_key"]
         keys = [tuple(str(row[name]) for name in names) for row in rows]
         note = await self._taken(model, keys)
         self._metrics.count("notes", place="postgres" if note.ids else "spool")
         try:
-            answer = await self._supabase.upsert(model, rows)
+            answer = await self._supabase.upsert(model, rows, write)
         except UnrepresentableValueError:
             self._is_written(note)  # only the answer cannot be given
             raise
@@ -126,7 +127,7 @@ class NotedWriter:
             self._do_beside(self._drop(note))
             raise
         except BaseException:  # cancelled above all: the request may be on its way
-            self._do_beside(self._leave(note))
+            self._do_beside(self._drop(note) if write.give_up() else self._leave(note))
             raise
         self._is_written(note)
         if self._settings.mirror_wait and not self._breaker.is_open:

@@ -26,6 +26,7 @@ from app.settings import Settings
 if TYPE_CHECKING:
     from app.data_layer.backend import Backend
     from app.data_layer.metrics import Metrics
+    from app.outgoing_write import OutgoingWrite
 
 logger = logging.getLogger("app.data_layer")
 
@@ -92,13 +93,15 @@ class RecordedWriter:
             self._tasks = [asyncio.create_task(self._work(self._sender)) for _ in range(_WORKERS)]
             self._tasks.append(asyncio.create_task(drainer.run()))
 
-    async def upsert(self, stage: Stage, model: type[Base], rows: Sequence[Mapping[str, Any]]) -> list[Any]:
+    async def upsert(
+        self, stage: Stage, model: type[Base], rows: Sequence[Mapping[str, Any]], write: OutgoingWrite
+    ) -> list[Any]:
         """PostgreSQL's answer; Supabase is waited for MIRROR_WAIT at most, and not while it is down."""
         table = table_of(model)
         keys = [tuple(str(row[name]) for name in table.info["natural_key"]) for row in rows]
         sends = stage.mirrors and bool(self._tasks)
         try:
-            answer = await self._postgres.upsert(model, rows)
+            answer = await self._postgres.upsert(model, rows, write)
         except (OutcomeUnknownError, UnrepresentableValueError, asyncio.CancelledError):
             if sends:  # the rows may be written: then the entries are there, too
                 self._queue.put(table.name, keys)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from app import models
 from app.data_layer.backend import Upcoming
-from app.data_layer.calls import write_is_sent
 from app.data_layer.company_time import local_now
 from app.db import Database
 from app.errors import StoreTimeoutError, UnrepresentableValueError
@@ -25,6 +24,7 @@ from app.repositories import (
 
 if TYPE_CHECKING:
     from app.json_rows import Values
+    from app.outgoing_write import OutgoingWrite
     from app.rows import (
         BookingRow,
         ClientRow,
@@ -126,19 +126,19 @@ class RepositoryBackend:
     async def get_company(self, company_id: int) -> CompanyRow | None:
         return await CompanyRepository(self._database).get(company_id)
 
-    async def upsert(self, model: type[models.Base], rows: Sequence[Values]) -> list[Any]:
+    async def upsert(self, model: type[models.Base], rows: Sequence[Values], write: OutgoingWrite) -> list[Any]:
         # Mixed batches at once, of several statements each, can want each other's rows; PostgreSQL rolls one back.
         for _ in range(_REPEATS):
             try:
-                return await self._upsert(model, rows)
+                return await self._upsert(model, rows, write)
             except StoreTimeoutError as error:
                 if error.sqlstate not in _ROLLED_BACK_BY_OTHERS:
                     raise
-        return await self._upsert(model, rows)
+        return await self._upsert(model, rows, write)
 
-    async def _upsert(self, model: type[models.Base], rows: Sequence[Values]) -> list[Any]:
+    async def _upsert(self, model: type[models.Base], rows: Sequence[Values], write: OutgoingWrite) -> list[Any]:
         async with UnitOfWork(self._database) as work:
-            write_is_sent()
+            write.leave()
             try:
                 stored = await work.upsert(model, rows)
             except UnrepresentableValueError:

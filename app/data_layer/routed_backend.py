@@ -9,7 +9,6 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from app.cutover.stages import Stage, Store
-from app.data_layer.calls import write_was_refused
 from app.errors import AuthorityMovedError
 
 if TYPE_CHECKING:
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from app.db import Database
     from app.json_rows import Values
     from app.models import Base
+    from app.outgoing_write import OutgoingWrite
     from app.rows import (
         BookingRow,
         ClientRow,
@@ -70,7 +70,7 @@ class Writer(Protocol):
         """Begin what runs in the background."""
         ...
 
-    async def upsert(self, stage: Stage, model: type[Base], rows: Sequence[Values]) -> list[Any]:
+    async def upsert(self, stage: Stage, model: type[Base], rows: Sequence[Values], write: OutgoingWrite) -> list[Any]:
         """The authority's answer; the mirror is waited for no longer than a small time.
 
         Raises:
@@ -133,14 +133,14 @@ class RoutedBackend:
         self._comparisons = comparisons
         self._pools = pools
 
-    async def upsert(self, model: type[Base], rows: Sequence[Values]) -> list[Any]:
+    async def upsert(self, model: type[Base], rows: Sequence[Values], write: OutgoingWrite) -> list[Any]:
         while True:
             async with self.standing.writing() as stage:
                 try:
                     with self._comparisons.answering():
-                        return await self._writers[stage.authority].upsert(stage, model, rows)
+                        return await self._writers[stage.authority].upsert(stage, model, rows, write)
                 except AuthorityMovedError:
-                    write_was_refused()
+                    write.was_refused()
             await self.standing.look_again(stage)
 
     async def ping(self) -> None:

@@ -18,6 +18,7 @@ from app.rest_grammar import in_list
 
 if TYPE_CHECKING:
     from app.json_rows import Values
+    from app.outgoing_write import OutgoingWrite
     from app.rows import (
         BookingRow,
         ClientRow,
@@ -153,12 +154,12 @@ class SupabaseBackend:
     async def get_company(self, company_id: int) -> CompanyRow | None:
         return await self._companies.one(_equal(company_id=company_id), "several companies have this id")
 
-    async def upsert(self, model: type[models.Base], rows: Sequence[Values]) -> list[Any]:
+    async def upsert(self, model: type[models.Base], rows: Sequence[Values], write: OutgoingWrite) -> list[Any]:
         written: dict[type[models.Base], SupabaseTable[Any]] = {
             table.model: table
             for table in (self._clients, self._companies, self._services, self._schedules, self._contexts)
         }
-        return await upsert(written[model], rows)
+        return await upsert(written[model], rows, write)
 
     async def ping(self) -> None:
         await self._rest.respond(self._rest.table("companies").select("id").limit(1))

@@ -9,17 +9,17 @@ from typing import Any
 
 from sqlalchemy import JSON, Column
 
-from app.data_layer.calls import write_is_sent
 from app.data_layer.supabase_table import SupabaseTable
 from app.errors import OutcomeUnknownError, StoreError, UnrepresentableValueError
 from app.json_rows import Values, by_shape, encode, in_key_order
 from app.models import store_filled
+from app.outgoing_write import OutgoingWrite
 from app.rest_grammar import in_list
 
 _KEYS_IN_ONE_REQUEST = 100  # keeps the URL short
 
 
-async def upsert(table: SupabaseTable[Any], rows: Sequence[Values]) -> list[Any]:
+async def upsert(table: SupabaseTable[Any], rows: Sequence[Values], write: OutgoingWrite) -> list[Any]:
     """Write the given columns of each row by the natural key; the stored rows, in the order given.
 
     Rows of one shape are written as they are. In a mixed batch PostgREST would overwrite what a row lacks, so what is
@@ -38,8 +38,7 @@ async def upsert(table: SupabaseTable[Any], rows: Sequence[Values]) -> list[Any]
         .upsert([dict.fromkeys(names)], on_conflict=",".join(key), default_to_null=one_shape)
         .select(table.select_list)
     )
-    write_is_sent()
-    response = await table.rest.respond(builder, writing=True, content=body.encode())
+    response = await table.rest.respond(builder, writing=True, content=body.encode(), before_sending=write.leave)
     try:
         position = itemgetter(*[table.columns.index(name) for name in key])
         stored = {position(row): row for row in table.rows(response)}

@@ -14,6 +14,7 @@ from app.data_layer.noted_writer import NotedWriter
 from app.data_layer.supabase_backend import SupabaseBackend
 from app.db import Database
 from app.models import Base, Client
+from app.outgoing_write import OutgoingWrite
 from app.rest import SupabaseRest
 from app.settings import Settings
 from tests.fixtures.cutover import Pair
@@ -39,9 +40,9 @@ class Interrupted(SupabaseBackend):
     before: Callable[[], Awaitable[None]] = staticmethod(nothing)
     behind: Callable[[], Awaitable[None]] = staticmethod(nothing)
 
-    async def upsert(self, model: type[Base], rows: Sequence[Any]) -> list[Any]:
+    async def upsert(self, model: type[Base], rows: Sequence[Any], write: OutgoingWrite) -> list[Any]:
         await self.before()
-        answer = await super().upsert(model, rows)
+        answer = await super().upsert(model, rows, write)
         await self.behind()
         return answer
 
@@ -59,7 +60,7 @@ class Forward:
 
     async def write(self, *rows: dict[str, Any], model: Any = Client) -> list[Any]:
         """Write rows at the stage."""
-        return await self.writer.upsert(self.stage, model, rows)
+        return await self.writer.upsert(self.stage, model, rows, OutgoingWrite())
 
 
 @asynccontextmanager

@@ -10,6 +10,7 @@ import pytest
 from app.cutover.stages import Stage
 from app.data_layer.drainer import Drainer
 from app.models import Client
+from app.outgoing_write import OutgoingWrite
 from tests.cutover.recorded import client, entries, let_an_hour_pass, relay_to_supabase, until, writer_of
 from tests.fixtures.cutover import MakeSettings, Pair
 from tests.support.page_server import PageServer
@@ -33,7 +34,7 @@ def names(pair: Pair, store: str = "source") -> list[Any]:
 async def test_a_process_that_died_before_its_send(pair: Pair, settings_of: MakeSettings, stage: Stage) -> None:
     pair.set_stage(stage)
     async with writer_of(settings_of(), "killed", start=False) as killed:
-        await killed.upsert(stage, Client, [client(7, name="written")])
+        await killed.upsert(stage, Client, [client(7, name="written")], OutgoingWrite())
     assert names(pair) == []
     async with writer_of(settings_of(outcome_settles_after=3600.0), "another"):
         await let_an_hour_pass(pair)
@@ -55,11 +56,11 @@ async def test_a_send_that_lands_after_later_ones_is_found(pair: Pair, settings_
             supabase_url=f"http://127.0.0.1:{relay.port}", mirror_timeout=30 if killed else 0.5, close_timeout=0.3
         )
         async with writer_of(slow, "slow") as writer:
-            await writer.upsert(Stage.LIVE, Client, [client(7, name="first")])
+            await writer.upsert(Stage.LIVE, Client, [client(7, name="first")], OutgoingWrite())
             await until(lambda: pair.ask(SENDING) != [] if killed else writer.problem is not None)
         assert [(attempts, unsure) for _, attempts, unsure, *_ in entries(pair)] == [(0 if killed else 1, True)]
         async with writer_of(settings_of(outcome_settles_after=3600.0, mirror_wait=60), "another") as another:
-            await another.upsert(Stage.LIVE, Client, [client(7, name="second")])
+            await another.upsert(Stage.LIVE, Client, [client(7, name="second")], OutgoingWrite())
             await until(lambda: names(pair) == ["second"])
             await let_an_hour_pass(pair)
             await until(lambda: [(key, sent) for key, _, _, sent, _ in entries(pair)] == [(["7", "1"], True)])
@@ -90,7 +91,7 @@ async def test_a_send_whose_transaction_is_lost_is_recorded_anew(pair: Pair, set
     async with relay_to_supabase(pair) as relay:
         relay.hang()
         async with writer_of(settings_of(supabase_url=f"http://127.0.0.1:{relay.port}")) as writer:
-            await writer.upsert(Stage.LIVE, Client, [client(7, name="first")])
+            await writer.upsert(Stage.LIVE, Client, [client(7, name="first")], OutgoingWrite())
             read = "state = 'idle in transaction' AND query LIKE 'SELECT CAST(id AS text)%'"
             await until(lambda: pair.ask(f"{SESSIONS} AND {read}") != [])  # the row is on its way
             # As after a standstill of this process: its session was ended, and another sender has been there.
@@ -118,7 +119,7 @@ async def test_processes_and_their_drainers_at_once(pair: Pair, settings_of: Mak
         async def load(writer: Any, word: str) -> None:
             for number in range(40):
                 rows = [client(key, name=f"{word}{number}") for key in range(number % 3, 12, 3)]
-                await writer.upsert(Stage.LIVE, Client, rows)
+                await writer.upsert(Stage.LIVE, Client, rows, OutgoingWrite())
 
         await asyncio.gather(load(p, "p"), load(q, "q"), load(p, "o"), load(q, "r"))
         await until(lambda: entries(pair) == [])
@@ -160,7 +161,7 @@ async def test_a_move_waits_for_a_send_and_a_late_sender_is_turned_away(
         relay.hang()
         settings = settings_of(supabase_url=f"http://127.0.0.1:{relay.port}", mirror_wait=0.1, mirror_timeout=60)
         async with writer_of(settings) as writer:
-            await writer.upsert(Stage.LIVE, Client, [client(7)])
+            await writer.upsert(Stage.LIVE, Client, [client(7)], OutgoingWrite())
             await until(lambda: pair.ask(SENDING) != [])
             moving = asyncio.create_task(asyncio.to_thread(pair.set_stage, "shadow"))
             waiting = "wait_event_type = 'Lock' AND query LIKE 'UPDATE botdata.stage%'"

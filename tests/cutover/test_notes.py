@@ -102,6 +102,26 @@ async def test_a_cancelled_write_leaves_its_note_unknown(at_dualwrite: Pair, pat
         await until(lambda: at_dualwrite.ask(NOTES) == [(*ONE_NOTE, "unknown", 0, None)])
 
 
+async def test_a_write_that_is_cancelled_before_it_left_takes_its_note_away(
+    at_dualwrite: Pair, patient: MakeSettings
+) -> None:
+    is_writing = asyncio.Event()
+
+    async def hang() -> None:
+        is_writing.set()
+        await asyncio.sleep(3600)
+
+    async with forward(patient(outcome_settles_after=3600.0)) as process:
+        process.backend.before = hang
+        call = asyncio.create_task(process.write(CLIENT))
+        await is_writing.wait()
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        await until(lambda: at_dualwrite.ask(NOTES) == [])
+    assert clients(at_dualwrite) == ([], [])
+
+
 async def test_a_call_that_is_cancelled_before_its_write_leaves_no_note(
     at_dualwrite: Pair, patient: MakeSettings
 ) -> None:

@@ -13,6 +13,7 @@ from app.cutover.stages import Stage
 from app.data_layer.drainer import Drainer
 from app.errors import AuthorityMovedError, OutcomeUnknownError, RejectedError, UnrepresentableValueError
 from app.models import Client, DialogContext, StaffSchedule
+from app.outgoing_write import OutgoingWrite
 from tests.cutover.recorded import client, entries, let_an_hour_pass, relay_to_supabase, until, writer_of
 from tests.fixtures.cutover import MakeSettings, Pair
 from tests.support.page_server import PageServer
@@ -26,12 +27,15 @@ async def test_a_write_is_sent_and_its_entry_taken_out(pair: Pair, settings_of: 
     pair.set_stage(stage)
     async with writer_of(settings_of(mirror_wait=5)) as writer:
         (row,) = await writer.upsert(
-            stage, Client, [client(7, total_spent=Decimal("9999999999.99"), tags=["a,b", '"', ""], name="ё😀\\")]
+            stage,
+            Client,
+            [client(7, total_spent=Decimal("9999999999.99"), tags=["a,b", '"', ""], name="ё😀\\")],
+            OutgoingWrite(),
         )
         assert (row.id, row.total_spent, writer.pending) == (1, Decimal("9999999999.99"), 0)
         context = {"user_id": "79990000001 ,()\"'", "data": {"n": [1, None]}, "messages": []}
-        await writer.upsert(stage, DialogContext, [context])
-        await writer.upsert(stage, StaffSchedule, [{"staff_id": 3, "date": date(2026, 2, 28)}])
+        await writer.upsert(stage, DialogContext, [context], OutgoingWrite())
+        await writer.upsert(stage, StaffSchedule, [{"staff_id": 3, "date": date(2026, 2, 28)}], OutgoingWrite())
         assert entries(pair) == []
     for table in ("clients", "dialog_contexts", "staff_schedules"):
         assert pair.texts(table, "source") == pair.texts(table, "target") != []
@@ -51,7 +55,7 @@ async def test_numbers_keep_every_digit(pair: Pair, settings_of: MakeSettings) -
         with PageServer(pair.source) as pages:
             settings = settings_of(mirror_wait=5, supabase_url=pages.url, supabase_key=pages.service_key)
             async with writer_of(settings) as writer:
-                await writer.upsert(Stage.LIVE, Client, [client(7)])
+                await writer.upsert(Stage.LIVE, Client, [client(7)], OutgoingWrite())
         assert pair.texts("clients", "source") == pair.texts("clients", "target")
         assert pair.texts("clients", "source")[0].count(spent) == 2
     finally:
@@ -65,7 +69,7 @@ async def test_nothing_is_sent_at_complete(
     drains = Rounds(monkeypatch, Drainer, "_drain")
     async with writer_of(settings_of(mirror_wait=0.2)) as writer:
         for stage in (Stage.COMPLETE, Stage.RAMPDOWN):  # the second as one who has not seen the move
-            await writer.upsert(stage, Client, [client(7)])
+            await writer.upsert(stage, Client, [client(7)], OutgoingWrite())
         await let_an_hour_pass(pair)
         await drains.go_by()  # a drainer would come for them
     assert entries(pair) == [(["7", "1"], 0, False, False, None)]
@@ -82,7 +86,7 @@ async def test_a_batch_is_one_request(pair: Pair, settings_of: MakeSettings) -> 
     )
     try:
         async with writer_of(settings_of(mirror_wait=10)) as writer:
-            await writer.upsert(Stage.LIVE, Client, [client(n) for n in range(200)])
+            await writer.upsert(Stage.LIVE, Client, [client(n) for n in range(200)], OutgoingWrite())
         assert entries(pair) == []
         assert pair.texts("clients", "source") == pair.texts("clients", "target")
         assert pair.ask("SELECT last_value FROM statements", store="source") == [(1,)]
@@ -100,13 +104,13 @@ async def test_one_bad_key_does_not_hold_up_the_others(
             settings = settings_of(mirror_wait=10, supabase_url=pages.url, supabase_key=pages.service_key)
             async with writer_of(settings) as writer:
                 rows = [client(n, name="bad" if n in {17, 18} else "good") for n in range(40)]
-                assert len(await writer.upsert(Stage.LIVE, Client, rows)) == 40
+                assert len(await writer.upsert(Stage.LIVE, Client, rows, OutgoingWrite())) == 40
                 ((seventeen, *said), (eighteen, *_)) = entries(pair)
                 assert (seventeen, eighteen) == (["17", "1"], ["18", "1"])
                 assert said == [1, False, False, "a constraint refuses the row [SQLSTATE 23514]"]
                 assert len(pair.texts("clients", "source")) == 38
                 # The next write of the key takes the old entry out, too.
-                await writer.upsert(Stage.LIVE, Client, [client(17, name="good again")])
+                await writer.upsert(Stage.LIVE, Client, [client(17, name="good again")], OutgoingWrite())
                 assert [key for key, *_ in entries(pair)] == [["18", "1"]]
     finally:
         pair.ask("ALTER TABLE clients DROP CONSTRAINT refuses", store="source")
@@ -120,7 +124,7 @@ async def test_the_row_of_another_id_makes_place(pair: Pair, settings_of: MakeSe
         store="source",
     )
     async with writer_of(settings_of(mirror_wait=5)) as writer:
-        await writer.upsert(Stage.LIVE, Client, [client(6), client(7)])
+        await writer.upsert(Stage.LIVE, Client, [client(6), client(7)], OutgoingWrite())
     assert entries(pair) == []
     assert pair.ask("SELECT id, yclients_id, company_id FROM clients ORDER BY id", store="source") == [
         (1, 6, 1), (2, 7, 1), (901, 7, 2),
@@ -130,8 +134,8 @@ async def test_the_row_of_another_id_makes_place(pair: Pair, settings_of: MakeSe
 async def test_a_row_that_is_gone_is_deleted(pair: Pair, settings_of: MakeSettings) -> None:
     pair.set_stage("live")
     async with writer_of(settings_of(mirror_wait=5)) as writer:
-        await writer.upsert(Stage.LIVE, Client, [client(7), client(8), client(9)])
-        await writer.upsert(Stage.LIVE, StaffSchedule, [{"staff_id": 3, "date": date(2026, 2, 28)}])
+        await writer.upsert(Stage.LIVE, Client, [client(7), client(8), client(9)], OutgoingWrite())
+        await writer.upsert(Stage.LIVE, StaffSchedule, [{"staff_id": 3, "date": date(2026, 2, 28)}], OutgoingWrite())
         pair.ask("DELETE FROM clients WHERE yclients_id <> 9; DELETE FROM staff_schedules")
         for table, key in (("clients", "{7,1}"), ("clients", "{8,1}"), ("staff_schedules", "{3,2026-02-28}")):
             pair.ask("INSERT INTO botdata.outbox (process, table_name, key, unsure, next_attempt_at) "
@@ -149,11 +153,11 @@ async def test_json_null(pair: Pair, settings_of: MakeSettings) -> None:
             store=store,
         )
     async with writer_of(settings_of(mirror_wait=5)) as writer:
-        await writer.upsert(Stage.LIVE, Client, [client(7, name="new"), client(8)])
+        await writer.upsert(Stage.LIVE, Client, [client(7, name="new"), client(8)], OutgoingWrite())
         assert entries(pair) == []
         assert pair.texts("clients", "source") == pair.texts("clients", "target")
         pair.ask("UPDATE clients SET preferences = '{}' WHERE id = 5", store="source")
-        await writer.upsert(Stage.LIVE, Client, [client(7, name="newer")])
+        await writer.upsert(Stage.LIVE, Client, [client(7, name="newer")], OutgoingWrite())
         ((key, *_, error),) = entries(pair)
         assert (key, error) == (["7", "1"], "clients.preferences holds JSON null, which cannot be sent to Supabase")
 
@@ -165,15 +169,15 @@ async def test_postgresql_s_refusal_is_the_answer(pair: Pair, settings_of: MakeS
              "VALUES (5, 9, 1, '7', 'infinity')")  # fmt: skip
     async with writer_of(settings_of(mirror_wait=5)) as writer:
         with pytest.raises(RejectedError):
-            await writer.upsert(Stage.LIVE, Client, [client(7), client(8, name="bad")])
+            await writer.upsert(Stage.LIVE, Client, [client(7), client(8, name="bad")], OutgoingWrite())
         assert (entries(pair), pair.texts("clients", "source")) == ([], [])
         with pytest.raises(UnrepresentableValueError, match="carried out"):
-            await writer.upsert(Stage.LIVE, Client, [client(9, name="written")])
+            await writer.upsert(Stage.LIVE, Client, [client(9, name="written")], OutgoingWrite())
         await until(lambda: writer.pending == 0)
         assert pair.texts("clients", "source") == pair.texts("clients", "target") != []
         pair.set_stage("shadow")
         with pytest.raises(AuthorityMovedError):
-            await writer.upsert(Stage.LIVE, Client, [client(7)])
+            await writer.upsert(Stage.LIVE, Client, [client(7)], OutgoingWrite())
 
 
 async def test_an_answer_waits_no_longer_than_it_may(pair: Pair, settings_of: MakeSettings) -> None:
@@ -183,7 +187,7 @@ async def test_an_answer_waits_no_longer_than_it_may(pair: Pair, settings_of: Ma
         settings = settings_of(supabase_url=f"http://127.0.0.1:{relay.port}", mirror_wait=0.1, mirror_timeout=60)
         async with writer_of(settings) as writer:
             began = time.monotonic()
-            await writer.upsert(Stage.LIVE, Client, [client(7)])
+            await writer.upsert(Stage.LIVE, Client, [client(7)], OutgoingWrite())
             assert (time.monotonic() - began > 0.1, writer.pending) == (True, 1)
             relay.heal()
         assert entries(pair) == []  # close() waited for it
@@ -196,11 +200,11 @@ async def test_while_supabase_is_down_nobody_waits_and_nothing_is_lost(pair: Pai
         relay.cut()
         settings = settings_of(supabase_url=f"http://127.0.0.1:{relay.port}", mirror_wait=12.0)
         async with writer_of(settings) as writer:
-            await writer.upsert(Stage.LIVE, Client, [client(1)])
+            await writer.upsert(Stage.LIVE, Client, [client(1)], OutgoingWrite())
             await until(lambda: writer.problem is not None)
             began = time.monotonic()
             for number in range(2, 12):
-                await writer.upsert(Stage.LIVE, Client, [client(number)])
+                await writer.upsert(Stage.LIVE, Client, [client(number)], OutgoingWrite())
             assert time.monotonic() - began < 10  # one alone would wait 12 s
             await until(lambda: writer.pending == 0)
             left = entries(pair)
@@ -230,9 +234,9 @@ async def test_a_commit_whose_answer_is_lost(pair: Pair, settings_of: MakeSettin
     )
     async with writer_of(settings_of(mirror_wait=5)) as writer:
         with pytest.raises(OutcomeUnknownError):
-            await writer.upsert(Stage.LIVE, Client, [client(13)])
+            await writer.upsert(Stage.LIVE, Client, [client(13)], OutgoingWrite())
         await until(lambda: writer.pending == 0)
-        await writer.upsert(Stage.LIVE, Client, [client(14)])
+        await writer.upsert(Stage.LIVE, Client, [client(14)], OutgoingWrite())
     assert entries(pair) == [(["13", "1"], 3, False, False, "refused")]
     assert pair.texts("clients", "source") == pair.texts("clients", "target")
     assert pair.ask("SELECT yclients_id FROM clients") == [(14,)]

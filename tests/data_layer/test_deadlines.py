@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from typing import Any
 
 import psycopg
@@ -16,6 +17,7 @@ from tests.contract.test_upserts import client
 from tests.data_layer.relay import relay_to
 from tests.fixtures.data_layer import MakeSettings
 
+REQUESTS_AT_A_TIME = 20
 _BUSY = 12.0  # seconds that a busy machine may make of one or two; without a deadline it is half a minute or more
 THIS_DATABASE = "(SELECT oid FROM pg_database WHERE datname = current_database())"
 
@@ -44,6 +46,20 @@ async def test_a_store_that_accepts_and_never_answers(settings_with: MakeSetting
             write = await data.upsert_client(client(1))
             assert write.error_code == ("unavailable" if repository else "outcome_unknown")
         assert time.monotonic() - started < _BUSY
+
+
+async def test_a_write_that_waits_for_its_turn_has_written_nothing(settings_with: MakeSettings) -> None:
+    async with relay_to(None) as relay:
+        settings = settings_with(
+            use_repository_pattern=False,
+            supabase_url=f"http://127.0.0.1:{relay.port}",
+            supabase_key="sb_secret_x",
+            query_timeout=1,
+        )
+        async with open_data_layer(settings) as data:
+            answers = await asyncio.gather(*[data.upsert_client(client(number)) for number in range(1, 31)])
+    codes = Counter(answer.error_code for answer in answers)
+    assert codes == {"outcome_unknown": REQUESTS_AT_A_TIME, "unavailable": 30 - REQUESTS_AT_A_TIME}
 
 
 @pytest.mark.parametrize("repository", [False, True])

@@ -6,6 +6,7 @@ from threading import Event
 import pytest
 
 from app.errors import UnavailableError
+from app.outgoing_write import OutgoingWrite
 from app.rest import SupabaseRest
 from tests.support import faults
 from tests.support.page_server import PageServer
@@ -72,3 +73,17 @@ async def test_a_turn_that_does_not_come_in_time(database_url: str) -> None:
         given_up.set()
         await asyncio.wait([slow])
         await rest.close()
+
+
+async def test_a_write_that_was_given_up_never_reaches_the_server(database_url: str) -> None:
+    with PageServer(database_url) as server:
+        rest = await SupabaseRest.open(server.url, server.service_key, connections=1)
+        write = OutgoingWrite()
+        assert write.give_up()
+        for _ in range(2):  # its connection's place is given back
+            builder = rest.table("clients").insert([{}])
+            with pytest.raises(UnavailableError, match="given up before it was sent"):
+                await rest.respond(builder, writing=True, content=b"[{}]", before_sending=write.leave)
+        assert await rest.rows(rest.table("clients").select("id")) == []
+        await rest.close()
+    assert [exchange.request.method for exchange in server.exchanges] == ["GET"]

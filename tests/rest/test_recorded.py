@@ -25,6 +25,7 @@ from app.errors import (
     UnavailableError,
     UnrepresentableValueError,
 )
+from app.outgoing_write import OutgoingWrite
 from app.rest_grammar import alias
 from app.rows import ClientRow, table_of
 from tests.rest.recorded import EXCHANGES, Recorded, recorded_server
@@ -135,7 +136,7 @@ async def test_a_success_that_is_no_list_of_our_columns(recorded: Recorded, body
     with pytest.raises(kind):
         await backend.get_company(1)
     with pytest.raises(OutcomeUnknownError):
-        await backend.upsert(models.Company, [{"company_id": 1, "title": "x"}])
+        await backend.upsert(models.Company, [{"company_id": 1, "title": "x"}], OutgoingWrite())
 
 
 def as_recorded(name: str) -> list[dict[str, Any]]:
@@ -195,7 +196,7 @@ async def test_the_body_of_an_upsert_is_sent_as_it_is(recorded: Recorded) -> Non
     backend = SupabaseBackend(recorded.rest, default_timezone="UTC")
     row = {"company_id": 1, "title": "é", "coordinate_lat": Decimal("1.1000000"), "raw_data": {"n": 1.5}}
     with pytest.raises(OutcomeUnknownError):
-        await backend.upsert(models.Company, [row])
+        await backend.upsert(models.Company, [row], OutgoingWrite())
     head, _, body = recorded.requests[0].partition(b"\r\n\r\n")
     assert body.decode() == '[{"company_id":1,"title":"é","coordinate_lat":"1.1000000","raw_data":{"n":1.5}}]'
     assert b"on_conflict=company_id" in head

@@ -66,7 +66,11 @@ class Handler(BaseHTTPRequestHandler):
         self.server.clients.pop(threading.current_thread(), None)
 
     def do_GET(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        length = int(self.headers.get("Content-Length", 0))
+        body = self.rfile.read(length)
+        if len(body) < length:  # the client hung up; a request that is not whole is carried out by no server
+            self.close_connection = True
+            return
         pages = self.server.pages
         request = pages.received(self.command, self.path, self.headers, body)
         fault = pages.hook(request)
