@@ -29,6 +29,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+# What to run where something was made by a newer version than this one.
+INSTALL_NEWER = "pip install --upgrade WHEEL_OR_CHECKOUT"
+
 
 class BotdataError(Exception):
     """Root of the tree. `str(error)` is one or two sentences for a person."""

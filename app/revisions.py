@@ -12,7 +12,7 @@ from sqlalchemy import Connection, NullPool, create_engine
 from sqlalchemy.exc import DBAPIError
 
 from app.database_url import sqlalchemy_url
-from app.errors import MigrationError, error_for_sqlstate
+from app.errors import INSTALL_NEWER, MigrationError, error_for_sqlstate
 from app.schema.revision_files import scripts
 
 # SQLSTATE of the errors that the revisions raise themselves; their message is written for a person.
@@ -112,7 +112,7 @@ def _refuse_to_go_down(before: str, revision: str) -> None:
             f"the database is at revision {before}, which this botdata does not know: it was made by a newer one",
             step="upgrade",
             pending="the schema is as it was",
-            next_command="pip install --upgrade botdata",
+            next_command=INSTALL_NEWER,
         ) from error
     try:
         wanted = script.get_revision(revision)

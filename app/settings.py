@@ -133,21 +133,40 @@ class Settings(BaseSettings):
 
     def require_database_url(self) -> str:
         """DATABASE_URL as given; SettingsError when it is not set."""
-        return _required(self.database_url, "DATABASE_URL", "postgresql://user:password@host:5432/database")
+        return self._required("database_url")[0]
 
     def require_supabase(self) -> tuple[str, str]:
         """SUPABASE_URL and SUPABASE_KEY; SettingsError when one is not set or Supabase is switched off."""
+        self._refuse_switched_off()
+        url, key = self._required("supabase_url", "supabase_key")
+        return url, key
+
+    def require_stores(self) -> tuple[str, str, str]:
+        """DATABASE_URL, SUPABASE_URL and SUPABASE_KEY; errors as in `require_supabase`, of all three at once."""
+        self._refuse_switched_off()
+        target, url, key = self._required("database_url", "supabase_url", "supabase_key")
+        return target, url, key
+
+    def _refuse_switched_off(self) -> None:
         if not self.use_legacy_supabase:
             raise SettingsError("USE_LEGACY_SUPABASE is false: no connection to Supabase may be opened")
-        url = _required(self.supabase_url, "SUPABASE_URL", "https://PROJECT.supabase.co")
-        return url, _required(self.supabase_key, "SUPABASE_KEY", "the project's service key (sb_secret_...)")
+
+    def _required(self, *names: str) -> list[str]:
+        values = [getattr(self, name) for name in names]
+        missing = [name for name, value in zip(names, values, strict=True) if value is None]
+        if missing:
+            told = " and ".join([", ".join(map(str.upper, missing[:-1])), missing[-1].upper()][len(missing) == 1 :])
+            are, them = ("is", "it") if len(missing) == 1 else ("are", "them")
+            examples = " ".join(f"{name.upper()}={_EXAMPLES[name]}" for name in missing)
+            raise SettingsError(f"{told} {are} not set; put {them} into the environment or into .env: {examples}")
+        return [value.get_secret_value() if isinstance(value, SecretStr) else value for value in values]
 
 
-def _required(value: str | SecretStr | None, variable: str, example: str) -> str:
-    if value is None:
-        raise SettingsError(f"{variable} is not set; put it into the environment or into .env: {example}")
-    return value.get_secret_value() if isinstance(value, SecretStr) else value
-
+_EXAMPLES = {
+    "database_url": "postgresql://user:password@host:5432/database",
+    "supabase_url": "https://PROJECT.supabase.co",
+    "supabase_key": "sb_secret_... (the project's service key)",
+}
 
 _FLAGS = ("cutover_stage", "use_repository_pattern", "use_legacy_supabase", "log_database_calls", "validate_input")
 

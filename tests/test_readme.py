@@ -53,7 +53,7 @@ def test_commands_exist() -> None:
             for option in words[1:]:
                 assert option in shown.output
         else:
-            assert command == "pip install botdata"
+            assert command == "pip install ."  # PyPI has another package of the command's name
 
 
 def test_commands_for_ones_own_project_run_in_their_order(

@@ -156,6 +156,16 @@ def test_what_is_required_when_it_is_needed(monkeypatch: pytest.MonkeyPatch, bla
         settings.require_supabase()
 
 
+def test_all_that_is_not_set_is_named_at_once() -> None:
+    with pytest.raises(SettingsError) as raised:
+        load_settings(None).require_stores()
+    assert str(raised.value).startswith("DATABASE_URL, SUPABASE_URL and SUPABASE_KEY are not set; put them into")
+    for example in ("DATABASE_URL=postgresql://", "SUPABASE_URL=https://", "SUPABASE_KEY=sb_secret_"):
+        assert example in str(raised.value)
+    with pytest.raises(SettingsError, match="SUPABASE_URL and SUPABASE_KEY are not set;"):
+        load_settings(None).require_supabase()
+
+
 def test_secrets_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SUPABASE_KEY", "sb_secret_0123")
     monkeypatch.setenv("DATABASE_URL", "postgresql://u:swordfish@h/d")

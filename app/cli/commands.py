@@ -28,7 +28,7 @@ def _version(wanted: bool) -> None:
     if wanted:
         from importlib.metadata import version
 
-        sys.stdout.write(f"botdata {version('botdata')}\n")
+        sys.stdout.write(f"botdata {version('botdata-postgres')}\n")
         raise typer.Exit
 
 

@@ -37,7 +37,7 @@ def parity(
         errors.print(message, markup=False)
 
     settings = load_settings()
-    _, key = settings.require_supabase()
+    _, _, key = settings.require_stores()
     require_service_key(key, role_ok=key_role_ok, step="parity")
     comparison = run_async(check_parity(settings, size=samples, writes=writes, notice=notice))
     show_parity(comparison)

@@ -83,8 +83,8 @@ class Work:
 
         settings = load_settings()
         described = load_metadata(metadata)
-        target = settings.require_database_url()
         source_url = _source_url(settings, source, key_role_ok if check_key else None, command)
+        target = settings.require_database_url()
         groups = None if metadata else {"business", "baileys"} if with_baileys else {"business"}
         flags = " --with-baileys" if with_baileys else ""
         names = None
@@ -185,7 +185,7 @@ def _source_url(settings: Settings, option: str | None, key_role_ok: bool | None
     if chosen is not None and chosen.strip().lower() != _SUPABASE:
         sqlalchemy_url(chosen, name="--source")
         return chosen
-    _, key = settings.require_supabase()
+    _, _, key = settings.require_stores()
     if key_role_ok is not None:
         require_service_key(key, role_ok=key_role_ok, step=command)
     return None

@@ -156,7 +156,7 @@ async def _send(
 
 @asynccontextmanager
 async def _opened(settings: Settings, sends_recorded: bool) -> AsyncIterator[Sender]:
-    url, key = settings.require_supabase()
+    _, url, key = settings.require_stores()
     async with _target(settings) as database:
         rest = await SupabaseRest.open(url, key, request_timeout=settings.mirror_timeout)
         try:

@@ -69,6 +69,8 @@ async def _open_stores(
     if flags.stage is Stage.OFF:
         supabase = await open_supabase(settings)
         return {Store.SUPABASE: supabase}, {Store.SUPABASE: DirectWriter(supabase)}, []
+    if flags.stage is not Stage.COMPLETE:
+        settings.require_stores()
     # A plain switch to PostgreSQL records nothing while no command has moved the row; a follower is at `off` then.
     fixed = (flags.stage or Stage.OFF) if flags.names_a_stage else None
     postgres = await open_repository(settings, WriteGuard(fixed, process))

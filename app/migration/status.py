@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from psycopg import AsyncConnection
 
-from app.errors import MigrationError
+from app.errors import INSTALL_NEWER, MigrationError
 from app.migration.target import explained, open_target, run_lock_holder
 from app.migration.tool_schema import newest_version
 
@@ -138,7 +138,7 @@ async def _is_installed(connection: AsyncConnection) -> bool:
             pending="nothing is changed by it",
             next_command="botdata upgrade, as the owner of the target's schema; then: botdata status"
             if made_by == "an older"
-            else "pip install --upgrade botdata",
+            else INSTALL_NEWER,
         )
     return True
 

@@ -70,8 +70,8 @@ def _next_command(error: StoreError) -> str:
 
 @asynccontextmanager
 async def _stores(settings: Settings) -> AsyncIterator[tuple[SupabaseRest, Database]]:
-    url, key = settings.require_supabase()
-    database = Database(settings.require_database_url(), pool_size=1)
+    target, url, key = settings.require_stores()
+    database = Database(target, pool_size=1)
     try:
         rest = await SupabaseRest.open(url, key)
         try:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from psycopg import AsyncConnection
 
+from app.errors import INSTALL_NEWER
 from app.migration.preflight.catalog import CatalogTable
 from app.migration.preflight.findings import Difference, Severity, finding
 from app.migration.preflight.target_schema import as_findings, compare
@@ -88,9 +89,9 @@ class Standing:
             one = finding(
                 "target-ahead",
                 f"the target is at revision {revision}, which this botdata does not know; its own newest is {head}",
-                "pip install --upgrade botdata",
+                INSTALL_NEWER,
             )
-            return TargetState([one], usable=False, next_command="pip install --upgrade botdata")
+            return TargetState([one], usable=False, next_command=INSTALL_NEWER)
         return self._not_there(
             "target-behind", f"the target is at revision {revision}, and {head} is the newest", "botdata upgrade"
         )

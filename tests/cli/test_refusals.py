@@ -84,6 +84,13 @@ def test_a_wrong_key(command: Command, settings: dict[str, str]) -> None:
     assert "refuses the key" in outcome.err
 
 
+@pytest.mark.parametrize("step", ["migrate", "sync", "preflight", "parity", "mirror drain"])
+def test_all_settings_that_are_missing_are_named_at_once(command: Command, step: str) -> None:
+    outcome = command(*step.split(), DATABASE_URL="", SUPABASE_URL="", SUPABASE_KEY="")
+    assert outcome.code == 1
+    assert "DATABASE_URL, SUPABASE_URL and SUPABASE_KEY are not set" in outcome.err
+
+
 @pytest.mark.parametrize("missing", ["SUPABASE_URL", "SUPABASE_KEY", "DATABASE_URL"])
 @pytest.mark.parametrize("step", ["copy", "verify"])
 def test_a_missing_setting(command: Command, settings: dict[str, str], missing: str, step: str) -> None:

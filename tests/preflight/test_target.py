@@ -35,7 +35,7 @@ async def test_not_there_yet(connected: Source, fresh_database: str) -> None:
 
 @pytest.mark.parametrize(
     ("revision", "code", "following"),
-    [("0001", "target-behind", "botdata upgrade"), ("9999", "target-ahead", "pip install --upgrade botdata")],
+    [("0001", "target-behind", "botdata upgrade"), ("9999", "target-ahead", "pip install --upgrade WHEEL_OR_CHECKOUT")],
 )
 async def test_behind_and_ahead(connected: Source, database_url: str, revision: str, code: str, following: str) -> None:
     execute(database_url, f"UPDATE alembic_version SET version_num = '{revision}'")

@@ -92,5 +92,5 @@ def test_a_database_of_a_newer_botdata(database_url: str) -> None:
             revisions.upgrade(database_url, wanted)
     with pytest.raises(MigrationError) as stopped:
         revisions.upgrade(database_url)
-    assert stopped.value.next_command == "pip install --upgrade botdata"
+    assert stopped.value.next_command == "pip install --upgrade WHEEL_OR_CHECKOUT"
     assert revisions.current(database_url) == "9999"
