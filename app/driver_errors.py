@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import re
+
 import psycopg
 
+from app.errors import DriverError
+from app.privacy import mask_phones
 
-class DriverError(Exception):
-    """Stands in for a driver error as the cause of ours, so that a logged traceback shows no value of a row."""
+_QUOTED = re.compile(r'"[^"]*"')
 
 
 def without_values(error: BaseException | None) -> DriverError:
-    """The driver error without anything that may quote a value: of classes 22 and 23 not even the message."""
+    """The driver error without anything that may quote a value: of classes 22 and 23 not even the message.
+
+    Why there is no connection, libpq and the server tell in words that quote names and addresses only: those are left
+    out, since a password with an unescaped @ is taken for part of one.
+    """
     if not isinstance(error, psycopg.Error):
         return DriverError(type(error).__name__)
+    if error.sqlstate is None and isinstance(error, psycopg.OperationalError):
+        return DriverError(mask_phones(_QUOTED.sub('"..."', " ".join(str(error).split()))))
     message = error.diag.message_primary
     quiet = error.sqlstate is None or error.sqlstate[:2] in {"21", "22", "23", "44", "P0"} or not message
     told = "" if quiet else f": {message}"

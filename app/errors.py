@@ -37,6 +37,10 @@ class BotdataError(Exception):
     """Root of the tree. `str(error)` is one or two sentences for a person."""
 
 
+class DriverError(Exception):
+    """Stands in for a driver's error as the cause of ours, so that a logged traceback shows no value of a row."""
+
+
 class SettingsError(BotdataError):
     """A setting is missing, unclear or contradicts another; names the variable."""
 

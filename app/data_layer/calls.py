@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import time
 from collections.abc import Awaitable, Callable
 from datetime import datetime
@@ -16,8 +17,10 @@ from app.data_layer.metrics import Metrics
 from app.data_layer.result import Result
 from app.errors import (
     DataError,
+    DriverError,
     InvalidArgumentError,
     OutcomeUnknownError,
+    StoreError,
     StoreTimeoutError,
     UnavailableError,
 )
@@ -27,8 +30,11 @@ T = TypeVar("T")
 Clock = Callable[[], datetime]
 
 logger = logging.getLogger("app.data_layer")
+away_logger = logging.getLogger("app.data_layer.away")
 
-_RETRIES = 2  # beside the first attempt
+_ATTEMPTS = 3
+_FIRST_PAUSE = 0.05  # seconds; the second is four times as long
+_AWAY_LINES = 60.0  # seconds between two lines of the log about a store that is away
 _CLOSING_SECONDS = 2.0
 
 
@@ -55,6 +61,8 @@ class Calls:
         self._metrics = metrics
         self._running: set[asyncio.Task[Any]] = set()
         self._closed = False
+        self._told_at: float | None = None
+        self._unanswered = 0
 
     async def read(
         self,
@@ -111,6 +119,8 @@ class Calls:
         except DataError as error:
             failure = error
             metadata = {**metadata, **_where(error)}
+            if isinstance(error, UnavailableError | StoreTimeoutError):
+                self._tell_of(error)
         spent = time.perf_counter() - started
         outcome = failure.code if failure else "ok"
         self._metrics.observe(None, operation, spent)
@@ -120,6 +130,16 @@ class Calls:
         if failure is None:
             return Result(True, data, None, None, operation, self._clock(), metadata)
         return Result(False, None, str(failure), failure.code, operation, self._clock(), metadata)
+
+    def _tell_of(self, error: StoreError) -> None:
+        """Log, now and then, what is away: its callers may be many, and log nothing themselves."""
+        self._unanswered += 1
+        now = time.monotonic()
+        if self._told_at is None or now - self._told_at >= _AWAY_LINES:
+            why = f" ({error.__cause__})" if isinstance(error.__cause__, DriverError) else ""
+            count = self._unanswered
+            away_logger.warning("%s%s; calls without an answer since the last such line: %d", error, why, count)
+            self._told_at, self._unanswered = now, 0
 
     async def _within(self, seconds: float, call: Callable[[], Awaitable[T]], write: OutgoingWrite | None) -> T:
         loop = asyncio.get_running_loop()
@@ -147,23 +167,16 @@ class Calls:
 
     async def _attempts(self, call: Callable[[], Awaitable[T]], write: OutgoingWrite | None, seconds: float) -> T:
         started = time.monotonic()
-        try:
-            return await call()
-        except UnavailableError as error:
-            spent = time.monotonic() - started
-            if (write is not None and write.has_left) or spent > seconds / 3:
-                raise
-            first: UnavailableError = error
-        from stamina import retry_context  # only where there is need
-
-        def again(error: Exception) -> bool:
-            return isinstance(error, UnavailableError) and not (write is not None and write.has_left)
-
-        await asyncio.sleep(min(first.retry_after or 0.05, seconds / 3))
-        async for attempt in retry_context(again, attempts=_RETRIES, timeout=seconds / 2, wait_initial=0.2):
-            with attempt:
+        for attempt in range(1, _ATTEMPTS):
+            try:
                 return await call()
-        raise first  # not reached: the last attempt raises
+            except UnavailableError as error:
+                if (write is not None and write.has_left) or time.monotonic() - started > attempt * seconds / _ATTEMPTS:
+                    raise
+                pause = error.retry_after or _FIRST_PAUSE * 4 ** (attempt - 1)
+            # Not all callers at the same moment.
+            await asyncio.sleep(min(pause * random.uniform(1, 2), seconds / _ATTEMPTS))  # noqa: S311
+        return await call()
 
 
 async def _fulfil(outcome: asyncio.Future[T], call: Callable[[], Awaitable[T]]) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 
 import pytest
+from sqlalchemy.engine import make_url
 
 from app import revisions
 from app.data_layer import open_data_layer
@@ -77,3 +79,26 @@ async def test_nothing_is_logged_unless_asked(
     async with open_data_layer(settings_with(database_url=database_url)) as data:
         await data.get_company(1)
     assert [record for record in caplog.records if record.name == "app.data_layer"] == []
+
+
+async def test_a_store_that_is_away_is_told_of_once_a_minute(
+    settings_with: MakeSettings, unused_tcp_port: int, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"postgresql://somebody:planted@127.0.0.1:{unused_tcp_port}/salon"
+    async with open_data_layer(settings_with(use_repository_pattern=True, database_url=url)) as data:
+        await asyncio.gather(*[data.get_company(number) for number in range(1, 31)])
+        (record,) = caplog.records
+        assert re.match(r"PostgreSQL cannot be reached \(.*: Connection refused.*\); calls .*: 1$", record.getMessage())
+        assert not re.search("somebody|planted|salon|127", record.getMessage())
+        monkeypatch.setattr("app.data_layer.calls._AWAY_LINES", 0.0)
+        await data.get_company(1)
+        assert caplog.messages[1].endswith("calls without an answer since the last such line: 30")
+
+
+async def test_why_a_server_refuses_a_connection_is_logged(
+    settings_with: MakeSettings, database_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    url = make_url(database_url).update_query_dict({"options": "-c nonsense=1"}).render_as_string(hide_password=False)
+    async with open_data_layer(settings_with(database_url=url)) as data:
+        assert (await data.get_company(1)).error_code == "unavailable"
+    assert 'FATAL: unrecognized configuration parameter "..."' in caplog.text
