@@ -9,7 +9,7 @@ import re
 import ssl
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence, Set
 from functools import cache
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import httpx
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from supabase import AsyncClient
 
 
+_Answer = TypeVar("_Answer")
 _CONTENT_RANGE = re.compile(r"(?:([0-9]{1,18})-([0-9]{1,18})|\*)/(?:([0-9]{1,18})|\*)")
 
 
@@ -41,7 +42,7 @@ class SupabaseRest:
         self._client = client
         self._session = session
         self._turns = asyncio.Semaphore(connections)
-        self._sending: set[asyncio.Task[httpx.Response]] = set()
+        self._sending: set[asyncio.Task[Any]] = set()
 
     @classmethod
     async def open(cls, url: str, key: str, *, request_timeout: float = 30.0, connections: int = 20) -> Self:
@@ -146,26 +147,28 @@ class SupabaseRest:
         Returns:
             The body, and how many rows it should hold (see `rows_told`).
         """
-        request = builder.request
+        with translated_transport_errors(writing=False):
+            return await self._to_its_end(lambda: self._read_at_most(builder.request, limit))
+
+    async def _read_at_most(self, request: Any, limit: int) -> tuple[bytes, int | None] | None:
         chunks: list[bytes] = []
         size = 0
-        with translated_transport_errors(writing=False):
-            prepared = self._session.build_request(
-                request.http_method, str(request.path), params=request.params, headers=request.headers
-            )
-            response = await self._session.send(prepared, stream=True)
-            try:
-                if not response.is_success:
-                    await response.aread()
-                    raise error_of(response, writing=False)
-                _refuse_other_answer(response)
-                async for chunk in response.aiter_bytes():
-                    size += len(chunk)
-                    if size > limit:
-                        return None
-                    chunks.append(chunk)
-            finally:
-                await response.aclose()
+        prepared = self._session.build_request(
+            request.http_method, str(request.path), params=request.params, headers=request.headers
+        )
+        response = await self._session.send(prepared, stream=True)
+        try:
+            if not response.is_success:
+                await response.aread()
+                raise error_of(response, writing=False)
+            _refuse_other_answer(response)
+            async for chunk in response.aiter_bytes():
+                size += len(chunk)
+                if size > limit:
+                    return None
+                chunks.append(chunk)
+        finally:
+            await response.aclose()
         return b"".join(chunks), rows_told(response.headers)
 
     async def rows(self, builder: Any, *, writing: bool = False) -> list[dict[str, Any]]:
@@ -195,7 +198,7 @@ class SupabaseRest:
             return response.content
         raise error_of(response, writing=False)
 
-    async def _to_its_end(self, send: Callable[[], Coroutine[Any, Any, httpx.Response]]) -> httpx.Response:
+    async def _to_its_end(self, send: Callable[[], Coroutine[Any, Any, _Answer]]) -> _Answer:
         # Also where the caller is cancelled or out of time: httpcore's pool never gets back the place of a request that
         # is broken off while it waits for its connection (its issue 1093), and has no place left in the end. It waits
         # for its turn here instead, where it can be given up: what was not begun by then is never sent.
@@ -209,7 +212,7 @@ class SupabaseRest:
         task.add_done_callback(self._sent)
         return await asyncio.shield(task)
 
-    def _sent(self, task: asyncio.Task[httpx.Response]) -> None:
+    def _sent(self, task: asyncio.Task[Any]) -> None:
         self._turns.release()
         self._sending.discard(task)
         if not task.cancelled():

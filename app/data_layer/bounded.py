@@ -34,6 +34,12 @@ async def within(seconds: float, call: Coroutine[Any, Any, T]) -> T:
     return task.result()
 
 
+async def ends(seconds: float) -> None:
+    """Wait, so long at most, for calls that are being ended beside those that waited for them."""
+    if _ending:
+        await asyncio.wait(_ending, timeout=seconds)
+
+
 async def _end(task: asyncio.Task[Any]) -> None:
     for _ in range(_CANCELLATIONS):
         task.cancel()

@@ -13,7 +13,7 @@ from time import monotonic, perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from app.cutover.stages import Stage, Store
-from app.data_layer.bounded import within
+from app.data_layer.bounded import ends, within
 from app.data_layer.breaker import Breaker
 from app.data_layer.calls import logger
 from app.data_layer.comparison_log import ComparisonLog, Line
@@ -37,6 +37,7 @@ _PATIENCE = 0.1  # seconds that a comparison waits for a moment without calls
 _MOST_WAITING = 200
 _FAILURES = 3  # in a row, after which a store is left alone for a while
 _MOST_CAUSES_TOLD = 100
+_ENDING = 1.0  # seconds for what is cancelled: a driver may wait for the server's word on it
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +151,9 @@ class Comparisons:
             logger.warning("%d comparisons were not ended", len(left))
         for task in self._running:
             task.cancel()
+        if self._running:  # their connections are closed after this
+            await asyncio.wait(self._running, timeout=_ENDING)
+        await ends(_ENDING)
         for read in left:
             self._count(read, Outcome("skipped", "closed"))
         await self._saving.close()

@@ -154,7 +154,7 @@ class MirrorQueue:
         else:
             self._metrics.count("mirrors", len(notes), store="postgres", outcome="sent")
             for note in notes:
-                note.settled.set()
+                note.settle()
 
     async def _leave(self, batch: list[_Waiting], error: str, *, again: bool = True) -> None:
         self._metrics.count("mirrors", len(batch), store="postgres", outcome="failed")
@@ -178,21 +178,4 @@ def _parts(batch: list[_Waiting]) -> list[_Waiting]:
     """What is tried in parts, since a row of it is refused: note by note, then halves of a note."""
     if len(batch) > 1:
         return [_Waiting(one.note, one.due, alone=True) for one in batch]
-    note = batch[0].note
-    middle = len(note.keys) // 2
-    return [
-        _Waiting(
-            Note(
-                note.model,
-                keys,
-                note.state,
-                {key: note.ids[key] for key in keys},
-                note.left,
-                note.attempts,
-                since=note.since,
-            ),
-            batch[0].due,
-            alone=True,
-        )
-        for keys in (note.keys[:middle], note.keys[middle:])
-    ]
+    return [_Waiting(half, batch[0].due, alone=True) for half in batch[0].note.halves()]

@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Coroutine, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -37,7 +37,9 @@ class Note:
         left: a sync may repair it, and take it away then.
         attempts: mirrors that failed.
         line: the task that writes it to the spool file.
-        settled: set when the rows are mirrored, or the note is not needed.
+        settled: set by `settle` when the rows are mirrored, or the note is not needed.
+        whole: the note that this is a part of; None: it is no part.
+        parts: how many parts of this one are not settled.
         since: when it was taken, by the monotonic clock.
     """
 
@@ -50,6 +52,28 @@ class Note:
     line: asyncio.Task[None] | None = None
     settled: asyncio.Event = field(default_factory=asyncio.Event)
     since: float = field(default_factory=time.monotonic)
+    whole: Note | None = None
+    parts: int = 0
+
+    def settle(self) -> None:
+        """Say that nothing is left to be done for it; with the last of its parts, the whole is settled too."""
+        if self.settled.is_set():
+            return
+        self.settled.set()
+        if self.whole is not None:
+            self.whole.parts -= 1
+            if self.whole.parts == 0:
+                self.whole.settle()
+
+    def halves(self) -> list[Note]:
+        """Two notes instead of this one."""
+        middle = len(self.keys) // 2
+        halves = []
+        for keys in (self.keys[:middle], self.keys[middle:]):
+            ids = {key: self.ids[key] for key in keys}
+            halves.append(replace(self, keys=keys, ids=ids, line=None, settled=asyncio.Event(), whole=self, parts=0))
+        self.parts = len(halves)
+        return halves
 
     @property
     def spoils_proofs(self) -> bool:
@@ -140,7 +164,7 @@ class Notes:
             if note.ids:
                 await within(self._timeout, self._table.delete(list(note.ids.values())))
             self._not_elsewhere(note)
-        note.settled.set()
+        note.settle()
 
     async def leave(self, note: Note, error: str | None = None) -> None:
         """Leave a note, as it is, to be repaired; it is settled where a sync has done so already.
@@ -167,7 +191,7 @@ class Notes:
         note.ids = left
         note.keys = list(left)
         if not left:
-            note.settled.set()
+            note.settle()
 
     async def clear(self, connection: AsyncConnection, notes: Sequence[Note]) -> None:
         """Delete notes in the transaction of their mirror."""

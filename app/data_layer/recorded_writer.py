@@ -136,13 +136,13 @@ class RecordedWriter:
                     async with asyncio.timeout(2 * sender.timeout + _BESIDE_SENDING):
                         sent = await sender.send_own(table, keys)
                     again = sent.held
-                    self._metrics.count("mirrors", len(sent.done), to="supabase", outcome="done")
-                    self._metrics.count("mirrors", len(sent.failed), to="supabase", outcome="failed")
-                    self._metrics.count("mirror_milliseconds", int((time.monotonic() - began) * 1000), to="supabase")
+                    self._metrics.count("mirrors", len(sent.done), store="supabase", outcome="sent")
+                    self._metrics.count("mirrors", len(sent.failed), store="supabase", outcome="failed")
+                    self._metrics.count("mirror_milliseconds", int((time.monotonic() - began) * 1000), store="supabase")
                 else:
                     async with asyncio.timeout(_BESIDE_SENDING):
                         await sender.leave(table, keys)
-                    self._metrics.count("mirrors", len(keys), to="supabase", outcome="left")
+                    self._metrics.count("mirrors", len(keys), store="supabase", outcome="left")
             except (StoreError, TimeoutError) as error:  # PostgreSQL's; the entries are a drainer's
                 logger.warning("mirrors of %s are left to the outbox: %s", table, str(error) or "no answer in time")
             except Exception as error:  # whatever it is, later ones are to be sent

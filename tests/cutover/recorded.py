@@ -20,14 +20,16 @@ from tests.support.relay import Relay
 
 
 @asynccontextmanager
-async def writer_of(settings: Settings, process: str = "p", *, start: bool = True) -> AsyncIterator[RecordedWriter]:
+async def writer_of(
+    settings: Settings, process: str = "p", *, start: bool = True, metrics: Metrics | None = None
+) -> AsyncIterator[RecordedWriter]:
     """A writer, started."""
     url, key = settings.require_supabase()
     rest = await SupabaseRest.open(url, key, request_timeout=settings.mirror_timeout)
     own = Database(settings.require_database_url(), guard=WriteGuard(settings.flags.stage, process))
     mirrors = Database(settings.require_database_url(), pool_size=settings.mirror_connections)
     backend = RepositoryBackend(own, default_timezone="Europe/Moscow")
-    writer = RecordedWriter(backend, rest, mirrors, settings, process, Metrics())
+    writer = RecordedWriter(backend, rest, mirrors, settings, process, metrics or Metrics())
     if start:
         await writer.start()
     try:

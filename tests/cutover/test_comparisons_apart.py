@@ -132,6 +132,31 @@ async def test_a_comparison_waits_for_a_moment_without_calls(
     await comparisons.close()
 
 
+async def test_what_is_cancelled_at_the_end_is_waited_for(settings_of: MakeSettings) -> None:
+    asked = asyncio.Event()
+    ends: list[str] = []
+
+    class Answering:
+        async def get_company(self, company_id: int) -> None: ...
+
+    class Hanging:
+        async def get_company(self, company_id: int) -> None:
+            asked.set()
+            try:
+                await asyncio.sleep(3600)
+            finally:
+                await asyncio.sleep(0.05)  # a driver's word with its server
+                ends.append("comparison")
+
+    stores: Any = {Store.SUPABASE: Answering(), Store.POSTGRES: Hanging()}
+    comparisons = Comparisons(stores, None, settings_of(close_timeout=0.1), "p", Metrics())
+    await comparisons.read(Stage.SHADOW, lambda s: s.get_company(1), "get_company", {"company_id": 1})
+    async with asyncio.timeout(20):
+        await asked.wait()
+    await comparisons.close()
+    assert ends == ["comparison"]  # before the pools are closed
+
+
 class Faulty:
     """A store whose program is wrong."""
 

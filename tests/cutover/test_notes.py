@@ -235,6 +235,21 @@ async def test_of_a_batch_only_the_row_that_is_refused_waits(at_dualwrite: Pair,
         assert len(at_dualwrite.texts("clients", "target")) == 7
 
 
+async def test_a_batch_that_is_mirrored_in_parts_is_waited_for(at_dualwrite: Pair, patient: MakeSettings) -> None:
+    at_dualwrite.ask(
+        "CREATE FUNCTION at_most_two() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+        "IF (SELECT count(*) FROM new_rows) > 2 THEN RAISE check_violation; END IF; RETURN NULL; END $$"
+    )
+    at_dualwrite.ask(
+        "CREATE TRIGGER planted AFTER INSERT ON clients REFERENCING NEW TABLE AS new_rows "
+        "FOR EACH STATEMENT EXECUTE FUNCTION at_most_two()"
+    )
+    rows = [CLIENT | {"yclients_id": number} for number in range(1, 7)]
+    async with forward(patient(mirror_wait=3600.0), start=True) as process, asyncio.timeout(60):
+        await process.write(*rows)
+        assert len(at_dualwrite.texts("clients", "target")) == 6
+
+
 async def test_a_note_that_a_sync_has_repaired_is_not_made_again(at_dualwrite: Pair, patient: MakeSettings) -> None:
     at_dualwrite.ask(REFUSE)
     async with forward(patient(), start=True) as process:

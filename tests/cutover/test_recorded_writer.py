@@ -11,6 +11,7 @@ import pytest
 
 from app.cutover.stages import Stage
 from app.data_layer.drainer import Drainer
+from app.data_layer.metrics import Metrics
 from app.errors import AuthorityMovedError, OutcomeUnknownError, RejectedError, UnrepresentableValueError
 from app.models import Client, DialogContext, StaffSchedule
 from app.outgoing_write import OutgoingWrite
@@ -25,7 +26,8 @@ pytestmark = pytest.mark.usefixtures("looks_often")
 @pytest.mark.parametrize("stage", [Stage.LIVE, Stage.RAMPDOWN])
 async def test_a_write_is_sent_and_its_entry_taken_out(pair: Pair, settings_of: MakeSettings, stage: Stage) -> None:
     pair.set_stage(stage)
-    async with writer_of(settings_of(mirror_wait=5)) as writer:
+    metrics = Metrics()
+    async with writer_of(settings_of(mirror_wait=5), metrics=metrics) as writer:
         (row,) = await writer.upsert(
             stage,
             Client,
@@ -37,6 +39,7 @@ async def test_a_write_is_sent_and_its_entry_taken_out(pair: Pair, settings_of: 
         await writer.upsert(stage, DialogContext, [context], OutgoingWrite())
         await writer.upsert(stage, StaffSchedule, [{"staff_id": 3, "date": date(2026, 2, 28)}], OutgoingWrite())
         assert entries(pair) == []
+    assert metrics.total("mirrors", outcome="sent", store="supabase") == 3
     for table in ("clients", "dialog_contexts", "staff_schedules"):
         assert pair.texts(table, "source") == pair.texts(table, "target") != []
 

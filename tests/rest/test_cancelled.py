@@ -14,12 +14,14 @@ from tests.support.page_server import PageServer
 _CONNECTIONS = 3
 
 
-async def test_no_connection_is_lost(database_url: str) -> None:
+@pytest.mark.parametrize("way", ["rows", "read_at_most"])
+async def test_no_connection_is_lost(database_url: str, way: str) -> None:
     with PageServer(database_url) as server:
         rest = await SupabaseRest.open(server.url, server.service_key, request_timeout=2, connections=_CONNECTIONS)
 
         async def read() -> None:
-            await rest.rows(rest.table("clients").select("id"))
+            builder = rest.table("clients").select("id")
+            await (rest.rows(builder) if way == "rows" else rest.read_at_most(builder, 1000))
 
         for steps in range(40):
             reading = [asyncio.create_task(read()) for _ in range(2 * _CONNECTIONS)]
