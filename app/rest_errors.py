@@ -23,12 +23,10 @@ from app.errors import (
     UnavailableError,
     error_for_sqlstate,
 )
+from app.rest_grammar import LONGEST_ADDRESS
 
 _SQLSTATE = re.compile(r"[0-9A-Z]{5}")
 _CODE = re.compile(r"[0-9A-Za-z_]{1,20}")
-# Bytes of an address that pass everywhere: PostgREST repeats it in a header of the answer, and a proxy with nginx's
-# default buffers answers 502 to a header of about 4 kB.
-LONGEST_ADDRESS = 3000
 SCHEMA_NOT_EXPOSED = "PGRST106"
 # PostgREST's own codes (its reference, "Errors"); the letters of SQLSTATEs are mapped in app.errors.
 _POSTGREST: dict[str, tuple[type[StoreError], str]] = {

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
-from urllib.parse import quote
 
 from sqlalchemy import Column, Table, TextClause, text
 from sqlalchemy.dialects import postgresql
@@ -17,15 +16,13 @@ from app.cutover.guard import read_stage
 from app.cutover.locks import HOLD_KEYS, SHARE_TABLE
 from app.cutover.stages import Store
 from app.data_layer.spool import Key
-from app.data_layer.supabase_table import Record, SupabaseTable
+from app.data_layer.supabase_table import SupabaseTable
 from app.db import Database
 from app.errors import AuthorityMovedError, StoreError
 from app.json_rows import encode
 from app.rest import SupabaseRest
-from app.rest_grammar import in_list
 from app.rows import table_of
 
-_LONGEST_LIST = 6_000  # characters of the keys in one request, which keeps its URL short enough for any gateway
 _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
 _SILENT = 5.0  # seconds beside those for a mirror, after which its process is cut off, or stopped
 _GIVE_UP_LOCKS = text("SELECT set_config('idle_in_transaction_session_timeout', :milliseconds, true)")
@@ -73,7 +70,7 @@ class MirrorToPostgres:
             await connection.execute(text(SHARE_TABLE), {"table": table.name})
             await connection.execute(text(HOLD_KEYS), {"table": table.name, "keys": texts})
             try:
-                records = await _rows_at_supabase(SupabaseTable(self._rest, model, tuple), keys)
+                records = await SupabaseTable(self._rest, model, tuple).of_keys(keys)
             except StoreError as error:
                 raise AuthorityUnreadError(str(error)) from error
             # Behind the request, so that no move of the stage waits for Supabase. The authority has not been moved to
@@ -88,40 +85,6 @@ class MirrorToPostgres:
             if settle is not None:
                 await settle(connection)
             await connection.commit()
-
-
-async def _rows_at_supabase(source: SupabaseTable[Any], keys: Sequence[Key]) -> list[Record]:
-    names: tuple[str, ...] = source.table.info["natural_key"]
-    wanted = set(keys)
-    found = {}
-    for part in _parts(keys):
-        lists = {name: in_list(sorted(set(texts))) for name, texts in zip(names, zip(*part, strict=True), strict=True)}
-
-        def narrow(builder: Any, lists: dict[str, str] = lists) -> Any:
-            for name, operand in lists.items():
-                builder = builder.filter(name, "in", operand)
-            return builder
-
-        for record in await source.whole_as_text(narrow):
-            key = tuple(str(record[name]) for name in names)
-            if key in wanted:  # the lists admit every combination of their members
-                found[key] = record
-    return list(found.values())
-
-
-def _parts(keys: Sequence[Key]) -> Iterator[list[Key]]:
-    """The keys in parts that fit into a URL each; neighbours share their first texts, which are then sent once."""
-    part: list[Key] = []
-    length = 0
-    for key in sorted(set(keys)):
-        size = sum(len(quote(word)) + len("%22%22%2C") for word in key)
-        if part and length + size > _LONGEST_LIST:
-            yield part
-            part, length = [], 0
-        part.append(key)
-        length += size
-    if part:
-        yield part
 
 
 def _quoted(column: Column[Any]) -> str:

@@ -7,8 +7,8 @@ Functions", json_populate_record): numbers to the digit. A JSON column's value i
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from sqlalchemy import JSON, Table
 
@@ -18,11 +18,7 @@ from app.errors import ConflictError, OutcomeUnknownError, RejectedError
 from app.json_rows import encode
 from app.models import Base
 from app.rest import SupabaseRest
-from app.rest_grammar import in_list, quoted_name
-
-T = TypeVar("T", str, Key)
-_KEYS_IN_ONE_REQUEST = 100
-_KEY_BYTES_IN_ONE_REQUEST = 2000  # keeps the URL short
+from app.rest_grammar import address_length, in_list, key_parts, quoted_name
 
 
 class SupabaseMirror:
@@ -99,8 +95,7 @@ class SupabaseMirror:
             others = [row["id"] for key, found in stored.items() for row in found if row["id"] != rows[key]["id"]]
             if not others:
                 raise
-            for part in _parts([str(other) for other in others]):
-                await self._rest.respond(_where(self._deletion(name), "id", part), writing=True)
+            await self._delete_where(name, "id", [str(other) for other in others], {})
             await self._put(name, list(rows.values()), columns)
 
     async def _put(self, name: str, rows: Sequence[Record], columns: Sequence[str]) -> None:
@@ -120,52 +115,33 @@ class SupabaseMirror:
         for key in keys:
             groups.setdefault(key[1:], []).append(key[0])
         for rest, firsts in groups.items():
-            for part in _parts(firsts):
-                builder = _where(self._deletion(name), first, part)
-                for column, value in zip(others, rest, strict=True):
-                    _where(builder, column, [value])
-                await self._rest.respond(builder, writing=True)
+            await self._delete_where(name, first, firsts, dict(zip(others, rest, strict=True)))
 
-    def _deletion(self, name: str) -> Any:
+    async def _delete_where(self, name: str, column: str, values: Sequence[str], others: Mapping[str, str]) -> None:
+        def deletion(values: Sequence[str]) -> Any:
+            builder = self._rest.table(name).delete(returning=ReturnMethod.minimal)
+            for other, value in others.items():
+                _where(builder, other, [value])
+            return _where(builder, column, values)
+
         from postgrest import ReturnMethod
 
-        return self._rest.table(name).delete(returning=ReturnMethod.minimal)
+        for part in key_parts([(value,) for value in values], address_length(deletion([]))):
+            await self._rest.respond(deletion([value for (value,) in part]), writing=True)
 
     async def _stored(self, name: str, keys: Sequence[Key]) -> dict[Key, list[Record]]:
         """Supabase's rows of these keys, as PostgreSQL's text."""
-        natural = self.table(name).info["natural_key"]
+        table = self._tables[name]
         found: dict[Key, list[Record]] = {}
-        for part in _parts(keys):
-
-            def narrow(builder: Any, part: Sequence[Key] = part) -> Any:
-                for column, values in zip(natural, zip(*part, strict=True), strict=True):
-                    _where(builder, column, sorted(set(values)))
-                return builder
-
-            for record in await self._tables[name].whole_as_text(narrow):
-                found.setdefault(tuple(str(record[column]) for column in natural), []).append(record)
-        return {key: found[key] for key in keys if key in found}
+        for record in await table.of_keys(keys):
+            found.setdefault(table.key_of(record), []).append(record)
+        return found
 
 
 def _where(builder: Any, column: str, values: Sequence[str]) -> Any:
     """Add a filter; the builder's own methods would quote a quoted name once more."""
     builder.request.params = builder.request.params.add(quoted_name(column), f"in.{in_list(list(values))}")
     return builder
-
-
-def _parts(values: Sequence[T]) -> Iterator[list[T]]:
-    """Texts, or tuples of texts, so many that one request can name them."""
-    part: list[T] = []
-    size = 0
-    for value in values:
-        length = len("".join(value).encode())
-        if part and (len(part) == _KEYS_IN_ONE_REQUEST or size + length > _KEY_BYTES_IN_ONE_REQUEST):
-            yield part
-            part, size = [], 0
-        part.append(value)
-        size += length
-    if part:
-        yield part
 
 
 def _object(row: Record, columns: Sequence[str], json: set[str]) -> str:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import date
-from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from app.data_layer.supabase_table import Narrow, Record, SupabaseTable
-from app.rest_grammar import in_list
+from app.rest_grammar import in_list, key_parts
 
 if TYPE_CHECKING:
     from app.rows import StaffScheduleRow
-
-_IDS_IN_ONE_REQUEST = 100  # keeps the URL short
 
 
 class StaffId(NamedTuple):
@@ -47,9 +44,10 @@ async def list_of_company(
         return builder if is_working is None else builder.eq("is_working", is_working)
 
     found: list[Record] = []
-    for ids in _parts(await staff_ids(staff, company_id, staff_id)):
+    ids = [(str(number),) for number in await staff_ids(staff, company_id, staff_id)]
+    for part in key_parts(ids, schedules.address_length(narrow)):
 
-        def of_them(builder: Any, ids: list[int] = ids) -> Any:
+        def of_them(builder: Any, ids: Sequence[str] = [key[0] for key in part]) -> Any:
             return narrow(builder).in_("staff_id", ids)
 
         found += await _first_days(schedules, of_them, limit)
@@ -93,9 +91,3 @@ def _sortable(day: str) -> tuple[float, str]:
         return (float(day), "")
     year, _, month_and_day = day.partition("-")
     return (-int(year) if day.endswith("BC") else int(year), month_and_day)
-
-
-def _parts(ids: Sequence[int]) -> Iterator[list[int]]:
-    rest = iter(ids)
-    while part := list(islice(rest, _IDS_IN_ONE_REQUEST)):
-        yield part

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
@@ -12,7 +12,7 @@ from sqlalchemy import Table
 from app import models
 from app.errors import AmbiguousError, StoreError, UnavailableError
 from app.rest import SupabaseRest, refuse_other_columns, refuse_other_count, rows_told, total_told
-from app.rest_grammar import alias, as_text
+from app.rest_grammar import address_length, alias, as_text, in_list, key_parts
 from app.rows import table_of
 from app.text_values import RowDecoder
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 R = TypeVar("R")  # the row type
 # A request on the table, narrowed by filters: called anew for each page, since the client's builders change in place.
 Narrow = Callable[[Any], Any]
+# A natural key as PostgreSQL's texts, in the order of the table's info.
+Key = tuple[str, ...]
 # A row's values as PostgreSQL's text, by column.
 Record = dict[str, str | None]
 _COUNTED = {"Prefer": "count=exact"}  # tells whether a page is the last, which its length does not: there may be a cap
@@ -89,6 +91,32 @@ class SupabaseTable(Generic[R]):
             if not page or total_told(response.headers) == len(page):
                 _refuse_fewer(len(found), counted)
                 return found
+
+    async def of_keys(self, keys: Iterable[Key]) -> list[Record]:
+        """Every row of some natural keys, as `whole_as_text`, in as many requests as their addresses need."""
+        names = self.table.info["natural_key"]
+        wanted = set(keys)
+        found: list[Record] = []
+        for part in key_parts(wanted, self.address_length()):
+            lists = [in_list(sorted(set(texts))) for texts in zip(*part, strict=True)]
+
+            def narrow(builder: Any, lists: Sequence[str] = lists) -> Any:
+                for name, operand in zip(names, lists, strict=True):
+                    builder = builder.filter(name, "in", operand)
+                return builder
+
+            # The lists admit every combination of their members.
+            records = await self.whole_as_text(narrow)
+            found += [record for record in records if self.key_of(record) in wanted]
+        return found
+
+    def address_length(self, narrow: Narrow = lambda builder: builder) -> int:
+        """Bytes of the address of a request with these filters."""
+        return address_length(narrow(self._selected()))
+
+    def key_of(self, record: Record) -> Key:
+        """The natural key of a row that has come as text."""
+        return tuple(str(record[name]) for name in self.table.info["natural_key"])
 
     async def first(self, narrow: Narrow, order: Sequence[tuple[str, bool]], limit: int) -> list[R]:
         """The first rows in an order that the server can be asked for: (column, descending), NULL last, then by id."""

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import JSON, Column
 
-from app.data_layer.supabase_table import SupabaseTable
+from app.data_layer.supabase_table import Key, Record, SupabaseTable
 from app.errors import OutcomeUnknownError, StoreError, UnrepresentableValueError
 from app.json_rows import Values, by_shape, encode, in_key_order
 from app.models import store_filled
 from app.outgoing_write import OutgoingWrite
-from app.rest_grammar import in_list
-
-_KEYS_IN_ONE_REQUEST = 100  # keeps the URL short
 
 
 async def upsert(table: SupabaseTable[Any], rows: Sequence[Values], write: OutgoingWrite) -> list[Any]:
@@ -72,25 +69,11 @@ async def _filled(table: SupabaseTable[Any], rows: Sequence[Values], names: Sequ
     return "[" + ",".join(texts) + "]"
 
 
-async def _stored(
-    table: SupabaseTable[Any], rows: Sequence[Values], names: Sequence[str]
-) -> dict[tuple[str, ...], Mapping[str, str | None]]:
+async def _stored(table: SupabaseTable[Any], rows: Sequence[Values], names: Sequence[str]) -> dict[Key, Record]:
     """The stored rows, by their natural key, every value as PostgreSQL's text."""
-    key = table.table.info["natural_key"]
     as_text = table.of_columns(["id", *(name for name in names if name != "id")])
-    found: dict[tuple[str, ...], Mapping[str, str | None]] = {}
-    for start in range(0, len(rows), _KEYS_IN_ONE_REQUEST):
-        part = rows[start : start + _KEYS_IN_ONE_REQUEST]
-        operands = {name: in_list(sorted({_key_text(row[name]) for row in part})) for name in key}
-
-        def narrow(builder: Any, operands: Mapping[str, str] = operands) -> Any:
-            for name, operand in operands.items():
-                builder = builder.filter(name, "in", operand)
-            return builder
-
-        for record in await as_text.whole_as_text(narrow):
-            found[tuple(str(record[name]) for name in key)] = record
-    return found
+    keys = [tuple(_key_text(row[name]) for name in table.table.info["natural_key"]) for row in rows]
+    return {as_text.key_of(record): record for record in await as_text.of_keys(keys)}
 
 
 def _key_text(value: object) -> str:

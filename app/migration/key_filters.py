@@ -5,21 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any
-from urllib.parse import quote
 
 from app.migration.source import Key
 from app.migration.tables import CopyColumn, CopyTable
-from app.rest_errors import LONGEST_ADDRESS
-from app.rest_grammar import in_list, quoted_name
+from app.rest_grammar import LONGEST_ADDRESS, in_list, listed_length, quoted_name
 
 _KEYS_A_REQUEST = 50
 _KEY_BYTES_A_REQUEST = 2000
-
-
-def address_length(builder: Any) -> int:
-    """Bytes of the address of a request, as a server repeats it: the path, and the query with blanks as %20."""
-    query = str(builder.request.params)
-    return len(str(builder.request.path)) + 1 + len(query) + 2 * query.count("+")
 
 
 def where_keys(builder: Any, table: CopyTable, keys: Sequence[Key]) -> None:
@@ -46,20 +38,15 @@ def key_groups(keys: Sequence[Key], table: CopyTable, *, beside: int = 0) -> Ite
     """
     at_once = 1 if table.key[-1].type.endswith("[]") else _KEYS_A_REQUEST
     for prefix, group in groupby(keys, key=lambda key: key[:-1]):
-        held = sum(map(_length, prefix))
+        held = sum(map(listed_length, prefix))
         most = min(_KEY_BYTES_A_REQUEST, LONGEST_ADDRESS - beside - held)
         wanted: list[Key] = []
         size = 0
         for key in group:
-            length = _length(key[-1])
+            length = listed_length(key[-1])
             if wanted and (size + length > most or len(wanted) == at_once):
                 yield wanted
                 wanted, size = [], 0
             wanted.append(key)
             size += length
         yield wanted
-
-
-def _length(text: str) -> int:
-    """Bytes of a key's text in a filter, with the comma after it."""
-    return len(quote(in_list([text])[1:-1], safe="")) + 3

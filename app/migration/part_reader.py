@@ -8,13 +8,12 @@ from typing import Any
 from urllib.parse import quote
 
 from app.errors import UnavailableError
-from app.migration.key_filters import address_length, key_groups, where_keys
+from app.migration.key_filters import key_groups, where_keys
 from app.migration.pages import key_of, records_of
 from app.migration.source import VERSION, Key, Page
 from app.migration.tables import CopyColumn, CopyTable
 from app.rest import SupabaseRest, refuse_other_columns, refuse_other_count
-from app.rest_errors import LONGEST_ADDRESS
-from app.rest_grammar import alias, quoted_name
+from app.rest_grammar import LONGEST_ADDRESS, address_length, alias, quoted_name
 
 _TRIES = 5
 _SELECT_BESIDE_KEYS = 2000  # bytes of a select list in an address that names keys too

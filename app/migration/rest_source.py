@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from app.errors import MigrationError, SchemaMismatchError, StoreError, StoreTimeoutError
 from app.migration.heirs import Heirs
-from app.migration.key_filters import address_length, key_groups, where, where_keys
+from app.migration.key_filters import key_groups, where, where_keys
 from app.migration.pages import Limits, PageSize, key_of, read_page, records_of
 from app.migration.part_reader import PartReader, TooHeavyError
 from app.migration.question import Question, version_item
@@ -19,8 +19,7 @@ from app.migration.row_counter import RowCounter
 from app.migration.source import Key, Page
 from app.migration.tables import CopyColumn, CopyTable
 from app.rest import SupabaseRest, refuse_other_columns, refuse_other_count, rows_told
-from app.rest_errors import LONGEST_ADDRESS
-from app.rest_grammar import quoted_name, selected
+from app.rest_grammar import LONGEST_ADDRESS, address_length, quoted_name, selected
 
 _Answer = TypeVar("_Answer")
 _KEYS_BESIDE_SELECT = 600  # bytes of an address that are left for keys at least

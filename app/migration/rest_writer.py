@@ -8,14 +8,13 @@ from dataclasses import replace
 from typing import Any
 
 from app.errors import error_for_sqlstate
-from app.migration.key_filters import address_length, key_groups, where_keys
+from app.migration.key_filters import key_groups, where_keys
 from app.migration.pages import Limits, key_of, records_of
 from app.migration.rest_source import RestSource
 from app.migration.source import Key, Page
 from app.migration.tables import CopyTable
 from app.migration.writer import ALWAYS_GENERATED
-from app.rest_errors import LONGEST_ADDRESS
-from app.rest_grammar import alias, quoted_name
+from app.rest_grammar import LONGEST_ADDRESS, address_length, alias, quoted_name
 
 _JSON = {"json", "jsonb"}
 
