@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Collection, Coroutine
 from typing import Any, TypeVar
 
 from app.errors import StoreTimeoutError
 
 T = TypeVar("T")
 
-_CANCEL_AGAIN = 0.2  # seconds: the first cancellation may make a driver wait for a server's word on it
-_CANCELLATIONS = 25
+# Seconds. The first cancellation may make a driver wait for its server's word on that; the second breaks that off.
+_CLEANING_UP = 5.0
 _ending: set[asyncio.Task[None]] = set()
 
 
@@ -41,10 +41,15 @@ async def ends(seconds: float) -> None:
 
 
 async def _end(task: asyncio.Task[Any]) -> None:
-    for _ in range(_CANCELLATIONS):
-        task.cancel()
-        await asyncio.wait({task}, timeout=_CANCEL_AGAIN)
-        if task.done():
-            if not task.cancelled():
-                task.exception()  # nobody asks any more
-            return
+    await cancel({task}, _CLEANING_UP)
+    if task.done() and not task.cancelled():
+        task.exception()  # nobody asks any more
+
+
+async def cancel(tasks: Collection[asyncio.Task[Any]], seconds: float) -> None:
+    """Cancel tasks and wait for their end; what still cleans up after so long is cancelled once more."""
+    for _ in range(2):
+        if tasks := {task for task in tasks if not task.done()}:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks, timeout=seconds)

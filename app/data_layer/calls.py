@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Any, TypeVar
 
+from app.data_layer.bounded import cancel
 from app.data_layer.metrics import Metrics
 from app.data_layer.result import Result
 from app.errors import (
@@ -35,7 +36,7 @@ away_logger = logging.getLogger("app.data_layer.away")
 _ATTEMPTS = 3
 _FIRST_PAUSE = 0.05  # seconds; the second is four times as long
 _AWAY_LINES = 60.0  # seconds between two lines of the log about a store that is away
-_CLOSING_SECONDS = 2.0
+_CLEANING_UP = 2.0  # seconds for a call that was cancelled; see `bounded.cancel`
 
 
 class DataLayerClosedError(RuntimeError):
@@ -92,14 +93,9 @@ class Calls:
         )
 
     async def close(self) -> None:
-        """End the calls that still run, within two seconds."""
+        """End the calls that still run, within four seconds."""
         self._closed = True
-        deadline = time.monotonic() + _CLOSING_SECONDS
-        while self._running and time.monotonic() < deadline:
-            # More than once: a driver may first wait for the server's word on a cancelled statement.
-            for task in self._running:
-                task.cancel()
-            await asyncio.wait(self._running, timeout=0.2)
+        await cancel(self._running, _CLEANING_UP)
 
     async def _answer(
         self,

@@ -17,7 +17,7 @@ from app.data_layer.note_table import NoteTable
 from app.data_layer.notes import Note, Notes
 from app.data_layer.spool import Spool
 from app.db import Database
-from app.errors import DataError, OutcomeUnknownError, StoreError, UnrepresentableValueError
+from app.errors import DataError, OutcomeUnknownError, StoreError, UnavailableError, UnrepresentableValueError
 from app.rows import table_of
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ logger = logging.getLogger("app.data_layer.mirrors")
 
 _LOOK = 0.25  # seconds between looks for mirrors that are due, and for PostgreSQL while it is down
 _LOOK_FOR_THE_DEAD = 10.0
+_NOTES_TRIED = 3
 
 
 class NotedWriter:
@@ -154,13 +155,20 @@ class NotedWriter:
         await self._notes.close()
 
     async def _taken(self, model: type[Base], keys: list[tuple[str, ...]]) -> Note:
-        """A note, taken so short a time ago that no sync can have taken this process for dead."""
-        while True:
+        """A note, taken so short a time ago that no sync can have taken this process for dead.
+
+        Raises:
+            UnavailableError: notes take so long, again and again.
+        """
+        for _ in range(_NOTES_TRIED):
             began = time.monotonic()
             note = await self._notes.take(model, keys)
             if time.monotonic() - began < self._settings.outcome_settles_after / 2:
                 return note
             self._do_beside(self._drop(note))
+        raise UnavailableError(
+            "a note takes longer than half of OUTCOME_SETTLES_AFTER; nothing was written. Make that longer"
+        )
 
     def _is_written(self, note: Note) -> None:
         note.state = "written"

@@ -12,9 +12,10 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.cutover.guard import StageRow
+from app.cutover.locks import IN_TURN
 from app.cutover.stages import Stage
 
-_LOCK_STAGE = text("SELECT FROM botdata.stage FOR SHARE")
+_LOCK_STAGE = text(f"SELECT FROM botdata.stage WHERE {IN_TURN} FOR SHARE")
 _REGISTER = text(
     "INSERT INTO botdata.processes (name, stage, chosen_by, began_at) SELECT :process, :stage, :chosen_by, "
     "clock_timestamp() - make_interval(secs => :age) ON CONFLICT (name) DO NOTHING"

@@ -9,6 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from app.cutover.locks import HOLD_TURN
 from app.data_layer import open_data_layer, standing
 from app.data_layer.process_report import Counts
 from app.data_layer.standing import ProcessStanding
@@ -55,6 +56,17 @@ async def test_what_a_process_reports(pair: Pair, settings_of: MakeSettings) -> 
         assert await ask(pair, report) == [("off", "CUTOVER_STAGE=off", None, 0, 0, 0, None, True, True)]
         [(first,)] = await ask(pair, "SELECT reported_at FROM botdata.processes")
         await until(pair, f"SELECT reported_at > '{first}' FROM botdata.processes", [(True,)])
+
+
+async def test_a_process_registers_in_turn_so_that_many_keep_no_move_waiting(
+    pair: Pair, settings_of: MakeSettings
+) -> None:
+    with psycopg.connect(pair.target) as mover:
+        await asyncio.to_thread(mover.execute, HOLD_TURN)
+        async with open_data_layer(settings_of()):
+            assert await ask(pair, STAGES) == []
+            await asyncio.to_thread(mover.rollback)
+            await until(pair, STAGES, [("off",)])
 
 
 async def test_a_process_that_is_forgotten_registers_again_before_it_writes(

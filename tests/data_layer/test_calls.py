@@ -28,6 +28,25 @@ async def test_a_call_that_nobody_waits_for_leaves_nothing_to_be_logged(way: str
     assert logged == []
 
 
+async def test_a_call_that_is_ended_cleans_up_undisturbed() -> None:
+    calls = Calls(utc_now, timeout=60, log=False, metrics=Metrics())
+    cleaned_up: list[bool] = []
+
+    async def hang() -> None:
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            await asyncio.sleep(0.5)  # as a driver that waits for its server's word
+            cleaned_up.append(True)
+
+    call = asyncio.create_task(calls.read("get_company", hang))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    await calls.close()
+    assert cleaned_up == [True]
+    assert (await call).error_code == "unavailable"
+
+
 async def _cancelled_as_it_fails(loop: asyncio.AbstractEventLoop) -> None:
     async def fail() -> None:
         loop.call_soon(asker.cancel)  # carried out before the failure reaches the asker
