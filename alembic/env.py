@@ -5,7 +5,7 @@
 - "database_url": str, in place of DATABASE_URL;
 - "connection": a SQLAlchemy connection to run on. When it is in a transaction, that transaction is the caller's to
   commit, and the timeouts and search path set here last until its end;
-- "notices": a list that takes what the server said on the way, as `app.revisions.Notice`.
+- "notices": a list that takes what the server said on the way, as `app.schema.revisions.Notice`.
 """
 
 import logging
@@ -20,11 +20,11 @@ from alembic.util import CommandError
 from sqlalchemy import Connection, NullPool, create_engine
 from sqlalchemy.exc import DBAPIError
 
-from app.database_url import sqlalchemy_url
 from app.errors import SettingsError
 from app.models import Base
-from app.revisions import UPGRADE_LOCK, Notice, explain
+from app.schema.revisions import UPGRADE_LOCK, Notice, explain
 from app.settings import load_settings
+from app.stores.postgres.database_url import sqlalchemy_url
 
 CONNECT_TIMEOUT = 10  # seconds
 

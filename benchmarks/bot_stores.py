@@ -12,13 +12,13 @@ from typing import Any, TypeVar
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool
 
-from app import revisions
 from app.data_layer import DataLayer, open_data_layer
 from app.embedded import EmbeddedPostgres
 from app.embedded.salon import fill_salon
 from app.embedded.supabase_lite import SupabaseLite
 from app.migration.target import open_target
 from app.migration.tool_schema import ensure_tool_schema
+from app.schema import revisions
 from app.settings import Settings
 
 T = TypeVar("T")

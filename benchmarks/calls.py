@@ -21,7 +21,7 @@ from sqlalchemy.dialects import postgresql
 from app.embedded.salon import COMPANY_ID
 from app.embedded.salon.ids import phone
 from app.models import Client, Service
-from app.rows import table_of
+from app.stores.codec.rows import table_of
 from benchmarks.bot_stores import Stores, fetch, open_stores
 from benchmarks.row import Row, Size, at_least, at_most, by_turns, ratio
 

@@ -22,9 +22,9 @@ from time import perf_counter
 
 import psycopg
 
-from app import revisions
 from app.embedded import EmbeddedPostgres
 from app.embedded.salon import fill_salon
+from app.schema import revisions
 from tests.support.page_server import PageServer
 
 # What the faulty source allows and the target does not, and the rows that are refused for it: one in 500 each.

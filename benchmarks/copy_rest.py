@@ -17,7 +17,7 @@ import psycopg
 
 from app.migration.pages import Limits
 from app.models import Base
-from app.rest_grammar import as_text
+from app.stores.supabase.grammar import as_text
 from benchmarks.page_process import ROOT, page_process
 from benchmarks.row import Row, Size, at_least, at_most, by_turns
 from benchmarks.servers import servers, source_of

@@ -15,10 +15,10 @@ from types import MappingProxyType
 import psycopg
 from psycopg import sql
 
-from app import revisions
 from app.embedded import EmbeddedPostgres
 from app.embedded.salon import fill_salon
 from app.models import Client
+from app.schema import revisions
 
 _HEAD = "head"  # the database that others are made from
 _MADE_ONE_BY_ONE = 10_000

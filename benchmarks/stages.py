@@ -15,13 +15,13 @@ from statistics import median
 from time import perf_counter
 from typing import Any
 
-from app import revisions
 from app.cutover.stages import Stage
 from app.data_layer import DataLayer, open_data_layer
 from app.embedded import EmbeddedPostgres, SupabaseLite
 from app.embedded.salon import fill_salon
 from app.migration.target import open_target
 from app.migration.tool_schema import ensure_tool_schema
+from app.schema import revisions
 from app.settings import Settings
 from benchmarks.bot_load import CLIENTS, SCHEDULES, BotLoad, Waited
 from benchmarks.row import Row, Size, by_turns, ratio

@@ -12,9 +12,9 @@ import signal
 import sys
 from pathlib import Path
 
-from app import revisions
 from app.embedded import EmbeddedPostgres, EmbeddedServerError, SupabaseLite
 from app.embedded.salon import fill_salon
+from app.schema import revisions
 
 
 def main(directory: Path) -> None:

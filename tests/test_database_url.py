@@ -8,8 +8,8 @@ from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import NullPool, create_engine, select
 from sqlalchemy.engine import make_url
 
-from app.database_url import libpq_url, shown_url, sqlalchemy_url, uses_pgbouncer
 from app.errors import SettingsError
+from app.stores.postgres.database_url import libpq_url, shown_url, sqlalchemy_url, uses_pgbouncer
 from tests.support.postgres import PostgresServer
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from app import revisions
 from app.cli.commands import cli
 from app.embedded.salon import fill_salon
+from app.schema import revisions
 from app.settings import Settings
 from tests.support.readme_tables import BENCHMARKS, CHAOS, ResultTable
 from tests.support.supabase import SupabaseServer, SupabaseServers
@@ -115,8 +115,8 @@ async def test_repository_snippet_runs(database_url: str) -> None:
     rename = namespace["rename"]
     assert inspect.iscoroutinefunction(rename)
     await rename(database_url)
-    from app.db import Database
     from app.repositories import UnitOfWork
+    from app.stores.postgres.database import Database
 
     database = Database(database_url)
     async with UnitOfWork(database) as work:

@@ -12,8 +12,8 @@ import psycopg
 import pytest
 from sqlalchemy.engine import make_url
 
-from app import revisions
 from app.data_layer import open_data_layer
+from app.schema import revisions
 from app.settings import Settings
 from tests.cli.command import Command
 from tests.support.certificates import Authority

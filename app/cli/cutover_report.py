@@ -124,8 +124,8 @@ def report_document(found: ComparisonReport) -> dict[str, Any]:
 
 def _times(method: MethodReport) -> dict[str, float | None]:
     """The quantiles of both stores, in seconds."""
+    from app.common.latency import Latencies
     from app.cutover.stages import Store
-    from app.data_layer.latency import Latencies
 
     authority = method.stage.authority
     whole = {store: Latencies() for store in Store}

@@ -63,9 +63,9 @@ def demo(as_json: AsJson = False) -> None:
 
 def _make_salon(postgres: EmbeddedPostgres) -> dict[str, int]:
     """The database under Supabase, with the salon in it, and an empty one for the move."""
-    from app import revisions
     from app.embedded import prepare_supabase_roles
     from app.embedded.salon import fill_salon
+    from app.schema import revisions
 
     for database in ("supabase", "salon"):
         postgres.create_database(database)
@@ -86,11 +86,11 @@ def _settings(supabase_url: str, supabase_key: str, database_url: str) -> Settin
 
 def _move(settings: Settings, made: dict[str, int]) -> tuple[bool, dict[str, Any]]:
     """Upgrade, copy, verify, compare the answers and flip the flag; whether all of it held, and the reports."""
-    from app import revisions
     from app.cli.copy_report import copy_document, show_copy
     from app.cli.output import say
     from app.cli.parity import parity_document, show_parity
     from app.cli.verify_report import show_verify, verify_document
+    from app.schema import revisions
 
     done = revisions.upgrade(settings.require_database_url())
     say(f"alembic upgrade head: schema at {done.after}")
@@ -124,7 +124,7 @@ async def _copy_verify_compare(settings: Settings) -> tuple[CopyReport, VerifyRe
     from app.migration.verify import verify
     from app.models import Base
     from app.parity.check import check_parity
-    from app.rest import SupabaseRest
+    from app.stores.supabase.client import SupabaseRest
 
     url, key = settings.require_supabase()
     target = settings.require_database_url()

@@ -14,7 +14,7 @@ from app.cli.preflight import TYPES_UNSEEN, Accept, IgnoreColumn, stop_on_errors
 from app.cli.work import AsJson, KeyRoleOk, Metadata, ShowValues, SourceUrl, Tables, WithBaileys, Work
 
 if TYPE_CHECKING:
-    from app.revisions import Upgrade
+    from app.schema.revisions import Upgrade
     from app.settings import Settings
 
 
@@ -111,8 +111,8 @@ def upgrade(
     Example: botdata upgrade
     """
     from app.cli.output import say, show_json
-    from app.migration.connection import refuse_transaction_pooler
     from app.settings import load_settings
+    from app.stores.postgres.session import refuse_transaction_pooler
 
     settings = load_settings()
     url = settings.require_database_url()
@@ -126,8 +126,8 @@ def upgrade(
 
 
 def _upgrade(settings: Settings, revision: str) -> Upgrade:
-    from app import revisions
     from app.cli.output import say
+    from app.schema import revisions
 
     done = revisions.upgrade(settings.require_database_url(), revision)
     for notice in done.notices:

@@ -126,12 +126,12 @@ def uninstall(
     Example: botdata uninstall --yes
     """
     from app.cli.output import document, say, show_json
-    from app.database_url import shown_url
     from app.migration.cutover.uninstalling import refuse_during_cutover
     from app.migration.foreign_keys import put_back
     from app.migration.target import explained, open_target
     from app.migration.tool_schema import drop_tool_schema
     from app.settings import load_settings
+    from app.stores.postgres.database_url import shown_url
 
     if as_json and not yes:
         raise typer.BadParameter("with --json nothing is asked, so --yes is needed too", param_hint="--json")

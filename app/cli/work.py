@@ -139,7 +139,7 @@ class Work:
                 await opened.__aexit__(None, None, None)
             return
         from app.migration.rest_source import RestSource
-        from app.rest import SupabaseRest
+        from app.stores.supabase.client import SupabaseRest
 
         url, key = self.settings.require_supabase()
         rest = await SupabaseRest.open(url, key, request_timeout=60.0)
@@ -176,8 +176,8 @@ def carry_out(work: Callable[[], Awaitable[_Answer]], command: str, flags: str =
 
 def _source_url(settings: Settings, option: str | None, key_role_ok: bool | None, command: str) -> str | None:
     """The URL of a PostgreSQL, or None for Supabase over REST, whose key is checked unless `key_role_ok` is None."""
-    from app.database_url import sqlalchemy_url
     from app.migration.key_role import require_service_key
+    from app.stores.postgres.database_url import sqlalchemy_url
 
     chosen = option
     if chosen is None and settings.migration_source is not None:
@@ -193,7 +193,7 @@ def _source_url(settings: Settings, option: str | None, key_role_ok: bool | None
 
 def _shown_source(source: str) -> str:
     """The option as it can be repeated in a message: without a password."""
-    from app.database_url import sqlalchemy_url
+    from app.stores.postgres.database_url import sqlalchemy_url
 
     if source.strip().lower() == _SUPABASE:
         return _SUPABASE

@@ -14,11 +14,11 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.common.driver_errors import without_values
 from app.cutover.locks import IN_TURN
 from app.cutover.stages import Stage, Store
-from app.driver_errors import without_values
 from app.errors import AuthorityMovedError, SchemaMismatchError, StoreTimeoutError, UnavailableError
-from app.json_rows import encode
+from app.stores.codec.json_rows import encode
 
 GUARD_OPTION = "botdata_guard"  # the execution option under which an engine's connections find their guard
 _LOOK_AGAIN = 1.0  # seconds between looks for a row that was not there

@@ -24,8 +24,8 @@ _KEYS = """
 FROM (SELECT DISTINCT hashtextextended('botdata key ' || CAST(:table AS text) || ' ' || k::text, 0) AS number
       FROM json_array_elements(CAST(:keys AS json)) k ORDER BY 1) numbers
 """
-# :keys is a JSON array of natural keys, each an array of texts as app.json_rows.encode writes it. In one order, so that
-# two batches do not wait for each other.
+# :keys is a JSON array of natural keys, each an array of texts as app.stores.codec.json_rows.encode writes it. In one
+# order, so that two batches do not wait for each other.
 HOLD_KEYS = f"SELECT pg_advisory_xact_lock(number) {_KEYS}"
 # One row; whether all of them were free, and are held now.
 TRY_KEYS = f"SELECT bool_and(pg_try_advisory_xact_lock(number)) {_KEYS}"

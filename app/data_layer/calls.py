@@ -13,8 +13,8 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Any, TypeVar
 
-from app.data_layer.bounded import cancel
-from app.data_layer.metrics import Metrics
+from app.common.deadlines import cancel
+from app.common.metrics import Metrics
 from app.data_layer.result import Result
 from app.errors import (
     DataError,
@@ -25,7 +25,7 @@ from app.errors import (
     StoreTimeoutError,
     UnavailableError,
 )
-from app.outgoing_write import OutgoingWrite
+from app.stores.outgoing_write import OutgoingWrite
 
 T = TypeVar("T")
 Clock = Callable[[], datetime]

@@ -11,7 +11,7 @@ from app import models
 from app.data_layer.phones import normalize_phone
 from app.data_layer.values import Convert, UnfitError, converter, day, integer, plain_text
 from app.errors import DuplicateInBatchError, InvalidArgumentError, InvalidPhoneError
-from app.rows import table_of
+from app.stores.codec.rows import table_of
 
 if TYPE_CHECKING:
     from sqlalchemy import Table

@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import text
 
+from app.common.latency import Latencies
+from app.common.metrics import OUTCOMES
 from app.cutover.stages import Stage
 from app.data_layer.difference_record import DifferenceRecord
-from app.data_layer.latency import Latencies
-from app.data_layer.metrics import OUTCOMES
-from app.db import Database
-from app.json_rows import encode
+from app.stores.codec.json_rows import encode
+from app.stores.postgres.database import Database
 
 _MOST_MINUTES = 60  # that wait for a target that is away; older ones are given up
 _MOST_CAUSES = 200

@@ -6,12 +6,12 @@ import asyncio
 import logging
 from time import monotonic
 
-from app.data_layer.bounded import within
+from app.common.deadlines import within
+from app.common.metrics import Metrics
 from app.data_layer.calls import logger
 from app.data_layer.comparison_log import ComparisonLog
-from app.data_layer.metrics import Metrics
-from app.db import Database
 from app.errors import DataError, SchemaMismatchError
+from app.stores.postgres.database import Database
 
 _summaries = logging.getLogger("app.data_layer.metrics")
 

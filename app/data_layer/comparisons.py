@@ -12,23 +12,23 @@ from dataclasses import dataclass
 from time import monotonic, perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from app.common.breaker import Breaker
+from app.common.deadlines import ends, within
+from app.common.metrics import Metrics
 from app.cutover.stages import Stage, Store
-from app.data_layer.bounded import ends, within
-from app.data_layer.breaker import Breaker
 from app.data_layer.calls import logger
 from app.data_layer.comparison_log import ComparisonLog, Line
 from app.data_layer.comparison_saving import ComparisonSaving
 from app.data_layer.confirming import Ask, Question, confirm
 from app.data_layer.difference import AnswerDifference, are_the_same, difference
 from app.data_layer.difference_record import record_of
-from app.data_layer.metrics import Metrics
 from app.data_layer.settling import UnsettledError
 from app.errors import DataError, StoreError, StoreTimeoutError
 
 if TYPE_CHECKING:
-    from app.data_layer.backend import Backend
-    from app.db import Database
     from app.settings import Settings
+    from app.stores.backend import Backend
+    from app.stores.postgres.database import Database
 
 T = TypeVar("T")
 
@@ -87,7 +87,7 @@ class Comparisons:
         self._stores = stores
         self._own = dict(stores)
         if database is not None and Store.POSTGRES in stores:
-            from app.data_layer.repository_backend import RepositoryBackend  # heavy, and not needed without a target
+            from app.repositories.backend import RepositoryBackend  # heavy, and not needed without a target
 
             self._own[Store.POSTGRES] = RepositoryBackend(database, default_timezone=settings.default_timezone)
         self._database = database

@@ -15,8 +15,8 @@ from app.data_layer.settling import Settling
 from app.errors import DataError, StoreError
 
 if TYPE_CHECKING:
-    from app.data_layer.backend import Backend
-    from app.db import Database
+    from app.stores.backend import Backend
+    from app.stores.postgres.database import Database
 
 Ask = Callable[["Backend"], Awaitable[Any]]
 

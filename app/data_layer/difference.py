@@ -10,10 +10,11 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from app import models, rows
-from app.data_layer.backend import Upcoming
+from app import models
 from app.data_layer.sameness import Difference, value_differences
 from app.errors import DataError
+from app.stores.backend import Upcoming
+from app.stores.codec import rows
 
 _ROWS: dict[type, type[models.Base]] = {
     rows.BookingRow: models.Booking,

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from app.cutover.stages import Stage
 
 if TYPE_CHECKING:
-    from app.data_layer.backend import Backend
-    from app.json_rows import Values
     from app.models import Base
-    from app.outgoing_write import OutgoingWrite
+    from app.stores.backend import Backend
+    from app.stores.codec.json_rows import Values
+    from app.stores.outgoing_write import OutgoingWrite
 
 
 class DirectWriter:

@@ -10,15 +10,15 @@ from time import monotonic
 
 from sqlalchemy import text
 
+from app.common.breaker import Breaker
 from app.cutover.stages import Stage
-from app.data_layer.breaker import Breaker
 from app.data_layer.drainer import Drainer
 from app.data_layer.mirror_to_supabase import SupabaseMirror
 from app.data_layer.outbox_state import OutboxState, read_state
 from app.data_layer.sender import Sender
-from app.db import Database
-from app.rest import SupabaseRest
 from app.settings import Settings
+from app.stores.postgres.database import Database
+from app.stores.supabase.client import SupabaseRest
 
 _CONNECTIONS = 3
 _AT_ONCE = 200

@@ -6,17 +6,17 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+from app.common.metrics import Metrics
+from app.common.telemetry import telemetry
 from app.cutover.stages import Stage
 from app.data_layer.calls import Clock, logger
-from app.data_layer.company_time import require_timezone
 from app.data_layer.layer import DataLayer, utc_now
-from app.data_layer.metrics import Metrics
 from app.data_layer.stores import open_supabase
-from app.data_layer.telemetry import telemetry
+from app.stores.company_time import require_timezone
 
 if TYPE_CHECKING:
-    from app.data_layer.backend import Backend
     from app.settings import Settings
+    from app.stores.backend import Backend
 
 
 @asynccontextmanager

@@ -10,8 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.cutover.locks import SHARE_STAGE, SHARE_TABLE, TRY_EACH_KEY
 from app.data_layer.outbox import Key
-from app.data_layer.supabase_table import Record
-from app.json_rows import encode
+from app.stores.codec.json_rows import encode
+from app.stores.supabase.table import Record
 
 _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
 _SET_UP = text(

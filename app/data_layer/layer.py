@@ -8,17 +8,17 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from app.data_layer.backend import Backend
+from app.common.metrics import Metrics
 from app.data_layer.calls import Calls, Clock, logger
-from app.data_layer.metrics import Metrics
+from app.data_layer.name_search import containing
 from app.data_layer.result import Result
-from app.name_search import containing
+from app.stores.backend import Backend
 
 if TYPE_CHECKING:
     from app import models
-    from app.json_rows import Values
-    from app.outgoing_write import OutgoingWrite
-    from app.rows import (
+    from app.settings import Settings
+    from app.stores.codec.json_rows import Values
+    from app.stores.codec.rows import (
         BookingRow,
         ClientRow,
         ClientSummary,
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
         StaffRow,
         StaffScheduleRow,
     )
-    from app.settings import Settings
+    from app.stores.outgoing_write import OutgoingWrite
 
 
 class Health(NamedTuple):

@@ -9,14 +9,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from app.data_layer.bounded import within
-from app.data_layer.breaker import Breaker
+from app.common.breaker import Breaker
+from app.common.deadlines import within
 from app.data_layer.mirror_to_postgres import AuthorityUnreadError, MirrorToPostgres
 from app.data_layer.notes import Note, Notes
 from app.errors import AuthorityMovedError, ConflictError, RejectedError, StoreError, UnavailableError
 
 if TYPE_CHECKING:
-    from app.data_layer.metrics import Metrics
+    from app.common.metrics import Metrics
 
 logger = logging.getLogger("app.data_layer.mirrors")
 

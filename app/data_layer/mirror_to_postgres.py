@@ -16,12 +16,12 @@ from app.cutover.guard import read_stage
 from app.cutover.locks import HOLD_KEYS, SHARE_TABLE
 from app.cutover.stages import Store
 from app.data_layer.spool import Key
-from app.data_layer.supabase_table import SupabaseTable
-from app.db import Database
 from app.errors import AuthorityMovedError, StoreError
-from app.json_rows import encode
-from app.rest import SupabaseRest
-from app.rows import table_of
+from app.stores.codec.json_rows import encode
+from app.stores.codec.rows import table_of
+from app.stores.postgres.database import Database
+from app.stores.supabase.client import SupabaseRest
+from app.stores.supabase.table import SupabaseTable
 
 _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
 _SILENT = 5.0  # seconds beside those for a mirror, after which its process is cut off, or stopped

@@ -13,12 +13,12 @@ from typing import Any
 from sqlalchemy import JSON, Table
 
 from app.data_layer.outbox import Key
-from app.data_layer.supabase_table import Record, SupabaseTable
 from app.errors import ConflictError, OutcomeUnknownError, RejectedError
-from app.json_rows import encode
 from app.models import Base
-from app.rest import SupabaseRest
-from app.rest_grammar import address_length, in_list, key_parts, quoted_name
+from app.stores.codec.json_rows import encode
+from app.stores.supabase.client import SupabaseRest
+from app.stores.supabase.grammar import address_length, in_list, key_parts, quoted_name
+from app.stores.supabase.table import Record, SupabaseTable
 
 
 class SupabaseMirror:

@@ -12,9 +12,9 @@ from app.cutover.guard import read_stage
 from app.cutover.locks import IN_TURN
 from app.cutover.stages import Stage, Store
 from app.data_layer.spool import Key, Left
-from app.db import Database
 from app.errors import AuthorityMovedError, SchemaMismatchError
-from app.json_rows import encode
+from app.stores.codec.json_rows import encode
+from app.stores.postgres.database import Database
 
 State: TypeAlias = Literal["writing", "written", "unknown"]
 Ids: TypeAlias = dict[Key, int]  # of notes, by key

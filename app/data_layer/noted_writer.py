@@ -9,25 +9,25 @@ from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from app.common.breaker import Breaker
 from app.cutover.stages import Stage
-from app.data_layer.breaker import Breaker
 from app.data_layer.mirror_queue import MirrorQueue
 from app.data_layer.mirror_to_postgres import MirrorToPostgres
 from app.data_layer.note_table import NoteTable
 from app.data_layer.notes import Note, Notes
 from app.data_layer.spool import Spool
-from app.db import Database
 from app.errors import DataError, OutcomeUnknownError, StoreError, UnavailableError, UnrepresentableValueError
-from app.rows import table_of
+from app.stores.codec.rows import table_of
+from app.stores.postgres.database import Database
 
 if TYPE_CHECKING:
-    from app.data_layer.backend import Backend
-    from app.data_layer.metrics import Metrics
-    from app.json_rows import Values
+    from app.common.metrics import Metrics
     from app.models import Base
-    from app.outgoing_write import OutgoingWrite
-    from app.rest import SupabaseRest
     from app.settings import Settings
+    from app.stores.backend import Backend
+    from app.stores.codec.json_rows import Values
+    from app.stores.outgoing_write import OutgoingWrite
+    from app.stores.supabase.client import SupabaseRest
 
 logger = logging.getLogger("app.data_layer.mirrors")
 

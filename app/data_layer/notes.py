@@ -13,12 +13,12 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app import models
-from app.data_layer.bounded import within
-from app.data_layer.breaker import Breaker
+from app.common.breaker import Breaker
+from app.common.deadlines import within
 from app.data_layer.note_table import Ids, NoteTable, State
 from app.data_layer.spool import Key, Left, Spool
 from app.errors import AuthorityMovedError, StoreError, StoreTimeoutError
-from app.rows import table_of
+from app.stores.codec.rows import table_of
 
 logger = logging.getLogger("app.data_layer.notes")
 

@@ -12,13 +12,13 @@ from app.data_layer.process_report import Counts, process_name
 from app.data_layer.routed_backend import RoutedBackend
 from app.data_layer.standing import ProcessStanding
 from app.data_layer.stores import open_repository, open_rest, open_supabase
-from app.db import Database
+from app.stores.postgres.database import Database
 
 if TYPE_CHECKING:
-    from app.data_layer.backend import Backend
-    from app.data_layer.metrics import Metrics
+    from app.common.metrics import Metrics
     from app.data_layer.routed_backend import Writer
     from app.settings import Settings
+    from app.stores.backend import Backend
 
 _REPORTING = 2  # connections; one may hang
 _REPORT_TIMEOUT = 2.0

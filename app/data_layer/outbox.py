@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.json_rows import encode
+from app.stores.codec.json_rows import encode
 
 Key = tuple[str, ...]  # a natural key as texts, in the order of Table.info["natural_key"]
 

@@ -9,24 +9,24 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from app.common.breaker import Breaker
 from app.cutover.stages import Stage
-from app.data_layer.breaker import Breaker
 from app.data_layer.drainer import Drainer
 from app.data_layer.key_queue import KeyQueue
 from app.data_layer.mirror_to_supabase import SupabaseMirror
 from app.data_layer.outbox import Key
 from app.data_layer.sender import Sender
-from app.db import Database
 from app.errors import OutcomeUnknownError, StoreError, UnrepresentableValueError
 from app.models import Base
-from app.rest import SupabaseRest
-from app.rows import table_of
 from app.settings import Settings
+from app.stores.codec.rows import table_of
+from app.stores.postgres.database import Database
+from app.stores.supabase.client import SupabaseRest
 
 if TYPE_CHECKING:
-    from app.data_layer.backend import Backend
-    from app.data_layer.metrics import Metrics
-    from app.outgoing_write import OutgoingWrite
+    from app.common.metrics import Metrics
+    from app.stores.backend import Backend
+    from app.stores.outgoing_write import OutgoingWrite
 
 logger = logging.getLogger("app.data_layer")
 

@@ -12,12 +12,10 @@ from app.cutover.stages import Stage, Store
 from app.errors import AuthorityMovedError
 
 if TYPE_CHECKING:
-    from app.data_layer.backend import Backend, Upcoming
-    from app.db import Database
-    from app.json_rows import Values
     from app.models import Base
-    from app.outgoing_write import OutgoingWrite
-    from app.rows import (
+    from app.stores.backend import Backend, Upcoming
+    from app.stores.codec.json_rows import Values
+    from app.stores.codec.rows import (
         BookingRow,
         ClientRow,
         ClientSummary,
@@ -27,6 +25,8 @@ if TYPE_CHECKING:
         StaffRow,
         StaffScheduleRow,
     )
+    from app.stores.outgoing_write import OutgoingWrite
+    from app.stores.postgres.database import Database
 
 T = TypeVar("T")
 

@@ -15,14 +15,12 @@ from time import monotonic
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.common.breaker import Breaker
 from app.cutover.guard import can_read_stage, read_stage
 from app.cutover.stages import Stage
 from app.data_layer import held_rows, outbox
-from app.data_layer.breaker import Breaker
 from app.data_layer.mirror_to_supabase import SupabaseMirror
 from app.data_layer.outbox import Entry, Key
-from app.data_layer.supabase_table import Record
-from app.db import Database
 from app.errors import (
     AccessDeniedError,
     OutcomeUnknownError,
@@ -31,6 +29,8 @@ from app.errors import (
     StoreTimeoutError,
     UnavailableError,
 )
+from app.stores.postgres.database import Database
+from app.stores.supabase.table import Record
 
 logger = logging.getLogger("app.data_layer")
 

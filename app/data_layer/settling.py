@@ -14,8 +14,8 @@ from sqlalchemy import text
 from app.cutover.stages import Stage
 from app.cutover.tables import METHODS_TABLES
 from app.data_layer.difference import RowKey
-from app.db import Database
-from app.json_rows import encode
+from app.stores.codec.json_rows import encode
+from app.stores.postgres.database import Database
 
 _FIRST_PAUSE = 0.01  # seconds between looks
 _LONGEST_PAUSE = 0.2

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TypeAlias, TypeVar
 from urllib.parse import quote, unquote
 
-from app.json_rows import encode
+from app.stores.codec.json_rows import encode
 
 T = TypeVar("T")
 # A natural key as PostgreSQL's texts, in the order of the table's info.

@@ -27,9 +27,9 @@ from app.errors import DataError, SettingsError, UnavailableError
 from app.flags import FOLLOW
 
 if TYPE_CHECKING:
-    from app.db import Database
     from app.flags import Flags
     from app.settings import Settings
+    from app.stores.postgres.database import Database
 
 T = TypeVar("T")
 

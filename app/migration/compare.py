@@ -12,11 +12,11 @@ from psycopg import AsyncConnection
 
 from app.errors import UnavailableError
 from app.migration import verify_statements
-from app.migration.connection import rendered
 from app.migration.pages import key_of, records_of
 from app.migration.source import Key, Source
 from app.migration.tables import CopyTable
 from app.migration.target import JsonBytes, is_row_fault
+from app.stores.postgres.session import rendered
 
 
 @dataclass(frozen=True, slots=True)

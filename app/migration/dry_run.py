@@ -14,7 +14,6 @@ from sqlalchemy import Table
 
 from app.errors import UnavailableError
 from app.migration import statements, trial_table
-from app.migration.connection import rendered
 from app.migration.counts import exact_count
 from app.migration.halving import Fault, first_piece, load_rows, number_column, stage_page
 from app.migration.narrowing import ensure_refusal
@@ -25,6 +24,7 @@ from app.migration.source import Page, Source
 from app.migration.tables import CopyTable, describe, name_of
 from app.migration.target import JsonBytes, explained, is_row_fault, open_target
 from app.privacy import mask_phones
+from app.stores.postgres.session import rendered
 
 STEP = "copy --dry-run"
 # What a temporary table cannot tell.

@@ -17,13 +17,13 @@ from psycopg import AsyncConnection, AsyncServerCursor
 from app.errors import MigrationError
 from app.migration import verify_statements
 from app.migration.compare import Look, UnequalRow, keys_held, look_at
-from app.migration.connection import rendered
 from app.migration.fix import Fixer
 from app.migration.key_listing import require_whole, source_keys
 from app.migration.report import Difference
 from app.migration.source import Key, Source
 from app.migration.tables import CopyTable
 from app.migration.tool_schema import may_read
+from app.stores.postgres.session import rendered
 
 _BATCH = 500
 _MOST_WAITING = 20_000

@@ -17,7 +17,7 @@ from app.migration import statements
 from app.migration.narrowing import ensure_refusal
 from app.migration.tables import CopyTable
 from app.migration.target import ROW_FAULTS, JsonBytes
-from app.rest_grammar import alias
+from app.stores.supabase.grammar import alias
 
 # Rows of one try at most: a larger one gains nothing, and loses more when it fails.
 LARGEST_PIECE = 2048

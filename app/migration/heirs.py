@@ -11,8 +11,8 @@ from typing import Any
 from app.errors import SchemaMismatchError
 from app.migration.retry import Patiently
 from app.migration.tables import CopyTable, Heir
-from app.rest import SupabaseRest
-from app.rest_grammar import selected
+from app.stores.supabase.client import SupabaseRest
+from app.stores.supabase.grammar import selected
 
 _MISSING = {"42P01", "PGRST205", "PGRST106"}
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from app.migration.source import Key
 from app.migration.tables import CopyColumn, CopyTable
-from app.rest_grammar import LONGEST_ADDRESS, in_list, listed_length, quoted_name
+from app.stores.supabase.grammar import LONGEST_ADDRESS, in_list, listed_length, quoted_name
 
 _KEYS_A_REQUEST = 50
 _KEY_BYTES_A_REQUEST = 2000

@@ -12,7 +12,6 @@ from psycopg.pq import TransactionStatus
 from app.errors import MigrationError
 from app.migration import statements
 from app.migration.ahead import ahead
-from app.migration.connection import rendered
 from app.migration.counts import known_count
 from app.migration.postgres_source import PostgresSource
 from app.migration.rest_source import RestSource
@@ -20,6 +19,7 @@ from app.migration.source import VERSION, Source
 from app.migration.tables import CopyTable
 from app.migration.target import JsonBytes
 from app.privacy import mask_phones
+from app.stores.postgres.session import rendered
 
 _LISTINGS = 3  # of the keys of a table over REST, where fewer came than the source counts
 _MOST_GONE = 10_000  # keys that are asked for, where the walks differ

@@ -8,7 +8,6 @@ from psycopg import AsyncConnection, sql
 from app.errors import MigrationError, UnavailableError
 from app.migration import statements
 from app.migration.authority import Permit
-from app.migration.connection import rendered
 from app.migration.halving import LARGEST_PIECE, Fault, first_piece, load_rows, number_column, stage_page
 from app.migration.narrowing import ensure_refusal
 from app.migration.repeated_keys import put_back, take_repeated
@@ -19,6 +18,7 @@ from app.migration.source import Page
 from app.migration.tables import CopyTable
 from app.migration.target import JsonBytes, is_row_fault
 from app.privacy import mask_phones
+from app.stores.postgres.session import rendered
 
 # A deferred constraint would speak up at the commit, where the row at fault cannot be told.
 _IMMEDIATE = "SET CONSTRAINTS ALL IMMEDIATE"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import psycopg
 from psycopg import AsyncConnection, sql
 
-from app.driver_errors import missing_right
+from app.common.driver_errors import missing_right
 from app.errors import error_for_sqlstate
 from app.migration.leftovers import Unusable
 from app.migration.report import Progress

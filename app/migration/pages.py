@@ -10,8 +10,8 @@ from typing import Any
 from app.errors import StoreError, UnavailableError
 from app.migration.source import Key, Page
 from app.migration.tables import CopyTable
-from app.rest import refuse_other_columns
-from app.rest_grammar import alias
+from app.stores.supabase.client import refuse_other_columns
+from app.stores.supabase.grammar import alias
 
 
 @dataclass(frozen=True, slots=True)

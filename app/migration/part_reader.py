@@ -12,8 +12,8 @@ from app.migration.key_filters import key_groups, where_keys
 from app.migration.pages import key_of, records_of
 from app.migration.source import VERSION, Key, Page
 from app.migration.tables import CopyColumn, CopyTable
-from app.rest import SupabaseRest, refuse_other_columns, refuse_other_count
-from app.rest_grammar import LONGEST_ADDRESS, address_length, alias, quoted_name
+from app.stores.supabase.client import SupabaseRest, refuse_other_columns, refuse_other_count
+from app.stores.supabase.grammar import LONGEST_ADDRESS, address_length, alias, quoted_name
 
 _TRIES = 5
 _SELECT_BESIDE_KEYS = 2000  # bytes of a select list in an address that names keys too

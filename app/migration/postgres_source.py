@@ -10,15 +10,15 @@ from typing import Any
 import psycopg
 from psycopg import AsyncConnection, sql
 
-from app.database_url import shown_url
 from app.errors import SchemaMismatchError
-from app.migration.connection import connect, source_errors
 from app.migration.pages import Limits, PageSize, key_of, read_page, records_of
 from app.migration.retry import patiently
 from app.migration.source import VERSION, Key, Page
 from app.migration.streams import pipe
 from app.migration.tables import CopyColumn, CopyTable, is_plain
-from app.rest_grammar import alias
+from app.stores.postgres.database_url import shown_url
+from app.stores.postgres.session import connect, source_errors
+from app.stores.supabase.grammar import alias
 
 _KEYS_A_STATEMENT = 1000
 

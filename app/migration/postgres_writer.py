@@ -10,13 +10,13 @@ from typing import Any
 from psycopg import AsyncConnection
 
 from app.migration import statements, versions
-from app.migration.connection import connect, source_errors
 from app.migration.followed_sequences import follow_other, read_other
 from app.migration.pages import Limits
 from app.migration.sequences import fetching, raise_sequences
 from app.migration.source import Key, Page
 from app.migration.tables import CopyTable, is_plain
 from app.migration.target import JsonBytes, register_json_bytes
+from app.stores.postgres.session import connect, source_errors
 
 _REFERRED_TO = "SELECT EXISTS (SELECT FROM pg_constraint WHERE contype = 'f' AND confrelid = to_regclass(%s))"
 

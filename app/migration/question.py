@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from app.migration.source import VERSION
 from app.migration.tables import CopyColumn, CopyTable
-from app.rest_grammar import alias, as_text, quoted_name
+from app.stores.supabase.grammar import alias, as_text, quoted_name
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from psycopg import AsyncConnection, sql
 from app.migration.postgres_source import PostgresSource
 from app.migration.source import Key
 from app.migration.tables import CopyTable
-from app.rest_grammar import alias
+from app.stores.supabase.grammar import alias
 
 
 @dataclass(frozen=True, slots=True)

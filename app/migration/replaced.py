@@ -9,12 +9,12 @@ import psycopg
 from psycopg import AsyncConnection, sql
 
 from app.migration import versions
-from app.migration.connection import rendered
 from app.migration.pages import records_of
 from app.migration.source import Key
 from app.migration.statements import key_array, listed, page_rows, same_key, text_differs
 from app.migration.tables import CopyTable
 from app.migration.target import JsonBytes, is_row_fault
+from app.stores.postgres.session import rendered
 
 
 async def keep_later(connection: AsyncConnection, run: int, table: CopyTable, body: bytes) -> list[int]:

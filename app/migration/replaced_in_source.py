@@ -7,11 +7,11 @@ from collections.abc import Iterable, Sequence
 from psycopg import AsyncConnection, sql
 
 from app.migration import versions
-from app.migration.connection import rendered
 from app.migration.replaced import keep_rows
 from app.migration.source import VERSION, Key
 from app.migration.statements import listed, page_rows, same_key, text_differs
 from app.migration.tables import CopyTable
+from app.stores.postgres.session import rendered
 
 
 async def keep_later(connection: AsyncConnection, run: int, table: CopyTable, body: bytes) -> list[int]:

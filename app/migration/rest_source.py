@@ -18,8 +18,8 @@ from app.migration.retry import patiently
 from app.migration.row_counter import RowCounter
 from app.migration.source import Key, Page
 from app.migration.tables import CopyColumn, CopyTable
-from app.rest import SupabaseRest, refuse_other_columns, refuse_other_count, rows_told
-from app.rest_grammar import LONGEST_ADDRESS, address_length, quoted_name, selected
+from app.stores.supabase.client import SupabaseRest, refuse_other_columns, refuse_other_count, rows_told
+from app.stores.supabase.grammar import LONGEST_ADDRESS, address_length, quoted_name, selected
 
 _Answer = TypeVar("_Answer")
 _KEYS_BESIDE_SELECT = 600  # bytes of an address that are left for keys at least

@@ -14,7 +14,7 @@ from app.migration.rest_source import RestSource
 from app.migration.source import Key, Page
 from app.migration.tables import CopyTable
 from app.migration.writer import ALWAYS_GENERATED
-from app.rest_grammar import LONGEST_ADDRESS, address_length, alias, quoted_name
+from app.stores.supabase.grammar import LONGEST_ADDRESS, address_length, alias, quoted_name
 
 _JSON = {"json", "jsonb"}
 

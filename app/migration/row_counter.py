@@ -11,8 +11,8 @@ from app.migration.lateness import Lateness
 from app.migration.pages import records_of
 from app.migration.retry import Patiently
 from app.migration.tables import CopyTable
-from app.rest import SupabaseRest, refuse_other_count, rows_told, total_told
-from app.rest_grammar import quoted_name, selected
+from app.stores.supabase.client import SupabaseRest, refuse_other_count, rows_told, total_told
+from app.stores.supabase.grammar import quoted_name, selected
 
 _Answer = TypeVar("_Answer")
 

@@ -6,11 +6,11 @@ import psycopg
 from psycopg import AsyncConnection, sql
 from psycopg.pq import TransactionStatus
 
-from app.driver_errors import without_values
+from app.common.driver_errors import without_values
 from app.errors import StoreError
-from app.migration.connection import source_errors
 from app.migration.postgres_source import PostgresSource
 from app.migration.tables import CopyTable
+from app.stores.postgres.session import source_errors
 
 # Views and foreign tables either cannot be locked or are not what holds the rows.
 _CAN_BE_LOCKED = (

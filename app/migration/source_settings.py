@@ -18,8 +18,8 @@ from app.migration.pages import key_of
 from app.migration.rest_source import RestSource
 from app.migration.source import Key
 from app.migration.tables import CopyColumn, CopyTable
-from app.rest import refuse_other_columns
-from app.rest_grammar import alias, as_text, in_list, quoted_name, selected
+from app.stores.supabase.client import refuse_other_columns
+from app.stores.supabase.grammar import alias, as_text, in_list, quoted_name, selected
 
 _LOOKED_AT = 50  # values of a column
 _COLUMNS_ASKED = 5  # of a kind, until one holds a value

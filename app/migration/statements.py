@@ -13,7 +13,7 @@ from psycopg import sql
 from app.migration.column_shapes import INSIDE
 from app.migration.source import VERSION
 from app.migration.tables import CopyColumn, CopyTable
-from app.rest_grammar import alias
+from app.stores.supabase.grammar import alias
 
 
 def listed(items: Iterable[sql.Composable], separator: str = ", ") -> sql.Composed:

@@ -18,7 +18,7 @@ from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGconn
 from psycopg.waiting import WAIT_R
 
-from app.migration.connection import source_errors
+from app.stores.postgres.session import source_errors
 
 _PIECE_BYTES = 128 * 1024
 

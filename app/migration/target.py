@@ -9,8 +9,7 @@ import psycopg
 from psycopg import AsyncConnection
 from psycopg.adapt import Dumper
 
-from app.database_url import shown_url
-from app.driver_errors import missing_right, without_values
+from app.common.driver_errors import missing_right, without_values
 from app.errors import (
     AccessDeniedError,
     AddressTooLongError,
@@ -21,9 +20,10 @@ from app.errors import (
     StoreError,
     error_for_sqlstate,
 )
-from app.migration.connection import connect
 from app.migration.grants import grant_of
-from app.rest_errors import SCHEMA_NOT_EXPOSED
+from app.stores.postgres.database_url import shown_url
+from app.stores.postgres.session import connect
+from app.stores.supabase.errors import SCHEMA_NOT_EXPOSED
 
 EXPOSE_SCHEMA = "add it in Supabase's project settings > API > Exposed schemas, or read the database itself: --source postgresql://..."
 # One run at a time on one target; the session that holds it is found in pg_locks.

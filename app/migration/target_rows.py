@@ -10,7 +10,7 @@ from app.migration import versions
 from app.migration.pages import read_page
 from app.migration.source import Key, Page
 from app.migration.tables import CopyTable
-from app.rest_grammar import alias
+from app.stores.supabase.grammar import alias
 
 _ROWS = 200
 _BYTES = 2_000_000

@@ -202,7 +202,7 @@ _VERSIONS = (
         ended_at timestamptz NOT NULL DEFAULT clock_timestamp(),
         changed_at timestamptz -- when one last ended whose changes the mirrors do not explain: a verify is to follow
     );
-    -- Answers compared, by method and minute; latencies as counts of buckets (app.data_layer.metrics).
+    -- Answers compared, by method and minute; latencies as counts of buckets (app.common.metrics).
     CREATE TABLE botdata.comparisons (
         process text NOT NULL,
         minute timestamptz NOT NULL,

@@ -10,12 +10,12 @@ from psycopg import AsyncConnection, sql
 from app.errors import MigrationError
 from app.migration import statements
 from app.migration.completeness import select_keys
-from app.migration.connection import rendered
 from app.migration.key_listing import require_whole, source_keys
 from app.migration.source import Key, Source
 from app.migration.sync_options import SyncOptions
 from app.migration.tables import CopyTable
 from app.migration.target import JsonBytes
+from app.stores.postgres.session import rendered
 
 
 class WalkedKeys:

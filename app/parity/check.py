@@ -8,15 +8,15 @@ from datetime import UTC, datetime
 
 from app.data_layer import DataLayer
 from app.data_layer.stores import open_repository, open_supabase
-from app.db import Database
 from app.errors import AccessDeniedError, MigrationError, SchemaMismatchError, StoreError
 from app.parity.comparison import Comparison
 from app.parity.reads import reading_calls
 from app.parity.reserved_company import remove_reserved
 from app.parity.samples import take_samples
 from app.parity.writes import writing_calls
-from app.rest import SupabaseRest
 from app.settings import Settings
+from app.stores.postgres.database import Database
+from app.stores.supabase.client import SupabaseRest
 
 
 async def check_parity(

@@ -5,10 +5,10 @@ from __future__ import annotations
 from sqlalchemy import Select, Table, delete, func, select
 
 from app import models
-from app.db import Database
 from app.errors import MigrationError
-from app.rest import SupabaseRest
-from app.rows import table_of
+from app.stores.codec.rows import table_of
+from app.stores.postgres.database import Database
+from app.stores.supabase.client import SupabaseRest
 
 # Near the end of the integer range, where no YClients id is; also the id of its staff member.
 COMPANY_ID = 2_147_480_021

@@ -8,12 +8,12 @@ from typing import Any
 from sqlalchemy import String, cast, func, select
 
 from app import models
-from app.db import Database
 from app.parity.reserved_company import COMPANY_ID, USER_ID
-from app.rest import SupabaseRest
-from app.rest_grammar import alias, as_text
-from app.rows import table_of
-from app.text_values import RowDecoder
+from app.stores.codec.rows import table_of
+from app.stores.codec.text_values import RowDecoder
+from app.stores.postgres.database import Database
+from app.stores.supabase.client import SupabaseRest
+from app.stores.supabase.grammar import alias, as_text
 
 Record = dict[str, Any]
 

@@ -7,11 +7,13 @@ from app.repositories.dialog_contexts import DialogContextRepository
 from app.repositories.services import ServiceRepository
 from app.repositories.staff import StaffRepository, StaffScheduleRepository
 from app.repositories.unit_of_work import UnitOfWork
+from app.stores.postgres.database import Database
 
 __all__ = [
     "BookingRepository",
     "ClientRepository",
     "CompanyRepository",
+    "Database",
     "DialogContextRepository",
     "ServiceRepository",
     "StaffRepository",

@@ -28,9 +28,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.dml import ReturningInsert
 
 from app import models
+from app.common.driver_errors import without_values
 from app.cutover.guard import guard_of
-from app.db import UNREADABLE, Database, UnreadableError
-from app.driver_errors import without_values
 from app.errors import (
     AmbiguousError,
     DuplicateInBatchError,
@@ -38,9 +37,10 @@ from app.errors import (
     StoreError,
     UnrepresentableValueError,
 )
-from app.json_rows import by_shape, encode, in_key_order
-from app.rows import table_of
-from app.text_values import RowDecoder
+from app.stores.codec.json_rows import by_shape, encode, in_key_order
+from app.stores.codec.rows import table_of
+from app.stores.codec.text_values import RowDecoder
+from app.stores.postgres.database import UNREADABLE, Database, UnreadableError
 
 R = TypeVar("R")  # the row type
 _ROWS = bindparam("rows", type_=Text())
@@ -51,7 +51,7 @@ _NO_JSON = (TypeError, ValueError, RecursionError)
 class Repository(Generic[R]):
     """Statements on one model's table.
 
-    Subclasses name the model and its row type from `app.rows`.
+    Subclasses name the model and its row type from `app.stores.codec.rows`.
 
     Args:
         connection: one that the caller opens and, after a write, commits; or a database, for reads of a statement each.

@@ -10,7 +10,7 @@ from sqlalchemy import Select, and_, or_, select
 
 from app.models import Booking, Company
 from app.repositories.base import LIMIT, Repository, given, parameter
-from app.rows import BookingRow, table_of
+from app.stores.codec.rows import BookingRow, table_of
 
 _BOOKINGS = table_of(Booking)
 _COMPANIES = table_of(Company)

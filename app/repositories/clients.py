@@ -9,7 +9,7 @@ from sqlalchemy import Text, bindparam, select
 
 from app.models import Client
 from app.repositories.base import LIMIT, Repository, given, parameter
-from app.rows import ClientRow, ClientSummary, table_of
+from app.stores.codec.rows import ClientRow, ClientSummary, table_of
 
 _CLIENTS = table_of(Client)
 _BY_NAME = (
@@ -39,7 +39,7 @@ class ClientRepository(Repository[ClientRow]):
         return await self._one(message, yclients_id=yclients_id, **given(company_id=company_id))
 
     async def search_by_name(self, company_id: int, pattern: str, limit: int) -> list[ClientSummary]:
-        """Clients of a company whose name matches a regular expression, see `app.name_search.containing`.
+        """Clients of a company whose name matches a regular expression, see `app.data_layer.name_search.containing`.
 
         The latest visit first (NULL last), then the most visits (NULL last), then by id.
         """

@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from app.models import Company
 from app.repositories.base import Repository, parameter
-from app.rows import CompanyRow, table_of
+from app.stores.codec.rows import CompanyRow, table_of
 
 _COMPANIES = table_of(Company)
 _TINY = select(_COMPANIES.c.id).limit(1)

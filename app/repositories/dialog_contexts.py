@@ -7,7 +7,7 @@ from typing import Any
 
 from app.models import DialogContext
 from app.repositories.base import Repository
-from app.rows import DialogContextRow
+from app.stores.codec.rows import DialogContextRow
 
 
 class DialogContextRepository(Repository[DialogContextRow]):

@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from app.models import Service
 from app.repositories.base import Repository, by_code_point, given, parameter
-from app.rows import ServiceRow, table_of
+from app.stores.codec.rows import ServiceRow, table_of
 
 _SERVICES = table_of(Service)
 _ALL_SERVICES = (

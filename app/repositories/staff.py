@@ -11,7 +11,7 @@ from sqlalchemy import Select, bindparam, select
 
 from app.models import Staff, StaffSchedule
 from app.repositories.base import LIMIT, Repository, by_code_point, given, parameter
-from app.rows import StaffRow, StaffScheduleRow, table_of
+from app.stores.codec.rows import StaffRow, StaffScheduleRow, table_of
 
 _STAFF = table_of(Staff)
 _SCHEDULES = table_of(StaffSchedule)

@@ -8,7 +8,6 @@ from types import TracebackType
 from typing import Any, Self
 
 from app import models
-from app.db import Database, translated_errors
 from app.errors import InvalidArgumentError, OutcomeUnknownError, UnavailableError
 from app.repositories.bookings import BookingRepository
 from app.repositories.clients import ClientRepository
@@ -16,6 +15,7 @@ from app.repositories.companies import CompanyRepository
 from app.repositories.dialog_contexts import DialogContextRepository
 from app.repositories.services import ServiceRepository
 from app.repositories.staff import StaffRepository, StaffScheduleRepository
+from app.stores.postgres.database import Database, translated_errors
 
 
 class UnitOfWork:

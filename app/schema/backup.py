@@ -15,10 +15,10 @@ from typing import Any, BinaryIO
 from psycopg import AsyncConnection, sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from app.database_url import libpq_url
 from app.errors import MigrationError
 from app.schema.ddl import columns_to_copy, functions_sql, tables_sql
 from app.schema.plan import ReplacePlan
+from app.stores.postgres.database_url import libpq_url
 
 STEP = "schema replace"
 _ARCHIVE = "tables.dump"

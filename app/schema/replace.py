@@ -15,14 +15,14 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection as EngineConnection
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from app import revisions
-from app.database_url import sqlalchemy_url
 from app.errors import MigrationError
-from app.migration.connection import is_amid_statement
 from app.migration.target import explained, open_target
+from app.schema import revisions
 from app.schema.backup import STEP, Backup, back_up, find_pg_dump, make_directory
 from app.schema.plan import ReplacePlan, read_plan
 from app.schema.session_indexes import make_session_indexes
+from app.stores.postgres.database_url import sqlalchemy_url
+from app.stores.postgres.session import is_amid_statement
 
 _NOTHING = "everything; nothing was changed"
 

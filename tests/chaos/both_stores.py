@@ -13,9 +13,10 @@ from typing import Any, Self
 import psycopg
 from psycopg import sql
 
-from app import models, revisions
+from app import models
 from app.embedded import EmbeddedPostgres, SupabaseLite
 from app.embedded.salon import fill_salon
+from app.schema import revisions
 from app.settings import Settings
 from tests.chaos.call_inputs import BEYOND, Lane
 from tests.chaos.transcript import KEY, PASSWORD, PHONES

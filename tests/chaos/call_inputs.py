@@ -10,7 +10,7 @@ from typing import Any
 
 from app import models
 from app.parity.reads import Call
-from app.rows import table_of
+from app.stores.codec.rows import table_of
 from tests.chaos.column_values import ANYTHING, exact_document, value
 from tests.chaos.hostile_text import UNFIT, text
 from tests.chaos.transcript import PHONES

@@ -17,13 +17,13 @@ import psycopg
 from psycopg import sql
 
 from app.data_layer import DataLayer, open_data_layer
-from app.data_layer.repository_backend import RepositoryBackend
 from app.data_layer.routed_backend import RoutedBackend
 from app.data_layer.stores import open_repository
-from app.db import Database
 from app.migration.target import open_target
 from app.migration.tool_schema import ensure_tool_schema
+from app.repositories.backend import RepositoryBackend
 from app.settings import Settings
+from app.stores.postgres.database import Database
 from tests.chaos.both_stores import BothStores
 from tests.chaos.call_inputs import Lane
 from tests.chaos.listening import listening

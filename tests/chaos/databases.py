@@ -11,8 +11,8 @@ from typing import Protocol
 import psycopg
 from psycopg import sql
 
-from app import revisions
 from app.embedded.salon import fill_salon
+from app.schema import revisions
 from tests.chaos.transcript import PHONES
 
 TABLES = (

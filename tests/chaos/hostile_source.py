@@ -18,10 +18,10 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
-from app import revisions
 from app.cli.output import plain
 from app.embedded import EmbeddedPostgres, SupabaseLite
 from app.embedded.salon import fill_salon
+from app.schema import revisions
 from tests.chaos.hostile_schema import PAYLOADS, VICTIMS, HostileSchema
 from tests.chaos.scenario import Chaos, Outcome, Scenario
 from tests.chaos.transcript import KEY, PASSWORD

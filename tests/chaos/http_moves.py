@@ -16,7 +16,7 @@ from app.migration.sync_options import SyncOptions
 from app.migration.tables import select_tables
 from app.migration.verify import VerifyOptions, verify
 from app.models import Base
-from app.rest import SupabaseRest
+from app.stores.supabase.client import SupabaseRest
 from tests.chaos.http_trouble import Rates, Trouble
 from tests.chaos.http_world import Ended, World, differing, execute, pages_of
 from tests.support.page_server import PageServer

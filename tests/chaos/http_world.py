@@ -14,11 +14,11 @@ from typing import Self
 import psycopg
 from psycopg import sql
 
-from app import revisions
 from app.embedded import EmbeddedPostgres
 from app.embedded.salon import fill_salon
 from app.migration.tables import select_tables
 from app.models import Base
+from app.schema import revisions
 from tests.chaos.transcript import KEY, PASSWORD, PHONES, Transcript
 from tests.support.page_server import PageServer
 

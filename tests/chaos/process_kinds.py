@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
-from app.database_url import shown_url
+from app.stores.postgres.database_url import shown_url
 from tests.chaos import databases
 from tests.chaos.command import Botdata
 from tests.chaos.databases import Postgres, Rows

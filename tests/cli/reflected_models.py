@@ -5,7 +5,7 @@ import warnings
 
 from sqlalchemy import MetaData, create_engine
 
-from app.database_url import sqlalchemy_url
+from app.stores.postgres.database_url import sqlalchemy_url
 
 Base = MetaData()
 _ENGINE = create_engine(sqlalchemy_url(os.environ["DATABASE_URL"]))

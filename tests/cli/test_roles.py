@@ -10,8 +10,8 @@ import psycopg
 import pytest
 from sqlalchemy.engine import make_url
 
-from app import revisions
-from app.database_url import libpq_url
+from app.schema import revisions
+from app.stores.postgres.database_url import libpq_url
 from tests.cli.command import Command, Outcome
 from tests.migration.engine import add_clients, execute, query, row_texts
 from tests.schema import phase08

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from app import models
 from app.data_layer.sameness import differences
-from app.rows import table_of
+from app.stores.codec.rows import table_of
 from tests.contract.stores import Stores, rows_of
 from tests.contract.test_lists import OTHER, SALON, ids, insert_bookings, records
 from tests.contract.test_upserts import client, schedule, service

@@ -9,15 +9,15 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from app import models
+from app.common.metrics import Metrics
 from app.cutover.stages import Stage, Store
 from app.data_layer import DataLayer
 from app.data_layer.comparisons import Comparisons
 from app.data_layer.factory import open_supabase
-from app.data_layer.metrics import Metrics
-from app.data_layer.repository_backend import RepositoryBackend
 from app.data_layer.routed_backend import RoutedBackend
-from app.db import Database
+from app.repositories.backend import RepositoryBackend
 from app.settings import Settings
+from app.stores.postgres.database import Database
 from tests.contract.stores import insert
 from tests.fixtures.cutover import Pair
 

@@ -8,15 +8,15 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from app.common.metrics import Metrics
 from app.cutover.stages import Stage
-from app.data_layer.metrics import Metrics
 from app.data_layer.noted_writer import NotedWriter
-from app.data_layer.supabase_backend import SupabaseBackend
-from app.db import Database
 from app.models import Base, Client
-from app.outgoing_write import OutgoingWrite
-from app.rest import SupabaseRest
 from app.settings import Settings
+from app.stores.outgoing_write import OutgoingWrite
+from app.stores.postgres.database import Database
+from app.stores.supabase.backend import SupabaseBackend
+from app.stores.supabase.client import SupabaseRest
 from tests.fixtures.cutover import Pair
 
 PROCESS = "here:1:abcdef"

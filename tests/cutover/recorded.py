@@ -8,13 +8,13 @@ from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
+from app.common.metrics import Metrics
 from app.cutover.guard import WriteGuard
-from app.data_layer.metrics import Metrics
 from app.data_layer.recorded_writer import RecordedWriter
-from app.data_layer.repository_backend import RepositoryBackend
-from app.db import Database
-from app.rest import SupabaseRest
+from app.repositories.backend import RepositoryBackend
 from app.settings import Settings
+from app.stores.postgres.database import Database
+from app.stores.supabase.client import SupabaseRest
 from tests.fixtures.cutover import Pair
 from tests.support.relay import Relay
 

@@ -14,10 +14,10 @@ from urllib.parse import urlsplit
 
 import psycopg
 
-from app import revisions
 from app.cutover.stages import Store
 from app.embedded import EmbeddedPostgres, SupabaseLite
 from app.embedded.salon import fill_salon
+from app.schema import revisions
 from tests.contract.stores import TABLES
 from tests.cutover.history import Tokens, tokens_statement
 from tests.support.in_process import Said, run_here

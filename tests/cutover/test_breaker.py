@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.data_layer.breaker import Breaker
+from app.common.breaker import Breaker
 
 
 class Clock:

@@ -7,12 +7,12 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import pytest
 
-from app.data_layer.breaker import Breaker
+from app.common.breaker import Breaker
 from app.data_layer.mirror_to_supabase import SupabaseMirror
 from app.data_layer.outbox import Entry
 from app.data_layer.sender import Sender
-from app.db import Database
-from app.rest import SupabaseRest
+from app.stores.postgres.database import Database
+from app.stores.supabase.client import SupabaseRest
 from tests.cutover.recorded import entries, until, writer_of
 from tests.fixtures.cutover import MakeSettings, Pair
 

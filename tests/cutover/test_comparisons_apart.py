@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
+from app.common.metrics import Metrics
 from app.cutover.stages import Stage, Store
 from app.data_layer import DataLayer
 from app.data_layer.comparison_log import ComparisonLog, Line
 from app.data_layer.comparison_saving import ComparisonSaving
 from app.data_layer.comparisons import Comparisons
 from app.data_layer.difference_record import DifferenceRecord
-from app.data_layer.metrics import Metrics
-from app.db import Database
+from app.stores.postgres.database import Database
 from tests.cutover.comparing import Kept, both, causes, compared, kept
 from tests.data_layer.relay import relay_to
 from tests.fixtures.cutover import MakeSettings, Pair

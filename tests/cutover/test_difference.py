@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from app.data_layer.backend import Upcoming
 from app.data_layer.difference import are_the_same, difference
 from app.errors import AmbiguousError
-from app.rows import ServiceRow
+from app.stores.backend import Upcoming
+from app.stores.codec.rows import ServiceRow
 
 ARGUMENTS = {"company_id": 5}
 

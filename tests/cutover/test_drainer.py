@@ -10,7 +10,7 @@ import pytest
 from app.cutover.stages import Stage
 from app.data_layer.drainer import Drainer
 from app.models import Client
-from app.outgoing_write import OutgoingWrite
+from app.stores.outgoing_write import OutgoingWrite
 from tests.cutover.recorded import client, entries, let_an_hour_pass, relay_to_supabase, until, writer_of
 from tests.fixtures.cutover import MakeSettings, Pair
 from tests.support.page_server import PageServer

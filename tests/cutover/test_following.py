@@ -13,9 +13,9 @@ from app.cutover.locks import HOLD_TURN
 from app.data_layer import open_data_layer, standing
 from app.data_layer.process_report import Counts
 from app.data_layer.standing import ProcessStanding
-from app.db import Database
 from app.errors import UnavailableError
 from app.migration.cutover import moves
+from app.stores.postgres.database import Database
 from tests.cutover.following import ask, client, relayed, set_stage, until, until_written
 from tests.data_layer.relay import relay_to
 from tests.fixtures.cutover import MakeSettings, Pair

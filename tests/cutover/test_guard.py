@@ -10,10 +10,10 @@ import pytest
 from app.cutover.guard import WriteGuard, read_stage
 from app.cutover.stages import Stage
 from app.data_layer import open_data_layer
-from app.db import Database
 from app.errors import AuthorityMovedError, UnavailableError
 from app.migration.cutover.stage_row import lock_stage_row, open_cutover
 from app.repositories import ClientRepository, UnitOfWork
+from app.stores.postgres.database import Database
 from tests.fixtures.cutover import MakeSettings, Pair
 
 CLIENT = {"yclients_id": 7, "company_id": 1, "phone": "79990000001"}

@@ -12,12 +12,12 @@ from opentelemetry.metrics import _internal
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
+from app.common import telemetry as telemetry_module
+from app.common.latency import Latencies
+from app.common.metrics import Metrics
+from app.common.telemetry import telemetry
 from app.cutover.stages import Store
 from app.data_layer import open_data_layer
-from app.data_layer import telemetry as telemetry_module
-from app.data_layer.latency import Latencies
-from app.data_layer.metrics import Metrics
-from app.data_layer.telemetry import telemetry
 from tests.fixtures.cutover import MakeSettings
 
 

@@ -16,7 +16,7 @@ from app.cutover.locks import HOLD_KEYS
 from app.cutover.stages import Stage
 from app.data_layer.mirror_to_postgres import AuthorityUnreadError, MirrorToPostgres
 from app.errors import AuthorityMovedError, RejectedError, StoreError
-from app.rest_grammar import LONGEST_ADDRESS
+from app.stores.supabase.grammar import LONGEST_ADDRESS
 from tests.cutover.forward import Forward, forward, until
 from tests.fixtures.cutover import MakeSettings, Pair
 

@@ -9,10 +9,10 @@ from sqlalchemy import text
 from app.cutover.guard import read_stage
 from app.cutover.stages import Stage
 from app.data_layer import held_rows
-from app.db import Database
 from app.migration.cutover.moves import advance, back
 from app.migration.cutover.stage_row import lock_holders
 from app.migration.target import open_target
+from app.stores.postgres.database import Database
 from tests.cutover.reporting import reporting
 from tests.fixtures.cutover import MakeSettings, Pair
 from tests.fixtures.servers import tool_template

@@ -9,12 +9,12 @@ from decimal import Decimal
 
 import pytest
 
+from app.common.metrics import Metrics
 from app.cutover.stages import Stage
 from app.data_layer.drainer import Drainer
-from app.data_layer.metrics import Metrics
 from app.errors import AuthorityMovedError, OutcomeUnknownError, RejectedError, UnrepresentableValueError
 from app.models import Client, DialogContext, StaffSchedule
-from app.outgoing_write import OutgoingWrite
+from app.stores.outgoing_write import OutgoingWrite
 from tests.cutover.recorded import client, entries, let_an_hour_pass, relay_to_supabase, until, writer_of
 from tests.fixtures.cutover import MakeSettings, Pair
 from tests.support.page_server import PageServer

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from app.data_layer.latency import Latencies
+from app.common.latency import Latencies
 from tests.cli.command import Command
 from tests.cli.test_json import check_document
 from tests.cutover.comparing import both, compared

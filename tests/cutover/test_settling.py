@@ -12,7 +12,7 @@ from app.cutover.stages import Stage
 from app.data_layer import DataLayer
 from app.data_layer.difference import RowKey
 from app.data_layer.settling import Settling
-from app.db import Database
+from app.stores.postgres.database import Database
 from tests.cutover.comparing import Kept, both, causes, compared, kept
 from tests.fixtures.cutover import MakeSettings, Pair
 from tests.support.rounds import Rounds

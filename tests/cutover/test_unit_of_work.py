@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from app.cutover.guard import WriteGuard
-from app.db import Database
 from app.errors import AccessDeniedError, DataError, OutcomeUnknownError, SchemaMismatchError, StoreTimeoutError
 from app.repositories import UnitOfWork
+from app.stores.postgres.database import Database
 from tests.cutover.recorded import client, entries
 from tests.fixtures.cutover import Pair
 

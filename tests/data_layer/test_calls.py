@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from app.common.metrics import Metrics
 from app.data_layer.calls import Calls
 from app.data_layer.layer import utc_now
-from app.data_layer.metrics import Metrics
 from app.errors import AmbiguousError
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from app.data_layer import open_data_layer
-from app.data_layer.supabase_backend import SupabaseBackend
 from app.errors import SettingsError
+from app.stores.supabase.backend import SupabaseBackend
 from tests.fixtures.data_layer import MakeSettings
 
 SUPABASE: dict[str, Any] = {"supabase_url": "http://127.0.0.1:1", "supabase_key": "sb_secret_x"}
@@ -100,7 +100,7 @@ def test_without_supabase_nothing_of_it_is_imported(database_url: str, tmp_path:
 async def test_flipping_the_flag_changes_the_store_and_nothing_else(
     settings_with: MakeSettings, database_url: str, supabase_server_factory: Any
 ) -> None:
-    from app import revisions
+    from app.schema import revisions
     from tests.contract.stores import insert
     from tests.contract.test_upserts import client
 

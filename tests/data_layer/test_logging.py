@@ -9,8 +9,8 @@ import re
 import pytest
 from sqlalchemy.engine import make_url
 
-from app import revisions
 from app.data_layer import open_data_layer
+from app.schema import revisions
 from tests.contract.test_upserts import client
 from tests.fixtures.data_layer import MakeSettings
 from tests.support.supabase import SupabaseServer, SupabaseServers

@@ -10,13 +10,13 @@ import psycopg
 import pytest
 from sqlalchemy import event
 
-from app import revisions
 from app.data_layer import DataLayer
-from app.data_layer.repository_backend import RepositoryBackend
-from app.data_layer.supabase_backend import SupabaseBackend
-from app.db import Database
-from app.rest import SupabaseRest
-from app.rest_grammar import LONGEST_ADDRESS
+from app.repositories.backend import RepositoryBackend
+from app.schema import revisions
+from app.stores.postgres.database import Database
+from app.stores.supabase.backend import SupabaseBackend
+from app.stores.supabase.client import SupabaseRest
+from app.stores.supabase.grammar import LONGEST_ADDRESS
 from tests.contract.stores import insert
 from tests.contract.test_upserts import SALON, client, schedule, service
 from tests.fixtures.data_layer import MakeSettings

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from app import revisions
 from app.data_layer import open_data_layer
+from app.schema import revisions
 from tests.contract.stores import insert
 from tests.contract.test_upserts import SALON, client
 from tests.fixtures.data_layer import MakeSettings

@@ -13,7 +13,7 @@ import pytest
 from app.embedded.salon import COMPANY_ID, TIMEZONE, fill_salon
 from app.embedded.salon.hard_values import READABLE, UNREADABLE
 from app.models import Base, Client
-from app.text_values import register_loaders
+from app.stores.codec.text_values import register_loaders
 from tests.fixtures.servers import migrated_template
 from tests.support.postgres import PostgresServer
 

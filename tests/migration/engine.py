@@ -20,7 +20,7 @@ from app.migration.tables import CopyTable, describe, select_tables
 from app.migration.target import open_target
 from app.migration.verify import VerifyOptions, verify
 from app.models import Base
-from app.rest import SupabaseRest
+from app.stores.supabase.client import SupabaseRest
 from tests.support.faults import Answer, Fault, Hook, Request, agreeing
 from tests.support.page_server import Exchange, PageServer
 

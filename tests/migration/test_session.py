@@ -3,7 +3,7 @@
 import psycopg
 import pytest
 
-from app.migration.connection import connect
+from app.stores.postgres.session import connect
 from tests.migration.engine import execute, value
 
 # As the extension citext: text in any case, with operators in the schema of the type.

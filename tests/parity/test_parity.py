@@ -6,13 +6,13 @@ import psycopg
 import pytest
 from pydantic import SecretStr
 
-from app import revisions
 from app.embedded.salon import fill_salon
 from app.errors import MigrationError
 from app.parity import reserved_company
 from app.parity.check import check_parity
 from app.parity.comparison import Comparison
 from app.parity.reserved_company import COMPANY_ID, TITLE
+from app.schema import revisions
 from app.settings import Settings
 from tests.support.postgres import PostgresServer
 from tests.support.supabase import SupabaseServer, SupabaseServers

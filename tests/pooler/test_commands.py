@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from app.migration.pooler import Pooling
+from app.stores.postgres.pooler import Pooling
 from tests.cli.command import Command, Outcome
 from tests.cli.test_json import COMMANDS
 from tests.fixtures.cutover import Pair
@@ -181,6 +181,6 @@ def test_a_pooler_on_a_servers_port(command: Command, database_url: str, monkeyp
     async def find_pooling(*_: object, **__: object) -> Pooling:
         return Pooling.TRANSACTION
 
-    monkeypatch.setattr("app.migration.connection.find_pooling", find_pooling)
+    monkeypatch.setattr("app.stores.postgres.session.find_pooling", find_pooling)
     told = "set DATABASE_URL to another address (the server itself), then: botdata status"
     assert told in command("status", DATABASE_URL=database_url).err

@@ -15,9 +15,9 @@ from sqlalchemy import literal_column, select, text
 
 from app.data_layer import open_data_layer
 from app.data_layer.layer import DataLayer
-from app.db import Database
 from app.errors import OutcomeUnknownError, StoreError, UnavailableError
 from app.settings import Settings
+from app.stores.postgres.database import Database
 from tests.migration.engine import execute, value
 from tests.pooler.bouncer import run_bouncer
 
@@ -194,7 +194,7 @@ async def test_a_statement_that_takes_too_long(database_url: str) -> None:
 
 async def test_a_session_that_was_taken_for_its_own(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A pooler that greets with the number of the server's process is found out by the first error."""
-    from app import pooled_connection
+    from app.stores.postgres import pooled_connection
 
     async def settle(*_: Any, is_pooled: bool, **__: Any) -> bool:
         if is_pooled:
@@ -202,7 +202,7 @@ async def test_a_session_that_was_taken_for_its_own(database_url: str, monkeypat
         return False
 
     real = pooled_connection.settle
-    monkeypatch.setattr("app.db.settle", settle)
+    monkeypatch.setattr("app.stores.postgres.database.settle", settle)
     with run_bouncer(database_url, size=1) as bouncer:
         url = bouncer.url(database_url)
         with psycopg.connect(url, autocommit=True, prepare_threshold=None) as other:

@@ -9,11 +9,11 @@ import psycopg
 import pytest
 from psycopg import AsyncConnection
 
-from app import revisions
 from app.embedded.supabase_roles import prepare_supabase_roles
 from app.migration.preflight import run
 from app.migration.preflight.findings import PreflightReport
 from app.migration.preflight.postgres_source import see_postgres
+from app.schema import revisions
 from tests.fixtures.sources import Source
 from tests.migration.engine import add_clients, execute
 from tests.preflight.looking import codes, look

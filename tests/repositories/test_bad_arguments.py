@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from app import models
-from app.db import Database
 from app.errors import DuplicateInBatchError, InvalidArgumentError
 from app.repositories import (
     ClientRepository,
@@ -18,6 +17,7 @@ from app.repositories import (
     StaffRepository,
     UnitOfWork,
 )
+from app.stores.postgres.database import Database
 from tests.contract.stores import insert, rows_of
 from tests.repositories.test_unit_of_work import client
 

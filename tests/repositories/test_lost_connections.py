@@ -11,9 +11,9 @@ import psycopg
 import pytest
 from sqlalchemy import select, text
 
-from app.db import Database
 from app.errors import StoreTimeoutError, UnavailableError
 from app.models import Client
+from app.stores.postgres.database import Database
 
 _CLIENTS = select(Client.__table__.c.id)
 

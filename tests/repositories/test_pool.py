@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from sqlalchemy import func, select, text
 
-from app.db import Database
+from app.stores.postgres.database import Database
 
 _PID = select(func.pg_backend_pid())
 

@@ -8,9 +8,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from app.db import Database
 from app.errors import ConflictError, RejectedError, UnrepresentableValueError
 from app.repositories import UnitOfWork
+from app.stores.postgres.database import Database
 from tests.contract.stores import insert
 from tests.repositories.test_unit_of_work import client
 

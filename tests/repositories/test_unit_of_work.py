@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from sqlalchemy.engine import make_url
 
-from app.db import Database
+from app.data_layer.name_search import containing
 from app.errors import (
     AmbiguousError,
     ConflictError,
@@ -20,8 +20,8 @@ from app.errors import (
     UnavailableError,
     UnrepresentableValueError,
 )
-from app.name_search import containing
 from app.repositories import ClientRepository, UnitOfWork
+from app.stores.postgres.database import Database
 from tests.contract.stores import insert, rows_of
 
 

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from app.rest import SupabaseRest
+from app.stores.supabase.client import SupabaseRest
 
 EXCHANGES: dict[str, dict[str, Any]] = {
     exchange["name"]: exchange

@@ -6,8 +6,8 @@ from threading import Event
 import pytest
 
 from app.errors import UnavailableError
-from app.outgoing_write import OutgoingWrite
-from app.rest import SupabaseRest
+from app.stores.outgoing_write import OutgoingWrite
+from app.stores.supabase.client import SupabaseRest
 from tests.support import faults
 from tests.support.page_server import PageServer
 

@@ -12,8 +12,6 @@ import pytest
 from sqlalchemy import ARRAY, JSON, Column
 
 from app import models
-from app.data_layer.supabase_backend import SupabaseBackend
-from app.data_layer.supabase_table import SupabaseTable
 from app.errors import (
     AccessDeniedError,
     ConflictError,
@@ -25,9 +23,11 @@ from app.errors import (
     UnavailableError,
     UnrepresentableValueError,
 )
-from app.outgoing_write import OutgoingWrite
-from app.rest_grammar import alias
-from app.rows import ClientRow, table_of
+from app.stores.codec.rows import ClientRow, table_of
+from app.stores.outgoing_write import OutgoingWrite
+from app.stores.supabase.backend import SupabaseBackend
+from app.stores.supabase.grammar import alias
+from app.stores.supabase.table import SupabaseTable
 from tests.rest.recorded import EXCHANGES, Recorded, recorded_server
 
 

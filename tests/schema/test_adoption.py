@@ -3,8 +3,8 @@
 import psycopg
 import pytest
 
-from app import revisions
 from app.errors import MigrationError
+from app.schema import revisions
 from tests.fixtures.schema import OtherRole
 from tests.schema.catalog import differences, expected_catalog, read_catalog
 from tests.schema.commands import run_alembic

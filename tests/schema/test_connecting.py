@@ -4,8 +4,8 @@ import psycopg
 import pytest
 from sqlalchemy.engine import make_url
 
-from app import revisions
 from app.errors import MigrationError, SettingsError
+from app.schema import revisions
 from tests.schema.commands import run_alembic
 
 PRISMA = {"pgbouncer": "true", "connection_limit": "1", "pool_timeout": "5", "schema": "public"}

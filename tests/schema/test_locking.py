@@ -7,9 +7,9 @@ import pytest
 from alembic import command
 from sqlalchemy import NullPool, create_engine
 
-from app import revisions
-from app.database_url import sqlalchemy_url
 from app.errors import MigrationError
+from app.schema import revisions
+from app.stores.postgres.database_url import sqlalchemy_url
 from tests.schema.catalog import differences, expected_catalog, read_catalog
 from tests.schema.commands import SECONDS, start_alembic
 

@@ -3,8 +3,8 @@
 import pytest
 from sqlalchemy import create_engine
 
-from app.database_url import sqlalchemy_url
 from app.models import Base, natural_key, store_filled
+from app.stores.postgres.database_url import sqlalchemy_url
 from tests.schema.catalog import NATURAL_KEYS, differences, expected_catalog, read_catalog
 
 TABLES = Base.metadata.tables

@@ -3,7 +3,7 @@
 import psycopg
 import pytest
 
-from app import revisions
+from app.schema import revisions
 from tests.schema.catalog import differences, expected_catalog, read_catalog
 from tests.schema.commands import run_alembic
 

@@ -10,8 +10,8 @@ import psycopg
 import pytest
 from sqlalchemy.engine import make_url
 
-from app import revisions
 from app.errors import MigrationError
+from app.schema import revisions
 from app.schema.replace import Replaced, ReplaceOptions, look, replace
 from tests.fixtures.schema import OtherRole
 from tests.schema import phase08

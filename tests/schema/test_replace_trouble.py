@@ -11,9 +11,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from app import revisions
 from app.errors import MigrationError
 from app.schema import replace as replacing
+from app.schema import revisions
 from app.schema.backup import make_directory
 from app.schema.replace import ReplaceOptions, look, replace
 from tests.migration.engine import value

@@ -4,7 +4,7 @@ import psycopg
 import pytest
 from alembic.script import ScriptDirectory
 
-from app import revisions
+from app.schema import revisions
 from app.schema.revision_files import known_revisions, scripts
 from tests.fixtures.schema import OtherRole
 from tests.schema.catalog import differences, expected_catalog, read_catalog

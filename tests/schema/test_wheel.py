@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from app import revisions
+from app.schema import revisions
 from tests.schema.catalog import differences, expected_catalog, read_catalog
 from tests.schema.commands import CHECKOUT
 
@@ -16,7 +16,7 @@ UPGRADE = """
 import os
 from pathlib import Path
 import app
-from app import revisions
+from app.schema import revisions
 from app.schema.revision_files import scripts
 print(Path(app.__file__).parent)
 print(scripts())

@@ -22,8 +22,8 @@ from docker.errors import DockerException
 from psycopg import sql
 from sqlalchemy.engine import make_url
 
-from app.database_url import libpq_url, shown_url
 from app.embedded import EmbeddedPostgres
+from app.stores.postgres.database_url import libpq_url, shown_url
 
 Kind = Literal["TEST_DATABASE_URL", "testcontainers", "embedded"]
 Prepare = Callable[[str], object]  # makes the schema, and rows, in the empty database of the given URL

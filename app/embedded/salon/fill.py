@@ -9,13 +9,13 @@ from zoneinfo import ZoneInfo
 import psycopg
 from psycopg import sql
 
-from app.database_url import libpq_url
 from app.embedded.salon.clients import Person, client_rows, people
 from app.embedded.salon.hard_values import READABLE, UNREADABLE, UNREADABLE_KEY, every_character
 from app.embedded.salon.ids import COMPANY_ID, TIMEZONE, Row
 from app.embedded.salon.offer import company_row, schedule_rows, service_rows, staff_rows
 from app.embedded.salon.visits import booking_rows, dialog_rows
 from app.embedded.salon.whatsapp import key_rows, login_row
+from app.stores.postgres.database_url import libpq_url
 
 _FIRST_HARD_CLIENT = 10  # the first ten keep plain values, for people who look at them
 

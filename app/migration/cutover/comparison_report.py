@@ -40,7 +40,7 @@ class MethodReport:
 
     Attributes:
         against_itself: the authority was compared with itself: noise, which no gate counts.
-        authority, other: calls by bucket of their latency (app.data_layer.latency), of the authority and of the store
+        authority, other: calls by bucket of their latency (app.common.latency), of the authority and of the store
             that it was compared with.
     """
 

@@ -17,7 +17,7 @@ from app.migration.preflight.source_schema import SourceSeen, schema_findings
 from app.migration.preflight.target_schema import as_findings, compare
 from app.migration.rest_source import RestSource
 from app.models import Base
-from app.rest import SupabaseRest
+from app.stores.supabase.client import SupabaseRest
 
 if TYPE_CHECKING:
     from app.settings import Settings

@@ -13,8 +13,8 @@ from app.migration.cutover.stage_row import open_cutover
 from app.migration.pages import Limits
 from app.migration.rest_source import RestSource
 from app.models import Base
-from app.rest import SupabaseRest
-from app.rest_grammar import quoted_name
+from app.stores.supabase.client import SupabaseRest
+from app.stores.supabase.grammar import quoted_name
 
 if TYPE_CHECKING:
     from app.settings import Settings

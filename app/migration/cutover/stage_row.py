@@ -11,9 +11,9 @@ from datetime import datetime
 from psycopg import AsyncConnection
 from psycopg.errors import LockNotAvailable
 
+from app.common.driver_errors import without_values
 from app.cutover.locks import HOLD_STAGE, HOLD_TURN
 from app.cutover.stages import Stage
-from app.driver_errors import without_values
 from app.errors import MigrationError
 from app.migration.target import explained, open_target
 from app.migration.tool_schema import is_current

@@ -17,7 +17,7 @@ from app.migration.preflight.findings import Finding, finding
 from app.migration.source import Source
 from app.migration.tables import CopyColumn, CopyTable, name_of
 from app.privacy import mask_phones
-from app.rest_grammar import alias
+from app.stores.supabase.grammar import alias
 
 _SHOWN = 20
 _GROUPED = """

@@ -8,12 +8,12 @@ from contextlib import asynccontextmanager
 from psycopg import AsyncConnection, sql
 from sqlalchemy import Table
 
-from app.migration.connection import connect, source_errors
 from app.migration.preflight.catalog import CatalogTable, read_all
 from app.migration.preflight.findings import finding
 from app.migration.preflight.source_schema import SourceSeen, SourceTable, wanted_columns
 from app.migration.quoting import quoted
 from app.migration.tables import name_of
+from app.stores.postgres.session import connect, source_errors
 
 _RIGHTS = """
 SELECT has_schema_privilege(n.oid, 'USAGE'), row_security_active(c.oid), ARRAY(SELECT a.attname::text

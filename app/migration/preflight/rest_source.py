@@ -20,8 +20,8 @@ from app.migration.preflight.source_schema import SourceSeen, SourceTable, wante
 from app.migration.preflight.table_looker import TableLooker
 from app.migration.retry import Patiently
 from app.migration.tables import label, name_of
-from app.rest import SupabaseRest
-from app.rest_grammar import quoted_name, selected
+from app.stores.supabase.client import SupabaseRest
+from app.stores.supabase.grammar import quoted_name, selected
 
 # More rows than any server gives by default, so that an answer with fewer than there are shows the cap.
 _MORE_THAN_ANY_CAP = 100_000

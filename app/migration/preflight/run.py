@@ -12,7 +12,6 @@ import psycopg
 from psycopg import AsyncConnection, sql
 from sqlalchemy import Table
 
-from app.database_url import shown_url
 from app.errors import BotdataError, MigrationError, StoreError, error_for_sqlstate
 from app.migration.grants import SERVICE_ROLE
 from app.migration.key_role import key_role, require_service_key
@@ -37,7 +36,8 @@ from app.migration.rest_source import RestSource
 from app.migration.retry import patiently
 from app.migration.tables import name_of
 from app.migration.target import open_target
-from app.rest import SupabaseRest
+from app.stores.postgres.database_url import shown_url
+from app.stores.supabase.client import SupabaseRest
 
 # Rows of a table past which a copy does not look for duplicates over REST beforehand: it would read all keys twice.
 _MOST_KEYS_WHEN_QUICK = 20_000

@@ -18,9 +18,9 @@ from app.migration.preflight.source_schema import SourceSeen, wanted_columns
 from app.migration.retry import Patiently
 from app.migration.tables import name_of
 from app.migration.target import EXPOSE_SCHEMA
-from app.rest import SupabaseRest, total_told
-from app.rest_errors import SCHEMA_NOT_EXPOSED
-from app.rest_grammar import quoted_name, selected
+from app.stores.supabase.client import SupabaseRest, total_told
+from app.stores.supabase.errors import SCHEMA_NOT_EXPOSED
+from app.stores.supabase.grammar import quoted_name, selected
 
 _NO_TABLE = {"42P01", "PGRST205"}
 _NO_COLUMN = {"42703", "PGRST204"}

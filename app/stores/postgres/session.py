@@ -11,10 +11,10 @@ from psycopg import AsyncConnection, AsyncCopy, AsyncCursor, sql
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import Conninfo, TransactionStatus
 
-from app.database_url import libpq_url, tls_advice, uses_pgbouncer
-from app.driver_errors import missing_right, without_values
+from app.common.driver_errors import missing_right, without_values
 from app.errors import MigrationError, StoreError, UnavailableError, error_for_sqlstate
-from app.migration.pooler import Pooling, UndecidedError, find_pooling
+from app.stores.postgres.database_url import libpq_url, tls_advice, uses_pgbouncer
+from app.stores.postgres.pooler import Pooling, UndecidedError, find_pooling
 
 # No notices: in a COPY, whatever the server says is an error (see streams).
 # How values are written as text: fixed, so that equal values have equal texts. With YMD, a date that the source

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from app.common.latency import Latencies
+from app.common.telemetry import Telemetry
 from app.cutover.stages import Store
-from app.data_layer.latency import Latencies
-from app.data_layer.telemetry import Telemetry
 
 _MOST_SERIES = 1000  # names of counters come from the program; this holds should a label not
 

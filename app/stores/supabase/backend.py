@@ -6,20 +6,20 @@ from collections.abc import Sequence
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from app import models, rows
-from app.data_layer import supabase_schedules
-from app.data_layer.backend import Upcoming
-from app.data_layer.company_time import local_now
-from app.data_layer.supabase_schedules import StaffId
-from app.data_layer.supabase_table import SupabaseTable
-from app.data_layer.supabase_upsert import upsert
-from app.rest import SupabaseRest
-from app.rest_grammar import in_list
+from app import models
+from app.stores.backend import Upcoming
+from app.stores.codec import rows
+from app.stores.company_time import local_now
+from app.stores.supabase import schedules as supabase_schedules
+from app.stores.supabase.client import SupabaseRest
+from app.stores.supabase.grammar import in_list
+from app.stores.supabase.schedules import StaffId
+from app.stores.supabase.table import SupabaseTable
+from app.stores.supabase.upsert import upsert
 
 if TYPE_CHECKING:
-    from app.json_rows import Values
-    from app.outgoing_write import OutgoingWrite
-    from app.rows import (
+    from app.stores.codec.json_rows import Values
+    from app.stores.codec.rows import (
         BookingRow,
         ClientRow,
         ClientSummary,
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         StaffRow,
         StaffScheduleRow,
     )
+    from app.stores.outgoing_write import OutgoingWrite
 
 _UPCOMING_AT_MOST = 10
 

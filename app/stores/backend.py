@@ -7,10 +7,9 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from app.json_rows import Values
     from app.models import Base
-    from app.outgoing_write import OutgoingWrite
-    from app.rows import (
+    from app.stores.codec.json_rows import Values
+    from app.stores.codec.rows import (
         BookingRow,
         ClientRow,
         ClientSummary,
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
         StaffRow,
         StaffScheduleRow,
     )
+    from app.stores.outgoing_write import OutgoingWrite
 
 
 class Upcoming(NamedTuple):
@@ -30,7 +30,7 @@ class Upcoming(NamedTuple):
 
 
 class Backend(Protocol):
-    """One of the stores. Arguments are valid and canonical; rows are those of `app.rows`.
+    """One of the stores. Arguments are valid and canonical; rows are those of `app.stores.codec.rows`.
 
     Every method raises `app.errors.DataError` kinds and nothing else that comes from outside the program. One row that
     is looked for is None when there is none, and AmbiguousError when there are several. The orders of lists and the
@@ -52,7 +52,7 @@ class Backend(Protocol):
         ...
 
     async def search_clients_by_name(self, company_id: int, pattern: str, limit: int) -> list[ClientSummary]:
-        """`pattern` is a regular expression, from app.name_search."""
+        """`pattern` is a regular expression, from app.data_layer.name_search."""
         ...
 
     async def get_staff_by_id(self, staff_id: int, company_id: int) -> StaffRow | None: ...

@@ -11,10 +11,10 @@ from sqlalchemy import Table
 
 from app import models
 from app.errors import AmbiguousError, StoreError, UnavailableError
-from app.rest import SupabaseRest, refuse_other_columns, refuse_other_count, rows_told, total_told
-from app.rest_grammar import address_length, alias, as_text, in_list, key_parts
-from app.rows import table_of
-from app.text_values import RowDecoder
+from app.stores.codec.rows import table_of
+from app.stores.codec.text_values import RowDecoder
+from app.stores.supabase.client import SupabaseRest, refuse_other_columns, refuse_other_count, rows_told, total_told
+from app.stores.supabase.grammar import address_length, alias, as_text, in_list, key_parts
 
 if TYPE_CHECKING:
     import httpx

@@ -7,9 +7,6 @@ from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from app import models
-from app.data_layer.backend import Upcoming
-from app.data_layer.company_time import local_now
-from app.db import Database
 from app.errors import StoreTimeoutError, UnrepresentableValueError
 from app.repositories import (
     BookingRepository,
@@ -21,11 +18,13 @@ from app.repositories import (
     StaffScheduleRepository,
     UnitOfWork,
 )
+from app.stores.backend import Upcoming
+from app.stores.company_time import local_now
+from app.stores.postgres.database import Database
 
 if TYPE_CHECKING:
-    from app.json_rows import Values
-    from app.outgoing_write import OutgoingWrite
-    from app.rows import (
+    from app.stores.codec.json_rows import Values
+    from app.stores.codec.rows import (
         BookingRow,
         ClientRow,
         ClientSummary,
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
         StaffRow,
         StaffScheduleRow,
     )
+    from app.stores.outgoing_write import OutgoingWrite
 
 _UPCOMING_AT_MOST = 10
 _REPEATS = 2

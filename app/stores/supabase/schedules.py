@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from datetime import date
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from app.data_layer.supabase_table import Narrow, Record, SupabaseTable
-from app.rest_grammar import in_list, key_parts
+from app.stores.supabase.grammar import in_list, key_parts
+from app.stores.supabase.table import Narrow, Record, SupabaseTable
 
 if TYPE_CHECKING:
-    from app.rows import StaffScheduleRow
+    from app.stores.codec.rows import StaffScheduleRow
 
 
 class StaffId(NamedTuple):

@@ -23,7 +23,7 @@ from app.errors import (
     UnavailableError,
     error_for_sqlstate,
 )
-from app.rest_grammar import LONGEST_ADDRESS
+from app.stores.supabase.grammar import LONGEST_ADDRESS
 
 _SQLSTATE = re.compile(r"[0-9A-Z]{5}")
 _CODE = re.compile(r"[0-9A-Za-z_]{1,20}")

@@ -11,9 +11,9 @@ from alembic.util import CommandError
 from sqlalchemy import Connection, NullPool, create_engine
 from sqlalchemy.exc import DBAPIError
 
-from app.database_url import sqlalchemy_url
 from app.errors import INSTALL_NEWER, MigrationError, error_for_sqlstate
 from app.schema.revision_files import scripts
+from app.stores.postgres.database_url import sqlalchemy_url
 
 # SQLSTATE of the errors that the revisions raise themselves; their message is written for a person.
 REFUSED = "BD001"

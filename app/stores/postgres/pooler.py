@@ -34,7 +34,7 @@ from typing import NamedTuple
 import psycopg
 from psycopg import AsyncConnection
 
-from app.driver_errors import without_values
+from app.common.driver_errors import without_values
 
 _ROUNDS = 5
 _WAITS_AFTER = 0.5  # seconds without an answer: it waits for a process

@@ -24,12 +24,12 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from app.common.driver_errors import without_values
 from app.cutover.guard import GUARD_OPTION, WriteGuard
-from app.database_url import sqlalchemy_url, tls_advice, uses_pgbouncer
-from app.driver_errors import without_values
 from app.errors import OutcomeUnknownError, StoreError, UnavailableError, error_for_sqlstate
-from app.pooled_connection import ANOTHERS_SESSION, settle
-from app.text_values import register_loaders
+from app.stores.codec.text_values import register_loaders
+from app.stores.postgres.database_url import sqlalchemy_url, tls_advice, uses_pgbouncer
+from app.stores.postgres.pooled_connection import ANOTHERS_SESSION, settle
 
 if TYPE_CHECKING:
     from sqlalchemy.engine.interfaces import DBAPIConnection, ExceptionContext

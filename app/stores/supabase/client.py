@@ -15,7 +15,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import httpx
 
 from app.errors import OutcomeUnknownError, SettingsError, StoreError, UnavailableError
-from app.rest_errors import error_of, translated_transport_errors
+from app.stores.supabase.errors import error_of, translated_transport_errors
 
 if TYPE_CHECKING:
     from postgrest import AsyncRequestBuilder

@@ -1,0 +1,1 @@
+"""Rows and values between PostgreSQL's text, JSON and Python."""

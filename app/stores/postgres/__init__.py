@@ -1,0 +1,1 @@
+"""PostgreSQL: addresses, the pool of the bot, sessions of the commands."""

@@ -1,0 +1,1 @@
+"""Supabase over PostgREST: the client, its grammar and errors, and the backend."""
