@@ -12,7 +12,7 @@ from app.cli.preflight import Accept, IgnoreColumn
 from app.cli.work import AsJson, carry_out
 
 if TYPE_CHECKING:
-    from app.migration.cutover.moves import Outcome
+    from app.cutover.moves.steps import Outcome
 
 Force = Annotated[
     str | None,
@@ -61,8 +61,8 @@ def advance(
     Example: botdata cutover advance --dry-run
     """
     from app.cli.preflight import accepted_of
-    from app.migration.cutover.moves import advance as move
-    from app.migration.cutover.thresholds import Thresholds
+    from app.cutover.moves.gates.thresholds import Thresholds
+    from app.cutover.moves.steps import advance as move
     from app.settings import load_settings
 
     _require_reason(force)
@@ -81,7 +81,7 @@ def back(force: Force = None, dry_run: DryRun = False, as_json: AsJson = False) 
     Example: botdata cutover back
     """
     from app.cli.cutover_moves import send_recorded
-    from app.migration.cutover.moves import back as move
+    from app.cutover.moves.steps import back as move
     from app.settings import load_settings
 
     _require_reason(force)
@@ -99,8 +99,8 @@ def finish(
     """
     from app.cli.cutover_changes import finish_document, show_finish
     from app.cli.output import say, show_json
-    from app.migration.cutover.finish import finish as end
-    from app.migration.cutover.finish import look_at_end
+    from app.cutover.moves.finish import finish as end
+    from app.cutover.moves.finish import look_at_end
     from app.settings import load_settings
 
     if as_json and not yes:
@@ -131,7 +131,7 @@ def forget(
     """
     from app.cli.cutover_changes import forget_document, show_forget
     from app.cli.output import show_json
-    from app.migration.cutover.forget import forget as take_out
+    from app.cutover.moves.forget import forget as take_out
     from app.settings import load_settings
 
     _require_reason(force)
@@ -156,8 +156,8 @@ def table(
     """
     from app.cli.cutover_changes import show_table_moved, table_document
     from app.cli.output import show_json
+    from app.cutover.moves.table_authority import move_table
     from app.cutover.stages import Store
-    from app.migration.cutover.own_table import move_table
     from app.settings import load_settings
 
     _require_reason(force)

@@ -9,9 +9,9 @@ from app.cli.output import document, say
 from app.cutover.stages import Stage
 
 if TYPE_CHECKING:
-    from app.migration.cutover.finish import Ending
-    from app.migration.cutover.own_table import TableMoved
-    from app.migration.cutover.processes import Process
+    from app.cutover.moves.finish import Ending
+    from app.cutover.moves.processes import Process
+    from app.cutover.moves.table_authority import TableMoved
 
 
 def show_finish(ending: Ending) -> None:

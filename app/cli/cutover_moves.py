@@ -8,8 +8,8 @@ from app.cli.cutover_words import after, ago, counted, reason_list, show_objecti
 from app.cli.output import document, say
 
 if TYPE_CHECKING:
-    from app.migration.cutover.moves import Outcome, Sending
-    from app.migration.cutover.objection import Objection
+    from app.cutover.moves.gates.objection import Objection
+    from app.cutover.moves.steps import Outcome, Sending
     from app.settings import Settings
 
 
@@ -17,9 +17,9 @@ def send_recorded(settings: Settings) -> Sending:
     """What `back` does first at `complete`: send to Supabase what was recorded."""
 
     async def send() -> Objection | None:
-        from app.data_layer.draining import drain
+        from app.cutover.moves.gates.objection import Objection
+        from app.cutover.replication.to_supabase.drain import drain
         from app.errors import SettingsError, StoreError
-        from app.migration.cutover.objection import Objection
 
         try:
             report = await drain(settings, step="cutover back", sends_recorded=True)

@@ -9,10 +9,10 @@ import typer
 from app.cli.work import AsJson, carry_out
 
 if TYPE_CHECKING:
-    from app.migration.cutover.comparison_report import ComparisonReport, DifferenceReport, MethodReport
+    from app.cutover.moves.comparison_report import ComparisonReport, DifferenceReport, MethodReport
 
 _SHOWN = 10  # differences
-_KEPT = 72.0  # hours that the processes keep their counts (app.data_layer.comparison_log)
+_KEPT = 72.0  # hours that the processes keep their counts (app.cutover.shadow.log)
 _IN_DOCUMENT = 100
 _COUNTS = ("calls", "compared", "equal", "different", "error", "skipped")
 _SHARES = ("compared_share", "different_share")
@@ -26,7 +26,7 @@ def report(hours: Hours = 24.0, as_json: AsJson = False) -> None:
     Example: botdata cutover report --hours 1
     """
     from app.cli.output import show_json
-    from app.migration.cutover.comparison_report import comparison_report
+    from app.cutover.moves.comparison_report import comparison_report
     from app.settings import load_settings
 
     settings = load_settings()

@@ -9,7 +9,7 @@ import typer
 from app.cli.work import AsJson, carry_out
 
 if TYPE_CHECKING:
-    from app.migration.cutover.history import Move
+    from app.cutover.moves.history import Move
 
 
 def register(group: typer.Typer) -> None:
@@ -27,7 +27,7 @@ def status(as_json: AsJson = False) -> None:
     """
     from app.cli.cutover_status_report import show_status, status_document
     from app.cli.output import show_json
-    from app.migration.cutover.look import look
+    from app.cutover.moves.status import look
     from app.settings import load_settings
 
     settings = load_settings()
@@ -49,8 +49,8 @@ def history(
     """
     from app.cli.cutover_status_report import history_document, show_history
     from app.cli.output import show_json
-    from app.migration.cutover.history import read_moves
-    from app.migration.cutover.stage_row import open_cutover
+    from app.cutover.moves.history import read_moves
+    from app.cutover.moves.stage_row import open_cutover
     from app.settings import load_settings
 
     url = load_settings().require_database_url()

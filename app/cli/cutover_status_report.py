@@ -8,9 +8,9 @@ from app.cli.cutover_words import after, ago, moment, reason_list, show_objectio
 from app.cli.output import document, say, show_table
 
 if TYPE_CHECKING:
-    from app.migration.cutover.history import Move
-    from app.migration.cutover.look import Cutover, Waiting
-    from app.migration.cutover.processes import Process
+    from app.cutover.moves.history import Move
+    from app.cutover.moves.processes import Process
+    from app.cutover.moves.status import Cutover, Waiting
 
 
 def show_status(found: Cutover) -> None:

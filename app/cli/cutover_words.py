@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from app.cli.output import say
 
 if TYPE_CHECKING:
-    from app.migration.cutover.barrier import Late
-    from app.migration.cutover.objection import Objection
+    from app.cutover.moves.gates.objection import Objection
+    from app.cutover.moves.handover import Late
 
 
 def show_objections(objections: Sequence[Objection], heading: str) -> None:

@@ -11,8 +11,8 @@ import typer
 from app.cli.work import AsJson, carry_out
 
 if TYPE_CHECKING:
-    from app.data_layer.draining import DrainReport, Progress
-    from app.data_layer.outbox_state import OutboxState
+    from app.cutover.replication.to_supabase.drain import DrainReport, Progress
+    from app.cutover.replication.to_supabase.outbox_status import OutboxState
 
 _LAST_NUMBER = 2**63 - 1
 
@@ -39,7 +39,7 @@ def status(
     """
     from app.cli import mirror_report as report
     from app.cli.output import show_json
-    from app.data_layer.draining import outbox_state
+    from app.cutover.replication.to_supabase.drain import outbox_state
     from app.settings import load_settings
 
     settings = load_settings()
@@ -60,7 +60,7 @@ def drain(as_json: AsJson = False) -> None:
 
     Example: botdata mirror drain
     """
-    from app.data_layer.draining import drain as send
+    from app.cutover.replication.to_supabase.drain import drain as send
     from app.settings import load_settings
 
     settings = load_settings()
@@ -79,7 +79,7 @@ def retry(
 
     Example: botdata mirror retry 17
     """
-    from app.data_layer.draining import drain as send
+    from app.cutover.replication.to_supabase.drain import drain as send
     from app.settings import load_settings
 
     settings = load_settings()

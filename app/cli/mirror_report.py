@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from app.cli.output import document, say, show_table
 
 if TYPE_CHECKING:
-    from app.data_layer.draining import DrainReport
-    from app.data_layer.outbox_state import OutboxState
+    from app.cutover.replication.to_supabase.drain import DrainReport
+    from app.cutover.replication.to_supabase.outbox_status import OutboxState
 
 
 def show_state(state: OutboxState) -> None:

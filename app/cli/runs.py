@@ -126,7 +126,7 @@ def uninstall(
     Example: botdata uninstall --yes
     """
     from app.cli.output import document, say, show_json
-    from app.migration.cutover.uninstalling import refuse_during_cutover
+    from app.cutover.moves.uninstalling import refuse_during_cutover
     from app.migration.foreign_keys import put_back
     from app.migration.target import explained, open_target
     from app.migration.tool_schema import drop_tool_schema

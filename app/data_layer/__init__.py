@@ -1,7 +1,7 @@
 """The data layer: the bot's 21 methods, on Supabase or on PostgreSQL."""
 
-from app.data_layer.factory import open_data_layer
 from app.data_layer.layer import DataLayer, Health
 from app.data_layer.result import Result
+from app.data_layer.wiring import open_data_layer
 
 __all__ = ["DataLayer", "Health", "Result", "open_data_layer"]

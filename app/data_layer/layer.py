@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from app.common.metrics import Metrics
-from app.data_layer.calls import Calls, Clock, logger
+from app.data_layer.executor import Calls, Clock, logger
 from app.data_layer.name_search import containing
 from app.data_layer.result import Result
 from app.stores.backend import Backend
@@ -62,7 +62,7 @@ class DataLayer:
         self, backend: Backend, settings: Settings, *, clock: Clock = utc_now, metrics: Metrics | None = None
     ) -> None:
         from app import models  # heavy, and not needed before the first data layer is made
-        from app.data_layer.checks import Checks
+        from app.data_layer.validation import Checks
 
         self._backend = backend
         self._settings = settings

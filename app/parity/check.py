@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 
 from app.data_layer import DataLayer
-from app.data_layer.stores import open_repository, open_supabase
+from app.data_layer.store_wiring import open_repository, open_supabase
 from app.errors import AccessDeniedError, MigrationError, SchemaMismatchError, StoreError
 from app.parity.comparison import Comparison
 from app.parity.reads import reading_calls

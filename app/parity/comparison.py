@@ -10,9 +10,9 @@ from time import perf_counter
 from typing import Any
 
 from app.data_layer import DataLayer, Result
-from app.data_layer.sameness import differences
 from app.errors import StoreError
 from app.parity.reads import Call
+from app.parity.sameness import differences
 from app.privacy import mask_phones
 
 # Two stores that fail alike prove nothing: these answers are never equal.

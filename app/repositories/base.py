@@ -29,7 +29,7 @@ from sqlalchemy.sql.dml import ReturningInsert
 
 from app import models
 from app.common.driver_errors import without_values
-from app.cutover.guard import guard_of
+from app.cutover.fencing import guard_of
 from app.errors import (
     AmbiguousError,
     DuplicateInBatchError,

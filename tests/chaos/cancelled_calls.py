@@ -16,9 +16,9 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from app.cutover.staged_backend import StagedBackend
 from app.data_layer import DataLayer, open_data_layer
-from app.data_layer.routed_backend import RoutedBackend
-from app.data_layer.stores import open_repository
+from app.data_layer.store_wiring import open_repository
 from app.migration.target import open_target
 from app.migration.tool_schema import ensure_tool_schema
 from app.repositories.backend import RepositoryBackend
@@ -73,7 +73,7 @@ class _Callers:
         backend: Any = self.layer._backend
         if isinstance(backend, RepositoryBackend):
             return [backend._database]
-        assert isinstance(backend, RoutedBackend)
+        assert isinstance(backend, StagedBackend)
         stores = [store._database for store in backend._stores.values() if isinstance(store, RepositoryBackend)]
         return [*stores, *backend._pools]
 

@@ -118,7 +118,7 @@ def test_force_keeps_its_reason(cutover: Cutover) -> None:
 
 
 def test_a_process_that_does_not_follow_is_named(cutover: Cutover, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.migration.cutover.moves._FOLLOW_WITHIN", 0.2)
+    monkeypatch.setattr("app.cutover.moves.steps._FOLLOW_WITHIN", 0.2)
     cutover.add_process(age=3600)
     moved = cutover("advance", "--force", "a test")
     assert moved.code == 1

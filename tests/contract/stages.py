@@ -8,9 +8,9 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from threading import Thread
 from typing import Any, cast
 
+from app.cutover.staged_backend import StagedBackend
 from app.cutover.stages import Stage
 from app.data_layer import DataLayer, open_data_layer
-from app.data_layer.routed_backend import RoutedBackend
 from app.settings import Settings
 from tests.contract.stores import Clock
 
@@ -78,7 +78,7 @@ async def settled(layer: DataLayer) -> None:
     """Return once every mirror of a stage's layer has arrived, and every comparison is done."""
     distant = cast(Distant, layer)
     backend = distant.layer._backend
-    assert isinstance(backend, RoutedBackend)
+    assert isinstance(backend, StagedBackend)
     comparisons = cast(Any, backend._comparisons)
     async with asyncio.timeout(60):
         while any(writer.pending for writer in backend._writers.values()) or (  # noqa: ASYNC110

@@ -14,8 +14,8 @@ from psycopg.rows import dict_row
 from app import models
 from app.cutover.stages import Stage, Store
 from app.data_layer import DataLayer, Result
-from app.data_layer.sameness import differences
-from app.data_layer.stores import open_repository, open_supabase
+from app.data_layer.store_wiring import open_repository, open_supabase
+from app.parity.sameness import differences
 from app.settings import Settings
 
 NOW = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)

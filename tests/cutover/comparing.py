@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 
 from app import models
 from app.common.metrics import Metrics
+from app.cutover.shadow.comparisons import Comparisons
+from app.cutover.staged_backend import StagedBackend
 from app.cutover.stages import Stage, Store
 from app.data_layer import DataLayer
-from app.data_layer.comparisons import Comparisons
-from app.data_layer.factory import open_supabase
-from app.data_layer.routed_backend import RoutedBackend
+from app.data_layer.wiring import open_supabase
 from app.repositories.backend import RepositoryBackend
 from app.settings import Settings
 from app.stores.postgres.database import Database
@@ -46,7 +46,7 @@ async def compared(settings: Settings, stage: str = "shadow", process: str = "p"
     metrics = Metrics()
     comparisons = Comparisons(stores, pool, settings, process, metrics)
     await comparisons.start()
-    backend = RoutedBackend(Standing(stage=Stage(stage)), stores, {}, comparisons, [pool])
+    backend = StagedBackend(Standing(stage=Stage(stage)), stores, {}, comparisons, [pool])
     layer = DataLayer(backend, settings, clock=lambda: NOW, metrics=metrics)
     try:
         yield layer

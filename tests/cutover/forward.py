@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from app.common.metrics import Metrics
+from app.cutover.replication.to_postgres.journal_writer import JournalWriter
 from app.cutover.stages import Stage
-from app.data_layer.noted_writer import NotedWriter
 from app.models import Base, Client
 from app.settings import Settings
 from app.stores.outgoing_write import OutgoingWrite
@@ -51,7 +51,7 @@ class Interrupted(SupabaseBackend):
 class Forward:
     """A writer and what it stands on."""
 
-    writer: NotedWriter
+    writer: JournalWriter
     backend: Interrupted
     rest: SupabaseRest
     database: Database
@@ -76,7 +76,7 @@ async def forward(settings: Settings, *, process: str = PROCESS, start: bool = F
     )
     metrics = Metrics()
     backend = Interrupted(rest, default_timezone=settings.default_timezone)
-    writer = NotedWriter(backend, rest, database, settings, process, metrics)
+    writer = JournalWriter(backend, rest, database, settings, process, metrics)
     if start:
         await writer.start()
     try:

@@ -9,8 +9,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from app.common.metrics import Metrics
-from app.cutover.guard import WriteGuard
-from app.data_layer.recorded_writer import RecordedWriter
+from app.cutover.fencing import WriteGuard
+from app.cutover.replication.to_supabase.outbox_writer import OutboxWriter
 from app.repositories.backend import RepositoryBackend
 from app.settings import Settings
 from app.stores.postgres.database import Database
@@ -22,14 +22,14 @@ from tests.support.relay import Relay
 @asynccontextmanager
 async def writer_of(
     settings: Settings, process: str = "p", *, start: bool = True, metrics: Metrics | None = None
-) -> AsyncIterator[RecordedWriter]:
+) -> AsyncIterator[OutboxWriter]:
     """A writer, started."""
     url, key = settings.require_supabase()
     rest = await SupabaseRest.open(url, key, request_timeout=settings.mirror_timeout)
     own = Database(settings.require_database_url(), guard=WriteGuard(settings.flags.stage, process))
     mirrors = Database(settings.require_database_url(), pool_size=settings.mirror_connections)
     backend = RepositoryBackend(own, default_timezone="Europe/Moscow")
-    writer = RecordedWriter(backend, rest, mirrors, settings, process, metrics or Metrics())
+    writer = OutboxWriter(backend, rest, mirrors, settings, process, metrics or Metrics())
     if start:
         await writer.start()
     try:

@@ -10,10 +10,10 @@ from typing import Any
 import psycopg
 import pytest
 
+from app.cutover.moves import handover as barrier
+from app.cutover.moves.steps import Outcome, advance, back
 from app.cutover.stages import Stage
 from app.errors import MigrationError
-from app.migration.cutover import barrier
-from app.migration.cutover.moves import Outcome, advance, back
 from tests.cli.command import start
 from tests.cutover.reporting import reporting
 from tests.fixtures.cutover import MakeSettings, Pair
@@ -283,8 +283,8 @@ async def test_a_command_that_is_stopped_as_it_asks_for_the_hold(
 async def test_a_step_beside_a_transaction_that_does_not_end(
     pair: Pair, settings_of: MakeSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.migration.cutover.stage_row._TRIES", 2)
-    monkeypatch.setattr("app.migration.cutover.stage_row._BETWEEN", 0.02)
+    monkeypatch.setattr("app.cutover.moves.stage_row._TRIES", 2)
+    monkeypatch.setattr("app.cutover.moves.stage_row._BETWEEN", 0.02)
     pair.set_stage("live")
     with psycopg.connect(pair.target, application_name="a bot's write") as writing:
         writing.execute("SELECT FROM botdata.stage FOR SHARE")
@@ -309,7 +309,7 @@ async def test_two_commands_at_once(pair: Pair, settings_of: MakeSettings, stage
 async def test_a_process_that_does_not_follow(
     pair: Pair, settings_of: MakeSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.migration.cutover.moves._FOLLOW_WITHIN", 0.5)
+    monkeypatch.setattr("app.cutover.moves.steps._FOLLOW_WITHIN", 0.5)
     pair.set_stage("dualwrite")
     async with reporting(pair.target, ONE), reporting(pair.target, "late:2:000000", fixed=Stage.DUALWRITE):
         outcome = await advance(settings_of(), force="a test")

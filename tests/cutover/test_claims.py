@@ -8,9 +8,9 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 import pytest
 
 from app.common.breaker import Breaker
-from app.data_layer.mirror_to_supabase import SupabaseMirror
-from app.data_layer.outbox import Entry
-from app.data_layer.sender import Sender
+from app.cutover.replication.to_supabase.applier import SupabaseApplier
+from app.cutover.replication.to_supabase.outbox import Entry
+from app.cutover.replication.to_supabase.sender import Sender
 from app.stores.postgres.database import Database
 from app.stores.supabase.client import SupabaseRest
 from tests.cutover.recorded import entries, until, writer_of
@@ -30,7 +30,7 @@ def sender(pair: Pair) -> MakeSender:
     async def make() -> AsyncIterator[Sender]:
         rest = await SupabaseRest.open(pair.supabase.url, pair.supabase.service_key)
         database = Database(pair.target)
-        mirror = SupabaseMirror(rest, timeout=5)
+        mirror = SupabaseApplier(rest, timeout=5)
         yield Sender(database, mirror, Breaker(), fixed=None, process="p", timeout=5, settles_after=60)
         await database.close()
         await rest.close()

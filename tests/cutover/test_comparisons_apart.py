@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from app.common.metrics import Metrics
+from app.cutover.shadow.comparisons import Comparisons
+from app.cutover.shadow.diff_record import DifferenceRecord
+from app.cutover.shadow.log import ComparisonLog, Line
+from app.cutover.shadow.log_saving import ComparisonSaving
 from app.cutover.stages import Stage, Store
 from app.data_layer import DataLayer
-from app.data_layer.comparison_log import ComparisonLog, Line
-from app.data_layer.comparison_saving import ComparisonSaving
-from app.data_layer.comparisons import Comparisons
-from app.data_layer.difference_record import DifferenceRecord
 from app.stores.postgres.database import Database
 from tests.cutover.comparing import Kept, both, causes, compared, kept
 from tests.data_layer.relay import relay_to
@@ -99,7 +99,7 @@ async def test_a_slow_store_is_an_error_at_the_deadline(pair: Pair, settings_of:
 async def test_a_comparison_waits_for_a_moment_without_calls(
     settings_of: MakeSettings, monkeypatch: pytest.MonkeyPatch, patience: float
 ) -> None:
-    monkeypatch.setattr("app.data_layer.comparisons._PATIENCE", patience)
+    monkeypatch.setattr("app.cutover.shadow.comparisons._PATIENCE", patience)
     asked: list[str] = []
 
     class Asked:
@@ -287,7 +287,7 @@ async def test_counts_survive_a_target_that_is_away_and_are_not_doubled(pair: Pa
 async def test_what_waits_for_the_target_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     log = ComparisonLog("p")
     for minute in range(1000):
-        monkeypatch.setattr("app.data_layer.comparison_log.time.time", lambda minute=minute: minute * 60.0)
+        monkeypatch.setattr("app.cutover.shadow.log.time.time", lambda minute=minute: minute * 60.0)
         log.counts(LINE).calls += 1
         log.add_difference(LINE, DifferenceRecord(f"{minute} (str)", "", []))
     assert len(log._minutes) == 60

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from app.data_layer.difference import are_the_same, difference
+from app.cutover.shadow.diff import are_the_same, difference
 from app.errors import AmbiguousError
 from app.stores.backend import Upcoming
 from app.stores.codec.rows import ServiceRow

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from app.cutover.replication.to_supabase.relay import Relay
 from app.cutover.stages import Stage
-from app.data_layer.drainer import Drainer
 from app.models import Client
 from app.stores.outgoing_write import OutgoingWrite
 from tests.cutover.recorded import client, entries, let_an_hour_pass, relay_to_supabase, until, writer_of
@@ -134,7 +134,7 @@ async def test_nothing_is_sent_at_a_stage_that_does_not(
     pair.set_stage(stage)
     pair.ask("INSERT INTO clients (yclients_id, company_id, phone) VALUES (7, 1, '7')")
     pair.ask(DUE, True)
-    drains = Rounds(monkeypatch, Drainer, "_drain")
+    drains = Rounds(monkeypatch, Relay, "_drain")
     async with writer_of(settings_of()):
         await drains.go_by()
     assert (names(pair), entries(pair)) == ([], [(["7", "1"], 0, True, False, None)])
@@ -144,7 +144,7 @@ async def test_a_stage_that_no_command_moved_is_the_environment_s(
     pair: Pair, settings_of: MakeSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pair.ask(DUE, False)
-    drains = Rounds(monkeypatch, Drainer, "_drain")
+    drains = Rounds(monkeypatch, Relay, "_drain")
     async with writer_of(settings_of()):
         await drains.go_by()
     assert len(entries(pair)) == 1
@@ -156,7 +156,7 @@ async def test_a_move_waits_for_a_send_and_a_late_sender_is_turned_away(
     pair: Pair, settings_of: MakeSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pair.set_stage("live")
-    drains = Rounds(monkeypatch, Drainer, "_drain")
+    drains = Rounds(monkeypatch, Relay, "_drain")
     async with relay_to_supabase(pair) as relay:
         relay.hang()
         settings = settings_of(supabase_url=f"http://127.0.0.1:{relay.port}", mirror_wait=0.1, mirror_timeout=60)

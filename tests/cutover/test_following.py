@@ -9,12 +9,13 @@ from typing import Any
 import psycopg
 import pytest
 
+from app.cutover import membership
 from app.cutover.locks import HOLD_TURN
-from app.data_layer import open_data_layer, standing
-from app.data_layer.process_report import Counts
-from app.data_layer.standing import ProcessStanding
+from app.cutover.membership import Membership
+from app.cutover.moves import steps as moves
+from app.cutover.process_report import Counts
+from app.data_layer import open_data_layer
 from app.errors import UnavailableError
-from app.migration.cutover import moves
 from app.stores.postgres.database import Database
 from tests.cutover.following import ask, client, relayed, set_stage, until, until_written
 from tests.data_layer.relay import relay_to
@@ -24,7 +25,7 @@ from tests.support.rounds import Rounds
 pytestmark = pytest.mark.usefixtures("looks_often")
 
 STAGES = "SELECT stage FROM botdata.processes"
-LONGEST_UNTIL_A_LOOK_ENDS = standing._INTERVAL + standing._LOOK_TIMEOUT
+LONGEST_UNTIL_A_LOOK_ENDS = membership._INTERVAL + membership._LOOK_TIMEOUT
 
 
 def test_a_look_ends_before_a_move_counts_a_process_as_late() -> None:
@@ -79,14 +80,14 @@ async def test_a_process_that_is_forgotten_registers_again_before_it_writes(
             waits = "wait_event_type = 'Lock' AND datname = current_database()"
             registers = f"SELECT EXISTS (SELECT FROM pg_stat_activity WHERE {waits})"
             await until(pair, registers, [(True,)])  # it knows
-            monkeypatch.setattr(standing, "_GRACE", 0.1)
+            monkeypatch.setattr(membership, "_GRACE", 0.1)
             answer = await data.upsert_client(client())
             assert (answer.error_code, answer.error) == (
                 "unavailable",
                 "this process could not report itself to the target; nothing was written",
             )
             assert await ask(pair, "SELECT FROM clients", store="source") == []
-            monkeypatch.setattr(standing, "_GRACE", 60.0)
+            monkeypatch.setattr(membership, "_GRACE", 60.0)
             waiting = asyncio.create_task(data.upsert_client(client()))
             await asyncio.to_thread(mover.commit)
             assert (await waiting).error is None
@@ -97,7 +98,7 @@ async def test_a_process_that_loses_the_row_keeps_its_stage_and_says_so(
     pair: Pair, settings_of: MakeSettings, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await set_stage(pair, "dualwrite")
-    looks = Rounds(monkeypatch, ProcessStanding, "_try_to_look")
+    looks = Rounds(monkeypatch, Membership, "_try_to_look")
     async with relayed(pair.target) as (relay, url), open_data_layer(settings_of(database_url=url)) as data:
         with caplog.at_level(logging.WARNING, "app.data_layer"):
             relay.cut()
@@ -118,11 +119,11 @@ async def test_a_process_that_loses_the_row_keeps_its_stage_and_says_so(
 async def test_connections_that_fell_silent_do_not_keep_it_from_new_ones(
     pair: Pair, settings_of: MakeSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looks = Rounds(monkeypatch, ProcessStanding, "_try_to_look")
+    looks = Rounds(monkeypatch, Membership, "_try_to_look")
     async with relay_to(pair.target) as relay, open_data_layer(settings_of(database_url=relay.database_url)):
         relay.silent = True  # what was sent meanwhile is lost
         with monkeypatch.context() as shorter:
-            shorter.setattr(standing, "_LOOK_TIMEOUT", 0.3)
+            shorter.setattr(membership, "_LOOK_TIMEOUT", 0.3)
             await looks.go_by(5)  # more than it has connections
         relay.silent = False
         await set_stage(pair, "shadow")
@@ -170,11 +171,11 @@ async def test_a_process_with_notes_in_its_spool_says_no_goodbye(
 ) -> None:
     settings = settings_of()
     database = Database(pair.target)
-    standing = ProcessStanding(database, settings.flags, settings, "p", lambda: Counts(spooled=spooled))
+    member = Membership(database, settings.flags, settings, "p", lambda: Counts(spooled=spooled))
     with pytest.raises(UnavailableError):
-        assert standing.stage
-    await standing.start()
-    await standing.close()
+        assert member.stage
+    await member.start()
+    await member.close()
     await database.close()
     assert await ask(pair, "SELECT name, spooled FROM botdata.processes") == [("p", 1)] * left
 
@@ -182,7 +183,7 @@ async def test_a_process_with_notes_in_its_spool_says_no_goodbye(
 async def test_a_process_whose_first_look_did_not_end_says_goodbye_all_the_same(
     pair: Pair, settings_of: MakeSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(standing, "_LOOK_TIMEOUT", 0.3)
+    monkeypatch.setattr(membership, "_LOOK_TIMEOUT", 0.3)
     await ask(
         pair,
         "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(30); RETURN NEW; END'; "
@@ -190,5 +191,5 @@ async def test_a_process_whose_first_look_did_not_end_says_goodbye_all_the_same(
     )
     async with open_data_layer(settings_of()):
         await until(pair, STAGES, [("off",)])  # it has put its row there, and has no answer
-        monkeypatch.setattr(standing, "_LOOK_TIMEOUT", 3.0)
+        monkeypatch.setattr(membership, "_LOOK_TIMEOUT", 3.0)
     assert await ask(pair, STAGES) == []

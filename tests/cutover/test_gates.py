@@ -7,11 +7,11 @@ from typing import Any
 import psycopg
 import pytest
 
+from app.cutover.moves.gates.id_gap import raise_sequences
+from app.cutover.moves.gates.objections import Objection, Thresholds, objections
+from app.cutover.moves.gates.outbox_gate import unsent
 from app.cutover.stages import Stage
 from app.errors import MigrationError
-from app.migration.cutover.gates import Objection, Thresholds, objections
-from app.migration.cutover.id_gap import raise_sequences
-from app.migration.cutover.outbox_gate import unsent
 from app.migration.preflight.findings import Accepted
 from app.settings import Settings
 from tests.fixtures.cutover import MakeSettings, Pair

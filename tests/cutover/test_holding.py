@@ -8,8 +8,9 @@ import time
 import psycopg
 import pytest
 
-from app.data_layer import open_data_layer, standing
-from app.data_layer.standing import ProcessStanding
+from app.cutover import membership
+from app.cutover.membership import Membership
+from app.data_layer import open_data_layer
 from tests.cutover.following import ask, client, hold, move_to_live, relayed, set_stage, until
 from tests.fixtures.cutover import MakeSettings, Pair
 from tests.support.rounds import Rounds
@@ -28,7 +29,7 @@ def an_hour_later() -> float:
 @pytest.fixture
 def looks(monkeypatch: pytest.MonkeyPatch) -> Rounds:
     """The looks of the processes."""
-    return Rounds(monkeypatch, ProcessStanding, "_try_to_look")
+    return Rounds(monkeypatch, Membership, "_try_to_look")
 
 
 @pytest.fixture(autouse=True)
@@ -106,7 +107,7 @@ async def test_a_process_cut_off_while_it_holds_does_not_write(
         move = await hold(pair, 60)
         await until(pair, REPORT, [(move, 0)])
         relay.cut()
-        monkeypatch.setattr(standing, "monotonic", an_hour_later)
+        monkeypatch.setattr(membership, "monotonic", an_hour_later)
         await looks.go_by()
         for _ in range(2):  # the move's end is not known, and then is another than the process could think
             answer = await data.upsert_client(client(1))
@@ -138,7 +139,7 @@ async def test_a_process_cut_off_before_it_held_goes_on_when_the_time_is_up(
             await looks.go_by()
             assert not held.done()
             await ask(pair, "UPDATE botdata.moves SET hold_until = clock_timestamp()")
-            monkeypatch.setattr(standing, "monotonic", an_hour_later)
+            monkeypatch.setattr(membership, "monotonic", an_hour_later)
             await looks.go_by()
             assert (await held).error is None
             assert (await data.upsert_client(client(2))).error is None

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from app.cutover.moves.gates.id_gap import raise_sequences
+from app.cutover.moves.gates.objections import objections
 from app.cutover.stages import Stage
-from app.migration.cutover.gates import objections
-from app.migration.cutover.id_gap import raise_sequences
 from tests.fixtures.cutover import MakeSettings, Pair
 
 _CLIENT = "INSERT INTO clients (id, yclients_id, company_id, phone) VALUES ({0}, {0}, 1, '7')"

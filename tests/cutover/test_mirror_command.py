@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from app.cutover.replication.to_supabase.drain import drain
 from app.cutover.stages import Stage
-from app.data_layer.draining import drain
 from tests.cli.command import Command, Outcome
 from tests.cli.test_json import check_document
 from tests.fixtures.cutover import MakeSettings, Pair

@@ -13,8 +13,8 @@ from sqlalchemy import event, text
 
 from app import models
 from app.cutover.locks import HOLD_KEYS
+from app.cutover.replication.to_postgres.applier import AuthorityUnreadError, PostgresApplier
 from app.cutover.stages import Stage
-from app.data_layer.mirror_to_postgres import AuthorityUnreadError, MirrorToPostgres
 from app.errors import AuthorityMovedError, RejectedError, StoreError
 from app.stores.supabase.grammar import LONGEST_ADDRESS
 from tests.cutover.forward import Forward, forward, until
@@ -56,8 +56,8 @@ WRITES: dict[str, tuple[Any, list[dict[str, Any]]]] = {
 }
 
 
-def mirror_of(process: Forward) -> MirrorToPostgres:
-    return MirrorToPostgres(process.rest, process.database)
+def mirror_of(process: Forward) -> PostgresApplier:
+    return PostgresApplier(process.rest, process.database)
 
 
 @pytest.mark.parametrize("table", WRITES)
@@ -178,7 +178,7 @@ async def test_a_move_of_the_stage_does_not_wait_for_supabase(pair: Pair, settin
 async def test_a_process_that_is_stopped_in_a_mirror_gives_its_locks_back(
     pair: Pair, settings_of: MakeSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.data_layer.mirror_to_postgres._SILENT", 0.0)
+    monkeypatch.setattr("app.cutover.replication.to_postgres.applier._SILENT", 0.0)
 
     async def stop(_connection: Any) -> None:
         held = (
@@ -189,7 +189,7 @@ async def test_a_process_that_is_stopped_in_a_mirror_gives_its_locks_back(
         await until(lambda: pair.ask(held) == [])  # by the server: nothing else happens here
 
     async with forward(settings_of()) as process:
-        mirror = MirrorToPostgres(process.rest, process.database, timeout=0.5)
+        mirror = PostgresApplier(process.rest, process.database, timeout=0.5)
         with pytest.raises(StoreError):
             await mirror.mirror(models.Client, [KEY], stop)
 

@@ -6,11 +6,11 @@ from itertools import pairwise
 import psycopg
 from sqlalchemy import text
 
-from app.cutover.guard import read_stage
+from app.cutover.fencing import read_stage
+from app.cutover.moves.stage_row import lock_holders
+from app.cutover.moves.steps import advance, back
+from app.cutover.replication.to_supabase import locked_rows as held_rows
 from app.cutover.stages import Stage
-from app.data_layer import held_rows
-from app.migration.cutover.moves import advance, back
-from app.migration.cutover.stage_row import lock_holders
 from app.migration.target import open_target
 from app.stores.postgres.database import Database
 from tests.cutover.reporting import reporting

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from app.cutover.replication.to_postgres.journal_table import JournalTable
 from app.cutover.stages import Stage
-from app.data_layer.note_table import NoteTable
 from app.errors import (
     AuthorityMovedError,
     OutcomeUnknownError,
@@ -126,13 +126,13 @@ async def test_a_write_that_is_cancelled_before_it_left_takes_its_note_away(
 async def test_notes_that_always_take_too_long_are_no_endless_wait(
     at_dualwrite: Pair, patient: MakeSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    insert = NoteTable.insert
+    insert = JournalTable.insert
 
-    async def insert_late(self: NoteTable, table: str, keys: Any) -> Any:
+    async def insert_late(self: JournalTable, table: str, keys: Any) -> Any:
         await asyncio.sleep(0.1)
         return await insert(self, table, keys)
 
-    monkeypatch.setattr(NoteTable, "insert", insert_late)
+    monkeypatch.setattr(JournalTable, "insert", insert_late)
     async with forward(patient(outcome_settles_after=0.1)) as process, asyncio.timeout(30):
         with pytest.raises(UnavailableError, match="OUTCOME_SETTLES_AFTER"):
             await process.write(CLIENT)

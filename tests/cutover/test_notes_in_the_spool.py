@@ -11,8 +11,8 @@ from threading import Event
 import pytest
 
 from app import models
-from app.data_layer.note_table import NoteTable
-from app.data_layer.noted_writer import NotedWriter
+from app.cutover.replication.to_postgres.journal_table import JournalTable
+from app.cutover.replication.to_postgres.journal_writer import JournalWriter
 from tests.cutover.forward import CLIENT, LEFT_AT, NOTES, ONE_NOTE, clients, forward, until
 from tests.data_layer.relay import relay_to
 from tests.fixtures.cutover import MakeSettings, Pair
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("looks_often")
 @pytest.fixture
 def looks(monkeypatch: pytest.MonkeyPatch) -> Rounds:
     """The looks of writers for PostgreSQL, and for notes to bring in."""
-    return Rounds(monkeypatch, NotedWriter, "_look_at_postgres")
+    return Rounds(monkeypatch, JournalWriter, "_look_at_postgres")
 
 
 def spool_files(directory: Path) -> list[Path]:
@@ -73,7 +73,7 @@ async def test_a_note_that_comes_late_is_there_all_the_same(at_dualwrite: Pair, 
 async def test_a_note_that_comes_while_the_spool_is_slow_is_no_fault(
     at_dualwrite: Pair, patient: MakeSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.data_layer.notes._SHARE_OF_POSTGRES", 0.02)
+    monkeypatch.setattr("app.cutover.replication.to_postgres.journal._SHARE_OF_POSTGRES", 0.02)
     async with forward(patient(note_timeout=60.0)) as other, forward(patient()) as process:
         notes = process.writer._notes
         disk = Event()
@@ -93,7 +93,7 @@ async def test_a_note_that_postgresql_was_slow_to_take_spoils_no_proofs(
 ) -> None:
     """What is mirrored a moment later by the process that wrote it asks for no other sync and verify."""
     moment(3600.0)
-    brings = Rounds(monkeypatch, NoteTable, "bring_in")
+    brings = Rounds(monkeypatch, JournalTable, "bring_in")
     settings = patient(note_timeout=0.6)
     async with forward(patient(note_timeout=60.0)) as other, forward(settings, start=True) as process:
         async with other.database.engine.begin() as blocker:
@@ -124,7 +124,7 @@ async def test_a_process_says_that_a_sync_could_come_before_its_slowest_write(
 async def test_while_postgresql_is_known_to_be_down_a_write_does_not_ask_it(
     at_dualwrite: Pair, patient: MakeSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = Rounds(monkeypatch, NoteTable, "insert")
+    asked = Rounds(monkeypatch, JournalTable, "insert")
     async with relay_to(None) as nobody:  # accepts connections, and never says a word
         settings = patient(database_url=nobody.database_url, note_timeout=0.3, mirror_wait=3600.0)
         async with asyncio.timeout(60), forward(settings) as process:

@@ -7,8 +7,8 @@ from datetime import datetime
 
 import pytest
 
+from app.cutover.moves.gates.objections import objections
 from app.cutover.stages import Stage
-from app.migration.cutover.gates import objections
 from app.migration.verify import VerifyOptions
 from tests.fixtures.cutover import MakeSettings, Pair
 from tests.migration.engine import tables, verify_from

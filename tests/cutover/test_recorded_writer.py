@@ -10,8 +10,8 @@ from decimal import Decimal
 import pytest
 
 from app.common.metrics import Metrics
+from app.cutover.replication.to_supabase.relay import Relay
 from app.cutover.stages import Stage
-from app.data_layer.drainer import Drainer
 from app.errors import AuthorityMovedError, OutcomeUnknownError, RejectedError, UnrepresentableValueError
 from app.models import Client, DialogContext, StaffSchedule
 from app.stores.outgoing_write import OutgoingWrite
@@ -69,7 +69,7 @@ async def test_nothing_is_sent_at_complete(
     pair: Pair, settings_of: MakeSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pair.set_stage("complete")
-    drains = Rounds(monkeypatch, Drainer, "_drain")
+    drains = Rounds(monkeypatch, Relay, "_drain")
     async with writer_of(settings_of(mirror_wait=0.2)) as writer:
         for stage in (Stage.COMPLETE, Stage.RAMPDOWN):  # the second as one who has not seen the move
             await writer.upsert(stage, Client, [client(7)], OutgoingWrite())

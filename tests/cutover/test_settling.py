@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from app.cutover.shadow.diff import RowKey
+from app.cutover.shadow.settling import Settling
 from app.cutover.stages import Stage
 from app.data_layer import DataLayer
-from app.data_layer.difference import RowKey
-from app.data_layer.settling import Settling
 from app.stores.postgres.database import Database
 from tests.cutover.comparing import Kept, both, causes, compared, kept
 from tests.fixtures.cutover import MakeSettings, Pair
@@ -39,7 +39,7 @@ async def until_compared(data: DataLayer, pair: Pair, statement: str) -> None:
 @pytest.fixture
 def looks(monkeypatch: pytest.MonkeyPatch) -> Rounds:
     """The looks at what is on its way, which nothing is left out of for being late."""
-    monkeypatch.setattr("app.data_layer.settling._PATIENCE", 60.0)
+    monkeypatch.setattr("app.cutover.shadow.settling._PATIENCE", 60.0)
     return Rounds(monkeypatch, Settling, "_look")
 
 

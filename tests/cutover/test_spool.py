@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from app.data_layer.spool import Left, Spool
+from app.cutover.replication.to_postgres.fallback_file import FallbackFile, Left
 
 ANNA, BORIS = [("7", "1")], [("8", "1"), ("9", "1")]
 
 
-async def taken_by(spool: Spool) -> list[Left]:
+async def taken_by(spool: FallbackFile) -> list[Left]:
     found: list[Left] = []
 
     async def bring(left: Left) -> None:
@@ -43,8 +43,8 @@ def files_of_at_most(size: int) -> Iterator[None]:
 def another_process(directory: Path, name: str) -> Iterator[None]:
     """A process that has a note in its spool file; killed at the end of the block."""
     code = (
-        "import asyncio, sys, pathlib\nfrom app.data_layer.spool import Spool\n"
-        "spool = Spool(pathlib.Path(sys.argv[1]), sys.argv[2])\n"
+        "import asyncio, sys, pathlib\nfrom app.cutover.replication.to_postgres.fallback_file import FallbackFile\n"
+        "spool = FallbackFile(pathlib.Path(sys.argv[1]), sys.argv[2])\n"
         "asyncio.run(spool.append('clients', [('7', '1')]))\nprint('written', flush=True)\nsys.stdin.read()"
     )
     process = subprocess.Popen(
@@ -68,7 +68,7 @@ def mode(path: Path) -> int:
 
 
 async def test_it_is_its_owner_s_alone_and_goes_when_nothing_in_it_is_needed(tmp_path: Path) -> None:
-    spool = Spool(tmp_path / "made" / "spool", "host:1:abc")
+    spool = FallbackFile(tmp_path / "made" / "spool", "host:1:abc")
     await spool.append("clients", ANNA)
     (path,) = files(tmp_path / "made" / "spool")
     assert (mode(path), mode(path.parent)) == (0o600, 0o700)
@@ -86,7 +86,7 @@ async def test_it_is_its_owner_s_alone_and_goes_when_nothing_in_it_is_needed(tmp
 
 
 async def test_a_living_process_s_file_is_left_alone_and_a_dead_one_s_is_taken_once(tmp_path: Path) -> None:
-    ours, theirs = Spool(tmp_path, "host:1:abc"), Spool(tmp_path, "host:3:123")
+    ours, theirs = FallbackFile(tmp_path, "host:1:abc"), FallbackFile(tmp_path, "host:3:123")
     with another_process(tmp_path, "host:2:def"):
         assert await taken_by(ours) == []
     both = await asyncio.gather(taken_by(ours), taken_by(theirs))
@@ -98,14 +98,14 @@ async def test_a_living_process_s_file_is_left_alone_and_a_dead_one_s_is_taken_o
 
 
 async def test_what_could_not_be_brought_in_waits(tmp_path: Path) -> None:
-    dead = Spool(tmp_path, "host:2:def")
+    dead = FallbackFile(tmp_path, "host:2:def")
     await dead.append("clients", ANNA)
     await dead.close()
 
     async def fail(left: Left) -> None:
         raise ConnectionError
 
-    ours = Spool(tmp_path, "host:1:abc")
+    ours = FallbackFile(tmp_path, "host:1:abc")
     with pytest.raises(ConnectionError):
         await ours.take_over(fail)
     assert await taken_by(ours) == [Left("host:2:def", [("clients", ANNA)], 0)]
@@ -116,27 +116,27 @@ async def test_a_line_that_was_cut_is_no_note_and_one_that_is_none_is_counted(tm
     (tmp_path / "host%3A2%3Adef.notes").write_text(
         '{"table":"clients","keys":[["7","1"]]}\nnothing\n{"table":"clients"}\n{"table":"clients","keys":[["8","1"'
     )
-    ours = Spool(tmp_path, "host:1:abc")
+    ours = FallbackFile(tmp_path, "host:1:abc")
     assert await taken_by(ours) == [Left("host:2:def", [("clients", ANNA)], 2)]
     await ours.close()
 
 
 async def test_a_full_disk_is_an_error_and_leaves_no_half_line(tmp_path: Path) -> None:
-    spool = Spool(tmp_path, "host:1:abc")
+    spool = FallbackFile(tmp_path, "host:1:abc")
     await spool.append("clients", ANNA)
     with files_of_at_most(50), pytest.raises(OSError, match="File too large"):
         await spool.append("services", BORIS)
     assert [path.read_text() for path in files(tmp_path)] == ['{"table":"clients","keys":[["7","1"]]}\n']
     await spool.append("services", BORIS)
     await spool.close()
-    ours = Spool(tmp_path, "host:3:123")
+    ours = FallbackFile(tmp_path, "host:3:123")
     assert await taken_by(ours) == [Left("host:1:abc", [("clients", ANNA), ("services", BORIS)], 0)]
     await ours.close()
 
 
 async def test_a_directory_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    spool = Spool(tmp_path / "file" / "spool", "host:1:abc")
+    spool = FallbackFile(tmp_path / "file" / "spool", "host:1:abc")
     with pytest.raises(NotADirectoryError):
         await spool.append("clients", ANNA)
     assert await taken_by(spool) == []
@@ -144,9 +144,9 @@ async def test_a_directory_that_cannot_be_made_is_an_error(tmp_path: Path) -> No
 
 
 async def test_a_note_that_settles_after_the_end_changes_nothing(tmp_path: Path) -> None:
-    spool = Spool(tmp_path, "here:1:abcdef")
+    spool = FallbackFile(tmp_path, "here:1:abcdef")
     await spool.append("clients", ANNA)
     await spool.close()
     await spool.settle()
-    (left,) = await taken_by(Spool(tmp_path, "here:2:abcdef"))
+    (left,) = await taken_by(FallbackFile(tmp_path, "here:2:abcdef"))
     assert left.writes == [("clients", ANNA)]

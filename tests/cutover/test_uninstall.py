@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from app.cutover.moves.uninstalling import refuse_during_cutover
 from app.errors import MigrationError
-from app.migration.cutover.uninstalling import refuse_during_cutover
 from app.migration.target import open_target
 from tests.fixtures.cutover import Pair
 

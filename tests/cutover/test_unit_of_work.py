@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from app.cutover.guard import WriteGuard
+from app.cutover.fencing import WriteGuard
 from app.errors import AccessDeniedError, DataError, OutcomeUnknownError, SchemaMismatchError, StoreTimeoutError
 from app.repositories import UnitOfWork
 from app.stores.postgres.database import Database

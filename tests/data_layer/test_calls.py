@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from app.common.metrics import Metrics
-from app.data_layer.calls import Calls
+from app.data_layer.executor import Calls
 from app.data_layer.layer import utc_now
 from app.errors import AmbiguousError
 

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from app.data_layer import open_data_layer
-from app.data_layer.calls import DataLayerClosedError
+from app.data_layer.executor import DataLayerClosedError
 from tests.contract.stores import rows_of
 from tests.contract.test_upserts import client
 from tests.data_layer.relay import relay_to

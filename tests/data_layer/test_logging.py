@@ -90,7 +90,7 @@ async def test_a_store_that_is_away_is_told_of_once_a_minute(
         (record,) = caplog.records
         assert re.match(r"PostgreSQL cannot be reached \(.*: Connection refused.*\); calls .*: 1$", record.getMessage())
         assert not re.search("somebody|planted|salon|127", record.getMessage())
-        monkeypatch.setattr("app.data_layer.calls._AWAY_LINES", 0.0)
+        monkeypatch.setattr("app.data_layer.executor._AWAY_LINES", 0.0)
         await data.get_company(1)
         assert caplog.messages[1].endswith("calls without an answer since the last such line: 30")
 

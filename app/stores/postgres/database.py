@@ -25,7 +25,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from app.common.driver_errors import without_values
-from app.cutover.guard import GUARD_OPTION, WriteGuard
+from app.cutover.fencing import GUARD_OPTION, WriteGuard
 from app.errors import OutcomeUnknownError, StoreError, UnavailableError, error_for_sqlstate
 from app.stores.codec.text_values import register_loaders
 from app.stores.postgres.database_url import sqlalchemy_url, tls_advice, uses_pgbouncer

@@ -1,0 +1,325 @@
+"""What this process knows of the stage: it reports itself, follows the row, and holds its writes for a move."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from time import monotonic
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from app.cutover.fencing import NO_STAGE, StageRow, can_read_stage
+from app.cutover.process_report import (
+    Counts,
+    Look,
+    Report,
+    followers,
+    give_up,
+    register,
+    report_and_read,
+    say_goodbye,
+)
+from app.cutover.stages import Stage, Store
+from app.errors import DataError, SettingsError, UnavailableError
+from app.flags import FOLLOW
+
+if TYPE_CHECKING:
+    from app.flags import Flags
+    from app.settings import Settings
+    from app.stores.postgres.database import Database
+
+T = TypeVar("T")
+
+logger = logging.getLogger("app.data_layer")
+
+_INTERVAL = 0.5  # seconds between looks
+_INTERVAL_HOLDING = 0.05
+_INTERVAL_WITHOUT = 2.0  # while there has never been a row, and none is needed
+_LOOK_TIMEOUT = 3.0
+_FIRST_LOOK_TIMEOUT = 1.5  # where the stage is known without it
+_GRACE = 1.5  # seconds past a hold's end, or for a registration, that a write waits for word
+_FOLLOWS = f"CUTOVER_STAGE={FOLLOW}"
+
+
+@dataclass
+class _Hold:
+    """A move that this process holds its writes for; `until` is when it is over, by the monotonic clock."""
+
+    move: int
+    until: float
+    reported: bool = False  # perhaps the command knows: nothing is written before the move is known to have ended
+
+
+class Membership:
+    """The `Standing` of a process with a target.
+
+    Args:
+        database: a pool for the reports alone, so that nothing can keep them waiting.
+        process: this process's name.
+        counts: what the writers have left to do; asked at each report.
+    """
+
+    def __init__(
+        self, database: Database, flags: Flags, settings: Settings, process: str, counts: Callable[[], Counts]
+    ) -> None:
+        self._database = database
+        self._flags = flags
+        self._settings = settings
+        self._process = process
+        self._counts = counts
+        self._row: StageRow | None = None
+        # These two stages need nothing of the target's row before they write: `off` is as it was before there was a
+        # cutover, and PostgreSQL's writes read the row themselves.
+        fixed = flags.stage
+        self._stage = fixed if fixed and (fixed is Stage.OFF or fixed.authority is Store.POSTGRES) else None
+        self._registered = False
+        self._may_be_registered = False  # also where the answer was lost
+        self._hold: _Hold | None = None
+        self._in_flight: Counter[Stage] = Counter()
+        self._lost: str | None = None
+        self._began = monotonic()
+        self._looking = asyncio.Lock()
+        self._hurry = asyncio.Event()
+        self._changed = asyncio.Event()
+        self._loop: asyncio.Task[None] | None = None
+
+    @property
+    def stage(self) -> Stage:
+        if self._stage is None:
+            raise UnavailableError(f"where the cutover stands is not known yet: {self._lost or 'it was not read'}")
+        return self._stage
+
+    @property
+    def row(self) -> StageRow | None:
+        """The row as it was last read; None: never."""
+        return self._row
+
+    @property
+    def problem(self) -> str | None:
+        """What keeps this process from knowing the stage, or from writing at it."""
+        return self._lost or self._contradiction()
+
+    async def start(self) -> None:
+        """Look once, and go on looking.
+
+        Raises:
+            SettingsError: the environment fixes a stage that contradicts the row or the processes that follow it.
+        """
+        if await self._try_to_look(_FIRST_LOOK_TIMEOUT if self._stage else _LOOK_TIMEOUT):
+            if contradiction := self._contradiction(strictly=True):
+                raise SettingsError(contradiction)
+            await self._refuse_beside_followers()
+        self._loop = asyncio.create_task(self._keep_looking())
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[Stage]:
+        stage = await self._admitted()
+        self._in_flight[stage] += 1  # nothing is awaited since the admission
+        try:
+            yield stage
+        finally:
+            self._in_flight[stage] -= 1
+            if self._hold is not None:
+                self._hurry.set()
+
+    async def look_again(self, seen: Stage) -> None:
+        if not await self._try_to_look():
+            raise UnavailableError(f"the stage has moved and cannot be read: {self._lost}")
+        if self._stage is not None and self._stage.authority is seen.authority:
+            await asyncio.sleep(_INTERVAL_HOLDING)  # moved back meanwhile, or about to be moved
+
+    async def close(self) -> None:
+        if self._loop is not None:
+            self._loop.cancel()
+            await asyncio.wait([self._loop])
+        if self._counts().spooled:
+            # It counts as running: no gate may open before its notes are brought in and repaired.
+            logger.warning("process %s has ended and left notes in its spool file; start it again here", self._process)
+            await self._try_to_look()
+        else:
+            await self._say_goodbye()
+
+    async def _admitted(self) -> Stage:
+        """Wait until a write may begin."""
+        asked = monotonic()
+        while True:
+            stage = self.stage
+            if contradiction := self._contradiction():
+                raise UnavailableError(f"{contradiction}; nothing was written")
+            if self._hold is not None:
+                until, obstacle = self._hold.until, "writes are held while the authority moves"
+            elif not self._registered and self._row is not None and (self._flags.stage is None or self._row.managed):
+                until, obstacle = asked, "this process could not report itself to the target"
+            else:
+                return stage
+            seconds = until + _GRACE - monotonic()
+            if seconds <= 0:
+                raise UnavailableError(f"{obstacle}; nothing was written")
+            await _wait(self._changed, seconds)
+
+    def _contradiction(self, *, strictly: bool = False) -> str | None:
+        """Why the fixed stage cannot be written at beside the row's; strictly: why it should not be chosen."""
+        fixed = self._flags.stage
+        if fixed is None or self._row is None or not self._row.managed or self._row.stage is fixed:
+            return None
+        if not strictly and self._row.stage.authority is fixed.authority:
+            return None
+        return (
+            f"{self._flags.chosen_by} fixes the stage {fixed}, and the cutover stands at {self._row.stage}; "
+            f"set {_FOLLOWS} to follow it"
+        )
+
+    async def _refuse_beside_followers(self) -> None:
+        fixed = self._flags.stage
+        if fixed is None or fixed.authority is Store.SUPABASE or self._row is None or self._row.managed:
+            return
+
+        async def ask() -> list[str]:
+            async with self._database.reader() as connection:
+                return await followers(connection, _FOLLOWS, self._process)
+
+        try:
+            names = await _within(_FIRST_LOOK_TIMEOUT, ask())
+        except DataError as error:
+            self._is_lost(str(error))
+            return
+        if names:
+            raise SettingsError(
+                f"{self._flags.chosen_by} makes PostgreSQL the authority, beside processes that follow the row, where "
+                f"it is Supabase: {', '.join(names)}; end them, or `botdata cutover forget` those that have ended, or "
+                f"set {_FOLLOWS}"
+            )
+
+    async def _keep_looking(self) -> None:
+        while True:
+            if self._hold is not None:
+                seconds = _INTERVAL_HOLDING
+            else:
+                seconds = _INTERVAL if self._row is not None or self._stage is None else _INTERVAL_WITHOUT
+            await _wait(self._hurry, seconds)
+            self._hurry.clear()
+            await self._try_to_look()
+
+    async def _try_to_look(self, seconds: float | None = None) -> bool:
+        """Report and read once; False, with the reason kept, when that could not be done in time."""
+        async with self._looking:
+            try:
+                look = await _within(_LOOK_TIMEOUT if seconds is None else seconds, self._look())
+            except DataError as error:
+                self._is_lost(str(error))
+            except Exception as error:  # whatever it is, the next look must come
+                self._is_lost(type(error).__name__)
+            else:
+                self._take(look)
+                return True
+            return False
+
+    async def _look(self) -> Look:
+        async with self._database.reader() as connection:
+            if self._row is None and not await can_read_stage(connection):
+                raise UnavailableError(NO_STAGE)
+            look = await report_and_read(connection, self._report())
+            if look.move is not None and look.move.seconds < 0:
+                await give_up(connection, look.move.id)
+        if not look.registered:
+            self._registered = False  # it may have been forgotten, and is to write no more until it is back
+            stage = self._stage_of(look.row)
+            self._may_be_registered = True
+            async with self._database.writer() as connection:
+                await register(connection, self._process, stage, self._flags.chosen_by, monotonic() - self._began)
+                await connection.commit()
+            async with self._database.reader() as connection:
+                look = await report_and_read(connection, self._report(stage))
+        return look
+
+    def _report(self, stage: Stage | None = None) -> Report:
+        counts = self._counts()
+        in_flight = sum(self._in_flight.values())
+        current = self._stage or stage or Stage.OFF
+        earlier = next((begun for begun, writes in self._in_flight.items() if writes and begun is not current), None)
+        held = None
+        if self._hold is not None and not in_flight and not counts.pending:
+            held = self._hold.move
+            self._hold.reported = True  # before it is sent, since its answer may be lost
+        problem = self._contradiction(strictly=True) or counts.problem
+        return Report(self._process, earlier or current, held, in_flight, counts._replace(problem=problem))
+
+    def _take(self, look: Look) -> None:
+        """Go by what was read."""
+        if self._lost is not None and self._row is not None:
+            logger.warning("the stage of the cutover can be read again: %s", look.row.stage)
+        self._lost = None
+        self._row = look.row
+        self._registered = look.registered
+        stage = self._stage_of(look.row)
+        if stage is not self._stage:
+            logger.info("the cutover stands at %s", stage)
+            self._stage = stage
+        if look.move is None:
+            self._hold = None
+        elif self._hold is None or self._hold.move != look.move.id:
+            self._hold = _Hold(look.move.id, monotonic() + look.move.seconds)
+            self._hurry.set()
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    def _stage_of(self, row: StageRow) -> Stage:
+        if self._flags.stage is not None:
+            return self._flags.stage
+        return row.stage if row.managed else Stage.OFF
+
+    def _is_lost(self, reason: str) -> None:
+        # `off` and the plain switch need no row, and may have none.
+        needs_it = self._flags.stage is not Stage.OFF and (self._flags.stage is None or self._flags.names_a_stage)
+        if self._lost is None and (self._row is not None or needs_it):
+            kept = f"; this process stays at {self._stage}" if self._stage else ""
+            logger.warning("the stage of the cutover cannot be read%s: %s", kept, reason)
+        self._lost = reason
+        hold = self._hold
+        if hold is not None and not hold.reported and monotonic() > hold.until + _GRACE:
+            self._hold = None  # the move could not be made without this process's word
+            self._changed.set()
+            self._changed = asyncio.Event()
+
+    async def _say_goodbye(self) -> None:
+        async def leave() -> None:
+            async with self._database.writer() as connection:
+                await say_goodbye(connection, self._process)
+                await connection.commit()
+
+        if self._may_be_registered:
+            try:
+                await _within(_LOOK_TIMEOUT, leave())
+            except DataError as error:
+                logger.warning(
+                    "process %s has ended and could not say so (%s): run `botdata cutover forget %s`",
+                    self._process,
+                    error,
+                    self._process,
+                )
+
+
+async def _within(seconds: float, work: Coroutine[Any, Any, T]) -> T:
+    """The work's result; it is cancelled when its time is up and not waited for, since a driver may take long then.
+
+    Raises:
+        UnavailableError: the time was up.
+    """
+    task = asyncio.create_task(work)
+    task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+    try:
+        await asyncio.wait([task], timeout=seconds)
+        if not task.done():
+            raise UnavailableError(f"the target did not answer within {seconds:g} s")
+        return task.result()
+    finally:
+        task.cancel()
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()

@@ -1,0 +1,73 @@
+"""The end of the way back: from then on Supabase is told nothing more."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from psycopg import AsyncConnection
+
+from app.cutover.moves.authorities import read_authorities
+from app.cutover.moves.history import open_move, record
+from app.cutover.moves.stage_row import StageRow, lock_stage_row, open_cutover, read_stage_row
+from app.cutover.stages import Stage, Store
+from app.errors import MigrationError
+
+if TYPE_CHECKING:
+    from app.settings import Settings
+
+_STEP = "cutover finish"
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """What the end of the way back does, or did.
+
+    Attributes:
+        finished_at: when it was ended before; None: it was not.
+        recorded: entries that are kept for Supabase, and are dropped.
+        still_supabase: tables with an authority of their own that is Supabase: their writers still need it.
+    """
+
+    finished_at: datetime | None
+    recorded: int
+    still_supabase: tuple[str, ...]
+
+
+async def look_at_end(settings: Settings) -> Ending:
+    """What `finish` would do.
+
+    Raises:
+        MigrationError: the stage is not `complete`, or the target cannot be used.
+    """
+    async with open_cutover(settings.require_database_url(), _STEP) as connection:
+        return await _ending(connection, await read_stage_row(connection))
+
+
+async def finish(settings: Settings) -> Ending:
+    """End the way back. Errors are those of `look_at_end`."""
+    async with open_cutover(settings.require_database_url(), _STEP) as connection, connection.transaction():
+        row = await lock_stage_row(connection, "FOR UPDATE", step=_STEP)  # behind the writes that are being recorded
+        ending = await _ending(connection, row)
+        if ending.finished_at is None:
+            await connection.execute("DELETE FROM botdata.outbox")
+            await connection.execute("UPDATE botdata.stage SET finished_at = clock_timestamp()")
+            await record(connection, "finish", said=f"{ending.recorded} recorded entries dropped")
+        return ending
+
+
+async def _ending(connection: AsyncConnection, row: StageRow) -> Ending:
+    if row.stage is not Stage.COMPLETE or await open_move(connection):
+        raise MigrationError(
+            f"the way back ends at {Stage.COMPLETE}, and the cutover stands at {row.stage}",
+            step=_STEP,
+            pending="all of it; the way back stays open",
+            next_command="botdata cutover status",
+        )
+    cursor = await connection.execute("SELECT count(*) FROM botdata.outbox")
+    counted = await cursor.fetchone()
+    assert counted is not None
+    own = await read_authorities(connection)
+    left = tuple(table for table, authority in own.items() if authority is Store.SUPABASE)
+    return Ending(row.finished_at, counted[0], left)

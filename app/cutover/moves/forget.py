@@ -1,0 +1,54 @@
+"""Forgetting a process that ended without a goodbye, so that moves no longer wait for it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from app.cutover.moves.history import record
+from app.cutover.moves.processes import SILENT_AFTER, Process, read_processes
+from app.cutover.moves.stage_row import UNCHANGED, lock_stage_row, open_cutover
+from app.errors import MigrationError
+
+if TYPE_CHECKING:
+    from app.settings import Settings
+
+_STEP = "cutover forget"
+# A process that was killed or cut off may have written to Supabase what nobody has noted.
+_PROOFS_BEGIN_ANEW = "UPDATE botdata.last_left_note SET left_at = clock_timestamp()"
+
+
+async def forget(settings: Settings, name: str, *, force: str | None = None) -> Process:
+    """Take a process's row away; as it last reported itself.
+
+    Args:
+        force: why it is to be forgotten although it reported a moment ago.
+
+    Raises:
+        MigrationError: there is no such process, or it reports, or the target cannot be used.
+    """
+    async with open_cutover(settings.require_database_url(), _STEP) as connection, connection.transaction():
+        await lock_stage_row(connection, "FOR SHARE", step=_STEP)  # no move is made meanwhile
+        processes = {process.name: process for process in await read_processes(connection)}
+        process = processes.get(name)
+        if process is None:
+            known = ", ".join(processes) or "none reports"
+            raise MigrationError(
+                f"there is no process {name}; those that are there: {known}",
+                step=_STEP,
+                pending=UNCHANGED,
+                next_command="botdata cutover status",
+            )
+        if not process.silent and force is None:
+            raise MigrationError(
+                f"process {name} reported itself {process.age:.1f} s ago: it runs",
+                step=_STEP,
+                pending=UNCHANGED,
+                next_command=f"stop it, which says goodbye by itself; if it is killed, in {SILENT_AFTER:.0f} s: "
+                f"botdata {_STEP} {name}",
+            )
+        await connection.execute("DELETE FROM botdata.processes WHERE name = %s", [name])
+        await connection.execute(_PROOFS_BEGIN_ANEW)
+        left = f"; {process.spooled} notes were in its spool file" if process.spooled else ""
+        said = f"it was at {process.stage}, and had reported {process.age:.0f} s before{left}"
+        await record(connection, "forget", subject=name, reason=force, said=said)
+        return process

@@ -1,0 +1,46 @@
+"""Gate: answers were compared, often enough, and were the same."""
+
+from __future__ import annotations
+
+from psycopg import AsyncConnection
+
+from app.cutover.moves.gates.objection import Objection
+from app.cutover.moves.gates.thresholds import Thresholds
+from app.cutover.stages import Stage
+
+_COUNTS = """
+SELECT method, sum(equal + different)::bigint, sum(different)::bigint FROM botdata.comparisons
+WHERE stage = %s AND NOT against_itself AND minute > clock_timestamp() - make_interval(secs => %s)
+GROUP BY method HAVING sum(calls) > 0 ORDER BY method
+"""
+_REPORT = "botdata cutover report"
+
+
+async def comparisons(connection: AsyncConnection, stage: Stage, thresholds: Thresholds) -> list[Objection]:
+    """Methods in use at the stage that were compared too seldom, or whose answers differed."""
+    counts = await (await connection.execute(_COUNTS, [stage, thresholds.hours * 3600])).fetchall()
+    within = f"in the last {thresholds.hours:g} h at {stage}"
+    if not counts:
+        return [
+            Objection(
+                f"no answer was compared {within}",
+                f"let the bot work at {stage} with COMPARE_SAMPLING above 0; to follow it: {_REPORT}",
+            )
+        ]
+    found = []
+    for method, compared, different in counts:
+        if different > thresholds.differences:
+            found.append(
+                Objection(
+                    f"{method}: {different:,} confirmed differences {within}",
+                    f"{_REPORT}, which shows the fields; when what caused them is mended, wait until they are older",
+                )
+            )
+        if compared < thresholds.comparisons:
+            found.append(
+                Objection(
+                    f"{method}: {compared:,} comparisons {within}, and {thresholds.comparisons:,} are asked for",
+                    f"let the bot work on; to follow it: {_REPORT}",
+                )
+            )
+    return found

@@ -1,0 +1,56 @@
+"""Gate: both schemas are as the models say, by the comparisons of preflight."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from psycopg import AsyncConnection
+
+from app.cutover.moves.gates.copied_gate import BUSINESS_TABLES
+from app.cutover.moves.gates.objection import Objection
+from app.errors import BotdataError
+from app.migration.pages import Limits
+from app.migration.preflight.catalog import read_all
+from app.migration.preflight.findings import Accepted, Finding
+from app.migration.preflight.rest_source import see_rest
+from app.migration.preflight.source_schema import SourceSeen, schema_findings
+from app.migration.preflight.target_schema import as_findings, compare
+from app.migration.rest_source import RestSource
+from app.models import Base
+from app.stores.supabase.client import SupabaseRest
+
+if TYPE_CHECKING:
+    from app.settings import Settings
+
+_LIMITS = Limits(attempts=3)
+_BY_HAND = "botdata preflight, which shows all of it; put the target's schema back as the models say"
+
+
+async def drift(connection: AsyncConnection, settings: Settings, accepted: Accepted) -> list[Objection]:
+    """What of either schema would stop a copy."""
+    tables = [table for table in Base.metadata.sorted_tables if table.name in BUSINESS_TABLES]
+    catalog = await read_all(connection, tables)
+    found = as_findings(compare(tables, catalog, strict=True), _BY_HAND)
+    try:
+        seen = await _see_supabase(settings)
+    except BotdataError as error:
+        return [
+            Objection(f"Supabase's schema could not be looked at: {error}", "botdata preflight, which says more of it"),
+            *_errors(accepted, found),
+        ]
+    found += seen.findings + schema_findings(seen, tables, catalog, ignored=accepted.ignored_columns)
+    return _errors(accepted, found)
+
+
+async def _see_supabase(settings: Settings) -> SourceSeen:
+    url, key = settings.require_supabase()
+    tables = [table for table in Base.metadata.sorted_tables if table.name in BUSINESS_TABLES]
+    rest = await SupabaseRest.open(url, key, request_timeout=30.0)
+    try:
+        return await see_rest(rest, tables, RestSource(rest, url, limits=_LIMITS).patiently)
+    finally:
+        await rest.close()
+
+
+def _errors(accepted: Accepted, found: list[Finding]) -> list[Objection]:
+    return [Objection(one.message, one.remedy) for one in accepted.apply(found) if one.severity == "error"]

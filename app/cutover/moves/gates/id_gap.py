@@ -1,0 +1,129 @@
+"""The gap between the ids that the two stores give out: the target's sequences far past the source's highest ids."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from psycopg import AsyncConnection, sql
+from sqlalchemy import Table
+
+from app.cutover.moves.stage_row import open_cutover
+from app.migration.pages import Limits
+from app.migration.rest_source import RestSource
+from app.models import Base
+from app.stores.supabase.client import SupabaseRest
+from app.stores.supabase.grammar import quoted_name
+
+if TYPE_CHECKING:
+    from app.settings import Settings
+
+_LIMITS = Limits(attempts=3)
+# Where nextval has not been called, last_value is what it gives; an id has to fit the column and the sequence.
+_SEQUENCES = """
+SELECT a.attname, s.oid::regclass::text, least(q.seqmax, CASE a.atttypid WHEN 'int2'::regtype THEN 32767
+    WHEN 'int4'::regtype THEN 2147483647 ELSE q.seqmax END)
+FROM pg_attribute a JOIN pg_class s ON s.oid = pg_get_serial_sequence(%(table)s, a.attname)::regclass
+JOIN pg_sequence q ON q.seqrelid = s.oid
+WHERE a.attrelid = to_regclass(%(table)s) AND a.attnum > 0 AND NOT a.attisdropped
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A sequence of the target, beside the ids of both stores.
+
+    Attributes:
+        sequence: its quoted name.
+        next_id: the id that it gives out next.
+        highest: the highest id of either store.
+        source_highest: the highest id of Supabase.
+        last_id: the highest id that it and its column can hold.
+    """
+
+    table: str
+    column: str
+    sequence: str
+    next_id: int
+    highest: int
+    source_highest: int
+    last_id: int
+
+    def is_safe(self, gap: int) -> bool:
+        """Whether Supabase has half the gap left to itself, and PostgreSQL ids to give out."""
+        return self.source_highest + gap // 2 < self.next_id <= self.last_id
+
+    def overflows(self, gap: int) -> bool:
+        """Whether the sequence cannot be raised past the gap, or has less than another gap left behind it."""
+        return not self.is_safe(gap) and self.highest + 2 * gap > self.last_id
+
+
+async def read_gaps(connection: AsyncConnection, settings: Settings) -> list[Gap]:
+    """Every sequence of the business tables.
+
+    Raises:
+        StoreError: Supabase does not answer.
+        SettingsError: it is not named.
+    """
+    url, key = settings.require_supabase()
+    rest = await SupabaseRest.open(url, key, request_timeout=30.0)
+    try:
+        source = RestSource(rest, url, limits=_LIMITS)
+        tables = [table for table in Base.metadata.sorted_tables if table.info["group"] == "business"]
+        return [gap for table in tables for gap in await _gaps(connection, source, table)]
+    finally:
+        await rest.close()
+
+
+async def raise_sequences(settings: Settings) -> list[Gap]:
+    """Raise the sequences that are not safe; those that were raised. None is ever lowered.
+
+    Raises:
+        MigrationError: the target cannot be read, or the role may not set a sequence.
+        StoreError: Supabase does not answer.
+    """
+    gap = settings.cutover_id_gap
+    async with open_cutover(settings.require_database_url(), "cutover advance") as connection:
+        unsafe = [
+            one for one in await read_gaps(connection, settings) if not one.is_safe(gap) and not one.overflows(gap)
+        ]
+        for one in unsafe:
+            await connection.execute(
+                sql.SQL(
+                    "SELECT setval({name}, {value}, false) FROM {sequence} s "
+                    "WHERE {value} > CASE WHEN s.is_called THEN s.last_value ELSE s.last_value - 1 END"
+                ).format(
+                    name=sql.Literal(one.sequence),
+                    value=sql.Literal(one.highest + gap),
+                    sequence=sql.SQL(one.sequence),
+                )
+            )
+    return unsafe
+
+
+async def _gaps(connection: AsyncConnection, source: RestSource, table: Table) -> list[Gap]:
+    identifier = sql.Identifier(table.schema or "public", table.name)
+    cursor = await connection.execute(_SEQUENCES, {"table": identifier.as_string(None)})
+    gaps = []
+    for column, sequence, last_id in await cursor.fetchall():
+        theirs = await _highest_at_source(source, table.name, column)
+        cursor = await connection.execute(
+            sql.SQL(
+                "SELECT CASE WHEN is_called THEN last_value + 1 ELSE last_value END, (SELECT max({}) FROM {}) FROM {}"
+            ).format(sql.Identifier(column), identifier, sql.SQL(sequence))
+        )
+        ((next_id, ours),) = await cursor.fetchall()
+        gaps.append(Gap(table.name, column, sequence, next_id, max(theirs, ours or 0), theirs, last_id))
+    return gaps
+
+
+async def _highest_at_source(source: RestSource, table: str, column: str) -> int:
+    name = quoted_name(column)
+
+    async def ask() -> Sequence[dict[str, str | None]]:
+        builder = source.rest.table(table).select(f"_0:{name}::text").order(name, desc=True, nullsfirst=False).limit(1)
+        return await source.rest.rows(builder)
+
+    rows = await source.patiently(ask)
+    return int(rows[0]["_0"] or 0) if rows else 0

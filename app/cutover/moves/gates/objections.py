@@ -1,0 +1,81 @@
+"""The gates: what stands against a move of the stage, all of it, each with its remedy.
+
+Forward, a gate asks for proof that the next stage is safe. Back, it asks only for what would be lost on the way.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from psycopg import AsyncConnection
+
+from app.cutover.moves.gates import (
+    comparison_gate,
+    copied_gate,
+    drift_gate,
+    outbox_gate,
+    process_gate,
+    sequence_gate,
+    unrecorded_gate,
+)
+from app.cutover.moves.gates.objection import Objection
+from app.cutover.moves.gates.thresholds import Thresholds
+from app.cutover.moves.stage_row import StageRow, open_cutover, read_stage_row
+from app.cutover.stages import Stage
+
+if TYPE_CHECKING:
+    from app.settings import Settings
+
+__all__ = ["Objection", "Thresholds", "objections"]
+
+_STAGES = list(Stage)
+
+
+async def objections(settings: Settings, to: Stage, thresholds: Thresholds | None = None) -> list[Objection]:
+    """What stands against moving from the present stage to this one. Nothing is written.
+
+    Args:
+        to: the next stage or the one before.
+
+    Raises:
+        MigrationError: the target cannot be read, or has no tables of a cutover.
+    """
+    thresholds = thresholds or Thresholds()
+    async with open_cutover(settings.require_database_url(), "cutover") as connection:
+        row = await read_stage_row(connection)
+        if _STAGES.index(to) <= _STAGES.index(row.stage):
+            return await _back(connection, row, to)
+        return await _forward(connection, settings, row, to, thresholds)
+
+
+async def _forward(
+    connection: AsyncConnection, settings: Settings, row: StageRow, to: Stage, thresholds: Thresholds
+) -> list[Objection]:
+    found = await process_gate.processes(connection, row.stage)
+    if to in {Stage.DUALWRITE, Stage.SHADOW, Stage.LIVE}:
+        found += await drift_gate.drift(connection, settings, thresholds.accepted)
+        found += await copied_gate.quarantine(connection)
+    if to is Stage.DUALWRITE:
+        found += await copied_gate.copied(connection)
+    if to in {Stage.SHADOW, Stage.LIVE}:
+        found += await copied_gate.notes(connection)
+        found += await copied_gate.proven(connection, row)
+    if to is Stage.LIVE:
+        found += await sequence_gate.sequences(connection, settings)
+    if to in {Stage.LIVE, Stage.RAMPDOWN}:
+        found += await comparison_gate.comparisons(connection, row.stage, thresholds)
+    if to in {Stage.RAMPDOWN, Stage.COMPLETE}:
+        found += await outbox_gate.outbox(connection, thresholds.outbox_seconds)
+    return found
+
+
+async def _back(connection: AsyncConnection, row: StageRow, to: Stage) -> list[Objection]:
+    found: list[Objection] = []
+    if row.stage is Stage.COMPLETE:
+        found += outbox_gate.unrecorded(row)
+    if row.stage.authority is not to.authority:
+        found += await process_gate.fixed(connection)
+        found += await outbox_gate.unsent(connection)
+        found += await unrecorded_gate.unrecorded_since_finish(connection)
+        found += await copied_gate.left_behind(connection)
+    return found

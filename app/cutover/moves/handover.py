@@ -1,0 +1,305 @@
+"""The barrier: moves the authority from one store to the other while no process writes.
+
+A move in state 'holding' asks every process to hold its writes. When all of them report that they do, and every mirror
+is settled, one transaction ends the move and moves the stage, if the time is not up. A process that finds the time up
+ends the move itself, with a conditional UPDATE of the same row: so either the stage moves, or the old one resumes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from dataclasses import dataclass
+
+import psycopg
+from psycopg import AsyncConnection
+from psycopg.errors import LockNotAvailable, UniqueViolation
+
+from app.cutover.moves.history import give_up_expired, open_move, who
+from app.cutover.moves.processes import read_processes
+from app.cutover.moves.stage_row import LET_IT_END, UNCHANGED, lock_holders, lock_stage_row, read_stage_row
+from app.cutover.stages import Stage, Store
+from app.errors import MigrationError
+from app.migration.target import open_target
+
+_LOOK_EVERY = 0.05  # seconds
+_SILENT = 1.0  # seconds until the server ends the last transaction of a command that hangs
+_LAST_WORD = 3.0  # seconds, to give a move up on a connection of its own
+_AGAIN = "run it again; a longer CUTOVER_HOLD gives more time"
+_ONE_MOVE = "moves_holding"  # the unique index that lets one move hold at a time
+
+
+@dataclass(frozen=True, slots=True)
+class Late:
+    """Who or what was not ready in time, and what to do about it."""
+
+    what: str
+    remedy: str
+
+
+_TIME_WAS_UP = Late("nothing by name: the time was up between two looks", _AGAIN)
+
+
+@dataclass(frozen=True, slots=True)
+class Crossing:
+    """A move of the authority.
+
+    Attributes:
+        hold: seconds that the processes hold writes at most.
+        reason: why it is forced.
+        said: the reasons against it that were passed over.
+        drops_outbox: entries in the outbox do not stop it, and are dropped: Supabase does not get these writes.
+    """
+
+    kind: str
+    before: Stage
+    to: Stage
+    hold: float
+    reason: str | None = None
+    said: str | None = None
+    drops_outbox: bool = False
+
+    @property
+    def step(self) -> str:
+        """The command."""
+        return f"cutover {self.kind}"
+
+
+async def cross(url: str, connection: AsyncConnection, crossing: Crossing) -> tuple[Late, ...]:
+    """Move the authority; nothing has moved where something was late.
+
+    Args:
+        connection: to the target; the move is given up on another one when this one fails.
+
+    Raises:
+        MigrationError: another move is under way, or it is not known whether the stage has moved.
+    """
+    number = await _begin(url, connection, crossing)
+    try:
+        late = await _hold(connection, crossing, number)
+        if late and not await _give_up(connection, number, "; ".join(one.what for one in late)):
+            late = late if not await _is_done(connection, number) else ()
+    except BaseException as error:
+        if not await asyncio.shield(_settle(url, crossing, number)):
+            raise
+        if not isinstance(error, psycopg.Error):  # stopped by a person, too late
+            raise MigrationError(
+                f"stopped, but the stage had moved to {crossing.to} already",
+                step=crossing.step,
+                pending="nothing of the move; the processes were not waited for",
+                next_command="botdata cutover status",
+            ) from error
+        late = ()
+    return late
+
+
+async def _begin(url: str, connection: AsyncConnection, crossing: Crossing) -> int:
+    """Ask every process to hold its writes; the number of the move."""
+    number: int | None = None
+    try:
+        async with connection.transaction():
+            # FOR SHARE: a step of another command, which takes it FOR UPDATE, comes wholly before or wholly after.
+            row = await lock_stage_row(connection, "FOR SHARE", step=crossing.step)
+            await give_up_expired(connection)
+            if row.stage is not crossing.before:
+                raise moved_meanwhile(crossing.step, crossing.before, row.stage)
+            cursor = await connection.execute(
+                "INSERT INTO botdata.moves (kind, from_stage, to_stage, state, hold_until, done_by, reason, said) "
+                "VALUES (%s, %s, %s, 'holding', clock_timestamp() + make_interval(secs => %s), %s, %s, %s) "
+                "RETURNING id",
+                [crossing.kind, crossing.before, crossing.to, crossing.hold, who(), crossing.reason, crossing.said],
+            )
+            begun = await cursor.fetchone()
+            assert begun is not None
+            number = int(begun[0])
+    except UniqueViolation as error:
+        if error.diag.constraint_name != _ONE_MOVE:
+            raise
+        raise await under_way(connection, crossing.step) from None
+    except BaseException:
+        if number is not None:  # stopped at the commit, which may have been made
+            await asyncio.shield(_settle(url, crossing, number))
+        raise
+    return number
+
+
+async def _hold(connection: AsyncConnection, crossing: Crossing, number: int) -> tuple[Late, ...]:
+    """Wait until all is still, and move; what was late, where the time ran out."""
+    late: tuple[Late, ...] = ()
+    while True:
+        remaining = await _remaining(connection, number)
+        if remaining is None or remaining <= 0:
+            return late or await _late(connection, crossing, number) or (_TIME_WAS_UP,)
+        late = await _late(connection, crossing, number)
+        if not late:
+            late = await _move(connection, crossing, number, remaining)
+            if not late:
+                return ()
+        await asyncio.sleep(_LOOK_EVERY)
+
+
+async def _move(connection: AsyncConnection, crossing: Crossing, number: int, remaining: float) -> tuple[Late, ...]:
+    """End the move and move the stage, in one transaction, if all is still and the time is not up."""
+    milliseconds = max(1, int(remaining * 1000))
+    try:
+        async with connection.transaction():
+            # The last one: should this command hang, the server ends its transaction, and the old stage resumes.
+            await connection.execute(
+                f"SET LOCAL lock_timeout = {milliseconds}; SET LOCAL statement_timeout = {milliseconds + 1000}; "
+                f"SET LOCAL idle_in_transaction_session_timeout = {int(_SILENT * 1000)}".encode()
+            )
+            await read_stage_row(connection, lock="FOR UPDATE")  # behind every write and every sender
+            late = await _late(connection, crossing, number)
+            if late:
+                raise _NotYetError(late)
+            ended = await connection.execute(
+                "UPDATE botdata.moves SET state = 'done', ended_at = clock_timestamp() "
+                "WHERE id = %s AND state = 'holding' AND hold_until > clock_timestamp()",
+                [number],
+            )
+            if ended.rowcount != 1:
+                raise _NotYetError(())
+            if crossing.drops_outbox:
+                await connection.execute("DELETE FROM botdata.outbox")
+            await connection.execute(
+                "UPDATE botdata.stage SET stage = %s, moved_at = clock_timestamp(), finished_at = NULL", [crossing.to]
+            )
+    except _NotYetError as error:
+        return error.late or (_TIME_WAS_UP,)
+    except LockNotAvailable:
+        holders = await lock_holders(connection)
+        return (Late(f"a transaction that holds the stage: {holders}", f"{LET_IT_END}; then again"),)
+    return ()
+
+
+class _NotYetError(Exception):
+    """Rolls the last transaction back."""
+
+    def __init__(self, late: tuple[Late, ...]) -> None:
+        super().__init__("not yet")
+        self.late = late
+
+
+async def _remaining(connection: AsyncConnection, number: int) -> float | None:
+    """Seconds that are left to the move; None where it does not hold any more."""
+    cursor = await connection.execute(
+        "SELECT extract(epoch FROM hold_until - clock_timestamp())::double precision FROM botdata.moves "
+        "WHERE id = %s AND state = 'holding'",
+        [number],
+    )
+    row = await cursor.fetchone()
+    return row[0] if row else None
+
+
+async def _late(connection: AsyncConnection, crossing: Crossing, number: int) -> tuple[Late, ...]:
+    """Who or what is not still."""
+    forward = crossing.to.authority is Store.POSTGRES
+    late = []
+    for process in await read_processes(connection):
+        if process.held_move != number:
+            late.append(_late_process(process.name, process.age, process.in_flight, process.pending, process.silent))
+        elif forward and process.spooled:
+            late.append(
+                Late(
+                    f"process {process.name}: {process.spooled:,} notes in its spool file",
+                    "they are brought in by the process itself; look at: botdata cutover status",
+                )
+            )
+    late += await (_notes(connection) if forward else _entries(connection, crossing))
+    return tuple(late)
+
+
+def _late_process(name: str, age: float, in_flight: int, pending: int, silent: bool) -> Late:
+    if silent:
+        return Late(
+            f"process {name}: no report for {age:,.0f} s",
+            f"bring it back, or stop it; if it has ended: botdata cutover forget {name}",
+        )
+    doing = [f"{in_flight:,} calls in flight"] * bool(in_flight) + [f"{pending:,} mirrors pending"] * bool(pending)
+    return Late(
+        f"process {name}: did not hold its writes in time ({', '.join(doing) or 'nothing in flight'})",
+        _AGAIN,
+    )
+
+
+async def _notes(connection: AsyncConnection) -> list[Late]:
+    cursor = await connection.execute(
+        "SELECT table_name, count(*), max(last_error) FROM botdata.notes GROUP BY table_name ORDER BY table_name"
+    )
+    return [
+        Late(
+            f"{table}: {count:,} notes whose rows PostgreSQL may not have{f' (last error: {error})' if error else ''}",
+            "botdata sync, botdata verify, then again",
+        )
+        for table, count, error in await cursor.fetchall()
+    ]
+
+
+async def _entries(connection: AsyncConnection, crossing: Crossing) -> list[Late]:
+    if crossing.drops_outbox:
+        return []
+    cursor = await connection.execute(
+        "SELECT table_name, count(*), max(last_error) FROM botdata.outbox GROUP BY table_name ORDER BY table_name"
+    )
+    return [
+        Late(
+            f"{table}: {count:,} entries in the outbox, not known to be in Supabase"
+            f"{f' (last error: {error})' if error else ''}",
+            "botdata mirror drain, then again",
+        )
+        for table, count, error in await cursor.fetchall()
+    ]
+
+
+async def _give_up(connection: AsyncConnection, number: int, said: str) -> bool:
+    """Let the old stage resume, unless it has moved, and keep why: a process that gave the move up could not say."""
+    ended = await connection.execute(
+        "UPDATE botdata.moves SET state = 'given up', ended_at = coalesce(ended_at, clock_timestamp()), said = %s "
+        "WHERE id = %s AND state <> 'done'",
+        [said, number],
+    )
+    return ended.rowcount == 1
+
+
+async def _is_done(connection: AsyncConnection, number: int) -> bool:
+    cursor = await connection.execute("SELECT state = 'done' FROM botdata.moves WHERE id = %s", [number])
+    row = await cursor.fetchone()
+    return bool(row and row[0])
+
+
+async def _settle(url: str, crossing: Crossing, number: int) -> bool:
+    """Behind a failure: give the move up on a connection of its own; whether it had been done all the same."""
+    with suppress(MigrationError, psycopg.Error, TimeoutError):
+        async with asyncio.timeout(_LAST_WORD), open_target(url, step=crossing.step) as connection:
+            await _give_up(connection, number, "its command failed or was stopped")
+            return await _is_done(connection, number)
+    raise MigrationError(
+        f"the target does not answer, so it is not known whether the stage has moved to {crossing.to}; if it has not, "
+        f"the processes resume {crossing.before} when the hold of {crossing.hold:g} s is over",
+        step=crossing.step,
+        pending="perhaps all of the move",
+        next_command="when the target is back: botdata cutover status",
+    )
+
+
+async def under_way(connection: AsyncConnection, step: str) -> MigrationError:
+    """What to say beside another command's move."""
+    other = await open_move(connection)
+    told = f": {other.label}, by {other.done_by}, begun at {other.begun_at}" if other else ""
+    wait = max(1.0, other.remaining or 0.0) if other else 1.0
+    return MigrationError(
+        f"another move is under way{told}",
+        step=step,
+        pending=f"all of it; {UNCHANGED}",
+        next_command=f"botdata cutover status; it ends within {wait:.0f} s, then: botdata {step}",
+    )
+
+
+def moved_meanwhile(step: str, before: Stage, now: Stage) -> MigrationError:
+    """What to say when another command was faster."""
+    return MigrationError(
+        f"another command has moved the stage meanwhile: from {before} to {now}",
+        step=step,
+        pending="all of it; this command changed nothing",
+        next_command="botdata cutover status",
+    )

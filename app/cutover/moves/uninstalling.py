@@ -1,0 +1,43 @@
+"""What speaks against dropping schema `botdata`: a cutover that goes by what is in it."""
+
+from __future__ import annotations
+
+from psycopg import AsyncConnection
+
+from app.cutover.moves.processes import read_processes
+from app.cutover.moves.stage_row import read_stage_row
+from app.cutover.stages import Stage
+from app.errors import MigrationError
+from app.migration.tool_schema import is_current
+
+_STEP = "uninstall"
+
+
+async def refuse_during_cutover(connection: AsyncConnection) -> None:
+    """Stop while the stage is between its ends, or a process goes by its row.
+
+    Raises:
+        MigrationError: says what ends the cutover first.
+    """
+    if not await is_current(connection):
+        return
+    row = await read_stage_row(connection)
+    if row.moved_at is not None and row.stage is not Stage.OFF and row.finished_at is None:
+        raise MigrationError(
+            f"the cutover stands at {row.stage}: with the schema, the stage and the writes that the other store is "
+            "still to get would be forgotten",
+            step=_STEP,
+            pending="everything; nothing was dropped",
+            next_command="botdata cutover status; then on to its end with botdata cutover advance and finish, or down "
+            "to off with botdata cutover back",
+        )
+    following = [process.name for process in await read_processes(connection) if process.follows]
+    if following:
+        fixed = "true" if row.stage is Stage.COMPLETE else "false"
+        raise MigrationError(
+            f"processes follow the row of the stage, and could not start again without it: {', '.join(following)}",
+            step=_STEP,
+            pending="everything; nothing was dropped",
+            next_command=f"restart them with USE_REPOSITORY_PATTERN={fixed} and without CUTOVER_STAGE; those that have "
+            "ended: botdata cutover forget PROCESS; then: botdata uninstall",
+        )

@@ -1,0 +1,1 @@
+"""Brings what was written to one store to the other."""

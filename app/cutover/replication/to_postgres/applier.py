@@ -1,0 +1,123 @@
+"""Mirrors to PostgreSQL: the rows of some natural keys as Supabase has them now, text for text, or their deletion."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import Column, Table, TextClause, text
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app import models
+from app.cutover.fencing import read_stage
+from app.cutover.locks import HOLD_KEYS, SHARE_TABLE
+from app.cutover.replication.to_postgres.fallback_file import Key
+from app.cutover.stages import Store
+from app.errors import AuthorityMovedError, StoreError
+from app.stores.codec.json_rows import encode
+from app.stores.codec.rows import table_of
+from app.stores.postgres.database import Database
+from app.stores.supabase.client import SupabaseRest
+from app.stores.supabase.table import SupabaseTable
+
+_DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
+_SILENT = 5.0  # seconds beside those for a mirror, after which its process is cut off, or stopped
+_GIVE_UP_LOCKS = text("SELECT set_config('idle_in_transaction_session_timeout', :milliseconds, true)")
+
+
+class AuthorityUnreadError(Exception):
+    """Supabase was not read, for the error that is the cause; nothing was written."""
+
+
+class PostgresApplier:
+    """Writes rows of the five tables that the data layer's methods write.
+
+    Args:
+        timeout: seconds for one mirror; the server takes its locks back when its process is silent for longer.
+    """
+
+    def __init__(self, rest: SupabaseRest, database: Database, *, timeout: float = 10.0) -> None:
+        self._rest = rest
+        self._database = database
+        self._milliseconds = str(round((timeout + _SILENT) * 1000))
+
+    async def mirror(
+        self,
+        model: type[models.Base],
+        keys: Sequence[Key],
+        settle: Callable[[AsyncConnection], Any] | None = None,
+    ) -> None:
+        """Make the target's rows of these keys those of Supabase, in one transaction.
+
+        Others that mirror one of these keys are waited for; the rows are read after that, so that whoever is last
+        writes the last state.
+
+        Args:
+            settle: called in the transaction, behind the rows.
+
+        Raises:
+            AuthorityMovedError: the stage has moved, so Supabase is no longer to be copied from; nothing was written.
+            AuthorityUnreadError: Supabase was not read.
+            StoreError: PostgreSQL's; nothing was written, or (OutcomeUnknownError) all may have been.
+        """
+        table = table_of(model)
+        texts = encode(keys)
+        async with self._database.writer() as connection:
+            await connection.execute(_GIVE_UP_LOCKS, {"milliseconds": self._milliseconds})
+            await connection.execute(text(SHARE_TABLE), {"table": table.name})
+            await connection.execute(text(HOLD_KEYS), {"table": table.name, "keys": texts})
+            try:
+                records = await SupabaseTable(self._rest, model, tuple).of_keys(keys)
+            except StoreError as error:
+                raise AuthorityUnreadError(str(error)) from error
+            # Behind the request, so that no move of the stage waits for Supabase. The authority has not been moved to
+            # PostgreSQL and back meanwhile: both moves wait until no process has mirrors or notes.
+            stage = await read_stage(connection, share=True)
+            if stage.managed and stage.stage.authority is not Store.SUPABASE:
+                raise AuthorityMovedError(f"the cutover stands at {stage.stage}; Supabase is not copied from any more")
+            rows = encode(records)
+            await connection.execute(_deletion(table), {"rows": rows, "keys": texts})
+            if records:
+                await connection.execute(_replacement(table), {"rows": rows})
+            if settle is not None:
+                await settle(connection)
+            await connection.commit()
+
+
+def _quoted(column: Column[Any]) -> str:
+    return str(_DIALECT.identifier_preparer.quote_identifier(column.name))
+
+
+def _type(column: Column[Any]) -> str:
+    """The column's type without its length: a cast to varchar(50) would cut a text, where an assignment refuses it."""
+    return re.sub(r"\([^)]*\)", "", column.type.compile(_DIALECT))
+
+
+@lru_cache(maxsize=64)
+def _deletion(table: Table) -> TextClause:
+    """Rows of the keys that Supabase lacks, or has under another id."""
+    key = [table.c[name] for name in table.info["natural_key"]]
+    (id_column,) = table.primary_key
+    same = " AND ".join(f"t.{_quoted(c)} = CAST(k ->> {place} AS {_type(c)})" for place, c in enumerate(key))
+    return text(
+        f"DELETE FROM {table.name} t USING json_array_elements(CAST(:keys AS json)) k WHERE {same} "  # noqa: S608
+        f"AND t.{_quoted(id_column)} NOT IN (SELECT CAST(x.id AS {_type(id_column)}) "
+        f"FROM json_to_recordset(CAST(:rows AS json)) AS x ({_quoted(id_column)} text))"
+    )
+
+
+@lru_cache(maxsize=64)
+def _replacement(table: Table) -> TextClause:
+    """The rows as they are at Supabase, ids too."""
+    columns = list(table.c)
+    names = ", ".join(map(_quoted, columns))
+    given = ", ".join(f"{_quoted(c)} text" for c in columns)
+    values = ", ".join(f"CAST(x.{_quoted(c)} AS {_type(c)})" for c in columns)
+    changed = ", ".join(f"{_quoted(c)} = excluded.{_quoted(c)}" for c in columns if not c.primary_key)
+    return text(
+        f"INSERT INTO {table.name} ({names}) OVERRIDING SYSTEM VALUE SELECT {values} "  # noqa: S608
+        f"FROM json_to_recordset(CAST(:rows AS json)) AS x ({given}) ON CONFLICT (id) DO UPDATE SET {changed}"
+    )

@@ -1,0 +1,318 @@
+"""Notes of what is being written to Supabase: in the target, else in this process's spool file, else in its memory."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Coroutine, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app import models
+from app.common.breaker import Breaker
+from app.common.deadlines import within
+from app.cutover.replication.to_postgres.fallback_file import FallbackFile, Key, Left
+from app.cutover.replication.to_postgres.journal_table import Ids, JournalTable, State
+from app.errors import AuthorityMovedError, StoreError, StoreTimeoutError
+from app.stores.codec.rows import table_of
+
+logger = logging.getLogger("app.data_layer.notes")
+
+_SHARE_OF_POSTGRES = 0.75  # of the time for a note; what is left of it is the spool's
+_BROUGHT_AT_ONCE = 200
+_LATE = 2.0  # seconds that PostgreSQL may take over a note after its write has gone on without it
+_MOMENT = 5.0  # seconds from a note to its mirror in which it is no failure to remember, whatever was tried again
+
+
+@dataclass(eq=False, slots=True)
+class Note:
+    """The note of one write.
+
+    Attributes:
+        ids: of its rows in the target, by key; empty while it is not there.
+        left: a sync may repair it, and take it away then.
+        attempts: mirrors that failed.
+        line: the task that writes it to the spool file.
+        settled: set by `settle` when the rows are mirrored, or the note is not needed.
+        whole: the note that this is a part of; None: it is no part.
+        parts: how many parts of this one are not settled.
+        since: when it was taken, by the monotonic clock.
+    """
+
+    model: type[models.Base]
+    keys: list[Key]
+    state: State = "writing"
+    ids: Ids = field(default_factory=dict)
+    left: bool = False
+    attempts: int = 0
+    line: asyncio.Task[None] | None = None
+    settled: asyncio.Event = field(default_factory=asyncio.Event)
+    since: float = field(default_factory=time.monotonic)
+    whole: Note | None = None
+    parts: int = 0
+
+    def settle(self) -> None:
+        """Say that nothing is left to be done for it; with the last of its parts, the whole is settled too."""
+        if self.settled.is_set():
+            return
+        self.settled.set()
+        if self.whole is not None:
+            self.whole.parts -= 1
+            if self.whole.parts == 0:
+                self.whole.settle()
+
+    def halves(self) -> list[Note]:
+        """Two notes instead of this one."""
+        middle = len(self.keys) // 2
+        halves = []
+        for keys in (self.keys[:middle], self.keys[middle:]):
+            ids = {key: self.ids[key] for key in keys}
+            halves.append(replace(self, keys=keys, ids=ids, line=None, settled=asyncio.Event(), whole=self, parts=0))
+        self.parts = len(halves)
+        return halves
+
+    @property
+    def spoils_proofs(self) -> bool:
+        """Whether what was proven before its mirror is worth nothing; one that comes soon is as if at once."""
+        return self.state == "unknown" or time.monotonic() - self.since > _MOMENT
+
+    @property
+    def table(self) -> str:
+        """The name of its table."""
+        return table_of(self.model).name
+
+
+class Notes:
+    """The notes of one process, wherever they are.
+
+    Args:
+        breaker: open while PostgreSQL is known to be down.
+        note_timeout: seconds that a write waits for its note at most.
+        timeout: seconds for what nobody waits for.
+    """
+
+    def __init__(
+        self, table: JournalTable, spool: FallbackFile, breaker: Breaker, *, note_timeout: float, timeout: float
+    ) -> None:
+        self._table = table
+        self._spool = spool
+        self._breaker = breaker
+        self._note_timeout = note_timeout
+        self._timeout = timeout
+        self._elsewhere: list[Note] = []  # not in the target
+        self._moving = asyncio.Lock()  # a note's way into the target, and its end
+        self._beside: set[asyncio.Task[None]] = set()
+        self.problem: str | None = None
+
+    @property
+    def elsewhere(self) -> int:
+        """How many are not in the target."""
+        return len(self._elsewhere)
+
+    async def take(self, model: type[models.Base], keys: Sequence[Key]) -> Note:
+        """Note a write before it is made. Where the caller is cancelled meanwhile, the note goes again.
+
+        Raises:
+            AuthorityMovedError: Supabase is no longer the store to write to.
+        """
+        note = Note(model, list(keys))
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._note_timeout
+        if not self._breaker.is_open:
+            inserting = asyncio.create_task(
+                within(self._note_timeout + _LATE, self._table.insert(note.table, note.keys))
+            )
+            try:
+                await asyncio.wait({inserting}, timeout=self._note_timeout * _SHARE_OF_POSTGRES)
+            except asyncio.CancelledError:
+                self._do_beside(self._take_back(note, inserting))
+                raise
+            try:
+                note.ids = inserting.result() if inserting.done() else {}
+            except AuthorityMovedError:
+                raise
+            except StoreError as error:
+                self._postgres_failed(error)
+            else:
+                if note.ids:
+                    self._breaker.succeeded()
+                    return note
+                self._postgres_failed(StoreTimeoutError("no answer in time for a note"))
+                self._do_beside(self._take_late(note, inserting))
+        self._elsewhere.append(note)
+        line = note.line = self._line(note)
+        try:
+            await asyncio.wait({line}, timeout=max(deadline - loop.time(), 0))
+        except asyncio.CancelledError:
+            self._do_beside(self._take_back(note))
+            raise
+        if note.line is line:  # else PostgreSQL has taken the note meanwhile
+            self._look_at(line)
+        return note
+
+    async def drop(self, note: Note) -> None:
+        """Take a note away, since its write was not made.
+
+        Raises:
+            StoreError: PostgreSQL's; the note stays there.
+        """
+        async with self._moving:
+            if note.ids:
+                await within(self._timeout, self._table.delete(list(note.ids.values())))
+            self._not_elsewhere(note)
+        note.settle()
+
+    async def leave(self, note: Note, error: str | None = None) -> None:
+        """Leave a note, as it is, to be repaired; it is settled where a sync has done so already.
+
+        Raises:
+            StoreError: PostgreSQL's.
+        """
+        async with self._moving:
+            if not note.ids:
+                return
+            left = await within(
+                self._timeout,
+                self._table.leave(
+                    note.table,
+                    note.ids,
+                    note.state,
+                    attempts=note.attempts,
+                    error=error,
+                    anew=not note.left,
+                    spoils_proofs=note.spoils_proofs,
+                ),
+            )
+        note.left = True
+        note.ids = left
+        note.keys = list(left)
+        if not left:
+            note.settle()
+
+    async def clear(self, connection: AsyncConnection, notes: Sequence[Note]) -> None:
+        """Delete notes in the transaction of their mirror."""
+        ids = [number for note in notes for number in note.ids.values()]
+        await self._table.clear(connection, ids, spoils_proofs=any(note.state == "unknown" for note in notes))
+
+    async def probe(self) -> None:
+        """Ask PostgreSQL whether it would take a note in time; StoreError where not."""
+        await within(self._note_timeout, self._table.probe())
+
+    async def bring_in(self) -> int:
+        """Move the notes that are elsewhere into the target, and say how many.
+
+        Raises:
+            StoreError: PostgreSQL's.
+        """
+        count = 0
+        while self._elsewhere:
+            async with self._moving:
+                notes = self._elsewhere[:_BROUGHT_AT_ONCE]
+                states = [note.state for note in notes]
+                ids = await within(
+                    self._timeout,
+                    self._table.bring_in(
+                        [(note.table, note.keys, state) for note, state in zip(notes, states, strict=True)],
+                        spoils_proofs=any(note.spoils_proofs for note in notes),
+                    ),
+                )
+                for note, state, its_ids in zip(notes, states, ids, strict=True):
+                    note.ids = its_ids
+                    note.left = state != "writing"
+                    self._not_elsewhere(note)
+            count += len(notes)
+        self.problem = None
+        return count
+
+    async def bring_in_of_the_dead(self) -> None:
+        """Move what dead processes left in their spool files into the target, where a sync repairs it.
+
+        Raises:
+            StoreError: PostgreSQL's.
+            OSError: the directory or a file does not let it.
+        """
+        await self._spool.take_over(self._bring_in_left)
+
+    def write_again(self) -> None:
+        """Try the spool again with notes that are in memory alone."""
+        if self.problem is None:
+            return
+        for note in self._elsewhere:
+            if note.line is not None and note.line.done() and note.line.exception() is not None:
+                note.line = self._line(note)
+        if all(note.line is not None and note.line.done() and not note.line.exception() for note in self._elsewhere):
+            self.problem = None
+
+    async def close(self) -> None:
+        """Give the spool file up, with what it holds."""
+        if self._beside:
+            await asyncio.wait(self._beside, timeout=self._note_timeout)
+        with suppress(OSError):
+            await within(self._timeout, self._spool.close())
+
+    async def _bring_in_left(self, left: Left) -> None:
+        if left.unreadable:
+            logger.error("the spool file of process %s holds %d lines that are no notes", left.process, left.unreadable)
+        await within(self._timeout, self._table.bring_in_left(left))
+        logger.warning("%d notes of process %s, which has ended, wait for a sync", len(left.writes), left.process)
+
+    def _line(self, note: Note) -> asyncio.Task[None]:
+        line = asyncio.create_task(self._spool.append(note.table, note.keys))
+        line.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # it is looked at, or not
+        return line
+
+    def _not_elsewhere(self, note: Note) -> None:
+        if note in self._elsewhere:
+            self._elsewhere.remove(note)
+        if note.line is not None:
+            self._do_beside(self._settle(note.line))
+            note.line = None
+
+    async def _settle(self, line: asyncio.Task[None]) -> None:
+        with suppress(OSError):
+            await line
+            await self._spool.settle()
+
+    async def _take_late(self, note: Note, inserting: asyncio.Task[Ids]) -> None:
+        """What PostgreSQL made of a note after all: it is there, or it is one too many."""
+        with suppress(StoreError):
+            ids = await inserting
+            async with self._moving:
+                if note in self._elsewhere and note.state != "unknown":
+                    note.ids = ids
+                    self._not_elsewhere(note)
+                else:
+                    await within(self._timeout, self._table.delete(list(ids.values())))
+
+    async def _take_back(self, note: Note, inserting: asyncio.Task[Ids] | None = None) -> None:
+        with suppress(StoreError):
+            if inserting is not None:
+                note.ids = await inserting
+            await self.drop(note)
+
+    def _do_beside(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._beside.add(task)
+        task.add_done_callback(self._beside.discard)
+
+    def _postgres_failed(self, error: StoreError) -> None:
+        if not self._breaker.is_open:
+            logger.warning("PostgreSQL takes no notes (%s); they go to the spool until it does", error)
+        self._breaker.failed()
+
+    def _look_at(self, line: asyncio.Task[None]) -> None:
+        failure = line.exception() if line.done() else None
+        if line.done() and failure is None:
+            return
+        why = (failure.strerror if isinstance(failure, OSError) else None) or "it does not answer"
+        if self.problem is None:
+            logger.error(
+                "the spool cannot be written (%s) while PostgreSQL takes no notes: they are in this process's memory "
+                "alone, so let it run until PostgreSQL is back",
+                why,
+            )
+        self.problem = f"notes are in memory alone, since the spool cannot be written ({why})"

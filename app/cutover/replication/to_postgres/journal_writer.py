@@ -1,0 +1,233 @@
+"""Writes while Supabase is the authority: noted, written there, and mirrored to PostgreSQL by key."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Coroutine, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from app.common.breaker import Breaker
+from app.cutover.replication.to_postgres.applier import PostgresApplier
+from app.cutover.replication.to_postgres.fallback_file import FallbackFile
+from app.cutover.replication.to_postgres.journal import Note, Notes
+from app.cutover.replication.to_postgres.journal_table import JournalTable
+from app.cutover.replication.to_postgres.mirror_queue import MirrorQueue
+from app.cutover.stages import Stage
+from app.errors import DataError, OutcomeUnknownError, StoreError, UnavailableError, UnrepresentableValueError
+from app.stores.codec.rows import table_of
+from app.stores.postgres.database import Database
+
+if TYPE_CHECKING:
+    from app.common.metrics import Metrics
+    from app.models import Base
+    from app.settings import Settings
+    from app.stores.backend import Backend
+    from app.stores.codec.json_rows import Values
+    from app.stores.outgoing_write import OutgoingWrite
+    from app.stores.supabase.client import SupabaseRest
+
+logger = logging.getLogger("app.data_layer.mirrors")
+
+_LOOK = 0.25  # seconds between looks for mirrors that are due, and for PostgreSQL while it is down
+_LOOK_FOR_THE_DEAD = 10.0
+_NOTES_TRIED = 3
+
+
+class JournalWriter:
+    """The writer for the stages whose authority is Supabase. See `routed_backend.Writer`.
+
+    Args:
+        supabase: the backend that answers.
+        rest: for what mirrors read.
+        database: connections for notes and mirrors, beside the callers' own.
+        process: the name of this process.
+    """
+
+    def __init__(
+        self,
+        supabase: Backend,
+        rest: SupabaseRest,
+        database: Database,
+        settings: Settings,
+        process: str,
+        metrics: Metrics,
+    ) -> None:
+        self._supabase = supabase
+        self._settings = settings
+        self._metrics = metrics
+        self._breaker = Breaker(longest_pause=2.0)
+        self._notes = Notes(
+            JournalTable(database, process),
+            FallbackFile(settings.cutover_spool, process),
+            self._breaker,
+            note_timeout=settings.note_timeout,
+            timeout=settings.mirror_timeout,
+        )
+        self._queue = MirrorQueue(
+            PostgresApplier(rest, database, timeout=settings.mirror_timeout),
+            self._notes,
+            self._breaker,
+            metrics,
+            at_once=max(1, settings.mirror_connections // 3),
+            timeout=settings.mirror_timeout,
+            settles_after=settings.outcome_settles_after,
+        )
+        self._beside: set[asyncio.Task[None]] = set()
+        self._background: asyncio.Task[None] | None = None
+        self._problem: str | None = None
+
+    @property
+    def pending(self) -> int:
+        """Writes whose mirror is to come, and notes that are being taken away."""
+        return self._queue.pending + len(self._beside)
+
+    @property
+    def spooled(self) -> int:
+        """Notes that are in the spool file or in memory, not in PostgreSQL."""
+        return self._notes.elsewhere
+
+    @property
+    def problem(self) -> str | None:
+        """What the owner should know, in a sentence."""
+        if self._notes.problem is None and self._breaker.is_open:
+            return "PostgreSQL does not answer this process; notes go to the spool"
+        return self._notes.problem or self._problem
+
+    async def start(self) -> None:
+        """Begin to look after mirrors that failed and notes in the spool, also those of processes that have ended."""
+        if self._background is None:
+            if self._settings.outcome_settles_after < self._settings.query_timeout:
+                logger.warning(
+                    "OUTCOME_SETTLES_AFTER (%g s) is shorter than QUERY_TIMEOUT (%g s): should a process be killed "
+                    "during a slow write, `botdata sync` could take its note for settled before it lands; make it "
+                    "longer, for the bot and for the commands",
+                    self._settings.outcome_settles_after,
+                    self._settings.query_timeout,
+                )
+            self._background = asyncio.create_task(self._look_after())
+
+    async def upsert(self, stage: Stage, model: type[Base], rows: Sequence[Values], write: OutgoingWrite) -> list[Any]:
+        if not stage.mirrors:
+            return await self._supabase.upsert(model, rows, write)
+        names = table_of(model).info["natural_key"]
+        keys = [tuple(str(row[name]) for name in names) for row in rows]
+        note = await self._taken(model, keys)
+        self._metrics.count("notes", place="postgres" if note.ids else "spool")
+        try:
+            answer = await self._supabase.upsert(model, rows, write)
+        except UnrepresentableValueError:
+            self._is_written(note)  # only the answer cannot be given
+            raise
+        except OutcomeUnknownError:
+            self._do_beside(self._leave(note))
+            raise
+        except DataError:
+            self._do_beside(self._drop(note))
+            raise
+        except BaseException:  # cancelled above all: the request may be on its way
+            self._do_beside(self._drop(note) if write.give_up() else self._leave(note))
+            raise
+        self._is_written(note)
+        if self._settings.mirror_wait and not self._breaker.is_open:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._settings.mirror_wait):
+                    await note.settled.wait()
+        return answer
+
+    async def close(self) -> None:
+        """Wait for mirrors within CLOSE_TIMEOUT; what is left is noted in PostgreSQL or in the spool file."""
+        if self._background is not None:
+            self._background.cancel()
+            await asyncio.wait({self._background})
+        deadline = time.monotonic() + self._settings.close_timeout
+        if self._beside:
+            await asyncio.wait(self._beside, timeout=self._settings.close_timeout)
+        await self._queue.finish(deadline - time.monotonic())
+        if self._queue.pending:
+            logger.warning(
+                "closed with %d mirrors to PostgreSQL left; `botdata sync` brings them over", self._queue.pending
+            )
+        if self.spooled:
+            logger.warning("closed with %d notes left in the spool file of this process", self.spooled)
+        await self._notes.close()
+
+    async def _taken(self, model: type[Base], keys: list[tuple[str, ...]]) -> Note:
+        """A note, taken so short a time ago that no sync can have taken this process for dead.
+
+        Raises:
+            UnavailableError: notes take so long, again and again.
+        """
+        for _ in range(_NOTES_TRIED):
+            began = time.monotonic()
+            note = await self._notes.take(model, keys)
+            if time.monotonic() - began < self._settings.outcome_settles_after / 2:
+                return note
+            self._do_beside(self._drop(note))
+        raise UnavailableError(
+            "a note takes longer than half of OUTCOME_SETTLES_AFTER; nothing was written. Make that longer"
+        )
+
+    def _is_written(self, note: Note) -> None:
+        note.state = "written"
+        self._queue.add(note)
+
+    async def _drop(self, note: Note) -> None:
+        try:
+            await self._notes.drop(note)
+        except StoreError:
+            self._queue.add(note)  # a mirror is right whether there was a write or not, and takes the note away
+
+    async def _leave(self, note: Note) -> None:
+        note.state = "unknown"
+        with suppress(StoreError):
+            await self._notes.leave(note)
+        self._queue.add(note)
+
+    def _do_beside(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._beside.add(task)
+        task.add_done_callback(self._beside.discard)
+
+    async def _look_after(self) -> None:
+        next_look = 0.0  # for the dead
+        while True:
+            try:
+                due = time.monotonic() >= next_look
+                if (self._notes.elsewhere or self._breaker.is_open or due) and self._breaker.allows():
+                    await self._look_at_postgres()
+                    if due:
+                        await self._bring_in_of_the_dead()
+                        next_look = time.monotonic() + _LOOK_FOR_THE_DEAD
+                self._notes.write_again()
+                self._queue.pump()
+            except StoreError as error:
+                logger.debug("notes wait on: %s", error)
+            except Exception as error:
+                logger.error("notes cannot be looked after: %s", type(error).__name__)
+            await asyncio.sleep(_LOOK)
+
+    async def _look_at_postgres(self) -> None:
+        try:
+            await self._notes.probe()
+            brought = await self._notes.bring_in()
+        except StoreError:
+            if self._breaker.is_open:  # else a write finds out: a look that was slow once sends no notes to the spool
+                self._breaker.failed()
+            raise
+        if self._breaker.is_open:
+            logger.warning("PostgreSQL takes notes again; %d were brought in", brought)
+        self._breaker.succeeded()
+
+    async def _bring_in_of_the_dead(self) -> None:
+        try:
+            await self._notes.bring_in_of_the_dead()
+        except OSError as error:
+            problem = f"spool files of processes that have ended cannot be read ({error.strerror})"
+            if self._problem is None:
+                logger.error("%s; their notes wait in %s", problem, self._settings.cutover_spool)
+            self._problem = problem
+        else:
+            self._problem = None

@@ -1,0 +1,188 @@
+"""Empties the outbox from the command line: what is left, and why."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from time import monotonic
+
+from sqlalchemy import text
+
+from app.common.breaker import Breaker
+from app.cutover.replication.to_supabase.applier import SupabaseApplier
+from app.cutover.replication.to_supabase.outbox_status import OutboxState, read_state
+from app.cutover.replication.to_supabase.relay import Relay
+from app.cutover.replication.to_supabase.sender import Sender
+from app.cutover.stages import Stage
+from app.settings import Settings
+from app.stores.postgres.database import Database
+from app.stores.supabase.client import SupabaseRest
+
+_CONNECTIONS = 3
+_AT_ONCE = 200
+_PAUSE = 0.2
+_WITHOUT_PROGRESS = 30.0  # seconds beside those that a request of unknown outcome may take
+_LAST = text("SELECT coalesce(max(id), 0) FROM botdata.outbox")
+# None of these is being sent: an entry is unsure while it is.
+_HURRY = text(
+    "UPDATE botdata.outbox SET next_attempt_at = clock_timestamp() "
+    "WHERE id <= :last AND NOT unsure AND (CAST(:ids AS bigint[]) IS NULL OR id = ANY(CAST(:ids AS bigint[])))"
+)
+# Those that were not tried yet, or wait to be read back, or whose next attempt comes soon.
+_TO_DO = text(
+    "SELECT count(*) FROM botdata.outbox WHERE id <= :last "
+    "AND (CAST(:ids AS bigint[]) IS NULL OR id = ANY(CAST(:ids AS bigint[]))) AND (last_error IS NULL "
+    "OR next_attempt_at <= clock_timestamp() OR unsure AND next_attempt_at < clock_timestamp() + interval '15 seconds')"
+)
+_IN_ERROR = text("SELECT id FROM botdata.outbox WHERE id <= :last AND last_error IS NOT NULL")
+
+
+@dataclass(frozen=True, slots=True)
+class DrainReport:
+    """What became of the entries that there were at the start.
+
+    Attributes:
+        entries: how many there were.
+        left: those that are still there.
+        is_away: it ended since Supabase cannot be reached.
+    """
+
+    entries: int
+    left: OutboxState
+    is_away: bool
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is left."""
+        return self.left.entries == 0
+
+    @property
+    def reason(self) -> str | None:
+        """Why something is left, in words; None where nothing is."""
+        left = self.left
+        if self.complete:
+            return None
+        if left.is_finished:
+            return "the way back was ended by botdata cutover finish; nothing is sent any more"
+        if left.stage is Stage.COMPLETE:
+            return "at the stage complete mirrors are recorded and not sent; botdata cutover back sends them"
+        if not left.sends:
+            return f"at the stage {left.stage} nothing is sent to Supabase from the outbox"
+        if self.is_away:
+            return "Supabase cannot be reached"
+        if left.in_error:
+            return f"{left.in_error:,} entries are refused by Supabase, or their outcome is not known"
+        return "other processes are still sending them, or hold their keys"
+
+
+Progress = Callable[[int, int], None]
+
+
+async def outbox_state(settings: Settings, step: str, most: int) -> OutboxState:
+    """The outbox as it is, with so many of the entries in error at most; raises as `drain`."""
+    async with _target(settings) as database, database.reader() as connection:
+        return await read_state(connection, fixed=settings.flags.stage, step=step, most=most)
+
+
+async def drain(
+    settings: Settings,
+    *,
+    step: str = "mirror drain",
+    sends_recorded: bool = False,
+    numbers: Sequence[int] | None = None,
+    only_failed: bool = False,
+    on_progress: Progress = lambda _left, _entries: None,
+) -> DrainReport:
+    """Send what is in the outbox now, the entries in error too, and wait for what is to be read back.
+
+    Args:
+        step: the command, for errors.
+        sends_recorded: at the stage `complete` too, which sends nothing by itself.
+        numbers: go on for these entries only.
+        only_failed: go on for those only that are in error at the start.
+        on_progress: told how many of how many entries are left.
+
+    Raises:
+        MigrationError: the target has no outbox.
+        SettingsError: a URL or key is missing or none.
+        StoreError: PostgreSQL's.
+    """
+    async with _opened(settings, sends_recorded) as sender:
+        state, last, ids = await _begin(sender, settings, step, numbers, only_failed)
+        entries = state.entries if ids is None else len(ids)
+        is_sending = state.sends or (sends_recorded and state.stage is Stage.COMPLETE and not state.is_finished)
+        if is_sending:
+            await _send(sender, last, ids, settings.outcome_settles_after, lambda left: on_progress(left, entries))
+        async with sender.database.reader() as connection:
+            left = await read_state(connection, fixed=settings.flags.stage, step=step, most=20, last=last)
+        return DrainReport(entries, left, sender.breaker.is_open)
+
+
+async def _begin(
+    sender: Sender, settings: Settings, step: str, numbers: Sequence[int] | None, only_failed: bool
+) -> tuple[OutboxState, int, list[int] | None]:
+    async with sender.database.writer() as connection:
+        state = await read_state(connection, fixed=settings.flags.stage, step=step, most=0)
+        last = (await connection.execute(_LAST)).scalar_one()
+        ids = list(numbers) if numbers else None
+        if ids is None and only_failed:
+            ids = list((await connection.execute(_IN_ERROR, {"last": last})).scalars())
+        await connection.execute(_HURRY, {"last": last, "ids": ids})
+        await connection.commit()
+    return state, last, ids
+
+
+async def _send(
+    sender: Sender, last: int, ids: list[int] | None, settles_after: float, on_progress: Callable[[int], None]
+) -> None:
+    drainer = Relay(sender, lambda _table, _key: False, last=last)
+    fewest, since = -1, monotonic()
+    while True:
+        async with sender.database.reader() as connection:
+            left = (await connection.execute(_TO_DO, {"last": last, "ids": ids})).scalar_one()
+        on_progress(left)
+        if fewest < 0 or left < fewest:
+            fewest, since = left, monotonic()
+        if not left or monotonic() - since > settles_after + sender.timeout + _WITHOUT_PROGRESS:
+            return
+        sent = await drainer.step(_AT_ONCE)
+        if sender.breaker.is_open:
+            return
+        if not sent:
+            await asyncio.sleep(_PAUSE)
+
+
+@asynccontextmanager
+async def _opened(settings: Settings, sends_recorded: bool) -> AsyncIterator[Sender]:
+    _, url, key = settings.require_stores()
+    async with _target(settings) as database:
+        rest = await SupabaseRest.open(url, key, request_timeout=settings.mirror_timeout)
+        try:
+            yield Sender(
+                database,
+                SupabaseApplier(rest, timeout=settings.mirror_timeout),
+                Breaker(),
+                fixed=settings.flags.stage,
+                process="botdata mirror",
+                timeout=settings.mirror_timeout,
+                settles_after=settings.outcome_settles_after,
+                sends_recorded=sends_recorded,
+            )
+        finally:
+            await rest.close()
+
+
+@asynccontextmanager
+async def _target(settings: Settings) -> AsyncIterator[Database]:
+    database = Database(
+        settings.require_database_url(),
+        pool_size=_CONNECTIONS,
+        pool_timeout=settings.mirror_timeout,
+        statement_timeout=settings.statement_timeout,
+    )
+    try:
+        yield database
+    finally:
+        await database.close()

@@ -1,0 +1,153 @@
+"""Writes while PostgreSQL is the authority: each leaves its keys in the outbox, which are sent to Supabase at once."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from app.common.breaker import Breaker
+from app.cutover.replication.to_supabase.applier import SupabaseApplier
+from app.cutover.replication.to_supabase.key_queue import KeyQueue
+from app.cutover.replication.to_supabase.outbox import Key
+from app.cutover.replication.to_supabase.relay import Relay
+from app.cutover.replication.to_supabase.sender import Sender
+from app.cutover.stages import Stage
+from app.errors import OutcomeUnknownError, StoreError, UnrepresentableValueError
+from app.models import Base
+from app.settings import Settings
+from app.stores.codec.rows import table_of
+from app.stores.postgres.database import Database
+from app.stores.supabase.client import SupabaseRest
+
+if TYPE_CHECKING:
+    from app.common.metrics import Metrics
+    from app.stores.backend import Backend
+    from app.stores.outgoing_write import OutgoingWrite
+
+logger = logging.getLogger("app.data_layer")
+
+_WORKERS = 2
+_BESIDE_SENDING = 10.0  # seconds for PostgreSQL, which may fall silent
+_CLOSING_SECONDS = 2.0
+_HELD_BY_ANOTHER = 0.05  # seconds until a key that another process sends is looked at again
+
+
+class OutboxWriter:
+    """A `Writer` of app.cutover.staged_backend.
+
+    Args:
+        postgres: the authority; its transactions leave the entries.
+        rest: Supabase; None where no connection to it may be opened, so that entries stay.
+        database: the pool for mirrors, apart from the callers'.
+        process: the name under which the entries are recorded.
+    """
+
+    def __init__(
+        self,
+        postgres: Backend,
+        rest: SupabaseRest | None,
+        database: Database,
+        settings: Settings,
+        process: str,
+        metrics: Metrics,
+    ) -> None:
+        self._postgres = postgres
+        self._settings = settings
+        self._metrics = metrics
+        self._breaker = Breaker()
+        self._queue = KeyQueue()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._sender = rest and Sender(
+            database,
+            SupabaseApplier(rest, timeout=settings.mirror_timeout),
+            self._breaker,
+            fixed=settings.flags.stage,
+            process=process,
+            timeout=settings.mirror_timeout,
+            settles_after=settings.outcome_settles_after,
+        )
+
+    @property
+    def pending(self) -> int:
+        """Keys that wait for their first send, or are being sent."""
+        return len(self._queue)
+
+    @property
+    def spooled(self) -> int:
+        """None: PostgreSQL, which keeps the outbox, is the store that was written."""
+        return 0
+
+    @property
+    def problem(self) -> str | None:
+        """Why mirrors stay in the outbox, where this process knows."""
+        return "Supabase cannot be reached; mirrors wait in the outbox" if self._breaker.is_open else None
+
+    async def start(self) -> None:
+        """Begin to send in the background."""
+        if self._sender:
+            drainer = Relay(self._sender, self._queue.holds)
+            self._tasks = [asyncio.create_task(self._work(self._sender)) for _ in range(_WORKERS)]
+            self._tasks.append(asyncio.create_task(drainer.run()))
+
+    async def upsert(
+        self, stage: Stage, model: type[Base], rows: Sequence[Mapping[str, Any]], write: OutgoingWrite
+    ) -> list[Any]:
+        """PostgreSQL's answer; Supabase is waited for MIRROR_WAIT at most, and not while it is down."""
+        table = table_of(model)
+        keys = [tuple(str(row[name]) for name in table.info["natural_key"]) for row in rows]
+        sends = stage.mirrors and bool(self._tasks)
+        try:
+            answer = await self._postgres.upsert(model, rows, write)
+        except (OutcomeUnknownError, UnrepresentableValueError, asyncio.CancelledError):
+            if sends:  # the rows may be written: then the entries are there, too
+                self._queue.put(table.name, keys)
+            raise
+        if sends:
+            mirrored = self._queue.put(table.name, keys)
+            if self._settings.mirror_wait and not self._breaker.is_open:
+                await asyncio.wait([mirrored], timeout=self._settings.mirror_wait)
+        return answer
+
+    async def close(self) -> None:
+        """Wait for pending mirrors, CLOSE_TIMEOUT at most; the entries of those that are left stay in the outbox."""
+        if self._tasks:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._settings.close_timeout):
+                    await self._queue.join()
+        if len(self._queue):
+            logger.warning("closed with %d mirrors to Supabase left in the outbox", len(self._queue))
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=_CLOSING_SECONDS)  # a driver may wait for a silent server's word
+        self._tasks.clear()
+
+    async def _work(self, sender: Sender) -> None:
+        while True:
+            table, keys = await self._queue.take()
+            again: list[Key] = []
+            try:
+                if self._breaker.allows():
+                    began = time.monotonic()
+                    async with asyncio.timeout(2 * sender.timeout + _BESIDE_SENDING):
+                        sent = await sender.send_own(table, keys)
+                    again = sent.held
+                    self._metrics.count("mirrors", len(sent.done), store="supabase", outcome="sent")
+                    self._metrics.count("mirrors", len(sent.failed), store="supabase", outcome="failed")
+                    self._metrics.count("mirror_milliseconds", int((time.monotonic() - began) * 1000), store="supabase")
+                else:
+                    async with asyncio.timeout(_BESIDE_SENDING):
+                        await sender.leave(table, keys)
+                    self._metrics.count("mirrors", len(keys), store="supabase", outcome="left")
+            except (StoreError, TimeoutError) as error:  # PostgreSQL's; the entries are a drainer's
+                logger.warning("mirrors of %s are left to the outbox: %s", table, str(error) or "no answer in time")
+            except Exception as error:  # whatever it is, later ones are to be sent
+                logger.warning("mirrors of %s are left to the outbox: %s", table, type(error).__name__)
+            finally:
+                self._queue.give_back(table, keys, again)
+            if again:
+                await asyncio.sleep(_HELD_BY_ANOTHER)

@@ -1,0 +1,1 @@
+"""Answers of reads compared with the other store's."""

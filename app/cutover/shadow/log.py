@@ -1,0 +1,159 @@
+"""Counts of comparisons by minute, and differences by cause, kept in the target for every process together."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import text
+
+from app.common.latency import Latencies
+from app.common.metrics import OUTCOMES
+from app.cutover.shadow.diff_record import DifferenceRecord
+from app.cutover.stages import Stage
+from app.stores.codec.json_rows import encode
+from app.stores.postgres.database import Database
+
+_MOST_MINUTES = 60  # that wait for a target that is away; older ones are given up
+_MOST_CAUSES = 200
+_KEPT_COMPARISONS = "3 days"
+_KEPT_DIFFERENCES = "30 days"
+
+# A row is this process's own, so that what it knows of a minute can be written again as a whole.
+_SAVE_COUNTS = text("""
+INSERT INTO botdata.comparisons (process, minute, stage, method, against_itself, calls, equal, different, error,
+                                 skipped, authority_latency, other_latency)
+SELECT :process, r.* FROM json_to_recordset(CAST(:rows AS json)) AS r (minute timestamptz, stage text, method text,
+    against_itself boolean, calls bigint, equal bigint, different bigint, error bigint, skipped bigint,
+    authority_latency bigint[], other_latency bigint[])
+ON CONFLICT (process, minute, stage, method, against_itself) DO UPDATE SET calls = excluded.calls,
+    equal = excluded.equal, different = excluded.different, error = excluded.error, skipped = excluded.skipped,
+    authority_latency = excluded.authority_latency, other_latency = excluded.other_latency
+""")
+_SAVE_DIFFERENCES = text("""
+INSERT INTO botdata.differences AS d (stage, method, against_itself, cause, arguments, fields, count)
+SELECT * FROM json_to_recordset(CAST(:rows AS json)) AS r (stage text, method text, against_itself boolean, cause text,
+    arguments text, fields json, count bigint)
+ON CONFLICT (stage, method, against_itself, cause) DO UPDATE SET arguments = excluded.arguments,
+    fields = excluded.fields, count = d.count + excluded.count, last_at = clock_timestamp()
+""")
+_PRUNE = (
+    f"DELETE FROM botdata.comparisons WHERE minute < clock_timestamp() - interval '{_KEPT_COMPARISONS}'",  # noqa: S608
+    f"DELETE FROM botdata.differences WHERE last_at < clock_timestamp() - interval '{_KEPT_DIFFERENCES}'",  # noqa: S608
+)
+
+
+class Line(NamedTuple):
+    """What is counted apart.
+
+    Attributes:
+        against_itself: the authority was compared with itself, which says nothing of the other store.
+    """
+
+    stage: Stage
+    method: str
+    against_itself: bool = False
+
+
+@dataclass(slots=True)
+class Counts:
+    """Of one line in one minute."""
+
+    calls: int = 0
+    outcomes: dict[str, int] = field(default_factory=lambda: dict.fromkeys(OUTCOMES, 0))
+    authority: Latencies = field(default_factory=Latencies)
+    other: Latencies = field(default_factory=Latencies)
+
+
+class ComparisonLog:
+    """Gathers in memory what `save` brings to the target.
+
+    Args:
+        process: this process's name.
+    """
+
+    def __init__(self, process: str) -> None:
+        self._process = process
+        self._minutes: dict[int, dict[Line, Counts]] = {}
+        self._minute = 0
+        self._differences: dict[tuple[Line, str], tuple[DifferenceRecord, int]] = {}
+        self._is_saved = True
+
+    def counts(self, line: Line) -> Counts:
+        """Those of a line in this minute, to be added to at once."""
+        self._is_saved = False
+        self._minute = max(self._minute, int(time.time() // 60))  # a clock that is set back opens no old minute again
+        minute = self._minutes.get(self._minute)
+        if minute is None:
+            minute = self._minutes[self._minute] = {}
+            for old in sorted(self._minutes)[:-_MOST_MINUTES]:
+                del self._minutes[old]
+        found = minute.get(line)
+        if found is None:
+            found = minute[line] = Counts()
+        return found
+
+    def add_difference(self, line: Line, record: DifferenceRecord, count: int = 1) -> None:
+        """Remember a confirmed difference."""
+        self._is_saved = False
+        key = line, record.cause
+        if key in self._differences or len(self._differences) < _MOST_CAUSES:
+            self._differences[key] = record, count + self._differences.get(key, (record, 0))[1]
+
+    async def save(self, database: Database) -> None:
+        """Write what was gathered; what cannot be written is kept for the next time, within limits.
+
+        Raises:
+            StoreError: the target did not take it.
+        """
+        if self._is_saved:
+            return
+        minutes = list(self._minutes)
+        rows = [_row(minute, line, counts) for minute in minutes for line, counts in self._minutes[minute].items()]
+        differences, self._differences = self._differences, {}
+        self._is_saved = True
+        try:
+            await self._write(database, rows, differences)
+        except BaseException:
+            self._is_saved = False
+            for (line, _), (record, count) in differences.items():
+                self.add_difference(line, record, count)
+            raise
+        for minute in minutes[:-1]:
+            self._minutes.pop(minute, None)
+
+    async def prune(self, database: Database) -> None:
+        """Delete what is too old to be asked for."""
+        async with database.reader() as connection:
+            for statement in _PRUNE:
+                await connection.execute(text(statement))
+
+    async def _write(
+        self,
+        database: Database,
+        rows: list[dict[str, Any]],
+        differences: dict[tuple[Line, str], tuple[DifferenceRecord, int]],
+    ) -> None:
+        # In one order, so that no two processes wait for each other.
+        found = [
+            {**line._asdict(), **record._asdict(), "count": count}
+            for (line, _), (record, count) in sorted(differences.items(), key=lambda item: item[0])
+        ]
+        async with database.writer() as connection:
+            await connection.execute(_SAVE_COUNTS, {"process": self._process, "rows": encode(rows)})
+            if found:
+                await connection.execute(_SAVE_DIFFERENCES, {"rows": encode(found)})
+            await connection.commit()
+
+
+def _row(minute: int, line: Line, counts: Counts) -> dict[str, Any]:
+    return {
+        "minute": datetime.fromtimestamp(minute * 60, UTC),
+        **line._asdict(),
+        "calls": counts.calls,
+        **counts.outcomes,
+        "authority_latency": counts.authority.counts,
+        "other_latency": counts.other.counts,
+    }

@@ -1,0 +1,94 @@
+"""Opens the backend of a process that has a target: the stores, what runs between them, and its membership."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from app.cutover.fencing import WriteGuard
+from app.cutover.membership import Membership
+from app.cutover.process_report import Counts, process_name
+from app.cutover.replication.direct_writer import DirectWriter
+from app.cutover.shadow.comparisons import Comparisons
+from app.cutover.staged_backend import StagedBackend
+from app.cutover.stages import Stage, Store
+from app.data_layer.store_wiring import open_repository, open_rest, open_supabase
+from app.stores.postgres.database import Database
+
+if TYPE_CHECKING:
+    from app.common.metrics import Metrics
+    from app.cutover.staged_backend import Writer
+    from app.settings import Settings
+    from app.stores.backend import Backend
+
+_REPORTING = 2  # connections; one may hang
+_REPORT_TIMEOUT = 2.0
+
+
+async def open_staged(settings: Settings, metrics: Metrics) -> StagedBackend:
+    """The backend that goes by the stage, started.
+
+    Raises:
+        SettingsError: a setting is missing, or the stage that the environment fixes contradicts the target's row.
+    """
+    process = process_name()
+    stores, writers, pools = await _open_stores(settings, process, metrics)
+    reports = Database(
+        settings.require_database_url(),
+        pool_size=_REPORTING,
+        pool_timeout=_REPORT_TIMEOUT,
+        statement_timeout=_REPORT_TIMEOUT,
+    )
+
+    def counts() -> Counts:
+        each = writers.values()
+        problems = [writer.problem for writer in each if writer.problem]
+        return Counts(
+            sum(writer.pending for writer in each), sum(writer.spooled for writer in each), "; ".join(problems) or None
+        )
+
+    membership = Membership(reports, settings.flags, settings, process, counts)
+    comparisons = Comparisons(stores, pools[0] if pools else None, settings, process, metrics)
+    backend = StagedBackend(membership, stores, writers, comparisons, [*pools, reports])
+    try:
+        await membership.start()
+        for writer in writers.values():
+            await writer.start()
+        await comparisons.start()
+    except BaseException:
+        await backend.close()
+        raise
+    return backend
+
+
+async def _open_stores(
+    settings: Settings, process: str, metrics: Metrics
+) -> tuple[dict[Store, Backend], dict[Store, Writer], list[Database]]:
+    """What the stages of this process can need: the stores, the writers, and the pool for mirrors and comparisons."""
+    flags = settings.flags
+    supabase: Backend
+    if flags.stage is Stage.OFF:
+        supabase = await open_supabase(settings)
+        return {Store.SUPABASE: supabase}, {Store.SUPABASE: DirectWriter(supabase)}, []
+    if flags.stage is not Stage.COMPLETE:
+        settings.require_stores()
+    # A plain switch to PostgreSQL records nothing while no command has moved the row; a follower is at `off` then.
+    fixed = (flags.stage or Stage.OFF) if flags.names_a_stage else None
+    postgres = await open_repository(settings, WriteGuard(fixed, process))
+    if flags.stage is Stage.COMPLETE:
+        return {Store.POSTGRES: postgres}, {Store.POSTGRES: DirectWriter(postgres)}, []
+    from app.cutover.replication.to_postgres.journal_writer import JournalWriter
+    from app.cutover.replication.to_supabase.outbox_writer import OutboxWriter
+
+    rest = await open_rest(settings)
+    supabase = await open_supabase(settings, rest)
+    pool = Database(
+        settings.require_database_url(),
+        pool_size=settings.mirror_connections,
+        pool_timeout=settings.mirror_timeout / 2,
+        statement_timeout=settings.mirror_timeout,
+    )
+    writers: dict[Store, Writer] = {
+        Store.SUPABASE: JournalWriter(supabase, rest, pool, settings, process, metrics),
+        Store.POSTGRES: OutboxWriter(postgres, rest, pool, settings, process, metrics),
+    }
+    return {Store.SUPABASE: supabase, Store.POSTGRES: postgres}, writers, [pool]

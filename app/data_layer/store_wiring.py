@@ -1,0 +1,47 @@
+"""The two backends, opened as the settings say, whatever the stage of the cutover."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+# What is heavy is imported where it is used: a process that uses one store needs nothing of the other's.
+if TYPE_CHECKING:
+    from app.cutover.fencing import WriteGuard
+    from app.repositories.backend import RepositoryBackend
+    from app.settings import Settings
+    from app.stores.supabase.backend import SupabaseBackend
+    from app.stores.supabase.client import SupabaseRest
+
+# Shares of query_timeout, so that the store's own word, which is definite, comes before the call's deadline.
+_CONNECTING = 0.3
+_STATEMENT = 0.6
+
+
+async def open_repository(settings: Settings, guard: WriteGuard | None = None) -> RepositoryBackend:
+    """The backend on the bot's own PostgreSQL (DATABASE_URL)."""
+    from app.repositories.backend import RepositoryBackend
+    from app.stores.postgres.database import Database
+
+    database = Database(
+        settings.require_database_url(),
+        pool_size=settings.database_pool_size,
+        pool_timeout=settings.query_timeout * _CONNECTING,
+        statement_timeout=settings.query_timeout * _STATEMENT,
+        guard=guard,
+    )
+    return RepositoryBackend(database, default_timezone=settings.default_timezone)
+
+
+async def open_rest(settings: Settings) -> SupabaseRest:
+    """The way to Supabase (SUPABASE_URL and SUPABASE_KEY)."""
+    from app.stores.supabase.client import SupabaseRest
+
+    url, key = settings.require_supabase()
+    return await SupabaseRest.open(url, key, request_timeout=settings.query_timeout)
+
+
+async def open_supabase(settings: Settings, rest: SupabaseRest | None = None) -> SupabaseBackend:
+    """The backend on Supabase; `rest` is its own from here on."""
+    from app.stores.supabase.backend import SupabaseBackend
+
+    return SupabaseBackend(rest or await open_rest(settings), default_timezone=settings.default_timezone)
