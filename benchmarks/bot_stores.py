@@ -16,8 +16,8 @@ from app.data_layer import DataLayer, open_data_layer
 from app.embedded import EmbeddedPostgres
 from app.embedded.salon import fill_salon
 from app.embedded.supabase_lite import SupabaseLite
-from app.migration.target import open_target
-from app.migration.tool_schema import ensure_tool_schema
+from app.migration.target.target_session import open_target
+from app.migration.target.tool_schema import ensure_tool_schema
 from app.schema import revisions
 from app.settings import Settings
 

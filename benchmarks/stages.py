@@ -19,8 +19,8 @@ from app.cutover.stages import Stage
 from app.data_layer import DataLayer, open_data_layer
 from app.embedded import EmbeddedPostgres, SupabaseLite
 from app.embedded.salon import fill_salon
-from app.migration.target import open_target
-from app.migration.tool_schema import ensure_tool_schema
+from app.migration.target.target_session import open_target
+from app.migration.target.tool_schema import ensure_tool_schema
 from app.schema import revisions
 from app.settings import Settings
 from benchmarks.bot_load import CLIENTS, SCHEDULES, BotLoad, Waited

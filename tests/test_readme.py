@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from app.cli.commands import cli
+from app.cli.command_tree import cli
 from app.embedded.salon import fill_salon
 from app.schema import revisions
 from app.settings import Settings

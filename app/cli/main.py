@@ -46,7 +46,7 @@ def _carry_out() -> str | int | None:
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - for as long as the process lives
         if reconfigure := getattr(getattr(sys, name), "reconfigure", None):
             reconfigure(errors="backslashreplace")  # a value may hold what the terminal's encoding has not
-    from app.cli.commands import cli
+    from app.cli.command_tree import cli
     from app.errors import BotdataError
 
     if _wants_document():

@@ -16,7 +16,7 @@ from app.cli.event_loop import run_async
 if TYPE_CHECKING:
     from sqlalchemy import MetaData, Table
 
-    from app.migration.source import Source
+    from app.migration.sources.source import Source
     from app.settings import Settings
 
 _Answer = TypeVar("_Answer")
@@ -77,8 +77,8 @@ class Work:
     ) -> Work:
         """Read the settings, choose the tables and the source, and check its address and (`check_key`) its key."""
         from app.errors import MigrationError
-        from app.migration.metadata import load_metadata
-        from app.migration.tables import select_tables
+        from app.migration.tables.copy_table import select_tables
+        from app.migration.tables.metadata import load_metadata
         from app.settings import load_settings
 
         settings = load_settings()
@@ -127,8 +127,8 @@ class Work:
     async def open_source(self, notice: Callable[[str], None]) -> AsyncIterator[Source]:
         """The source, for as long as the context lasts."""
         if self.source_url is not None:
-            from app.migration.postgres_source import open_postgres_source
-            from app.migration.target import explained
+            from app.migration.sources.postgres.postgres_source import open_postgres_source
+            from app.migration.target.target_session import explained
 
             with explained(self.command, setting="--source", pending=f"all of {self.command}"):
                 opened = open_postgres_source(self.source_url, step=self.command, on_retry=notice)
@@ -138,7 +138,7 @@ class Work:
             finally:
                 await opened.__aexit__(None, None, None)
             return
-        from app.migration.rest_source import RestSource
+        from app.migration.sources.rest.rest_source import RestSource
         from app.stores.supabase.client import SupabaseRest
 
         url, key = self.settings.require_supabase()
@@ -176,7 +176,7 @@ def carry_out(work: Callable[[], Awaitable[_Answer]], command: str, flags: str =
 
 def _source_url(settings: Settings, option: str | None, key_role_ok: bool | None, command: str) -> str | None:
     """The URL of a PostgreSQL, or None for Supabase over REST, whose key is checked unless `key_role_ok` is None."""
-    from app.migration.key_role import require_service_key
+    from app.migration.sources.rest.key_role import require_service_key
     from app.stores.postgres.database_url import sqlalchemy_url
 
     chosen = option

@@ -1,4 +1,1 @@
-"""What all processes share of a cutover: its stages, and what stands of it in schema `botdata` of the target.
-
-The bot's side (routing, mirrors, comparisons) is in app.data_layer; the tables are made by app.migration.tool_schema.
-"""
+"""The cutover: what a process of the bot does at each stage, and the moves between the stages."""

@@ -9,7 +9,7 @@ import psycopg
 import stamina
 
 from app.errors import CountTimeoutError, OutcomeUnknownError, StoreTimeoutError, UnavailableError
-from app.migration.pages import Limits
+from app.migration.sources.pages import Limits
 
 _Answer = TypeVar("_Answer")
 # Unavailable for reasons that waiting does not mend: no such database, the disk is full, read-only.

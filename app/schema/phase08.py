@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from app.migration.preflight.catalog import CatalogTable
+from app.migration.preflight.schemas.catalog import CatalogTable
 
 NAME = "Phase 0.8"
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from psycopg import AsyncConnection, sql
 
-from app.migration.preflight.catalog import CatalogTable, read_tables
+from app.migration.preflight.schemas.catalog import CatalogTable, read_tables
 from app.models import Base
 from app.schema import phase08
 from app.schema.revision_files import known_revisions

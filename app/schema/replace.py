@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection as EngineConnection
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from app.errors import MigrationError
-from app.migration.target import explained, open_target
+from app.migration.target.target_session import explained, open_target
 from app.schema import revisions
 from app.schema.backup import STEP, Backup, back_up, find_pg_dump, make_directory
 from app.schema.plan import ReplacePlan, read_plan

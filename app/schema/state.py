@@ -8,10 +8,10 @@ from dataclasses import replace
 from psycopg import AsyncConnection
 
 from app.errors import INSTALL_NEWER
-from app.migration.preflight.catalog import CatalogTable
 from app.migration.preflight.findings import Difference, Severity, finding
-from app.migration.preflight.target_schema import as_findings, compare
-from app.migration.preflight.target_state import TargetState
+from app.migration.preflight.schemas.catalog import CatalogTable
+from app.migration.preflight.schemas.target_schema import as_findings, compare
+from app.migration.preflight.schemas.target_state import TargetState
 from app.models import Base
 from app.schema import phase08
 from app.schema.revision_files import known_revisions

@@ -19,8 +19,8 @@ from psycopg import sql
 from app.cutover.staged_backend import StagedBackend
 from app.data_layer import DataLayer, open_data_layer
 from app.data_layer.store_wiring import open_repository
-from app.migration.target import open_target
-from app.migration.tool_schema import ensure_tool_schema
+from app.migration.target.target_session import open_target
+from app.migration.target.tool_schema import ensure_tool_schema
 from app.repositories.backend import RepositoryBackend
 from app.settings import Settings
 from app.stores.postgres.database import Database

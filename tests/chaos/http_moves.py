@@ -8,13 +8,13 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from app.errors import MigrationError
-from app.migration.copy import CopyOptions, copy
-from app.migration.pages import Limits
-from app.migration.rest_source import RestSource
-from app.migration.sync import Sync
-from app.migration.sync_options import SyncOptions
-from app.migration.tables import select_tables
-from app.migration.verify import VerifyOptions, verify
+from app.migration.copy.copier import CopyOptions, copy
+from app.migration.sources.pages import Limits
+from app.migration.sources.rest.rest_source import RestSource
+from app.migration.sync.options import SyncOptions
+from app.migration.sync.syncer import Sync
+from app.migration.tables.copy_table import select_tables
+from app.migration.verify.verifier import VerifyOptions, verify
 from app.models import Base
 from app.stores.supabase.client import SupabaseRest
 from tests.chaos.http_trouble import Rates, Trouble

@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from app.cli import main
-from app.cli.commands import cli
+from app.cli.command_tree import cli
 from tests.cli.command import Command
 from tests.migration.engine import add_clients, execute
 from tests.support.page_server import PageServer

@@ -9,9 +9,9 @@ import psycopg
 import pytest
 from sqlalchemy.engine import make_url
 
-from app.migration import rest_source
 from app.migration.preflight import run as preflight
-from app.migration.rest_source import Limits
+from app.migration.sources.rest import rest_source
+from app.migration.sources.rest.rest_source import Limits
 from tests.cli.command import Command
 from tests.migration.engine import add_clients, execute, value
 from tests.schema import phase08

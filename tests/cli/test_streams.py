@@ -165,7 +165,7 @@ run()
 """
 
 
-@pytest.mark.parametrize("module", ["typer", "app.cli.demo"])
+@pytest.mark.parametrize("module", ["typer", "app.cli.commands.demo"])
 @pytest.mark.parametrize("command", ["verify", "copy"])
 def test_an_interrupt_during_the_imports(tmp_path: Path, command: str, module: str) -> None:
     program = [sys.executable, "-c", _INTERRUPTED_IMPORT, command, module]

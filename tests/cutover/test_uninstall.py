@@ -6,7 +6,7 @@ import pytest
 
 from app.cutover.moves.uninstalling import refuse_during_cutover
 from app.errors import MigrationError
-from app.migration.target import open_target
+from app.migration.target.target_session import open_target
 from tests.fixtures.cutover import Pair
 
 

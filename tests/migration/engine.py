@@ -11,14 +11,14 @@ import psycopg
 from psycopg import sql
 from sqlalchemy import Table
 
-from app.migration.copy import CopyOptions, copy
-from app.migration.postgres_source import open_postgres_source
-from app.migration.report import CopyReport, VerifyReport
-from app.migration.rest_source import Limits, RestSource
-from app.migration.source import Source
-from app.migration.tables import CopyTable, describe, select_tables
-from app.migration.target import open_target
-from app.migration.verify import VerifyOptions, verify
+from app.migration.copy.copier import CopyOptions, copy
+from app.migration.runs.report import CopyReport, VerifyReport
+from app.migration.sources.postgres.postgres_source import open_postgres_source
+from app.migration.sources.rest.rest_source import Limits, RestSource
+from app.migration.sources.source import Source
+from app.migration.tables.copy_table import CopyTable, describe, select_tables
+from app.migration.target.target_session import open_target
+from app.migration.verify.verifier import VerifyOptions, verify
 from app.models import Base
 from app.stores.supabase.client import SupabaseRest
 from tests.support.faults import Answer, Fault, Hook, Request, agreeing
@@ -100,7 +100,7 @@ async def copy_from(
     """Copy tables from a server."""
     told = told or Told()
     # Nobody writes beside it: what it compares after the copy needs no second to come to rest.
-    hurried = patch("app.migration.verify.VerifyOptions", partial(VerifyOptions, pause=0.01))
+    hurried = patch("app.migration.verify.verifier.VerifyOptions", partial(VerifyOptions, pause=0.01))
     async with source_of(server, limits, request_timeout=request_timeout, told=told) as source:
         with hurried:
             return await copy(source, target, chosen, told, options)

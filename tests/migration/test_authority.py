@@ -11,12 +11,12 @@ import pytest
 
 from app.cutover.stages import Stage, Store
 from app.errors import MigrationError
-from app.migration.authority import Authority
-from app.migration.copy import CopyOptions
-from app.migration.replay import replay
-from app.migration.target import open_target
-from app.migration.tool_schema import ensure_tool_schema
-from app.migration.verify import VerifyOptions
+from app.migration.copy.copier import CopyOptions
+from app.migration.load.table_authority import Authority
+from app.migration.quarantine.replay import replay
+from app.migration.target.target_session import open_target
+from app.migration.target.tool_schema import ensure_tool_schema
+from app.migration.verify.verifier import VerifyOptions
 from app.models import Base
 from tests.fixtures.sources import Source
 from tests.migration.engine import Told, add_clients, copy_from, execute, query, tables, value, verify_from

@@ -6,13 +6,15 @@ import pytest
 from sqlalchemy import Column, Integer, MetaData, Table, Text
 from sqlalchemy.engine import make_url
 
-from app.cli.copy_report import show_copy
+from app.cli.reports.copy_report import show_copy
 from app.errors import MigrationError
-from app.migration import compare_hashes, completeness, copy_streams
-from app.migration import verify as verify_module
-from app.migration.copy import CopyOptions
-from app.migration.tables import select_tables
-from app.migration.verify import VerifyOptions
+from app.migration.copy import completeness
+from app.migration.copy import stream_copier as copy_streams
+from app.migration.copy.copier import CopyOptions
+from app.migration.tables.copy_table import select_tables
+from app.migration.verify import hash_comparison as compare_hashes
+from app.migration.verify import verifier as verify_module
+from app.migration.verify.verifier import VerifyOptions
 from tests.fixtures.sources import MakeSource, Source
 from tests.migration.engine import copy_from, execute, query, value, verify_from
 from tests.migration.two_ends import sync_from

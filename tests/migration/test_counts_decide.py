@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import Column, MetaData, Table, Text
 
-from app.cli.copy_report import show_copy
-from app.cli.verify_report import show_verify
+from app.cli.reports.copy_report import show_copy
+from app.cli.reports.verify_report import show_verify
 from app.errors import MigrationError
-from app.migration.tables import select_tables
+from app.migration.tables.copy_table import select_tables
 from tests.fidelity.key_kinds import KEYS, KeyKind
 from tests.fixtures.sources import MakeSource, Source
 from tests.migration.engine import copy_from, execute, query, value, verify_from

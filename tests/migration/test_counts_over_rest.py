@@ -6,10 +6,10 @@ import pytest
 from sqlalchemy import Column, Integer, MetaData, Table, Text
 
 from app.errors import MigrationError
-from app.migration.copy import CopyOptions
-from app.migration.dry_run import dry_run
-from app.migration.rest_source import Limits
-from app.migration.verify import VerifyOptions
+from app.migration.copy.copier import CopyOptions
+from app.migration.copy.dry_run import dry_run
+from app.migration.sources.rest.rest_source import Limits
+from app.migration.verify.verifier import VerifyOptions
 from tests.migration.engine import (
     QUICK,
     Told,

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import BigInteger, Column, Integer, MetaData, Table, Text
 
 from app.errors import MigrationError
-from app.migration.dry_run import DryRunReport, dry_run
+from app.migration.copy.dry_run import DryRunReport, dry_run
 from tests.fixtures.sources import Source
 from tests.migration.engine import (
     QUICK,

@@ -10,13 +10,13 @@ from sqlalchemy import Column, ForeignKey, Integer, MetaData, Table, Text
 from sqlalchemy.engine import make_url
 
 from app.errors import MigrationError
-from app.migration import copy as copy_module
-from app.migration import foreign_keys
-from app.migration.copy import CopyOptions
-from app.migration.copy_streams import StreamOptions
-from app.migration.sync import Sync
-from app.migration.sync_options import SyncOptions
-from app.migration.tables import select_tables
+from app.migration.copy import copier as copy_module
+from app.migration.copy.copier import CopyOptions
+from app.migration.copy.stream_copier import StreamOptions
+from app.migration.sync.options import SyncOptions
+from app.migration.sync.syncer import Sync
+from app.migration.tables.copy_table import select_tables
+from app.migration.target import foreign_keys
 from tests.cli.command import start
 from tests.migration.engine import Told, copy_from, execute, query, row_texts, source_of, value, verify_from
 from tests.support.page_server import PageServer

@@ -5,12 +5,12 @@ from sqlalchemy import Column, Computed, Integer, MetaData, Numeric, Table, Text
 from sqlalchemy.dialects.postgresql import TSVECTOR
 
 from app.errors import MigrationError
-from app.migration.preflight.target_state import examine_against
-from app.migration.report import VerifyReport
-from app.migration.sync import Sync
-from app.migration.sync_options import SyncOptions
-from app.migration.sync_report import SyncReport
-from app.migration.verify import VerifyOptions
+from app.migration.preflight.schemas.target_state import examine_against
+from app.migration.runs.report import VerifyReport
+from app.migration.sync.options import SyncOptions
+from app.migration.sync.sync_report import SyncReport
+from app.migration.sync.syncer import Sync
+from app.migration.verify.verifier import VerifyOptions
 from tests.fixtures.sources import Ends
 from tests.migration.engine import Told, copy_from, execute, query, source_of, verify_from
 from tests.preflight.looking import codes, look

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from app.errors import MigrationError
-from app.migration.key_role import key_role, require_service_key
+from app.migration.sources.rest.key_role import key_role, require_service_key
 
 
 def _jwt(claims: object) -> str:

@@ -6,11 +6,11 @@ import pytest
 from sqlalchemy import Column, ForeignKey, Integer, MetaData, Table, Text
 
 from app.errors import MigrationError
-from app.migration.replay import replay
-from app.migration.sync import Sync
-from app.migration.sync_options import SyncOptions
-from app.migration.tables import select_tables
-from app.migration.verify import VerifyOptions
+from app.migration.quarantine.replay import replay
+from app.migration.sync.options import SyncOptions
+from app.migration.sync.syncer import Sync
+from app.migration.tables.copy_table import select_tables
+from app.migration.verify.verifier import VerifyOptions
 from tests.fixtures.sources import Source
 from tests.migration.engine import Told, copy_from, execute, query, row_texts, source_of, value, verify_from
 from tests.support.postgres import PostgresServer

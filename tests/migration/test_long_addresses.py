@@ -7,10 +7,10 @@ import pytest
 from sqlalchemy import BigInteger, Column, MetaData, Table, Text
 
 from app.errors import MigrationError
-from app.migration.rest_source import Limits, RestSource
-from app.migration.rest_writer import RestWriter
-from app.migration.sync import Sync
-from app.migration.sync_options import SyncOptions
+from app.migration.sources.rest.rest_source import Limits, RestSource
+from app.migration.sources.rest.rest_writer import RestWriter
+from app.migration.sync.options import SyncOptions
+from app.migration.sync.syncer import Sync
 from tests.migration.engine import QUICK, Told, copy_from, described, execute, row_texts, source_of, verify_from
 from tests.support import faults
 from tests.support.faults import Answer, Fault, Request
@@ -203,7 +203,7 @@ async def test_an_address_that_is_still_too_long_is_named(
     form: tuple[PageServer, str], target: str, monkeypatch: pytest.MonkeyPatch, status: int, words: str
 ) -> None:
     server, _ = form
-    monkeypatch.setattr("app.migration.rest_source.LONGEST_ADDRESS", 100_000)
+    monkeypatch.setattr("app.migration.sources.rest.rest_source.LONGEST_ADDRESS", 100_000)
     server.longest_target = 100_000
 
     def refuse(request: Request) -> Fault | None:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import pytest
 from sqlalchemy import Column, Integer, MetaData, Table, Text
 
-from app.migration.replay import replay
-from app.migration.report import Refusal
-from app.migration.sync_report import SyncReport
+from app.migration.quarantine.replay import replay
+from app.migration.runs.report import Refusal
+from app.migration.sync.sync_report import SyncReport
 from tests.fixtures.sources import BOTH, Ends, Routed, Source
 from tests.migration.engine import copy_from, execute, query, row_texts, verify_from
 from tests.migration.two_ends import sync_from

@@ -3,10 +3,10 @@
 import pytest
 from sqlalchemy import Column, Date, Integer, MetaData, Numeric, Table, Text
 
-from app.migration.copy import CopyOptions
-from app.migration.replay import replay
-from app.migration.tables import select_tables
-from app.migration.verify import VerifyOptions
+from app.migration.copy.copier import CopyOptions
+from app.migration.quarantine.replay import replay
+from app.migration.tables.copy_table import select_tables
+from app.migration.verify.verifier import VerifyOptions
 from tests.fixtures.sources import MakeSource
 from tests.migration.engine import copy_from, execute, query, row_texts, value, verify_from
 from tests.migration.two_ends import sync_from

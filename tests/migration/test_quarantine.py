@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from app.errors import MigrationError
-from app.migration import load
-from app.migration.copy import CopyOptions
-from app.migration.report import Loaded
+from app.migration.copy.copier import CopyOptions
+from app.migration.load import loader as load
+from app.migration.runs.report import Loaded
 from tests.migration.engine import REOPEN, add_clients, copy_from, execute, query, row_texts, tables, value, verify_from
 from tests.support.page_server import PageServer
 

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from app.errors import MigrationError
-from app.migration import quarantine_file
-from app.migration.quarantine import RefusedRow, show_quarantined
-from app.migration.quarantine_file import ImportReport, export_rows, import_rows
-from app.migration.replay import replay
+from app.migration.quarantine import quarantine_file
+from app.migration.quarantine.quarantine_file import ImportReport, export_rows, import_rows
+from app.migration.quarantine.quarantined_rows import RefusedRow, show_quarantined
+from app.migration.quarantine.replay import replay
 from app.models import Base
 from tests.migration.engine import copy_from, execute, query, tables, value
 from tests.migration.test_quarantine import FAULTY

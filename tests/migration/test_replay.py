@@ -4,9 +4,9 @@ import psycopg
 import pytest
 
 from app.errors import MigrationError
-from app.migration import replay as replay_module
-from app.migration.replay import ReplayReport, TableReplayed, replay
-from app.migration.report import Refusal
+from app.migration.quarantine import replay as replay_module
+from app.migration.quarantine.replay import ReplayReport, TableReplayed, replay
+from app.migration.runs.report import Refusal
 from app.models import Base
 from tests.fixtures.sources import Source
 from tests.migration.engine import add_clients, copy_from, execute, query, row_texts, tables, value, verify_from

@@ -3,7 +3,7 @@
 import pytest
 
 from app.errors import MigrationError
-from app.migration.copy import CopyOptions
+from app.migration.copy.copier import CopyOptions
 from tests.migration.engine import add_clients, copy_from, execute, hiding, query, row_texts, tables, value, verify_from
 from tests.support import faults
 from tests.support.faults import Fault, Request

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Column, Integer, MetaData, Table, Text
 
-from app.migration import tool_schema
-from app.migration.target import open_target
+from app.migration.target import tool_schema
+from app.migration.target.target_session import open_target
 from tests.cli.command import Command, Outcome
 from tests.migration.engine import execute, query, value
 from tests.support.page_server import PageServer

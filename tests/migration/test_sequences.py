@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 from sqlalchemy import BigInteger, Column, MetaData, Table, Text
 
-from app.migration import postgres_writer, sync_forward, verify
-from app.migration.tables import select_tables
-from app.migration.verify import VerifyOptions
+from app.migration.sources.postgres import postgres_writer
+from app.migration.sync import forward as sync_forward
+from app.migration.tables.copy_table import select_tables
+from app.migration.verify import verifier as verify
+from app.migration.verify.verifier import VerifyOptions
 from tests.fixtures.sources import MakeSource, Source
 from tests.migration.engine import add_clients, copy_from, execute, tables, value, verify_from
 from tests.migration.test_sync import sync_from

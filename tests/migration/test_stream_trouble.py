@@ -17,13 +17,13 @@ from psycopg.abc import Buffer
 from sqlalchemy.engine import make_url
 
 from app.errors import MigrationError
-from app.migration.copy import CopyOptions
-from app.migration.copy_streams import StreamOptions
-from app.migration.range_loader import RangeLoader, Route
-from app.migration.ranges import KeyRange
-from app.migration.report import Loaded
-from app.migration.streams import SourceStream
-from app.migration.target import open_target
+from app.migration.copy.copier import CopyOptions
+from app.migration.copy.range_loader import RangeLoader, Route
+from app.migration.copy.ranges import KeyRange
+from app.migration.copy.stream_copier import StreamOptions
+from app.migration.runs.report import Loaded
+from app.migration.sources.postgres.streams import SourceStream
+from app.migration.target.target_session import open_target
 from tests.fixtures.sources import Routed, Source
 from tests.migration.engine import (
     QUICK,

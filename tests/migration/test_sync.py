@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from app.errors import MigrationError
-from app.migration.sync import Sync
-from app.migration.sync_options import SyncOptions
-from app.migration.sync_report import SyncReport
+from app.migration.sync.options import SyncOptions
+from app.migration.sync.sync_report import SyncReport
+from app.migration.sync.syncer import Sync
 from tests.fixtures.sources import Source
 from tests.migration.engine import (
     ROUNDING,

@@ -10,9 +10,9 @@ import pytest
 from sqlalchemy import Table
 
 from app.errors import MigrationError
-from app.migration.sync import Sync
-from app.migration.sync_options import SyncOptions
-from app.migration.sync_report import SyncReport
+from app.migration.sync.options import SyncOptions
+from app.migration.sync.sync_report import SyncReport
+from app.migration.sync.syncer import Sync
 from tests.fixtures.sources import Source
 from tests.migration.engine import (
     Served,
@@ -220,7 +220,7 @@ async def test_until_clean_gives_up_beside_a_writer(pages: PageServer, source_da
 async def test_a_round_that_is_stopped_leaves_nothing_half(
     pages: PageServer, source_database: str, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.migration.sync._GRACE", 0.1)
+    monkeypatch.setattr("app.migration.sync.syncer._GRACE", 0.1)
     _fill(source_database)
     await sync_from(pages, database_url, *_NAMES)
     execute(source_database, "UPDATE clients SET notes = 'changed'; DELETE FROM clients WHERE id = 60")

@@ -3,7 +3,7 @@
 import pytest
 
 from app.errors import MigrationError
-from app.migration.sync_report import SyncReport
+from app.migration.sync.sync_report import SyncReport
 from tests.fixtures.sources import Source
 from tests.migration.engine import Served, Told, add_clients, copy_from, execute, query, row_texts, tables, value
 from tests.migration.test_sync import CHANGES, counts, row_pages, sync_from

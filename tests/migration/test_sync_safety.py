@@ -7,9 +7,9 @@ from contextlib import suppress
 import pytest
 
 from app.errors import MigrationError
-from app.migration.sync import Sync
-from app.migration.sync_options import SyncOptions
-from app.migration.target import open_target
+from app.migration.sync.options import SyncOptions
+from app.migration.sync.syncer import Sync
+from app.migration.target.target_session import open_target
 from tests.fixtures.sources import Source
 from tests.migration.engine import Told, add_clients, copy_from, execute, query, row_texts, source_of, tables, value
 from tests.migration.test_sync import counts, sync_from

@@ -6,8 +6,8 @@ import pytest
 from sqlalchemy import Column, Integer, MetaData, Table, Text
 
 from app.errors import MigrationError
-from app.migration import sync_forward
-from app.migration.tables import select_tables
+from app.migration.sync import forward as sync_forward
+from app.migration.tables.copy_table import select_tables
 from tests.fixtures.sources import MakeSource
 from tests.migration.engine import Told, copy_from, execute, query, row_texts
 from tests.migration.two_ends import sync_from
@@ -150,7 +150,7 @@ async def test_a_comparison_that_stops_is_the_copys(
         raise MigrationError("the source does not answer", step="verify", next_command="botdata verify")
 
     with monkeypatch.context() as patched:
-        patched.setattr("app.migration.changed_on_the_way.verify", lost)
+        patched.setattr("app.migration.copy.changed_on_the_way.verify", lost)
         with pytest.raises(MigrationError) as stopped:
             await copy_from(source, fresh_database, _CHOSEN)
     assert (stopped.value.step, stopped.value.next_command) == ("copy", "botdata copy, which compares them again")

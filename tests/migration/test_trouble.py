@@ -8,10 +8,10 @@ from urllib.parse import urlsplit
 import pytest
 
 from app.errors import MigrationError
-from app.migration import copy as copy_module
-from app.migration.load import PageLoader
-from app.migration.rest_source import Limits, RestSource
-from app.migration.source import Page
+from app.migration.copy import copier as copy_module
+from app.migration.load.loader import PageLoader
+from app.migration.sources.rest.rest_source import Limits, RestSource
+from app.migration.sources.source import Page
 from tests.fixtures.sources import Source as Served
 from tests.migration.engine import Told, add_clients, copy_from, execute, query, row_texts, tables, value, whole_rows
 from tests.support import faults

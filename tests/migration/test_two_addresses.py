@@ -6,8 +6,8 @@ import pytest
 from sqlalchemy import Column, Integer, MetaData, Table
 
 from app.errors import MigrationError
-from app.migration.copy import CopyOptions
-from app.migration.tables import select_tables
+from app.migration.copy.copier import CopyOptions
+from app.migration.tables.copy_table import select_tables
 from app.stores.postgres.database_url import shown_url
 from tests.fixtures.sources import Source
 from tests.migration.engine import add_clients, copy_from, execute, row_texts, tables, value

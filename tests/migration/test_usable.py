@@ -7,11 +7,11 @@ import pytest
 from sqlalchemy import BigInteger, Column, Integer, MetaData, Table, Text, Uuid
 
 from app.errors import MigrationError
-from app.migration.replay import replay
-from app.migration.sync import Sync
-from app.migration.sync_options import SyncOptions
-from app.migration.sync_report import SyncReport
-from app.migration.verify import VerifyOptions
+from app.migration.quarantine.replay import replay
+from app.migration.sync.options import SyncOptions
+from app.migration.sync.sync_report import SyncReport
+from app.migration.sync.syncer import Sync
+from app.migration.verify.verifier import VerifyOptions
 from tests.fixtures.sources import Ends, Source
 from tests.migration.engine import Told, copy_from, execute, query, source_of, value, verify_from
 
@@ -262,7 +262,7 @@ async def test_a_copy_that_stops_at_its_end_goes_on_there(ends: Ends, monkeypatc
         raise psycopg.OperationalError("the connection is lost")
 
     with monkeypatch.context() as patched:
-        patched.setattr("app.migration.copy.make_usable", lost)
+        patched.setattr("app.migration.copy.copier.make_usable", lost)
         with pytest.raises(MigrationError):
             await copy_from(ends.served, ends.target, _SALES)
     assert value(ends.target, "SELECT count(*) FROM totals") == 0

@@ -8,7 +8,7 @@ import pytest
 from psycopg import sql
 
 from app.errors import MigrationError
-from app.migration.report import Difference
+from app.migration.runs.report import Difference
 from tests.fixtures.sources import Source
 from tests.migration.engine import add_clients, copy_from, execute, hiding, row_texts, tables, value, verify_from
 from tests.support.faults import Answer, Fault, Request

@@ -8,11 +8,11 @@ import pytest
 from psycopg import sql
 from sqlalchemy import Boolean, Column, DateTime, Integer, MetaData, Table, Text
 
-from app.migration import compare_hashes
-from app.migration.postgres_source import PostgresSource
-from app.migration.source import Key, Page
-from app.migration.tables import CopyTable, select_tables
-from app.migration.verify import VerifyOptions
+from app.migration.sources.postgres.postgres_source import PostgresSource
+from app.migration.sources.source import Key, Page
+from app.migration.tables.copy_table import CopyTable, select_tables
+from app.migration.verify import hash_comparison as compare_hashes
+from app.migration.verify.verifier import VerifyOptions
 from tests.fixtures.sources import Source
 from tests.migration.engine import add_clients, copy_from, execute, query, tables, value, verify_from
 from tests.support.page_server import PageServer

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from app.cli.parity import show_parity
+from app.cli.commands.parity import show_parity
 from app.data_layer import Result
 from app.parity.comparison import Comparison, MethodParity
 from app.parity.reads import Call

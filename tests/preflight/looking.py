@@ -8,8 +8,8 @@ from sqlalchemy import Table
 
 from app.migration.preflight.findings import Accepted, PreflightReport
 from app.migration.preflight.run import Supabase, run_preflight
-from app.migration.preflight.target_state import Examine
-from app.migration.tables import select_tables
+from app.migration.preflight.schemas.target_state import Examine
+from app.migration.tables.copy_table import select_tables
 from app.models import Base
 from app.schema.state import Standing
 from tests.migration.engine import QUICK

@@ -3,7 +3,7 @@
 import psycopg
 import pytest
 
-from app.migration.preflight.column_types import catalog_name, passage
+from app.migration.preflight.schemas.type_passages import catalog_name, passage
 
 # Source type, target type, texts of the source; for "changed" at least one of them comes out as another text.
 _PAIRS = [

@@ -12,7 +12,7 @@ from psycopg import AsyncConnection
 from app.embedded.supabase_roles import prepare_supabase_roles
 from app.migration.preflight import run
 from app.migration.preflight.findings import PreflightReport
-from app.migration.preflight.postgres_source import see_postgres
+from app.migration.preflight.sources.postgres_source import see_postgres
 from app.schema import revisions
 from tests.fixtures.sources import Source
 from tests.migration.engine import add_clients, execute

@@ -8,11 +8,11 @@ import pytest
 from psycopg import AsyncConnection
 from sqlalchemy.engine import make_url
 
-from app.migration.preflight.catalog import CatalogTable
 from app.migration.preflight.findings import CODES
+from app.migration.preflight.schemas.catalog import CatalogTable
+from app.migration.preflight.schemas.target_state import TargetState, examine_against
 from app.migration.preflight.surroundings import travels_openly
-from app.migration.preflight.target_state import TargetState, examine_against
-from app.migration.tables import select_tables
+from app.migration.tables.copy_table import select_tables
 from app.schema import revisions
 from app.schema.state import Standing
 from tests.fixtures.sources import Source

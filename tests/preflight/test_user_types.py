@@ -8,9 +8,9 @@ from sqlalchemy import ARRAY, Column, Enum, Integer, MetaData, Table, Text, Uuid
 from sqlalchemy.dialects.postgresql import DOMAIN
 from sqlalchemy.types import NullType, UserDefinedType
 
-from app.migration.preflight.column_types import Passage, model_type, passage
 from app.migration.preflight.findings import PreflightReport
-from app.migration.preflight.target_state import examine_against
+from app.migration.preflight.schemas.target_state import examine_against
+from app.migration.preflight.schemas.type_passages import Passage, model_type, passage
 from tests.fixtures.sources import Source
 from tests.migration.engine import copy_from, execute, row_texts, verify_from
 from tests.preflight.looking import codes, look

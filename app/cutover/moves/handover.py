@@ -20,7 +20,7 @@ from app.cutover.moves.processes import read_processes
 from app.cutover.moves.stage_row import LET_IT_END, UNCHANGED, lock_holders, lock_stage_row, read_stage_row
 from app.cutover.stages import Stage, Store
 from app.errors import MigrationError
-from app.migration.target import open_target
+from app.migration.target.target_session import open_target
 
 _LOOK_EVERY = 0.05  # seconds
 _SILENT = 1.0  # seconds until the server ends the last transaction of a command that hangs

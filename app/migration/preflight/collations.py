@@ -8,8 +8,8 @@ from psycopg import AsyncConnection
 from sqlalchemy import Table
 
 from app.migration.preflight.findings import Finding, finding
-from app.migration.quoting import quoted
-from app.migration.tables import name_of
+from app.migration.tables.copy_table import name_of
+from app.migration.tables.quoting import quoted
 
 _VERSIONED_DATABASES = 15  # the first PostgreSQL that keeps a version for a database's own collation
 # An index may have another collation than its column. The default collation is the database's.

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from psycopg import AsyncConnection, sql
 from sqlalchemy import Table, UniqueConstraint
 
-from app.migration.counts import known_count
-from app.migration.keys import key_columns
-from app.migration.pages import records_of
 from app.migration.preflight.findings import Finding, finding
-from app.migration.source import Source
-from app.migration.tables import CopyColumn, CopyTable, name_of
+from app.migration.sources.counts import known_count
+from app.migration.sources.pages import records_of
+from app.migration.sources.source import Source
+from app.migration.tables.copy_table import CopyColumn, CopyTable, name_of
+from app.migration.tables.unique_keys import key_columns
 from app.privacy import mask_phones
 from app.stores.supabase.grammar import alias
 

@@ -13,12 +13,7 @@ from psycopg import AsyncConnection, sql
 from sqlalchemy import Table
 
 from app.errors import BotdataError, MigrationError, StoreError, error_for_sqlstate
-from app.migration.grants import SERVICE_ROLE
-from app.migration.key_role import key_role, require_service_key
-from app.migration.keys import keeps_unique, key_columns
-from app.migration.pages import Limits
 from app.migration.preflight import duplicates
-from app.migration.preflight.catalog import CatalogTable, read_all
 from app.migration.preflight.findings import (
     Accepted,
     Finding,
@@ -26,16 +21,21 @@ from app.migration.preflight.findings import (
     TableSeen,
     finding,
 )
-from app.migration.preflight.postgres_source import connect_to_source, see_postgres
-from app.migration.preflight.rest_settings import settings_findings
-from app.migration.preflight.rest_source import see_rest
-from app.migration.preflight.source_schema import SourceSeen, schema_findings
+from app.migration.preflight.schemas.catalog import CatalogTable, read_all
+from app.migration.preflight.schemas.source_schema import SourceSeen, schema_findings
+from app.migration.preflight.schemas.target_state import Examine, TargetState
+from app.migration.preflight.sources.postgres_source import connect_to_source, see_postgres
+from app.migration.preflight.sources.rest_settings import settings_findings
+from app.migration.preflight.sources.rest_source import see_rest
 from app.migration.preflight.surroundings import examine_source, examine_target
-from app.migration.preflight.target_state import Examine, TargetState
-from app.migration.rest_source import RestSource
 from app.migration.retry import patiently
-from app.migration.tables import name_of
-from app.migration.target import open_target
+from app.migration.sources.pages import Limits
+from app.migration.sources.rest.key_role import key_role, require_service_key
+from app.migration.sources.rest.rest_source import RestSource
+from app.migration.tables.copy_table import name_of
+from app.migration.tables.grants import SERVICE_ROLE
+from app.migration.tables.unique_keys import keeps_unique, key_columns
+from app.migration.target.target_session import open_target
 from app.stores.postgres.database_url import shown_url
 from app.stores.supabase.client import SupabaseRest
 

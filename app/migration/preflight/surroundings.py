@@ -12,12 +12,12 @@ from psycopg import AsyncConnection
 from psycopg.rows import dict_row
 from sqlalchemy import Table
 
-from app.migration.preflight.catalog import CatalogTable
 from app.migration.preflight.collations import collation_findings
 from app.migration.preflight.findings import Finding, finding
+from app.migration.preflight.schemas.catalog import CatalogTable
 from app.migration.preflight.target_writes import examine_writes
-from app.migration.quoting import quoted
-from app.migration.tables import label, name_of
+from app.migration.tables.copy_table import label, name_of
+from app.migration.tables.quoting import quoted
 
 OLDEST_VERSION = 13
 _FACTS = """

@@ -5,12 +5,12 @@ from __future__ import annotations
 from psycopg import AsyncConnection, sql
 from sqlalchemy import Table
 
-from app.migration import row_security
-from app.migration.interference import Interference, find_interference
-from app.migration.keys import key_columns, key_trouble, read_unique_indexes
-from app.migration.preflight.catalog import CatalogTable
 from app.migration.preflight.findings import Finding, finding
-from app.migration.quoting import quoted
+from app.migration.preflight.schemas.catalog import CatalogTable
+from app.migration.tables import row_security
+from app.migration.tables.quoting import quoted
+from app.migration.tables.unique_keys import key_columns, key_trouble, read_unique_indexes
+from app.migration.target.interference import Interference, find_interference
 
 
 async def examine_writes(connection: AsyncConnection, table: Table, there: CatalogTable) -> list[Finding]:

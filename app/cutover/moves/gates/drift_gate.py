@@ -9,13 +9,13 @@ from psycopg import AsyncConnection
 from app.cutover.moves.gates.copied_gate import BUSINESS_TABLES
 from app.cutover.moves.gates.objection import Objection
 from app.errors import BotdataError
-from app.migration.pages import Limits
-from app.migration.preflight.catalog import read_all
 from app.migration.preflight.findings import Accepted, Finding
-from app.migration.preflight.rest_source import see_rest
-from app.migration.preflight.source_schema import SourceSeen, schema_findings
-from app.migration.preflight.target_schema import as_findings, compare
-from app.migration.rest_source import RestSource
+from app.migration.preflight.schemas.catalog import read_all
+from app.migration.preflight.schemas.source_schema import SourceSeen, schema_findings
+from app.migration.preflight.schemas.target_schema import as_findings, compare
+from app.migration.preflight.sources.rest_source import see_rest
+from app.migration.sources.pages import Limits
+from app.migration.sources.rest.rest_source import RestSource
 from app.models import Base
 from app.stores.supabase.client import SupabaseRest
 

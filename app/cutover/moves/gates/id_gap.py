@@ -10,8 +10,8 @@ from psycopg import AsyncConnection, sql
 from sqlalchemy import Table
 
 from app.cutover.moves.stage_row import open_cutover
-from app.migration.pages import Limits
-from app.migration.rest_source import RestSource
+from app.migration.sources.pages import Limits
+from app.migration.sources.rest.rest_source import RestSource
 from app.models import Base
 from app.stores.supabase.client import SupabaseRest
 from app.stores.supabase.grammar import quoted_name

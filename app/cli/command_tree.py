@@ -1,0 +1,57 @@
+"""The tree of commands: the groups put together, what they share, and the version."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from app.cli.commands import copy, demo, migration, parity, preflight, quarantine, runs, schema, sync, verify
+from app.cli.commands.cutover import mirror
+from app.cli.commands.cutover import moves as cutover
+
+EPILOG = "Exit code 0 only when all is well; 1 when something stopped or differs; 2 for a wrong command line."
+
+cli = typer.Typer(
+    name="botdata",
+    help="Move a salon bot's data from Supabase to your own PostgreSQL, and prove that it is all there.\n\n"
+    "Settings come from the environment or from .env: SUPABASE_URL, SUPABASE_KEY, DATABASE_URL.\n\n"
+    "Example: botdata migrate",
+    epilog=EPILOG,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,  # plain help, which is there in half the time
+    pretty_exceptions_enable=False,
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        sys.stdout.write(f"botdata {version('botdata-postgres')}\n")
+        raise typer.Exit
+
+
+@cli.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+migration.register(cli)
+preflight.register(cli)
+schema.register(cli)
+copy.register(cli)
+sync.register(cli)
+verify.register(cli)
+runs.register(cli)
+quarantine.register(cli)
+cutover.register(cli)
+mirror.register(cli)
+parity.register(cli)
+demo.register(cli)

@@ -1,0 +1,119 @@
+"""The command `botdata copy`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from app.cli.commands.dry_run import try_copy
+from app.cli.commands.preflight import TYPES_UNSEEN, Accept, IgnoreColumn, repeated, stop_on_errors
+from app.cli.work import AsJson, KeyRoleOk, Metadata, SourceUrl, Tables, WithBaileys, Work
+
+if TYPE_CHECKING:
+    from app.migration.copy.copier import CopyOptions
+    from app.migration.runs.report import CopyReport
+    from app.migration.sources.source import Source
+
+JOBS = 2
+
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace rows of the target that no copy put there.")]
+
+Restart = Annotated[bool, typer.Option("--restart", help="Begin again, although an unfinished copy could go on.")]
+MaxQuarantine = Annotated[int, typer.Option(help="Refused rows past which the copy stops.", min=0)]
+Jobs = Annotated[
+    int,
+    typer.Option(help="Over a database connection: tables and key ranges at a time, each on two connections.", min=1),
+]
+DryRun = Annotated[
+    bool,
+    typer.Option("--dry-run", help="Load the rows into temporary tables only, and tell what would be refused."),
+]
+Sample = Annotated[
+    int | None,
+    typer.Option("--sample", help="With --dry-run: only so many rows of each table, picked at random.", min=1),
+]
+
+
+def register(cli: typer.Typer) -> None:
+    """Add the command."""
+    cli.command()(copy)
+
+
+def copy(
+    tables: Tables = None,
+    with_baileys: WithBaileys = False,
+    overwrite: Overwrite = False,
+    restart: Restart = False,
+    key_role_ok: KeyRoleOk = False,
+    source: SourceUrl = None,
+    metadata: Metadata = None,
+    ignore_column: IgnoreColumn = None,
+    accept: Accept = None,
+    max_quarantine: MaxQuarantine = 1000,
+    jobs: Jobs = JOBS,
+    dry_run: DryRun = False,
+    sample: Sample = None,
+    as_json: AsJson = False,
+) -> None:
+    """Copy every row from the source. A copy that was stopped goes on where it was.
+
+    Example: botdata copy --tables clients,bookings
+    """
+    from dataclasses import replace
+
+    from app.cli.output import show_json
+    from app.cli.reports.copy_report import copy_document, show_copy
+
+    if sample is not None and not dry_run:
+        raise typer.BadParameter("it goes with --dry-run only", param_hint="--sample")
+    work = Work.prepare("copy --dry-run" if dry_run else "copy", tables, with_baileys, key_role_ok, source, metadata)
+    work = replace(work, own_flags=copy_flags(ignore_column, accept, overwrite=overwrite, jobs=jobs))
+    options = copy_options(work, overwrite=overwrite, restart=restart, max_quarantine=max_quarantine, jobs=jobs)
+    codes = stop_on_errors(work, key_role_ok=key_role_ok, ignore_column=ignore_column, accept=accept, upgrades=False)
+    if dry_run:
+        flags = work.flags + repeated(ignore_column, accept)
+        try_copy(work, sample=sample, most_refused=max_quarantine, as_json=as_json, flags=flags)
+        return
+    report = run_copy(work, replace(options, types_unseen=not codes.isdisjoint(TYPES_UNSEEN)))
+    if as_json:
+        show_json(copy_document(report, flags=work.flags, own_flags=work.own_flags))
+    else:
+        show_copy(report, flags=work.flags, own_flags=work.own_flags)
+    if not report.complete:
+        raise typer.Exit(1)
+
+
+def copy_flags(ignore_column: Sequence[str] | None, accept: Sequence[str] | None, *, overwrite: bool, jobs: int) -> str:
+    """The options of a copy as they are to be repeated; --restart is not, since the next copy is to go on."""
+    flags = repeated(ignore_column, accept)
+    flags += " --overwrite" if overwrite else ""
+    return flags + (f" --jobs {jobs}" if jobs != JOBS else "")
+
+
+def copy_options(work: Work, *, overwrite: bool, restart: bool, max_quarantine: int, jobs: int) -> CopyOptions:
+    """What the command line and the settings say of a copy, for the engine."""
+    from app.migration.copy.copier import CopyOptions
+    from app.migration.copy.stream_copier import StreamOptions
+
+    return CopyOptions(
+        overwrite=overwrite,
+        target_in_use=work.settings.flags.use_repository_pattern,
+        most_refused=max_quarantine,
+        restart=restart,
+        streams=StreamOptions(jobs=jobs),
+    )
+
+
+def run_copy(work: Work, options: CopyOptions) -> CopyReport:
+    """Copy, with progress on standard error."""
+    from app.cli.output import progress
+    from app.migration.copy.copier import copy as copy_tables
+
+    with progress("copy") as bars:
+
+        async def run(source: Source) -> CopyReport:
+            return await copy_tables(source, work.target, work.tables, bars, options)
+
+        return work.run(run, bars.notice)

@@ -1,0 +1,189 @@
+"""The commands `botdata cutover ...`: the moves of the stage, and what else changes where the cutover stands."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from app.cli.commands.cutover import report as cutover_report
+from app.cli.commands.cutover import status as cutover_status
+from app.cli.commands.preflight import Accept, IgnoreColumn
+from app.cli.work import AsJson, carry_out
+
+if TYPE_CHECKING:
+    from app.cutover.moves.steps import Outcome
+
+Force = Annotated[
+    str | None,
+    typer.Option("--force", help="Do it although something stands against it; the reason is kept.", metavar="REASON"),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what stands against it; nothing is changed.")]
+Comparisons = Annotated[int, typer.Option(help="Comparisons of each method in use that are asked for.", min=0)]
+Differences = Annotated[int, typer.Option(help="Confirmed differences of a method that are tolerated.", min=0)]
+Hours = Annotated[float, typer.Option(help="How far back both are counted.", min=0.0, max=72.0)]
+OutboxAge = Annotated[float, typer.Option(help="Seconds that an entry of the outbox may be old.", min=0.0)]
+
+
+class Authority(StrEnum):
+    """The stores, as the command line names them."""
+
+    POSTGRES = "postgres"
+    SUPABASE = "supabase"
+
+
+def register(cli: typer.Typer) -> None:
+    """Add the group."""
+    group = typer.Typer(
+        help="Move the bot from Supabase to PostgreSQL by stages, and back. The stages are off, dualwrite, shadow, "
+        "live, rampdown and complete.",
+        no_args_is_help=True,
+    )
+    cutover_status.register(group)
+    for command in (cutover_report.report, advance, back, finish, forget, table):
+        group.command()(command)
+    cli.add_typer(group, name="cutover")
+
+
+def advance(
+    force: Force = None,
+    dry_run: DryRun = False,
+    comparisons: Comparisons = 1000,
+    differences: Differences = 0,
+    hours: Hours = 24.0,
+    outbox_age: OutboxAge = 60.0,
+    ignore_column: IgnoreColumn = None,
+    accept: Accept = None,
+    as_json: AsJson = False,
+) -> None:
+    """One stage on, when nothing stands against it. --force passes over that, never over writes in flight.
+
+    Example: botdata cutover advance --dry-run
+    """
+    from app.cli.commands.preflight import accepted_of
+    from app.cutover.moves.gates.thresholds import Thresholds
+    from app.cutover.moves.steps import advance as move
+    from app.settings import load_settings
+
+    _require_reason(force)
+    accepted = accepted_of(ignore_column, accept)
+    thresholds = Thresholds(comparisons, differences, hours, outbox_age, accepted)
+    settings = load_settings()
+    _tell(
+        carry_out(lambda: move(settings, thresholds=thresholds, force=force, dry_run=dry_run), "cutover advance"),
+        as_json,
+    )
+
+
+def back(force: Force = None, dry_run: DryRun = False, as_json: AsJson = False) -> None:
+    """One stage back, at any time, down to off. Without --force no write is lost on the way.
+
+    Example: botdata cutover back
+    """
+    from app.cli.reports.cutover_moves import send_recorded
+    from app.cutover.moves.steps import back as move
+    from app.settings import load_settings
+
+    _require_reason(force)
+    settings = load_settings()
+    sending = send_recorded(settings)
+    _tell(carry_out(lambda: move(settings, send=sending, force=force, dry_run=dry_run), "cutover back"), as_json)
+
+
+def finish(
+    yes: Annotated[bool, typer.Option("--yes", help="Do it without asking.")] = False, as_json: AsJson = False
+) -> None:
+    """End the way back, at complete. Supabase is told nothing more, and what was recorded for it is dropped.
+
+    Example: botdata cutover finish --yes
+    """
+    from app.cli.output import say, show_json
+    from app.cli.reports.cutover_changes import finish_document, show_finish
+    from app.cutover.moves.finish import finish as end
+    from app.cutover.moves.finish import look_at_end
+    from app.settings import load_settings
+
+    if as_json and not yes:
+        raise typer.BadParameter("with --json nothing is asked, so --yes is needed too", param_hint="--json")
+    settings = load_settings()
+    ending = carry_out(lambda: look_at_end(settings), "cutover finish")
+    if ending.finished_at is None:
+        if not yes:
+            say(f"{ending.recorded:,} recorded entries are dropped: Supabase never gets these writes, nor later ones.")
+            if ending.still_supabase:
+                say(f"The writers of {', '.join(ending.still_supabase)} still write to Supabase: keep it for them.")
+            typer.confirm("End the way back to Supabase for good?", abort=True)
+        ending = carry_out(lambda: end(settings), "cutover finish")
+    if as_json:
+        show_json(finish_document(ending))
+    else:
+        show_finish(ending)
+
+
+def forget(
+    process: Annotated[str, typer.Argument(help="Its name, as botdata cutover status shows it.")],
+    force: Force = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take out a process that ended without saying goodbye. Moves no longer wait for it.
+
+    Example: botdata cutover forget bot-1:4711:a1b2c3
+    """
+    from app.cli.output import show_json
+    from app.cli.reports.cutover_changes import forget_document, show_forget
+    from app.cutover.moves.forget import forget as take_out
+    from app.settings import load_settings
+
+    _require_reason(force)
+    settings = load_settings()
+    forgotten = carry_out(lambda: take_out(settings, process, force=force), "cutover forget")
+    if as_json:
+        show_json(forget_document(forgotten))
+    else:
+        show_forget(forgotten)
+
+
+def table(
+    name: Annotated[str, typer.Argument(help="A table that no method of the data layer writes.")],
+    authority: Annotated[Authority, typer.Argument(help="The store that its writer writes to from now on.")],
+    force: Force = None,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Say that the writer of a table has moved. Of bookings, staff, messages, actions or company_sync_status.
+
+    Example: botdata cutover table bookings postgres
+    """
+    from app.cli.output import show_json
+    from app.cli.reports.cutover_changes import show_table_moved, table_document
+    from app.cutover.moves.table_authority import move_table
+    from app.cutover.stages import Store
+    from app.settings import load_settings
+
+    _require_reason(force)
+    settings, to = load_settings(), Store(authority.value)
+    moved = carry_out(lambda: move_table(settings, name, to, force=force, dry_run=dry_run), "cutover table")
+    if as_json:
+        show_json(table_document(moved))
+    else:
+        show_table_moved(moved)
+    if not moved.ok:
+        raise typer.Exit(1)
+
+
+def _require_reason(force: str | None) -> None:
+    if force is not None and not force.strip():
+        raise typer.BadParameter("it takes the reason, which the history keeps", param_hint="--force")
+
+
+def _tell(outcome: Outcome, as_json: bool) -> None:
+    from app.cli.output import show_json
+    from app.cli.reports.cutover_moves import outcome_document, show_outcome
+
+    if as_json:
+        show_json(outcome_document(outcome))
+    else:
+        show_outcome(outcome)
+    if not outcome.ok:
+        raise typer.Exit(1)

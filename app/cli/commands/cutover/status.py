@@ -1,0 +1,66 @@
+"""The commands `botdata cutover status` and `botdata cutover history`: they read, and change nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from app.cli.work import AsJson, carry_out
+
+if TYPE_CHECKING:
+    from app.cutover.moves.history import Move
+
+
+def register(group: typer.Typer) -> None:
+    """Add the commands."""
+    for command in (status, history):
+        group.command()(command)
+
+
+def status(as_json: AsJson = False) -> None:
+    """Where the cutover stands, and what to run next. What is not well, and what the next stage's gate objects to.
+
+    Exit code 0 only while nothing is wrong with the stage that it is at; what the next gate asks for does not count.
+
+    Example: botdata cutover status
+    """
+    from app.cli.output import show_json
+    from app.cli.reports.cutover_status import show_status, status_document
+    from app.cutover.moves.status import look
+    from app.settings import load_settings
+
+    settings = load_settings()
+    found = carry_out(lambda: look(settings), "cutover status")
+    if as_json:
+        show_json(status_document(found))
+    else:
+        show_status(found)
+    if found.troubles:
+        raise typer.Exit(1)
+
+
+def history(
+    limit: Annotated[int, typer.Option(help="The newest so many.", min=1)] = 50, as_json: AsJson = False
+) -> None:
+    """What the commands did. Moves, also those that were given up, who did them, and why they were forced.
+
+    Example: botdata cutover history --limit 10
+    """
+    from app.cli.output import show_json
+    from app.cli.reports.cutover_status import history_document, show_history
+    from app.cutover.moves.history import read_moves
+    from app.cutover.moves.stage_row import open_cutover
+    from app.settings import load_settings
+
+    url = load_settings().require_database_url()
+
+    async def read() -> tuple[Move, ...]:
+        async with open_cutover(url, "cutover history", pending="nothing is changed by it") as connection:
+            return await read_moves(connection, limit)
+
+    moves = carry_out(read, "cutover history")
+    if as_json:
+        show_json(history_document(moves))
+    else:
+        show_history(moves)

@@ -1,0 +1,158 @@
+"""The command `botdata demo`: the whole move on servers of its own and made-up data."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from app.cli.event_loop import run_async
+from app.cli.work import AsJson
+
+if TYPE_CHECKING:
+    from app.embedded import EmbeddedPostgres
+    from app.migration.runs.report import CopyReport, VerifyReport
+    from app.parity.comparison import Comparison
+    from app.settings import Settings
+
+_NEXT = """\
+Next, for your own project:
+  1. put SUPABASE_URL, SUPABASE_KEY (the service key) and DATABASE_URL into .env
+  2. botdata preflight        look at both ends, and write nothing
+  3. botdata migrate          upgrade, copy and verify; add --with-baileys for a WhatsApp session in Supabase
+  4. botdata parity           compare the answers of both stores
+  5. stop the bot; botdata sync --until-clean, for what has changed since; botdata verify
+  6. USE_REPOSITORY_PATTERN=true, and start the bot again"""
+
+
+def register(cli: typer.Typer) -> None:
+    """Add the command."""
+    cli.command()(demo)
+
+
+def demo(as_json: AsJson = False) -> None:
+    """Watch the whole move of a made-up salon. From a Supabase-compatible server to an embedded PostgreSQL.
+
+    Example: botdata demo
+    """
+    from app.cli.output import document, say, show_json
+    from app.embedded import EmbeddedPostgres, SupabaseLite
+
+    began = monotonic()
+    say("Starting an embedded PostgreSQL and a Supabase-compatible server (the first run installs the server)")
+    SupabaseLite.install()
+    with tempfile.TemporaryDirectory(prefix="botdata-demo-") as directory, EmbeddedPostgres.start() as postgres:
+        made = _make_salon(postgres)
+        say(f"Supabase: a made-up salon, {sum(made.values()):,} rows in {len(made)} tables")
+        with SupabaseLite.start(postgres, "supabase", Path(directory)) as supabase:
+            well, reports = _move(_settings(supabase.url, supabase.service_key, postgres.url("salon")), made)
+    seconds = monotonic() - began
+    say(f"The whole demo took {seconds:.1f} s")
+    say()
+    if as_json:
+        show_json(document("demo", ok=well, seconds=round(seconds, 3), **reports, next="botdata preflight"))
+    if not well:
+        say("The demo did NOT hold what it promises; see above")
+        raise typer.Exit(1)
+    for line in _NEXT.splitlines():
+        say(line)
+
+
+def _make_salon(postgres: EmbeddedPostgres) -> dict[str, int]:
+    """The database under Supabase, with the salon in it, and an empty one for the move."""
+    from app.embedded import prepare_supabase_roles
+    from app.embedded.salon import fill_salon
+    from app.schema import revisions
+
+    for database in ("supabase", "salon"):
+        postgres.create_database(database)
+    revisions.upgrade(postgres.url("supabase"))
+    prepare_supabase_roles(postgres.url("supabase"))
+    return fill_salon(postgres.url("supabase"))
+
+
+def _settings(supabase_url: str, supabase_key: str, database_url: str) -> Settings:
+    from pydantic import SecretStr
+
+    from app.settings import Settings
+
+    return Settings.model_construct(
+        supabase_url=supabase_url, supabase_key=SecretStr(supabase_key), database_url=SecretStr(database_url)
+    )
+
+
+def _move(settings: Settings, made: dict[str, int]) -> tuple[bool, dict[str, Any]]:
+    """Upgrade, copy, verify, compare the answers and flip the flag; whether all of it held, and the reports."""
+    from app.cli.commands.parity import parity_document, show_parity
+    from app.cli.output import say
+    from app.cli.reports.copy_report import copy_document, show_copy
+    from app.cli.reports.verify_report import show_verify, verify_document
+    from app.schema import revisions
+
+    done = revisions.upgrade(settings.require_database_url())
+    say(f"alembic upgrade head: schema at {done.after}")
+    say()
+    copied, verified, comparison = run_async(_copy_verify_compare(settings))
+    show_copy(copied)
+    say()
+    show_verify(verified, show_values=False)
+    say()
+    show_parity(comparison)
+    say(
+        f"methods: {len(comparison.methods)} of 21 compared, {'all equal' if comparison.all_equal else 'NOT all equal'}"
+    )
+    say()
+    flipped = run_async(_flip(settings))
+    whole = {table.table: table.target_rows for table in verified.tables if table.target_rows} == made
+    all_methods = comparison.all_equal and len(comparison.methods) == 21
+    reports = {
+        "copy": copy_document(copied),
+        "verify": verify_document(verified),
+        "parity": parity_document(comparison),
+    }
+    return copied.complete and verified.clean and whole and all_methods and flipped, reports
+
+
+async def _copy_verify_compare(settings: Settings) -> tuple[CopyReport, VerifyReport, Comparison]:
+    from app.cli.output import progress
+    from app.migration.copy.copier import copy
+    from app.migration.sources.rest.rest_source import RestSource
+    from app.migration.tables.copy_table import select_tables
+    from app.migration.verify.verifier import verify
+    from app.models import Base
+    from app.parity.check import check_parity
+    from app.stores.supabase.client import SupabaseRest
+
+    url, key = settings.require_supabase()
+    target = settings.require_database_url()
+    tables = select_tables(Base.metadata)
+    rest = await SupabaseRest.open(url, key)
+    try:
+        source = RestSource(rest, url)
+        with progress("copy") as bars:
+            copied = await copy(source, target, tables, bars)
+        with progress("verify") as bars:
+            verified = await verify(source, target, tables, bars)
+    finally:
+        await rest.close()
+    return copied, verified, await check_parity(settings, size=40, writes=True)
+
+
+async def _flip(settings: Settings) -> bool:
+    """Ask the bot's question before and after the flag is flipped; whether the answers are the same row."""
+    from app.cli.output import say
+    from app.data_layer import open_data_layer
+
+    answers = []
+    for use_postgresql in (False, True):
+        flipped = settings.model_copy(update={"use_repository_pattern": use_postgresql})
+        async with open_data_layer(flipped) as data:
+            services = await data.get_services(962302)
+        store = "PostgreSQL" if use_postgresql else "Supabase"
+        count = len(services.data or [])
+        say(f"USE_REPOSITORY_PATTERN={str(use_postgresql).lower():<5}  {store} answers now: {count} services")
+        answers.append(services.data)
+    return bool(answers[0]) and answers[0] == answers[1]

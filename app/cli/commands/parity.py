@@ -1,0 +1,85 @@
+"""The command `botdata parity`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from app.cli.event_loop import run_async
+from app.cli.work import AsJson, KeyRoleOk
+
+if TYPE_CHECKING:
+    from app.parity.comparison import Comparison
+
+
+def register(cli: typer.Typer) -> None:
+    """Add the command."""
+    cli.command()(parity)
+
+
+def parity(
+    writes: Annotated[bool, typer.Option("--writes", help="The writing methods too, on a made-up company.")] = False,
+    samples: Annotated[int, typer.Option(help="Rows of each table to ask about, at most.", min=1, max=10_000)] = 20,
+    key_role_ok: KeyRoleOk = False,
+    as_json: AsJson = False,
+) -> None:
+    """Ask both live stores the same and compare the answers. Exit code 0 only when all are equal.
+
+    Example: botdata parity --writes
+    """
+    from app.cli.output import errors, say, show_json
+    from app.migration.sources.rest.key_role import require_service_key
+    from app.parity.check import check_parity
+    from app.settings import load_settings
+
+    def notice(message: str) -> None:
+        errors.print(message, markup=False)
+
+    settings = load_settings()
+    _, _, key = settings.require_stores()
+    require_service_key(key, role_ok=key_role_ok, step="parity")
+    comparison = run_async(check_parity(settings, size=samples, writes=writes, notice=notice))
+    show_parity(comparison)
+    if as_json:
+        show_json(parity_document(comparison))
+    if not comparison.all_equal:
+        raise typer.Exit(1)
+    say("parity: every answer was equal")
+    say("Next: stop the bot; botdata migrate once more; USE_REPOSITORY_PATTERN=true; start the bot")
+
+
+def show_parity(comparison: Comparison) -> None:
+    """Print one line a method: calls, equal, different, the medians of both stores, the first difference."""
+    from app.cli.output import say, show_table
+
+    rows = []
+    for method in comparison.methods.values():
+        counts = [f"{method.calls:,}", f"{method.equal:,}", f"{method.different:,}"]
+        medians = [f"{seconds * 1000:.1f}" for seconds in method.p50] if method.p50 else ["-", "-"]
+        rows.append([method.method, *counts, *medians, method.first_difference or ""])
+    headings = ["method", "calls", "equal", "different", "Supabase ms", "PostgreSQL ms", "first difference"]
+    show_table(headings, rows, numbers=frozenset(range(1, 6)))
+    different = sum(method.different for method in comparison.methods.values())
+    if different:
+        say(f"parity: {different:,} answers differ. Next: botdata verify, which names the rows that differ")
+
+
+def parity_document(comparison: Comparison) -> dict[str, Any]:
+    """The counts of each method for `--json`; the medians in seconds."""
+    from app.cli.output import document
+
+    methods = [
+        {
+            "method": method.method,
+            "calls": method.calls,
+            "equal": method.equal,
+            "different": method.different,
+            "source_seconds": round(method.p50[0], 6) if method.p50 else None,
+            "target_seconds": round(method.p50[1], 6) if method.p50 else None,
+            "first_difference": method.first_difference,
+        }
+        for method in comparison.methods.values()
+    ]
+    well = comparison.all_equal
+    return document("parity", ok=well, methods=methods, next="botdata migrate" if well else "botdata verify")

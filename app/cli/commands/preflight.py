@@ -1,0 +1,165 @@
+"""The command `botdata preflight`, and the same look that copy and migrate take first."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from app.cli.work import AsJson, KeyRoleOk, Metadata, SourceUrl, Tables, WithBaileys, Work
+
+if TYPE_CHECKING:
+    from app.migration.preflight.findings import Accepted, PreflightReport
+
+TYPES_UNSEEN = frozenset({"source-types-unseen", "source-unreachable"})  # what says that a copy may change values
+_NAMED = 3  # errors whose sentences the stop repeats
+
+IgnoreColumn = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--ignore-column",
+        help="A column of the source whose data is not needed.",
+        metavar="TABLE.COLUMN",
+        show_default=False,
+    ),
+]
+Accept = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--accept",
+        help="An error of preflight known to be harmless.",
+        metavar="CODE[:TABLE[.COLUMN]]",
+        show_default=False,
+    ),
+]
+
+
+def register(cli: typer.Typer) -> None:
+    """Add the command."""
+    cli.command()(preflight)
+
+
+def preflight(
+    tables: Tables = None,
+    with_baileys: WithBaileys = False,
+    key_role_ok: KeyRoleOk = False,
+    source: SourceUrl = None,
+    metadata: Metadata = None,
+    ignore_column: IgnoreColumn = None,
+    accept: Accept = None,
+    as_json: AsJson = False,
+) -> None:
+    """Look at both ends before a copy: schemas, data, servers. Writes nothing. Exit code 0 only without errors.
+
+    Example: botdata preflight --with-baileys
+    """
+    from app.cli.output import show_json
+    from app.cli.reports.preflight_report import preflight_document, show_preflight
+
+    work = Work.prepare("preflight", tables, with_baileys, key_role_ok, source, metadata, check_key=False)
+    report = _examine(work, key_role_ok, ignore_column or [], accept or [], quick=False, upgrades=True)
+    flags = work.flags + repeated(ignore_column, accept)
+    if as_json:
+        show_json(preflight_document(report, flags=flags))
+    else:
+        show_preflight(report, flags=flags)
+    if not report.clear:
+        raise typer.Exit(1)
+
+
+def repeated(ignore_column: Sequence[str] | None, accept: Sequence[str] | None) -> str:
+    """The options as they are to be repeated in the next command."""
+    return "".join(
+        f" {option} {shlex.quote(one)}"
+        for option, given in (("--ignore-column", ignore_column), ("--accept", accept))
+        for one in given or ()
+    )
+
+
+def accepted_of(ignore_column: Sequence[str] | None, accept: Sequence[str] | None) -> Accepted:
+    """What the owner said beforehand with these options."""
+    from app.migration.preflight.findings import Accepted, unknown_codes
+
+    if unknown := unknown_codes(accept or []):
+        raise typer.BadParameter(f"no error that can be accepted: {', '.join(unknown)}", param_hint="--accept")
+    return Accepted(frozenset(accept or []), frozenset(ignore_column or []))
+
+
+def stop_on_errors(
+    work: Work,
+    *,
+    key_role_ok: bool,
+    ignore_column: Sequence[str] | None,
+    accept: Sequence[str] | None,
+    upgrades: bool,
+) -> frozenset[str]:
+    """Take the look before a copy; one line when nothing is in the way.
+
+    An end that is not reached is left to the copy, which tries again and has the words for it.
+
+    Args:
+        upgrades: the command brings the target's schema to its newest revision itself.
+
+    Returns:
+        The codes of what was found, and is no error.
+
+    Raises:
+        MigrationError: errors were found, and printed; nothing was written.
+    """
+    from app.cli.output import say
+    from app.cli.reports.preflight_report import full_command, show_findings
+    from app.errors import MigrationError
+
+    report = _examine(work, key_role_ok, ignore_column or [], accept or [], quick=True, upgrades=upgrades)
+    errors = [one for one in report.errors if not one.code.endswith("-unreachable")]
+    if not errors:
+        warnings = [one for one in report.findings if one.severity == "warning"]
+        show_findings(warnings)
+        said = "not all could be looked at" if report.errors else "nothing in the way"
+        say(f"preflight: {said}, {len(warnings)} warnings, in {report.seconds:.1f} s")
+        return frozenset(one.code for one in report.findings)
+    show_findings(errors)
+    flags = work.flags + repeated(ignore_column, accept)
+    listed = "; ".join(f"{one.message} ({one.code})" for one in errors[:_NAMED])
+    raise MigrationError(
+        f"preflight found {len(errors)} error{'s' if len(errors) > 1 else ''}: {listed}"
+        + ("; ..." if len(errors) > _NAMED else ""),
+        step=work.command,
+        table=errors[0].table if len(errors) == 1 else None,
+        pending="everything; nothing was written",
+        next_command=full_command(report.next_command, flags),
+    )
+
+
+def _examine(
+    work: Work, key_role_ok: bool, ignore_column: Sequence[str], accept: Sequence[str], *, quick: bool, upgrades: bool
+) -> PreflightReport:
+    from app.cli.output import complain
+    from app.migration.preflight.run import Supabase, run_preflight
+    from app.migration.preflight.schemas.target_state import examine_against
+    from app.models import Base
+    from app.schema.state import Standing
+
+    accepted = accepted_of(ignore_column, accept)
+    source: Supabase | str
+    if work.source_url is not None:
+        source = work.source_url
+    else:
+        url, key = work.settings.require_supabase()
+        source = Supabase(url, key, key_role_ok)
+    own = work.metadata is Base.metadata
+
+    async def look() -> PreflightReport:
+        return await run_preflight(
+            source,
+            work.target,
+            work.tables,
+            Standing(upgrades=upgrades) if own else examine_against(work.tables),
+            accepted=accepted,
+            quick=quick,
+            on_retry=complain,
+        )
+
+    return work.carry_out(look)

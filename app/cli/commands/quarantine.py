@@ -1,0 +1,178 @@
+"""The commands `botdata quarantine ...`: rows that the target refused, seen, mended and loaded again."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from app.cli.event_loop import run_async
+from app.cli.work import AsJson, Metadata, Tables, carry_out
+
+_LAST_NUMBER = 2**63 - 1
+
+
+def register(cli: typer.Typer) -> None:
+    """Add the commands."""
+    group = typer.Typer(
+        no_args_is_help=True,
+        help="Rows that the target refused: see, mend and load them again.\n\nExample: botdata quarantine list",
+    )
+    group.command("list")(list_rows)
+    group.command()(show)
+    group.command()(replay)
+    group.command()(export)
+    group.command("import")(import_file)
+    cli.add_typer(group, name="quarantine")
+
+
+def list_rows(
+    tables: Tables = None,
+    limit: Annotated[int, typer.Option(help="Rows to list, at most.", min=0)] = 50,
+    metadata: Metadata = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the rows in quarantine, with the reasons. No values; phone numbers in keys are masked.
+
+    Example: botdata quarantine list --tables clients
+    """
+    from app.cli.output import show_json
+    from app.cli.reports import quarantine_report as report
+    from app.migration.quarantine.quarantined_rows import list_quarantine
+    from app.migration.tables.metadata import load_metadata
+
+    names, flags = _names(tables, metadata)
+    listed = run_async(list_quarantine(_target(), load_metadata(metadata), tables=names, limit=limit))
+    if as_json:
+        show_json(report.list_document(listed))
+    else:
+        report.show_list(listed, flags=flags)
+
+
+def show(
+    number: Annotated[int, typer.Argument(help="The row's number.", min=1, max=_LAST_NUMBER)],
+    as_json: AsJson = False,
+) -> None:
+    """Show one row with every value, and what PostgreSQL said of it.
+
+    Example: botdata quarantine show 17
+    """
+    from app.cli.output import show_json
+    from app.cli.reports import quarantine_report as report
+    from app.migration.quarantine.quarantined_rows import show_quarantined
+
+    row = run_async(show_quarantined(_target(), number))
+    if as_json:
+        show_json(report.row_document(row))
+    else:
+        report.show_row(row)
+
+
+def replay(
+    numbers: Annotated[
+        list[int] | None, typer.Argument(help="Numbers of rows; all rows without.", min=1, max=_LAST_NUMBER)
+    ] = None,
+    tables: Tables = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace rows too that were written later than these were refused.")
+    ] = False,
+    metadata: Metadata = None,
+    as_json: AsJson = False,
+) -> None:
+    """Load rows from quarantine as they are kept, or were edited. Exit code 0 only when all of them went in.
+
+    What has changed at the source since is not seen: a copy or a sync reads it anew.
+
+    Example: botdata quarantine replay 17 18
+    """
+    from app.cli.output import show_json
+    from app.cli.reports import quarantine_report as report
+    from app.migration.quarantine.replay import replay as replay_rows
+    from app.migration.tables.metadata import load_metadata
+    from app.settings import load_settings
+
+    names, flags = _names(tables, metadata)
+    settings, described = load_settings(), load_metadata(metadata)
+    replayed = carry_out(
+        lambda: replay_rows(
+            settings.require_database_url(),
+            described,
+            numbers=numbers or None,
+            tables=names,
+            overwrite=overwrite,
+            target_in_use=settings.flags.use_repository_pattern,
+        ),
+        " ".join(["quarantine replay", *map(str, numbers or [])]) + flags + " --overwrite" * overwrite,
+    )
+    if as_json:
+        show_json(report.replay_document(replayed))
+    else:
+        report.show_replay(replayed, flags=flags)
+    if not replayed.complete:
+        raise typer.Exit(1)
+
+
+def export(
+    file: Annotated[Path, typer.Argument(help="The file to make; only you may read it.", dir_okay=False)],
+    tables: Tables = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    metadata: Metadata = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write the rows in quarantine to a JSON file to be edited. With every value.
+
+    Example: botdata quarantine export refused.json
+    """
+    from app.cli.output import document, say, show_json
+    from app.migration.quarantine.quarantine_file import export_rows
+    from app.migration.tables.metadata import load_metadata
+
+    names, _ = _names(tables, metadata)
+    rows = run_async(export_rows(_target(), load_metadata(metadata), file, tables=names, force=force))
+    if as_json:
+        show_json(document("quarantine export", ok=True, rows=rows, file=str(file) if rows else None))
+    elif rows:
+        say(f"{rows:,} rows written to {file}; it holds every value, and only you may read it")
+        say(f"Next: edit the values under row; botdata quarantine import {file}")
+    else:
+        say("quarantine: empty; no file was made")
+
+
+def import_file(
+    file: Annotated[Path, typer.Argument(help="An edited export.", exists=True, dir_okay=False)],
+    as_json: AsJson = False,
+) -> None:
+    """Put edited rows back into quarantine. All, or none where one cannot be taken; values may change, keys may not.
+
+    Example: botdata quarantine import refused.json
+    """
+    from app.cli.output import document, say, show_json
+    from app.migration.quarantine.quarantine_file import import_rows
+
+    done = run_async(import_rows(_target(), file))
+    if as_json:
+        changed, unchanged = list(done.changed), list(done.unchanged)
+        show_json(document("quarantine import", ok=True, changed=changed, unchanged=unchanged))
+        return
+    say(f"{len(done.changed):,} rows changed, {len(done.unchanged):,} the same as before")
+    if done.changed:
+        say("Next: botdata quarantine replay")
+
+
+def _target() -> str:
+    from app.settings import load_settings
+
+    return load_settings().require_database_url()
+
+
+def _names(tables: str | None, metadata: str | None) -> tuple[list[str] | None, str]:
+    """The tables named, and the options to repeat in the next command."""
+    flags = f" --metadata {metadata}" if metadata else ""
+    if tables is None:
+        return None, flags
+    names = [name.strip() for name in tables.split(",") if name.strip()]
+    if not names:
+        raise typer.BadParameter("no table is named", param_hint="--tables")
+    return names, f" --tables {shlex.quote(','.join(names))}{flags}"

@@ -1,0 +1,156 @@
+"""The commands on what the tool itself remembers in the target: status and uninstall."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from app.cli.event_loop import run_async
+from app.cli.work import AsJson
+
+if TYPE_CHECKING:
+    from app.migration.runs.status import Status
+
+
+def register(cli: typer.Typer) -> None:
+    """Add the commands."""
+    cli.command()(status)
+    cli.command()(uninstall)
+
+
+def status(
+    run: Annotated[int | None, typer.Option("--run", help="The run whose tables are listed; else the newest.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the runs, and how far the tables of the newest are. Reads only, also while a run is at work.
+
+    Example: botdata status --run 3
+    """
+    from app.cli.output import show_json
+    from app.migration.runs.status import read_status
+    from app.settings import load_settings
+
+    found = run_async(read_status(load_settings().require_database_url(), run))
+    if as_json:
+        show_json(_status_document(found))
+    else:
+        _show_status(found)
+
+
+def _show_status(found: Status) -> None:
+    from app.cli.output import say, show_table
+
+    say(f"at work now: {found.holder}" if found.holder else "no run is at work")
+    if not found.installed:
+        say("the target has no schema botdata: no run has begun there")
+    else:
+        show_table(
+            ["run", "command", "source", "state", "begun", "finished"],
+            [
+                [str(run.number), run.command, run.source, run.state, run.begun_at, run.finished_at or "-"]
+                for run in found.runs
+            ],
+            numbers=frozenset({0}),
+        )
+    if found.shown:
+        say()
+        say(f"the tables of run {found.shown.number}:")
+        show_table(
+            ["table", "state", "rows", "of", "left", "refused", "rows/s"],
+            [
+                [
+                    table.table,
+                    table.state,
+                    f"{table.rows:,}",
+                    f"{table.source_rows:,}",
+                    f"{table.left:,}",
+                    f"{table.refused:,}",
+                    "-" if table.rows_per_second is None else f"{table.rows_per_second:,.0f}",
+                ]
+                for table in found.tables
+            ],
+            numbers=frozenset(range(2, 7)),
+        )
+    for key in found.foreign_keys:
+        say(f"foreign key {key.name} of {key.table}: {key.state}; the run puts it back before it is complete")
+    if found.in_quarantine:
+        say(f"{found.in_quarantine:,} rows in quarantine: botdata quarantine list")
+    say(f"Next: {found.next_command}")
+
+
+def _status_document(found: Status) -> dict[str, Any]:
+    from app.cli.output import document
+
+    return document(
+        "status",
+        ok=True,
+        installed=found.installed,
+        holder=found.holder,
+        runs=[
+            {
+                "run": run.number,
+                "command": run.command,
+                "source": run.source,
+                "state": run.state,
+                "begun_at": run.begun_at,
+                "finished_at": run.finished_at,
+            }
+            for run in found.runs
+        ],
+        run=found.shown.number if found.shown else None,
+        tables=[
+            {
+                "table": table.table,
+                "state": table.state,
+                "rows": table.rows,
+                "source_rows": table.source_rows,
+                "left": table.left,
+                "refused": table.refused,
+                "rows_per_second": None if table.rows_per_second is None else round(table.rows_per_second, 1),
+            }
+            for table in found.tables
+        ],
+        foreign_keys=[{"table": key.table, "name": key.name, "state": key.state} for key in found.foreign_keys],
+        in_quarantine=found.in_quarantine,
+        next=found.next_command,
+    )
+
+
+def uninstall(
+    yes: Annotated[bool, typer.Option("--yes", help="Do it without asking.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Drop the tool's own schema `botdata` from the target. Runs, checkpoints and quarantine go, your tables stay.
+
+    Example: botdata uninstall --yes
+    """
+    from app.cli.output import document, say, show_json
+    from app.cutover.moves.uninstalling import refuse_during_cutover
+    from app.migration.target.foreign_keys import put_back
+    from app.migration.target.target_session import explained, open_target
+    from app.migration.target.tool_schema import drop_tool_schema
+    from app.settings import load_settings
+    from app.stores.postgres.database_url import shown_url
+
+    if as_json and not yes:
+        raise typer.BadParameter("with --json nothing is asked, so --yes is needed too", param_hint="--json")
+    target = load_settings().require_database_url()
+    if not yes:
+        say("The next copy will not know the rows that earlier ones put there, and asks for --overwrite.")
+        typer.confirm(f"Drop schema botdata, with the rows in quarantine, from {shown_url(target)}?", abort=True)
+
+    async def work() -> bool:
+        async with open_target(target, step="uninstall", exclusive=True) as connection:
+            with explained("uninstall", pending="everything; nothing was dropped"):
+                await refuse_during_cutover(connection)
+                for key in await put_back(connection, step="uninstall"):
+                    said = f"{key.orphans:,} rows lack the row they refer to, which this lists: {key.query}"
+                    typer.echo(f"foreign key {key.name} of {key.table} stays NOT VALID: {said}", err=True)
+                return await drop_tool_schema(connection)
+
+    dropped = run_async(work())
+    if as_json:
+        show_json(document("uninstall", ok=True, dropped=dropped))
+    else:
+        say("schema botdata: dropped" if dropped else "schema botdata: there was none")

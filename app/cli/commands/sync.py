@@ -1,0 +1,108 @@
+"""The command `botdata sync`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from app.cli.work import AsJson, KeyRoleOk, Metadata, SourceUrl, Tables, WithBaileys, Work
+
+if TYPE_CHECKING:
+    from app.migration.sync.options import SyncOptions
+    from app.migration.sync.sync_report import SyncReport
+
+
+def register(cli: typer.Typer) -> None:
+    """Add the command."""
+    cli.command()(sync)
+
+
+def sync(
+    follow: Annotated[bool, typer.Option("--follow", help="Repeat until stopped with Ctrl-C or SIGTERM.")] = False,
+    until_clean: Annotated[
+        bool, typer.Option("--until-clean", help="Repeat until two rounds in a row find nothing.")
+    ] = False,
+    reverse: Annotated[
+        bool, typer.Option("--reverse", help="From your PostgreSQL to the source: the way back.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be changed and deleted; write to no table.")
+    ] = False,
+    tables: Tables = None,
+    with_baileys: WithBaileys = False,
+    interval: Annotated[float, typer.Option(help="Seconds between rounds.", min=0.1)] = 2.0,
+    max_deletes: Annotated[int, typer.Option(help="Rows that one round may delete.", min=0)] = 100,
+    max_quarantine: Annotated[int, typer.Option(help="Refused rows past which it stops.", min=0)] = 1000,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Although the side written to may hold what the other has not.")
+    ] = False,
+    key_role_ok: KeyRoleOk = False,
+    source: SourceUrl = None,
+    metadata: Metadata = None,
+    as_json: AsJson = False,
+) -> None:
+    """Bring the target to the source's present state. Inserts, updates and deletions, as often as you like.
+
+    Example: botdata sync --with-baileys --until-clean
+    """
+    from dataclasses import replace
+
+    from app.cli.output import show_json
+    from app.cli.reports.sync_report import show_sync, sync_document
+    from app.migration.sync.options import SyncOptions
+
+    if follow and until_clean:
+        raise typer.BadParameter("it goes on until stopped, and so has no other end", param_hint="--follow")
+    work = Work.prepare("sync", tables, with_baileys, key_role_ok, source, metadata)
+    repeated = " --follow" * follow + " --until-clean" * until_clean + " --overwrite" * overwrite
+    work = replace(work, flags=f"{' --reverse' * reverse}{work.flags}", own_flags=repeated)
+    options = SyncOptions(
+        reverse=reverse,
+        follow=follow and not dry_run,
+        until_clean=until_clean,
+        interval=interval,
+        most_deleted=max_deletes,
+        most_refused=max_quarantine,
+        overwrite=overwrite,
+        target_in_use=work.settings.flags.use_repository_pattern,
+        named=tables is not None,
+        settles_after=work.settings.outcome_settles_after,
+        dry_run=dry_run,
+    )
+    report = _run(work, options)
+    if as_json:
+        show_json(sync_document(report, flags=work.flags))
+    else:
+        show_sync(report, flags=work.flags)
+    if not report.complete:
+        raise typer.Exit(1)
+
+
+def _run(work: Work, options: SyncOptions) -> SyncReport:
+    import asyncio
+    import signal
+
+    from app.cli.output import progress
+    from app.cli.reports.sync_report import RoundLines
+    from app.migration.sync.syncer import Sync
+
+    with progress("sync") as bars:
+
+        async def run() -> SyncReport:
+            stop = asyncio.Event()
+            lines = RoundLines(bars.notice, quiet=not (options.follow or options.until_clean))
+            if options.follow:
+                for number in (signal.SIGINT, signal.SIGTERM):
+                    asyncio.get_running_loop().add_signal_handler(number, stop.set)
+            return await Sync(
+                lambda: work.open_source(bars.notice),
+                work.target,
+                work.tables,
+                bars,
+                options,
+                stop=stop,
+                on_round=lines.add,
+            ).run()
+
+        return work.carry_out(run)

@@ -1,0 +1,74 @@
+"""The command `botdata verify`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from app.cli.work import AsJson, KeyRoleOk, Metadata, ShowValues, SourceUrl, Tables, WithBaileys, Work
+
+if TYPE_CHECKING:
+    from app.migration.runs.report import VerifyReport
+    from app.migration.sources.source import Source
+    from app.migration.verify.verifier import VerifyOptions
+
+
+def register(cli: typer.Typer) -> None:
+    """Add the command."""
+    cli.command()(verify)
+
+
+Fix = Annotated[bool, typer.Option("--fix", help="Copy rows that are missing or different again.")]
+Sample = Annotated[
+    int | None, typer.Option("--sample", help="Only so many rows of each table, picked at random.", min=1, metavar="N")
+]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="With --fix: although the flag says that the bot uses PostgreSQL.")
+]
+
+
+def verify(
+    tables: Tables = None,
+    with_baileys: WithBaileys = False,
+    fix: Fix = False,
+    sample: Sample = None,
+    overwrite: Overwrite = False,
+    key_role_ok: KeyRoleOk = False,
+    source: SourceUrl = None,
+    metadata: Metadata = None,
+    show_values: ShowValues = False,
+    as_json: AsJson = False,
+) -> None:
+    """Compare every row of every table, as text, to the digit. Exit code 0 only when there is no difference.
+
+    Example: botdata verify --show-values
+    """
+    from app.cli.output import show_json
+    from app.cli.reports.verify_report import show_verify, verify_document
+    from app.migration.verify.verifier import VerifyOptions
+
+    if fix and sample is not None:
+        raise typer.BadParameter("a sample would leave most differences as they are", param_hint="--fix with --sample")
+    work = Work.prepare("verify --fix" if fix else "verify", tables, with_baileys, key_role_ok, source, metadata)
+    in_use = work.settings.flags.use_repository_pattern
+    report = run_verify(work, VerifyOptions(fix=fix, sample=sample, overwrite=overwrite, target_in_use=in_use))
+    if as_json:
+        show_json(verify_document(report, flags=work.flags, source_flags=work.source_flags))
+    else:
+        show_verify(report, flags=work.flags, source_flags=work.source_flags, show_values=show_values)
+    if not report.clean:
+        raise typer.Exit(1)
+
+
+def run_verify(work: Work, options: VerifyOptions | None = None) -> VerifyReport:
+    """Verify, with progress on standard error."""
+    from app.cli.output import progress
+    from app.migration.verify.verifier import verify as verify_tables
+
+    with progress("verify") as bars:
+
+        async def run(source: Source) -> VerifyReport:
+            return await verify_tables(source, work.target, work.tables, bars, options)
+
+        return work.run(run, bars.notice)

@@ -1,0 +1,1 @@
+"""What the commands say: in words and tables, and as documents."""

@@ -1,0 +1,122 @@
+"""What `botdata cutover finish`, `forget` and `table` say, in words and as documents."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from app.cli.output import document, say
+from app.cli.reports.cutover_words import after, ago, counted, moment, reason_list, show_objections
+from app.cutover.stages import Stage
+
+if TYPE_CHECKING:
+    from app.cutover.moves.finish import Ending
+    from app.cutover.moves.processes import Process
+    from app.cutover.moves.table_authority import TableMoved
+
+
+def show_finish(ending: Ending) -> None:
+    """Print what was ended."""
+    if ending.finished_at is not None:
+        say(f"the way back was ended before, at {ending.finished_at:%Y-%m-%d %H:%M:%S} UTC; nothing was changed")
+    else:
+        say(f"the way back is ended: {ending.recorded:,} recorded entries were dropped, and nothing more is recorded")
+    if ending.still_supabase:
+        say(f"The writers of {', '.join(ending.still_supabase)} still write to Supabase; keep botdata sync --follow")
+    say(f"Next: {_next_of_finish(ending)}")
+
+
+def _next_of_finish(ending: Ending) -> str:
+    if ending.still_supabase:
+        return f"move these writers, then for each table: botdata cutover table {ending.still_supabase[0]} postgres"
+    return "botdata cutover status"
+
+
+def finish_document(ending: Ending) -> dict[str, Any]:
+    """The end of the way back for `--json`."""
+    return document(
+        "cutover finish",
+        ok=True,
+        finished_before=moment(ending.finished_at),
+        dropped=0 if ending.finished_at else ending.recorded,
+        still_supabase=list(ending.still_supabase),
+        next=_next_of_finish(ending),
+    )
+
+
+def show_forget(process: Process) -> None:
+    """Print what was forgotten, and what may be left of it."""
+    say(f"process {process.name} is forgotten; it was at {process.stage}, and had reported {ago(process.age)} before")
+    for warning in _warnings(process):
+        say(f"warning: {warning}")
+    say(f"Next: {_next_of_forget(process)}")
+
+
+def _warnings(process: Process) -> list[str]:
+    found = [
+        "a process that still runs somewhere, cut off from PostgreSQL, goes on as before: make sure that it has ended"
+    ]
+    if process.spooled:
+        found.append(
+            f"its spool file held {process.spooled:,} notes: keep the directory CUTOVER_SPOOL of its machine; the next "
+            "process there brings them in"
+        )
+    return found
+
+
+def _next_of_forget(process: Process) -> str:
+    if process.stage in {Stage.DUALWRITE, Stage.SHADOW}:
+        return "botdata sync, then: botdata verify; the gate to live asks for both anew"
+    return "botdata cutover status"
+
+
+def forget_document(process: Process) -> dict[str, Any]:
+    """What was forgotten, for `--json`."""
+    return document(
+        "cutover forget",
+        ok=True,
+        process=process.name,
+        stage=process.stage,
+        age=round(process.age, 1),
+        spooled=process.spooled,
+        warnings=_warnings(process),
+        next=_next_of_forget(process),
+    )
+
+
+def show_table_moved(moved: TableMoved) -> None:
+    """Print what stands against the move of a table's authority, and what came of it."""
+    show_objections(moved.objections, "passed over" if moved.moved else "against it")
+    if moved.moved:
+        say(f"{moved.table}: its authority is {moved.to.label} now, and was {moved.before.label}")
+    elif moved.before is moved.to:
+        say(f"{moved.table}: its authority is {moved.to.label} already; nothing was changed")
+    elif moved.dry_run:
+        say(f"dry run: {counted(moved.objections)} against it; nothing was changed")
+    else:
+        say(f"NOT moved: {counted(moved.objections)} against it; the authority of {moved.table} stays")
+    say(f"Next: {_next_of_table(moved)}")
+
+
+def _next_of_table(moved: TableMoved) -> str:
+    command = f"botdata cutover table {moved.table} {moved.to.value}"
+    if moved.moved:
+        return f"start the writer of {moved.table} on {moved.to.label}; botdata cutover status"
+    if moved.before is moved.to:
+        return "botdata cutover status"
+    return after(moved.objections, command) if moved.objections else command
+
+
+def table_document(moved: TableMoved) -> dict[str, Any]:
+    """What came of it, for `--json`."""
+    return document(
+        "cutover table",
+        ok=moved.ok,
+        table=moved.table,
+        before=moved.before,
+        to=moved.to,
+        moved=moved.moved,
+        dry_run=moved.dry_run,
+        forced=moved.forced,
+        objections=reason_list(moved.objections),
+        next=_next_of_table(moved),
+    )

@@ -1,0 +1,107 @@
+"""What `botdata cutover advance` and `back` say, in words and as a document."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from app.cli.output import document, say
+from app.cli.reports.cutover_words import after, ago, counted, reason_list, show_objections
+
+if TYPE_CHECKING:
+    from app.cutover.moves.gates.objection import Objection
+    from app.cutover.moves.steps import Outcome, Sending
+    from app.settings import Settings
+
+
+def send_recorded(settings: Settings) -> Sending:
+    """What `back` does first at `complete`: send to Supabase what was recorded."""
+
+    async def send() -> Objection | None:
+        from app.cutover.moves.gates.objection import Objection
+        from app.cutover.replication.to_supabase.drain import drain
+        from app.errors import SettingsError, StoreError
+
+        try:
+            report = await drain(settings, step="cutover back", sends_recorded=True)
+        except (SettingsError, StoreError) as error:
+            return Objection(f"what was recorded could not be sent to Supabase: {error}", "put that right")
+        if report.complete:
+            return None
+        left = f"{report.left.entries:,} of {report.entries:,} recorded writes are not in Supabase"
+        return Objection(f"{left}: {report.reason}", "botdata mirror status, which shows them; put that right")
+
+    return send
+
+
+def show_outcome(outcome: Outcome) -> None:
+    """Print what stands against the move, what came of it, and what to run next."""
+    show_objections(outcome.objections, "passed over" if outcome.moved or outcome.late else "against it")
+    for late in outcome.late:
+        say(f"late: {late.what}")
+        say(f"  remedy: {late.remedy}")
+    say(_verdict(outcome))
+    for process in outcome.behind:
+        say(
+            f"process {process.name} does not report it: it is at {process.stage} by {process.chosen_by}, and last "
+            f"reported {ago(process.age)} ago"
+        )
+    say(f"Next: {next_command(outcome)}")
+
+
+def _verdict(outcome: Outcome) -> str:
+    before, to = outcome.before, outcome.to
+    if to is None:
+        end = "last" if outcome.kind == "advance" else "first"
+        return f"NOT moved: the cutover is at {before}, which is the {end} stage"
+    if outcome.late:
+        return f"NOT moved: not all was still within the hold of writes (CUTOVER_HOLD), and {before} has resumed"
+    if outcome.moved:
+        moved = f"the stage is {to} now, and was {before}"
+        if before.authority is not to.authority:
+            moved += f"; {to.authority.label} is the authority"
+        return moved if outcome.behind else f"{moved}; no process is behind"
+    if outcome.dry_run:
+        return f"dry run: {counted(outcome.objections)} against the step from {before} to {to}; nothing was changed"
+    return f"NOT moved: {counted(outcome.objections)} against the step from {before} to {to}; the stage stays"
+
+
+def next_command(outcome: Outcome) -> str:
+    """What to run after it."""
+    command = f"botdata cutover {outcome.kind}"
+    if outcome.to is None:
+        return "botdata cutover status"
+    if outcome.behind:
+        process = outcome.behind[0]
+        if process.silent:
+            return f"bring {process.name} back, or stop it; if it has ended: botdata cutover forget {process.name}"
+        if not process.follows:
+            return f"restart {process.name} with CUTOVER_STAGE=database"
+        return f"botdata cutover status; restart {process.name} if it does not follow"
+    if outcome.moved:
+        return "botdata cutover status"
+    if outcome.late:
+        return after(outcome.late, command)
+    if outcome.objections:
+        forced = " --force REASON, which loses them" if any(o.loses_outbox for o in outcome.objections) else ""
+        return after(outcome.objections, command) + (f"; or: {command}{forced}" if forced else "")
+    return command  # of a dry run
+
+
+def outcome_document(outcome: Outcome) -> dict[str, Any]:
+    """The whole outcome for `--json`."""
+    return document(
+        f"cutover {outcome.kind}",
+        ok=outcome.ok,
+        before=outcome.before,
+        to=outcome.to,
+        moved=outcome.moved,
+        dry_run=outcome.dry_run,
+        forced=outcome.forced,
+        objections=reason_list(outcome.objections),
+        late=reason_list(outcome.late),
+        behind=[
+            {"process": one.name, "stage": one.stage, "chosen_by": one.chosen_by, "age": round(one.age, 1)}
+            for one in outcome.behind
+        ],
+        next=next_command(outcome),
+    )

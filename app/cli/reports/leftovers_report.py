@@ -1,0 +1,30 @@
+"""What a command leaves as it is, in words and as parts of a document."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from app.cli.output import say
+from app.migration.target.leftovers import Unusable
+
+
+def show_leftovers(not_usable: Sequence[Unusable], not_seen: Sequence[str] = ()) -> None:
+    """Print which objects of the target cannot be used yet, with the statements, and what could not be seen."""
+    for sentence in not_seen:
+        say(f"not seen: {sentence}")
+    for one in not_usable:
+        say(f"NOT USABLE YET: {one.name}: {one.why}. Run:")
+        say(f"  {one.statement}")
+
+
+def not_usable_list(not_usable: Sequence[Unusable]) -> list[dict[str, str]]:
+    """The same objects for `--json`."""
+    return [{"object": one.name, "why": one.why, "statement": one.statement} for one in not_usable]
+
+
+def but_not_usable(not_usable: Sequence[Unusable]) -> str:
+    """What a line that says "complete" has to add."""
+    many = "" if len(not_usable) == 1 else "s"
+    return (
+        f", but {len(not_usable)} object{many} of the target not usable before the above is run" if not_usable else ""
+    )

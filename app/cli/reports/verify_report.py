@@ -1,0 +1,188 @@
+"""The report of a verification in words and as a document."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable
+from typing import Any
+
+from app.cli.output import document, say, show_table
+from app.cli.reports.leftovers_report import not_usable_list, show_leftovers
+from app.migration.runs.report import Difference, TableVerified, VerifyReport
+
+_SHOWN = 20
+
+
+def show_verify(report: VerifyReport, *, flags: str = "", source_flags: str = "", show_values: bool = False) -> None:
+    """Print counts a table, the first differences, the verdict, and what to run next.
+
+    Args:
+        flags: the options that chose the tables and the source, with a leading blank.
+        source_flags: those of them that chose the source.
+        show_values: the values that differ too, and keys unmasked.
+    """
+    columns = ["source", "target", "equal", "missing", "extra", "different", "fixed", "seconds"]
+    show_table(
+        ["table", *columns],
+        [
+            [
+                table.table,
+                *(
+                    f"{count:,}"
+                    for count in (
+                        table.source_rows,
+                        table.target_rows,
+                        table.equal,
+                        table.missing,
+                        table.extra,
+                        table.different,
+                        table.fixed,
+                    )
+                ),
+                f"{table.seconds:.1f}",
+            ]
+            for table in report.tables
+        ],
+        numbers=frozenset(range(1, len(columns) + 1)),
+    )
+    differences = report.differences
+    for difference in differences[:_SHOWN]:
+        say(_sentence(difference, show_values=show_values))
+    if any(table.cut for table in report.tables):
+        say(f"... and more; the first {len(differences):,} of them: botdata verify{flags} --json")
+    elif len(differences) > _SHOWN:
+        say(f"... and {len(differences) - _SHOWN:,} more; all of them: botdata verify{flags} --json")
+    for table in report.tables:
+        _say_what_happened(table)
+    show_leftovers(report.not_usable)
+    _say_verdict(report)
+    if report.fix and any(table.missing + table.different > table.quarantined for table in report.tables):
+        say("A type of the target that rounds, a trigger that changes what is written, or a column that the target")
+        say("makes by itself, keeps rows different.")
+    say(f"Next: {next_command(report, flags, source_flags)}")
+
+
+def _say_what_happened(table: TableVerified) -> None:
+    if table.sampled is not None:
+        say(f"{table.table}: a sample of {table.sampled:,} of {table.source_rows:,} rows")
+    if table.counts_differ:
+        say(f"{table.table}: {table.source_rows:,} rows in the source, {table.target_rows:,} in the target")
+        if table.sampled is None:
+            say("  The rows that differ do not explain this: a key is there twice in the source, or rows are hidden.")
+    if table.changed:
+        say(f"{table.table}: {table.changed:,} rows changed while they were verified, and do not differ now")
+    if table.left_out:
+        say(f"{table.table}: not compared: {', '.join(f'{one.column} ({one.why})' for one in table.left_out)}")
+    if table.quarantined:
+        say(f"{table.table}: {table.quarantined:,} of these rows were refused by the target and are in quarantine")
+
+
+def _say_verdict(report: VerifyReport) -> None:
+    rows = sum(table.source_rows for table in report.tables)
+    sampled = sum(table.sampled or 0 for table in report.tables)
+    what = f"a sample of {sampled:,} of {rows:,} rows" if report.sample is not None else f"{rows:,} rows"
+    if fixed := sum(table.fixed for table in report.tables):
+        say(f"fixed: {fixed:,} rows were copied again and are equal now")
+    if not all(table.clean for table in report.tables):
+        counts = "the counts differ; " if any(table.counts_differ for table in report.tables) else ""
+        say(f"NOT the same: {counts}{sum(table.rows_that_differ for table in report.tables):,} rows differ, of {what}")
+    elif report.not_usable:
+        say(
+            f"NOT usable, though no difference was found in {what}: the application would fail where it reads the above"
+        )
+    elif report.sample is not None:
+        say(f"nothing found in {what}, and equal counts, in {report.seconds:.1f} s; the other rows were not compared")
+    else:
+        say(f"verified: {what}, no difference, in {report.seconds:.1f} s")
+
+
+def next_command(report: VerifyReport, flags: str = "", source_flags: str = "") -> str:
+    """What to run after this verification; where the target's rows are the newer ones, the source is made like them.
+
+    Args:
+        source_flags: of the flags those that chose the source, for commands on some of the tables alone.
+    """
+    if report.clean:
+        if report.sample is not None:
+            return f"botdata verify{flags}"
+        if "--metadata" in source_flags.split():  # the data layer, and so parity and the cutover, are the bot's
+            return f"botdata sync{flags} --until-clean, once nothing writes to the source any more"
+        return "botdata cutover status" if report.managed else "botdata parity"
+    if all(table.clean for table in report.tables):
+        return f"{'; '.join(one.statement for one in report.not_usable)}; then: botdata verify{flags}"
+
+    def only(tables: Iterable[TableVerified]) -> str:
+        return f" --tables {shlex.quote(','.join(table.table for table in tables))}{source_flags}"
+
+    unclean = [table for table in report.tables if not table.clean]
+    behind = [table for table in unclean if table.table not in report.newer]
+    ahead = [table for table in unclean if table not in behind]
+    if to_bring := [t for t in ahead if t.rows_that_differ > t.quarantined or t.counts_differ]:
+        named = only(to_bring)
+        return f"botdata sync --reverse{named}, since the target is their store, then: botdata verify{flags}"
+    if report.newer:
+        flags = only(behind)
+    if any(table.extra for table in behind):
+        return f"botdata sync{flags}, which deletes rows that the source does not have, then: botdata verify{flags}"
+    if any(table.missing + table.different > table.quarantined for table in behind):
+        return f"botdata preflight{flags}" if report.fix else f"botdata verify{flags} --fix"
+    if any(table.quarantined for table in unclean):
+        return "botdata quarantine list"
+    if report.sample is None:
+        return f"botdata preflight{flags}, which names keys that are there twice, then: botdata verify{flags}"
+    return f"botdata verify{flags}"  # a sample found only that counts differ
+
+
+def _sentence(difference: Difference, *, show_values: bool) -> str:
+    where = f"{difference.table} {difference.shown_key(show_values=show_values)}"
+    refused = f" (in quarantine, SQLSTATE {difference.refused})" if difference.refused else ""
+    if difference.kind == "missing":
+        return f"missing: {where} is not in the target{refused}"
+    if difference.kind == "extra":
+        return f"extra: {where} is not in the source"
+    values = f": source {difference.source!r}, target {difference.target!r}" if show_values else ""
+    return f"different: {where} column {difference.column}{values}{refused}"
+
+
+def verify_document(report: VerifyReport, *, flags: str = "", source_flags: str = "") -> dict[str, Any]:
+    """The whole report for `--json`: values and keys as they are."""
+    return document(
+        "verify",
+        ok=report.clean,
+        sample=report.sample,
+        fix=report.fix,
+        seconds=round(report.seconds, 3),
+        tables=[
+            {
+                "table": table.table,
+                "source_rows": table.source_rows,
+                "target_rows": table.target_rows,
+                "sampled": table.sampled,
+                "equal": table.equal,
+                "missing": table.missing,
+                "extra": table.extra,
+                "different": table.different,
+                "in_quarantine": table.quarantined,
+                "changed_meanwhile": table.changed,
+                "fixed": table.fixed,
+                "differences": [
+                    {
+                        "kind": difference.kind,
+                        "key": list(difference.key),
+                        "column": difference.column,
+                        "source": difference.source,
+                        "target": difference.target,
+                        "sqlstate": difference.refused,
+                    }
+                    for difference in table.differences
+                ],
+                "differences_cut": table.cut,
+                "counts_agree": table.counts_agree,
+                "not_compared": [{"column": one.column, "why": one.why} for one in table.left_out],
+                "seconds": round(table.seconds, 3),
+            }
+            for table in report.tables
+        ],
+        not_usable=not_usable_list(report.not_usable),
+        next=next_command(report, flags, source_flags),
+    )

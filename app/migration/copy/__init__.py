@@ -1,0 +1,1 @@
+"""Copying all rows: page by page or in key ranges, resumable, and proved to be complete."""

@@ -1,0 +1,213 @@
+"""A copy for trial: every row into a temporary table like the target's, one table at a time, dropped after."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, field, replace
+from time import monotonic
+
+import psycopg
+from psycopg import AsyncConnection, sql
+from sqlalchemy import Table
+
+from app.errors import UnavailableError
+from app.migration.load import statements, trial_table
+from app.migration.load.bisection import Fault, first_piece, load_rows, number_column, stage_page
+from app.migration.load.narrowing import ensure_refusal
+from app.migration.runs.report import Progress, Refusal
+from app.migration.sources.counts import exact_count
+from app.migration.sources.rest.rest_source import RestSource
+from app.migration.sources.sample import pick_keys
+from app.migration.sources.source import Page, Source
+from app.migration.tables.copy_table import CopyTable, describe, name_of
+from app.migration.target.target_session import JsonBytes, explained, is_row_fault, open_target
+from app.privacy import mask_phones
+from app.stores.postgres.session import rendered
+
+STEP = "copy --dry-run"
+# What a temporary table cannot tell.
+UNCHECKED = (
+    "foreign keys",
+    "conflicts with rows that the target holds already",
+    "triggers of the target",
+    "the free space on the target's disk, which only its administrator can see",
+)
+_EXAMPLES = 20
+
+
+@dataclass(slots=True)
+class TableTried:
+    """What came of one table's rows.
+
+    Attributes:
+        rows: exact count in the source.
+        tried: rows that were loaded for trial, the refused ones included.
+        refused: how many the target would refuse, by SQLSTATE and place.
+        examples: the first of them; keys are masked where they hold phone numbers.
+        seconds: that reading and loading took.
+        bytes: that the rows took in the temporary table, indexes included.
+    """
+
+    table: str
+    rows: int
+    tried: int = 0
+    refused: Counter[tuple[str, str | None]] = field(default_factory=Counter)
+    examples: list[Refusal] = field(default_factory=list)
+    seconds: float = 0.0
+    bytes: int = 0
+
+    @property
+    def expected_seconds(self) -> float:
+        """What all rows would take at the same rate."""
+        return self.seconds * max(1.0, self.rows / self.tried) if self.tried else self.seconds
+
+    @property
+    def expected_bytes(self) -> int:
+        """What all rows would take on the target's disk."""
+        return round(self.bytes * max(1.0, self.rows / self.tried)) if self.tried else self.bytes
+
+
+@dataclass(frozen=True, slots=True)
+class DryRunReport:
+    """A whole dry run.
+
+    Attributes:
+        sample: rows of a table at most, picked at random; None: all rows.
+    """
+
+    tables: tuple[TableTried, ...]
+    sample: int | None
+    seconds: float
+
+    @property
+    def clean(self) -> bool:
+        """Whether nothing would be refused."""
+        return not any(table.refused for table in self.tables)
+
+
+async def dry_run(
+    source: Source, target_url: str, tables: Sequence[Table], progress: Progress, *, sample: int | None = None
+) -> DryRunReport:
+    """Load the rows for trial; nothing is left in the target, whose tables, sequences and tool schema are not touched.
+
+    Args:
+        sample: load only so many rows of each table, picked at random over all of its keys.
+
+    Raises:
+        MigrationError: one of the sides cannot be used.
+    """
+    began = monotonic()
+    tried = []
+    async with open_target(target_url, step=STEP) as connection:
+        for table in tables:
+            pending = "the rest of the trial; nothing was written"
+            with explained(STEP, setting=source.setting, table=name_of(table), pending=pending):
+                described = await describe(connection, table, step=STEP, styled=isinstance(source, RestSource))
+                tried.append(await _Trial(connection, source, described, progress, sample).run())
+    return DryRunReport(tuple(tried), sample, monotonic() - began)
+
+
+class _Trial:
+    """One table's."""
+
+    def __init__(
+        self, connection: AsyncConnection, source: Source, table: CopyTable, progress: Progress, sample: int | None
+    ) -> None:
+        self._connection = connection
+        self._source = source
+        self._table = table
+        self._progress = progress
+        self._sample = sample
+        # The trial's table has no triggers and no identity columns, so that an update does as written.
+        self._trial = replace(
+            table,
+            schema="pg_temp",
+            relation_name=trial_table.NAME,
+            replaces_rows=False,
+            always_identity=False,
+            has_only=True,
+        )
+        self._load = rendered(statements.load_page(self._trial))
+        self._piece: int | None = None
+        self._places: dict[str, str] = {}
+
+    async def run(self) -> TableTried:
+        rows = await exact_count(self._source, self._table)
+        done = TableTried(self._table.name, rows)
+        wanted = rows if self._sample is None else min(rows, self._sample)
+        self._progress.begin(self._table.name, wanted, 0)
+        self._places = await trial_table.create(self._connection, self._table)
+        try:
+            async with self._pages() as pages:
+                began = monotonic()
+                async for page in pages:
+                    await self._try(page, done)
+                    self._progress.advance(self._table.name, page.rows)
+                done.seconds = monotonic() - began
+            done.bytes = await trial_table.size(self._connection)
+        finally:
+            if not self._connection.broken and not self._connection.closed:
+                await trial_table.drop(self._connection)
+        return done
+
+    @asynccontextmanager
+    async def _pages(self) -> AsyncIterator[AsyncIterator[Page]]:
+        if self._sample is None:
+            pages = self._source.pages(self._table)
+        else:
+            pages = self._source.rows_by_key(self._table, await pick_keys(self._source, self._table, self._sample))
+        async with aclosing(pages):  # type: ignore[type-var]
+            yield pages
+
+    async def _try(self, page: Page, done: TableTried) -> None:
+        await ensure_refusal(self._connection, self._trial)
+        async with self._connection.transaction():
+            await self._connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
+            if self._piece is None and await self._whole(page):
+                done.tried += page.rows
+                return
+            try:
+                staging, rows = await stage_page(self._connection, self._trial, page.body)
+            except psycopg.Error as error:
+                if not is_row_fault(error):
+                    raise
+                raise UnavailableError("a page from the source is not whole JSON") from error
+            outcome = await load_rows(
+                self._connection, self._trial, staging, low=1, high=rows, most=rows + 1, piece=self._piece or rows
+            )
+            self._piece = first_piece(rows, len(outcome.faults)) if outcome.faults else None
+            done.tried += rows
+            await self._note(staging, outcome.faults, done)
+
+    async def _whole(self, page: Page) -> bool:
+        try:
+            async with self._connection.transaction():
+                await self._connection.execute(self._load, [JsonBytes(page.body)])
+        except psycopg.Error as error:
+            if not is_row_fault(error):
+                raise
+            return False
+        return True
+
+    async def _note(self, staging: str, faults: tuple[Fault, ...], done: TableTried) -> None:
+        def place(fault: Fault) -> str | None:
+            return self._places.get(fault.place, fault.place) if fault.place else None
+
+        done.refused.update((fault.sqlstate, place(fault)) for fault in faults)
+        shown = faults[: _EXAMPLES - len(done.examples)]
+        key = sql.SQL(", ").join(sql.Identifier(column.name) for column in self._table.key)
+        number = sql.Identifier(number_column(self._table))
+        cursor = await self._connection.execute(
+            sql.SQL("SELECT {}, ARRAY[{}] FROM pg_temp.{} WHERE {} = ANY (%s)").format(
+                number, key, sql.Identifier(staging), number
+            ),
+            [[fault.number for fault in shown]],
+        )
+        keys: dict[int, list[str]] = dict(await cursor.fetchall())
+        mask = mask_phones if self._table.key_holds_phone else str
+        done.examples += [
+            Refusal(self._table.name, tuple(map(mask, keys[fault.number])), fault.sqlstate, place(fault))
+            for fault in shown
+        ]

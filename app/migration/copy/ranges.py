@@ -1,0 +1,105 @@
+"""Key ranges: a large table is read in pieces, each of them loaded in one transaction and then never read again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from psycopg import AsyncConnection, sql
+
+from app.migration.sources.postgres.postgres_source import PostgresSource
+from app.migration.sources.source import Key
+from app.migration.tables.copy_table import CopyTable
+from app.stores.supabase.grammar import alias
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRange:
+    """The keys above `low`, up to and including `high`, in the source's own order; None: no bound on that side."""
+
+    number: int
+    low: Key | None
+    high: Key | None
+
+    def condition(self, table: CopyTable) -> sql.Composed:
+        """The WHERE clause. Its texts have no type: PostgreSQL takes each as one of its column's."""
+        key = sql.SQL(", ").join(sql.Identifier(column.name) for column in table.key)
+        bounds = [
+            sql.SQL("({}) {} ({})").format(key, sql.SQL(operator), sql.SQL(", ").join(map(sql.Literal, bound)))
+            for operator, bound in ((">", self.low), ("<=", self.high))
+            if bound is not None
+        ]
+        return sql.SQL(" WHERE {}").format(sql.SQL(" AND ").join(bounds)) if bounds else sql.SQL("").format()
+
+
+async def plan_ranges(
+    source: PostgresSource, table: CopyTable, count: int, *, most_rows: int, most_bytes: int
+) -> list[KeyRange]:
+    """Cut a table into ranges of about so many rows or bytes, whichever is less: one scan of its key's index.
+
+    Args:
+        count: the table's rows.
+    """
+    size = sql.SQL("SELECT coalesce(pg_table_size(to_regclass({})), 0)").format(
+        sql.Literal(table.identifier.as_string(None))
+    )
+    ((table_bytes,),) = await source.fetch(size)
+    rows = max(1, min(most_rows, most_bytes * count // table_bytes if table_bytes else most_rows))
+    bounds: list[Key | None] = [None]
+    while len(bounds) < -(-count // rows):
+        bound = await _key_behind(source, table, KeyRange(len(bounds), bounds[-1], None), rows)
+        if bound is None:
+            break
+        bounds.append(bound)
+    return [
+        KeyRange(number, low, high)
+        for number, (low, high) in enumerate(zip(bounds, [*bounds[1:], None], strict=True), start=1)
+    ]
+
+
+async def _key_behind(source: PostgresSource, table: CopyTable, rest: KeyRange, rows: int) -> Key | None:
+    """The key of the last of the first so many rows; None where there are fewer, as in a view with a key twice."""
+    own = await source.own(table)
+    texts = (
+        sql.SQL("{}::text AS {}").format(sql.Identifier(column.name), sql.Identifier(alias(position)))
+        for position, column in enumerate(table.key)
+    )
+    found = await source.fetch(
+        sql.SQL("SELECT {} FROM {}{} ORDER BY {} LIMIT 1 OFFSET {}").format(
+            sql.SQL(", ").join(texts),
+            own.rows,
+            rest.condition(table),
+            sql.SQL(", ").join(sql.Identifier(column.name) for column in table.key),
+            sql.Literal(rows - 1),
+        )
+    )
+    return tuple(found[0]) if found else None
+
+
+async def keep_ranges(connection: AsyncConnection, run: int, table: CopyTable, ranges: list[KeyRange]) -> None:
+    """Write a table's ranges down, in the caller's transaction."""
+    for one in ranges:
+        await connection.execute(
+            "INSERT INTO botdata.ranges (run_id, table_name, number, low, high) VALUES (%s, %s, %s, %s, %s)",
+            [run, table.name, one.number, list(one.low) if one.low else None, list(one.high) if one.high else None],
+        )
+
+
+async def open_ranges(connection: AsyncConnection, run: int, table: CopyTable) -> list[KeyRange]:
+    """The table's ranges that are not complete."""
+    cursor = await connection.execute(
+        "SELECT number, low, high FROM botdata.ranges WHERE run_id = %s AND table_name = %s AND NOT complete "
+        "ORDER BY number",
+        [run, table.name],
+    )
+    return [
+        KeyRange(number, tuple(low) if low else None, tuple(high) if high else None)
+        for number, low, high in await cursor.fetchall()
+    ]
+
+
+async def finish_range(connection: AsyncConnection, run: int, table: CopyTable, number: int, rows: int) -> None:
+    """Mark a range complete, in the transaction that loaded it."""
+    await connection.execute(
+        "UPDATE botdata.ranges SET complete = true, rows = %s WHERE run_id = %s AND table_name = %s AND number = %s",
+        [rows, run, table.name, number],
+    )

@@ -1,0 +1,340 @@
+"""The SQL that loads and compares pages: a page is one JSON parameter whose values are all PostgreSQL text.
+
+Values are cast to their column's type without its length: a cast to varchar(50) would cut a longer text, where an
+assignment refuses it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from psycopg import sql
+
+from app.migration.sources.source import VERSION
+from app.migration.tables.column_shapes import INSIDE
+from app.migration.tables.copy_table import CopyColumn, CopyTable
+from app.stores.supabase.grammar import alias
+
+
+def listed(items: Iterable[sql.Composable], separator: str = ", ") -> sql.Composed:
+    """The items with a separator between them."""
+    return sql.SQL(separator).join(items)
+
+
+def names_of(columns: Iterable[CopyColumn], prefix: str | None = None) -> sql.Composed:
+    """The columns' quoted names, with commas."""
+    parts = (prefix,) if prefix else ()
+    return listed(sql.Identifier(*parts, column.name) for column in columns)
+
+
+def page_rows(table: CopyTable) -> sql.Composed:
+    """A CTE `page` with the rows of parameter 1: every column as text, under its own name."""
+    return sql.SQL("page ({}) AS MATERIALIZED (SELECT * FROM json_to_recordset(%s::json) AS x ({}))").format(
+        names_of(table.columns), aliases(table.columns)
+    )
+
+
+def aliases(columns: Sequence[CopyColumn]) -> sql.Composed:
+    """The columns of a page as a source sends them: text under a short alias, see app.migration.sources.source."""
+    return listed(sql.SQL("{} text").format(sql.Identifier(alias(position))) for position in range(len(columns)))
+
+
+# A time that no zone follows, or a day, as a source whose column has no zone gives it: which moment it is, no one can
+# tell.
+_WITHOUT_ZONE = r"[ T]\d\d:\d\d:\d\d(\.\d+)?([^-+.\d]|$)|^\d+-\d\d-\d\d( BC)?$"
+# A time with its zone, as ISO or PostgreSQL's own DateStyle writes it. Inside another type it is all that the settings
+# of a session may write in another way.
+_MOMENT = (
+    r"\d+-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)?[-+]\d\d(:\d\d)*( BC)?"
+    r"|[A-Z][a-z]{2} (\d\d [A-Z][a-z]{2}|[A-Z][a-z]{2} \d\d) \d\d:\d\d:\d\d(\.\d+)? \d+ [-+:\w]+( BC)?"
+)
+
+
+def _typed(columns: Iterable[CopyColumn], prefix: str) -> sql.Composed:
+    return listed(_value(sql.Identifier(prefix, column.name), column) for column in columns)
+
+
+def _value(given: sql.Identifier, column: CopyColumn) -> sql.Composed:
+    """A text as a value of its column; one that would be shortened or rounded to fit is refused (see `narrowing`)."""
+    plain = sql.SQL("{}::{}").format(given, sql.SQL(column.type))
+    if column.exact is None:
+        return plain
+    narrowed = sql.SQL("{}::{}::{} <> {}::{}").format(
+        given, sql.SQL(column.written), sql.SQL(column.exact), given, sql.SQL(column.exact)
+    )
+    if column.written.startswith("character varying(") and column.exact == "character varying":
+        # Most texts are shorter than the limit, which costs less to see.
+        most = sql.SQL(column.written.removeprefix("character varying(").removesuffix(")"))
+        narrowed = sql.SQL("octet_length({}::text) > {} AND {}").format(given, most, narrowed)
+    return sql.SQL("CASE WHEN {} THEN pg_temp.botdata_refused({}, {}, {}) ELSE {} END").format(
+        narrowed, sql.Literal(column.name), sql.Literal(column.written), plain, plain
+    )
+
+
+def same_key(table: CopyTable) -> sql.Composed:
+    """The target's row `t` has the key of the page's row `p`: by value, so that an index serves."""
+    return listed(
+        (
+            sql.SQL("t.{name} = p.{name}::{type}").format(name=sql.Identifier(column.name), type=sql.SQL(column.type))
+            for column in table.key
+        ),
+        " AND ",
+    )
+
+
+def _same_key_text(table: CopyTable, other: str, *, typed: Callable[[CopyColumn], bool]) -> sql.Composed:
+    """The same for any text, also one that is no value of the column's type; `typed` columns are compared as such."""
+
+    def same(column: CopyColumn) -> sql.Composed:
+        cast = sql.SQL("" if typed(column) else "::text")
+        return sql.SQL("t.{name}{cast} = {other}.{name}").format(
+            name=sql.Identifier(column.name), cast=cast, other=sql.Identifier(other)
+        )
+
+    return listed(map(same, table.key), " AND ")
+
+
+def text_differs(
+    target: str, source: str, *, source_is_text: bool, styled: bool = True
+) -> Callable[[CopyColumn], sql.Composed]:
+    """An expression that is true where a column's value in the target is not the source's, as text."""
+
+    def differs(column: CopyColumn) -> sql.Composed:
+        ours, theirs = sql.Identifier(target, column.name), sql.Identifier(source, column.name)
+        unlike = sql.SQL("{}::text IS DISTINCT FROM {}::text").format(ours, theirs)
+        if column.styled is None or not (styled and source_is_text):
+            return unlike
+        kind = sql.SQL(column.type if column.styled == INSIDE else column.styled)
+        other = sql.SQL("{}::{}::text IS DISTINCT FROM {}::{}::text").format(ours, kind, theirs, kind)
+        if column.styled == INSIDE:
+            rest = [
+                sql.SQL("regexp_replace({}::text, {}, '', 'g')").format(one, sql.Literal(_MOMENT))
+                for one in (ours, theirs)
+            ]
+            other = sql.SQL("({} OR {} IS DISTINCT FROM {})").format(other, *rest)
+        elif column.zoned:
+            other = sql.SQL("({} OR {}::text ~ {})").format(other, theirs, sql.Literal(_WITHOUT_ZONE))
+        return sql.SQL("({} AND {})").format(unlike, other)
+
+    return differs
+
+
+def _values(table: CopyTable) -> sql.Composed:
+    identity = sql.SQL(" OVERRIDING SYSTEM VALUE" if table.always_identity else "")
+    return sql.SQL("INSERT INTO {} AS t ({}){} SELECT {} FROM page p").format(
+        table.identifier, names_of(table.columns), identity, _typed(table.columns, "p")
+    )
+
+
+def insert_page(table: CopyTable) -> sql.Composed:
+    """Insert the rows of the page in parameter 1, none of which the target is to hold.
+
+    Returns one row: rows inserted, and the transaction (xmin) that they are of, outside of any savepoint.
+    """
+    page = sql.SQL("page ({}) AS (SELECT * FROM json_to_recordset(%s::json) AS x ({}))").format(
+        names_of(table.columns), aliases(table.columns)
+    )
+    return sql.SQL(
+        "WITH {}, loaded AS ({} RETURNING true) SELECT count(*), pg_current_xact_id()::xid::text FROM loaded"
+    ).format(page, _values(table))
+
+
+def load_page(table: CopyTable, page: sql.Composed | None = None) -> sql.Composed:
+    """Insert or update the rows of a page, leaving equal ones alone.
+
+    Args:
+        page: a CTE `page` in place of the one that reads parameter 1; its columns are text, or of the target's types.
+
+    Returns one row: rows inserted, rows updated, the transactions (xmin) they are of; and of the page in parameter 1
+    whether a key is there twice: where the first such row changes nothing, PostgreSQL lets the second one change it.
+    """
+    rest = table.columns[table.key_size :]
+    if table.replaces_rows or not rest:
+        action: sql.Composable = sql.SQL("DO NOTHING")
+    else:
+        action = sql.SQL("DO UPDATE SET {} WHERE {}").format(
+            listed(sql.SQL("{0} = excluded.{0}").format(sql.Identifier(column.name)) for column in rest),
+            listed(map(text_differs("t", "excluded", source_is_text=False), rest), " OR "),
+        )
+    if not table.has_only:
+        return _load_partitioned(table, page or page_rows(table), action, _repeated(table, page))
+    # A row version made by an INSERT has no xmax; one made by ON CONFLICT DO UPDATE has.
+    return sql.SQL(
+        "WITH {}, loaded AS ({} ON CONFLICT ({}) {} RETURNING t.xmax = 0 AS inserted, t.xmin::text AS xid) "
+        "SELECT count(*) FILTER (WHERE inserted), count(*) FILTER (WHERE NOT inserted), "
+        "coalesce(array_agg(DISTINCT xid), '{{}}'){} FROM loaded"
+    ).format(page or page_rows(table), _values(table), names_of(table.key), action, _repeated(table, page))
+
+
+def _repeated(table: CopyTable, page: sql.Composed | None) -> sql.Composable:
+    if page is not None:
+        return sql.SQL("")
+    return sql.SQL(", EXISTS (SELECT FROM page GROUP BY {} HAVING count(*) > 1)").format(names_of(table.key))
+
+
+def _load_partitioned(
+    table: CopyTable, page: sql.Composed, action: sql.Composable, repeated: sql.Composable
+) -> sql.Composed:
+    """The same for a partitioned table, whose RETURNING gives no xmin: see `create_marks`.
+
+    A row that was there, as the statement's snapshot shows it, was updated; the other ones were inserted.
+    """
+    keys = listed(sql.SQL("l.{}").format(sql.Identifier(f"k{i}")) for i in range(table.key_size))
+    return sql.SQL(
+        "WITH {page}, loaded ({names}) AS ({values} ON CONFLICT ({key}) {action} RETURNING {returned}), "
+        "mark AS (INSERT INTO pg_temp.{marks} DEFAULT VALUES RETURNING xmin::text AS xid), "
+        "done AS (SELECT EXISTS (SELECT FROM {table} o WHERE ({own}) = ({keys})) AS was_there FROM loaded l) "
+        "SELECT count(*) FILTER (WHERE NOT was_there), count(*) FILTER (WHERE was_there), "
+        "CASE WHEN count(*) > 0 THEN ARRAY(SELECT xid FROM mark) ELSE '{{}}' END{repeated} FROM done"
+    ).format(
+        page=page,
+        names=listed(sql.Identifier(f"k{i}") for i in range(table.key_size)),
+        values=_values(table),
+        key=names_of(table.key),
+        action=action,
+        returned=names_of(table.key, "t"),
+        marks=sql.Identifier(_MARKS),
+        table=table.rows,
+        own=names_of(table.key, "o"),
+        keys=keys,
+        repeated=repeated,
+    )
+
+
+_MARKS = "transaction_marks"
+
+
+def create_marks() -> sql.Composed:
+    """A temporary table whose rows tell, by their xmin, the transaction or subtransaction that a statement ran in."""
+    return sql.SQL("CREATE TEMP TABLE IF NOT EXISTS {} () ON COMMIT DELETE ROWS").format(sql.Identifier(_MARKS))
+
+
+def delete_changed(table: CopyTable, page: sql.Composed | None = None) -> sql.Composed:
+    """Delete the target's rows that differ from the page's: where an update trigger would change what is written.
+
+    Args:
+        page: as in `load_page`.
+    """
+    rest = table.columns[table.key_size :]
+    return sql.SQL("WITH {} DELETE FROM {} t USING page p WHERE {} AND ({})").format(
+        page or page_rows(table),
+        table.rows,
+        same_key(table),
+        listed(map(text_differs("t", "p", source_is_text=True), rest), " OR ") if rest else sql.SQL("false"),
+    )
+
+
+def compare_page(table: CopyTable, *, typed: bool = True) -> sql.Composed:
+    """Rows of a page that the target lacks or holds differently.
+
+    Not `typed`, it takes also rows with texts that are no values of their columns' types, and reads the whole table.
+
+    Returns rows of: key (text[]), missing (bool), names of the columns that differ (text[]), the source's texts of
+    these columns (text[]), the target's (text[]).
+    """
+    differs = text_differs("t", "p", source_is_text=True, styled=typed)
+    rest = table.columns[table.key_size :]
+
+    def picked(value: Callable[[CopyColumn], sql.Composable]) -> sql.Composed:
+        if not rest:
+            return sql.SQL("ARRAY[]::text[]").format()
+        cases = (sql.SQL("CASE WHEN {} THEN ARRAY[{}] END").format(differs(column), value(column)) for column in rest)
+        return sql.SQL("(SELECT array_agg(v[1]) FROM (VALUES {}) AS c (v) WHERE v IS NOT NULL)").format(
+            listed(sql.SQL("({})").format(case) for case in cases)
+        )
+
+    return sql.SQL(
+        "WITH {page} SELECT ARRAY[{key}], t.{first} IS NULL, {names}, {sources}, {targets} "
+        "FROM page p LEFT JOIN {table} t ON {same} WHERE t.{first} IS NULL OR {different}"
+    ).format(
+        page=page_rows(table),
+        key=names_of(table.key, "p"),
+        first=sql.Identifier(table.key[0].name),
+        names=picked(lambda column: sql.Literal(column.name)),
+        sources=picked(lambda column: sql.Identifier("p", column.name)),
+        targets=picked(lambda column: sql.SQL("{}::text").format(sql.Identifier("t", column.name))),
+        table=table.rows,
+        same=same_key(table) if typed else _same_key_text(table, "p", typed=lambda column: False),
+        different=listed(map(differs, rest), " OR ") if rest else sql.SQL("false"),
+    )
+
+
+def create_source_keys(table: CopyTable, name: str = "source_keys") -> sql.Composed:
+    """A temporary table for the keys that the source holds: as text, since the target's types may not hold them."""
+    return sql.SQL("CREATE TEMP TABLE {} ({})").format(
+        sql.Identifier(name),
+        listed(
+            sql.SQL("{} {}").format(sql.Identifier(column.name), sql.SQL(column.type if column.zoned else "text"))
+            for column in table.key
+        ),
+    )
+
+
+def add_source_keys(table: CopyTable, name: str = "source_keys", *, versions: bool) -> sql.Composed:
+    """Add the keys of a page, which is parameter 1, and (`versions`) its rows' versions."""
+    version = sql.SQL(", {}").format(sql.Identifier(VERSION)) if versions else sql.SQL("")
+    return sql.SQL(
+        "WITH p ({}{version}) AS (SELECT * FROM json_to_recordset(%s::json) AS x ({}{typed})) "
+        "INSERT INTO {} SELECT {}{version} FROM p"
+    ).format(
+        names_of(table.key),
+        aliases(table.key),
+        sql.Identifier(name),
+        listed(
+            sql.SQL("{}::{}").format(sql.Identifier(column.name), sql.SQL(column.type if column.zoned else "text"))
+            for column in table.key
+        ),
+        version=version,
+        typed=sql.SQL("{} text").format(version) if versions else version,
+    )
+
+
+def key_array(table: CopyTable, prefix: str) -> sql.Composed:
+    """A row's key as text[]."""
+    return sql.SQL("ARRAY[{}]").format(
+        listed(sql.SQL("{}::text").format(sql.Identifier(prefix, column.name)) for column in table.key)
+    )
+
+
+def missing_keys(table: CopyTable) -> sql.Composed:
+    """Keys of the source (text[]) that the target does not hold."""
+    return sql.SQL(
+        "SELECT DISTINCT {key} FROM source_keys s WHERE NOT EXISTS (SELECT FROM {table} t WHERE {same})"
+    ).format(key=key_array(table, "s"), table=table.rows, same=same_source_key(table))
+
+
+def refused_keys() -> str:
+    """Keys (text[]) in quarantine (parameter 1: table)."""
+    return "SELECT key FROM botdata.quarantine WHERE table_name = %s"
+
+
+def extra_keys(table: CopyTable) -> sql.Composed:
+    """Keys of the target (text[]) that the source does not hold."""
+    return sql.SQL("SELECT {key} FROM {table} t WHERE NOT EXISTS (SELECT FROM source_keys s WHERE {same})").format(
+        key=key_array(table, "t"), table=table.rows, same=same_source_key(table)
+    )
+
+
+def same_source_key(table: CopyTable) -> sql.Composed:
+    """The target's row `t` has the key of the row `s` of `source_keys`."""
+    return _same_key_text(table, "s", typed=lambda column: column.zoned)
+
+
+def count_foreign_rows(table: CopyTable) -> sql.Composed:
+    """Rows of the target that no copy from a source wrote (parameters: table, source)."""
+    return sql.SQL(
+        "SELECT count(*) FROM {} t WHERE t.xmin::text NOT IN (SELECT xid FROM botdata.writes "
+        "JOIN botdata.runs ON id = run_id WHERE table_name = %s AND source = %s)"
+    ).format(table.rows)
+
+
+def adopt_rows(table: CopyTable) -> sql.Composed:
+    """Take every row of the target for ours (parameters: run, table)."""
+    return sql.SQL(
+        "INSERT INTO botdata.writes SELECT DISTINCT %s::bigint, %s::text, t.xmin::text FROM {} t ON CONFLICT DO NOTHING"
+    ).format(table.rows)
+
+
+def count_rows(table: CopyTable) -> sql.Composed:
+    """Rows in the target's table."""
+    return sql.SQL("SELECT count(*) FROM {}").format(table.rows)

@@ -1,0 +1,61 @@
+"""The temporary table of a dry run: like the target's, with its constraints and indexes, without its sequences."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from psycopg import AsyncConnection, sql
+from psycopg.rows import TupleRow
+
+from app.migration.tables.copy_table import CopyTable
+
+NAME = "trial_rows"
+_HERE = sql.Identifier("pg_temp", NAME)
+# The columns that a copy leaves to the table: a default, an identity or a NOT NULL would stand in the way.
+_OTHER_COLUMNS = """
+SELECT attname FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped
+AND attgenerated = '' AND attnotnull AND attname <> ALL (%s)
+"""
+_UNIQUE_INDEXES = """
+SELECT c.relname, ARRAY(SELECT pg_get_indexdef(indexrelid, k, false) FROM generate_series(1, indnatts) k)::text,
+    pg_get_expr(indpred, indrelid), indclass::text, indcollation::text, indisexclusion
+FROM pg_index JOIN pg_class c ON c.oid = indexrelid
+WHERE indrelid = to_regclass(%s) AND (indisunique OR indisexclusion) ORDER BY c.relname
+"""
+
+
+async def create(connection: AsyncConnection, table: CopyTable) -> dict[str, str]:
+    """Make it; returns the names of the target's unique indexes and constraints by the names that they have here."""
+    await connection.execute(
+        # A default could take a number from the target's sequence, an identity would make a sequence.
+        sql.SQL("CREATE TEMP TABLE {} (LIKE {} INCLUDING ALL EXCLUDING DEFAULTS EXCLUDING IDENTITY)").format(
+            sql.Identifier(NAME), table.identifier
+        )
+    )
+    cursor = await connection.execute(_OTHER_COLUMNS, [_HERE.as_string(None), table.names])
+    for (name,) in await cursor.fetchall():
+        await connection.execute(sql.SQL("ALTER TABLE {} ALTER {} DROP NOT NULL").format(_HERE, sql.Identifier(name)))
+    theirs: defaultdict[tuple[object, ...], list[str]] = defaultdict(list)
+    for name, *definition in await _unique_indexes(connection, table.identifier):
+        theirs[tuple(definition)].append(name)
+    return {
+        name: theirs[tuple(definition)].pop(0)
+        for name, *definition in await _unique_indexes(connection, _HERE)
+        if theirs[tuple(definition)]
+    }
+
+
+async def size(connection: AsyncConnection) -> int:
+    """Bytes on disk, with indexes and TOAST."""
+    cursor = await connection.execute("SELECT pg_total_relation_size(to_regclass(%s))", [_HERE.as_string(None)])
+    ((size_,),) = await cursor.fetchall()
+    return int(size_)
+
+
+async def drop(connection: AsyncConnection) -> None:
+    """Drop it with its rows."""
+    await connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(_HERE))
+
+
+async def _unique_indexes(connection: AsyncConnection, table: sql.Identifier) -> list[TupleRow]:
+    return await (await connection.execute(_UNIQUE_INDEXES, [table.as_string(None)])).fetchall()

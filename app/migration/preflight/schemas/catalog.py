@@ -1,0 +1,154 @@
+"""Reads a PostgreSQL's catalog: what preflight compares and `schema replace` lists."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from psycopg import AsyncConnection
+from sqlalchemy import Table
+
+from app.migration.preflight.schemas.user_types import USER_TYPES, UserType
+from app.migration.tables.copy_table import label
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogColumn:
+    """A column, its type as `format_type` prints it; `user_type` where that is not PostgreSQL's own."""
+
+    name: str
+    type: str
+    not_null: bool
+    default: str | None
+    generated: bool
+    identity: str
+    user_type: UserType | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogConstraint:
+    """A constraint: kind is `p`, `u`, `f`, `c` or `x`, as in pg_constraint.contype."""
+
+    name: str
+    kind: str
+    columns: tuple[str, ...]
+    definition: str
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogIndex:
+    """An index that belongs to no constraint; not valid: PostgreSQL did not finish making it."""
+
+    name: str
+    definition: str
+    valid: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogTrigger:
+    """A trigger of a user's; `events` are of insert, update and delete."""
+
+    name: str
+    before: bool
+    by_row: bool
+    events: frozenset[str]
+    function: str
+
+
+@dataclass(slots=True)
+class CatalogTable:
+    """A table, view or foreign table; `kind` as in pg_class.relkind, `name` with its schema unless that is public."""
+
+    name: str
+    kind: str
+    quoted: str = ""
+    columns: dict[str, CatalogColumn] = field(default_factory=dict)
+    constraints: list[CatalogConstraint] = field(default_factory=list)
+    indexes: list[CatalogIndex] = field(default_factory=list)
+    triggers: list[CatalogTrigger] = field(default_factory=list)
+
+    @property
+    def own(self) -> str:
+        """A prefix of its name after FROM, by which the rows of tables that inherit from it are left out."""
+        return "ONLY " if self.kind in "rf" else ""
+
+    @property
+    def primary_key(self) -> tuple[str, ...]:
+        """Its columns; empty where there is none."""
+        return next((one.columns for one in self.constraints if one.kind == "p"), ())
+
+
+# What an extension made is not the user's.
+_TABLES = """
+SELECT c.relname, c.relkind, CASE n.nspname WHEN 'public' THEN '' ELSE quote_ident(n.nspname) || '.' END
+    || quote_ident(c.relname)
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = %s AND c.relkind IN ('r', 'p', 'v', 'm', 'f') AND NOT EXISTS (SELECT FROM pg_depend e
+    WHERE e.classid = 'pg_class'::regclass AND e.objid = c.oid AND e.deptype = 'e') ORDER BY c.relname
+"""
+_COLUMNS = """
+SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, pg_get_expr(d.adbin, d.adrelid),
+    a.attgenerated <> '', a.attidentity
+FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+WHERE n.nspname = %s AND a.attnum > 0 AND NOT a.attisdropped ORDER BY c.relname, a.attnum
+"""
+_CONSTRAINTS = """
+SELECT c.relname, o.conname, o.contype, pg_get_constraintdef(o.oid), ARRAY(SELECT a.attname::text
+    FROM unnest(o.conkey) WITH ORDINALITY k (number, position)
+    JOIN pg_attribute a ON a.attrelid = o.conrelid AND a.attnum = k.number ORDER BY k.position)
+FROM pg_constraint o JOIN pg_class c ON c.oid = o.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = %s AND o.contype IN ('p', 'u', 'f', 'c', 'x') ORDER BY c.relname, o.conname
+"""
+_INDEXES = """
+SELECT c.relname, i.relname, pg_get_indexdef(x.indexrelid), x.indisvalid
+FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid JOIN pg_class c ON c.oid = x.indrelid
+JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = %s AND NOT EXISTS (SELECT FROM pg_constraint o WHERE o.conindid = x.indexrelid
+    AND o.conrelid = x.indrelid)
+ORDER BY c.relname, i.relname
+"""
+# Bits of tgtype: 1 row, 2 before, 4 insert, 8 delete, 16 update (src/include/catalog/pg_trigger.h).
+_TRIGGERS = """
+SELECT c.relname, t.tgname, t.tgtype & 2 = 2, t.tgtype & 1 = 1, array_remove(ARRAY[
+    CASE WHEN t.tgtype & 4 = 4 THEN 'insert' END, CASE WHEN t.tgtype & 8 = 8 THEN 'delete' END,
+    CASE WHEN t.tgtype & 16 = 16 THEN 'update' END], NULL), t.tgfoid::regproc::text
+FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = %s AND NOT t.tgisinternal AND t.tgenabled IN ('O', 'A') ORDER BY c.relname, t.tgname
+"""
+
+
+async def read_all(connection: AsyncConnection, models: Sequence[Table]) -> dict[str, CatalogTable]:
+    """The tables and views of schema public, and of the schemas that the models name, by name (see `tables.label`)."""
+    tables: dict[str, CatalogTable] = {}
+    for schema in {model.schema or "public" for model in models} | {"public"}:
+        tables |= await read_tables(connection, schema)
+    return tables
+
+
+async def read_tables(connection: AsyncConnection, schema: str = "public") -> dict[str, CatalogTable]:
+    """The tables and views of a schema by name (see `tables.label`), without what extensions made."""
+
+    async def rows(statement: str) -> list[tuple[Any, ...]]:
+        found = await (await connection.execute(statement, [schema])).fetchall()
+        return [(label(schema, name), *rest) for name, *rest in found]
+
+    tables = {name: CatalogTable(name, kind, quoted) for name, kind, quoted in await rows(_TABLES)}
+    for table, *column in await rows(_COLUMNS):
+        if table in tables:
+            tables[table].columns[column[0]] = CatalogColumn(*column)
+    for table, name, base, of_extension, labels in await rows(USER_TYPES):
+        if table in tables:
+            user_type = UserType(base, of_extension, tuple(labels))
+            tables[table].columns[name] = replace(tables[table].columns[name], user_type=user_type)
+    for table, name, kind, definition, columns in await rows(_CONSTRAINTS):
+        if table in tables:
+            tables[table].constraints.append(CatalogConstraint(name, kind, tuple(columns), definition))
+    for table, *index in await rows(_INDEXES):
+        if table in tables:
+            tables[table].indexes.append(CatalogIndex(*index))
+    for table, name, before, by_row, events, function in await rows(_TRIGGERS):
+        if table in tables:
+            tables[table].triggers.append(CatalogTrigger(name, before, by_row, frozenset(events), function))
+    return tables

@@ -1,0 +1,188 @@
+"""The target's tables against a MetaData: every difference of every table."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from sqlalchemy import Column, Index, PrimaryKeyConstraint, Table, UniqueConstraint
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.schema import CreateIndex
+
+from app.migration.preflight.findings import CODES, Difference, Finding, Severity, finding
+from app.migration.preflight.schemas.catalog import CatalogColumn, CatalogTable
+from app.migration.preflight.schemas.type_passages import model_type, passage
+from app.migration.tables.copy_table import name_of
+
+# Each rule gives the difference, the code of its finding, and how severe it is here (None: as usual).
+_Rule = tuple[Difference, str, Severity | None]
+
+
+def compare(tables: Sequence[Table], found: dict[str, CatalogTable], *, strict: bool) -> list[_Rule]:
+    """What differs between the models and the target.
+
+    Args:
+        strict: the models describe the schema in full: defaults, constraints and indexes too. Otherwise only the
+            tables, columns and types, and those types only as far as they would change values.
+    """
+    rules: list[_Rule] = []
+    for table in tables:
+        there = found.get(name_of(table))
+        if there is None:
+            rules.append((Difference(name_of(table), "table", None, "a table"), "target-table-missing", None))
+            continue
+        if there.kind not in "rp":
+            rules.append((Difference(name_of(table), "table", "no table", "a table"), "target-table-missing", None))
+            continue
+        rules += _columns(table, there, strict=strict)
+        if strict:
+            rules += _constraints(table, there)
+            rules += _indexes(table, there)
+    return rules
+
+
+def as_findings(rules: Iterable[_Rule], remedy: str) -> list[Finding]:
+    """A finding for each difference."""
+    return [
+        finding(
+            code,
+            _sentence(one),
+            remedy,
+            table=one.table,
+            column=one.item.removeprefix("column ") if one.item.startswith("column ") else None,
+            found=one.found,
+            expected=one.expected,
+            severity=severity,
+        )
+        for one, code, severity in rules
+    ]
+
+
+def stops(rules: Iterable[_Rule]) -> bool:
+    """Whether one of the differences is an error."""
+    return any((severity or CODES[code].severity) == "error" for _, code, severity in rules)
+
+
+def _sentence(one: Difference) -> str:
+    where = one.table if one.item == "table" else f"{one.table}: {one.item}"
+    if one.found is None:
+        return f"{where} is missing in the target"
+    if one.expected is None:
+        return f"{where} of the target is not in the models"
+    return f"{where} of the target is not as the models say"
+
+
+def _columns(table: Table, there: CatalogTable, *, strict: bool) -> list[_Rule]:
+    rules: list[_Rule] = []
+    for column in table.columns:
+        expected = model_type(column)
+        present = there.columns.get(column.name)
+        item = f"column {column.name}"
+        if present is None:
+            words = expected or "a column"
+            rules.append((Difference(name_of(table), item, None, words), "target-column-missing", None))
+            continue
+        if expected is not None and present.type != expected and (strict or passage(present.type, expected) != "same"):
+            severity: Severity | None = None if strict else "notice"
+            rules.append((Difference(name_of(table), item, present.type, expected), "target-type-differs", severity))
+        if strict:
+            rules += _column_details(table, column, present)
+    for name, present in there.columns.items():
+        if name not in table.columns:
+            blocks = present.not_null and present.default is None and not present.identity and not present.generated
+            shown = present.type + (" NOT NULL" if present.not_null else "")
+            severity = "error" if blocks else None
+            if strict or blocks:
+                rules.append(
+                    (Difference(name_of(table), f"column {name}", shown, None), "target-column-extra", severity)
+                )
+    return rules
+
+
+def _column_details(table: Table, column: Column[object], present: CatalogColumn) -> list[_Rule]:
+    rules: list[_Rule] = []
+    item = f"column {column.name}"
+    if present.not_null == bool(column.nullable):
+        words = {True: "NOT NULL", False: "NULL allowed"}
+        one = Difference(name_of(table), item, words[present.not_null], words[not column.nullable])
+        rules.append((one, "target-nullability-differs", None if present.not_null else "warning"))
+    expected, found = _expected_default(table, column), present.default
+    if _plain(found) != _plain(expected):
+        one = Difference(name_of(table), item, _default(found), _default(expected))
+        rules.append((one, "target-default-differs", None))
+    return rules
+
+
+def _default(text: str | None) -> str:
+    return f"DEFAULT {text}" if text is not None else "no default"
+
+
+def _expected_default(table: Table, column: Column[object]) -> str | None:
+    if column.server_default is None:
+        serial = table.autoincrement_column is column and column.identity is None
+        return "nextval" if serial else None
+    return str(getattr(column.server_default, "arg", "")) or None
+
+
+def _plain(default: str | None) -> str | None:
+    """A default without what PostgreSQL adds when it prints it."""
+    if default is None:
+        return None
+    if default.startswith("nextval"):
+        return "nextval"
+    return re.sub(r"::[a-z ]+(\(\d+\))?", "", default).strip("()' ").lower()
+
+
+def _constraints(table: Table, there: CatalogTable) -> list[_Rule]:
+    rules: list[_Rule] = []
+    expected = {
+        ("p" if isinstance(one, PrimaryKeyConstraint) else "u", tuple(one.columns.keys())): one
+        for one in table.constraints
+        if isinstance(one, PrimaryKeyConstraint | UniqueConstraint) and len(one.columns)
+    }
+    present = {(one.kind, one.columns): one for one in there.constraints}
+    for kind, columns in expected.keys() - present.keys():
+        words = f"{'PRIMARY KEY' if kind == 'p' else 'UNIQUE'} ({', '.join(columns)})"
+        name = str(expected[kind, columns].name or words)
+        rules.append((Difference(name_of(table), f"constraint {name}", None, words), "target-constraint-missing", None))
+    for kind, columns in present.keys() - expected.keys():
+        if kind == "f":  # reported with what would interfere
+            continue
+        one = present[kind, columns]
+        rules.append(
+            (
+                Difference(name_of(table), f"constraint {one.name}", one.definition, None),
+                "target-constraint-extra",
+                None,
+            )
+        )
+    return sorted(rules, key=lambda rule: rule[0].item)
+
+
+def _indexes(table: Table, there: CatalogTable) -> list[_Rule]:
+    rules: list[_Rule] = []
+    present = {one.name: one for one in there.indexes}
+    expected = {str(index.name): _index(index) for index in table.indexes}
+    for name, definition in sorted(expected.items()):
+        one = present.get(name)
+        if one is None:
+            rules.append((Difference(name_of(table), f"index {name}", None, definition), "target-index-missing", None))
+        elif _plain_index(one.definition) != _plain_index(definition) or not one.valid:
+            shown = one.definition if one.valid else f"INVALID: {one.definition}"
+            rules.append((Difference(name_of(table), f"index {name}", shown, definition), "target-index-differs", None))
+    for name, one in present.items():
+        if name not in expected:
+            code = "target-constraint-extra" if " UNIQUE " in one.definition else "target-index-extra"
+            rules.append((Difference(name_of(table), f"index {name}", one.definition, None), code, None))
+    return rules
+
+
+def _index(index: Index) -> str:
+    return " ".join(str(CreateIndex(index).compile(dialect=postgresql.dialect())).split())  # type: ignore[no-untyped-call]
+
+
+def _plain_index(definition: str) -> str:
+    """A definition without the words that PostgreSQL adds when it prints it."""
+    text = definition.replace(" USING btree", "").replace(" ON public.", " ON ").replace('"', "")
+    head, where, condition = text.partition(" WHERE ")
+    return f"{head}{where}{condition.strip().removeprefix('(').removesuffix(')')}"

@@ -1,0 +1,1 @@
+"""What preflight sees of a source over REST or a connection."""

@@ -1,0 +1,98 @@
+"""A source over a database connection: its catalog and counts, and whether rows are hidden from the role."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from psycopg import AsyncConnection, sql
+from sqlalchemy import Table
+
+from app.migration.preflight.findings import finding
+from app.migration.preflight.schemas.catalog import CatalogTable, read_all
+from app.migration.preflight.schemas.source_schema import SourceSeen, SourceTable, wanted_columns
+from app.migration.tables.copy_table import name_of
+from app.migration.tables.quoting import quoted
+from app.stores.postgres.session import connect, source_errors
+
+_RIGHTS = """
+SELECT has_schema_privilege(n.oid, 'USAGE'), row_security_active(c.oid), ARRAY(SELECT a.attname::text
+    FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attname = ANY (%s)
+    AND NOT has_column_privilege(c.oid, a.attnum, 'SELECT') ORDER BY a.attnum)
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = %s AND c.relname = %s
+"""
+
+
+@asynccontextmanager
+async def connect_to_source(url: str) -> AsyncIterator[AsyncConnection]:
+    """A read-only session on the source.
+
+    Raises:
+        MigrationError: the address of a transaction pooler.
+        StoreError: it cannot be reached, or refuses.
+    """
+    with source_errors():
+        async with await connect(url, setting="--source", step="preflight", read_only=True) as connection:
+            await connection.execute("SET row_security = on")  # hidden rows are a finding here, not an end
+            yield connection
+
+
+async def see_postgres(connection: AsyncConnection, tables: Sequence[Table]) -> SourceSeen:
+    """Look at the source's catalog, rights and row counts."""
+    catalog = await read_all(connection, tables)
+    names = {name_of(table) for table in tables}
+    seen = SourceSeen(others=sorted(name for name in catalog.keys() - names if catalog[name].kind in "rp"))
+    seen.others = [name for name in seen.others if name != "alembic_version"]
+    role = await (await connection.execute("SELECT quote_ident(current_user)")).fetchone()
+    seen.role = role[0] if role else ""
+    for table in tables:
+        if name_of(table) in catalog:
+            seen.tables[name_of(table)] = await _table(connection, table, catalog[name_of(table)], seen)
+    return seen
+
+
+async def _table(connection: AsyncConnection, table: Table, found: CatalogTable, seen: SourceSeen) -> SourceTable:
+    there = SourceTable(name_of(table), own=found.own)
+    there.columns = {column.name: column.type for column in found.columns.values()}
+    there.generated = {column.name for column in found.columns.values() if column.generated}
+    there.missing = [column.name for column in table.columns if column.name not in found.columns]
+    there.user_types = {column.name: column.user_type for column in found.columns.values() if column.user_type}
+    wanted, schema = wanted_columns(table), table.schema or "public"
+    rights = await (await connection.execute(_RIGHTS, [wanted, schema, table.name])).fetchone()
+    may_use, hidden, there.denied = rights or (False, False, wanted)
+    present = [name for name in wanted if name not in there.missing]
+    if not may_use or (present and len(there.denied) == len(present)):
+        usage = "" if may_use else f"GRANT USAGE ON SCHEMA {quoted(schema)} TO {seen.role}; "
+        seen.findings.append(
+            finding(
+                "source-privilege-missing",
+                f"the source's role may not read {found.name}",
+                f"{usage}GRANT SELECT ON {found.quoted} TO {seen.role}",
+                table=name_of(table),
+            )
+        )
+        there.denied = present
+        return there
+    seen.findings += [
+        finding(
+            "source-privilege-missing",
+            f"the source's role may not read {found.name}.{name}",
+            f"GRANT SELECT ON {found.quoted} TO {seen.role}",
+            table=name_of(table),
+            column=name,
+        )
+        for name in there.denied
+    ]
+    if hidden:
+        seen.findings.append(
+            finding(
+                "source-rows-hidden",
+                f"row-level security of {found.name} applies to the source's role, and may hide rows without an error",
+                "use the tables' owner or a role with BYPASSRLS",
+                table=name_of(table),
+            )
+        )
+    query = sql.SQL("SELECT count(*) FROM {}{}").format(sql.SQL(found.own), sql.Identifier(schema, table.name))
+    row = await (await connection.execute(query)).fetchone()
+    there.rows = row[0] if row else None
+    return there

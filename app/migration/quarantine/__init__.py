@@ -1,0 +1,1 @@
+"""Rows that the target refused: seen, mended and loaded again."""

@@ -1,0 +1,201 @@
+"""The rows that the target refused, as they are kept: which there are, why, and what is in one."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Collection
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from psycopg import AsyncConnection
+from sqlalchemy import MetaData
+
+from app.errors import MigrationError
+from app.migration.sources.source import Key
+from app.migration.tables.copy_table import find_table, name_of
+from app.migration.tables.unique_keys import key_columns
+from app.migration.target.target_session import explained, open_target
+from app.privacy import mask_phones
+
+_ONLY_READS = "nothing is changed by it"
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedRow:
+    """A row in quarantine, with its values.
+
+    Attributes:
+        number: names the row in commands.
+        key: the primary key as text, as it is.
+        sqlstate, message, place: PostgreSQL's reason; a message may quote values, a place is a constraint or column.
+        refused_at: in UTC, to the second, as ISO 8601.
+        row: each column's text as the source sent it, None for NULL.
+    """
+
+    number: int
+    table: str
+    key: Key
+    sqlstate: str
+    message: str
+    place: str | None
+    refused_at: str
+    row: dict[str, str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class ListedRow:
+    """A row in quarantine without its values; phone numbers in its key are masked."""
+
+    number: int
+    table: str
+    key: Key
+    sqlstate: str
+    place: str | None
+    refused_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why rows of a table were refused, and how many."""
+
+    table: str
+    sqlstate: str
+    place: str | None
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class QuarantineList:
+    """What is in quarantine: all reasons, and the first rows.
+
+    Attributes:
+        total: how many rows there are, the ones not listed included.
+    """
+
+    total: int
+    reasons: tuple[Reason, ...]
+    rows: tuple[ListedRow, ...]
+
+
+def holds_phone(metadata: MetaData, table: str) -> bool:
+    """Whether the key of a table may hold phone numbers; also where the MetaData does not know the table."""
+    known = next((one for one in metadata.tables.values() if name_of(one) == table), None)
+    if known is None:
+        return True
+    key = key_columns(known) or known.columns.keys()  # without one in the model, it may be any
+    return any(known.columns[name].info.get("phone") for name in key)
+
+
+async def list_quarantine(
+    target_url: str, metadata: MetaData, *, tables: Collection[str] | None = None, limit: int
+) -> QuarantineList:
+    """The rows in quarantine, of some tables or of all; empty too where the tool has never been at work.
+
+    Raises:
+        MigrationError: the target cannot be read, or a table is neither in the MetaData nor in quarantine.
+    """
+    step = "quarantine list"
+    async with open_target(target_url, step=step) as connection:
+        with explained(step, pending=_ONLY_READS):
+            wanted = await choose_tables(connection, metadata, tables, step=step)
+            if not await exists(connection):
+                return QuarantineList(0, (), ())
+            cursor = await connection.execute(
+                "SELECT table_name, sqlstate, place, count(*) FROM botdata.quarantine "
+                "WHERE %(tables)s::text[] IS NULL OR table_name = ANY (%(tables)s) GROUP BY 1, 2, 3 "
+                "ORDER BY 1, 4 DESC, 2, 3",
+                {"tables": wanted},
+            )
+            reasons = tuple(Reason(*row) for row in await cursor.fetchall())
+            cursor = await connection.execute(
+                "SELECT number, table_name, key, sqlstate, place, "
+                'to_char(refused_at, \'YYYY-MM-DD"T"HH24:MI:SS"Z"\') '
+                "FROM botdata.quarantine WHERE %s::text[] IS NULL OR table_name = ANY (%s) ORDER BY number LIMIT %s",
+                [wanted, wanted, limit],
+            )
+            rows = tuple(
+                ListedRow(number, table, masked(metadata, table, key), *rest)
+                for number, table, key, *rest in await cursor.fetchall()
+            )
+    return QuarantineList(sum(reason.rows for reason in reasons), reasons, rows)
+
+
+async def show_quarantined(target_url: str, number: int) -> RefusedRow:
+    """One row with its values.
+
+    Raises:
+        MigrationError: the target cannot be read, or there is no such row.
+    """
+    step = "quarantine show"
+    async with open_target(target_url, step=step) as connection:
+        with explained(step, pending=_ONLY_READS):
+            async with aclosing(read_rows(connection, numbers=[number])) as rows:
+                async for row in rows:
+                    return row
+    raise unknown_numbers([number], step=step)
+
+
+async def read_rows(
+    connection: AsyncConnection, *, numbers: list[int] | None = None, tables: list[str] | None = None
+) -> AsyncGenerator[RefusedRow, None]:
+    """Rows in quarantine with their values, a few at a time; none where the tool has never been at work."""
+    if not await exists(connection):
+        return
+    async with connection.transaction(), connection.cursor(name="botdata_quarantine") as cursor:
+        await cursor.execute(
+            "SELECT number, table_name, key, sqlstate, message, place, "
+            'to_char(refused_at, \'YYYY-MM-DD"T"HH24:MI:SS"Z"\'), row_text '
+            "FROM botdata.quarantine WHERE (%(numbers)s::bigint[] IS NULL OR number = ANY (%(numbers)s)) "
+            "AND (%(tables)s::text[] IS NULL OR table_name = ANY (%(tables)s)) ORDER BY number",
+            {"numbers": numbers, "tables": tables},
+        )
+        async for number, table, key, *rest in cursor:
+            yield RefusedRow(number, table, tuple(key), *rest)
+
+
+async def exists(connection: AsyncConnection) -> bool:
+    """Whether the tool's schema is there with a quarantine."""
+    row = await (await connection.execute("SELECT to_regclass('botdata.quarantine') IS NOT NULL")).fetchone()
+    return bool(row and row[0])
+
+
+async def choose_tables(
+    connection: AsyncConnection, metadata: MetaData, names: Collection[str] | None, *, step: str
+) -> list[str] | None:
+    """The tables' names, each known to the MetaData or with rows in quarantine; None stands for all tables.
+
+    A table that one schema alone has may be given without it, as in `select_tables`.
+
+    Raises:
+        MigrationError: lists the names that are neither.
+    """
+    if names is None:
+        return None
+    by_name = {name_of(table): table for table in metadata.tables.values()}
+    known = set(by_name)
+    if await exists(connection):
+        cursor = await connection.execute("SELECT DISTINCT table_name FROM botdata.quarantine")
+        known |= {name for (name,) in await cursor.fetchall()}
+    found = {name if name in known or (one := find_table(name, by_name)) is None else name_of(one) for name in names}
+    if unknown := sorted(found - known):
+        raise MigrationError(
+            f"no such table: {', '.join(unknown)}; the tables are {', '.join(sorted(known))}",
+            step=step,
+            pending="everything; nothing was read or written",
+            next_command=f"botdata {step}, with --tables of these, or --metadata for another project's",
+        )
+    return sorted(found)
+
+
+def unknown_numbers(numbers: Collection[int], *, step: str) -> MigrationError:
+    """The error for rows that are not in quarantine, or not any more."""
+    return MigrationError(
+        f"not in quarantine: {', '.join(map(str, sorted(numbers)))}",
+        step=step,
+        pending="everything; nothing was read or written",
+        next_command="botdata quarantine list",
+    )
+
+
+def masked(metadata: MetaData, table: str, key: Collection[str]) -> Key:
+    """A row's key for people."""
+    return tuple(map(mask_phones, key)) if holds_phone(metadata, table) else tuple(key)

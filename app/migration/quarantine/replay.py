@@ -1,0 +1,275 @@
+"""Loading rows from quarantine into the target, as they are kept there or as they were edited."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+
+from psycopg import AsyncConnection, sql
+from sqlalchemy import MetaData
+
+from app.migration.load.bisection import Fault, empty_staging, load_rows, number_column
+from app.migration.load.loader import record_writes
+from app.migration.load.table_authority import Permit, read_authority
+from app.migration.quarantine.quarantined_rows import choose_tables, exists, masked, unknown_numbers
+from app.migration.runs.report import Refusal
+from app.migration.sources.source import Key
+from app.migration.tables.copy_table import CopyTable, describe, name_of, select_tables
+from app.migration.target.foreign_keys import without_cascades
+from app.migration.target.leftovers import Unusable
+from app.migration.target.materialized_views import stale_views
+from app.migration.target.sequences import raise_sequences
+from app.migration.target.target_session import explained, open_target
+from app.migration.target.tool_schema import ensure_tool_schema
+
+STEP = "quarantine replay"
+_ROWS_A_TRANSACTION = 500
+
+
+@dataclass(slots=True)
+class TableReplayed:
+    """What became of a table's rows. Phone numbers in keys are masked.
+
+    Attributes:
+        loaded: how many went in, and left the quarantine.
+        refused: rows that the target refused again, with the reason of this time.
+        later: rows that were left alone, since the target's row of that key was written later than they were refused.
+        stale: rows that have other columns than the table.
+        known: False for a table that the MetaData does not have; its rows were left alone.
+    """
+
+    table: str
+    loaded: int = 0
+    refused: list[Refusal] = field(default_factory=list)
+    later: list[Key] = field(default_factory=list)
+    stale: list[Key] = field(default_factory=list)
+    known: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayReport:
+    """A whole replay.
+
+    Attributes:
+        chosen: rows that it was to load.
+        remaining: rows in quarantine now, of all tables.
+        not_usable: materialized views that are made of rows that went in.
+    """
+
+    chosen: int
+    tables: tuple[TableReplayed, ...]
+    remaining: int
+    not_usable: tuple[Unusable, ...] = ()
+
+    @property
+    def loaded(self) -> int:
+        """Rows that went in."""
+        return sum(table.loaded for table in self.tables)
+
+    @property
+    def complete(self) -> bool:
+        """Whether all chosen rows went in."""
+        return self.loaded == self.chosen
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    number: int
+    table: str
+    run: int
+    key: Key
+
+
+async def replay(
+    target_url: str,
+    metadata: MetaData,
+    *,
+    numbers: Collection[int] | None = None,
+    tables: Collection[str] | None = None,
+    overwrite: bool = False,
+    target_in_use: bool = False,
+) -> ReplayReport:
+    """Load rows from quarantine, a batch in a transaction; those that go in leave it, the others get their new reason.
+
+    Args:
+        numbers, tables: which rows; all of them without either.
+        overwrite: also where the target's row was written later, or where the bot writes to the target.
+        target_in_use: the flag says that the bot reads and writes PostgreSQL.
+
+    Raises:
+        MigrationError: it stopped; rows that had gone in by then are in.
+    """
+    permit = Permit(
+        step=STEP,
+        would="a replay would overwrite what the bot has written since",
+        in_use=target_in_use,
+        overwrite=overwrite,
+    )
+    async with open_target(target_url, step=STEP, exclusive=True) as connection:
+        with explained(STEP, pending="what is still in quarantine"):
+            if await exists(connection):
+                await ensure_tool_schema(connection)
+            rows = await _choose(connection, metadata, numbers, tables)
+            permit.refuse(await read_authority(connection), dict.fromkeys(row.table for row in rows))
+            in_their_order = select_tables(metadata)
+            order = {name_of(table): position for position, table in enumerate(in_their_order)}
+            rows.sort(key=lambda row: (order.get(row.table, len(order)), row.table, row.run, row.number))
+            replayed = []
+            known = {row.table: in_their_order[order[row.table]] for row in rows if row.table in order}
+            described = {name: await describe(connection, table, step=STEP) for name, table in known.items()}
+            run = max((row.run for row in rows), default=0)
+            async with without_cascades(connection, run, list(described.values()), step=STEP):
+                for name, group in groupby(rows, key=lambda row: row.table):
+                    of_table = list(group)
+                    if name not in described:
+                        replayed.append(TableReplayed(name, known=False))
+                        continue
+                    so_far = ", ".join(f"{one.loaded} rows of {one.table} loaded" for one in replayed) or None
+                    pending = f"{len(of_table)} rows of {name} at most, and those of the tables after it"
+                    with explained(STEP, table=name, done=so_far, pending=pending):
+                        done = await _replay_table(connection, metadata, described[name], of_table, permit)
+                        replayed.append(done)
+            changed = [described[one.table] for one in replayed if one.loaded]
+            not_usable = await stale_views(connection, changed)
+            remaining = 0
+            if await exists(connection):
+                cursor = await connection.execute("SELECT count(*) FROM botdata.quarantine")
+                ((remaining,),) = await cursor.fetchall()
+    return ReplayReport(len(rows), tuple(replayed), remaining, tuple(not_usable))
+
+
+async def _choose(
+    connection: AsyncConnection,
+    metadata: MetaData,
+    numbers: Collection[int] | None,
+    tables: Collection[str] | None,
+) -> list[_Row]:
+    wanted = await choose_tables(connection, metadata, tables, step=STEP)
+    rows: list[_Row] = []
+    if await exists(connection):
+        cursor = await connection.execute(
+            "SELECT number, table_name, run_id, key FROM botdata.quarantine "
+            "WHERE (%(numbers)s::bigint[] IS NULL OR number = ANY (%(numbers)s)) "
+            "AND (%(tables)s::text[] IS NULL OR table_name = ANY (%(tables)s))",
+            {"numbers": None if numbers is None else list(numbers), "tables": wanted},
+        )
+        rows = [_Row(number, table, run, tuple(key)) for number, table, run, key in await cursor.fetchall()]
+    if numbers is not None and (unknown := set(numbers) - {row.number for row in rows}):
+        raise unknown_numbers(unknown, step=STEP)
+    return rows
+
+
+async def _replay_table(
+    connection: AsyncConnection, metadata: MetaData, table: CopyTable, rows: list[_Row], permit: Permit
+) -> TableReplayed:
+    done = TableReplayed(table.name)
+    key_of = {row.number: masked(metadata, table.name, row.key) for row in rows}
+    stale = await other_columns(connection, table, list(key_of))
+    done.stale = [key_of[number] for number in stale]
+    waiting = [row for row in rows if row.number not in stale]
+    faults: dict[int, Fault] = {}
+    later: set[int] = set()
+    while waiting:
+        faults.clear()
+        loaded = 0
+        for run, group in groupby(waiting, key=lambda row: row.run):
+            numbers = [row.number for row in group]
+            for start in range(0, len(numbers), _ROWS_A_TRANSACTION):
+                batch = numbers[start : start + _ROWS_A_TRANSACTION]
+                kept, refused = await replay_batch(connection, table, run, batch, permit)
+                later |= kept
+                faults |= refused
+                loaded += len(batch) - len(kept) - len(refused)
+        done.loaded += loaded
+        # One row may have stood in another's way: those refused get another chance for as long as some go in.
+        waiting = [row for row in waiting if row.number in faults] if loaded else []
+    await raise_sequences(connection, table)
+    done.later = [key_of[number] for number in sorted(later)]
+    done.refused = [
+        Refusal(table.name, key_of[number], fault.sqlstate, fault.place) for number, fault in sorted(faults.items())
+    ]
+    return done
+
+
+async def other_columns(connection: AsyncConnection, table: CopyTable, numbers: list[int]) -> set[int]:
+    """The rows that were refused when the table had other columns."""
+    cursor = await connection.execute(
+        "SELECT number FROM botdata.quarantine WHERE number = ANY (%s) AND (SELECT array_agg(name ORDER BY name "
+        'COLLATE "C") FROM json_object_keys(row_text) name) IS DISTINCT FROM %s::text[]',
+        [numbers, sorted(table.names)],
+    )
+    return {number for (number,) in await cursor.fetchall()}
+
+
+async def replay_batch(
+    connection: AsyncConnection, table: CopyTable, run: int, numbers: Sequence[int], permit: Permit
+) -> tuple[set[int], dict[int, Fault]]:
+    """Load rows in one transaction; returns those left alone, and those refused with their reasons."""
+    async with permit.held(connection, table.name) as confirm:
+        authority = await confirm()
+        await connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        staging = await _stage(connection, table, numbers)
+        # Where rows are mirrored, one that was written later is a mirror's, and newer than any in quarantine.
+        replaces = permit.overwrite and authority.mirrored(table.name) is None
+        later = set() if replaces else await _leave_later(connection, table, run, staging)
+        outcome = await load_rows(
+            connection, table, staging, low=1, high=len(numbers), most=len(numbers) + 1, piece=len(numbers)
+        )
+        faults = {numbers[fault.number - 1]: fault for fault in outcome.faults}
+        await connection.execute(
+            "UPDATE botdata.quarantine q SET sqlstate = f.sqlstate, message = f.message, place = f.place, "
+            "refused_at = now() FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[]) "
+            "AS f (number, sqlstate, message, place) WHERE q.number = f.number",
+            [
+                list(faults),
+                [fault.sqlstate for fault in faults.values()],
+                [fault.message for fault in faults.values()],
+                [fault.place for fault in faults.values()],
+            ],
+        )
+        kept = {numbers[position - 1] for position in later}
+        loaded = [number for number in numbers if number not in faults and number not in kept]
+        await connection.execute("DELETE FROM botdata.quarantine WHERE number = ANY (%s)", [loaded])
+        await connection.execute(
+            "UPDATE botdata.checkpoints SET inserted = inserted + %s, updated = updated + %s, "
+            "unchanged = unchanged + %s WHERE run_id = %s AND table_name = %s",
+            [
+                outcome.inserted,
+                outcome.updated,
+                len(loaded) - outcome.inserted - outcome.updated,
+                run,
+                table.name,
+            ],
+        )
+        await record_writes(connection, run, table, set(outcome.transactions))
+    return kept, faults
+
+
+async def _stage(connection: AsyncConnection, table: CopyTable, numbers: Sequence[int]) -> str:
+    staging = await empty_staging(connection, table)
+    names = sql.SQL(", ").join(map(sql.Identifier, table.names))
+    texts = sql.SQL(", ").join(sql.SQL("row_text ->> {}").format(sql.Literal(name)) for name in table.names)
+    await connection.execute(
+        sql.SQL(
+            "INSERT INTO pg_temp.{} ({}, {}) SELECT position, {} FROM unnest(%s::bigint[]) WITH ORDINALITY "
+            "AS chosen (number, position) JOIN botdata.quarantine USING (number)"
+        ).format(sql.Identifier(staging), sql.Identifier(number_column(table)), names, texts),
+        [list(numbers)],
+    )
+    return staging
+
+
+async def _leave_later(connection: AsyncConnection, table: CopyTable, run: int, staging: str) -> set[int]:
+    """Take out the rows whose key the target holds in a row that neither this run nor an earlier one wrote."""
+    same = sql.SQL(" AND ").join(
+        sql.SQL("t.{0}::text = s.{0}").format(sql.Identifier(column.name)) for column in table.key
+    )
+    cursor = await connection.execute(
+        sql.SQL(
+            "DELETE FROM pg_temp.{} s USING {} t WHERE {} AND NOT EXISTS (SELECT FROM botdata.writes w "
+            "WHERE w.table_name = %s AND w.run_id <= %s AND w.xid = t.xmin::text) RETURNING s.{}"
+        ).format(sql.Identifier(staging), table.rows, same, sql.Identifier(number_column(table))),
+        [table.name, run],
+    )
+    return {number for (number,) in await cursor.fetchall()}

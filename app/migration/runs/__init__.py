@@ -1,0 +1,1 @@
+"""What is remembered of runs between their starts, and what they report."""

@@ -1,0 +1,227 @@
+"""What the steps report: frozen facts, and the protocol by which they tell how far they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from app.migration.sources.source import Key
+from app.migration.target.foreign_keys import BrokenForeignKey
+from app.migration.target.leftovers import LeftOut, Unusable
+from app.privacy import mask_phones
+
+
+class Progress(Protocol):
+    """Told how far a step is; the command line draws it."""
+
+    def begin(self, table: str, total: int, done: int) -> None:
+        """A table begins (or goes on): rows in all, rows already done."""
+
+    def advance(self, table: str, rows: int) -> None:
+        """More rows are done."""
+
+    def notice(self, message: str) -> None:
+        """Something worth a line: a retry, a run that goes on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A row that the target refused; it is kept in `botdata.quarantine`.
+
+    Attributes:
+        key: the primary key as text, masked where it holds a phone number.
+        sqlstate: PostgreSQL's code for the reason.
+        place: the constraint or column, where PostgreSQL named one.
+    """
+
+    table: str
+    key: Key
+    sqlstate: str
+    place: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class TableCopied:
+    """One table's part of a copy. Row counts of this run, over all its starts.
+
+    Attributes:
+        source_before, source_after: exact counts in the source; before is None where the source could not count, and
+            after then comes from a listing of the keys.
+        inserted, updated, unchanged: what happened to the rows that came.
+        refused: the rows in quarantine.
+        came: rows that the pages did not bring, since they came behind them, and that were fetched by key.
+        went: rows of the target that are not in the source, or not any more.
+        missing: keys that were in the source before and after and are in the target neither as a row nor refused.
+        disagreement: in words, where the source's count, the rows seen and the target's count do not go together.
+        differ: rows that are not as the source has them, where the target may have changed them and so all were
+            compared: but for those in quarantine.
+        done_before: it was complete before the run was stopped, and was not read again.
+        seconds: of this start.
+    """
+
+    table: str
+    source_before: int | None
+    source_after: int
+    inserted: int
+    updated: int
+    unchanged: int
+    refused: tuple[Refusal, ...]
+    came: int
+    went: int
+    missing: tuple[Key, ...]
+    done_before: bool
+    seconds: float
+    disagreement: str | None = None
+    differ: int = 0
+
+    @property
+    def copied(self) -> int:
+        """Rows that are in the target now because of this run, or were already there and equal."""
+        return self.inserted + self.updated + self.unchanged
+
+
+@dataclass(frozen=True, slots=True)
+class CopyReport:
+    """A whole copy. `complete` only when nothing is missing or refused, the counts agree and every foreign key is back.
+
+    Attributes:
+        sync_due: parts of it were read at another moment than others, so that `botdata sync` is due.
+        broken: foreign keys of the target that not all rows keep.
+        not_usable: objects of the target that the application cannot use as they are.
+        not_seen: sentences about what could not be seen, and so may not be as in the source.
+    """
+
+    run: int
+    resumed: bool
+    tables: tuple[TableCopied, ...]
+    seconds: float
+    sync_due: bool = False
+    broken: tuple[BrokenForeignKey, ...] = ()
+    not_usable: tuple[Unusable, ...] = ()
+    not_seen: tuple[str, ...] = ()
+
+    @property
+    def complete(self) -> bool:
+        """Whether the target holds every row of the source and no other, and is otherwise as it was."""
+        return not self.broken and not any(
+            table.refused or table.missing or table.went or table.disagreement or table.differ for table in self.tables
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One way in which the target is not the source.
+
+    Attributes:
+        kind: "missing" (in the source only), "extra" (in the target only) or "different".
+        key: the primary key as text, as it is.
+        column: for "different", the column; source and target: its two texts, None for NULL.
+        refused: the SQLSTATE with which the target refused the row, where it is in quarantine.
+    """
+
+    kind: str
+    table: str
+    key: Key
+    key_holds_phone: bool
+    column: str | None = None
+    source: str | None = None
+    target: str | None = None
+    refused: str | None = None
+
+    def shown_key(self, *, show_values: bool) -> str:
+        """The key for people, masked where it holds a phone number unless values are asked for."""
+        text = ", ".join(self.key)
+        return mask_phones(text) if self.key_holds_phone and not show_values else text
+
+
+@dataclass(frozen=True, slots=True)
+class TableVerified:
+    """One table's part of a verification.
+
+    Attributes:
+        source_rows, target_rows: rows on either side.
+        equal: rows of the source that were compared and are the same in the target.
+        missing, extra, different: rows, all of them, also where `differences` was cut.
+        quarantined: rows among these that the target refused and that are in quarantine.
+        changed: rows that differed at first and did not any more when they were read again.
+        fixed: rows that were copied again, and are equal now.
+        sampled: of a sample, how many rows were compared; None where all were.
+        differences: one for each row or, where rows are different, for each of its columns that differ.
+        cut: there are more than `differences` holds.
+        counts_agree: the rows that differ explain how many more one side has than the other.
+        left_out: columns of either side that were not compared.
+    """
+
+    table: str
+    source_rows: int
+    target_rows: int
+    equal: int
+    missing: int
+    extra: int
+    different: int
+    quarantined: int
+    changed: int
+    fixed: int
+    sampled: int | None
+    differences: tuple[Difference, ...]
+    cut: bool
+    seconds: float
+    counts_agree: bool = True
+    left_out: tuple[LeftOut, ...] = ()
+
+    @property
+    def rows_that_differ(self) -> int:
+        """Rows that are missing, extra or different."""
+        return self.missing + self.extra + self.different
+
+    @property
+    def counts_differ(self) -> bool:
+        """Whether the sides have not the same number of rows, and no row that was found to differ explains it."""
+        return not self.counts_agree
+
+    @property
+    def clean(self) -> bool:
+        """Whether nothing differs, as far as was looked."""
+        return not self.rows_that_differ and not self.counts_differ
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyReport:
+    """A whole verification. `clean` only when there is no difference at all.
+
+    Attributes:
+        sample: how many rows of a table were to be compared at most; None: all.
+        fix: whether rows that differed were copied again.
+        managed: a command had moved the cutover's stage as it began.
+        newer: tables of which the target holds the newer rows, or may, as it began.
+        not_usable: materialized views that are made of the tables and were never filled.
+    """
+
+    tables: tuple[TableVerified, ...]
+    seconds: float
+    sample: int | None = None
+    fix: bool = False
+    managed: bool = False
+    newer: frozenset[str] = frozenset()
+    not_usable: tuple[Unusable, ...] = ()
+
+    @property
+    def differences(self) -> list[Difference]:
+        """Those that are kept, table by table."""
+        return [difference for table in self.tables for difference in table.differences]
+
+    @property
+    def clean(self) -> bool:
+        """Whether nothing differs on both sides, in what was compared, and the application can read it."""
+        return not self.not_usable and all(table.clean for table in self.tables)
+
+
+@dataclass(slots=True)
+class Loaded:
+    """What loading one page did; added up over a table."""
+
+    inserted: int = 0
+    updated: int = 0
+    rows: int = 0
+    transactions: set[str] = field(default_factory=set)
+    refused: list[Refusal] = field(default_factory=list)

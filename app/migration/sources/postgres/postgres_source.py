@@ -1,0 +1,253 @@
+"""Rows from a PostgreSQL over a connection: the same pages of text as over REST, made by the server."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from typing import Any
+
+import psycopg
+from psycopg import AsyncConnection, sql
+
+from app.errors import SchemaMismatchError
+from app.migration.retry import patiently
+from app.migration.sources.pages import Limits, PageSize, key_of, read_page, records_of
+from app.migration.sources.postgres.streams import pipe
+from app.migration.sources.source import VERSION, Key, Page
+from app.migration.tables.copy_table import CopyColumn, CopyTable, is_plain
+from app.stores.postgres.database_url import shown_url
+from app.stores.postgres.session import connect, source_errors
+from app.stores.supabase.grammar import alias
+
+_KEYS_A_STATEMENT = 1000
+
+
+class PostgresSource:
+    """A Source on a PostgreSQL: a Supabase database, its session pooler, or any other.
+
+    Made with `open_postgres_source`. Where its connection is lost, a read makes a new one and is tried again.
+    """
+
+    def __init__(
+        self, connection: AsyncConnection, url: str, step: str, limits: Limits, on_retry: Callable[[str], None]
+    ) -> None:
+        self._connection = connection
+        self.url = url
+        self._step = step
+        self._in_snapshot = False
+        self._label = shown_url(url)
+        self._has_only: dict[str, bool] = {}  # by table, see `own`
+        self.limits = limits
+        self.on_retry = on_retry
+
+    @property
+    def label(self) -> str:
+        """Host and database."""
+        return self._label
+
+    @property
+    def setting(self) -> str:
+        """The option that names it."""
+        return "--source"
+
+    async def own(self, table: CopyTable) -> CopyTable:
+        """The table as it is read here: with ONLY where both ends have a plain one, else with all that it shows.
+
+        A partitioned table of the target takes the rows of all the tables that inherit from this one.
+        """
+        if table.name not in self._has_only:
+            found = await self._fetch(is_plain(table))
+            self._has_only[table.name] = bool(found and found[0][0])
+        return replace(table, has_only=table.has_only and self._has_only[table.name])
+
+    async def count(self, table: CopyTable) -> int:
+        """Exact number of rows."""
+        ((rows,),) = await self._fetch(sql.SQL("SELECT count(*) FROM {}").format((await self.own(table)).rows))
+        return int(rows)
+
+    async def connect(self) -> AsyncConnection:
+        """Another read-only session at the source; the caller closes it."""
+        with source_errors():
+            return await connect(self.url, setting=self.setting, step=self._step, read_only=True)
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[str]:
+        """Everything read from here on is of one moment, for other sessions too that take the snapshot given.
+
+        A connection lost meanwhile is not made anew: the snapshot ends with it.
+        """
+        await self._fetch(sql.SQL("SELECT"))  # makes the connection anew where it was lost before
+        with source_errors():
+            await self._connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            self._in_snapshot = True
+        try:
+            ((name,),) = await self._fetch(sql.SQL("SELECT pg_export_snapshot()"))
+            yield name
+        finally:
+            self._in_snapshot = False
+            with suppress(psycopg.Error):  # lost: the transaction has ended with it
+                await self._connection.execute("ROLLBACK")
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._connection.close()
+
+    async def has_versions(self, table: CopyTable) -> bool:
+        """Whether the rows' xmin can be had: not where the source's table is a view."""
+        try:
+            await self._fetch(sql.SQL("SELECT xmin FROM {} LIMIT 0").format((await self.own(table)).rows))
+        except SchemaMismatchError:
+            return False
+        return True
+
+    async def pages(self, table: CopyTable, *, after: Key | None = None, versions: bool = False) -> AsyncIterator[Page]:
+        """All rows behind a key, in the order of the primary key as the source sorts it."""
+        async for page in self._walk(table, table.columns, after, PageSize(self.limits), versions=versions):
+            yield page
+
+    async def rows_by_key(
+        self, table: CopyTable, keys: Sequence[Key], *, versions: bool = False, listed: bool = False
+    ) -> AsyncIterator[Page]:
+        """The rows of these keys that exist; of keys that it listed itself, also those that an index does not find."""
+        for first in range(0, len(keys), _KEYS_A_STATEMENT):
+            wanted = keys[first : first + _KEYS_A_STATEMENT]
+            page = await self._of_keys(table, wanted, versions=versions)
+            if page:
+                yield page
+            if listed and (page is None or page.rows < len(wanted)):
+                found = {key_of(record, table) for record in records_of(page.body)} if page else set()
+                rest = await self._by_text(table, [key for key in wanted if key not in found], versions=versions)
+                if rest:
+                    yield rest
+
+    async def _of_keys(self, table: CopyTable, wanted: Sequence[Key], *, versions: bool) -> Page | None:
+        listed = sql.SQL(", ").join([_row_of_parameters(table)] * len(wanted))
+        rest = sql.SQL("WHERE {} IN ({})").format(_key(table), listed)
+        query = _page(await self.own(table), table.columns, versions, rest)
+        return await self._page(table, query, [text for one in wanted for text in one])
+
+    async def _by_text(self, table: CopyTable, wanted: Sequence[Key], *, versions: bool) -> Page | None:
+        """The rows whose keys have these texts, byte for byte, by no index: it may be in a wrong order."""
+        texts = sql.SQL(", ").join(
+            sql.SQL("{}::text || '' COLLATE \"C\"").format(sql.Identifier(column.name)) for column in table.key
+        )
+        given = sql.SQL(", ").join([sql.SQL("%s::text[]")] * table.key_size)
+        rest = sql.SQL("WHERE ({}) IN (SELECT * FROM unnest({}))").format(texts, given)
+        query = _page(await self.own(table), table.columns, versions, rest)
+        return await self._page(table, query, [list(part) for part in zip(*wanted, strict=True)])
+
+    async def pipe(
+        self,
+        query: sql.Composed,
+        target: AsyncConnection,
+        statement: sql.Composed,
+        begin: Callable[[], Awaitable[None]],
+    ) -> int:
+        """Copy the rows of a query into the target; returns how many there were.
+
+        Args:
+            statement: COPY ... FROM STDIN, in text format.
+            begin: makes what is copied into empty, before each try.
+        """
+
+        async def copy() -> int:
+            if self._connection.closed and not self._in_snapshot:
+                self._connection = await self.connect()
+            await begin()
+            return await pipe(self._connection, sql.SQL("COPY ({}) TO STDOUT").format(query), target, statement)
+
+        if self._in_snapshot:
+            return await copy()
+        return await patiently(copy, self.limits, self.on_retry, self._label)
+
+    async def fetch(self, query: sql.Composed) -> list[tuple[Any, ...]]:
+        """The rows of a query."""
+        return await self._fetch(query)
+
+    async def stream(self, query: sql.Composed) -> AsyncIterator[bytes | bytearray | memoryview]:
+        """The rows of a query in COPY's text format, piece by piece."""
+        with source_errors():
+            async with (
+                self._connection.cursor() as cursor,
+                cursor.copy(sql.SQL("COPY ({}) TO STDOUT").format(query)) as copied,
+            ):
+                async for piece in copied:
+                    yield piece
+
+    async def _walk(
+        self, table: CopyTable, columns: Sequence[CopyColumn], after: Key | None, size: PageSize, *, versions: bool
+    ) -> AsyncIterator[Page]:
+        key = _key(table)
+        order = sql.SQL(", ").join(sql.Identifier(column.name) for column in table.key)
+        while True:
+            behind = sql.SQL("WHERE {} > {}").format(key, _row_of_parameters(table)) if after else sql.SQL("")
+            rest = sql.SQL("{} ORDER BY {} LIMIT {}").format(behind, order, sql.Literal(size.rows))
+            own = await self.own(table)
+            page = await self._page(table, _page(own, columns, versions, rest), list(after or ()))
+            if page is None:
+                return
+            size.learn(page)
+            after = page.last_key
+            yield page
+
+    async def _page(self, table: CopyTable, query: sql.Composed, parameters: Sequence[object]) -> Page | None:
+        ((body,),) = await self._fetch(query, parameters)
+        return read_page(body.encode(), table) if body is not None else None
+
+    async def _fetch(self, query: sql.Composed | sql.SQL, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        async def ask() -> list[tuple[Any, ...]]:
+            if self._connection.closed and not self._in_snapshot:
+                self._connection = await self.connect()
+            with source_errors():
+                return await (await self._connection.execute(query, parameters or None)).fetchall()
+
+        if self._in_snapshot:
+            return await ask()
+        return await patiently(ask, self.limits, self.on_retry, self._label)
+
+
+@asynccontextmanager
+async def open_postgres_source(
+    url: str, *, step: str, limits: Limits | None = None, on_retry: Callable[[str], None] = lambda message: None
+) -> AsyncIterator[PostgresSource]:
+    """A source on a PostgreSQL, read-only.
+
+    Args:
+        url: as in --source.
+        step: the name of the step, for `application_name`.
+        on_retry: called with a sentence each time that a read is to be tried again.
+
+    Raises:
+        SettingsError: not a PostgreSQL URL.
+        MigrationError: the address of a transaction pooler.
+        StoreError: it cannot be reached, or refuses the login.
+    """
+    with source_errors():
+        connection = await connect(url, setting="--source", step=step, read_only=True)
+    source = PostgresSource(connection, url, step, limits or Limits(), on_retry)
+    try:
+        yield source
+    finally:
+        await source.close()
+
+
+def _key(table: CopyTable) -> sql.Composed:
+    return sql.SQL("({})").format(sql.SQL(", ").join(sql.Identifier(column.name) for column in table.key))
+
+
+def _row_of_parameters(table: CopyTable) -> sql.Composed:
+    """A row of parameters without types: PostgreSQL takes each as the type of the column it is compared with."""
+    return sql.SQL("({})").format(sql.SQL(", ").join([sql.SQL("%s")] * table.key_size))
+
+
+def _page(table: CopyTable, columns: Sequence[CopyColumn], versions: bool, rest: sql.Composed) -> sql.Composed:
+    values = [
+        sql.SQL("{}::text AS {}").format(sql.Identifier(column.name), sql.Identifier(alias(position)))
+        for position, column in enumerate(columns)
+    ]
+    if versions:
+        values.append(sql.SQL("{}::text AS {}").format(sql.Identifier(table.version), sql.Identifier(VERSION)))
+    return sql.SQL("SELECT json_agg(page)::text FROM (SELECT {} FROM {} {}) page").format(
+        sql.SQL(", ").join(values), table.rows, rest
+    )

@@ -1,0 +1,49 @@
+"""Changes of values that no row's version shows: a column added with a default, a label of an enum renamed.
+
+PostgreSQL makes them in its catalog and writes no row. So a sync keeps what the catalogs of both ends say of a table,
+and compares all of its rows again where that is another thing than before.
+"""
+
+from __future__ import annotations
+
+from psycopg import AsyncConnection, sql
+
+from app.migration.sources.postgres.postgres_source import PostgresSource
+from app.migration.sources.source import Source
+from app.migration.tables.copy_table import CopyTable
+
+# Enums, domains and composite types are taken as a whole, whichever of them the table uses.
+_SHAPE = """
+SELECT md5(concat_ws('|',
+    (SELECT string_agg(concat_ws(' ', attnum, attname, atttypid, atttypmod, attmissingval::text), ',' ORDER BY attnum)
+        FROM pg_attribute WHERE attrelid = to_regclass({}) AND attnum > 0 AND NOT attisdropped),
+    (SELECT string_agg(concat_ws(' ', enumtypid, enumsortorder, enumlabel), ',' ORDER BY oid) FROM pg_enum),
+    (SELECT string_agg(concat_ws(' ', oid, typbasetype, typtypmod), ',' ORDER BY oid) FROM pg_type WHERE typtype = 'd'),
+    (SELECT string_agg(concat_ws(' ', attrelid, attnum, atttypid, atttypmod), ',' ORDER BY attrelid, attnum)
+        FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid AND c.relkind = 'c' WHERE NOT attisdropped)))
+"""
+
+
+async def values_stand(connection: AsyncConnection, source: Source, table: CopyTable, *, dry_run: bool) -> bool:
+    """Whether row versions tell which values have changed since the last look; where not, the pairs are forgotten.
+
+    Over REST only the target's catalog is seen. A dry run forgets nothing.
+    """
+    query = sql.SQL(_SHAPE).format(sql.Literal(table.identifier.as_string(None)))
+    ((ours,),) = await (await connection.execute(query)).fetchall()
+    theirs = ""
+    if isinstance(source, PostgresSource):
+        ((theirs,),) = await source.fetch(query)
+    known = sql.SQL("SELECT source, target FROM botdata.shapes WHERE table_name = {}").format(sql.Literal(table.name))
+    before = await (await connection.execute(known)).fetchone()
+    if before == (theirs, ours):
+        return True
+    if not dry_run:
+        async with connection.transaction():
+            await connection.execute("DELETE FROM botdata.row_versions WHERE table_name = %s", [table.name])
+            await connection.execute(
+                "INSERT INTO botdata.shapes VALUES (%s, %s, %s) ON CONFLICT (table_name) "
+                "DO UPDATE SET source = excluded.source, target = excluded.target",
+                [table.name, theirs, ours],
+            )
+    return False

@@ -1,0 +1,52 @@
+"""Filters of a request over REST that ask for rows by their keys, and how many keys one address holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import Any
+
+from app.migration.sources.source import Key
+from app.migration.tables.copy_table import CopyColumn, CopyTable
+from app.stores.supabase.grammar import LONGEST_ADDRESS, in_list, listed_length, quoted_name
+
+_KEYS_A_REQUEST = 50
+_KEY_BYTES_A_REQUEST = 2000
+
+
+def where_keys(builder: Any, table: CopyTable, keys: Sequence[Key]) -> None:
+    """Ask for the rows of one of the groups that `key_groups` makes."""
+    for column, values in zip(table.key, zip(*keys, strict=True), strict=True):
+        distinct = list(dict.fromkeys(values))
+        # PostgREST takes `in.("")` for an empty list, so a single value is asked for with `eq`.
+        single = len(distinct) == 1
+        where(builder, column, "eq" if single else "in", distinct[0] if single else in_list(distinct))
+
+
+def where(builder: Any, column: CopyColumn, operator: str, operand: str) -> None:
+    """Add a filter. The builder's own methods would quote a quoted name once more."""
+    builder.request.params = builder.request.params.add(quoted_name(column.name), f"{operator}.{operand}")
+
+
+def key_groups(keys: Sequence[Key], table: CopyTable, *, beside: int = 0) -> Iterator[list[Key]]:
+    """Keys that one request can ask for: all columns but the last equal, and no more than an address can hold.
+
+    Arrays are asked for one by one: PostgREST makes one array of a list, and PostgreSQL has no type for arrays of them.
+
+    Args:
+        beside: bytes of the address without the keys.
+    """
+    at_once = 1 if table.key[-1].type.endswith("[]") else _KEYS_A_REQUEST
+    for prefix, group in groupby(keys, key=lambda key: key[:-1]):
+        held = sum(map(listed_length, prefix))
+        most = min(_KEY_BYTES_A_REQUEST, LONGEST_ADDRESS - beside - held)
+        wanted: list[Key] = []
+        size = 0
+        for key in group:
+            length = listed_length(key[-1])
+            if wanted and (size + length > most or len(wanted) == at_once):
+                yield wanted
+                wanted, size = [], 0
+            wanted.append(key)
+            size += length
+        yield wanted

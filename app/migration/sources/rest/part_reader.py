@@ -1,0 +1,158 @@
+"""Reads rows whose columns one address cannot name: some columns at a time, each part with the key, joined by it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+from urllib.parse import quote
+
+from app.errors import UnavailableError
+from app.migration.sources.pages import key_of, records_of
+from app.migration.sources.rest.key_filters import key_groups, where_keys
+from app.migration.sources.source import VERSION, Key, Page
+from app.migration.tables.copy_table import CopyColumn, CopyTable
+from app.stores.supabase.client import SupabaseRest, refuse_other_columns, refuse_other_count
+from app.stores.supabase.grammar import LONGEST_ADDRESS, address_length, alias, quoted_name
+
+_TRIES = 5
+_SELECT_BESIDE_KEYS = 2000  # bytes of a select list in an address that names keys too
+_Record = dict[str, Any]
+Request = Callable[[str], Any]  # the builder of a request, for a select list
+
+
+class PartReader:
+    """Reads one table's rows in parts.
+
+    The parts of a row are read at different moments. So each has the row's version too, and a row whose parts are of
+    different versions is read again.
+
+    Args:
+        selected: a request for the table's rows, without a filter.
+        columns: begin with the key's.
+        version: the column that tells one version of a row from another; None where the source has none.
+        keep_version: the rows are to have it, under the name VERSION.
+    """
+
+    def __init__(
+        self,
+        rest: SupabaseRest,
+        selected: Request,
+        table: CopyTable,
+        columns: Sequence[CopyColumn],
+        *,
+        version: str | None,
+        keep_version: bool,
+    ) -> None:
+        self._rest = rest
+        self._selected = selected
+        self._table = table
+        self._version = version
+        self._keep_version = keep_version
+        items = [f"{alias(position)}:{quoted_name(column.name)}::text" for position, column in enumerate(columns)]
+        self._always = items[: table.key_size]
+        if version is not None:
+            self._always.append(f"{VERSION}:{quoted_name(version)}::text")
+        self._others = items[table.key_size :]
+
+    async def page(self, request: Request, most_bytes: int) -> Page | None:
+        """The rows of one request; None for no row.
+
+        Raises:
+            TooHeavyError: a part has more bytes than it may have.
+            UnavailableError: the rows change faster than their parts are read, or an answer is not whole.
+        """
+        while True:
+            first, *rest = self._parts(LONGEST_ADDRESS - address_length(request("")))
+            rows = await self._read(request, first, most_bytes)
+            if not rows:
+                return None
+            whole = set(rows)
+            for items in rest:
+                whole &= _join(rows, await self._read(request, items, most_bytes))
+            if torn := [key for key in rows if key not in whole]:
+                again = await self.by_key(torn)
+                rows = {key: again.get(key, row) for key, row in rows.items() if key in whole or key in again}
+            if rows:  # else all of them have gone from the source meanwhile, and others may follow
+                return self.joined(rows.values())
+
+    async def by_key(self, keys: Sequence[Key]) -> dict[Key, _Record]:
+        """The rows of these keys that exist; a server that cuts an answer is asked for the rest."""
+        found: dict[Key, _Record] = {}
+        for group in key_groups(keys, self._table, beside=address_length(self._selected("")) + _SELECT_BESIDE_KEYS):
+            found |= await self._group(group)
+        return found
+
+    async def _group(self, wanted: list[Key]) -> dict[Key, _Record]:
+        found: dict[Key, _Record] = {}
+        failures = 0
+        while wanted:
+
+            def request(select: str, wanted: list[Key] = wanted) -> Any:
+                builder = self._selected(select)
+                where_keys(builder, self._table, wanted)
+                for column in self._table.key:
+                    builder = builder.order(quoted_name(column.name))
+                return builder
+
+            first, *rest = self._parts(LONGEST_ADDRESS - address_length(request("")))
+            rows = await self._read(request, first)
+            if rows.keys().isdisjoint(wanted):
+                break
+            whole = set(rows)
+            for items in rest:
+                whole &= _join(rows, await self._read(request, items))
+            found |= {key: rows[key] for key in whole}
+            wanted = [key for key in wanted if key not in whole]
+            failures = 0 if whole else failures + 1
+            if failures == _TRIES:
+                raise UnavailableError("rows change faster than the parts of their columns can be read")
+        return found
+
+    def joined(self, rows: Iterable[_Record]) -> Page:
+        """A page of joined rows."""
+        records = [
+            {name: value for name, value in row.items() if name != VERSION or self._keep_version} for row in rows
+        ]
+        body = json.dumps(records, ensure_ascii=False, separators=(",", ":")).encode()
+        return Page(body, len(records), key_of(records[-1], self._table))
+
+    async def _read(self, request: Request, items: list[str], most_bytes: int = 2**62) -> dict[Key, _Record]:
+        answer = await self._rest.read_at_most(request(",".join(items)), most_bytes)
+        if answer is None:
+            raise TooHeavyError
+        body, told = answer
+        records = records_of(body)
+        refuse_other_count(len(records), told)
+        refuse_other_columns(records, {item.partition(":")[0] for item in items})
+        return {key_of(record, self._table): record for record in records}
+
+    def _parts(self, room: int) -> list[list[str]]:
+        """The items of select lists that name all columns between them, each within so many bytes where that can be."""
+        always = sum(map(_length, self._always))
+        parts: list[list[str]] = []
+        size = 0
+        for item in self._others:
+            if not parts or size + _length(item) > room:
+                parts.append([*self._always])
+                size = always
+            parts[-1].append(item)
+            size += _length(item)
+        return parts or [self._always]
+
+
+class TooHeavyError(Exception):
+    """A part of a page has more bytes than it may have."""
+
+
+def _join(rows: dict[Key, _Record], part: dict[Key, _Record]) -> set[Key]:
+    """Add a part to the rows that it is of the same version as; gives their keys."""
+    same = {key for key, record in part.items() if key in rows and rows[key].get(VERSION) == record.get(VERSION)}
+    for key in same:
+        rows[key] |= part[key]
+    return same
+
+
+def _length(item: str) -> int:
+    """Bytes of a select list's item in an address, with the comma after it."""
+    return len(quote(item, safe="")) + 3

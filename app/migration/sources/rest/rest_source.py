@@ -1,0 +1,277 @@
+"""Rows from Supabase over its REST API: every column as text, pages by primary key, bytes untouched."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from app.errors import MigrationError, SchemaMismatchError, StoreError, StoreTimeoutError
+from app.migration.retry import patiently
+from app.migration.sources.pages import Limits, PageSize, key_of, read_page, records_of
+from app.migration.sources.rest.heirs import Heirs
+from app.migration.sources.rest.key_filters import key_groups, where, where_keys
+from app.migration.sources.rest.part_reader import PartReader, TooHeavyError
+from app.migration.sources.rest.question import Question, version_item
+from app.migration.sources.rest.row_counter import RowCounter
+from app.migration.sources.source import Key, Page
+from app.migration.tables.copy_table import CopyColumn, CopyTable
+from app.stores.supabase.client import SupabaseRest, refuse_other_columns, refuse_other_count, rows_told
+from app.stores.supabase.grammar import LONGEST_ADDRESS, address_length, quoted_name, selected
+
+_Answer = TypeVar("_Answer")
+_KEYS_BESIDE_SELECT = 600  # bytes of an address that are left for keys at least
+_ROWS_IN_PARTS = 200
+
+
+class RestSource:
+    """A Source on a Supabase project (or any PostgREST).
+
+    Args:
+        rest: an open connection.
+        url: the project's URL, for messages.
+        on_retry: called with a sentence each time that a request is to be tried again.
+    """
+
+    def __init__(
+        self,
+        rest: SupabaseRest,
+        url: str,
+        *,
+        limits: Limits | None = None,
+        on_retry: Callable[[str], None] = lambda message: None,
+    ) -> None:
+        self.rest = rest
+        self.limits = limits or Limits()
+        self.on_retry = on_retry
+        self._host = urlsplit(url.strip()).netloc.rpartition("@")[2]
+        self._versioned: dict[tuple[str, str], bool] = {}  # tables read in parts, by name and column of the version
+        self.heirs = Heirs(rest, self.patiently)
+        self._counter = RowCounter(rest, self.patiently, self.heirs, on_retry)
+
+    @property
+    def label(self) -> str:
+        """The host of the project."""
+        return self._host
+
+    @property
+    def setting(self) -> str:
+        """The setting that names it."""
+        return "SUPABASE_URL"
+
+    async def count(self, table: CopyTable) -> int:
+        """Exact number of rows, from the Content-Range of a page of one row.
+
+        Raises:
+            CountTimeoutError: it took too long, now or before; it is not tried again.
+        """
+        return await self._counter.count(table)
+
+    async def estimate(self, table: CopyTable) -> int | None:
+        """About how many rows there are, as PostgreSQL's planner thinks; None where the server does not say."""
+        return await self._counter.estimate(table)
+
+    async def has_versions(self, table: CopyTable) -> bool:
+        """Whether the rows' xmin can be had: not where the source's table is a view."""
+
+        async def ask() -> bool:
+            try:
+                await self.rest.send(self._selected(table, version_item(table)).limit(0))
+            except SchemaMismatchError as error:
+                if error.sqlstate == "42703":
+                    return False
+                raise
+            return True
+
+        return await self.patiently(ask)
+
+    async def pages(self, table: CopyTable, *, after: Key | None = None, versions: bool = False) -> AsyncIterator[Page]:
+        """All rows behind a key, in the order of the primary key as the source sorts it."""
+        async for page in self._walk(table, table.columns, after, versions=versions):
+            yield page
+
+    async def key_pages(self, table: CopyTable, *, versions: bool = False) -> AsyncIterator[Page]:
+        """The keys of all rows that a walk in the order of the key comes to."""
+        async for page in self._walk(table, table.key, None, versions=versions, rows=10 * self.limits.page_rows):
+            yield page
+
+    async def key_pages_backwards(self, table: CopyTable, *, versions: bool = False) -> AsyncIterator[Page]:
+        """The same by a walk from the last key to the first, which would leave out other rows than the first walk."""
+        rows = 10 * self.limits.page_rows
+        async for page in self._walk(table, table.key, None, versions=versions, rows=rows, backwards=True):
+            yield page
+
+    async def listed_count(self, table: CopyTable) -> int:
+        """The number of rows by a listing of the keys, for a table that the server cannot count."""
+        return sum([page.rows async for page in self.key_pages(table)])
+
+    async def rows_by_key(
+        self, table: CopyTable, keys: Sequence[Key], *, versions: bool = False, listed: bool = False
+    ) -> AsyncIterator[Page]:
+        """The rows of these keys that the server finds; one that cuts an answer is asked for the rest."""
+        await self.heirs.learn(table)
+        question = Question.of(table, table.columns, versions)
+        beside = address_length(self._selected(table, question.select))
+        if beside > LONGEST_ADDRESS - _KEYS_BESIDE_SELECT and len(table.columns) > table.key_size:
+            async for page in self._parts_by_key(question, keys):
+                yield page
+            return
+        for group in key_groups(keys, table, beside=beside):
+            waiting = [group]
+            while waiting:
+                wanted = waiting.pop()
+
+                async def ask(wanted: list[Key] = wanted) -> list[dict[str, Any]]:
+                    builder = self._selected(table, question.select)
+                    where_keys(builder, table, wanted)
+                    response = await self.rest.respond(builder)
+                    records = records_of(response.content)
+                    refuse_other_count(len(records), rows_told(response.headers))
+                    refuse_other_columns(records, question.names)
+                    return records
+
+                records = await self.patiently(ask)
+                if not records:
+                    continue
+                yield Page(json.dumps(records).encode(), len(records), key_of(records[-1], table))
+                found = {key_of(record, table) for record in records}
+                rest = [key for key in wanted if key not in found]
+                if len(rest) < len(wanted):
+                    waiting += [rest] if rest else []
+                elif len(records) < len(wanted):
+                    # The source writes them otherwise, as moments in another time zone: which of them came is not seen.
+                    middle = len(wanted) // 2
+                    waiting += [wanted[:middle], wanted[middle:]]
+
+    async def _walk(
+        self,
+        table: CopyTable,
+        columns: Sequence[CopyColumn],
+        after: Key | None,
+        *,
+        versions: bool,
+        rows: int | None = None,
+        backwards: bool = False,
+    ) -> AsyncIterator[Page]:
+        """Keyset paging: a composite key by prefix, all columns but the last equal and the last greater.
+
+        When a prefix has no more rows, one column fewer is held equal; an empty page with none held is the end. A page
+        shorter than asked for says nothing: the server's row cap may be lower.
+        """
+        size = PageSize(replace(self.limits, page_rows=rows) if rows else self.limits)
+        await self.heirs.learn(table)
+        question = Question.of(table, columns, versions, backwards=backwards)
+        held = table.key_size - 1
+        number, landmark = 0, after
+        while True:
+            page = await self._page(question, after, held if after else 0, size)
+            if page is not None:
+                after, held = page.last_key, table.key_size - 1
+                _refuse_null(after, table)
+                if after == landmark:
+                    raise StoreError("Supabase gives the same rows again where those behind them were asked for")
+                number += 1
+                if number & (number - 1) == 0:  # landmarks at powers of two find a circle of any length (Brent)
+                    landmark = after
+                yield page
+            elif after is None or held == 0:
+                return
+            else:
+                held -= 1
+
+    async def _page(self, question: Question, after: Key | None, held: int, size: PageSize) -> Page | None:
+        table = question.table
+
+        def request(select: str = question.select) -> Any:
+            builder: Any = self._selected(table, select).limit(size.rows)
+            for column, value in zip(table.key[:held], after or (), strict=False):
+                where(builder, column, "eq", value)
+            if after:
+                where(builder, table.key[held], "lt" if question.backwards else "gt", after[held])
+            for column in table.key[held:]:
+                builder = builder.order(quoted_name(column.name), desc=question.backwards)
+            return builder
+
+        async def ask() -> Page | None:
+            if address_length(request()) > LONGEST_ADDRESS and len(question.columns) > table.key_size:
+                return await ask_for_parts()
+            try:
+                answer = await self.rest.read_at_most(request(), size.most_bytes)
+            except StoreTimeoutError:
+                size.too_slow()
+                raise
+            while answer is None:
+                size.too_heavy()
+                answer = await self.rest.read_at_most(request(), size.most_bytes)
+            body, told = answer
+            page = read_page(body, table, question.names)
+            refuse_other_count(page.rows if page else 0, told)
+            return page
+
+        async def ask_for_parts() -> Page | None:
+            reader = await self._part_reader(question)
+            while True:
+                try:
+                    return await reader.page(request, size.most_bytes)
+                except TooHeavyError:
+                    size.too_heavy()
+                except StoreTimeoutError:
+                    size.too_slow()
+                    raise
+
+        page = await self.patiently(ask)
+        if page is not None:
+            size.learn(page)
+        return page
+
+    async def _parts_by_key(self, question: Question, keys: Sequence[Key]) -> AsyncIterator[Page]:
+        for first in range(0, len(keys), _ROWS_IN_PARTS):
+            wanted = keys[first : first + _ROWS_IN_PARTS]
+
+            async def ask(wanted: Sequence[Key] = wanted) -> Page | None:
+                reader = await self._part_reader(question)
+                found = await reader.by_key(wanted)
+                return reader.joined(found.values()) if found else None
+
+            if (page := await self.patiently(ask)) is not None:
+                yield page
+
+    async def _part_reader(self, question: Question) -> PartReader:
+        table = question.table
+        if (name := (table.name, table.version)) not in self._versioned:
+            self._versioned[name] = bool(table.version) and await self.has_versions(table)
+            if not self._versioned[name]:
+                self.on_retry(
+                    f"{table.name} has more columns than one address holds, and no xmin (it is a view): a row that "
+                    "changes while it is read may be a mixture, which botdata verify finds. Better: "
+                    "--source postgresql://..., which reads a row in one piece"
+                )
+        return PartReader(
+            self.rest,
+            lambda select: self._selected(table, select),
+            table,
+            question.columns,
+            version=table.version if self._versioned[name] else None,
+            keep_version=question.versions,
+        )
+
+    def _selected(self, table: CopyTable, select: str) -> Any:
+        return self.heirs.leave_out(selected(self.rest.table(table.relation_name, table.schema), select), table)
+
+    async def patiently(self, ask: Callable[[], Awaitable[_Answer]]) -> _Answer:
+        """The answer to a request that is tried again where its failure can pass."""
+        return await patiently(ask, self.limits, self.on_retry, self._host)
+
+
+def _refuse_null(key: Sequence[str | None], table: CopyTable) -> None:
+    """Rows without a key come last, and none can be asked for after them."""
+    if without := [column.name for column, part in zip(table.key, key, strict=True) if part is None]:
+        raise MigrationError(
+            f"rows of {table.name} in the source have NULL in their key ({', '.join(without)})",
+            step="read the source",
+            table=table.name,
+            pending=f"{table.name} and the tables after it",
+            next_command="give them keys, or leave them out of what the source shows; then: the same command",
+        )

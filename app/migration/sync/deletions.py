@@ -1,0 +1,58 @@
+"""Deletions of a sync: how many are too many, and whether the rows are really gone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from psycopg import AsyncConnection
+
+from app.errors import MigrationError
+from app.migration.sources.source import Key, Source
+from app.migration.sync import row_versions as versions
+from app.migration.sync.options import SyncOptions
+from app.migration.tables.copy_table import CopyTable
+from app.migration.target import interference
+
+
+def refuse_many_deletions(gone: Mapping[str, int], options: SyncOptions, *, side: str, other: str) -> None:
+    """Stop where a round would delete more rows than it may.
+
+    Args:
+        gone: candidates by table.
+        side: where the rows would be deleted, in words; other: where they are missing.
+
+    Raises:
+        MigrationError: says how many rows of which tables, and the option.
+    """
+    total = sum(gone.values())
+    if total <= options.most_deleted or options.dry_run:
+        return
+    counts = ", ".join(f"{table} ({rows:,})" for table, rows in gone.items() if rows)
+    raise MigrationError(
+        f"{total:,} rows of {side} are not in {other} and would be deleted, more than --max-deletes "
+        f"({options.most_deleted:,}): {counts}",
+        step="sync",
+        pending="everything of this round; nothing was deleted",
+        next_command=f"botdata sync{' --reverse' if options.reverse else ''} --max-deletes {total}, "
+        "if those rows were deleted on purpose",
+    )
+
+
+async def gone_from_source(
+    connection: AsyncConnection, source: Source, table: CopyTable, keys: Sequence[Key]
+) -> list[Key]:
+    """Those of the target's keys that the source does not have when it is asked for them."""
+    there: set[Key] = set()
+    async for page in source.rows_by_key(table, keys):
+        there |= await versions.keys_of(connection, table, page.body)
+    return [key for key in keys if key not in there]
+
+
+async def rows_kept(connection: AsyncConnection, table: CopyTable, keys: Sequence[Key]) -> tuple[int, str]:
+    """How many rows are there still after they were deleted, and a sentence that names what may have kept them."""
+    kept = len(await versions.existing_keys(connection, table, keys))
+    if not kept:
+        return 0, ""
+    names = await interference.on_deletions(connection, table)
+    by = f" ({', '.join(names)})" if names else ""
+    return kept, f"{table.name}: {kept} rows that the source does not have were deleted, and the target keeps them{by}"

@@ -1,0 +1,330 @@
+"""One round of a sync from the source to the target: look, delete, then insert and update."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from psycopg import AsyncConnection
+
+from app.errors import MigrationError
+from app.migration.copy.completeness import count_target, select_keys
+from app.migration.copy.key_listing import require_whole, source_keys
+from app.migration.load import statements
+from app.migration.load.loader import PageLoader
+from app.migration.runs.report import Progress
+from app.migration.runs.sync_records import LookBegun, are_explained, begin_look, end_look
+from app.migration.sources.counts import shown_count
+from app.migration.sources.pages import key_of, records_of
+from app.migration.sources.postgres.silent_changes import values_stand
+from app.migration.sources.source import Key, Page, Source
+from app.migration.sync import before_images as replaced
+from app.migration.sync import row_versions as versions
+from app.migration.sync.deletions import gone_from_source, refuse_many_deletions, rows_kept
+from app.migration.sync.options import SyncOptions
+from app.migration.sync.quarantined import (
+    conflicting_rows,
+    leave_quarantine,
+    refusals,
+    refused_now,
+    waiting_rows,
+)
+from app.migration.sync.sync_report import TableSynced
+from app.migration.sync.walked_keys import WalkedKeys
+from app.migration.tables.copy_table import CopyTable
+from app.migration.target.interference import Interference
+from app.migration.target.rows_beside import counts_of, find_writers, rows_beside
+from app.migration.target.sequences import raise_sequences
+from app.migration.target.target_session import explained
+from app.migration.verify.row_comparison import compare_page
+
+_NOTHING_WRITTEN = "everything of this round; nothing of it was written"
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What a look at a table found.
+
+    Attributes:
+        begun: when it began.
+        changed: keys of rows to fetch, or, where more are than are asked for by key, all that the source lists: then
+            all pages are read.
+        gone: keys of the target that the source did not list.
+    """
+
+    table: CopyTable
+    begun: LookBegun | None
+    changed: list[Key] | WalkedKeys
+    gone: list[Key]
+
+
+class ForwardSync:
+    """Brings the target's tables to the source's present state, round by round.
+
+    Args:
+        run: the run's id in `botdata.runs`.
+    """
+
+    def __init__(
+        self, connection: AsyncConnection, source: Source, run: int, options: SyncOptions, progress: Progress
+    ) -> None:
+        self._connection = connection
+        self._source = source
+        self._run = run
+        self._options = options
+        self._progress = progress
+        self._permit = options.permit
+        self._unexplained: set[str] = set()  # tables with changes in this round that no mirror explains
+        self._kept: dict[str, str] = {}  # what the target keeps though it was deleted, in words that were told
+        self._waiting: dict[str, dict[Key, str | None]] = {}  # rows in quarantine, as they were at the last look
+
+    async def round(self, tables: Sequence[CopyTable]) -> list[TableSynced]:
+        """One round over the tables, parents before children.
+
+        Raises:
+            TableMovedError: the authority of a table moved meanwhile.
+        """
+        self._unexplained.clear()
+        looks = []
+        for table in tables:
+            with self._explained(table, _NOTHING_WRITTEN):
+                looks.append(await self._look(table))
+        refuse_many_deletions(
+            {look.table.name: len(look.gone) for look in looks}, self._options, side="the target", other="the source"
+        )
+        done = {look.table.name: TableSynced(look.table.name) for look in looks}
+        writers = await find_writers(self._connection, tables)
+        before = await counts_of(self._connection, tables) if writers else {}
+        for look in reversed(looks):
+            if look.gone:
+                with self._explained(look.table, "the rest of this round's deletions, and its changes"):
+                    await self._delete(look, done[look.table.name])
+        for position, look in enumerate(looks):
+            waiting = ", ".join(
+                [f"the rest of {look.table.name}"] + [later.table.name for later in looks[position + 1 :]]
+            )
+            if look.changed != []:
+                with self._explained(look.table, waiting):
+                    await self._bring(look, done[look.table.name])
+        for look in looks:
+            if not self._options.dry_run:
+                with self._explained(look.table, f"rows of {look.table.name} that were refused at first"):
+                    await self._finish(look, done[look.table.name])
+        if writers and not self._options.dry_run:
+            await self._look_beside(tables, writers, before, done)
+        return list(done.values())
+
+    async def _look_beside(
+        self,
+        tables: Sequence[CopyTable],
+        writers: Sequence[Interference],
+        before: Mapping[str, int],
+        done: Mapping[str, TableSynced],
+    ) -> None:
+        """Count among the rows that stay different those that triggers and rules wrote beside the round's own."""
+        for table in tables:
+            name = table.name
+            left = before[name] + done[name].inserted - done[name].deleted
+            more = await count_target(self._connection, table) - left
+            if more and (beside := await rows_beside(self._connection, self._source, table, more)):
+                done[name].unsettled += beside
+                ran = ", ".join(map(str, writers))
+                self._progress.notice(f"{name}: {beside:,} rows {'more' if more > 0 else 'fewer'} since {ran} ran")
+
+    async def _look(self, table: CopyTable) -> _Look:
+        most = self._options.most_by_key
+        begun = None
+        if not self._options.dry_run:
+            begun = await begin_look(self._connection, table, self._options.settles_after)
+        stand = await values_stand(self._connection, self._source, table, dry_run=self._options.dry_run)
+        async with source_keys(self._connection, self._source, table, versions=True) as listing:
+            require_whole(listing, self._source, table, step="sync", pending=_NOTHING_WRITTEN)
+            gone = await select_keys(self._connection, statements.extra_keys(table).as_string(self._connection))
+            changed: list[Key] | None = None
+            if table.version and (stand or not self._options.dry_run):  # else pairs are there that tell nothing
+                changed = await versions.unsettled_keys(self._connection, table, missing=True, most=most + 1)
+                changed = changed if len(changed) <= most else None
+            waiting, unlisted = await waiting_rows(self._connection, table)
+            if not self._options.dry_run:
+                await versions.forget_gone(self._connection, table)
+            listed = WalkedKeys(self._connection, table)
+            if changed is None:
+                await listed.keep()
+        if not self._options.dry_run:
+            arrived = set(waiting) - set(changed) if changed is not None else set()
+            absent = await gone_from_source(self._connection, self._source, table, unlisted)
+            await leave_quarantine(self._connection, table, [*absent, *arrived])  # equal by now, by way of the source
+        known = self._waiting.get(table.name, {})
+        if changed is not None and not gone and all(key in known and known[key] == waiting.get(key) for key in changed):
+            changed = []  # refused as they are, and nothing has changed that could let them in
+        self._waiting[table.name] = waiting
+        return _Look(table, begun, listed if changed is None else changed, sorted(gone))
+
+    async def _delete(self, look: _Look, done: TableSynced) -> None:
+        table = look.table
+        async with self._held(table) as confirm:
+            gone = await gone_from_source(self._connection, self._source, table, look.gone)
+            done.spared = len(look.gone) - len(gone)
+            done.deleted = len(gone)
+            if gone and not self._options.dry_run:
+                await confirm()
+                done.kept += await replaced.keep_foreign(self._connection, self._run, table, gone)
+                done.deleted = await versions.delete_rows(self._connection, table, gone)
+                kept, why = await rows_kept(self._connection, table, gone)
+                if self._kept.get(table.name, "") != why:
+                    self._kept[table.name] = why
+                    self._progress.notice(why or f"{table.name}: the target keeps no deleted row any more")
+                done.deleted = min(done.deleted, len(gone) - kept)
+                done.unsettled += kept
+                await versions.forget(self._connection, table, gone)
+                await self._explain(table, done.deleted)
+        if done.spared:
+            self._progress.notice(f"{table.name}: {done.spared} rows are in the source after all, and stay")
+
+    async def _bring(self, look: _Look, done: TableSynced) -> None:
+        table, loader = look.table, self._loader(look.table)
+        keys = look.changed
+        if isinstance(keys, WalkedKeys):
+            self._progress.begin(table.name, await shown_count(self._source, table), 0)
+            pages = self._source.pages(table.with_made, versions=bool(table.version))
+            while (page := await self._load_next(table, loader, pages, done)) is not None:
+                self._progress.advance(table.name, page.rows)
+                await keys.add(page.body, page.rows)
+            keys = await keys.left_out(self._source, self._options)
+        await self._bring_by_key(table, loader, keys, done)
+
+    async def _bring_by_key(self, table: CopyTable, loader: PageLoader, keys: Sequence[Key], done: TableSynced) -> None:
+        given: set[Key] = set()
+        pages = self._source.rows_by_key(table.with_made, keys, versions=bool(table.version), listed=True)
+        while (page := await self._load_next(table, loader, pages, done)) is not None:
+            given |= await versions.keys_of(self._connection, table, page.body)
+        absent = [key for key in keys if key not in given]
+        done.unsettled += await versions.still_listed(self._connection, self._source, table, absent)
+
+    def _loader(self, table: CopyTable) -> PageLoader:
+        return PageLoader(self._connection, table, self._run, most_refused=self._options.most_refused)
+
+    async def _load_next(
+        self, table: CopyTable, loader: PageLoader, pages: AsyncIterator[Page], done: TableSynced
+    ) -> Page | None:
+        """Read the next page and load it, with the table to itself all the time; None where there is none."""
+        async with self._held(table) as confirm:
+            page = await anext(pages, None)
+            if page is not None:
+                await confirm()
+                await self._load(table, loader, page, done)
+        return page
+
+    async def _load(self, table: CopyTable, loader: PageLoader, page: Page, done: TableSynced) -> None:
+        """Load a page and record its pairs, in one transaction."""
+        if self._options.dry_run:
+            unequal = (await compare_page(self._connection, table.with_made, page.body)).unequal
+            done.inserted += sum(row.missing for row in unequal)
+            done.updated += sum(not row.missing for row in unequal)
+            return
+        async with self._connection.transaction():
+            images = await replaced.keep_later(self._connection, self._run, table, page.body)
+            try:
+                loaded = await loader.load(page, checkpoint=False)
+            except MigrationError as error:  # too many refused
+                error.step, error.next_command = "sync", "compare the two schemas, then: botdata sync"
+                raise
+            await self._settle(table, page, images, done)
+        await self._explain(table, loaded.inserted + loaded.updated)
+        done.inserted += loaded.inserted
+        done.updated += loaded.updated
+
+    async def _settle(self, table: CopyTable, page: Page, images: list[int], done: TableSynced) -> None:
+        """Behind a load, in its transaction: who left the quarantine, what was replaced, which rows are equal now."""
+        records = records_of(page.body)
+        refused = await refused_now(self._connection, table)
+        arrived = [record for record in records if key_of(record, table) not in refused]
+        await leave_quarantine(self._connection, table, [key_of(record, table) for record in arrived])
+        done.kept += await replaced.only_replaced(self._connection, images)
+        if arrived and table.version:
+            body = page.body if len(arrived) == len(records) else json.dumps(arrived).encode()
+            done.unsettled += len(arrived) - await versions.record_pairs(self._connection, table.with_made, body)
+
+    async def _finish(self, look: _Look, done: TableSynced) -> None:
+        """Try refused rows once more: what stood in their way may have gone since; and raise the sequences."""
+        table = look.table
+        if look.changed != []:
+            waiting = await select_keys(self._connection, statements.refused_keys(), [table.name])
+            if waiting:
+                loader = self._loader(table)
+                pages = self._source.rows_by_key(table.with_made, sorted(waiting), versions=bool(table.version))
+                while await self._load_next(table, loader, pages, done) is not None:
+                    pass
+                await self._exchange(table, done)
+        await raise_sequences(self._connection, table)
+        done.refused = await refusals(self._connection, table)
+        if look.begun is not None and not done.unsettled:
+            aged = not self._options.follow or table.name in self._unexplained
+            await end_look(self._connection, self._source.label, table, look.begun, aged=aged)
+
+    async def _exchange(self, table: CopyTable, done: TableSynced) -> None:
+        """Load rows that hold each other's unique keys: their old rows are deleted first, in the same transaction."""
+        records: list[dict[str, Any]] = []
+        conflicting = sorted(await conflicting_rows(self._connection, table))
+        if len(conflicting) < 2:
+            return
+        async with self._held(table) as confirm:
+            async for page in self._source.rows_by_key(table.with_made, conflicting, versions=bool(table.version)):
+                records += records_of(page.body)
+            await confirm()
+            while len(records) > 1:
+                try:
+                    await self._exchange_all(table, records, done)
+                except _StillRefusedError as error:
+                    records = [record for record in records if key_of(record, table) not in error.keys]
+                else:
+                    return
+
+    async def _exchange_all(self, table: CopyTable, records: list[dict[str, Any]], done: TableSynced) -> None:
+        page = Page(json.dumps(records).encode(), len(records), key_of(records[-1], table))
+        attempt = TableSynced(table.name)
+        async with self._connection.transaction():
+            images = await replaced.keep_later(self._connection, self._run, table, page.body)
+            there = await versions.existing_keys(self._connection, table, [key_of(one, table) for one in records])
+            await versions.delete_rows(self._connection, table, sorted(there))
+            loaded = await self._loader(table).load(page, checkpoint=False)
+            if loaded.refused:
+                raise _StillRefusedError(await refused_now(self._connection, table))
+            await self._settle(table, page, images, attempt)
+        await self._explain(table, len(records))
+        done.inserted += loaded.inserted - len(there)
+        done.updated += len(there)
+        done.kept += attempt.kept
+        done.unsettled += attempt.unsettled
+
+    async def _explain(self, table: CopyTable, changed: int) -> None:
+        """In the transaction that made some changes: remember the table where they are more than mirrors explain."""
+        if changed and not await are_explained(self._connection, table, changed):
+            self._unexplained.add(table.name)
+
+    @asynccontextmanager
+    async def _held(self, table: CopyTable) -> AsyncIterator[Callable[[], Awaitable[object]]]:
+        """A transaction that has the table to itself; in a dry run, which writes nothing, none."""
+        if self._options.dry_run:
+            yield _nothing
+            return
+        async with self._permit.held(self._connection, table.name) as confirm:
+            yield confirm
+
+    def _explained(self, table: CopyTable, pending: str) -> AbstractContextManager[None]:
+        return explained("sync", setting=self._source.setting, table=table.name, pending=pending)
+
+
+async def _nothing() -> None:
+    """In place of the question whether a table may be written."""
+
+
+class _StillRefusedError(Exception):
+    """Rows that are refused although the others' old rows are out of the way; rolls the attempt back."""
+
+    def __init__(self, keys: set[Key]) -> None:
+        super().__init__()
+        self.keys = keys

@@ -1,0 +1,382 @@
+"""One round of a sync from the target back to the source: look, delete, then write what differs, and read it back."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from psycopg import AsyncConnection
+
+from app.errors import OutcomeUnknownError, StoreError, StoreTimeoutError, UnavailableError
+from app.migration.copy.completeness import select_keys
+from app.migration.copy.key_listing import require_whole, source_keys
+from app.migration.load import statements
+from app.migration.load.target_rows import target_pages
+from app.migration.retry import patiently
+from app.migration.runs.report import Progress, Refusal
+from app.migration.sources.counts import shown_count
+from app.migration.sources.pages import key_of, records_of
+from app.migration.sources.postgres.postgres_writer import PostgresWriter
+from app.migration.sources.postgres.silent_changes import values_stand
+from app.migration.sources.source import Key, Page, Source
+from app.migration.sources.writer import ALWAYS_GENERATED, JSON_NULL, Writer
+from app.migration.sync import row_versions as versions
+from app.migration.sync import source_before_images as replaced_in_source
+from app.migration.sync.deletions import refuse_many_deletions
+from app.migration.sync.options import SyncOptions
+from app.migration.sync.sync_report import TableSynced
+from app.migration.sync.walked_keys import WalkedKeys
+from app.migration.tables.copy_table import CopyTable
+from app.migration.target.cascades import has_cascades
+from app.migration.target.sequences import sequence_statements
+from app.migration.target.target_session import ROW_FAULTS, explained
+from app.migration.verify.row_comparison import compare_page
+from app.privacy import mask_phones
+
+_NOTHING_WRITTEN = "everything of this round; nothing of it was written"
+_CONFLICTS = {"23505", "23P01"}
+_REFERRED_TO = "23503"  # foreign_key_violation
+_Refused = dict[Key, tuple[str, str | None]]  # SQLSTATE, and the place where the server named one
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What a look at a table found.
+
+    Attributes:
+        changed: keys on both sides whose rows are to be compared; where they are more than are asked for by key, all
+            that the source lists: all pages are read.
+        new: keys that the source lacks.
+        gone: keys that the target lacks.
+        left: how many of its rows are in quarantine, and stay.
+        cascades: a foreign key deletes or changes rows that refer to a deleted one, also of tables that are not synced.
+    """
+
+    table: CopyTable
+    changed: list[Key] | WalkedKeys
+    new: list[Key]
+    gone: list[Key]
+    left: int
+    cascades: bool
+
+
+class ReverseSync:
+    """Brings the source's tables to the target's present state, round by round."""
+
+    def __init__(
+        self,
+        connection: AsyncConnection,
+        source: Source,
+        writer: Writer,
+        run: int,
+        options: SyncOptions,
+        progress: Progress,
+    ) -> None:
+        self._connection = connection
+        self._source = source
+        self._writer = writer
+        self._run = run
+        self._options = options
+        self._progress = progress
+        # Rows that stayed different although they were written, as the target held them: not to be written again.
+        self._stuck: dict[str, dict[Key, str]] = {}
+        self._images: dict[str, list[int]] = {}  # of the round's rows to be written over
+
+    async def round(self, tables: Sequence[CopyTable]) -> list[TableSynced]:
+        """One round over the tables, parents before children."""
+        looks = []
+        for table in tables:
+            with self._explained(table, _NOTHING_WRITTEN):
+                looks.append(await self._look(table))
+        gone = {look.table.name: len(look.gone) for look in looks}
+        refuse_many_deletions(gone, self._options, side="the source", other="the target")
+        done = {look.table.name: TableSynced(look.table.name, left=look.left) for look in looks}
+        refused: dict[str, _Refused] = {}
+        waiting_deletions = []
+        for look in reversed(looks):
+            if look.gone:
+                with self._explained(look.table, "the rest of this round's deletions, and its changes"):
+                    # Rows that referred to one may refer to another by now: these are changed first.
+                    if look.cascades or not await self._delete(look, done[look.table.name]):
+                        waiting_deletions.append(look)
+        for position, look in enumerate(looks):
+            waiting = [f"the rest of {look.table.name}", *(later.table.name for later in looks[position + 1 :])]
+            with self._explained(look.table, ", ".join(waiting)):
+                refused[look.table.name] = await self._bring(look, done[look.table.name])
+        if any(look.cascades for look in waiting_deletions):
+            for look in looks:  # the rows that they refer to are there by now, in whatever order the tables are
+                if refused[look.table.name]:
+                    with self._explained(look.table, "the deletions, and what they stand in the way of"):
+                        await self._once_more(look, refused, done)
+        kept: dict[str, _Refused] = {}
+        for look in waiting_deletions:
+            with self._explained(look.table, "deletions that were refused at first"):
+                if not look.cascades or not await self._delete(look, done[look.table.name]):
+                    kept[look.table.name] = await self._delete_one_by_one(look, done[look.table.name])
+        for look in looks:
+            name = look.table.name
+            if refused[name]:
+                with self._explained(look.table, f"rows of {name} that were refused at first"):
+                    refused[name] = await self._try_again(look, refused[name], done[name])
+            done[name].kept += await replaced_in_source.only_replaced(
+                self._connection, self._images.pop(name, []), refused[name]
+            )
+            done[name].refused = _refusals(look.table, refused[name] | kept.get(name, {}))
+        return list(done.values())
+
+    async def raise_sequences(self, tables: Sequence[CopyTable]) -> list[str]:
+        """Raise the source's sequences where that can be done; the statements to run there by hand where it cannot."""
+        by_hand = []
+        for table in tables:
+            if not await self._writer.raise_sequences(table):
+                by_hand += await sequence_statements(self._connection, table)
+        if isinstance(self._writer, PostgresWriter):
+            by_hand += await self._writer.follow_sequences(self._connection, tables)
+        return by_hand
+
+    async def _look(self, table: CopyTable) -> _Look:
+        most = self._options.most_by_key
+        connection = self._connection
+        cascades = await has_cascades(connection, self._source, table)
+        stand = await values_stand(connection, self._source, table, dry_run=self._options.dry_run)
+        async with source_keys(connection, self._source, table, versions=True) as listing:
+            require_whole(listing, self._source, table, step="sync", pending=_NOTHING_WRITTEN)
+            # Rows in quarantine are in the source alone because the target refused them: they are not gone.
+            gone = await select_keys(connection, statements.missing_keys(table).as_string(connection))
+            kept = gone & await select_keys(connection, statements.refused_keys(), [table.name])
+            new = await select_keys(connection, statements.extra_keys(table).as_string(connection))
+            changed: list[Key] | None = None
+            if table.version and (stand or not self._options.dry_run):  # else pairs are there that tell nothing
+                changed = await versions.unsettled_keys(connection, table, missing=False, most=most + 1)
+                changed = changed if len(changed) <= most else None
+            if not self._options.dry_run:
+                await versions.forget_gone(connection, table)
+            listed = WalkedKeys(connection, table)
+            if changed is None:
+                await listed.keep()
+        if kept:
+            self._progress.notice(f"{table.name}: {len(kept)} rows in quarantine are left as they are in the source")
+        return _Look(
+            table, listed if changed is None else changed, sorted(new), sorted(gone - kept), len(kept), cascades
+        )
+
+    async def _delete(self, look: _Look, done: TableSynced) -> bool:
+        """Delete rows that the target does not have; False where a constraint of the source refuses that for now."""
+        connection, table = self._connection, look.table
+        if self._options.dry_run:
+            done.spared = len(await versions.existing_keys(connection, table, look.gone))
+            done.deleted += len(look.gone) - done.spared
+            return True
+        async with self._options.permit.held(connection, table.name) as confirm:
+            there = await versions.existing_keys(connection, table, look.gone)
+            gone = [key for key in look.gone if key not in there]
+            done.spared = len(there)
+            if gone:
+                await confirm()
+                async for page in self._source.rows_by_key(table, gone, versions=bool(table.version)):
+                    done.kept += await replaced_in_source.keep_unknown(connection, self._run, table, page.body)
+                try:
+                    await self._delete_in_source(table, gone)
+                except StoreError as error:
+                    if not _refuses_rows(error):
+                        raise
+                    return False
+                await versions.forget(connection, table, gone)
+        done.deleted += len(gone)
+        return True
+
+    async def _delete_one_by_one(self, look: _Look, done: TableSynced) -> _Refused:
+        """The same, once the rows that referred to these have been changed; gives those that are refused still."""
+        return {
+            key: (_REFERRED_TO, None) for key in look.gone if not await self._delete(replace(look, gone=[key]), done)
+        }
+
+    async def _bring(self, look: _Look, done: TableSynced) -> _Refused:
+        table = look.table
+        different = await self._compare(look, done) if look.changed != [] else []
+        stuck = await self._still_stuck(table, different)
+        changed = [key for key in different if key not in stuck]
+        done.inserted, done.updated = len(look.new), len(changed)
+        done.unsettled += len(stuck)
+        if self._options.dry_run:
+            return {}
+        refused: _Refused = {}
+        self._stuck[table.name] = stuck
+        if look.new or changed:
+            refused = await self._write(table, look.new + changed, done)
+        done.inserted -= len(refused.keys() & set(look.new))
+        done.updated -= len(refused.keys() & set(changed))
+        return refused
+
+    async def _still_stuck(self, table: CopyTable, different: Sequence[Key]) -> dict[Key, str]:
+        known = self._stuck.get(table.name, {})
+        same: dict[Key, str] = {}
+        async for page in target_pages(self._connection, table, sorted(known.keys() & set(different))):
+            same |= {key: text for key, text in _texts(table, page).items() if known[key] == text}
+        return same
+
+    async def _compare(self, look: _Look, done: TableSynced) -> list[Key]:
+        """Keys of the rows that differ, the later ones of which are kept; the others' pairs are recorded."""
+        table, keys = look.table, look.changed
+        versioned = bool(table.version)
+        changed = []
+        if isinstance(keys, WalkedKeys):
+            self._progress.begin(table.name, await shown_count(self._source, table), 0)
+            async for page in self._source.pages(table.with_made, versions=versioned):
+                changed += await self._different(table, page)
+                self._progress.advance(table.name, page.rows)
+                await keys.add(page.body, page.rows)
+            keys = await keys.left_out(self._source, self._options, deleted=look.gone)
+        given: set[Key] = set()
+        async for page in self._source.rows_by_key(table.with_made, keys, versions=versioned, listed=True):
+            changed += await self._different(table, page)
+            given |= await versions.keys_of(self._connection, table, page.body)
+        absent = [key for key in keys if key not in given]
+        done.unsettled += await versions.still_listed(self._connection, self._source, table, absent)
+        return sorted(changed)
+
+    async def _different(self, table: CopyTable, page: Page) -> list[Key]:
+        """Keys of a page's rows that the target holds differently; the later ones of the source's are kept."""
+        different = [key for key, missing in await self._unequal(table, page.body) if not missing]
+        if different and not self._options.dry_run:
+            images = await replaced_in_source.keep_later(self._connection, self._run, table, page.body)
+            self._images.setdefault(table.name, []).extend(images)
+        return different
+
+    async def _unequal(self, table: CopyTable, body: bytes) -> list[tuple[Key, bool]]:
+        """The rows of a page that the target lacks or holds differently; the others' pairs are recorded."""
+        unequal = [
+            (row.key, row.missing) for row in (await compare_page(self._connection, table.with_made, body)).unequal
+        ]
+        if table.version and not self._options.dry_run:
+            keys = {key for key, _ in unequal}
+            records = records_of(body)
+            equal = [record for record in records if key_of(record, table) not in keys]
+            if equal:
+                await versions.record_pairs(self._connection, table, json.dumps(equal).encode())
+        return unequal
+
+    async def _write(self, table: CopyTable, keys: Sequence[Key], done: TableSynced) -> _Refused:
+        """Write the target's rows of these keys, and read them back: an answer that was lost says nothing.
+
+        Returns:
+            The rows refused.
+        """
+        refused: _Refused = {}
+        pending, tries = list(keys), 0
+        while True:
+            lost: StoreError | None = None
+            behind: dict[Key, str] = {}
+            pages = target_pages(self._connection, table, pending)
+            while True:
+                # What is read here is not older than what a mirror sends: none of the table is sent meanwhile.
+                async with self._options.permit.held(self._connection, table.name) as confirm:
+                    page = await anext(pages, None)
+                    if page is None:
+                        break
+                    await confirm()
+                    lost = await self._put(table, records_of(page.body), refused) or lost
+                    sent = {key: text for key, text in _texts(table, page).items() if key not in refused}
+                    behind |= {key: sent[key] for key in await self._read_back(table, list(sent))}
+            tries += 1
+            if lost is None or not behind:
+                self._stuck[table.name] |= behind
+                done.unsettled += len(behind)
+                return refused
+            if tries >= self._writer.limits.attempts:
+                raise lost
+            self._progress.notice(f"{self._source.label}: {lost}; read back, and {len(behind)} rows are written again")
+            await asyncio.sleep(min(self._writer.limits.wait_max, self._writer.limits.wait_initial * 2**tries))
+            pending = list(behind)
+
+    async def _put(self, table: CopyTable, records: list[dict[str, Any]], refused: _Refused) -> StoreError | None:
+        """Send rows, halving where they are refused; the error that left it open whether all were written."""
+        sendable = []
+        for record in records:
+            if column := self._writer.unsendable(table, record):
+                refused[key_of(record, table)] = (JSON_NULL, column)
+            else:
+                sendable.append(record)
+        if not sendable:
+            return None
+        page = Page(json.dumps(sendable).encode(), len(sendable), key_of(sendable[-1], table))
+        try:
+            await self._writer.write(table, page)
+        except (UnavailableError, StoreTimeoutError, OutcomeUnknownError) as error:
+            return error
+        except StoreError as error:
+            if not _refuses_rows(error):
+                raise
+            if len(sendable) == 1:
+                refused[page.last_key] = (error.sqlstate or "", None)
+                return None
+            middle = len(sendable) // 2
+            halves = [await self._put(table, half, refused) for half in (sendable[:middle], sendable[middle:])]
+            return halves[0] or halves[1]
+        return None
+
+    async def _read_back(self, table: CopyTable, keys: Sequence[Key]) -> list[Key]:
+        """Keys whose rows are not the same on both sides; the others' pairs are recorded."""
+        there: set[Key] = set()
+        unequal: set[Key] = set()
+        async for page in self._source.rows_by_key(table.with_made, keys, versions=bool(table.version)):
+            there.update(key_of(record, table) for record in records_of(page.body))
+            unequal.update(key for key, _ in await self._unequal(table, page.body))
+        return [key for key in keys if key not in there or key in unequal]
+
+    async def _once_more(self, look: _Look, refused: dict[str, _Refused], done: Mapping[str, TableSynced]) -> None:
+        name, before = look.table.name, set(refused[look.table.name])
+        refused[name] = await self._write(look.table, sorted(before), done[name])
+        done[name].updated += len(before - set(refused[name]))
+
+    async def _try_again(self, look: _Look, refused: _Refused, done: TableSynced) -> _Refused:
+        """Once more: what stood in the way may have gone since. Rows that hold each other's keys are deleted first.
+
+        Not where other rows would go with them.
+        """
+        table, before = look.table, set(refused)
+        refused = await self._write(table, sorted(refused), done)
+        conflicting = sorted(key for key, (sqlstate, _) in refused.items() if sqlstate in _CONFLICTS)
+        if len(conflicting) > 1 and not look.cascades:
+            old: dict[Key, dict[str, Any]] = {}
+            async for page in self._source.rows_by_key(table, conflicting):
+                old |= {key_of(record, table): record for record in records_of(page.body)}
+            await self._delete_in_source(table, conflicting)
+            still = await self._write(table, conflicting, done)
+            if lost := [record for key, record in old.items() if key in still]:
+                await self._put(table, lost, {})  # as they were, where nothing has taken their place
+            refused = {key: reason for key, reason in refused.items() if key not in conflicting} | still
+        done.updated += len(before - set(refused))
+        return refused
+
+    async def _delete_in_source(self, table: CopyTable, keys: Sequence[Key]) -> None:
+        await patiently(
+            lambda: self._writer.delete(table, keys),
+            self._writer.limits,
+            self._progress.notice,
+            self._source.label,
+            unknown_too=True,
+        )
+
+    def _explained(self, table: CopyTable, pending: str) -> AbstractContextManager[None]:
+        return explained("sync", setting=self._source.setting, table=table.name, pending=pending)
+
+
+def _refuses_rows(error: StoreError) -> bool:
+    """Whether rows are to blame: also for a column that is always generated, which PostgREST cannot override."""
+    return error.sqlstate is not None and (error.sqlstate[:2] in ROW_FAULTS or error.sqlstate == ALWAYS_GENERATED)
+
+
+def _texts(table: CopyTable, page: Page) -> dict[Key, str]:
+    return {key_of(record, table): json.dumps(record) for record in records_of(page.body)}
+
+
+def _refusals(table: CopyTable, refused: _Refused) -> tuple[Refusal, ...]:
+    return tuple(
+        Refusal(table.name, tuple(map(mask_phones, key)) if table.key_holds_phone else key, sqlstate, place)
+        for key, (sqlstate, place) in sorted(refused.items())
+    )

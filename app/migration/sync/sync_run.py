@@ -1,0 +1,163 @@
+"""The beginning and the end of a sync's run, and which failures a following sync waits out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import psycopg
+from psycopg import AsyncConnection
+from sqlalchemy import Table
+
+from app.errors import MigrationError, OutcomeUnknownError, StoreTimeoutError, UnavailableError
+from app.migration.load.foreign_rows import refuse_foreign_rows, rows_by_others
+from app.migration.retry import REPEATABLE
+from app.migration.runs import checkpoints as runs
+from app.migration.runs.report import Progress
+from app.migration.sources.counts import known_count
+from app.migration.sources.rest.rest_source import RestSource
+from app.migration.sources.source import Source
+from app.migration.sync.options import SyncOptions
+from app.migration.tables.copy_table import CopyTable, describe
+from app.migration.tables.generated_columns import compared_table, without_made_by_source
+
+_COMMANDS = {False: "sync", True: "sync --reverse"}
+
+
+async def describe_versions(
+    connection: AsyncConnection, source: Source, table: Table, progress: Progress, *, reverse: bool
+) -> CopyTable:
+    """A table, with the column by which the versions of the source's rows are told apart; "" where there is none."""
+    described = await describe(connection, table, step="sync", styled=isinstance(source, RestSource))
+    if reverse:
+        described = await without_made_by_source(source, described, table)
+    elif described.made:
+        compared, _ = await compared_table(connection, source, described, table)
+        described = replace(described, made=compared.columns[len(described.columns) :])
+    if await source.has_versions(described):
+        return described
+    changed_at = described.changed_at or ""
+    progress.notice(
+        f"{table.name} has no xmin in the source: its changes are found by {changed_at}, so a writer that does not set "
+        "that is not seen"
+        if changed_at
+        else f"{table.name} has no xmin in the source and no changed-at column: every row is compared in every round"
+    )
+    return replace(described, version=changed_at)
+
+
+async def begin(connection: AsyncConnection, source: Source, tables: list[CopyTable], options: SyncOptions) -> int:
+    """The run's id: of the newest that was not ended, else of a new one; 0 for a dry run.
+
+    Raises:
+        MigrationError: a table that was never brought over from this source holds rows that would be lost.
+    """
+    if not options.overwrite:
+        await _refuse_unknown_rows(connection, source, tables, options)
+    if options.dry_run:
+        return 0
+    last = await _first(
+        connection,
+        "SELECT source FROM botdata.runs WHERE command = ANY(%s) ORDER BY id DESC LIMIT 1",
+        [list(_COMMANDS.values())],
+    )
+    if last != source.label:  # the xmin of another database says nothing about this one
+        await connection.execute("DELETE FROM botdata.row_versions")
+    command = _COMMANDS[options.reverse]
+    unfinished = await _first(
+        connection,
+        "SELECT max(id) FROM botdata.runs WHERE state = 'running' AND command = %s AND source = %s",
+        [command, source.label],
+    )
+    if unfinished is not None:
+        return int(str(unfinished))
+    run = await _first(
+        connection, "INSERT INTO botdata.runs (command, source) VALUES (%s, %s) RETURNING id", [command, source.label]
+    )
+    return int(str(run))
+
+
+async def _refuse_unknown_rows(
+    connection: AsyncConnection, source: Source, tables: list[CopyTable], options: SyncOptions
+) -> None:
+    unknown = []
+    for table in tables:
+        known = await _first(
+            connection,
+            "SELECT EXISTS (SELECT FROM botdata.writes w JOIN botdata.runs ON id = run_id "
+            "WHERE table_name = %(table)s AND source = %(source)s) OR EXISTS (SELECT FROM botdata.checkpoints c "
+            "JOIN botdata.runs ON id = run_id WHERE table_name = %(table)s AND source = %(source)s)",
+            {"table": table.name, "source": source.label},
+        )
+        if not known:
+            unknown.append(table)
+    if not options.reverse:
+        await refuse_foreign_rows(connection, source.label, unknown, step="sync")
+        return
+    others = [label for table in unknown for label in await rows_by_others(connection, source.label, table)]
+    came = f" (the target's came from {', '.join(dict.fromkeys(others))}, or by that address)" if others else ""
+    await _refuse_to_delete(source, unknown, f"were never brought over from it{came}")
+    known = [table for table in tables if table not in unknown]
+    partial = [table for table in known if not await _was_brought_over_whole(connection, source, table)]
+    await _refuse_to_delete(source, partial, "were not brought over whole")
+
+
+async def _was_brought_over_whole(connection: AsyncConnection, source: Source, table: CopyTable) -> bool:
+    """Whether a copy of it was completed, or a sync; where none was, the target may lack rows that are not deleted."""
+    return bool(
+        await _first(
+            connection,
+            "SELECT EXISTS (SELECT FROM botdata.checkpoints c JOIN botdata.runs ON id = run_id "
+            "WHERE table_name = %(table)s AND source = %(source)s AND c.state = 'complete') OR (EXISTS (SELECT FROM "
+            "botdata.runs WHERE command = 'sync' AND source = %(source)s AND state = 'complete') "
+            "AND EXISTS (SELECT FROM botdata.row_versions WHERE table_name = %(table)s))",
+            {"table": table.name, "source": source.label},
+        )
+    )
+
+
+async def _refuse_to_delete(source: Source, tables: list[CopyTable], words: str) -> None:
+    held = []
+    for table in tables:
+        rows = await known_count(source, table)
+        if rows is None:
+            held.append(f"{table.name} (too many to be counted)")
+        elif rows:
+            held.append(f"{table.name} ({rows:,})")
+    if held:
+        raise MigrationError(
+            f"the source holds rows of tables that {words}: {', '.join(held)}",
+            step="sync",
+            pending="everything; nothing was written",
+            next_command="botdata sync --reverse --overwrite, if the target's rows may replace them",
+        )
+
+
+async def finish(connection: AsyncConnection, run: int, adopted: Iterable[CopyTable] = ()) -> None:
+    """Mark the run complete.
+
+    Args:
+        adopted: tables that were brought over although rows of theirs were not known: they are the source's from now
+            on.
+    """
+    for table in adopted:
+        await runs.adopt_rows(connection, run, table)
+    await connection.execute("UPDATE botdata.runs SET state = 'complete', finished_at = now() WHERE id = %s", [run])
+
+
+def may_pass(error: MigrationError) -> bool:
+    """Whether it is an end that is away for a while, and not something to be mended."""
+    cause = error.__cause__
+    if isinstance(cause, UnavailableError | StoreTimeoutError | OutcomeUnknownError):
+        return True
+    driver = error.__context__  # the cause is without values, and so without its kind
+    if not isinstance(driver, psycopg.Error):
+        return False
+    if driver.sqlstate is None:
+        return isinstance(driver, psycopg.OperationalError)
+    return driver.sqlstate[:2] in {"08", "53", "57"} or driver.sqlstate in REPEATABLE
+
+
+async def _first(connection: AsyncConnection, query: str, parameters: object) -> object:
+    row = await (await connection.execute(query, parameters)).fetchone()  # type: ignore[call-overload]
+    return row[0] if row else None

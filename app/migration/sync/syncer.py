@@ -1,0 +1,267 @@
+"""Bringing one side to the other's present state, once or round after round, while the bot goes on writing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from time import monotonic
+from typing import Any
+
+from psycopg import AsyncConnection
+from sqlalchemy import Table
+
+from app.errors import MigrationError
+from app.migration.load.table_authority import TableMovedError, in_words, read_authority
+from app.migration.runs.report import Progress
+from app.migration.sources.postgres.postgres_source import PostgresSource
+from app.migration.sources.postgres.postgres_writer import open_postgres_writer
+from app.migration.sources.rest.rest_source import RestSource
+from app.migration.sources.rest.rest_writer import RestWriter
+from app.migration.sources.rest.text_settings import require_readable_texts
+from app.migration.sources.source import Source
+from app.migration.sources.writer import Writer
+from app.migration.sync import sync_run
+from app.migration.sync.forward import ForwardSync
+from app.migration.sync.options import SyncOptions
+from app.migration.sync.reverse import ReverseSync
+from app.migration.sync.sync_report import SyncReport, SyncRound, TableSynced
+from app.migration.tables.copy_table import CopyTable, name_of
+from app.migration.target.followed_sequences import follow_source
+from app.migration.target.foreign_keys import without_foreign_keys
+from app.migration.target.materialized_views import stale_views
+from app.migration.target.target_session import explained, open_target
+from app.migration.target.tool_schema import ensure_tool_schema, is_current
+
+OpenSource = Callable[[], AbstractAsyncContextManager[Source]]
+
+_MOST_ROUNDS_BACK = 3  # of a sync --reverse that is to end
+_LONGEST_WAIT = 30.0  # seconds between tries to reach a store that is away
+_GRACE = 5.0  # seconds that a round may take to end once it is to stop
+_BETWEEN_MOVES = 0.5  # seconds before a round that a move has interrupted is begun anew
+
+
+class Sync:
+    """A sync of some tables, in one direction.
+
+    Args:
+        open_source: opens the source; called again when a following sync lost one of the ends.
+        stop: when it is set, the sync ends with its report.
+        on_round: told of each round.
+    """
+
+    def __init__(
+        self,
+        open_source: OpenSource,
+        target_url: str,
+        tables: Sequence[Table],
+        progress: Progress,
+        options: SyncOptions,
+        *,
+        stop: asyncio.Event | None = None,
+        on_round: Callable[[SyncRound], None] = lambda done: None,
+    ) -> None:
+        self._open_source = open_source
+        self._target_url = target_url
+        self._tables = tables
+        self._progress = progress
+        self._options = options
+        self._stop = stop or asyncio.Event()
+        self._on_round = on_round
+        self._quiet = 0
+        self._before: SyncRound | None = None
+        self._is_connected = False
+        self._left_out: dict[str, str] = {}
+        self.report = SyncReport(None, options.reverse, options.dry_run)
+
+    async def run(self) -> SyncReport:
+        """Bring the side up to date, once or as the options say.
+
+        Raises:
+            MigrationError: it stopped; what was brought is kept, and the same command goes on.
+        """
+        began = monotonic()
+        failures = 0
+        while True:
+            rounds = self.report.rounds
+            self._is_connected = False
+            try:
+                await self._connected()
+                break
+            except MigrationError as error:
+                # Once it has followed, it waits for ends that cannot be opened, whatever they say.
+                passing = sync_run.may_pass(error) or not self._is_connected
+                if not (self._options.follow and self.report.rounds and passing):
+                    raise
+                failures = failures + 1 if self.report.rounds == rounds else 1
+                wait = min(_LONGEST_WAIT, self._options.interval * 2 ** min(failures, 10))
+                self._progress.notice(f"{error.message}; trying again in {wait:.0f} s")
+                if await self._stopped_within(wait):
+                    break
+        self.report.seconds = monotonic() - began
+        return self.report
+
+    async def _connected(self) -> None:
+        """Rounds over one connection to each end."""
+        options = self._options
+        async with AsyncExitStack() as ends:
+            opening = asyncio.ensure_future(self._open(ends))
+            if not await self._unless_stopped(opening):
+                self.report.interrupted = True
+                return
+            source, connection, tables, run = opening.result()
+            async with self._without_foreign_keys(connection, run, tables):
+                engine = await self._engine(ends, connection, source, run)
+                await self._rounds(engine, connection, tables)
+            if not options.dry_run:
+                done, pending = "the rounds", "the sequences, and to note that the run has ended"
+                with explained("sync", setting=source.setting, done=done, pending=pending):
+                    if isinstance(engine, ReverseSync):
+                        self.report.by_hand = await engine.raise_sequences(tables)
+                    else:
+                        self.report.not_usable, self.report.not_seen = await follow_source(connection, source, tables)
+                        if any(table.changed for table in self.report.tables.values()):
+                            self.report.not_usable += await stale_views(connection, tables)
+                    if not self.report.interrupted:
+                        brought = self._options.overwrite and not self._options.reverse
+                        adopted = [table for table in tables if brought and table.name in self.report.tables]
+                        await sync_run.finish(connection, run, adopted)
+
+    async def _open(self, ends: AsyncExitStack) -> tuple[Source, AsyncConnection, list[CopyTable], int]:
+        """Both ends, the tables, and the run's id."""
+        options = self._options
+        source = await ends.enter_async_context(self._open_source())
+        target = open_target(self._target_url, step="sync", exclusive=not options.dry_run)
+        connection = await ends.enter_async_context(target)
+        self._is_connected = True
+        with explained("sync", setting=source.setting, pending="what has changed since the last round"):
+            permitted = await self._permitted(connection, [name_of(table) for table in self._tables])
+            tables = [
+                await sync_run.describe_versions(connection, source, t, self._progress, reverse=options.reverse)
+                for t in self._tables
+            ]
+            if isinstance(source, RestSource):
+                await require_readable_texts(source, tables, self._progress.notice, step="sync")
+            if options.dry_run and not await is_current(connection):
+                await ends.enter_async_context(connection.transaction(force_rollback=True))  # leaves no schema behind
+            await ensure_tool_schema(connection)
+            run = await sync_run.begin(connection, source, [t for t in tables if t.name in permitted], options)
+        self.report.run = run
+        return source, connection, tables, run
+
+    @asynccontextmanager
+    async def _without_foreign_keys(
+        self, connection: AsyncConnection, run: int, tables: Sequence[CopyTable]
+    ) -> AsyncIterator[None]:
+        """The target's foreign keys are away while it is written to, between the rounds of a following sync too."""
+        if self._options.reverse or self._options.dry_run:
+            yield
+            return
+        async with without_foreign_keys(connection, run, tables, step="sync") as broken:
+            yield
+        self.report.broken = broken
+
+    async def _permitted(self, connection: AsyncConnection, names: Sequence[str]) -> set[str]:
+        """The tables that may be written now; those left out are told, once until they are others.
+
+        Raises:
+            MigrationError: one that was named may not be, or none may.
+        """
+        permit, authority = self._options.permit, await read_authority(connection)
+        refused = permit.refusals(authority, names)
+        if self._options.dry_run and (self._options.named or not authority.managed):
+            return set(names)
+        useless = len(refused) == len(names) and not (self._options.follow or self._options.dry_run)
+        if useless or self._options.named or not authority.managed:
+            permit.refuse(authority, names)
+        if refused != self._left_out:
+            self._left_out = refused
+            other = permit.into.label
+            self._progress.notice(
+                f"left out, since {other} is their store: {in_words(refused)}" if refused else "no table is left out"
+            )
+        return {name for name in names if name not in refused}
+
+    async def _round(
+        self, engine: ForwardSync | ReverseSync, connection: AsyncConnection, tables: Sequence[CopyTable]
+    ) -> list[TableSynced]:
+        """One round over the tables that may be written; begun anew where the authority of one moves meanwhile."""
+        while True:
+            with explained("sync", pending="everything of this round; nothing of it was written"):
+                permitted = await self._permitted(connection, [table.name for table in tables])
+            try:
+                return await engine.round([table for table in tables if table.name in permitted])
+            except TableMovedError as error:
+                self._progress.notice(error.message)
+                await asyncio.sleep(_BETWEEN_MOVES)
+
+    async def _rounds(
+        self, engine: ForwardSync | ReverseSync, connection: AsyncConnection, tables: Sequence[CopyTable]
+    ) -> None:
+        while True:
+            began = monotonic()
+            working = asyncio.ensure_future(self._round(engine, connection, tables))
+            if not await self._unless_stopped(working):
+                self.report.interrupted = True
+                return
+            done = SyncRound(self.report.rounds + 1, tuple(working.result()), monotonic() - began)
+            before, self._before = self._before, done
+            self.report.add(done)
+            self._on_round(done)
+            interval = self._options.interval if self._options.follow or self._options.until_clean else 0
+            if self._is_last(done, before) or await self._stopped_within(interval):
+                return
+
+    async def _engine(
+        self, ends: AsyncExitStack, connection: AsyncConnection, source: Source, run: int
+    ) -> ForwardSync | ReverseSync:
+        if not self._options.reverse:
+            return ForwardSync(connection, source, run, self._options, self._progress)
+        writer: Writer
+        if isinstance(source, RestSource):
+            writer = RestWriter(source)
+        else:
+            assert isinstance(source, PostgresSource)
+            writer = await ends.enter_async_context(open_postgres_writer(source.url, step="sync", limits=source.limits))
+        return ReverseSync(connection, source, writer, run, self._options, self._progress)
+
+    def _is_last(self, done: SyncRound, before: SyncRound | None) -> bool:
+        self._quiet = self._quiet + 1 if done.quiet or done.repeats(before) else 0
+        if self._options.follow:
+            return self._stop.is_set()
+        if self._options.dry_run:
+            return True
+        if not self._options.until_clean:
+            # What the source's own triggers and foreign keys make of a write shows in the next round.
+            again = self._options.reverse and not self._quiet and self.report.rounds < _MOST_ROUNDS_BACK
+            return not again
+        if self._quiet < 2 and self.report.rounds >= self._options.most_rounds:
+            raise MigrationError(
+                f"{self.report.rounds} rounds went by and there were changes still: something goes on writing",
+                step="sync",
+                done="every change found so far",
+                pending="the changes since",
+                next_command="stop the bot, and what else writes there, then: botdata sync",
+            )
+        return self._quiet >= 2
+
+    async def _unless_stopped(self, working: asyncio.Future[Any]) -> bool:
+        """Wait for a round, or for the ends; False where it was stopped in the middle, which leaves nothing half."""
+        stopping = asyncio.ensure_future(self._stop.wait())
+        both: set[asyncio.Future[Any]] = {working, stopping}
+        try:
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            if not working.done():
+                await asyncio.wait({working}, timeout=_GRACE)
+            return working.done()
+        finally:
+            for task in (working, stopping):
+                task.cancel()
+            await asyncio.gather(working, stopping, return_exceptions=True)
+
+    async def _stopped_within(self, seconds: float) -> bool:
+        try:
+            await asyncio.wait_for(self._stop.wait(), seconds)
+        except TimeoutError:
+            return False
+        return True

@@ -1,0 +1,96 @@
+"""The keys that a sync's look listed, kept until its pages came: a row that these left out is asked for by its key."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection
+
+from psycopg import AsyncConnection, sql
+
+from app.errors import MigrationError
+from app.migration.copy.completeness import select_keys
+from app.migration.copy.key_listing import require_whole, source_keys
+from app.migration.load import statements
+from app.migration.sources.source import Key, Source
+from app.migration.sync.options import SyncOptions
+from app.migration.tables.copy_table import CopyTable
+from app.migration.target.target_session import JsonBytes
+from app.stores.postgres.session import rendered
+
+
+class WalkedKeys:
+    """The keys that a source listed, and those of the rows that its pages gave since; both in temporary tables."""
+
+    def __init__(self, connection: AsyncConnection, table: CopyTable) -> None:
+        self._connection = connection
+        self._table = table
+        digest = hashlib.sha256(table.name.encode()).hexdigest()[:16]
+        self._listed, self._walked = f"listed_{digest}", f"walked_{digest}"
+        self._add = rendered(statements.add_source_keys(table, self._walked, versions=False))
+        self._rows = 0
+
+    async def keep(self) -> None:
+        """Take the keys from `source_keys`, which is no longer there then."""
+        await self.drop()
+        await self._connection.execute(
+            sql.SQL("ALTER TABLE pg_temp.source_keys RENAME TO {}").format(sql.Identifier(self._listed))
+        )
+        await self._connection.execute(statements.create_source_keys(self._table, self._walked))
+
+    async def add(self, body: bytes, rows: int) -> None:
+        """Add the keys of a page."""
+        await self._connection.execute(self._add, [JsonBytes(body)])
+        self._rows += rows
+
+    async def left_out(self, source: Source, options: SyncOptions, *, deleted: Collection[Key] = ()) -> list[Key]:
+        """The listed keys whose rows no page gave: a row has gone since, or the pages follow an order that is none.
+
+        Args:
+            deleted: those that the round itself has deleted.
+
+        Raises:
+            MigrationError: more than are asked for by key, without those that the source lists no more.
+        """
+        most = options.most_by_key
+        await self._connection.execute(sql.SQL("ANALYZE pg_temp.{}").format(sql.Identifier(self._walked)))
+        left = await self._not_walked(most, deleted)
+        if len(left) > most:
+            async with source_keys(self._connection, source, self._table) as listing:
+                require_whole(listing, source, self._table, step="sync", pending="the rest of this round")
+                left = await self._not_walked(most, deleted, listed_still=True)
+        await self.drop()
+        if len(left) > most:
+            raise MigrationError(
+                f"{self._table.name}: the source's pages gave {self._rows:,} rows, and left out more than {most:,} of "
+                "those that it lists; likely an index is in the order of another collation version",
+                step="sync",
+                table=self._table.name,
+                pending="the rest of this round",
+                next_command=f"REINDEX it at the source, then: botdata sync{' --reverse' * options.reverse}",
+            )
+        return left
+
+    async def _not_walked(self, most: int, deleted: Collection[Key], *, listed_still: bool = False) -> list[Key]:
+        def same(other: str) -> sql.Composed:
+            parts = (sql.SQL(f"{other}.{{0}} = s.{{0}}").format(sql.Identifier(one.name)) for one in self._table.key)
+            return sql.SQL(" AND ").join(parts)
+
+        query = sql.SQL(
+            "SELECT DISTINCT {} FROM pg_temp.{} s WHERE NOT EXISTS (SELECT FROM pg_temp.{} w WHERE {}){} LIMIT {}"
+        ).format(
+            statements.key_array(self._table, "s"),
+            sql.Identifier(self._listed),
+            sql.Identifier(self._walked),
+            same("w"),
+            sql.SQL(" AND EXISTS (SELECT FROM pg_temp.source_keys l WHERE {})").format(same("l"))
+            if listed_still
+            else sql.SQL(""),
+            sql.Literal(most + 1 + len(deleted)),
+        )
+        found = await select_keys(self._connection, query.as_string(self._connection))
+        return sorted(found - set(deleted))
+
+    async def drop(self) -> None:
+        """Drop both tables."""
+        for name in (self._listed, self._walked):
+            await self._connection.execute(sql.SQL("DROP TABLE IF EXISTS pg_temp.{}").format(sql.Identifier(name)))

@@ -1,0 +1,1 @@
+"""What the engine knows of a table, of its columns and keys, and of rights on it."""

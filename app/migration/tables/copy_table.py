@@ -1,0 +1,344 @@
+"""What the engine knows of a table: taken from the MetaData, and the types from the target's catalog."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from psycopg import AsyncConnection, sql
+from sqlalchemy import ForeignKeyConstraint, MetaData, Table
+from sqlalchemy.exc import NoReferencedTableError
+from sqlalchemy.schema import sort_tables_and_constraints
+
+from app.errors import MigrationError
+from app.migration.tables import row_security
+from app.migration.tables.column_shapes import PARTS, shapes
+from app.migration.tables.unique_keys import key_columns, key_trouble, read_unique_indexes
+
+
+@dataclass(frozen=True, slots=True)
+class CopyColumn:
+    """A column of the target.
+
+    Attributes:
+        type: without a length or scale (`character varying`).
+        phone: whether its values are phones.
+        written, parts, exact, opaque: see `column_shapes.Shape`.
+        styled: the same; None where the source's session has the settings of the target's.
+    """
+
+    name: str
+    type: str
+    phone: bool
+    written: str = ""
+    parts: frozenset[str] = frozenset()
+    exact: str | None = None
+    styled: str | None = None
+    opaque: bool = False
+
+    @property
+    def zoned(self) -> bool:
+        """Whether the text of a value depends on the time zone of the session that wrote it."""
+        return "timestamptz" in self.parts
+
+    @property
+    def holds_xml(self) -> bool:
+        """Whether values hold xml, whose declaration only a cast to text keeps."""
+        return "xml" in self.parts
+
+
+class Heir(NamedTuple):
+    """A table that inherits from another; `last`: none inherits from it."""
+
+    schema: str
+    name: str
+    last: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CopyTable:
+    """A table as the engine moves it.
+
+    Attributes:
+        schema, relation_name: where the table is, on both ends.
+        has_only: the target's table is a plain one. Read with ONLY, it does not show the rows of tables that inherit
+            from it, which are tables of their own; a partitioned table has no other rows than its partitions'.
+        heirs: the tables that inherit from it, each after its own heirs.
+        columns: begin with the key's, in its order.
+        replaces_rows: a changed row is deleted and inserted, since an update would be changed by a trigger, or is
+            refused for an identity column.
+        changed_at: the column that says when a row last changed, where the table has one.
+        version: the column that tells one version of a row from another.
+        made: columns that the target makes by itself: compared, not written.
+    """
+
+    schema: str
+    relation_name: str
+    columns: tuple[CopyColumn, ...]
+    key_size: int
+    always_identity: bool
+    replaces_rows: bool
+    changed_at: str | None = None
+    version: str = "xmin"
+    has_only: bool = False
+    heirs: tuple[Heir, ...] = ()
+    made: tuple[CopyColumn, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The table's name in messages, options and the tool's own tables: see `label`."""
+        return label(self.schema, self.relation_name)
+
+    @property
+    def key(self) -> tuple[CopyColumn, ...]:
+        """The columns by which rows are told apart: see `app.migration.tables.unique_keys`."""
+        return self.columns[: self.key_size]
+
+    @property
+    def names(self) -> list[str]:
+        """Names of all columns, the key's first."""
+        return [column.name for column in self.columns]
+
+    @property
+    def identifier(self) -> sql.Identifier:
+        """The table's quoted name with its schema."""
+        return sql.Identifier(self.schema, self.relation_name)
+
+    @property
+    def rows(self) -> sql.Composed:
+        """What stands after FROM for the rows of the target's table itself."""
+        return sql.SQL("ONLY {}" if self.has_only else "{}").format(self.identifier)
+
+    @property
+    def with_made(self) -> CopyTable:
+        """The table as it is read and compared: with the columns that one side makes by itself."""
+        return replace(self, columns=self.columns + self.made, made=())
+
+    @property
+    def key_holds_phone(self) -> bool:
+        """Whether the key gives a phone number away."""
+        return any(column.phone for column in self.key)
+
+
+def label(schema: str | None, name: str) -> str:
+    """A table's name as people give and read it: with its schema, unless that is public."""
+    return name if schema in {None, "public"} else f"{schema}.{name}"
+
+
+def name_of(table: Table) -> str:
+    """The same of a model's table."""
+    return label(table.schema, table.name)
+
+
+def select_tables(
+    metadata: MetaData, *, names: Sequence[str] | None = None, groups: Iterable[str] | None = None
+) -> list[Table]:
+    """Tables to move, parents before children: those named, else those of the groups, else all.
+
+    Raises:
+        MigrationError: a name that is not a table's, and which names are; two tables of one name; no table at all; a
+            column that the models know by another name than its own.
+    """
+    tables = _in_order(metadata)
+    if not tables:
+        raise MigrationError(
+            "the models hold no table",
+            step="choose tables",
+            pending="everything; nothing was read or written",
+            next_command="the same command, with a --metadata whose models are imported when its module is",
+        )
+    other = next((one for table in tables for one in table.columns if one.key != one.name), None)
+    if other is not None:
+        raise MigrationError(
+            f"the models know {name_of(other.table)}.{other.name} by another key, {other.key}; columns go by name here",
+            step="choose tables",
+            pending="everything; nothing was read or written",
+            next_command="take the column's key= out of the models, then: the same command",
+        )
+    by_name = {name_of(table): table for table in tables}
+    if len(by_name) < len(tables):
+        twice = sorted(name for name in by_name if sum(name_of(table) == name for table in tables) > 1)
+        raise MigrationError(
+            f"the models hold tables of one name twice: {', '.join(twice)}",
+            step="choose tables",
+            pending="everything; nothing was read or written",
+            next_command="the same command, with a --metadata that holds each once",
+        )
+    if names is not None:
+        if not names:
+            raise _not_chosen("no table is named", by_name)
+        chosen = {name: find_table(name, by_name) for name in names}
+        if unknown := sorted(name for name, found in chosen.items() if found is None):
+            raise _not_chosen(f"no such table: {', '.join(unknown)}", by_name)
+        return [table for table in tables if table in chosen.values()]
+    wanted = None if groups is None else set(groups)
+    return [table for table in tables if wanted is None or table.info.get("group") in wanted]
+
+
+def find_table(name: str, by_name: Mapping[str, Table]) -> Table | None:
+    """The table that a name is given for; without its schema too, where only one schema has a table of that name."""
+    if name in by_name:
+        return by_name[name]
+    without_schema = [table for table in by_name.values() if table.name == name]
+    return without_schema[0] if len(without_schema) == 1 else None
+
+
+def _not_chosen(message: str, known: Iterable[str]) -> MigrationError:
+    return MigrationError(
+        f"{message}; the tables are {', '.join(sorted(known))}",
+        step="choose tables",
+        pending="everything; nothing was read or written",
+        next_command="the same command, with --tables of these",
+    )
+
+
+def _in_order(metadata: MetaData) -> list[Table]:
+    """All tables, parents before children; within a cycle of foreign keys in any order that does not change."""
+    by_name = sorted(metadata.tables.values(), key=lambda table: table.key)
+    ordered = sort_tables_and_constraints(by_name, filter_fn=_leads_nowhere)  # type: ignore[no-untyped-call]
+    return [table for table, _ in ordered if table is not None]
+
+
+def _leads_nowhere(constraint: ForeignKeyConstraint) -> bool | None:
+    """Whether a foreign key names a table that is not among the models, such as auth.users: it orders nothing then."""
+    try:
+        constraint.referred_table  # noqa: B018 - it is looked up here
+    except NoReferencedTableError:
+        return True
+    return None
+
+
+_COLUMNS = """
+SELECT a.attname, format_type(a.atttypid, -1), a.attidentity = 'a', a.attgenerated <> ''
+FROM pg_attribute a WHERE a.attrelid = to_regclass(%s) AND a.attnum > 0 AND NOT a.attisdropped
+"""
+# pg_trigger.tgtype: bit 4 update (src/include/catalog/pg_trigger.h). One may be on a partition alone.
+_TABLE = """
+SELECT EXISTS (SELECT FROM pg_trigger WHERE (tgrelid = c.oid OR tgrelid IN (SELECT relid FROM pg_partition_tree(c.oid)))
+               AND NOT tgisinternal AND tgenabled IN ('O', 'A') AND tgtype & 16 = 16),
+    c.relkind IN ('r', 'f'), c.relkind IN ('r', 'p')
+FROM pg_class c WHERE c.oid = to_regclass(%s)
+"""
+
+
+# Of a plain table: a partition inherits from its partitioned table in the same catalog.
+_HEIRS = """
+WITH RECURSIVE heir (oid, depth) AS (
+    SELECT inhrelid, 1 FROM pg_inherits JOIN pg_class p ON p.oid = inhparent
+    WHERE inhparent = to_regclass(%s) AND p.relkind = 'r'
+    UNION ALL SELECT i.inhrelid, h.depth + 1 FROM heir h JOIN pg_inherits i ON i.inhparent = h.oid
+)
+SELECT n.nspname, c.relname, NOT EXISTS (SELECT FROM pg_inherits i WHERE i.inhparent = c.oid)
+FROM heir h JOIN pg_class c USING (oid) JOIN pg_namespace n ON n.oid = c.relnamespace
+GROUP BY 1, 2, 3 ORDER BY max(h.depth) DESC, 1, 2
+"""
+
+
+def is_plain(table: CopyTable) -> sql.Composed:
+    """Whether a database has the table as a plain one: see `CopyTable.has_only`; no row where it has none."""
+    return sql.SQL("SELECT relkind IN ('r', 'f') FROM pg_class WHERE oid = to_regclass({})").format(
+        sql.Literal(table.identifier.as_string(None))
+    )
+
+
+async def describe(
+    connection: AsyncConnection, table: Table, *, step: str, reads: bool = False, styled: bool = True
+) -> CopyTable:
+    """Join what the model says with the types and triggers that the target has.
+
+    What the target generates is not written, whatever the model says. What the model computes and the target does not
+    is a column like any other.
+
+    Args:
+        reads: nothing is to be written, so that a key without a unique index will do.
+        styled: rows come from a session that may have other settings than ours, as those over REST do.
+
+    Raises:
+        MigrationError: the table or one of its columns is missing in the target, its rows cannot be told apart, loaded
+            again by their key, or all be seen.
+    """
+    schema, name = table.schema or "public", name_of(table)
+    qualified = sql.Identifier(schema, table.name).as_string(None)
+    rows = await (await connection.execute(_COLUMNS, [qualified])).fetchall()
+    if not rows:
+        raise MigrationError(
+            f"the target has no table {schema}.{table.name}",
+            step=step,
+            table=name,
+            pending=f"{name} and the tables after it",
+            next_command=f"botdata preflight, which names all that is missing; then: botdata {step}",
+        )
+    types = {one: (type_name, always) for one, type_name, always, generated in rows if not generated}
+    unique = await read_unique_indexes(connection, qualified)
+    key = list(key_columns(table, unique))
+    if not key:
+        raise MigrationError(
+            f"{name} has no primary key, and no unique key without NULLs, so its rows cannot be told apart",
+            step=step,
+            table=name,
+            pending=f"{name} and the tables after it",
+            next_command=f"give it a primary key, or leave it out with --tables, then: botdata {step}",
+        )
+    made = {one: type_name for one, type_name, _, generated in rows if generated}
+    computed = {column.name for column in table.columns if column.computed is not None}
+    others = [c.name for c in table.columns if c.name not in key and c.name not in made]
+    names = key + [column for column in others if column in types or column not in computed]
+    if made_keys := [column for column in key if column in made]:
+        raise MigrationError(
+            f"the target makes {', '.join(made_keys)} of {name} by itself, so that no row can be written with its key",
+            step=step,
+            table=name,
+            pending=f"{name} and the tables after it",
+            next_command=f"ALTER TABLE {qualified} ALTER {made_keys[0]} DROP EXPRESSION in the target, then: botdata "
+            f"{step}",
+        )
+    if missing := [column for column in names if column not in types]:
+        raise MigrationError(
+            f"the target's table {name} lacks {', '.join(missing)}",
+            step=step,
+            table=name,
+            pending=f"{name} and the tables after it",
+            next_command=f"botdata preflight, which names all that is missing; then: botdata {step}",
+        )
+    found = await (await connection.execute(_TABLE, [qualified])).fetchone()
+    assert found is not None
+    trouble = key_trouble(qualified, key, unique) if found[2] and not reads else None
+    if trouble is None and await row_security.hides_rows(connection, qualified):
+        trouble = "row-level security applies to the role, and may hide rows", row_security.remedy(qualified)
+    if trouble is not None:
+        raise MigrationError(
+            f"the target's table {name}: {trouble[0]}",
+            step=step,
+            table=name,
+            pending=f"{name} and the tables after it",
+            next_command=f"{trouble[1]}; then: botdata {step}",
+        )
+    replaces_rows = bool(found[0]) or any(types[column][1] for column in names[len(key) :])
+    parts = await (await connection.execute(sql.SQL(PARTS).format(table=sql.Literal(qualified)))).fetchall()
+    shape = shapes(parts)
+
+    def column(name: str, type_name: str) -> CopyColumn:
+        return CopyColumn(
+            name,
+            type_name,
+            bool(table.columns[name].info.get("phone")),
+            shape[name].written,
+            shape[name].parts,
+            shape[name].exact,
+            shape[name].styled if styled else None,
+            shape[name].opaque,
+        )
+
+    return CopyTable(
+        schema=schema,
+        relation_name=table.name,
+        columns=tuple(column(one, types[one][0]) for one in names),
+        key_size=len(key),
+        always_identity=any(types[column][1] for column in names),
+        replaces_rows=replaces_rows,
+        changed_at=table.info.get("changed_at"),
+        has_only=found[1],
+        heirs=tuple([Heir(*row) for row in await (await connection.execute(_HEIRS, [qualified])).fetchall()]),
+        made=tuple(column(c.name, made[c.name]) for c in table.columns if c.name in made),
+    )

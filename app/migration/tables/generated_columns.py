@@ -1,0 +1,85 @@
+"""Columns that a side makes by itself: which of them verify compares, and which the way back writes."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+
+from psycopg import AsyncConnection, sql
+from sqlalchemy import Table
+
+from app.errors import AccessDeniedError
+from app.migration.sources.postgres.postgres_source import PostgresSource
+from app.migration.sources.rest.rest_source import RestSource
+from app.migration.sources.source import Source
+from app.migration.tables.copy_table import CopyTable
+from app.migration.target.leftovers import LeftOut
+
+_COLUMNS = sql.SQL(
+    "SELECT attname, attgenerated <> '' FROM pg_attribute "
+    "WHERE attrelid = to_regclass({}) AND attnum > 0 AND NOT attisdropped"
+)
+
+
+async def compared_table(
+    connection: AsyncConnection, source: Source, table: CopyTable, model: Table
+) -> tuple[CopyTable, tuple[LeftOut, ...]]:
+    """The table with the columns that the target makes and the source has too; and the columns that are left out.
+
+    Over REST a table without rows shows no column, and has no value that could differ.
+    """
+    theirs = await _source_columns(source, table)
+    cursor = await connection.execute(_columns(table))
+    ours = {name for name, _ in await cursor.fetchall()}
+    made = tuple(column for column in table.made if column.name in theirs)
+    compared = replace(table, columns=table.columns + made, made=())
+    names = set(compared.names)
+    left = sorted((ours if theirs else ours - {column.name for column in table.made}) | theirs)
+    return compared, tuple(LeftOut(one, _why(one, ours, theirs, model)) for one in left if one not in names)
+
+
+def _why(name: str, ours: Collection[str], theirs: Collection[str], model: Table) -> str:
+    if name not in ours:
+        return "only the source has it"
+    if name not in theirs and (theirs or name in model.columns):
+        return "only the target has it"
+    return "the models lack it"
+
+
+async def without_made_by_source(source: Source, table: CopyTable, model: Table) -> CopyTable:
+    """The table as it is written to the source: the columns that the source makes by itself are `made`, not written.
+
+    Those that the target makes, and the source has, are either written or `made` too, to be compared. Over REST it does
+    not show which those are. There they are taken to be those that the models compute, or the target makes.
+    """
+    if isinstance(source, PostgresSource):
+        found = dict(await source.fetch(_columns(table)))
+        made_there = {name for name, generated in found.items() if generated}
+        added = tuple(column for column in table.made if found.get(column.name) is False)
+    else:
+        made_there = {column.name for column in model.columns if column.computed is not None}
+        added = ()
+    rest = table.columns[table.key_size :] + added
+    columns = table.key + tuple(column for column in rest if column.name not in made_there)
+    changed_at = None if table.changed_at in made_there else table.changed_at
+    theirs = await _source_columns(source, table) if table.made else set()
+    only_compared = [column for column in table.made if column.name in theirs and column not in added]
+    made = (*(column for column in rest if column.name in made_there), *only_compared)
+    return replace(table, columns=columns, made=made, changed_at=changed_at)
+
+
+async def _source_columns(source: Source, table: CopyTable) -> set[str]:
+    """Names of all columns of the source's table; none where it does not show them."""
+    if isinstance(source, PostgresSource):
+        return {name for name, _ in await source.fetch(_columns(table))}
+    assert isinstance(source, RestSource)
+    builder = source.rest.table(table.relation_name, table.schema).select("*").limit(1)
+    try:
+        rows = await source.patiently(lambda: source.rest.rows(builder))
+    except AccessDeniedError:  # the role may not read every column
+        return set()
+    return set(rows[0]) if rows else set()
+
+
+def _columns(table: CopyTable) -> sql.Composed:
+    return _COLUMNS.format(sql.Literal(table.identifier.as_string(None)))

@@ -1,0 +1,256 @@
+"""Foreign keys of the target: away while rows go in, in any order, and put back once all are there.
+
+They are dropped and their definitions written down in one transaction, so a run that was killed still knows them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+
+import psycopg
+from psycopg import AsyncConnection, sql
+
+from app.errors import MigrationError
+from app.migration.tables.copy_table import CopyTable
+from app.migration.target.target_session import explained
+from app.migration.target.tool_schema import may_read
+
+# Those on or to one of the tables; of a partitioned table the one that its partitions' follow. One that PostgreSQL
+# does not enforce (18 and later) hinders nothing. One that we left NOT VALID for its orphans is to be valid again.
+_FIND = """
+SELECT n.nspname, t.relname, c.conname, quote_ident(rn.nspname) || '.' || quote_ident(r.relname),
+    regexp_replace(pg_get_constraintdef(c.oid), ' NOT VALID$', ''),
+    c.convalidated OR EXISTS (SELECT FROM botdata.foreign_keys f WHERE f.schema_name = n.nspname
+        AND f.table_name = t.relname AND f.name = c.conname AND f.state = 'not valid'),
+    ARRAY(SELECT quote_ident(a.attname) FROM unnest(c.conkey) WITH ORDINALITY k (attnum, place)
+        JOIN pg_attribute a USING (attnum) WHERE a.attrelid = c.conrelid ORDER BY place),
+    ARRAY(SELECT quote_ident(a.attname) FROM unnest(c.confkey) WITH ORDINALITY k (attnum, place)
+        JOIN pg_attribute a USING (attnum) WHERE a.attrelid = c.confrelid ORDER BY place),
+    pg_has_role(t.relowner, 'USAGE'), pg_get_userbyid(t.relowner)
+FROM pg_constraint c
+JOIN pg_class t ON t.oid = c.conrelid JOIN pg_namespace n ON n.oid = t.relnamespace
+JOIN pg_class r ON r.oid = c.confrelid JOIN pg_namespace rn ON rn.oid = r.relnamespace
+WHERE c.contype = 'f' AND c.conparentid = 0 AND coalesce((to_jsonb(c) ->> 'conenforced')::boolean, true)
+AND (c.conrelid = ANY (%(tables)s::regclass[]) OR c.confrelid = ANY (%(tables)s::regclass[]))
+ORDER BY 1, 2, 3
+"""
+_KEEP = """
+INSERT INTO botdata.foreign_keys (run_id, schema_name, table_name, name, referenced, definition, orphans, was_valid)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
+ON CONFLICT (schema_name, table_name, name) DO UPDATE SET run_id = excluded.run_id, referenced = excluded.referenced,
+    definition = excluded.definition, orphans = excluded.orphans, was_valid = excluded.was_valid, state = 'dropped'
+"""
+_AWAY = """
+SELECT schema_name, table_name, name, definition, orphans, was_valid, state FROM botdata.foreign_keys
+WHERE state <> 'validated' ORDER BY schema_name, table_name, name
+"""
+_FORGET_DROPPED_TABLES = """
+DELETE FROM botdata.foreign_keys WHERE to_regclass(referenced) IS NULL
+OR to_regclass(quote_ident(schema_name) || '.' || quote_ident(table_name)) IS NULL
+"""
+_NOT_ON_PARTITIONED = "42809"  # before PostgreSQL 18, a partitioned table's cannot be added NOT VALID
+
+
+@dataclass(frozen=True, slots=True)
+class BrokenForeignKey:
+    """A foreign key that could not be put back as it was, since rows lack the row that they name.
+
+    Attributes:
+        there: it is on the table, NOT VALID: checked for new rows. False: a partitioned table's, and not there.
+        orphans: how many rows lack theirs.
+        query: lists them.
+    """
+
+    table: str
+    name: str
+    there: bool
+    orphans: int
+    query: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    schema: str
+    table: str
+    name: str
+    definition: str
+    orphans: str
+    was_valid: bool
+    state: str
+
+    @property
+    def identifier(self) -> sql.Identifier:
+        return sql.Identifier(self.schema, self.table)
+
+
+@asynccontextmanager
+async def without_foreign_keys(
+    connection: AsyncConnection, run: int, tables: Sequence[CopyTable], *, step: str
+) -> AsyncIterator[list[BrokenForeignKey]]:
+    """The target without the foreign keys on or to these tables; at the end they are put back and validated.
+
+    Where the work inside stops with an error they stay away, for the next run to put them back, whichever that is.
+
+    Yields:
+        A list that holds, after the end, those that not all rows keep.
+
+    Raises:
+        MigrationError: the role does not own a table whose foreign key is to be dropped.
+    """
+    broken: list[BrokenForeignKey] = []
+    with explained(step, pending="everything; nothing was written"):
+        await _drop(connection, run, tables, step)
+    try:
+        yield broken
+    except MigrationError as error:
+        await _say_what_is_away(connection, error)
+        raise
+    with explained(step, done="all rows", pending="the target's foreign keys, put back and validated"):
+        broken.extend(await _restore(connection))
+
+
+@asynccontextmanager
+async def without_cascades(
+    connection: AsyncConnection, run: int, tables: Sequence[CopyTable], *, step: str
+) -> AsyncIterator[None]:
+    """As `without_foreign_keys`, for rows that are loaded again into tables that are in use.
+
+    Only tables whose rows are deleted and inserted need it: ON DELETE CASCADE would take the rows that refer to them.
+
+    Raises:
+        MigrationError: not all rows keep a foreign key afterwards.
+    """
+    replaced = [table for table in tables if table.replaces_rows]
+    if not replaced:
+        yield
+        return
+    async with without_foreign_keys(connection, run, replaced, step=step) as broken:
+        yield
+    if broken:
+        raise MigrationError(
+            "; ".join(
+                f"foreign key {key.name} of {key.table} {'stays NOT VALID' if key.there else 'is not put back'}: "
+                f"{key.orphans} rows lack the row they refer to, as this lists: {key.query}"
+                for key in broken
+            ),
+            step=step,
+            done="all rows that could go in",
+            pending="the foreign keys, for as long as not all rows keep them",
+            next_command="mend those rows, then: botdata sync, which puts it back as it was",
+        )
+
+
+async def describe_away(connection: AsyncConnection) -> str | None:
+    """A sentence on the foreign keys that a stopped run left away, or NOT VALID; None where there is none."""
+    away = await _away(connection) if await may_read(connection, "foreign_keys") else []
+    named = ", ".join(f"{one.name} on {one.table} ({one.state})" for one in away)
+    return f"foreign keys of the target that a run took away: {named}; botdata sync puts them back" if away else None
+
+
+async def put_back(connection: AsyncConnection, *, step: str) -> list[BrokenForeignKey]:
+    """Put back what stopped runs left away, before what is known of it goes; gives those that stay NOT VALID.
+
+    Raises:
+        MigrationError: one cannot be put back; its definition is known to the tool's schema alone.
+    """
+    broken = await _restore(connection) if await may_read(connection, "foreign_keys") else []
+    if lost := [f"{key.name} of {key.table}" for key in broken if not key.there]:
+        raise MigrationError(
+            f"foreign keys that a run took away cannot be put back, since rows lack the row they refer to: "
+            f"{', '.join(lost)}",
+            step=step,
+            pending="everything; nothing was dropped",
+            next_command=f"botdata copy, to its end; then: botdata {step}",
+        )
+    return broken
+
+
+async def _drop(connection: AsyncConnection, run: int, tables: Sequence[CopyTable], step: str) -> None:
+    async with connection.transaction():
+        await connection.execute("SELECT set_config('search_path', '', true)")  # names are written with their schemas
+        cursor = await connection.execute(_FIND, {"tables": [table.identifier.as_string(None) for table in tables]})
+        found = await cursor.fetchall()
+        if foreign := [f"{name} on {table} (owner {owner})" for _, table, name, *_, owned, owner in found if not owned]:
+            raise MigrationError(
+                f"foreign keys that would stand in the way cannot be dropped by this role: {', '.join(foreign)}",
+                step=step,
+                pending="everything; nothing was written",
+                next_command=f"let the tables' owner run it, then: botdata {step}",
+            )
+        for schema, table, name, referenced, definition, was_valid, ours, theirs, *_ in found:
+            child = sql.Identifier(schema, table)
+            orphans = _orphans(child.as_string(None), referenced, ours, theirs)
+            await connection.execute(_KEEP, [run, schema, table, name, referenced, definition, orphans, was_valid])
+            await connection.execute(sql.SQL("ALTER TABLE {} DROP CONSTRAINT {}").format(child, sql.Identifier(name)))
+
+
+def _orphans(child: str, parent: str, ours: list[str], theirs: list[str]) -> str:
+    """The query for the rows whose parent is missing; a NULL in the reference names none."""
+    named = " AND ".join(f"c.{column} IS NOT NULL" for column in ours)
+    same = " AND ".join(f"p.{parent_column} = c.{column}" for column, parent_column in zip(ours, theirs, strict=True))
+    return f"SELECT c.* FROM {child} c WHERE {named} AND NOT EXISTS (SELECT FROM {parent} p WHERE {same})"  # noqa: S608
+
+
+async def _restore(connection: AsyncConnection) -> list[BrokenForeignKey]:
+    """Put all back that any run took away, then validate one after the other: a killed run finds each where it was."""
+    await connection.execute(_FORGET_DROPPED_TABLES)
+    for one in await _away(connection):
+        if one.state == "dropped":
+            await _add(connection, one)
+    return [broken for one in await _away(connection) if (broken := await _validate(connection, one))]
+
+
+async def _away(connection: AsyncConnection) -> list[_Kept]:
+    return [_Kept(*row) for row in await (await connection.execute(_AWAY)).fetchall()]
+
+
+async def _add(connection: AsyncConnection, one: _Kept) -> None:
+    try:
+        async with connection.transaction():
+            await _alter(connection, one, f"ADD CONSTRAINT {{}} {one.definition} NOT VALID")
+            await _note(connection, one, "not valid" if one.was_valid else "validated")
+    except psycopg.Error as error:
+        if error.sqlstate != _NOT_ON_PARTITIONED:
+            raise
+
+
+async def _validate(connection: AsyncConnection, one: _Kept) -> BrokenForeignKey | None:
+    action = "VALIDATE CONSTRAINT {}" if one.state == "not valid" else f"ADD CONSTRAINT {{}} {one.definition}"
+    try:
+        async with connection.transaction():
+            await _alter(connection, one, action)
+            await _note(connection, one, "validated")
+    except psycopg.Error as error:
+        if error.sqlstate != "23503":
+            raise
+    else:
+        return None
+    cursor = await connection.execute(f"SELECT count(*) FROM ({one.orphans}) o".encode())  # noqa: S608
+    row = await cursor.fetchone()
+    assert row is not None
+    return BrokenForeignKey(one.table, one.name, one.state == "not valid", row[0], one.orphans)
+
+
+async def _alter(connection: AsyncConnection, one: _Kept, action: str) -> None:
+    name = sql.Identifier(one.name).as_string(None)
+    statement = f"ALTER TABLE {one.identifier.as_string(None)} {action.replace('{}', name, 1)}"
+    await connection.execute(statement.encode())
+
+
+async def _note(connection: AsyncConnection, one: _Kept, state: str) -> None:
+    await connection.execute(
+        "UPDATE botdata.foreign_keys SET state = %s WHERE schema_name = %s AND table_name = %s AND name = %s",
+        [state, one.schema, one.table, one.name],
+    )
+
+
+async def _say_what_is_away(connection: AsyncConnection, error: MigrationError) -> None:
+    away: list[str] = []
+    if not (connection.broken or connection.closed):
+        with suppress(psycopg.Error):  # the error at hand says more
+            away = [f"{one.name} on {one.table}" for one in await _away(connection)]
+    if away:
+        kept = f"the foreign keys that the run will put back at its end: {', '.join(away)}"
+        error.pending = f"{error.pending}; {kept}" if error.pending else kept

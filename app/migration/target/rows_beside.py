@@ -1,0 +1,45 @@
+"""Rows that the target's triggers and rules add to the tables of a run, or take from them, beside what is written.
+
+A table is compared with the source when its own rows have been written. A trigger of a table that comes later may write
+to it after that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from psycopg import AsyncConnection
+
+from app.migration.copy.completeness import count_target, select_keys
+from app.migration.copy.key_listing import require_whole, source_keys
+from app.migration.load import statements
+from app.migration.sources.source import Source
+from app.migration.tables.copy_table import CopyTable
+from app.migration.target.interference import Interference, find_interference
+
+
+async def find_writers(connection: AsyncConnection, tables: Sequence[CopyTable]) -> list[Interference]:
+    """The triggers and rules that may write to other tables when rows are inserted or deleted."""
+    found = await find_interference(connection, *(table.identifier.as_string(None) for table in tables))
+    return [one for one in found if one.kind == "RULE" or one.events & {"insert", "delete"}]
+
+
+async def counts_of(connection: AsyncConnection, tables: Sequence[CopyTable]) -> dict[str, int]:
+    """How many rows each table of the target holds."""
+    return {table.name: await count_target(connection, table) for table in tables}
+
+
+async def rows_beside(connection: AsyncConnection, source: Source, table: CopyTable, more: int) -> int:
+    """How many rows the target holds that the source does not, or (where it holds fewer) the other way round.
+
+    A mirror may write too, and so the number alone proves nothing: what it wrote is in the source as well.
+
+    Args:
+        more: how many rows more the target holds than were left there; negative where it holds fewer.
+    """
+    async with source_keys(connection, source, table) as listing:
+        require_whole(listing, source, table, step="sync", pending="to look at what triggers and rules wrote")
+        query = statements.extra_keys(table) if more > 0 else statements.missing_keys(table)
+        found = await select_keys(connection, query.as_string(connection))
+        refused = await select_keys(connection, statements.refused_keys(), [table.name])
+    return min(len(found - refused), abs(more))

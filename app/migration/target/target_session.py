@@ -1,0 +1,208 @@
+"""The connection to the PostgreSQL that rows are moved to, and its failures in words."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+
+import psycopg
+from psycopg import AsyncConnection
+from psycopg.adapt import Dumper
+
+from app.common.driver_errors import missing_right, without_values
+from app.errors import (
+    AccessDeniedError,
+    AddressTooLongError,
+    CountTimeoutError,
+    LongAddressLostError,
+    MigrationError,
+    SchemaMismatchError,
+    StoreError,
+    error_for_sqlstate,
+)
+from app.migration.tables.grants import grant_of
+from app.stores.postgres.database_url import shown_url
+from app.stores.postgres.session import connect
+from app.stores.supabase.errors import SCHEMA_NOT_EXPOSED
+
+EXPOSE_SCHEMA = "add it in Supabase's project settings > API > Exposed schemas, or read the database itself: --source postgresql://..."
+# One run at a time on one target; the session that holds it is found in pg_locks.
+_RUN_LOCK = 5_287_410_332
+_LOCK_HOLDER = """
+SELECT a.application_name, a.backend_start::timestamp(0)::text FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+WHERE l.locktype = 'advisory' AND l.granted AND l.classid = (%(lock)s::bigint >> 32)::oid
+AND l.objid = (%(lock)s::bigint & 4294967295)::oid
+AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
+
+
+class JsonBytes(bytes):
+    """A page as it came, sent to PostgreSQL as a parameter without being parsed."""
+
+
+class _JsonBytesDumper(Dumper):
+    oid = psycopg.adapters.types["json"].oid
+
+    def dump(self, obj: JsonBytes) -> bytes:
+        return bytes(obj)
+
+
+@asynccontextmanager
+async def open_target(url: str, *, step: str, exclusive: bool = False) -> AsyncIterator[AsyncConnection]:
+    """A connection in autocommit whose session writes values as text in one fixed form.
+
+    Args:
+        url: as in DATABASE_URL.
+        step: the name of the step, for messages and for `application_name`.
+        exclusive: hold the lock that keeps a second run off this target.
+
+    Raises:
+        MigrationError: it cannot be reached, is a transaction pooler, or another run holds the lock.
+    """
+    pending = f"all of {step}"
+    with explained(step, pending=pending):
+        connection = await connect_target(url, step=step)
+    async with connection:
+        with explained(step, pending=pending):
+            if exclusive:
+                await _take_run_lock(connection, step, shown_url(url))
+        yield connection
+        if exclusive and not connection.closed:  # the session itself ends a little later than it is closed
+            with suppress(psycopg.Error):
+                await connection.execute("SELECT pg_advisory_unlock(%s)", [_RUN_LOCK])
+
+
+async def connect_target(url: str, *, step: str) -> AsyncConnection:
+    """Another session at the target, as `open_target` gives one; the caller closes it.
+
+    Raises:
+        MigrationError: the address of a transaction pooler.
+        psycopg.Error: it cannot be reached, or refuses the login.
+    """
+    connection = await connect(url, setting="DATABASE_URL", step=step)
+    register_json_bytes(connection)
+    return connection
+
+
+def register_json_bytes(connection: AsyncConnection) -> None:
+    """Let a connection take pages as parameters."""
+    connection.adapters.register_dumper(JsonBytes, _JsonBytesDumper)
+
+
+async def run_lock_holder(connection: AsyncConnection) -> str | None:
+    """Who holds the lock of the run that is at work on this target, in words; None where no run is."""
+    holder = await (await connection.execute(_LOCK_HOLDER, {"lock": _RUN_LOCK})).fetchone()
+    if holder is None:
+        return None
+    name, since = holder  # another role's session does not tell since when
+    return f"{name}, connected since {since} UTC" if since else f"{name}, of another role"
+
+
+async def _take_run_lock(connection: AsyncConnection, step: str, target: str) -> None:
+    row = await (await connection.execute("SELECT pg_try_advisory_lock(%s)", [_RUN_LOCK])).fetchone()
+    if row and row[0]:
+        return
+    holder = await run_lock_holder(connection)
+    who = f": {holder}" if holder else ""
+    raise MigrationError(
+        f"another run is at work on {target}{who}",
+        step=step,
+        pending="everything; nothing was written",
+        next_command=f"botdata status; when that run has ended: botdata {step}",
+    )
+
+
+# SQLSTATE classes that say: this row, not the server or the program. 21 the same key twice in one page, 22 data,
+# 23 integrity, 44 check option, 54 limits (an index entry too large), P0 raised by a trigger.
+ROW_FAULTS = {"21", "22", "23", "44", "54", "P0"}
+
+
+def is_row_fault(error: psycopg.Error) -> bool:
+    """Whether a row is to blame, so that the page without it can go in."""
+    return error.sqlstate is not None and error.sqlstate[:2] in ROW_FAULTS
+
+
+def place_of(error: psycopg.Error) -> str | None:
+    """The constraint or column that a driver error names."""
+    return error.diag.constraint_name or error.diag.column_name
+
+
+@contextmanager
+def explained(
+    step: str,
+    *,
+    setting: str = "SUPABASE_URL",
+    table: str | None = None,
+    done: str | None = None,
+    pending: str | None = None,
+) -> Iterator[None]:
+    """Turn errors of the source or the target into a MigrationError: where it stopped, what to do, and no value.
+
+    Args:
+        setting: what names the source, see `Source.setting`.
+        done, pending: what was done and is kept, and what is not done yet, in words.
+    """
+    try:
+        yield
+    except StoreError as error:
+        raise MigrationError(
+            f"the source ({setting}): {error}",
+            step=step,
+            table=table,
+            done=done,
+            pending=pending,
+            next_command=f"{remedy_at_source(error, setting, table)}botdata {step}",
+        ) from error
+    except psycopg.Error as error:
+        raise MigrationError(
+            _in_words(error),
+            step=step,
+            table=table,
+            done=done,
+            pending=pending,
+            next_command=f"{_remedy(error)}botdata {step}",
+        ) from without_values(error)
+
+
+def remedy_at_source(error: StoreError, setting: str = "SUPABASE_URL", table: str | None = None) -> str:
+    """What to do first about a failure of the source that will not pass by itself; ends in ", then: ".
+
+    Args:
+        table: the table that was read, for the right that is missing.
+    """
+    if error.sqlstate == "42501" and setting == "--source":
+        return "grant it to the role in --source (docs/rights.md), then: "
+    if error.sqlstate == "42501":
+        return f"{grant_of(str(error), table)} in Supabase's SQL editor, then: "
+    if error.sqlstate == SCHEMA_NOT_EXPOSED:
+        return f"{EXPOSE_SCHEMA}, then: "
+    if isinstance(error, AddressTooLongError | LongAddressLostError | CountTimeoutError):
+        return "read the database itself, with --source postgresql://..., then: "
+    if isinstance(error, AccessDeniedError):
+        return f"correct {setting}{' and SUPABASE_KEY' if setting == 'SUPABASE_URL' else ''}, then: "
+    if isinstance(error, SchemaMismatchError):
+        return "botdata preflight, which compares its tables with the models, then: "
+    return ""
+
+
+def _remedy(error: psycopg.Error) -> str:
+    match error.sqlstate:
+        case "42501":
+            return "grant it, or let the role that owns the tables run it (docs/rights.md), then: "
+        case "42P01" | "42703":
+            return "botdata preflight, which names all that is missing; then: "
+        case "53100":
+            return "make room on the target's disk, then: "
+        case "P0001":
+            return "find the trigger of the target that refuses it, and mend or disable it, then: "
+    return "" if error.sqlstate else "correct DATABASE_URL or wait until the server is back, then: "
+
+
+def _in_words(error: psycopg.Error) -> str:
+    if error.sqlstate is not None:
+        place = missing_right(error) or place_of(error)
+        return f"the target (DATABASE_URL): {error_for_sqlstate(error.sqlstate, detail=f' ({place})' if place else '')}"
+    if isinstance(error, psycopg.OperationalError):
+        said = " ".join(str(error).split())  # libpq's own words: host, port, user and database, no password
+        return f"the target (DATABASE_URL) cannot be reached, or the connection to it was lost: {said}"
+    return "the driver could not carry out a statement on the target"

@@ -1,0 +1,1 @@
+"""Comparing what the source holds with what the target holds."""

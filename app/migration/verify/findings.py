@@ -1,0 +1,231 @@
+"""Rows that seem to differ are read again, a while after, before they count as differences: the sides may move.
+
+A row that the source has written meanwhile is read once more, a few times: what brings it over may be a moment behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import deque
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from time import monotonic
+
+from psycopg import AsyncConnection, AsyncServerCursor
+
+from app.errors import MigrationError
+from app.migration.copy.key_listing import require_whole, source_keys
+from app.migration.runs.report import Difference
+from app.migration.sources.source import Key, Source
+from app.migration.tables.copy_table import CopyTable
+from app.migration.target.tool_schema import may_read
+from app.migration.verify import statements as verify_statements
+from app.migration.verify.fix import Fixer
+from app.migration.verify.row_comparison import Look, UnequalRow, keys_held, look_at
+from app.stores.postgres.session import rendered
+
+_BATCH = 500
+_MOST_WAITING = 20_000
+_MOST_LOOKS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class _Suspect:
+    """A row that seemed to differ: its key, whether the source had it, and when to read it again.
+
+    Attributes:
+        looks: how often it was looked at.
+        source: a hash of what the source gave then of the columns that differed; None for the first look.
+    """
+
+    key: Key
+    in_source: bool
+    ready_at: float
+    looks: int = 1
+    source: int | None = None
+
+
+@dataclass
+class Findings:
+    """What of a table differs. Memory is bounded: suspects are settled as they come, differences are kept to a limit.
+
+    Args:
+        pause: seconds from the first look at a row to the second one.
+        most: differences that are kept; all are counted.
+        recount: look at the source's set of keys too before a row that it had, and does not give any more, counts as
+            gone.
+        fixer: copies again what differs.
+    """
+
+    connection: AsyncConnection
+    source: Source
+    table: CopyTable
+    pause: float
+    most: int
+    recount: bool
+    fixer: Fixer | None = None
+    differences: list[Difference] = field(default_factory=list)
+    missing: int = 0
+    extra: int = 0
+    different: int = 0
+    quarantined: int = 0
+    changed: int = 0
+    fixed: int = 0
+    gone: int = 0  # rows that the source had at the first look and has not any more
+    cut: bool = False
+    _waiting: deque[_Suspect] = field(default_factory=deque)
+    _not_given: list[Key] = field(default_factory=list)
+    _refused: dict[Key, str] = field(default_factory=dict)
+
+    async def begin(self) -> None:
+        """Read which rows are in quarantine, where there is one that may be read."""
+        if await may_read(self.connection, "quarantine"):
+            cursor = await self.connection.execute(
+                "SELECT key, sqlstate FROM botdata.quarantine WHERE table_name = %s", [self.table.name]
+            )
+            self._refused = {tuple(key): sqlstate for key, sqlstate in await cursor.fetchall()}
+
+    async def look(self, keys: Sequence[Key]) -> int:
+        """Look at rows that have not been looked at; returns how many of them the source gave."""
+        look = await look_at(self.connection, self.source, self.table, keys)
+        unequal = {row.key for row in look.unequal}
+        given = look.records.keys()
+        await self.suspect((key for key in keys if key in unequal), in_source=True)
+        await self.suspect((key for key in keys if key not in given), in_source=self.recount)
+        return len(given)
+
+    async def suspect(self, keys: Iterable[Key], *, in_source: bool) -> None:
+        """Rows that seem to differ, and whether the source has them; those that waited long enough are settled."""
+        ready_at = monotonic() + self.pause
+        self._waiting.extend(_Suspect(key, in_source, ready_at) for key in keys)
+        while len(self._waiting) > _MOST_WAITING or (
+            len(self._waiting) >= _BATCH and self._waiting[_BATCH - 1].ready_at <= monotonic()
+        ):
+            await self._settle_batch()
+
+    async def finish(self) -> None:
+        """Settle all that are left.
+
+        Raises:
+            MigrationError: the source's pages leave out rows that it has, so that they were not compared.
+        """
+        while self._waiting:
+            await self._settle_batch()
+        if self._not_given:
+            await self._settle_not_given()
+        self.differences.sort(key=lambda found: found.kind == "extra")  # last, however often the others were read
+
+    async def _settle_batch(self) -> None:
+        batch = [self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))]
+        await asyncio.sleep(max(0.0, batch[-1].ready_at - monotonic()))
+        keys = [suspect.key for suspect in batch]
+        look = await look_at(self.connection, self.source, self.table, keys)
+        if self.fixer is not None and look.unequal:
+            look = await self._fix(keys, look)
+        unequal = {row.key: row for row in look.unequal}
+        absent = [key for key in keys if key not in look.records]
+        held = await keys_held(self.connection, self.table, absent)
+        for suspect in batch:
+            if row := unequal.get(suspect.key):
+                if not self._is_looked_at_again(suspect, row):
+                    self._count_unequal(row)
+            elif suspect.key in look.records:
+                self.changed += 1
+            elif suspect.in_source and self.recount:
+                self._not_given.append(suspect.key)
+            else:
+                self.gone += suspect.in_source
+                self._count_absent(suspect.key, held)
+
+    def _is_looked_at_again(self, suspect: _Suspect, row: UnequalRow) -> bool:
+        """Whether the source may have written the row between the last two looks, so that a third has to tell."""
+        source = hash(tuple(row.source))
+        if self.fixer is not None or suspect.looks == _MOST_LOOKS or suspect.source == source:
+            return False
+        ready_at = monotonic() + self.pause
+        self._waiting.append(replace(suspect, ready_at=ready_at, looks=suspect.looks + 1, source=source))
+        return True
+
+    async def _fix(self, keys: Sequence[Key], look: Look) -> Look:
+        """Copy the unequal rows again; returns a new look at all keys."""
+        assert self.fixer is not None
+        before = [row.key for row in look.unequal]
+        refused = await self.fixer.fix(before)
+        for key in before:
+            self._refused.pop(key, None)
+        self._refused |= refused
+        again = await look_at(self.connection, self.source, self.table, keys)
+        still = {row.key for row in again.unequal}
+        done = [key for key in before if key in again.records and key not in still]
+        self.fixed += len(done)
+        self.changed -= len(done)  # they are equal now, and will be counted as changed
+        return again
+
+    async def _settle_not_given(self) -> None:
+        """Rows that the source had and does not give by key: gone, or left out of answers? Its set of keys tells."""
+        async with source_keys(self.connection, self.source, self.table) as listing:
+            require_whole(listing, self.source, self.table, step="verify", pending=f"the rest of {self.table.name}")
+            wanted = [json.dumps(self._not_given)]
+            query = rendered(verify_statements.keys_in_source(self.table))
+            cursor = await self.connection.execute(query, wanted)
+            there = {tuple(row[0]) for row in await cursor.fetchall()}
+        held = await keys_held(self.connection, self.table, self._not_given)
+        if not_compared := there & held:
+            raise MigrationError(
+                f"{len(not_compared)} rows were not compared: the source's pages left them out",
+                step="verify",
+                table=self.table.name,
+                pending=f"the rest of {self.table.name}",
+                next_command="botdata verify",
+            )
+        for key in self._not_given:
+            if key in there:
+                self._count_unequal(UnequalRow(key, True, (), (), ()))
+            else:
+                self.gone += 1
+                self._count_absent(key, held)
+
+    def _count_unequal(self, row: UnequalRow) -> None:
+        refused = self._refused.get(row.key)
+        self.quarantined += refused is not None
+        if row.missing:
+            self.missing += 1
+            self._keep("missing", row.key, refused=refused)
+            return
+        self.different += 1
+        for column, source, target in zip(row.columns, row.source, row.target, strict=True):
+            self._keep("different", row.key, column, source, target, refused=refused)
+
+    def _count_absent(self, key: Key, held: set[Key]) -> None:
+        """A row that is not in the source."""
+        if key in held:
+            self.extra += 1
+            self._keep("extra", key)
+        else:
+            self.changed += 1
+
+    def _keep(
+        self,
+        kind: str,
+        key: Key,
+        column: str | None = None,
+        source: str | None = None,
+        target: str | None = None,
+        *,
+        refused: str | None = None,
+    ) -> None:
+        if len(self.differences) >= self.most:
+            self.cut = True
+            return
+        self.differences.append(
+            Difference(kind, self.table.name, key, self.table.key_holds_phone, column, source, target, refused)
+        )
+
+
+async def stream_keys(connection: AsyncConnection, query: str) -> AsyncIterator[list[Key]]:
+    """The keys (text[]) that a query returns, a thousand at a time; the server keeps the rest."""
+    async with AsyncServerCursor(connection, "botdata_keys", withhold=True) as cursor:
+        await cursor.execute(query)
+        while rows := await cursor.fetchmany(1000):
+            yield [tuple(row[0]) for row in rows]

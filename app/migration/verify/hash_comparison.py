@@ -1,0 +1,110 @@
+"""Comparing a table of two databases by hashes: equal rows stay where they are, only hashes of ranges travel."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+from dataclasses import replace
+
+from psycopg import AsyncConnection, sql
+
+from app.migration.runs.report import Progress
+from app.migration.sources.postgres.postgres_source import PostgresSource
+from app.migration.tables.copy_table import CopyTable
+from app.migration.tables.null_keys import refuse_null_keys
+from app.migration.verify import hashes
+from app.migration.verify.findings import Findings, stream_keys
+from app.migration.verify.hashes import HashedTable, Range
+
+# A table is one range at first, since mostly all rows are equal; a larger one is split into so many (as bits) at once:
+# halving it again and again would read it as many times.
+_FINER_BITS = 12
+_FEW_ROWS = 5000
+
+
+async def compare_by_hashes(
+    connection: AsyncConnection, source: PostgresSource, table: CopyTable, findings: Findings, progress: Progress
+) -> tuple[int, int]:
+    """Compare all rows; returns how many there are in the source and in the target.
+
+    Both sides hash all their rows at the same time. Where the sums differ, they are made again for ranges of the key's
+    hash. The rows of ranges that differ are hashed one by one, the source's hashes joined with the target's in a
+    temporary table, and what is unequal is looked at.
+    """
+    await refuse_null_keys(source, table, step="verify")
+    progress.begin(table.name, await _estimate(connection, table), 0)
+    types = dict(await source.fetch(hashes.column_types(table)))
+    hashed = HashedTable.of(table, types)
+    at_source = replace(hashed, table=await source.own(table))
+    theirs, ours = await _hash(connection, source, at_source.whole(), hashed.whole())
+    source_rows, target_rows = theirs[0].rows, ours[0].rows
+    bits, unequal = 0, _unequal(theirs, ours)
+    if unequal and source_rows + target_rows > _FEW_ROWS:
+        await _let_sort(connection, source, sorting=False)
+        theirs, ours = await _hash(connection, source, at_source.ranges(_FINER_BITS), hashed.ranges(_FINER_BITS))
+        await _let_sort(connection, source, sorting=True)
+        bits, unequal = _FINER_BITS, _unequal(theirs, ours)
+    if unequal:
+        await _compare_rows(connection, source, at_source, hashed, findings, unequal, bits)
+    progress.advance(table.name, source_rows)
+    return source_rows, target_rows
+
+
+async def _let_sort(connection: AsyncConnection, source: PostgresSource, *, sorting: bool) -> None:
+    """Whether both planners may sort: they take each row for a range of its own, and would sort all rows to group."""
+    query = sql.SQL("SELECT set_config('enable_sort', {}, false)").format(sql.Literal(str(sorting).lower()))
+    await source.fetch(query)
+    await connection.execute(query)
+
+
+async def _hash(
+    connection: AsyncConnection, source: PostgresSource, at_source: sql.Composed, at_target: sql.Composed
+) -> tuple[dict[int, Range], dict[int, Range]]:
+    """The ranges of both sides, hashed at the same time."""
+
+    async def in_target() -> list[tuple[int, int, int]]:
+        return await (await connection.execute(at_target)).fetchall()
+
+    both = await asyncio.gather(source.fetch(at_source), in_target(), return_exceptions=True)
+    for outcome in both:
+        if isinstance(outcome, BaseException):
+            raise outcome
+    theirs, ours = ({row[0]: Range(row[1], row[2]) for row in rows} for rows in both if isinstance(rows, list))
+    return theirs, ours
+
+
+async def _compare_rows(
+    connection: AsyncConnection,
+    source: PostgresSource,
+    at_source: HashedTable,
+    hashed: HashedTable,
+    findings: Findings,
+    within: Collection[int],
+    bits: int,
+) -> None:
+    await connection.execute(hashes.create_source_hashes(hashed.table))
+    try:
+        async with connection.cursor() as cursor, cursor.copy("COPY source_hashes FROM STDIN") as copied:
+            async for piece in source.stream(at_source.rows(within, bits)):
+                await copied.write(piece)
+        await connection.execute("ANALYZE source_hashes")
+        query = hashes.unequal_keys(hashed, within, bits).as_string(connection)
+        async for keys in stream_keys(connection, query):
+            await findings.look(keys)
+    finally:
+        if not connection.broken and not connection.closed:
+            await connection.execute("DROP TABLE source_hashes")
+
+
+async def _estimate(connection: AsyncConnection, table: CopyTable) -> int:
+    """About how many rows the target holds: to count them would cost half as much as to compare them."""
+    cursor = await connection.execute(
+        "SELECT greatest(reltuples, 0)::bigint FROM pg_class WHERE oid = to_regclass(%s)",
+        [table.identifier.as_string(None)],
+    )
+    row = await cursor.fetchone()
+    return int(row[0]) if row else 0
+
+
+def _unequal(theirs: dict[int, Range], ours: dict[int, Range]) -> set[int]:
+    return {number for number in theirs.keys() | ours.keys() if theirs.get(number) != ours.get(number)}

@@ -1,0 +1,248 @@
+"""Comparing the rows of the source with the target's: what the source holds against what the target holds, as text."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from time import monotonic
+
+from psycopg import AsyncConnection
+from sqlalchemy import Table
+
+from app.errors import MigrationError
+from app.migration.copy.completeness import count_target
+from app.migration.load.table_authority import Permit, read_authority
+from app.migration.runs.report import Progress, TableVerified, VerifyReport
+from app.migration.runs.verify_record import begin_record
+from app.migration.sources.counts import exact_count
+from app.migration.sources.postgres.postgres_source import PostgresSource
+from app.migration.sources.rest.rest_source import RestSource
+from app.migration.sources.rest.text_settings import require_readable_texts
+from app.migration.sources.sample import pick_keys
+from app.migration.sources.source import Source
+from app.migration.tables.copy_table import CopyTable, describe, name_of
+from app.migration.tables.generated_columns import compared_table
+from app.migration.target.followed_sequences import follow_source
+from app.migration.target.foreign_keys import describe_away, without_cascades
+from app.migration.target.materialized_views import never_filled, refresh
+from app.migration.target.sequences import raise_sequences
+from app.migration.target.target_session import explained, open_target
+from app.migration.target.tool_schema import ensure_tool_schema
+from app.migration.verify.findings import Findings
+from app.migration.verify.fix import Fixer, begin_fix, finish_fix
+from app.migration.verify.hash_comparison import compare_by_hashes
+from app.migration.verify.page_comparison import compare_by_pages
+
+_LOOKED_AT_ONCE = 1000
+_RECOUNTS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyOptions:
+    """How to verify.
+
+    Attributes:
+        fix: copy rows that are missing or different again.
+        sample: compare only so many rows of a table, picked at random; None: all.
+        overwrite: fix although the target is the bot's store already.
+        target_in_use: the flag says that the bot reads and writes PostgreSQL.
+        most_refused: rows that the target refuses in a fix, past which it stops.
+        pause: seconds before a row that seems to differ is read once more.
+        most_differences: differences of a table that the report keeps; all are counted.
+    """
+
+    fix: bool = False
+    sample: int | None = None
+    overwrite: bool = False
+    target_in_use: bool = False
+    most_refused: int = 1000
+    pause: float = 1.0
+    most_differences: int = 10_000
+
+    @property
+    def permit(self) -> Permit:
+        """Under what conditions a fix may write."""
+        return Permit(
+            step="verify --fix",
+            would="to copy rows again would overwrite what the bot has written since",
+            in_use=self.target_in_use,
+            overwrite=self.overwrite,
+            instead="botdata verify; or ",
+        )
+
+
+async def verify(
+    source: Source, target_url: str, tables: Sequence[Table], progress: Progress, options: VerifyOptions | None = None
+) -> VerifyReport:
+    """Compare the tables, over a database connection by hashes, else page by page.
+
+    Writes nothing but temporary tables where something differs; a fix writes the rows that do.
+
+    Raises:
+        MigrationError: one of the sides cannot be read, or a fix was refused.
+    """
+    options = options or VerifyOptions()
+    step = "verify --fix" if options.fix else "verify"
+    began = monotonic()
+    verified: list[TableVerified] = []
+    compared: list[CopyTable] = []
+    async with open_target(target_url, step=step, exclusive=options.fix) as connection:
+        run, styled = None, isinstance(source, RestSource)
+        with explained(step, pending="everything; nothing was compared"):
+            authority = await read_authority(connection)
+        if isinstance(source, RestSource):
+            with explained(step, setting=source.setting, pending="everything; nothing was compared"):
+                all_described = [await describe(connection, table, step=step, reads=True) for table in tables]
+                await require_readable_texts(source, all_described, progress.notice, step=step)
+        async with AsyncExitStack() as ends:
+            if options.fix:
+                with explained(step, setting=source.setting, pending="everything; nothing was written"):
+                    options.permit.refuse(authority, [name_of(table) for table in tables])
+                    await ensure_tool_schema(connection)
+                    run = await begin_fix(connection, source.label)
+                    written = [await describe(connection, table, step=step, styled=styled) for table in tables]
+                await ends.enter_async_context(without_cascades(connection, run, written, step=step))
+            for position, table in enumerate(tables):
+                done = ", ".join(f"{one.table} compared" for one in verified) or "nothing compared yet"
+                pending = ", ".join([f"the rest of {name_of(table)}", *map(name_of, tables[position + 1 :])])
+                try:
+                    with explained(step, setting=source.setting, table=name_of(table), done=done, pending=pending):
+                        described = await describe(connection, table, step=step, reads=run is None, styled=styled)
+                        whole, left_out = await compared_table(connection, source, described, table)
+                        fixer = (
+                            None
+                            if run is None
+                            else Fixer(
+                                connection, source, described, run, options.permit, most_refused=options.most_refused
+                            )
+                        )
+                        done_table = await _verify_table(connection, source, whole, progress, options, fixer)
+                        verified.append(replace(done_table, left_out=left_out))
+                        compared.append(described)
+                except MigrationError as error:
+                    error.done, error.pending = error.done or done, pending
+                    raise
+        if run is not None:
+            with explained(step, setting=source.setting, done="every table", pending="to note the end of the fix"):
+                await finish_fix(connection, run)
+        with explained(step, setting=source.setting, done="every table", pending="to look at what is made of them"):
+            if run is not None:
+                left, not_seen = await follow_source(connection, source, compared)
+                for told in [*not_seen, *(f"{one.name}: {one.why}; run: {one.statement}" for one in left)]:
+                    progress.notice(told)
+                fixed = [table for table, one in zip(compared, verified, strict=True) if one.fixed]
+                await refresh(connection, fixed, progress, stale=True)
+            not_usable = await never_filled(connection, compared)
+            if away := await describe_away(connection):
+                progress.notice(away)
+    return VerifyReport(
+        tables=tuple(verified),
+        seconds=monotonic() - began,
+        sample=options.sample,
+        fix=options.fix,
+        managed=authority.managed,
+        newer=options.permit.closed(authority, [name_of(table) for table in tables]),
+        not_usable=tuple(not_usable),
+    )
+
+
+async def _verify_table(
+    connection: AsyncConnection,
+    source: Source,
+    table: CopyTable,
+    progress: Progress,
+    options: VerifyOptions,
+    fixer: Fixer | None,
+) -> TableVerified:
+    began = monotonic()
+    findings = Findings(
+        connection,
+        source,
+        table,
+        pause=options.pause,
+        most=options.most_differences,
+        recount=not isinstance(source, PostgresSource),
+        fixer=fixer,
+    )
+    record = await begin_record(connection)
+    await findings.begin()
+    sampled = None
+    if options.sample is not None:
+        sampled = await _look_at_sample(source, table, findings, progress, options.sample)
+        source_rows, target_rows = await exact_count(source, table), await count_target(connection, table)
+    elif isinstance(source, PostgresSource):
+        source_rows, target_rows = await compare_by_hashes(connection, source, table, findings, progress)
+    else:
+        source_rows, target_rows = await compare_by_pages(connection, source, table, findings, progress)
+    await findings.finish()
+    if fixer is not None:
+        await raise_sequences(connection, table)
+    if findings.fixed:
+        target_rows = await count_target(connection, table)
+    source_rows -= 0 if sampled is not None else findings.gone
+    explained = 0 if sampled is not None else findings.extra - findings.missing
+    counts = await _agreeing(connection, source, table, options.pause, source_rows, target_rows, explained)
+    if record is not None and sampled is None:
+        differences = findings.missing + findings.extra + findings.different
+        await record.end(source.label, table.name, differences if counts.agree else max(1, differences))
+    compared = source_rows + findings.gone if sampled is None else sampled
+    return TableVerified(
+        table=table.name,
+        source_rows=counts.source,
+        target_rows=counts.target,
+        equal=max(0, compared - findings.gone - findings.missing - findings.different),
+        missing=findings.missing,
+        extra=findings.extra,
+        different=findings.different,
+        quarantined=findings.quarantined,
+        changed=findings.changed,
+        fixed=findings.fixed,
+        sampled=sampled,
+        differences=tuple(findings.differences),
+        cut=findings.cut,
+        seconds=monotonic() - began,
+        counts_agree=counts.agree,
+    )
+
+
+async def _look_at_sample(source: Source, table: CopyTable, findings: Findings, progress: Progress, wanted: int) -> int:
+    """Look at some rows; returns how many."""
+    keys = await pick_keys(source, table, wanted)
+    progress.begin(table.name, len(keys), 0)
+    for first in range(0, len(keys), _LOOKED_AT_ONCE):
+        await findings.look(keys[first : first + _LOOKED_AT_ONCE])
+        progress.advance(table.name, len(keys[first : first + _LOOKED_AT_ONCE]))
+    return len(keys)
+
+
+@dataclass(frozen=True, slots=True)
+class _Counts:
+    source: int
+    target: int
+    agree: bool
+
+
+async def _agreeing(
+    connection: AsyncConnection, source: Source, table: CopyTable, pause: float, ours: int, held: int, more: int
+) -> _Counts:
+    """The counts of both sides; counted again a few times where they do not agree, since either may just be changing.
+
+    What brings rows over may be a moment late, so the target may hold as many as the source had at an earlier count.
+
+    Args:
+        ours, held: the rows of the source and of the target, as they were counted first.
+        more: how many more the target holds, by the rows that were found to differ.
+    """
+    if held == ours + more:
+        return _Counts(ours, held, True)
+    counted = [ours]
+    for _ in range(_RECOUNTS):
+        await asyncio.sleep(pause)
+        counted.append(await exact_count(source, table))
+        held = await count_target(connection, table)
+        counted.append(await exact_count(source, table))
+        if min(counted) + more <= held <= max(counted) + more:
+            return _Counts(held - more, held, True)
+    return _Counts(counted[-1], held, False)
