@@ -8,10 +8,13 @@ from typing import Any
 import psycopg
 import pytest
 from psycopg import AsyncConnection
+from sqlalchemy import Column, MetaData, Table
+from sqlalchemy.types import UserDefinedType
 
 from app.embedded.supabase_roles import prepare_supabase_roles
 from app.migration.preflight import run
 from app.migration.preflight.findings import PreflightReport
+from app.migration.preflight.schemas.target_state import examine_against
 from app.migration.preflight.sources.postgres_source import see_postgres
 from app.schema import revisions
 from tests.fixtures.sources import Source
@@ -61,6 +64,29 @@ async def test_all_that_is_missing_and_all_that_is_more(pages: PageServer, datab
     )
     assert sorted(codes(ignoring, "error")) == named
     assert sorted(codes(ignoring, "warning")) == unknown
+
+
+class Pairing(UserDefinedType[str]):
+    """A composite type of the source's."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: Any) -> str:
+        return "pairing"
+
+
+@pytest.mark.parametrize("rows", [0, 1])
+async def test_a_key_by_which_rows_cannot_be_asked_for(pages: PageServer, database_url: str, rows: int) -> None:
+    source = pages._database_url
+    for url in (source, database_url):
+        execute(url, "CREATE TYPE pairing AS (a integer, b text); CREATE TABLE things (id pairing PRIMARY KEY)")
+    execute(source, f"INSERT INTO things SELECT (n, 'x')::pairing FROM generate_series(1, {rows}) n")
+    things = Table("things", MetaData(), Column("id", Pairing, primary_key=True))
+    examine = examine_against([things])
+    over_rest = await look(pages, database_url, tables=[things], examine=examine)
+    assert codes(over_rest, "error") == ["source-key-unusable things"] * rows
+    connected = Source(source, "", source, is_lite=False)
+    assert codes(await look(connected, database_url, tables=[things], examine=examine), "error") == []
 
 
 async def test_a_server_that_describes_nothing_is_asked_column_by_column(

@@ -40,6 +40,7 @@ CODES: dict[str, Code] = {
     "source-duplicates-unchecked": Code("notice"),
     "source-row-cap": Code("notice"),
     "source-count-unknown": Code("notice"),
+    "source-key-unusable": Code("error", acceptable=False),
     "source-version": Code("error"),
     "source-collation-version": Code("warning"),
     "source-settings-differ": Code("error", acceptable=False),

@@ -25,7 +25,7 @@ from app.migration.preflight.schemas.catalog import CatalogTable, read_all
 from app.migration.preflight.schemas.source_schema import SourceSeen, schema_findings
 from app.migration.preflight.schemas.target_state import Examine, TargetState
 from app.migration.preflight.sources.postgres_source import connect_to_source, see_postgres
-from app.migration.preflight.sources.rest_settings import settings_findings
+from app.migration.preflight.sources.rest_settings import key_findings, settings_findings
 from app.migration.preflight.sources.rest_source import see_rest
 from app.migration.preflight.surroundings import examine_source, examine_target
 from app.migration.retry import patiently
@@ -248,6 +248,7 @@ async def _look_at_supabase(
         pages = RestSource(rest, source.url, limits=limits, on_retry=on_retry)
         ends.source = await see_rest(rest, tables, pages.patiently, role=key_role(source.key.strip()) or SERVICE_ROLE)
         ends.findings += await settings_findings(pages, tables, ends.source)
+        ends.findings += await key_findings(pages, tables, ends.source)
         for table, key in _keys_to_check(tables, ends.source):
             there = ends.source.tables[name_of(table)]
             if there.primary_key and there.primary_key <= set(key):

@@ -68,6 +68,11 @@ def model_type(column: Column[object]) -> str | None:
     return catalog_name(str(compiled).partition(" COLLATE ")[0])
 
 
+def is_builtin(type_name: str) -> bool:
+    """Whether a type, or that of an array's elements, is one of the well-known ones of PostgreSQL."""
+    return _parse(type_name).base in _BUILTIN
+
+
 def _parse(text: str) -> _Type:
     plain = text.strip()
     matched = _TYPE.fullmatch(plain)

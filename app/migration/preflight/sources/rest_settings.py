@@ -1,4 +1,4 @@
-"""A source over REST: whether its settings write values as the target reads them."""
+"""A source over REST: whether its settings write values as the target reads them, and its keys can be asked for."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ from collections.abc import Sequence
 
 from sqlalchemy import Table
 
-from app.errors import MigrationError
+from app.errors import MigrationError, StoreError
 from app.migration.preflight.findings import Finding, finding
 from app.migration.preflight.schemas.source_schema import SourceSeen
-from app.migration.preflight.schemas.type_passages import model_type
+from app.migration.preflight.schemas.type_passages import is_builtin, model_type
 from app.migration.sources.rest.rest_source import RestSource
 from app.migration.sources.rest.text_settings import require_readable_texts
 from app.migration.tables.copy_table import CopyColumn, CopyTable, name_of
 from app.migration.tables.unique_keys import key_columns
 
+_NOT_SUPPORTED = "0A000"
+_PAGES = 2  # the second one is asked for by the key
 # Names of types as format_type gives them, and as pg_type does, where the two differ.
 _TYPNAMES = {
     "double precision": "float8",
@@ -40,6 +42,36 @@ async def settings_findings(source: RestSource, tables: Sequence[Table], seen: S
         finding("source-settings-unseen", message, "nothing, if the source has PostgreSQL's defaults")
         for message in unseen
     ]
+
+
+async def key_findings(source: RestSource, tables: Sequence[Table], seen: SourceSeen) -> list[Finding]:
+    """Keys by which rows cannot be asked for: a copy would stop after its first page.
+
+    PostgREST leaves the type of a value to PostgreSQL, which cannot tell which composite type is meant where all of
+    them share an operator.
+    """
+    found = []
+    for table in tables:
+        described = _described(table, seen)
+        if described is None or all(is_builtin(column.type) for column in described.key):
+            continue
+        try:
+            pages = source.key_pages(described)
+            for _ in range(_PAGES):
+                await anext(pages, None)
+        except StoreError as error:
+            if error.sqlstate != _NOT_SUPPORTED:
+                raise
+            names = ", ".join(column.name for column in described.key)
+            found.append(
+                finding(
+                    "source-key-unusable",
+                    f"rows of {described.name} cannot be asked for over REST by their key ({names}): a composite type",
+                    "--source postgresql://..., or leave it out with --tables",
+                    table=described.name,
+                )
+            )
+    return found
 
 
 def _described(table: Table, seen: SourceSeen) -> CopyTable | None:
