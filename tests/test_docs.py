@@ -1,4 +1,4 @@
-"""docs/data-layer.md and docs/testing.md, held against the program: methods, error codes, paths."""
+"""The documents, held against the program: methods, error codes, paths."""
 
 import inspect
 import re
@@ -48,3 +48,14 @@ def test_every_path_of_the_testing_page_exists() -> None:
     paths = set(re.findall(r"\b((?:tests|docs)/[\w./-]*\w)", text))
     assert len(paths) > 20
     assert [path for path in sorted(paths) if not (_ROOT / path).exists()] == []
+
+
+def test_files_that_the_architecture_names_are_there() -> None:
+    files = [str(path.relative_to(_ROOT)) for folder in ("app", "tests") for path in (_ROOT / folder).rglob("*.py")]
+    for document in ("docs/architecture.md", "AGENTS.md"):
+        text = (_ROOT / document).read_text(encoding="utf-8")
+        named = re.findall(r"`([\w/]+\.py)`", text)
+        assert named
+        assert [name for name in named if not any(f"/{file}".endswith(f"/{name}") for file in files)] == []
+        links = re.findall(r"\]\(([\w/.-]+)\)", text)
+        assert [link for link in links if not (_ROOT / document).parent.joinpath(link).exists()] == []
