@@ -208,8 +208,8 @@ async def _lock(
 
 
 _HOLDERS = """
-SELECT DISTINCT format('%%s (%%s, process %%s)', coalesce(nullif(a.application_name, ''), 'a session'), a.usename,
-    a.pid)
+SELECT DISTINCT format('%%s (%%sprocess %%s)', coalesce(nullif(a.application_name, ''), a.backend_type),
+    a.usename || ', ', a.pid)
 FROM pg_locks l JOIN pg_stat_activity a USING (pid) JOIN pg_class c ON c.oid = l.relation
 WHERE l.granted AND l.pid <> pg_backend_pid() AND a.datname = current_database()
     AND c.relnamespace = 'public'::regnamespace AND c.relname = ANY (%s)

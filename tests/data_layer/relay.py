@@ -20,6 +20,8 @@ class Relay:
     def __init__(self, target: str | None) -> None:
         self._target = make_url(target) if target else None
         self.silent = False
+        self._forgotten = 0  # connections before this one are forgotten
+        self._made = 0
         self.hang_up_after: bytes | None = None
         self.port = 0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -31,13 +33,18 @@ class Relay:
         url = self._target or make_url("postgresql://postgres@/postgres")
         return url.set(host="127.0.0.1", port=self.port, query={}).render_as_string(hide_password=False)
 
+    def forget(self) -> None:
+        """From now on nothing is passed on for the connections that there are, as by a router that forgot them."""
+        self._forgotten = self._made
+
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.append(writer)
         if self._target is None:
             return
         there_reader, there_writer = await self._connect()
         self._writers.append(there_writer)
-        ways = ((reader, there_writer, True), (there_reader, writer, False))
+        self._made += 1
+        ways = ((reader, there_writer, True, self._made), (there_reader, writer, False, self._made))
         for way in ways:
             task = asyncio.create_task(self._pass_on(*way))
             self._tasks.add(task)
@@ -50,10 +57,12 @@ class Relay:
             return await asyncio.open_unix_connection(f"{directory}/.s.PGSQL.{port}")
         return await asyncio.open_connection(self._target.host, self._target.port or 5432)
 
-    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, outward: bool) -> None:
+    async def _pass_on(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, outward: bool, number: int
+    ) -> None:
         with suppress(ConnectionError):
             while data := await reader.read(65536):
-                if self.silent:
+                if self.silent or number <= self._forgotten:
                     continue
                 last = outward and self.hang_up_after is not None and self.hang_up_after in data
                 self.silent = last  # the answer to these bytes is held back

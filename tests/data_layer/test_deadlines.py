@@ -12,6 +12,7 @@ import pytest
 
 from app.data_layer import open_data_layer
 from app.data_layer.executor import DataLayerClosedError
+from app.stores.postgres import keepalives
 from tests.contract.stores import rows_of
 from tests.contract.test_upserts import client
 from tests.data_layer.relay import relay_to
@@ -140,6 +141,22 @@ async def test_a_commit_whose_answer_is_lost_has_an_unknown_outcome(
         answer = await data.upsert_client(client(1))
         assert answer.error_code == "outcome_unknown"
         assert rows_of(database_url, "SELECT yclients_id FROM clients") == [{"yclients_id": 1}]
+
+
+async def test_connections_that_a_router_has_forgotten_cost_no_call(
+    settings_with: MakeSettings, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keepalives, "ASK_AFTER", 0.0)
+    async with (
+        relay_to(database_url) as relay,
+        open_data_layer(settings_with(database_url=relay.database_url, database_pool_size=5)) as data,
+    ):
+        for call in (data.get_company, data.get_staff):
+            await asyncio.gather(*[call(1) for _ in range(5)])
+            relay.forget()
+            # A write first: nothing of it may be sent on a line that leads nowhere, and remain unknown.
+            calls = [data.upsert_client(client(1)), *[call(1) for _ in range(9)], data.upsert_client(client(2))]
+            assert [answer.error_code for answer in await asyncio.gather(*calls)] == [None] * 11
 
 
 async def test_connections_that_the_server_ended_are_not_noticed(

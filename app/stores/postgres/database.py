@@ -8,6 +8,8 @@ import select
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import lru_cache
+from math import inf
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -28,7 +30,9 @@ from app.common.driver_errors import without_values
 from app.cutover.fencing import GUARD_OPTION, WriteGuard
 from app.errors import OutcomeUnknownError, StoreError, UnavailableError, error_for_sqlstate
 from app.stores.codec.text_values import register_loaders
+from app.stores.postgres import keepalives
 from app.stores.postgres.database_url import sqlalchemy_url, tls_advice, uses_pgbouncer
+from app.stores.postgres.keepalives import KEEPALIVES, answers
 from app.stores.postgres.pooled_connection import ANOTHERS_SESSION, settle
 
 if TYPE_CHECKING:
@@ -36,6 +40,7 @@ if TYPE_CHECKING:
     from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
 _CLOSING_SECONDS = 2.0
+_IDLE_SINCE = "botdata_idle_since"  # in a pooled connection's info, by the monotonic clock
 # What psycopg raises for a value that it has received and Python cannot hold.
 UNREADABLE = (psycopg.DataError, ValueError, OverflowError, RecursionError)
 
@@ -68,12 +73,14 @@ class Database:
         statement_timeout: float = 30.0,
         guard: WriteGuard | None = None,
     ) -> None:
+        address = sqlalchemy_url(url)
         connect_args: dict[str, Any] = {
+            **{name: value for name, value in KEEPALIVES.items() if name not in address.query},
             "connect_timeout": max(2, int(pool_timeout)),
             "async_creator_fn": self._new_connection,
         }
         self.engine: AsyncEngine = create_async_engine(
-            sqlalchemy_url(url),
+            address,
             pool_size=pool_size,
             max_overflow=0,
             pool_timeout=pool_timeout,
@@ -90,6 +97,7 @@ class Database:
         self._tls_advice = tls_advice(url)
         self._is_pooled = uses_pgbouncer(url)  # whatever the server greets with
         self._turns = asyncio.Semaphore(pool_size)
+        self._forgotten_since = 0.0  # by the monotonic clock: what was idle already is forgotten by the network, too
         self._for_driver = False  # while a connection is taken out for the driver alone
         self._acquiring: set[asyncio.Task[AsyncConnection]] = set()
         self._returning: set[asyncio.Task[None]] = set()
@@ -123,7 +131,8 @@ class Database:
     async def _fetch(self, query: bytes, values: Mapping[str, object]) -> list[tuple[Any, ...]]:
         await self._take_turn()
         try:
-            idle = self._take_idle()
+            while (idle := self._take_idle()) is not None and not await self._is_still_there(idle):
+                _put_back(idle, broken=True)
             if idle is None:
                 return await self._fetch_on_new(query, values)
             try:
@@ -199,7 +208,7 @@ class Database:
         try:
             while pool.checkedin():  # type: ignore[attr-defined]
                 idle = pool.connect()
-                if not self._is_stale(idle.driver_connection):
+                if not self._is_stale(idle.driver_connection, idle.info):
                     return idle
                 _put_back(idle, broken=True)
         except MissingGreenlet:
@@ -208,10 +217,21 @@ class Database:
             self._for_driver = False
         return None
 
-    def _is_stale(self, driver: Driver | None) -> bool:
+    async def _is_still_there(self, idle: PoolProxiedConnection) -> bool:
+        driver: Any = idle.driver_connection
+        return not _was_idle_for_long(idle.info) or await self._answers(driver)
+
+    async def _answers(self, driver: Driver) -> bool:
+        asked = monotonic()
+        if await answers(driver):
+            return True
+        self._forgotten_since = asked
+        return False
+
+    def _is_stale(self, driver: Driver | None, info: Mapping[Any, Any]) -> bool:
         # An idle connection has nothing to read unless the server has said goodbye. No round trip, so it costs a few
         # microseconds where the usual ping costs a whole one.
-        if driver is None or driver.closed:
+        if driver is None or driver.closed or info.get(_IDLE_SINCE, inf) < self._forgotten_since:
             return True
         if self._is_pooled and driver.prepare_threshold is not None:
             return True  # made before that was known
@@ -231,11 +251,13 @@ class Database:
         if self._for_driver:
             raise MissingGreenlet
 
-    def _check_out(self, dbapi_connection: DBAPIConnection, _record: object, _proxy: object) -> None:
+    def _check_out(self, dbapi_connection: DBAPIConnection, record: ConnectionPoolEntry, _proxy: object) -> None:
         if self._for_driver:
             return
         driver = dbapi_connection.driver_connection
-        if self._is_stale(driver):
+        if self._is_stale(driver, record.info) or (
+            _was_idle_for_long(record.info) and not dbapi_connection.run_async(self._answers)
+        ):
             raise DisconnectionError("the server has closed this connection")  # the pool makes a new one
         if driver.autocommit:
             dbapi_connection.autocommit = False
@@ -244,6 +266,8 @@ class Database:
         # Whatever happened, no transaction is left open.
         if dbapi_connection is not None and not _is_idle(dbapi_connection.driver_connection):
             record.invalidate()
+        else:
+            record.info[_IDLE_SINCE] = monotonic()
 
     async def _acquire(self, engine: AsyncEngine) -> AsyncConnection:
         # A cancelled caller must not interrupt the pool half-way: the connection would be lost, and left open.
@@ -337,6 +361,11 @@ def _put_back(idle: PoolProxiedConnection, *, broken: bool = False) -> None:
         driver.pgconn.finish()
         idle.detach()
     idle.close()
+
+
+def _was_idle_for_long(info: Mapping[Any, Any]) -> bool:
+    now = monotonic()
+    return bool(now - info.get(_IDLE_SINCE, now) > keepalives.ASK_AFTER)
 
 
 def _is_idle(driver: Driver) -> bool:

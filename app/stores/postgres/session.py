@@ -14,6 +14,7 @@ from psycopg.pq import Conninfo, TransactionStatus
 from app.common.driver_errors import missing_right, without_values
 from app.errors import MigrationError, StoreError, UnavailableError, error_for_sqlstate
 from app.stores.postgres.database_url import libpq_url, tls_advice, uses_pgbouncer
+from app.stores.postgres.keepalives import KEEPALIVES
 from app.stores.postgres.pooler import Pooling, UndecidedError, find_pooling
 
 # No notices: in a COPY, whatever the server says is an error (see streams).
@@ -46,15 +47,6 @@ FROM (
     AND has_schema_privilege(n.oid, 'USAGE')
 ) missing WHERE missing.names IS NOT NULL
 """
-# A connection that a router has forgotten is noticed after two minutes, at the server's end too (by the settings of
-# the session): one of a machine that has gone would hold the run lock for hours. Names: libpq, "Parameter Key Words".
-_KEEPALIVES = {
-    "keepalives": 1,
-    "keepalives_idle": 60,
-    "keepalives_interval": 15,
-    "keepalives_count": 4,
-    "tcp_user_timeout": 120_000,  # milliseconds; while something sent is not acknowledged, there are no keepalives
-}
 # A source that hides rows from the role refuses instead: a sync would delete what is hidden.
 _READING = "SET default_transaction_read_only = on; SET row_security = off"
 # Where it stands in an address, the server's greeting is not taken at its word.
@@ -142,7 +134,7 @@ async def connect(url: str, *, setting: str, step: str, read_only: bool = False)
 async def _log_in(url: str, setting: str) -> AsyncConnection:
     address = libpq_url(url, name=setting)
     given = conninfo_to_dict(address)
-    keepalives: dict[str, Any] = {key: value for key, value in _KEEPALIVES.items() if key not in given}
+    keepalives: dict[str, Any] = {key: value for key, value in KEEPALIVES.items() if key not in given}
     return await AsyncConnection.connect(
         address,
         autocommit=True,

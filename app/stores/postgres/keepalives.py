@@ -1,0 +1,49 @@
+"""Connections that a router on the way has forgotten: noticed by TCP, and asked before they are used."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from contextlib import suppress
+from typing import Any
+
+import psycopg
+
+# A connection that a router has forgotten is noticed after two minutes. Names: libpq, "Parameter Key Words".
+KEEPALIVES = {
+    "keepalives": 1,
+    "keepalives_idle": 60,
+    "keepalives_interval": 15,
+    "keepalives_count": 4,
+    "tcp_user_timeout": 120_000,  # milliseconds; while something sent is not acknowledged, there are no keepalives
+}
+# A network address translation drops idle connections without a word, at large clouds after four to six minutes.
+ASK_AFTER = 60.0  # seconds that a connection was idle
+_ANSWER = 0.7  # seconds
+
+
+async def answers(connection: psycopg.AsyncConnection[Any]) -> bool:
+    """Whether an idle connection still leads to its server, asked in autocommit; where not, it is closed."""
+    asking = asyncio.ensure_future(_ask(connection))
+    try:
+        await asyncio.wait({asking}, timeout=_ANSWER)
+    finally:
+        if not asking.done():
+            _hang_up(connection)  # which ends what waits for the answer
+    return await asking
+
+
+async def _ask(connection: psycopg.AsyncConnection[Any]) -> bool:
+    try:
+        await connection.set_autocommit(True)
+        await connection.execute(b"SELECT 1")
+    except psycopg.Error:
+        await connection.close()
+        return False
+    return True
+
+
+def _hang_up(connection: psycopg.AsyncConnection[Any]) -> None:
+    with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as line:
+        line.shutdown(socket.SHUT_RDWR)
