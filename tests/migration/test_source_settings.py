@@ -6,7 +6,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import Column, Integer, MetaData, Table, Text
+from sqlalchemy import BigInteger, Column, Integer, MetaData, Table, Text
 
 from app.errors import MigrationError
 from tests.fixtures.sources import Ends, Source
@@ -173,9 +173,9 @@ def _has_locale(url: str, name: str) -> bool:
     return True
 
 
-@pytest.mark.parametrize(("column", "text"), [("id", "1"), ("weight", "1.5"), ("point", "(1,1.5)")])
+@pytest.mark.parametrize(("column", "text"), [("id", "1"), ("weight", "1.5"), ("point", "(0,NaN)")])
 async def test_where_nothing_tells_the_setting(source: str, fresh_database: str, column: str, text: str) -> None:
-    """Neither NULLs do, nor a number of few digits, nor a composite, by whose text no row can be asked for."""
+    """Neither NULLs do, nor a number of few digits, nor one that has no digits to lose."""
     execute(source, "INSERT INTO things (id) VALUES (1)")
     execute(source, f"UPDATE things SET {column} = %s", [text])
     told = Told()
@@ -184,6 +184,36 @@ async def test_where_nothing_tells_the_setting(source: str, fresh_database: str,
     for setting in ("DateStyle", "IntervalStyle", "lc_monetary", "extra_float_digits"):
         assert any(f"which {setting} the source has could not be told" in notice for notice in told.notices), setting
     assert row_texts(fresh_database, "things") == row_texts(source, "things")
+
+
+@pytest.mark.parametrize(
+    ("digits", "number", "column", "text", "refused"),
+    [
+        ("0", 1, "point", f"(0.1,{_DIGITS})", True),
+        ("0", 79684484488, "point", f"(0.1,{_DIGITS})", True),
+        ("1", 1, "point", f"(0.1,{_DIGITS})", False),
+        ("1", 1, "point", "(1.5,2)", True),
+        ("1", 79684484488, "point", "(1.5,2)", False),
+        ("-15", 79684484488, "circle", "<(1.4,2.4),0.3>", True),
+        ("1", 79684484488, "point2", "(1.5,2.5)", False),
+        ("0", 79684484488, "point2", f"(1.5,{_DIGITS})", True),
+    ],
+)
+async def test_numbers_whose_row_cannot_be_asked_for(
+    source: str, fresh_database: str, digits: str, number: int, column: str, text: str, refused: bool
+) -> None:
+    """Their own digits tell, or those that a whole number keeps as a float4; else they are not moved over REST."""
+    for database in (source, fresh_database):
+        execute(database, f"CREATE TABLE places (id bigint PRIMARY KEY, at {column})")
+    execute(source, f"INSERT INTO places VALUES ({number}, '{text}')")
+    places = Table("places", MetaData(), Column("id", BigInteger, primary_key=True), Column("at", Text))
+    with served(source, extra_float_digits=digits) as api:
+        if refused:
+            with pytest.raises(MigrationError, match=r"places\.at with all its digits .* cannot be told"):
+                await copy_from(api, fresh_database, [places])
+        else:
+            assert (await copy_from(api, fresh_database, [places])).complete
+            assert row_texts(fresh_database, "places") == row_texts(source, "places")
 
 
 @pytest.mark.parametrize("style", ["SQL, DMY", "SQL, MDY", "German", "Postgres, DMY"])

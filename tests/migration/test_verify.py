@@ -1,6 +1,8 @@
 """Verify finds every planted difference by table, key and column, and finds none where there is none."""
 
+import asyncio
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import psycopg
@@ -9,6 +11,7 @@ from psycopg import sql
 
 from app.errors import MigrationError
 from app.migration.runs.report import Difference
+from app.migration.verify import verifier
 from tests.fixtures.sources import Source
 from tests.migration.engine import add_clients, copy_from, execute, hiding, row_texts, tables, value, verify_from
 from tests.support.faults import Answer, Fault, Request
@@ -285,3 +288,20 @@ async def test_a_row_given_twice_in_place_of_another_does_not_hide_that(
     report = await verify_from(pages, database_url, tables("clients"))
     assert {_shape(difference)[2:4] for difference in report.differences} == {(("3",), "name"), (("5",), "name")}
     assert not report.clean
+
+
+async def test_what_differs_in_several_tables_waits_to_be_read_again_once(
+    source: Source, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for statement in ROWS.values():
+        execute(source.database_url, statement)
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        await asyncio.sleep(seconds)
+
+    monkeypatch.setattr(verifier, "asyncio", SimpleNamespace(sleep=sleep))
+    report = await verify_from(source, database_url, tables(*ROWS), options=verifier.VerifyOptions(pause=0.2))
+    assert [one.missing for one in report.tables] == [5, 5, 5]
+    assert 0 < sum(slept) < 3 * 0.2  # a look, and a third one, for all of them

@@ -10,6 +10,7 @@ import json
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import takewhile
 from time import monotonic
 
 from psycopg import AsyncConnection, AsyncServerCursor
@@ -102,22 +103,32 @@ class Findings:
         while len(self._waiting) > _MOST_WAITING or (
             len(self._waiting) >= _BATCH and self._waiting[_BATCH - 1].ready_at <= monotonic()
         ):
-            await self._settle_batch()
+            await self._settle_batch(_BATCH)
+
+    @property
+    def next_look(self) -> float | None:
+        """When the next row is to be read again, by the monotonic clock; None: none is left."""
+        return self._waiting[0].ready_at if self._waiting else None
+
+    async def settle_ready(self) -> None:
+        """Read again the rows that have waited long enough; some of them may have to wait once more."""
+        now = monotonic()
+        ready = sum(1 for _ in takewhile(lambda suspect: suspect.ready_at <= now, self._waiting))
+        for first in range(0, ready, _BATCH):
+            await self._settle_batch(min(_BATCH, ready - first))
 
     async def finish(self) -> None:
-        """Settle all that are left.
+        """To be called when none is left to be read again.
 
         Raises:
             MigrationError: the source's pages leave out rows that it has, so that they were not compared.
         """
-        while self._waiting:
-            await self._settle_batch()
         if self._not_given:
             await self._settle_not_given()
         self.differences.sort(key=lambda found: found.kind == "extra")  # last, however often the others were read
 
-    async def _settle_batch(self) -> None:
-        batch = [self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))]
+    async def _settle_batch(self, size: int) -> None:
+        batch = [self._waiting.popleft() for _ in range(size)]
         await asyncio.sleep(max(0.0, batch[-1].ready_at - monotonic()))
         keys = [suspect.key for suspect in batch]
         look = await look_at(self.connection, self.source, self.table, keys)

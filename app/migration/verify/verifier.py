@@ -15,7 +15,7 @@ from app.errors import MigrationError
 from app.migration.copy.completeness import count_target
 from app.migration.load.table_authority import Permit, read_authority
 from app.migration.runs.report import Progress, TableVerified, VerifyReport
-from app.migration.runs.verify_record import begin_record
+from app.migration.runs.verify_record import VerifyRecord, begin_record
 from app.migration.sources.counts import exact_count
 from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.sources.rest.rest_source import RestSource
@@ -26,6 +26,7 @@ from app.migration.tables.copy_table import CopyTable, describe, name_of
 from app.migration.tables.generated_columns import compared_table
 from app.migration.target.followed_sequences import follow_source
 from app.migration.target.foreign_keys import describe_away, without_cascades
+from app.migration.target.leftovers import LeftOut
 from app.migration.target.materialized_views import never_filled, refresh
 from app.migration.target.sequences import raise_sequences
 from app.migration.target.target_session import explained, open_target
@@ -87,7 +88,7 @@ async def verify(
     step = "verify --fix" if options.fix else "verify"
     began = monotonic()
     verified: list[TableVerified] = []
-    compared: list[CopyTable] = []
+    compared: list[_Comparison] = []
     async with open_target(target_url, step=step, exclusive=options.fix) as connection:
         run, styled = None, isinstance(source, RestSource)
         with explained(step, pending="everything; nothing was compared"):
@@ -105,7 +106,7 @@ async def verify(
                     written = [await describe(connection, table, step=step, styled=styled) for table in tables]
                 await ends.enter_async_context(without_cascades(connection, run, written, step=step))
             for position, table in enumerate(tables):
-                done = ", ".join(f"{one.table} compared" for one in verified) or "nothing compared yet"
+                done = ", ".join(f"{one.table.name} compared" for one in compared) or "nothing compared yet"
                 pending = ", ".join([f"the rest of {name_of(table)}", *map(name_of, tables[position + 1 :])])
                 try:
                     with explained(step, setting=source.setting, table=name_of(table), done=done, pending=pending):
@@ -118,23 +119,28 @@ async def verify(
                                 connection, source, described, run, options.permit, most_refused=options.most_refused
                             )
                         )
-                        done_table = await _verify_table(connection, source, whole, progress, options, fixer)
-                        verified.append(replace(done_table, left_out=left_out))
-                        compared.append(described)
+                        comparison = await _compare_table(connection, source, whole, progress, options, fixer)
+                        compared.append(replace(comparison, described=described, left_out=left_out))
                 except MigrationError as error:
                     error.done, error.pending = error.done or done, pending
                     raise
+            with explained(step, setting=source.setting, done="every table read", pending="to read again what differs"):
+                await _read_again([comparison.findings for comparison in compared])
+            for comparison in compared:
+                with explained(step, setting=source.setting, table=comparison.table.name, pending="the end of it"):
+                    verified.append(await _verified(connection, source, comparison, options))
+        tables_described = [comparison.described for comparison in compared]
         if run is not None:
             with explained(step, setting=source.setting, done="every table", pending="to note the end of the fix"):
                 await finish_fix(connection, run)
         with explained(step, setting=source.setting, done="every table", pending="to look at what is made of them"):
             if run is not None:
-                left, not_seen = await follow_source(connection, source, compared)
+                left, not_seen = await follow_source(connection, source, tables_described)
                 for told in [*not_seen, *(f"{one.name}: {one.why}; run: {one.statement}" for one in left)]:
                     progress.notice(told)
-                fixed = [table for table, one in zip(compared, verified, strict=True) if one.fixed]
+                fixed = [table for table, one in zip(tables_described, verified, strict=True) if one.fixed]
                 await refresh(connection, fixed, progress, stale=True)
-            not_usable = await never_filled(connection, compared)
+            not_usable = await never_filled(connection, tables_described)
             if away := await describe_away(connection):
                 progress.notice(away)
     return VerifyReport(
@@ -148,14 +154,36 @@ async def verify(
     )
 
 
-async def _verify_table(
+@dataclass(frozen=True, slots=True)
+class _Comparison:
+    """A table whose rows were read on both sides; those that seem to differ wait to be read again.
+
+    Attributes:
+        table: with the columns that are compared.
+        described: with all columns.
+        source_rows, target_rows: as they were counted meanwhile.
+        seconds: that it took.
+    """
+
+    table: CopyTable
+    described: CopyTable
+    findings: Findings
+    record: VerifyRecord | None
+    sampled: int | None
+    source_rows: int
+    target_rows: int
+    seconds: float
+    left_out: tuple[LeftOut, ...] = ()
+
+
+async def _compare_table(
     connection: AsyncConnection,
     source: Source,
     table: CopyTable,
     progress: Progress,
     options: VerifyOptions,
     fixer: Fixer | None,
-) -> TableVerified:
+) -> _Comparison:
     began = monotonic()
     findings = Findings(
         connection,
@@ -176,17 +204,35 @@ async def _verify_table(
         source_rows, target_rows = await compare_by_hashes(connection, source, table, findings, progress)
     else:
         source_rows, target_rows = await compare_by_pages(connection, source, table, findings, progress)
+    seconds = monotonic() - began
+    return _Comparison(table, table, findings, record, sampled, source_rows, target_rows, seconds)
+
+
+async def _read_again(tables: Sequence[Findings]) -> None:
+    """Read again what seems to differ, of all tables: what waits in one of them waits beside the others."""
+    while looks := [look for findings in tables if (look := findings.next_look) is not None]:
+        await asyncio.sleep(max(0.0, min(looks) - monotonic()))
+        for findings in tables:
+            await findings.settle_ready()
+
+
+async def _verified(
+    connection: AsyncConnection, source: Source, comparison: _Comparison, options: VerifyOptions
+) -> TableVerified:
+    began = monotonic()
+    table, findings, sampled = comparison.table, comparison.findings, comparison.sampled
+    source_rows, target_rows = comparison.source_rows, comparison.target_rows
     await findings.finish()
-    if fixer is not None:
+    if findings.fixer is not None:
         await raise_sequences(connection, table)
     if findings.fixed:
         target_rows = await count_target(connection, table)
     source_rows -= 0 if sampled is not None else findings.gone
     explained = 0 if sampled is not None else findings.extra - findings.missing
     counts = await _agreeing(connection, source, table, options.pause, source_rows, target_rows, explained)
-    if record is not None and sampled is None:
+    if comparison.record is not None and sampled is None:
         differences = findings.missing + findings.extra + findings.different
-        await record.end(source.label, table.name, differences if counts.agree else max(1, differences))
+        await comparison.record.end(source.label, table.name, differences if counts.agree else max(1, differences))
     compared = source_rows + findings.gone if sampled is None else sampled
     return TableVerified(
         table=table.name,
@@ -202,7 +248,8 @@ async def _verify_table(
         sampled=sampled,
         differences=tuple(findings.differences),
         cut=findings.cut,
-        seconds=monotonic() - began,
+        left_out=comparison.left_out,
+        seconds=comparison.seconds + monotonic() - began,
         counts_agree=counts.agree,
     )
 

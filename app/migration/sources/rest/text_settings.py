@@ -6,13 +6,14 @@ them. Over REST a few values tell which ones the API's role has.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from app.errors import AccessDeniedError, MigrationError, SchemaMismatchError, StoreTimeoutError
+from app.errors import AccessDeniedError, MigrationError, SchemaMismatchError, StoreError, StoreTimeoutError
 from app.migration.sources.pages import key_of
 from app.migration.sources.rest.key_filters import key_groups, where, where_keys
 from app.migration.sources.rest.rest_source import RestSource
@@ -26,6 +27,11 @@ _COLUMNS_ASKED = 5  # of a kind, until one holds a value
 _LONGEST_ASKED_FOR = 500  # characters of a text by which the source is asked for a row
 _PLAIN = re.compile(r"[^{\[(].{0,29}")  # what a list of values asks for
 _PLAIN_BYTES = 40  # of one in an address, quoted
+_DIGITS = "extra_float_digits"
+_GEOMETRIC = frozenset({"point", "line", "lseg", "box", "path", "polygon", "circle"})
+# What a float4 shows when it is made of it: below 1, the setting leaves it 6 significant digits.
+_WHOLE_NUMBERS = frozenset({"int4", "int8", "numeric"})
+_SEVEN_DIGITS = re.compile(r"-?0*\.?0*[1-9](?:\.?\d){5}\.?\d*[1-9].*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +54,7 @@ class _Kind:
     def reads(self, text: str) -> bool:
         """Whether a text can be looked at: no pattern is for one of an array, and none is asked for by a composite."""
         if self.right is None:
-            return not text.startswith("(")
+            return not (text.startswith("(") or self.types is _GEOMETRIC)
         return not text.startswith(("{", "[", "(")) and self.telling.fullmatch(text) is not None
 
 
@@ -75,8 +81,9 @@ _KINDS = (
         re.compile(r".*\d.*"),
     ),
     # Below 1, a float4 has at most 6 significant digits, and a float8 at most 15.
-    _Kind("extra_float_digits", frozenset({"float4"}), "1", None, re.compile(r".*[1-9](\.?\d){6}.*")),
-    _Kind("extra_float_digits", frozenset({"float8"}), "1", None, re.compile(r".*[1-9](\.?\d){15}.*")),
+    _Kind(_DIGITS, frozenset({"float4"}), "1", None, re.compile(r".*[1-9](\.?\d){6}.*")),
+    _Kind(_DIGITS, frozenset({"float8"}), "1", None, re.compile(r".*[1-9](\.?\d){15}.*")),
+    _Kind(_DIGITS, _GEOMETRIC, "1", None, re.compile(r".*[1-9](\.?\d){15}.*")),
 )
 
 
@@ -93,14 +100,22 @@ async def require_readable_texts(
         StoreError: the source cannot be asked.
     """
     told: set[str] = set()
+    doubtful: list[tuple[_Kind, CopyTable, CopyColumn]] = []
     asked: dict[str, list[tuple[CopyTable, CopyColumn]]] = {}
     for kind in _KINDS:
         for table, column in _columns(tables, kind)[:_COLUMNS_ASKED]:
             if kind.setting in told:
                 break
             asked.setdefault(kind.setting, []).append((table, column))
-            if await _tells(source, table, column, kind, step):
+            tells, cannot_be_asked = await _tells(source, table, column, kind, step)
+            if tells:
                 told.add(kind.setting)
+            if cannot_be_asked and kind.setting == _DIGITS:
+                doubtful.append((kind, table, column))
+    if doubtful and _DIGITS not in told:
+        if not await _whole_numbers_tell(source, tables):
+            raise _untold(*doubtful[0], step)
+        told.add(_DIGITS)
     for setting, columns in asked.items():
         if setting not in told and await _any_rows(source, [table for table, _ in columns]):
             named = ", ".join(f"{table.name}.{column.name}" for table, column in columns)
@@ -110,23 +125,45 @@ async def require_readable_texts(
             )
 
 
-async def _tells(source: RestSource, table: CopyTable, column: CopyColumn, kind: _Kind, step: str) -> bool:
-    """Whether a value of the column shows that the setting is right.
+async def _tells(source: RestSource, table: CopyTable, column: CopyColumn, kind: _Kind, step: str) -> tuple[bool, bool]:
+    """Whether a value of the column shows that the setting is right, and whether some cannot be asked for.
 
     While none does, the source is asked for others than those.
     """
     seen: dict[str, None] = {}
+    cannot_be_asked = False
     while len(seen) < _LOOKED_AT:
         values = await _values(source, table, column, other_than=list(seen))
         readable = [value for value in values if kind.reads(value[1])]
         if wrong := await _wrong(source, table, column, kind, readable):
             raise _unreadable(kind, table, column, wrong, step)
-        if any(kind.telling.fullmatch(text) for _, text in readable):
-            return True
+        telling = [text for _, text in (values if kind.types is _GEOMETRIC else readable)]
+        if any(kind.telling.fullmatch(text) for text in telling):
+            return True, False
+        cannot_be_asked |= any(re.search("[1-9]", text) for _, text in values if not kind.reads(text))
         new = {text: None for _, text in values if text not in seen}
         if not new or not all(_PLAIN.fullmatch(text) for text in new):
-            return False
+            break
         seen |= new
+    return False, cannot_be_asked
+
+
+async def _whole_numbers_tell(source: RestSource, tables: Sequence[CopyTable]) -> bool:
+    """Whether a whole number of seven digits keeps them as a float4, which is made of it for the answer alone."""
+    for table in tables:
+        for column in (one for one in table.columns if one.parts and one.parts <= _WHOLE_NUMBERS):
+            select = f"{alias(0)}:{quoted_name(column.name)}::float4"
+            builder = source.heirs.leave_out(
+                selected(source.rest.table(table.relation_name, table.schema), select), table
+            )
+            where(builder, column, "gte", "1000000")
+            try:
+                answer = await source.patiently(partial(source.rest.send, builder.limit(_LOOKED_AT)))
+            except StoreError:  # too large for a float4, or no column of the source's
+                continue
+            for row in json.loads(answer, parse_float=str, parse_int=str):
+                if _SEVEN_DIGITS.fullmatch(str(row[alias(0)]).partition("e")[0]):
+                    return True
     return False
 
 
@@ -221,6 +258,18 @@ async def _is_found(source: RestSource, table: CopyTable, column: CopyColumn, ke
         return [row[alias(0)] for row in await source.patiently(lambda: source.rest.rows(builder.limit(1)))]
 
     return bool(await texts(asked_for=True)) or text not in await texts(asked_for=False)
+
+
+def _untold(kind: _Kind, table: CopyTable, column: CopyColumn, step: str) -> MigrationError:
+    return MigrationError(
+        f"whether the source writes {table.name}.{column.name} with all its digits ({kind.setting}) cannot be told "
+        "over REST, for want of a number of many digits in the tables",
+        step=step,
+        table=table.name,
+        pending="everything; nothing was written",
+        next_command="read it with --source postgresql://..., where it does not matter, or leave the table out with "
+        f"--tables; then: botdata {step}",
+    )
 
 
 def _unreadable(kind: _Kind, table: CopyTable, column: CopyColumn, text: str, step: str) -> MigrationError:
