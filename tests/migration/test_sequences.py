@@ -1,9 +1,11 @@
 """Sequences go past the highest id also where a run was ended after its rows were in and before it raised them."""
 
+import asyncio
 from collections.abc import Awaitable
 from types import ModuleType
 from typing import Any
 
+import psycopg
 import pytest
 from sqlalchemy import BigInteger, Column, MetaData, Table, Text
 
@@ -50,6 +52,24 @@ async def test_the_next_run_raises_them(
     assert value(follows, "SELECT max(id) FROM clients") == 1000
     await _work(module, connected, database_url)
     assert value(follows, "SELECT nextval('clients_id_seq')") == 1001
+
+
+async def test_no_row_comes_by_the_default_while_a_sequence_is_set_on(connected: Source, database_url: str) -> None:
+    add_clients(connected.database_url, 5)
+    waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'clients'::regclass"
+    insert = "INSERT INTO clients (yclients_id, phone) VALUES (77, '7')"
+    with psycopg.connect(database_url) as writer:
+        writer.execute("SELECT setval('clients_id_seq', 500)")
+        writer.execute(insert)
+        writer.execute("SELECT setval('clients_id_seq', 1)")  # as it stands in a target that was just filled
+        copying = asyncio.create_task(copy_from(connected, database_url, tables("clients")))
+        async with asyncio.timeout(60):
+            while value(database_url, waits) == 0:
+                assert not copying.done()
+                await asyncio.sleep(0.02)
+        writer.rollback()
+    assert (await copying).complete
+    assert value(database_url, "SELECT nextval('clients_id_seq')") == 6
 
 
 METADATA = MetaData()

@@ -6,9 +6,11 @@ Further means in a sequence's own direction: a descending one goes down.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+import psycopg
 from psycopg import AsyncConnection, sql
 
 from app.migration.tables.copy_table import CopyTable, label
@@ -184,7 +186,7 @@ async def raise_sequences(connection: AsyncConnection, table: CopyTable, *, has_
         values = [_furthest_value(sequence, use) for use in uses]
         values += [_furthest_refused(sequence, use) for use in uses if has_quarantine]
         if values:
-            await connection.execute(_set_further(sequence, values))
+            await _set_further(connection, sequence, values)
 
 
 async def follow(connection: AsyncConnection, sequence: DatabaseSequence, positions: Iterable[Position]) -> None:
@@ -193,19 +195,41 @@ async def follow(connection: AsyncConnection, sequence: DatabaseSequence, positi
         sql.SQL("SELECT {}::numeric, {}").format(sql.Literal(one.value), sql.Literal(one.is_called))
         for one in positions
     ]
-    await connection.execute(_set_further(sequence, values))
+    await _set_further(connection, sequence, values)
 
 
-def _set_further(sequence: DatabaseSequence, values: Iterable[sql.Composed]) -> sql.Composed:
-    """Set a sequence to the furthest of some values, given by queries with the value and whether it was given out."""
+async def _set_further(connection: AsyncConnection, sequence: DatabaseSequence, values: Sequence[sql.Composed]) -> None:
+    """Set a sequence to the furthest of some values, given by queries with the value and whether it was given out.
+
+    Between the look at where it stands and the setting, no row may be inserted by its default: the sequence would fall
+    back behind it. Its tables are locked for that, where the role may; a bare `nextval` is not kept out.
+    """
+    if not await (await connection.execute(_further(sequence, values, sets=False))).fetchone():
+        return
+    async with connection.transaction():
+        for schema, relation in sorted({(use.schema, use.relation) for use in sequence.uses}):
+            with suppress(psycopg.errors.InsufficientPrivilege, psycopg.errors.WrongObjectType):
+                async with connection.transaction():
+                    await connection.execute(
+                        sql.SQL("LOCK TABLE {} IN SHARE MODE").format(sql.Identifier(schema, relation))
+                    )
+        await connection.execute(_further(sequence, values, sets=True))
+
+
+def _further(sequence: DatabaseSequence, values: Iterable[sql.Composed], *, sets: bool) -> sql.Composed:
+    """A row where one of the values is further than the sequence stands; it is set to that where it is to be."""
     step, sign = sql.Literal(sequence.increment), sql.Literal(1 if sequence.increment > 0 else -1)
     return sql.SQL(
-        "SELECT setval({name}, best.value::bigint, best.called) FROM (SELECT value, called, "
+        "SELECT {result} FROM (SELECT value, called, "
         "(value + CASE WHEN called THEN {step} ELSE 0 END) * {sign} AS reach FROM ({values}) c (value, called) "
         "WHERE value BETWEEN {low} AND {high} ORDER BY reach DESC LIMIT 1) best, {sequence} s "
         "WHERE best.reach > (s.last_value::numeric + CASE WHEN s.is_called THEN {step} ELSE 0 END) * {sign}"
     ).format(
-        name=sql.Literal(sequence.identifier.as_string(None)),
+        result=sql.SQL("setval({}, best.value::bigint, best.called)").format(
+            sql.Literal(sequence.identifier.as_string(None))
+        )
+        if sets
+        else sql.SQL("1"),
         sequence=sequence.identifier,
         values=sql.SQL(" UNION ALL ").join(values),
         step=step,
