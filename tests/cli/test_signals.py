@@ -32,7 +32,7 @@ def test_the_exit_code_is_that_of_the_work(tmp_path: Path, name: str) -> None:
 
 _SIGNALLED_IN_ITS_LOOP = """
 import asyncio, os, signal, sys, threading, time
-from app.cli import commands
+from app.cli import command_tree
 from app.cli.event_loop import run_async
 from app.cli.main import run
 
@@ -41,7 +41,7 @@ def end():
 
 {work}
 
-commands.cli = lambda: (run_async(work()), print("went on"))
+command_tree.cli = lambda: (run_async(work()), print("went on"))
 signal.signal(signal.SIGINT, signal.SIG_IGN)
 run()
 """
