@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from app.cutover.fencing import NO_STAGE, StageRow, can_read_stage
 from app.cutover.process_report import (
-    Counts,
-    Look,
     Report,
+    StageReading,
+    WriterCounts,
     followers,
     give_up,
     register,
@@ -63,7 +63,7 @@ class Membership:
     """
 
     def __init__(
-        self, database: Database, flags: Flags, settings: Settings, process: str, counts: Callable[[], Counts]
+        self, database: Database, flags: Flags, settings: Settings, process: str, counts: Callable[[], WriterCounts]
     ) -> None:
         self._database = database
         self._flags = flags
@@ -217,7 +217,7 @@ class Membership:
                 return True
             return False
 
-    async def _look(self) -> Look:
+    async def _look(self) -> StageReading:
         async with self._database.reader() as connection:
             if self._row is None and not await can_read_stage(connection):
                 raise UnavailableError(NO_STAGE)
@@ -247,7 +247,7 @@ class Membership:
         problem = self._contradiction(strictly=True) or counts.problem
         return Report(self._process, earlier or current, held, in_flight, counts._replace(problem=problem))
 
-    def _take(self, look: Look) -> None:
+    def _take(self, look: StageReading) -> None:
         """Go by what was read."""
         if self._lost is not None and self._row is not None:
             logger.warning("the stage of the cutover can be read again: %s", look.row.stage)

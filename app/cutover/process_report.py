@@ -41,7 +41,7 @@ _FOLLOWERS = text("SELECT name FROM botdata.processes WHERE chosen_by = :chosen_
 _GOODBYE = text("DELETE FROM botdata.processes WHERE name = :process")
 
 
-class Counts(NamedTuple):
+class WriterCounts(NamedTuple):
     """What the writers have left to do.
 
     Attributes:
@@ -68,17 +68,17 @@ class Report:
     stage: Stage
     held_move: int | None
     in_flight: int
-    counts: Counts
+    counts: WriterCounts
 
 
-class Move(NamedTuple):
+class HeldMove(NamedTuple):
     """A move that asks for the writes to be held, and the seconds until it is given up."""
 
     id: int
     seconds: float
 
 
-class Look(NamedTuple):
+class StageReading(NamedTuple):
     """What was read, all of it at one moment.
 
     Attributes:
@@ -88,7 +88,7 @@ class Look(NamedTuple):
 
     row: StageRow
     registered: bool
-    move: Move | None
+    move: HeldMove | None
 
 
 def process_name() -> str:
@@ -102,7 +102,7 @@ async def register(connection: AsyncConnection, process: str, stage: Stage, chos
     await connection.execute(_REGISTER, {"process": process, "stage": stage.value, "chosen_by": chosen_by, "age": age})
 
 
-async def report_and_read(connection: AsyncConnection, report: Report) -> Look:
+async def report_and_read(connection: AsyncConnection, report: Report) -> StageReading:
     """Write the report into the process's row, if that is there, and read the stage: one statement."""
     counts = report.counts
     row = (
@@ -120,10 +120,10 @@ async def report_and_read(connection: AsyncConnection, report: Report) -> Look:
         )
     ).one()
     stage, managed, finished, registered, move, seconds = row
-    return Look(
+    return StageReading(
         StageRow(Stage(stage), managed, finished),
         registered,
-        None if move is None else Move(move, float("inf") if seconds is None else seconds),
+        None if move is None else HeldMove(move, float("inf") if seconds is None else seconds),
     )
 
 

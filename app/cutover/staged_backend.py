@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Writer(Protocol):
+class AuthorityWriter(Protocol):
     """Writes to one authority and sees to it that the other store gets the rows."""
 
     @property
@@ -78,7 +78,7 @@ class StagedBackend:
         self,
         membership: Membership,
         stores: Mapping[Store, Backend],
-        writers: Mapping[Store, Writer],
+        writers: Mapping[Store, AuthorityWriter],
         comparisons: Comparisons,
         pools: Sequence[Database] = (),
     ) -> None:

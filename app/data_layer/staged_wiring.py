@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from app.cutover.fencing import WriteGuard
 from app.cutover.membership import Membership
-from app.cutover.process_report import Counts, process_name
+from app.cutover.process_report import WriterCounts, process_name
 from app.cutover.replication.direct_writer import DirectWriter
 from app.cutover.shadow.comparisons import Comparisons
 from app.cutover.staged_backend import StagedBackend
@@ -16,7 +16,7 @@ from app.stores.postgres.database import Database
 
 if TYPE_CHECKING:
     from app.common.metrics import Metrics
-    from app.cutover.staged_backend import Writer
+    from app.cutover.staged_backend import AuthorityWriter
     from app.settings import Settings
     from app.stores.backend import Backend
 
@@ -39,10 +39,10 @@ async def open_staged(settings: Settings, metrics: Metrics) -> StagedBackend:
         statement_timeout=_REPORT_TIMEOUT,
     )
 
-    def counts() -> Counts:
+    def counts() -> WriterCounts:
         each = writers.values()
         problems = [writer.problem for writer in each if writer.problem]
-        return Counts(
+        return WriterCounts(
             sum(writer.pending for writer in each), sum(writer.spooled for writer in each), "; ".join(problems) or None
         )
 
@@ -62,7 +62,7 @@ async def open_staged(settings: Settings, metrics: Metrics) -> StagedBackend:
 
 async def _open_stores(
     settings: Settings, process: str, metrics: Metrics
-) -> tuple[dict[Store, Backend], dict[Store, Writer], list[Database]]:
+) -> tuple[dict[Store, Backend], dict[Store, AuthorityWriter], list[Database]]:
     """What the stages of this process can need: the stores, the writers, and the pool for mirrors and comparisons."""
     flags = settings.flags
     supabase: Backend
@@ -87,7 +87,7 @@ async def _open_stores(
         pool_timeout=settings.mirror_timeout / 2,
         statement_timeout=settings.mirror_timeout,
     )
-    writers: dict[Store, Writer] = {
+    writers: dict[Store, AuthorityWriter] = {
         Store.SUPABASE: JournalWriter(supabase, rest, pool, settings, process, metrics),
         Store.POSTGRES: OutboxWriter(postgres, rest, pool, settings, process, metrics),
     }

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from app.cutover.shadow.value_diff import Difference, value_differences
+from app.cutover.shadow.value_diff import ValueDifference, value_differences
 from app.data_layer.result import Result
 
 _TIMED = frozenset({"response_time"})  # what a health check says of its time, and no column is called
@@ -23,7 +23,7 @@ def differences(left: Result[Any], right: Result[Any], arguments: Sequence[Any] 
             clock, as the models say) are compared by type only, unless a row among the arguments gives them. Without
             them everything is compared, as between a store and its copy.
     """
-    found: list[Difference] = []
+    found: list[ValueDifference] = []
     for name in ("success", "error_code", "operation"):
         found += value_differences(name, getattr(left, name), getattr(right, name))
     found += value_differences("metadata", _timeless(left), _timeless(right))

@@ -15,7 +15,7 @@ from app.stores.postgres.database import Database
 from app.stores.supabase.client import SupabaseRest
 from app.stores.supabase.grammar import alias, as_text
 
-Record = dict[str, Any]
+SampledRow = dict[str, Any]
 
 # The columns that the calls of app.parity.reads take their arguments from.
 _SAMPLED: dict[type[models.Base], tuple[str, ...]] = {
@@ -32,10 +32,10 @@ _SAMPLED: dict[type[models.Base], tuple[str, ...]] = {
 class Samples:
     """Records by model, at most some of each, without repetitions."""
 
-    def __init__(self, records: dict[type[models.Base], list[Record]]) -> None:
+    def __init__(self, records: dict[type[models.Base], list[SampledRow]]) -> None:
         self._records = records
 
-    def of(self, model: type[models.Base], *needed: str) -> list[Record]:
+    def of(self, model: type[models.Base], *needed: str) -> list[SampledRow]:
         """The records in which none of the needed columns is NULL."""
         return [record for record in self._records[model] if all(record[name] is not None for name in needed)]
 
@@ -63,14 +63,14 @@ async def take_samples(rest: SupabaseRest, database: Database, size: int) -> Sam
     return Samples(records)
 
 
-def _is_reserved(record: Record) -> bool:
+def _is_reserved(record: SampledRow) -> bool:
     """Whether it is left from a killed check of the writing methods: each store gave such rows ids of its own."""
     return not {COMPANY_ID, USER_ID}.isdisjoint(record.values())
 
 
 async def _from_postgresql(
     database: Database, model: type[models.Base], names: Sequence[str], size: int
-) -> list[Record]:
+) -> list[SampledRow]:
     table = table_of(model)
     anywhere = func.md5(cast(table.primary_key.columns[0], String))
     async with database.reader() as connection:
@@ -78,7 +78,9 @@ async def _from_postgresql(
         return [dict(zip(names, row, strict=True)) for row in rows]
 
 
-async def _from_supabase(rest: SupabaseRest, model: type[models.Base], names: Sequence[str], size: int) -> list[Record]:
+async def _from_supabase(
+    rest: SupabaseRest, model: type[models.Base], names: Sequence[str], size: int
+) -> list[SampledRow]:
     table = table_of(model)
     decoder = RowDecoder([table.c[name] for name in names])
     key = table.primary_key.columns[0].name

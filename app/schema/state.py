@@ -8,7 +8,7 @@ from dataclasses import replace
 from psycopg import AsyncConnection
 
 from app.errors import INSTALL_NEWER
-from app.migration.preflight.findings import Difference, Severity, finding
+from app.migration.preflight.findings import SchemaDifference, Severity, finding
 from app.migration.preflight.schemas.catalog import CatalogTable
 from app.migration.preflight.schemas.target_schema import as_findings, compare
 from app.migration.preflight.schemas.target_state import TargetState
@@ -38,7 +38,7 @@ async def revision_of(connection: AsyncConnection, catalog: dict[str, CatalogTab
     return row[0] if row else None
 
 
-class Standing:
+class ExamineSchema:
     """Examines a target for a step: see `app.migration.preflight.run.Examine`.
 
     Args:
@@ -106,14 +106,16 @@ class Standing:
         )
 
 
-def _severity(one: Difference, code: str, usual: Severity | None) -> Severity | None:
+def _severity(one: SchemaDifference, code: str, usual: Severity | None) -> Severity | None:
     """What a live session table has besides, or lacks around it, was left so when it was adopted."""
     if one.table in baileys_names() and code in {"target-index-missing", "target-index-differs", "target-column-extra"}:
         return usual if usual == "error" else "notice"
     return usual
 
 
-def _named_as_before(differences: Iterable[Difference], catalog: dict[str, CatalogTable]) -> Iterable[Difference]:
+def _named_as_before(
+    differences: Iterable[SchemaDifference], catalog: dict[str, CatalogTable]
+) -> Iterable[SchemaDifference]:
     """The same differences, those of renamed columns with the old name."""
     for one in differences:
         old = phase08.RENAMED.get((one.table, one.item.removeprefix("column ")))

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from app.cutover.moves import handover as barrier
-from app.cutover.moves.steps import Outcome, advance, back
+from app.cutover.moves.steps import MoveOutcome, advance, back
 from app.cutover.stages import Stage
 from app.errors import MigrationError
 from tests.cli.command import start
@@ -36,7 +36,7 @@ def _environment(pair: Pair) -> dict[str, str]:
     }  # fmt: skip
 
 
-def _gave_up(pair: Pair, outcome: Outcome, stage: str) -> str:
+def _gave_up(pair: Pair, outcome: MoveOutcome, stage: str) -> str:
     """Hold the outcome of a move that was given up against the target, and give what was said."""
     assert (outcome.moved, outcome.ok) == (False, False)
     assert pair.ask("SELECT stage FROM botdata.stage") == [(stage,)]
@@ -100,7 +100,7 @@ async def test_mirrors_that_do_not_settle(
     pair: Pair,
     settings_of: MakeSettings,
     stage: str,
-    move: Callable[..., Awaitable[Outcome]],
+    move: Callable[..., Awaitable[MoveOutcome]],
     statement: str,
     told: str,
 ) -> None:
@@ -300,9 +300,9 @@ async def test_two_commands_at_once(pair: Pair, settings_of: MakeSettings, stage
         ended: list[Any] = await asyncio.gather(
             *(advance(settings_of(), force="a test") for _ in range(4)), return_exceptions=True
         )
-        moved = [one for one in ended if isinstance(one, Outcome)]
+        moved = [one for one in ended if isinstance(one, MoveOutcome)]
         assert [(one.moved, one.before) for one in moved] == [(True, stage)]
-        assert all(isinstance(one, (Outcome, MigrationError)) for one in ended)
+        assert all(isinstance(one, (MoveOutcome, MigrationError)) for one in ended)
         assert pair.ask("SELECT state FROM botdata.moves") == [("done",)]
 
 

@@ -13,7 +13,7 @@ from app.cutover import membership
 from app.cutover.locks import HOLD_TURN
 from app.cutover.membership import Membership
 from app.cutover.moves import steps as moves
-from app.cutover.process_report import Counts
+from app.cutover.process_report import WriterCounts
 from app.data_layer import open_data_layer
 from app.errors import UnavailableError
 from app.stores.postgres.database import Database
@@ -171,7 +171,7 @@ async def test_a_process_with_notes_in_its_spool_says_no_goodbye(
 ) -> None:
     settings = settings_of()
     database = Database(pair.target)
-    member = Membership(database, settings.flags, settings, "p", lambda: Counts(spooled=spooled))
+    member = Membership(database, settings.flags, settings, "p", lambda: WriterCounts(spooled=spooled))
     with pytest.raises(UnavailableError):
         assert member.stage
     await member.start()

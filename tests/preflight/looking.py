@@ -11,7 +11,7 @@ from app.migration.preflight.run import Supabase, run_preflight
 from app.migration.preflight.schemas.target_state import Examine
 from app.migration.tables.copy_table import select_tables
 from app.models import Base
-from app.schema.state import Standing
+from app.schema.state import ExamineSchema
 from tests.migration.engine import QUICK
 
 
@@ -45,7 +45,7 @@ async def look(
         source.url if over_connection else Supabase(source.url, source.service_key),
         target,
         tables,
-        examine or Standing(upgrades=True),
+        examine or ExamineSchema(upgrades=True),
         accepted=Accepted(frozenset(accept), frozenset(ignored)),
         quick=quick,
         connections=connections,

@@ -140,7 +140,7 @@ def _examine(
     from app.migration.preflight.run import Supabase, run_preflight
     from app.migration.preflight.schemas.target_state import examine_against
     from app.models import Base
-    from app.schema.state import Standing
+    from app.schema.state import ExamineSchema
 
     accepted = accepted_of(ignore_column, accept)
     source: Supabase | str
@@ -156,7 +156,7 @@ def _examine(
             source,
             work.target,
             work.tables,
-            Standing(upgrades=upgrades) if own else examine_against(work.tables),
+            ExamineSchema(upgrades=upgrades) if own else examine_against(work.tables),
             accepted=accepted,
             quick=quick,
             on_retry=complain,

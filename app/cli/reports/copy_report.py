@@ -7,8 +7,8 @@ from typing import Any
 
 from app.cli.output import document, say, show_table
 from app.cli.reports.leftovers_report import but_not_usable, not_usable_list, show_leftovers
+from app.common.keys import Key
 from app.migration.runs.report import CopyReport
-from app.migration.sources.source import Key
 from app.migration.target.foreign_keys import BrokenForeignKey
 from app.privacy import mask_phones
 

@@ -9,7 +9,7 @@ from app.cli.reports.cutover_words import after, ago, counted, reason_list, show
 
 if TYPE_CHECKING:
     from app.cutover.moves.gates.objection import Objection
-    from app.cutover.moves.steps import Outcome, Sending
+    from app.cutover.moves.steps import MoveOutcome, Sending
     from app.settings import Settings
 
 
@@ -33,7 +33,7 @@ def send_recorded(settings: Settings) -> Sending:
     return send
 
 
-def show_outcome(outcome: Outcome) -> None:
+def show_outcome(outcome: MoveOutcome) -> None:
     """Print what stands against the move, what came of it, and what to run next."""
     show_objections(outcome.objections, "passed over" if outcome.moved or outcome.late else "against it")
     for late in outcome.late:
@@ -48,7 +48,7 @@ def show_outcome(outcome: Outcome) -> None:
     say(f"Next: {next_command(outcome)}")
 
 
-def _verdict(outcome: Outcome) -> str:
+def _verdict(outcome: MoveOutcome) -> str:
     before, to = outcome.before, outcome.to
     if to is None:
         end = "last" if outcome.kind == "advance" else "first"
@@ -65,7 +65,7 @@ def _verdict(outcome: Outcome) -> str:
     return f"NOT moved: {counted(outcome.objections)} against the step from {before} to {to}; the stage stays"
 
 
-def next_command(outcome: Outcome) -> str:
+def next_command(outcome: MoveOutcome) -> str:
     """What to run after it."""
     command = f"botdata cutover {outcome.kind}"
     if outcome.to is None:
@@ -87,7 +87,7 @@ def next_command(outcome: Outcome) -> str:
     return command  # of a dry run
 
 
-def outcome_document(outcome: Outcome) -> dict[str, Any]:
+def outcome_document(outcome: MoveOutcome) -> dict[str, Any]:
     """The whole outcome for `--json`."""
     return document(
         f"cutover {outcome.kind}",

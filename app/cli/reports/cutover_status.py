@@ -8,7 +8,7 @@ from app.cli.output import document, say, show_table
 from app.cli.reports.cutover_words import after, ago, moment, reason_list, show_objections
 
 if TYPE_CHECKING:
-    from app.cutover.moves.history import Move
+    from app.cutover.moves.history import PastMove
     from app.cutover.moves.processes import Process
     from app.cutover.moves.status import Cutover, Waiting
 
@@ -72,7 +72,7 @@ def _next_command(found: Cutover) -> str:
     return "nothing: the cutover is finished"
 
 
-def _remaining(move: Move) -> str:
+def _remaining(move: PastMove) -> str:
     if move.remaining is not None and move.remaining > 0:
         return f"writes are held for {move.remaining:.1f} s more at most"
     return "its time is up, and the next command or process ends it"
@@ -156,7 +156,7 @@ def _waiting_list(waiting: tuple[Waiting, ...]) -> list[dict[str, Any]]:
     ]
 
 
-def show_history(moves: tuple[Move, ...]) -> None:
+def show_history(moves: tuple[PastMove, ...]) -> None:
     """Print the moves, the newest first."""
     if not moves:
         say("no command has moved anything yet")
@@ -174,7 +174,7 @@ def show_history(moves: tuple[Move, ...]) -> None:
     say("Next: botdata cutover status")
 
 
-def history_document(moves: tuple[Move, ...]) -> dict[str, Any]:
+def history_document(moves: tuple[PastMove, ...]) -> dict[str, Any]:
     """The moves for `--json`."""
     return document(
         "cutover history",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from app.cli.output import document, say, show_table
-from app.migration.preflight.findings import Difference, Finding, PreflightReport
+from app.migration.preflight.findings import Finding, PreflightReport, SchemaDifference
 
 _HEADINGS = {"error": "Errors", "warning": "Warnings", "notice": "Notices"}
 _LONGEST_CELL = 80  # characters
@@ -47,7 +47,7 @@ def show_findings(findings: Sequence[Finding]) -> None:
         say(f"    do: {one.remedy}")
 
 
-def show_differences(differences: Sequence[Difference]) -> None:
+def show_differences(differences: Sequence[SchemaDifference]) -> None:
     """Print them as a table."""
     show_table(
         ["table", "item", "is", "should be"],

@@ -7,9 +7,9 @@ from typing import Any
 
 from app.cli.output import document, say, show_table
 from app.cli.reports.leftovers_report import not_usable_list, show_leftovers
+from app.common.keys import Key
 from app.migration.quarantine.quarantined_rows import QuarantineList, RefusedRow
 from app.migration.quarantine.replay import ReplayReport, TableReplayed
-from app.migration.sources.source import Key
 
 _SHOWN = 20
 

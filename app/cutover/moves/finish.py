@@ -10,7 +10,7 @@ from psycopg import AsyncConnection
 
 from app.cutover.moves.authorities import read_authorities
 from app.cutover.moves.history import open_move, record
-from app.cutover.moves.stage_row import StageRow, lock_stage_row, open_cutover, read_stage_row
+from app.cutover.moves.stage_row import StageRecord, lock_stage_row, open_cutover, read_stage_row
 from app.cutover.stages import Stage, Store
 from app.errors import MigrationError
 
@@ -57,7 +57,7 @@ async def finish(settings: Settings) -> Ending:
         return ending
 
 
-async def _ending(connection: AsyncConnection, row: StageRow) -> Ending:
+async def _ending(connection: AsyncConnection, row: StageRecord) -> Ending:
     if row.stage is not Stage.COMPLETE or await open_move(connection):
         raise MigrationError(
             f"the way back ends at {Stage.COMPLETE}, and the cutover stands at {row.stage}",

@@ -17,7 +17,7 @@ _READ = (
 
 
 @dataclass(frozen=True, slots=True)
-class Move:
+class PastMove:
     """What a command did, or is doing.
 
     Attributes:
@@ -52,13 +52,13 @@ class Move:
         return f"{self.kind} {self.subject}" if self.subject else self.kind
 
 
-async def read_moves(connection: AsyncConnection, limit: int) -> tuple[Move, ...]:
+async def read_moves(connection: AsyncConnection, limit: int) -> tuple[PastMove, ...]:
     """The newest first."""
     cursor = await connection.execute((_READ + "ORDER BY id DESC LIMIT %s").encode(), [limit])
     return tuple([_move(row) for row in await cursor.fetchall()])
 
 
-async def open_move(connection: AsyncConnection) -> Move | None:
+async def open_move(connection: AsyncConnection) -> PastMove | None:
     """The move that holds writes now, its time run out or not."""
     cursor = await connection.execute((_READ + "WHERE state = 'holding'").encode())
     row = await cursor.fetchone()
@@ -100,6 +100,6 @@ def who() -> str:
     return f"{account}@{socket.gethostname()}"
 
 
-def _move(row: tuple[Any, ...]) -> Move:
+def _move(row: tuple[Any, ...]) -> PastMove:
     moments = [None if row[n] is None else row[n].strftime("%Y-%m-%dT%H:%M:%SZ") for n in (6, 7, 8)]
-    return Move(*row[:6], *moments, *row[9:])
+    return PastMove(*row[:6], *moments, *row[9:])

@@ -28,7 +28,7 @@ _READ = "SELECT stage, moved_at, finished_at FROM botdata.stage "
 
 
 @dataclass(frozen=True, slots=True)
-class StageRow:
+class StageRecord:
     """Where the cutover stands.
 
     Attributes:
@@ -41,14 +41,14 @@ class StageRow:
     finished_at: datetime | None
 
 
-async def read_stage_row(connection: AsyncConnection, *, lock: str = "") -> StageRow:
+async def read_stage_row(connection: AsyncConnection, *, lock: str = "") -> StageRecord:
     """The row, locked until the transaction ends where `lock` is "FOR SHARE" or "FOR UPDATE"."""
     row = await (await connection.execute((_READ + lock).encode())).fetchone()
     assert row is not None
-    return StageRow(Stage(row[0]), row[1], row[2])
+    return StageRecord(Stage(row[0]), row[1], row[2])
 
 
-async def lock_stage_row(connection: AsyncConnection, lock: str, *, step: str) -> StageRow:
+async def lock_stage_row(connection: AsyncConnection, lock: str, *, step: str) -> StageRecord:
     """The row, locked in a transaction that from then on waits for no lock longer than a write should take.
 
     Raises:
@@ -72,7 +72,7 @@ async def lock_stage_row(connection: AsyncConnection, lock: str, *, step: str) -
         ) from without_values(error)
 
 
-async def _hold_row(connection: AsyncConnection) -> StageRow:
+async def _hold_row(connection: AsyncConnection) -> StageRecord:
     """Behind the writes in flight; those that come later wait for a moment at a time, should one of these hang."""
     for _ in range(_TRIES):
         try:

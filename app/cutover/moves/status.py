@@ -11,9 +11,9 @@ from app.cutover.moves.authorities import read_authorities
 from app.cutover.moves.gates.objection import Objection
 from app.cutover.moves.gates.objections import objections
 from app.cutover.moves.gates.thresholds import Thresholds
-from app.cutover.moves.history import Move, open_move
+from app.cutover.moves.history import PastMove, open_move
 from app.cutover.moves.processes import SILENT_AFTER, Process, read_processes
-from app.cutover.moves.stage_row import StageRow, open_cutover, read_stage_row
+from app.cutover.moves.stage_row import StageRecord, open_cutover, read_stage_row
 from app.cutover.stages import Stage, Store
 from app.cutover.tables import METHODS_TABLES
 from app.errors import BotdataError, MigrationError
@@ -66,14 +66,14 @@ class Cutover:
         unasked: why not.
     """
 
-    row: StageRow
+    row: StageRecord
     authorities: dict[str, Store]
     own: frozenset[str]
     synced: dict[str, float]
     processes: tuple[Process, ...]
     notes: tuple[Waiting, ...]
     outbox: tuple[Waiting, ...]
-    move: Move | None
+    move: PastMove | None
     objections: tuple[Objection, ...] | None
     unasked: str | None
 
@@ -131,7 +131,7 @@ async def _waiting(connection: AsyncConnection, statement: str) -> tuple[Waiting
     return tuple([Waiting(*row) for row in await (await connection.execute(statement.encode())).fetchall()])
 
 
-def _troubles(process: Process, row: StageRow) -> list[Objection]:
+def _troubles(process: Process, row: StageRecord) -> list[Objection]:
     if process.silent:
         return [
             Objection(

@@ -18,7 +18,7 @@ from app.cutover.moves.gates.thresholds import Thresholds
 from app.cutover.moves.handover import Crossing, Late, cross, moved_meanwhile, under_way
 from app.cutover.moves.history import give_up_expired, open_move, record
 from app.cutover.moves.processes import Process, read_processes
-from app.cutover.moves.stage_row import StageRow, lock_stage_row, open_cutover, read_stage_row
+from app.cutover.moves.stage_row import StageRecord, lock_stage_row, open_cutover, read_stage_row
 from app.cutover.stages import Stage
 from app.errors import SettingsError, StoreError
 
@@ -31,7 +31,7 @@ Sending = Callable[[], Awaitable[Objection | None]]
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class MoveOutcome:
     """What came of a move.
 
     Attributes:
@@ -63,7 +63,7 @@ class Outcome:
 
 async def advance(
     settings: Settings, *, thresholds: Thresholds | None = None, force: str | None = None, dry_run: bool = False
-) -> Outcome:
+) -> MoveOutcome:
     """One stage on.
 
     Args:
@@ -79,7 +79,7 @@ async def advance(
 
 async def back(
     settings: Settings, *, send: Sending | None = None, force: str | None = None, dry_run: bool = False
-) -> Outcome:
+) -> MoveOutcome:
     """One stage back.
 
     Args:
@@ -98,7 +98,7 @@ async def _move(
     send: Sending | None = None,
     force: str | None,
     dry_run: bool,
-) -> Outcome:
+) -> MoveOutcome:
     url, step = settings.require_database_url(), f"cutover {kind}"
     async with open_cutover(url, step) as connection:
         await give_up_expired(connection)
@@ -107,10 +107,12 @@ async def _move(
         row = await read_stage_row(connection)
         to = row.stage.next if kind == "advance" else row.stage.previous
         if to is None:
-            return Outcome(kind, row.stage, None, dry_run=dry_run)
+            return MoveOutcome(kind, row.stage, None, dry_run=dry_run)
         unsent = None if dry_run else await _prepare(settings, row, to, send)
         objections = [*await objections_to(settings, to, thresholds), *([unsent] if unsent else [])]
-        outcome = Outcome(kind, row.stage, to, dry_run=dry_run, forced=force is not None, objections=tuple(objections))
+        outcome = MoveOutcome(
+            kind, row.stage, to, dry_run=dry_run, forced=force is not None, objections=tuple(objections)
+        )
         if dry_run or (objections and force is None):
             return outcome
         said = "; ".join(one.what for one in objections) or None
@@ -124,7 +126,7 @@ async def _move(
     return replace(outcome, moved=True, behind=await _behind(url, step, to))
 
 
-async def _prepare(settings: Settings, row: StageRow, to: Stage, send: Sending | None) -> Objection | None:
+async def _prepare(settings: Settings, row: StageRecord, to: Stage, send: Sending | None) -> Objection | None:
     """Do first what a move needs and what is safe to do at any time; what stands against the move since."""
     if to is Stage.LIVE and row.stage is Stage.SHADOW:
         with suppress(StoreError, SettingsError):  # the gate says it, too
@@ -135,7 +137,7 @@ async def _prepare(settings: Settings, row: StageRow, to: Stage, send: Sending |
 
 
 async def _step(
-    connection: AsyncConnection, kind: str, seen: StageRow, to: Stage, *, reason: str | None, said: str | None
+    connection: AsyncConnection, kind: str, seen: StageRecord, to: Stage, *, reason: str | None, said: str | None
 ) -> None:
     """Move the stage where the authority stays."""
     async with connection.transaction():

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from app.common.breaker import Breaker
 from app.common.deadlines import ends, within
 from app.common.metrics import Metrics
-from app.cutover.shadow.confirmation import Ask, Question, confirm
+from app.cutover.shadow.confirmation import Ask, DoubtfulAnswer, confirm
 from app.cutover.shadow.diff import AnswerDifference, are_the_same, difference
 from app.cutover.shadow.diff_record import record_of
 from app.cutover.shadow.log import ComparisonLog, Line
@@ -60,7 +60,7 @@ class Read:
     seconds: float
 
 
-class Outcome(NamedTuple):
+class ComparisonOutcome(NamedTuple):
     """What came of a comparison: `equal`, `different`, `error` or `skipped`, in a word or two why, and what differs."""
 
     name: str
@@ -157,7 +157,7 @@ class Comparisons:
             await asyncio.wait(self._running, timeout=_ENDING)
         await ends(_ENDING)
         for read in left:
-            self._count(read, Outcome("skipped", "closed"))
+            self._count(read, ComparisonOutcome("skipped", "closed"))
         await self._saving.close()
 
     def _answered(self, read: Read) -> None:
@@ -169,13 +169,13 @@ class Comparisons:
         if self._closed or not self._is_compared(read):
             return
         if random.random() >= self._settings.compare_sampling:  # noqa: S311 - no secret
-            self._count(read, Outcome("skipped", "sampling"))
+            self._count(read, ComparisonOutcome("skipped", "sampling"))
             return
         if isinstance(read.answer, StoreError):
-            self._count(read, Outcome("error", read.answer.code))  # which says nothing of what is stored
+            self._count(read, ComparisonOutcome("error", read.answer.code))  # which says nothing of what is stored
             return
         if len(self._waiting) >= _MOST_WAITING:
-            self._count(read, Outcome("skipped", "limit"))
+            self._count(read, ComparisonOutcome("skipped", "limit"))
             return
         self._waiting.append((monotonic(), read))
         self._look_soon()
@@ -193,7 +193,7 @@ class Comparisons:
                 break
             self._waiting.popleft()
             if is_full:
-                self._count(read, Outcome("skipped", "limit"))
+                self._count(read, ComparisonOutcome("skipped", "limit"))
                 continue
             task = asyncio.create_task(self._compare(read))
             self._running[task] = read
@@ -227,22 +227,22 @@ class Comparisons:
         except Exception as error:
             # A fault of this program, which must not become the caller's.
             logger.warning("a comparison of %s failed: %s", read.method, type(error).__name__)
-            outcome = Outcome("error", "fault")
+            outcome = ComparisonOutcome("error", "fault")
         self._count(read, outcome)
 
-    async def _outcome(self, read: Read) -> Outcome:
+    async def _outcome(self, read: Read) -> ComparisonOutcome:
         deadline = monotonic() + self._settings.compare_deadline
         itself = self._settings.compare_with_itself
         store = read.stage.authority if itself else read.stage.authority.other
         breaker = self._breakers[store]
         if not breaker.allows():
-            return Outcome("skipped", "store is down")
+            return ComparisonOutcome("skipped", "store is down")
         began = perf_counter()
         try:
             answer: object = await within(self._settings.compare_deadline, _awaited(read.ask, self._own[store]))
         except StoreError as error:
             breaker.failed()
-            return Outcome("error", error.code)
+            return ComparisonOutcome("error", error.code)
         except DataError as error:
             answer = error
         breaker.succeeded()
@@ -251,11 +251,11 @@ class Comparisons:
             self._metrics.observe(store, read.method, seconds)
         self._log.counts(self._line(read)).other.add(seconds)
         if await are_the_same(read.answer, answer):
-            return Outcome("equal")
+            return ComparisonOutcome("equal")
         found = difference(read.answer, answer, read.arguments)
         if not found:
-            return Outcome("equal")
-        question = Question(
+            return ComparisonOutcome("equal")
+        question = DoubtfulAnswer(
             read.stage,
             read.method,
             read.arguments,
@@ -267,17 +267,17 @@ class Comparisons:
         try:
             found = await within(max(0.0, deadline - monotonic()), confirm(question, found))
         except StoreTimeoutError:
-            return Outcome("skipped", "unsettled")
+            return ComparisonOutcome("skipped", "unsettled")
         except UnsettledError as error:
-            return Outcome("skipped", str(error))
+            return ComparisonOutcome("skipped", str(error))
         except StoreError as error:
-            return Outcome("error", error.code)
-        return Outcome("different", "", found) if found else Outcome("equal", "behind")
+            return ComparisonOutcome("error", error.code)
+        return ComparisonOutcome("different", "", found) if found else ComparisonOutcome("equal", "behind")
 
     def _line(self, read: Read) -> Line:
         return Line(read.stage, read.method, self._settings.compare_with_itself)
 
-    def _count(self, read: Read, outcome: Outcome) -> None:
+    def _count(self, read: Read, outcome: ComparisonOutcome) -> None:
         line = self._line(read)
         counts = self._log.counts(line)
         counts.outcomes[outcome.name] += 1

@@ -54,7 +54,7 @@ _ROW: dict[str, Callable[[Backend, Sequence[str]], Awaitable[Any]]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class DoubtfulAnswer:
     """A call, and whom to ask it.
 
     Attributes:
@@ -73,7 +73,7 @@ class Question:
     database: Database | None
 
 
-async def confirm(question: Question, found: AnswerDifference) -> AnswerDifference:
+async def confirm(question: DoubtfulAnswer, found: AnswerDifference) -> AnswerDifference:
     """Ask both stores again until they are the same, or differ for sure; falsy where they are the same.
 
     A difference is sure when both stores gave it twice, the same both times, and all that was written before the first
@@ -97,7 +97,7 @@ async def confirm(question: Question, found: AnswerDifference) -> AnswerDifferen
         pause = min(2 * pause, _LONGEST_PAUSE)
 
 
-async def _next_rows(question: Question, found: AnswerDifference, tried: Counter[RowKey]) -> list[RowKey]:
+async def _next_rows(question: DoubtfulAnswer, found: AnswerDifference, tried: Counter[RowKey]) -> list[RowKey]:
     """Those to follow up next: such as are not on their way, if there are any, and such as had no turn yet."""
     keys = sorted((row.key for row in found.rows), key=tried.__getitem__)
     if question.database is not None and len(keys) > _MOST_ROWS:
@@ -107,7 +107,7 @@ async def _next_rows(question: Question, found: AnswerDifference, tried: Counter
 
 
 async def _once_more(
-    question: Question, found: AnswerDifference, keys: Sequence[RowKey]
+    question: DoubtfulAnswer, found: AnswerDifference, keys: Sequence[RowKey]
 ) -> tuple[AnswerDifference, AnswerDifference]:
     """What differs now, and what of it is sure, of the rows with these keys."""
     tables = _TABLES[question.method]
@@ -168,7 +168,7 @@ def _explained(sure: list[RowDifference], whole: Mapping[RowKey, tuple[Any, Any]
     return found or sure
 
 
-async def _answer(question: Question, store: Backend) -> object:
+async def _answer(question: DoubtfulAnswer, store: Backend) -> object:
     """What a store answers; an error that is an answer too is returned.
 
     Raises:

@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from app import models
-from app.cutover.shadow.value_diff import Difference, value_differences
+from app.cutover.shadow.value_diff import ValueDifference, value_differences
 from app.errors import DataError
 from app.stores.backend import Upcoming
 from app.stores.codec import rows
@@ -51,7 +51,7 @@ class RowDifference:
     key: RowKey
     left: Any
     right: Any
-    fields: tuple[Difference, ...]
+    fields: tuple[ValueDifference, ...]
 
     @property
     def is_missing(self) -> bool:
@@ -70,14 +70,14 @@ class AnswerDifference:
     """
 
     rows: tuple[RowDifference, ...] = ()
-    others: tuple[Difference, ...] = ()
+    others: tuple[ValueDifference, ...] = ()
     is_cut: bool = False
 
     def __bool__(self) -> bool:
         return bool(self.rows or self.others)
 
     @property
-    def fields(self) -> list[Difference]:
+    def fields(self) -> list[ValueDifference]:
         """All places, the rows' first."""
         return [field for row in self.rows for field in row.fields] + list(self.others)
 
@@ -94,7 +94,7 @@ def difference(left: object, right: object, arguments: Mapping[str, Any]) -> Ans
     """
     if isinstance(left, DataError) or isinstance(right, DataError):
         return AnswerDifference(others=tuple(value_differences("(answer)", _word(left), _word(right))))
-    others: list[Difference] = []
+    others: list[ValueDifference] = []
     limit = arguments.get("limit")
     if isinstance(left, Upcoming) and isinstance(right, Upcoming):
         others = value_differences("unknown_timezone", left.unknown_timezone, right.unknown_timezone)
@@ -107,19 +107,19 @@ def difference(left: object, right: object, arguments: Mapping[str, Any]) -> Ans
             found.append(RowDifference(key, one, other, fields))
     shared = [key for key in lefts if key in rights], [key for key in rights if key in lefts]
     if not found and shared[0] != shared[1]:
-        others.append(Difference("(order)", len(lefts), len(rights)))
+        others.append(ValueDifference("(order)", len(lefts), len(rights)))
     is_cut = limit is not None and max(len(lefts), len(rights)) >= limit
     return AnswerDifference(tuple(found), tuple(others), is_cut)
 
 
-def row_fields(left: Any, right: Any) -> tuple[Difference, ...]:
+def row_fields(left: Any, right: Any) -> tuple[ValueDifference, ...]:
     """The columns in which two rows differ; None stands for no row."""
     if left is None or right is None:
-        return () if left is right else (Difference("(row)", left, right),)
+        return () if left is right else (ValueDifference("(row)", left, right),)
     if type(left) is not type(right):
-        return (Difference("(row)", left, right),)
+        return (ValueDifference("(row)", left, right),)
     named = zip(left._fields, left, right, strict=True)
-    return tuple(Difference(name, one, other) for name, one, other in named if _differ(one, other))
+    return tuple(ValueDifference(name, one, other) for name, one, other in named if _differ(one, other))
 
 
 def _differ(one: object, other: object) -> bool:

@@ -9,7 +9,7 @@ from datetime import date
 from typing import Any, NamedTuple
 
 from app.cutover.shadow.diff import AnswerDifference
-from app.cutover.shadow.value_diff import Difference, value_differences
+from app.cutover.shadow.value_diff import ValueDifference, value_differences
 from app.privacy import mask_phone
 
 _MOST_FIELDS = 20
@@ -60,12 +60,12 @@ def _masked(name: str, value: object) -> str:
     return f"<{len(str(value))} characters>"
 
 
-def _cause(field: Difference) -> str:
+def _cause(field: ValueDifference) -> str:
     types = {_type(field, field.left), _type(field, field.right)}
     return f"{field.path} ({' or '.join(sorted(types))})"
 
 
-def _kept(field: Difference, key: bytes, with_values: bool) -> dict[str, Any]:
+def _kept(field: ValueDifference, key: bytes, with_values: bool) -> dict[str, Any]:
     sides = (field.left, field.right)
     kept: dict[str, Any] = {
         "path": field.path,
@@ -80,7 +80,7 @@ def _kept(field: Difference, key: bytes, with_values: bool) -> dict[str, Any]:
     return kept
 
 
-def _type(field: Difference, value: object) -> str:
+def _type(field: ValueDifference, value: object) -> str:
     if field.path == "(answer)":
         return str(value)  # the code of an error
     if field.path == "(row)" and value is None:

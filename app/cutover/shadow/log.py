@@ -58,7 +58,7 @@ class Line(NamedTuple):
 
 
 @dataclass(slots=True)
-class Counts:
+class ComparisonCounts:
     """Of one line in one minute."""
 
     calls: int = 0
@@ -76,12 +76,12 @@ class ComparisonLog:
 
     def __init__(self, process: str) -> None:
         self._process = process
-        self._minutes: dict[int, dict[Line, Counts]] = {}
+        self._minutes: dict[int, dict[Line, ComparisonCounts]] = {}
         self._minute = 0
         self._differences: dict[tuple[Line, str], tuple[DifferenceRecord, int]] = {}
         self._is_saved = True
 
-    def counts(self, line: Line) -> Counts:
+    def counts(self, line: Line) -> ComparisonCounts:
         """Those of a line in this minute, to be added to at once."""
         self._is_saved = False
         self._minute = max(self._minute, int(time.time() // 60))  # a clock that is set back opens no old minute again
@@ -92,7 +92,7 @@ class ComparisonLog:
                 del self._minutes[old]
         found = minute.get(line)
         if found is None:
-            found = minute[line] = Counts()
+            found = minute[line] = ComparisonCounts()
         return found
 
     def add_difference(self, line: Line, record: DifferenceRecord, count: int = 1) -> None:
@@ -148,7 +148,7 @@ class ComparisonLog:
             await connection.commit()
 
 
-def _row(minute: int, line: Line, counts: Counts) -> dict[str, Any]:
+def _row(minute: int, line: Line, counts: ComparisonCounts) -> dict[str, Any]:
     return {
         "minute": datetime.fromtimestamp(minute * 60, UTC),
         **line._asdict(),

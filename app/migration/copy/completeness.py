@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 from psycopg import AsyncConnection
 
+from app.common.keys import Key
 from app.migration.copy.key_listing import KeyListing, causes, figures, source_keys
 from app.migration.load import statements
 from app.migration.load.loader import PageLoader
 from app.migration.sources.counts import known_count
-from app.migration.sources.source import Key, Source
+from app.migration.sources.source import Source
 from app.migration.tables.copy_table import CopyTable
 
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from psycopg import AsyncConnection, sql
 
+from app.common.keys import Key
 from app.migration.sources.postgres.postgres_source import PostgresSource
-from app.migration.sources.source import Key
 from app.migration.tables.copy_table import CopyTable
 from app.stores.supabase.grammar import alias
 

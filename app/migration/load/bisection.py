@@ -35,7 +35,7 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class LoadOutcome:
     """What loading from a staging table did.
 
     Attributes:
@@ -107,7 +107,7 @@ async def load_rows(
     high: int,
     most: int,
     piece: int = LARGEST_PIECE,
-) -> Outcome:
+) -> LoadOutcome:
     """Load the rows numbered low to high of a temporary table that has an index on the number.
 
     Args:
@@ -128,7 +128,7 @@ async def load_rows(
     row = await cursor.fetchone()
     assert row is not None
     inserted, updated, transactions, *reasons = row
-    return Outcome(inserted, updated, frozenset(transactions), tuple(map(Fault, *reasons)))
+    return LoadOutcome(inserted, updated, frozenset(transactions), tuple(map(Fault, *reasons)))
 
 
 async def _function(connection: AsyncConnection, table: CopyTable, staging: str) -> str:

@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator, Sequence
 
 from psycopg import AsyncConnection, sql
 
+from app.common.keys import Key
 from app.migration.sources.pages import read_page
-from app.migration.sources.source import Key, Page
+from app.migration.sources.source import Page
 from app.migration.sync import row_versions as versions
 from app.migration.tables.copy_table import CopyTable
 from app.stores.supabase.grammar import alias

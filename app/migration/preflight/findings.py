@@ -126,7 +126,7 @@ def finding(
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class SchemaDifference:
     """One item of the target's schema that is not as it should be.
 
     Attributes:
@@ -189,7 +189,7 @@ class PreflightReport:
 
     findings: tuple[Finding, ...]
     tables: tuple[TableSeen, ...] = ()
-    differences: tuple[Difference, ...] = ()
+    differences: tuple[SchemaDifference, ...] = ()
     next_command: str = "botdata migrate"
     seconds: float = field(default=0.0, compare=False)
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from psycopg import AsyncConnection
 from sqlalchemy import MetaData
 
+from app.common.keys import Key
 from app.errors import MigrationError
-from app.migration.sources.source import Key
 from app.migration.tables.copy_table import find_table, name_of
 from app.migration.tables.unique_keys import key_columns
 from app.migration.target.target_session import explained, open_target

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from psycopg import AsyncConnection, sql
 
+from app.common.keys import Key
 from app.migration.load import statements
 from app.migration.runs.report import Loaded, Refusal
-from app.migration.sources.source import Key
 from app.migration.tables.copy_table import CopyTable
 from app.privacy import mask_phones
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from app.migration.sources.source import Key
+from app.common.keys import Key
 from app.migration.target.foreign_keys import BrokenForeignKey
 from app.migration.target.leftovers import LeftOut, Unusable
 from app.privacy import mask_phones
@@ -109,7 +109,7 @@ class CopyReport:
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class RowDifference:
     """One way in which the target is not the source.
 
     Attributes:
@@ -163,7 +163,7 @@ class TableVerified:
     changed: int
     fixed: int
     sampled: int | None
-    differences: tuple[Difference, ...]
+    differences: tuple[RowDifference, ...]
     cut: bool
     seconds: float
     counts_agree: bool = True
@@ -206,7 +206,7 @@ class VerifyReport:
     not_usable: tuple[Unusable, ...] = ()
 
     @property
-    def differences(self) -> list[Difference]:
+    def differences(self) -> list[RowDifference]:
         """Those that are kept, table by table."""
         return [difference for table in self.tables for difference in table.differences]
 

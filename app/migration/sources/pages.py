@@ -7,8 +7,9 @@ from collections.abc import Set
 from dataclasses import dataclass
 from typing import Any
 
+from app.common.keys import Key
 from app.errors import StoreError, UnavailableError
-from app.migration.sources.source import Key, Page
+from app.migration.sources.source import Page
 from app.migration.tables.copy_table import CopyTable
 from app.stores.supabase.client import refuse_other_columns
 from app.stores.supabase.grammar import alias

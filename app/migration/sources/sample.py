@@ -6,10 +6,11 @@ import random
 
 from psycopg import sql
 
+from app.common.keys import Key
 from app.migration.sources.pages import key_of, records_of
 from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.sources.rest.rest_source import RestSource
-from app.migration.sources.source import Key, Source
+from app.migration.sources.source import Source
 from app.migration.tables.copy_table import CopyTable
 
 

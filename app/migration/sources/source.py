@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from app.common.keys import Key
 from app.migration.tables.copy_table import CopyTable
 
-Key = tuple[str, ...]
 # The name in a page of a row's version (its xmin), where versions were asked for.
 VERSION = "_v"
 

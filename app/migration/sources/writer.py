@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from app.common.keys import Key
 from app.migration.sources.pages import Limits
-from app.migration.sources.source import Key, Page
+from app.migration.sources.source import Page
 from app.migration.tables.copy_table import CopyTable
 
 # In place of a SQLSTATE: PostgREST takes a JSON null for SQL's NULL, so a JSON null cannot be sent.
@@ -15,7 +16,7 @@ JSON_NULL = "json_null"
 ALWAYS_GENERATED = "428C9"
 
 
-class Writer(Protocol):
+class SourceWriter(Protocol):
     """A place that rows are written to. Each call is one try: a StoreError says that it failed, or may have."""
 
     @property

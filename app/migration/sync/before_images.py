@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import psycopg
 from psycopg import AsyncConnection, sql
 
+from app.common.keys import Key
 from app.migration.load.statements import key_array, listed, page_rows, same_key, text_differs
 from app.migration.sources.pages import records_of
-from app.migration.sources.source import Key
 from app.migration.sync import row_versions as versions
 from app.migration.tables.copy_table import CopyTable
 from app.migration.target.target_session import JsonBytes, is_row_fault

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from psycopg import AsyncConnection
 
+from app.common.keys import Key
 from app.errors import MigrationError
-from app.migration.sources.source import Key, Source
+from app.migration.sources.source import Source
 from app.migration.sync import row_versions as versions
 from app.migration.sync.options import SyncOptions
 from app.migration.tables.copy_table import CopyTable

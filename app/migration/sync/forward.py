@@ -10,6 +10,7 @@ from typing import Any
 
 from psycopg import AsyncConnection
 
+from app.common.keys import Key
 from app.errors import MigrationError
 from app.migration.copy.completeness import count_target, select_keys
 from app.migration.copy.key_listing import require_whole, source_keys
@@ -20,7 +21,7 @@ from app.migration.runs.sync_records import LookBegun, are_explained, begin_look
 from app.migration.sources.counts import shown_count
 from app.migration.sources.pages import key_of, records_of
 from app.migration.sources.postgres.silent_changes import values_stand
-from app.migration.sources.source import Key, Page, Source
+from app.migration.sources.source import Page, Source
 from app.migration.sync import before_images as replaced
 from app.migration.sync import row_versions as versions
 from app.migration.sync.deletions import gone_from_source, refuse_many_deletions, rows_kept

@@ -6,10 +6,11 @@ from collections.abc import Iterable
 
 from psycopg import AsyncConnection, sql
 
+from app.common.keys import Key
 from app.migration.copy.completeness import select_keys
 from app.migration.load.statements import key_array
 from app.migration.runs.report import Refusal
-from app.migration.sources.source import VERSION, Key
+from app.migration.sources.source import VERSION
 from app.migration.sync import row_versions as versions
 from app.migration.tables.copy_table import CopyTable
 from app.privacy import mask_phones

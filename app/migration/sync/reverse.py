@@ -11,6 +11,7 @@ from typing import Any
 
 from psycopg import AsyncConnection
 
+from app.common.keys import Key
 from app.errors import OutcomeUnknownError, StoreError, StoreTimeoutError, UnavailableError
 from app.migration.copy.completeness import select_keys
 from app.migration.copy.key_listing import require_whole, source_keys
@@ -22,8 +23,8 @@ from app.migration.sources.counts import shown_count
 from app.migration.sources.pages import key_of, records_of
 from app.migration.sources.postgres.postgres_writer import PostgresWriter
 from app.migration.sources.postgres.silent_changes import values_stand
-from app.migration.sources.source import Key, Page, Source
-from app.migration.sources.writer import ALWAYS_GENERATED, JSON_NULL, Writer
+from app.migration.sources.source import Page, Source
+from app.migration.sources.writer import ALWAYS_GENERATED, JSON_NULL, SourceWriter
 from app.migration.sync import row_versions as versions
 from app.migration.sync import source_before_images as replaced_in_source
 from app.migration.sync.deletions import refuse_many_deletions
@@ -71,7 +72,7 @@ class ReverseSync:
         self,
         connection: AsyncConnection,
         source: Source,
-        writer: Writer,
+        writer: SourceWriter,
         run: int,
         options: SyncOptions,
         progress: Progress,

@@ -11,11 +11,12 @@ from collections.abc import Iterable, Sequence
 
 from psycopg import AsyncConnection, sql
 
+from app.common.keys import Key
 from app.migration.copy.completeness import select_keys
 from app.migration.copy.key_listing import require_whole, source_keys
 from app.migration.load.statements import aliases, key_array, listed, names_of, same_key, same_source_key, text_differs
 from app.migration.sources.pages import key_of, records_of
-from app.migration.sources.source import VERSION, Key, Source
+from app.migration.sources.source import VERSION, Source
 from app.migration.tables.copy_table import CopyTable
 from app.migration.target.target_session import JsonBytes
 

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 
 from psycopg import AsyncConnection, sql
 
+from app.common.keys import Key
 from app.migration.load.statements import listed, page_rows, same_key, text_differs
-from app.migration.sources.source import VERSION, Key
+from app.migration.sources.source import VERSION
 from app.migration.sync import row_versions as versions
 from app.migration.sync.before_images import keep_rows
 from app.migration.tables.copy_table import CopyTable

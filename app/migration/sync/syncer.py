@@ -20,7 +20,7 @@ from app.migration.sources.rest.rest_source import RestSource
 from app.migration.sources.rest.rest_writer import RestWriter
 from app.migration.sources.rest.text_settings import require_readable_texts
 from app.migration.sources.source import Source
-from app.migration.sources.writer import Writer
+from app.migration.sources.writer import SourceWriter
 from app.migration.sync import sync_run
 from app.migration.sync.forward import ForwardSync
 from app.migration.sync.options import SyncOptions
@@ -217,7 +217,7 @@ class Sync:
     ) -> ForwardSync | ReverseSync:
         if not self._options.reverse:
             return ForwardSync(connection, source, run, self._options, self._progress)
-        writer: Writer
+        writer: SourceWriter
         if isinstance(source, RestSource):
             writer = RestWriter(source)
         else:

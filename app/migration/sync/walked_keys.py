@@ -7,11 +7,12 @@ from collections.abc import Collection
 
 from psycopg import AsyncConnection, sql
 
+from app.common.keys import Key
 from app.errors import MigrationError
 from app.migration.copy.completeness import select_keys
 from app.migration.copy.key_listing import require_whole, source_keys
 from app.migration.load import statements
-from app.migration.sources.source import Key, Source
+from app.migration.sources.source import Source
 from app.migration.sync.options import SyncOptions
 from app.migration.tables.copy_table import CopyTable
 from app.migration.target.target_session import JsonBytes

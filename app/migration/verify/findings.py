@@ -15,15 +15,16 @@ from time import monotonic
 
 from psycopg import AsyncConnection, AsyncServerCursor
 
+from app.common.keys import Key
 from app.errors import MigrationError
 from app.migration.copy.key_listing import require_whole, source_keys
-from app.migration.runs.report import Difference
-from app.migration.sources.source import Key, Source
+from app.migration.runs.report import RowDifference
+from app.migration.sources.source import Source
 from app.migration.tables.copy_table import CopyTable
 from app.migration.target.tool_schema import may_read
 from app.migration.verify import statements as verify_statements
 from app.migration.verify.fix import Fixer
-from app.migration.verify.row_comparison import Look, UnequalRow, keys_held, look_at
+from app.migration.verify.row_comparison import RowsCompared, UnequalRow, keys_held, look_at
 from app.stores.postgres.session import rendered
 
 _BATCH = 500
@@ -66,7 +67,7 @@ class Findings:
     most: int
     recount: bool
     fixer: Fixer | None = None
-    differences: list[Difference] = field(default_factory=list)
+    differences: list[RowDifference] = field(default_factory=list)
     missing: int = 0
     extra: int = 0
     different: int = 0
@@ -158,7 +159,7 @@ class Findings:
         self._waiting.append(replace(suspect, ready_at=ready_at, looks=suspect.looks + 1, source=source))
         return True
 
-    async def _fix(self, keys: Sequence[Key], look: Look) -> Look:
+    async def _fix(self, keys: Sequence[Key], look: RowsCompared) -> RowsCompared:
         """Copy the unequal rows again; returns a new look at all keys."""
         assert self.fixer is not None
         before = [row.key for row in look.unequal]
@@ -230,7 +231,7 @@ class Findings:
             self.cut = True
             return
         self.differences.append(
-            Difference(kind, self.table.name, key, self.table.key_holds_phone, column, source, target, refused)
+            RowDifference(kind, self.table.name, key, self.table.key_holds_phone, column, source, target, refused)
         )
 
 

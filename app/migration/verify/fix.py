@@ -7,10 +7,11 @@ from collections.abc import Sequence
 
 from psycopg import AsyncConnection
 
+from app.common.keys import Key
 from app.errors import MigrationError
 from app.migration.load.loader import PageLoader
 from app.migration.load.table_authority import Permit
-from app.migration.sources.source import Key, Page, Source
+from app.migration.sources.source import Page, Source
 from app.migration.tables.copy_table import CopyTable
 
 

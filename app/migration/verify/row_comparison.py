@@ -10,9 +10,10 @@ from typing import Any
 import psycopg
 from psycopg import AsyncConnection
 
+from app.common.keys import Key
 from app.errors import UnavailableError
 from app.migration.sources.pages import key_of, records_of
-from app.migration.sources.source import Key, Source
+from app.migration.sources.source import Source
 from app.migration.tables.copy_table import CopyTable
 from app.migration.target.target_session import JsonBytes, is_row_fault
 from app.migration.verify import statements as verify_statements
@@ -82,7 +83,7 @@ async def _compare(connection: AsyncConnection, table: CopyTable, body: bytes, *
 
 
 @dataclass(slots=True)
-class Look:
+class RowsCompared:
     """What a look at the rows of some keys gave.
 
     Attributes:
@@ -94,9 +95,9 @@ class Look:
     records: dict[Key, dict[str, Any]] = field(default_factory=dict)
 
 
-async def look_at(connection: AsyncConnection, source: Source, table: CopyTable, keys: Sequence[Key]) -> Look:
+async def look_at(connection: AsyncConnection, source: Source, table: CopyTable, keys: Sequence[Key]) -> RowsCompared:
     """Fetch the rows of these keys from the source and compare them with the target's."""
-    look = Look()
+    look = RowsCompared()
     async for page in source.rows_by_key(table, sorted(keys), listed=True):
         for record in records_of(page.body):
             look.records[key_of(record, table)] = record

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 from sqlalchemy import Table
 
 from app import models
+from app.common.keys import Key
 from app.errors import AmbiguousError, StoreError, UnavailableError
 from app.stores.codec.rows import table_of
 from app.stores.codec.text_values import RowDecoder
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 R = TypeVar("R")  # the row type
 # A request on the table, narrowed by filters: called anew for each page, since the client's builders change in place.
 Narrow = Callable[[Any], Any]
-# A natural key as PostgreSQL's texts, in the order of the table's info.
-Key = tuple[str, ...]
 # A row's values as PostgreSQL's text, by column.
 Record = dict[str, str | None]
 _COUNTED = {"Prefer": "count=exact"}  # tells whether a page is the last, which its length does not: there may be a cap

@@ -9,11 +9,12 @@ from typing import Any
 
 from sqlalchemy import JSON, Column
 
+from app.common.keys import Key
 from app.errors import OutcomeUnknownError, StoreError, UnrepresentableValueError
 from app.models import store_filled
 from app.stores.codec.json_rows import Values, by_shape, encode, in_key_order
 from app.stores.outgoing_write import OutgoingWrite
-from app.stores.supabase.table import Key, Record, SupabaseTable
+from app.stores.supabase.table import Record, SupabaseTable
 
 
 async def upsert(table: SupabaseTable[Any], rows: Sequence[Values], write: OutgoingWrite) -> list[Any]:

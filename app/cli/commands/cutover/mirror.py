@@ -11,7 +11,7 @@ import typer
 from app.cli.work import AsJson, carry_out
 
 if TYPE_CHECKING:
-    from app.cutover.replication.to_supabase.drain import DrainReport, Progress
+    from app.cutover.replication.to_supabase.drain import DrainProgress, DrainReport
     from app.cutover.replication.to_supabase.outbox_status import OutboxState
 
 _LAST_NUMBER = 2**63 - 1
@@ -92,7 +92,7 @@ def retry(
 
 
 @contextmanager
-def _progress() -> Iterator[Progress]:
+def _progress() -> Iterator[DrainProgress]:
     """Told how many entries of how many are left."""
     from app.cli.output import progress
 

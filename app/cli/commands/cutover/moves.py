@@ -13,7 +13,7 @@ from app.cli.commands.preflight import Accept, IgnoreColumn
 from app.cli.work import AsJson, carry_out
 
 if TYPE_CHECKING:
-    from app.cutover.moves.steps import Outcome
+    from app.cutover.moves.steps import MoveOutcome
 
 Force = Annotated[
     str | None,
@@ -177,7 +177,7 @@ def _require_reason(force: str | None) -> None:
         raise typer.BadParameter("it takes the reason, which the history keeps", param_hint="--force")
 
 
-def _tell(outcome: Outcome, as_json: bool) -> None:
+def _tell(outcome: MoveOutcome, as_json: bool) -> None:
     from app.cli.output import show_json
     from app.cli.reports.cutover_moves import outcome_document, show_outcome
 

@@ -9,7 +9,7 @@ import typer
 from app.cli.work import AsJson, carry_out
 
 if TYPE_CHECKING:
-    from app.cutover.moves.history import Move
+    from app.cutover.moves.history import PastMove
 
 
 def register(group: typer.Typer) -> None:
@@ -55,7 +55,7 @@ def history(
 
     url = load_settings().require_database_url()
 
-    async def read() -> tuple[Move, ...]:
+    async def read() -> tuple[PastMove, ...]:
         async with open_cutover(url, "cutover history", pending="nothing is changed by it") as connection:
             return await read_moves(connection, limit)
 

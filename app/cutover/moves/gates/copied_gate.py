@@ -8,7 +8,7 @@ from psycopg import AsyncConnection
 
 from app.cutover.moves.gates.objection import Objection
 from app.cutover.moves.processes import SILENT_AFTER
-from app.cutover.moves.stage_row import StageRow
+from app.cutover.moves.stage_row import StageRecord
 from app.cutover.tables import READ_TABLES
 from app.models import Base
 
@@ -93,7 +93,7 @@ async def notes(connection: AsyncConnection) -> list[Objection]:
     return found
 
 
-async def proven(connection: AsyncConnection, row: StageRow) -> list[Objection]:
+async def proven(connection: AsyncConnection, row: StageRecord) -> list[Objection]:
     """Tables without a sync and a clean verify that both began after the last write that was not mirrored."""
     ((since,),) = await (await connection.execute(_MIRRORED_SINCE)).fetchall()
     proofs = await (await connection.execute(_PROOFS, [list(BUSINESS_TABLES)])).fetchall()

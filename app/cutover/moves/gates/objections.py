@@ -20,7 +20,7 @@ from app.cutover.moves.gates import (
 )
 from app.cutover.moves.gates.objection import Objection
 from app.cutover.moves.gates.thresholds import Thresholds
-from app.cutover.moves.stage_row import StageRow, open_cutover, read_stage_row
+from app.cutover.moves.stage_row import StageRecord, open_cutover, read_stage_row
 from app.cutover.stages import Stage
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ async def objections(settings: Settings, to: Stage, thresholds: Thresholds | Non
 
 
 async def _forward(
-    connection: AsyncConnection, settings: Settings, row: StageRow, to: Stage, thresholds: Thresholds
+    connection: AsyncConnection, settings: Settings, row: StageRecord, to: Stage, thresholds: Thresholds
 ) -> list[Objection]:
     found = await process_gate.processes(connection, row.stage)
     if to in {Stage.DUALWRITE, Stage.SHADOW, Stage.LIVE}:
@@ -69,7 +69,7 @@ async def _forward(
     return found
 
 
-async def _back(connection: AsyncConnection, row: StageRow, to: Stage) -> list[Objection]:
+async def _back(connection: AsyncConnection, row: StageRecord, to: Stage) -> list[Objection]:
     found: list[Objection] = []
     if row.stage is Stage.COMPLETE:
         found += outbox_gate.unrecorded(row)

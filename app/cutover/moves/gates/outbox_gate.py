@@ -5,7 +5,7 @@ from __future__ import annotations
 from psycopg import AsyncConnection
 
 from app.cutover.moves.gates.objection import Objection
-from app.cutover.moves.stage_row import StageRow
+from app.cutover.moves.stage_row import StageRecord
 
 _FAILED = """
 SELECT table_name, count(*), max(last_error) FROM botdata.outbox WHERE last_error IS NOT NULL
@@ -60,7 +60,7 @@ async def unsent(connection: AsyncConnection) -> list[Objection]:
     ]
 
 
-def unrecorded(row: StageRow) -> list[Objection]:
+def unrecorded(row: StageRecord) -> list[Objection]:
     """Writes since the way back was ended."""
     if row.finished_at is None:
         return []

@@ -12,9 +12,9 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app import models
+from app.common.keys import Key
 from app.cutover.fencing import read_stage
 from app.cutover.locks import HOLD_KEYS, SHARE_TABLE
-from app.cutover.replication.to_postgres.fallback_file import Key
 from app.cutover.stages import Store
 from app.errors import AuthorityMovedError, StoreError
 from app.stores.codec.json_rows import encode

@@ -15,14 +15,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias, TypeVar
+from typing import TypeVar
 from urllib.parse import quote, unquote
 
+from app.common.keys import Key
 from app.stores.codec.json_rows import encode
 
 T = TypeVar("T")
-# A natural key as PostgreSQL's texts, in the order of the table's info.
-Key: TypeAlias = tuple[str, ...]
 
 _SUFFIX = ".notes"
 

@@ -15,7 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app import models
 from app.common.breaker import Breaker
 from app.common.deadlines import within
-from app.cutover.replication.to_postgres.fallback_file import FallbackFile, Key, Left
+from app.common.keys import Key
+from app.cutover.replication.to_postgres.fallback_file import FallbackFile, Left
 from app.cutover.replication.to_postgres.journal_table import Ids, JournalTable, State
 from app.errors import AuthorityMovedError, StoreError, StoreTimeoutError
 from app.stores.codec.rows import table_of

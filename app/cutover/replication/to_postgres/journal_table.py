@@ -8,9 +8,10 @@ from typing import Literal, TypeAlias
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.common.keys import Key
 from app.cutover.fencing import read_stage
 from app.cutover.locks import IN_TURN
-from app.cutover.replication.to_postgres.fallback_file import Key, Left
+from app.cutover.replication.to_postgres.fallback_file import Left
 from app.cutover.stages import Stage, Store
 from app.errors import AuthorityMovedError, SchemaMismatchError
 from app.stores.codec.json_rows import encode

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import JSON, Table
 
-from app.cutover.replication.to_supabase.outbox import Key
+from app.common.keys import Key
 from app.errors import ConflictError, OutcomeUnknownError, RejectedError
 from app.models import Base
 from app.stores.codec.json_rows import encode

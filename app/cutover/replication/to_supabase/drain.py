@@ -77,7 +77,7 @@ class DrainReport:
         return "other processes are still sending them, or hold their keys"
 
 
-Progress = Callable[[int, int], None]
+DrainProgress = Callable[[int, int], None]
 
 
 async def outbox_state(settings: Settings, step: str, most: int) -> OutboxState:
@@ -93,7 +93,7 @@ async def drain(
     sends_recorded: bool = False,
     numbers: Sequence[int] | None = None,
     only_failed: bool = False,
-    on_progress: Progress = lambda _left, _entries: None,
+    on_progress: DrainProgress = lambda _left, _entries: None,
 ) -> DrainReport:
     """Send what is in the outbox now, the entries in error too, and wait for what is to be read back.
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Collection
 from itertools import islice
 
-from app.cutover.replication.to_supabase.outbox import Key
+from app.common.keys import Key
 
 _AT_ONCE = 200  # each is a lock, and PostgreSQL has room for some thousands
 

@@ -8,8 +8,8 @@ from sqlalchemy import Table, text
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.common.keys import Key
 from app.cutover.locks import SHARE_STAGE, SHARE_TABLE, TRY_EACH_KEY
-from app.cutover.replication.to_supabase.outbox import Key
 from app.stores.codec.json_rows import encode
 from app.stores.supabase.table import Record
 

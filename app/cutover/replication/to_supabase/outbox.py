@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.common.keys import Key
 from app.stores.codec.json_rows import encode
-
-Key = tuple[str, ...]  # a natural key as texts, in the order of Table.info["natural_key"]
 
 LAST = 2**63 - 1  # an id that is above all
 _IN_KEYS = "IN (SELECT ARRAY(SELECT json_array_elements_text(k)) FROM json_array_elements(CAST(:keys AS json)) k)"

@@ -9,8 +9,9 @@ from datetime import datetime
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.common.keys import Key
 from app.cutover.fencing import can_read_stage, read_stage
-from app.cutover.replication.to_supabase.outbox import LAST, Key
+from app.cutover.replication.to_supabase.outbox import LAST
 from app.cutover.stages import Stage
 from app.errors import MigrationError
 from app.models import Base

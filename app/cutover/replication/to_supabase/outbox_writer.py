@@ -10,9 +10,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from app.common.breaker import Breaker
+from app.common.keys import Key
 from app.cutover.replication.to_supabase.applier import SupabaseApplier
 from app.cutover.replication.to_supabase.key_queue import KeyQueue
-from app.cutover.replication.to_supabase.outbox import Key
 from app.cutover.replication.to_supabase.relay import Relay
 from app.cutover.replication.to_supabase.sender import Sender
 from app.cutover.stages import Stage

@@ -7,9 +7,10 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from app.common.keys import Key
 from app.cutover.replication.to_supabase import locked_rows as held_rows
 from app.cutover.replication.to_supabase import outbox
-from app.cutover.replication.to_supabase.outbox import Entry, Key
+from app.cutover.replication.to_supabase.outbox import Entry
 from app.cutover.replication.to_supabase.sender import Sender
 from app.errors import StoreError
 

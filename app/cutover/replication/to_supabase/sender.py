@@ -16,11 +16,12 @@ from time import monotonic
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.common.breaker import Breaker
+from app.common.keys import Key
 from app.cutover.fencing import can_read_stage, read_stage
 from app.cutover.replication.to_supabase import locked_rows as held_rows
 from app.cutover.replication.to_supabase import outbox
 from app.cutover.replication.to_supabase.applier import SupabaseApplier
-from app.cutover.replication.to_supabase.outbox import Entry, Key
+from app.cutover.replication.to_supabase.outbox import Entry
 from app.cutover.stages import Stage
 from app.errors import (
     AccessDeniedError,

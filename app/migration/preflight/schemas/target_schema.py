@@ -9,13 +9,13 @@ from sqlalchemy import Column, Index, PrimaryKeyConstraint, Table, UniqueConstra
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateIndex
 
-from app.migration.preflight.findings import CODES, Difference, Finding, Severity, finding
+from app.migration.preflight.findings import CODES, Finding, SchemaDifference, Severity, finding
 from app.migration.preflight.schemas.catalog import CatalogColumn, CatalogTable
 from app.migration.preflight.schemas.type_passages import model_type, passage
 from app.migration.tables.copy_table import name_of
 
 # Each rule gives the difference, the code of its finding, and how severe it is here (None: as usual).
-_Rule = tuple[Difference, str, Severity | None]
+_Rule = tuple[SchemaDifference, str, Severity | None]
 
 
 def compare(tables: Sequence[Table], found: dict[str, CatalogTable], *, strict: bool) -> list[_Rule]:
@@ -29,10 +29,12 @@ def compare(tables: Sequence[Table], found: dict[str, CatalogTable], *, strict: 
     for table in tables:
         there = found.get(name_of(table))
         if there is None:
-            rules.append((Difference(name_of(table), "table", None, "a table"), "target-table-missing", None))
+            rules.append((SchemaDifference(name_of(table), "table", None, "a table"), "target-table-missing", None))
             continue
         if there.kind not in "rp":
-            rules.append((Difference(name_of(table), "table", "no table", "a table"), "target-table-missing", None))
+            rules.append(
+                (SchemaDifference(name_of(table), "table", "no table", "a table"), "target-table-missing", None)
+            )
             continue
         rules += _columns(table, there, strict=strict)
         if strict:
@@ -63,7 +65,7 @@ def stops(rules: Iterable[_Rule]) -> bool:
     return any((severity or CODES[code].severity) == "error" for _, code, severity in rules)
 
 
-def _sentence(one: Difference) -> str:
+def _sentence(one: SchemaDifference) -> str:
     where = one.table if one.item == "table" else f"{one.table}: {one.item}"
     if one.found is None:
         return f"{where} is missing in the target"
@@ -80,11 +82,13 @@ def _columns(table: Table, there: CatalogTable, *, strict: bool) -> list[_Rule]:
         item = f"column {column.name}"
         if present is None:
             words = expected or "a column"
-            rules.append((Difference(name_of(table), item, None, words), "target-column-missing", None))
+            rules.append((SchemaDifference(name_of(table), item, None, words), "target-column-missing", None))
             continue
         if expected is not None and present.type != expected and (strict or passage(present.type, expected) != "same"):
             severity: Severity | None = None if strict else "notice"
-            rules.append((Difference(name_of(table), item, present.type, expected), "target-type-differs", severity))
+            rules.append(
+                (SchemaDifference(name_of(table), item, present.type, expected), "target-type-differs", severity)
+            )
         if strict:
             rules += _column_details(table, column, present)
     for name, present in there.columns.items():
@@ -94,7 +98,7 @@ def _columns(table: Table, there: CatalogTable, *, strict: bool) -> list[_Rule]:
             severity = "error" if blocks else None
             if strict or blocks:
                 rules.append(
-                    (Difference(name_of(table), f"column {name}", shown, None), "target-column-extra", severity)
+                    (SchemaDifference(name_of(table), f"column {name}", shown, None), "target-column-extra", severity)
                 )
     return rules
 
@@ -104,11 +108,11 @@ def _column_details(table: Table, column: Column[object], present: CatalogColumn
     item = f"column {column.name}"
     if present.not_null == bool(column.nullable):
         words = {True: "NOT NULL", False: "NULL allowed"}
-        one = Difference(name_of(table), item, words[present.not_null], words[not column.nullable])
+        one = SchemaDifference(name_of(table), item, words[present.not_null], words[not column.nullable])
         rules.append((one, "target-nullability-differs", None if present.not_null else "warning"))
     expected, found = _expected_default(table, column), present.default
     if _plain(found) != _plain(expected):
-        one = Difference(name_of(table), item, _default(found), _default(expected))
+        one = SchemaDifference(name_of(table), item, _default(found), _default(expected))
         rules.append((one, "target-default-differs", None))
     return rules
 
@@ -144,14 +148,16 @@ def _constraints(table: Table, there: CatalogTable) -> list[_Rule]:
     for kind, columns in expected.keys() - present.keys():
         words = f"{'PRIMARY KEY' if kind == 'p' else 'UNIQUE'} ({', '.join(columns)})"
         name = str(expected[kind, columns].name or words)
-        rules.append((Difference(name_of(table), f"constraint {name}", None, words), "target-constraint-missing", None))
+        rules.append(
+            (SchemaDifference(name_of(table), f"constraint {name}", None, words), "target-constraint-missing", None)
+        )
     for kind, columns in present.keys() - expected.keys():
         if kind == "f":  # reported with what would interfere
             continue
         one = present[kind, columns]
         rules.append(
             (
-                Difference(name_of(table), f"constraint {one.name}", one.definition, None),
+                SchemaDifference(name_of(table), f"constraint {one.name}", one.definition, None),
                 "target-constraint-extra",
                 None,
             )
@@ -166,14 +172,18 @@ def _indexes(table: Table, there: CatalogTable) -> list[_Rule]:
     for name, definition in sorted(expected.items()):
         one = present.get(name)
         if one is None:
-            rules.append((Difference(name_of(table), f"index {name}", None, definition), "target-index-missing", None))
+            rules.append(
+                (SchemaDifference(name_of(table), f"index {name}", None, definition), "target-index-missing", None)
+            )
         elif _plain_index(one.definition) != _plain_index(definition) or not one.valid:
             shown = one.definition if one.valid else f"INVALID: {one.definition}"
-            rules.append((Difference(name_of(table), f"index {name}", shown, definition), "target-index-differs", None))
+            rules.append(
+                (SchemaDifference(name_of(table), f"index {name}", shown, definition), "target-index-differs", None)
+            )
     for name, one in present.items():
         if name not in expected:
             code = "target-constraint-extra" if " UNIQUE " in one.definition else "target-index-extra"
-            rules.append((Difference(name_of(table), f"index {name}", one.definition, None), code, None))
+            rules.append((SchemaDifference(name_of(table), f"index {name}", one.definition, None), code, None))
     return rules
 
 

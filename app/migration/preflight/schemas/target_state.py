@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from psycopg import AsyncConnection
 from sqlalchemy import Table
 
-from app.migration.preflight.findings import Difference, Finding
+from app.migration.preflight.findings import Finding, SchemaDifference
 from app.migration.preflight.schemas.catalog import CatalogTable
 from app.migration.preflight.schemas.target_schema import as_findings, compare, stops
 
@@ -23,7 +23,7 @@ class TargetState:
     """
 
     findings: list[Finding] = field(default_factory=list)
-    differences: list[Difference] = field(default_factory=list)
+    differences: list[SchemaDifference] = field(default_factory=list)
     usable: bool = True
     creates_tables: bool = False
     next_command: str | None = None

@@ -9,9 +9,10 @@ from typing import Any
 
 from psycopg import AsyncConnection
 
+from app.common.keys import Key
 from app.migration.load import statements
 from app.migration.sources.pages import Limits
-from app.migration.sources.source import Key, Page
+from app.migration.sources.source import Page
 from app.migration.sync import row_versions as versions
 from app.migration.tables.copy_table import CopyTable, is_plain
 from app.migration.target.followed_sequences import follow_other, read_other

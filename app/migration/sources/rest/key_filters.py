@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
-from app.migration.sources.source import Key
+from app.common.keys import Key
 from app.migration.tables.copy_table import CopyColumn, CopyTable
 from app.stores.supabase.grammar import LONGEST_ADDRESS, in_list, listed_length, quoted_name
 

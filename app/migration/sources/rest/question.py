@@ -11,7 +11,7 @@ from app.stores.supabase.grammar import alias, as_text, quoted_name
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class PageQuestion:
     """What is asked of a table: its columns, the select list, and the names that its answers' rows have."""
 
     table: CopyTable
@@ -24,7 +24,7 @@ class Question:
     @classmethod
     def of(
         cls, table: CopyTable, columns: Sequence[CopyColumn], versions: bool, *, backwards: bool = False
-    ) -> Question:
+    ) -> PageQuestion:
         """The question for some columns of a table, the key's first, and `versions` of its rows.
 
         Args:

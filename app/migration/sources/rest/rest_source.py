@@ -8,15 +8,16 @@ from dataclasses import replace
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+from app.common.keys import Key
 from app.errors import MigrationError, SchemaMismatchError, StoreError, StoreTimeoutError
 from app.migration.retry import patiently
 from app.migration.sources.pages import Limits, PageSize, key_of, read_page, records_of
 from app.migration.sources.rest.heirs import Heirs
 from app.migration.sources.rest.key_filters import key_groups, where, where_keys
 from app.migration.sources.rest.part_reader import PartReader, TooHeavyError
-from app.migration.sources.rest.question import Question, version_item
+from app.migration.sources.rest.question import PageQuestion, version_item
 from app.migration.sources.rest.row_counter import RowCounter
-from app.migration.sources.source import Key, Page
+from app.migration.sources.source import Page
 from app.migration.tables.copy_table import CopyColumn, CopyTable
 from app.stores.supabase.client import SupabaseRest, refuse_other_columns, refuse_other_count, rows_told
 from app.stores.supabase.grammar import LONGEST_ADDRESS, address_length, quoted_name, selected
@@ -112,7 +113,7 @@ class RestSource:
     ) -> AsyncIterator[Page]:
         """The rows of these keys that the server finds; one that cuts an answer is asked for the rest."""
         await self.heirs.learn(table)
-        question = Question.of(table, table.columns, versions)
+        question = PageQuestion.of(table, table.columns, versions)
         beside = address_length(self._selected(table, question.select))
         if beside > LONGEST_ADDRESS - _KEYS_BESIDE_SELECT and len(table.columns) > table.key_size:
             async for page in self._parts_by_key(question, keys):
@@ -162,7 +163,7 @@ class RestSource:
         """
         size = PageSize(replace(self.limits, page_rows=rows) if rows else self.limits)
         await self.heirs.learn(table)
-        question = Question.of(table, columns, versions, backwards=backwards)
+        question = PageQuestion.of(table, columns, versions, backwards=backwards)
         held = table.key_size - 1
         number, landmark = 0, after
         while True:
@@ -181,7 +182,7 @@ class RestSource:
             else:
                 held -= 1
 
-    async def _page(self, question: Question, after: Key | None, held: int, size: PageSize) -> Page | None:
+    async def _page(self, question: PageQuestion, after: Key | None, held: int, size: PageSize) -> Page | None:
         table = question.table
 
         def request(select: str = question.select) -> Any:
@@ -226,7 +227,7 @@ class RestSource:
             size.learn(page)
         return page
 
-    async def _parts_by_key(self, question: Question, keys: Sequence[Key]) -> AsyncIterator[Page]:
+    async def _parts_by_key(self, question: PageQuestion, keys: Sequence[Key]) -> AsyncIterator[Page]:
         for first in range(0, len(keys), _ROWS_IN_PARTS):
             wanted = keys[first : first + _ROWS_IN_PARTS]
 
@@ -238,7 +239,7 @@ class RestSource:
             if (page := await self.patiently(ask)) is not None:
                 yield page
 
-    async def _part_reader(self, question: Question) -> PartReader:
+    async def _part_reader(self, question: PageQuestion) -> PartReader:
         table = question.table
         if (name := (table.name, table.version)) not in self._versioned:
             self._versioned[name] = bool(table.version) and await self.has_versions(table)

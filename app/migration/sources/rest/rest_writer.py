@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from app.common.keys import Key
 from app.errors import error_for_sqlstate
 from app.migration.sources.pages import Limits, key_of, records_of
 from app.migration.sources.rest.key_filters import key_groups, where_keys
 from app.migration.sources.rest.rest_source import RestSource
-from app.migration.sources.source import Key, Page
+from app.migration.sources.source import Page
 from app.migration.sources.writer import ALWAYS_GENERATED
 from app.migration.tables.copy_table import CopyTable
 from app.stores.supabase.grammar import LONGEST_ADDRESS, address_length, alias, quoted_name

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from app.common.keys import Key
 from app.errors import AccessDeniedError, MigrationError, SchemaMismatchError, StoreError, StoreTimeoutError
 from app.migration.sources.pages import key_of
 from app.migration.sources.rest.key_filters import key_groups, where, where_keys
 from app.migration.sources.rest.rest_source import RestSource
-from app.migration.sources.source import Key
 from app.migration.tables.copy_table import CopyColumn, CopyTable
 from app.stores.supabase.client import refuse_other_columns
 from app.stores.supabase.grammar import alias, as_text, in_list, quoted_name, selected

@@ -1,0 +1,8 @@
+"""Keys of rows as the two stores give them."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+# The values of a primary or a natural key as PostgreSQL's texts, in the order of its columns.
+Key: TypeAlias = tuple[str, ...]
