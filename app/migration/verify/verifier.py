@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, replace
 from time import monotonic
 
@@ -106,28 +106,19 @@ async def verify(
                     written = [await describe(connection, table, step=step, styled=styled) for table in tables]
                 await ends.enter_async_context(without_cascades(connection, run, written, step=step))
             for position, table in enumerate(tables):
-                done = ", ".join(f"{one.table.name} compared" for one in compared) or "nothing compared yet"
-                pending = ", ".join([f"the rest of {name_of(table)}", *map(name_of, tables[position + 1 :])])
-                try:
-                    with explained(step, setting=source.setting, table=name_of(table), done=done, pending=pending):
-                        described = await describe(connection, table, step=step, reads=run is None, styled=styled)
-                        whole, left_out = await compared_table(connection, source, described, table)
-                        fixer = (
-                            None
-                            if run is None
-                            else Fixer(
-                                connection, source, described, run, options.permit, most_refused=options.most_refused
-                            )
-                        )
-                        comparison = await _compare_table(connection, source, whole, progress, options, fixer)
-                        compared.append(replace(comparison, described=described, left_out=left_out))
-                except MigrationError as error:
-                    error.done, error.pending = error.done or done, pending
-                    raise
+                with _at(tables, position, [one.table.name for one in compared], step=step, source=source):
+                    described = await describe(connection, table, step=step, reads=run is None, styled=styled)
+                    whole, left_out = await compared_table(connection, source, described, table)
+                    fixer = None
+                    if run is not None:
+                        most = options.most_refused
+                        fixer = Fixer(connection, source, described, run, options.permit, most_refused=most)
+                    comparison = await _compare_table(connection, source, whole, progress, options, fixer)
+                    compared.append(replace(comparison, described=described, left_out=left_out))
             with explained(step, setting=source.setting, done="every table read", pending="to read again what differs"):
                 await _read_again([comparison.findings for comparison in compared])
-            for comparison in compared:
-                with explained(step, setting=source.setting, table=comparison.table.name, pending="the end of it"):
+            for position, comparison in enumerate(compared):
+                with _at(tables, position, [one.table for one in verified], step=step, source=source):
                     verified.append(await _verified(connection, source, comparison, options))
         tables_described = [comparison.described for comparison in compared]
         if run is not None:
@@ -152,6 +143,20 @@ async def verify(
         newer=options.permit.closed(authority, [name_of(table) for table in tables]),
         not_usable=tuple(not_usable),
     )
+
+
+@contextmanager
+def _at(tables: Sequence[Table], position: int, done: Sequence[str], *, step: str, source: Source) -> Iterator[None]:
+    """At one of the tables: errors say which are compared already, and which are left."""
+    name = name_of(tables[position])
+    said = ", ".join(f"{one} compared" for one in done) or "nothing compared yet"
+    pending = ", ".join([f"the rest of {name}", *map(name_of, tables[position + 1 :])])
+    try:
+        with explained(step, setting=source.setting, table=name, done=said, pending=pending):
+            yield
+    except MigrationError as error:
+        error.done, error.pending = error.done or said, pending
+        raise
 
 
 @dataclass(frozen=True, slots=True)
