@@ -31,10 +31,10 @@ def between_looks(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]
     settle = Findings._settle_batch
     waiting: list[tuple[str, str]] = []
 
-    async def settle_later(self: Findings) -> None:
+    async def settle_later(self: Findings, size: int) -> None:
         while waiting:
             execute(*waiting.pop())
-        await settle(self)
+        await settle(self, size)
 
     monkeypatch.setattr(Findings, "_settle_batch", settle_later)
     return lambda url, statement: waiting.append((url, statement))
@@ -90,12 +90,12 @@ async def test_a_row_that_is_always_a_moment_behind_is_not_reported(
     settle = Findings._settle_batch
     looks = 0
 
-    async def settle_later(self: Findings) -> None:
+    async def settle_later(self: Findings, size: int) -> None:
         nonlocal looks
         execute(database_url, f"UPDATE clients SET name = 'written {looks}' WHERE id = 3")
         looks = min(looks + 1, 3)
         execute(source.database_url, f"UPDATE clients SET name = 'written {looks}' WHERE id = 3")
-        await settle(self)
+        await settle(self, size)
 
     monkeypatch.setattr(Findings, "_settle_batch", settle_later)
     report = await verify_from(source, database_url, tables("clients"), options=VerifyOptions(pause=0.01))
