@@ -82,7 +82,7 @@ class DataLayer:
     async def get_dialog_context(self, user_id: str) -> Result[DialogContextRow | None]:
         """The conversation with one person; `user_id` is taken as it is."""
         return await self._calls.read(
-            "get_dialog_context", lambda: self._backend.get_dialog_context(self._check.text("user_id", user_id))
+            "get_dialog_context", lambda: self._backend.get_dialog_context(user_id=self._check.text("user_id", user_id))
         )
 
     async def upsert_dialog_context(self, context: Values) -> Result[DialogContextRow]:
@@ -102,7 +102,7 @@ class DataLayer:
         return await self._calls.read(
             "get_client_by_phone",
             lambda: self._backend.get_client_by_phone(
-                check.phone(phone), check.optional_identifier("company_id", company_id)
+                phone=check.phone(phone), company_id=check.optional_identifier("company_id", company_id)
             ),
         )
 
@@ -114,7 +114,8 @@ class DataLayer:
         return await self._calls.read(
             "get_client_by_id",
             lambda: self._backend.get_client_by_id(
-                check.identifier("yclients_id", yclients_id), check.optional_identifier("company_id", company_id)
+                yclients_id=check.identifier("yclients_id", yclients_id),
+                company_id=check.optional_identifier("company_id", company_id),
             ),
         )
 
@@ -132,7 +133,7 @@ class DataLayer:
         return await self._calls.read(
             "get_client_appointments",
             lambda: self._backend.get_client_appointments(
-                check.identifier("client_id", client_id),
+                client_id=check.identifier("client_id", client_id),
                 company_id=check.optional_identifier("company_id", company_id),
                 limit=check.limit(limit),
                 order_by=check.order(order_by),
@@ -151,7 +152,7 @@ class DataLayer:
         async def call() -> list[BookingRow]:
             company = self._check.identifier("company_id", company_id)
             found = await self._backend.get_upcoming_appointments(
-                self._check.identifier("client_id", client_id), company, self._clock()
+                client_id=self._check.identifier("client_id", client_id), company_id=company, now=self._clock()
             )
             if found.unknown_timezone:
                 metadata["warning"] = (
@@ -173,7 +174,9 @@ class DataLayer:
         return await self._calls.read(
             "search_clients_by_name",
             lambda: self._backend.search_clients_by_name(
-                check.identifier("company_id", company_id), containing(check.text("name", name)), check.limit(limit)
+                company_id=check.identifier("company_id", company_id),
+                pattern=containing(check.text("name", name)),
+                limit=check.limit(limit),
             ),
         )
 
@@ -194,7 +197,7 @@ class DataLayer:
         return await self._calls.read(
             "get_staff_by_id",
             lambda: self._backend.get_staff_by_id(
-                check.identifier("staff_id", staff_id), check.identifier("company_id", company_id)
+                staff_id=check.identifier("staff_id", staff_id), company_id=check.identifier("company_id", company_id)
             ),
         )
 
@@ -214,7 +217,7 @@ class DataLayer:
         return await self._calls.read(
             "get_staff_schedules",
             lambda: self._backend.get_staff_schedules(
-                check.identifier("company_id", company_id),
+                company_id=check.identifier("company_id", company_id),
                 limit=check.limit(limit),
                 staff_id=check.optional_identifier("staff_id", staff_id),
                 staff_name=check.optional_text("staff_name", staff_name),
@@ -235,9 +238,9 @@ class DataLayer:
         return await self._calls.read(
             "get_staff_schedule",
             lambda: self._backend.get_staff_schedule(
-                check.identifier("staff_id", staff_id),
-                check.day("date", date),
-                check.optional_identifier("company_id", company_id),
+                staff_id=check.identifier("staff_id", staff_id),
+                day=check.day("date", date),
+                company_id=check.optional_identifier("company_id", company_id),
             ),
         )
 
@@ -254,7 +257,7 @@ class DataLayer:
         return await self._calls.read(
             "get_services",
             lambda: self._backend.get_services(
-                check.identifier("company_id", company_id),
+                company_id=check.identifier("company_id", company_id),
                 include_inactive=check.switch("include_inactive", include_inactive),
             ),
         )
@@ -265,7 +268,7 @@ class DataLayer:
         return await self._calls.read(
             "get_staff",
             lambda: self._backend.get_staff(
-                check.identifier("company_id", company_id),
+                company_id=check.identifier("company_id", company_id),
                 include_inactive=check.switch("include_inactive", include_inactive),
             ),
         )
@@ -278,7 +281,8 @@ class DataLayer:
         return await self._calls.read(
             "get_service_by_id",
             lambda: self._backend.get_service_by_id(
-                check.identifier("yclients_id", yclients_id), check.optional_identifier("company_id", company_id)
+                yclients_id=check.identifier("yclients_id", yclients_id),
+                company_id=check.optional_identifier("company_id", company_id),
             ),
         )
 
@@ -288,7 +292,8 @@ class DataLayer:
         return await self._calls.read(
             "get_services_by_category",
             lambda: self._backend.get_services_by_category(
-                check.identifier("company_id", company_id), check.identifier("category_id", category_id)
+                company_id=check.identifier("company_id", company_id),
+                category_id=check.identifier("category_id", category_id),
             ),
         )
 
@@ -302,7 +307,8 @@ class DataLayer:
     async def get_company(self, company_id: int | str) -> Result[CompanyRow | None]:
         """The company with a `company_id`."""
         return await self._calls.read(
-            "get_company", lambda: self._backend.get_company(self._check.identifier("company_id", company_id))
+            "get_company",
+            lambda: self._backend.get_company(company_id=self._check.identifier("company_id", company_id)),
         )
 
     async def upsert_company(self, company: Values) -> Result[CompanyRow]:

@@ -21,6 +21,7 @@ from app.repositories import (
 from app.stores.backend import Upcoming
 from app.stores.company_time import local_now
 from app.stores.postgres.database import Database
+from app.stores.reads import UPCOMING_AT_MOST
 
 if TYPE_CHECKING:
     from app.stores.codec.json_rows import Values
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     )
     from app.stores.outgoing_write import OutgoingWrite
 
-_UPCOMING_AT_MOST = 10
 _REPEATS = 2
 _ROLLED_BACK_BY_OTHERS = {"40001", "40P01"}
 _LONGEST_UTC_OFFSET = timedelta(hours=24)
@@ -75,11 +75,11 @@ class RepositoryBackend:
             # Perhaps in a booking that is not to be returned: only those that are, in two more round trips.
             zone = await CompanyRepository(self._database).timezone(company_id)
             here, unknown = local_now(now, zone, self._default_timezone)
-            found = await bookings.list_active_since(client_id, company_id, here, limit=_UPCOMING_AT_MOST)
+            found = await bookings.list_active_since(client_id, company_id, here, limit=UPCOMING_AT_MOST)
             return Upcoming(found.bookings, unknown)
         here, unknown = local_now(now, found.timezone, self._default_timezone)
         to_come = [booking for booking in found.bookings if booking.datetime >= here]
-        return Upcoming(to_come[:_UPCOMING_AT_MOST], unknown)
+        return Upcoming(to_come[:UPCOMING_AT_MOST], unknown)
 
     async def search_clients_by_name(self, company_id: int, pattern: str, limit: int) -> list[ClientSummary]:
         return await ClientRepository(self._database).search_by_name(company_id, pattern, limit)

@@ -113,7 +113,7 @@ async def test_a_comparison_waits_for_a_moment_without_calls(
     comparisons = Comparisons(stores, None, settings_of(), "p", Metrics())
 
     async def read() -> None:
-        await comparisons.read(Stage.SHADOW, lambda s: s.get_company(1), "get_company", {"company_id": 1})
+        await comparisons.read(Stage.SHADOW, "get_company", {"company_id": 1})
 
     async def compared_are(number: int) -> None:
         async with asyncio.timeout(20):
@@ -150,7 +150,7 @@ async def test_what_is_cancelled_at_the_end_is_waited_for(settings_of: MakeSetti
 
     stores: Any = {Store.SUPABASE: Answering(), Store.POSTGRES: Hanging()}
     comparisons = Comparisons(stores, None, settings_of(close_timeout=0.1), "p", Metrics())
-    await comparisons.read(Stage.SHADOW, lambda s: s.get_company(1), "get_company", {"company_id": 1})
+    await comparisons.read(Stage.SHADOW, "get_company", {"company_id": 1})
     async with asyncio.timeout(20):
         await asked.wait()
     await comparisons.close()
@@ -174,7 +174,7 @@ async def test_a_fault_of_the_comparison_is_not_the_caller_s(
     metrics = Metrics()
     stores: Any = {Store.SUPABASE: Sound(), Store.POSTGRES: Faulty()}
     comparisons = Comparisons(stores, None, settings_of(), "p", metrics)
-    answer = await comparisons.read(Stage.SHADOW, lambda s: s.get_company(1), "get_company", {"company_id": 1})
+    answer = await comparisons.read(Stage.SHADOW, "get_company", {"company_id": 1})
     await comparisons.close()
     assert answer is None
     assert metrics.total("comparisons", outcome="error", reason="fault") == 1

@@ -10,7 +10,7 @@ import pytest
 from psycopg import sql
 
 from app.errors import MigrationError
-from app.migration.runs.report import RowDifference
+from app.migration.runs.report import FoundDifference
 from app.migration.verify import verifier
 from tests.fixtures.sources import Source
 from tests.migration.engine import add_clients, copy_from, execute, hiding, row_texts, tables, value, verify_from
@@ -69,7 +69,7 @@ def _set(url: str, table: str, column: str, text: str | None) -> None:
         )
 
 
-def _shape(difference: RowDifference) -> tuple[Any, ...]:
+def _shape(difference: FoundDifference) -> tuple[Any, ...]:
     return difference.kind, difference.table, difference.key, difference.column, difference.source, difference.target
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from app.cli.output import document, say, show_table
 from app.cli.reports.leftovers_report import not_usable_list, show_leftovers
-from app.migration.runs.report import RowDifference, TableVerified, VerifyReport
+from app.migration.runs.report import FoundDifference, TableVerified, VerifyReport
 
 _SHOWN = 20
 
@@ -133,7 +133,7 @@ def next_command(report: VerifyReport, flags: str = "", source_flags: str = "") 
     return f"botdata verify{flags}"  # a sample found only that counts differ
 
 
-def _sentence(difference: RowDifference, *, show_values: bool) -> str:
+def _sentence(difference: FoundDifference, *, show_values: bool) -> str:
     where = f"{difference.table} {difference.shown_key(show_values=show_values)}"
     refused = f" (in quarantine, SQLSTATE {difference.refused})" if difference.refused else ""
     if difference.kind == "missing":

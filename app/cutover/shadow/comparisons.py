@@ -7,7 +7,7 @@ import logging
 import random
 import secrets
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from time import monotonic, perf_counter
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from app.common.breaker import Breaker
 from app.common.deadlines import ends, within
 from app.common.metrics import Metrics
-from app.cutover.shadow.confirmation import Ask, DoubtfulAnswer, confirm
+from app.cutover.shadow.confirmation import DoubtfulAnswer, confirm
 from app.cutover.shadow.diff import AnswerDifference, are_the_same, difference
 from app.cutover.shadow.diff_record import record_of
 from app.cutover.shadow.log import ComparisonLog, Line
@@ -24,6 +24,7 @@ from app.cutover.shadow.log_saving import ComparisonSaving
 from app.cutover.shadow.settling import UnsettledError
 from app.cutover.stages import Stage, Store
 from app.errors import DataError, StoreError, StoreTimeoutError
+from app.stores.reads import ask
 
 if TYPE_CHECKING:
     from app.settings import Settings
@@ -47,7 +48,6 @@ class Read:
     """A call that was answered.
 
     Attributes:
-        ask: asks a store the same again.
         answer: the rows, or the error that was raised.
         seconds: that the authority took.
     """
@@ -55,7 +55,6 @@ class Read:
     stage: Stage
     method: str
     arguments: Mapping[str, Any]
-    ask: Ask
     answer: object
     seconds: float
 
@@ -112,20 +111,18 @@ class Comparisons:
         """Begin to save the counts every few seconds."""
         self._saving.start()
 
-    async def read(
-        self, stage: Stage, call: Callable[[Backend], Awaitable[T]], method: str, arguments: Mapping[str, Any]
-    ) -> T:
+    async def read(self, stage: Stage, method: str, arguments: Mapping[str, Any]) -> Any:
         """The authority's answer, as soon as it is there; nothing that comes of the comparison reaches the caller."""
         began = perf_counter()
         try:
             with self.answering():
-                answer = await call(self._stores[stage.authority])
+                answer = await ask(self._stores[stage.authority], method, arguments)
         except DataError as error:
-            self._answered(Read(stage, method, arguments, call, error, perf_counter() - began))
+            self._answered(Read(stage, method, arguments, error, perf_counter() - began))
             raise
         # The caller may change its list; the rows in it are what they are.
         kept = list(answer) if isinstance(answer, list) else answer
-        self._answered(Read(stage, method, arguments, call, kept, perf_counter() - began))
+        self._answered(Read(stage, method, arguments, kept, perf_counter() - began))
         return answer
 
     @contextmanager
@@ -239,7 +236,9 @@ class Comparisons:
             return ComparisonOutcome("skipped", "store is down")
         began = perf_counter()
         try:
-            answer: object = await within(self._settings.compare_deadline, _awaited(read.ask, self._own[store]))
+            answer: object = await within(
+                self._settings.compare_deadline, ask(self._own[store], read.method, read.arguments)
+            )
         except StoreError as error:
             breaker.failed()
             return ComparisonOutcome("error", error.code)
@@ -259,7 +258,6 @@ class Comparisons:
             read.stage,
             read.method,
             read.arguments,
-            read.ask,
             self._own[read.stage.authority],
             self._own[store],
             None if itself else self._database,
@@ -298,7 +296,3 @@ class Comparisons:
         if (line, record.cause) not in self._told and len(self._told) < _MOST_CAUSES_TOLD:
             self._told.add((line, record.cause))
             logger.warning("%s(%s): the stores differ: %s", read.method, record.arguments, record.cause)
-
-
-async def _awaited(ask: Ask, store: Backend) -> Any:
-    return await ask(store)

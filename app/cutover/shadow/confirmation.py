@@ -13,34 +13,15 @@ from app.cutover.shadow.diff import AnswerDifference, RowDifference, RowKey, dif
 from app.cutover.shadow.settling import Settling
 from app.cutover.stages import Stage
 from app.errors import DataError, StoreError
+from app.stores.reads import TABLES_READ, ask
 
 if TYPE_CHECKING:
     from app.stores.backend import Backend
     from app.stores.postgres.database import Database
 
-Ask = Callable[["Backend"], Awaitable[Any]]
-
 _MOST_ROWS = 10  # of one answer are followed up at a time
 _FIRST_PAUSE = 0.02  # seconds between rounds
 _LONGEST_PAUSE = 0.5
-
-# What a method reads; a call of another method reads no table that changes.
-_TABLES: dict[str, tuple[str, ...]] = {
-    "get_dialog_context": ("dialog_contexts",),
-    "get_client_by_phone": ("clients",),
-    "get_client_by_id": ("clients",),
-    "search_clients_by_name": ("clients",),
-    "get_client_appointments": ("bookings",),
-    "get_upcoming_appointments": ("bookings", "companies"),
-    "get_staff_by_id": ("staff",),
-    "get_staff": ("staff",),
-    "get_staff_schedules": ("staff_schedules", "staff"),
-    "get_staff_schedule": ("staff_schedules", "staff"),
-    "get_services": ("services",),
-    "get_services_by_category": ("services",),
-    "get_service_by_id": ("services",),
-    "get_company": ("companies",),
-}
 
 # A row by its natural key. Bookings have no such method, and no method that writes them.
 _ROW: dict[str, Callable[[Backend, Sequence[str]], Awaitable[Any]]] = {
@@ -58,7 +39,6 @@ class DoubtfulAnswer:
     """A call, and whom to ask it.
 
     Attributes:
-        ask: asks a store.
         authority: the store that is written first.
         other: the one that is compared with it; of the same store, for the noise floor.
         database: where it stands what is on its way; None: nothing can be.
@@ -67,7 +47,6 @@ class DoubtfulAnswer:
     stage: Stage
     method: str
     arguments: Mapping[str, Any]
-    ask: Ask
     authority: Backend
     other: Backend
     database: Database | None
@@ -110,7 +89,7 @@ async def _once_more(
     question: DoubtfulAnswer, found: AnswerDifference, keys: Sequence[RowKey]
 ) -> tuple[AnswerDifference, AnswerDifference]:
     """What differs now, and what of it is sure, of the rows with these keys."""
-    tables = _TABLES[question.method]
+    tables = TABLES_READ[question.method]
     # "Now" at a company is by its time zone: every booking of the answer goes by that row.
     shared = [RowKey("companies", (str(question.arguments["company_id"]),))] if "bookings" in tables[:-1] else []
     # An error, or an order, may be owed to rows that are in neither answer.
@@ -175,7 +154,7 @@ async def _answer(question: DoubtfulAnswer, store: Backend) -> object:
         StoreError: the store could not answer.
     """
     try:
-        return await question.ask(store)
+        return await ask(store, question.method, question.arguments)
     except StoreError:
         raise
     except DataError as error:

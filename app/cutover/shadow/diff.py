@@ -15,6 +15,7 @@ from app.cutover.shadow.value_diff import ValueDifference, value_differences
 from app.errors import DataError
 from app.stores.backend import Upcoming
 from app.stores.codec import rows
+from app.stores.reads import UPCOMING_AT_MOST
 
 _ROWS: dict[type, type[models.Base]] = {
     rows.BookingRow: models.Booking,
@@ -26,7 +27,6 @@ _ROWS: dict[type, type[models.Base]] = {
     rows.StaffRow: models.Staff,
     rows.StaffScheduleRow: models.StaffSchedule,
 }
-_UPCOMING_AT_MOST = 10
 _PLAIN = {type(None), bool, date, datetime, int, str, time}  # equal values of these types need no second look
 _EXACT_REPR = {Decimal, dict, list}  # with the scale, and the types of what is in it
 _AT_A_TIME = 50  # rows held against each other in one turn of the event loop: less than a millisecond
@@ -98,7 +98,7 @@ def difference(left: object, right: object, arguments: Mapping[str, Any]) -> Ans
     limit = arguments.get("limit")
     if isinstance(left, Upcoming) and isinstance(right, Upcoming):
         others = value_differences("unknown_timezone", left.unknown_timezone, right.unknown_timezone)
-        left, right, limit = left.bookings, right.bookings, _UPCOMING_AT_MOST
+        left, right, limit = left.bookings, right.bookings, UPCOMING_AT_MOST
     lefts, rights = keyed(left, arguments), keyed(right, arguments)
     found = []
     for key in lefts | rights:

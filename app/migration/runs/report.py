@@ -109,7 +109,7 @@ class CopyReport:
 
 
 @dataclass(frozen=True, slots=True)
-class RowDifference:
+class FoundDifference:
     """One way in which the target is not the source.
 
     Attributes:
@@ -163,7 +163,7 @@ class TableVerified:
     changed: int
     fixed: int
     sampled: int | None
-    differences: tuple[RowDifference, ...]
+    differences: tuple[FoundDifference, ...]
     cut: bool
     seconds: float
     counts_agree: bool = True
@@ -206,7 +206,7 @@ class VerifyReport:
     not_usable: tuple[Unusable, ...] = ()
 
     @property
-    def differences(self) -> list[RowDifference]:
+    def differences(self) -> list[FoundDifference]:
         """Those that are kept, table by table."""
         return [difference for table in self.tables for difference in table.differences]
 

@@ -18,7 +18,7 @@ from psycopg import AsyncConnection, AsyncServerCursor
 from app.common.keys import Key
 from app.errors import MigrationError
 from app.migration.copy.key_listing import require_whole, source_keys
-from app.migration.runs.report import RowDifference
+from app.migration.runs.report import FoundDifference
 from app.migration.sources.source import Source
 from app.migration.tables.copy_table import CopyTable
 from app.migration.target.tool_schema import may_read
@@ -67,7 +67,7 @@ class Findings:
     most: int
     recount: bool
     fixer: Fixer | None = None
-    differences: list[RowDifference] = field(default_factory=list)
+    differences: list[FoundDifference] = field(default_factory=list)
     missing: int = 0
     extra: int = 0
     different: int = 0
@@ -231,7 +231,7 @@ class Findings:
             self.cut = True
             return
         self.differences.append(
-            RowDifference(kind, self.table.name, key, self.table.key_holds_phone, column, source, target, refused)
+            FoundDifference(kind, self.table.name, key, self.table.key_holds_phone, column, source, target, refused)
         )
 
 

@@ -10,6 +10,7 @@ from app import models
 from app.stores.backend import Upcoming
 from app.stores.codec import rows
 from app.stores.company_time import local_now
+from app.stores.reads import UPCOMING_AT_MOST
 from app.stores.supabase import schedules as supabase_schedules
 from app.stores.supabase.client import SupabaseRest
 from app.stores.supabase.grammar import in_list
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
         StaffScheduleRow,
     )
     from app.stores.outgoing_write import OutgoingWrite
-
-_UPCOMING_AT_MOST = 10
 
 
 class CompanyZone(NamedTuple):
@@ -87,7 +86,7 @@ class SupabaseBackend:
                 .or_("status.is.null,status.not.in.(cancelled,deleted)")
             ),
             [("datetime", False)],
-            _UPCOMING_AT_MOST,
+            UPCOMING_AT_MOST,
         )
         return Upcoming(bookings, unknown)
 
