@@ -173,9 +173,9 @@ def _has_locale(url: str, name: str) -> bool:
     return True
 
 
-@pytest.mark.parametrize(("column", "text"), [("id", "1"), ("weight", "1.5"), ("point", "(0,NaN)")])
+@pytest.mark.parametrize(("column", "text"), [("id", "1"), ("weight", "1.5"), ("point", "(1,1.5)")])
 async def test_where_nothing_tells_the_setting(source: str, fresh_database: str, column: str, text: str) -> None:
-    """Neither NULLs do, nor a number of few digits, nor one that has no digits to lose."""
+    """Neither NULLs do, nor a number of few digits, nor a composite, by whose text no row can be asked for."""
     execute(source, "INSERT INTO things (id) VALUES (1)")
     execute(source, f"UPDATE things SET {column} = %s", [text])
     told = Told()
@@ -195,8 +195,7 @@ async def test_where_nothing_tells_the_setting(source: str, fresh_database: str,
         ("1", 1, "point", "(1.5,2)", True),
         ("1", 79684484488, "point", "(1.5,2)", False),
         ("-15", 79684484488, "circle", "<(1.4,2.4),0.3>", True),
-        ("1", 79684484488, "point2", "(1.5,2.5)", False),
-        ("0", 79684484488, "point2", f"(1.5,{_DIGITS})", True),
+        ("0", 1, "point", "(0,NaN)", False),
     ],
 )
 async def test_numbers_whose_row_cannot_be_asked_for(

@@ -110,7 +110,7 @@ async def require_readable_texts(
             tells, cannot_be_asked = await _tells(source, table, column, kind, step)
             if tells:
                 told.add(kind.setting)
-            if cannot_be_asked and kind.setting == _DIGITS:
+            if cannot_be_asked and kind.types is _GEOMETRIC:
                 doubtful.append((kind, table, column))
     if doubtful and _DIGITS not in told:
         if not await _whole_numbers_tell(source, tables):
