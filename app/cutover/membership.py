@@ -54,7 +54,7 @@ class _Hold:
 
 
 class Membership:
-    """The `Standing` of a process with a target.
+    """What a process with a target knows of the stage, and whether it may write.
 
     Args:
         database: a pool for the reports alone, so that nothing can keep them waiting.

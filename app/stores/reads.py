@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from app.stores.backend import Backend
 
 UPCOMING_AT_MOST = 10  # bookings that `get_upcoming_appointments` gives
-# By method, the tables that it reads; the last one is that of its rows' keys alone, where it reads several.
+# By method, the tables that it reads; that of its rows comes first.
 TABLES_READ: dict[str, tuple[str, ...]] = {
     "get_dialog_context": ("dialog_contexts",),
     "get_client_by_phone": ("clients",),

@@ -159,6 +159,25 @@ async def test_connections_that_a_router_has_forgotten_cost_no_call(
             assert [answer.error_code for answer in await asyncio.gather(*calls)] == [None] * 11
 
 
+async def test_a_call_that_is_cancelled_while_its_connection_is_asked_loses_no_place(
+    settings_with: MakeSettings, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keepalives, "ASK_AFTER", 0.0)
+    async with (
+        relay_to(database_url) as relay,
+        open_data_layer(settings_with(database_url=relay.database_url, database_pool_size=2)) as data,
+    ):
+        await asyncio.gather(data.get_company(1), data.get_company(1))
+        relay.forget()
+        reading = [asyncio.create_task(data.get_company(1)) for _ in range(2)]
+        await asyncio.sleep(0.1)  # they wait for an answer that does not come
+        for task in reading:
+            task.cancel()
+        await asyncio.wait(reading)
+        answers = await asyncio.gather(*[data.get_company(1) for _ in range(4)])
+        assert [answer.error_code for answer in answers] == [None] * 4
+
+
 async def test_connections_that_the_server_ended_are_not_noticed(
     settings_with: MakeSettings, database_url: str
 ) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class DirectWriter:
-    """A `Writer` of app.cutover.staged_backend that mirrors nothing."""
+    """An `AuthorityWriter` of app.cutover.staged_backend that mirrors nothing."""
 
     pending = 0
     spooled = 0

@@ -131,8 +131,7 @@ class Database:
     async def _fetch(self, query: bytes, values: Mapping[str, object]) -> list[tuple[Any, ...]]:
         await self._take_turn()
         try:
-            while (idle := self._take_idle()) is not None and not await self._is_still_there(idle):
-                _put_back(idle, broken=True)
+            idle = await self._take_living()
             if idle is None:
                 return await self._fetch_on_new(query, values)
             try:
@@ -217,9 +216,19 @@ class Database:
             self._for_driver = False
         return None
 
-    async def _is_still_there(self, idle: PoolProxiedConnection) -> bool:
-        driver: Any = idle.driver_connection
-        return not _was_idle_for_long(idle.info) or await self._answers(driver)
+    async def _take_living(self) -> PoolProxiedConnection | None:
+        """As `_take_idle`; one that was idle for long is asked first."""
+        while (idle := self._take_idle()) is not None and _was_idle_for_long(idle.info):
+            driver: Any = idle.driver_connection
+            is_there = False
+            try:
+                is_there = await self._answers(driver)
+            finally:
+                if not is_there:  # also where the caller is cancelled meanwhile
+                    _put_back(idle, broken=True)
+            if is_there:
+                break
+        return idle
 
     async def _answers(self, driver: Driver) -> bool:
         asked = monotonic()

@@ -10,7 +10,8 @@ from typing import Any
 
 import psycopg
 
-# A connection that a router has forgotten is noticed after two minutes. Names: libpq, "Parameter Key Words".
+# A connection that a router has forgotten is noticed after two minutes. The names are those of libpq ("Parameter Key
+# Words").
 KEEPALIVES = {
     "keepalives": 1,
     "keepalives_idle": 60,
@@ -31,7 +32,8 @@ async def answers(connection: psycopg.AsyncConnection[Any]) -> bool:
     finally:
         if not asking.done():
             _hang_up(connection)  # which ends what waits for the answer
-    return await asking
+            await asyncio.wait({asking}, timeout=_ANSWER)
+    return asking.done() and asking.result()
 
 
 async def _ask(connection: psycopg.AsyncConnection[Any]) -> bool:

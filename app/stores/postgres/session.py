@@ -17,6 +17,7 @@ from app.stores.postgres.database_url import libpq_url, tls_advice, uses_pgbounc
 from app.stores.postgres.keepalives import KEEPALIVES
 from app.stores.postgres.pooler import Pooling, UndecidedError, find_pooling
 
+# The server's own keepalives: the session of a machine that has gone would hold the run lock for hours.
 # No notices: in a COPY, whatever the server says is an error (see streams).
 # How values are written as text: fixed, so that equal values have equal texts. With YMD, a date that the source
 # wrote in another style is refused instead of misread (but for years up to 31, which verify reports).

@@ -37,7 +37,7 @@ _NOTES_TRIED = 3
 
 
 class JournalWriter:
-    """The writer for the stages whose authority is Supabase. See `routed_backend.Writer`.
+    """The writer for the stages whose authority is Supabase. See `staged_backend.AuthorityWriter`.
 
     Args:
         supabase: the backend that answers.

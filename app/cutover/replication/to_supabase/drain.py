@@ -137,7 +137,7 @@ async def _begin(
 async def _send(
     sender: Sender, last: int, ids: list[int] | None, settles_after: float, on_progress: Callable[[int], None]
 ) -> None:
-    drainer = Relay(sender, lambda _table, _key: False, last=last)
+    relay = Relay(sender, lambda _table, _key: False, last=last)
     fewest, since = -1, monotonic()
     while True:
         async with sender.database.reader() as connection:
@@ -147,7 +147,7 @@ async def _send(
             fewest, since = left, monotonic()
         if not left or monotonic() - since > settles_after + sender.timeout + _WITHOUT_PROGRESS:
             return
-        sent = await drainer.step(_AT_ONCE)
+        sent = await relay.step(_AT_ONCE)
         if sender.breaker.is_open:
             return
         if not sent:

@@ -1,7 +1,7 @@
 """The SQL on `botdata.outbox`: natural keys that were written to PostgreSQL, until Supabase has their rows.
 
 An entry is `unsure` while a send that covers it may be under way and may still land. The process that wrote it makes
-the first send (`attempts` is 0 until then); every later one is a drainer's, which claims the entry before it sends.
+the first send (`attempts` is 0 until then); every later one is the relay's, which claims the entry before it sends.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _PUT_OFF = text(
     "next_attempt_at = clock_timestamp() "
     "+ make_interval(secs => least(:longest, power(2, least(attempts + :counted, 10)))) WHERE id = ANY(:ids)"
 )
-# Only where no drainer has claimed it, even in this moment.
+# Only where no relay has claimed it, even in this moment.
 _LEAVE = text(
     "UPDATE botdata.outbox SET attempts = 1, unsure = false, last_error = 'Supabase is away', "  # noqa: S608
     "next_attempt_at = clock_timestamp() + interval '2 seconds' WHERE table_name = :table AND process = :process "
@@ -96,7 +96,7 @@ async def leave(
 
 
 async def record(connection: AsyncConnection, process: str, keys: Collection[tuple[str, Key]]) -> None:
-    """Leave an entry for each table and key; they are a drainer's."""
+    """Leave an entry for each table and key; they are the relay's."""
     await connection.execute(_RECORD, {"process": process, "keys": encode(list(keys))})
 
 
@@ -152,7 +152,7 @@ async def claim(connection: AsyncConnection, ids: Collection[int], seconds: floa
 
 
 async def due(connection: AsyncConnection, table: str, most: int, last: int = LAST) -> list[Entry]:
-    """Entries up to an id whose time has come, locked; those that another drainer has just locked are left out."""
+    """Entries up to an id whose time has come, locked; those that another relay has just locked are left out."""
     rows = await connection.execute(_DUE, {"table": table, "most": most, "last": last})
     return [_entry(*row) for row in rows]
 

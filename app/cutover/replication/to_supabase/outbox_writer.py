@@ -37,7 +37,7 @@ _HELD_BY_ANOTHER = 0.05  # seconds until a key that another process sends is loo
 
 
 class OutboxWriter:
-    """A `Writer` of app.cutover.staged_backend.
+    """An `AuthorityWriter` of app.cutover.staged_backend.
 
     Args:
         postgres: the authority; its transactions leave the entries.
@@ -89,9 +89,9 @@ class OutboxWriter:
     async def start(self) -> None:
         """Begin to send in the background."""
         if self._sender:
-            drainer = Relay(self._sender, self._queue.holds)
+            relay = Relay(self._sender, self._queue.holds)
             self._tasks = [asyncio.create_task(self._work(self._sender)) for _ in range(_WORKERS)]
-            self._tasks.append(asyncio.create_task(drainer.run()))
+            self._tasks.append(asyncio.create_task(relay.run()))
 
     async def upsert(
         self, stage: Stage, model: type[Base], rows: Sequence[Mapping[str, Any]], write: OutgoingWrite
@@ -143,7 +143,7 @@ class OutboxWriter:
                     async with asyncio.timeout(_BESIDE_SENDING):
                         await sender.leave(table, keys)
                     self._metrics.count("mirrors", len(keys), store="supabase", outcome="left")
-            except (StoreError, TimeoutError) as error:  # PostgreSQL's; the entries are a drainer's
+            except (StoreError, TimeoutError) as error:  # PostgreSQL's; the entries are the relay's
                 logger.warning("mirrors of %s are left to the outbox: %s", table, str(error) or "no answer in time")
             except Exception as error:  # whatever it is, later ones are to be sent
                 logger.warning("mirrors of %s are left to the outbox: %s", table, type(error).__name__)

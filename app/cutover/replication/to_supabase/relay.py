@@ -26,7 +26,7 @@ _BESIDE_SENDING = 10.0  # seconds that a claim lasts beside the sending itself
 
 @dataclass(slots=True)
 class Claims:
-    """Entries of one table that this drainer is to see to."""
+    """Entries of one table that this relay is to see to."""
 
     to_send: list[Entry] = field(default_factory=list)
     to_read_back: list[Entry] = field(default_factory=list)

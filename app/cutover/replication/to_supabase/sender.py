@@ -138,7 +138,7 @@ class Sender:
         return await self._send(table, keys, claimed)
 
     async def leave(self, table: str, keys: Sequence[Key]) -> None:
-        """Say of this process's entries of these keys that no send was begun: they are a drainer's."""
+        """Say of this process's entries of these keys that no send was begun: they are the relay's."""
         async with self.database.writer() as connection:
             await outbox.leave(connection, self._process, table, keys, except_for=self._begun)
             await connection.commit()

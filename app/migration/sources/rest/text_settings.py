@@ -29,7 +29,7 @@ _PLAIN = re.compile(r"[^{\[(].{0,29}")  # what a list of values asks for
 _PLAIN_BYTES = 40  # of one in an address, quoted
 _DIGITS = "extra_float_digits"
 _GEOMETRIC = frozenset({"point", "line", "lseg", "box", "path", "polygon", "circle"})
-# What a float4 shows when it is made of it: below 1, the setting leaves it 6 significant digits.
+# PostgREST can cast these to float4. Where the setting is below 1, the answer has at most 6 significant digits.
 _WHOLE_NUMBERS = frozenset({"int4", "int8", "numeric"})
 _SEVEN_DIGITS = re.compile(r"-?0*\.?0*[1-9](?:\.?\d){5}\.?\d*[1-9].*")
 
