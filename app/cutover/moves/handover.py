@@ -1,4 +1,4 @@
-"""The barrier: moves the authority from one store to the other while no process writes.
+"""The handover: moves the authority from one store to the other while no process writes.
 
 A move in state 'holding' asks every process to hold its writes. When all of them report that they do, and every mirror
 is settled, one transaction ends the move and moves the stage, if the time is not up. A process that finds the time up
