@@ -54,14 +54,15 @@ class Bouncer:
         given = "&".join(f"{key}={value}" for key, value in parameters.items())
         return f"postgresql://postgres@127.0.0.1:{self.port}/{name}" + (f"?{given}" if given else "")
 
-    def servers(self, database_url: str) -> dict[int, dict[str, Any]]:
-        """What each server connection of a database's pool has of a session, by its process; makes them all first.
+    def sessions(self, database_url: str) -> list[dict[str, Any]]:
+        """What each server connection of a database's pool has of a session; makes them all first.
 
-        A pool gives one of its connections to each transaction that is open.
+        A pool gives one of its connections to each transaction that is open. Which connections there are is not told:
+        the pool makes a new one for any whose client left in the middle of a statement.
         """
         clients = [psycopg.connect(self.url(database_url), prepare_threshold=None) for _ in range(self.size)]
         try:
-            found = {}
+            found: dict[int, dict[str, Any]] = {}
             for client in clients:
                 row = client.execute(
                     f"SELECT pg_backend_pid(), ({_SETTINGS}), ({_LOCKS}), ({_STATEMENTS}), ({_TABLES})"
@@ -71,7 +72,8 @@ class Bouncer:
                 found[pid] = {"settings": settings, "locks": locks, "prepared": statements, "temporary": tables}
             for client in clients:
                 client.rollback()
-            return found
+            assert len(found) == self.size
+            return sorted(found.values(), key=str)
         finally:
             for client in clients:
                 client.close()

@@ -93,7 +93,7 @@ def test_at_the_target(
 ) -> None:
     url = pair.target
     settings["DATABASE_URL"] = transaction_pooler.url(url)
-    before = transaction_pooler.servers(url)
+    before = transaction_pooler.sessions(url)
     rows = _contents(url)
     outcome = command(*line.split(), **settings)
     if line in WORKING:
@@ -103,7 +103,7 @@ def test_at_the_target(
         assert _is_refused(outcome, "DATABASE_URL"), outcome
         assert "127.0.0.1:5432 without pgbouncer=true (the server itself)" in outcome.err + outcome.out
         assert _contents(url) == rows
-    assert transaction_pooler.servers(url) == before
+    assert transaction_pooler.sessions(url) == before
     _works(transaction_pooler, url)
 
 
@@ -122,13 +122,13 @@ def test_at_the_source(
     line: str,
 ) -> None:
     add_clients(source_database, 5)
-    before = transaction_pooler.servers(source_database)
+    before = transaction_pooler.sessions(source_database)
     rows = {url: _contents(url) for url in (source_database, database_url)}
     pooled = transaction_pooler.url(source_database)
     outcome = command(*line.split(), "--source", pooled, DATABASE_URL=database_url)
     assert _is_refused(outcome, "--source"), outcome
     assert {url: _contents(url) for url in rows} == rows
-    assert transaction_pooler.servers(source_database) == before
+    assert transaction_pooler.sessions(source_database) == before
     _works(transaction_pooler, source_database)
 
 

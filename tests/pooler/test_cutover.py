@@ -14,7 +14,7 @@ STAGES = ("dualwrite", "shadow", "live", "rampdown", "complete", "rampdown", "li
 
 @pytest.mark.parametrize("chosen", ["database", "dualwrite"])
 async def test_every_stage(pair: Pair, settings_of: MakeSettings, transaction_pooler: Bouncer, chosen: str) -> None:
-    before = transaction_pooler.servers(pair.target)
+    before = transaction_pooler.sessions(pair.target)
     settings = settings_of(
         database_url=transaction_pooler.url(pair.target), cutover_stage=chosen, note_timeout=20.0, mirror_wait=20.0
     )
@@ -35,4 +35,4 @@ async def test_every_stage(pair: Pair, settings_of: MakeSettings, transaction_po
             if stage != "complete":  # which keeps its entries
                 await until(pair, "SELECT id FROM botdata.notes UNION ALL SELECT id FROM botdata.outbox", [])
     assert await ask(pair, "SELECT FROM botdata.processes") == []
-    assert transaction_pooler.servers(pair.target) == before
+    assert transaction_pooler.sessions(pair.target) == before

@@ -106,10 +106,10 @@ async def test_two_thousand_calls_a_hundred_at_a_time(database_url: str, round_r
 
 async def test_nothing_of_its_session_stays_behind(database_url: str) -> None:
     with run_bouncer(database_url) as bouncer:
-        before = bouncer.servers(database_url)
+        before = bouncer.sessions(database_url)
         async with open_data_layer(_settings(bouncer.url(database_url))) as data:
             await asyncio.gather(*(_calls_of(data, number) for number in range(1, 9)))
-            after = bouncer.servers(database_url)
+            after = bouncer.sessions(database_url)
         assert after == before
 
 
@@ -176,7 +176,7 @@ async def test_a_reader_writes_at_once(database_url: str) -> None:
 
 async def test_a_statement_that_takes_too_long(database_url: str) -> None:
     with run_bouncer(database_url, size=1) as bouncer:
-        before = bouncer.servers(database_url)
+        before = bouncer.sessions(database_url)
         database = Database(bouncer.url(database_url), statement_timeout=0.2, pool_size=1)
         for connected in (database.reader, database.writer):
             with pytest.raises(StoreError, match=r"in time|too long"):
@@ -189,7 +189,7 @@ async def test_a_statement_that_takes_too_long(database_url: str) -> None:
             async with database.reader() as connection:
                 assert await connection.scalar(text("SELECT 1")) == 1
         await database.close()
-        assert bouncer.servers(database_url) == before
+        assert bouncer.sessions(database_url) == before
 
 
 async def test_a_session_that_was_taken_for_its_own(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:

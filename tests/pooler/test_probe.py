@@ -45,7 +45,7 @@ async def test_what_is_found(fresh_database: str, mode: Mode, size: int, round_r
         for _ in range(3):
             assert (await _look(bouncer.url(fresh_database)))[0] is expected
         if mode == "transaction":
-            bouncer.servers(fresh_database)  # makes all of the pool
+            bouncer.sessions(fresh_database)  # makes all of the pool
             for _ in range(10):
                 assert (await _look(bouncer.url(fresh_database)))[0] is expected
 
@@ -110,10 +110,10 @@ async def test_a_second_connection_is_refused(fresh_database: str) -> None:
 
 async def test_nothing_stays_behind(fresh_database: str) -> None:
     with run_bouncer(fresh_database) as bouncer:
-        before = bouncer.servers(fresh_database)
+        before = bouncer.sessions(fresh_database)
         for _ in range(5):
             await _look(bouncer.url(fresh_database))
-        assert bouncer.servers(fresh_database) == before
+        assert bouncer.sessions(fresh_database) == before
 
 
 class _Played:
