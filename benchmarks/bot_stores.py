@@ -17,9 +17,9 @@ from app.embedded import EmbeddedPostgres
 from app.embedded.salon import fill_salon
 from app.embedded.supabase_lite import SupabaseLite
 from app.migration.target.target_session import open_target
-from app.migration.target.tool_schema import ensure_tool_schema
 from app.schema import revisions
 from app.settings import Settings
+from app.state.tool_schema import ensure_tool_schema
 
 T = TypeVar("T")
 POOL_SIZE = 10

@@ -20,9 +20,9 @@ from app.data_layer import DataLayer, open_data_layer
 from app.embedded import EmbeddedPostgres, SupabaseLite
 from app.embedded.salon import fill_salon
 from app.migration.target.target_session import open_target
-from app.migration.target.tool_schema import ensure_tool_schema
 from app.schema import revisions
 from app.settings import Settings
+from app.state.tool_schema import ensure_tool_schema
 from benchmarks.bot_load import CLIENTS, SCHEDULES, BotLoad, Waited
 from benchmarks.row import Row, Size, by_turns, ratio
 

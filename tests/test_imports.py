@@ -14,6 +14,7 @@ LAYERS = [
     ["errors", "privacy", "cutover.stages"],
     ["common", "flags", "settings"],
     ["models"],
+    ["state"],
     ["stores.codec"],
     ["cutover.fencing", "cutover.locks", "cutover.process_report", "cutover.tables"],
     ["stores"],

@@ -20,9 +20,9 @@ from app.cutover.staged_backend import StagedBackend
 from app.data_layer import DataLayer, open_data_layer
 from app.data_layer.store_wiring import open_repository
 from app.migration.target.target_session import open_target
-from app.migration.target.tool_schema import ensure_tool_schema
 from app.repositories.backend import RepositoryBackend
 from app.settings import Settings
+from app.state.tool_schema import ensure_tool_schema
 from app.stores.postgres.database import Database
 from tests.chaos.both_stores import BothStores
 from tests.chaos.call_inputs import Lane

@@ -15,9 +15,9 @@ from app.migration.copy.copier import CopyOptions
 from app.migration.load.table_authority import Authority
 from app.migration.quarantine.replay import replay
 from app.migration.target.target_session import open_target
-from app.migration.target.tool_schema import ensure_tool_schema
 from app.migration.verify.verifier import VerifyOptions
 from app.models import Base
+from app.state.tool_schema import ensure_tool_schema
 from tests.fixtures.sources import Source
 from tests.migration.engine import Told, add_clients, copy_from, execute, query, tables, value, verify_from
 from tests.migration.test_sync import sync_from

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from sqlalchemy import Column, Integer, MetaData, Table, Text
 
-from app.migration.target import tool_schema
 from app.migration.target.target_session import open_target
+from app.state import tool_schema
+from app.state.versions import VERSIONS
 from tests.cli.command import Command, Outcome
 from tests.migration.engine import execute, query, value
 from tests.support.page_server import PageServer
@@ -199,7 +200,7 @@ async def test_the_tools_own_tables_of_before(fresh_database: str) -> None:
         "CREATE SCHEMA botdata; CREATE TABLE botdata.version (version integer NOT NULL); "
         "INSERT INTO botdata.version VALUES (1), (2), (3)",
     )
-    for ddl in tool_schema._VERSIONS[:3]:
+    for ddl in VERSIONS[:3]:
         execute(fresh_database, ddl)
     names = "ARRAY['invoices', 'payments', 'visits', 'gone']"
     execute(fresh_database, _OLD.replace("%(names)s", names))

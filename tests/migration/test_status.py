@@ -4,7 +4,7 @@ import pytest
 
 from app.migration.runs.status import read_status
 from app.migration.target.target_session import open_target
-from app.migration.target.tool_schema import ensure_tool_schema
+from app.state.tool_schema import ensure_tool_schema
 from tests.migration.engine import execute
 
 

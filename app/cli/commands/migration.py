@@ -142,7 +142,7 @@ def _upgrade(settings: Settings, revision: str) -> Upgrade:
 async def _upgrade_tool_schema(url: str) -> None:
     """Make schema `botdata`, or bring it to this version: the bot's role, which reports itself there, may not."""
     from app.migration.target.target_session import explained, open_target
-    from app.migration.target.tool_schema import ensure_tool_schema
+    from app.state.tool_schema import ensure_tool_schema
 
     async with open_target(url, step="upgrade") as connection:
         with explained("upgrade", pending="the tool's own schema botdata"):

@@ -129,8 +129,8 @@ def uninstall(
     from app.cutover.moves.uninstalling import refuse_during_cutover
     from app.migration.target.foreign_keys import put_back
     from app.migration.target.target_session import explained, open_target
-    from app.migration.target.tool_schema import drop_tool_schema
     from app.settings import load_settings
+    from app.state.tool_schema import drop_tool_schema
     from app.stores.postgres.database_url import shown_url
 
     if as_json and not yes:

@@ -16,7 +16,7 @@ from app.cutover.locks import HOLD_STAGE, HOLD_TURN
 from app.cutover.stages import Stage
 from app.errors import MigrationError
 from app.migration.target.target_session import explained, open_target
-from app.migration.target.tool_schema import is_current
+from app.state.tool_schema import is_current
 
 UNCHANGED = "nothing was changed"
 LET_IT_END = "let it end, or end it with SELECT pg_terminate_backend(its pid)"

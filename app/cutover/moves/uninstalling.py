@@ -8,7 +8,7 @@ from app.cutover.moves.processes import read_processes
 from app.cutover.moves.stage_row import read_stage_row
 from app.cutover.stages import Stage
 from app.errors import MigrationError
-from app.migration.target.tool_schema import is_current
+from app.state.tool_schema import is_current
 
 _STEP = "uninstall"
 

@@ -32,8 +32,8 @@ from app.migration.tables.copy_table import CopyTable, describe, name_of
 from app.migration.target.foreign_keys import without_foreign_keys
 from app.migration.target.sequences import raise_sequences
 from app.migration.target.target_session import explained, open_target
-from app.migration.target.tool_schema import ensure_tool_schema
 from app.migration.target.usable import make_usable
+from app.state.tool_schema import ensure_tool_schema
 
 
 @dataclass(frozen=True, slots=True)

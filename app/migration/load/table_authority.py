@@ -19,7 +19,7 @@ from app.cutover.stages import Stage, Store
 from app.cutover.tables import METHODS_TABLES
 from app.errors import MigrationError
 from app.migration.target.target_session import explained, open_target
-from app.migration.target.tool_schema import may_read
+from app.state.tool_schema import may_read
 
 _READ_STAGE = b"SELECT stage, moved_at FROM botdata.stage"
 _READ_REST = """

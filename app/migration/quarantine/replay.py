@@ -21,7 +21,7 @@ from app.migration.target.leftovers import Unusable
 from app.migration.target.materialized_views import stale_views
 from app.migration.target.sequences import raise_sequences
 from app.migration.target.target_session import explained, open_target
-from app.migration.target.tool_schema import ensure_tool_schema
+from app.state.tool_schema import ensure_tool_schema
 
 STEP = "quarantine replay"
 _ROWS_A_TRANSACTION = 500

@@ -8,7 +8,7 @@ from psycopg import AsyncConnection
 
 from app.errors import INSTALL_NEWER, MigrationError
 from app.migration.target.target_session import explained, open_target, run_lock_holder
-from app.migration.target.tool_schema import newest_version
+from app.state.tool_schema import newest_version
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ from app.migration.target.followed_sequences import follow_source
 from app.migration.target.foreign_keys import without_foreign_keys
 from app.migration.target.materialized_views import stale_views
 from app.migration.target.target_session import explained, open_target
-from app.migration.target.tool_schema import ensure_tool_schema, is_current
+from app.state.tool_schema import ensure_tool_schema, is_current
 
 OpenSource = Callable[[], AbstractAsyncContextManager[Source]]
 

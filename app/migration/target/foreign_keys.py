@@ -15,7 +15,7 @@ from psycopg import AsyncConnection, sql
 from app.errors import MigrationError
 from app.migration.tables.copy_table import CopyTable
 from app.migration.target.target_session import explained
-from app.migration.target.tool_schema import may_read
+from app.state.tool_schema import may_read
 
 # Those on or to one of the tables; of a partitioned table the one that its partitions' follow. One that PostgreSQL
 # does not enforce (18 and later) hinders nothing. One that we left NOT VALID for its orphans is to be valid again.

@@ -21,10 +21,10 @@ from app.migration.copy.key_listing import require_whole, source_keys
 from app.migration.runs.report import FoundDifference
 from app.migration.sources.source import Source
 from app.migration.tables.copy_table import CopyTable
-from app.migration.target.tool_schema import may_read
 from app.migration.verify import statements as verify_statements
 from app.migration.verify.fix import Fixer
 from app.migration.verify.row_comparison import RowsCompared, UnequalRow, keys_held, look_at
+from app.state.tool_schema import may_read
 from app.stores.postgres.session import rendered
 
 _BATCH = 500

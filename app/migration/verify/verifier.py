@@ -30,11 +30,11 @@ from app.migration.target.leftovers import LeftOut
 from app.migration.target.materialized_views import never_filled, refresh
 from app.migration.target.sequences import raise_sequences
 from app.migration.target.target_session import explained, open_target
-from app.migration.target.tool_schema import ensure_tool_schema
 from app.migration.verify.findings import Findings
 from app.migration.verify.fix import Fixer, begin_fix, finish_fix
 from app.migration.verify.hash_comparison import compare_by_hashes
 from app.migration.verify.page_comparison import compare_by_pages
+from app.state.tool_schema import ensure_tool_schema
 
 _LOOKED_AT_ONCE = 1000
 _RECOUNTS = 3

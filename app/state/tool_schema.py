@@ -1,0 +1,67 @@
+"""Makes, upgrades and drops schema `botdata` of the target."""
+
+from __future__ import annotations
+
+from psycopg import AsyncConnection
+
+from app.state.schema_name import SCHEMA
+from app.state.versions import VERSIONS
+
+# Two first starts at once must not both make the schema; any constant that no other program uses will do.
+_LOCK = 5_287_410_331
+
+
+def newest_version() -> int:
+    """The version of the schema that this botdata makes."""
+    return len(VERSIONS)
+
+
+async def is_current(connection: AsyncConnection) -> bool:
+    """Whether the schema is there, of this version."""
+    return await _version(connection) == newest_version()
+
+
+async def ensure_tool_schema(connection: AsyncConnection) -> None:
+    """Make the schema or bring it to this version; nothing where it is current.
+
+    Raises:
+        psycopg.Error: the role may not create a schema, or the server refuses.
+    """
+    if await is_current(connection):
+        return  # asks for no right to create anything
+    async with connection.transaction():
+        await connection.execute("SELECT pg_advisory_xact_lock(%(lock)s)", {"lock": _LOCK})
+        await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
+        await connection.execute(f"CREATE TABLE IF NOT EXISTS {SCHEMA}.version (version integer NOT NULL)")
+        current = await _version(connection)
+        for number, ddl in enumerate(VERSIONS, start=1):
+            if number > current:
+                await connection.execute(ddl)
+                await connection.execute(f"INSERT INTO {SCHEMA}.version VALUES (%(number)s)", {"number": number})
+
+
+async def _version(connection: AsyncConnection) -> int:
+    """The version of the schema that is there; 0 for none."""
+    row = await (await connection.execute(f"SELECT to_regclass('{SCHEMA}.version') IS NOT NULL")).fetchone()
+    if not (row and row[0]):
+        return 0
+    row = await (await connection.execute(f"SELECT max(version) FROM {SCHEMA}.version")).fetchone()
+    return (row[0] if row else None) or 0
+
+
+async def may_read(connection: AsyncConnection, table: str) -> bool:
+    """Whether the schema has this table, and the role may read it."""
+    cursor = await connection.execute(
+        "SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname = %(schema)s "
+        "AND relname = %(table)s AND has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT')",
+        {"schema": SCHEMA, "table": table},
+    )
+    return await cursor.fetchone() is not None
+
+
+async def drop_tool_schema(connection: AsyncConnection) -> bool:
+    """Drop the schema with all it remembers; False where there was none."""
+    async with connection.transaction():
+        row = await (await connection.execute(f"SELECT to_regnamespace('{SCHEMA}') IS NOT NULL")).fetchone()
+        await connection.execute(f"DROP SCHEMA IF EXISTS {SCHEMA} CASCADE")
+    return bool(row and row[0])
