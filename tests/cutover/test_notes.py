@@ -243,6 +243,19 @@ async def test_a_mirror_that_fails_leaves_its_note_and_is_tried_again(
     assert "79990000001" not in caplog.text
 
 
+async def test_a_mirror_that_has_just_failed_counts_once(at_dualwrite: Pair, patient: MakeSettings) -> None:
+    at_dualwrite.ask(REFUSE)
+    seen = set()
+    async with forward(patient(close_timeout=0.1)) as process:
+        await process.write(CLIENT)
+        steps = 0
+        while steps < 5000:  # of the loop, after the failure stands in the note
+            await asyncio.sleep(0)
+            seen.add(process.writer.pending)
+            steps += bool(steps or at_dualwrite.ask(NOTES)[0][4])
+    assert seen == {1}
+
+
 async def test_of_a_batch_only_the_row_that_is_refused_waits(at_dualwrite: Pair, patient: MakeSettings) -> None:
     at_dualwrite.ask(REFUSE)
     rows = [CLIENT | {"yclients_id": number, "name": "Анна" if number == 5 else "Борис"} for number in range(1, 9)]

@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager, suppress
 
 from sqlalchemy.engine import make_url
 
+from tests.support.connections import end_connections
+
 
 class Relay:
     """Passes bytes on to `target`, a libpq URL; without one it accepts and never answers.
@@ -41,6 +43,9 @@ class Relay:
         self._writers.append(writer)
         if self._target is None:
             return
+        serving = asyncio.current_task()
+        assert serving is not None
+        self._tasks.add(serving)
         there_reader, there_writer = await self._connect()
         self._writers.append(there_writer)
         self._made += 1
@@ -80,8 +85,7 @@ class Relay:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for writer in self._writers:
-            writer.close()
+        await end_connections(self._writers)
 
 
 @asynccontextmanager
@@ -93,6 +97,6 @@ async def relay_to(target: str | None) -> AsyncIterator[Relay]:
     try:
         yield relay
     finally:
-        await relay.close()
         server.close()
+        await relay.close()
         await server.wait_closed()

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from app.stores.supabase.client import SupabaseRest
+from tests.support.connections import end_connections
 
 EXCHANGES: dict[str, dict[str, Any]] = {
     exchange["name"]: exchange
@@ -29,6 +30,7 @@ class Recorded:
         self.rest: SupabaseRest
         self.requests: list[bytes] = []
         self._answer = b""
+        self._writers: list[asyncio.StreamWriter] = []
 
     def answer(self, name: str) -> None:
         """Answer with a recorded response from now on."""
@@ -43,7 +45,8 @@ class Recorded:
         self._answer = f"{head}\r\n\r\n".encode() + content
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
+        self._writers.append(writer)
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
                 fields = {
@@ -57,8 +60,10 @@ class Recorded:
                     answer = answer.partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
                 writer.write(answer)
                 await writer.drain()
-        except (asyncio.IncompleteReadError, ConnectionError):
-            writer.close()
+
+    async def close(self) -> None:
+        """End every connection."""
+        await end_connections(self._writers)
 
 
 @asynccontextmanager
@@ -73,4 +78,5 @@ async def recorded_server() -> AsyncIterator[Recorded]:
     finally:
         await recorded.rest.close()
         server.close()
+        await recorded.close()
         await server.wait_closed()

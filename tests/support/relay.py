@@ -10,6 +10,8 @@ from typing import Self
 
 from sqlalchemy.engine import make_url
 
+from tests.support.connections import end_connections
+
 Address = str | tuple[str, int]  # the path of a Unix socket, or host and port
 _CONNECTING = 2.0  # seconds
 
@@ -91,12 +93,13 @@ class Relay:
 
     async def _close(self) -> None:
         self._listener.close()
+        writers = list(self._writers)
         self._end_all()
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await asyncio.sleep(0)  # the transports' last callbacks
+        await end_connections(writers)
 
     def _end_all(self) -> None:
         for writer in self._writers:

@@ -66,7 +66,8 @@ class MirrorQueue:
     @property
     def pending(self) -> int:
         """Notes whose mirror is to come; those of unknown outcome that the target has are a sync's as well."""
-        notes = [one.note for batch in (self._waiting, *self._running.values()) for one in batch]
+        # A set: a mirror that has just failed waits already, while its task ends.
+        notes = {one.note for batch in (self._waiting, *self._running.values()) for one in batch}
         return sum(not (note.settled.is_set() or (note.state == "unknown" and note.ids)) for note in notes)
 
     def add(self, note: Note) -> None:
