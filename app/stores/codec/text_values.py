@@ -13,7 +13,7 @@ from typing import Any
 
 import psycopg
 from psycopg import adapters, pq
-from psycopg.adapt import AdaptersMap, Buffer, Loader, Transformer
+from psycopg.adapt import AdaptersMap, Buffer, Loader
 from psycopg.types.datetime import TimeLoader
 from sqlalchemy import ARRAY, Column
 from sqlalchemy.dialects import postgresql
@@ -66,8 +66,7 @@ class RowDecoder:
     def __init__(self, columns: Sequence[Column[Any]]) -> None:
         own = AdaptersMap(adapters)
         register_loaders(own)
-        transformer = Transformer(_Context(own))
-        self._loaders = [(column.name, _loader(transformer, column.type)) for column in columns]
+        self._loaders = [(column.name, _loader(own, column.type)) for column in columns]
         self._table = columns[0].table.name
         self._key = [column.name for column in columns[0].table.primary_key]
 
@@ -88,22 +87,12 @@ class RowDecoder:
         return values
 
 
-class _Context:
-    """The little of an adaptation context that a Transformer asks for."""
-
-    connection = None
-
-    def __init__(self, adapters_map: AdaptersMap) -> None:
-        self.adapters = adapters_map
-
-
-def _loader(transformer: Any, sql_type: TypeEngine[Any]) -> Callable[[bytes], Any]:
+def _loader(own: AdaptersMap, sql_type: TypeEngine[Any]) -> Callable[[bytes], Any]:
     array = isinstance(sql_type, ARRAY)
     element = sql_type.item_type if isinstance(sql_type, ARRAY) else sql_type
     written = element.compile(dialect=postgresql.dialect()).partition("(")[0].strip()  # type: ignore[no-untyped-call]
     info = adapters.types.get(_NAMES.get(written, written.lower()))
-    if info is None:
+    oid = info and (info.array_oid if array else info.oid)
+    if not oid or (loader := own.get_loader(oid, pq.Format.TEXT)) is None:
         raise TypeError(f"no loader for the column type {written}")
-    loader = transformer.get_loader(info.array_oid if array else info.oid, pq.Format.TEXT)
-    load: Callable[[bytes], Any] = loader.load
-    return load
+    return loader(oid, own).load

@@ -16,6 +16,7 @@ import httpx
 
 from app.errors import OutcomeUnknownError, SettingsError, StoreError, UnavailableError
 from app.stores.supabase.errors import error_of, translated_transport_errors
+from app.stores.supabase.request_parameters import request_of, send
 
 if TYPE_CHECKING:
     from postgrest import AsyncRequestBuilder
@@ -113,20 +114,19 @@ class SupabaseRest:
             before_sending: called when the request with this body has its connection; should it raise, the server
                 never gets the body, so that it does nothing.
         """
-        request = builder.request
         with translated_transport_errors(writing=writing):
-            response: httpx.Response
             if content is None:
-                response = await self._to_its_end(lambda: request.send(httpx.Headers(headers)))
+                response = await self._to_its_end(lambda: send(builder, headers))
             else:
+                method, address, parameters, own_headers = request_of(builder)
                 response = await self._to_its_end(
                     lambda: self._session.request(
-                        request.http_method,
-                        str(request.path),
+                        method,
+                        address,
                         content=_body(content, before_sending),
-                        params=request.params,
+                        params=parameters,
                         headers={
-                            **request.headers,
+                            **own_headers,
                             **(headers or {}),
                             "Content-Type": "application/json",
                             "Content-Length": str(len(content)),
@@ -148,14 +148,13 @@ class SupabaseRest:
             The body, and how many rows it should hold (see `rows_told`).
         """
         with translated_transport_errors(writing=False):
-            return await self._to_its_end(lambda: self._read_at_most(builder.request, limit))
+            return await self._to_its_end(lambda: self._read_at_most(builder, limit))
 
-    async def _read_at_most(self, request: Any, limit: int) -> tuple[bytes, int | None] | None:
+    async def _read_at_most(self, builder: Any, limit: int) -> tuple[bytes, int | None] | None:
         chunks: list[bytes] = []
         size = 0
-        prepared = self._session.build_request(
-            request.http_method, str(request.path), params=request.params, headers=request.headers
-        )
+        method, address, parameters, headers = request_of(builder)
+        prepared = self._session.build_request(method, address, params=parameters, headers=headers)
         response = await self._session.send(prepared, stream=True)
         try:
             if not response.is_success:

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
-
-if TYPE_CHECKING:
-    from postgrest import AsyncRequestBuilder
 
 # Bytes of an address that pass everywhere: PostgREST repeats it in a header of the answer, and a proxy with nginx's
 # default buffers answers 502 to a header of about 4 kB.
@@ -27,13 +23,6 @@ def as_text(columns: Sequence[str]) -> str:
     return ",".join(f"{alias(position)}:{quoted_name(column)}::text" for position, column in enumerate(columns))
 
 
-def selected(table: AsyncRequestBuilder, select_list: str) -> Any:
-    """`table.select(select_list)` as it is: the client drops blanks that follow an escaped quotation mark in a name."""
-    builder = table.select("*")
-    builder.request.params = builder.request.params.set("select", select_list)
-    return builder
-
-
 def alias(position: int) -> str:
     """The name in an answer of the column at a position of `as_text`."""
     return f"_{position}"
@@ -50,12 +39,6 @@ def in_list(values: list[str]) -> str:
     """The operand of PostgREST's `in` operator, every value quoted."""
     escaped = (value.replace("\\", "\\\\").replace('"', '\\"') for value in values)
     return "(" + ",".join(f'"{value}"' for value in escaped) + ")"
-
-
-def address_length(builder: Any) -> int:
-    """Bytes of the address of a request, as a server repeats it: the path, and the query with blanks as %20."""
-    query = str(builder.request.params)
-    return len(str(builder.request.path)) + 1 + len(query) + 2 * query.count("+")
 
 
 def listed_length(text: str) -> int:

@@ -17,7 +17,8 @@ from app.errors import ConflictError, OutcomeUnknownError, RejectedError
 from app.models import Base
 from app.stores.codec.json_rows import encode
 from app.stores.supabase.client import SupabaseRest
-from app.stores.supabase.grammar import address_length, in_list, key_parts, quoted_name
+from app.stores.supabase.grammar import in_list, key_parts
+from app.stores.supabase.request_parameters import address_length, where
 from app.stores.supabase.table import Record, SupabaseTable
 
 
@@ -121,8 +122,8 @@ class SupabaseApplier:
         def deletion(values: Sequence[str]) -> Any:
             builder = self._rest.table(name).delete(returning=ReturnMethod.minimal)
             for other, value in others.items():
-                _where(builder, other, [value])
-            return _where(builder, column, values)
+                where(builder, other, "in", in_list([value]))
+            return where(builder, column, "in", in_list(list(values)))
 
         from postgrest import ReturnMethod
 
@@ -136,12 +137,6 @@ class SupabaseApplier:
         for record in await table.of_keys(keys):
             found.setdefault(table.key_of(record), []).append(record)
         return found
-
-
-def _where(builder: Any, column: str, values: Sequence[str]) -> Any:
-    """Add a filter; the builder's own methods would quote a quoted name once more."""
-    builder.request.params = builder.request.params.add(quoted_name(column), f"in.{in_list(list(values))}")
-    return builder
 
 
 def _object(row: Record, columns: Sequence[str], json: set[str]) -> str:

@@ -21,7 +21,8 @@ from app.migration.retry import Patiently
 from app.migration.tables.copy_table import label, name_of
 from app.migration.tables.grants import SERVICE_ROLE
 from app.stores.supabase.client import SupabaseRest
-from app.stores.supabase.grammar import quoted_name, selected
+from app.stores.supabase.grammar import quoted_name
+from app.stores.supabase.request_parameters import selected
 
 # More rows than any server gives by default, so that an answer with fewer than there are shows the cap.
 _MORE_THAN_ANY_CAP = 100_000

@@ -20,7 +20,8 @@ from app.migration.tables.grants import grant_of, grant_select, grant_usage, sch
 from app.migration.target.target_session import EXPOSE_SCHEMA
 from app.stores.supabase.client import SupabaseRest, total_told
 from app.stores.supabase.errors import SCHEMA_NOT_EXPOSED
-from app.stores.supabase.grammar import quoted_name, selected
+from app.stores.supabase.grammar import quoted_name
+from app.stores.supabase.request_parameters import selected
 
 _NO_TABLE = {"42P01", "PGRST205"}
 _NO_COLUMN = {"42703", "PGRST204"}

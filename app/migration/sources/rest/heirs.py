@@ -12,7 +12,7 @@ from app.errors import SchemaMismatchError
 from app.migration.retry import Patiently
 from app.migration.tables.copy_table import CopyTable, Heir
 from app.stores.supabase.client import SupabaseRest
-from app.stores.supabase.grammar import selected
+from app.stores.supabase.request_parameters import selected
 
 _MISSING = {"42P01", "PGRST205", "PGRST106"}
 
@@ -42,13 +42,13 @@ class Heirs:
     def leave_out(self, builder: Any, table: CopyTable) -> Any:
         """Ask for the table's own rows."""
         for number in self._numbers.get(table.name, ()):
-            builder.request.params = builder.request.params.add("tableoid", f"neq.{number}")
+            builder.neq("tableoid", number)
         return builder
 
     async def _another(self, heir: Heir, known: list[str]) -> str | None:
         builder = selected(self._rest.table(heir.name, heir.schema), "_0:tableoid::text").limit(1)
         for number in known:
-            builder.request.params = builder.request.params.add("tableoid", f"neq.{number}")
+            builder.neq("tableoid", number)
         try:
             rows = await self._patiently(lambda: self._rest.rows(builder))
         except SchemaMismatchError as error:

@@ -7,8 +7,9 @@ from itertools import groupby
 from typing import Any
 
 from app.common.keys import Key
-from app.migration.tables.copy_table import CopyColumn, CopyTable
-from app.stores.supabase.grammar import LONGEST_ADDRESS, in_list, listed_length, quoted_name
+from app.migration.tables.copy_table import CopyTable
+from app.stores.supabase.grammar import LONGEST_ADDRESS, in_list, listed_length
+from app.stores.supabase.request_parameters import where
 
 _KEYS_A_REQUEST = 50
 _KEY_BYTES_A_REQUEST = 2000
@@ -20,12 +21,7 @@ def where_keys(builder: Any, table: CopyTable, keys: Sequence[Key]) -> None:
         distinct = list(dict.fromkeys(values))
         # PostgREST takes `in.("")` for an empty list, so a single value is asked for with `eq`.
         single = len(distinct) == 1
-        where(builder, column, "eq" if single else "in", distinct[0] if single else in_list(distinct))
-
-
-def where(builder: Any, column: CopyColumn, operator: str, operand: str) -> None:
-    """Add a filter. The builder's own methods would quote a quoted name once more."""
-    builder.request.params = builder.request.params.add(quoted_name(column.name), f"{operator}.{operand}")
+        where(builder, column.name, "eq" if single else "in", distinct[0] if single else in_list(distinct))
 
 
 def key_groups(keys: Sequence[Key], table: CopyTable, *, beside: int = 0) -> Iterator[list[Key]]:

@@ -14,7 +14,8 @@ from app.migration.sources.rest.key_filters import key_groups, where_keys
 from app.migration.sources.source import VERSION, Page
 from app.migration.tables.copy_table import CopyColumn, CopyTable
 from app.stores.supabase.client import SupabaseRest, refuse_other_columns, refuse_other_count
-from app.stores.supabase.grammar import LONGEST_ADDRESS, address_length, alias, quoted_name
+from app.stores.supabase.grammar import LONGEST_ADDRESS, alias, quoted_name
+from app.stores.supabase.request_parameters import address_length
 
 _TRIES = 5
 _SELECT_BESIDE_KEYS = 2000  # bytes of a select list in an address that names keys too

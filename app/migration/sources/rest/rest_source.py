@@ -13,14 +13,15 @@ from app.errors import MigrationError, SchemaMismatchError, StoreError, StoreTim
 from app.migration.retry import patiently
 from app.migration.sources.pages import Limits, PageSize, key_of, read_page, records_of
 from app.migration.sources.rest.heirs import Heirs
-from app.migration.sources.rest.key_filters import key_groups, where, where_keys
+from app.migration.sources.rest.key_filters import key_groups, where_keys
 from app.migration.sources.rest.part_reader import PartReader, TooHeavyError
 from app.migration.sources.rest.question import PageQuestion, version_item
 from app.migration.sources.rest.row_counter import RowCounter
 from app.migration.sources.source import Page
 from app.migration.tables.copy_table import CopyColumn, CopyTable
 from app.stores.supabase.client import SupabaseRest, refuse_other_columns, refuse_other_count, rows_told
-from app.stores.supabase.grammar import LONGEST_ADDRESS, address_length, quoted_name, selected
+from app.stores.supabase.grammar import LONGEST_ADDRESS, quoted_name
+from app.stores.supabase.request_parameters import address_length, selected, where
 
 _Answer = TypeVar("_Answer")
 _KEYS_BESIDE_SELECT = 600  # bytes of an address that are left for keys at least
@@ -188,9 +189,9 @@ class RestSource:
         def request(select: str = question.select) -> Any:
             builder: Any = self._selected(table, select).limit(size.rows)
             for column, value in zip(table.key[:held], after or (), strict=False):
-                where(builder, column, "eq", value)
+                where(builder, column.name, "eq", value)
             if after:
-                where(builder, table.key[held], "lt" if question.backwards else "gt", after[held])
+                where(builder, table.key[held].name, "lt" if question.backwards else "gt", after[held])
             for column in table.key[held:]:
                 builder = builder.order(quoted_name(column.name), desc=question.backwards)
             return builder

@@ -15,7 +15,8 @@ from app.migration.sources.rest.rest_source import RestSource
 from app.migration.sources.source import Page
 from app.migration.sources.writer import ALWAYS_GENERATED
 from app.migration.tables.copy_table import CopyTable
-from app.stores.supabase.grammar import LONGEST_ADDRESS, address_length, alias, quoted_name
+from app.stores.supabase.grammar import LONGEST_ADDRESS, alias, quoted_name
+from app.stores.supabase.request_parameters import address_length, answered_with, without_columns
 
 _JSON = {"json", "jsonb"}
 
@@ -62,7 +63,7 @@ class RestWriter:
             returning=ReturnMethod.minimal,
         )
         if address_length(builder) > LONGEST_ADDRESS:  # without it, PostgREST takes the names from the first object
-            builder.request.params = builder.request.params.remove("columns")
+            without_columns(builder)
         body = ",".join(_object(table, record) for record in records)
         await self._rest.respond(builder, writing=True, content=f"[{body}]".encode())
 
@@ -72,7 +73,7 @@ class RestWriter:
         values = {alias(i): record[alias(i + table.key_size)] for i in range(len(rest.columns))}
         builder = self._rest.table(table.relation_name, table.schema).update({})
         where_keys(self._heirs.leave_out(builder, table), table, [key_of(record, table)])
-        builder.request.params = builder.request.params.add("select", quoted_name(table.key[0].name))
+        answered_with(builder, table.key[0].name)
         answer = await self._rest.respond(builder, writing=True, content=_object(rest, values).encode())
         if not records_of(answer.content):
             raise error_for_sqlstate(ALWAYS_GENERATED)

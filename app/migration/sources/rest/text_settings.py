@@ -16,11 +16,12 @@ from typing import Any
 from app.common.keys import Key
 from app.errors import AccessDeniedError, MigrationError, SchemaMismatchError, StoreError, StoreTimeoutError
 from app.migration.sources.pages import key_of
-from app.migration.sources.rest.key_filters import key_groups, where, where_keys
+from app.migration.sources.rest.key_filters import key_groups, where_keys
 from app.migration.sources.rest.rest_source import RestSource
 from app.migration.tables.copy_table import CopyColumn, CopyTable
 from app.stores.supabase.client import refuse_other_columns
-from app.stores.supabase.grammar import alias, as_text, in_list, quoted_name, selected
+from app.stores.supabase.grammar import alias, as_text, in_list, quoted_name
+from app.stores.supabase.request_parameters import selected, where
 
 _LOOKED_AT = 50  # values of a column
 _COLUMNS_ASKED = 5  # of a kind, until one holds a value
@@ -156,7 +157,7 @@ async def _whole_numbers_tell(source: RestSource, tables: Sequence[CopyTable]) -
             builder = source.heirs.leave_out(
                 selected(source.rest.table(table.relation_name, table.schema), select), table
             )
-            where(builder, column, "gte", "1000000")
+            where(builder, column.name, "gte", "1000000")
             try:
                 answer = await source.patiently(partial(source.rest.send, builder.limit(_LOOKED_AT)))
             except StoreError:  # too large for a float4, or no column of the source's
@@ -191,7 +192,7 @@ async def _values(
     """Some values as text, with the keys of their rows; none where the source takes too long to find any."""
     select = as_text([*(one.name for one in table.key), column.name])
     builder = source.heirs.leave_out(selected(source.rest.table(table.relation_name, table.schema), select), table)
-    where(builder, column, "not.in" if other_than else "not.is", in_list(other_than) if other_than else "null")
+    where(builder, column.name, "not.in" if other_than else "not.is", in_list(other_than) if other_than else "null")
 
     async def ask() -> list[dict[str, Any]]:
         try:
@@ -239,7 +240,7 @@ async def _keys_found(
             source.rest.table(table.relation_name, table.schema), as_text([one.name for one in table.key])
         )
         where_keys(builder, table, group)
-        where(builder, column, "in", in_list(sorted({text for key, text in values if key in group})))
+        where(builder, column.name, "in", in_list(sorted({text for key, text in values if key in group})))
         found.update(key_of(row, table) for row in await source.patiently(partial(source.rest.rows, builder)))
     return found
 
@@ -254,7 +255,7 @@ async def _is_found(source: RestSource, table: CopyTable, column: CopyColumn, ke
         builder: Any = selected(source.rest.table(table.relation_name, table.schema), as_text([column.name]))
         where_keys(builder, table, [key])
         if asked_for:
-            where(builder, column, "eq", text)
+            where(builder, column.name, "eq", text)
         return [row[alias(0)] for row in await source.patiently(lambda: source.rest.rows(builder.limit(1)))]
 
     return bool(await texts(asked_for=True)) or text not in await texts(asked_for=False)
