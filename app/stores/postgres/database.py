@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import select
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import lru_cache
-from math import inf
-from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import psycopg
-from psycopg.pq import TransactionStatus
-from sqlalchemy import Dialect, Select, event
+from sqlalchemy import Dialect, Select
 from sqlalchemy.exc import (
     DBAPIError,
-    DisconnectionError,
     InterfaceError,
     InvalidRequestError,
-    MissingGreenlet,
     OperationalError,
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -30,21 +24,17 @@ from app.common.driver_errors import without_values
 from app.cutover.fencing import GUARD_OPTION, WriteGuard
 from app.errors import OutcomeUnknownError, StoreError, UnavailableError, error_for_sqlstate
 from app.stores.codec.text_values import register_loaders
-from app.stores.postgres import keepalives
 from app.stores.postgres.database_url import sqlalchemy_url, tls_advice, uses_pgbouncer
-from app.stores.postgres.keepalives import KEEPALIVES, answers
+from app.stores.postgres.idle_connections import Driver, IdleConnections
+from app.stores.postgres.keepalives import KEEPALIVES
 from app.stores.postgres.pooled_connection import ANOTHERS_SESSION, settle
 
 if TYPE_CHECKING:
-    from sqlalchemy.engine.interfaces import DBAPIConnection, ExceptionContext
-    from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
+    pass
 
 _CLOSING_SECONDS = 2.0
-_IDLE_SINCE = "botdata_idle_since"  # in a pooled connection's info, by the monotonic clock
 # What psycopg raises for a value that it has received and Python cannot hold.
 UNREADABLE = (psycopg.DataError, ValueError, OverflowError, RecursionError)
-
-Driver = psycopg.AsyncConnection[Any]
 
 
 class UnreadableError(StoreError):
@@ -84,7 +74,7 @@ class Database:
             pool_size=pool_size,
             max_overflow=0,
             pool_timeout=pool_timeout,
-            pool_reset_on_return=None,  # a transaction is ended by whoever began it; see _check_in
+            pool_reset_on_return=None,  # a transaction is ended by whoever began it
             hide_parameters=True,
             use_native_hstore=False,  # would ask each new connection about a type that no table has
             connect_args=connect_args,
@@ -95,16 +85,10 @@ class Database:
         self._milliseconds = max(1, int(statement_timeout * 1000))
         self._pool_timeout = pool_timeout
         self._tls_advice = tls_advice(url)
-        self._is_pooled = uses_pgbouncer(url)  # whatever the server greets with
+        self._idle = IdleConnections(self.engine, is_pooled=uses_pgbouncer(url))  # whatever the server greets with
         self._turns = asyncio.Semaphore(pool_size)
-        self._forgotten_since = 0.0  # by the monotonic clock: what was idle already is forgotten by the network, too
-        self._for_driver = False  # while a connection is taken out for the driver alone
         self._acquiring: set[asyncio.Task[AsyncConnection]] = set()
         self._returning: set[asyncio.Task[None]] = set()
-        event.listen(self.engine.sync_engine, "checkout", self._check_out)
-        event.listen(self.engine.sync_engine, "checkin", self._check_in)
-        event.listen(self.engine.sync_engine, "do_connect", self._connect_in_greenlet)
-        event.listen(self.engine.sync_engine, "handle_error", self._hear_of_error)
 
     async def fetch(
         self, statement: Select[Any], parameters: Mapping[str, object] | None = None
@@ -125,13 +109,13 @@ class Database:
             try:
                 return await self._fetch(query, values)
             except ANOTHERS_SESSION:
-                self._is_pooled = True
+                self._idle.is_pooled = True
                 return await self._fetch(query, values)
 
     async def _fetch(self, query: bytes, values: Mapping[str, object]) -> list[tuple[Any, ...]]:
         await self._take_turn()
         try:
-            idle = await self._take_living()
+            idle = await self._idle.take()
             if idle is None:
                 return await self._fetch_on_new(query, values)
             try:
@@ -140,7 +124,7 @@ class Database:
                     await driver.set_autocommit(True)
                 return await _rows(driver, query, values)
             finally:
-                _put_back(idle)
+                self._idle.put_back(idle)
         finally:
             self._turns.release()
 
@@ -197,87 +181,6 @@ class Database:
                 if driver.closed:
                     await connection.invalidate()
 
-    def _take_idle(self) -> PoolProxiedConnection | None:
-        """A living connection that is idle in the pool; None where one must be made first.
-
-        Nothing is awaited here, so no greenlet is needed: SQLAlchemy says when it is, and changes nothing then.
-        """
-        pool = self.engine.sync_engine.pool
-        self._for_driver = True
-        try:
-            while pool.checkedin():  # type: ignore[attr-defined]
-                idle = pool.connect()
-                if not self._is_stale(idle.driver_connection, idle.info):
-                    return idle
-                _put_back(idle, broken=True)
-        except MissingGreenlet:
-            return None
-        finally:
-            self._for_driver = False
-        return None
-
-    async def _take_living(self) -> PoolProxiedConnection | None:
-        """As `_take_idle`; one that was idle for long is asked first."""
-        while (idle := self._take_idle()) is not None and _was_idle_for_long(idle.info):
-            driver: Any = idle.driver_connection
-            is_there = False
-            try:
-                is_there = await self._answers(driver)
-            finally:
-                if not is_there:  # also where the caller is cancelled meanwhile
-                    _put_back(idle, broken=True)
-            if is_there:
-                break
-        return idle
-
-    async def _answers(self, driver: Driver) -> bool:
-        asked = monotonic()
-        if await answers(driver):
-            return True
-        self._forgotten_since = asked
-        return False
-
-    def _is_stale(self, driver: Driver | None, info: Mapping[Any, Any]) -> bool:
-        # An idle connection has nothing to read unless the server has said goodbye. No round trip, so it costs a few
-        # microseconds where the usual ping costs a whole one.
-        if driver is None or driver.closed or info.get(_IDLE_SINCE, inf) < self._forgotten_since:
-            return True
-        if self._is_pooled and driver.prepare_threshold is not None:
-            return True  # made before that was known
-        poll = select.poll()
-        poll.register(driver.fileno(), select.POLLIN)
-        return bool(poll.poll(0))
-
-    def _hear_of_error(self, context: ExceptionContext) -> None:
-        # Each connection is looked at when it is taken; that one was lost says nothing of the others.
-        context.invalidate_pool_on_disconnect = False
-        if isinstance(context.original_exception, ANOTHERS_SESSION):
-            self._is_pooled = True
-            context.is_disconnect = True
-
-    def _connect_in_greenlet(self, *_: object) -> None:
-        # Asked by the pool, for a place in it whose connection is gone: refused before a coroutine is made in vain.
-        if self._for_driver:
-            raise MissingGreenlet
-
-    def _check_out(self, dbapi_connection: DBAPIConnection, record: ConnectionPoolEntry, _proxy: object) -> None:
-        if self._for_driver:
-            return
-        driver = dbapi_connection.driver_connection
-        if self._is_stale(driver, record.info) or (
-            _was_idle_for_long(record.info) and not dbapi_connection.run_async(self._answers)
-        ):
-            raise DisconnectionError("the server has closed this connection")  # the pool makes a new one
-        if driver.autocommit:
-            dbapi_connection.autocommit = False
-
-    def _check_in(self, dbapi_connection: DBAPIConnection | None, record: ConnectionPoolEntry) -> None:
-        # Whatever happened, no transaction is left open.
-        if dbapi_connection is not None and not _is_idle(dbapi_connection.driver_connection):
-            record.invalidate()
-        else:
-            record.info[_IDLE_SINCE] = monotonic()
-
     async def _acquire(self, engine: AsyncEngine) -> AsyncConnection:
         # A cancelled caller must not interrupt the pool half-way: the connection would be lost, and left open.
         acquiring = asyncio.create_task(_start(engine))
@@ -311,7 +214,8 @@ class Database:
         try:
             register_loaders(connection.adapters)
             # The clock's defaults (CURRENT_TIMESTAMP into a timestamp without zone) are to be UTC, as in Supabase.
-            self._is_pooled = await settle(connection, self._milliseconds, is_pooled=self._is_pooled) or self._is_pooled
+            is_pooled = await settle(connection, self._milliseconds, is_pooled=self._idle.is_pooled)
+            self._idle.is_pooled |= is_pooled
         except BaseException:
             await connection.close()
             raise
@@ -361,24 +265,6 @@ async def _rows(driver: Driver, query: bytes, values: Mapping[str, object]) -> l
         return await cursor.fetchall()
     except UNREADABLE as error:
         raise UnreadableError("a row holds a value that Python cannot hold") from without_values(error)
-
-
-def _put_back(idle: PoolProxiedConnection, *, broken: bool = False) -> None:
-    """Return a connection to the pool without waiting for anything; a broken one is dropped."""
-    driver = idle.driver_connection
-    if driver is not None and (broken or not _is_idle(driver)):
-        driver.pgconn.finish()
-        idle.detach()
-    idle.close()
-
-
-def _was_idle_for_long(info: Mapping[Any, Any]) -> bool:
-    now = monotonic()
-    return bool(now - info.get(_IDLE_SINCE, now) > keepalives.ASK_AFTER)
-
-
-def _is_idle(driver: Driver) -> bool:
-    return driver.pgconn.transaction_status == TransactionStatus.IDLE
 
 
 @contextmanager
