@@ -87,10 +87,10 @@ def test_export_edit_import_replay(command: Command, settings: dict[str, str], t
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert _PHONE in file.read_text("utf-8")
     assert command("quarantine", "export", "refused.json", **settings).code == 1
-    rows = json.loads(file.read_text("utf-8"))
+    rows = [json.loads(line) for line in file.read_text("utf-8").splitlines()]
     (row,) = [one for one in rows if one["key"] == ["41"]]
     row["row"]["visit_count"] = "3"
-    file.write_text(json.dumps([row]), "utf-8")
+    file.write_text(json.dumps(row), "utf-8")
     outcome = command("quarantine", "import", "refused.json", **settings)
     assert (outcome.code, outcome.out.splitlines()[0]) == (0, "1 rows changed, 0 the same as before")
     assert json.loads(command("quarantine", "import", "refused.json", "--json", **settings).out) == {
@@ -123,7 +123,7 @@ def test_replay_refuses_where_the_bot_writes(command: Command, settings: dict[st
 
 
 def test_mistakes_in_the_file_are_named_by_line(command: Command, settings: dict[str, str], tmp_path: Path) -> None:
-    (tmp_path / "edited.json").write_text('[\n{"number": 1}]')
+    (tmp_path / "edited.json").write_text('\n{"number": 1}')
     outcome = command("quarantine", "import", "edited.json", **settings)
     assert outcome.code == 1
     assert "edited.json cannot be taken:\nline 2: key, row, table is missing\n" in outcome.err

@@ -73,7 +73,7 @@ def _works(bouncer: Bouncer, url: str) -> None:
 @pytest.fixture
 def settings(pair: Pair, pages: PageServer, tmp_path: Path) -> dict[str, str]:
     add_clients(pair.source, 5)
-    (tmp_path / "rows.json").write_text("[]")
+    (tmp_path / "rows.json").write_text("")
     return {
         "SUPABASE_URL": pair.supabase.url,
         "SUPABASE_KEY": pair.supabase.service_key,

@@ -121,7 +121,7 @@ def export(
     metadata: Metadata = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write the rows in quarantine to a JSON file to be edited. With every value.
+    """Write the rows in quarantine to a file to be edited: JSON Lines, a row a line, with every value.
 
     Example: botdata quarantine export refused.json
     """

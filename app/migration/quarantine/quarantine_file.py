@@ -1,4 +1,4 @@
-"""Rows in quarantine as a file that a person edits: a JSON array, one object a row, one line a column."""
+"""Rows in quarantine as a file that a person edits: JSON Lines, an object a line for each row."""
 
 from __future__ import annotations
 
@@ -62,10 +62,8 @@ async def export_rows(
                         if file is None:
                             file = opened.enter_context(_create(path, force=force, step=step))
                             opened.enter_context(_not_in_half(path))
-                        file.write(("[\n" if count == 0 else ",\n") + _written(row))
+                        file.write(_written(row))
                         count += 1
-                    if file is not None:
-                        file.write("\n]\n")
     return count
 
 
@@ -104,7 +102,7 @@ def _written(row: RefusedRow) -> str:
         "place": row.place,
         "row": row.row,
     }
-    return json.dumps(fields, ensure_ascii=False, indent=1)
+    return json.dumps(fields, ensure_ascii=False) + "\n"
 
 
 async def import_rows(target_url: str, path: Path) -> ImportReport:
@@ -165,57 +163,39 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _parse(path: Path, step: str) -> list[_EditedRow]:
-    """The rows of the file, each with the line that it begins in; what can be told without the database is checked."""
+    """The rows of the file; what can be told without the database is checked."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise _refused(path, [f"line {line}: not UTF-8"], step) from error
-    decoder = json.JSONDecoder(object_pairs_hook=_once)
-    rows: list[_EditedRow] = []
+    rows: dict[int, _EditedRow] = {}
     mistakes: list[str] = []
-    numbers: dict[int, int] = {}
-    position = _skip(text, 0)
-    if text[position : position + 1] != "[":
-        raise _refused(path, [f"line {_line(text, position)}: not a JSON array of rows"], step)
-    position = _skip(text, position + 1)
-    while text[position : position + 1] != "]" or (rows or mistakes):
-        line = _line(text, position)
-        try:
-            value, end = decoder.raw_decode(text, position)
-        except _TwiceError as error:
-            raise _refused(path, [f"line {line}: {str(error)!r} is there twice in the row"], step) from error
-        except json.JSONDecodeError as error:
-            raise _refused(path, [f"line {error.lineno}: not JSON: {error.msg}"], step) from error
-        except (ValueError, RecursionError) as error:  # a number or a nesting past what Python reads
-            raise _refused(path, [f"line {line}: not a row"], step) from error
-        row = _read(value, line)
+    for line, written in enumerate(text.split("\n"), start=1):
+        if not written.strip():
+            continue
+        row = _read(written, line)
         if isinstance(row, str):
             mistakes.append(f"line {line}: {row}")
-        elif row.number in numbers:
-            mistakes.append(f"line {line}: row {row.number} is there twice, in line {numbers[row.number]} too")
-        else:
-            numbers[row.number] = line
-            rows.append(row)
-        position = _skip(text, end)
-        if text[position : position + 1] == "]":
-            break
-        if text[position : position + 1] != ",":
-            mistakes.append(f"line {_line(text, position)}: a comma or ] is missing between the rows")
-            raise _refused(path, mistakes, step)
-        position = _skip(text, position + 1)
-    rest = _skip(text, position + 1)
-    if text[rest:]:
-        mistakes.append(f"line {_line(text, rest)}: there is something behind the last row")
+        elif (before := rows.setdefault(row.number, row)) is not row:
+            mistakes.append(f"line {line}: row {row.number} is there twice, in line {before.line} too")
     if mistakes:
         raise _refused(path, mistakes, step)
-    return rows
+    return list(rows.values())
 
 
-def _read(value: object, line: int) -> _EditedRow | str:
+def _read(written: str, line: int) -> _EditedRow | str:
     """A row of the file, or what is wrong with it in itself."""
+    try:
+        value = json.loads(written, object_pairs_hook=_once)
+    except _TwiceError as error:
+        return f"{str(error)!r} is there twice in the row"
+    except json.JSONDecodeError as error:
+        return f"not JSON: {error.msg} at character {error.colno}"
+    except (ValueError, RecursionError):  # a number or a nesting past what Python reads
+        return "not a row"
     if not isinstance(value, dict):
-        return "not a row: it should be an object with number, table, key and row"
+        return "not a row: it should be an object with number, table, key and row, on one line"
     if missing := sorted(_NEEDED - set(value)):
         return f"{', '.join(missing)} is missing"
     if unknown := sorted(set(value) - _NEEDED - _FOR_READERS):
@@ -254,16 +234,6 @@ def _mistake(row: _EditedRow, kept: RefusedRow | None) -> str | None:
     if unknown := sorted(set(row.row) - set(kept.row)):
         return f"row {row.number}: no such columns: {', '.join(unknown)}"
     return None
-
-
-def _skip(text: str, position: int) -> int:
-    while position < len(text) and text[position] in " \t\r\n":
-        position += 1
-    return position
-
-
-def _line(text: str, position: int) -> int:
-    return text.count("\n", 0, position) + 1
 
 
 def _refused(path: Path, mistakes: list[str], step: str) -> MigrationError:
