@@ -1,0 +1,62 @@
+"""Before-images: rows that a sync replaced or deleted, and that nobody else would have any more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from psycopg import AsyncConnection, sql
+
+from app.common.keys import Key
+from app.state.json_keys import AMONG_KEYS, keys_json
+from app.state.schema_name import SCHEMA
+
+_IMAGES = sql.Identifier(SCHEMA, "replaced_rows")
+
+
+def keep_images(
+    run: int, table: str, *, key: sql.Composable, image: sql.Composable, rows: sql.Composable
+) -> sql.Composed:
+    """The statement that keeps rows as they are; an INSERT that CTEs may stand before, and RETURNING after.
+
+    Args:
+        key: a row's key, as text[].
+        image: the row, as json.
+        rows: what stands after FROM, with its conditions.
+    """
+    return sql.SQL("INSERT INTO {} (run_id, table_name, key, row_text) SELECT {}::bigint, {}, {}, {} FROM {}").format(
+        _IMAGES, sql.Literal(run), sql.Literal(table), key, image, rows
+    )
+
+
+def is_kept(table: str, key: sql.Composable, image: sql.Composable) -> sql.Composed:
+    """A condition: the image of a row is there already."""
+    return sql.SQL(
+        "EXISTS (SELECT FROM {} r WHERE r.table_name = {} AND r.key = {} AND r.row_text::text = {}::text)"
+    ).format(_IMAGES, sql.Literal(table), key, image)
+
+
+async def only_replaced(connection: AsyncConnection, images: Sequence[int]) -> int:
+    """Drop the images of rows that the target refused after all, in the transaction that tried.
+
+    Returns:
+        How many stay.
+    """
+    if not images:
+        return 0
+    cursor = await connection.execute(
+        f"DELETE FROM {SCHEMA}.replaced_rows r USING {SCHEMA}.quarantine q WHERE r.number = ANY (%(images)s) "
+        "AND q.table_name = r.table_name AND q.key = r.key AND q.refused_at = now()",
+        {"images": list(images)},
+    )
+    return len(images) - cursor.rowcount
+
+
+async def drop_images(connection: AsyncConnection, images: Sequence[int], keys: Iterable[Key]) -> int:
+    """Drop those of the images that are of rows of these keys; returns how many stay."""
+    if not images:
+        return 0
+    cursor = await connection.execute(
+        f"DELETE FROM {SCHEMA}.replaced_rows WHERE number = ANY (%(images)s) AND {AMONG_KEYS}",
+        {"images": list(images), "keys": keys_json(keys)},
+    )
+    return len(images) - cursor.rowcount

@@ -1,0 +1,136 @@
+"""Row versions: which rows have changed on either side since both were known to be equal.
+
+A pair (the source's xmin, the target's xmin) is recorded when a row has the same text on both sides. While both stand,
+the row is settled and is not read again. The same pairs serve both directions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from psycopg import AsyncConnection, sql
+
+from app.common.keys import Key
+from app.state.json_keys import AMONG_KEYS, keys_json
+from app.state.schema_name import SCHEMA
+
+_PAIRS = sql.Identifier(SCHEMA, "row_versions")
+
+
+async def unsettled_keys(
+    connection: AsyncConnection,
+    table: str,
+    *,
+    rows: sql.Composable,
+    key: sql.Composable,
+    same: sql.Composable,
+    version: sql.Composable,
+    missing: bool,
+    most: int,
+) -> list[Key]:
+    """Keys of the source, no more than `most`, whose rows' versions are not those of the pair.
+
+    A foreign table gives 0 for the xmin of each row, which tells nothing.
+
+    Args:
+        rows: what stands after FROM for the rows of the target's table.
+        key: the key of the row `s` of `source_keys`, as text[].
+        same: the target's row `t` has the key of `s`.
+        version: the column of `source_keys` with the version of its row.
+        missing: those too that the target does not hold.
+    """
+    statement = sql.SQL(
+        "SELECT DISTINCT {key} FROM source_keys s {join} {rows} t ON {same} "
+        "LEFT JOIN {pairs} v ON v.table_name = %(table)s AND v.key = {key} "
+        "WHERE v.source_xid IS DISTINCT FROM s.{version} OR s.{version} IS NULL OR s.{version} = '0' "
+        "OR v.target_xid IS DISTINCT FROM t.xmin::text OR t.xmin IS NULL LIMIT %(most)s"
+    ).format(
+        key=key,
+        join=sql.SQL("LEFT JOIN" if missing else "JOIN"),
+        rows=rows,
+        same=same,
+        pairs=_PAIRS,
+        version=version,
+    )
+    cursor = await connection.execute(statement, {"table": table, "most": most})
+    return sorted(tuple(row[0]) for row in await cursor.fetchall())
+
+
+async def forget_gone(connection: AsyncConnection, table: str, key: sql.Composable) -> None:
+    """Drop the pairs of rows that the source no longer has.
+
+    Args:
+        key: the key of the row `s` of `source_keys`, as text[].
+    """
+    statement = sql.SQL(
+        "DELETE FROM {} v WHERE v.table_name = %(table)s AND NOT EXISTS (SELECT FROM source_keys s WHERE {} = v.key)"
+    )
+    await connection.execute(statement.format(_PAIRS, key), {"table": table})
+
+
+async def forget(connection: AsyncConnection, table: str, keys: Iterable[Key]) -> None:
+    """Drop the pairs of these rows."""
+    await connection.execute(
+        f"DELETE FROM {SCHEMA}.row_versions WHERE table_name = %(table)s AND {AMONG_KEYS}",
+        {"table": table, "keys": keys_json(keys)},
+    )
+
+
+async def forget_table(connection: AsyncConnection, table: str) -> None:
+    """Drop the pairs of a table."""
+    await connection.execute(f"DELETE FROM {SCHEMA}.row_versions WHERE table_name = %(table)s", {"table": table})
+
+
+async def forget_all(connection: AsyncConnection) -> None:
+    """Drop all pairs."""
+    await connection.execute(f"DELETE FROM {SCHEMA}.row_versions")
+
+
+def record_pairs(
+    table: str,
+    *,
+    page: sql.Composable,
+    rows: sql.Composable,
+    key: sql.Composable,
+    same: sql.Composable,
+    version: sql.Composable,
+    different: sql.Composable,
+) -> sql.Composed:
+    """The statement that records the pairs of a page's rows that the target holds with the same text.
+
+    Args:
+        page: a CTE `page`, whose parameters are all that the statement has.
+        rows: what stands after FROM for the rows of the target's table.
+        key: the key of the target's row `t`, as text[].
+        same: `t` has the key of the page's row `p`.
+        version: the column of the page with the version of its row.
+        different: `t` and `p` are not equal.
+    """
+    return sql.SQL(
+        "WITH {page} INSERT INTO {pairs} (table_name, key, source_xid, target_xid) "
+        "SELECT DISTINCT ON (1, 2) {table}, {key}, p.{version}, t.xmin::text FROM page p JOIN {rows} t ON {same} "
+        "WHERE p.{version} IS NOT NULL AND NOT ({different}) ON CONFLICT (table_name, key) "
+        "DO UPDATE SET source_xid = excluded.source_xid, target_xid = excluded.target_xid"
+    ).format(
+        page=page,
+        pairs=_PAIRS,
+        table=sql.Literal(table),
+        key=key,
+        version=version,
+        rows=rows,
+        same=same,
+        different=different,
+    )
+
+
+def is_paired(table: str, key: sql.Composable, side: str, xid: sql.Composable) -> sql.Composed:
+    """A condition: a row was the same on both sides as it is.
+
+    Args:
+        key: its key, as text[].
+        side: "source" or "target", where the row is.
+        xid: its version there.
+    """
+    return sql.SQL("EXISTS (SELECT FROM {} v WHERE v.table_name = {} AND v.key = {} AND v.{} = {})").format(
+        _PAIRS, sql.Literal(table), key, sql.Identifier(f"{side}_xid"), xid
+    )
