@@ -9,8 +9,9 @@ from psycopg import AsyncConnection, sql
 from app.common.keys import Key
 from app.migration.sources.pages import read_page
 from app.migration.sources.source import Page
-from app.migration.sync import row_versions as versions
+from app.migration.sync import keyed_rows
 from app.migration.tables.copy_table import CopyTable
+from app.state.json_keys import keys_json
 from app.stores.supabase.grammar import alias
 
 _ROWS = 200
@@ -24,12 +25,12 @@ async def target_pages(connection: AsyncConnection, table: CopyTable, keys: Sequ
         for position, column in enumerate(table.columns)
     )
     query = sql.SQL("SELECT json_agg(page)::text FROM (SELECT {} FROM {}) page").format(
-        columns, versions.of_keys(table)
+        columns, keyed_rows.of_keys(table)
     )
     groups = [list(keys[first : first + _ROWS]) for first in range(0, len(keys), _ROWS)]
     while groups:
         group = groups.pop(0)
-        row = await (await connection.execute(query, [versions.keys_json(group)])).fetchone()
+        row = await (await connection.execute(query, [keys_json(group)])).fetchone()
         if row is None or row[0] is None:
             continue
         body = row[0].encode()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from app.common.keys import Key
+from app.migration.tables.copy_table import CopyTable
 from app.migration.target.foreign_keys import BrokenForeignKey
 from app.migration.target.leftovers import LeftOut, Unusable
 from app.privacy import mask_phones
@@ -38,6 +40,18 @@ class Refusal:
     key: Key
     sqlstate: str
     place: str | None
+
+
+def refusals_of(table: CopyTable, rows: Iterable[tuple[Key, str, str | None]]) -> tuple[Refusal, ...]:
+    """The table's refused rows, their keys masked where they hold phone numbers.
+
+    Args:
+        rows: of each its key as it is, SQLSTATE and place.
+    """
+    return tuple(
+        Refusal(table.name, tuple(map(mask_phones, key)) if table.key_holds_phone else key, sqlstate, place)
+        for key, sqlstate, place in rows
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,3 +239,8 @@ class Loaded:
     rows: int = 0
     transactions: set[str] = field(default_factory=set)
     refused: list[Refusal] = field(default_factory=list)
+
+    @property
+    def unchanged(self) -> int:
+        """Rows that the target held already."""
+        return self.rows - self.inserted - self.updated - len(self.refused)

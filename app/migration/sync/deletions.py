@@ -9,7 +9,7 @@ from psycopg import AsyncConnection
 from app.common.keys import Key
 from app.errors import MigrationError
 from app.migration.sources.source import Source
-from app.migration.sync import row_versions as versions
+from app.migration.sync import keyed_rows
 from app.migration.sync.options import SyncOptions
 from app.migration.tables.copy_table import CopyTable
 from app.migration.target import interference
@@ -45,13 +45,13 @@ async def gone_from_source(
     """Those of the target's keys that the source does not have when it is asked for them."""
     there: set[Key] = set()
     async for page in source.rows_by_key(table, keys):
-        there |= await versions.keys_of(connection, table, page.body)
+        there |= await keyed_rows.keys_of(connection, table, page.body)
     return [key for key in keys if key not in there]
 
 
 async def rows_kept(connection: AsyncConnection, table: CopyTable, keys: Sequence[Key]) -> tuple[int, str]:
     """How many rows are there still after they were deleted, and a sentence that names what may have kept them."""
-    kept = len(await versions.existing_keys(connection, table, keys))
+    kept = len(await keyed_rows.existing_keys(connection, table, keys))
     if not kept:
         return 0, ""
     names = await interference.on_deletions(connection, table)

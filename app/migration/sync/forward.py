@@ -8,39 +8,33 @@ from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, sql
 
 from app.common.keys import Key
+from app.cutover.tables import METHODS_TABLES
 from app.errors import MigrationError
 from app.migration.copy.completeness import count_target, select_keys
 from app.migration.copy.key_listing import require_whole, source_keys
 from app.migration.load import statements
 from app.migration.load.loader import PageLoader
-from app.migration.runs.report import Progress
-from app.migration.runs.sync_records import LookBegun, are_explained, begin_look, end_look
+from app.migration.runs.report import Progress, refusals_of
 from app.migration.sources.counts import shown_count
 from app.migration.sources.pages import key_of, records_of
 from app.migration.sources.postgres.silent_changes import values_stand
-from app.migration.sources.source import Page, Source
-from app.migration.sync import before_images as replaced
-from app.migration.sync import row_versions as versions
+from app.migration.sources.source import VERSION, Page, Source
+from app.migration.sync import keyed_rows, target_before_images
 from app.migration.sync.deletions import gone_from_source, refuse_many_deletions, rows_kept
 from app.migration.sync.options import SyncOptions
-from app.migration.sync.quarantined import (
-    conflicting_rows,
-    leave_quarantine,
-    refusals,
-    refused_now,
-    waiting_rows,
-)
 from app.migration.sync.sync_report import TableSynced
 from app.migration.sync.walked_keys import WalkedKeys
 from app.migration.tables.copy_table import CopyTable
 from app.migration.target.interference import Interference
 from app.migration.target.rows_beside import counts_of, find_writers, rows_beside
 from app.migration.target.sequences import raise_sequences
-from app.migration.target.target_session import explained
+from app.migration.target.target_session import CONFLICTS, explained
 from app.migration.verify.row_comparison import compare_page
+from app.state.runs import before_images, cutover_records, quarantine, row_versions
+from app.state.runs.synced_tables import LookBegun, begin_look, end_look
 
 _NOTHING_WRITTEN = "everything of this round; nothing of it was written"
 
@@ -139,25 +133,33 @@ class ForwardSync:
         most = self._options.most_by_key
         begun = None
         if not self._options.dry_run:
-            begun = await begin_look(self._connection, table, self._options.settles_after)
+            begun = await begin_look(self._connection, table.name, self._options.settles_after)
         stand = await values_stand(self._connection, self._source, table, dry_run=self._options.dry_run)
         async with source_keys(self._connection, self._source, table, versions=True) as listing:
             require_whole(listing, self._source, table, step="sync", pending=_NOTHING_WRITTEN)
             gone = await select_keys(self._connection, statements.extra_keys(table).as_string(self._connection))
             changed: list[Key] | None = None
             if table.version and (stand or not self._options.dry_run):  # else pairs are there that tell nothing
-                changed = await versions.unsettled_keys(self._connection, table, missing=True, most=most + 1)
+                changed = await keyed_rows.unsettled_keys(self._connection, table, missing=True, most=most + 1)
                 changed = changed if len(changed) <= most else None
-            waiting, unlisted = await waiting_rows(self._connection, table)
+            key = statements.key_array(table, "s")
+            waiting, unlisted = await quarantine.waiting_rows(
+                self._connection,
+                table.name,
+                key=key,
+                first=sql.Identifier(table.key[0].name),
+                version=sql.Identifier(VERSION),
+            )
             if not self._options.dry_run:
-                await versions.forget_gone(self._connection, table)
+                await row_versions.forget_gone(self._connection, table.name, key)
             listed = WalkedKeys(self._connection, table)
             if changed is None:
                 await listed.keep()
         if not self._options.dry_run:
             arrived = set(waiting) - set(changed) if changed is not None else set()
             absent = await gone_from_source(self._connection, self._source, table, unlisted)
-            await leave_quarantine(self._connection, table, [*absent, *arrived])  # equal by now, by way of the source
+            # What arrived is equal by now, by way of the source.
+            await quarantine.leave(self._connection, table.name, [*absent, *arrived])
         known = self._waiting.get(table.name, {})
         if changed is not None and not gone and all(key in known and known[key] == waiting.get(key) for key in changed):
             changed = []  # refused as they are, and nothing has changed that could let them in
@@ -172,15 +174,15 @@ class ForwardSync:
             done.deleted = len(gone)
             if gone and not self._options.dry_run:
                 await confirm()
-                done.kept += await replaced.keep_foreign(self._connection, self._run, table, gone)
-                done.deleted = await versions.delete_rows(self._connection, table, gone)
+                done.kept += await target_before_images.keep_foreign(self._connection, self._run, table, gone)
+                done.deleted = await keyed_rows.delete_rows(self._connection, table, gone)
                 kept, why = await rows_kept(self._connection, table, gone)
                 if self._kept.get(table.name, "") != why:
                     self._kept[table.name] = why
                     self._progress.notice(why or f"{table.name}: the target keeps no deleted row any more")
                 done.deleted = min(done.deleted, len(gone) - kept)
                 done.unsettled += kept
-                await versions.forget(self._connection, table, gone)
+                await row_versions.forget(self._connection, table.name, gone)
                 await self._explain(table, done.deleted)
         if done.spared:
             self._progress.notice(f"{table.name}: {done.spared} rows are in the source after all, and stay")
@@ -201,9 +203,9 @@ class ForwardSync:
         given: set[Key] = set()
         pages = self._source.rows_by_key(table.with_made, keys, versions=bool(table.version), listed=True)
         while (page := await self._load_next(table, loader, pages, done)) is not None:
-            given |= await versions.keys_of(self._connection, table, page.body)
+            given |= await keyed_rows.keys_of(self._connection, table, page.body)
         absent = [key for key in keys if key not in given]
-        done.unsettled += await versions.still_listed(self._connection, self._source, table, absent)
+        done.unsettled += await keyed_rows.still_listed(self._connection, self._source, table, absent)
 
     def _loader(self, table: CopyTable) -> PageLoader:
         return PageLoader(self._connection, table, self._run, most_refused=self._options.most_refused)
@@ -227,7 +229,7 @@ class ForwardSync:
             done.updated += sum(not row.missing for row in unequal)
             return
         async with self._connection.transaction():
-            images = await replaced.keep_later(self._connection, self._run, table, page.body)
+            images = await target_before_images.keep_later(self._connection, self._run, table, page.body)
             try:
                 loaded = await loader.load(page, checkpoint=False)
             except MigrationError as error:  # too many refused
@@ -241,19 +243,19 @@ class ForwardSync:
     async def _settle(self, table: CopyTable, page: Page, images: list[int], done: TableSynced) -> None:
         """Behind a load, in its transaction: who left the quarantine, what was replaced, which rows are equal now."""
         records = records_of(page.body)
-        refused = await refused_now(self._connection, table)
+        refused = await quarantine.refused_keys(self._connection, table.name, now=True)
         arrived = [record for record in records if key_of(record, table) not in refused]
-        await leave_quarantine(self._connection, table, [key_of(record, table) for record in arrived])
-        done.kept += await replaced.only_replaced(self._connection, images)
+        await quarantine.leave(self._connection, table.name, [key_of(record, table) for record in arrived])
+        done.kept += await before_images.only_replaced(self._connection, images)
         if arrived and table.version:
             body = page.body if len(arrived) == len(records) else json.dumps(arrived).encode()
-            done.unsettled += len(arrived) - await versions.record_pairs(self._connection, table.with_made, body)
+            done.unsettled += len(arrived) - await keyed_rows.record_pairs(self._connection, table.with_made, body)
 
     async def _finish(self, look: _Look, done: TableSynced) -> None:
         """Try refused rows once more: what stood in their way may have gone since; and raise the sequences."""
         table = look.table
         if look.changed != []:
-            waiting = await select_keys(self._connection, statements.refused_keys(), [table.name])
+            waiting = await quarantine.refused_keys(self._connection, table.name)
             if waiting:
                 loader = self._loader(table)
                 pages = self._source.rows_by_key(table.with_made, sorted(waiting), versions=bool(table.version))
@@ -261,15 +263,16 @@ class ForwardSync:
                     pass
                 await self._exchange(table, done)
         await raise_sequences(self._connection, table)
-        done.refused = await refusals(self._connection, table)
+        done.refused = refusals_of(table, await quarantine.refusals(self._connection, table.name))
         if look.begun is not None and not done.unsettled:
             aged = not self._options.follow or table.name in self._unexplained
-            await end_look(self._connection, self._source.label, table, look.begun, aged=aged)
+            await end_look(self._connection, self._source.label, table.name, look.begun, aged=aged)
 
     async def _exchange(self, table: CopyTable, done: TableSynced) -> None:
         """Load rows that hold each other's unique keys: their old rows are deleted first, in the same transaction."""
         records: list[dict[str, Any]] = []
-        conflicting = sorted(await conflicting_rows(self._connection, table))
+        waiting = await quarantine.refused_keys(self._connection, table.name)
+        conflicting = sorted(key for key, sqlstate in waiting.items() if sqlstate in CONFLICTS)
         if len(conflicting) < 2:
             return
         async with self._held(table) as confirm:
@@ -288,12 +291,12 @@ class ForwardSync:
         page = Page(json.dumps(records).encode(), len(records), key_of(records[-1], table))
         attempt = TableSynced(table.name)
         async with self._connection.transaction():
-            images = await replaced.keep_later(self._connection, self._run, table, page.body)
-            there = await versions.existing_keys(self._connection, table, [key_of(one, table) for one in records])
-            await versions.delete_rows(self._connection, table, sorted(there))
+            images = await target_before_images.keep_later(self._connection, self._run, table, page.body)
+            there = await keyed_rows.existing_keys(self._connection, table, [key_of(one, table) for one in records])
+            await keyed_rows.delete_rows(self._connection, table, sorted(there))
             loaded = await self._loader(table).load(page, checkpoint=False)
             if loaded.refused:
-                raise _StillRefusedError(await refused_now(self._connection, table))
+                raise _StillRefusedError(set(await quarantine.refused_keys(self._connection, table.name, now=True)))
             await self._settle(table, page, images, attempt)
         await self._explain(table, len(records))
         done.inserted += loaded.inserted - len(there)
@@ -303,7 +306,10 @@ class ForwardSync:
 
     async def _explain(self, table: CopyTable, changed: int) -> None:
         """In the transaction that made some changes: remember the table where they are more than mirrors explain."""
-        if changed and not await are_explained(self._connection, table, changed):
+        if not changed or table.name not in METHODS_TABLES:
+            return
+        # A mirror takes its note away in the transaction that writes its row, and the table is held here.
+        if changed > await cutover_records.count_noted_keys(self._connection, table.name):
             self._unexplained.add(table.name)
 
     @asynccontextmanager

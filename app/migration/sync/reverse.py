@@ -18,15 +18,14 @@ from app.migration.copy.key_listing import require_whole, source_keys
 from app.migration.load import statements
 from app.migration.load.target_rows import target_pages
 from app.migration.retry import patiently
-from app.migration.runs.report import Progress, Refusal
+from app.migration.runs.report import Progress, refusals_of
 from app.migration.sources.counts import shown_count
 from app.migration.sources.pages import key_of, records_of
 from app.migration.sources.postgres.postgres_writer import PostgresWriter
 from app.migration.sources.postgres.silent_changes import values_stand
 from app.migration.sources.source import Page, Source
 from app.migration.sources.writer import ALWAYS_GENERATED, JSON_NULL, SourceWriter
-from app.migration.sync import row_versions as versions
-from app.migration.sync import source_before_images as replaced_in_source
+from app.migration.sync import keyed_rows, source_before_images
 from app.migration.sync.deletions import refuse_many_deletions
 from app.migration.sync.options import SyncOptions
 from app.migration.sync.sync_report import TableSynced
@@ -34,12 +33,11 @@ from app.migration.sync.walked_keys import WalkedKeys
 from app.migration.tables.copy_table import CopyTable
 from app.migration.target.cascades import has_cascades
 from app.migration.target.sequences import sequence_statements
-from app.migration.target.target_session import ROW_FAULTS, explained
+from app.migration.target.target_session import CONFLICTS, ROW_FAULTS, explained
 from app.migration.verify.row_comparison import compare_page
-from app.privacy import mask_phones
+from app.state.runs import before_images, quarantine, row_versions
 
 _NOTHING_WRITTEN = "everything of this round; nothing of it was written"
-_CONFLICTS = {"23505", "23P01"}
 _REFERRED_TO = "23503"  # foreign_key_violation
 _Refused = dict[Key, tuple[str, str | None]]  # SQLSTATE, and the place where the server named one
 
@@ -123,10 +121,11 @@ class ReverseSync:
             if refused[name]:
                 with self._explained(look.table, f"rows of {name} that were refused at first"):
                     refused[name] = await self._try_again(look, refused[name], done[name])
-            done[name].kept += await replaced_in_source.only_replaced(
+            done[name].kept += await before_images.drop_images(
                 self._connection, self._images.pop(name, []), refused[name]
             )
-            done[name].refused = _refusals(look.table, refused[name] | kept.get(name, {}))
+            still = refused[name] | kept.get(name, {})
+            done[name].refused = refusals_of(look.table, [(key, *still[key]) for key in sorted(still)])
         return list(done.values())
 
     async def raise_sequences(self, tables: Sequence[CopyTable]) -> list[str]:
@@ -148,14 +147,14 @@ class ReverseSync:
             require_whole(listing, self._source, table, step="sync", pending=_NOTHING_WRITTEN)
             # Rows in quarantine are in the source alone because the target refused them: they are not gone.
             gone = await select_keys(connection, statements.missing_keys(table).as_string(connection))
-            kept = gone & await select_keys(connection, statements.refused_keys(), [table.name])
+            kept = gone & (await quarantine.refused_keys(connection, table.name)).keys()
             new = await select_keys(connection, statements.extra_keys(table).as_string(connection))
             changed: list[Key] | None = None
             if table.version and (stand or not self._options.dry_run):  # else pairs are there that tell nothing
-                changed = await versions.unsettled_keys(connection, table, missing=False, most=most + 1)
+                changed = await keyed_rows.unsettled_keys(connection, table, missing=False, most=most + 1)
                 changed = changed if len(changed) <= most else None
             if not self._options.dry_run:
-                await versions.forget_gone(connection, table)
+                await row_versions.forget_gone(connection, table.name, statements.key_array(table, "s"))
             listed = WalkedKeys(connection, table)
             if changed is None:
                 await listed.keep()
@@ -169,24 +168,24 @@ class ReverseSync:
         """Delete rows that the target does not have; False where a constraint of the source refuses that for now."""
         connection, table = self._connection, look.table
         if self._options.dry_run:
-            done.spared = len(await versions.existing_keys(connection, table, look.gone))
+            done.spared = len(await keyed_rows.existing_keys(connection, table, look.gone))
             done.deleted += len(look.gone) - done.spared
             return True
         async with self._options.permit.held(connection, table.name) as confirm:
-            there = await versions.existing_keys(connection, table, look.gone)
+            there = await keyed_rows.existing_keys(connection, table, look.gone)
             gone = [key for key in look.gone if key not in there]
             done.spared = len(there)
             if gone:
                 await confirm()
                 async for page in self._source.rows_by_key(table, gone, versions=bool(table.version)):
-                    done.kept += await replaced_in_source.keep_unknown(connection, self._run, table, page.body)
+                    done.kept += await source_before_images.keep_unknown(connection, self._run, table, page.body)
                 try:
                     await self._delete_in_source(table, gone)
                 except StoreError as error:
                     if not _refuses_rows(error):
                         raise
                     return False
-                await versions.forget(connection, table, gone)
+                await row_versions.forget(connection, table.name, gone)
         done.deleted += len(gone)
         return True
 
@@ -235,16 +234,16 @@ class ReverseSync:
         given: set[Key] = set()
         async for page in self._source.rows_by_key(table.with_made, keys, versions=versioned, listed=True):
             changed += await self._different(table, page)
-            given |= await versions.keys_of(self._connection, table, page.body)
+            given |= await keyed_rows.keys_of(self._connection, table, page.body)
         absent = [key for key in keys if key not in given]
-        done.unsettled += await versions.still_listed(self._connection, self._source, table, absent)
+        done.unsettled += await keyed_rows.still_listed(self._connection, self._source, table, absent)
         return sorted(changed)
 
     async def _different(self, table: CopyTable, page: Page) -> list[Key]:
         """Keys of a page's rows that the target holds differently; the later ones of the source's are kept."""
         different = [key for key, missing in await self._unequal(table, page.body) if not missing]
         if different and not self._options.dry_run:
-            images = await replaced_in_source.keep_later(self._connection, self._run, table, page.body)
+            images = await source_before_images.keep_later(self._connection, self._run, table, page.body)
             self._images.setdefault(table.name, []).extend(images)
         return different
 
@@ -258,7 +257,7 @@ class ReverseSync:
             records = records_of(body)
             equal = [record for record in records if key_of(record, table) not in keys]
             if equal:
-                await versions.record_pairs(self._connection, table, json.dumps(equal).encode())
+                await keyed_rows.record_pairs(self._connection, table, json.dumps(equal).encode())
         return unequal
 
     async def _write(self, table: CopyTable, keys: Sequence[Key], done: TableSynced) -> _Refused:
@@ -341,7 +340,7 @@ class ReverseSync:
         """
         table, before = look.table, set(refused)
         refused = await self._write(table, sorted(refused), done)
-        conflicting = sorted(key for key, (sqlstate, _) in refused.items() if sqlstate in _CONFLICTS)
+        conflicting = sorted(key for key, (sqlstate, _) in refused.items() if sqlstate in CONFLICTS)
         if len(conflicting) > 1 and not look.cascades:
             old: dict[Key, dict[str, Any]] = {}
             async for page in self._source.rows_by_key(table, conflicting):
@@ -374,10 +373,3 @@ def _refuses_rows(error: StoreError) -> bool:
 
 def _texts(table: CopyTable, page: Page) -> dict[Key, str]:
     return {key_of(record, table): json.dumps(record) for record in records_of(page.body)}
-
-
-def _refusals(table: CopyTable, refused: _Refused) -> tuple[Refusal, ...]:
-    return tuple(
-        Refusal(table.name, tuple(map(mask_phones, key)) if table.key_holds_phone else key, sqlstate, place)
-        for key, (sqlstate, place) in sorted(refused.items())
-    )

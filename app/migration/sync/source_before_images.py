@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-
 from psycopg import AsyncConnection, sql
 
-from app.common.keys import Key
 from app.migration.load.statements import listed, page_rows, same_key, text_differs
 from app.migration.sources.source import VERSION
-from app.migration.sync import row_versions as versions
-from app.migration.sync.before_images import keep_rows
+from app.migration.sync import keyed_rows
+from app.migration.sync.target_before_images import keep_rows
 from app.migration.tables.copy_table import CopyTable
+from app.state.runs import before_images, row_versions
 from app.stores.postgres.session import rendered
 
 
@@ -36,41 +34,31 @@ async def keep_later(connection: AsyncConnection, run: int, table: CopyTable, bo
 
 async def keep_unknown(connection: AsyncConnection, run: int, table: CopyTable, body: bytes) -> int:
     """Keep the page's rows, which are about to be deleted, unless the target is known to have had them as they are."""
-    unknown = sql.SQL(
-        "WHERE NOT EXISTS (SELECT FROM botdata.row_versions v "
-        "WHERE v.table_name = {name} AND v.key = {key} AND v.source_xid = p.{version})"
-    ).format(name=sql.Literal(table.name), key=_key(table), version=sql.Identifier(VERSION))
-    page = versions.versioned_rows(table, "page", len(table.columns))
-    return len(await _keep(connection, run, table, body, page, unknown))
-
-
-async def only_replaced(connection: AsyncConnection, images: Sequence[int], refused: Iterable[Key]) -> int:
-    """Drop the images of rows that could not be written over after all; returns how many stay."""
-    if not images:
-        return 0
-    cursor = await connection.execute(
-        sql.SQL("DELETE FROM botdata.replaced_rows WHERE number = ANY (%s) AND ") + versions.AMONG_KEYS,
-        [list(images), versions.keys_json(refused)],
-    )
-    return len(images) - cursor.rowcount
+    known = row_versions.is_paired(table.name, _key(table), "source", sql.Identifier("p", VERSION))
+    page = keyed_rows.versioned_rows(table, "page", len(table.columns))
+    return len(await _keep(connection, run, table, body, page, sql.SQL("WHERE NOT {}").format(known)))
 
 
 async def _keep(
     connection: AsyncConnection, run: int, table: CopyTable, body: bytes, page: sql.Composed, condition: sql.Composed
 ) -> list[int]:
+    key, image = sql.Identifier("old", "key"), sql.Identifier("old", "image")
     query = sql.SQL(
         "WITH {page}, old AS (SELECT {key} AS key, json_object(ARRAY[{names}]::text[], ARRAY[{texts}]::text[]) "
-        "AS image FROM page p {condition}) INSERT INTO botdata.replaced_rows (run_id, table_name, key, row_text) "
-        "SELECT {run}::bigint, {name}, key, image FROM old WHERE NOT EXISTS (SELECT FROM botdata.replaced_rows r "
-        "WHERE r.table_name = {name} AND r.key = old.key AND r.row_text::text = old.image::text) RETURNING number"
+        "AS image FROM page p {condition}) {keep} RETURNING number"
     ).format(
         page=page,
         key=_key(table),
         names=listed(sql.Literal(name) for name in table.names),
         texts=listed(sql.Identifier("p", name) for name in table.names),
         condition=condition,
-        run=sql.Literal(run),
-        name=sql.Literal(table.name),
+        keep=before_images.keep_images(
+            run,
+            table.name,
+            key=key,
+            image=image,
+            rows=sql.SQL("old WHERE NOT {}").format(before_images.is_kept(table.name, key, image)),
+        ),
     )
     return await keep_rows(connection, rendered(query), body)
 

@@ -10,9 +10,8 @@ from psycopg import AsyncConnection
 from sqlalchemy import Table
 
 from app.errors import MigrationError, OutcomeUnknownError, StoreTimeoutError, UnavailableError
-from app.migration.load.foreign_rows import refuse_foreign_rows, rows_by_others
+from app.migration.load.foreign_rows import refuse_foreign_rows
 from app.migration.retry import REPEATABLE
-from app.migration.runs import checkpoints as runs
 from app.migration.runs.report import Progress
 from app.migration.sources.counts import known_count
 from app.migration.sources.rest.rest_source import RestSource
@@ -20,6 +19,7 @@ from app.migration.sources.source import Source
 from app.migration.sync.options import SyncOptions
 from app.migration.tables.copy_table import CopyTable, describe
 from app.migration.tables.generated_columns import compared_table, without_made_by_source
+from app.state.runs import row_versions, runs, writes
 
 _COMMANDS = {False: "sync", True: "sync --reverse"}
 
@@ -56,64 +56,29 @@ async def begin(connection: AsyncConnection, source: Source, tables: list[CopyTa
         await _refuse_unknown_rows(connection, source, tables, options)
     if options.dry_run:
         return 0
-    last = await _first(
-        connection,
-        "SELECT source FROM botdata.runs WHERE command = ANY(%s) ORDER BY id DESC LIMIT 1",
-        [list(_COMMANDS.values())],
-    )
+    last = await runs.last_source(connection, list(_COMMANDS.values()))
     if last != source.label:  # the xmin of another database says nothing about this one
-        await connection.execute("DELETE FROM botdata.row_versions")
+        await row_versions.forget_all(connection)
     command = _COMMANDS[options.reverse]
-    unfinished = await _first(
-        connection,
-        "SELECT max(id) FROM botdata.runs WHERE state = 'running' AND command = %s AND source = %s",
-        [command, source.label],
-    )
-    if unfinished is not None:
-        return int(str(unfinished))
-    run = await _first(
-        connection, "INSERT INTO botdata.runs (command, source) VALUES (%s, %s) RETURNING id", [command, source.label]
-    )
-    return int(str(run))
+    unfinished = await runs.find_unfinished(connection, command, source.label)
+    return await runs.begin(connection, command, source.label) if unfinished is None else unfinished
 
 
 async def _refuse_unknown_rows(
     connection: AsyncConnection, source: Source, tables: list[CopyTable], options: SyncOptions
 ) -> None:
-    unknown = []
-    for table in tables:
-        known = await _first(
-            connection,
-            "SELECT EXISTS (SELECT FROM botdata.writes w JOIN botdata.runs ON id = run_id "
-            "WHERE table_name = %(table)s AND source = %(source)s) OR EXISTS (SELECT FROM botdata.checkpoints c "
-            "JOIN botdata.runs ON id = run_id WHERE table_name = %(table)s AND source = %(source)s)",
-            {"table": table.name, "source": source.label},
-        )
-        if not known:
-            unknown.append(table)
+    unknown = [table for table in tables if not await runs.has_brought(connection, source.label, table.name)]
     if not options.reverse:
         await refuse_foreign_rows(connection, source.label, unknown, step="sync")
         return
-    others = [label for table in unknown for label in await rows_by_others(connection, source.label, table)]
-    came = f" (the target's came from {', '.join(dict.fromkeys(others))}, or by that address)" if others else ""
+    others: dict[str, int] = {}
+    for table in unknown:
+        others |= await writes.rows_by_others(connection, source.label, table.name, table.rows)
+    came = f" (the target's came from {', '.join(others)}, or by that address)" if others else ""
     await _refuse_to_delete(source, unknown, f"were never brought over from it{came}")
     known = [table for table in tables if table not in unknown]
-    partial = [table for table in known if not await _was_brought_over_whole(connection, source, table)]
+    partial = [table for table in known if not await runs.has_brought_whole(connection, source.label, table.name)]
     await _refuse_to_delete(source, partial, "were not brought over whole")
-
-
-async def _was_brought_over_whole(connection: AsyncConnection, source: Source, table: CopyTable) -> bool:
-    """Whether a copy of it was completed, or a sync; where none was, the target may lack rows that are not deleted."""
-    return bool(
-        await _first(
-            connection,
-            "SELECT EXISTS (SELECT FROM botdata.checkpoints c JOIN botdata.runs ON id = run_id "
-            "WHERE table_name = %(table)s AND source = %(source)s AND c.state = 'complete') OR (EXISTS (SELECT FROM "
-            "botdata.runs WHERE command = 'sync' AND source = %(source)s AND state = 'complete') "
-            "AND EXISTS (SELECT FROM botdata.row_versions WHERE table_name = %(table)s))",
-            {"table": table.name, "source": source.label},
-        )
-    )
 
 
 async def _refuse_to_delete(source: Source, tables: list[CopyTable], words: str) -> None:
@@ -141,8 +106,8 @@ async def finish(connection: AsyncConnection, run: int, adopted: Iterable[CopyTa
             on.
     """
     for table in adopted:
-        await runs.adopt_rows(connection, run, table)
-    await connection.execute("UPDATE botdata.runs SET state = 'complete', finished_at = now() WHERE id = %s", [run])
+        await writes.adopt_rows(connection, run, table.name, table.rows)
+    await runs.finish(connection, run)
 
 
 def may_pass(error: MigrationError) -> bool:
@@ -156,8 +121,3 @@ def may_pass(error: MigrationError) -> bool:
     if driver.sqlstate is None:
         return isinstance(driver, psycopg.OperationalError)
     return driver.sqlstate[:2] in {"08", "53", "57"} or driver.sqlstate in REPEATABLE
-
-
-async def _first(connection: AsyncConnection, query: str, parameters: object) -> object:
-    row = await (await connection.execute(query, parameters)).fetchone()  # type: ignore[call-overload]
-    return row[0] if row else None

@@ -115,6 +115,8 @@ async def _take_run_lock(connection: AsyncConnection, step: str, target: str) ->
 # SQLSTATE classes that say: this row, not the server or the program. 21 the same key twice in one page, 22 data,
 # 23 integrity, 44 check option, 54 limits (an index entry too large), P0 raised by a trigger.
 ROW_FAULTS = {"21", "22", "23", "44", "54", "P0"}
+# Of a unique or an exclusion constraint: another row stands in the way.
+CONFLICTS = {"23505", "23P01"}
 
 
 def is_row_fault(error: psycopg.Error) -> bool:

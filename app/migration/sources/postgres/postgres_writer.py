@@ -13,7 +13,7 @@ from app.common.keys import Key
 from app.migration.load import statements
 from app.migration.sources.pages import Limits
 from app.migration.sources.source import Page
-from app.migration.sync import row_versions as versions
+from app.migration.sync import keyed_rows
 from app.migration.tables.copy_table import CopyTable, is_plain
 from app.migration.target.followed_sequences import follow_other, read_other
 from app.migration.target.sequences import fetching, raise_sequences
@@ -62,7 +62,7 @@ class PostgresWriter:
         """One statement."""
         with source_errors():
             connection = await self._open()
-            await versions.delete_rows(connection, await self._own(connection, table), keys)
+            await keyed_rows.delete_rows(connection, await self._own(connection, table), keys)
 
     async def raise_sequences(self, table: CopyTable) -> bool:
         """They are raised."""

@@ -11,6 +11,7 @@ from psycopg import AsyncConnection, sql
 from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.sources.source import Source
 from app.migration.tables.copy_table import CopyTable
+from app.state.runs import row_versions, shapes
 
 # Enums, domains and composite types are taken as a whole, whichever of them the table uses.
 _SHAPE = """
@@ -34,16 +35,10 @@ async def values_stand(connection: AsyncConnection, source: Source, table: CopyT
     theirs = ""
     if isinstance(source, PostgresSource):
         ((theirs,),) = await source.fetch(query)
-    known = sql.SQL("SELECT source, target FROM botdata.shapes WHERE table_name = {}").format(sql.Literal(table.name))
-    before = await (await connection.execute(known)).fetchone()
-    if before == (theirs, ours):
+    if await shapes.known_shapes(connection, table.name) == (theirs, ours):
         return True
     if not dry_run:
         async with connection.transaction():
-            await connection.execute("DELETE FROM botdata.row_versions WHERE table_name = %s", [table.name])
-            await connection.execute(
-                "INSERT INTO botdata.shapes VALUES (%s, %s, %s) ON CONFLICT (table_name) "
-                "DO UPDATE SET source = excluded.source, target = excluded.target",
-                [table.name, theirs, ours],
-            )
+            await row_versions.forget_table(connection, table.name)
+            await shapes.keep_shapes(connection, table.name, theirs, ours)
     return False

@@ -11,9 +11,11 @@ from psycopg import AsyncConnection, sql
 from app.common.keys import Key
 from app.migration.load.statements import key_array, listed, page_rows, same_key, text_differs
 from app.migration.sources.pages import records_of
-from app.migration.sync import row_versions as versions
+from app.migration.sync import keyed_rows
 from app.migration.tables.copy_table import CopyTable
 from app.migration.target.target_session import JsonBytes, is_row_fault
+from app.state.json_keys import keys_json
+from app.state.runs import before_images, row_versions, writes
 from app.stores.postgres.session import rendered
 
 
@@ -27,19 +29,14 @@ async def keep_later(connection: AsyncConnection, run: int, table: CopyTable, bo
         return []
     rest = table.columns[table.key_size :]
     (column,) = (column for column in table.columns if column.name == table.changed_at)
-    name = sql.Identifier(column.name)
-    query = sql.SQL(
-        "WITH {page} INSERT INTO botdata.replaced_rows (run_id, table_name, key, row_text) {image} FROM page p "
-        "JOIN {table} t ON {same} WHERE t.{changed} > p.{changed}::{type} AND ({different}) RETURNING number"
-    ).format(
-        page=page_rows(table),
-        image=_image(run, table),
+    later = sql.SQL("page p JOIN {table} t ON {same} WHERE t.{changed} > p.{changed}::{type} AND ({different})").format(
         table=table.rows,
         same=same_key(table),
-        changed=name,
+        changed=sql.Identifier(column.name),
         type=sql.SQL(column.type),
         different=listed(map(text_differs("t", "p", source_is_text=True), rest), " OR "),
     )
+    query = sql.SQL("WITH {} {} RETURNING number").format(page_rows(table), _keep(run, table, later))
     return await keep_rows(connection, rendered(query), body)
 
 
@@ -60,39 +57,20 @@ async def keep_rows(connection: AsyncConnection, query: str, body: bytes) -> lis
     return [number for half in halves for number in await keep_rows(connection, query, half)]
 
 
-async def only_replaced(connection: AsyncConnection, images: Sequence[int]) -> int:
-    """Drop the images of rows that were refused after all, in the transaction that tried; returns how many stay."""
-    if not images:
-        return 0
-    cursor = await connection.execute(
-        "DELETE FROM botdata.replaced_rows r USING botdata.quarantine q WHERE r.number = ANY(%s) "
-        "AND q.table_name = r.table_name AND q.key = r.key AND q.refused_at = now()",
-        [list(images)],
-    )
-    return len(images) - cursor.rowcount
-
-
 async def keep_foreign(connection: AsyncConnection, run: int, table: CopyTable, keys: Sequence[Key]) -> int:
     """Keep those of the rows about to be deleted that did not come from the source as they are; returns how many."""
-    query = sql.SQL(
-        "INSERT INTO botdata.replaced_rows (run_id, table_name, key, row_text) {image} FROM {found} WHERE NOT EXISTS "
-        "(SELECT FROM botdata.row_versions v WHERE v.table_name = {name} AND v.key = {key} "
-        "AND v.target_xid = t.xmin::text) AND t.xmin::text NOT IN "
-        "(SELECT xid FROM botdata.writes WHERE table_name = {name})"
-    ).format(
-        image=_image(run, table),
-        found=versions.of_keys(table),
-        name=sql.Literal(table.name),
-        key=key_array(table, "t"),
+    foreign = sql.SQL("{} WHERE NOT {} AND t.xmin::text NOT IN {}").format(
+        keyed_rows.of_keys(table),
+        row_versions.is_paired(table.name, key_array(table, "t"), "target", sql.SQL("t.xmin::text")),
+        writes.ours(table.name),
     )
-    return (await connection.execute(query, [versions.keys_json(keys)])).rowcount
+    return (await connection.execute(_keep(run, table, foreign), [keys_json(keys)])).rowcount
 
 
-def _image(run: int, table: CopyTable) -> sql.Composed:
-    return sql.SQL("SELECT {}::bigint, {}, {}, json_object(ARRAY[{}]::text[], ARRAY[{}]::text[])").format(
-        sql.Literal(run),
-        sql.Literal(table.name),
-        key_array(table, "t"),
+def _keep(run: int, table: CopyTable, rows: sql.Composed) -> sql.Composed:
+    """Keep rows `t` of the target."""
+    image = sql.SQL("json_object(ARRAY[{}]::text[], ARRAY[{}]::text[])").format(
         listed(sql.Literal(name) for name in table.names),
         listed(sql.SQL("t.{}::text").format(sql.Identifier(name)) for name in table.names),
     )
+    return before_images.keep_images(run, table.name, key=key_array(table, "t"), image=image, rows=rows)

@@ -1,13 +1,8 @@
-"""Row versions: which rows have changed on either side since both were known to be equal.
-
-A pair (the source's xmin, the target's xmin) is recorded when a row has the same text on both sides. While both stand,
-the row is settled and is not read again. The same pairs serve both directions.
-"""
+"""Rows by their keys: those of a page, those that the target holds, and those that have changed on either side."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from psycopg import AsyncConnection, sql
 
@@ -19,9 +14,8 @@ from app.migration.sources.pages import key_of, records_of
 from app.migration.sources.source import VERSION, Source
 from app.migration.tables.copy_table import CopyTable
 from app.migration.target.target_session import JsonBytes
-
-# A condition: the key of one of the tool's own rows is among those of `keys_json` in a parameter.
-AMONG_KEYS = sql.SQL("key IN (SELECT ARRAY(SELECT json_array_elements_text(k)) FROM json_array_elements(%s::json) k)")
+from app.state.json_keys import keys_json
+from app.state.runs import row_versions
 
 
 def versioned_rows(table: CopyTable, name: str, columns: int) -> sql.Composed:
@@ -35,44 +29,18 @@ def versioned_rows(table: CopyTable, name: str, columns: int) -> sql.Composed:
 async def unsettled_keys(connection: AsyncConnection, table: CopyTable, *, missing: bool, most: int) -> list[Key]:
     """Keys of the source, no more than `most`, whose rows' versions are not those of the pair.
 
-    A foreign table gives 0 for the xmin of each row, which tells nothing.
-
     Args:
         missing: those too that the target does not hold.
     """
-    query = sql.SQL(
-        "SELECT DISTINCT {key} FROM source_keys s {join} {table} t ON {same} "
-        "LEFT JOIN botdata.row_versions v ON v.table_name = {name} AND v.key = {key} "
-        "WHERE v.source_xid IS DISTINCT FROM s.{version} OR s.{version} IS NULL OR s.{version} = '0' "
-        "OR v.target_xid IS DISTINCT FROM t.xmin::text OR t.xmin IS NULL "
-        "LIMIT {most}"
-    ).format(
-        join=sql.SQL("LEFT JOIN" if missing else "JOIN"),
+    return await row_versions.unsettled_keys(
+        connection,
+        table.name,
+        rows=table.rows,
         key=key_array(table, "s"),
-        table=table.rows,
         same=same_source_key(table),
-        name=sql.Literal(table.name),
         version=sql.Identifier(VERSION),
-        most=sql.Literal(most),
-    )
-    return sorted(await select_keys(connection, query.as_string(connection)))
-
-
-async def forget_gone(connection: AsyncConnection, table: CopyTable) -> None:
-    """Drop the pairs of rows that the source no longer has."""
-    await connection.execute(
-        sql.SQL(
-            "DELETE FROM botdata.row_versions v WHERE v.table_name = {} "
-            "AND NOT EXISTS (SELECT FROM source_keys s WHERE {} = v.key)"
-        ).format(sql.Literal(table.name), key_array(table, "s"))
-    )
-
-
-async def forget(connection: AsyncConnection, table: CopyTable, keys: Iterable[Key]) -> None:
-    """Drop the pairs of these rows."""
-    await connection.execute(
-        sql.SQL("DELETE FROM botdata.row_versions WHERE table_name = %s AND ") + AMONG_KEYS,
-        [table.name, keys_json(keys)],
+        missing=missing,
+        most=most,
     )
 
 
@@ -86,23 +54,16 @@ async def record_pairs(connection: AsyncConnection, table: CopyTable, body: byte
     different = (
         listed(map(text_differs("t", "p", source_is_text=True), rest), " OR ") if rest else sql.SQL("false").format()
     )
-    cursor = await connection.execute(
-        sql.SQL(
-            "WITH {page} INSERT INTO botdata.row_versions (table_name, key, source_xid, target_xid) "
-            "SELECT DISTINCT ON (1, 2) {name}, {key}, p.{version}, t.xmin::text FROM page p JOIN {table} t ON {same} "
-            "WHERE p.{version} IS NOT NULL AND NOT ({different}) ON CONFLICT (table_name, key) "
-            "DO UPDATE SET source_xid = excluded.source_xid, target_xid = excluded.target_xid"
-        ).format(
-            page=versioned_rows(table, "page", len(table.columns)),
-            name=sql.Literal(table.name),
-            key=key_array(table, "t"),
-            version=sql.Identifier(VERSION),
-            table=table.rows,
-            same=same_key(table),
-            different=different,
-        ),
-        [JsonBytes(body)],
+    statement = row_versions.record_pairs(
+        table.name,
+        page=versioned_rows(table, "page", len(table.columns)),
+        rows=table.rows,
+        key=key_array(table, "t"),
+        same=same_key(table),
+        version=sql.Identifier(VERSION),
+        different=different,
     )
+    cursor = await connection.execute(statement, [JsonBytes(body)])
     return cursor.rowcount
 
 
@@ -116,11 +77,6 @@ async def page_keys(connection: AsyncConnection, table: CopyTable, body: bytes) 
     )
     cursor = await connection.execute(query, [JsonBytes(body)])
     return {tuple(row[0]) for row in await cursor.fetchall()}
-
-
-def keys_json(keys: Iterable[Key]) -> JsonBytes:
-    """Keys as a parameter: a JSON array of arrays."""
-    return JsonBytes(json.dumps([list(key) for key in keys]).encode())
 
 
 def of_keys(table: CopyTable) -> sql.Composed:
