@@ -18,15 +18,16 @@ from app.migration.preflight.schemas.catalog import CatalogTable
 from app.migration.preflight.target_writes import examine_writes
 from app.migration.tables.copy_table import label, name_of
 from app.migration.tables.quoting import quoted
+from app.state.schema_name import SCHEMA
 
 OLDEST_VERSION = 13
 _FACTS = """
 SELECT current_setting('server_version_num')::integer / 10000 AS version, current_user AS role,
     current_database() AS database, has_database_privilege(current_database(), 'CREATE') AS may_create,
     has_database_privilege(current_database(), 'TEMP') AS may_temp,
-    to_regnamespace('botdata') IS NOT NULL AS has_tool_schema,
+    to_regnamespace(%(schema)s) IS NOT NULL AS has_tool_schema,
     (SELECT has_schema_privilege(oid, 'USAGE') AND has_schema_privilege(oid, 'CREATE') FROM pg_namespace
-        WHERE nspname = 'botdata') AS may_use_tool_schema,
+        WHERE nspname = %(schema)s) AS may_use_tool_schema,
     coalesce((SELECT has_schema_privilege(oid, 'CREATE') FROM pg_namespace WHERE nspname = 'public'), false)
         AS may_create_tables,
     current_setting('max_connections')::integer - current_setting('superuser_reserved_connections')::integer
@@ -60,7 +61,7 @@ class Server:
 
 async def _facts(connection: AsyncConnection) -> dict[str, Any]:
     async with connection.cursor(row_factory=dict_row) as cursor:
-        row = await (await cursor.execute(_FACTS)).fetchone()
+        row = await (await cursor.execute(_FACTS, {"schema": SCHEMA})).fetchone()
     assert row is not None
     return row
 

@@ -15,41 +15,10 @@ from psycopg import AsyncConnection, sql
 from app.errors import MigrationError
 from app.migration.tables.copy_table import CopyTable
 from app.migration.target.target_session import explained
+from app.state.runs import foreign_keys
+from app.state.runs.foreign_keys import KeptForeignKey
 from app.state.tool_schema import may_read
 
-# Those on or to one of the tables; of a partitioned table the one that its partitions' follow. One that PostgreSQL
-# does not enforce (18 and later) hinders nothing. One that we left NOT VALID for its orphans is to be valid again.
-_FIND = """
-SELECT n.nspname, t.relname, c.conname, quote_ident(rn.nspname) || '.' || quote_ident(r.relname),
-    regexp_replace(pg_get_constraintdef(c.oid), ' NOT VALID$', ''),
-    c.convalidated OR EXISTS (SELECT FROM botdata.foreign_keys f WHERE f.schema_name = n.nspname
-        AND f.table_name = t.relname AND f.name = c.conname AND f.state = 'not valid'),
-    ARRAY(SELECT quote_ident(a.attname) FROM unnest(c.conkey) WITH ORDINALITY k (attnum, place)
-        JOIN pg_attribute a USING (attnum) WHERE a.attrelid = c.conrelid ORDER BY place),
-    ARRAY(SELECT quote_ident(a.attname) FROM unnest(c.confkey) WITH ORDINALITY k (attnum, place)
-        JOIN pg_attribute a USING (attnum) WHERE a.attrelid = c.confrelid ORDER BY place),
-    pg_has_role(t.relowner, 'USAGE'), pg_get_userbyid(t.relowner)
-FROM pg_constraint c
-JOIN pg_class t ON t.oid = c.conrelid JOIN pg_namespace n ON n.oid = t.relnamespace
-JOIN pg_class r ON r.oid = c.confrelid JOIN pg_namespace rn ON rn.oid = r.relnamespace
-WHERE c.contype = 'f' AND c.conparentid = 0 AND coalesce((to_jsonb(c) ->> 'conenforced')::boolean, true)
-AND (c.conrelid = ANY (%(tables)s::regclass[]) OR c.confrelid = ANY (%(tables)s::regclass[]))
-ORDER BY 1, 2, 3
-"""
-_KEEP = """
-INSERT INTO botdata.foreign_keys (run_id, schema_name, table_name, name, referenced, definition, orphans, was_valid)
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
-ON CONFLICT (schema_name, table_name, name) DO UPDATE SET run_id = excluded.run_id, referenced = excluded.referenced,
-    definition = excluded.definition, orphans = excluded.orphans, was_valid = excluded.was_valid, state = 'dropped'
-"""
-_AWAY = """
-SELECT schema_name, table_name, name, definition, orphans, was_valid, state FROM botdata.foreign_keys
-WHERE state <> 'validated' ORDER BY schema_name, table_name, name
-"""
-_FORGET_DROPPED_TABLES = """
-DELETE FROM botdata.foreign_keys WHERE to_regclass(referenced) IS NULL
-OR to_regclass(quote_ident(schema_name) || '.' || quote_ident(table_name)) IS NULL
-"""
 _NOT_ON_PARTITIONED = "42809"  # before PostgreSQL 18, a partitioned table's cannot be added NOT VALID
 
 
@@ -68,21 +37,6 @@ class BrokenForeignKey:
     there: bool
     orphans: int
     query: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Kept:
-    schema: str
-    table: str
-    name: str
-    definition: str
-    orphans: str
-    was_valid: bool
-    state: str
-
-    @property
-    def identifier(self) -> sql.Identifier:
-        return sql.Identifier(self.schema, self.table)
 
 
 @asynccontextmanager
@@ -144,7 +98,7 @@ async def without_cascades(
 
 async def describe_away(connection: AsyncConnection) -> str | None:
     """A sentence on the foreign keys that a stopped run left away, or NOT VALID; None where there is none."""
-    away = await _away(connection) if await may_read(connection, "foreign_keys") else []
+    away = await foreign_keys.away(connection) if await may_read(connection, "foreign_keys") else []
     named = ", ".join(f"{one.name} on {one.table} ({one.state})" for one in away)
     return f"foreign keys of the target that a run took away: {named}; botdata sync puts them back" if away else None
 
@@ -170,8 +124,8 @@ async def put_back(connection: AsyncConnection, *, step: str) -> list[BrokenFore
 async def _drop(connection: AsyncConnection, run: int, tables: Sequence[CopyTable], step: str) -> None:
     async with connection.transaction():
         await connection.execute("SELECT set_config('search_path', '', true)")  # names are written with their schemas
-        cursor = await connection.execute(_FIND, {"tables": [table.identifier.as_string(None) for table in tables]})
-        found = await cursor.fetchall()
+        names = [table.identifier.as_string(None) for table in tables]
+        found = await foreign_keys.find_foreign_keys(connection, names)
         if foreign := [f"{name} on {table} (owner {owner})" for _, table, name, *_, owned, owner in found if not owned]:
             raise MigrationError(
                 f"foreign keys that would stand in the way cannot be dropped by this role: {', '.join(foreign)}",
@@ -182,7 +136,8 @@ async def _drop(connection: AsyncConnection, run: int, tables: Sequence[CopyTabl
         for schema, table, name, referenced, definition, was_valid, ours, theirs, *_ in found:
             child = sql.Identifier(schema, table)
             orphans = _orphans(child.as_string(None), referenced, ours, theirs)
-            await connection.execute(_KEEP, [run, schema, table, name, referenced, definition, orphans, was_valid])
+            kept = KeptForeignKey(schema, table, name, definition, orphans, was_valid, state="dropped")
+            await foreign_keys.keep(connection, run, kept, referenced)
             await connection.execute(sql.SQL("ALTER TABLE {} DROP CONSTRAINT {}").format(child, sql.Identifier(name)))
 
 
@@ -195,33 +150,29 @@ def _orphans(child: str, parent: str, ours: list[str], theirs: list[str]) -> str
 
 async def _restore(connection: AsyncConnection) -> list[BrokenForeignKey]:
     """Put all back that any run took away, then validate one after the other: a killed run finds each where it was."""
-    await connection.execute(_FORGET_DROPPED_TABLES)
-    for one in await _away(connection):
+    await foreign_keys.forget_dropped_tables(connection)
+    for one in await foreign_keys.away(connection):
         if one.state == "dropped":
             await _add(connection, one)
-    return [broken for one in await _away(connection) if (broken := await _validate(connection, one))]
+    return [broken for one in await foreign_keys.away(connection) if (broken := await _validate(connection, one))]
 
 
-async def _away(connection: AsyncConnection) -> list[_Kept]:
-    return [_Kept(*row) for row in await (await connection.execute(_AWAY)).fetchall()]
-
-
-async def _add(connection: AsyncConnection, one: _Kept) -> None:
+async def _add(connection: AsyncConnection, one: KeptForeignKey) -> None:
     try:
         async with connection.transaction():
             await _alter(connection, one, f"ADD CONSTRAINT {{}} {one.definition} NOT VALID")
-            await _note(connection, one, "not valid" if one.was_valid else "validated")
+            await foreign_keys.note_state(connection, one, "not valid" if one.was_valid else "validated")
     except psycopg.Error as error:
         if error.sqlstate != _NOT_ON_PARTITIONED:
             raise
 
 
-async def _validate(connection: AsyncConnection, one: _Kept) -> BrokenForeignKey | None:
+async def _validate(connection: AsyncConnection, one: KeptForeignKey) -> BrokenForeignKey | None:
     action = "VALIDATE CONSTRAINT {}" if one.state == "not valid" else f"ADD CONSTRAINT {{}} {one.definition}"
     try:
         async with connection.transaction():
             await _alter(connection, one, action)
-            await _note(connection, one, "validated")
+            await foreign_keys.note_state(connection, one, "validated")
     except psycopg.Error as error:
         if error.sqlstate != "23503":
             raise
@@ -233,24 +184,17 @@ async def _validate(connection: AsyncConnection, one: _Kept) -> BrokenForeignKey
     return BrokenForeignKey(one.table, one.name, one.state == "not valid", row[0], one.orphans)
 
 
-async def _alter(connection: AsyncConnection, one: _Kept, action: str) -> None:
+async def _alter(connection: AsyncConnection, one: KeptForeignKey, action: str) -> None:
     name = sql.Identifier(one.name).as_string(None)
     statement = f"ALTER TABLE {one.identifier.as_string(None)} {action.replace('{}', name, 1)}"
     await connection.execute(statement.encode())
-
-
-async def _note(connection: AsyncConnection, one: _Kept, state: str) -> None:
-    await connection.execute(
-        "UPDATE botdata.foreign_keys SET state = %s WHERE schema_name = %s AND table_name = %s AND name = %s",
-        [state, one.schema, one.table, one.name],
-    )
 
 
 async def _say_what_is_away(connection: AsyncConnection, error: MigrationError) -> None:
     away: list[str] = []
     if not (connection.broken or connection.closed):
         with suppress(psycopg.Error):  # the error at hand says more
-            away = [f"{one.name} on {one.table}" for one in await _away(connection)]
+            away = [f"{one.name} on {one.table}" for one in await foreign_keys.away(connection)]
     if away:
         kept = f"the foreign keys that the run will put back at its end: {', '.join(away)}"
         error.pending = f"{error.pending}; {kept}" if error.pending else kept

@@ -16,6 +16,7 @@ from app.migration.load import statements
 from app.migration.sources.source import Source
 from app.migration.tables.copy_table import CopyTable
 from app.migration.target.interference import Interference, find_interference
+from app.state.runs import quarantine
 
 
 async def find_writers(connection: AsyncConnection, tables: Sequence[CopyTable]) -> list[Interference]:
@@ -41,5 +42,5 @@ async def rows_beside(connection: AsyncConnection, source: Source, table: CopyTa
         require_whole(listing, source, table, step="sync", pending="to look at what triggers and rules wrote")
         query = statements.extra_keys(table) if more > 0 else statements.missing_keys(table)
         found = await select_keys(connection, query.as_string(connection))
-        refused = await select_keys(connection, statements.refused_keys(), [table.name])
-    return min(len(found - refused), abs(more))
+        refused = await quarantine.refused_keys(connection, table.name)
+    return min(len(found - refused.keys()), abs(more))

@@ -15,6 +15,8 @@ from psycopg import AsyncConnection, sql
 
 from app.migration.tables.copy_table import CopyTable, label
 from app.migration.tables.quoting import quoted
+from app.state.runs import quarantine
+from app.state.schema_name import SCHEMA
 
 # The rows of a query, from whichever side.
 Fetch = Callable[[sql.Composed], Awaitable[list[tuple[Any, ...]]]]
@@ -30,7 +32,7 @@ WITH named AS (SELECT DISTINCT to_regclass(name)::oid AS oid FROM unnest({tables
     UNION SELECT d.refobjid FROM moved m JOIN pg_attrdef f ON f.adrelid = m.oid JOIN pg_depend d
         ON d.classid = 'pg_attrdef'::regclass AND d.objid = f.oid AND d.refclassid = 'pg_class'::regclass
     UNION SELECT s.oid FROM pg_class s JOIN pg_namespace n ON n.oid = s.relnamespace
-        WHERE {others} AND s.relkind = 'S' AND n.nspname NOT IN ('botdata', 'information_schema')
+        WHERE {others} AND s.relkind = 'S' AND n.nspname NOT IN ({schema}, 'information_schema')
         AND n.nspname !~ '^pg_'
 ), used AS (
     SELECT c.oid, d.refobjid AS relation, d.refobjsubid AS number FROM chosen c JOIN pg_depend d
@@ -149,6 +151,7 @@ async def find_sequences(fetch: Fetch, tables: Sequence[CopyTable], *, others: b
     query = sql.SQL(_SEQUENCES).format(
         tables=sql.Literal([table.identifier.as_string(None) for table in tables]),
         others=sql.SQL("true" if others else "false"),
+        schema=sql.Literal(SCHEMA),
     )
     found: dict[tuple[Any, ...], list[tuple[Any, ...]]] = {}
     for row in await fetch(query):
@@ -248,9 +251,10 @@ def _furthest_value(sequence: DatabaseSequence, use: Use) -> sql.Composed:
 
 
 def _furthest_refused(sequence: DatabaseSequence, use: Use) -> sql.Composed:
-    text = sql.SQL("row_text ->> {}").format(sql.Literal(use.column))
-    query = sql.SQL("SELECT {} AS v FROM botdata.quarantine WHERE table_name = {}")
-    return _furthest(sequence, query.format(_number(text), sql.Literal(use.table)))
+    query = sql.SQL("SELECT {} AS v FROM ({}) refused").format(
+        _number(sql.SQL("value").format()), quarantine.values_of(use.table, use.column)
+    )
+    return _furthest(sequence, query)
 
 
 def _furthest(sequence: DatabaseSequence, numbers: sql.Composed) -> sql.Composed:
