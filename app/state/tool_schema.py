@@ -18,7 +18,7 @@ def newest_version() -> int:
 
 async def is_current(connection: AsyncConnection) -> bool:
     """Whether the schema is there, of this version."""
-    return await _version(connection) == newest_version()
+    return await version(connection) == newest_version()
 
 
 async def ensure_tool_schema(connection: AsyncConnection) -> None:
@@ -33,14 +33,14 @@ async def ensure_tool_schema(connection: AsyncConnection) -> None:
         await connection.execute("SELECT pg_advisory_xact_lock(%(lock)s)", {"lock": _LOCK})
         await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
         await connection.execute(f"CREATE TABLE IF NOT EXISTS {SCHEMA}.version (version integer NOT NULL)")
-        current = await _version(connection)
+        current = await version(connection)
         for number, ddl in enumerate(VERSIONS, start=1):
             if number > current:
                 await connection.execute(ddl)
                 await connection.execute(f"INSERT INTO {SCHEMA}.version VALUES (%(number)s)", {"number": number})
 
 
-async def _version(connection: AsyncConnection) -> int:
+async def version(connection: AsyncConnection) -> int:
     """The version of the schema that is there; 0 for none."""
     row = await (await connection.execute(f"SELECT to_regclass('{SCHEMA}.version') IS NOT NULL")).fetchone()
     if not (row and row[0]):

@@ -13,6 +13,7 @@ from app.migration.load.loader import PageLoader
 from app.migration.sources.counts import known_count
 from app.migration.sources.source import Source
 from app.migration.tables.copy_table import CopyTable
+from app.state.runs import quarantine
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,7 @@ async def _look(connection: AsyncConnection, source: Source, table: CopyTable, l
     async def find_absent() -> tuple[set[Key], set[Key]]:
         """Keys that are not in the target: those that are not in quarantine either, and those that are."""
         absent = await select_keys(connection, statements.missing_keys(table).as_string(connection))
-        refused = await select_keys(connection, statements.refused_keys(), [table.name]) if absent else set()
+        refused = set(await quarantine.refused_keys(connection, table.name)) if absent else set()
         return absent - refused, absent & refused
 
     async with source_keys(connection, source, table) as listing:
@@ -126,7 +127,7 @@ async def count_target(connection: AsyncConnection, table: CopyTable) -> int:
     return int(row[0])
 
 
-async def select_keys(connection: AsyncConnection, query: str, parameters: list[str] | None = None) -> set[Key]:
+async def select_keys(connection: AsyncConnection, query: str) -> set[Key]:
     """The keys (text[]) that a query returns."""
-    cursor = await connection.execute(query, parameters)
+    cursor = await connection.execute(query)
     return {tuple(row[0]) for row in await cursor.fetchall()}

@@ -19,9 +19,7 @@ from app.migration.copy.stream_copier import StreamCopy, StreamOptions
 from app.migration.load.foreign_rows import refuse_foreign_rows
 from app.migration.load.loader import PageLoader
 from app.migration.load.table_authority import Permit, read_authority
-from app.migration.runs import checkpoints as runs
-from app.migration.runs.checkpoints import Checkpoint
-from app.migration.runs.report import CopyReport, Progress, TableCopied
+from app.migration.runs.report import CopyReport, Progress, TableCopied, refusals_of
 from app.migration.sources.ahead import ahead
 from app.migration.sources.counts import known_count, shown_count
 from app.migration.sources.postgres.postgres_source import PostgresSource
@@ -33,6 +31,8 @@ from app.migration.target.foreign_keys import without_foreign_keys
 from app.migration.target.sequences import raise_sequences
 from app.migration.target.target_session import explained, open_target
 from app.migration.target.usable import make_usable
+from app.state.runs import checkpoints, quarantine, runs, writes
+from app.state.runs.checkpoints import Checkpoint
 from app.state.tool_schema import ensure_tool_schema
 
 
@@ -91,7 +91,8 @@ async def copy(
             await ensure_tool_schema(connection)
             if not options.overwrite:
                 await refuse_foreign_rows(connection, source.label, described)
-            run, resumed = await runs.begin_run(connection, source.label, described, restart=options.restart)
+            names = [table.name for table in described]
+            run, resumed = await runs.begin_copy(connection, source.label, names, restart=options.restart)
             if resumed:
                 progress.notice(await runs.describe_resumed(connection, run))
         async with (
@@ -118,7 +119,7 @@ async def copy(
         with explained("copy", setting=source.setting, done="every table", pending=pending):
             written = any(table.inserted or table.updated for table in copied)
             not_usable, not_seen = await make_usable(connection, source, described, progress, written=written)
-            await runs.finish_run(connection, run)
+            await runs.finish(connection, run)
     seconds = monotonic() - began
     return CopyReport(run, resumed, tuple(copied), seconds, snapshots > 1, tuple(broken), not_usable, not_seen)
 
@@ -131,7 +132,7 @@ async def _telling_what_is_done(connection: AsyncConnection, run: int) -> AsyncI
     except MigrationError as error:
         if error.done is None and not (connection.closed or connection.broken):
             with suppress(psycopg.Error):  # the error at hand says more
-                error.done = await runs.describe_done(connection, run)
+                error.done = await checkpoints.describe_done(connection, run)
         raise
 
 
@@ -182,12 +183,12 @@ class _Start:
 
     async def _copy_table(self, table: CopyTable) -> TableCopied:
         began = monotonic()
-        checkpoint = await runs.find_checkpoint(self.connection, self.run, table)
+        checkpoint = await checkpoints.find_checkpoint(self.connection, self.run, table.name)
         if checkpoint is None:
             rows = await known_count(self.source, table)
-            checkpoint = await runs.begin_table(self.connection, self.run, table, rows)
+            checkpoint = await checkpoints.begin_table(self.connection, self.run, table.name, table.rows, rows)
         elif not checkpoint.complete:
-            await runs.resume_table(self.connection, self.run, table)
+            await checkpoints.resume_table(self.connection, self.run, table.name)
         expected = checkpoint.source_before
         if expected is None:
             expected = await shown_count(self.source, table)
@@ -209,10 +210,10 @@ class _Start:
     async def _finish(self, table: CopyTable, whole: Completeness, done_before: bool, seconds: float) -> TableCopied:
         await raise_sequences(self.connection, table)
         if self.options.overwrite:
-            await runs.adopt_rows(self.connection, self.run, table)
+            await writes.adopt_rows(self.connection, self.run, table.name, table.rows)
         if not whole.missing and whole.disagreement is None:
-            await runs.finish_table(self.connection, self.run, table)
-        done = await runs.find_checkpoint(self.connection, self.run, table)
+            await checkpoints.finish_table(self.connection, self.run, table.name)
+        done = await checkpoints.find_checkpoint(self.connection, self.run, table.name)
         assert done is not None
         return TableCopied(
             table=table.name,
@@ -221,7 +222,7 @@ class _Start:
             inserted=done.inserted,
             updated=done.updated,
             unchanged=done.unchanged,
-            refused=await runs.refusals(self.connection, self.run, table),
+            refused=refusals_of(table, await quarantine.refusals(self.connection, table.name, self.run)),
             came=whole.came,
             went=whole.went,
             missing=whole.missing,

@@ -7,17 +7,17 @@ from dataclasses import dataclass, replace
 import psycopg
 from psycopg import AsyncConnection, sql
 
-from app.migration.copy.ranges import KeyRange, finish_range
+from app.migration.copy.ranges import KeyRange
 from app.migration.load.bisection import number_column
-from app.migration.load.loader import load_staged, record_writes
+from app.migration.load.loader import load_staged, record_loaded
 from app.migration.load.table_authority import Permit
 from app.migration.retry import repeated
-from app.migration.runs import checkpoints as runs
 from app.migration.runs.report import Loaded
 from app.migration.sources.postgres.snapshot import SnapshotSession
 from app.migration.sources.postgres.streams import pipe
 from app.migration.tables.copy_table import CopyColumn, CopyTable
 from app.migration.target.target_session import is_row_fault
+from app.state.runs.ranges import finish_range
 
 _STAGING = "staging"
 
@@ -135,9 +135,8 @@ class RangeLoader:
         )
 
     async def _record(self, table: CopyTable, key_range: KeyRange, loaded: Loaded) -> None:
-        await finish_range(self._target, self._run, table, key_range.number, loaded.rows)
-        await runs.add_to_checkpoint(self._target, self._run, table, loaded)
-        await record_writes(self._target, self._run, table, loaded.transactions)
+        await finish_range(self._target, self._run, table.name, key_range.number, loaded.rows)
+        await record_loaded(self._target, self._run, table.name, loaded)
         await self._permit.confirm(self._target, table.name)
 
 

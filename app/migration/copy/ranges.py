@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
-from psycopg import AsyncConnection, sql
+from psycopg import sql
 
 from app.common.keys import Key
 from app.migration.sources.postgres.postgres_source import PostgresSource
@@ -12,8 +12,7 @@ from app.migration.tables.copy_table import CopyTable
 from app.stores.supabase.grammar import alias
 
 
-@dataclass(frozen=True, slots=True)
-class KeyRange:
+class KeyRange(NamedTuple):
     """The keys above `low`, up to and including `high`, in the source's own order; None: no bound on that side."""
 
     number: int
@@ -73,33 +72,3 @@ async def _key_behind(source: PostgresSource, table: CopyTable, rest: KeyRange, 
         )
     )
     return tuple(found[0]) if found else None
-
-
-async def keep_ranges(connection: AsyncConnection, run: int, table: CopyTable, ranges: list[KeyRange]) -> None:
-    """Write a table's ranges down, in the caller's transaction."""
-    for one in ranges:
-        await connection.execute(
-            "INSERT INTO botdata.ranges (run_id, table_name, number, low, high) VALUES (%s, %s, %s, %s, %s)",
-            [run, table.name, one.number, list(one.low) if one.low else None, list(one.high) if one.high else None],
-        )
-
-
-async def open_ranges(connection: AsyncConnection, run: int, table: CopyTable) -> list[KeyRange]:
-    """The table's ranges that are not complete."""
-    cursor = await connection.execute(
-        "SELECT number, low, high FROM botdata.ranges WHERE run_id = %s AND table_name = %s AND NOT complete "
-        "ORDER BY number",
-        [run, table.name],
-    )
-    return [
-        KeyRange(number, tuple(low) if low else None, tuple(high) if high else None)
-        for number, low, high in await cursor.fetchall()
-    ]
-
-
-async def finish_range(connection: AsyncConnection, run: int, table: CopyTable, number: int, rows: int) -> None:
-    """Mark a range complete, in the transaction that loaded it."""
-    await connection.execute(
-        "UPDATE botdata.ranges SET complete = true, rows = %s WHERE run_id = %s AND table_name = %s AND number = %s",
-        [rows, run, table.name, number],
-    )

@@ -9,12 +9,12 @@ from psycopg import AsyncConnection
 
 from app.migration.load.repeated_keys import REPEATED
 from app.migration.load.table_authority import Permit
-from app.migration.quarantine.replay import other_columns, replay_batch
-from app.migration.runs import checkpoints as runs
-from app.migration.runs.report import TableCopied
+from app.migration.quarantine.replay import replay_batch
+from app.migration.runs.report import TableCopied, refusals_of
 from app.migration.tables.copy_table import CopyTable
 from app.migration.target.sequences import raise_sequences
 from app.migration.target.target_session import explained
+from app.state.runs import checkpoints, quarantine
 
 _ROWS_A_TRANSACTION = 500
 
@@ -63,13 +63,8 @@ async def try_again(
 
 async def _try_table(connection: AsyncConnection, run: int, table: CopyTable, permit: Permit) -> int:
     """How many rows went in."""
-    cursor = await connection.execute(
-        "SELECT number FROM botdata.quarantine WHERE run_id = %s AND table_name = %s AND sqlstate <> %s "
-        "ORDER BY number",
-        [run, table.name, REPEATED],
-    )
-    numbers = [number for (number,) in await cursor.fetchall()]
-    stale = await other_columns(connection, table, numbers)
+    numbers = await quarantine.numbers_but(connection, run, table.name, REPEATED)
+    stale = await quarantine.other_columns(connection, numbers, table.names)
     numbers = [number for number in numbers if number not in stale]
     loaded = 0
     for start in range(0, len(numbers), _ROWS_A_TRANSACTION):
@@ -80,12 +75,12 @@ async def _try_table(connection: AsyncConnection, run: int, table: CopyTable, pe
 
 
 async def _with_counts(connection: AsyncConnection, run: int, table: CopyTable, done: TableCopied) -> TableCopied:
-    checkpoint = await runs.find_checkpoint(connection, run, table)
+    checkpoint = await checkpoints.find_checkpoint(connection, run, table.name)
     assert checkpoint is not None
     return replace(
         done,
         inserted=checkpoint.inserted,
         updated=checkpoint.updated,
         unchanged=checkpoint.unchanged,
-        refused=await runs.refusals(connection, run, table),
+        refused=refusals_of(table, await quarantine.refusals(connection, table.name, run)),
     )

@@ -15,11 +15,10 @@ from psycopg import AsyncConnection
 from app.errors import UnavailableError
 from app.migration.copy.completeness import Completeness, complete_table, count_target
 from app.migration.copy.range_loader import RangeLoader, Route
-from app.migration.copy.ranges import KeyRange, keep_ranges, open_ranges, plan_ranges
+from app.migration.copy.ranges import KeyRange, plan_ranges
 from app.migration.load.loader import PageLoader
 from app.migration.load.table_authority import Permit
 from app.migration.retry import patiently
-from app.migration.runs import checkpoints as runs
 from app.migration.runs.report import Loaded, Progress
 from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.sources.postgres.snapshot import SnapshotSession
@@ -27,6 +26,7 @@ from app.migration.tables.column_types import may_narrow, same_types
 from app.migration.tables.copy_table import CopyTable
 from app.migration.tables.null_keys import refuse_null_keys
 from app.migration.target.target_session import connect_target, explained
+from app.state.runs import checkpoints, ranges
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +115,7 @@ class StreamCopy:
         Within one snapshot the ranges hold each row once. So where all rows went straight into an empty table, as many
         as the snapshot has, and the target holds as many, nothing is missing. Else the sets of keys tell.
         """
-        checkpoint = await runs.find_checkpoint(self._connection, self._run, job.table)
+        checkpoint = await checkpoints.find_checkpoint(self._connection, self._run, job.table.name)
         assert checkpoint is not None
         straight = one_snapshot and job.route.straight and checkpoint.rows == job.source_rows
         if straight and await count_target(self._connection, job.table) == job.source_rows:
@@ -136,9 +136,9 @@ class StreamCopy:
                 straight=False,
                 same=await same_types(self._source, self._connection, table),
             )
-            checkpoint = await runs.find_checkpoint(self._connection, self._run, table)
+            checkpoint = await checkpoints.find_checkpoint(self._connection, self._run, table.name)
             if checkpoint is None:
-                ranges = await plan_ranges(
+                planned = await plan_ranges(
                     self._source,
                     table,
                     rows,
@@ -146,14 +146,17 @@ class StreamCopy:
                     most_bytes=self._options.range_bytes,
                 )
                 async with self._connection.transaction():
-                    checkpoint = await runs.begin_table(self._connection, self._run, table, rows)
-                    await keep_ranges(self._connection, self._run, table, ranges)
+                    begun = self._connection, self._run, table.name
+                    checkpoint = await checkpoints.begin_table(*begun, table.rows, rows)
+                    await ranges.keep_ranges(*begun, planned)
             elif not checkpoint.complete:
-                await runs.resume_table(self._connection, self._run, table)
+                await checkpoints.resume_table(self._connection, self._run, table.name)
             route.straight = checkpoint.was_empty and not await may_narrow(self._source, table)
-            left = [] if checkpoint.complete else await open_ranges(self._connection, self._run, table)
+            left = []
+            if not checkpoint.complete:
+                left = await ranges.open_ranges(self._connection, self._run, table.name)
         job = TableJob(route, rows, len(left), done_before=checkpoint.complete)
-        self._waiting.extend((job, one) for one in left)
+        self._waiting.extend((job, KeyRange(*one)) for one in left)
         self._progress.begin(table.name, max(rows, checkpoint.rows), checkpoint.rows)
         return job
 

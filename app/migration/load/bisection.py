@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from math import isqrt
+from typing import NamedTuple
 
 from psycopg import AsyncConnection, sql
 
@@ -24,8 +25,7 @@ LARGEST_PIECE = 2048
 _SMALLEST_PIECE = 8
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+class Fault(NamedTuple):
     """A refused row: its number in the staging table, and PostgreSQL's reason. The message may quote values."""
 
     number: int

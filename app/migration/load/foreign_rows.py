@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-from psycopg import AsyncConnection, sql
+from psycopg import AsyncConnection
 
 from app.errors import MigrationError
-from app.migration.load import statements
 from app.migration.tables.copy_table import CopyTable
-
-# Which other sources the rows of the target's table came from (parameters: table, source, table, source).
-_BY_OTHERS = """
-SELECT r.source, count(DISTINCT (t.tableoid, t.ctid))
-FROM {} t JOIN botdata.writes w ON w.xid = t.xmin::text AND w.table_name = %s
-JOIN botdata.runs r ON r.id = w.run_id WHERE r.source <> %s AND t.xmin::text NOT IN (SELECT xid FROM botdata.writes
-    JOIN botdata.runs ON id = run_id WHERE table_name = %s AND source = %s) GROUP BY 1 ORDER BY 2 DESC, 1
-"""
+from app.state.runs import writes
 
 
 async def refuse_foreign_rows(
@@ -32,13 +24,10 @@ async def refuse_foreign_rows(
     others: dict[str, int] = {}
     foreign = 0
     for table in tables:
-        cursor = await connection.execute(statements.count_foreign_rows(table), [table.name, source])
-        row = await cursor.fetchone()
-        assert row is not None
-        if row[0]:
-            held.append(f"{table.name} ({row[0]})")
-            foreign += row[0]
-            for label, rows in (await rows_by_others(connection, source, table)).items():
+        if count := await writes.count_foreign_rows(connection, source, table.name, table.rows):
+            held.append(f"{table.name} ({count})")
+            foreign += count
+            for label, rows in (await writes.rows_by_others(connection, source, table.name, table.rows)).items():
                 others[label] = others.get(label, 0) + rows
     if not held:
         return
@@ -58,10 +47,3 @@ async def refuse_foreign_rows(
             "if it is another one, a target of its own"
         )
     raise MigrationError(message, step=step, pending="everything; nothing was written", next_command=remedy)
-
-
-async def rows_by_others(connection: AsyncConnection, source: str, table: CopyTable) -> dict[str, int]:
-    """How many rows of the target's table came from each of the other sources, the most first."""
-    query = sql.SQL(_BY_OTHERS).format(table.rows)
-    cursor = await connection.execute(query, [table.name, source, table.name, source])
-    return dict(await cursor.fetchall())

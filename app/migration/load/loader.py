@@ -5,6 +5,7 @@ from __future__ import annotations
 import psycopg
 from psycopg import AsyncConnection, sql
 
+from app.common.keys import Key
 from app.errors import MigrationError, UnavailableError
 from app.migration.load import statements
 from app.migration.load.bisection import LARGEST_PIECE, Fault, first_piece, load_rows, number_column, stage_page
@@ -12,17 +13,15 @@ from app.migration.load.narrowing import ensure_refusal
 from app.migration.load.repeated_keys import put_back, take_repeated
 from app.migration.load.table_authority import Permit
 from app.migration.retry import repeated
-from app.migration.runs.checkpoints import add_to_checkpoint
-from app.migration.runs.report import Loaded, Refusal
+from app.migration.runs.report import Loaded, Refusal, refusals_of
 from app.migration.sources.source import Page
 from app.migration.tables.copy_table import CopyTable
 from app.migration.target.target_session import JsonBytes, is_row_fault
-from app.privacy import mask_phones
+from app.state.runs import checkpoints, quarantine, writes
 from app.stores.postgres.session import rendered
 
 # A deferred constraint would speak up at the commit, where the row at fault cannot be told.
 _IMMEDIATE = "SET CONSTRAINTS ALL IMMEDIATE"
-_WRITES = "INSERT INTO botdata.writes SELECT %s, %s, unnest(%s::text[]) ON CONFLICT DO NOTHING"
 
 
 class PageLoader:
@@ -102,8 +101,7 @@ class PageLoader:
     async def _record(self, page: Page, loaded: Loaded, checkpoint: bool) -> None:
         loaded.rows = page.rows
         last_key = page.last_key if checkpoint else None
-        await add_to_checkpoint(self._connection, self._run, self._table, loaded, last_key=last_key)
-        await record_writes(self._connection, self._run, self._table, loaded.transactions)
+        await record_loaded(self._connection, self._run, self._table.name, loaded, last_key=last_key)
         if self._permit is not None:
             await self._permit.confirm(self._connection, self._table.name)
 
@@ -182,49 +180,46 @@ async def load_staged(
     faults = outcome.faults + repeated
     if faults:
         loaded.refused = await _set_aside(connection, table, run, staging, faults)
-        cursor = await connection.execute("SELECT count(*) FROM botdata.quarantine WHERE run_id = %s", [run])
-        count = await cursor.fetchone()
-        assert count is not None
-        if max(count[0], len(faults)) > most_refused:
+        if max(await quarantine.count_rows(connection, run), len(faults)) > most_refused:
             raise _too_many(table, faults[-1], most_refused)
     return loaded
 
 
-async def record_writes(connection: AsyncConnection, run: int, table: CopyTable, transactions: set[str]) -> None:
-    """Remember the transactions that wrote rows of a table: those rows are ours."""
-    await connection.execute(_WRITES, [run, table.name, list(transactions)])
+async def record_loaded(
+    connection: AsyncConnection, run: int, table: str, loaded: Loaded, *, last_key: Key | None = None
+) -> None:
+    """Count what was loaded in the table's checkpoint, and remember whose rows these are; in the same transaction.
+
+    Args:
+        last_key: up to which the table is done now; None: it is no further.
+    """
+    await checkpoints.add_to_checkpoint(
+        connection,
+        run,
+        table,
+        inserted=loaded.inserted,
+        updated=loaded.updated,
+        unchanged=loaded.unchanged,
+        last_key=last_key,
+    )
+    await writes.record_writes(connection, run, table, loaded.transactions)
 
 
 async def _set_aside(
     connection: AsyncConnection, table: CopyTable, run: int, staging: str, faults: tuple[Fault, ...]
 ) -> list[Refusal]:
-    """Put refused rows into quarantine, as the source sent them; of a key that is there twice, the last."""
-    texts = sql.SQL(", ").join(sql.SQL("s.{0}::text AS {0}").format(sql.Identifier(name)) for name in table.names)
-    key = sql.SQL(", ").join(sql.SQL("s.{}::text").format(sql.Identifier(column.name)) for column in table.key)
-    cursor = await connection.execute(
-        sql.SQL(
-            "INSERT INTO botdata.quarantine (run_id, table_name, key, row_text, sqlstate, message, place) "
-            "SELECT %s, %s, key, row_text, sqlstate, message, place FROM (SELECT DISTINCT ON (ARRAY[{key}]) f.*, "
-            "ARRAY[{key}] AS key, (SELECT row_to_json(v.*) FROM (SELECT {texts}) v) AS row_text "
-            "FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[]) AS f (number, sqlstate, message, place) "
-            "JOIN pg_temp.{staging} s ON s.{number} = f.number ORDER BY ARRAY[{key}], f.number DESC) refused "
-            "ORDER BY number ON CONFLICT (table_name, key) DO UPDATE SET run_id = excluded.run_id, "
-            "row_text = excluded.row_text, sqlstate = excluded.sqlstate, message = excluded.message, "
-            "place = excluded.place, refused_at = now() RETURNING key, sqlstate, place"
-        ).format(key=key, texts=texts, staging=sql.Identifier(staging), number=sql.Identifier(number_column(table))),
-        [
-            run,
-            table.name,
-            [fault.number for fault in faults],
-            [fault.sqlstate for fault in faults],
-            [fault.message for fault in faults],
-            [fault.place for fault in faults],
-        ],
+    """Put refused rows into quarantine, as the source sent them."""
+    rows = await quarantine.set_aside(
+        connection,
+        run,
+        table.name,
+        sql.Identifier("pg_temp", staging),
+        faults,
+        number=sql.Identifier(number_column(table)),
+        key=statements.key_array(table, "s"),
+        texts=statements.listed(sql.SQL("s.{0}::text AS {0}").format(sql.Identifier(name)) for name in table.names),
     )
-    mask = mask_phones if table.key_holds_phone else str
-    return [
-        Refusal(table.name, tuple(map(mask, key)), sqlstate, place) for key, sqlstate, place in await cursor.fetchall()
-    ]
+    return list(refusals_of(table, rows))
 
 
 def _too_many(table: CopyTable, last: Fault, most_refused: int) -> MigrationError:

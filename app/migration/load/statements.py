@@ -303,11 +303,6 @@ def missing_keys(table: CopyTable) -> sql.Composed:
     ).format(key=key_array(table, "s"), table=table.rows, same=same_source_key(table))
 
 
-def refused_keys() -> str:
-    """Keys (text[]) in quarantine (parameter 1: table)."""
-    return "SELECT key FROM botdata.quarantine WHERE table_name = %s"
-
-
 def extra_keys(table: CopyTable) -> sql.Composed:
     """Keys of the target (text[]) that the source does not hold."""
     return sql.SQL("SELECT {key} FROM {table} t WHERE NOT EXISTS (SELECT FROM source_keys s WHERE {same})").format(
@@ -318,21 +313,6 @@ def extra_keys(table: CopyTable) -> sql.Composed:
 def same_source_key(table: CopyTable) -> sql.Composed:
     """The target's row `t` has the key of the row `s` of `source_keys`."""
     return _same_key_text(table, "s", typed=lambda column: column.zoned)
-
-
-def count_foreign_rows(table: CopyTable) -> sql.Composed:
-    """Rows of the target that no copy from a source wrote (parameters: table, source)."""
-    return sql.SQL(
-        "SELECT count(*) FROM {} t WHERE t.xmin::text NOT IN (SELECT xid FROM botdata.writes "
-        "JOIN botdata.runs ON id = run_id WHERE table_name = %s AND source = %s)"
-    ).format(table.rows)
-
-
-def adopt_rows(table: CopyTable) -> sql.Composed:
-    """Take every row of the target for ours (parameters: run, table)."""
-    return sql.SQL(
-        "INSERT INTO botdata.writes SELECT DISTINCT %s::bigint, %s::text, t.xmin::text FROM {} t ON CONFLICT DO NOTHING"
-    ).format(table.rows)
 
 
 def count_rows(table: CopyTable) -> sql.Composed:

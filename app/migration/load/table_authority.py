@@ -19,14 +19,8 @@ from app.cutover.stages import Stage, Store
 from app.cutover.tables import METHODS_TABLES
 from app.errors import MigrationError
 from app.migration.target.target_session import explained, open_target
+from app.state.runs import cutover_records
 from app.state.tool_schema import may_read
-
-_READ_STAGE = b"SELECT stage, moved_at FROM botdata.stage"
-_READ_REST = """
-SELECT ARRAY(SELECT table_name FROM botdata.table_authority WHERE authority = 'postgres' ORDER BY 1),
-(SELECT max(changed_at) FROM botdata.table_authority),
-ARRAY(SELECT name FROM botdata.processes ORDER BY name), ARRAY(SELECT stage FROM botdata.processes ORDER BY name)
-"""
 
 
 class TableMovedError(MigrationError):
@@ -79,8 +73,8 @@ async def read_authority(connection: AsyncConnection, *, share: bool = False) ->
     """
     if not await may_read(connection, "table_authority"):
         return Authority()
-    ((stage, moved_at),) = await (await connection.execute(_READ_STAGE + (b" FOR SHARE" if share else b""))).fetchall()
-    ((postgres, changed_at, names, stages),) = await (await connection.execute(_READ_REST)).fetchall()
+    stage, moved_at = await cutover_records.read_stage(connection, share=share)
+    postgres, changed_at, names, stages = await cutover_records.read_tables_and_processes(connection)
     return Authority(
         managed=moved_at is not None,
         stage=Stage(stage),

@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from psycopg import AsyncConnection
-from psycopg.types.json import Json
 from sqlalchemy import MetaData
 
 from app.errors import MigrationError
 from app.migration.quarantine.quarantined_rows import RefusedRow, choose_tables, read_rows
 from app.migration.target.target_session import explained, open_target
+from app.state.runs import quarantine
 
 _NEEDED = {"number", "table", "key", "row"}
 _FOR_READERS = {"sqlstate", "message", "place"}
@@ -125,19 +124,11 @@ async def import_rows(target_url: str, path: Path) -> ImportReport:
             if mistakes:
                 raise _refused(path, mistakes, step)
             changed = [row for row in edited if row.row != kept[row.number].row]
-            await _store(connection, changed)
+            await quarantine.set_values(connection, [(row.number, row.row) for row in changed])
     numbers = {row.number for row in changed}
     return ImportReport(
         tuple(row.number for row in changed), tuple(row.number for row in edited if row.number not in numbers)
     )
-
-
-async def _store(connection: AsyncConnection, rows: list[_EditedRow]) -> None:
-    async with connection.transaction(), connection.cursor() as cursor:
-        await cursor.executemany(
-            "UPDATE botdata.quarantine SET row_text = %s WHERE number = %s",
-            [(Json(row.row, lambda value: json.dumps(value, ensure_ascii=False)), row.number) for row in rows],
-        )
 
 
 @dataclass(frozen=True, slots=True)

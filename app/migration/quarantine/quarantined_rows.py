@@ -15,6 +15,7 @@ from app.migration.tables.copy_table import find_table, name_of
 from app.migration.tables.unique_keys import key_columns
 from app.migration.target.target_session import explained, open_target
 from app.privacy import mask_phones
+from app.state.runs import quarantine
 
 _ONLY_READS = "nothing is changed by it"
 
@@ -97,24 +98,12 @@ async def list_quarantine(
     async with open_target(target_url, step=step) as connection:
         with explained(step, pending=_ONLY_READS):
             wanted = await choose_tables(connection, metadata, tables, step=step)
-            if not await exists(connection):
+            if not await quarantine.exists(connection):
                 return QuarantineList(0, (), ())
-            cursor = await connection.execute(
-                "SELECT table_name, sqlstate, place, count(*) FROM botdata.quarantine "
-                "WHERE %(tables)s::text[] IS NULL OR table_name = ANY (%(tables)s) GROUP BY 1, 2, 3 "
-                "ORDER BY 1, 4 DESC, 2, 3",
-                {"tables": wanted},
-            )
-            reasons = tuple(Reason(*row) for row in await cursor.fetchall())
-            cursor = await connection.execute(
-                "SELECT number, table_name, key, sqlstate, place, "
-                'to_char(refused_at, \'YYYY-MM-DD"T"HH24:MI:SS"Z"\') '
-                "FROM botdata.quarantine WHERE %s::text[] IS NULL OR table_name = ANY (%s) ORDER BY number LIMIT %s",
-                [wanted, wanted, limit],
-            )
+            reasons = tuple(Reason(*row) for row in await quarantine.count_by_reason(connection, wanted))
             rows = tuple(
                 ListedRow(number, table, masked(metadata, table, key), *rest)
-                for number, table, key, *rest in await cursor.fetchall()
+                for number, table, key, *rest in await quarantine.first_rows(connection, wanted, limit)
             )
     return QuarantineList(sum(reason.rows for reason in reasons), reasons, rows)
 
@@ -138,24 +127,11 @@ async def read_rows(
     connection: AsyncConnection, *, numbers: list[int] | None = None, tables: list[str] | None = None
 ) -> AsyncGenerator[RefusedRow, None]:
     """Rows in quarantine with their values, a few at a time; none where the tool has never been at work."""
-    if not await exists(connection):
+    if not await quarantine.exists(connection):
         return
-    async with connection.transaction(), connection.cursor(name="botdata_quarantine") as cursor:
-        await cursor.execute(
-            "SELECT number, table_name, key, sqlstate, message, place, "
-            'to_char(refused_at, \'YYYY-MM-DD"T"HH24:MI:SS"Z"\'), row_text '
-            "FROM botdata.quarantine WHERE (%(numbers)s::bigint[] IS NULL OR number = ANY (%(numbers)s)) "
-            "AND (%(tables)s::text[] IS NULL OR table_name = ANY (%(tables)s)) ORDER BY number",
-            {"numbers": numbers, "tables": tables},
-        )
-        async for number, table, key, *rest in cursor:
+    async with aclosing(quarantine.read_rows(connection, numbers, tables)) as rows:
+        async for number, table, key, *rest in rows:
             yield RefusedRow(number, table, tuple(key), *rest)
-
-
-async def exists(connection: AsyncConnection) -> bool:
-    """Whether the tool's schema is there with a quarantine."""
-    row = await (await connection.execute("SELECT to_regclass('botdata.quarantine') IS NOT NULL")).fetchone()
-    return bool(row and row[0])
 
 
 async def choose_tables(
@@ -172,9 +148,8 @@ async def choose_tables(
         return None
     by_name = {name_of(table): table for table in metadata.tables.values()}
     known = set(by_name)
-    if await exists(connection):
-        cursor = await connection.execute("SELECT DISTINCT table_name FROM botdata.quarantine")
-        known |= {name for (name,) in await cursor.fetchall()}
+    if await quarantine.exists(connection):
+        known |= await quarantine.table_names(connection)
     found = {name if name in known or (one := find_table(name, by_name)) is None else name_of(one) for name in names}
     if unknown := sorted(found - known):
         raise MigrationError(

@@ -11,9 +11,8 @@ from sqlalchemy import MetaData
 
 from app.common.keys import Key
 from app.migration.load.bisection import Fault, empty_staging, load_rows, number_column
-from app.migration.load.loader import record_writes
 from app.migration.load.table_authority import Permit, read_authority
-from app.migration.quarantine.quarantined_rows import choose_tables, exists, masked, unknown_numbers
+from app.migration.quarantine.quarantined_rows import choose_tables, masked, unknown_numbers
 from app.migration.runs.report import Refusal
 from app.migration.tables.copy_table import CopyTable, describe, name_of, select_tables
 from app.migration.target.foreign_keys import without_cascades
@@ -21,6 +20,7 @@ from app.migration.target.leftovers import Unusable
 from app.migration.target.materialized_views import stale_views
 from app.migration.target.sequences import raise_sequences
 from app.migration.target.target_session import explained, open_target
+from app.state.runs import checkpoints, quarantine, writes
 from app.state.tool_schema import ensure_tool_schema
 
 STEP = "quarantine replay"
@@ -108,7 +108,7 @@ async def replay(
     )
     async with open_target(target_url, step=STEP, exclusive=True) as connection:
         with explained(STEP, pending="what is still in quarantine"):
-            if await exists(connection):
+            if await quarantine.exists(connection):
                 await ensure_tool_schema(connection)
             rows = await _choose(connection, metadata, numbers, tables)
             permit.refuse(await read_authority(connection), dict.fromkeys(row.table for row in rows))
@@ -133,9 +133,8 @@ async def replay(
             changed = [described[one.table] for one in replayed if one.loaded]
             not_usable = await stale_views(connection, changed)
             remaining = 0
-            if await exists(connection):
-                cursor = await connection.execute("SELECT count(*) FROM botdata.quarantine")
-                ((remaining,),) = await cursor.fetchall()
+            if await quarantine.exists(connection):
+                remaining = await quarantine.count_rows(connection)
     return ReplayReport(len(rows), tuple(replayed), remaining, tuple(not_usable))
 
 
@@ -147,14 +146,9 @@ async def _choose(
 ) -> list[_Row]:
     wanted = await choose_tables(connection, metadata, tables, step=STEP)
     rows: list[_Row] = []
-    if await exists(connection):
-        cursor = await connection.execute(
-            "SELECT number, table_name, run_id, key FROM botdata.quarantine "
-            "WHERE (%(numbers)s::bigint[] IS NULL OR number = ANY (%(numbers)s)) "
-            "AND (%(tables)s::text[] IS NULL OR table_name = ANY (%(tables)s))",
-            {"numbers": None if numbers is None else list(numbers), "tables": wanted},
-        )
-        rows = [_Row(number, table, run, tuple(key)) for number, table, run, key in await cursor.fetchall()]
+    if await quarantine.exists(connection):
+        chosen = await quarantine.choose_rows(connection, None if numbers is None else list(numbers), wanted)
+        rows = [_Row(*row) for row in chosen]
     if numbers is not None and (unknown := set(numbers) - {row.number for row in rows}):
         raise unknown_numbers(unknown, step=STEP)
     return rows
@@ -165,7 +159,7 @@ async def _replay_table(
 ) -> TableReplayed:
     done = TableReplayed(table.name)
     key_of = {row.number: masked(metadata, table.name, row.key) for row in rows}
-    stale = await other_columns(connection, table, list(key_of))
+    stale = await quarantine.other_columns(connection, list(key_of), table.names)
     done.stale = [key_of[number] for number in stale]
     waiting = [row for row in rows if row.number not in stale]
     faults: dict[int, Fault] = {}
@@ -192,16 +186,6 @@ async def _replay_table(
     return done
 
 
-async def other_columns(connection: AsyncConnection, table: CopyTable, numbers: list[int]) -> set[int]:
-    """The rows that were refused when the table had other columns."""
-    cursor = await connection.execute(
-        "SELECT number FROM botdata.quarantine WHERE number = ANY (%s) AND (SELECT array_agg(name ORDER BY name "
-        'COLLATE "C") FROM json_object_keys(row_text) name) IS DISTINCT FROM %s::text[]',
-        [numbers, sorted(table.names)],
-    )
-    return {number for (number,) in await cursor.fetchall()}
-
-
 async def replay_batch(
     connection: AsyncConnection, table: CopyTable, run: int, numbers: Sequence[int], permit: Permit
 ) -> tuple[set[int], dict[int, Fault]]:
@@ -209,67 +193,39 @@ async def replay_batch(
     async with permit.held(connection, table.name) as confirm:
         authority = await confirm()
         await connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
-        staging = await _stage(connection, table, numbers)
+        name = await empty_staging(connection, table)
+        staging = sql.Identifier("pg_temp", name)
+        columns = [number_column(table), *table.names]
+        await quarantine.stage_rows(connection, staging, columns, numbers)
         # Where rows are mirrored, one that was written later is a mirror's, and newer than any in quarantine.
         replaces = permit.overwrite and authority.mirrored(table.name) is None
         later = set() if replaces else await _leave_later(connection, table, run, staging)
         outcome = await load_rows(
-            connection, table, staging, low=1, high=len(numbers), most=len(numbers) + 1, piece=len(numbers)
+            connection, table, name, low=1, high=len(numbers), most=len(numbers) + 1, piece=len(numbers)
         )
         faults = {numbers[fault.number - 1]: fault for fault in outcome.faults}
-        await connection.execute(
-            "UPDATE botdata.quarantine q SET sqlstate = f.sqlstate, message = f.message, place = f.place, "
-            "refused_at = now() FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[]) "
-            "AS f (number, sqlstate, message, place) WHERE q.number = f.number",
-            [
-                list(faults),
-                [fault.sqlstate for fault in faults.values()],
-                [fault.message for fault in faults.values()],
-                [fault.place for fault in faults.values()],
-            ],
-        )
+        await quarantine.note_faults(connection, [fault._replace(number=number) for number, fault in faults.items()])
         kept = {numbers[position - 1] for position in later}
         loaded = [number for number in numbers if number not in faults and number not in kept]
-        await connection.execute("DELETE FROM botdata.quarantine WHERE number = ANY (%s)", [loaded])
-        await connection.execute(
-            "UPDATE botdata.checkpoints SET inserted = inserted + %s, updated = updated + %s, "
-            "unchanged = unchanged + %s WHERE run_id = %s AND table_name = %s",
-            [
-                outcome.inserted,
-                outcome.updated,
-                len(loaded) - outcome.inserted - outcome.updated,
-                run,
-                table.name,
-            ],
+        await quarantine.leave_by_number(connection, loaded)
+        await checkpoints.add_replayed(
+            connection,
+            run,
+            table.name,
+            inserted=outcome.inserted,
+            updated=outcome.updated,
+            unchanged=len(loaded) - outcome.inserted - outcome.updated,
         )
-        await record_writes(connection, run, table, set(outcome.transactions))
+        await writes.record_writes(connection, run, table.name, outcome.transactions)
     return kept, faults
 
 
-async def _stage(connection: AsyncConnection, table: CopyTable, numbers: Sequence[int]) -> str:
-    staging = await empty_staging(connection, table)
-    names = sql.SQL(", ").join(map(sql.Identifier, table.names))
-    texts = sql.SQL(", ").join(sql.SQL("row_text ->> {}").format(sql.Literal(name)) for name in table.names)
-    await connection.execute(
-        sql.SQL(
-            "INSERT INTO pg_temp.{} ({}, {}) SELECT position, {} FROM unnest(%s::bigint[]) WITH ORDINALITY "
-            "AS chosen (number, position) JOIN botdata.quarantine USING (number)"
-        ).format(sql.Identifier(staging), sql.Identifier(number_column(table)), names, texts),
-        [list(numbers)],
-    )
-    return staging
-
-
-async def _leave_later(connection: AsyncConnection, table: CopyTable, run: int, staging: str) -> set[int]:
-    """Take out the rows whose key the target holds in a row that neither this run nor an earlier one wrote."""
+async def _leave_later(connection: AsyncConnection, table: CopyTable, run: int, staging: sql.Identifier) -> set[int]:
+    """Take out the rows that the target holds in a later version; returns their numbers."""
     same = sql.SQL(" AND ").join(
         sql.SQL("t.{0}::text = s.{0}").format(sql.Identifier(column.name)) for column in table.key
     )
-    cursor = await connection.execute(
-        sql.SQL(
-            "DELETE FROM pg_temp.{} s USING {} t WHERE {} AND NOT EXISTS (SELECT FROM botdata.writes w "
-            "WHERE w.table_name = %s AND w.run_id <= %s AND w.xid = t.xmin::text) RETURNING s.{}"
-        ).format(sql.Identifier(staging), table.rows, same, sql.Identifier(number_column(table))),
-        [table.name, run],
+    number = sql.Identifier(number_column(table))
+    return await writes.take_later_rows(
+        connection, run, table.name, rows=table.rows, staging=staging, same=same, number=number
     )
-    return {number for (number,) in await cursor.fetchall()}

@@ -8,7 +8,8 @@ from psycopg import AsyncConnection
 
 from app.errors import INSTALL_NEWER, MigrationError
 from app.migration.target.target_session import explained, open_target, run_lock_holder
-from app.state.tool_schema import newest_version
+from app.state.runs import checkpoints, foreign_keys, quarantine, runs
+from app.state.tool_schema import newest_version, version
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,27 +112,25 @@ async def read_status(target_url: str, run: int | None = None) -> Status:
             holder = await run_lock_holder(connection)
             if not await _is_installed(connection):
                 return Status(False, holder, (), None, (), 0, ())
-            runs = await _runs(connection, holder)
-            shown = _chosen(runs, run) if run is not None else await _newest_with_tables(connection, runs)
+            known = await _runs(connection, holder)
+            shown = _chosen(known, run) if run is not None else await _newest_with_tables(connection, known)
             return Status(
                 True,
                 holder,
-                runs,
+                known,
                 shown,
                 await _tables(connection, shown.number) if shown else (),
-                await _in_quarantine(connection),
-                await _foreign_keys(connection),
+                await quarantine.count_rows(connection),
+                tuple(ForeignKeyStatus(*key) for key in await foreign_keys.by_table(connection)),
             )
 
 
 async def _is_installed(connection: AsyncConnection) -> bool:
-    row = await (await connection.execute("SELECT to_regnamespace('botdata') IS NOT NULL")).fetchone()
-    if not (row and row[0]):
+    there, newest = await version(connection), newest_version()
+    if not there:
         return False
-    row = await (await connection.execute("SELECT max(version) FROM botdata.version")).fetchone()
-    version = row[0] if row else None
-    if version != newest_version():
-        made_by = "an older" if (version or 0) < newest_version() else "a newer"
+    if there != newest:
+        made_by = "an older" if there < newest else "a newer"
         raise MigrationError(
             f"the tool's schema in the target was made by {made_by} botdata",
             step="status",
@@ -144,62 +143,37 @@ async def _is_installed(connection: AsyncConnection) -> bool:
 
 
 async def _runs(connection: AsyncConnection, holder: str | None) -> tuple[RunStatus, ...]:
-    cursor = await connection.execute(
-        'SELECT id, command, source, state, to_char(started_at, \'YYYY-MM-DD"T"HH24:MI:SS"Z"\'), '
-        'to_char(finished_at, \'YYYY-MM-DD"T"HH24:MI:SS"Z"\') FROM botdata.runs ORDER BY id DESC'
-    )
-    runs = []
+    known = []
     working = holder.partition(",")[0] if holder else None  # "botdata copy", as the session calls itself
-    for number, command, source, state, begun_at, finished_at in await cursor.fetchall():
+    for number, command, source, state, begun_at, finished_at in await runs.newest_first(connection):
         if state == "running" and working == f"botdata {command.partition(' --')[0]}":  # not with --reverse, --fix
             working = None  # the newest of this command is the one at work
         elif state == "running":
             state = "stopped"
-        runs.append(RunStatus(number, command, source, state, begun_at, finished_at))
-    return tuple(runs)
+        known.append(RunStatus(number, command, source, state, begun_at, finished_at))
+    return tuple(known)
 
 
-def _chosen(runs: tuple[RunStatus, ...], number: int) -> RunStatus:
-    for run in runs:
+def _chosen(known: tuple[RunStatus, ...], number: int) -> RunStatus:
+    for run in known:
         if run.number == number:
             return run
-    known = ", ".join(str(run.number) for run in runs[:20]) or "none"
+    newest = ", ".join(str(run.number) for run in known[:20]) or "none"
     raise MigrationError(
-        f"there is no run {number}; the newest are: {known}",
+        f"there is no run {number}; the newest are: {newest}",
         step="status",
         pending="nothing is changed by it",
         next_command="botdata status",
     )
 
 
-async def _newest_with_tables(connection: AsyncConnection, runs: tuple[RunStatus, ...]) -> RunStatus | None:
-    row = await (await connection.execute("SELECT max(run_id) FROM botdata.checkpoints")).fetchone()
-    newest = row[0] if row else None
-    return next((run for run in runs if run.number == newest), None)
+async def _newest_with_tables(connection: AsyncConnection, known: tuple[RunStatus, ...]) -> RunStatus | None:
+    newest = await checkpoints.newest_run(connection)
+    return next((run for run in known if run.number == newest), None)
 
 
 async def _tables(connection: AsyncConnection, run: int) -> tuple[TableStatus, ...]:
-    cursor = await connection.execute(
-        "SELECT table_name, state, inserted + updated + unchanged, greatest(source_before, 0), "
-        "(SELECT count(*) FROM botdata.quarantine q WHERE q.table_name = c.table_name AND q.run_id = c.run_id), "
-        "((inserted + updated + unchanged - rows_before) / "
-        "nullif(extract(epoch FROM changed_at - begun_at), 0))::double precision "
-        "FROM botdata.checkpoints c WHERE run_id = %s ORDER BY begun_at, table_name",
-        [run],
-    )
     return tuple(
         TableStatus(table, state, rows, source_rows, refused, max(0.0, rate) if rate is not None else None)
-        for table, state, rows, source_rows, refused, rate in await cursor.fetchall()
+        for table, state, rows, source_rows, refused, rate in await checkpoints.tables_of(connection, run)
     )
-
-
-async def _in_quarantine(connection: AsyncConnection) -> int:
-    row = await (await connection.execute("SELECT count(*) FROM botdata.quarantine")).fetchone()
-    return int(row[0]) if row else 0
-
-
-async def _foreign_keys(connection: AsyncConnection) -> tuple[ForeignKeyStatus, ...]:
-    cursor = await connection.execute(
-        "SELECT table_name, name, state FROM botdata.foreign_keys WHERE state <> 'validated' ORDER BY table_name, name"
-    )
-    return tuple(ForeignKeyStatus(*row) for row in await cursor.fetchall())

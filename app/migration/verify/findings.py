@@ -24,6 +24,7 @@ from app.migration.tables.copy_table import CopyTable
 from app.migration.verify import statements as verify_statements
 from app.migration.verify.fix import Fixer
 from app.migration.verify.row_comparison import RowsCompared, UnequalRow, keys_held, look_at
+from app.state.runs import quarantine
 from app.state.tool_schema import may_read
 from app.stores.postgres.session import rendered
 
@@ -83,10 +84,7 @@ class Findings:
     async def begin(self) -> None:
         """Read which rows are in quarantine, where there is one that may be read."""
         if await may_read(self.connection, "quarantine"):
-            cursor = await self.connection.execute(
-                "SELECT key, sqlstate FROM botdata.quarantine WHERE table_name = %s", [self.table.name]
-            )
-            self._refused = {tuple(key): sqlstate for key, sqlstate in await cursor.fetchall()}
+            self._refused = await quarantine.refused_keys(self.connection, self.table.name)
 
     async def look(self, keys: Sequence[Key]) -> int:
         """Look at rows that have not been looked at; returns how many of them the source gave."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
 from psycopg import AsyncConnection
@@ -13,27 +12,7 @@ from app.migration.load.loader import PageLoader
 from app.migration.load.table_authority import Permit
 from app.migration.sources.source import Page, Source
 from app.migration.tables.copy_table import CopyTable
-
-
-async def begin_fix(connection: AsyncConnection, source: str) -> int:
-    """A run of the command `verify --fix`, in place of those that were killed; returns its id."""
-    await connection.execute(
-        "UPDATE botdata.runs SET state = 'abandoned', finished_at = now() "
-        "WHERE command = 'verify --fix' AND state = 'running'"
-    )
-    cursor = await connection.execute(
-        "INSERT INTO botdata.runs (command, source) VALUES ('verify --fix', %s) RETURNING id", [source]
-    )
-    row = await cursor.fetchone()
-    assert row is not None
-    return int(row[0])
-
-
-async def finish_fix(connection: AsyncConnection, run: int) -> None:
-    """Mark the run complete."""
-    await connection.execute(
-        "UPDATE botdata.runs SET state = 'complete', finished_at = now() WHERE id = %s AND state = 'running'", [run]
-    )
+from app.state.runs import quarantine
 
 
 class Fixer:
@@ -69,7 +48,7 @@ class Fixer:
             await confirm()
             for page in pages:
                 await self._load(page)
-            return await self._refused(keys)
+            return await quarantine.refused_again(self._connection, self._run, self._table.name, keys)
 
     async def _load(self, page: Page) -> None:
         try:
@@ -80,14 +59,3 @@ class Fixer:
             error.pending = f"the rest of {self._table.name} and the tables after it"
             error.next_command = "botdata quarantine list"
             raise
-
-    async def _refused(self, keys: Sequence[Key]) -> dict[Key, str]:
-        cursor = await self._connection.execute(
-            "WITH wanted AS MATERIALIZED (SELECT ARRAY(SELECT json_array_elements_text(k)) AS key "
-            "FROM json_array_elements(%s::json) k), loaded AS (DELETE FROM botdata.quarantine q USING wanted w "
-            "WHERE q.key = w.key AND table_name = %s AND run_id <> %s) "
-            "SELECT q.key, sqlstate FROM botdata.quarantine q JOIN wanted w ON q.key = w.key "
-            "WHERE table_name = %s AND run_id = %s",
-            [json.dumps(keys), self._table.name, self._run, self._table.name, self._run],
-        )
-        return {tuple(key): sqlstate for key, sqlstate in await cursor.fetchall()}

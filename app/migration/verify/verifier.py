@@ -15,7 +15,6 @@ from app.errors import MigrationError
 from app.migration.copy.completeness import count_target
 from app.migration.load.table_authority import Permit, read_authority
 from app.migration.runs.report import Progress, TableVerified, VerifyReport
-from app.migration.runs.verify_record import VerifyRecord, begin_record
 from app.migration.sources.counts import exact_count
 from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.sources.rest.rest_source import RestSource
@@ -31,9 +30,11 @@ from app.migration.target.materialized_views import never_filled, refresh
 from app.migration.target.sequences import raise_sequences
 from app.migration.target.target_session import explained, open_target
 from app.migration.verify.findings import Findings
-from app.migration.verify.fix import Fixer, begin_fix, finish_fix
+from app.migration.verify.fix import Fixer
 from app.migration.verify.hash_comparison import compare_by_hashes
 from app.migration.verify.page_comparison import compare_by_pages
+from app.state.runs import runs
+from app.state.runs.verifications import Verification, begin_verification
 from app.state.tool_schema import ensure_tool_schema
 
 _LOOKED_AT_ONCE = 1000
@@ -102,7 +103,7 @@ async def verify(
                 with explained(step, setting=source.setting, pending="everything; nothing was written"):
                     options.permit.refuse(authority, [name_of(table) for table in tables])
                     await ensure_tool_schema(connection)
-                    run = await begin_fix(connection, source.label)
+                    run = await runs.begin_instead(connection, step, source.label)
                     written = [await describe(connection, table, step=step, styled=styled) for table in tables]
                 await ends.enter_async_context(without_cascades(connection, run, written, step=step))
             for position, table in enumerate(tables):
@@ -123,7 +124,7 @@ async def verify(
         tables_described = [comparison.described for comparison in compared]
         if run is not None:
             with explained(step, setting=source.setting, done="every table", pending="to note the end of the fix"):
-                await finish_fix(connection, run)
+                await runs.finish(connection, run)
         with explained(step, setting=source.setting, done="every table", pending="to look at what is made of them"):
             if run is not None:
                 left, not_seen = await follow_source(connection, source, tables_described)
@@ -173,7 +174,7 @@ class _Comparison:
     table: CopyTable
     described: CopyTable
     findings: Findings
-    record: VerifyRecord | None
+    record: Verification | None
     sampled: int | None
     source_rows: int
     target_rows: int
@@ -199,7 +200,7 @@ async def _compare_table(
         recount=not isinstance(source, PostgresSource),
         fixer=fixer,
     )
-    record = await begin_record(connection)
+    record = await begin_verification(connection)
     await findings.begin()
     sampled = None
     if options.sample is not None:
