@@ -19,7 +19,7 @@ from app.cutover.stages import Stage, Store
 from app.cutover.tables import METHODS_TABLES
 from app.errors import MigrationError
 from app.migration.target.target_session import explained, open_target
-from app.state.runs import cutover_records
+from app.state.runs import cutover_reads
 from app.state.tool_schema import may_read
 
 
@@ -73,8 +73,8 @@ async def read_authority(connection: AsyncConnection, *, share: bool = False) ->
     """
     if not await may_read(connection, "table_authority"):
         return Authority()
-    stage, moved_at = await cutover_records.read_stage(connection, share=share)
-    postgres, changed_at, names, stages = await cutover_records.read_tables_and_processes(connection)
+    stage, moved_at = await cutover_reads.read_stage(connection, share=share)
+    postgres, changed_at, names, stages = await cutover_reads.read_tables_and_processes(connection)
     return Authority(
         managed=moved_at is not None,
         stage=Stage(stage),

@@ -33,8 +33,8 @@ from app.migration.target.rows_beside import counts_of, find_writers, rows_besid
 from app.migration.target.sequences import raise_sequences
 from app.migration.target.target_session import CONFLICTS, explained
 from app.migration.verify.row_comparison import compare_page
-from app.state.runs import before_images, cutover_records, quarantine, row_versions
-from app.state.runs.synced_tables import LookBegun, begin_look, end_look
+from app.state.runs import before_images, quarantine, row_versions
+from app.state.runs.synced_tables import LookBegun, begin_look, count_noted_keys, end_look
 
 _NOTHING_WRITTEN = "everything of this round; nothing of it was written"
 
@@ -306,10 +306,8 @@ class ForwardSync:
 
     async def _explain(self, table: CopyTable, changed: int) -> None:
         """In the transaction that made some changes: remember the table where they are more than mirrors explain."""
-        if not changed or table.name not in METHODS_TABLES:
-            return
-        # A mirror takes its note away in the transaction that writes its row, and the table is held here.
-        if changed > await cutover_records.count_noted_keys(self._connection, table.name):
+        bots = changed and table.name in METHODS_TABLES
+        if bots and changed > await count_noted_keys(self._connection, table.name):
             self._unexplained.add(table.name)
 
     @asynccontextmanager

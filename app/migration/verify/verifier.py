@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, replace
+from datetime import datetime
 from time import monotonic
 
 from psycopg import AsyncConnection
@@ -34,7 +35,7 @@ from app.migration.verify.fix import Fixer
 from app.migration.verify.hash_comparison import compare_by_hashes
 from app.migration.verify.page_comparison import compare_by_pages
 from app.state.runs import runs
-from app.state.runs.verifications import Verification, begin_verification
+from app.state.runs.verifications import begin_verification, keep_verification
 from app.state.tool_schema import ensure_tool_schema
 
 _LOOKED_AT_ONCE = 1000
@@ -167,6 +168,7 @@ class _Comparison:
     Attributes:
         table: with the columns that are compared.
         described: with all columns.
+        began_at: by the target's clock; None where what it finds is not kept.
         source_rows, target_rows: as they were counted meanwhile.
         seconds: that it took.
     """
@@ -174,7 +176,7 @@ class _Comparison:
     table: CopyTable
     described: CopyTable
     findings: Findings
-    record: Verification | None
+    began_at: datetime | None
     sampled: int | None
     source_rows: int
     target_rows: int
@@ -200,7 +202,7 @@ async def _compare_table(
         recount=not isinstance(source, PostgresSource),
         fixer=fixer,
     )
-    record = await begin_verification(connection)
+    began_at = await begin_verification(connection)
     await findings.begin()
     sampled = None
     if options.sample is not None:
@@ -211,7 +213,7 @@ async def _compare_table(
     else:
         source_rows, target_rows = await compare_by_pages(connection, source, table, findings, progress)
     seconds = monotonic() - began
-    return _Comparison(table, table, findings, record, sampled, source_rows, target_rows, seconds)
+    return _Comparison(table, table, findings, began_at, sampled, source_rows, target_rows, seconds)
 
 
 async def _read_again(tables: Sequence[Findings]) -> None:
@@ -236,9 +238,10 @@ async def _verified(
     source_rows -= 0 if sampled is not None else findings.gone
     explained = 0 if sampled is not None else findings.extra - findings.missing
     counts = await _agreeing(connection, source, table, options.pause, source_rows, target_rows, explained)
-    if comparison.record is not None and sampled is None:
+    if comparison.began_at is not None and sampled is None:
         differences = findings.missing + findings.extra + findings.different
-        await comparison.record.end(source.label, table.name, differences if counts.agree else max(1, differences))
+        differences = differences if counts.agree else max(1, differences)
+        await keep_verification(connection, source.label, table.name, comparison.began_at, differences)
     compared = source_rows + findings.gone if sampled is None else sampled
     return TableVerified(
         table=table.name,

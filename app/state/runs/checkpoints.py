@@ -8,6 +8,7 @@ from typing import Any
 from psycopg import AsyncConnection, sql
 
 from app.common.keys import Key
+from app.state.fetching import fetch_rows, fetch_value
 from app.state.runs import quarantine
 from app.state.schema_name import SCHEMA
 
@@ -39,15 +40,13 @@ class Checkpoint:
 
 async def find_checkpoint(connection: AsyncConnection, run: int, table: str) -> Checkpoint | None:
     """The table's checkpoint in the run, if it has one."""
-    cursor = await connection.execute(
+    rows = await fetch_rows(
+        connection,
         "SELECT last_key, nullif(source_before, %(uncounted)s), inserted, updated, unchanged, state = 'complete', "
         f"was_empty FROM {SCHEMA}.checkpoints WHERE run_id = %(run)s AND table_name = %(table)s",
         {"uncounted": _UNCOUNTED, "run": run, "table": table},
     )
-    row = await cursor.fetchone()
-    if row is None:
-        return None
-    return Checkpoint(tuple(row[0]) if row[0] else None, *row[1:])
+    return next((Checkpoint(tuple(key) if key else None, *rest) for key, *rest in rows), None)
 
 
 async def begin_table(
@@ -66,8 +65,7 @@ async def begin_table(
     async with connection.transaction():
         await quarantine.leave_whole(connection, table)
         counted = _UNCOUNTED if source_before is None else source_before
-        cursor = await connection.execute(statement, {"run": run, "table": table, "source_before": counted})
-        ((was_empty,),) = await cursor.fetchall()
+        was_empty = await fetch_value(connection, statement, {"run": run, "table": table, "source_before": counted})
     return Checkpoint(None, source_before, 0, 0, 0, complete=False, was_empty=was_empty)
 
 
@@ -128,18 +126,19 @@ async def finish_table(connection: AsyncConnection, run: int, table: str) -> Non
 
 async def describe_done(connection: AsyncConnection, run: int) -> str | None:
     """What a run has loaded so far, in words."""
-    cursor = await connection.execute(
+    rows = await fetch_rows(
+        connection,
         f"SELECT table_name, inserted + updated + unchanged FROM {SCHEMA}.checkpoints "
         "WHERE run_id = %(run)s AND inserted + updated + unchanged > 0 ORDER BY begun_at, table_name",
         {"run": run},
     )
-    return ", ".join(f"{rows:,} rows of {table}" for table, rows in await cursor.fetchall()) or None
+    return ", ".join(f"{count:,} rows of {table}" for table, count in rows) or None
 
 
 async def newest_run(connection: AsyncConnection) -> int | None:
     """The newest run that has come to a table."""
-    row = await (await connection.execute(f"SELECT max(run_id) FROM {SCHEMA}.checkpoints")).fetchone()
-    return row[0] if row else None
+    run: int | None = await fetch_value(connection, f"SELECT max(run_id) FROM {SCHEMA}.checkpoints")
+    return run
 
 
 async def tables_of(connection: AsyncConnection, run: int) -> list[tuple[Any, ...]]:
@@ -149,7 +148,8 @@ async def tables_of(connection: AsyncConnection, run: int) -> list[tuple[Any, ..
         Of each: its name, "copying" or "complete", rows loaded, rows of the source (0 where it could not count them),
         rows in quarantine, and rows a second of the last start (None where no time has passed).
     """
-    cursor = await connection.execute(
+    return await fetch_rows(
+        connection,
         "SELECT table_name, state, inserted + updated + unchanged, greatest(source_before, 0), "
         f"(SELECT count(*) FROM {SCHEMA}.quarantine q WHERE q.table_name = c.table_name AND q.run_id = c.run_id), "
         "((inserted + updated + unchanged - rows_before) / "
@@ -157,4 +157,3 @@ async def tables_of(connection: AsyncConnection, run: int) -> list[tuple[Any, ..
         f"FROM {SCHEMA}.checkpoints c WHERE run_id = %(run)s ORDER BY begun_at, table_name",
         {"run": run},
     )
-    return await cursor.fetchall()

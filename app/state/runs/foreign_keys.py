@@ -8,6 +8,7 @@ from typing import Any
 
 from psycopg import AsyncConnection, sql
 
+from app.state.fetching import fetch_rows
 from app.state.schema_name import SCHEMA
 
 # Those on or to one of the tables; of a partitioned table the one that its partitions' follow. One that PostgreSQL
@@ -67,7 +68,7 @@ async def find_foreign_keys(connection: AsyncConnection, tables: Sequence[str]) 
         valid, or was until a run left it NOT VALID; its quoted columns and those that they refer to; whether the role
         owns the table, and who does.
     """
-    return await (await connection.execute(_FIND, {"tables": list(tables)})).fetchall()
+    return await fetch_rows(connection, _FIND, {"tables": list(tables)})
 
 
 async def keep(connection: AsyncConnection, run: int, kept: KeptForeignKey, referenced: str) -> None:
@@ -88,20 +89,21 @@ async def keep(connection: AsyncConnection, run: int, kept: KeptForeignKey, refe
 
 async def away(connection: AsyncConnection) -> list[KeptForeignKey]:
     """Those that any run took away, and that are not back and validated."""
-    cursor = await connection.execute(
+    rows = await fetch_rows(
+        connection,
         f"SELECT schema_name, table_name, name, definition, orphans, was_valid, state FROM {SCHEMA}.foreign_keys "
-        "WHERE state <> 'validated' ORDER BY schema_name, table_name, name"
+        "WHERE state <> 'validated' ORDER BY schema_name, table_name, name",
     )
-    return [KeptForeignKey(*row) for row in await cursor.fetchall()]
+    return [KeptForeignKey(*row) for row in rows]
 
 
-async def by_table(connection: AsyncConnection) -> list[tuple[str, str, str]]:
+async def by_table(connection: AsyncConnection) -> list[tuple[Any, ...]]:
     """The same in the order of their tables' names: table, name, "dropped" or "not valid"."""
-    cursor = await connection.execute(
+    return await fetch_rows(
+        connection,
         f"SELECT table_name, name, state FROM {SCHEMA}.foreign_keys WHERE state <> 'validated' "
-        "ORDER BY table_name, name"
+        "ORDER BY table_name, name",
     )
-    return [(table, name, state) for table, name, state in await cursor.fetchall()]
 
 
 async def forget_dropped_tables(connection: AsyncConnection) -> None:

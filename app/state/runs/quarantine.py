@@ -10,6 +10,7 @@ from psycopg import AsyncConnection, sql
 from psycopg.types.json import Json
 
 from app.common.keys import Key
+from app.state.fetching import fetch_rows, fetch_value
 from app.state.json_keys import AMONG_KEYS, keys_json
 from app.state.schema_name import SCHEMA
 
@@ -30,60 +31,54 @@ Fault = tuple[int, str, str, str | None]
 
 async def exists(connection: AsyncConnection) -> bool:
     """Whether the tool's schema is there with a quarantine."""
-    row = await (await connection.execute(f"SELECT to_regclass('{SCHEMA}.quarantine') IS NOT NULL")).fetchone()
-    return bool(row and row[0])
+    return bool(await fetch_value(connection, f"SELECT to_regclass('{SCHEMA}.quarantine') IS NOT NULL"))
 
 
 async def count_rows(connection: AsyncConnection, run: int | None = None) -> int:
     """How many rows are in quarantine, of one run or of all."""
-    cursor = await connection.execute(
-        f"SELECT count(*) FROM {SCHEMA}.quarantine WHERE %(run)s::bigint IS NULL OR run_id = %(run)s", {"run": run}
-    )
-    ((count,),) = await cursor.fetchall()
-    return int(count)
+    statement = f"SELECT count(*) FROM {SCHEMA}.quarantine WHERE %(run)s::bigint IS NULL OR run_id = %(run)s"
+    return int(await fetch_value(connection, statement, {"run": run}))
 
 
 async def table_names(connection: AsyncConnection) -> set[str]:
     """The tables that have rows in quarantine."""
-    cursor = await connection.execute(f"SELECT DISTINCT table_name FROM {SCHEMA}.quarantine")
-    return {name for (name,) in await cursor.fetchall()}
+    return {row[0] for row in await fetch_rows(connection, f"SELECT DISTINCT table_name FROM {SCHEMA}.quarantine")}
 
 
-async def count_by_reason(
-    connection: AsyncConnection, tables: Sequence[str] | None
-) -> list[tuple[str, str, str | None, int]]:
+async def count_by_reason(connection: AsyncConnection, tables: Sequence[str] | None) -> list[tuple[Any, ...]]:
     """Why rows were refused: table, SQLSTATE, place and how many rows, the most of a table first.
 
     Args:
         tables: None for all.
     """
-    cursor = await connection.execute(
+    return await fetch_rows(
+        connection,
         f"SELECT table_name, sqlstate, place, count(*) FROM {SCHEMA}.quarantine "
         "WHERE %(tables)s::text[] IS NULL OR table_name = ANY (%(tables)s) GROUP BY 1, 2, 3 ORDER BY 1, 4 DESC, 2, 3",
         {"tables": tables},
     )
-    return [(table, sqlstate, place, count) for table, sqlstate, place, count in await cursor.fetchall()]
 
 
 async def first_rows(connection: AsyncConnection, tables: Sequence[str] | None, limit: int) -> list[tuple[Any, ...]]:
     """The first rows without their values: number, table, key, SQLSTATE, place, when they were refused."""
-    cursor = await connection.execute(
+    return await fetch_rows(
+        connection,
         f"SELECT number, table_name, key, sqlstate, place, {_REFUSED_AT} FROM {SCHEMA}.quarantine "
         "WHERE %(tables)s::text[] IS NULL OR table_name = ANY (%(tables)s) ORDER BY number LIMIT %(limit)s",
         {"tables": tables, "limit": limit},
     )
-    return await cursor.fetchall()
 
 
 async def choose_rows(
     connection: AsyncConnection, numbers: Sequence[int] | None, tables: Sequence[str] | None
 ) -> list[tuple[int, str, int, Key]]:
     """Rows without their values: number, table, run and key."""
-    cursor = await connection.execute(
+    rows = await fetch_rows(
+        connection,
         f"SELECT number, table_name, run_id, key FROM {SCHEMA}.quarantine WHERE {_CHOSEN}",
         {"numbers": numbers, "tables": tables},
     )
-    return [(number, table, run, tuple(key)) for number, table, run, key in await cursor.fetchall()]
+    return [(number, table, run, tuple(key)) for number, table, run, key in rows]
 
 
 async def read_rows(
@@ -110,39 +105,43 @@ async def refused_keys(connection: AsyncConnection, table: str, *, now: bool = F
     Args:
         now: of those alone that were refused in the present transaction.
     """
-    cursor = await connection.execute(
+    rows = await fetch_rows(
+        connection,
         f"SELECT key, sqlstate FROM {SCHEMA}.quarantine WHERE table_name = %(table)s "
         "AND (NOT %(now)s OR refused_at = now())",
         {"table": table, "now": now},
     )
-    return {tuple(key): sqlstate for key, sqlstate in await cursor.fetchall()}
+    return {tuple(key): sqlstate for key, sqlstate in rows}
 
 
 async def refusals(
     connection: AsyncConnection, table: str, run: int | None = None
 ) -> list[tuple[Key, str, str | None]]:
     """The table's rows in quarantine, of one run or of all: key, SQLSTATE and place."""
-    cursor = await connection.execute(
+    rows = await fetch_rows(
+        connection,
         f"SELECT key, sqlstate, place FROM {SCHEMA}.quarantine "
         "WHERE table_name = %(table)s AND (%(run)s::bigint IS NULL OR run_id = %(run)s) ORDER BY number",
         {"table": table, "run": run},
     )
-    return [(tuple(key), sqlstate, place) for key, sqlstate, place in await cursor.fetchall()]
+    return [(tuple(key), sqlstate, place) for key, sqlstate, place in rows]
 
 
 async def numbers_but(connection: AsyncConnection, run: int, table: str, sqlstate: str) -> list[int]:
     """The numbers of the table's rows that the run put into quarantine for another reason than this SQLSTATE."""
-    cursor = await connection.execute(
+    rows = await fetch_rows(
+        connection,
         f"SELECT number FROM {SCHEMA}.quarantine WHERE run_id = %(run)s AND table_name = %(table)s "
         "AND sqlstate <> %(sqlstate)s ORDER BY number",
         {"run": run, "table": table, "sqlstate": sqlstate},
     )
-    return [number for (number,) in await cursor.fetchall()]
+    return [number for (number,) in rows]
 
 
 async def refused_again(connection: AsyncConnection, run: int, table: str, keys: Iterable[Key]) -> dict[Key, str]:
     """The SQLSTATEs of the rows of these keys that the run refused; those that earlier ones refused leave."""
-    cursor = await connection.execute(
+    rows = await fetch_rows(
+        connection,
         "WITH wanted AS MATERIALIZED (SELECT ARRAY(SELECT json_array_elements_text(k)) AS key "
         f"FROM json_array_elements(%(keys)s::json) k), loaded AS (DELETE FROM {SCHEMA}.quarantine q USING wanted w "
         "WHERE q.key = w.key AND table_name = %(table)s AND run_id <> %(run)s) "
@@ -150,7 +149,7 @@ async def refused_again(connection: AsyncConnection, run: int, table: str, keys:
         "WHERE table_name = %(table)s AND run_id = %(run)s",
         {"keys": keys_json(keys), "table": table, "run": run},
     )
-    return {tuple(key): sqlstate for key, sqlstate in await cursor.fetchall()}
+    return {tuple(key): sqlstate for key, sqlstate in rows}
 
 
 async def waiting_rows(
@@ -169,20 +168,20 @@ async def waiting_rows(
         "SELECT q.key, s.{first} IS NOT NULL, s.{version} FROM {quarantine} q "
         "LEFT JOIN source_keys s ON {key} = q.key WHERE q.table_name = %(table)s"
     ).format(first=first, version=version, quarantine=_QUARANTINE, key=key)
-    cursor = await connection.execute(statement, {"table": table})
-    rows = await cursor.fetchall()
+    rows = await fetch_rows(connection, statement, {"table": table})
     listed = {tuple(key): version for key, there, version in rows if there}
     return listed, sorted(tuple(key) for key, there, _ in rows if not there)
 
 
 async def other_columns(connection: AsyncConnection, numbers: Sequence[int], names: Iterable[str]) -> set[int]:
     """Those of the rows that were refused when their table had other columns than these."""
-    cursor = await connection.execute(
+    rows = await fetch_rows(
+        connection,
         f"SELECT number FROM {SCHEMA}.quarantine WHERE number = ANY (%(numbers)s) AND (SELECT array_agg(name "
         'ORDER BY name COLLATE "C") FROM json_object_keys(row_text) name) IS DISTINCT FROM %(names)s::text[]',
         {"numbers": numbers, "names": sorted(names)},
     )
-    return {number for (number,) in await cursor.fetchall()}
+    return {number for (number,) in rows}
 
 
 async def stage_rows(
@@ -243,8 +242,8 @@ async def set_aside(
         "row_text = excluded.row_text, sqlstate = excluded.sqlstate, message = excluded.message, "
         "place = excluded.place, refused_at = now() RETURNING key, sqlstate, place"
     ).format(quarantine=_QUARANTINE, key=key, texts=texts, faults=sql.SQL(_FAULTS), staging=staging, number=number)
-    cursor = await connection.execute(statement, {"run": run, "table": table, **_listed(faults)})
-    return [(tuple(key), sqlstate, place) for key, sqlstate, place in await cursor.fetchall()]
+    rows = await fetch_rows(connection, statement, {"run": run, "table": table, **_listed(faults)})
+    return [(tuple(key), sqlstate, place) for key, sqlstate, place in rows]
 
 
 async def note_faults(connection: AsyncConnection, faults: Sequence[Fault]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from psycopg import AsyncConnection
 
 from app.common.keys import Key
+from app.state.fetching import fetch_rows
 from app.state.schema_name import SCHEMA
 
 
@@ -34,15 +35,13 @@ async def keep_ranges(
 
 async def open_ranges(connection: AsyncConnection, run: int, table: str) -> list[tuple[int, Key | None, Key | None]]:
     """The table's ranges that are not complete, as `keep_ranges` takes them."""
-    cursor = await connection.execute(
+    rows = await fetch_rows(
+        connection,
         f"SELECT number, low, high FROM {SCHEMA}.ranges WHERE run_id = %(run)s AND table_name = %(table)s "
         "AND NOT complete ORDER BY number",
         {"run": run, "table": table},
     )
-    return [
-        (number, tuple(low) if low else None, tuple(high) if high else None)
-        for number, low, high in await cursor.fetchall()
-    ]
+    return [(number, tuple(low) if low else None, tuple(high) if high else None) for number, low, high in rows]
 
 
 async def finish_range(connection: AsyncConnection, run: int, table: str, number: int, rows: int) -> None:

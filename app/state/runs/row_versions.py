@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from psycopg import AsyncConnection, sql
 
 from app.common.keys import Key
+from app.state.fetching import fetch_rows
 from app.state.json_keys import AMONG_KEYS, keys_json
 from app.state.schema_name import SCHEMA
 
@@ -52,8 +53,8 @@ async def unsettled_keys(
         pairs=_PAIRS,
         version=version,
     )
-    cursor = await connection.execute(statement, {"table": table, "most": most})
-    return sorted(tuple(row[0]) for row in await cursor.fetchall())
+    rows_left = await fetch_rows(connection, statement, {"table": table, "most": most})
+    return sorted(tuple(row[0]) for row in rows_left)
 
 
 async def forget_gone(connection: AsyncConnection, table: str, key: sql.Composable) -> None:
@@ -76,14 +77,11 @@ async def forget(connection: AsyncConnection, table: str, keys: Iterable[Key]) -
     )
 
 
-async def forget_table(connection: AsyncConnection, table: str) -> None:
-    """Drop the pairs of a table."""
-    await connection.execute(f"DELETE FROM {SCHEMA}.row_versions WHERE table_name = %(table)s", {"table": table})
-
-
-async def forget_all(connection: AsyncConnection) -> None:
-    """Drop all pairs."""
-    await connection.execute(f"DELETE FROM {SCHEMA}.row_versions")
+async def forget_all(connection: AsyncConnection, table: str | None = None) -> None:
+    """Drop all pairs of a table, or of all tables."""
+    await connection.execute(
+        f"DELETE FROM {SCHEMA}.row_versions WHERE %(table)s::text IS NULL OR table_name = %(table)s", {"table": table}
+    )
 
 
 def record_pairs(

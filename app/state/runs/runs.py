@@ -7,6 +7,7 @@ from typing import Any
 
 from psycopg import AsyncConnection
 
+from app.state.fetching import fetch_rows, fetch_value
 from app.state.runs import foreign_keys
 from app.state.schema_name import SCHEMA
 
@@ -26,7 +27,8 @@ async def begin_copy(
     Returns:
         The run's id, and whether it goes on.
     """
-    cursor = await connection.execute(
+    unfinished = await fetch_value(
+        connection,
         f"SELECT id FROM {SCHEMA}.runs r WHERE state = 'running' "
         f"AND id = (SELECT max(id) FROM {SCHEMA}.runs WHERE command = 'copy' AND source = %(source)s) "
         "AND (EXISTS (SELECT FROM unnest(%(tables)s::text[]) chosen WHERE NOT EXISTS (SELECT "
@@ -35,8 +37,8 @@ async def begin_copy(
         f"OR EXISTS (SELECT FROM {SCHEMA}.foreign_keys f WHERE f.run_id = r.id AND f.state <> 'validated'))",
         {"source": source, "tables": list(tables)},
     )
-    if not restart and (row := await cursor.fetchone()):
-        return row[0], True
+    if unfinished is not None and not restart:
+        return unfinished, True
     async with connection.transaction():
         run = await begin(connection, "copy", source)
         await connection.execute(
@@ -50,12 +52,8 @@ async def begin_copy(
 
 async def begin(connection: AsyncConnection, command: str, source: str) -> int:
     """A new run; returns its id."""
-    cursor = await connection.execute(
-        f"INSERT INTO {SCHEMA}.runs (command, source) VALUES (%(command)s, %(source)s) RETURNING id",
-        {"command": command, "source": source},
-    )
-    ((run,),) = await cursor.fetchall()
-    return int(run)
+    statement = f"INSERT INTO {SCHEMA}.runs (command, source) VALUES (%(command)s, %(source)s) RETURNING id"
+    return int(await fetch_value(connection, statement, {"command": command, "source": source}))
 
 
 async def begin_instead(connection: AsyncConnection, command: str, source: str) -> int:
@@ -70,12 +68,12 @@ async def begin_instead(connection: AsyncConnection, command: str, source: str) 
 
 async def find_unfinished(connection: AsyncConnection, command: str, source: str) -> int | None:
     """The newest run of the command from this source that has not ended."""
-    cursor = await connection.execute(
+    run: int | None = await fetch_value(
+        connection,
         f"SELECT max(id) FROM {SCHEMA}.runs WHERE state = 'running' AND command = %(command)s AND source = %(source)s",
         {"command": command, "source": source},
     )
-    row = await cursor.fetchone()
-    return row[0] if row else None
+    return run
 
 
 async def finish(connection: AsyncConnection, run: int) -> None:
@@ -89,13 +87,13 @@ async def finish(connection: AsyncConnection, run: int) -> None:
 
 async def describe_resumed(connection: AsyncConnection, run: int) -> str:
     """A sentence on the run that goes on: since when, and which tables are done and not read again."""
-    cursor = await connection.execute(
+    ((begun_at, tables),) = await fetch_rows(
+        connection,
         "SELECT to_char(started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI'), (SELECT string_agg(table_name, ', ' "
         f"ORDER BY table_name) FROM {SCHEMA}.checkpoints WHERE run_id = id AND state = 'complete') "
         f"FROM {SCHEMA}.runs WHERE id = %(run)s",
         {"run": run},
     )
-    ((begun_at, tables),) = await cursor.fetchall()
     done = f"; not read again, since they are done: {tables}" if tables else ""
     return f"run {run}, begun {begun_at} UTC, goes on where it stopped{done}"
 
@@ -107,46 +105,42 @@ async def newest_first(connection: AsyncConnection) -> list[tuple[Any, ...]]:
         Of each: its id, command, source and state, and when it began and finished (ISO 8601, in UTC; None where it has
         not finished).
     """
-    cursor = await connection.execute(
+    return await fetch_rows(
+        connection,
         'SELECT id, command, source, state, to_char(started_at, \'YYYY-MM-DD"T"HH24:MI:SS"Z"\'), '
-        f'to_char(finished_at, \'YYYY-MM-DD"T"HH24:MI:SS"Z"\') FROM {SCHEMA}.runs ORDER BY id DESC'
+        f'to_char(finished_at, \'YYYY-MM-DD"T"HH24:MI:SS"Z"\') FROM {SCHEMA}.runs ORDER BY id DESC',
     )
-    return await cursor.fetchall()
 
 
 async def last_source(connection: AsyncConnection, commands: Sequence[str]) -> str | None:
     """The source of the newest run of these commands."""
-    cursor = await connection.execute(
+    source: str | None = await fetch_value(
+        connection,
         f"SELECT source FROM {SCHEMA}.runs WHERE command = ANY (%(commands)s) ORDER BY id DESC LIMIT 1",
         {"commands": list(commands)},
     )
-    row = await cursor.fetchone()
-    return row[0] if row else None
+    return source
 
 
 async def has_brought(connection: AsyncConnection, source: str, table: str) -> bool:
     """Whether rows of the table ever came from this source, or a copy from it came to the table."""
-    cursor = await connection.execute(
+    statement = (
         f"SELECT EXISTS (SELECT FROM {SCHEMA}.writes w JOIN {SCHEMA}.runs ON id = run_id "
         f"WHERE table_name = %(table)s AND source = %(source)s) OR EXISTS (SELECT FROM {SCHEMA}.checkpoints c "
-        f"JOIN {SCHEMA}.runs ON id = run_id WHERE table_name = %(table)s AND source = %(source)s)",
-        {"table": table, "source": source},
+        f"JOIN {SCHEMA}.runs ON id = run_id WHERE table_name = %(table)s AND source = %(source)s)"
     )
-    ((brought,),) = await cursor.fetchall()
-    return bool(brought)
+    return bool(await fetch_value(connection, statement, {"table": table, "source": source}))
 
 
 async def has_brought_whole(connection: AsyncConnection, source: str, table: str) -> bool:
     """Whether a copy of it was completed, or a sync; where none was, the target may lack rows that are not deleted."""
-    cursor = await connection.execute(
+    statement = (
         f"SELECT EXISTS (SELECT FROM {SCHEMA}.checkpoints c JOIN {SCHEMA}.runs ON id = run_id "
         "WHERE table_name = %(table)s AND source = %(source)s AND c.state = 'complete') OR (EXISTS (SELECT FROM "
         f"{SCHEMA}.runs WHERE command = 'sync' AND source = %(source)s AND state = 'complete') "
-        f"AND EXISTS (SELECT FROM {SCHEMA}.row_versions WHERE table_name = %(table)s))",
-        {"table": table, "source": source},
+        f"AND EXISTS (SELECT FROM {SCHEMA}.row_versions WHERE table_name = %(table)s))"
     )
-    ((whole,),) = await cursor.fetchall()
-    return bool(whole)
+    return bool(await fetch_value(connection, statement, {"table": table, "source": source}))
 
 
 async def add_snapshot(connection: AsyncConnection, run: int, snapshot: str) -> int:
@@ -155,6 +149,5 @@ async def add_snapshot(connection: AsyncConnection, run: int, snapshot: str) -> 
         f"INSERT INTO {SCHEMA}.snapshots (run_id, snapshot) VALUES (%(run)s, %(snapshot)s)",
         {"run": run, "snapshot": snapshot},
     )
-    cursor = await connection.execute(f"SELECT count(*) FROM {SCHEMA}.snapshots WHERE run_id = %(run)s", {"run": run})
-    ((count,),) = await cursor.fetchall()
-    return int(count)
+    count = f"SELECT count(*) FROM {SCHEMA}.snapshots WHERE run_id = %(run)s"
+    return int(await fetch_value(connection, count, {"run": run}))

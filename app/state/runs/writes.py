@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from psycopg import AsyncConnection, sql
 
+from app.state.fetching import fetch_rows, fetch_value
 from app.state.schema_name import SCHEMA
 
 _WRITES = sql.Identifier(SCHEMA, "writes")
@@ -39,8 +40,7 @@ async def adopt_rows(connection: AsyncConnection, run: int, table: str, rows: sq
 async def count_foreign_rows(connection: AsyncConnection, source: str, table: str, rows: sql.Composable) -> int:
     """Rows of the target that no run from a source wrote."""
     statement = sql.SQL("SELECT count(*) FROM {} t WHERE t.xmin::text NOT IN {}").format(rows, _OF_SOURCE)
-    ((count,),) = await (await connection.execute(statement, {"table": table, "source": source})).fetchall()
-    return int(count)
+    return int(await fetch_value(connection, statement, {"table": table, "source": source}))
 
 
 async def rows_by_others(connection: AsyncConnection, source: str, table: str, rows: sql.Composable) -> dict[str, int]:
@@ -51,7 +51,7 @@ async def rows_by_others(connection: AsyncConnection, source: str, table: str, r
         "JOIN {runs} r ON r.id = w.run_id WHERE r.source <> %(source)s AND t.xmin::text NOT IN {of_source} "
         "GROUP BY 1 ORDER BY 2 DESC, 1"
     ).format(rows=rows, writes=_WRITES, runs=sql.Identifier(SCHEMA, "runs"), of_source=_OF_SOURCE)
-    return dict(await (await connection.execute(statement, {"table": table, "source": source})).fetchall())
+    return dict(await fetch_rows(connection, statement, {"table": table, "source": source}))
 
 
 async def take_later_rows(
@@ -78,8 +78,7 @@ async def take_later_rows(
         "DELETE FROM {staging} s USING {rows} t WHERE {same} AND NOT EXISTS (SELECT FROM {writes} w "
         "WHERE w.table_name = %(table)s AND w.run_id <= %(run)s AND w.xid = t.xmin::text) RETURNING s.{number}"
     ).format(staging=staging, rows=rows, same=same, writes=_WRITES, number=number)
-    cursor = await connection.execute(statement, {"table": table, "run": run})
-    return {row[0] for row in await cursor.fetchall()}
+    return {row[0] for row in await fetch_rows(connection, statement, {"table": table, "run": run})}
 
 
 def ours(table: str) -> sql.Composed:

@@ -11,7 +11,7 @@ from psycopg import AsyncConnection, sql
 from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.sources.source import Source
 from app.migration.tables.copy_table import CopyTable
-from app.state.runs import row_versions, shapes
+from app.state.runs import shapes
 
 # Enums, domains and composite types are taken as a whole, whichever of them the table uses.
 _SHAPE = """
@@ -35,10 +35,8 @@ async def values_stand(connection: AsyncConnection, source: Source, table: CopyT
     theirs = ""
     if isinstance(source, PostgresSource):
         ((theirs,),) = await source.fetch(query)
-    if await shapes.known_shapes(connection, table.name) == (theirs, ours):
+    if await shapes.are_known(connection, table.name, theirs, ours):
         return True
     if not dry_run:
-        async with connection.transaction():
-            await row_versions.forget_table(connection, table.name)
-            await shapes.keep_shapes(connection, table.name, theirs, ours)
+        await shapes.keep(connection, table.name, theirs, ours)
     return False
