@@ -7,42 +7,16 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import text
-
 from app.common.latency import Latencies
 from app.common.metrics import OUTCOMES
 from app.cutover.shadow.diff_record import DifferenceRecord
 from app.cutover.stages import Stage
+from app.state.cutover import comparisons
 from app.stores.codec.json_rows import encode
 from app.stores.postgres.database import Database
 
 _MOST_MINUTES = 60  # that wait for a target that is away; older ones are given up
 _MOST_CAUSES = 200
-_KEPT_COMPARISONS = "3 days"
-_KEPT_DIFFERENCES = "30 days"
-
-# A row is this process's own, so that what it knows of a minute can be written again as a whole.
-_SAVE_COUNTS = text("""
-INSERT INTO botdata.comparisons (process, minute, stage, method, against_itself, calls, equal, different, error,
-                                 skipped, authority_latency, other_latency)
-SELECT :process, r.* FROM json_to_recordset(CAST(:rows AS json)) AS r (minute timestamptz, stage text, method text,
-    against_itself boolean, calls bigint, equal bigint, different bigint, error bigint, skipped bigint,
-    authority_latency bigint[], other_latency bigint[])
-ON CONFLICT (process, minute, stage, method, against_itself) DO UPDATE SET calls = excluded.calls,
-    equal = excluded.equal, different = excluded.different, error = excluded.error, skipped = excluded.skipped,
-    authority_latency = excluded.authority_latency, other_latency = excluded.other_latency
-""")
-_SAVE_DIFFERENCES = text("""
-INSERT INTO botdata.differences AS d (stage, method, against_itself, cause, arguments, fields, count)
-SELECT * FROM json_to_recordset(CAST(:rows AS json)) AS r (stage text, method text, against_itself boolean, cause text,
-    arguments text, fields json, count bigint)
-ON CONFLICT (stage, method, against_itself, cause) DO UPDATE SET arguments = excluded.arguments,
-    fields = excluded.fields, count = d.count + excluded.count, last_at = clock_timestamp()
-""")
-_PRUNE = (
-    f"DELETE FROM botdata.comparisons WHERE minute < clock_timestamp() - interval '{_KEPT_COMPARISONS}'",  # noqa: S608
-    f"DELETE FROM botdata.differences WHERE last_at < clock_timestamp() - interval '{_KEPT_DIFFERENCES}'",  # noqa: S608
-)
 
 
 class Line(NamedTuple):
@@ -127,8 +101,7 @@ class ComparisonLog:
     async def prune(self, database: Database) -> None:
         """Delete what is too old to be asked for."""
         async with database.reader() as connection:
-            for statement in _PRUNE:
-                await connection.execute(text(statement))
+            await comparisons.prune(connection)
 
     async def _write(
         self,
@@ -142,9 +115,9 @@ class ComparisonLog:
             for (line, _), (record, count) in sorted(differences.items(), key=lambda item: item[0])
         ]
         async with database.writer() as connection:
-            await connection.execute(_SAVE_COUNTS, {"process": self._process, "rows": encode(rows)})
+            await comparisons.save_counts(connection, self._process, encode(rows))
             if found:
-                await connection.execute(_SAVE_DIFFERENCES, {"rows": encode(found)})
+                await comparisons.save_differences(connection, encode(found))
             await connection.commit()
 
 

@@ -9,10 +9,11 @@ import typer
 from app.cli.work import AsJson, carry_out
 
 if TYPE_CHECKING:
-    from app.cutover.moves.comparison_report import ComparisonReport, DifferenceReport, MethodReport
+    from app.cutover.moves.comparison_report import ComparisonReport
+    from app.state.cutover.comparisons import DifferenceReport, MethodReport
 
 _SHOWN = 10  # differences
-_KEPT = 72.0  # hours that the processes keep their counts (app.cutover.shadow.log)
+_KEPT = 72.0  # hours that the processes keep their counts (app.state.cutover.comparisons)
 _IN_DOCUMENT = 100
 _COUNTS = ("calls", "compared", "equal", "different", "error", "skipped")
 _SHARES = ("compared_share", "different_share")

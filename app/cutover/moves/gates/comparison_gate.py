@@ -7,18 +7,14 @@ from psycopg import AsyncConnection
 from app.cutover.moves.gates.objection import Objection
 from app.cutover.moves.gates.thresholds import Thresholds
 from app.cutover.stages import Stage
+from app.state.cutover.comparisons import compared_methods
 
-_COUNTS = """
-SELECT method, sum(equal + different)::bigint, sum(different)::bigint FROM botdata.comparisons
-WHERE stage = %s AND NOT against_itself AND minute > clock_timestamp() - make_interval(secs => %s)
-GROUP BY method HAVING sum(calls) > 0 ORDER BY method
-"""
 _REPORT = "botdata cutover report"
 
 
 async def comparisons(connection: AsyncConnection, stage: Stage, thresholds: Thresholds) -> list[Objection]:
     """Methods in use at the stage that were compared too seldom, or whose answers differed."""
-    counts = await (await connection.execute(_COUNTS, [stage, thresholds.hours * 3600])).fetchall()
+    counts = await compared_methods(connection, stage, thresholds.hours * 3600)
     within = f"in the last {thresholds.hours:g} h at {stage}"
     if not counts:
         return [

@@ -1,0 +1,1 @@
+"""Tables of schema `botdata` that a cutover goes by, each with the statements on it."""

@@ -1,0 +1,158 @@
+"""Tables `comparisons` and `differences`: what every process counts of answers that it compares, and their report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from psycopg import AsyncConnection
+from sqlalchemy.ext.asyncio import AsyncConnection as PooledConnection
+
+from app.cutover.stages import Stage
+from app.state.schema_name import SCHEMA
+
+_KEPT_COMPARISONS = "3 days"
+_KEPT_DIFFERENCES = "30 days"
+# A row is a process's own, so that what it knows of a minute can be written again as a whole.
+_SAVE_COUNTS = f"""
+INSERT INTO {SCHEMA}.comparisons (process, minute, stage, method, against_itself, calls, equal, different, error,
+                                  skipped, authority_latency, other_latency)
+SELECT %(process)s, r.* FROM json_to_recordset(CAST(%(rows)s AS json)) AS r (minute timestamptz, stage text,
+    method text, against_itself boolean, calls bigint, equal bigint, different bigint, error bigint, skipped bigint,
+    authority_latency bigint[], other_latency bigint[])
+ON CONFLICT (process, minute, stage, method, against_itself) DO UPDATE SET calls = excluded.calls,
+    equal = excluded.equal, different = excluded.different, error = excluded.error, skipped = excluded.skipped,
+    authority_latency = excluded.authority_latency, other_latency = excluded.other_latency
+"""
+_SAVE_DIFFERENCES = f"""
+INSERT INTO {SCHEMA}.differences AS d (stage, method, against_itself, cause, arguments, fields, count)
+SELECT * FROM json_to_recordset(CAST(%(rows)s AS json)) AS r (stage text, method text, against_itself boolean,
+    cause text, arguments text, fields json, count bigint)
+ON CONFLICT (stage, method, against_itself, cause) DO UPDATE SET arguments = excluded.arguments,
+    fields = excluded.fields, count = d.count + excluded.count, last_at = clock_timestamp()
+"""
+_SINCE = "clock_timestamp() - make_interval(secs => %(seconds)s)"
+_COUNTS = f"""
+SELECT stage, method, against_itself, sum(calls)::bigint, sum(equal)::bigint, sum(different)::bigint,
+    sum(error)::bigint, sum(skipped)::bigint
+FROM {SCHEMA}.comparisons WHERE minute > {_SINCE} GROUP BY 1, 2, 3
+"""
+# Bucket by bucket, so that what comes over is as small for a year as for a minute.
+_LATENCIES = f"""
+SELECT stage, method, against_itself, is_authority, bucket, sum(n)::bigint FROM {SCHEMA}.comparisons,
+LATERAL (SELECT true, u.* FROM unnest(authority_latency) WITH ORDINALITY u UNION ALL
+         SELECT false, u.* FROM unnest(other_latency) WITH ORDINALITY u) l (is_authority, n, bucket)
+WHERE minute > {_SINCE} AND n > 0 GROUP BY 1, 2, 3, 4, 5
+"""
+
+
+@dataclass(slots=True)
+class MethodReport:
+    """One method at one stage.
+
+    Attributes:
+        against_itself: the authority was compared with itself: noise, which no gate counts.
+        authority, other: calls by bucket of their latency (app.common.latency), of the authority and of the store
+            that it was compared with.
+    """
+
+    stage: Stage
+    method: str
+    against_itself: bool
+    calls: int
+    equal: int
+    different: int
+    error: int
+    skipped: int
+    authority: list[int] = field(default_factory=list)
+    other: list[int] = field(default_factory=list)
+
+    @property
+    def compared(self) -> int:
+        """Comparisons that came to an end."""
+        return self.equal + self.different
+
+    @property
+    def compared_share(self) -> float | None:
+        """Of the calls, how many were compared; None without calls."""
+        return self.compared / self.calls if self.calls else None
+
+    @property
+    def different_share(self) -> float | None:
+        """Of those that were compared, how many differed; None where none was."""
+        return self.different / self.compared if self.compared else None
+
+
+@dataclass(frozen=True, slots=True)
+class DifferenceReport:
+    """One cause: the fields that differ, and its last call. `count` is since `first_at`."""
+
+    stage: Stage
+    method: str
+    against_itself: bool
+    cause: str
+    arguments: str
+    fields: list[dict[str, Any]]
+    count: int
+    first_at: datetime
+    last_at: datetime
+
+
+async def save_counts(connection: PooledConnection, process: str, rows: str) -> None:
+    """Write a process's counts of whole minutes anew; `rows` is a JSON array of objects with the columns' names."""
+    await connection.exec_driver_sql(_SAVE_COUNTS, {"process": process, "rows": rows})
+
+
+async def save_differences(connection: PooledConnection, rows: str) -> None:
+    """Add differences to those of their causes; `rows` is a JSON array of objects with the columns' names."""
+    await connection.exec_driver_sql(_SAVE_DIFFERENCES, {"rows": rows})
+
+
+async def prune(connection: PooledConnection) -> None:
+    """Delete what is too old to be asked for."""
+    await connection.exec_driver_sql(
+        f"DELETE FROM {SCHEMA}.comparisons WHERE minute < clock_timestamp() - interval '{_KEPT_COMPARISONS}'"
+    )
+    await connection.exec_driver_sql(
+        f"DELETE FROM {SCHEMA}.differences WHERE last_at < clock_timestamp() - interval '{_KEPT_DIFFERENCES}'"
+    )
+
+
+async def read_methods(connection: AsyncConnection, seconds: float) -> list[MethodReport]:
+    """What was counted in the last `seconds`, by stage and name; noise last."""
+    methods: dict[tuple[Any, ...], MethodReport] = {}
+    given = {"seconds": seconds}
+    for stage, *counts in await (await connection.execute(_COUNTS, given)).fetchall():
+        methods[stage, counts[0], counts[1]] = MethodReport(Stage(stage), *counts)
+    for *key, is_authority, bucket, count in await (await connection.execute(_LATENCIES, given)).fetchall():
+        if (method := methods.get(tuple(key))) is not None:  # a minute may have come in between
+            buckets = method.authority if is_authority else method.other
+            buckets.extend([0] * (bucket - len(buckets)))
+            buckets[bucket - 1] += count
+    order = list(Stage)
+    return sorted(
+        methods.values(), key=lambda report: (report.against_itself, order.index(report.stage), report.method)
+    )
+
+
+async def read_differences(connection: AsyncConnection, seconds: float, most: int) -> list[DifferenceReport]:
+    """Differences of the last `seconds`, the most frequent first, so many at most; noise last."""
+    cursor = await connection.execute(
+        "SELECT stage, method, against_itself, cause, arguments, fields, count, first_at, last_at "
+        f"FROM {SCHEMA}.differences WHERE last_at > {_SINCE} "
+        "ORDER BY against_itself, count DESC, last_at DESC LIMIT %(most)s",
+        {"seconds": seconds, "most": most},
+    )
+    return [DifferenceReport(Stage(row[0]), *row[1:]) for row in await cursor.fetchall()]
+
+
+async def compared_methods(connection: AsyncConnection, stage: Stage, seconds: float) -> list[tuple[str, int, int]]:
+    """Of each method in use at a stage in the last `seconds`: its name, how many were compared, how many differed."""
+    cursor = await connection.execute(
+        f"SELECT method, sum(equal + different)::bigint, sum(different)::bigint FROM {SCHEMA}.comparisons "
+        f"WHERE stage = %(stage)s AND NOT against_itself AND minute > {_SINCE} "
+        "GROUP BY method HAVING sum(calls) > 0 ORDER BY method",
+        {"stage": stage, "seconds": seconds},
+    )
+    return await cursor.fetchall()
