@@ -11,20 +11,21 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from app.cutover.fencing import NO_STAGE, StageRow, can_read_stage
-from app.cutover.process_report import (
+from app.cutover.fencing import NO_STAGE
+from app.cutover.stages import Stage, Store
+from app.errors import DataError, SettingsError, UnavailableError
+from app.state.cutover.moves import give_up_late
+from app.state.cutover.processes import (
+    FOLLOWS,
+    TAKE_AWAY,
     Report,
     StageReading,
     WriterCounts,
     followers,
-    give_up,
     register,
     report_and_read,
-    say_goodbye,
 )
-from app.cutover.stages import Stage, Store
-from app.errors import DataError, SettingsError, UnavailableError
-from app.flags import FOLLOW
+from app.state.cutover.stage import StageRow, can_read_stage
 
 if TYPE_CHECKING:
     from app.flags import Flags
@@ -41,7 +42,6 @@ _INTERVAL_WITHOUT = 2.0  # while there has never been a row, and none is needed
 _LOOK_TIMEOUT = 3.0
 _FIRST_LOOK_TIMEOUT = 1.5  # where the stage is known without it
 _GRACE = 1.5  # seconds past a hold's end, or for a registration, that a write waits for word
-_FOLLOWS = f"CUTOVER_STAGE={FOLLOW}"
 
 
 @dataclass
@@ -169,7 +169,7 @@ class Membership:
             return None
         return (
             f"{self._flags.chosen_by} fixes the stage {fixed}, and the cutover stands at {self._row.stage}; "
-            f"set {_FOLLOWS} to follow it"
+            f"set {FOLLOWS} to follow it"
         )
 
     async def _refuse_beside_followers(self) -> None:
@@ -179,7 +179,7 @@ class Membership:
 
         async def ask() -> list[str]:
             async with self._database.reader() as connection:
-                return await followers(connection, _FOLLOWS, self._process)
+                return await followers(connection, self._process)
 
         try:
             names = await _within(_FIRST_LOOK_TIMEOUT, ask())
@@ -190,7 +190,7 @@ class Membership:
             raise SettingsError(
                 f"{self._flags.chosen_by} makes PostgreSQL the authority, beside processes that follow the row, where "
                 f"it is Supabase: {', '.join(names)}; end them, or `botdata cutover forget` those that have ended, or "
-                f"set {_FOLLOWS}"
+                f"set {FOLLOWS}"
             )
 
     async def _keep_looking(self) -> None:
@@ -223,7 +223,7 @@ class Membership:
                 raise UnavailableError(NO_STAGE)
             look = await report_and_read(connection, self._report())
             if look.move is not None and look.move.seconds < 0:
-                await give_up(connection, look.move.id)
+                await give_up_late(connection, look.move.id)
         if not look.registered:
             self._registered = False  # it may have been forgotten, and is to write no more until it is back
             stage = self._stage_of(look.row)
@@ -287,7 +287,7 @@ class Membership:
     async def _say_goodbye(self) -> None:
         async def leave() -> None:
             async with self._database.writer() as connection:
-                await say_goodbye(connection, self._process)
+                await connection.exec_driver_sql(TAKE_AWAY, {"process": self._process})
                 await connection.commit()
 
         if self._may_be_registered:

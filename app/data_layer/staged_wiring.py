@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from app.cutover.fencing import WriteGuard
 from app.cutover.membership import Membership
-from app.cutover.process_report import WriterCounts, process_name
 from app.cutover.replication.direct_writer import DirectWriter
 from app.cutover.shadow.comparisons import Comparisons
 from app.cutover.staged_backend import StagedBackend
 from app.cutover.stages import Stage, Store
 from app.data_layer.store_wiring import open_repository, open_rest, open_supabase
+from app.state.cutover.processes import WriterCounts, process_name
 from app.stores.postgres.database import Database
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ import pytest
 
 from app.common.breaker import Breaker
 from app.cutover.replication.to_supabase.applier import SupabaseApplier
-from app.cutover.replication.to_supabase.outbox import Entry
 from app.cutover.replication.to_supabase.sender import Sender
+from app.state.cutover.outbox import Entry
 from app.stores.postgres.database import Database
 from app.stores.supabase.client import SupabaseRest
 from tests.cutover.recorded import entries, until, writer_of

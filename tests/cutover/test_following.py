@@ -13,9 +13,9 @@ from app.cutover import membership
 from app.cutover.locks import HOLD_TURN
 from app.cutover.membership import Membership
 from app.cutover.moves import steps as moves
-from app.cutover.process_report import WriterCounts
 from app.data_layer import open_data_layer
 from app.errors import UnavailableError
+from app.state.cutover.processes import WriterCounts
 from app.stores.postgres.database import Database
 from tests.cutover.following import ask, client, relayed, set_stage, until, until_written
 from tests.data_layer.relay import relay_to

@@ -7,12 +7,13 @@ import asyncio
 import psycopg
 import pytest
 
-from app.cutover.fencing import WriteGuard, read_stage
+from app.cutover.fencing import WriteGuard
 from app.cutover.moves.stage_row import lock_stage_row, open_cutover
 from app.cutover.stages import Stage
 from app.data_layer import open_data_layer
 from app.errors import AuthorityMovedError, UnavailableError
 from app.repositories import ClientRepository, UnitOfWork
+from app.state.cutover.stage import read_stage
 from app.stores.postgres.database import Database
 from tests.fixtures.cutover import MakeSettings, Pair
 

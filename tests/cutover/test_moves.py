@@ -6,12 +6,11 @@ from itertools import pairwise
 import psycopg
 from sqlalchemy import text
 
-from app.cutover.fencing import read_stage
-from app.cutover.moves.stage_row import lock_holders
 from app.cutover.moves.steps import advance, back
 from app.cutover.replication.to_supabase import locked_rows as held_rows
 from app.cutover.stages import Stage
 from app.migration.target.target_session import open_target
+from app.state.cutover.stage import lock_holders, read_stage
 from app.stores.postgres.database import Database
 from tests.cutover.reporting import reporting
 from tests.fixtures.cutover import MakeSettings, Pair

@@ -10,8 +10,8 @@ from app.cutover.stages import Stage
 
 if TYPE_CHECKING:
     from app.cutover.moves.finish import Ending
-    from app.cutover.moves.processes import Process
     from app.cutover.moves.table_authority import TableMoved
+    from app.state.cutover.processes import Process
 
 
 def show_finish(ending: Ending) -> None:

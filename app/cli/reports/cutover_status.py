@@ -8,9 +8,10 @@ from app.cli.output import document, say, show_table
 from app.cli.reports.cutover_words import after, ago, moment, reason_list, show_objections
 
 if TYPE_CHECKING:
-    from app.cutover.moves.history import PastMove
-    from app.cutover.moves.processes import Process
-    from app.cutover.moves.status import Cutover, Waiting
+    from app.cutover.moves.status import Cutover
+    from app.state.cutover.backlog import Waiting
+    from app.state.cutover.moves import PastMove
+    from app.state.cutover.processes import Process
 
 
 def show_status(found: Cutover) -> None:

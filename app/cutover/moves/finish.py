@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING
 
 from psycopg import AsyncConnection
 
-from app.cutover.moves.authorities import read_authorities
-from app.cutover.moves.history import open_move, record
-from app.cutover.moves.stage_row import StageRecord, lock_stage_row, open_cutover, read_stage_row
+from app.cutover.moves.stage_row import lock_stage_row, open_cutover, read_stage_row
 from app.cutover.stages import Stage, Store
+from app.cutover.tables import OWN_AUTHORITY
 from app.errors import MigrationError
+from app.state.cutover import backlog
+from app.state.cutover.moves import open_move, record
+from app.state.cutover.stage import StageRow, end_way_back
+from app.state.cutover.table_authority import read_authorities
 
 if TYPE_CHECKING:
     from app.settings import Settings
@@ -51,13 +54,13 @@ async def finish(settings: Settings) -> Ending:
         row = await lock_stage_row(connection, "FOR UPDATE", step=_STEP)  # behind the writes that are being recorded
         ending = await _ending(connection, row)
         if ending.finished_at is None:
-            await connection.execute("DELETE FROM botdata.outbox")
-            await connection.execute("UPDATE botdata.stage SET finished_at = clock_timestamp()")
+            await backlog.drop_entries(connection)
+            await end_way_back(connection)
             await record(connection, "finish", said=f"{ending.recorded} recorded entries dropped")
         return ending
 
 
-async def _ending(connection: AsyncConnection, row: StageRecord) -> Ending:
+async def _ending(connection: AsyncConnection, row: StageRow) -> Ending:
     if row.stage is not Stage.COMPLETE or await open_move(connection):
         raise MigrationError(
             f"the way back ends at {Stage.COMPLETE}, and the cutover stands at {row.stage}",
@@ -65,9 +68,7 @@ async def _ending(connection: AsyncConnection, row: StageRecord) -> Ending:
             pending="all of it; the way back stays open",
             next_command="botdata cutover status",
         )
-    cursor = await connection.execute("SELECT count(*) FROM botdata.outbox")
-    counted = await cursor.fetchone()
-    assert counted is not None
-    own = await read_authorities(connection)
+    recorded = sum(waiting.count for waiting in await backlog.entries(connection))
+    own = await read_authorities(connection, OWN_AUTHORITY)
     left = tuple(table for table, authority in own.items() if authority is Store.SUPABASE)
-    return Ending(row.finished_at, counted[0], left)
+    return Ending(row.finished_at, recorded, left)

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from app.cutover.moves.history import record
-from app.cutover.moves.processes import SILENT_AFTER, Process, read_processes
 from app.cutover.moves.stage_row import UNCHANGED, lock_stage_row, open_cutover
 from app.errors import MigrationError
+from app.state.cutover.journal import SPOIL_PROOFS
+from app.state.cutover.moves import record
+from app.state.cutover.processes import SILENT_AFTER, TAKE_AWAY, Process, read_processes
 
 if TYPE_CHECKING:
     from app.settings import Settings
 
 _STEP = "cutover forget"
-# A process that was killed or cut off may have written to Supabase what nobody has noted.
-_PROOFS_BEGIN_ANEW = "UPDATE botdata.last_left_note SET left_at = clock_timestamp()"
 
 
 async def forget(settings: Settings, name: str, *, force: str | None = None) -> Process:
@@ -46,8 +45,9 @@ async def forget(settings: Settings, name: str, *, force: str | None = None) -> 
                 next_command=f"stop it, which says goodbye by itself; if it is killed, in {SILENT_AFTER:.0f} s: "
                 f"botdata {_STEP} {name}",
             )
-        await connection.execute("DELETE FROM botdata.processes WHERE name = %s", [name])
-        await connection.execute(_PROOFS_BEGIN_ANEW)
+        await connection.execute(TAKE_AWAY, {"process": name})
+        # One that was killed or cut off may have written to Supabase what nobody has noted.
+        await connection.execute(SPOIL_PROOFS)
         left = f"; {process.spooled} notes were in its spool file" if process.spooled else ""
         said = f"it was at {process.stage}, and had reported {process.age:.0f} s before{left}"
         await record(connection, "forget", subject=name, reason=force, said=said)

@@ -15,18 +15,18 @@ import psycopg
 from psycopg import AsyncConnection
 from psycopg.errors import LockNotAvailable, UniqueViolation
 
-from app.cutover.moves.history import give_up_expired, open_move, who
-from app.cutover.moves.processes import read_processes
-from app.cutover.moves.stage_row import LET_IT_END, UNCHANGED, lock_holders, lock_stage_row, read_stage_row
+from app.cutover.moves.stage_row import LET_IT_END, UNCHANGED, lock_stage_row, read_stage_row
 from app.cutover.stages import Stage, Store
 from app.errors import MigrationError
 from app.migration.target.target_session import open_target
+from app.state.cutover import backlog, moves
+from app.state.cutover.processes import read_processes
+from app.state.cutover.stage import lock_holders, move_stage
 
 _LOOK_EVERY = 0.05  # seconds
 _SILENT = 1.0  # seconds until the server ends the last transaction of a command that hangs
 _LAST_WORD = 3.0  # seconds, to give a move up on a connection of its own
 _AGAIN = "run it again; a longer CUTOVER_HOLD gives more time"
-_ONE_MOVE = "moves_holding"  # the unique index that lets one move hold at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +77,8 @@ async def cross(url: str, connection: AsyncConnection, crossing: Crossing) -> tu
     number = await _begin(url, connection, crossing)
     try:
         late = await _hold(connection, crossing, number)
-        if late and not await _give_up(connection, number, "; ".join(one.what for one in late)):
-            late = late if not await _is_done(connection, number) else ()
+        if late and not await moves.give_up(connection, number, "; ".join(one.what for one in late)):
+            late = late if not await moves.is_done(connection, number) else ()
     except BaseException as error:
         if not await asyncio.shield(_settle(url, crossing, number)):
             raise
@@ -100,20 +100,19 @@ async def _begin(url: str, connection: AsyncConnection, crossing: Crossing) -> i
         async with connection.transaction():
             # FOR SHARE: a step of another command, which takes it FOR UPDATE, comes wholly before or wholly after.
             row = await lock_stage_row(connection, "FOR SHARE", step=crossing.step)
-            await give_up_expired(connection)
+            await moves.give_up_expired(connection)
             if row.stage is not crossing.before:
                 raise moved_meanwhile(crossing.step, crossing.before, row.stage)
-            cursor = await connection.execute(
-                "INSERT INTO botdata.moves (kind, from_stage, to_stage, state, hold_until, done_by, reason, said) "
-                "VALUES (%s, %s, %s, 'holding', clock_timestamp() + make_interval(secs => %s), %s, %s, %s) "
-                "RETURNING id",
-                [crossing.kind, crossing.before, crossing.to, crossing.hold, who(), crossing.reason, crossing.said],
+            number = await moves.begin_move(
+                connection,
+                crossing.kind,
+                (crossing.before, crossing.to),
+                hold=crossing.hold,
+                reason=crossing.reason,
+                said=crossing.said,
             )
-            begun = await cursor.fetchone()
-            assert begun is not None
-            number = int(begun[0])
     except UniqueViolation as error:
-        if error.diag.constraint_name != _ONE_MOVE:
+        if error.diag.constraint_name != moves.ONE_MOVE:
             raise
         raise await under_way(connection, crossing.step) from None
     except BaseException:
@@ -127,7 +126,7 @@ async def _hold(connection: AsyncConnection, crossing: Crossing, number: int) ->
     """Wait until all is still, and move; what was late, where the time ran out."""
     late: tuple[Late, ...] = ()
     while True:
-        remaining = await _remaining(connection, number)
+        remaining = await moves.seconds_left(connection, number)
         if remaining is None or remaining <= 0:
             return late or await _late(connection, crossing, number) or (_TIME_WAS_UP,)
         late = await _late(connection, crossing, number)
@@ -152,18 +151,11 @@ async def _move(connection: AsyncConnection, crossing: Crossing, number: int, re
             late = await _late(connection, crossing, number)
             if late:
                 raise _NotYetError(late)
-            ended = await connection.execute(
-                "UPDATE botdata.moves SET state = 'done', ended_at = clock_timestamp() "
-                "WHERE id = %s AND state = 'holding' AND hold_until > clock_timestamp()",
-                [number],
-            )
-            if ended.rowcount != 1:
+            if not await moves.end_move(connection, number):
                 raise _NotYetError(())
             if crossing.drops_outbox:
-                await connection.execute("DELETE FROM botdata.outbox")
-            await connection.execute(
-                "UPDATE botdata.stage SET stage = %s, moved_at = clock_timestamp(), finished_at = NULL", [crossing.to]
-            )
+                await backlog.drop_entries(connection)
+            await move_stage(connection, crossing.to)
     except _NotYetError as error:
         return error.late or (_TIME_WAS_UP,)
     except LockNotAvailable:
@@ -178,17 +170,6 @@ class _NotYetError(Exception):
     def __init__(self, late: tuple[Late, ...]) -> None:
         super().__init__("not yet")
         self.late = late
-
-
-async def _remaining(connection: AsyncConnection, number: int) -> float | None:
-    """Seconds that are left to the move; None where it does not hold any more."""
-    cursor = await connection.execute(
-        "SELECT extract(epoch FROM hold_until - clock_timestamp())::double precision FROM botdata.moves "
-        "WHERE id = %s AND state = 'holding'",
-        [number],
-    )
-    row = await cursor.fetchone()
-    return row[0] if row else None
 
 
 async def _late(connection: AsyncConnection, crossing: Crossing, number: int) -> tuple[Late, ...]:
@@ -223,56 +204,33 @@ def _late_process(name: str, age: float, in_flight: int, pending: int, silent: b
 
 
 async def _notes(connection: AsyncConnection) -> list[Late]:
-    cursor = await connection.execute(
-        "SELECT table_name, count(*), max(last_error) FROM botdata.notes GROUP BY table_name ORDER BY table_name"
-    )
     return [
         Late(
-            f"{table}: {count:,} notes whose rows PostgreSQL may not have{f' (last error: {error})' if error else ''}",
+            f"{left.table}: {left.count:,} notes whose rows PostgreSQL may not have{left.error_told}",
             "botdata sync, botdata verify, then again",
         )
-        for table, count, error in await cursor.fetchall()
+        for left in await backlog.notes(connection)
     ]
 
 
 async def _entries(connection: AsyncConnection, crossing: Crossing) -> list[Late]:
     if crossing.drops_outbox:
         return []
-    cursor = await connection.execute(
-        "SELECT table_name, count(*), max(last_error) FROM botdata.outbox GROUP BY table_name ORDER BY table_name"
-    )
     return [
         Late(
-            f"{table}: {count:,} entries in the outbox, not known to be in Supabase"
-            f"{f' (last error: {error})' if error else ''}",
+            f"{left.table}: {left.count:,} entries in the outbox, not known to be in Supabase{left.error_told}",
             "botdata mirror drain, then again",
         )
-        for table, count, error in await cursor.fetchall()
+        for left in await backlog.entries(connection)
     ]
-
-
-async def _give_up(connection: AsyncConnection, number: int, said: str) -> bool:
-    """Let the old stage resume, unless it has moved, and keep why: a process that gave the move up could not say."""
-    ended = await connection.execute(
-        "UPDATE botdata.moves SET state = 'given up', ended_at = coalesce(ended_at, clock_timestamp()), said = %s "
-        "WHERE id = %s AND state <> 'done'",
-        [said, number],
-    )
-    return ended.rowcount == 1
-
-
-async def _is_done(connection: AsyncConnection, number: int) -> bool:
-    cursor = await connection.execute("SELECT state = 'done' FROM botdata.moves WHERE id = %s", [number])
-    row = await cursor.fetchone()
-    return bool(row and row[0])
 
 
 async def _settle(url: str, crossing: Crossing, number: int) -> bool:
     """Behind a failure: give the move up on a connection of its own; whether it had been done all the same."""
     with suppress(MigrationError, psycopg.Error, TimeoutError):
         async with asyncio.timeout(_LAST_WORD), open_target(url, step=crossing.step) as connection:
-            await _give_up(connection, number, "its command failed or was stopped")
-            return await _is_done(connection, number)
+            await moves.give_up(connection, number, "its command failed or was stopped")
+            return await moves.is_done(connection, number)
     raise MigrationError(
         f"the target does not answer, so it is not known whether the stage has moved to {crossing.to}; if it has not, "
         f"the processes resume {crossing.before} when the hold of {crossing.hold:g} s is over",
@@ -284,7 +242,7 @@ async def _settle(url: str, crossing: Crossing, number: int) -> bool:
 
 async def under_way(connection: AsyncConnection, step: str) -> MigrationError:
     """What to say beside another command's move."""
-    other = await open_move(connection)
+    other = await moves.open_move(connection)
     told = f": {other.label}, by {other.done_by}, begun at {other.begun_at}" if other else ""
     wait = max(1.0, other.remaining or 0.0) if other else 1.0
     return MigrationError(

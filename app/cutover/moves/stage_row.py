@@ -1,21 +1,19 @@
-"""The row `botdata.stage`, as the commands read and move it."""
+"""The row of the stage, as the commands read and lock it."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from datetime import datetime
 
 from psycopg import AsyncConnection
 from psycopg.errors import LockNotAvailable
 
 from app.common.driver_errors import without_values
 from app.cutover.locks import HOLD_STAGE, HOLD_TURN
-from app.cutover.stages import Stage
 from app.errors import MigrationError
 from app.migration.target.target_session import explained, open_target
+from app.state.cutover.stage import READ, StageRow, lock_holders
 from app.state.tool_schema import is_current
 
 UNCHANGED = "nothing was changed"
@@ -24,31 +22,14 @@ _PATIENCE = b"SET LOCAL lock_timeout = '5s'"
 _MOMENT = b"SET LOCAL lock_timeout = '300ms'"
 _BETWEEN = 0.2  # seconds
 _TRIES = 10
-_READ = "SELECT stage, moved_at, finished_at FROM botdata.stage "
 
 
-@dataclass(frozen=True, slots=True)
-class StageRecord:
-    """Where the cutover stands.
-
-    Attributes:
-        moved_at: when a command last moved it; None: none did, so a stage that an environment fixes holds there.
-        finished_at: when the way back was ended.
-    """
-
-    stage: Stage
-    moved_at: datetime | None
-    finished_at: datetime | None
-
-
-async def read_stage_row(connection: AsyncConnection, *, lock: str = "") -> StageRecord:
+async def read_stage_row(connection: AsyncConnection, *, lock: str = "") -> StageRow:
     """The row, locked until the transaction ends where `lock` is "FOR SHARE" or "FOR UPDATE"."""
-    row = await (await connection.execute((_READ + lock).encode())).fetchone()
-    assert row is not None
-    return StageRecord(Stage(row[0]), row[1], row[2])
+    return StageRow.of(await (await connection.execute(f"{READ} {lock}")).fetchone())
 
 
-async def lock_stage_row(connection: AsyncConnection, lock: str, *, step: str) -> StageRecord:
+async def lock_stage_row(connection: AsyncConnection, lock: str, *, step: str) -> StageRow:
     """The row, locked in a transaction that from then on waits for no lock longer than a write should take.
 
     Raises:
@@ -72,7 +53,7 @@ async def lock_stage_row(connection: AsyncConnection, lock: str, *, step: str) -
         ) from without_values(error)
 
 
-async def _hold_row(connection: AsyncConnection) -> StageRecord:
+async def _hold_row(connection: AsyncConnection) -> StageRow:
     """Behind the writes in flight; those that come later wait for a moment at a time, should one of these hang."""
     for _ in range(_TRIES):
         try:
@@ -84,18 +65,6 @@ async def _hold_row(connection: AsyncConnection) -> StageRecord:
             late = error
             await asyncio.sleep(_BETWEEN)
     raise late
-
-
-async def lock_holders(connection: AsyncConnection) -> str:
-    """The transactions that hold the stage row, the oldest first, in words."""
-    cursor = await connection.execute(
-        "SELECT coalesce(nullif(a.application_name, ''), 'a session'), a.pid, coalesce(a.client_addr::text, 'local') "
-        "FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE l.relation = 'botdata.stage'::regclass "
-        "AND a.datname = current_database() AND l.mode = 'RowShareLock' AND l.granted AND a.pid <> pg_backend_pid() "
-        "ORDER BY a.xact_start LIMIT 5"
-    )
-    holders = [f"{name} (pid {pid}, {address})" for name, pid, address in await cursor.fetchall()]
-    return ", ".join(holders) or "it has ended since"
 
 
 @asynccontextmanager

@@ -5,52 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from psycopg import AsyncConnection
-
-from app.cutover.moves.authorities import read_authorities
 from app.cutover.moves.gates.objection import Objection
 from app.cutover.moves.gates.objections import objections
 from app.cutover.moves.gates.thresholds import Thresholds
-from app.cutover.moves.history import PastMove, open_move
-from app.cutover.moves.processes import SILENT_AFTER, Process, read_processes
-from app.cutover.moves.stage_row import StageRecord, open_cutover, read_stage_row
+from app.cutover.moves.stage_row import open_cutover, read_stage_row
 from app.cutover.stages import Stage, Store
-from app.cutover.tables import METHODS_TABLES
+from app.cutover.tables import METHODS_TABLES, OWN_AUTHORITY
 from app.errors import BotdataError, MigrationError
+from app.state.cutover import backlog
+from app.state.cutover.backlog import Waiting
+from app.state.cutover.moves import PastMove, open_move
+from app.state.cutover.processes import SILENT_AFTER, Process, read_processes
+from app.state.cutover.proofs import synced_ages
+from app.state.cutover.stage import StageRow
+from app.state.cutover.table_authority import read_authorities
 
 if TYPE_CHECKING:
     from app.settings import Settings
 
 _STEP = "cutover status"
-_NOTES = """
-SELECT table_name, count(*), extract(epoch FROM clock_timestamp() - min(noted_at))::double precision,
-count(*) FILTER (WHERE last_error IS NOT NULL OR state = 'unknown'), max(last_error)
-FROM botdata.notes GROUP BY table_name ORDER BY table_name
-"""
-_OUTBOX = """
-SELECT table_name, count(*), extract(epoch FROM clock_timestamp() - min(recorded_at))::double precision,
-count(*) FILTER (WHERE last_error IS NOT NULL), max(last_error)
-FROM botdata.outbox GROUP BY table_name ORDER BY table_name
-"""
-_SYNCED = """
-SELECT table_name, extract(epoch FROM clock_timestamp() - began_at)::double precision FROM botdata.synced_tables
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """Notes or entries of a table.
-
-    Attributes:
-        oldest: seconds.
-        failed: those whose mirror failed, or whose write's outcome is unknown.
-    """
-
-    table: str
-    count: int
-    oldest: float
-    failed: int
-    last_error: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +39,7 @@ class Cutover:
         unasked: why not.
     """
 
-    row: StageRecord
+    row: StageRow
     authorities: dict[str, Store]
     own: frozenset[str]
     synced: dict[str, float]
@@ -83,8 +56,7 @@ class Cutover:
         found = [trouble for process in self.processes for trouble in _troubles(process, self.row)]
         found += [
             Objection(
-                f"{one.table}: {one.failed:,} notes of writes that PostgreSQL may not have"
-                + (f" (last error: {one.last_error})" if one.last_error else ""),
+                f"{one.table}: {one.failed:,} notes of writes that PostgreSQL may not have{one.error_told}",
                 f"botdata sync --tables {one.table}",
             )
             for one in self.notes
@@ -92,7 +64,7 @@ class Cutover:
         ]
         found += [
             Objection(
-                f"{one.table}: {one.failed:,} entries of the outbox could not be sent (last error: {one.last_error})",
+                f"{one.table}: {one.failed:,} entries of the outbox could not be sent{one.error_told}",
                 "put that right, then: botdata mirror retry",
             )
             for one in self.outbox
@@ -109,11 +81,11 @@ async def look(settings: Settings, thresholds: Thresholds | None = None) -> Cuto
     """
     async with open_cutover(settings.require_database_url(), _STEP, pending="nothing is changed by it") as connection:
         row = await read_stage_row(connection)
-        own = await read_authorities(connection)
+        own = await read_authorities(connection, OWN_AUTHORITY)
         authorities = dict.fromkeys(METHODS_TABLES, row.stage.authority) | own
         processes = await read_processes(connection)
-        synced = dict(await (await connection.execute(_SYNCED)).fetchall())
-        notes, outbox = await _waiting(connection, _NOTES), await _waiting(connection, _OUTBOX)
+        synced = await synced_ages(connection)
+        notes, outbox = await backlog.notes(connection), await backlog.entries(connection)
         move = await open_move(connection)
     found: tuple[Objection, ...] | None = ()
     unasked = None
@@ -127,11 +99,7 @@ async def look(settings: Settings, thresholds: Thresholds | None = None) -> Cuto
     )
 
 
-async def _waiting(connection: AsyncConnection, statement: str) -> tuple[Waiting, ...]:
-    return tuple([Waiting(*row) for row in await (await connection.execute(statement.encode())).fetchall()])
-
-
-def _troubles(process: Process, row: StageRecord) -> list[Objection]:
+def _troubles(process: Process, row: StageRow) -> list[Objection]:
     if process.silent:
         return [
             Objection(

@@ -16,11 +16,12 @@ from app.cutover.moves.gates.objection import Objection
 from app.cutover.moves.gates.objections import objections as objections_to
 from app.cutover.moves.gates.thresholds import Thresholds
 from app.cutover.moves.handover import Crossing, Late, cross, moved_meanwhile, under_way
-from app.cutover.moves.history import give_up_expired, open_move, record
-from app.cutover.moves.processes import Process, read_processes
-from app.cutover.moves.stage_row import StageRecord, lock_stage_row, open_cutover, read_stage_row
+from app.cutover.moves.stage_row import lock_stage_row, open_cutover, read_stage_row
 from app.cutover.stages import Stage
 from app.errors import SettingsError, StoreError
+from app.state.cutover.moves import give_up_expired, open_move, record
+from app.state.cutover.processes import Process, read_processes
+from app.state.cutover.stage import StageRow, move_stage
 
 if TYPE_CHECKING:
     from app.settings import Settings
@@ -126,7 +127,7 @@ async def _move(
     return replace(outcome, moved=True, behind=await _behind(url, step, to))
 
 
-async def _prepare(settings: Settings, row: StageRecord, to: Stage, send: Sending | None) -> Objection | None:
+async def _prepare(settings: Settings, row: StageRow, to: Stage, send: Sending | None) -> Objection | None:
     """Do first what a move needs and what is safe to do at any time; what stands against the move since."""
     if to is Stage.LIVE and row.stage is Stage.SHADOW:
         with suppress(StoreError, SettingsError):  # the gate says it, too
@@ -137,7 +138,7 @@ async def _prepare(settings: Settings, row: StageRecord, to: Stage, send: Sendin
 
 
 async def _step(
-    connection: AsyncConnection, kind: str, seen: StageRecord, to: Stage, *, reason: str | None, said: str | None
+    connection: AsyncConnection, kind: str, seen: StageRow, to: Stage, *, reason: str | None, said: str | None
 ) -> None:
     """Move the stage where the authority stays."""
     async with connection.transaction():
@@ -146,9 +147,7 @@ async def _step(
             raise moved_meanwhile(f"cutover {kind}", seen.stage, row.stage)
         if await open_move(connection):
             raise await under_way(connection, f"cutover {kind}")
-        await connection.execute(
-            "UPDATE botdata.stage SET stage = %s, moved_at = clock_timestamp(), finished_at = NULL", [to]
-        )
+        await move_stage(connection, to)
         await record(connection, kind, stages=(seen.stage, to), reason=reason, said=said)
 
 

@@ -8,31 +8,21 @@ from typing import TYPE_CHECKING
 from psycopg import AsyncConnection
 
 from app.cutover.locks import HOLD_TABLE
-from app.cutover.moves.authorities import OWN_AUTHORITY, read_authorities
 from app.cutover.moves.gates.id_gap import raise_sequences, read_gaps
 from app.cutover.moves.gates.objection import Objection
-from app.cutover.moves.history import record
 from app.cutover.moves.stage_row import UNCHANGED, lock_stage_row, open_cutover
 from app.cutover.stages import Stage, Store
-from app.cutover.tables import METHODS_TABLES, READ_TABLES
+from app.cutover.tables import METHODS_TABLES, OWN_AUTHORITY, READ_TABLES
 from app.errors import MigrationError, SettingsError, StoreError
+from app.state.cutover.moves import record
+from app.state.cutover.proofs import proof_of
+from app.state.cutover.table_authority import read_authorities, set_authority
 
 if TYPE_CHECKING:
     from app.settings import Settings
 
 _STEP = "cutover table"
 RECENT = 600.0  # seconds: a sync and a verify of a moved table are to be no older
-_PROOFS = """
-SELECT extract(epoch FROM clock_timestamp() - (SELECT began_at FROM botdata.synced_tables WHERE table_name = %(table)s)
-)::double precision, (SELECT count(*) FROM botdata.quarantine WHERE table_name = %(table)s),
-extract(epoch FROM clock_timestamp() - v.began_at)::double precision, v.differences
-FROM (VALUES (1)) one LEFT JOIN LATERAL (SELECT began_at, differences FROM botdata.verifications
-WHERE table_name = %(table)s ORDER BY began_at DESC LIMIT 1) v ON true
-"""
-_SET = """
-INSERT INTO botdata.table_authority (table_name, authority) VALUES (%s, %s)
-ON CONFLICT (table_name) DO UPDATE SET authority = excluded.authority, changed_at = clock_timestamp()
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,14 +71,14 @@ async def move_table(
                 next_command=f"botdata cutover advance; then: botdata {_STEP} {table} postgres",
             )
         await connection.execute(HOLD_TABLE, {"table": table})  # no page of a sync is on its way into it
-        before = (await read_authorities(connection))[table]
+        before = (await read_authorities(connection, OWN_AUTHORITY))[table]
         objections: list[Objection] = []
         if before is not to:
             against = _against_postgres if to is Store.POSTGRES else _against_supabase
             objections = [*await against(connection, table, row.stage), *shared_ids]
         moves = before is not to and not dry_run and (force is not None or not objections)
         if moves:
-            await connection.execute(_SET, [table, to])
+            await set_authority(connection, table, to)
             said = "; ".join(one.what for one in objections) or None
             told = f"to {to}{f'; {said}' if said else ''}"
             await record(connection, "table", subject=table, reason=force, said=told)
@@ -141,10 +131,7 @@ async def _against_postgres(connection: AsyncConnection, table: str, stage: Stag
                 "botdata cutover advance, up to live, first",
             )
         )
-    cursor = await connection.execute(_PROOFS, {"table": table})
-    row = await cursor.fetchone()
-    assert row is not None
-    synced, refused, verified, differences = row
+    synced, refused, verified, differences = await proof_of(connection, table)
     if synced is None or synced > RECENT:
         when = "was never synced" if synced is None else f"was last synced {synced / 60:,.0f} minutes ago"
         found.append(Objection(f"{table} {when}, so PostgreSQL may lack rows", sync))
@@ -154,10 +141,7 @@ async def _against_postgres(connection: AsyncConnection, table: str, stage: Stag
 
 
 async def _against_supabase(connection: AsyncConnection, table: str, _stage: Stage) -> list[Objection]:
-    cursor = await connection.execute(_PROOFS, {"table": table})
-    row = await cursor.fetchone()
-    assert row is not None
-    _, _, verified, differences = row
+    _, _, verified, differences = await proof_of(connection, table)
     return _unverified(
         table, verified, differences, f"with its writer stopped: botdata sync --reverse --tables {table}"
     )

@@ -9,7 +9,7 @@ import typer
 from app.cli.work import AsJson, carry_out
 
 if TYPE_CHECKING:
-    from app.cutover.moves.history import PastMove
+    from app.state.cutover.moves import PastMove
 
 
 def register(group: typer.Typer) -> None:
@@ -49,9 +49,9 @@ def history(
     """
     from app.cli.output import show_json
     from app.cli.reports.cutover_status import history_document, show_history
-    from app.cutover.moves.history import read_moves
     from app.cutover.moves.stage_row import open_cutover
     from app.settings import load_settings
+    from app.state.cutover.moves import read_moves
 
     url = load_settings().require_database_url()
 

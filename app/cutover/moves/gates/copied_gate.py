@@ -7,101 +7,60 @@ from datetime import datetime
 from psycopg import AsyncConnection
 
 from app.cutover.moves.gates.objection import Objection
-from app.cutover.moves.processes import SILENT_AFTER
-from app.cutover.moves.stage_row import StageRecord
-from app.cutover.tables import READ_TABLES
-from app.models import Base
-
-BUSINESS_TABLES = tuple(table.name for table in Base.metadata.sorted_tables if table.info["group"] == "business")
-
-_QUARANTINE = "SELECT table_name, count(*) FROM botdata.quarantine GROUP BY table_name ORDER BY table_name"
-_COPIED = """
-SELECT name FROM unnest(%s::text[]) name
-WHERE name NOT IN (SELECT table_name FROM botdata.checkpoints WHERE state = 'complete')
-AND name NOT IN (SELECT table_name FROM botdata.synced_tables)
-AND name NOT IN (SELECT table_name FROM botdata.table_authority WHERE authority = 'postgres')
-"""
-# A note is in the care of its process for a moment: a mirror of a write that is just being made is no objection.
-_LEFT_NOTES = """
-SELECT table_name, count(*), max(last_error) FROM botdata.notes WHERE attempts > 0 OR state = 'unknown'
-OR noted_at < clock_timestamp() - make_interval(secs => %s) OR process NOT IN (SELECT name FROM botdata.processes)
-GROUP BY table_name ORDER BY table_name
-"""
-_SPOOLED = "SELECT name, spooled FROM botdata.processes WHERE spooled > 0 ORDER BY name"
-# The last time from which on every process mirrored what it wrote: the move that began it, and the processes that were
-# there before and followed. A forced step to shadow says nothing of those, so then its own followers count.
-_MIRRORED_SINCE = """
-WITH moves AS (
-    SELECT max(ended_at) FILTER (WHERE to_stage = 'dualwrite' AND kind = 'advance'
-            OR to_stage = 'shadow' AND kind = 'back') AS began,
-        max(ended_at) FILTER (WHERE to_stage = 'shadow' AND kind = 'advance' AND reason IS NOT NULL) AS forced
-    FROM botdata.moves WHERE state = 'done'
-), entered AS (
-    SELECT coalesce(began, moved_at) AS began, CASE stage WHEN 'dualwrite' THEN coalesce(began, moved_at)
-        ELSE forced END AS asked FROM moves, botdata.stage
-)
-SELECT greatest(began, (SELECT left_at FROM botdata.last_left_note),
-    (SELECT max(stage_since) FROM botdata.processes WHERE began_at < asked)) FROM entered
-"""
-_PROOFS = """
-SELECT name, s.began_at, s.ended_at, s.changed_at, v.began_at, v.differences FROM unnest(%s::text[]) name
-LEFT JOIN botdata.synced_tables s ON s.table_name = name
-LEFT JOIN LATERAL (SELECT began_at, differences FROM botdata.verifications WHERE table_name = name
-    ORDER BY began_at DESC LIMIT 1) v ON true
-WHERE name NOT IN (SELECT table_name FROM botdata.table_authority WHERE authority = 'postgres')
-"""
-_LEFT_BEHIND = """
-SELECT table_name FROM botdata.table_authority WHERE authority = 'postgres' AND table_name = ANY(%s) ORDER BY table_name
-"""
+from app.cutover.stages import Store
+from app.cutover.tables import BUSINESS_TABLES, READ_TABLES
+from app.state.cutover import backlog
+from app.state.cutover.processes import SILENT_AFTER, read_processes
+from app.state.cutover.proofs import mirrored_since, never_copied, refused_rows, table_proofs
+from app.state.cutover.table_authority import read_authorities
 
 
 async def quarantine(connection: AsyncConnection) -> list[Objection]:
     """Rows that PostgreSQL refused."""
-    rows = await (await connection.execute(_QUARANTINE)).fetchall()
     return [
         Objection(f"{table}: {count:,} rows in quarantine", f"botdata quarantine list --tables {table}")
-        for table, count in rows
+        for table, count in await refused_rows(connection)
     ]
 
 
 async def copied(connection: AsyncConnection) -> list[Objection]:
     """Tables that were never brought over whole."""
-    rows = await (await connection.execute(_COPIED, [list(BUSINESS_TABLES)])).fetchall()
-    if not rows:
+    names = await never_copied(connection, BUSINESS_TABLES)
+    if not names:
         return []
-    names = ",".join(name for (name,) in rows)
-    return [Objection(f"never copied whole: {names.replace(',', ', ')}", f"botdata copy --tables {names}")]
+    return [Objection(f"never copied whole: {', '.join(names)}", f"botdata copy --tables {','.join(names)}")]
 
 
 async def notes(connection: AsyncConnection) -> list[Objection]:
     """Writes to Supabase whose mirrors did not come."""
     found = [
         Objection(
-            f"{table}: {count:,} notes of writes that PostgreSQL may not have"
-            f"{f' (last error: {error})' if error else ''}",
+            f"{left.table}: {left.count:,} notes of writes that PostgreSQL may not have{left.error_told}",
             "botdata sync, which repairs them, a minute after the last one where their outcome is unknown",
         )
-        for table, count, error in await (await connection.execute(_LEFT_NOTES, [SILENT_AFTER])).fetchall()
+        for left in await backlog.left_notes(connection, SILENT_AFTER)
     ]
     found += [
         Objection(
-            f"process {name} keeps {count:,} notes in its spool file, since it could not reach PostgreSQL",
+            f"process {process.name} keeps {process.spooled:,} notes in its spool file, since it could not reach "
+            "PostgreSQL",
             "it brings them in by itself when it can; then: botdata sync",
         )
-        for name, count in await (await connection.execute(_SPOOLED)).fetchall()
+        for process in await read_processes(connection)
+        if process.spooled
     ]
     return found
 
 
-async def proven(connection: AsyncConnection, row: StageRecord) -> list[Objection]:
+async def proven(connection: AsyncConnection) -> list[Objection]:
     """Tables without a sync and a clean verify that both began after the last write that was not mirrored."""
-    ((since,),) = await (await connection.execute(_MIRRORED_SINCE)).fetchall()
-    proofs = await (await connection.execute(_PROOFS, [list(BUSINESS_TABLES)])).fetchall()
+    since = await mirrored_since(connection)
+    proofs = sorted(await table_proofs(connection, BUSINESS_TABLES))
     unsynced: list[str] = []
     unverified: list[str] = []
     older: list[str] = []
     found: list[Objection] = []
-    for name, sync_began, _, changed_at, verify_began, differences in sorted(proofs):
+    for name, sync_began, changed_at, verify_began, differences in proofs:
         if not _after(sync_began, since):
             unsynced.append(name)
         if verify_began is not None and differences:
@@ -113,7 +72,7 @@ async def proven(connection: AsyncConnection, row: StageRecord) -> list[Objectio
             )
         elif not _after(verify_began, since):
             unverified.append(name)
-        elif changed_at is not None and verify_began < changed_at:
+        elif _after(changed_at, verify_began):
             older.append(name)
     moment = f"{since:%Y-%m-%d %H:%M:%S} UTC" if since else "the move to dualwrite"
     for names, what, command in (
@@ -133,7 +92,8 @@ async def left_behind(connection: AsyncConnection) -> list[Objection]:
             f"{name}: its authority is PostgreSQL; Supabase would answer without what its writer has written there",
             f"botdata sync --reverse --tables {name}; then move its writer, and: botdata cutover table {name} supabase",
         )
-        for (name,) in await (await connection.execute(_LEFT_BEHIND, [sorted(READ_TABLES)])).fetchall()
+        for name, authority in (await read_authorities(connection, sorted(READ_TABLES))).items()
+        if authority is Store.POSTGRES
     ]
 
 

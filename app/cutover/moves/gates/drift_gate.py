@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from psycopg import AsyncConnection
 
-from app.cutover.moves.gates.copied_gate import BUSINESS_TABLES
 from app.cutover.moves.gates.objection import Objection
+from app.cutover.tables import BUSINESS_TABLES
 from app.errors import BotdataError
 from app.migration.preflight.findings import Accepted, Finding
 from app.migration.preflight.schemas.catalog import read_all

@@ -20,8 +20,9 @@ from app.cutover.moves.gates import (
 )
 from app.cutover.moves.gates.objection import Objection
 from app.cutover.moves.gates.thresholds import Thresholds
-from app.cutover.moves.stage_row import StageRecord, open_cutover, read_stage_row
+from app.cutover.moves.stage_row import open_cutover, read_stage_row
 from app.cutover.stages import Stage
+from app.state.cutover.stage import StageRow
 
 if TYPE_CHECKING:
     from app.settings import Settings
@@ -49,7 +50,7 @@ async def objections(settings: Settings, to: Stage, thresholds: Thresholds | Non
 
 
 async def _forward(
-    connection: AsyncConnection, settings: Settings, row: StageRecord, to: Stage, thresholds: Thresholds
+    connection: AsyncConnection, settings: Settings, row: StageRow, to: Stage, thresholds: Thresholds
 ) -> list[Objection]:
     found = await process_gate.processes(connection, row.stage)
     if to in {Stage.DUALWRITE, Stage.SHADOW, Stage.LIVE}:
@@ -59,7 +60,7 @@ async def _forward(
         found += await copied_gate.copied(connection)
     if to in {Stage.SHADOW, Stage.LIVE}:
         found += await copied_gate.notes(connection)
-        found += await copied_gate.proven(connection, row)
+        found += await copied_gate.proven(connection)
     if to is Stage.LIVE:
         found += await sequence_gate.sequences(connection, settings)
     if to in {Stage.LIVE, Stage.RAMPDOWN}:
@@ -69,7 +70,7 @@ async def _forward(
     return found
 
 
-async def _back(connection: AsyncConnection, row: StageRecord, to: Stage) -> list[Objection]:
+async def _back(connection: AsyncConnection, row: StageRow, to: Stage) -> list[Objection]:
     found: list[Objection] = []
     if row.stage is Stage.COMPLETE:
         found += outbox_gate.unrecorded(row)

@@ -5,35 +5,22 @@ from __future__ import annotations
 from psycopg import AsyncConnection
 
 from app.cutover.moves.gates.objection import Objection
-from app.cutover.moves.stage_row import StageRecord
-
-_FAILED = """
-SELECT table_name, count(*), max(last_error) FROM botdata.outbox WHERE last_error IS NOT NULL
-GROUP BY table_name ORDER BY table_name
-"""
-_OLD = """
-SELECT count(*), extract(epoch FROM clock_timestamp() - min(recorded_at))::double precision FROM botdata.outbox
-WHERE last_error IS NULL AND recorded_at < clock_timestamp() - make_interval(secs => %s)
-"""
-# An entry that its process is just sending for the first time settles behind the barrier. One statement, since entries
-# come and go all the time.
-_UNSENT = """
-SELECT table_name, count(*), max(last_error), bool_and(attempts = 0
-    AND recorded_at > clock_timestamp() - interval '10 s' AND process IN (SELECT name FROM botdata.processes))
-FROM botdata.outbox GROUP BY table_name ORDER BY table_name
-"""
+from app.state.cutover import backlog
+from app.state.cutover.stage import StageRow
 
 
 async def outbox(connection: AsyncConnection, most_seconds: float) -> list[Objection]:
     """Entries that could not be sent, and entries that should have been sent by now."""
     found = [
         Objection(
-            f"{table}: {count:,} entries of the outbox could not be sent to Supabase (last error: {error})",
+            f"{waiting.table}: {waiting.failed:,} entries of the outbox could not be sent to Supabase"
+            f"{waiting.error_told}",
             "put that right, then: botdata mirror retry",
         )
-        for table, count, error in await (await connection.execute(_FAILED)).fetchall()
+        for waiting in await backlog.entries(connection)
+        if waiting.failed
     ]
-    ((count, age),) = await (await connection.execute(_OLD, [most_seconds])).fetchall()
+    count, age = await backlog.overdue_entries(connection, most_seconds)
     if count:
         found.append(
             Objection(
@@ -46,21 +33,21 @@ async def outbox(connection: AsyncConnection, most_seconds: float) -> list[Objec
 
 async def unsent(connection: AsyncConnection) -> list[Objection]:
     """Writes that Supabase would lose if it became the authority; those on their way settle behind the barrier."""
-    rows = await (await connection.execute(_UNSENT)).fetchall()
-    if all(settling for *_, settling in rows):
+    entries = await backlog.entries(connection)
+    if all(waiting.settling for waiting in entries):
         return []
     return [
         Objection(
-            f"{table}: {count:,} writes that Supabase does not have yet would be lost"
-            f"{f' (last error: {error})' if error else ''}",
+            f"{waiting.table}: {waiting.count:,} writes that Supabase does not have yet would be lost"
+            f"{waiting.error_told}",
             "botdata mirror drain; where it names an error: put that right, then: botdata mirror retry",
             loses_outbox=True,
         )
-        for table, count, error, _ in rows
+        for waiting in entries
     ]
 
 
-def unrecorded(row: StageRecord) -> list[Objection]:
+def unrecorded(row: StageRow) -> list[Objection]:
     """Writes since the way back was ended."""
     if row.finished_at is None:
         return []

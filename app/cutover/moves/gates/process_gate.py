@@ -5,8 +5,8 @@ from __future__ import annotations
 from psycopg import AsyncConnection
 
 from app.cutover.moves.gates.objection import Objection
-from app.cutover.moves.processes import Process, read_processes
 from app.cutover.stages import Stage
+from app.state.cutover.processes import Process, read_processes
 
 _FOLLOW = "restart it with CUTOVER_STAGE=database"
 

@@ -13,10 +13,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app import models
 from app.common.keys import Key
-from app.cutover.fencing import read_stage
 from app.cutover.locks import HOLD_KEYS, SHARE_TABLE
 from app.cutover.stages import Store
 from app.errors import AuthorityMovedError, StoreError
+from app.state.cutover.stage import read_stage
 from app.stores.codec.json_rows import encode
 from app.stores.codec.rows import table_of
 from app.stores.postgres.database import Database

@@ -17,8 +17,9 @@ from app.common.breaker import Breaker
 from app.common.deadlines import within
 from app.common.keys import Key
 from app.cutover.replication.to_postgres.fallback_file import FallbackFile, Left
-from app.cutover.replication.to_postgres.journal_table import Ids, JournalTable, State
+from app.cutover.replication.to_postgres.journal_table import JournalTable
 from app.errors import AuthorityMovedError, StoreError, StoreTimeoutError
+from app.state.cutover.journal import Ids, State
 from app.stores.codec.rows import table_of
 
 logger = logging.getLogger("app.data_layer.notes")

@@ -1,46 +1,20 @@
-"""The table `botdata.notes`: natural keys that are being written to Supabase, until PostgreSQL has the rows."""
+"""The journal of one process in the target: its notes there, each change of them in a transaction."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, TypeAlias
 
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.common.keys import Key
-from app.cutover.fencing import read_stage
-from app.cutover.locks import IN_TURN
 from app.cutover.replication.to_postgres.fallback_file import Left
-from app.cutover.stages import Stage, Store
-from app.errors import AuthorityMovedError, SchemaMismatchError
+from app.state.cutover import journal
+from app.state.cutover.journal import SPOIL_PROOFS, Ids, State
+from app.state.cutover.stage import read_stage
 from app.stores.codec.json_rows import encode
 from app.stores.postgres.database import Database
 
-State: TypeAlias = Literal["writing", "written", "unknown"]
-Ids: TypeAlias = dict[Key, int]  # of notes, by key
-
 _KEYS_AT_ONCE = 1000
-_INSERT = text(
-    "INSERT INTO botdata.notes (process, table_name, key, state, attempts, last_error) "
-    "SELECT :process, :table, ARRAY(SELECT json_array_elements_text(k)), :state, :attempts, :error "
-    "FROM json_array_elements(CAST(:keys AS json)) k RETURNING id, key"
-)
-# One statement, thus one round trip, since every write waits for it. A row that was locked is read as it is then.
-_NOTE = text(
-    "WITH stage AS MATERIALIZED (SELECT stage, stage = ANY(:stages) OR moved_at IS NULL AS may_write "  # noqa: S608
-    f"FROM botdata.stage WHERE {IN_TURN} FOR SHARE), noted AS (INSERT INTO botdata.notes (process, table_name, key) "
-    "SELECT :process, :table, ARRAY(SELECT json_array_elements_text(k)) "
-    "FROM stage, json_array_elements(CAST(:keys AS json)) k WHERE may_write RETURNING id, key) "
-    "SELECT stage, may_write, id, key FROM stage LEFT JOIN noted ON true"
-)
-_OF_SUPABASE = [str(stage) for stage in Stage if stage.authority is Store.SUPABASE]
-_DELETE = text("DELETE FROM botdata.notes WHERE id = ANY(:ids)")
-_LEAVE = text(
-    "UPDATE botdata.notes SET state = :state, attempts = :attempts, last_error = :error WHERE id = ANY(:ids) "
-    "RETURNING id"
-)
-_LEFT = text("UPDATE botdata.last_left_note SET left_at = clock_timestamp()")
 
 
 class JournalTable:
@@ -62,26 +36,20 @@ class JournalTable:
             AuthorityMovedError: Supabase is no longer the store to write to. The stage is read under a lock, so that
                 one who moves it afterwards sees the notes.
         """
-        parameters = {"process": self._process, "table": table, "keys": encode(keys), "stages": _OF_SUPABASE}
         async with self._database.reader() as connection:
-            rows = (await connection.execute(_NOTE, parameters)).all()
-        if not rows:
-            raise SchemaMismatchError("botdata.stage has no row")
-        stage, may_write = rows[0][:2]
-        if not may_write:
-            raise AuthorityMovedError(
-                f"the cutover stands at {stage}, where writes go to PostgreSQL first; nothing was written"
-            )
-        return {tuple(key): number for _, _, number, key in rows}
+            return await journal.note(connection, self._process, table, encode(keys))
 
     async def bring_in(
         self, notes: Sequence[tuple[str, Sequence[Key], State]], *, spoils_proofs: bool = True
     ) -> list[Ids]:
         """Insert notes that were kept elsewhere; `spoils_proofs`: proofs of before are worth nothing."""
         async with self._database.writer() as connection:
-            ids = [await self._insert(connection, self._process, *note) for note in notes]
+            ids = [
+                await journal.insert(connection, self._process, table, encode(keys), state)
+                for table, keys, state in notes
+            ]
             if spoils_proofs:
-                await connection.execute(_LEFT)
+                await connection.exec_driver_sql(SPOIL_PROOFS)
             await connection.commit()
         return ids
 
@@ -94,9 +62,9 @@ class JournalTable:
             for table, distinct in by_table.items():
                 keys = list(distinct)
                 for start in range(0, len(keys), _KEYS_AT_ONCE):
-                    part = keys[start : start + _KEYS_AT_ONCE]
-                    await self._insert(connection, left.process, table, part, "unknown")
-            await connection.execute(_LEFT)
+                    part = encode(keys[start : start + _KEYS_AT_ONCE])
+                    await journal.insert(connection, left.process, table, part, "unknown")
+            await connection.exec_driver_sql(SPOIL_PROOFS)
             await connection.commit()
 
     async def delete(self, ids: Sequence[int]) -> None:
@@ -107,9 +75,9 @@ class JournalTable:
 
     async def clear(self, connection: AsyncConnection, ids: Sequence[int], *, spoils_proofs: bool = False) -> None:
         """Delete notes in the transaction of another; `spoils_proofs`: proofs of before are worth nothing."""
-        await connection.execute(_DELETE, {"ids": list(ids)})
+        await journal.delete(connection, ids)
         if spoils_proofs:
-            await connection.execute(_LEFT)
+            await connection.exec_driver_sql(SPOIL_PROOFS)
 
     async def leave(
         self,
@@ -132,33 +100,12 @@ class JournalTable:
         """
         async with self._database.writer() as connection:
             if anew:
-                await connection.execute(_DELETE, {"ids": list(ids.values())})
-                left = await self._insert(connection, self._process, table, list(ids), state, attempts, error)
+                await journal.delete(connection, ids.values())
+                left = await journal.insert(connection, self._process, table, encode(list(ids)), state, attempts, error)
             else:
-                parameters = {"ids": list(ids.values()), "state": state, "attempts": attempts, "error": error}
-                there = set((await connection.execute(_LEAVE, parameters)).scalars())
+                there = await journal.leave(connection, ids.values(), state, attempts, error)
                 left = {key: number for key, number in ids.items() if number in there}
             if spoils_proofs:
-                await connection.execute(_LEFT)
+                await connection.exec_driver_sql(SPOIL_PROOFS)
             await connection.commit()
         return left
-
-    async def _insert(
-        self,
-        connection: AsyncConnection,
-        process: str,
-        table: str,
-        keys: Sequence[Key],
-        state: State,
-        attempts: int = 0,
-        error: str | None = None,
-    ) -> Ids:
-        parameters = {
-            "process": process,
-            "table": table,
-            "keys": encode(keys),
-            "state": state,
-            "attempts": attempts,
-            "error": error,
-        }
-        return {tuple(key): number for number, key in (await connection.execute(_INSERT, parameters)).all()}

@@ -8,8 +8,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from time import monotonic
 
-from sqlalchemy import text
-
 from app.common.breaker import Breaker
 from app.cutover.replication.to_supabase.applier import SupabaseApplier
 from app.cutover.replication.to_supabase.outbox_status import OutboxState, read_state
@@ -17,6 +15,7 @@ from app.cutover.replication.to_supabase.relay import Relay
 from app.cutover.replication.to_supabase.sender import Sender
 from app.cutover.stages import Stage
 from app.settings import Settings
+from app.state.cutover import outbox
 from app.stores.postgres.database import Database
 from app.stores.supabase.client import SupabaseRest
 
@@ -24,19 +23,6 @@ _CONNECTIONS = 3
 _AT_ONCE = 200
 _PAUSE = 0.2
 _WITHOUT_PROGRESS = 30.0  # seconds beside those that a request of unknown outcome may take
-_LAST = text("SELECT coalesce(max(id), 0) FROM botdata.outbox")
-# None of these is being sent: an entry is unsure while it is.
-_HURRY = text(
-    "UPDATE botdata.outbox SET next_attempt_at = clock_timestamp() "
-    "WHERE id <= :last AND NOT unsure AND (CAST(:ids AS bigint[]) IS NULL OR id = ANY(CAST(:ids AS bigint[])))"
-)
-# Those that were not tried yet, or wait to be read back, or whose next attempt comes soon.
-_TO_DO = text(
-    "SELECT count(*) FROM botdata.outbox WHERE id <= :last "
-    "AND (CAST(:ids AS bigint[]) IS NULL OR id = ANY(CAST(:ids AS bigint[]))) AND (last_error IS NULL "
-    "OR next_attempt_at <= clock_timestamp() OR unsure AND next_attempt_at < clock_timestamp() + interval '15 seconds')"
-)
-_IN_ERROR = text("SELECT id FROM botdata.outbox WHERE id <= :last AND last_error IS NOT NULL")
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,11 +111,11 @@ async def _begin(
 ) -> tuple[OutboxState, int, list[int] | None]:
     async with sender.database.writer() as connection:
         state = await read_state(connection, fixed=settings.flags.stage, step=step, most=0)
-        last = (await connection.execute(_LAST)).scalar_one()
+        last = await outbox.last_id(connection)
         ids = list(numbers) if numbers else None
         if ids is None and only_failed:
-            ids = list((await connection.execute(_IN_ERROR, {"last": last})).scalars())
-        await connection.execute(_HURRY, {"last": last, "ids": ids})
+            ids = await outbox.ids_in_error(connection, last)
+        await outbox.hurry(connection, last, ids)
         await connection.commit()
     return state, last, ids
 
@@ -141,7 +127,7 @@ async def _send(
     fewest, since = -1, monotonic()
     while True:
         async with sender.database.reader() as connection:
-            left = (await connection.execute(_TO_DO, {"last": last, "ids": ids})).scalar_one()
+            left = await outbox.count_to_do(connection, last, ids)
         on_progress(left)
         if fewest < 0 or left < fewest:
             fewest, since = left, monotonic()

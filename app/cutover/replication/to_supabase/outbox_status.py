@@ -3,58 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
 
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.common.keys import Key
-from app.cutover.fencing import can_read_stage, read_stage
-from app.cutover.replication.to_supabase.outbox import LAST
 from app.cutover.stages import Stage
 from app.errors import MigrationError
 from app.models import Base
 from app.privacy import mask_phones
-
-_TABLES = text(
-    "SELECT table_name, count(*), count(DISTINCT key), count(last_error), count(recheck_at), "
-    "EXTRACT(epoch FROM clock_timestamp() - min(recorded_at))::double precision FROM botdata.outbox "
-    "WHERE id <= :last GROUP BY table_name ORDER BY table_name"
-)
-_FAILED = text(
-    "SELECT id, table_name, key, attempts, last_error, recorded_at, next_attempt_at FROM botdata.outbox "
-    "WHERE id <= :last AND last_error IS NOT NULL ORDER BY id LIMIT :most"
-)
-
-
-@dataclass(frozen=True, slots=True)
-class TableWaiting:
-    """The entries of one table: all; of how many keys; those in error; those sent, which are to be read back.
-
-    Attributes:
-        oldest: seconds since the oldest was recorded.
-    """
-
-    table: str
-    entries: int
-    keys: int
-    failed: int
-    sent: int
-    oldest: float
-
-
-@dataclass(frozen=True, slots=True)
-class FailedEntry:
-    """An entry that Supabase did not take; phone numbers in the key are masked."""
-
-    number: int
-    table: str
-    key: Key
-    attempts: int
-    error: str
-    recorded_at: datetime
-    next_attempt_at: datetime
+from app.state.cutover.outbox import LAST, FailedEntry, TableWaiting, failed_entries, waiting_tables
+from app.state.cutover.stage import can_read_stage, read_stage
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +23,7 @@ class OutboxState:
     Attributes:
         is_managed: a command has moved the row; until then a stage that the environment fixes holds.
         is_finished: the way back was ended.
-        failed: of those in error the first.
+        failed: of those in error the first; phone numbers in their keys are masked.
     """
 
     stage: Stage
@@ -117,16 +76,12 @@ async def read_state(
             next_command="botdata upgrade, as the owner of the target's schema",
         )
     row = await read_stage(connection)
-    tables = tuple(TableWaiting(*found) for found in await connection.execute(_TABLES, {"last": last}))
-    failed = tuple(_failed(*found) for found in await connection.execute(_FAILED, {"last": last, "most": most}))
+    tables = await waiting_tables(connection, last)
+    failed = [
+        replace(entry, key=masked(entry.table, entry.key)) for entry in await failed_entries(connection, last, most)
+    ]
     stage = row.stage if row.managed else fixed or Stage.OFF
-    return OutboxState(stage, row.managed, row.finished, tables, failed)
-
-
-def _failed(
-    number: int, table: str, key: Sequence[str], attempts: int, error: str, recorded: datetime, next_: datetime
-) -> FailedEntry:
-    return FailedEntry(number, table, masked(table, key), attempts, error, recorded, next_)
+    return OutboxState(stage, row.managed, row.finished, tables, tuple(failed))
 
 
 def masked(table: str, key: Sequence[str]) -> Key:

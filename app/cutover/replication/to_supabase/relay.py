@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 
 from app.common.keys import Key
 from app.cutover.replication.to_supabase import locked_rows as held_rows
-from app.cutover.replication.to_supabase import outbox
-from app.cutover.replication.to_supabase.outbox import Entry
 from app.cutover.replication.to_supabase.sender import Sender
 from app.errors import StoreError
+from app.state.cutover import outbox
+from app.state.cutover.outbox import Entry
 
 logger = logging.getLogger("app.data_layer")
 

@@ -17,11 +17,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.common.breaker import Breaker
 from app.common.keys import Key
-from app.cutover.fencing import can_read_stage, read_stage
 from app.cutover.replication.to_supabase import locked_rows as held_rows
-from app.cutover.replication.to_supabase import outbox
 from app.cutover.replication.to_supabase.applier import SupabaseApplier
-from app.cutover.replication.to_supabase.outbox import Entry
 from app.cutover.stages import Stage
 from app.errors import (
     AccessDeniedError,
@@ -31,6 +28,10 @@ from app.errors import (
     StoreTimeoutError,
     UnavailableError,
 )
+from app.state.cutover import outbox
+from app.state.cutover.outbox import Entry
+from app.state.cutover.stage import can_read_stage, read_stage
+from app.stores.codec.json_rows import encode
 from app.stores.postgres.database import Database
 from app.stores.supabase.table import Record
 
@@ -140,7 +141,7 @@ class Sender:
     async def leave(self, table: str, keys: Sequence[Key]) -> None:
         """Say of this process's entries of these keys that no send was begun: they are the relay's."""
         async with self.database.writer() as connection:
-            await outbox.leave(connection, self._process, table, keys, except_for=self._begun)
+            await outbox.leave(connection, self._process, table, encode(keys), except_for=self._begun)
             await connection.commit()
 
     async def record_lost(self) -> None:
@@ -149,7 +150,7 @@ class Sender:
             return
         async with self.database.writer() as connection:
             if await self._recording_stage(connection):
-                await outbox.record(connection, self._process, lost)
+                await outbox.record(connection, self._process, encode(list(lost)))
                 await connection.commit()
         self._lost -= lost
 
@@ -163,7 +164,7 @@ class Sender:
                     return Sent(is_stopped=True)
                 entered = monotonic()
                 free = await held_rows.lock_keys(connection, table, keys)
-                entries = await outbox.entries_of(connection, table, free)  # before the rows, which are as new
+                entries = await outbox.entries_of(connection, table, encode(free))  # before the rows, which are as new
                 begun = self._of_this_send(entries, claimed)
                 wanted = sorted({entry.key for entry in entries if entry.id in begun})
                 rows = await held_rows.rows_as_text(connection, self.mirror.table(table), wanted)

@@ -1,0 +1,287 @@
+"""Table `outbox`: natural keys that were written to PostgreSQL, until Supabase has their rows.
+
+An entry is `unsure` while a send that covers it may be under way and may still land. The process that wrote it makes
+the first send (`attempts` is 0 until then); every later one is the relay's, which claims the entry before it sends.
+Where `keys` is a text, it is a JSON array of natural keys, each an array of texts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.common.keys import Key
+from app.cutover.stages import Stage
+from app.state.cutover.stage import READ_IN_TURN, StageRow
+from app.state.schema_name import SCHEMA
+
+LAST = 2**63 - 1  # an id that is above all
+_RECORDING = [str(stage) for stage in Stage if stage.records]
+_COLUMNS = "id, process, table_name, key, attempts, unsure, recheck_at IS NOT NULL"
+_OF_IDS = "WHERE id = ANY(%(ids)s)"
+_OF_THESE = "(CAST(%(ids)s AS bigint[]) IS NULL OR id = ANY(CAST(%(ids)s AS bigint[])))"
+_IN_KEYS = "IN (SELECT ARRAY(SELECT json_array_elements_text(k)) FROM json_array_elements(CAST(%(keys)s AS json)) k)"
+# One statement, thus one round trip.
+# Nothing is sent at complete, so that no send of an entry of that stage can be under way until it is claimed, and a new
+# one takes the place of the key's older one: the outbox grows with the keys, not with the writes.
+_RECORD_WRITE = (
+    f"WITH stage AS MATERIALIZED ({READ_IN_TURN}), "
+    "written AS MATERIALIZED ("
+    "SELECT ARRAY(SELECT json_array_elements_text(k)) AS key, moved_at IS NOT NULL AND stage = 'complete' AS is_sure "
+    "FROM stage, json_array_elements(CAST(%(keys)s AS json)) k WHERE finished_at IS NULL "
+    "AND CASE WHEN moved_at IS NOT NULL THEN stage ELSE %(fixed)s END = ANY(%(recording)s)), "
+    # By the index of keys, whatever the statistics say.
+    f"replaced AS (DELETE FROM {SCHEMA}.outbox WHERE id = ANY(ARRAY("
+    f"SELECT o.id FROM written w CROSS JOIN LATERAL (SELECT id FROM {SCHEMA}.outbox WHERE table_name = %(table)s "
+    "AND key = w.key AND NOT unsure AND attempts = 0 FOR UPDATE SKIP LOCKED) o WHERE w.is_sure))), "
+    f"recorded AS (INSERT INTO {SCHEMA}.outbox (process, table_name, key, unsure) "
+    "SELECT %(process)s, %(table)s, key, NOT is_sure FROM written) "
+    "SELECT stage, moved_at, finished_at FROM stage"
+)
+# The pause doubles with each attempt.
+_PUT_OFF = (
+    f"UPDATE {SCHEMA}.outbox SET attempts = attempts + %(counted)s, unsure = %(unsure)s, last_error = %(error)s, "
+    "next_attempt_at = clock_timestamp() "
+    f"+ make_interval(secs => least(%(longest)s, power(2, least(attempts + %(counted)s, 10)))) {_OF_IDS}"
+)
+# Only where no relay has claimed it, even in this moment.
+_LEAVE = (
+    f"UPDATE {SCHEMA}.outbox SET attempts = 1, unsure = false, last_error = 'Supabase is away', "
+    "next_attempt_at = clock_timestamp() + interval '2 seconds' WHERE table_name = %(table)s AND process = %(process)s "
+    f"AND attempts = 0 AND id <> ALL(CAST(%(except_for)s AS bigint[])) AND key {_IN_KEYS}"
+)
+_DUE = (
+    f"SELECT {_COLUMNS} FROM {SCHEMA}.outbox "
+    "WHERE next_attempt_at <= clock_timestamp() AND table_name = %(table)s AND id <= %(last)s "
+    "ORDER BY next_attempt_at LIMIT %(most)s FOR UPDATE SKIP LOCKED"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry; `sent` says that it waits only to be read back."""
+
+    id: int
+    process: str
+    table: str
+    key: Key
+    attempts: int
+    unsure: bool
+    sent: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TableWaiting:
+    """The entries of one table: all; of how many keys; those in error; those sent, which are to be read back.
+
+    Attributes:
+        oldest: seconds since the oldest was recorded.
+    """
+
+    table: str
+    entries: int
+    keys: int
+    failed: int
+    sent: int
+    oldest: float
+
+
+@dataclass(frozen=True, slots=True)
+class FailedEntry:
+    """An entry that Supabase did not take."""
+
+    number: int
+    table: str
+    key: Key
+    attempts: int
+    error: str
+    recorded_at: datetime
+    next_attempt_at: datetime
+
+
+async def record_write(
+    connection: AsyncConnection, process: str, table: str, keys: str, *, fixed: Stage | None
+) -> StageRow:
+    """Lock the stage until the transaction ends, and leave an entry for each key where writes are recorded.
+
+    Args:
+        fixed: the stage that the environment fixed, which holds while no command has moved the row.
+
+    Raises:
+        SchemaMismatchError: there is no row of the stage; nothing was recorded.
+    """
+    given = {"process": process, "table": table, "keys": keys, "fixed": fixed, "recording": _RECORDING}
+    return StageRow.of((await connection.exec_driver_sql(_RECORD_WRITE, given)).first())
+
+
+async def entries_of(connection: AsyncConnection, table: str, keys: str) -> list[Entry]:
+    """The entries of these keys, whosever they are."""
+    rows: Iterable[Any] = await connection.exec_driver_sql(
+        f"SELECT {_COLUMNS} FROM {SCHEMA}.outbox WHERE table_name = %(table)s AND key {_IN_KEYS}",
+        {"table": table, "keys": keys},
+    )
+    return [_entry(*row) for row in rows]
+
+
+def _entry(id_: int, process: str, table: str, key: Iterable[str], attempts: int, unsure: bool, sent: bool) -> Entry:
+    return Entry(id_, process, table, tuple(key), attempts, unsure, sent)
+
+
+async def leave(
+    connection: AsyncConnection, process: str, table: str, keys: str, *, except_for: Collection[int]
+) -> None:
+    """Entries of a process whose first send was not begun, and will not be."""
+    given = {"process": process, "table": table, "keys": keys, "except_for": list(except_for)}
+    await connection.exec_driver_sql(_LEAVE, given)
+
+
+async def record(connection: AsyncConnection, process: str, keys: str) -> None:
+    """Leave an entry for each pair of a table and a key, a JSON array of arrays; they are the relay's."""
+    await connection.exec_driver_sql(
+        f"INSERT INTO {SCHEMA}.outbox (process, table_name, key, attempts) "
+        "SELECT %(process)s, k->>0, ARRAY(SELECT json_array_elements_text(k->1)), 1 "
+        "FROM json_array_elements(CAST(%(keys)s AS json)) k",
+        {"process": process, "keys": keys},
+    )
+
+
+async def delete(connection: AsyncConnection, ids: Collection[int]) -> None:
+    """Take entries out."""
+    if ids:
+        await connection.exec_driver_sql(f"DELETE FROM {SCHEMA}.outbox {_OF_IDS}", {"ids": list(ids)})
+
+
+async def settle_later(connection: AsyncConnection, ids: Collection[int], seconds: float) -> None:
+    """Entries whose rows were sent, although an earlier send of theirs may still land: to be read back then."""
+    if ids:
+        await connection.exec_driver_sql(
+            f"UPDATE {SCHEMA}.outbox SET recheck_at = later.later, next_attempt_at = later.later, last_error = NULL "
+            f"FROM (SELECT clock_timestamp() + make_interval(secs => %(seconds)s)) later (later) {_OF_IDS}",
+            {"ids": list(ids), "seconds": seconds},
+        )
+
+
+async def put_off(
+    connection: AsyncConnection,
+    ids: Collection[int],
+    *,
+    unsure: bool,
+    error: str | None,
+    longest: float,
+    counted: int = 0,
+) -> None:
+    """Entries that were not sent, or perhaps not, until later.
+
+    Args:
+        error: what was said, without values.
+        longest: seconds until the next attempt, at most.
+        counted: attempts to add.
+    """
+    if ids:
+        given = {"ids": list(ids), "unsure": unsure, "error": error, "longest": longest, "counted": counted}
+        await connection.exec_driver_sql(_PUT_OFF, given)
+
+
+async def send_again(connection: AsyncConnection, ids: Collection[int]) -> None:
+    """Entries that were read back and differ: nothing of theirs can land any more, and they are due."""
+    if ids:
+        await connection.exec_driver_sql(
+            f"UPDATE {SCHEMA}.outbox SET unsure = false, recheck_at = NULL, next_attempt_at = clock_timestamp() "
+            f"{_OF_IDS}",
+            {"ids": list(ids)},
+        )
+
+
+async def wait(connection: AsyncConnection, ids: Collection[int], seconds: float) -> None:
+    """Entries that nothing is done with before then."""
+    if ids:
+        await connection.exec_driver_sql(
+            f"UPDATE {SCHEMA}.outbox SET next_attempt_at = clock_timestamp() + make_interval(secs => %(seconds)s) "
+            f"{_OF_IDS}",
+            {"ids": list(ids), "seconds": seconds},
+        )
+
+
+async def claim(connection: AsyncConnection, ids: Collection[int], seconds: float) -> None:
+    """Say that a send of these entries is about to begin; nobody else begins one for so long."""
+    if ids:
+        await connection.exec_driver_sql(
+            f"UPDATE {SCHEMA}.outbox SET attempts = attempts + 1, unsure = true, "
+            f"next_attempt_at = clock_timestamp() + make_interval(secs => %(seconds)s) {_OF_IDS}",
+            {"ids": list(ids), "seconds": seconds},
+        )
+
+
+async def due(connection: AsyncConnection, table: str, most: int, last: int = LAST) -> list[Entry]:
+    """Entries up to an id whose time has come, locked; those that another relay has just locked are left out."""
+    rows: Iterable[Any] = await connection.exec_driver_sql(_DUE, {"table": table, "most": most, "last": last})
+    return [_entry(*row) for row in rows]
+
+
+async def tables_due(connection: AsyncConnection, last: int = LAST) -> list[str]:
+    """The tables that have such entries."""
+    rows = await connection.exec_driver_sql(
+        f"SELECT DISTINCT table_name FROM (SELECT table_name FROM {SCHEMA}.outbox "
+        "WHERE next_attempt_at <= clock_timestamp() AND id <= %(last)s ORDER BY next_attempt_at LIMIT 2000) due",
+        {"last": last},
+    )
+    return list(rows.scalars())
+
+
+async def last_id(connection: AsyncConnection) -> int:
+    """The id of the newest entry; 0 where there is none."""
+    newest = await connection.exec_driver_sql(f"SELECT coalesce(max(id), 0) FROM {SCHEMA}.outbox")
+    return int(newest.scalar_one())
+
+
+async def ids_in_error(connection: AsyncConnection, last: int) -> list[int]:
+    """Entries up to an id that Supabase did not take."""
+    rows = await connection.exec_driver_sql(
+        f"SELECT id FROM {SCHEMA}.outbox WHERE id <= %(last)s AND last_error IS NOT NULL", {"last": last}
+    )
+    return list(rows.scalars())
+
+
+async def hurry(connection: AsyncConnection, last: int, ids: list[int] | None) -> None:
+    """Make entries up to an id due, all or those of `ids`; none that is being sent: it is unsure meanwhile."""
+    await connection.exec_driver_sql(
+        f"UPDATE {SCHEMA}.outbox SET next_attempt_at = clock_timestamp() "
+        f"WHERE id <= %(last)s AND NOT unsure AND {_OF_THESE}",
+        {"last": last, "ids": ids},
+    )
+
+
+async def count_to_do(connection: AsyncConnection, last: int, ids: list[int] | None) -> int:
+    """Entries up to an id, of all or of `ids`, that were not tried yet, wait to be read back, or come soon."""
+    count = await connection.exec_driver_sql(
+        f"SELECT count(*) FROM {SCHEMA}.outbox WHERE id <= %(last)s AND {_OF_THESE} AND (last_error IS NULL "
+        "OR next_attempt_at <= clock_timestamp() "
+        "OR unsure AND next_attempt_at < clock_timestamp() + interval '15 seconds')",
+        {"last": last, "ids": ids},
+    )
+    return int(count.scalar_one())
+
+
+async def waiting_tables(connection: AsyncConnection, last: int) -> tuple[TableWaiting, ...]:
+    """The tables that have entries up to an id."""
+    rows: Iterable[Any] = await connection.exec_driver_sql(
+        "SELECT table_name, count(*), count(DISTINCT key), count(last_error), count(recheck_at), "
+        f"EXTRACT(epoch FROM clock_timestamp() - min(recorded_at))::double precision FROM {SCHEMA}.outbox "
+        "WHERE id <= %(last)s GROUP BY table_name ORDER BY table_name",
+        {"last": last},
+    )
+    return tuple(TableWaiting(*row) for row in rows)
+
+
+async def failed_entries(connection: AsyncConnection, last: int, most: int) -> tuple[FailedEntry, ...]:
+    """The first entries up to an id that Supabase did not take, so many at most."""
+    rows: Iterable[Any] = await connection.exec_driver_sql(
+        "SELECT id, table_name, key, attempts, last_error, recorded_at, next_attempt_at "
+        f"FROM {SCHEMA}.outbox WHERE id <= %(last)s AND last_error IS NOT NULL ORDER BY id LIMIT %(most)s",
+        {"last": last, "most": most},
+    )
+    return tuple(FailedEntry(number, table, tuple(key), *rest) for number, table, key, *rest in rows)

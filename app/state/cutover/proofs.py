@@ -1,0 +1,131 @@
+"""What runs left in tables `synced_tables`, `verifications`, `checkpoints` and `quarantine`, as the gates read it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from psycopg import AsyncConnection
+
+from app.state.schema_name import SCHEMA
+
+_OTHER_STORE = f"(SELECT table_name FROM {SCHEMA}.table_authority WHERE authority = 'postgres')"
+# The move that began it, and the processes that were there before and followed. A forced step to shadow says nothing of
+# those, so then its own followers count.
+_MIRRORED_SINCE = f"""
+WITH moves AS (
+    SELECT max(ended_at) FILTER (WHERE to_stage = 'dualwrite' AND kind = 'advance'
+            OR to_stage = 'shadow' AND kind = 'back') AS began,
+        max(ended_at) FILTER (WHERE to_stage = 'shadow' AND kind = 'advance' AND reason IS NOT NULL) AS forced
+    FROM {SCHEMA}.moves WHERE state = 'done'
+), entered AS (
+    SELECT coalesce(began, moved_at) AS began, CASE stage WHEN 'dualwrite' THEN coalesce(began, moved_at)
+        ELSE forced END AS asked FROM moves, {SCHEMA}.stage
+)
+SELECT greatest(began, (SELECT left_at FROM {SCHEMA}.last_left_note),
+    (SELECT max(stage_since) FROM {SCHEMA}.processes WHERE began_at < asked)) FROM entered
+"""
+
+
+class TableProof(NamedTuple):
+    """What shows that a table is whole in PostgreSQL.
+
+    Attributes:
+        sync_began: of its last sync; None: it had none.
+        changed_at: when a sync last ended whose changes the mirrors do not explain.
+        verify_began, differences: of its last verify; None: it had none.
+    """
+
+    table: str
+    sync_began: datetime | None
+    changed_at: datetime | None
+    verify_began: datetime | None
+    differences: int | None
+
+
+class ProofAges(NamedTuple):
+    """What is known of a table now.
+
+    Attributes:
+        synced, verified: seconds since its last sync and its last verify began; None: it had none.
+        refused: its rows in quarantine.
+        differences: that the last verify found.
+    """
+
+    synced: float | None
+    refused: int
+    verified: float | None
+    differences: int | None
+
+
+async def refused_rows(connection: AsyncConnection) -> list[tuple[str, int]]:
+    """The tables that have rows in quarantine, and how many."""
+    cursor = await connection.execute(
+        f"SELECT table_name, count(*) FROM {SCHEMA}.quarantine GROUP BY table_name ORDER BY table_name"
+    )
+    return await cursor.fetchall()
+
+
+async def never_copied(connection: AsyncConnection, tables: Sequence[str]) -> list[str]:
+    """Those of these tables that were never brought over whole, and whose writer still writes to Supabase."""
+    cursor = await connection.execute(
+        "SELECT name FROM unnest(%(tables)s::text[]) name "
+        f"WHERE name NOT IN (SELECT table_name FROM {SCHEMA}.checkpoints WHERE state = 'complete') "
+        f"AND name NOT IN (SELECT table_name FROM {SCHEMA}.synced_tables) AND name NOT IN {_OTHER_STORE}",
+        {"tables": list(tables)},
+    )
+    return [name for (name,) in await cursor.fetchall()]
+
+
+async def mirrored_since(connection: AsyncConnection) -> datetime | None:
+    """The last time from which on every process mirrored what it wrote; None where none is known."""
+    ((since,),) = await (await connection.execute(_MIRRORED_SINCE)).fetchall()
+    moment: datetime | None = since
+    return moment
+
+
+async def table_proofs(connection: AsyncConnection, tables: Sequence[str]) -> list[TableProof]:
+    """What is known of each of these tables whose writer writes to Supabase."""
+    cursor = await connection.execute(
+        "SELECT name, s.began_at, s.changed_at, v.began_at, v.differences "
+        f"FROM unnest(%(tables)s::text[]) name LEFT JOIN {SCHEMA}.synced_tables s ON s.table_name = name "
+        f"LEFT JOIN LATERAL (SELECT began_at, differences FROM {SCHEMA}.verifications WHERE table_name = name "
+        f"ORDER BY began_at DESC LIMIT 1) v ON true WHERE name NOT IN {_OTHER_STORE}",
+        {"tables": list(tables)},
+    )
+    return [TableProof(*row) for row in await cursor.fetchall()]
+
+
+async def proof_of(connection: AsyncConnection, table: str) -> ProofAges:
+    """What is known of one table, whatever its authority."""
+    cursor = await connection.execute(
+        "SELECT extract(epoch FROM clock_timestamp() "
+        f"- (SELECT began_at FROM {SCHEMA}.synced_tables WHERE table_name = %(table)s))::double precision, "
+        f"(SELECT count(*) FROM {SCHEMA}.quarantine WHERE table_name = %(table)s), "
+        "extract(epoch FROM clock_timestamp() - v.began_at)::double precision, v.differences "
+        f"FROM (VALUES (1)) one LEFT JOIN LATERAL (SELECT began_at, differences FROM {SCHEMA}.verifications "
+        "WHERE table_name = %(table)s ORDER BY began_at DESC LIMIT 1) v ON true",
+        {"table": table},
+    )
+    (row,) = await cursor.fetchall()
+    return ProofAges(*row)
+
+
+async def synced_ages(connection: AsyncConnection) -> dict[str, float]:
+    """Seconds since the last sync from Supabase began at each table that had one."""
+    cursor = await connection.execute(
+        "SELECT table_name, extract(epoch FROM clock_timestamp() - began_at)::double precision "
+        f"FROM {SCHEMA}.synced_tables"
+    )
+    return dict(await cursor.fetchall())
+
+
+async def unverified_since(connection: AsyncConnection, tables: Sequence[str], moment: datetime) -> list[str]:
+    """Those of these tables of which no clean verify has begun since, by name."""
+    cursor = await connection.execute(
+        f"SELECT name FROM unnest(%(tables)s::text[]) name WHERE NOT EXISTS (SELECT FROM {SCHEMA}.verifications "
+        "WHERE table_name = name AND differences = 0 AND began_at > %(moment)s) ORDER BY name",
+        {"tables": list(tables), "moment": moment},
+    )
+    return [name for (name,) in await cursor.fetchall()]

@@ -1,0 +1,97 @@
+"""Table `stage`: its one row says where the cutover stands, and each write to PostgreSQL reads it under a lock."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from psycopg import AsyncConnection
+from sqlalchemy.ext.asyncio import AsyncConnection as PooledConnection
+
+from app.cutover.locks import IN_TURN
+from app.cutover.stages import Stage
+from app.errors import SchemaMismatchError
+from app.state.schema_name import SCHEMA
+
+# What `StageRow.of` reads.
+READ = f"SELECT stage, moved_at, finished_at FROM {SCHEMA}.stage"
+# A row that was locked is read as it is then.
+READ_IN_TURN = f"{READ} WHERE {IN_TURN} FOR SHARE"
+# The catalog, since the name alone would be an error where the schema is not there or not to be used. FOR SHARE wants
+# the right to UPDATE (PostgreSQL, "The Locking Clause").
+_CAN_BE_READ = (
+    "SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname = %(schema)s "
+    "AND relname = 'stage' AND has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT') "
+    "AND has_table_privilege(c.oid, 'UPDATE')"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class StageRow:
+    """Where the cutover stands.
+
+    Attributes:
+        moved_at: when a command last moved it; None: none did, so a stage that an environment fixes holds there.
+        finished_at: when the way back was ended, so that nothing is recorded any more; None: it was not.
+    """
+
+    stage: Stage
+    moved_at: datetime | None
+    finished_at: datetime | None
+
+    @classmethod
+    def of(cls, row: Sequence[Any] | None) -> StageRow:
+        """What `READ` gave.
+
+        Raises:
+            SchemaMismatchError: no row.
+        """
+        if row is None:
+            raise SchemaMismatchError(f"{SCHEMA}.stage has lost its row")
+        return cls(Stage(row[0]), row[1], row[2])
+
+    @property
+    def managed(self) -> bool:
+        """Whether a command has moved it, so it is the truth; until then a stage that the environment fixes is."""
+        return self.moved_at is not None
+
+    @property
+    def finished(self) -> bool:
+        """Whether the way back was ended."""
+        return self.finished_at is not None
+
+
+async def read_stage(connection: PooledConnection, *, share: bool = False) -> StageRow:
+    """The row, which must be there; locked against moves until the transaction ends, if it is to be shared."""
+    return StageRow.of((await connection.exec_driver_sql(READ_IN_TURN if share else READ)).first())
+
+
+async def can_read_stage(connection: PooledConnection) -> bool:
+    """Whether the row is there and may be read and locked."""
+    return (await connection.exec_driver_sql(_CAN_BE_READ, {"schema": SCHEMA})).first() is not None
+
+
+async def move_stage(connection: AsyncConnection, to: Stage) -> None:
+    """Let the cutover stand at a stage, with its way back open."""
+    await connection.execute(
+        f"UPDATE {SCHEMA}.stage SET stage = %(to)s, moved_at = clock_timestamp(), finished_at = NULL", {"to": to}
+    )
+
+
+async def end_way_back(connection: AsyncConnection) -> None:
+    """Keep that nothing is recorded for Supabase any more."""
+    await connection.execute(f"UPDATE {SCHEMA}.stage SET finished_at = clock_timestamp()")
+
+
+async def lock_holders(connection: AsyncConnection) -> str:
+    """The transactions that hold the row, the oldest first, in words."""
+    cursor = await connection.execute(
+        "SELECT coalesce(nullif(a.application_name, ''), 'a session'), a.pid, coalesce(a.client_addr::text, 'local') "
+        f"FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE l.relation = '{SCHEMA}.stage'::regclass "
+        "AND a.datname = current_database() AND l.mode = 'RowShareLock' AND l.granted AND a.pid <> pg_backend_pid() "
+        "ORDER BY a.xact_start LIMIT 5"
+    )
+    holders = [f"{name} (pid {pid}, {address})" for name, pid, address in await cursor.fetchall()]
+    return ", ".join(holders) or "it has ended since"
