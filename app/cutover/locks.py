@@ -7,10 +7,10 @@ reads and writes, so that it does not put an older row over a mirror's.
 
 from __future__ import annotations
 
-# psycopg and SQLAlchemy write parameters differently; %(table)s and :table stand for the table's name.
-_TABLE = "hashtextextended('botdata mirror ' || {table}, 0)"
-SHARE_TABLE = f"SELECT pg_advisory_xact_lock_shared({_TABLE})".format(table="CAST(:table AS text)")
-HOLD_TABLE = f"SELECT pg_advisory_xact_lock({_TABLE})".format(table="%(table)s::text")
+# %(table)s stands for the table's name.
+_TABLE = "hashtextextended('botdata mirror ' || %(table)s::text, 0)"
+SHARE_TABLE = f"SELECT pg_advisory_xact_lock_shared({_TABLE})"
+HOLD_TABLE = f"SELECT pg_advisory_xact_lock({_TABLE})"
 # PostgreSQL lets those who share a row pass by one who waits to have it alone, for ever; these locks are given in turn.
 # For transactions that share the stage's row over a request, and for whoever moves it.
 _STAGE = "hashtextextended('botdata stage', 0)"
@@ -20,18 +20,16 @@ HOLD_STAGE = f"SELECT pg_advisory_xact_lock({_STAGE})"
 _TURN = "hashtextextended('botdata stage, for a moment', 0)"
 IN_TURN = f"pg_advisory_xact_lock_shared({_TURN}) IS NOT NULL"
 HOLD_TURN = f"SELECT pg_advisory_xact_lock({_TURN})"
-_KEYS = """
-FROM (SELECT DISTINCT hashtextextended('botdata key ' || CAST(:table AS text) || ' ' || k::text, 0) AS number
-      FROM json_array_elements(CAST(:keys AS json)) k ORDER BY 1) numbers
+# %(keys)s is a JSON array of natural keys, each an array of texts, as app.stores.codec.json_rows.encode writes it. In
+# one order, so that two batches do not wait for each other.
+HOLD_KEYS = """
+SELECT pg_advisory_xact_lock(number)
+FROM (SELECT DISTINCT hashtextextended('botdata key ' || %(table)s::text || ' ' || k::text, 0) AS number
+      FROM json_array_elements(%(keys)s::json) k ORDER BY 1) numbers
 """
-# :keys is a JSON array of natural keys, each an array of texts as app.stores.codec.json_rows.encode writes it. In one
-# order, so that two batches do not wait for each other.
-HOLD_KEYS = f"SELECT pg_advisory_xact_lock(number) {_KEYS}"
-# One row; whether all of them were free, and are held now.
-TRY_KEYS = f"SELECT bool_and(pg_try_advisory_xact_lock(number)) {_KEYS}"
 # A row for each key, in their order: its position, from 1, and whether it was free, and is held now.
 TRY_EACH_KEY = """
 SELECT position, pg_try_advisory_xact_lock(
-    hashtextextended('botdata key ' || CAST(:table AS text) || ' ' || CAST(key AS text), 0))
-FROM json_array_elements(CAST(:keys AS json)) WITH ORDINALITY AS k (key, position) ORDER BY position
+    hashtextextended('botdata key ' || %(table)s::text || ' ' || key::text, 0))
+FROM json_array_elements(%(keys)s::json) WITH ORDINALITY AS k (key, position) ORDER BY position
 """

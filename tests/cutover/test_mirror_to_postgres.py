@@ -9,7 +9,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import event, text
+from sqlalchemy import event
 
 from app import models
 from app.cutover.locks import HOLD_KEYS
@@ -123,7 +123,7 @@ async def test_the_last_mirror_is_right_whatever_the_order(pair: Pair, settings_
     pair.ask(write, store="source")
     async with forward(settings_of()) as process:
         async with process.database.writer() as connection:
-            await connection.execute(text(HOLD_KEYS), {"table": "clients", "keys": '[["7","1"]]'})
+            await connection.exec_driver_sql(HOLD_KEYS, {"table": "clients", "keys": '[["7","1"]]'})
             late = asyncio.create_task(mirror_of(process).mirror(models.Client, [KEY]))
             waiting = "SELECT FROM pg_stat_activity WHERE wait_event = 'advisory' AND datname = current_database()"
             await until(lambda: len(pair.ask(waiting)) == 1)

@@ -67,8 +67,8 @@ class PostgresApplier:
         texts = encode(keys)
         async with self._database.writer() as connection:
             await connection.execute(_GIVE_UP_LOCKS, {"milliseconds": self._milliseconds})
-            await connection.execute(text(SHARE_TABLE), {"table": table.name})
-            await connection.execute(text(HOLD_KEYS), {"table": table.name, "keys": texts})
+            await connection.exec_driver_sql(SHARE_TABLE, {"table": table.name})
+            await connection.exec_driver_sql(HOLD_KEYS, {"table": table.name, "keys": texts})
             try:
                 records = await SupabaseTable(self._rest, model, tuple).of_keys(keys)
             except StoreError as error:

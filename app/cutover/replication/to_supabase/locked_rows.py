@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from sqlalchemy import Table, text
 from sqlalchemy.dialects import postgresql
@@ -36,8 +37,8 @@ async def set_up(connection: AsyncConnection, *, lock_timeout: float, idle: floa
 
 async def lock_keys(connection: AsyncConnection, table: str, keys: Sequence[Key]) -> list[Key]:
     """Hold those keys that nobody holds, until the transaction ends."""
-    await connection.execute(text(SHARE_TABLE), {"table": table})
-    rows = await connection.execute(text(TRY_EACH_KEY), {"table": table, "keys": encode(keys)})
+    await connection.exec_driver_sql(SHARE_TABLE, {"table": table})
+    rows: Iterable[Any] = await connection.exec_driver_sql(TRY_EACH_KEY, {"table": table, "keys": encode(keys)})
     return [keys[position - 1] for position, is_free in rows if is_free]
 
 
