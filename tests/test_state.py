@@ -1,0 +1,76 @@
+"""Schema `botdata` has one owner: SQL on its tables stands in app/state, and its name in one module of it."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from app.state.schema_name import SCHEMA
+from app.state.versions import VERSIONS
+
+APP = Path(__file__).parent.parent / "app"
+# Packages whose SQL on the schema has moved to app/state.
+DONE = ["cli", "common", "cutover", "data_layer", "embedded", "parity", "repositories", "schema", "stores"]
+TABLES = "|".join(sorted({"version", *re.findall(rf"CREATE TABLE {SCHEMA}\.(\w+)", "".join(VERSIONS))}))
+_TABLE = re.compile(rf"(?:\b{SCHEMA}|\{{SCHEMA\}})\.(?:(?:{TABLES})\b|\{{)")
+_WORD = re.compile(r"\b(?:SELECT|FROM|JOIN|INSERT|UPDATE|DELETE|TRUNCATE|LOCK|CREATE|ALTER|DROP)\b|::\s*regclass")
+_NAME = re.compile(rf"\bnspname\s*(?:=|<>|IN)\s*\(?'{SCHEMA}'|\bto_reg\w+\('{SCHEMA}")
+
+
+def _texts(file: Path) -> Iterator[str]:
+    """The strings of a module; an f-string as one text, with the names of what is put into it in braces."""
+    nodes = list(ast.walk(ast.parse(file.read_text(encoding="utf-8"))))
+    parts = {id(value) for node in nodes if isinstance(node, ast.JoinedStr) for value in node.values}
+    for node in nodes:
+        if isinstance(node, ast.JoinedStr):
+            yield "".join(map(_part, node.values))
+        elif isinstance(node, ast.Constant) and id(node) not in parts:
+            yield _part(node)
+
+
+def _part(node: ast.expr) -> str:
+    if isinstance(node, ast.FormattedValue):
+        return f"{{{ast.unparse(node.value)}}}"
+    assert isinstance(node, ast.Constant)
+    return node.value.decode(errors="replace") if isinstance(node.value, bytes) else str(node.value)
+
+
+def _has_sql_on_the_schema(file: Path) -> bool:
+    return any((_TABLE.search(text) and _WORD.search(text)) or _NAME.search(text) for text in _texts(file))
+
+
+@pytest.mark.parametrize("package", DONE)
+def test_sql_on_the_tool_s_schema_stands_in_app_state(package: str) -> None:
+    files = sorted((APP / package).rglob("*.py"))
+    assert files
+    assert [str(file.relative_to(APP)) for file in files if _has_sql_on_the_schema(file)] == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        '"SELECT stage FROM botdata.stage"',
+        'b"DELETE FROM botdata.outbox"',
+        'f"SELECT {columns} FROM others, botdata.notes WHERE {condition}"',
+        "f\"UPDATE {SCHEMA}.moves SET state = 'done'\"",
+        'f"""SELECT id\nFROM {SCHEMA}.{table}"""',
+        "\"SELECT FROM pg_namespace WHERE nspname = 'botdata'\"",
+        "\"l.relation = 'botdata.stage'::regclass\"",
+        "\"SELECT to_regclass('botdata.runs')\"",
+    ],
+)
+def test_what_is_sql_on_the_schema(tmp_path: Path, source: str) -> None:
+    file = tmp_path / "module.py"
+    prose = '"""The table `botdata.stage`; run botdata sync."""\nlog("old rows of botdata.differences")\n'
+    file.write_text(prose)
+    assert not _has_sql_on_the_schema(file)
+    file.write_text(f"{prose}execute({source})\n")
+    assert _has_sql_on_the_schema(file)
+
+
+def test_the_schema_s_name_stands_in_one_module() -> None:
+    written = re.compile(rf"^{SCHEMA}$|\b{SCHEMA}\.(?:{TABLES})\b|'{SCHEMA}'")
+    files = sorted((APP / "state").rglob("*.py"))
+    assert [file.name for file in files if any(map(written.search, _texts(file)))] == ["schema_name.py"]
