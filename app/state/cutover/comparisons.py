@@ -12,8 +12,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection as PooledConnection
 from app.cutover.stages import Stage
 from app.state.schema_name import SCHEMA
 
-_KEPT_COMPARISONS = "3 days"
-_KEPT_DIFFERENCES = "30 days"
 # A row is a process's own, so that what it knows of a minute can be written again as a whole.
 _SAVE_COUNTS = f"""
 INSERT INTO {SCHEMA}.comparisons (process, minute, stage, method, against_itself, calls, equal, different, error,
@@ -112,10 +110,10 @@ async def save_differences(connection: PooledConnection, rows: str) -> None:
 async def prune(connection: PooledConnection) -> None:
     """Delete what is too old to be asked for."""
     await connection.exec_driver_sql(
-        f"DELETE FROM {SCHEMA}.comparisons WHERE minute < clock_timestamp() - interval '{_KEPT_COMPARISONS}'"
+        f"DELETE FROM {SCHEMA}.comparisons WHERE minute < clock_timestamp() - interval '3 days'"
     )
     await connection.exec_driver_sql(
-        f"DELETE FROM {SCHEMA}.differences WHERE last_at < clock_timestamp() - interval '{_KEPT_DIFFERENCES}'"
+        f"DELETE FROM {SCHEMA}.differences WHERE last_at < clock_timestamp() - interval '30 days'"
     )
 
 

@@ -12,13 +12,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.common.keys import Key
 from app.state.schema_name import SCHEMA
 
-_FOLLOWED = "60 seconds"  # a table that was synced no longer ago is brought over again and again
 _WAITING = f"""
 SELECT '{{table}}', id, table_name, key FROM {SCHEMA}.{{table}} WHERE table_name = ANY(%(whole)s)
 OR (table_name, key) IN (
     SELECT k->>0, ARRAY(SELECT json_array_elements_text(k->1)) FROM json_array_elements(CAST(%(keys)s AS json)) k)
 """
 # A process that did not report since the stores were asked may have keys in its spool that nobody else knows of.
+# A table that was synced in the last minute is brought over again and again.
 _LOOK = f"""
 SELECT (SELECT count(*) FROM {SCHEMA}.processes
         WHERE spooled > 0 OR reported_at <= CAST(%(since)s AS timestamptz)),
@@ -27,7 +27,7 @@ SELECT (SELECT count(*) FROM {SCHEMA}.processes
     EXISTS (SELECT FROM {SCHEMA}.table_authority WHERE table_name = ANY(%(own)s) AND authority = 'postgres'),
     EXISTS (SELECT FROM {SCHEMA}.synced_tables WHERE table_name = ANY(%(own)s)
             AND began_at <= CAST(%(since)s AS timestamptz)
-            AND ended_at > clock_timestamp() - interval '{_FOLLOWED}'),
+            AND ended_at > clock_timestamp() - interval '60 seconds'),
     stage, moved_at FROM {SCHEMA}.stage
 """
 Waiting: TypeAlias = tuple[str, int, str, Key]  # table, number, and the bot's table and key that it is of

@@ -22,7 +22,7 @@ from app.state.schema_name import SCHEMA
 LAST = 2**63 - 1  # an id that is above all
 _RECORDING = [str(stage) for stage in Stage if stage.records]
 _COLUMNS = "id, process, table_name, key, attempts, unsure, recheck_at IS NOT NULL"
-_OF_IDS = "WHERE id = ANY(%(ids)s)"
+_THEN = "clock_timestamp() + make_interval(secs => %(seconds)s)"
 _OF_THESE = "(CAST(%(ids)s AS bigint[]) IS NULL OR id = ANY(CAST(%(ids)s AS bigint[])))"
 _IN_KEYS = "IN (SELECT ARRAY(SELECT json_array_elements_text(k)) FROM json_array_elements(CAST(%(keys)s AS json)) k)"
 # One statement, thus one round trip.
@@ -41,23 +41,6 @@ _RECORD_WRITE = (
     f"recorded AS (INSERT INTO {SCHEMA}.outbox (process, table_name, key, unsure) "
     "SELECT %(process)s, %(table)s, key, NOT is_sure FROM written) "
     "SELECT stage, moved_at, finished_at FROM stage"
-)
-# The pause doubles with each attempt.
-_PUT_OFF = (
-    f"UPDATE {SCHEMA}.outbox SET attempts = attempts + %(counted)s, unsure = %(unsure)s, last_error = %(error)s, "
-    "next_attempt_at = clock_timestamp() "
-    f"+ make_interval(secs => least(%(longest)s, power(2, least(attempts + %(counted)s, 10)))) {_OF_IDS}"
-)
-# Only where no relay has claimed it, even in this moment.
-_LEAVE = (
-    f"UPDATE {SCHEMA}.outbox SET attempts = 1, unsure = false, last_error = 'Supabase is away', "
-    "next_attempt_at = clock_timestamp() + interval '2 seconds' WHERE table_name = %(table)s AND process = %(process)s "
-    f"AND attempts = 0 AND id <> ALL(CAST(%(except_for)s AS bigint[])) AND key {_IN_KEYS}"
-)
-_DUE = (
-    f"SELECT {_COLUMNS} FROM {SCHEMA}.outbox "
-    "WHERE next_attempt_at <= clock_timestamp() AND table_name = %(table)s AND id <= %(last)s "
-    "ORDER BY next_attempt_at LIMIT %(most)s FOR UPDATE SKIP LOCKED"
 )
 
 
@@ -134,9 +117,17 @@ def _entry(id_: int, process: str, table: str, key: Iterable[str], attempts: int
 async def leave(
     connection: AsyncConnection, process: str, table: str, keys: str, *, except_for: Collection[int]
 ) -> None:
-    """Entries of a process whose first send was not begun, and will not be."""
-    given = {"process": process, "table": table, "keys": keys, "except_for": list(except_for)}
-    await connection.exec_driver_sql(_LEAVE, given)
+    """Entries of a process whose first send was not begun, and will not be.
+
+    Only those that no relay has claimed, even in this moment.
+    """
+    await connection.exec_driver_sql(
+        f"UPDATE {SCHEMA}.outbox SET attempts = 1, unsure = false, last_error = 'Supabase is away', "
+        "next_attempt_at = clock_timestamp() + interval '2 seconds' "
+        "WHERE table_name = %(table)s AND process = %(process)s AND attempts = 0 "
+        f"AND id <> ALL(CAST(%(except_for)s AS bigint[])) AND key {_IN_KEYS}",
+        {"process": process, "table": table, "keys": keys, "except_for": list(except_for)},
+    )
 
 
 async def record(connection: AsyncConnection, process: str, keys: str) -> None:
@@ -152,17 +143,16 @@ async def record(connection: AsyncConnection, process: str, keys: str) -> None:
 async def delete(connection: AsyncConnection, ids: Collection[int]) -> None:
     """Take entries out."""
     if ids:
-        await connection.exec_driver_sql(f"DELETE FROM {SCHEMA}.outbox {_OF_IDS}", {"ids": list(ids)})
+        await connection.exec_driver_sql(f"DELETE FROM {SCHEMA}.outbox WHERE id = ANY(%(ids)s)", {"ids": list(ids)})
 
 
 async def settle_later(connection: AsyncConnection, ids: Collection[int], seconds: float) -> None:
     """Entries whose rows were sent, although an earlier send of theirs may still land: to be read back then."""
-    if ids:
-        await connection.exec_driver_sql(
-            f"UPDATE {SCHEMA}.outbox SET recheck_at = later.later, next_attempt_at = later.later, last_error = NULL "
-            f"FROM (SELECT clock_timestamp() + make_interval(secs => %(seconds)s)) later (later) {_OF_IDS}",
-            {"ids": list(ids), "seconds": seconds},
-        )
+    to = (
+        "recheck_at = later.later, next_attempt_at = later.later, last_error = NULL "
+        f"FROM (SELECT {_THEN}) later (later)"
+    )
+    await _set(connection, ids, to, seconds=seconds)
 
 
 async def put_off(
@@ -174,51 +164,49 @@ async def put_off(
     longest: float,
     counted: int = 0,
 ) -> None:
-    """Entries that were not sent, or perhaps not, until later.
+    """Entries that were not sent, or perhaps not, until later. The pause doubles with each attempt.
 
     Args:
         error: what was said, without values.
         longest: seconds until the next attempt, at most.
         counted: attempts to add.
     """
-    if ids:
-        given = {"ids": list(ids), "unsure": unsure, "error": error, "longest": longest, "counted": counted}
-        await connection.exec_driver_sql(_PUT_OFF, given)
+    to = (
+        "attempts = attempts + %(counted)s, unsure = %(unsure)s, last_error = %(error)s, next_attempt_at = "
+        "clock_timestamp() + make_interval(secs => least(%(longest)s, power(2, least(attempts + %(counted)s, 10))))"
+    )
+    await _set(connection, ids, to, unsure=unsure, error=error, longest=longest, counted=counted)
 
 
 async def send_again(connection: AsyncConnection, ids: Collection[int]) -> None:
     """Entries that were read back and differ: nothing of theirs can land any more, and they are due."""
-    if ids:
-        await connection.exec_driver_sql(
-            f"UPDATE {SCHEMA}.outbox SET unsure = false, recheck_at = NULL, next_attempt_at = clock_timestamp() "
-            f"{_OF_IDS}",
-            {"ids": list(ids)},
-        )
+    await _set(connection, ids, "unsure = false, recheck_at = NULL, next_attempt_at = clock_timestamp()")
 
 
 async def wait(connection: AsyncConnection, ids: Collection[int], seconds: float) -> None:
     """Entries that nothing is done with before then."""
-    if ids:
-        await connection.exec_driver_sql(
-            f"UPDATE {SCHEMA}.outbox SET next_attempt_at = clock_timestamp() + make_interval(secs => %(seconds)s) "
-            f"{_OF_IDS}",
-            {"ids": list(ids), "seconds": seconds},
-        )
+    await _set(connection, ids, f"next_attempt_at = {_THEN}", seconds=seconds)
 
 
 async def claim(connection: AsyncConnection, ids: Collection[int], seconds: float) -> None:
     """Say that a send of these entries is about to begin; nobody else begins one for so long."""
+    await _set(connection, ids, f"attempts = attempts + 1, unsure = true, next_attempt_at = {_THEN}", seconds=seconds)
+
+
+async def _set(connection: AsyncConnection, ids: Collection[int], to: str, **values: object) -> None:
     if ids:
-        await connection.exec_driver_sql(
-            f"UPDATE {SCHEMA}.outbox SET attempts = attempts + 1, unsure = true, "
-            f"next_attempt_at = clock_timestamp() + make_interval(secs => %(seconds)s) {_OF_IDS}",
-            {"ids": list(ids), "seconds": seconds},
-        )
+        statement = f"UPDATE {SCHEMA}.outbox SET {to} WHERE id = ANY(%(ids)s)"
+        await connection.exec_driver_sql(statement, {"ids": list(ids), **values})
 
 
 async def due(connection: AsyncConnection, table: str, most: int, last: int = LAST) -> list[Entry]:
     """Entries up to an id whose time has come, locked; those that another relay has just locked are left out."""
-    rows: Iterable[Any] = await connection.exec_driver_sql(_DUE, {"table": table, "most": most, "last": last})
+    rows: Iterable[Any] = await connection.exec_driver_sql(
+        f"SELECT {_COLUMNS} FROM {SCHEMA}.outbox "
+        "WHERE next_attempt_at <= clock_timestamp() AND table_name = %(table)s AND id <= %(last)s "
+        "ORDER BY next_attempt_at LIMIT %(most)s FOR UPDATE SKIP LOCKED",
+        {"table": table, "most": most, "last": last},
+    )
     return [_entry(*row) for row in rows]
 
 
@@ -234,16 +222,7 @@ async def tables_due(connection: AsyncConnection, last: int = LAST) -> list[str]
 
 async def last_id(connection: AsyncConnection) -> int:
     """The id of the newest entry; 0 where there is none."""
-    newest = await connection.exec_driver_sql(f"SELECT coalesce(max(id), 0) FROM {SCHEMA}.outbox")
-    return int(newest.scalar_one())
-
-
-async def ids_in_error(connection: AsyncConnection, last: int) -> list[int]:
-    """Entries up to an id that Supabase did not take."""
-    rows = await connection.exec_driver_sql(
-        f"SELECT id FROM {SCHEMA}.outbox WHERE id <= %(last)s AND last_error IS NOT NULL", {"last": last}
-    )
-    return list(rows.scalars())
+    return int((await connection.exec_driver_sql(f"SELECT coalesce(max(id), 0) FROM {SCHEMA}.outbox")).scalar_one())
 
 
 async def hurry(connection: AsyncConnection, last: int, ids: list[int] | None) -> None:
@@ -277,8 +256,8 @@ async def waiting_tables(connection: AsyncConnection, last: int) -> tuple[TableW
     return tuple(TableWaiting(*row) for row in rows)
 
 
-async def failed_entries(connection: AsyncConnection, last: int, most: int) -> tuple[FailedEntry, ...]:
-    """The first entries up to an id that Supabase did not take, so many at most."""
+async def failed_entries(connection: AsyncConnection, last: int, most: int | None = None) -> tuple[FailedEntry, ...]:
+    """The first entries up to an id that Supabase did not take: so many at most, or all."""
     rows: Iterable[Any] = await connection.exec_driver_sql(
         "SELECT id, table_name, key, attempts, last_error, recorded_at, next_attempt_at "
         f"FROM {SCHEMA}.outbox WHERE id <= %(last)s AND last_error IS NOT NULL ORDER BY id LIMIT %(most)s",

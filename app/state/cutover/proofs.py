@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import NamedTuple
 
 from psycopg import AsyncConnection
 
@@ -26,37 +25,6 @@ WITH moves AS (
 SELECT greatest(began, (SELECT left_at FROM {SCHEMA}.last_left_note),
     (SELECT max(stage_since) FROM {SCHEMA}.processes WHERE began_at < asked)) FROM entered
 """
-
-
-class TableProof(NamedTuple):
-    """What shows that a table is whole in PostgreSQL.
-
-    Attributes:
-        sync_began: of its last sync; None: it had none.
-        changed_at: when a sync last ended whose changes the mirrors do not explain.
-        verify_began, differences: of its last verify; None: it had none.
-    """
-
-    table: str
-    sync_began: datetime | None
-    changed_at: datetime | None
-    verify_began: datetime | None
-    differences: int | None
-
-
-class ProofAges(NamedTuple):
-    """What is known of a table now.
-
-    Attributes:
-        synced, verified: seconds since its last sync and its last verify began; None: it had none.
-        refused: its rows in quarantine.
-        differences: that the last verify found.
-    """
-
-    synced: float | None
-    refused: int
-    verified: float | None
-    differences: int | None
 
 
 async def refused_rows(connection: AsyncConnection) -> list[tuple[str, int]]:
@@ -85,8 +53,15 @@ async def mirrored_since(connection: AsyncConnection) -> datetime | None:
     return moment
 
 
-async def table_proofs(connection: AsyncConnection, tables: Sequence[str]) -> list[TableProof]:
-    """What is known of each of these tables whose writer writes to Supabase."""
+async def table_proofs(
+    connection: AsyncConnection, tables: Sequence[str]
+) -> list[tuple[str, datetime | None, datetime | None, datetime | None, int | None]]:
+    """What is known of each of these tables whose writer writes to Supabase.
+
+    Returns:
+        Of each: its name; when its last sync began; when a sync last ended whose changes the mirrors do not explain;
+        when its last verify began, and the differences that this one found. None: there was none.
+    """
     cursor = await connection.execute(
         "SELECT name, s.began_at, s.changed_at, v.began_at, v.differences "
         f"FROM unnest(%(tables)s::text[]) name LEFT JOIN {SCHEMA}.synced_tables s ON s.table_name = name "
@@ -94,11 +69,16 @@ async def table_proofs(connection: AsyncConnection, tables: Sequence[str]) -> li
         f"ORDER BY began_at DESC LIMIT 1) v ON true WHERE name NOT IN {_OTHER_STORE}",
         {"tables": list(tables)},
     )
-    return [TableProof(*row) for row in await cursor.fetchall()]
+    return await cursor.fetchall()
 
 
-async def proof_of(connection: AsyncConnection, table: str) -> ProofAges:
-    """What is known of one table, whatever its authority."""
+async def proof_of(connection: AsyncConnection, table: str) -> tuple[float | None, int, float | None, int | None]:
+    """What is known of one table, whatever its authority.
+
+    Returns:
+        Seconds since its last sync began; its rows in quarantine; seconds since its last verify began, and the
+        differences that this one found. None: there was none.
+    """
     cursor = await connection.execute(
         "SELECT extract(epoch FROM clock_timestamp() "
         f"- (SELECT began_at FROM {SCHEMA}.synced_tables WHERE table_name = %(table)s))::double precision, "
@@ -108,8 +88,8 @@ async def proof_of(connection: AsyncConnection, table: str) -> ProofAges:
         "WHERE table_name = %(table)s ORDER BY began_at DESC LIMIT 1) v ON true",
         {"table": table},
     )
-    (row,) = await cursor.fetchall()
-    return ProofAges(*row)
+    ((synced, refused, verified, differences),) = await cursor.fetchall()
+    return synced, refused, verified, differences
 
 
 async def synced_ages(connection: AsyncConnection) -> dict[str, float]:

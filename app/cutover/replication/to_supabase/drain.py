@@ -114,7 +114,7 @@ async def _begin(
         last = await outbox.last_id(connection)
         ids = list(numbers) if numbers else None
         if ids is None and only_failed:
-            ids = await outbox.ids_in_error(connection, last)
+            ids = [entry.number for entry in await outbox.failed_entries(connection, last)]
         await outbox.hurry(connection, last, ids)
         await connection.commit()
     return state, last, ids
