@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from app.cutover.fencing import NO_STAGE
 from app.cutover.stages import Stage, Store
 from app.errors import DataError, SettingsError, UnavailableError
-from app.state.cutover.moves import give_up_late
+from app.state.cutover.moves import GIVE_UP_EXPIRED
 from app.state.cutover.processes import (
     FOLLOWS,
     TAKE_AWAY,
@@ -223,7 +223,8 @@ class Membership:
                 raise UnavailableError(NO_STAGE)
             look = await report_and_read(connection, self._report())
             if look.move is not None and look.move.seconds < 0:
-                await give_up_late(connection, look.move.id)
+                given = {"number": look.move.id, "said": "its time was up"}
+                await connection.exec_driver_sql(GIVE_UP_EXPIRED, given)
         if not look.registered:
             self._registered = False  # it may have been forgotten, and is to write no more until it is back
             stage = self._stage_of(look.row)

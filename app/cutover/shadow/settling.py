@@ -12,7 +12,7 @@ from sqlalchemy import text
 from app.cutover.shadow.diff import RowKey
 from app.cutover.stages import Stage
 from app.cutover.tables import METHODS_TABLES
-from app.state.cutover.on_the_way import OnTheWay, Waiting, look
+from app.state.cutover.on_the_way import OnTheWay, WaitingKey, look
 from app.state.cutover.stage import read_stage
 from app.stores.codec.json_rows import encode
 from app.stores.postgres.database import Database
@@ -75,7 +75,7 @@ class Settling:
         """
         async with self._database.reader() as connection:
             self._since = await connection.scalar(text(_NOW))
-        awaited: set[Waiting] | None = None
+        awaited: set[WaitingKey] | None = None
         pause = _FIRST_PAUSE
         patient_until = float("inf")
         while True:

@@ -10,12 +10,17 @@ from datetime import datetime
 from typing import Any
 
 from psycopg import AsyncConnection
-from sqlalchemy.ext.asyncio import AsyncConnection as PooledConnection
 
 from app.cutover.stages import Stage
 from app.state.schema_name import SCHEMA
 
 ONE_MOVE = "moves_holding"  # the unique index that lets one move hold at a time
+# Of the move of this number; of any where that is NULL. Either this or the move's own last statement comes first, and
+# the other one then finds the move ended.
+GIVE_UP_EXPIRED = (
+    f"UPDATE {SCHEMA}.moves SET state = 'given up', ended_at = clock_timestamp(), said = %(said)s "
+    "WHERE id = coalesce(%(number)s::bigint, id) AND state = 'holding' AND hold_until < clock_timestamp()"
+)
 _READ = (
     "SELECT id, kind, from_stage, to_stage, subject, state, begun_at, hold_until, ended_at, done_by, reason, said, "
     f"extract(epoch FROM hold_until - clock_timestamp())::double precision FROM {SCHEMA}.moves "
@@ -73,10 +78,8 @@ async def open_move(connection: AsyncConnection) -> PastMove | None:
 
 async def give_up_expired(connection: AsyncConnection) -> None:
     """End a move whose command did not: it was killed, or lost the target. The bot's processes may do the same."""
-    await connection.execute(
-        f"UPDATE {SCHEMA}.moves SET state = 'given up', ended_at = clock_timestamp(), "
-        "said = 'its command ended before the move was done' WHERE state = 'holding' AND hold_until < clock_timestamp()"
-    )
+    given = {"number": None, "said": "its command ended before the move was done"}
+    await connection.execute(GIVE_UP_EXPIRED, given)
 
 
 async def record(
@@ -153,18 +156,6 @@ async def give_up(connection: AsyncConnection, number: int, said: str) -> bool:
         {"said": said, "number": number},
     )
     return ended.rowcount == 1
-
-
-async def give_up_late(connection: PooledConnection, number: int) -> None:
-    """End a move whose time is up, unless it has ended.
-
-    Either this or the move's own last statement comes first; the other one then finds the move ended.
-    """
-    await connection.exec_driver_sql(
-        f"UPDATE {SCHEMA}.moves SET state = 'given up', ended_at = clock_timestamp(), said = 'its time was up' "
-        "WHERE id = %(number)s AND state = 'holding' AND hold_until < clock_timestamp()",
-        {"number": number},
-    )
 
 
 async def is_done(connection: AsyncConnection, number: int) -> bool:

@@ -30,7 +30,7 @@ SELECT (SELECT count(*) FROM {SCHEMA}.processes
             AND ended_at > clock_timestamp() - interval '60 seconds'),
     stage, moved_at FROM {SCHEMA}.stage
 """
-Waiting: TypeAlias = tuple[str, int, str, Key]  # table, number, and the bot's table and key that it is of
+WaitingKey: TypeAlias = tuple[str, int, str, Key]  # table, number, and the bot's table and key that it is of
 
 
 class OnTheWay(NamedTuple):
@@ -45,7 +45,7 @@ class OnTheWay(NamedTuple):
     """
 
     late: int
-    waiting: set[Waiting]
+    waiting: set[WaitingKey]
     is_ours: bool
     is_behind: bool
     stage: str
