@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, sql
 
 from app.common.keys import Key
 from app.migration.copy.key_listing import KeyListing, causes, figures, source_keys
@@ -115,9 +115,9 @@ async def _look(connection: AsyncConnection, source: Source, table: CopyTable, l
             async for page in source.rows_by_key(table, sorted(missing), listed=True):
                 await loader.load(page, checkpoint=False)
             still, refused = await find_absent()
-        extra = await select_keys(connection, statements.extra_keys(table).as_string(connection))
+        extra = await count_keys(connection, statements.extra_keys(table))
         held = await count_target(connection, table)
-    return _Look(listing, len(missing - still), still, len(refused), len(extra), held)
+    return _Look(listing, len(missing - still), still, len(refused), extra, held)
 
 
 async def count_target(connection: AsyncConnection, table: CopyTable) -> int:
@@ -125,6 +125,13 @@ async def count_target(connection: AsyncConnection, table: CopyTable) -> int:
     row = await (await connection.execute(statements.count_rows(table))).fetchone()
     assert row is not None
     return int(row[0])
+
+
+async def count_keys(connection: AsyncConnection, query: sql.Composed) -> int:
+    """How many different keys (text[]) a query returns."""
+    counted = sql.SQL("SELECT count(DISTINCT k.key) FROM ({}) k (key)").format(query)
+    ((count,),) = await (await connection.execute(counted)).fetchall()
+    return int(count)
 
 
 async def select_keys(connection: AsyncConnection, query: str) -> set[Key]:

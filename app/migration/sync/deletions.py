@@ -3,16 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Self
 
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, sql
 
 from app.common.keys import Key
 from app.errors import MigrationError
+from app.migration.copy.completeness import count_keys, select_keys
 from app.migration.sources.source import Source
 from app.migration.sync import keyed_rows
 from app.migration.sync.options import SyncOptions
 from app.migration.tables.copy_table import CopyTable
 from app.migration.target import interference
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateDeletions:
+    """Rows of one side that the other does not have.
+
+    Attributes:
+        count: how many there are.
+        keys: in their order; None where they are more than a round may delete, which only a dry run passes over.
+    """
+
+    count: int
+    keys: list[Key] | None
+
+    @classmethod
+    async def read(cls, connection: AsyncConnection, query: sql.Composed, options: SyncOptions) -> Self:
+        """What a query for their keys (text[]) gives; they come over where they are not too many."""
+        count = await count_keys(connection, query)
+        if count > options.most_deleted:
+            return cls(count, None)
+        return cls(count, sorted(await select_keys(connection, query.as_string(connection))) if count else [])
 
 
 def refuse_many_deletions(gone: Mapping[str, int], options: SyncOptions, *, side: str, other: str) -> None:

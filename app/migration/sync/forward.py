@@ -13,7 +13,7 @@ from psycopg import AsyncConnection, sql
 from app.common.keys import Key
 from app.cutover.tables import METHODS_TABLES
 from app.errors import MigrationError
-from app.migration.copy.completeness import count_target, select_keys
+from app.migration.copy.completeness import count_target
 from app.migration.copy.key_listing import require_whole, source_keys
 from app.migration.load import statements
 from app.migration.load.loader import PageLoader
@@ -23,7 +23,7 @@ from app.migration.sources.pages import key_of, records_of
 from app.migration.sources.postgres.silent_changes import values_stand
 from app.migration.sources.source import VERSION, Page, Source
 from app.migration.sync import keyed_rows, target_before_images
-from app.migration.sync.deletions import gone_from_source, refuse_many_deletions, rows_kept
+from app.migration.sync.deletions import CandidateDeletions, gone_from_source, refuse_many_deletions, rows_kept
 from app.migration.sync.options import SyncOptions
 from app.migration.sync.sync_report import TableSynced
 from app.migration.sync.walked_keys import WalkedKeys
@@ -47,13 +47,13 @@ class _Look:
         begun: when it began.
         changed: keys of rows to fetch, or, where more are than are asked for by key, all that the source lists: then
             all pages are read.
-        gone: keys of the target that the source did not list.
+        gone: rows of the target that the source did not list.
     """
 
     table: CopyTable
     begun: LookBegun | None
     changed: list[Key] | WalkedKeys
-    gone: list[Key]
+    gone: CandidateDeletions
 
 
 class ForwardSync:
@@ -88,13 +88,13 @@ class ForwardSync:
             with self._explained(table, _NOTHING_WRITTEN):
                 looks.append(await self._look(table))
         refuse_many_deletions(
-            {look.table.name: len(look.gone) for look in looks}, self._options, side="the target", other="the source"
+            {look.table.name: look.gone.count for look in looks}, self._options, side="the target", other="the source"
         )
         done = {look.table.name: TableSynced(look.table.name) for look in looks}
         writers = await find_writers(self._connection, tables)
         before = await counts_of(self._connection, tables) if writers else {}
         for look in reversed(looks):
-            if look.gone:
+            if look.gone.count:
                 with self._explained(look.table, "the rest of this round's deletions, and its changes"):
                     await self._delete(look, done[look.table.name])
         for position, look in enumerate(looks):
@@ -137,7 +137,7 @@ class ForwardSync:
         stand = await values_stand(self._connection, self._source, table, dry_run=self._options.dry_run)
         async with source_keys(self._connection, self._source, table, versions=True) as listing:
             require_whole(listing, self._source, table, step="sync", pending=_NOTHING_WRITTEN)
-            gone = await select_keys(self._connection, statements.extra_keys(table).as_string(self._connection))
+            gone = await CandidateDeletions.read(self._connection, statements.extra_keys(table), self._options)
             changed: list[Key] | None = None
             if table.version and (stand or not self._options.dry_run):  # else pairs are there that tell nothing
                 changed = await keyed_rows.unsettled_keys(self._connection, table, missing=True, most=most + 1)
@@ -161,16 +161,23 @@ class ForwardSync:
             # What arrived is equal by now, by way of the source.
             await quarantine.leave(self._connection, table.name, [*absent, *arrived])
         known = self._waiting.get(table.name, {})
-        if changed is not None and not gone and all(key in known and known[key] == waiting.get(key) for key in changed):
+        if (
+            changed is not None
+            and not gone.count
+            and all(key in known and known[key] == waiting.get(key) for key in changed)
+        ):
             changed = []  # refused as they are, and nothing has changed that could let them in
         self._waiting[table.name] = waiting
-        return _Look(table, begun, listed if changed is None else changed, sorted(gone))
+        return _Look(table, begun, listed if changed is None else changed, gone)
 
     async def _delete(self, look: _Look, done: TableSynced) -> None:
         table = look.table
+        if look.gone.keys is None:
+            done.deleted = look.gone.count
+            return
         async with self._held(table) as confirm:
-            gone = await gone_from_source(self._connection, self._source, table, look.gone)
-            done.spared = len(look.gone) - len(gone)
+            gone = await gone_from_source(self._connection, self._source, table, look.gone.keys)
+            done.spared = look.gone.count - len(gone)
             done.deleted = len(gone)
             if gone and not self._options.dry_run:
                 await confirm()
@@ -205,7 +212,9 @@ class ForwardSync:
         while (page := await self._load_next(table, loader, pages, done)) is not None:
             given |= await keyed_rows.keys_of(self._connection, table, page.body)
         absent = [key for key in keys if key not in given]
-        done.unsettled += await keyed_rows.still_listed(self._connection, self._source, table, absent)
+        done.unsettled += await keyed_rows.still_listed(
+            self._connection, self._source, table, absent, is_repeated=self._options.is_repeated
+        )
 
     def _loader(self, table: CopyTable) -> PageLoader:
         return PageLoader(self._connection, table, self._run, most_refused=self._options.most_refused)

@@ -97,10 +97,16 @@ def of_keys(table: CopyTable) -> sql.Composed:
     )
 
 
-async def still_listed(connection: AsyncConnection, source: Source, table: CopyTable, keys: Sequence[Key]) -> int:
-    """How many of these keys the source lists, though it gave no row for them when it was asked."""
-    if not keys:
-        return 0
+async def still_listed(
+    connection: AsyncConnection, source: Source, table: CopyTable, keys: Sequence[Key], *, is_repeated: bool
+) -> int:
+    """How many of these keys the source lists, though it gave no row for them when it was asked.
+
+    Args:
+        is_repeated: the next round lists them anyway, so that until then all of them count.
+    """
+    if not keys or is_repeated:
+        return len(keys)
     async with source_keys(connection, source, table, versions=True) as listing:
         require_whole(listing, source, table, step="sync", pending="the rest of this round")
         query = sql.SQL("SELECT DISTINCT {} FROM source_keys s").format(key_array(table, "s"))

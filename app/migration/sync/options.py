@@ -43,6 +43,11 @@ class SyncOptions:
     most_by_key: int = 5000
 
     @property
+    def is_repeated(self) -> bool:
+        """Whether rounds go on until there is nothing left to find, so that each is looked at by the next."""
+        return self.follow or self.until_clean
+
+    @property
     def permit(self) -> Permit:
         """Under what conditions rows may be written."""
         if self.reverse:

@@ -6,14 +6,14 @@ import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from psycopg import AsyncConnection
 
 from app.common.keys import Key
 from app.errors import OutcomeUnknownError, StoreError, StoreTimeoutError, UnavailableError
-from app.migration.copy.completeness import select_keys
+from app.migration.copy.completeness import count_keys
 from app.migration.copy.key_listing import require_whole, source_keys
 from app.migration.load import statements
 from app.migration.load.target_rows import target_pages
@@ -26,7 +26,8 @@ from app.migration.sources.postgres.silent_changes import values_stand
 from app.migration.sources.source import Page, Source
 from app.migration.sources.writer import ALWAYS_GENERATED, JSON_NULL, SourceWriter
 from app.migration.sync import keyed_rows, source_before_images
-from app.migration.sync.deletions import refuse_many_deletions
+from app.migration.sync.deletions import CandidateDeletions, refuse_many_deletions
+from app.migration.sync.kept_keys import KeptKeys
 from app.migration.sync.options import SyncOptions
 from app.migration.sync.sync_report import TableSynced
 from app.migration.sync.walked_keys import WalkedKeys
@@ -49,16 +50,16 @@ class _Look:
     Attributes:
         changed: keys on both sides whose rows are to be compared; where they are more than are asked for by key, all
             that the source lists: all pages are read.
-        new: keys that the source lacks.
-        gone: keys that the target lacks.
+        new: rows that the source lacks.
+        gone: rows that the target lacks.
         left: how many of its rows are in quarantine, and stay.
         cascades: a foreign key deletes or changes rows that refer to a deleted one, also of tables that are not synced.
     """
 
     table: CopyTable
     changed: list[Key] | WalkedKeys
-    new: list[Key]
-    gone: list[Key]
+    new: KeptKeys
+    gone: CandidateDeletions
     left: int
     cascades: bool
 
@@ -91,16 +92,18 @@ class ReverseSync:
         for table in tables:
             with self._explained(table, _NOTHING_WRITTEN):
                 looks.append(await self._look(table))
-        gone = {look.table.name: len(look.gone) for look in looks}
+        gone = {look.table.name: look.gone.count for look in looks}
         refuse_many_deletions(gone, self._options, side="the source", other="the target")
         done = {look.table.name: TableSynced(look.table.name, left=look.left) for look in looks}
         refused: dict[str, _Refused] = {}
         waiting_deletions = []
         for look in reversed(looks):
-            if look.gone:
+            if look.gone.count:
                 with self._explained(look.table, "the rest of this round's deletions, and its changes"):
                     # Rows that referred to one may refer to another by now: these are changed first.
-                    if look.cascades or not await self._delete(look, done[look.table.name]):
+                    if look.gone.keys is None:
+                        done[look.table.name].deleted = look.gone.count
+                    elif look.cascades or not await self._delete(look.table, look.gone.keys, done[look.table.name]):
                         waiting_deletions.append(look)
         for position, look in enumerate(looks):
             waiting = [f"the rest of {look.table.name}", *(later.table.name for later in looks[position + 1 :])]
@@ -114,8 +117,9 @@ class ReverseSync:
         kept: dict[str, _Refused] = {}
         for look in waiting_deletions:
             with self._explained(look.table, "deletions that were refused at first"):
-                if not look.cascades or not await self._delete(look, done[look.table.name]):
-                    kept[look.table.name] = await self._delete_one_by_one(look, done[look.table.name])
+                keys = look.gone.keys or []
+                if not look.cascades or not await self._delete(look.table, keys, done[look.table.name]):
+                    kept[look.table.name] = await self._delete_one_by_one(look.table, keys, done[look.table.name])
         for look in looks:
             name = look.table.name
             if refused[name]:
@@ -146,9 +150,10 @@ class ReverseSync:
         async with source_keys(connection, self._source, table, versions=True) as listing:
             require_whole(listing, self._source, table, step="sync", pending=_NOTHING_WRITTEN)
             # Rows in quarantine are in the source alone because the target refused them: they are not gone.
-            gone = await select_keys(connection, statements.missing_keys(table).as_string(connection))
-            kept = gone & (await quarantine.refused_keys(connection, table.name)).keys()
-            new = await select_keys(connection, statements.extra_keys(table).as_string(connection))
+            missing = statements.missing_keys(table)
+            gone = await CandidateDeletions.read(connection, quarantine.not_refused(table.name, missing), self._options)
+            left = await count_keys(connection, missing) - gone.count
+            new = await KeptKeys.keep(connection, f"new {table.name}", statements.extra_keys(table))
             changed: list[Key] | None = None
             if table.version and (stand or not self._options.dry_run):  # else pairs are there that tell nothing
                 changed = await keyed_rows.unsettled_keys(connection, table, missing=False, most=most + 1)
@@ -158,22 +163,20 @@ class ReverseSync:
             listed = WalkedKeys(connection, table)
             if changed is None:
                 await listed.keep()
-        if kept:
-            self._progress.notice(f"{table.name}: {len(kept)} rows in quarantine are left as they are in the source")
-        return _Look(
-            table, listed if changed is None else changed, sorted(new), sorted(gone - kept), len(kept), cascades
-        )
+        if left:
+            self._progress.notice(f"{table.name}: {left} rows in quarantine are left as they are in the source")
+        return _Look(table, listed if changed is None else changed, new, gone, left, cascades)
 
-    async def _delete(self, look: _Look, done: TableSynced) -> bool:
+    async def _delete(self, table: CopyTable, keys: Sequence[Key], done: TableSynced) -> bool:
         """Delete rows that the target does not have; False where a constraint of the source refuses that for now."""
-        connection, table = self._connection, look.table
+        connection = self._connection
         if self._options.dry_run:
-            done.spared = len(await keyed_rows.existing_keys(connection, table, look.gone))
-            done.deleted += len(look.gone) - done.spared
+            done.spared = len(await keyed_rows.existing_keys(connection, table, keys))
+            done.deleted += len(keys) - done.spared
             return True
         async with self._options.permit.held(connection, table.name) as confirm:
-            there = await keyed_rows.existing_keys(connection, table, look.gone)
-            gone = [key for key in look.gone if key not in there]
+            there = await keyed_rows.existing_keys(connection, table, keys)
+            gone = [key for key in keys if key not in there]
             done.spared = len(there)
             if gone:
                 await confirm()
@@ -189,27 +192,28 @@ class ReverseSync:
         done.deleted += len(gone)
         return True
 
-    async def _delete_one_by_one(self, look: _Look, done: TableSynced) -> _Refused:
+    async def _delete_one_by_one(self, table: CopyTable, keys: Sequence[Key], done: TableSynced) -> _Refused:
         """The same, once the rows that referred to these have been changed; gives those that are refused still."""
-        return {
-            key: (_REFERRED_TO, None) for key in look.gone if not await self._delete(replace(look, gone=[key]), done)
-        }
+        return {key: (_REFERRED_TO, None) for key in keys if not await self._delete(table, [key], done)}
 
     async def _bring(self, look: _Look, done: TableSynced) -> _Refused:
         table = look.table
         different = await self._compare(look, done) if look.changed != [] else []
         stuck = await self._still_stuck(table, different)
         changed = [key for key in different if key not in stuck]
-        done.inserted, done.updated = len(look.new), len(changed)
+        done.inserted, done.updated = look.new.count, len(changed)
         done.unsettled += len(stuck)
         if self._options.dry_run:
             return {}
         refused: _Refused = {}
         self._stuck[table.name] = stuck
-        if look.new or changed:
-            refused = await self._write(table, look.new + changed, done)
-        done.inserted -= len(refused.keys() & set(look.new))
-        done.updated -= len(refused.keys() & set(changed))
+        async for new in look.new.parts():
+            refused |= await self._write(table, new, done)
+        done.inserted -= len(refused)
+        if changed:
+            not_changed = await self._write(table, changed, done)
+            done.updated -= len(not_changed)
+            refused |= not_changed
         return refused
 
     async def _still_stuck(self, table: CopyTable, different: Sequence[Key]) -> dict[Key, str]:
@@ -230,13 +234,15 @@ class ReverseSync:
                 changed += await self._different(table, page)
                 self._progress.advance(table.name, page.rows)
                 await keys.add(page.body, page.rows)
-            keys = await keys.left_out(self._source, self._options, deleted=look.gone)
+            keys = await keys.left_out(self._source, self._options, deleted=look.gone.keys or [])
         given: set[Key] = set()
         async for page in self._source.rows_by_key(table.with_made, keys, versions=versioned, listed=True):
             changed += await self._different(table, page)
             given |= await keyed_rows.keys_of(self._connection, table, page.body)
         absent = [key for key in keys if key not in given]
-        done.unsettled += await keyed_rows.still_listed(self._connection, self._source, table, absent)
+        done.unsettled += await keyed_rows.still_listed(
+            self._connection, self._source, table, absent, is_repeated=self._options.is_repeated
+        )
         return sorted(changed)
 
     async def _different(self, table: CopyTable, page: Page) -> list[Key]:

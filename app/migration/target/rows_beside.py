@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from psycopg import AsyncConnection
 
-from app.migration.copy.completeness import count_target, select_keys
+from app.migration.copy.completeness import count_keys, count_target
 from app.migration.copy.key_listing import require_whole, source_keys
 from app.migration.load import statements
 from app.migration.sources.source import Source
@@ -41,6 +41,4 @@ async def rows_beside(connection: AsyncConnection, source: Source, table: CopyTa
     async with source_keys(connection, source, table) as listing:
         require_whole(listing, source, table, step="sync", pending="to look at what triggers and rules wrote")
         query = statements.extra_keys(table) if more > 0 else statements.missing_keys(table)
-        found = await select_keys(connection, query.as_string(connection))
-        refused = await quarantine.refused_keys(connection, table.name)
-    return min(len(found - refused.keys()), abs(more))
+        return min(await count_keys(connection, quarantine.not_refused(table.name, query)), abs(more))

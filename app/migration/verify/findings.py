@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from time import monotonic
@@ -79,12 +79,11 @@ class Findings:
     cut: bool = False
     _waiting: deque[_Suspect] = field(default_factory=deque)
     _not_given: list[Key] = field(default_factory=list)
-    _refused: dict[Key, str] = field(default_factory=dict)
+    _has_quarantine: bool = False
 
     async def begin(self) -> None:
-        """Read which rows are in quarantine, where there is one that may be read."""
-        if await may_read(self.connection, "quarantine"):
-            self._refused = await quarantine.refused_keys(self.connection, self.table.name)
+        """Ask whether there is a quarantine that may be read."""
+        self._has_quarantine = await may_read(self.connection, "quarantine")
 
     async def look(self, keys: Sequence[Key]) -> int:
         """Look at rows that have not been looked at; returns how many of them the source gave."""
@@ -136,10 +135,11 @@ class Findings:
         unequal = {row.key: row for row in look.unequal}
         absent = [key for key in keys if key not in look.records]
         held = await keys_held(self.connection, self.table, absent)
+        refused = await self._refused_among(unequal)
         for suspect in batch:
             if row := unequal.get(suspect.key):
                 if not self._is_looked_at_again(suspect, row):
-                    self._count_unequal(row)
+                    self._count_unequal(row, refused.get(row.key))
             elif suspect.key in look.records:
                 self.changed += 1
             elif suspect.in_source and self.recount:
@@ -161,10 +161,7 @@ class Findings:
         """Copy the unequal rows again; returns a new look at all keys."""
         assert self.fixer is not None
         before = [row.key for row in look.unequal]
-        refused = await self.fixer.fix(before)
-        for key in before:
-            self._refused.pop(key, None)
-        self._refused |= refused
+        await self.fixer.fix(before)
         again = await look_at(self.connection, self.source, self.table, keys)
         still = {row.key for row in again.unequal}
         done = [key for key in before if key in again.records and key not in still]
@@ -189,15 +186,21 @@ class Findings:
                 pending=f"the rest of {self.table.name}",
                 next_command="botdata verify",
             )
+        refused = await self._refused_among(there)
         for key in self._not_given:
             if key in there:
-                self._count_unequal(UnequalRow(key, True, (), (), ()))
+                self._count_unequal(UnequalRow(key, True, (), (), ()), refused.get(key))
             else:
                 self.gone += 1
                 self._count_absent(key, held)
 
-    def _count_unequal(self, row: UnequalRow) -> None:
-        refused = self._refused.get(row.key)
+    async def _refused_among(self, keys: Collection[Key]) -> dict[Key, str]:
+        """The SQLSTATEs of those that are in quarantine."""
+        if not (keys and self._has_quarantine):
+            return {}
+        return await quarantine.refused_among(self.connection, self.table.name, keys)
+
+    def _count_unequal(self, row: UnequalRow, refused: str | None) -> None:
         self.quarantined += refused is not None
         if row.missing:
             self.missing += 1

@@ -114,6 +114,16 @@ async def refused_keys(connection: AsyncConnection, table: str, *, now: bool = F
     return {tuple(key): sqlstate for key, sqlstate in rows}
 
 
+async def refused_among(connection: AsyncConnection, table: str, keys: Iterable[Key]) -> dict[Key, str]:
+    """Those of the keys whose rows are in quarantine, with their SQLSTATEs."""
+    rows = await fetch_rows(
+        connection,
+        f"SELECT key, sqlstate FROM {SCHEMA}.quarantine WHERE table_name = %(table)s AND {AMONG_KEYS}",
+        {"table": table, "keys": keys_json(keys)},
+    )
+    return {tuple(key): sqlstate for key, sqlstate in rows}
+
+
 async def refusals(
     connection: AsyncConnection, table: str, run: int | None = None
 ) -> list[tuple[Key, str, str | None]]:
@@ -202,6 +212,13 @@ async def stage_rows(
         _QUARANTINE,
     )
     await connection.execute(statement, {"numbers": list(numbers)})
+
+
+def not_refused(table: str, keys: sql.Composable) -> sql.Composed:
+    """Of a query for keys (text[]) of a table, those (`key`) that are not in quarantine."""
+    return sql.SQL(
+        "SELECT k.key FROM ({}) k (key) WHERE k.key NOT IN (SELECT key FROM {} WHERE table_name = {})"
+    ).format(keys, _QUARANTINE, sql.Literal(table))
 
 
 def values_of(table: str, column: str) -> sql.Composed:
