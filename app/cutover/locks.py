@@ -1,8 +1,9 @@
 """Locks in the target that keep the writers of one key apart, each held until its transaction ends.
 
 A mirror holds the key, so that one at a time reads the authority's row and writes it; and it shares the table with
-other mirrors. Whatever writes rows that it read earlier in bulk, such as a sync's page, holds the table alone while it
-reads and writes, so that it does not put an older row over a mirror's.
+other mirrors. Whatever brings rows over in bulk, such as a sync's page, holds the table alone while it writes, so that
+it does not put an older row over a mirror's. It reads them under the lock, or asks there what mirrors have written
+since.
 """
 
 from __future__ import annotations

@@ -59,6 +59,31 @@ async def test_the_answer_waits_neither_for_a_mirror_nor_for_a_store_that_is_dow
     assert spool_files(tmp_path) == []
 
 
+async def test_an_outage_is_kept_in_memory_to_a_limit_and_the_rest_is_for_a_sync(
+    at_dualwrite: Pair, patient: MakeSettings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("app.cutover.replication.to_postgres.journal._MOST_IN_MEMORY", 5)
+    async with relay_to(at_dualwrite.target) as relay:
+        settings = patient(database_url=relay.database_url, note_timeout=0.4, mirror_timeout=2.0)
+        async with forward(settings, start=True) as process:
+            for outage in range(2):
+                relay.silent = True
+                for number in range(10):
+                    await process.write(CLIENT | {"yclients_id": 100 * outage + number})
+                await until(lambda: len(process.writer._notes._elsewhere) == process.writer.pending == 5)
+                assert process.writer.spooled == 10
+                assert sum(len(path.read_bytes().splitlines()) for path in spool_files(tmp_path)) >= 10
+                relay.silent = False
+                await until(lambda: process.writer.pending == process.writer.spooled == 0)
+                left = [int(note[2][0]) for note in at_dualwrite.ask(NOTES) if note[3] == "unknown"]
+                assert [number // 100 for number in left] == [0] * 5 + [1] * 5 * outage
+    source, target = clients(at_dualwrite)
+    assert len(source) == 20
+    assert len(set(target) & set(source)) == 10
+    assert at_dualwrite.ask(LEFT_AT) != [(None,)]
+    assert spool_files(tmp_path) == []
+
+
 async def test_a_note_that_comes_late_is_there_all_the_same(at_dualwrite: Pair, patient: MakeSettings) -> None:
     async with forward(patient(note_timeout=60.0)) as other, forward(patient(note_timeout=0.6)) as process:
         async with other.database.engine.begin() as blocker:

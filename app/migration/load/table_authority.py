@@ -165,16 +165,21 @@ class Permit:
         return authority
 
     @asynccontextmanager
-    async def held(self, connection: AsyncConnection, table: str) -> AsyncIterator[Callable[[], Awaitable[Authority]]]:
+    async def held(
+        self, connection: AsyncConnection, table: str, seen: Authority | None = None
+    ) -> AsyncIterator[Callable[[], Awaitable[Authority]]]:
         """A transaction that has the table to itself: what is read inside of it is not older than any mirror.
+
+        Args:
+            seen: what stood before rows were read outside of it.
 
         Yields:
             To be called when all is read, before the first write: see `confirm`.
         """
         async with connection.transaction():
             await connection.execute(HOLD_TABLE, {"table": table})
-            seen = await read_authority(connection)
-            yield lambda: self.confirm(connection, table, seen)
+            before = await read_authority(connection) if seen is None else seen
+            yield lambda: self.confirm(connection, table, before)
 
     def _by_setting(self, authority: Authority) -> bool:
         return not authority.managed and self.in_use and not self.overwrite

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,7 @@ from app.migration.sources.postgres.silent_changes import values_stand
 from app.migration.sources.source import VERSION, Page, Source
 from app.migration.sync import keyed_rows, target_before_images
 from app.migration.sync.deletions import CandidateDeletions, gone_from_source, refuse_many_deletions, rows_kept
+from app.migration.sync.mirrored_meanwhile import Moment, outdated, this_moment
 from app.migration.sync.options import SyncOptions
 from app.migration.sync.sync_report import TableSynced
 from app.migration.sync.walked_keys import WalkedKeys
@@ -35,7 +37,10 @@ from app.migration.target.target_session import CONFLICTS, explained
 from app.migration.verify.row_comparison import compare_page
 from app.state.runs import before_images, quarantine, row_versions
 from app.state.runs.synced_tables import LookBegun, begin_look, count_noted_keys, end_look
+from app.stores.supabase.grammar import alias
 
+_MORE_READINGS = 4  # of rows that mirrors write all the time
+_PATIENCE = 2.0  # seconds for a request while mirrors wait
 _NOTHING_WRITTEN = "everything of this round; nothing of it was written"
 
 
@@ -175,12 +180,15 @@ class ForwardSync:
         if look.gone.keys is None:
             done.deleted = look.gone.count
             return
-        async with self._held(table) as confirm:
-            gone = await gone_from_source(self._connection, self._source, table, look.gone.keys)
-            done.spared = look.gone.count - len(gone)
-            done.deleted = len(gone)
-            if gone and not self._options.dry_run:
-                await confirm()
+        moment = await this_moment(self._connection, table)
+        gone = await gone_from_source(self._connection, self._source, table, look.gone.keys)
+        done.deleted = len(gone)
+        if gone and not self._options.dry_run:
+            async with self._permit.held(self._connection, table.name, moment.authority) as confirm:
+                now = await confirm()
+                page = json.dumps([{alias(i): part for i, part in enumerate(key)} for key in gone]).encode()
+                written = (await outdated(self._connection, table, page, moment, now)).written
+                gone = [key for key in gone if key not in written]
                 done.kept += await target_before_images.keep_foreign(self._connection, self._run, table, gone)
                 done.deleted = await keyed_rows.delete_rows(self._connection, table, gone)
                 kept, why = await rows_kept(self._connection, table, gone)
@@ -191,6 +199,7 @@ class ForwardSync:
                 done.unsettled += kept
                 await row_versions.forget(self._connection, table.name, gone)
                 await self._explain(table, done.deleted)
+        done.spared = look.gone.count - len(gone)
         if done.spared:
             self._progress.notice(f"{table.name}: {done.spared} rows are in the source after all, and stay")
 
@@ -222,13 +231,51 @@ class ForwardSync:
     async def _load_next(
         self, table: CopyTable, loader: PageLoader, pages: AsyncIterator[Page], done: TableSynced
     ) -> Page | None:
-        """Read the next page and load it, with the table to itself all the time; None where there is none."""
-        async with self._held(table) as confirm:
-            page = await anext(pages, None)
-            if page is not None:
-                await confirm()
-                await self._load(table, loader, page, done)
+        """Read the next page, and load it with the table to itself; None where there is none."""
+        moment = await this_moment(self._connection, table)
+        page = await anext(pages, None)
+        if page is None:
+            return None
+        left = await self._load_current(table, loader, page, moment, done)
+        for _ in range(_MORE_READINGS):
+            if not left:
+                return page
+            moment = await this_moment(self._connection, table)
+            again = self._source.rows_by_key(table.with_made, sorted(left), versions=bool(table.version))
+            left = set()
+            async for newer in again:
+                left |= await self._load_current(table, loader, newer, moment, done)
+        done.unsettled += len(left)
         return page
+
+    async def _load_current(
+        self, table: CopyTable, loader: PageLoader, page: Page, moment: Moment, done: TableSynced
+    ) -> set[Key]:
+        """Load the rows of a page that are not older than a mirror's; the keys of the others."""
+        if self._options.dry_run:
+            await self._load(table, loader, page, done)
+            return set()
+        async with self._permit.held(self._connection, table.name, moment.authority) as confirm:
+            now = await confirm()
+            old = await outdated(self._connection, table, page.body, moment, now)
+            left = set(old.written | old.absent)
+            if not left:
+                await self._load(table, loader, page, done)
+                return left
+            records = [record for record in records_of(page.body) if key_of(record, table) not in left]
+            if records:
+                await self._load(table, loader, _page_of(records, table), done)
+            if old.absent:
+                # No trace tells whether a mirror deleted them. What is read with the table to itself is not older.
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_PATIENCE):
+                        keys = sorted(old.absent)
+                        reading = self._source.rows_by_key(table.with_made, keys, versions=bool(table.version))
+                        newest = [record async for newer in reading for record in records_of(newer.body)]
+                    left -= old.absent
+                    if newest:
+                        await self._load(table, loader, _page_of(newest, table), done)
+        return left
 
     async def _load(self, table: CopyTable, loader: PageLoader, page: Page, done: TableSynced) -> None:
         """Load a page and record its pairs, in one transaction."""
@@ -284,10 +331,14 @@ class ForwardSync:
         conflicting = sorted(key for key, sqlstate in waiting.items() if sqlstate in CONFLICTS)
         if len(conflicting) < 2:
             return
-        async with self._held(table) as confirm:
-            async for page in self._source.rows_by_key(table.with_made, conflicting, versions=bool(table.version)):
-                records += records_of(page.body)
-            await confirm()
+        moment = await this_moment(self._connection, table)
+        async for page in self._source.rows_by_key(table.with_made, conflicting, versions=bool(table.version)):
+            records += records_of(page.body)
+        async with self._permit.held(self._connection, table.name, moment.authority) as confirm:
+            now = await confirm()
+            if records:
+                old = await outdated(self._connection, table, json.dumps(records).encode(), moment, now)
+                records = [one for one in records if key_of(one, table) not in old.written | old.absent]
             while len(records) > 1:
                 try:
                     await self._exchange_all(table, records, done)
@@ -297,7 +348,7 @@ class ForwardSync:
                     return
 
     async def _exchange_all(self, table: CopyTable, records: list[dict[str, Any]], done: TableSynced) -> None:
-        page = Page(json.dumps(records).encode(), len(records), key_of(records[-1], table))
+        page = _page_of(records, table)
         attempt = TableSynced(table.name)
         async with self._connection.transaction():
             images = await target_before_images.keep_later(self._connection, self._run, table, page.body)
@@ -319,21 +370,12 @@ class ForwardSync:
         if bots and changed > await count_noted_keys(self._connection, table.name):
             self._unexplained.add(table.name)
 
-    @asynccontextmanager
-    async def _held(self, table: CopyTable) -> AsyncIterator[Callable[[], Awaitable[object]]]:
-        """A transaction that has the table to itself; in a dry run, which writes nothing, none."""
-        if self._options.dry_run:
-            yield _nothing
-            return
-        async with self._permit.held(self._connection, table.name) as confirm:
-            yield confirm
-
     def _explained(self, table: CopyTable, pending: str) -> AbstractContextManager[None]:
         return explained("sync", setting=self._source.setting, table=table.name, pending=pending)
 
 
-async def _nothing() -> None:
-    """In place of the question whether a table may be written."""
+def _page_of(records: Sequence[dict[str, Any]], table: CopyTable) -> Page:
+    return Page(json.dumps(records).encode(), len(records), key_of(records[-1], table))
 
 
 class _StillRefusedError(Exception):

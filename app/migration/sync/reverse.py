@@ -27,10 +27,9 @@ from app.migration.sources.source import Page, Source
 from app.migration.sources.writer import ALWAYS_GENERATED, JSON_NULL, SourceWriter
 from app.migration.sync import keyed_rows, source_before_images
 from app.migration.sync.deletions import CandidateDeletions, refuse_many_deletions
-from app.migration.sync.kept_keys import KeptKeys
 from app.migration.sync.options import SyncOptions
 from app.migration.sync.sync_report import TableSynced
-from app.migration.sync.walked_keys import WalkedKeys
+from app.migration.sync.walked_keys import KeptKeys, WalkedKeys
 from app.migration.tables.copy_table import CopyTable
 from app.migration.target.cascades import has_cascades
 from app.migration.target.sequences import sequence_statements

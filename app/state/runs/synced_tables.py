@@ -48,6 +48,20 @@ async def count_noted_keys(connection: AsyncConnection, table: str) -> int:
     return int(await fetch_value(connection, statement, {"table": table}))
 
 
+async def noted(connection: AsyncConnection, table: str) -> tuple[int, int]:
+    """How many notes there have ever been, and how many of a table there are.
+
+    While both stay as they are, no mirror of the table has come to its end: it takes its note away.
+    """
+    ((ever, now),) = await fetch_rows(
+        connection,
+        f"SELECT last_value, (SELECT count(*) FROM {SCHEMA}.notes WHERE table_name = %(table)s) "
+        f"FROM {SCHEMA}.notes_id_seq",
+        {"table": table},
+    )
+    return ever, now
+
+
 async def end_look(connection: AsyncConnection, source: str, table: str, begun: LookBegun, *, aged: bool) -> None:
     """All that the look found is in the target.
 

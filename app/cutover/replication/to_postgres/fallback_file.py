@@ -149,6 +149,35 @@ class FallbackFile:
         self._file = None
 
 
+class Overflow:
+    """Writes that are too many to be kept in memory too, in files like those of a process that has ended.
+
+    Attributes:
+        count: how many there are.
+    """
+
+    def __init__(self, directory: Path, process: str) -> None:
+        self._directory = directory
+        self._process = process
+        self._file: FallbackFile | None = None
+        self._files = 0
+        self.count = 0
+
+    async def append(self, table: str, keys: Sequence[Key]) -> None:
+        """Write the keys of one write down; OSError where the directory or the file does not let it."""
+        if self._file is None:
+            self._files += 1
+            self._file = FallbackFile(self._directory, f"{self._process} overflow {self._files}")
+        await self._file.append(table, keys)
+        self.count += 1
+
+    async def give_up(self) -> None:
+        """Leave the present file to whoever takes over what dead processes left; the next write begins another."""
+        file, self._file = self._file, None
+        if file is not None:
+            await file.close()
+
+
 def _locked(path: Path) -> int | None:
     """A file of a dead process, locked; None where its process lives or somebody has removed it."""
     try:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Coroutine, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -16,76 +14,18 @@ from app import models
 from app.common.breaker import Breaker
 from app.common.deadlines import within
 from app.common.keys import Key
-from app.cutover.replication.to_postgres.fallback_file import FallbackFile, Left
+from app.cutover.replication.to_postgres.fallback_file import FallbackFile, Left, Overflow
 from app.cutover.replication.to_postgres.journal_table import JournalTable
+from app.cutover.replication.to_postgres.note import Note
 from app.errors import AuthorityMovedError, StoreError, StoreTimeoutError
-from app.state.cutover.journal import Ids, State
-from app.stores.codec.rows import table_of
+from app.state.cutover.journal import Ids
 
 logger = logging.getLogger("app.data_layer.notes")
 
 _SHARE_OF_POSTGRES = 0.75  # of the time for a note; what is left of it is the spool's
 _BROUGHT_AT_ONCE = 200
 _LATE = 2.0  # seconds that PostgreSQL may take over a note after its write has gone on without it
-_MOMENT = 5.0  # seconds from a note to its mirror in which it is no failure to remember, whatever was tried again
-
-
-@dataclass(eq=False, slots=True)
-class Note:
-    """The note of one write.
-
-    Attributes:
-        ids: of its rows in the target, by key; empty while it is not there.
-        left: a sync may repair it, and take it away then.
-        attempts: mirrors that failed.
-        line: the task that writes it to the spool file.
-        settled: set by `settle` when the rows are mirrored, or the note is not needed.
-        whole: the note that this is a part of; None: it is no part.
-        parts: how many parts of this one are not settled.
-        since: when it was taken, by the monotonic clock.
-    """
-
-    model: type[models.Base]
-    keys: list[Key]
-    state: State = "writing"
-    ids: Ids = field(default_factory=dict)
-    left: bool = False
-    attempts: int = 0
-    line: asyncio.Task[None] | None = None
-    settled: asyncio.Event = field(default_factory=asyncio.Event)
-    since: float = field(default_factory=time.monotonic)
-    whole: Note | None = None
-    parts: int = 0
-
-    def settle(self) -> None:
-        """Say that nothing is left to be done for it; with the last of its parts, the whole is settled too."""
-        if self.settled.is_set():
-            return
-        self.settled.set()
-        if self.whole is not None:
-            self.whole.parts -= 1
-            if self.whole.parts == 0:
-                self.whole.settle()
-
-    def halves(self) -> list[Note]:
-        """Two notes instead of this one."""
-        middle = len(self.keys) // 2
-        halves = []
-        for keys in (self.keys[:middle], self.keys[middle:]):
-            ids = {key: self.ids[key] for key in keys}
-            halves.append(replace(self, keys=keys, ids=ids, line=None, settled=asyncio.Event(), whole=self, parts=0))
-        self.parts = len(halves)
-        return halves
-
-    @property
-    def spoils_proofs(self) -> bool:
-        """Whether what was proven before its mirror is worth nothing; one that comes soon is as if at once."""
-        return self.state == "unknown" or time.monotonic() - self.since > _MOMENT
-
-    @property
-    def table(self) -> str:
-        """The name of its table."""
-        return table_of(self.model).name
+_MOST_IN_MEMORY = 10_000  # notes of an outage; what is written after that is for a sync to repair, not for a mirror
 
 
 class Notes:
@@ -98,10 +38,18 @@ class Notes:
     """
 
     def __init__(
-        self, table: JournalTable, spool: FallbackFile, breaker: Breaker, *, note_timeout: float, timeout: float
+        self,
+        table: JournalTable,
+        spool: FallbackFile,
+        overflow: Overflow,
+        breaker: Breaker,
+        *,
+        note_timeout: float,
+        timeout: float,
     ) -> None:
         self._table = table
         self._spool = spool
+        self._overflow = overflow
         self._breaker = breaker
         self._note_timeout = note_timeout
         self._timeout = timeout
@@ -113,7 +61,12 @@ class Notes:
     @property
     def elsewhere(self) -> int:
         """How many are not in the target."""
-        return len(self._elsewhere)
+        return len(self._elsewhere) + self._overflow.count
+
+    @property
+    def has_overflow(self) -> bool:
+        """Whether some are in a file alone."""
+        return self._overflow.count > 0
 
     async def take(self, model: type[models.Base], keys: Sequence[Key]) -> Note:
         """Note a write before it is made. Where the caller is cancelled meanwhile, the note goes again.
@@ -195,6 +148,19 @@ class Notes:
         if not left:
             note.settle()
 
+    async def set_aside(self, note: Note) -> bool:
+        """Leave a note to a file where too many are in memory; False: it is kept."""
+        if note.ids or len(self._elsewhere) <= _MOST_IN_MEMORY:
+            return False
+        try:
+            await self._overflow.append(note.table, note.keys)
+        except OSError:
+            return False
+        async with self._moving:
+            self._not_elsewhere(note)
+        note.settle()
+        return True
+
     async def clear(self, connection: AsyncConnection, notes: Sequence[Note]) -> None:
         """Delete notes in the transaction of their mirror."""
         ids = [number for note in notes for number in note.ids.values()]
@@ -237,7 +203,10 @@ class Notes:
             StoreError: PostgreSQL's.
             OSError: the directory or a file does not let it.
         """
+        overflow = self._overflow.count
+        await self._overflow.give_up()
         await self._spool.take_over(self._bring_in_left)
+        self._overflow.count -= overflow
 
     def write_again(self) -> None:
         """Try the spool again with notes that are in memory alone."""
@@ -253,14 +222,15 @@ class Notes:
         """Give the spool file up, with what it holds."""
         if self._beside:
             await asyncio.wait(self._beside, timeout=self._note_timeout)
-        with suppress(OSError):
-            await within(self._timeout, self._spool.close())
+        for file in (self._overflow.give_up, self._spool.close):
+            with suppress(OSError):
+                await within(self._timeout, file())
 
     async def _bring_in_left(self, left: Left) -> None:
         if left.unreadable:
             logger.error("the spool file of process %s holds %d lines that are no notes", left.process, left.unreadable)
         await within(self._timeout, self._table.bring_in_left(left))
-        logger.warning("%d notes of process %s, which has ended, wait for a sync", len(left.writes), left.process)
+        logger.warning("%d notes that process %s left wait for a sync", len(left.writes), left.process)
 
     def _line(self, note: Note) -> asyncio.Task[None]:
         line = asyncio.create_task(self._spool.append(note.table, note.keys))

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from app.common.breaker import Breaker
 from app.cutover.replication.to_postgres.applier import PostgresApplier
-from app.cutover.replication.to_postgres.fallback_file import FallbackFile
-from app.cutover.replication.to_postgres.journal import Note, Notes
+from app.cutover.replication.to_postgres.fallback_file import FallbackFile, Overflow
+from app.cutover.replication.to_postgres.journal import Notes
 from app.cutover.replication.to_postgres.journal_table import JournalTable
 from app.cutover.replication.to_postgres.mirror_queue import MirrorQueue
+from app.cutover.replication.to_postgres.note import Note
 from app.cutover.stages import Stage
 from app.errors import DataError, OutcomeUnknownError, StoreError, UnavailableError, UnrepresentableValueError
 from app.stores.codec.rows import table_of
@@ -62,6 +63,7 @@ class JournalWriter:
         self._notes = Notes(
             JournalTable(database, process),
             FallbackFile(settings.cutover_spool, process),
+            Overflow(settings.cutover_spool, process),
             self._breaker,
             note_timeout=settings.note_timeout,
             timeout=settings.mirror_timeout,
@@ -172,7 +174,7 @@ class JournalWriter:
 
     def _is_written(self, note: Note) -> None:
         note.state = "written"
-        self._queue.add(note)
+        self._mirror_later(note)
 
     async def _drop(self, note: Note) -> None:
         try:
@@ -184,7 +186,17 @@ class JournalWriter:
         note.state = "unknown"
         with suppress(StoreError):
             await self._notes.leave(note)
-        self._queue.add(note)
+        await self._set_aside_or_mirror(note)
+
+    def _mirror_later(self, note: Note) -> None:
+        if note.ids:
+            self._queue.add(note)
+        else:
+            self._do_beside(self._set_aside_or_mirror(note))
+
+    async def _set_aside_or_mirror(self, note: Note) -> None:
+        if not await self._notes.set_aside(note):
+            self._queue.add(note)
 
     def _do_beside(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
@@ -195,7 +207,7 @@ class JournalWriter:
         next_look = 0.0  # for the dead
         while True:
             try:
-                due = time.monotonic() >= next_look
+                due = time.monotonic() >= next_look or self._notes.has_overflow
                 if (self._notes.elsewhere or self._breaker.is_open or due) and self._breaker.allows():
                     await self._look_at_postgres()
                     if due:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from app.common.breaker import Breaker
 from app.common.deadlines import within
 from app.cutover.replication.to_postgres.applier import AuthorityUnreadError, PostgresApplier
-from app.cutover.replication.to_postgres.journal import Note, Notes
+from app.cutover.replication.to_postgres.journal import Notes
+from app.cutover.replication.to_postgres.note import Note
 from app.errors import AuthorityMovedError, ConflictError, RejectedError, StoreError, UnavailableError
 
 if TYPE_CHECKING:

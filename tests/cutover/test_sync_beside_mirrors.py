@@ -1,0 +1,118 @@
+"""A sync, which reads Supabase while mirrors go on, puts no older row over a mirror's."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from app.migration.load.table_authority import Permit
+from app.migration.sync import forward as forward_sync
+from app.migration.sync.mirrored_meanwhile import Outdated
+from app.migration.sync.options import SyncOptions
+from app.migration.sync.sync_report import TableSynced
+from app.migration.sync.syncer import Sync
+from app.models import Client
+from tests.cutover.forward import CLIENT, Forward, clients, forward, until
+from tests.fixtures.cutover import MakeSettings, Pair
+from tests.fixtures.sources import Source
+from tests.migration.engine import Told, add_clients, source_of, tables
+
+pytestmark = pytest.mark.usefixtures("looks_often")
+
+
+async def _sync(pair: Pair, **options: Any) -> TableSynced:
+    supabase = Source(pair.supabase.url, pair.supabase.service_key, pair.source, is_lite=True)
+    sync = Sync(lambda: source_of(supabase), pair.target, tables("clients"), Told(), SyncOptions(**options))
+    return (await sync.run()).tables["clients"]
+
+
+@pytest.fixture
+def before_the_lock(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], Awaitable[None]]]:
+    """What is done before the sync takes the table's lock, one after the other, each time one."""
+    waiting: list[Callable[[], Awaitable[None]]] = []
+    held = Permit.held
+
+    @asynccontextmanager
+    async def late(self: Permit, *given: Any) -> AsyncIterator[Any]:
+        if waiting:
+            await waiting.pop(0)()
+        async with held(self, *given) as confirm:
+            yield confirm
+
+    monkeypatch.setattr(Permit, "held", late)
+    return waiting
+
+
+async def _mirrored(process: Forward, pair: Pair, number: int, statement: str) -> None:
+    """A statement on a client at Supabase, and the mirror of its key."""
+    note = await process.writer._notes.take(Client, [(str(number), "1")])
+    pair.ask(statement, store="source")
+    process.writer._is_written(note)
+    await until(lambda: process.writer.pending == 0)
+
+
+async def _write(process: Forward, number: int, name: str) -> None:
+    await process.write(CLIENT | {"yclients_id": number, "name": name})
+    await until(lambda: process.writer.pending == 0)
+
+
+@pytest.mark.parametrize("is_blind", [False, True])
+async def test_what_mirrors_did_after_a_page_was_read_stays(
+    at_dualwrite: Pair,
+    patient: MakeSettings,
+    before_the_lock: list[Callable[[], Awaitable[None]]],
+    monkeypatch: pytest.MonkeyPatch,
+    is_blind: bool,
+) -> None:
+    """One row is written and one deleted between the reading and the lock; a sync that did not ask would undo both."""
+    add_clients(at_dualwrite.source, 9)
+    if is_blind:
+
+        async def nothing(*_: object) -> Outdated:
+            return Outdated()
+
+        monkeypatch.setattr(forward_sync, "outdated", nothing)
+    async with forward(patient(), start=True) as process:
+
+        async def both() -> None:
+            await _write(process, 7, "newer")
+            await _mirrored(process, at_dualwrite, 8, "DELETE FROM clients WHERE id = 8")
+
+        before_the_lock.append(both)
+        await _sync(at_dualwrite)
+    source, target = clients(at_dualwrite)
+    assert (source == target) is not is_blind
+
+
+async def test_a_row_that_a_mirror_writes_again_and_again(
+    at_dualwrite: Pair, patient: MakeSettings, before_the_lock: list[Callable[[], Awaitable[None]]]
+) -> None:
+    """Such a row is left to the next round, which the report says; the others come."""
+    add_clients(at_dualwrite.source, 9)
+    async with forward(patient(), start=True) as process:
+        for turn in range(20):
+            before_the_lock.append(lambda turn=turn: _write(process, 7, f"newer {turn}"))  # type: ignore[misc]
+        done = await _sync(at_dualwrite)
+    source, target = clients(at_dualwrite)
+    assert source == target
+    assert done.unsettled == 1
+
+
+async def test_a_deletion_that_a_mirror_made_useless(
+    at_dualwrite: Pair, patient: MakeSettings, before_the_lock: list[Callable[[], Awaitable[None]]]
+) -> None:
+    """A row of the target is not in Supabase when the sync looks, and is written there before it deletes."""
+    add_clients(at_dualwrite.source, 9)
+    await _sync(at_dualwrite)
+    at_dualwrite.ask("DELETE FROM clients WHERE yclients_id IN (7, 8)", store="source")
+    async with forward(patient(), start=True) as process:
+        back = "INSERT INTO clients (id, yclients_id, company_id, phone) VALUES (7, 7, 1, 'back')"
+        before_the_lock.append(lambda: _mirrored(process, at_dualwrite, 7, back))
+        done = await _sync(at_dualwrite)
+    source, target = clients(at_dualwrite)
+    assert source == target
+    assert len(target) == 8
+    assert (done.deleted, done.spared) == (1, 1)
