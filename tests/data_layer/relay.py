@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, suppress
 
 from sqlalchemy.engine import make_url
 
-from tests.support.connections import end_connections
+from tests.support.connections import end_connections, take_in_accepted
 
 
 class Relay:
@@ -97,6 +97,7 @@ async def relay_to(target: str | None) -> AsyncIterator[Relay]:
     try:
         yield relay
     finally:
+        await take_in_accepted()
         server.close()
         await relay.close()
         await server.wait_closed()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from app.stores.supabase.client import SupabaseRest
-from tests.support.connections import end_connections
+from tests.support.connections import end_connections, take_in_accepted
 
 EXCHANGES: dict[str, dict[str, Any]] = {
     exchange["name"]: exchange
@@ -77,6 +77,7 @@ async def recorded_server() -> AsyncIterator[Recorded]:
         yield recorded
     finally:
         await recorded.rest.close()
+        await take_in_accepted()
         server.close()
         await recorded.close()
         await server.wait_closed()

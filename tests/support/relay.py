@@ -10,7 +10,7 @@ from typing import Self
 
 from sqlalchemy.engine import make_url
 
-from tests.support.connections import end_connections
+from tests.support.connections import end_connections, take_in_accepted
 
 Address = str | tuple[str, int]  # the path of a Unix socket, or host and port
 _CONNECTING = 2.0  # seconds
@@ -92,9 +92,10 @@ class Relay:
         self.close()
 
     async def _close(self) -> None:
+        self._cut = True
+        await take_in_accepted()
         self._listener.close()
         writers = list(self._writers)
-        self._end_all()
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
