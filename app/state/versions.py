@@ -260,4 +260,8 @@ VERSIONS = (
         target text NOT NULL
     );
     """,
+    f"""
+    -- Rows that a sync has taken out of the source to make room for others: they are put back where those are refused.
+    ALTER TABLE {SCHEMA}.replaced_rows ADD COLUMN taken_out boolean NOT NULL DEFAULT false;
+    """,
 )

@@ -1,14 +1,17 @@
 """What a sync must not lose, and must not call done: rows of either side, foreign keys, rounds cut short."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 import pytest
 
+from app.common.keys import Key
 from app.errors import MigrationError
 from app.migration.sync.options import SyncOptions
+from app.migration.sync.reverse import ReverseSync
 from app.migration.sync.syncer import Sync
+from app.migration.tables.copy_table import CopyTable
 from app.migration.target.target_session import open_target
 from tests.fixtures.sources import Source
 from tests.migration.engine import Told, add_clients, copy_from, execute, query, row_texts, source_of, tables, value
@@ -53,6 +56,43 @@ async def test_back_leaves_no_gap_where_rows_stay_refused(source: Source, databa
         (("2",), "23505"),
     ]
     assert row_texts(source.database_url, "clients") == before
+
+
+class _KilledError(BaseException):
+    """In place of the end of a process."""
+
+
+@pytest.mark.parametrize("refused", [False, True])
+async def test_back_that_is_killed_while_rows_are_out_of_the_source(
+    source: Source, database_url: str, monkeypatch: pytest.MonkeyPatch, refused: bool
+) -> None:
+    """The next one brings the target's rows, or puts the old ones back; a sync forward takes them for no deletions."""
+    add_clients(source.database_url, 4)
+    await sync_from(source, database_url, "clients")
+    before = row_texts(source.database_url, "clients")
+    execute(database_url, "UPDATE clients SET yclients_id = id + 100 WHERE id < 3")
+    execute(database_url, "UPDATE clients SET yclients_id = 3 - id, notes = 'swapped' WHERE id < 3")
+    delete = ReverseSync._delete_in_source
+
+    async def delete_and_die(self: ReverseSync, table: CopyTable, keys: Sequence[Key]) -> None:
+        await delete(self, table, keys)
+        raise _KilledError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ReverseSync, "_delete_in_source", delete_and_die)
+        with pytest.raises(_KilledError):
+            await back(source, database_url, "clients")
+    assert value(source.database_url, "SELECT count(*) FROM clients") == 2
+    with pytest.raises(MigrationError, match=r"make room for others: clients \(2\)") as stopped:
+        await sync_from(source, database_url, "clients")
+    assert "botdata sync --reverse --tables clients" in (stopped.value.next_command or "")
+    if refused:
+        execute(source.database_url, "ALTER TABLE clients ADD CONSTRAINT polite CHECK (notes <> 'swapped')")
+    report = await back(source, database_url, "clients")
+    assert report.complete is not refused
+    assert row_texts(source.database_url, "clients") == (before if refused else row_texts(database_url, "clients"))
+    assert value(database_url, "SELECT count(*) FROM botdata.replaced_rows") == 0
+    await sync_from(source, database_url, "clients")
 
 
 async def test_a_row_mended_in_quarantine_and_brought_back_leaves_it(connected: Source, database_url: str) -> None:

@@ -36,6 +36,7 @@ from app.migration.target.sequences import sequence_statements
 from app.migration.target.target_session import CONFLICTS, ROW_FAULTS, explained
 from app.migration.verify.row_comparison import compare_page
 from app.state.runs import before_images, quarantine, row_versions
+from app.stores.supabase.grammar import alias
 
 _NOTHING_WRITTEN = "everything of this round; nothing of it was written"
 _REFERRED_TO = "23503"  # foreign_key_violation
@@ -124,6 +125,9 @@ class ReverseSync:
             if refused[name]:
                 with self._explained(look.table, f"rows of {name} that were refused at first"):
                     refused[name] = await self._try_again(look, refused[name], done[name])
+            if not self._options.dry_run:
+                with self._explained(look.table, f"rows of {name} that make room for others, and are to come back"):
+                    await self._put_back(look.table, refused[name])
             done[name].kept += await before_images.drop_images(
                 self._connection, self._images.pop(name, []), refused[name]
             )
@@ -347,16 +351,27 @@ class ReverseSync:
         refused = await self._write(table, sorted(refused), done)
         conflicting = sorted(key for key, (sqlstate, _) in refused.items() if sqlstate in CONFLICTS)
         if len(conflicting) > 1 and not look.cascades:
-            old: dict[Key, dict[str, Any]] = {}
             async for page in self._source.rows_by_key(table, conflicting):
-                old |= {key_of(record, table): record for record in records_of(page.body)}
+                await source_before_images.keep_taken_out(self._connection, self._run, table, page.body)
             await self._delete_in_source(table, conflicting)
             still = await self._write(table, conflicting, done)
-            if lost := [record for key, record in old.items() if key in still]:
-                await self._put(table, lost, {})  # as they were, where nothing has taken their place
             refused = {key: reason for key, reason in refused.items() if key not in conflicting} | still
         done.updated += len(before - set(refused))
         return refused
+
+    async def _put_back(self, table: CopyTable, refused: _Refused) -> None:
+        """Put rows back that were taken out of the source, by a sync that was killed too, where theirs are refused."""
+        if not (images := await before_images.taken_out(self._connection, table.name)):
+            return
+        there: set[Key] = set()
+        async for page in self._source.rows_by_key(table, sorted(images)):
+            there |= {key_of(record, table) for record in records_of(page.body)}
+        absent = [key for key in images if key in refused and key not in there]
+        lost = [{alias(i): images[key].get(name) for i, name in enumerate(table.names)} for key in absent]
+        kept: _Refused = {}
+        if lost and await self._put(table, lost, kept) is not None:
+            kept |= dict.fromkeys(absent, ("", None))  # perhaps they are back; the next sync looks
+        await before_images.drop_taken_out(self._connection, table.name, images.keys() - kept.keys())
 
     async def _delete_in_source(self, table: CopyTable, keys: Sequence[Key]) -> None:
         await patiently(

@@ -39,8 +39,20 @@ async def keep_unknown(connection: AsyncConnection, run: int, table: CopyTable, 
     return len(await _keep(connection, run, table, body, page, sql.SQL("WHERE NOT {}").format(known)))
 
 
+async def keep_taken_out(connection: AsyncConnection, run: int, table: CopyTable, body: bytes) -> None:
+    """Keep the page's rows, which are about to be taken out of the source for a moment."""
+    await _keep(connection, run, table, body, page_rows(table), sql.SQL("").format(), taken_out=True)
+
+
 async def _keep(
-    connection: AsyncConnection, run: int, table: CopyTable, body: bytes, page: sql.Composed, condition: sql.Composed
+    connection: AsyncConnection,
+    run: int,
+    table: CopyTable,
+    body: bytes,
+    page: sql.Composed,
+    condition: sql.Composed,
+    *,
+    taken_out: bool = False,
 ) -> list[int]:
     key, image = sql.Identifier("old", "key"), sql.Identifier("old", "image")
     query = sql.SQL(
@@ -57,7 +69,10 @@ async def _keep(
             table.name,
             key=key,
             image=image,
-            rows=sql.SQL("old WHERE NOT {}").format(before_images.is_kept(table.name, key, image)),
+            rows=sql.SQL("old WHERE {} OR NOT {}").format(
+                sql.Literal(taken_out), before_images.is_kept(table.name, key, image)
+            ),
+            taken_out=taken_out,
         ),
     )
     return await keep_rows(connection, rendered(query), body)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 import psycopg
@@ -19,7 +19,7 @@ from app.migration.sources.source import Source
 from app.migration.sync.options import SyncOptions
 from app.migration.tables.copy_table import CopyTable, describe
 from app.migration.tables.generated_columns import compared_table, without_made_by_source
-from app.state.runs import row_versions, runs, writes
+from app.state.runs import before_images, row_versions, runs, writes
 
 _COMMANDS = {False: "sync", True: "sync --reverse"}
 
@@ -121,3 +121,19 @@ def may_pass(error: MigrationError) -> bool:
     if driver.sqlstate is None:
         return isinstance(driver, psycopg.OperationalError)
     return driver.sqlstate[:2] in {"08", "53", "57"} or driver.sqlstate in REPEATABLE
+
+
+async def refuse_taken_out(connection: AsyncConnection, tables: Collection[str]) -> None:
+    """Stop where rows are out of the source for a moment: they would count as deleted there.
+
+    Raises:
+        MigrationError: names the tables.
+    """
+    if counts := await before_images.count_taken_out(connection, tables):
+        shown = ", ".join(f"{table} ({count:,})" for table, count in counts.items())
+        raise MigrationError(
+            f"a sync --reverse was ended while rows were out of the source to make room for others: {shown}",
+            step="sync",
+            pending="everything; nothing was written",
+            next_command=f"botdata sync --reverse --tables {','.join(counts)}; then: botdata sync",
+        )

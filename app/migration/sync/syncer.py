@@ -145,6 +145,8 @@ class Sync:
             if options.dry_run and not await is_current(connection):
                 await ends.enter_async_context(connection.transaction(force_rollback=True))  # leaves no schema behind
             await ensure_tool_schema(connection)
+            if not options.reverse:
+                await sync_run.refuse_taken_out(connection, [table.name for table in tables])
             run = await sync_run.begin(connection, source, [t for t in tables if t.name in permitted], options)
         self.report.run = run
         return source, connection, tables, run

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from psycopg import AsyncConnection, sql
 
 from app.common.keys import Key
+from app.state.fetching import fetch_rows
 from app.state.json_keys import AMONG_KEYS, keys_json
 from app.state.schema_name import SCHEMA
 
@@ -14,7 +15,7 @@ _IMAGES = sql.Identifier(SCHEMA, "replaced_rows")
 
 
 def keep_images(
-    run: int, table: str, *, key: sql.Composable, image: sql.Composable, rows: sql.Composable
+    run: int, table: str, *, key: sql.Composable, image: sql.Composable, rows: sql.Composable, taken_out: bool = False
 ) -> sql.Composed:
     """The statement that keeps rows as they are; an INSERT that CTEs may stand before, and RETURNING after.
 
@@ -22,10 +23,11 @@ def keep_images(
         key: a row's key, as text[].
         image: the row, as json.
         rows: what stands after FROM, with its conditions.
+        taken_out: they are taken out of the source, and put back where what comes in their place is refused.
     """
-    return sql.SQL("INSERT INTO {} (run_id, table_name, key, row_text) SELECT {}::bigint, {}, {}, {} FROM {}").format(
-        _IMAGES, sql.Literal(run), sql.Literal(table), key, image, rows
-    )
+    return sql.SQL(
+        "INSERT INTO {} (run_id, table_name, key, row_text, taken_out) SELECT {}::bigint, {}, {}, {}, {} FROM {}"
+    ).format(_IMAGES, sql.Literal(run), sql.Literal(table), key, image, sql.Literal(taken_out), rows)
 
 
 def is_kept(table: str, key: sql.Composable, image: sql.Composable) -> sql.Composed:
@@ -60,3 +62,33 @@ async def drop_images(connection: AsyncConnection, images: Sequence[int], keys: 
         {"images": list(images), "keys": keys_json(keys)},
     )
     return len(images) - cursor.rowcount
+
+
+async def taken_out(connection: AsyncConnection, table: str) -> dict[Key, dict[str, str | None]]:
+    """The rows of a table that are taken out of the source: of each column its text."""
+    rows = await fetch_rows(
+        connection,
+        f"SELECT key, row_text FROM {SCHEMA}.replaced_rows WHERE table_name = %(table)s AND taken_out ORDER BY number",
+        {"table": table},
+    )
+    return {tuple(key): image for key, image in rows}
+
+
+async def count_taken_out(connection: AsyncConnection, tables: Collection[str]) -> dict[str, int]:
+    """How many rows of each of the tables are; of those that have any."""
+    return dict(
+        await fetch_rows(
+            connection,
+            f"SELECT table_name, count(DISTINCT key) FROM {SCHEMA}.replaced_rows WHERE taken_out "
+            "AND table_name = ANY (%(tables)s) GROUP BY table_name ORDER BY table_name",
+            {"tables": list(tables)},
+        )
+    )
+
+
+async def drop_taken_out(connection: AsyncConnection, table: str, keys: Iterable[Key]) -> None:
+    """Drop the images of rows of a table that are back, or whose place is taken by what was to come."""
+    await connection.execute(
+        f"DELETE FROM {SCHEMA}.replaced_rows WHERE table_name = %(table)s AND taken_out AND {AMONG_KEYS}",
+        {"table": table, "keys": keys_json(keys)},
+    )
