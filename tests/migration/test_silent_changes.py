@@ -50,3 +50,17 @@ async def test_what_the_target_changes_without_a_write(make_source: MakeSource, 
     assert (await sync_from(source, fresh_database, CHOSEN, reverse=True, target_in_use=True)).complete
     assert query(source.database_url, ROWS) == query(fresh_database, ROWS)
     assert (await verify_from(source, fresh_database, CHOSEN)).clean
+
+
+async def test_a_target_that_was_restored(make_source: MakeSource, fresh_database: str) -> None:
+    """Its rows are of other transactions, whose numbers may be those that a sync remembers."""
+    source = make_source(FILLED)
+    execute(fresh_database, SCHEMA)
+    assert (await sync_from(source, fresh_database, CHOSEN)).complete
+    assert (await sync_from(source, fresh_database, CHOSEN)).complete
+    execute(fresh_database, "UPDATE held SET v = 'changed' WHERE id = 1")  # when the backup was made
+    execute(fresh_database, "ALTER TABLE held RENAME TO backup; CREATE TABLE held (LIKE backup INCLUDING ALL)")
+    execute(fresh_database, "INSERT INTO held SELECT * FROM backup")
+    execute(fresh_database, "UPDATE botdata.row_versions SET target_xid = (SELECT xmin::text FROM held WHERE id = 1)")
+    assert (await sync_from(source, fresh_database, CHOSEN, overwrite=True)).complete
+    assert query(fresh_database, ROWS) == query(source.database_url, ROWS)

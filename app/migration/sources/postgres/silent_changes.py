@@ -1,10 +1,14 @@
-"""Changes of values that no row's version shows: a column added with a default, a label of an enum renamed.
+"""Changes of values that no row's version shows: a column added with a default, a label of an enum renamed, a restore.
 
-PostgreSQL makes them in its catalog and writes no row. So a sync keeps what the catalogs of both ends say of a table,
+PostgreSQL makes the first two in its catalog and writes no row. A restore writes rows of old by transactions whose
+numbers may have been another's before. So a sync keeps what the catalogs of both ends say of a table and of its server,
 and compares all of its rows again where that is another thing than before.
 """
 
 from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 from psycopg import AsyncConnection, sql
 
@@ -15,9 +19,10 @@ from app.state.runs import shapes
 
 # Enums, domains and composite types are taken as a whole, whichever of them the table uses.
 _SHAPE = """
-SELECT md5(concat_ws('|',
+SELECT md5(concat_ws('|', to_regclass({table})::oid, {server},
+    (SELECT concat_ws(' ', oid, xmin) FROM pg_database WHERE datname = current_database()),
     (SELECT string_agg(concat_ws(' ', attnum, attname, atttypid, atttypmod, attmissingval::text), ',' ORDER BY attnum)
-        FROM pg_attribute WHERE attrelid = to_regclass({}) AND attnum > 0 AND NOT attisdropped),
+        FROM pg_attribute WHERE attrelid = to_regclass({table}) AND attnum > 0 AND NOT attisdropped),
     (SELECT string_agg(concat_ws(' ', enumtypid, enumsortorder, enumlabel), ',' ORDER BY oid) FROM pg_enum),
     (SELECT string_agg(concat_ws(' ', oid, typbasetype, typtypmod), ',' ORDER BY oid) FROM pg_type WHERE typtype = 'd'),
     (SELECT string_agg(concat_ws(' ', attrelid, attnum, atttypid, atttypmod), ',' ORDER BY attrelid, attnum)
@@ -30,13 +35,22 @@ async def values_stand(connection: AsyncConnection, source: Source, table: CopyT
 
     Over REST only the target's catalog is seen. A dry run forgets nothing.
     """
-    query = sql.SQL(_SHAPE).format(sql.Literal(table.identifier.as_string(None)))
-    ((ours,),) = await (await connection.execute(query)).fetchall()
-    theirs = ""
-    if isinstance(source, PostgresSource):
-        ((theirs,),) = await source.fetch(query)
+
+    async def fetch(query: sql.Composed) -> list[tuple[Any, ...]]:
+        return await (await connection.execute(query)).fetchall()
+
+    ours = await _shape(fetch, table)
+    theirs = await _shape(source.fetch, table) if isinstance(source, PostgresSource) else ""
     if await shapes.are_known(connection, table.name, theirs, ours):
         return True
     if not dry_run:
         await shapes.keep(connection, table.name, theirs, ours)
     return False
+
+
+async def _shape(fetch: Callable[[sql.Composed], Awaitable[list[tuple[Any, ...]]]], table: CopyTable) -> str:
+    ((may_ask,),) = await fetch(sql.SQL("SELECT has_function_privilege('pg_control_system()', 'EXECUTE')").format())
+    server = sql.SQL("(SELECT system_identifier FROM pg_control_system())" if may_ask else "NULL")
+    name = sql.Literal(table.identifier.as_string(None))
+    ((shape,),) = await fetch(sql.SQL(_SHAPE).format(table=name, server=server))
+    return str(shape)
