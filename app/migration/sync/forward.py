@@ -135,7 +135,6 @@ class ForwardSync:
                 self._progress.notice(f"{name}: {beside:,} rows {'more' if more > 0 else 'fewer'} since {ran} ran")
 
     async def _look(self, table: CopyTable) -> _Look:
-        most = self._options.most_by_key
         begun = None
         if not self._options.dry_run:
             begun = await begin_look(self._connection, table.name, self._options.settles_after)
@@ -143,11 +142,10 @@ class ForwardSync:
         async with source_keys(self._connection, self._source, table, versions=True) as listing:
             require_whole(listing, self._source, table, step="sync", pending=_NOTHING_WRITTEN)
             gone = await CandidateDeletions.read(self._connection, statements.extra_keys(table), self._options)
-            changed: list[Key] | None = None
-            if table.version and (stand or not self._options.dry_run):  # else pairs are there that tell nothing
-                changed = await keyed_rows.unsettled_keys(self._connection, table, missing=True, most=most + 1)
-                changed = changed if len(changed) <= most else None
             key = statements.key_array(table, "s")
+            changed = await keyed_rows.changed_keys(
+                self._connection, self._source, table, self._options, stand=stand, missing=True
+            )
             waiting, unlisted = await quarantine.waiting_rows(
                 self._connection,
                 table.name,

@@ -11,9 +11,12 @@ from app.migration.copy.completeness import select_keys
 from app.migration.copy.key_listing import require_whole, source_keys
 from app.migration.load.statements import aliases, key_array, listed, names_of, same_key, same_source_key, text_differs
 from app.migration.sources.pages import key_of, records_of
+from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.sources.source import VERSION, Source
+from app.migration.sync.options import SyncOptions
 from app.migration.tables.copy_table import CopyTable
 from app.migration.target.target_session import JsonBytes
+from app.migration.verify.equal_rows import record_equal_rows
 from app.state.json_keys import keys_json
 from app.state.runs import row_versions
 
@@ -42,6 +45,27 @@ async def unsettled_keys(connection: AsyncConnection, table: CopyTable, *, missi
         missing=missing,
         most=most,
     )
+
+
+async def changed_keys(
+    connection: AsyncConnection, source: Source, table: CopyTable, options: SyncOptions, *, stand: bool, missing: bool
+) -> list[Key] | None:
+    """Keys of rows that may have changed since both sides were seen equal; None: more than are asked for by key.
+
+    Where they are more, as at the first sync after a copy, rows that are equal by their hashes are left out first.
+
+    Args:
+        stand: row versions tell which values have changed.
+        missing: rows too that the target does not hold.
+    """
+    if not table.version or (options.dry_run and not stand):  # pairs may be there that tell nothing
+        return None
+    most = options.most_by_key
+    keys = await unsettled_keys(connection, table, missing=missing, most=most + 1)
+    if len(keys) > most and isinstance(source, PostgresSource) and not options.dry_run:
+        await record_equal_rows(connection, source, table.with_made)
+        keys = await unsettled_keys(connection, table, missing=missing, most=most + 1)
+    return keys if len(keys) <= most else None
 
 
 async def record_pairs(connection: AsyncConnection, table: CopyTable, body: bytes) -> int:

@@ -146,7 +146,6 @@ class ReverseSync:
         return by_hand
 
     async def _look(self, table: CopyTable) -> _Look:
-        most = self._options.most_by_key
         connection = self._connection
         cascades = await has_cascades(connection, self._source, table)
         stand = await values_stand(connection, self._source, table, dry_run=self._options.dry_run)
@@ -157,10 +156,9 @@ class ReverseSync:
             gone = await CandidateDeletions.read(connection, quarantine.not_refused(table.name, missing), self._options)
             left = await count_keys(connection, missing) - gone.count
             new = await KeptKeys.keep(connection, f"new {table.name}", statements.extra_keys(table))
-            changed: list[Key] | None = None
-            if table.version and (stand or not self._options.dry_run):  # else pairs are there that tell nothing
-                changed = await keyed_rows.unsettled_keys(connection, table, missing=False, most=most + 1)
-                changed = changed if len(changed) <= most else None
+            changed = await keyed_rows.changed_keys(
+                connection, self._source, table, self._options, stand=stand, missing=False
+            )
             if not self._options.dry_run:
                 await row_versions.forget_gone(connection, table.name, statements.key_array(table, "s"))
             listed = WalkedKeys(connection, table)

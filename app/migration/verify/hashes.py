@@ -54,14 +54,19 @@ class HashedTable:
             self._number(bits), self.row_hash, self.table.rows
         )
 
-    def rows(self, within: Collection[int], bits: int) -> sql.Composed:
-        """Rows of these ranges: the key's columns as text, named k0, k1 and so on, and the row's hash, h."""
+    def rows(self, within: Collection[int], bits: int, *, version: str = "") -> sql.Composed:
+        """Rows of these ranges: the key's columns as text, named k0, k1 and so on, and the row's hash, h.
+
+        Args:
+            version: a column whose text, v, comes after the hash.
+        """
         keys = (
-            sql.SQL('{}::text COLLATE "C" AS {}').format(sql.Identifier(column.name), sql.Identifier(f"k{position}"))
-            for position, column in enumerate(self.table.key)
+            sql.SQL('{}::text COLLATE "C" AS {}').format(sql.Identifier(column.name), name)
+            for name, column in zip(key_names(self.table), self.table.key, strict=True)
         )
-        return sql.SQL("SELECT {}, {} AS h FROM {}{}").format(
-            sql.SQL(", ").join(keys), self.row_hash, self.table.rows, self._where(within, bits)
+        last = sql.SQL(", {}::text AS v").format(sql.Identifier(version)) if version else sql.SQL("")
+        return sql.SQL("SELECT {}, {} AS h{} FROM {}{}").format(
+            sql.SQL(", ").join(keys), self.row_hash, last, self.table.rows, self._where(within, bits)
         )
 
     @property
@@ -98,15 +103,22 @@ def column_types(table: CopyTable) -> sql.Composed:
     ).format(sql.Literal(table.identifier.as_string(None)))
 
 
-def create_source_hashes(table: CopyTable) -> sql.Composed:
-    """A temporary table for keys and hashes of the source's rows."""
-    keys = (sql.SQL('{} text COLLATE "C"').format(sql.Identifier(f"k{n}")) for n in range(table.key_size))
-    return sql.SQL("CREATE TEMP TABLE source_hashes ({}, h bigint)").format(sql.SQL(", ").join(keys))
+def key_names(table: CopyTable) -> list[sql.Identifier]:
+    """What the columns of a key are called among hashes."""
+    return [sql.Identifier(f"k{n}") for n in range(table.key_size)]
+
+
+def create_source_hashes(table: CopyTable, *, versions: bool = False) -> sql.Composed:
+    """A temporary table for keys and hashes of the source's rows, and for their versions."""
+    keys = (sql.SQL('{} text COLLATE "C"').format(name) for name in key_names(table))
+    return sql.SQL("CREATE TEMP TABLE source_hashes ({}, h bigint{})").format(
+        sql.SQL(", ").join(keys), sql.SQL(", v text" if versions else "")
+    )
 
 
 def unequal_keys(hashed: HashedTable, within: Collection[int], bits: int) -> sql.Composed:
     """Keys (text[]) of rows in the ranges that one side lacks, or holds with another hash than the other side."""
-    names = [sql.Identifier(f"k{n}") for n in range(hashed.table.key_size)]
+    names = key_names(hashed.table)
     keys = sql.SQL(", ").join(sql.SQL("coalesce(s.{0}, t.{0})").format(name) for name in names)
     same = sql.SQL(" AND ").join(sql.SQL("s.{0} = t.{0}").format(name) for name in names)
     return sql.SQL(
