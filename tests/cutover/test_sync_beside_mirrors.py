@@ -11,22 +11,13 @@ import pytest
 from app.migration.load.table_authority import Permit
 from app.migration.sync import forward as forward_sync
 from app.migration.sync.mirrored_meanwhile import Outdated
-from app.migration.sync.options import SyncOptions
-from app.migration.sync.sync_report import TableSynced
-from app.migration.sync.syncer import Sync
 from app.models import Client
 from tests.cutover.forward import CLIENT, Forward, clients, forward, until
+from tests.cutover.syncing import sync_clients
 from tests.fixtures.cutover import MakeSettings, Pair
-from tests.fixtures.sources import Source
-from tests.migration.engine import Told, add_clients, source_of, tables
+from tests.migration.engine import add_clients
 
 pytestmark = pytest.mark.usefixtures("looks_often")
-
-
-async def _sync(pair: Pair, **options: Any) -> TableSynced:
-    supabase = Source(pair.supabase.url, pair.supabase.service_key, pair.source, is_lite=True)
-    sync = Sync(lambda: source_of(supabase), pair.target, tables("clients"), Told(), SyncOptions(**options))
-    return (await sync.run()).tables["clients"]
 
 
 @pytest.fixture
@@ -82,7 +73,7 @@ async def test_what_mirrors_did_after_a_page_was_read_stays(
             await _mirrored(process, at_dualwrite, 8, "DELETE FROM clients WHERE id = 8")
 
         before_the_lock.append(both)
-        await _sync(at_dualwrite)
+        await sync_clients(at_dualwrite)
     source, target = clients(at_dualwrite)
     assert (source == target) is not is_blind
 
@@ -95,7 +86,7 @@ async def test_a_row_that_a_mirror_writes_again_and_again(
     async with forward(patient(), start=True) as process:
         for turn in range(20):
             before_the_lock.append(lambda turn=turn: _write(process, 7, f"newer {turn}"))  # type: ignore[misc]
-        done = await _sync(at_dualwrite)
+        done = await sync_clients(at_dualwrite)
     source, target = clients(at_dualwrite)
     assert source == target
     assert done.unsettled == 1
@@ -106,12 +97,12 @@ async def test_a_deletion_that_a_mirror_made_useless(
 ) -> None:
     """A row of the target is not in Supabase when the sync looks, and is written there before it deletes."""
     add_clients(at_dualwrite.source, 9)
-    await _sync(at_dualwrite)
+    await sync_clients(at_dualwrite)
     at_dualwrite.ask("DELETE FROM clients WHERE yclients_id IN (7, 8)", store="source")
     async with forward(patient(), start=True) as process:
         back = "INSERT INTO clients (id, yclients_id, company_id, phone) VALUES (7, 7, 1, 'back')"
         before_the_lock.append(lambda: _mirrored(process, at_dualwrite, 7, back))
-        done = await _sync(at_dualwrite)
+        done = await sync_clients(at_dualwrite)
     source, target = clients(at_dualwrite)
     assert source == target
     assert len(target) == 8
