@@ -68,6 +68,7 @@ async def test_back_that_is_killed_while_rows_are_out_of_the_source(
 ) -> None:
     """The next one brings the target's rows, or puts the old ones back; a sync forward takes them for no deletions."""
     add_clients(source.database_url, 4)
+    execute(source.database_url, "UPDATE clients SET notes = 'swapped' WHERE id = 4")
     await sync_from(source, database_url, "clients")
     before = row_texts(source.database_url, "clients")
     execute(database_url, "UPDATE clients SET yclients_id = id + 100 WHERE id < 3")
@@ -87,7 +88,7 @@ async def test_back_that_is_killed_while_rows_are_out_of_the_source(
         await sync_from(source, database_url, "clients")
     assert "botdata sync --reverse --tables clients" in (stopped.value.next_command or "")
     if refused:
-        execute(source.database_url, "ALTER TABLE clients ADD CONSTRAINT polite CHECK (notes <> 'swapped')")
+        execute(source.database_url, "CREATE UNIQUE INDEX planted ON clients (notes)")  # which row 4 holds
     report = await back(source, database_url, "clients")
     assert report.complete is not refused
     assert row_texts(source.database_url, "clients") == (before if refused else row_texts(database_url, "clients"))
