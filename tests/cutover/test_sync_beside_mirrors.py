@@ -8,14 +8,16 @@ from typing import Any
 
 import pytest
 
-from app.migration.load.table_authority import Permit
+from app.cutover.stages import Stage
+from app.migration.load.table_authority import Authority, Permit
 from app.migration.sync import forward as forward_sync
-from app.migration.sync.mirrored_meanwhile import Outdated
+from app.migration.sync.mirrored_meanwhile import Moment, Outdated, outdated, this_moment
+from app.migration.target.target_session import open_target
 from app.models import Client
 from tests.cutover.forward import CLIENT, Forward, clients, forward, until
 from tests.cutover.syncing import sync_clients
 from tests.fixtures.cutover import MakeSettings, Pair
-from tests.migration.engine import add_clients
+from tests.migration.engine import add_clients, described, tables
 
 pytestmark = pytest.mark.usefixtures("looks_often")
 
@@ -107,3 +109,17 @@ async def test_a_deletion_that_a_mirror_made_useless(
     assert source == target
     assert len(target) == 8
     assert (done.deleted, done.spared) == (1, 1)
+
+
+async def test_mirrors_that_began_after_the_reading(at_dualwrite: Pair) -> None:
+    """Where none was expected then, no row of the page is taken for new."""
+    add_clients(at_dualwrite.target, 1)
+    (table,) = [await described(at_dualwrite.target, one) for one in tables("clients")]
+    page = b'[{"_0": "1"}, {"_0": "2"}]'
+    now = Authority(managed=True, stage=Stage.DUALWRITE)
+    async with open_target(at_dualwrite.target, step="test") as connection:
+        old = await outdated(connection, table, page, Moment(Authority(), None, (), (0, 0)), now)
+        assert (old.written, old.absent) == ({("1",)}, {("2",)})
+        moment = await this_moment(connection, table)
+        old = await outdated(connection, table, page, moment, now)
+        assert (old.written, old.absent) == (set(), set())

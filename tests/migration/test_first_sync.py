@@ -53,7 +53,7 @@ async def test_equal_rows_are_not_read(copied: Source, database_url: str, read: 
     assert (report.complete, report.tables["clients"].updated) == (True, 2)
     assert set(read) == {("7",), ("8",)}
     assert row_texts(copied.database_url, "clients") == row_texts(database_url, "clients")
-    assert value(database_url, _PAIRS) == (100 if not reverse else value(database_url, _PAIRS))
+    assert value(database_url, _PAIRS) == 100
     read.clear()
     again = await sync_from(
         copied, database_url, tables("clients"), reverse=reverse, target_in_use=reverse, most_by_key=10

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from psycopg import AsyncConnection
 
-from app.cutover.moves.stage_row import lock_stage_row, open_cutover, read_stage_row
+from app.cutover.moves.stage_row import lock_stage_row, open_cutover
 from app.cutover.stages import Stage, Store
 from app.cutover.tables import OWN_AUTHORITY
 from app.errors import MigrationError
 from app.state.cutover import backlog
 from app.state.cutover.moves import open_move, record
-from app.state.cutover.stage import StageRow, end_way_back
+from app.state.cutover.stage import StageRow, end_way_back, read_stage_row
 from app.state.cutover.table_authority import read_authorities
 
 if TYPE_CHECKING:

@@ -15,13 +15,13 @@ import psycopg
 from psycopg import AsyncConnection
 from psycopg.errors import LockNotAvailable, UniqueViolation
 
-from app.cutover.moves.stage_row import LET_IT_END, UNCHANGED, lock_stage_row, read_stage_row
+from app.cutover.moves.stage_row import LET_IT_END, UNCHANGED, lock_stage_row
 from app.cutover.stages import Stage, Store
 from app.errors import MigrationError
 from app.migration.target.target_session import open_target
 from app.state.cutover import backlog, moves
 from app.state.cutover.processes import read_processes
-from app.state.cutover.stage import lock_holders, move_stage
+from app.state.cutover.stage import lock_holders, move_stage, read_stage_row
 
 _LOOK_EVERY = 0.05  # seconds
 _SILENT = 1.0  # seconds until the server ends the last transaction of a command that hangs

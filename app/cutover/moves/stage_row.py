@@ -13,7 +13,7 @@ from app.common.driver_errors import without_values
 from app.cutover.locks import HOLD_STAGE, HOLD_TURN
 from app.errors import MigrationError
 from app.migration.target.target_session import explained, open_target
-from app.state.cutover.stage import READ, StageRow, lock_holders
+from app.state.cutover.stage import StageRow, lock_holders, read_stage_row
 from app.state.tool_schema import is_current
 
 UNCHANGED = "nothing was changed"
@@ -22,11 +22,6 @@ _PATIENCE = b"SET LOCAL lock_timeout = '5s'"
 _MOMENT = b"SET LOCAL lock_timeout = '300ms'"
 _BETWEEN = 0.2  # seconds
 _TRIES = 10
-
-
-async def read_stage_row(connection: AsyncConnection, *, lock: str = "") -> StageRow:
-    """The row, locked until the transaction ends where `lock` is "FOR SHARE" or "FOR UPDATE"."""
-    return StageRow.of(await (await connection.execute(f"{READ} {lock}")).fetchone())
 
 
 async def lock_stage_row(connection: AsyncConnection, lock: str, *, step: str) -> StageRow:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from app.cutover.moves.gates.objection import Objection
 from app.cutover.moves.gates.objections import objections
 from app.cutover.moves.gates.thresholds import Thresholds
-from app.cutover.moves.stage_row import open_cutover, read_stage_row
+from app.cutover.moves.stage_row import open_cutover
 from app.cutover.stages import Stage, Store
 from app.cutover.tables import METHODS_TABLES, OWN_AUTHORITY
 from app.errors import BotdataError, MigrationError
@@ -17,7 +17,7 @@ from app.state.cutover.backlog import Waiting
 from app.state.cutover.moves import PastMove, open_move
 from app.state.cutover.processes import SILENT_AFTER, Process, read_processes
 from app.state.cutover.proofs import synced_ages
-from app.state.cutover.stage import StageRow
+from app.state.cutover.stage import StageRow, read_stage_row
 from app.state.cutover.table_authority import read_authorities
 
 if TYPE_CHECKING:

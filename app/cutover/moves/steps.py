@@ -16,12 +16,12 @@ from app.cutover.moves.gates.objection import Objection
 from app.cutover.moves.gates.objections import objections as objections_to
 from app.cutover.moves.gates.thresholds import Thresholds
 from app.cutover.moves.handover import Crossing, Late, cross, moved_meanwhile, under_way
-from app.cutover.moves.stage_row import lock_stage_row, open_cutover, read_stage_row
+from app.cutover.moves.stage_row import lock_stage_row, open_cutover
 from app.cutover.stages import Stage
 from app.errors import SettingsError, StoreError
 from app.state.cutover.moves import give_up_expired, open_move, record
 from app.state.cutover.processes import Process, read_processes
-from app.state.cutover.stage import StageRow, move_stage
+from app.state.cutover.stage import StageRow, move_stage, read_stage_row
 
 if TYPE_CHECKING:
     from app.settings import Settings

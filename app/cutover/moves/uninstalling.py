@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from psycopg import AsyncConnection
 
-from app.cutover.moves.stage_row import read_stage_row
 from app.cutover.stages import Stage
 from app.errors import MigrationError
 from app.state.cutover.processes import read_processes
+from app.state.cutover.stage import read_stage_row
 from app.state.tool_schema import is_current
 
 _STEP = "uninstall"

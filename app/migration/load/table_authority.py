@@ -19,7 +19,8 @@ from app.cutover.stages import Stage, Store
 from app.cutover.tables import METHODS_TABLES
 from app.errors import MigrationError
 from app.migration.target.target_session import explained, open_target
-from app.state.runs import cutover_reads
+from app.state.cutover.stage import read_stage_row
+from app.state.cutover.table_authority import read_tables_and_processes
 from app.state.tool_schema import may_read
 
 
@@ -73,12 +74,12 @@ async def read_authority(connection: AsyncConnection, *, share: bool = False) ->
     """
     if not await may_read(connection, "table_authority"):
         return Authority()
-    stage, moved_at = await cutover_reads.read_stage(connection, share=share)
-    postgres, changed_at, names, stages = await cutover_reads.read_tables_and_processes(connection)
+    row = await read_stage_row(connection, lock="FOR SHARE" if share else "")
+    postgres, changed_at, names, stages = await read_tables_and_processes(connection)
     return Authority(
-        managed=moved_at is not None,
-        stage=Stage(stage),
-        moved=(moved_at, changed_at),
+        managed=row.managed,
+        stage=row.stage,
+        moved=(row.moved_at, changed_at),
         postgres=frozenset(postgres),
         processes=tuple(zip(names, map(Stage, stages), strict=True)),
     )

@@ -295,7 +295,7 @@ class ForwardSync:
         done.updated += loaded.updated
 
     async def _settle(self, table: CopyTable, page: Page, images: list[int], done: TableSynced) -> None:
-        """Behind a load, in its transaction: who left the quarantine, what was replaced, which rows are equal now."""
+        """After a load, in its transaction: who left the quarantine, what was replaced, which rows are equal now."""
         records = records_of(page.body)
         refused = await quarantine.refused_keys(self._connection, table.name, now=True)
         arrived = [record for record in records if key_of(record, table) not in refused]

@@ -26,13 +26,13 @@ class Moment:
 
     Attributes:
         authority: where the cutover stood.
-        next_xid: the target's transactions from this one on had not begun.
+        next_xid: the target's transactions from this one on had not begun; None: no mirror was expected.
         running: those before it that had not ended.
         notes: how many notes there had ever been, and how many of the table there were.
     """
 
     authority: Authority
-    next_xid: str
+    next_xid: str | None
     running: Sequence[str]
     notes: tuple[int, int]
 
@@ -54,7 +54,7 @@ async def this_moment(connection: AsyncConnection, table: CopyTable) -> Moment:
     """To be asked before the source is read, outside of a transaction."""
     authority = await read_authority(connection)
     if authority.mirrored(table.name) is None:
-        return Moment(authority, "", (), (0, 0))
+        return Moment(authority, None, (), (0, 0))
     notes = await synced_tables.noted(connection, table.name)
     cursor = await connection.execute(
         "SELECT pg_snapshot_xmax(now)::xid::text, ARRAY(SELECT running::xid::text FROM pg_snapshot_xip(now) running) "
@@ -78,7 +78,7 @@ async def outdated(
     query = sql.SQL(
         "WITH page ({names}) AS MATERIALIZED (SELECT * FROM json_to_recordset(%(page)s::json) AS x ({aliases})) "
         "SELECT ARRAY[{key}], t.xmin IS NULL FROM page p LEFT JOIN {rows} t ON {same} WHERE t.xmin IS NULL "
-        "OR t.xmin::text = ANY (%(running)s) OR %(next)s = '' OR age(t.xmin) <= age(%(next)s::xid)"
+        "OR t.xmin::text = ANY (%(running)s) OR %(next)s::xid IS NULL OR age(t.xmin) <= age(%(next)s::xid)"
     ).format(
         names=names_of(key),
         aliases=aliases(key),

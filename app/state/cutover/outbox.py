@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.common.keys import Key
 from app.cutover.stages import Stage
 from app.state.cutover.stage import READ_IN_TURN, StageRow
+from app.state.json_keys import AMONG_KEYS
 from app.state.schema_name import SCHEMA
 
 LAST = 2**63 - 1  # an id that is above all
@@ -24,7 +25,6 @@ _RECORDING = [str(stage) for stage in Stage if stage.records]
 _COLUMNS = "id, process, table_name, key, attempts, unsure, recheck_at IS NOT NULL"
 _THEN = "clock_timestamp() + make_interval(secs => %(seconds)s)"
 _OF_THESE = "(CAST(%(ids)s AS bigint[]) IS NULL OR id = ANY(CAST(%(ids)s AS bigint[])))"
-_IN_KEYS = "IN (SELECT ARRAY(SELECT json_array_elements_text(k)) FROM json_array_elements(CAST(%(keys)s AS json)) k)"
 # One statement, thus one round trip.
 # Nothing is sent at complete, so that no send of an entry of that stage can be under way until it is claimed, and a new
 # one takes the place of the key's older one: the outbox grows with the keys, not with the writes.
@@ -104,7 +104,7 @@ async def record_write(
 async def entries_of(connection: AsyncConnection, table: str, keys: str) -> list[Entry]:
     """The entries of these keys, whosever they are."""
     rows: Iterable[Any] = await connection.exec_driver_sql(
-        f"SELECT {_COLUMNS} FROM {SCHEMA}.outbox WHERE table_name = %(table)s AND key {_IN_KEYS}",
+        f"SELECT {_COLUMNS} FROM {SCHEMA}.outbox WHERE table_name = %(table)s AND {AMONG_KEYS}",
         {"table": table, "keys": keys},
     )
     return [_entry(*row) for row in rows]
@@ -125,7 +125,7 @@ async def leave(
         f"UPDATE {SCHEMA}.outbox SET attempts = 1, unsure = false, last_error = 'Supabase is away', "
         "next_attempt_at = clock_timestamp() + interval '2 seconds' "
         "WHERE table_name = %(table)s AND process = %(process)s AND attempts = 0 "
-        f"AND id <> ALL(CAST(%(except_for)s AS bigint[])) AND key {_IN_KEYS}",
+        f"AND id <> ALL(CAST(%(except_for)s AS bigint[])) AND {AMONG_KEYS}",
         {"process": process, "table": table, "keys": keys, "except_for": list(except_for)},
     )
 

@@ -73,6 +73,11 @@ async def can_read_stage(connection: PooledConnection) -> bool:
     return (await connection.exec_driver_sql(_CAN_BE_READ, {"schema": SCHEMA})).first() is not None
 
 
+async def read_stage_row(connection: AsyncConnection, *, lock: str = "") -> StageRow:
+    """The row, locked until the transaction ends where `lock` is "FOR SHARE" or "FOR UPDATE"."""
+    return StageRow.of(await (await connection.execute(f"{READ} {lock}")).fetchone())
+
+
 async def move_stage(connection: AsyncConnection, to: Stage) -> None:
     """Let the cutover stand at a stage, with its way back open."""
     await connection.execute(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from psycopg import AsyncConnection
 
 from app.cutover.stages import Store
+from app.state.fetching import fetch_rows
 from app.state.schema_name import SCHEMA
 
 
@@ -24,3 +26,15 @@ async def set_authority(connection: AsyncConnection, table: str, to: Store) -> N
         "ON CONFLICT (table_name) DO UPDATE SET authority = excluded.authority, changed_at = clock_timestamp()",
         {"table": table, "to": to},
     )
+
+
+async def read_tables_and_processes(connection: AsyncConnection) -> tuple[Any, ...]:
+    """The tables whose own authority is PostgreSQL, when one last moved, the bot's processes and their stages."""
+    (row,) = await fetch_rows(
+        connection,
+        f"SELECT ARRAY(SELECT table_name FROM {SCHEMA}.table_authority WHERE authority = 'postgres' ORDER BY 1), "
+        f"(SELECT max(changed_at) FROM {SCHEMA}.table_authority), "
+        f"ARRAY(SELECT name FROM {SCHEMA}.processes ORDER BY name), "
+        f"ARRAY(SELECT stage FROM {SCHEMA}.processes ORDER BY name)",
+    )
+    return row

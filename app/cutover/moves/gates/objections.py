@@ -20,9 +20,9 @@ from app.cutover.moves.gates import (
 )
 from app.cutover.moves.gates.objection import Objection
 from app.cutover.moves.gates.thresholds import Thresholds
-from app.cutover.moves.stage_row import open_cutover, read_stage_row
+from app.cutover.moves.stage_row import open_cutover
 from app.cutover.stages import Stage
-from app.state.cutover.stage import StageRow
+from app.state.cutover.stage import StageRow, read_stage_row
 
 if TYPE_CHECKING:
     from app.settings import Settings

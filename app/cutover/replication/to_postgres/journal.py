@@ -157,6 +157,8 @@ class Notes:
         except OSError:
             return False
         async with self._moving:
+            if note.ids:  # PostgreSQL has taken it meanwhile
+                return False
             self._not_elsewhere(note)
         note.settle()
         return True
