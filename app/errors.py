@@ -25,9 +25,9 @@ BotdataError
 Messages name tables, columns and constraints, never the values in a row, keys or passwords.
 """
 
-from __future__ import annotations
-
 from typing import ClassVar
+
+from app.next_step import NextStep
 
 # What to run where something was made by a newer version than this one.
 INSTALL_NEWER = "pip install --upgrade WHEEL_OR_CHECKOUT"
@@ -54,7 +54,7 @@ class MigrationError(BotdataError):
         table: the table it stopped at, where there is one.
         done: what was done, and is kept, in words.
         pending: what is not done yet, in words.
-        next_command: the command to run next.
+        next_step: what to do next.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class MigrationError(BotdataError):
         table: str | None = None,
         done: str | None = None,
         pending: str | None = None,
-        next_command: str | None = None,
+        next_step: NextStep | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -73,7 +73,7 @@ class MigrationError(BotdataError):
         self.table = table
         self.done = done
         self.pending = pending
-        self.next_command = next_command
+        self.next_step = next_step
 
 
 class DataError(BotdataError):

@@ -1,7 +1,5 @@
 """Masks for phone numbers in everything that people other than the owner may read."""
 
-from __future__ import annotations
-
 import re
 
 _DIGITS = re.compile(r"\d(?:[\s()\-.]?\d){7,}")

@@ -1,7 +1,5 @@
 """The environment and `.env`, read once when asked for, into one frozen object."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

@@ -15,12 +15,12 @@ def _stops() -> Iterator[tuple[str, set[str | None]]]:
                 named = {keyword.arg for keyword in node.keywords}
                 if node.func.id == "MigrationError":
                     yield f"{path.relative_to(APP)}:{node.lineno}", named
-                if node.func.id == "explained":  # it takes the step by position, and has the next command
-                    yield f"{path.relative_to(APP)}:{node.lineno}", named | {"step", "next_command"}
+                if node.func.id == "explained":  # it takes the step by position, and says what is next
+                    yield f"{path.relative_to(APP)}:{node.lineno}", named | {"step", "next_step"}
 
 
-def test_every_stop_names_its_step_what_is_pending_and_the_next_command() -> None:
+def test_every_stop_names_its_step_what_is_pending_and_what_is_next() -> None:
     stops = dict(_stops())
     assert len(stops) > 60
-    incomplete = {place: {"step", "pending", "next_command"} - named for place, named in stops.items()}
+    incomplete = {place: {"step", "pending", "next_step"} - named for place, named in stops.items()}
     assert {place: missing for place, missing in incomplete.items() if missing} == {}

@@ -1,7 +1,5 @@
 """The tree of commands: the groups put together, what they share, and the version."""
 
-from __future__ import annotations
-
 import sys
 from typing import Annotated
 

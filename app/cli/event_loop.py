@@ -1,7 +1,5 @@
 """Running a command's work in an event loop, so that SIGTERM ends it there."""
 
-from __future__ import annotations
-
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 

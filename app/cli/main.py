@@ -3,8 +3,6 @@
 Imports nothing slow by itself, so that an interrupt during the imports finds its handler in place.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 from contextlib import suppress

@@ -128,9 +128,13 @@ def error_document(command: str, error: BotdataError) -> dict[str, Any]:
     said = {
         "message": error.message if isinstance(error, MigrationError) else str(error),
         **{part: getattr(error, part, None) for part in parts},
-        "next": getattr(error, "next_command", None),
+        "next": _next(error),
     }
     return document(command, ok=False, error=said)
+
+
+def _next(error: BotdataError) -> str | None:
+    return str(error.next_step) if isinstance(error, MigrationError) and error.next_step is not None else None
 
 
 def keep_output_for_document() -> None:
@@ -149,7 +153,7 @@ def show_error(error: BotdataError) -> None:
         ("table", error.table),
         ("done", error.done),
         ("pending", error.pending),
-        ("next", error.next_command),
+        ("next", _next(error)),
     ):
         if text:
             complain(f"  {label + ':':<9}{text}")

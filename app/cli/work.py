@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import shlex
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, TypeVar
@@ -12,10 +11,12 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from app.cli.event_loop import run_async
+from app.cli.given_options import GivenOptions
 
 if TYPE_CHECKING:
     from sqlalchemy import MetaData, Table
 
+    from app.migration.runs.report import Progress
     from app.migration.sources.source import Source
     from app.settings import Settings
 
@@ -49,9 +50,7 @@ class Work:
         command: the command's name, such as "copy" or "schema replace".
         target: the URL of the target.
         source_url: the URL of the source's PostgreSQL; None: Supabase over REST.
-        flags: the options that chose the tables and the source, to be repeated in the next command.
-        source_flags: of these, the ones that chose the source.
-        own_flags: more options, to be repeated where the next command is this one again.
+        given: the options to be repeated in the next command.
     """
 
     command: str
@@ -60,9 +59,7 @@ class Work:
     target: str
     source_url: str | None
     tables: list[Table]
-    flags: str
-    source_flags: str = ""
-    own_flags: str = ""
+    given: GivenOptions
 
     @classmethod
     def prepare(
@@ -74,8 +71,14 @@ class Work:
         source: str | None = None,
         metadata: str | None = None,
         check_key: bool = True,
+        checks: Sequence[str] = (),
+        own: Sequence[str] = (),
     ) -> Work:
-        """Read the settings, choose the tables and the source, and check its address and (`check_key`) its key."""
+        """Read the settings, choose the tables and the source, and check its address and (`check_key`) its key.
+
+        Args:
+            checks, own: of the options to be repeated, see `GivenOptions`.
+        """
         from app.errors import MigrationError
         from app.migration.tables.copy_table import select_tables
         from app.migration.tables.metadata import load_metadata
@@ -86,42 +89,48 @@ class Work:
         source_url = _source_url(settings, source, key_role_ok if check_key else None, command)
         target = settings.require_database_url()
         groups = None if metadata else {"business", "baileys"} if with_baileys else {"business"}
-        flags = " --with-baileys" if with_baileys else ""
+        chosen_by = ["--with-baileys"] if with_baileys else []
         names = None
         if tables is not None:
             names = [name.strip() for name in tables.split(",") if name.strip()]
-            flags = f" --tables {shlex.quote(','.join(names))}{flags}"
+            chosen_by.insert(0, f"--tables {shlex.quote(','.join(names))}")
             if with_baileys:
                 names += [name for name, table in described.tables.items() if table.info.get("group") == "baileys"]
-        source_flags = ""
+        read_from = []
         if source is not None:
-            source_flags += f" --source {shlex.quote(_shown_source(source))}"
+            read_from.append(f"--source {shlex.quote(_shown_source(source))}")
         if metadata is not None:
-            source_flags += f" --metadata {metadata}"
+            read_from.append(f"--metadata {metadata}")
         if key_role_ok and source_url is None:
-            source_flags += " --key-role-ok"
+            read_from.append("--key-role-ok")
         try:
             chosen = select_tables(described, names=names, groups=groups)
         except MigrationError as error:
             raise typer.BadParameter(error.message, param_hint="--tables") from None
-        return cls(command, settings, described, target, source_url, chosen, flags + source_flags, source_flags)
+        given = GivenOptions(command, tuple(chosen_by), tuple(read_from), tuple(checks), tuple(own))
+        return cls(command, settings, described, target, source_url, chosen, given)
 
-    def run(self, work: Callable[[Source], Awaitable[_Answer]], notice: Callable[[str], None]) -> _Answer:
-        """Run work on the source, and close its connections.
-
-        Args:
-            notice: told of each request that is to be tried again.
-        """
+    def run(self, what: str, work: Callable[[Source, Progress], Awaitable[_Answer]]) -> _Answer:
+        """Run work on the source in an event loop; its progress, called `what`, goes to standard error."""
 
         async def connected() -> _Answer:
-            async with self.open_source(notice) as source:
-                return await work(source)
+            async with self.working(what) as (source, bars):
+                return await work(source, bars)
 
         return self.carry_out(connected)
 
+    @asynccontextmanager
+    async def working(self, what: str) -> AsyncIterator[tuple[Source, Progress]]:
+        """The source, for as long as the context lasts, and the progress of what is done with it."""
+        from app.cli.output import progress
+
+        with progress(what) as bars:
+            async with self.open_source(bars.notice) as source:
+                yield source, bars
+
     def carry_out(self, work: Callable[[], Awaitable[_Answer]]) -> _Answer:
-        """Run work in an event loop; the next command of its errors is this one, with its options."""
-        return carry_out(work, f"{self.command}{self.flags}{self.own_flags}", self.flags.replace(" --reverse", ""))
+        """Run work in an event loop; the next commands of its errors get their options."""
+        return carry_out(work, self.given)
 
     @asynccontextmanager
     async def open_source(self, notice: Callable[[str], None]) -> AsyncIterator[Source]:
@@ -149,13 +158,8 @@ class Work:
             await rest.close()
 
 
-def carry_out(work: Callable[[], Awaitable[_Answer]], command: str, flags: str = "") -> _Answer:
-    """Run work in an event loop; the commands that its errors name next get the options that they need.
-
-    Args:
-        command: this command with all that is to be repeated, for errors that name their own step.
-        flags: the options that chose the tables and the source, for the other commands that take them.
-    """
+def carry_out(work: Callable[[], Awaitable[_Answer]], given: GivenOptions) -> _Answer:
+    """Run work in an event loop; the commands that its errors name next get the options that they need."""
     from app.errors import MigrationError
 
     async def run() -> _Answer:
@@ -164,13 +168,9 @@ def carry_out(work: Callable[[], Awaitable[_Answer]], command: str, flags: str =
     try:
         return run_async(run())
     except MigrationError as error:
-        if error.next_command and error.step:
-            own = rf"(?P<own>{re.escape(error.step)}(?: --reverse)?)"  # which is among the options already
-            error.next_command = re.sub(
-                rf"botdata (?:{own}|(?P<other>copy|preflight|sync|verify))(?= --|,|;|$)",
-                lambda found: f"botdata {command if found['own'] else found['other'] + flags}",
-                error.next_command,
-            )
+        if error.next_step is not None:
+            step = error.step
+            error.next_step = error.next_step.with_options(lambda command: given.complete(command, step=step))
         raise
 
 

@@ -1,7 +1,5 @@
 """A circuit breaker: a store that fails is left alone, but for one probe now and then."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 

@@ -1,7 +1,5 @@
 """A bound on how long something is waited for, also where a driver takes its time over being cancelled."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Collection, Coroutine
 from typing import Any, TypeVar

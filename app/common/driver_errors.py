@@ -1,7 +1,5 @@
 """What a PostgreSQL driver error may tell: its class and SQLSTATE, never DETAIL or CONTEXT, which hold whole rows."""
 
-from __future__ import annotations
-
 import re
 
 import psycopg

@@ -1,7 +1,5 @@
 """Latencies as counts of buckets, so that those of several processes and minutes can be added up."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Sequence
 from itertools import accumulate

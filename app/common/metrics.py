@@ -1,7 +1,5 @@
 """What a data layer counts and times: a plain object that any code of the process may read."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 

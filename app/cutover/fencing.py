@@ -3,8 +3,6 @@
 A move of the stage waits for the transactions that hold the lock; those that come later see the new stage.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from time import monotonic
 

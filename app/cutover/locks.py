@@ -6,8 +6,6 @@ it does not put an older row over a mirror's. It reads them under the lock, or a
 since.
 """
 
-from __future__ import annotations
-
 # %(table)s stands for the table's name.
 _TABLE = "hashtextextended('botdata mirror ' || %(table)s::text, 0)"
 SHARE_TABLE = f"SELECT pg_advisory_xact_lock_shared({_TABLE})"

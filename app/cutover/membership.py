@@ -1,7 +1,5 @@
 """What this process knows of the stage: it reports itself, follows the row, and holds its writes for a move."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 from collections import Counter
@@ -9,11 +7,13 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from time import monotonic
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from app.cutover.fencing import NO_STAGE
 from app.cutover.stages import Stage, Store
 from app.errors import DataError, SettingsError, UnavailableError
+from app.flags import Flags
+from app.settings import Settings
 from app.state.cutover.moves import GIVE_UP_EXPIRED
 from app.state.cutover.processes import (
     FOLLOWS,
@@ -26,11 +26,7 @@ from app.state.cutover.processes import (
     report_and_read,
 )
 from app.state.cutover.stage import StageRow, can_read_stage
-
-if TYPE_CHECKING:
-    from app.flags import Flags
-    from app.settings import Settings
-    from app.stores.postgres.database import Database
+from app.stores.postgres.database import Database
 
 T = TypeVar("T")
 

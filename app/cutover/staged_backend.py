@@ -1,23 +1,19 @@
 """The backend of a cutover: each call goes to the store that its stage names, and writes to the other one too."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
+from app.cutover.membership import Membership
+from app.cutover.shadow.comparisons import Comparisons
 from app.cutover.stages import Stage, Store
 from app.errors import AuthorityMovedError
+from app.models import Base
+from app.stores.backend import Backend
+from app.stores.codec.json_rows import Values
+from app.stores.outgoing_write import OutgoingWrite
+from app.stores.postgres.database import Database
 from app.stores.reads import TABLES_READ
-
-if TYPE_CHECKING:
-    from app.cutover.membership import Membership
-    from app.cutover.shadow.comparisons import Comparisons
-    from app.models import Base
-    from app.stores.backend import Backend
-    from app.stores.codec.json_rows import Values
-    from app.stores.outgoing_write import OutgoingWrite
-    from app.stores.postgres.database import Database
 
 
 class AuthorityWriter(Protocol):

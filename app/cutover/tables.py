@@ -1,7 +1,5 @@
 """Which tables move with the stage, and which have an authority of their own."""
 
-from __future__ import annotations
-
 from app.models import Base, Booking, Client, Company, DialogContext, Service, Staff, StaffSchedule
 
 # Those that the data layer's methods write.

@@ -3,8 +3,6 @@
 Nothing below it answers with anything but a value or an `app.errors.DataError`.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import random

@@ -5,8 +5,6 @@ letters that the database's locale knows, which need not be the same in two data
 cases, so `~` (`match` in PostgREST) finds the same rows everywhere.
 """
 
-from __future__ import annotations
-
 
 def containing(text: str) -> str:
     """A pattern for `~` that matches what contains `text`, with upper and lower case taken as equal.

@@ -1,7 +1,5 @@
 """Phone numbers as people and WhatsApp write them, made into E.164 digits without `+`."""
 
-from __future__ import annotations
-
 import re
 from functools import lru_cache
 

@@ -1,7 +1,5 @@
 """The answer of every method of the data layer."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime

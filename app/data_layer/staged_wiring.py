@@ -1,24 +1,17 @@
 """Opens the backend of a process that has a target: the stores, what runs between them, and its membership."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
+from app.common.metrics import Metrics
 from app.cutover.fencing import WriteGuard
 from app.cutover.membership import Membership
 from app.cutover.replication.direct_writer import DirectWriter
 from app.cutover.shadow.comparisons import Comparisons
-from app.cutover.staged_backend import StagedBackend
+from app.cutover.staged_backend import AuthorityWriter, StagedBackend
 from app.cutover.stages import Stage, Store
 from app.data_layer.store_wiring import open_repository, open_rest, open_supabase
+from app.settings import Settings
 from app.state.cutover.processes import WriterCounts, process_name
+from app.stores.backend import Backend
 from app.stores.postgres.database import Database
-
-if TYPE_CHECKING:
-    from app.common.metrics import Metrics
-    from app.cutover.staged_backend import AuthorityWriter
-    from app.settings import Settings
-    from app.stores.backend import Backend
 
 _REPORTING = 2  # connections; one may hang
 _REPORT_TIMEOUT = 2.0

@@ -1,22 +1,18 @@
 """The checks of arguments, the same for both backends: what passes is valid and canonical."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from datetime import date
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
+
+from sqlalchemy import Table
 
 from app import models
 from app.data_layer.phones import normalize_phone
 from app.data_layer.values import Convert, UnfitError, converter, day, integer, plain_text
 from app.errors import DuplicateInBatchError, InvalidArgumentError, InvalidPhoneError
+from app.settings import Settings
 from app.stores.codec.rows import table_of
-
-if TYPE_CHECKING:
-    from sqlalchemy import Table
-
-    from app.settings import Settings
 
 T = TypeVar("T")
 _ORDERS = ("datetime", "created_at", "cost")

@@ -3,8 +3,6 @@
 What comes out fits its column, so that no store has to round, cut or refuse it in a way of its own.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time

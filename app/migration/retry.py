@@ -1,7 +1,5 @@
 """Trying again, at a source over REST or a connection and at the target: what can pass, and how long to wait."""
 
-from __future__ import annotations
-
 from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeVar
 

@@ -1,7 +1,5 @@
 """The whole check: open both stores, sample, ask, compare, and leave nothing behind."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, nullcontext, suppress
 from datetime import UTC, datetime
@@ -9,6 +7,7 @@ from datetime import UTC, datetime
 from app.data_layer import DataLayer
 from app.data_layer.store_wiring import open_repository, open_supabase
 from app.errors import AccessDeniedError, MigrationError, SchemaMismatchError, StoreError
+from app.next_step import Command, NextStep
 from app.parity.comparison import Comparison
 from app.parity.reads import reading_calls
 from app.parity.reserved_company import remove_reserved
@@ -53,19 +52,19 @@ async def check_parity(
                     await remove_reserved(rest, database)
         except StoreError as error:
             raise MigrationError(
-                str(error), step="parity", pending="the rest of the check", next_command=_next_command(error)
+                str(error), step="parity", pending="the rest of the check", next_step=_next_step(error)
             ) from error
         finally:
             await comparison.close()
     return comparison
 
 
-def _next_command(error: StoreError) -> str:
+def _next_step(error: StoreError) -> NextStep:
     if isinstance(error, AccessDeniedError):
-        return "correct SUPABASE_KEY or the role in DATABASE_URL, then: botdata parity"
+        return NextStep("correct SUPABASE_KEY or the role in DATABASE_URL, then: ", Command("parity"))
     if isinstance(error, SchemaMismatchError):
-        return "botdata migrate, then: botdata parity"
-    return "botdata parity, when both stores answer"
+        return NextStep(Command("migrate"), ", then: ", Command("parity"))
+    return NextStep(Command("parity"), ", when both stores answer")
 
 
 @asynccontextmanager

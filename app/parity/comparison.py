@@ -1,7 +1,5 @@
 """Calls carried out on both stores, and what came of it, method by method."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """The calls of the reading methods, built from samples."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta

@@ -1,11 +1,10 @@
 """The made-up company that the writing methods are tried on, and its removal from both stores."""
 
-from __future__ import annotations
-
 from sqlalchemy import Select, Table, delete, func, select
 
 from app import models
 from app.errors import MigrationError
+from app.next_step import Command, NextStep
 from app.stores.codec.rows import table_of
 from app.stores.postgres.database import Database
 from app.stores.supabase.client import SupabaseRest
@@ -41,7 +40,7 @@ async def remove_reserved(rest: SupabaseRest, database: Database) -> None:
                 f"{store} holds rows of company {COMPANY_ID}, which is reserved for this check, in: {', '.join(held)}",
                 step="parity",
                 pending="the writing methods; nothing was written",
-                next_command="botdata parity (without --writes)",
+                next_step=NextStep(Command("parity"), " (without --writes)"),
             )
     for model, column, value in _OWNED:
         table = table_of(model)

@@ -1,7 +1,5 @@
 """Whether two answers are the same: for the tests, and for whoever compares the two stores."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any

@@ -1,7 +1,5 @@
 """What to ask about: ids, phones, names, dates and categories that both stores hold, or one of them."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The calls of the writing methods, on the reserved company, and reads of what they wrote."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from datetime import date, time
 from decimal import Decimal

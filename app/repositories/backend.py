@@ -1,10 +1,8 @@
 """The repository backend: the bot's own PostgreSQL."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from app import models
 from app.errors import StoreTimeoutError, UnrepresentableValueError
@@ -19,23 +17,21 @@ from app.repositories import (
     UnitOfWork,
 )
 from app.stores.backend import Upcoming
+from app.stores.codec.json_rows import Values
+from app.stores.codec.rows import (
+    BookingRow,
+    ClientRow,
+    ClientSummary,
+    CompanyRow,
+    DialogContextRow,
+    ServiceRow,
+    StaffRow,
+    StaffScheduleRow,
+)
 from app.stores.company_time import local_now
+from app.stores.outgoing_write import OutgoingWrite
 from app.stores.postgres.database import Database
 from app.stores.reads import UPCOMING_AT_MOST
-
-if TYPE_CHECKING:
-    from app.stores.codec.json_rows import Values
-    from app.stores.codec.rows import (
-        BookingRow,
-        ClientRow,
-        ClientSummary,
-        CompanyRow,
-        DialogContextRow,
-        ServiceRow,
-        StaffRow,
-        StaffScheduleRow,
-    )
-    from app.stores.outgoing_write import OutgoingWrite
 
 _REPEATS = 2
 _ROLLED_BACK_BY_OTHERS = {"40001", "40P01"}

@@ -1,7 +1,5 @@
 """What all repositories share: rows from a statement, and upserts by natural key."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from operator import itemgetter

@@ -1,7 +1,5 @@
 """Bookings: the clients' visits."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, ClassVar, NamedTuple

@@ -1,7 +1,5 @@
 """Dialog contexts: the bot's conversations."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Services that the salons offer."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

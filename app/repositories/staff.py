@@ -1,7 +1,5 @@
 """Staff, and their working days."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from datetime import date
 from functools import lru_cache

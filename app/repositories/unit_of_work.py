@@ -1,7 +1,5 @@
 """The unit of work: one transaction with every repository in it."""
 
-from __future__ import annotations
-
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from types import TracebackType

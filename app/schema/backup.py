@@ -1,7 +1,5 @@
 """Backs up tables that are about to be dropped, from one snapshot, and proves that the backup can be read."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import re
@@ -16,6 +14,7 @@ from psycopg import AsyncConnection, sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from app.errors import MigrationError
+from app.next_step import Command, NextStep
 from app.schema.ddl import columns_to_copy, functions_sql, tables_sql
 from app.schema.plan import ReplacePlan
 from app.stores.postgres.database_url import libpq_url
@@ -80,7 +79,7 @@ async def find_pg_dump(wanted: str | None, server_version: int) -> PgDump | None
         f"--pg-dump {wanted} {why}; it is to be {server_version} or newer, as the server is",
         step=STEP,
         pending="everything; nothing was changed",
-        next_command=f"botdata {STEP} --pg-dump none, which writes COPY files",
+        next_step=NextStep(Command(STEP, "--pg-dump none"), ", which writes COPY files"),
     )
 
 
@@ -110,7 +109,7 @@ def make_directory(directory: Path) -> None:
             f"--backup-dir {directory} holds files already",
             step=STEP,
             pending="everything; nothing was changed",
-            next_command=f"botdata {STEP} with another --backup-dir",
+            next_step=NextStep(Command(STEP), " with another --backup-dir"),
         )
 
 
@@ -119,7 +118,7 @@ def _unwritable(directory: Path, error: OSError) -> MigrationError:
         f"the backup cannot be written to {directory}: {error.strerror}",
         step=STEP,
         pending="everything; nothing was changed",
-        next_command=f"botdata {STEP} with another --backup-dir",
+        next_step=NextStep(Command(STEP), " with another --backup-dir"),
     )
 
 
@@ -152,7 +151,7 @@ async def back_up(
                 step=STEP,
                 done=f"an incomplete backup in {directory}, which can be deleted",
                 pending="everything else; nothing was changed in the database",
-                next_command=f"botdata {STEP}",
+                next_step=NextStep(Command(STEP)),
             )
         _write(directory / COMPLETE, _instructions(plan, rows, pg_dump))
     except OSError as error:
@@ -220,7 +219,7 @@ async def _run(arguments: list[str], environment: dict[str, str], *, stdout: int
             f"{Path(arguments[0]).name} could not write the backup: {first}",
             step=STEP,
             pending="everything; nothing was changed in the database",
-            next_command=f"botdata {STEP} --pg-dump none, which writes COPY files instead",
+            next_step=NextStep(Command(STEP, "--pg-dump none"), ", which writes COPY files instead"),
         )
 
 

@@ -1,7 +1,5 @@
 """The statements that make tables again, read off the catalog: for a backup where no pg_dump is at hand."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from psycopg import AsyncConnection, sql

@@ -3,8 +3,6 @@
 Its tables have the names of the present ones and other columns, so that no upgrade leads from it to the present.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from app.migration.preflight.schemas.catalog import CatalogTable

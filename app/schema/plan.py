@@ -1,7 +1,5 @@
 """What replacing a schema would drop and keep, and what stands in its way; only looks."""
 
-from __future__ import annotations
-
 from collections.abc import Collection
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Replaces a schema that no revision made: backup, drop and upgrade in one transaction; the session tables stay."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
@@ -17,6 +15,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from app.errors import MigrationError
 from app.migration.target.target_session import explained, open_target
+from app.next_step import Command, NextStep
 from app.schema import revisions
 from app.schema.backup import STEP, Backup, back_up, find_pg_dump, make_directory
 from app.schema.plan import ReplacePlan, read_plan
@@ -59,19 +58,20 @@ class ReplaceOptions:
 
 def refuse_blocked(plan: ReplacePlan) -> None:
     """Stop where the plan cannot be carried out; MigrationError names everything in the way."""
-    reasons, remedies = [], []
+    reasons: list[str] = []
+    remedies: list[str | Command] = []
     if plan.unknown:
         reasons.append(f"schema public holds tables that are not known: {', '.join(plan.unknown)}")
         keep = " ".join(f"--keep {name}" for name in plan.unknown)
-        remedies.append(f"botdata {STEP} {keep}, if they may stay where they are; else move them to another schema")
+        remedies += [Command(STEP, keep), ", if they may stay where they are; else move them to another schema"]
     if plan.dependents:
         reasons.append(f"other objects stand on what would be dropped: {'; '.join(plan.dependents)}")
-        remedies.append(f"drop those objects, or move them away, then: botdata {STEP}")
+        remedies += ["; " * bool(remedies), "drop those objects, or move them away, then: ", Command(STEP)]
     if plan.not_owned:
         reasons.append(f"the role does not own {', '.join(plan.not_owned)}")
-        remedies.append(f"let their owner run: botdata {STEP}")
+        remedies += ["; " * bool(remedies), "let their owner run: ", Command(STEP)]
     if reasons:
-        raise MigrationError("; ".join(reasons), step=STEP, pending=_NOTHING, next_command="; ".join(remedies))
+        raise MigrationError("; ".join(reasons), step=STEP, pending=_NOTHING, next_step=NextStep(*remedies))
 
 
 async def look(url: str, keep: Collection[str] = ()) -> ReplacePlan:
@@ -124,7 +124,7 @@ async def _same_plan(connection: AsyncConnection, shown: ReplacePlan, options: R
     plan = await read_plan(connection, options.keep)
     if plan.names != shown.names:
         raise MigrationError(
-            "the schema has changed since it was shown", step=STEP, pending=_NOTHING, next_command=f"botdata {STEP}"
+            "the schema has changed since it was shown", step=STEP, pending=_NOTHING, next_step=NextStep(Command(STEP))
         )
     refuse_blocked(plan)
     return plan
@@ -151,7 +151,7 @@ async def _commit(connection: EngineConnection) -> None:
             f"{revisions.explain(error)}; it was being committed, so it may have been carried out",
             step=STEP,
             pending="nothing, or all of the replacement",
-            next_command=f"botdata {STEP}, which says which of the two",
+            next_step=NextStep(Command(STEP), ", which says which of the two"),
         ) from error
 
 
@@ -169,7 +169,7 @@ async def _transaction(url: str) -> AsyncIterator[tuple[EngineConnection, AsyncC
         connection = await engine.connect()
     except DBAPIError as error:
         raise MigrationError(
-            revisions.explain(error), step=STEP, pending=_NOTHING, next_command=f"botdata {STEP}"
+            revisions.explain(error), step=STEP, pending=_NOTHING, next_step=NextStep(Command(STEP))
         ) from error
     driver: Any = (await connection.get_raw_connection()).driver_connection
     try:
@@ -224,7 +224,7 @@ async def _in_use(guard: AsyncConnection, plan: ReplacePlan) -> MigrationError:
         f"the tables to be dropped are in use{who}",
         step=STEP,
         pending=_NOTHING,
-        next_command=f"stop what uses them (not the WhatsApp login), then: botdata {STEP}",
+        next_step=NextStep("stop what uses them (not the WhatsApp login), then: ", Command(STEP)),
     )
 
 
@@ -250,7 +250,9 @@ def _refuse_touched(before: dict[str, Any], after: dict[str, Any]) -> None:
             step=STEP,
             table=changed[0],
             pending="the replacement; nothing was changed in the database",
-            next_command="find what changes them (a trigger, an event trigger, a rule), then: botdata schema replace",
+            next_step=NextStep(
+                "find what changes them (a trigger, an event trigger, a rule), then: ", Command("schema replace")
+            ),
         )
 
 
@@ -274,7 +276,7 @@ async def _upgrade(connection: EngineConnection, url: str) -> list[revisions.Not
     try:
         await connection.run_sync(lambda shared: revisions.upgrade_on(shared, url, notices))
     except MigrationError as error:
-        error.step, error.next_command = STEP, f"put right what it names, then: botdata {STEP}"
+        error.step, error.next_step = STEP, NextStep("put right what it names, then: ", Command(STEP))
         error.pending = "the replacement; nothing was changed in the database"
         raise
     return notices

@@ -1,7 +1,5 @@
 """Where the schema's revisions are, and their names by those of their files: importing Alembic takes long."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 

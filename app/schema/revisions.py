@@ -12,6 +12,7 @@ from sqlalchemy import Connection, NullPool, create_engine
 from sqlalchemy.exc import DBAPIError
 
 from app.errors import INSTALL_NEWER, MigrationError, error_for_sqlstate
+from app.next_step import Command, NextStep
 from app.schema.revision_files import scripts
 from app.stores.postgres.database_url import sqlalchemy_url
 
@@ -69,7 +70,9 @@ def upgrade(database_url: str, revision: str = "head") -> Upgrade:
             str(error),
             step="upgrade",
             pending="the schema is as it was",
-            next_command="botdata preflight, which names what is in the way" if _refused(error) else "botdata upgrade",
+            next_step=NextStep(Command("preflight"), ", which names what is in the way")
+            if _refused(error)
+            else NextStep(Command("upgrade")),
         ) from error
     return Upgrade(before, current(database_url), tuple(notices))
 
@@ -98,7 +101,7 @@ def upgrade_on(connection: Connection, database_url: str, notices: list[Notice])
             str(error),
             step="upgrade",
             pending="the schema is as it was",
-            next_command="put right what it names, then run the same command again",
+            next_step=NextStep("put right what it names, then run the same command again"),
         ) from error
 
 
@@ -112,7 +115,7 @@ def _refuse_to_go_down(before: str, revision: str) -> None:
             f"the database is at revision {before}, which this botdata does not know: it was made by a newer one",
             step="upgrade",
             pending="the schema is as it was",
-            next_command=INSTALL_NEWER,
+            next_step=NextStep(INSTALL_NEWER),
         ) from error
     try:
         wanted = script.get_revision(revision)
@@ -125,7 +128,7 @@ def _refuse_to_go_down(before: str, revision: str) -> None:
             f"the database is at {before}, which is above {name}; to go down: alembic downgrade {name} (in a checkout)",
             step="upgrade",
             pending="the schema is as it was",
-            next_command=f"alembic downgrade {name}, in a checkout",
+            next_step=NextStep(f"alembic downgrade {name}, in a checkout"),
         )
 
 
@@ -149,7 +152,7 @@ def current(database_url: str) -> str | None:
             explain(error),
             step="upgrade",
             pending="the schema is as it was",
-            next_command="check DATABASE_URL, then: botdata upgrade",
+            next_step=NextStep("check DATABASE_URL, then: ", Command("upgrade")),
         ) from error
 
 

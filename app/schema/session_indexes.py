@@ -3,8 +3,6 @@
 The upgrade would make them too, inside its transaction: until that ends, it would keep the login from writing.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import psycopg

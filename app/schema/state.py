@@ -1,7 +1,5 @@
 """Where a target's schema stands against the revisions: not there, behind, ahead, drifted, earlier, or right."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -13,10 +11,11 @@ from app.migration.preflight.schemas.catalog import CatalogTable
 from app.migration.preflight.schemas.target_schema import as_findings, compare
 from app.migration.preflight.schemas.target_state import TargetState
 from app.models import Base
+from app.next_step import Command, NextStep
 from app.schema import phase08
 from app.schema.revision_files import known_revisions
 
-REPLACE = "botdata schema replace"
+REPLACE = Command("schema replace")
 _BY_HAND = "put it back as it should be, by hand (what is, what should be: see the table)"
 
 
@@ -72,16 +71,16 @@ class ExamineSchema:
             one = finding(
                 "target-phase08",
                 f"the target holds the tables of {phase08.NAME}, an earlier schema ({examples}, and so on)",
-                REPLACE,
+                str(REPLACE),
             )
             differences = list(_named_as_before(differences, catalog))
         else:
             one = finding(
                 "target-incompatible",
                 f"the target holds tables that no revision made: {', '.join(held)}",
-                REPLACE,
+                str(REPLACE),
             )
-        return TargetState([one], differences, usable=False, next_command=REPLACE)
+        return TargetState([one], differences, usable=False, next_step=NextStep(REPLACE))
 
     def _elsewhere(self, revision: str, known: list[str]) -> TargetState:
         head = known[-1]
@@ -91,7 +90,7 @@ class ExamineSchema:
                 f"the target is at revision {revision}, which this botdata does not know; its own newest is {head}",
                 INSTALL_NEWER,
             )
-            return TargetState([one], usable=False, next_command=INSTALL_NEWER)
+            return TargetState([one], usable=False, next_step=NextStep(INSTALL_NEWER))
         return self._not_there(
             "target-behind", f"the target is at revision {revision}, and {head} is the newest", "botdata upgrade"
         )
@@ -102,7 +101,7 @@ class ExamineSchema:
             [finding(code, message, remedy, severity=severity)],
             usable=False,
             creates_tables=True,
-            next_command="botdata migrate" if self._upgrades else "botdata upgrade",
+            next_step=NextStep(Command("migrate" if self._upgrades else "upgrade")),
         )
 
 

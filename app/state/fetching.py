@@ -1,7 +1,5 @@
 """Carrying out a statement and taking its answer."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Keys of rows as one parameter: a JSON array of arrays."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable
 

@@ -1,7 +1,5 @@
 """Makes, upgrades and drops schema `botdata` of the target."""
 
-from __future__ import annotations
-
 from psycopg import AsyncConnection
 
 from app.state.schema_name import SCHEMA

@@ -1,7 +1,5 @@
 """ "Now" at a salon: bookings hold its local time, without a zone."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from functools import cache
 from zoneinfo import ZoneInfo, available_timezones

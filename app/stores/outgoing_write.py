@@ -1,7 +1,5 @@
 """Whether one write of a caller's has left for its store: the store tells it to what answers the caller."""
 
-from __future__ import annotations
-
 from app.errors import UnavailableError
 
 

@@ -1,12 +1,9 @@
 """The reading methods of the two stores, described once: what the staged backend and the shadow reads go by."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from app.stores.backend import Backend
+from app.stores.backend import Backend
 
 UPCOMING_AT_MOST = 10  # bookings that `get_upcoming_appointments` gives
 # By method, the tables that it reads; that of its rows comes first.

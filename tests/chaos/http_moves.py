@@ -169,8 +169,8 @@ class Episode:
 
     def _look_at(self, error: MigrationError) -> None:
         where = error.table or error.pending
-        if not (error.message and error.step and where and error.next_command):
-            said = [error.message, error.step, where, error.next_command]
+        if not (error.message and error.step and where and error.next_step):
+            said = [error.message, error.step, where, error.next_step]
             self.ended.wrong.append(f"{self._name}: an error that does not say all: {said}")
 
     @asynccontextmanager

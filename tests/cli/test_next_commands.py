@@ -34,8 +34,9 @@ def test_a_table_that_the_target_lacks(command: Command, settings: dict[str, str
     for line in ("verify", "sync", "sync --reverse --overwrite"):
         outcome = command(*line.split(), *flags.split(), **settings)
         assert outcome.code == 1
-        again = "sync --reverse" if "--reverse" in line else line
-        told = f"botdata preflight {flags}, which names all that is missing; then: botdata {again} {flags}"
+        name, *own = line.split()
+        again = " ".join([name, flags, *own])
+        told = f"botdata preflight {flags}, which names all that is missing; then: botdata {again}"
         assert f"next:    {told}" in outcome.err
 
 
@@ -66,7 +67,7 @@ def test_a_migration_that_stops_at_refused_rows(
         ("migrate --tables clients", "true", "botdata migrate --tables clients --overwrite, if"),
         ("sync --tables clients --follow", "true", "botdata sync --tables clients --follow --overwrite, if"),
         ("sync --reverse --until-clean --tables clients", "false",
-         "botdata sync --reverse --tables clients --until-clean --overwrite, if"),
+         "botdata sync --tables clients --until-clean --reverse --overwrite, if"),
         ("quarantine replay --tables clients", "true", "botdata quarantine replay --tables clients --overwrite, if"),
         ("quarantine replay 7", "false", "botdata quarantine list"),
     ],

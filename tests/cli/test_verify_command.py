@@ -63,9 +63,9 @@ def test_rows_in_quarantine_are_missing(command: Command, settings: dict[str, st
         assert found.code == 1
         assert "missing: clients 3 is not in the target (in quarantine, SQLSTATE 23502)" in found.out.splitlines()
         assert "clients: 1 of these rows were refused by the target and are in quarantine" in found.out.splitlines()
-        assert found.out.splitlines()[-1] == "Next: botdata quarantine list"
+        assert found.out.splitlines()[-1] == "Next: botdata quarantine list --tables clients"
     document = json.loads(command("verify", *_ONLY, "--json", **settings).out)
-    assert document["next"] == "botdata quarantine list"
+    assert document["next"] == "botdata quarantine list --tables clients"
     (clients,) = document["tables"]
     assert (clients["missing"], clients["in_quarantine"], clients["equal"]) == (1, 1, 29)
     assert clients["differences"][0]["sqlstate"] == "23502"
@@ -156,7 +156,10 @@ def test_what_is_next_where_each_end_is_the_store_of_a_table(
     command("copy", *both, **settings)
     execute(target, "UPDATE botdata.stage SET stage = 'live', moved_at = now()")
     # Of clients the target lacks the refused row alone, which is not for sync --reverse.
-    assert command("verify", *both, **settings).out.splitlines()[-1] == "Next: botdata quarantine list"
+    assert (
+        command("verify", *both, **settings).out.splitlines()[-1]
+        == "Next: botdata quarantine list --tables clients,messages"
+    )
     execute(source_database, "INSERT INTO messages DEFAULT VALUES")
     found = command("verify", *both, **settings)
     assert found.out.splitlines()[-1] == "Next: botdata verify --tables messages --fix"

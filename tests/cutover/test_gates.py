@@ -324,7 +324,7 @@ async def test_a_target_without_the_tables_of_a_cutover(ready: Ready) -> None:
     ready.pair.ask("DROP SCHEMA botdata CASCADE")
     with pytest.raises(MigrationError) as caught:
         await ready.against(Stage.DUALWRITE)
-    assert "botdata upgrade" in str(caught.value.next_command)
+    assert "botdata upgrade" in str(caught.value.next_step)
 
 
 @pytest.mark.parametrize("stage", [Stage.DUALWRITE, Stage.SHADOW, Stage.RAMPDOWN, Stage.COMPLETE])

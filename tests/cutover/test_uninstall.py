@@ -39,6 +39,6 @@ async def test_a_finished_one_may_go_once_no_process_follows(pair: Pair) -> None
     )
     with pytest.raises(MigrationError, match=r"without it: a$") as refused:
         await _refuse(pair)
-    assert "USE_REPOSITORY_PATTERN=true" in str(refused.value.next_command)
+    assert "USE_REPOSITORY_PATTERN=true" in str(refused.value.next_step)
     pair.ask("DELETE FROM botdata.processes WHERE name = 'a'")
     await _refuse(pair)

@@ -89,7 +89,7 @@ async def test_the_stage_refuses_what_writes_source_rows(
     with pytest.raises(MigrationError) as stopped:
         await _writers(pages, database_url)[command]()
     assert f"PostgreSQL is the store of clients (the cutover stands at {stage})" in stopped.value.message
-    assert "botdata cutover status" in str(stopped.value.next_command)
+    assert "botdata cutover status" in str(stopped.value.next_step)
     assert query(database_url, "SELECT id, notes FROM clients ORDER BY id") == [(1, "of the bot"), (3, "of the bot")]
 
 
@@ -130,7 +130,7 @@ async def test_the_tables_that_may_be_written_are_named(pages: PageServer, datab
     stand_at(database_url, "live")
     with pytest.raises(MigrationError) as stopped:
         await copy_from(pages, database_url, tables("clients", "staff"))
-    assert str(stopped.value.next_command).endswith("for the others: the same command, with --tables staff")
+    assert str(stopped.value.next_step).endswith("for the others: the same command, with --tables staff")
 
 
 @pytest.mark.parametrize("flag", [True, False])
@@ -155,7 +155,7 @@ async def test_no_copy_where_processes_mirror(
     stand_at(database_url, stage)
     with pytest.raises(MigrationError) as stopped:
         await copy_from(pages, database_url, tables("clients"))
-    assert "botdata sync" in str(stopped.value.next_command)
+    assert "botdata sync" in str(stopped.value.next_step)
     assert _count(database_url) == 0
     await sync_from(pages, database_url, "clients")
     assert _count(database_url) == 3

@@ -127,7 +127,7 @@ async def test_sequences_identities_and_columns_of_the_targets_own(databases: Po
 async def test_a_target_without_the_table(pages: PageServer, fresh_database: str) -> None:
     with pytest.raises(MigrationError, match=r"the target has no table public\.clients") as stopped:
         await _try(pages, fresh_database, "clients")
-    assert (stopped.value.step, stopped.value.next_command) == (
+    assert (stopped.value.step, str(stopped.value.next_step)) == (
         "copy --dry-run",
         "botdata preflight, which names all that is missing; then: botdata copy --dry-run",
     )

@@ -118,7 +118,7 @@ async def test_a_key_that_the_target_makes_is_named(ends: Ends) -> None:
     ends.make(_PLAIN_LINES, "INSERT INTO lines VALUES (4, 9.99, 3, 29.97)", made)
     with pytest.raises(MigrationError, match="the target makes id of lines by itself") as stopped:
         await copy_from(ends.served, ends.target, _lines())
-    execute(ends.target, str(stopped.value.next_command).partition(" in the target")[0])
+    execute(ends.target, str(stopped.value.next_step).partition(" in the target")[0])
     assert (await copy_from(ends.served, ends.target, _lines())).complete
 
 

@@ -44,4 +44,4 @@ def test_no_key_is_repeated(role_ok: bool) -> None:
         with pytest.raises(MigrationError) as refused:
             require_service_key(key, role_ok=role_ok, step="verify")
         assert key not in str(refused.value)
-        assert "botdata verify" in (refused.value.next_command or "")
+        assert "botdata verify" in str(refused.value.next_step)

@@ -94,11 +94,11 @@ async def test_it_stops_before_anything_is_written(
     chosen = select_tables(_PEOPLE)
     with pytest.raises(MigrationError, match=said) as stopped:
         await copy_from(source, fresh_database, chosen)
-    assert do in str(stopped.value.next_command)
+    assert do in str(stopped.value.next_step)
     assert value(fresh_database, "SELECT count(*) FROM people") == 0
     assert value(fresh_database, "SELECT to_regnamespace('botdata') IS NULL")
     assert not (await verify_from(source, fresh_database, chosen)).clean
-    statement = str(stopped.value.next_command).removesuffix("; then: botdata copy")
+    statement = str(stopped.value.next_step).removesuffix("; then: botdata copy")
     execute(fresh_database, statement)
     assert (await copy_from(source, fresh_database, chosen)).complete
     execute(source.database_url, "UPDATE people SET name = 'Changed' WHERE id = 2")
@@ -146,7 +146,7 @@ def test_a_column_that_the_models_know_by_another_key_is_named() -> None:
     Table("people", metadata, Column("id", Integer, primary_key=True), Column("name", Text, key="called"))
     with pytest.raises(MigrationError, match=r"the models know people\.name by another key, called") as stopped:
         select_tables(metadata)
-    assert stopped.value.next_command == "take the column's key= out of the models, then: the same command"
+    assert str(stopped.value.next_step) == "take the column's key= out of the models, then: the same command"
 
 
 @pytest.mark.parametrize("make_source", ["page server"], indirect=True)

@@ -81,7 +81,7 @@ async def test_a_replay_of_a_row_without_its_parent(served: Source, fresh_databa
     execute(fresh_database, _REFUSED.format("child", '{"id": "3", "parent": "99"}'))
     with pytest.raises(MigrationError, match="child_parent of child stays NOT VALID: 1 rows lack") as stopped:
         await replay(fresh_database, METADATA)
-    assert "botdata sync" in str(stopped.value.next_command)
+    assert "botdata sync" in str(stopped.value.next_step)
     assert value(fresh_database, "SELECT convalidated FROM pg_constraint WHERE conname = 'child_parent'") is False
 
 

@@ -65,7 +65,7 @@ async def test_a_row_without_a_key(bare: Source, fresh_database: str, what: str)
     execute(bare.url, "INSERT INTO rows (v) VALUES ('without')")
     with pytest.raises(MigrationError, match="1 rows of thing in the source have NULL in their key") as stopped:
         await (copy_from if what == "copy" else verify_from)(bare, fresh_database, select_tables(METADATA))
-    assert str(stopped.value.next_command).endswith(f"then: botdata {what}")
+    assert str(stopped.value.next_step).endswith(f"then: botdata {what}")
 
 
 @pytest.mark.separate_server
@@ -81,7 +81,7 @@ async def test_rows_hidden_from_the_role_are_not_taken_for_deleted(bare: Source,
         hidden = Source(url, "", url, is_lite=False)
         with pytest.raises(MigrationError, match="affected by row-level security policy") as stopped:
             await Sync(lambda: source_of(hidden), fresh_database, select_tables(METADATA), Told(), SyncOptions()).run()
-        assert "docs/rights.md" in str(stopped.value.next_command)
+        assert "docs/rights.md" in str(stopped.value.next_step)
         assert value(fresh_database, "SELECT count(*) FROM thing") == 9
     finally:
         execute(bare.url, f'DROP OWNED BY "{role}"; DROP ROLE "{role}"')

@@ -81,7 +81,7 @@ async def test_commands_stop_before_anything_is_written(
     with served(source, **{setting: wrong}) as bad:
         with pytest.raises(MigrationError, match=f"the source's {setting} is another one") as stopped:
             await copy_from(bad, fresh_database, [THINGS])
-        assert remedy in (stopped.value.next_command or "")
+        assert remedy in str(stopped.value.next_step)
         assert row_texts(fresh_database, "things") == []
         assert value(fresh_database, "SELECT to_regnamespace('botdata')") is None
         with served(source) as good:
@@ -92,7 +92,7 @@ async def test_commands_stop_before_anything_is_written(
         for command in (verify_from(bad, fresh_database, [THINGS]), sync_from(bad, fresh_database, [THINGS])):
             with pytest.raises(MigrationError, match=f"things.{column} comes as ") as stopped:
                 await command
-            assert remedy in (stopped.value.next_command or "")
+            assert remedy in str(stopped.value.next_step)
         assert _written(fresh_database) == before
 
 

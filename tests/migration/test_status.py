@@ -8,13 +8,16 @@ from app.state.tool_schema import ensure_tool_schema
 from tests.migration.engine import execute
 
 
-@pytest.mark.parametrize("command", ["copy", "sync", "sync --reverse", "verify --fix"])
-async def test_a_run_at_work_is_running(database_url: str, command: str) -> None:
-    async with open_target(database_url, step=command.partition(" ")[0], exclusive=True) as connection:
+@pytest.mark.parametrize(
+    ("command", "step"),
+    [("copy", "copy"), ("copy", "migrate"), ("sync", "sync"), ("sync --reverse", "sync"), ("verify --fix", "verify")],
+)
+async def test_a_run_at_work_is_running(database_url: str, command: str, step: str) -> None:
+    async with open_target(database_url, step=step, exclusive=True) as connection:
         await ensure_tool_schema(connection)
         execute(database_url, "INSERT INTO botdata.runs (command, source) VALUES (%s, 'a.example')", [command])
         status = await read_status(database_url)
         assert [(run.command, run.state) for run in status.runs] == [(command, "running")]
     status = await read_status(database_url)
     assert [run.state for run in status.runs] == ["stopped"]
-    assert status.next_command.startswith(f"botdata {command}, with the same source")
+    assert str(status.next_step).startswith(f"botdata {command}, with the same source")

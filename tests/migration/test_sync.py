@@ -155,7 +155,7 @@ async def test_more_deletions_than_allowed(source: Source, database_url: str) ->
     before = row_texts(database_url, "clients")
     with pytest.raises(MigrationError, match=r"4 rows .* --max-deletes \(3\): clients \(3\), staff \(1\)") as stopped:
         await sync_from(source, database_url, "clients", "staff", most_deleted=3)
-    assert "--max-deletes 4" in (stopped.value.next_command or "")
+    assert "--max-deletes 4" in str(stopped.value.next_step)
     assert row_texts(database_url, "clients") == before
     report = await sync_from(source, database_url, "clients", "staff", most_deleted=4)
     assert (counts(report, "clients"), counts(report, "staff")) == ((0, 0, 3), (0, 0, 1))
@@ -240,7 +240,7 @@ async def test_refuses_what_would_be_lost(source: Source, database_url: str) -> 
     before = row_texts(database_url, "clients")
     with pytest.raises(MigrationError, match=r"wrote: clients \(2\)") as stopped:
         await sync_from(source, database_url, "clients")
-    assert (stopped.value.step, "botdata sync --overwrite" in (stopped.value.next_command or "")) == ("sync", True)
+    assert (stopped.value.step, "botdata sync --overwrite" in str(stopped.value.next_step)) == ("sync", True)
     with pytest.raises(MigrationError, match="PostgreSQL is the bot's store already"):
         await sync_from(source, database_url, "clients", target_in_use=True)
     assert row_texts(database_url, "clients") == before

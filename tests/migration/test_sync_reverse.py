@@ -150,7 +150,7 @@ async def test_more_deletions_than_allowed(source: Source, database_url: str) ->
     execute(database_url, "TRUNCATE clients")
     with pytest.raises(MigrationError, match=r"5 rows of the source are not in the target .* clients \(5\)") as stopped:
         await back(source, database_url, "clients", most_deleted=4)
-    assert "botdata sync --reverse --max-deletes 5" in (stopped.value.next_command or "")
+    assert "botdata sync --reverse --max-deletes 5" in str(stopped.value.next_step)
     assert value(source.database_url, "SELECT count(*) FROM clients") == 5
     assert counts(await back(source, database_url, "clients", most_deleted=5), "clients") == (0, 0, 5)
     assert value(source.database_url, "SELECT count(*) FROM clients") == 0

@@ -86,7 +86,7 @@ async def test_back_that_is_killed_while_rows_are_out_of_the_source(
     assert value(source.database_url, "SELECT count(*) FROM clients") == 2
     with pytest.raises(MigrationError, match=r"make room for others: clients \(2\)") as stopped:
         await sync_from(source, database_url, "clients")
-    assert "botdata sync --reverse --tables clients" in (stopped.value.next_command or "")
+    assert "botdata sync --reverse --tables clients" in str(stopped.value.next_step)
     if refused:
         execute(source.database_url, "CREATE UNIQUE INDEX planted ON clients (notes)")  # which row 4 holds
     report = await back(source, database_url, "clients")
@@ -118,7 +118,7 @@ async def test_back_refuses_a_table_that_was_copied_in_part(connected: Source, d
     )
     with pytest.raises(MigrationError, match=r"were not brought over whole: clients \(50\)") as stopped:
         await back(connected, database_url, "clients")
-    assert "botdata sync --reverse --overwrite" in (stopped.value.next_command or "")
+    assert "botdata sync --reverse --overwrite" in str(stopped.value.next_step)
     assert value(connected.database_url, "SELECT count(*) FROM clients") == 50
     await sync_from(connected, database_url, "clients")
     assert counts(await back(connected, database_url, "clients"), "clients") == (0, 0, 0)
@@ -158,7 +158,7 @@ async def test_a_deletion_that_a_trigger_refuses(connected: Source, database_url
     with pytest.raises(MigrationError) as stopped:
         await sync_from(connected, database_url, "clients")
     assert (stopped.value.table, "7900" in str(stopped.value)) == ("clients", False)
-    assert "trigger of the target that refuses it" in (stopped.value.next_command or "")
+    assert "trigger of the target that refuses it" in str(stopped.value.next_step)
 
 
 async def test_until_clean_ends_where_a_trigger_rewrites_every_row(connected: Source, database_url: str) -> None:

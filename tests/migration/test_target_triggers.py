@@ -8,6 +8,7 @@ from sqlalchemy import Column, Integer, MetaData, Table, Text
 from app.errors import MigrationError
 from app.migration.sync import forward as sync_forward
 from app.migration.tables.copy_table import select_tables
+from app.next_step import Command, NextStep
 from tests.fixtures.sources import MakeSource
 from tests.migration.engine import Told, copy_from, execute, query, row_texts
 from tests.migration.two_ends import sync_from
@@ -147,13 +148,13 @@ async def test_a_comparison_that_stops_is_the_copys(
     execute(fresh_database, _TABLE + _KEEP)
 
     async def lost(*given: object) -> None:
-        raise MigrationError("the source does not answer", step="verify", next_command="botdata verify")
+        raise MigrationError("the source does not answer", step="verify", next_step=NextStep(Command("verify")))
 
     with monkeypatch.context() as patched:
         patched.setattr("app.migration.copy.changed_on_the_way.verify", lost)
         with pytest.raises(MigrationError) as stopped:
             await copy_from(source, fresh_database, _CHOSEN)
-    assert (stopped.value.step, stopped.value.next_command) == ("copy", "botdata copy, which compares them again")
+    assert (stopped.value.step, str(stopped.value.next_step)) == ("copy", "botdata copy, which compares them again")
     again = await copy_from(source, fresh_database, _CHOSEN)
     assert (again.resumed, again.complete) == (True, True)
 

@@ -39,8 +39,8 @@ async def test_the_other_address_is_named(connected: Source, by_rest: Source, da
         f"another address: all of them from {shown_url(connected.url)}. It may be the same database"
     )
     assert stopped.value.step == step
-    assert (stopped.value.next_command or "").startswith(f"if it is the same one, botdata {step} --overwrite (its rows")
-    assert "nothing is lost" in (stopped.value.next_command or "")
+    assert str(stopped.value.next_step).startswith(f"if it is the same one, botdata {step} --overwrite (its rows")
+    assert "nothing is lost" in str(stopped.value.next_step)
     if step == "copy":
         await copy_from(by_rest, database_url, tables("clients"), options=CopyOptions(overwrite=True))
     else:
@@ -65,10 +65,10 @@ async def test_rows_of_nobody_are_told_apart(connected: Source, by_rest: Source,
     add_clients(database_url, 2, first=11)
     with pytest.raises(MigrationError, match=r"clients \(5\)\. These came by another address: 3 from ") as mixed:
         await copy_from(by_rest, database_url, tables("clients"))
-    assert "nothing is lost" not in (mixed.value.next_command or "")
+    assert "nothing is lost" not in str(mixed.value.next_step)
     with pytest.raises(MigrationError, match=r"wrote: clients \(2\)$") as stopped:
         await copy_from(connected, database_url, tables("clients"))
-    assert stopped.value.next_command == "botdata copy --overwrite, if the source's rows may replace them"
+    assert str(stopped.value.next_step) == "botdata copy --overwrite, if the source's rows may replace them"
 
 
 async def test_the_way_back_by_another_address(connected: Source, by_rest: Source, database_url: str) -> None:

@@ -165,8 +165,8 @@ async def test_a_table_missing_at_the_source_stops_it(
     assert (error.step, error.table) == ("verify", "staff")
     assert error.done == "services compared"
     assert error.pending == "the rest of staff, whatsapp_auth"
-    assert error.next_command is not None
-    assert error.next_command.endswith("then: botdata verify")
+    assert error.next_step is not None
+    assert str(error.next_step).endswith("then: botdata verify")
 
 
 async def test_a_rounded_numeric_is_a_difference(pages: PageServer, source_database: str, database_url: str) -> None:
@@ -246,7 +246,7 @@ async def test_a_row_that_the_pages_leave_out_is_not_taken_for_verified(
         await verify_from(pages, database_url, tables("clients", "staff"))
     error = stopped.value
     assert (error.step, error.table, error.done) == ("verify", "clients", "nothing compared yet")
-    assert (error.pending, error.next_command) == ("the rest of clients, staff", "botdata verify")
+    assert (error.pending, str(error.next_step)) == ("the rest of clients, staff", "botdata verify")
     execute(database_url, "DELETE FROM clients WHERE id = 3")
     (difference,) = (await verify_from(pages, database_url, tables("clients"))).differences
     assert _shape(difference)[:3] == ("missing", "clients", ("3",))

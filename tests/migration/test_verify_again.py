@@ -253,7 +253,7 @@ async def test_fix_leaves_the_store_of_the_bot_alone(source: Source, database_ur
     options = VerifyOptions(fix=True, target_in_use=True)
     with pytest.raises(MigrationError, match="USE_REPOSITORY_PATTERN") as stopped:
         await verify_from(source, database_url, tables("clients"), options=options)
-    assert stopped.value.next_command == "botdata verify; or botdata verify --fix --overwrite, if that is meant"
+    assert str(stopped.value.next_step) == "botdata verify; or botdata verify --fix --overwrite, if that is meant"
     assert query(database_url, "SELECT count(*), to_regnamespace('botdata') FROM clients") == [(0, None)]
     options = VerifyOptions(fix=True, target_in_use=True, overwrite=True, pause=0.01)
     assert (await verify_from(source, database_url, tables("clients"), options=options)).clean

@@ -130,10 +130,10 @@ async def test_a_copy_without_the_right_names_the_grant(source: Source, fresh_da
     execute(fresh_database, _DDL.format(""))
     with pytest.raises(MigrationError, match=r"permission denied for table secrets") as stopped:
         await copy_from(source, fresh_database, TABLES[2:])
-    assert stopped.value.next_command is not None
+    assert stopped.value.next_step is not None
     if not source.url.startswith("postgresql"):
-        assert stopped.value.next_command.startswith("GRANT SELECT ON public.secrets TO service_role")
-    assert "SUPABASE_KEY" not in stopped.value.next_command
+        assert str(stopped.value.next_step).startswith("GRANT SELECT ON public.secrets TO service_role")
+    assert "SUPABASE_KEY" not in str(stopped.value.next_step)
 
 
 def _not_exposed(request: Request) -> Fault | None:
@@ -161,8 +161,8 @@ async def test_a_schema_that_is_not_exposed_is_named(source_url: str, fresh_data
         assert {one.table: one.source_rows for one in report.tables} == {"billing.invoices": None, "secrets": 1}
         with pytest.raises(MigrationError, match="does not expose the schema billing") as stopped:
             await copy_from(pages, fresh_database, [table])
-        assert stopped.value.next_command is not None
-        assert "Exposed schemas" in stopped.value.next_command
+        assert stopped.value.next_step is not None
+        assert "Exposed schemas" in str(stopped.value.next_step)
 
 
 @pytest.mark.parametrize(("fault", "asked"), [(faults.statement_timeout(), 1), (faults.status(504), 2)])

@@ -35,7 +35,7 @@ def _found(report: PreflightReport, code: str) -> str:
 async def test_a_clean_pair(source: Source, database_url: str) -> None:
     add_clients(source.database_url, 30)
     report = await look(source, database_url)
-    assert (codes(report), report.clear, report.next_command) == ([], True, "botdata copy")
+    assert (codes(report), report.clear, str(report.next_step)) == ([], True, "botdata copy")
     rows = {one.table: (one.source_rows, one.target_rows) for one in report.tables}
     assert (rows["clients"], rows["staff"]) == ((30, 0), (0, 0))
     over_connection = source.url.startswith("postgresql")
@@ -257,7 +257,7 @@ async def test_what_passes_is_asked_for_again(pages: PageServer, database_url: s
     pages.hook = lambda request: status(500)
     lost = await look(pages, database_url)
     assert codes(lost, "error") == ["source-unreachable"]
-    assert lost.next_command == "put the errors right, then: botdata preflight"
+    assert str(lost.next_step) == "put the errors right, then: botdata preflight"
 
 
 async def test_a_connection_that_is_lost_is_made_again(
@@ -284,4 +284,4 @@ async def test_trouble_at_the_source_comes_before_the_upgrade(fresh_database: st
     nobody = Source("http://127.0.0.1:9", "sb_secret_x", "", is_lite=False)
     report = await look(nobody, fresh_database)
     assert codes(report, "error") == ["source-unreachable"]
-    assert report.next_command == "put the errors right, then: botdata preflight"
+    assert str(report.next_step) == "put the errors right, then: botdata preflight"

@@ -26,7 +26,7 @@ from tests.support.postgres import PostgresServer
 
 async def test_not_there_yet(connected: Source, fresh_database: str) -> None:
     report = await look(connected, fresh_database)
-    assert (codes(report), report.next_command) == ([], "botdata migrate")
+    assert (codes(report), str(report.next_step)) == ([], "botdata migrate")
     assert "target-empty" in codes(report, "notice")
     strict = await look(connected, fresh_database, examine=ExamineSchema(upgrades=False))
     assert codes(strict, "error") == ["target-empty"]
@@ -40,7 +40,7 @@ async def test_not_there_yet(connected: Source, fresh_database: str) -> None:
 async def test_behind_and_ahead(connected: Source, database_url: str, revision: str, code: str, following: str) -> None:
     execute(database_url, f"UPDATE alembic_version SET version_num = '{revision}'")
     report = await look(connected, database_url, examine=ExamineSchema(upgrades=False))
-    assert (codes(report, "error"), report.next_command) == ([code], following)
+    assert (codes(report, "error"), str(report.next_step)) == ([code], following)
 
 
 async def test_drifted_by_hand_every_difference_at_once(connected: Source, database_url: str) -> None:
@@ -83,13 +83,13 @@ async def test_drifted_by_hand_every_difference_at_once(connected: Source, datab
     assert listed["clients", "column name"] == ("text", "character varying(255)")
     assert listed["clients", "column notes"] == (None, "text")
     assert listed["messages", "table"] == (None, "a table")
-    assert report.next_command == "put the errors right, then: botdata preflight"
+    assert str(report.next_step) == "put the errors right, then: botdata preflight"
 
 
 async def test_phase08_is_recognised_with_every_difference(connected: Source, fresh_database: str) -> None:
     phase08.fill(fresh_database)
     report = await look(connected, fresh_database)
-    assert (codes(report), report.next_command) == (["target-phase08"], "botdata schema replace")
+    assert (codes(report), str(report.next_step)) == (["target-phase08"], "botdata schema replace")
     listed = {(one.table, one.item): (one.found, one.expected) for one in report.differences}
     assert listed["companies", "column title"] == ("name character varying(255)", "character varying(255)")
     assert listed["companies", "column company_id"] == ("yclients_company_id integer", "integer")
@@ -97,7 +97,7 @@ async def test_phase08_is_recognised_with_every_difference(connected: Source, fr
     assert {"bookings", "clients", "companies", "messages", "staff_schedules"} <= {name for name, _ in listed}
     execute(fresh_database, "ALTER TABLE companies RENAME yclients_company_id TO other_id")
     other = await look(connected, fresh_database)
-    assert (codes(other), other.next_command) == (["target-incompatible"], "botdata schema replace")
+    assert (codes(other), str(other.next_step)) == (["target-incompatible"], "botdata schema replace")
 
 
 @pytest.mark.first_command

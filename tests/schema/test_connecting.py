@@ -48,7 +48,7 @@ def test_functions_say_what_is_wrong() -> None:
         with pytest.raises(MigrationError, match="PostgreSQL cannot be reached") as stopped:
             function(UNREACHABLE)
         assert "secret-word" not in str(stopped.value)
-        assert stopped.value.next_command == "check DATABASE_URL, then: botdata upgrade"
+        assert str(stopped.value.next_step) == "check DATABASE_URL, then: botdata upgrade"
         with pytest.raises(SettingsError, match="DATABASE_URL is not a URL"):
             function("nonsense")
 
@@ -92,5 +92,5 @@ def test_a_database_of_a_newer_botdata(database_url: str) -> None:
             revisions.upgrade(database_url, wanted)
     with pytest.raises(MigrationError) as stopped:
         revisions.upgrade(database_url)
-    assert stopped.value.next_command == "pip install --upgrade WHEEL_OR_CHECKOUT"
+    assert str(stopped.value.next_step) == "pip install --upgrade WHEEL_OR_CHECKOUT"
     assert revisions.current(database_url) == "9999"

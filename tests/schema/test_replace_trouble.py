@@ -51,7 +51,7 @@ async def test_a_lost_connection_is_told_and_nothing_is_changed(
     before = phase08.texts(old, *phase08.TABLES, *phase08.BAILEYS)
     with pytest.raises(MigrationError) as stopped:
         await carry_out(old, tmp_path / "backup")
-    assert "botdata schema replace" in (stopped.value.next_command or "")
+    assert "botdata schema replace" in str(stopped.value.next_step)
     assert stopped.value.step == "schema replace"
     assert str(tmp_path / "backup") in (stopped.value.done or "") or not (tmp_path / "backup").exists()
     monkeypatch.undo()

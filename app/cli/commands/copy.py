@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,7 +13,6 @@ from app.cli.work import AsJson, KeyRoleOk, Metadata, SourceUrl, Tables, WithBai
 if TYPE_CHECKING:
     from app.migration.copy.copier import CopyOptions
     from app.migration.runs.report import CopyReport
-    from app.migration.sources.source import Source
 
 JOBS = 2
 
@@ -68,28 +66,37 @@ def copy(
 
     if sample is not None and not dry_run:
         raise typer.BadParameter("it goes with --dry-run only", param_hint="--sample")
-    work = Work.prepare("copy --dry-run" if dry_run else "copy", tables, with_baileys, key_role_ok, source, metadata)
-    work = replace(work, own_flags=copy_flags(ignore_column, accept, overwrite=overwrite, jobs=jobs))
+    work = Work.prepare(
+        "copy --dry-run" if dry_run else "copy",
+        tables,
+        with_baileys,
+        key_role_ok,
+        source,
+        metadata,
+        checks=repeated(ignore_column, accept),
+        own=own_options(overwrite=overwrite, jobs=jobs),
+    )
     options = copy_options(work, overwrite=overwrite, restart=restart, max_quarantine=max_quarantine, jobs=jobs)
-    codes = stop_on_errors(work, key_role_ok=key_role_ok, ignore_column=ignore_column, accept=accept, upgrades=False)
+    codes = work.carry_out(
+        lambda: stop_on_errors(
+            work, key_role_ok=key_role_ok, ignore_column=ignore_column, accept=accept, upgrades=False
+        )
+    )
     if dry_run:
-        flags = work.flags + repeated(ignore_column, accept)
-        try_copy(work, sample=sample, most_refused=max_quarantine, as_json=as_json, flags=flags)
+        try_copy(work, sample=sample, most_refused=max_quarantine, as_json=as_json)
         return
     report = run_copy(work, replace(options, types_unseen=not codes.isdisjoint(TYPES_UNSEEN)))
     if as_json:
-        show_json(copy_document(report, flags=work.flags, own_flags=work.own_flags))
+        show_json(copy_document(report, work.given))
     else:
-        show_copy(report, flags=work.flags, own_flags=work.own_flags)
+        show_copy(report, work.given)
     if not report.complete:
         raise typer.Exit(1)
 
 
-def copy_flags(ignore_column: Sequence[str] | None, accept: Sequence[str] | None, *, overwrite: bool, jobs: int) -> str:
-    """The options of a copy as they are to be repeated; --restart is not, since the next copy is to go on."""
-    flags = repeated(ignore_column, accept)
-    flags += " --overwrite" if overwrite else ""
-    return flags + (f" --jobs {jobs}" if jobs != JOBS else "")
+def own_options(*, overwrite: bool, jobs: int) -> list[str]:
+    """A copy's own options as they are to be repeated; --restart is not, since the next copy is to go on."""
+    return ["--overwrite"] * overwrite + [f"--jobs {jobs}"] * (jobs != JOBS)
 
 
 def copy_options(work: Work, *, overwrite: bool, restart: bool, max_quarantine: int, jobs: int) -> CopyOptions:
@@ -108,12 +115,6 @@ def copy_options(work: Work, *, overwrite: bool, restart: bool, max_quarantine: 
 
 def run_copy(work: Work, options: CopyOptions) -> CopyReport:
     """Copy, with progress on standard error."""
-    from app.cli.output import progress
     from app.migration.copy.copier import copy as copy_tables
 
-    with progress("copy") as bars:
-
-        async def run(source: Source) -> CopyReport:
-            return await copy_tables(source, work.target, work.tables, bars, options)
-
-        return work.run(run, bars.notice)
+    return work.run("copy", lambda source, bars: copy_tables(source, work.target, work.tables, bars, options))

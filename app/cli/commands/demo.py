@@ -87,18 +87,20 @@ def _settings(supabase_url: str, supabase_key: str, database_url: str) -> Settin
 def _move(settings: Settings, made: dict[str, int]) -> tuple[bool, dict[str, Any]]:
     """Upgrade, copy, verify, compare the answers and flip the flag; whether all of it held, and the reports."""
     from app.cli.commands.parity import parity_document, show_parity
+    from app.cli.given_options import GivenOptions
     from app.cli.output import say
     from app.cli.reports.copy_report import copy_document, show_copy
     from app.cli.reports.verify_report import show_verify, verify_document
     from app.schema import revisions
 
+    given = GivenOptions("demo")
     done = revisions.upgrade(settings.require_database_url())
     say(f"alembic upgrade head: schema at {done.after}")
     say()
     copied, verified, comparison = run_async(_copy_verify_compare(settings))
-    show_copy(copied)
+    show_copy(copied, given)
     say()
-    show_verify(verified, show_values=False)
+    show_verify(verified, given)
     say()
     show_parity(comparison)
     say(
@@ -109,8 +111,8 @@ def _move(settings: Settings, made: dict[str, int]) -> tuple[bool, dict[str, Any
     whole = {table.table: table.target_rows for table in verified.tables if table.target_rows} == made
     all_methods = comparison.all_equal and len(comparison.methods) == 21
     reports = {
-        "copy": copy_document(copied),
-        "verify": verify_document(verified),
+        "copy": copy_document(copied, given),
+        "verify": verify_document(verified, given),
         "parity": parity_document(comparison),
     }
     return copied.complete and verified.clean and whole and all_methods and flipped, reports

@@ -6,39 +6,34 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from app.cli.given_options import GivenOptions
+
 if TYPE_CHECKING:
     from app.cli.work import Work
     from app.migration.copy.dry_run import DryRunReport, TableTried
-    from app.migration.sources.source import Source
 
 _SHOWN = 20
 
 
-def try_copy(work: Work, *, sample: int | None, most_refused: int, as_json: bool, flags: str) -> None:
+def try_copy(work: Work, *, sample: int | None, most_refused: int, as_json: bool) -> None:
     """Copy for trial; exit code 1 where something would be refused.
 
     Args:
         most_refused: what the copy itself would be told by --max-quarantine.
-        flags: the options to repeat in the next command, with a leading blank.
     """
-    from app.cli.output import progress, show_json
+    from app.cli.output import show_json
     from app.migration.copy.dry_run import dry_run
 
-    with progress("dry run") as bars:
-
-        async def run(source: Source) -> DryRunReport:
-            return await dry_run(source, work.target, work.tables, bars, sample=sample)
-
-        report = work.run(run, bars.notice)
+    report = work.run("dry run", lambda source, bars: dry_run(source, work.target, work.tables, bars, sample=sample))
     if as_json:
         show_json(dry_run_document(report))
     else:
-        show_dry_run(report, most_refused=most_refused, flags=flags)
+        show_dry_run(report, work.given, most_refused=most_refused)
     if not report.clean:
         raise typer.Exit(1)
 
 
-def show_dry_run(report: DryRunReport, *, most_refused: int, flags: str) -> None:
+def show_dry_run(report: DryRunReport, given: GivenOptions, *, most_refused: int) -> None:
     """Print counts a table, what would be refused and why, what the real run needs, and what was not checked."""
     from app.cli.output import say, show_table
     from app.migration.copy.dry_run import UNCHECKED
@@ -62,13 +57,13 @@ def show_dry_run(report: DryRunReport, *, most_refused: int, flags: str) -> None
     say(f"The copy should take about {_duration(seconds)} at most, and {_megabytes(size)} MB on the target's disk.")
     say(f"Not checked: {'; '.join(UNCHECKED)}.")
     if report.clean:
-        say(f"dry run: {tried:,} rows tried, none would be refused. Next: botdata copy{flags}")
+        say(f"dry run: {tried:,} rows tried, none would be refused. Next: {given.command_text('copy')}")
         return
     say(f"dry run: {tried:,} rows tried, {refused:,} would be refused")
     if refused > most_refused:
         say(f"That is more than --max-quarantine ({most_refused:,}): the copy would stop. Compare the two schemas.")
-    say(f"Next: mend the rows at the source, or the target's schema, then: botdata copy --dry-run{flags}")
-    say(f"or let the copy put them into quarantine: botdata copy{flags}")
+    say(f"Next: mend the rows at the source, or the target's schema, then: {given.command_text('copy --dry-run')}")
+    say(f"or let the copy put them into quarantine: {given.command_text('copy')}")
 
 
 def dry_run_document(report: DryRunReport) -> dict[str, Any]:

@@ -58,24 +58,34 @@ def preflight(
     from app.cli.output import show_json
     from app.cli.reports.preflight_report import preflight_document, show_preflight
 
-    work = Work.prepare("preflight", tables, with_baileys, key_role_ok, source, metadata, check_key=False)
-    report = _examine(work, key_role_ok, ignore_column or [], accept or [], quick=False, upgrades=True)
-    flags = work.flags + repeated(ignore_column, accept)
+    work = Work.prepare(
+        "preflight",
+        tables,
+        with_baileys,
+        key_role_ok,
+        source,
+        metadata,
+        check_key=False,
+        checks=repeated(ignore_column, accept),
+    )
+    report = work.carry_out(
+        lambda: _examine(work, key_role_ok, ignore_column or [], accept or [], quick=False, upgrades=True)
+    )
     if as_json:
-        show_json(preflight_document(report, flags=flags))
+        show_json(preflight_document(report, work.given))
     else:
-        show_preflight(report, flags=flags)
+        show_preflight(report, work.given)
     if not report.clear:
         raise typer.Exit(1)
 
 
-def repeated(ignore_column: Sequence[str] | None, accept: Sequence[str] | None) -> str:
+def repeated(ignore_column: Sequence[str] | None, accept: Sequence[str] | None) -> list[str]:
     """The options as they are to be repeated in the next command."""
-    return "".join(
-        f" {option} {shlex.quote(one)}"
+    return [
+        f"{option} {shlex.quote(one)}"
         for option, given in (("--ignore-column", ignore_column), ("--accept", accept))
         for one in given or ()
-    )
+    ]
 
 
 def accepted_of(ignore_column: Sequence[str] | None, accept: Sequence[str] | None) -> Accepted:
@@ -87,7 +97,7 @@ def accepted_of(ignore_column: Sequence[str] | None, accept: Sequence[str] | Non
     return Accepted(frozenset(accept or []), frozenset(ignore_column or []))
 
 
-def stop_on_errors(
+async def stop_on_errors(
     work: Work,
     *,
     key_role_ok: bool,
@@ -109,10 +119,10 @@ def stop_on_errors(
         MigrationError: errors were found, and printed; nothing was written.
     """
     from app.cli.output import say
-    from app.cli.reports.preflight_report import full_command, show_findings
+    from app.cli.reports.preflight_report import show_findings
     from app.errors import MigrationError
 
-    report = _examine(work, key_role_ok, ignore_column or [], accept or [], quick=True, upgrades=upgrades)
+    report = await _examine(work, key_role_ok, ignore_column or [], accept or [], quick=True, upgrades=upgrades)
     errors = [one for one in report.errors if not one.code.endswith("-unreachable")]
     if not errors:
         warnings = [one for one in report.findings if one.severity == "warning"]
@@ -121,7 +131,6 @@ def stop_on_errors(
         say(f"preflight: {said}, {len(warnings)} warnings, in {report.seconds:.1f} s")
         return frozenset(one.code for one in report.findings)
     show_findings(errors)
-    flags = work.flags + repeated(ignore_column, accept)
     listed = "; ".join(f"{one.message} ({one.code})" for one in errors[:_NAMED])
     raise MigrationError(
         f"preflight found {len(errors)} error{'s' if len(errors) > 1 else ''}: {listed}"
@@ -129,11 +138,11 @@ def stop_on_errors(
         step=work.command,
         table=errors[0].table if len(errors) == 1 else None,
         pending="everything; nothing was written",
-        next_command=full_command(report.next_command, flags),
+        next_step=report.next_step,
     )
 
 
-def _examine(
+async def _examine(
     work: Work, key_role_ok: bool, ignore_column: Sequence[str], accept: Sequence[str], *, quick: bool, upgrades: bool
 ) -> PreflightReport:
     from app.cli.output import complain
@@ -151,15 +160,12 @@ def _examine(
         source = Supabase(url, key, key_role_ok)
     own = work.metadata is Base.metadata
 
-    async def look() -> PreflightReport:
-        return await run_preflight(
-            source,
-            work.target,
-            work.tables,
-            ExamineSchema(upgrades=upgrades) if own else examine_against(work.tables),
-            accepted=accepted,
-            quick=quick,
-            on_retry=complain,
-        )
-
-    return work.carry_out(look)
+    return await run_preflight(
+        source,
+        work.target,
+        work.tables,
+        ExamineSchema(upgrades=upgrades) if own else examine_against(work.tables),
+        accepted=accepted,
+        quick=quick,
+        on_retry=complain,
+    )

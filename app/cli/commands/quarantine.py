@@ -1,7 +1,5 @@
 """The commands `botdata quarantine ...`: rows that the target refused, seen, mended and loaded again."""
 
-from __future__ import annotations
-
 import shlex
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +7,7 @@ from typing import Annotated
 import typer
 
 from app.cli.event_loop import run_async
+from app.cli.given_options import GivenOptions
 from app.cli.work import AsJson, Metadata, Tables, carry_out
 
 _LAST_NUMBER = 2**63 - 1
@@ -43,12 +42,12 @@ def list_rows(
     from app.migration.quarantine.quarantined_rows import list_quarantine
     from app.migration.tables.metadata import load_metadata
 
-    names, flags = _names(tables, metadata)
+    names, given = _chosen("quarantine list", tables, metadata)
     listed = run_async(list_quarantine(_target(), load_metadata(metadata), tables=names, limit=limit))
     if as_json:
         show_json(report.list_document(listed))
     else:
-        report.show_list(listed, flags=flags)
+        report.show_list(listed, given)
 
 
 def show(
@@ -87,13 +86,16 @@ def replay(
 
     Example: botdata quarantine replay 17 18
     """
+    from dataclasses import replace
+
     from app.cli.output import show_json
     from app.cli.reports import quarantine_report as report
     from app.migration.quarantine.replay import replay as replay_rows
     from app.migration.tables.metadata import load_metadata
     from app.settings import load_settings
 
-    names, flags = _names(tables, metadata)
+    names, given = _chosen("quarantine replay", tables, metadata)
+    given = replace(given, own=(*map(str, numbers or []), *["--overwrite"] * overwrite))
     settings, described = load_settings(), load_metadata(metadata)
     replayed = carry_out(
         lambda: replay_rows(
@@ -104,12 +106,12 @@ def replay(
             overwrite=overwrite,
             target_in_use=settings.flags.use_repository_pattern,
         ),
-        " ".join(["quarantine replay", *map(str, numbers or [])]) + flags + " --overwrite" * overwrite,
+        given,
     )
     if as_json:
         show_json(report.replay_document(replayed))
     else:
-        report.show_replay(replayed, flags=flags)
+        report.show_replay(replayed, given)
     if not replayed.complete:
         raise typer.Exit(1)
 
@@ -129,7 +131,7 @@ def export(
     from app.migration.quarantine.quarantine_file import export_rows
     from app.migration.tables.metadata import load_metadata
 
-    names, _ = _names(tables, metadata)
+    names, _ = _chosen("quarantine export", tables, metadata)
     rows = run_async(export_rows(_target(), load_metadata(metadata), file, tables=names, force=force))
     if as_json:
         show_json(document("quarantine export", ok=True, rows=rows, file=str(file) if rows else None))
@@ -167,12 +169,12 @@ def _target() -> str:
     return load_settings().require_database_url()
 
 
-def _names(tables: str | None, metadata: str | None) -> tuple[list[str] | None, str]:
+def _chosen(command: str, tables: str | None, metadata: str | None) -> tuple[list[str] | None, GivenOptions]:
     """The tables named, and the options to repeat in the next command."""
-    flags = f" --metadata {metadata}" if metadata else ""
+    models = (f"--metadata {metadata}",) if metadata else ()
     if tables is None:
-        return None, flags
+        return None, GivenOptions(command, source=models)
     names = [name.strip() for name in tables.split(",") if name.strip()]
     if not names:
         raise typer.BadParameter("no table is named", param_hint="--tables")
-    return names, f" --tables {shlex.quote(','.join(names))}{flags}"
+    return names, GivenOptions(command, (f"--tables {shlex.quote(','.join(names))}",), models)

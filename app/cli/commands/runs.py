@@ -76,7 +76,7 @@ def _show_status(found: Status) -> None:
         say(f"foreign key {key.name} of {key.table}: {key.state}; the run puts it back before it is complete")
     if found.in_quarantine:
         say(f"{found.in_quarantine:,} rows in quarantine: botdata quarantine list")
-    say(f"Next: {found.next_command}")
+    say(f"Next: {found.next_step}")
 
 
 def _status_document(found: Status) -> dict[str, Any]:
@@ -113,7 +113,7 @@ def _status_document(found: Status) -> dict[str, Any]:
         ],
         foreign_keys=[{"table": key.table, "name": key.name, "state": key.state} for key in found.foreign_keys],
         in_quarantine=found.in_quarantine,
-        next=found.next_command,
+        next=str(found.next_step),
     )
 
 

@@ -11,6 +11,7 @@ import typer
 
 from app.cli.event_loop import run_async
 from app.cli.work import AsJson
+from app.next_step import Command, NextStep
 
 if TYPE_CHECKING:
     from app.schema.plan import PlannedTable, ReplacePlan
@@ -71,7 +72,7 @@ def replace(
                 f"the target is at revision {plan.revision}, which revisions lead on from",
                 step=_COMMAND,
                 pending="nothing was changed",
-                next_command="botdata upgrade",
+                next_step=NextStep(Command("upgrade")),
             )
         say("schema: nothing to replace" + (f"; already at {plan.revision}" if plan.revision else ""))
         _say_leftovers(leftovers)
@@ -88,7 +89,7 @@ def replace(
             "USE_REPOSITORY_PATTERN says that PostgreSQL is the bot's store already",
             step=_COMMAND,
             pending="everything; nothing was changed",
-            next_command="unset it, if the bot does not use this database, then: botdata schema replace",
+            next_step=NextStep("unset it, if the bot does not use this database, then: ", Command(_COMMAND)),
         )
     if not yes and not _typed(plan.database, as_json):
         command = f"botdata {_COMMAND}{_options(backup_dir, pg_dump, keep)} --yes"

@@ -46,17 +46,15 @@ def sync(
 
     Example: botdata sync --with-baileys --until-clean
     """
-    from dataclasses import replace
-
     from app.cli.output import show_json
     from app.cli.reports.sync_report import show_sync, sync_document
     from app.migration.sync.options import SyncOptions
 
     if follow and until_clean:
         raise typer.BadParameter("it goes on until stopped, and so has no other end", param_hint="--follow")
-    work = Work.prepare("sync", tables, with_baileys, key_role_ok, source, metadata)
-    repeated = " --follow" * follow + " --until-clean" * until_clean + " --overwrite" * overwrite
-    work = replace(work, flags=f"{' --reverse' * reverse}{work.flags}", own_flags=repeated)
+    switches = {"--reverse": reverse, "--follow": follow, "--until-clean": until_clean, "--overwrite": overwrite}
+    own = [name for name, is_on in switches.items() if is_on]
+    work = Work.prepare("sync", tables, with_baileys, key_role_ok, source, metadata, own=own)
     options = SyncOptions(
         reverse=reverse,
         follow=follow and not dry_run,
@@ -72,9 +70,9 @@ def sync(
     )
     report = _run(work, options)
     if as_json:
-        show_json(sync_document(report, flags=work.flags))
+        show_json(sync_document(report, work.given))
     else:
-        show_sync(report, flags=work.flags)
+        show_sync(report, work.given)
     if not report.complete:
         raise typer.Exit(1)
 

@@ -1,17 +1,10 @@
 """The command `botdata verify`."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from app.cli.work import AsJson, KeyRoleOk, Metadata, ShowValues, SourceUrl, Tables, WithBaileys, Work
-
-if TYPE_CHECKING:
-    from app.migration.runs.report import VerifyReport
-    from app.migration.sources.source import Source
-    from app.migration.verify.verifier import VerifyOptions
 
 
 def register(cli: typer.Typer) -> None:
@@ -47,28 +40,17 @@ def verify(
     from app.cli.output import show_json
     from app.cli.reports.verify_report import show_verify, verify_document
     from app.migration.verify.verifier import VerifyOptions
+    from app.migration.verify.verifier import verify as verify_tables
 
     if fix and sample is not None:
         raise typer.BadParameter("a sample would leave most differences as they are", param_hint="--fix with --sample")
     work = Work.prepare("verify --fix" if fix else "verify", tables, with_baileys, key_role_ok, source, metadata)
     in_use = work.settings.flags.use_repository_pattern
-    report = run_verify(work, VerifyOptions(fix=fix, sample=sample, overwrite=overwrite, target_in_use=in_use))
+    options = VerifyOptions(fix=fix, sample=sample, overwrite=overwrite, target_in_use=in_use)
+    report = work.run("verify", lambda source, bars: verify_tables(source, work.target, work.tables, bars, options))
     if as_json:
-        show_json(verify_document(report, flags=work.flags, source_flags=work.source_flags))
+        show_json(verify_document(report, work.given))
     else:
-        show_verify(report, flags=work.flags, source_flags=work.source_flags, show_values=show_values)
+        show_verify(report, work.given, show_values=show_values)
     if not report.clean:
         raise typer.Exit(1)
-
-
-def run_verify(work: Work, options: VerifyOptions | None = None) -> VerifyReport:
-    """Verify, with progress on standard error."""
-    from app.cli.output import progress
-    from app.migration.verify.verifier import verify as verify_tables
-
-    with progress("verify") as bars:
-
-        async def run(source: Source) -> VerifyReport:
-            return await verify_tables(source, work.target, work.tables, bars, options)
-
-        return work.run(run, bars.notice)

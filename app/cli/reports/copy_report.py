@@ -1,27 +1,22 @@
 """The report of a copy in words and as a document."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 
+from app.cli.given_options import GivenOptions
 from app.cli.output import document, say, show_table
 from app.cli.reports.leftovers_report import but_not_usable, not_usable_list, show_leftovers
 from app.common.keys import Key
 from app.migration.runs.report import CopyReport
 from app.migration.target.foreign_keys import BrokenForeignKey
+from app.next_step import Command, NextStep
 from app.privacy import mask_phones
 
 _SHOWN = 20
 
 
-def show_copy(report: CopyReport, *, flags: str = "", own_flags: str = "") -> None:
-    """Print what was copied, what was refused and what is missing, and what to run next.
-
-    Args:
-        flags: the options that chose the tables, with a leading blank.
-        own_flags: more options, for a next command that is a copy again.
-    """
+def show_copy(report: CopyReport, given: GivenOptions) -> None:
+    """Print what was copied, what was refused and what is missing, and what to run next."""
     show_table(
         ["table", "source", "new", "changed", "equal", "refused", "seconds"],
         [
@@ -66,15 +61,15 @@ def show_copy(report: CopyReport, *, flags: str = "", own_flags: str = "") -> No
     skipped = [table.table for table in report.tables if table.done_before]
     if skipped:
         say(f"done before the stop, and not read again: {', '.join(skipped)}; what has changed there since needs one")
-        say(f"more copy: botdata copy{flags}")
+        say(f"more copy: {given.command_text('copy')}")
     if report.sync_due:
         say("Parts of it were read at another moment than others, since the run was stopped and went on. What has")
-        say(f"changed at the source in between is brought over by: botdata sync{flags}")
+        say(f"changed at the source in between is brought over by: {given.command_text('sync')}")
     show_broken(report.broken)
     show_leftovers(report.not_usable, report.not_seen)
     if report.complete:
         counts = f"{counts} in {report.seconds:.1f} s{but_not_usable(report.not_usable)}"
-        say(f"copy complete: {counts}. Next: {_next(report, flags, own_flags)}")
+        say(f"copy complete: {counts}. Next: {given.text(_next(report), step='copy')}")
         return
     say(f"copy NOT complete: {counts}")
     if _conflicts(report):
@@ -86,18 +81,18 @@ def show_copy(report: CopyReport, *, flags: str = "", own_flags: str = "") -> No
         say("What the counts say has to be put right first: preflight names keys that are there twice, and collations.")
     elif refused:
         say("Mend the refused rows at the source, or the target's schema; botdata quarantine list shows the reasons.")
-    say(f"Next: {_next(report, flags, own_flags)}")
+    say(f"Next: {given.text(_next(report), step='copy')}")
 
 
 def _conflicts(report: CopyReport) -> bool:
     return any(refusal.sqlstate == "23505" for table in report.tables for refusal in table.refused)
 
 
-def _next(report: CopyReport, flags: str, own_flags: str) -> str:
-    """The command to run after this copy: a sync brings over what one moment lacks of another, deletions first."""
+def _next(report: CopyReport) -> NextStep:
+    """What to do after this copy: a sync brings over what one moment lacks of another, deletions first."""
     if report.sync_due or _conflicts(report) or any(table.went or table.differ for table in report.tables):
-        return f"botdata sync{flags}"
-    return f"botdata verify{flags}" if report.complete else f"botdata copy{flags}{own_flags}"
+        return NextStep(Command("sync"))
+    return NextStep(Command("verify" if report.complete else "copy"))
 
 
 def _some(keys: tuple[Key, ...]) -> str:
@@ -122,7 +117,7 @@ def broken_list(broken: Sequence[BrokenForeignKey]) -> list[dict[str, Any]]:
     ]
 
 
-def copy_document(report: CopyReport, *, flags: str = "", own_flags: str = "") -> dict[str, Any]:
+def copy_document(report: CopyReport, given: GivenOptions) -> dict[str, Any]:
     """The whole report for `--json`, keys masked."""
     return document(
         "copy",
@@ -156,5 +151,5 @@ def copy_document(report: CopyReport, *, flags: str = "", own_flags: str = "") -
         broken_foreign_keys=broken_list(report.broken),
         not_usable=not_usable_list(report.not_usable),
         not_seen=list(report.not_seen),
-        next=_next(report, flags, own_flags),
+        next=given.text(_next(report), step="copy"),
     )

@@ -1,7 +1,5 @@
 """What a command leaves as it is, in words and as parts of a document."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from app.cli.output import say

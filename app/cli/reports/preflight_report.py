@@ -1,25 +1,17 @@
 """The report of preflight in words, tables and JSON."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 
+from app.cli.given_options import GivenOptions
 from app.cli.output import document, say, show_table
 from app.migration.preflight.findings import Finding, PreflightReport, SchemaDifference
 
 _HEADINGS = {"error": "Errors", "warning": "Warnings", "notice": "Notices"}
 _LONGEST_CELL = 80  # characters
-# Commands that take the options which chose the tables and the source.
-_WITH_FLAGS = ("botdata copy", "botdata migrate", "botdata preflight")
 
 
-def full_command(command: str, flags: str) -> str:
-    """The next command with the options that it takes."""
-    return command + flags if command.endswith(_WITH_FLAGS) else command
-
-
-def show_preflight(report: PreflightReport, *, flags: str = "") -> None:
+def show_preflight(report: PreflightReport, given: GivenOptions) -> None:
     """Print counts, findings by severity, differences of the target's schema, the verdict and the next command."""
     show_table(
         ["table", "source rows", "target rows"],
@@ -37,7 +29,7 @@ def show_preflight(report: PreflightReport, *, flags: str = "") -> None:
     warnings = sum(one.severity == "warning" for one in report.findings)
     verdict = "clear" if report.clear else "NOT clear"
     say(f"preflight {verdict}: {len(report.errors)} errors, {warnings} warnings, in {report.seconds:.1f} s")
-    say(f"Next: {full_command(report.next_command, flags)}")
+    say(f"Next: {given.text(report.next_step)}")
 
 
 def show_findings(findings: Sequence[Finding]) -> None:
@@ -66,12 +58,12 @@ def _count(rows: int | None) -> str:
     return "-" if rows is None else f"{rows:,}"
 
 
-def preflight_document(report: PreflightReport, *, flags: str = "") -> dict[str, Any]:
+def preflight_document(report: PreflightReport, given: GivenOptions) -> dict[str, Any]:
     """The whole report for `--json`."""
     return document(
         "preflight",
         ok=report.clear,
-        next=full_command(report.next_command, flags),
+        next=given.text(report.next_step),
         seconds=round(report.seconds, 3),
         tables=[
             {"table": one.table, "source_rows": one.source_rows, "target_rows": one.target_rows}

@@ -1,10 +1,9 @@
 """What `botdata quarantine ...` says: in words and tables, and as JSON."""
 
-from __future__ import annotations
-
 import shlex
 from typing import Any
 
+from app.cli.given_options import GivenOptions
 from app.cli.output import document, say, show_table
 from app.cli.reports.leftovers_report import not_usable_list, show_leftovers
 from app.common.keys import Key
@@ -14,12 +13,8 @@ from app.migration.quarantine.replay import ReplayReport, TableReplayed
 _SHOWN = 20
 
 
-def show_list(listed: QuarantineList, *, flags: str) -> None:
-    """Print the reasons, the rows, and what to do next.
-
-    Args:
-        flags: the options that chose the tables, with a leading blank.
-    """
+def show_list(listed: QuarantineList, given: GivenOptions) -> None:
+    """Print the reasons, the rows, and what to do next."""
     if not listed.total:
         say("quarantine: empty")
         return
@@ -51,7 +46,8 @@ def show_list(listed: QuarantineList, *, flags: str) -> None:
     say(
         f"Next: botdata quarantine show {listed.rows[0].number if listed.rows else 'N'}, then mend the target's schema,"
     )
-    say(f"or the rows (botdata quarantine export refused.json{flags}), then: botdata quarantine replay{flags}")
+    export, replay = given.command_text("quarantine export", "refused.json"), given.command_text("quarantine replay")
+    say(f"or the rows ({export}), then: {replay}")
 
 
 def list_document(listed: QuarantineList) -> dict[str, Any]:
@@ -102,7 +98,7 @@ def row_document(row: RefusedRow) -> dict[str, Any]:
     )
 
 
-def show_replay(report: ReplayReport, *, flags: str) -> None:
+def show_replay(report: ReplayReport, given: GivenOptions) -> None:
     """Print what went in, what did not and why, how many rows remain, and what to do next."""
     if not report.chosen:
         say("quarantine: empty; nothing to replay" if not report.remaining else "quarantine: no rows of these tables")
@@ -122,9 +118,10 @@ def show_replay(report: ReplayReport, *, flags: str) -> None:
     remain = f"{report.remaining:,} remain in quarantine" if report.remaining else "none remain in quarantine"
     say(f"replay: {report.loaded:,} of {report.chosen:,} rows loaded, {remain}")
     if report.complete:
-        say(f"Next: botdata {'quarantine list' if report.remaining else 'verify'}{flags}")
+        say(f"Next: {given.command_text('quarantine list' if report.remaining else 'verify')}")
     else:
-        say(f"Next: botdata quarantine list{flags}; mend the target's schema, or the rows (botdata quarantine export)")
+        again = given.command_text("quarantine list")
+        say(f"Next: {again}; mend the target's schema, or the rows (botdata quarantine export)")
 
 
 def _show_rows_that_stay(table: TableReplayed) -> None:

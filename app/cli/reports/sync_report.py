@@ -1,16 +1,16 @@
 """The report of a sync: a line for each round, then all of it in words or as a document."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from datetime import datetime
 from time import monotonic
 from typing import Any
 
+from app.cli.given_options import GivenOptions
 from app.cli.output import document, say, show_table
 from app.cli.reports.copy_report import broken_list, show_broken
 from app.cli.reports.leftovers_report import but_not_usable, not_usable_list, show_leftovers
 from app.migration.sync.sync_report import SyncReport, SyncRound
+from app.next_step import Command, NextStep
 
 _SHOWN = 20
 _SECONDS_BETWEEN_QUIET_LINES = 60.0
@@ -43,7 +43,7 @@ class RoundLines:
         )
 
 
-def show_sync(report: SyncReport, *, flags: str = "") -> None:
+def show_sync(report: SyncReport, given: GivenOptions) -> None:
     """Print what was changed, what remains, and what to run next.
 
     Args:
@@ -85,7 +85,7 @@ def show_sync(report: SyncReport, *, flags: str = "") -> None:
     deleted = sum(table.deleted for table in tables)
     told = f"{written:,} rows {would}changed, {deleted:,} {would}deleted in {report.seconds:.1f} s"
     if report.dry_run:
-        say(f"dry run: {told}. Next: {_next_command(report, flags)}")
+        say(f"dry run: {told}. Next: {given.text(_next(report))}")
         return
     rounds = f"{report.rounds:,} round{'' if report.rounds == 1 else 's'}"
     lag = f"; the state is that of {report.lag:.1f} s before its end" if report.lag is not None else ""
@@ -93,7 +93,7 @@ def show_sync(report: SyncReport, *, flags: str = "") -> None:
         say("stopped in the middle of a round; the next sync goes on from there")
     if report.complete:
         rounds += f"{lag}{but_not_usable(report.not_usable)}"
-        say(f"sync complete: {told}, {rounds}. Next: {_next_command(report, flags)}")
+        say(f"sync complete: {told}, {rounds}. Next: {given.text(_next(report))}")
         return
     say(f"sync NOT complete: {told}, {rounds}{lag}")
     if refused and not report.reverse:
@@ -104,24 +104,22 @@ def show_sync(report: SyncReport, *, flags: str = "") -> None:
         say(f"{left:,} rows of the source are in quarantine, since the target refused them: they are left as they are.")
     if any(table.unsettled for table in tables):
         say("Rows that stay different although they were written or deleted: by a column's type, a trigger or a rule.")
-    say(f"Next: {_next_command(report, flags)}")
+    say(f"Next: {given.text(_next(report))}")
 
 
-def _next_command(report: SyncReport, flags: str) -> str:
+def _next(report: SyncReport) -> NextStep:
     """The same again while rows wait to be mended; once all that can be written is, a look at what differs."""
-    if report.dry_run or any(table.refused for table in report.tables.values()):
-        return f"botdata sync{flags}"
-    look = f"botdata verify{flags.replace(' --reverse', '')}"
-    if any(table.left for table in report.tables.values()):
-        return "botdata quarantine list, which shows the rows that the target refused"
+    tables = report.tables.values()
+    if report.dry_run or any(table.refused for table in tables):
+        return NextStep(Command("sync"))
+    if any(table.left for table in tables):
+        return NextStep(Command("quarantine list"), ", which shows the rows that the target refused")
     if report.complete:
-        return look
-    return (
-        f"{look} --show-values" if any(table.unsettled for table in report.tables.values()) else f"botdata sync{flags}"
-    )
+        return NextStep(Command("verify"))
+    return NextStep(Command("verify", "--show-values") if any(table.unsettled for table in tables) else Command("sync"))
 
 
-def sync_document(report: SyncReport, *, flags: str = "") -> dict[str, Any]:
+def sync_document(report: SyncReport, given: GivenOptions) -> dict[str, Any]:
     """The whole report for `--json`, keys masked."""
     return document(
         "sync",
@@ -153,5 +151,5 @@ def sync_document(report: SyncReport, *, flags: str = "") -> dict[str, Any]:
         not_usable=not_usable_list(report.not_usable),
         not_seen=list(report.not_seen),
         by_hand=list(report.by_hand),
-        next=_next_command(report, flags),
+        next=given.text(_next(report)),
     )

@@ -1,24 +1,22 @@
 """The report of a verification in words and as a document."""
 
-from __future__ import annotations
-
 import shlex
 from collections.abc import Iterable
 from typing import Any
 
+from app.cli.given_options import GivenOptions
 from app.cli.output import document, say, show_table
 from app.cli.reports.leftovers_report import not_usable_list, show_leftovers
 from app.migration.runs.report import FoundDifference, TableVerified, VerifyReport
+from app.next_step import Command, NextStep
 
 _SHOWN = 20
 
 
-def show_verify(report: VerifyReport, *, flags: str = "", source_flags: str = "", show_values: bool = False) -> None:
+def show_verify(report: VerifyReport, given: GivenOptions, *, show_values: bool = False) -> None:
     """Print counts a table, the first differences, the verdict, and what to run next.
 
     Args:
-        flags: the options that chose the tables and the source, with a leading blank.
-        source_flags: those of them that chose the source.
         show_values: the values that differ too, and keys unmasked.
     """
     columns = ["source", "target", "equal", "missing", "extra", "different", "fixed", "seconds"]
@@ -49,9 +47,9 @@ def show_verify(report: VerifyReport, *, flags: str = "", source_flags: str = ""
     for difference in differences[:_SHOWN]:
         say(_sentence(difference, show_values=show_values))
     if any(table.cut for table in report.tables):
-        say(f"... and more; the first {len(differences):,} of them: botdata verify{flags} --json")
+        say(f"... and more; the first {len(differences):,} of them: {given.command_text('verify', '--json')}")
     elif len(differences) > _SHOWN:
-        say(f"... and {len(differences) - _SHOWN:,} more; all of them: botdata verify{flags} --json")
+        say(f"... and {len(differences) - _SHOWN:,} more; all of them: {given.command_text('verify', '--json')}")
     for table in report.tables:
         _say_what_happened(table)
     show_leftovers(report.not_usable)
@@ -59,7 +57,7 @@ def show_verify(report: VerifyReport, *, flags: str = "", source_flags: str = ""
     if report.fix and any(table.missing + table.different > table.quarantined for table in report.tables):
         say("A type of the target that rounds, a trigger that changes what is written, or a column that the target")
         say("makes by itself, keeps rows different.")
-    say(f"Next: {next_command(report, flags, source_flags)}")
+    say(f"Next: {given.text(next_step(report, given))}")
 
 
 def _say_what_happened(table: TableVerified) -> None:
@@ -96,41 +94,38 @@ def _say_verdict(report: VerifyReport) -> None:
         say(f"verified: {what}, no difference, in {report.seconds:.1f} s")
 
 
-def next_command(report: VerifyReport, flags: str = "", source_flags: str = "") -> str:
-    """What to run after this verification; where the target's rows are the newer ones, the source is made like them.
-
-    Args:
-        source_flags: of the flags those that chose the source, for commands on some of the tables alone.
-    """
+def next_step(report: VerifyReport, given: GivenOptions) -> NextStep:
+    """What to do after this verification; where the target's rows are the newer ones, the source is made like them."""
+    again = Command("verify")
     if report.clean:
         if report.sample is not None:
-            return f"botdata verify{flags}"
-        if "--metadata" in source_flags.split():  # the data layer, and so parity and the cutover, are the bot's
-            return f"botdata sync{flags} --until-clean, once nothing writes to the source any more"
-        return "botdata cutover status" if report.managed else "botdata parity"
+            return NextStep(again)
+        if any(option.startswith("--metadata") for option in given.source):  # parity and the cutover are the bot's
+            return NextStep(Command("sync", "--until-clean"), ", once nothing writes to the source any more")
+        return NextStep(Command("cutover status" if report.managed else "parity"))
     if all(table.clean for table in report.tables):
-        return f"{'; '.join(one.statement for one in report.not_usable)}; then: botdata verify{flags}"
-
-    def only(tables: Iterable[TableVerified]) -> str:
-        return f" --tables {shlex.quote(','.join(table.table for table in tables))}{source_flags}"
-
+        return NextStep("; ".join(one.statement for one in report.not_usable), "; then: ", again)
     unclean = [table for table in report.tables if not table.clean]
     behind = [table for table in unclean if table.table not in report.newer]
     ahead = [table for table in unclean if table not in behind]
     if to_bring := [t for t in ahead if t.rows_that_differ > t.quarantined or t.counts_differ]:
-        named = only(to_bring)
-        return f"botdata sync --reverse{named}, since the target is their store, then: botdata verify{flags}"
-    if report.newer:
-        flags = only(behind)
+        reverse = Command("sync", f"--reverse {_only(to_bring)}")
+        return NextStep(reverse, ", since the target is their store, then: ", again)
+    those = _only(behind) if report.newer else ""
+    again = Command("verify", those)
     if any(table.extra for table in behind):
-        return f"botdata sync{flags}, which deletes rows that the source does not have, then: botdata verify{flags}"
+        return NextStep(Command("sync", those), ", which deletes rows that the source does not have, then: ", again)
     if any(table.missing + table.different > table.quarantined for table in behind):
-        return f"botdata preflight{flags}" if report.fix else f"botdata verify{flags} --fix"
+        return NextStep(Command("preflight", those) if report.fix else Command("verify", f"{those} --fix".strip()))
     if any(table.quarantined for table in unclean):
-        return "botdata quarantine list"
+        return NextStep(Command("quarantine list"))
     if report.sample is None:
-        return f"botdata preflight{flags}, which names keys that are there twice, then: botdata verify{flags}"
-    return f"botdata verify{flags}"  # a sample found only that counts differ
+        return NextStep(Command("preflight", those), ", which names keys that are there twice, then: ", again)
+    return NextStep(again)  # a sample found only that counts differ
+
+
+def _only(tables: Iterable[TableVerified]) -> str:
+    return f"--tables {shlex.quote(','.join(table.table for table in tables))}"
 
 
 def _sentence(difference: FoundDifference, *, show_values: bool) -> str:
@@ -144,7 +139,7 @@ def _sentence(difference: FoundDifference, *, show_values: bool) -> str:
     return f"different: {where} column {difference.column}{values}{refused}"
 
 
-def verify_document(report: VerifyReport, *, flags: str = "", source_flags: str = "") -> dict[str, Any]:
+def verify_document(report: VerifyReport, given: GivenOptions) -> dict[str, Any]:
     """The whole report for `--json`: values and keys as they are."""
     return document(
         "verify",
@@ -184,5 +179,5 @@ def verify_document(report: VerifyReport, *, flags: str = "", source_flags: str 
             for table in report.tables
         ],
         not_usable=not_usable_list(report.not_usable),
-        next=next_command(report, flags, source_flags),
+        next=given.text(next_step(report, given)),
     )

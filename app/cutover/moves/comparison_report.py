@@ -1,15 +1,10 @@
 """What the bot's processes kept of their comparisons, as the command `cutover report` reads it."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from app.cutover.moves.stage_row import open_cutover
+from app.settings import Settings
 from app.state.cutover.comparisons import DifferenceReport, MethodReport, read_differences, read_methods
-
-if TYPE_CHECKING:
-    from app.settings import Settings
 
 _STEP = "cutover report"
 

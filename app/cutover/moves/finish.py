@@ -1,10 +1,7 @@
 """The end of the way back: from then on Supabase is told nothing more."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from psycopg import AsyncConnection
 
@@ -12,13 +9,12 @@ from app.cutover.moves.stage_row import lock_stage_row, open_cutover
 from app.cutover.stages import Stage, Store
 from app.cutover.tables import OWN_AUTHORITY
 from app.errors import MigrationError
+from app.next_step import Command, NextStep
+from app.settings import Settings
 from app.state.cutover import backlog
 from app.state.cutover.moves import open_move, record
 from app.state.cutover.stage import StageRow, end_way_back, read_stage_row
 from app.state.cutover.table_authority import read_authorities
-
-if TYPE_CHECKING:
-    from app.settings import Settings
 
 _STEP = "cutover finish"
 
@@ -66,7 +62,7 @@ async def _ending(connection: AsyncConnection, row: StageRow) -> Ending:
             f"the way back ends at {Stage.COMPLETE}, and the cutover stands at {row.stage}",
             step=_STEP,
             pending="all of it; the way back stays open",
-            next_command="botdata cutover status",
+            next_step=NextStep(Command("cutover status")),
         )
     recorded = sum(waiting.count for waiting in await backlog.entries(connection))
     own = await read_authorities(connection, OWN_AUTHORITY)

@@ -1,17 +1,12 @@
 """Forgetting a process that ended without a goodbye, so that moves no longer wait for it."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from app.cutover.moves.stage_row import UNCHANGED, lock_stage_row, open_cutover
 from app.errors import MigrationError
+from app.next_step import Command, NextStep
+from app.settings import Settings
 from app.state.cutover.journal import SPOIL_PROOFS
 from app.state.cutover.moves import record
 from app.state.cutover.processes import SILENT_AFTER, TAKE_AWAY, Process, read_processes
-
-if TYPE_CHECKING:
-    from app.settings import Settings
 
 _STEP = "cutover forget"
 
@@ -35,15 +30,17 @@ async def forget(settings: Settings, name: str, *, force: str | None = None) -> 
                 f"there is no process {name}; those that are there: {known}",
                 step=_STEP,
                 pending=UNCHANGED,
-                next_command="botdata cutover status",
+                next_step=NextStep(Command("cutover status")),
             )
         if not process.silent and force is None:
             raise MigrationError(
                 f"process {name} reported itself {process.age:.1f} s ago: it runs",
                 step=_STEP,
                 pending=UNCHANGED,
-                next_command=f"stop it, which says goodbye by itself; if it is killed, in {SILENT_AFTER:.0f} s: "
-                f"botdata {_STEP} {name}",
+                next_step=NextStep(
+                    f"stop it, which says goodbye by itself; if it is killed, in {SILENT_AFTER:.0f} s: ",
+                    Command(_STEP, name),
+                ),
             )
         await connection.execute(TAKE_AWAY, {"process": name})
         # One that was killed or cut off may have written to Supabase what nobody has noted.

@@ -5,8 +5,6 @@ is settled, one transaction ends the move and moves the stage, if the time is no
 ends the move itself, with a conditional UPDATE of the same row: so either the stage moves, or the old one resumes.
 """
 
-from __future__ import annotations
-
 import asyncio
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,6 +17,7 @@ from app.cutover.moves.stage_row import LET_IT_END, UNCHANGED, lock_stage_row
 from app.cutover.stages import Stage, Store
 from app.errors import MigrationError
 from app.migration.target.target_session import open_target
+from app.next_step import Command, NextStep
 from app.state.cutover import backlog, moves
 from app.state.cutover.processes import read_processes
 from app.state.cutover.stage import lock_holders, move_stage, read_stage_row
@@ -87,7 +86,7 @@ async def cross(url: str, connection: AsyncConnection, crossing: Crossing) -> tu
                 f"stopped, but the stage had moved to {crossing.to} already",
                 step=crossing.step,
                 pending="nothing of the move; the processes were not waited for",
-                next_command="botdata cutover status",
+                next_step=NextStep(Command("cutover status")),
             ) from error
         late = ()
     return late
@@ -236,7 +235,7 @@ async def _settle(url: str, crossing: Crossing, number: int) -> bool:
         f"the processes resume {crossing.before} when the hold of {crossing.hold:g} s is over",
         step=crossing.step,
         pending="perhaps all of the move",
-        next_command="when the target is back: botdata cutover status",
+        next_step=NextStep("when the target is back: ", Command("cutover status")),
     )
 
 
@@ -249,7 +248,7 @@ async def under_way(connection: AsyncConnection, step: str) -> MigrationError:
         f"another move is under way{told}",
         step=step,
         pending=f"all of it; {UNCHANGED}",
-        next_command=f"botdata cutover status; it ends within {wait:.0f} s, then: botdata {step}",
+        next_step=NextStep(Command("cutover status"), f"; it ends within {wait:.0f} s, then: ", Command(step)),
     )
 
 
@@ -259,5 +258,5 @@ def moved_meanwhile(step: str, before: Stage, now: Stage) -> MigrationError:
         f"another command has moved the stage meanwhile: from {before} to {now}",
         step=step,
         pending="all of it; this command changed nothing",
-        next_command="botdata cutover status",
+        next_step=NextStep(Command("cutover status")),
     )

@@ -1,7 +1,5 @@
 """The row of the stage, as the commands read and lock it."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,6 +11,7 @@ from app.common.driver_errors import without_values
 from app.cutover.locks import HOLD_STAGE, HOLD_TURN
 from app.errors import MigrationError
 from app.migration.target.target_session import explained, open_target
+from app.next_step import Command, NextStep
 from app.state.cutover.stage import StageRow, lock_holders, read_stage_row
 from app.state.tool_schema import is_current
 
@@ -44,7 +43,7 @@ async def lock_stage_row(connection: AsyncConnection, lock: str, *, step: str) -
             f"a transaction holds the stage: {await lock_holders(connection)}",
             step=step,
             pending=UNCHANGED,
-            next_command=f"{LET_IT_END}; then: botdata {step}",
+            next_step=NextStep(f"{LET_IT_END}; then: ", Command(step)),
         ) from without_values(error)
 
 
@@ -76,6 +75,8 @@ async def open_cutover(url: str, step: str, *, pending: str = UNCHANGED) -> Asyn
                     "the target has not the tables of a cutover: its schema botdata is missing or of another version",
                     step=step,
                     pending=pending,
-                    next_command=f"botdata upgrade, as the owner of the target's schema; then: botdata {step}",
+                    next_step=NextStep(
+                        Command("upgrade"), ", as the owner of the target's schema; then: ", Command(step)
+                    ),
                 )
             yield connection

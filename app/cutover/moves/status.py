@@ -1,9 +1,6 @@
 """Where the cutover stands, all of it at one look: for `botdata cutover status`, which changes nothing."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from app.cutover.moves.gates.objection import Objection
 from app.cutover.moves.gates.objections import objections
@@ -12,6 +9,7 @@ from app.cutover.moves.stage_row import open_cutover
 from app.cutover.stages import Stage, Store
 from app.cutover.tables import METHODS_TABLES, OWN_AUTHORITY
 from app.errors import BotdataError, MigrationError
+from app.settings import Settings
 from app.state.cutover import backlog
 from app.state.cutover.backlog import Waiting
 from app.state.cutover.moves import PastMove, open_move
@@ -19,9 +17,6 @@ from app.state.cutover.processes import SILENT_AFTER, Process, read_processes
 from app.state.cutover.proofs import synced_ages
 from app.state.cutover.stage import StageRow, read_stage_row
 from app.state.cutover.table_authority import read_authorities
-
-if TYPE_CHECKING:
-    from app.settings import Settings
 
 _STEP = "cutover status"
 

@@ -1,13 +1,10 @@
 """Moves of the stage by one step: behind a gate, and behind the barrier where the authority moves."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from time import monotonic
-from typing import TYPE_CHECKING
 
 from psycopg import AsyncConnection
 
@@ -19,12 +16,10 @@ from app.cutover.moves.handover import Crossing, Late, cross, moved_meanwhile, u
 from app.cutover.moves.stage_row import lock_stage_row, open_cutover
 from app.cutover.stages import Stage
 from app.errors import SettingsError, StoreError
+from app.settings import Settings
 from app.state.cutover.moves import give_up_expired, open_move, record
 from app.state.cutover.processes import Process, read_processes
 from app.state.cutover.stage import StageRow, move_stage, read_stage_row
-
-if TYPE_CHECKING:
-    from app.settings import Settings
 
 _FOLLOW_WITHIN = 5.0  # seconds that processes may take to report the new stage; they follow within two
 _LOOK_EVERY = 0.1

@@ -1,9 +1,6 @@
 """Moving the authority of a table that no method writes, when its writer has moved."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from psycopg import AsyncConnection
 
@@ -14,12 +11,11 @@ from app.cutover.moves.stage_row import UNCHANGED, lock_stage_row, open_cutover
 from app.cutover.stages import Stage, Store
 from app.cutover.tables import METHODS_TABLES, OWN_AUTHORITY, READ_TABLES
 from app.errors import MigrationError, SettingsError, StoreError
+from app.next_step import Command, NextStep
+from app.settings import Settings
 from app.state.cutover.moves import record
 from app.state.cutover.proofs import proof_of
 from app.state.cutover.table_authority import read_authorities, set_authority
-
-if TYPE_CHECKING:
-    from app.settings import Settings
 
 _STEP = "cutover table"
 RECENT = 600.0  # seconds: a sync and a verify of a moved table are to be no older
@@ -68,7 +64,7 @@ async def move_table(
                 step=_STEP,
                 table=table,
                 pending=UNCHANGED,
-                next_command=f"botdata cutover advance; then: botdata {_STEP} {table} postgres",
+                next_step=NextStep(Command("cutover advance"), "; then: ", Command(_STEP, f"{table} postgres")),
             )
         await connection.execute(HOLD_TABLE, {"table": table})  # no page of a sync is on its way into it
         before = (await read_authorities(connection, OWN_AUTHORITY))[table]
@@ -94,7 +90,7 @@ def _refuse_other(table: str) -> None:
         step=_STEP,
         table=table,
         pending=UNCHANGED,
-        next_command="botdata cutover status",
+        next_step=NextStep(Command("cutover status")),
     )
 
 

@@ -1,11 +1,10 @@
 """What speaks against dropping schema `botdata`: a cutover that goes by what is in it."""
 
-from __future__ import annotations
-
 from psycopg import AsyncConnection
 
 from app.cutover.stages import Stage
 from app.errors import MigrationError
+from app.next_step import Command, NextStep
 from app.state.cutover.processes import read_processes
 from app.state.cutover.stage import read_stage_row
 from app.state.tool_schema import is_current
@@ -28,8 +27,13 @@ async def refuse_during_cutover(connection: AsyncConnection) -> None:
             "still to get would be forgotten",
             step=_STEP,
             pending="everything; nothing was dropped",
-            next_command="botdata cutover status; then on to its end with botdata cutover advance and finish, or down "
-            "to off with botdata cutover back",
+            next_step=NextStep(
+                Command("cutover status"),
+                "; then on to its end with ",
+                Command("cutover advance"),
+                " and finish, or down to off with ",
+                Command("cutover back"),
+            ),
         )
     following = [process.name for process in await read_processes(connection) if process.follows]
     if following:
@@ -38,6 +42,10 @@ async def refuse_during_cutover(connection: AsyncConnection) -> None:
             f"processes follow the row of the stage, and could not start again without it: {', '.join(following)}",
             step=_STEP,
             pending="everything; nothing was dropped",
-            next_command=f"restart them with USE_REPOSITORY_PATTERN={fixed} and without CUTOVER_STAGE; those that have "
-            "ended: botdata cutover forget PROCESS; then: botdata uninstall",
+            next_step=NextStep(
+                f"restart them with USE_REPOSITORY_PATTERN={fixed} and without CUTOVER_STAGE; those that have ended: ",
+                Command("cutover forget", "PROCESS"),
+                "; then: ",
+                Command("uninstall"),
+            ),
         )

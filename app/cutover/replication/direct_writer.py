@@ -1,17 +1,13 @@
 """Writes that go to the authority and nowhere else: for a process that the environment keeps at one end."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from app.cutover.stages import Stage
-
-if TYPE_CHECKING:
-    from app.models import Base
-    from app.stores.backend import Backend
-    from app.stores.codec.json_rows import Values
-    from app.stores.outgoing_write import OutgoingWrite
+from app.models import Base
+from app.stores.backend import Backend
+from app.stores.codec.json_rows import Values
+from app.stores.outgoing_write import OutgoingWrite
 
 
 class DirectWriter:

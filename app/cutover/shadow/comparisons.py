@@ -1,7 +1,5 @@
 """Answers of reads compared with the other store's, beside the call and never in its way."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import random
@@ -11,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from time import monotonic, perf_counter
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from app.common.breaker import Breaker
 from app.common.deadlines import ends, within
@@ -24,12 +22,10 @@ from app.cutover.shadow.log_saving import ComparisonSaving
 from app.cutover.shadow.settling import UnsettledError
 from app.cutover.stages import Stage, Store
 from app.errors import DataError, StoreError, StoreTimeoutError
+from app.settings import Settings
+from app.stores.backend import Backend
+from app.stores.postgres.database import Database
 from app.stores.reads import ask
-
-if TYPE_CHECKING:
-    from app.settings import Settings
-    from app.stores.backend import Backend
-    from app.stores.postgres.database import Database
 
 T = TypeVar("T")
 

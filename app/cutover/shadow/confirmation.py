@@ -1,23 +1,19 @@
 """Tells a difference between the stores from a row that is merely on its way from one to the other."""
 
-from __future__ import annotations
-
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from app.cutover.shadow.diff import AnswerDifference, RowDifference, RowKey, difference, keyed, row_fields
 from app.cutover.shadow.settling import Settling
 from app.cutover.stages import Stage
 from app.errors import DataError, StoreError
+from app.stores.backend import Backend
+from app.stores.postgres.database import Database
 from app.stores.reads import TABLES_READ, ask
-
-if TYPE_CHECKING:
-    from app.stores.backend import Backend
-    from app.stores.postgres.database import Database
 
 _MOST_ROWS = 10  # of one answer are followed up at a time
 _FIRST_PAUSE = 0.02  # seconds between rounds

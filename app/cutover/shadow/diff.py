@@ -1,7 +1,5 @@
 """Two answers of one method held against each other: which rows differ, in which fields, and whose keys those are."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """What is kept of a difference: no more than is needed to find its cause, and nothing about people."""
 
-from __future__ import annotations
-
 import hmac
 import json
 from collections.abc import Mapping

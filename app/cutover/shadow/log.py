@@ -1,7 +1,5 @@
 """Counts of comparisons by minute, and differences by cause, kept in the target for every process together."""
 
-from __future__ import annotations
-
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime

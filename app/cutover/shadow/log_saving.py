@@ -1,7 +1,5 @@
 """Brings a process's counts to the target every few seconds, and tells of them in the log once a minute."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 from time import monotonic

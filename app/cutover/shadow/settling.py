@@ -1,7 +1,5 @@
 """Waits until what was on its way between the stores, when an answer differed, has arrived."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Collection, Sequence
 from datetime import datetime

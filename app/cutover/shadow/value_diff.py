@@ -1,7 +1,5 @@
 """Where two values differ, and at which path."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping
 from decimal import Decimal
 from typing import Any, NamedTuple

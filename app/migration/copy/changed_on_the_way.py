@@ -1,7 +1,5 @@
 """After a copy on which something may have changed rows on their way: the rows are compared with the source."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -15,6 +13,7 @@ from app.migration.tables.column_types import of_other_parts
 from app.migration.tables.copy_table import CopyTable, name_of
 from app.migration.target.rows_beside import find_writers
 from app.migration.verify.verifier import verify
+from app.next_step import Command, NextStep
 
 
 async def compare_where_due(
@@ -57,7 +56,8 @@ async def compare_where_due(
     try:
         verified = await verify(source, target_url, [table for table in tables if name_of(table) in due], progress)
     except MigrationError as error:
-        error.step, error.next_command = "copy", "botdata copy, which compares them again"
+        error.step = "copy"
+        error.next_step = NextStep(Command("copy"), ", which compares them again")
         raise
     seen = {one.table: one for one in verified.tables}
     return [

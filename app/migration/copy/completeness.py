@@ -1,7 +1,5 @@
 """Is it all there? The sets of keys on both sides; what is missing is fetched by its key."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from psycopg import AsyncConnection, sql

@@ -1,7 +1,5 @@
 """Copying all rows from a source into the target: resumable, complete, and true about what it did."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -79,47 +77,58 @@ async def copy(
     Raises:
         MigrationError: it stopped; every page loaded so far is kept, and the same command goes on from there.
     """
-    options = options or CopyOptions()
-    began = monotonic()
     async with open_target(target_url, step="copy", exclusive=True) as connection:
-        with explained("copy", setting=source.setting, pending="every table; no row was written"):
-            options.permit.refuse(await read_authority(connection), [name_of(table) for table in tables])
-            styled = isinstance(source, RestSource)
-            described = [await describe(connection, table, step="copy", styled=styled) for table in tables]
-            if isinstance(source, RestSource):
-                await require_readable_texts(source, described, progress.notice, step="copy")
-            await ensure_tool_schema(connection)
-            if not options.overwrite:
-                await refuse_foreign_rows(connection, source.label, described)
-            names = [table.name for table in described]
-            run, resumed = await runs.begin_copy(connection, source.label, names, restart=options.restart)
-            if resumed:
-                progress.notice(await runs.describe_resumed(connection, run))
-        async with (
-            _telling_what_is_done(connection, run),
-            without_foreign_keys(connection, run, described, step="copy") as broken,
-        ):
-            start = _Start(connection, source, run, progress, options)
-            if isinstance(source, PostgresSource):
-                copied, snapshots = await start.copy_streams(source, target_url, described)
-            else:
-                copied, snapshots = await start.copy_pages(described), 1
-            copied = await try_again(connection, run, described, copied, options.permit, setting=source.setting)
-            copied = await compare_where_due(
-                connection,
-                source,
-                target_url,
-                tables,
-                described,
-                copied,
-                progress,
-                types_unseen=options.types_unseen,
-            )
-        pending = "the sequences and materialized views, and to note that the run is complete"
-        with explained("copy", setting=source.setting, done="every table", pending=pending):
-            written = any(table.inserted or table.updated for table in copied)
-            not_usable, not_seen = await make_usable(connection, source, described, progress, written=written)
-            await runs.finish(connection, run)
+        return await copy_into(connection, source, target_url, tables, progress, options or CopyOptions())
+
+
+async def copy_into(
+    connection: AsyncConnection,
+    source: Source,
+    target_url: str,
+    tables: Sequence[Table],
+    progress: Progress,
+    options: CopyOptions,
+) -> CopyReport:
+    """The same, in a session at the target that holds the lock of a run."""
+    began = monotonic()
+    with explained("copy", setting=source.setting, pending="every table; no row was written"):
+        options.permit.refuse(await read_authority(connection), [name_of(table) for table in tables])
+        styled = isinstance(source, RestSource)
+        described = [await describe(connection, table, step="copy", styled=styled) for table in tables]
+        if isinstance(source, RestSource):
+            await require_readable_texts(source, described, progress.notice, step="copy")
+        await ensure_tool_schema(connection)
+        if not options.overwrite:
+            await refuse_foreign_rows(connection, source.label, described)
+        names = [table.name for table in described]
+        run, resumed = await runs.begin_copy(connection, source.label, names, restart=options.restart)
+        if resumed:
+            progress.notice(await runs.describe_resumed(connection, run))
+    async with (
+        _telling_what_is_done(connection, run),
+        without_foreign_keys(connection, run, described, step="copy") as broken,
+    ):
+        start = _Start(connection, source, run, progress, options)
+        if isinstance(source, PostgresSource):
+            copied, snapshots = await start.copy_streams(source, target_url, described)
+        else:
+            copied, snapshots = await start.copy_pages(described), 1
+        copied = await try_again(connection, run, described, copied, options.permit, setting=source.setting)
+        copied = await compare_where_due(
+            connection,
+            source,
+            target_url,
+            tables,
+            described,
+            copied,
+            progress,
+            types_unseen=options.types_unseen,
+        )
+    pending = "the sequences and materialized views, and to note that the run is complete"
+    with explained("copy", setting=source.setting, done="every table", pending=pending):
+        written = any(table.inserted or table.updated for table in copied)
+        not_usable, not_seen = await make_usable(connection, source, described, progress, written=written)
+        await runs.finish(connection, run)
     seconds = monotonic() - began
     return CopyReport(run, resumed, tuple(copied), seconds, snapshots > 1, tuple(broken), not_usable, not_seen)
 

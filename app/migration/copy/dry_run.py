@@ -1,7 +1,5 @@
 """A copy for trial: every row into a temporary table like the target's, one table at a time, dropped after."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager

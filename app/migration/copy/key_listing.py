@@ -1,7 +1,5 @@
 """The keys that a source holds, all of them, in a temporary table of the target; and how many rows it counts."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -18,6 +16,7 @@ from app.migration.sources.rest.rest_source import RestSource
 from app.migration.sources.source import VERSION, Source
 from app.migration.tables.copy_table import CopyTable
 from app.migration.target.target_session import JsonBytes
+from app.next_step import Command, NextStep
 from app.privacy import mask_phones
 from app.stores.postgres.session import rendered
 
@@ -97,7 +96,7 @@ def require_whole(listing: KeyListing, source: Source, table: CopyTable, *, step
             step=step,
             table=table.name,
             pending=pending,
-            next_command=f"mend that at the source, then: botdata {step}",
+            next_step=NextStep("mend that at the source, then: ", Command(step)),
         )
 
 

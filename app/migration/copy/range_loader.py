@@ -1,7 +1,5 @@
 """Loading one key range over two connections, in one transaction: straight in where that can be, else staged."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 
 import psycopg

@@ -1,7 +1,5 @@
 """Key ranges: a large table is read in pieces, each of them loaded in one transaction and then never read again."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 from psycopg import sql

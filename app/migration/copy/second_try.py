@@ -1,7 +1,5 @@
 """Refused rows of a copy are tried again at its end: what they needed may have come with a later table."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 

@@ -1,7 +1,5 @@
 """Copying tables from a PostgreSQL over connections: one snapshot, key ranges, several at a time."""
 
-from __future__ import annotations
-
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Sequence

@@ -5,8 +5,6 @@ that fails is tried again up to the row at which it failed, and is halved where 
 most O(log piece) statements.
 """
 
-from __future__ import annotations
-
 import hashlib
 from dataclasses import dataclass
 from math import isqrt

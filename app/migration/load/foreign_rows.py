@@ -1,11 +1,10 @@
 """Rows of the target that this source did not bring: nobody's, another source's, or those of another address of it."""
 
-from __future__ import annotations
-
 from psycopg import AsyncConnection
 
 from app.errors import MigrationError
 from app.migration.tables.copy_table import CopyTable
+from app.next_step import Command, NextStep
 from app.state.runs import writes
 
 
@@ -32,7 +31,7 @@ async def refuse_foreign_rows(
     if not held:
         return
     message = f"the target holds rows that no copy from {source} wrote: {', '.join(held)}"
-    remedy = f"botdata {step} --overwrite, if the source's rows may replace them"
+    remedy = NextStep(Command(step, "--overwrite"), ", if the source's rows may replace them")
     if others:
         came = "; ".join(f"{rows:,} from {label}" for label, rows in others.items())
         if list(others.values()) == [foreign]:
@@ -42,8 +41,11 @@ async def refuse_foreign_rows(
         lost = (
             "its rows replace their own copies, so nothing is lost" if known else "its rows replace those of the target"
         )
-        remedy = (
-            f"if it is the same one, botdata {step} --overwrite ({lost}), or botdata {step} by the address of before; "
-            "if it is another one, a target of its own"
+        remedy = NextStep(
+            "if it is the same one, ",
+            Command(step, "--overwrite"),
+            f" ({lost}), or ",
+            Command(step),
+            " by the address of before; if it is another one, a target of its own",
         )
-    raise MigrationError(message, step=step, pending="everything; nothing was written", next_command=remedy)
+    raise MigrationError(message, step=step, pending="everything; nothing was written", next_step=remedy)

@@ -1,7 +1,5 @@
 """Loading rows into the target: in one transaction with their checkpoint, refused rows found and set aside."""
 
-from __future__ import annotations
-
 import psycopg
 from psycopg import AsyncConnection, sql
 
@@ -17,6 +15,7 @@ from app.migration.runs.report import Loaded, Refusal, refusals_of
 from app.migration.sources.source import Page
 from app.migration.tables.copy_table import CopyTable
 from app.migration.target.target_session import JsonBytes, is_row_fault
+from app.next_step import Command, NextStep
 from app.state.runs import checkpoints, quarantine, writes
 from app.stores.postgres.session import rendered
 
@@ -230,5 +229,7 @@ def _too_many(table: CopyTable, last: Fault, most_refused: int) -> MigrationErro
         step="copy",
         table=table.name,
         pending=f"the rest of {table.name}, from the last checkpoint on",
-        next_command="botdata preflight, which compares the schemas, or a higher --max-quarantine; then: botdata copy",
+        next_step=NextStep(
+            Command("preflight"), ", which compares the schemas, or a higher --max-quarantine; then: ", Command("copy")
+        ),
     )

@@ -1,7 +1,5 @@
 """Values that a column would shorten or round to make them fit are refused, as any other value that does not fit."""
 
-from __future__ import annotations
-
 from psycopg import AsyncConnection
 
 from app.migration.tables.copy_table import CopyTable

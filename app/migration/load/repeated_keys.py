@@ -1,7 +1,5 @@
 """Rows of one key among those to be loaded: the first goes in, and a later one that differs is refused."""
 
-from __future__ import annotations
-
 from psycopg import AsyncConnection, sql
 
 from app.migration.load.bisection import Fault, number_column

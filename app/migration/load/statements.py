@@ -4,8 +4,6 @@ Values are cast to their column's type without its length: a cast to varchar(50)
 assignment refuses it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 
 from psycopg import sql

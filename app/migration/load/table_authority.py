@@ -4,8 +4,6 @@ A table that the data layer's methods write belongs to the stage's authority; an
 `botdata.table_authority`. Where no command has moved the stage, the setting of the command's own environment says so.
 """
 
-from __future__ import annotations
-
 import shlex
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
@@ -18,7 +16,7 @@ from app.cutover.locks import HOLD_TABLE
 from app.cutover.stages import Stage, Store
 from app.cutover.tables import METHODS_TABLES
 from app.errors import MigrationError
-from app.migration.target.target_session import explained, open_target
+from app.next_step import Command, NextStep
 from app.state.cutover.stage import read_stage_row
 from app.state.cutover.table_authority import read_tables_and_processes
 from app.state.tool_schema import may_read
@@ -95,7 +93,7 @@ class Permit:
         into: the store that is written to.
         in_use: the command's environment says that the bot writes to that store.
         overwrite: go on all the same, where no command has moved the stage.
-        instead: a command that can be given at any time, as "botdata verify; or ".
+        instead: the name of a command that can be given at any time.
         copying: rows are read long before they are written, so that no process may be mirroring meanwhile.
     """
 
@@ -107,9 +105,8 @@ class Permit:
     instead: str = ""
     copying: bool = False
 
-    @property
-    def _command(self) -> str:
-        return f"{self.step} --reverse" if self.into is Store.SUPABASE else self.step
+    def _again(self, *options: str) -> Command:
+        return Command(self.step, " ".join((*["--reverse"] * (self.into is Store.SUPABASE), *options)))
 
     def refusal(self, authority: Authority, table: str) -> str | None:
         """Why the table may not be written, in words; None: it may be."""
@@ -127,7 +124,7 @@ class Permit:
             MigrationError: the store that would be written to has, or may have, the newer rows of a table.
         """
         if self._by_setting(authority):
-            remedy = f"{self.instead}botdata {self._command} --overwrite, if that is meant"
+            remedy = NextStep(*self._instead, self._again("--overwrite"), ", if that is meant")
             raise self._error(_BY_SETTING[self.into], remedy)
         names = list(tables)
         if refused := self.refusals(authority, names):
@@ -161,7 +158,7 @@ class Permit:
                 step=self.step,
                 table=table,
                 pending="what was not written yet",
-                next_command=f"botdata cutover status; then: botdata {self._command}",
+                next_step=NextStep(Command("cutover status"), "; then: ", self._again()),
             )
         return authority
 
@@ -185,34 +182,25 @@ class Permit:
     def _by_setting(self, authority: Authority) -> bool:
         return not authority.managed and self.in_use and not self.overwrite
 
-    def _error(self, message: str, remedy: str) -> MigrationError:
+    @property
+    def _instead(self) -> list[str | Command]:
+        return [Command(self.instead), "; or "] if self.instead else []
+
+    def _error(self, message: str, remedy: NextStep) -> MigrationError:
         return MigrationError(
-            f"{message}; {self.would}", step=self.step, pending="everything; nothing was written", next_command=remedy
+            f"{message}; {self.would}", step=self.step, pending="everything; nothing was written", next_step=remedy
         )
 
-    def _remedy(self, authority: Authority, rest: Sequence[str]) -> str:
+    def _remedy(self, authority: Authority, rest: Sequence[str]) -> NextStep:
+        status = Command("cutover status")
         if not authority.managed:
-            return f"botdata cutover status; or: botdata {self._command} --overwrite, if that is meant"
-        remedy = f"{self.instead}botdata cutover status, which shows where each table stands"
+            return NextStep(status, "; or: ", self._again("--overwrite"), ", if that is meant")
+        remedy = [*self._instead, status, ", which shows where each table stands"]
         if self.copying:
-            remedy += "; for those whose store is Supabase: botdata sync"
-        return (
-            f"{remedy}; for the others: the same command, with --tables {shlex.quote(','.join(rest))}"
-            if rest
-            else remedy
-        )
-
-
-async def refuse_before(target_url: str, permit: Permit, tables: Sequence[str]) -> None:
-    """Ask for the permit before a command's first step, where its environment says that it is needed.
-
-    Raises:
-        MigrationError: it is refused, or the target cannot be read.
-    """
-    if permit.in_use and not permit.overwrite:
-        async with open_target(target_url, step=permit.step) as connection:
-            with explained(permit.step, pending="everything; nothing was written"):
-                permit.refuse(await read_authority(connection), tables)
+            remedy += ["; for those whose store is Supabase: ", Command("sync")]
+        if rest:
+            remedy.append(f"; for the others: the same command, with --tables {shlex.quote(','.join(rest))}")
+        return NextStep(*remedy)
 
 
 _BY_SETTING = {

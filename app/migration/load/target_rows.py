@@ -1,7 +1,5 @@
 """The target's rows as pages, in the form in which a source sends its own."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator, Sequence
 
 from psycopg import AsyncConnection, sql

@@ -1,7 +1,5 @@
 """The temporary table of a dry run: like the target's, with its constraints and indexes, without its sequences."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 
 from psycopg import AsyncConnection, sql

@@ -1,7 +1,5 @@
 """Collations whose order has changed since indexes were made in it: after an upgrade of the C library, or of ICU."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from psycopg import AsyncConnection

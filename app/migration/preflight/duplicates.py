@@ -1,7 +1,5 @@
 """Rows of the source that share a natural key: the target would refuse all but one of them."""
 
-from __future__ import annotations
-
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing

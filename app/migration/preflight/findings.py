@@ -1,10 +1,10 @@
 """What preflight reports: findings with stable codes, and what the owner may say about them beforehand."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
+
+from app.next_step import Command, NextStep
 
 Severity = Literal["error", "warning", "notice"]
 
@@ -183,14 +183,14 @@ class PreflightReport:
 
     Attributes:
         differences: every item of the target's schema that is not as it should be, one table after another.
-        next_command: what to run next, without options.
+        next_step: what to do next.
         seconds: it took.
     """
 
     findings: tuple[Finding, ...]
     tables: tuple[TableSeen, ...] = ()
     differences: tuple[SchemaDifference, ...] = ()
-    next_command: str = "botdata migrate"
+    next_step: NextStep = field(default_factory=lambda: NextStep(Command("migrate")))
     seconds: float = field(default=0.0, compare=False)
 
     @property

@@ -1,7 +1,5 @@
 """Preflight as a whole: both ends examined, whatever is wrong with either, and nothing written."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
@@ -36,8 +34,11 @@ from app.migration.tables.copy_table import name_of
 from app.migration.tables.grants import SERVICE_ROLE
 from app.migration.tables.unique_keys import keeps_unique, key_columns
 from app.migration.target.target_session import open_target
+from app.next_step import Command, NextStep
 from app.stores.postgres.database_url import shown_url
 from app.stores.supabase.client import SupabaseRest
+
+_FIRST_THE_ERRORS = NextStep("put the errors right, then: ", Command("preflight"))
 
 # Rows of a table past which a copy does not look for duplicates over REST beforehand: it would read all keys twice.
 _MOST_KEYS_WHEN_QUICK = 20_000
@@ -75,7 +76,7 @@ async def run_preflight(
     accepted: Accepted | None = None,
     quick: bool = False,
     connections: int = 3,
-    next_command: str = "botdata copy",
+    next_command: str = "copy",
     limits: Limits | None = None,
     on_retry: Callable[[str], None] = lambda message: None,
 ) -> PreflightReport:
@@ -87,7 +88,7 @@ async def run_preflight(
         examine: tells where the target's schema stands.
         quick: leave out what takes longer than a few requests: a copy is about to follow.
         connections: as many as the next step needs at the target.
-        next_command: for a report without errors.
+        next_command: the name of the one for a report without errors.
         limits: how often a request to the source is tried.
         on_retry: called with a sentence each time that one is to be tried again.
 
@@ -128,19 +129,19 @@ async def run_preflight(
             for table in tables
         ),
         differences=tuple(ends.state.differences),
-        next_command=_next(settled, ends.state, next_command),
+        next_step=_next(settled, ends.state, next_command),
         seconds=monotonic() - began,
     )
 
 
-def _next(found: tuple[Finding, ...], state: TargetState, wanted: str) -> str:
+def _next(found: tuple[Finding, ...], state: TargetState, wanted: str) -> NextStep:
     """The command that the state of the target asks for, unless there is other trouble to be put right first."""
     errors = {one.code for one in found if one.severity == "error"}
     if errors - {one.code for one in state.findings}:
-        return "put the errors right, then: botdata preflight"
-    if state.next_command is not None:
-        return state.next_command
-    return "put the errors right, then: botdata preflight" if errors else wanted
+        return _FIRST_THE_ERRORS
+    if state.next_step is not None:
+        return state.next_step
+    return _FIRST_THE_ERRORS if errors else NextStep(Command(wanted))
 
 
 async def _look_at_target(
@@ -162,7 +163,7 @@ async def _look_at_target(
             ends.findings += server.findings
             await _count_target(connection, tables, ends)
     except MigrationError as error:
-        remedy = error.next_command or "correct DATABASE_URL, or start the server"
+        remedy = str(error.next_step or "correct DATABASE_URL, or start the server")
         ends.findings.append(finding("target-unreachable", error.message, remedy))
     except psycopg.Error as error:
         said = error_for_sqlstate(error.sqlstate) if error.sqlstate else "the connection was lost"
@@ -207,7 +208,7 @@ async def _look_at_source(
             finding("source-unreachable", f"the source ({setting}): {error}", f"correct {setting}, or start the server")
         )
     except MigrationError as error:  # the address of a transaction pooler
-        ends.findings.append(finding("source-unreachable", error.message, error.next_command or f"correct {setting}"))
+        ends.findings.append(finding("source-unreachable", error.message, str(error.next_step or f"correct {setting}")))
 
 
 async def _look_at_postgres(url: str, tables: Sequence[Table]) -> tuple[SourceSeen, int, list[Finding]]:
@@ -237,7 +238,7 @@ async def _look_at_supabase(
     try:
         require_service_key(source.key, role_ok=source.role_ok, step="preflight")
     except MigrationError as error:
-        ends.findings.append(finding("source-key-role", error.message, error.next_command or "use the service key"))
+        ends.findings.append(finding("source-key-role", error.message, str(error.next_step or "use the service key")))
     async with AsyncExitStack() as stack:
         try:
             rest = await SupabaseRest.open(source.url, source.key, request_timeout=60.0)

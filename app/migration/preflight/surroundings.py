@@ -1,7 +1,5 @@
 """The servers at both ends: versions, rights, connections, letters, time zone, TLS."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address

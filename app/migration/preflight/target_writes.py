@@ -1,7 +1,5 @@
 """What the target makes of rows that are written to a table: its key, triggers, rules and row-level security."""
 
-from __future__ import annotations
-
 from psycopg import AsyncConnection, sql
 from sqlalchemy import Table
 

@@ -1,7 +1,5 @@
 """Rows in quarantine as a file that a person edits: JSON Lines, an object a line for each row."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Collection, Iterator
@@ -15,6 +13,7 @@ from sqlalchemy import MetaData
 from app.errors import MigrationError
 from app.migration.quarantine.quarantined_rows import RefusedRow, choose_tables, read_rows
 from app.migration.target.target_session import explained, open_target
+from app.next_step import Command, NextStep
 from app.state.runs import quarantine
 
 _NEEDED = {"number", "table", "key", "row"}
@@ -86,7 +85,7 @@ def _create(path: Path, *, force: bool, step: str) -> TextIO:
             f"{path} is there already; it may hold edits",
             step=step,
             pending="everything; nothing was written",
-            next_command=f"botdata {step} with another name, or with --force to replace it",
+            next_step=NextStep(Command(step), " with another name, or with --force to replace it"),
         ) from None
     return os.fdopen(descriptor, "w", encoding="utf-8")
 
@@ -235,5 +234,5 @@ def _refused(path: Path, mistakes: list[str], step: str) -> MigrationError:
         "\n".join([f"{path} cannot be taken:", *shown]),
         step=step,
         pending="everything; nothing was written",
-        next_command=f"correct the file, then: botdata {step} {path}",
+        next_step=NextStep("correct the file, then: ", Command(step, f"{path}")),
     )

@@ -1,7 +1,5 @@
 """The rows that the target refused, as they are kept: which there are, why, and what is in one."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncGenerator, Collection
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -14,6 +12,7 @@ from app.errors import MigrationError
 from app.migration.tables.copy_table import find_table, name_of
 from app.migration.tables.unique_keys import key_columns
 from app.migration.target.target_session import explained, open_target
+from app.next_step import Command, NextStep
 from app.privacy import mask_phones
 from app.state.runs import quarantine
 
@@ -156,7 +155,7 @@ async def choose_tables(
             f"no such table: {', '.join(unknown)}; the tables are {', '.join(sorted(known))}",
             step=step,
             pending="everything; nothing was read or written",
-            next_command=f"botdata {step}, with --tables of these, or --metadata for another project's",
+            next_step=NextStep(Command(step), ", with --tables of these, or --metadata for another project's"),
         )
     return sorted(found)
 
@@ -167,7 +166,7 @@ def unknown_numbers(numbers: Collection[int], *, step: str) -> MigrationError:
         f"not in quarantine: {', '.join(map(str, sorted(numbers)))}",
         step=step,
         pending="everything; nothing was read or written",
-        next_command="botdata quarantine list",
+        next_step=NextStep(Command("quarantine list")),
     )
 
 

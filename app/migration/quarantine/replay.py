@@ -1,7 +1,5 @@
 """Loading rows from quarantine into the target, as they are kept there or as they were edited."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby

@@ -1,7 +1,5 @@
 """What the steps report: frozen facts, and the protocol by which they tell how far they are."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Protocol

@@ -1,13 +1,12 @@
 """What the tool's schema remembers of the runs on a target: read, and never written."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from psycopg import AsyncConnection
 
 from app.errors import INSTALL_NEWER, MigrationError
 from app.migration.target.target_session import explained, open_target, run_lock_holder
+from app.next_step import Command, NextStep
 from app.state.runs import checkpoints, foreign_keys, quarantine, runs
 from app.state.tool_schema import newest_version, version
 
@@ -75,7 +74,7 @@ class Status:
         runs: the newest first.
         shown: the run whose tables are listed.
         in_quarantine: rows of all tables.
-        next_command: what to run next.
+        next_step: what to do next.
     """
 
     installed: bool
@@ -87,18 +86,18 @@ class Status:
     foreign_keys: tuple[ForeignKeyStatus, ...]
 
     @property
-    def next_command(self) -> str:
-        """What to run next, by the newest run and by what is in quarantine."""
+    def next_step(self) -> NextStep:
+        """What to do next, by the newest run and by what is in quarantine."""
         if self.holder is not None:
-            return "botdata status, when that run has ended"
+            return NextStep(Command("status"), ", when that run has ended")
         newest = self.runs[0] if self.runs else None
         if newest is None:
-            return "botdata copy"
+            return NextStep(Command("copy"))
         if newest.state == "stopped":
-            return f"botdata {newest.command}, with the same source and tables: it goes on from there"
+            return NextStep(Command(newest.command), ", with the same source and tables: it goes on from there")
         if self.foreign_keys:
-            return "botdata sync, with the same source and tables: it puts the foreign keys back"
-        return "botdata quarantine list" if self.in_quarantine else "botdata verify"
+            return NextStep(Command("sync"), ", with the same source and tables: it puts the foreign keys back")
+        return NextStep(Command("quarantine list" if self.in_quarantine else "verify"))
 
 
 async def read_status(target_url: str, run: int | None = None) -> Status:
@@ -135,9 +134,9 @@ async def _is_installed(connection: AsyncConnection) -> bool:
             f"the tool's schema in the target was made by {made_by} botdata",
             step="status",
             pending="nothing is changed by it",
-            next_command="botdata upgrade, as the owner of the target's schema; then: botdata status"
+            next_step=NextStep(Command("upgrade"), ", as the owner of the target's schema; then: ", Command("status"))
             if made_by == "an older"
-            else INSTALL_NEWER,
+            else NextStep(INSTALL_NEWER),
         )
     return True
 
@@ -146,7 +145,8 @@ async def _runs(connection: AsyncConnection, holder: str | None) -> tuple[RunSta
     known = []
     working = holder.partition(",")[0] if holder else None  # "botdata copy", as the session calls itself
     for number, command, source, state, begun_at, finished_at in await runs.newest_first(connection):
-        if state == "running" and working == f"botdata {command.partition(' --')[0]}":  # not with --reverse, --fix
+        names = (f"botdata {command.partition(' --')[0]}", "botdata migrate")  # without --reverse or --fix
+        if state == "running" and working in names:
             working = None  # the newest of this command is the one at work
         elif state == "running":
             state = "stopped"
@@ -163,7 +163,7 @@ def _chosen(known: tuple[RunStatus, ...], number: int) -> RunStatus:
         f"there is no run {number}; the newest are: {newest}",
         step="status",
         pending="nothing is changed by it",
-        next_command="botdata status",
+        next_step=NextStep(Command("status")),
     )
 
 

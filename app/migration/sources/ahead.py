@@ -1,7 +1,5 @@
 """Pages fetched while the ones before them are worked on."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 

@@ -1,7 +1,5 @@
 """How many rows a source's table has, also where the source takes too long to count them."""
 
-from __future__ import annotations
-
 from app.errors import CountTimeoutError, StoreError
 from app.migration.sources.rest.rest_source import RestSource
 from app.migration.sources.source import Source

@@ -1,7 +1,5 @@
 """Pages of rows as sources send them: how large to ask for, and what is read of one."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Set
 from dataclasses import dataclass

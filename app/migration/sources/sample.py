@@ -1,7 +1,5 @@
 """A sample of a table's rows, picked at random over all of it."""
 
-from __future__ import annotations
-
 import random
 
 from psycopg import sql

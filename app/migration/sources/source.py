@@ -1,7 +1,5 @@
 """What the engine asks of a source, whatever it is."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol

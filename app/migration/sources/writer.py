@@ -1,7 +1,5 @@
 """What a reverse sync asks of a source that it writes to, whatever it is."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, Protocol
 

@@ -1,7 +1,5 @@
 """Deletions of a sync: how many are too many, and whether the rows are really gone."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
@@ -16,6 +14,7 @@ from app.migration.sync import keyed_rows
 from app.migration.sync.options import SyncOptions
 from app.migration.tables.copy_table import CopyTable
 from app.migration.target import interference
+from app.next_step import Command, NextStep
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +57,10 @@ def refuse_many_deletions(gone: Mapping[str, int], options: SyncOptions, *, side
         f"({options.most_deleted:,}): {counts}",
         step="sync",
         pending="everything of this round; nothing was deleted",
-        next_command=f"botdata sync{' --reverse' if options.reverse else ''} --max-deletes {total}, "
-        "if those rows were deleted on purpose",
+        next_step=NextStep(
+            Command("sync", f"{'--reverse ' * options.reverse}--max-deletes {total}"),
+            ", if those rows were deleted on purpose",
+        ),
     )
 
 

@@ -1,7 +1,5 @@
 """One round of a sync from the source to the target: look, delete, then insert and update."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -35,6 +33,7 @@ from app.migration.target.rows_beside import counts_of, find_writers, rows_besid
 from app.migration.target.sequences import raise_sequences
 from app.migration.target.target_session import CONFLICTS, explained
 from app.migration.verify.row_comparison import compare_page
+from app.next_step import Command, NextStep
 from app.state.runs import before_images, quarantine, row_versions
 from app.state.runs.synced_tables import LookBegun, begin_look, count_noted_keys, end_look
 from app.stores.supabase.grammar import alias
@@ -287,7 +286,8 @@ class ForwardSync:
             try:
                 loaded = await loader.load(page, checkpoint=False)
             except MigrationError as error:  # too many refused
-                error.step, error.next_command = "sync", "compare the two schemas, then: botdata sync"
+                error.step = "sync"
+                error.next_step = NextStep("compare the two schemas, then: ", Command("sync"))
                 raise
             await self._settle(table, page, images, done)
         await self._explain(table, loaded.inserted + loaded.updated)

@@ -1,7 +1,5 @@
 """Rows by their keys: those of a page, those that the target holds, and those that have changed on either side."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from psycopg import AsyncConnection, sql

@@ -5,8 +5,6 @@ the table to itself, and asks which of the rows a mirror has written since: thos
 wrote bears the transaction of it. A row that a mirror deleted bears nothing, but each mirror takes a note away.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

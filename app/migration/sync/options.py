@@ -1,7 +1,5 @@
 """How to sync."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from app.cutover.stages import Store

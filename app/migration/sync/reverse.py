@@ -1,7 +1,5 @@
 """One round of a sync from the target back to the source: look, delete, then write what differs, and read it back."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 from collections.abc import Mapping, Sequence

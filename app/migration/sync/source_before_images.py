@@ -1,7 +1,5 @@
 """Old images of the source's rows that a reverse sync writes over or deletes, where the target never had them so."""
 
-from __future__ import annotations
-
 from psycopg import AsyncConnection, sql
 
 from app.migration.load.statements import listed, page_rows, same_key, text_differs

@@ -1,7 +1,5 @@
 """The beginning and the end of a sync's run, and which failures a following sync waits out."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterable
 from dataclasses import replace
 
@@ -19,6 +17,7 @@ from app.migration.sources.source import Source
 from app.migration.sync.options import SyncOptions
 from app.migration.tables.copy_table import CopyTable, describe
 from app.migration.tables.generated_columns import compared_table, without_made_by_source
+from app.next_step import Command, NextStep
 from app.state.runs import before_images, row_versions, runs, writes
 
 _COMMANDS = {False: "sync", True: "sync --reverse"}
@@ -94,7 +93,7 @@ async def _refuse_to_delete(source: Source, tables: list[CopyTable], words: str)
             f"the source holds rows of tables that {words}: {', '.join(held)}",
             step="sync",
             pending="everything; nothing was written",
-            next_command="botdata sync --reverse --overwrite, if the target's rows may replace them",
+            next_step=NextStep(Command("sync", "--reverse --overwrite"), ", if the target's rows may replace them"),
         )
 
 
@@ -135,5 +134,5 @@ async def refuse_taken_out(connection: AsyncConnection, tables: Collection[str])
             f"a sync --reverse was ended while rows were out of the source to make room for others: {shown}",
             step="sync",
             pending="everything; nothing was written",
-            next_command=f"botdata sync --reverse --tables {','.join(counts)}; then: botdata sync",
+            next_step=NextStep(Command("sync", f"--reverse --tables {','.join(counts)}"), "; then: ", Command("sync")),
         )

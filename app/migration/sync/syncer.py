@@ -1,7 +1,5 @@
 """Bringing one side to the other's present state, once or round after round, while the bot goes on writing."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -31,6 +29,7 @@ from app.migration.target.followed_sequences import follow_source
 from app.migration.target.foreign_keys import without_foreign_keys
 from app.migration.target.materialized_views import stale_views
 from app.migration.target.target_session import explained, open_target
+from app.next_step import Command, NextStep
 from app.state.tool_schema import ensure_tool_schema, is_current
 
 OpenSource = Callable[[], AbstractAsyncContextManager[Source]]
@@ -243,7 +242,7 @@ class Sync:
                 step="sync",
                 done="every change found so far",
                 pending="the changes since",
-                next_command="stop the bot, and what else writes there, then: botdata sync",
+                next_step=NextStep("stop the bot, and what else writes there, then: ", Command("sync")),
             )
         return self._quiet >= 2
 

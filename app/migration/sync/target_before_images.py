@@ -1,7 +1,5 @@
 """Old images of the target's rows that a sync writes over or deletes, and that nobody else would have any more."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 

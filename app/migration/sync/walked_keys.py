@@ -1,7 +1,5 @@
 """Keys that a sync's look listed, kept in temporary tables of the target until they are needed."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass
@@ -18,6 +16,7 @@ from app.migration.sources.source import Source
 from app.migration.sync.options import SyncOptions
 from app.migration.tables.copy_table import CopyTable
 from app.migration.target.target_session import JsonBytes
+from app.next_step import Command, NextStep
 from app.stores.postgres.session import rendered
 
 _PART = 10_000
@@ -74,7 +73,7 @@ class WalkedKeys:
                 step="sync",
                 table=self._table.name,
                 pending="the rest of this round",
-                next_command=f"REINDEX it at the source, then: botdata sync{' --reverse' * options.reverse}",
+                next_step=NextStep("REINDEX it at the source, then: ", Command("sync", "--reverse" * options.reverse)),
             )
         return left
 

@@ -1,7 +1,5 @@
 """What the types of a table's columns are made of: domains, arrays, composites and ranges, by the catalog."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from dataclasses import dataclass
 

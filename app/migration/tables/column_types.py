@@ -1,7 +1,5 @@
 """Which columns are the same on both ends: what goes over as it is, and what only in PostgreSQL's binary form."""
 
-from __future__ import annotations
-
 from psycopg import AsyncConnection, sql
 
 from app.migration.sources.postgres.postgres_source import PostgresSource

@@ -15,6 +15,7 @@ from app.errors import MigrationError
 from app.migration.tables import row_security
 from app.migration.tables.column_shapes import PARTS, shapes
 from app.migration.tables.unique_keys import key_columns, key_trouble, read_unique_indexes
+from app.next_step import Command, NextStep
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +147,7 @@ def select_tables(
             "the models hold no table",
             step="choose tables",
             pending="everything; nothing was read or written",
-            next_command="the same command, with a --metadata whose models are imported when its module is",
+            next_step=NextStep("the same command, with a --metadata whose models are imported when its module is"),
         )
     other = next((one for table in tables for one in table.columns if one.key != one.name), None)
     if other is not None:
@@ -154,7 +155,7 @@ def select_tables(
             f"the models know {name_of(other.table)}.{other.name} by another key, {other.key}; columns go by name here",
             step="choose tables",
             pending="everything; nothing was read or written",
-            next_command="take the column's key= out of the models, then: the same command",
+            next_step=NextStep("take the column's key= out of the models, then: the same command"),
         )
     by_name = {name_of(table): table for table in tables}
     if len(by_name) < len(tables):
@@ -163,7 +164,7 @@ def select_tables(
             f"the models hold tables of one name twice: {', '.join(twice)}",
             step="choose tables",
             pending="everything; nothing was read or written",
-            next_command="the same command, with a --metadata that holds each once",
+            next_step=NextStep("the same command, with a --metadata that holds each once"),
         )
     if names is not None:
         if not names:
@@ -189,7 +190,7 @@ def _not_chosen(message: str, known: Iterable[str]) -> MigrationError:
         f"{message}; the tables are {', '.join(sorted(known))}",
         step="choose tables",
         pending="everything; nothing was read or written",
-        next_command="the same command, with --tables of these",
+        next_step=NextStep("the same command, with --tables of these"),
     )
 
 
@@ -267,7 +268,7 @@ async def describe(
             step=step,
             table=name,
             pending=f"{name} and the tables after it",
-            next_command=f"botdata preflight, which names all that is missing; then: botdata {step}",
+            next_step=NextStep(Command("preflight"), ", which names all that is missing; then: ", Command(step)),
         )
     types = {one: (type_name, always) for one, type_name, always, generated in rows if not generated}
     unique = await read_unique_indexes(connection, qualified)
@@ -278,7 +279,7 @@ async def describe(
             step=step,
             table=name,
             pending=f"{name} and the tables after it",
-            next_command=f"give it a primary key, or leave it out with --tables, then: botdata {step}",
+            next_step=NextStep("give it a primary key, or leave it out with --tables, then: ", Command(step)),
         )
     made = {one: type_name for one, type_name, _, generated in rows if generated}
     computed = {column.name for column in table.columns if column.computed is not None}
@@ -290,8 +291,9 @@ async def describe(
             step=step,
             table=name,
             pending=f"{name} and the tables after it",
-            next_command=f"ALTER TABLE {qualified} ALTER {made_keys[0]} DROP EXPRESSION in the target, then: botdata "
-            f"{step}",
+            next_step=NextStep(
+                f"ALTER TABLE {qualified} ALTER {made_keys[0]} DROP EXPRESSION in the target, then: ", Command(step)
+            ),
         )
     if missing := [column for column in names if column not in types]:
         raise MigrationError(
@@ -299,7 +301,7 @@ async def describe(
             step=step,
             table=name,
             pending=f"{name} and the tables after it",
-            next_command=f"botdata preflight, which names all that is missing; then: botdata {step}",
+            next_step=NextStep(Command("preflight"), ", which names all that is missing; then: ", Command(step)),
         )
     found = await (await connection.execute(_TABLE, [qualified])).fetchone()
     assert found is not None
@@ -312,7 +314,7 @@ async def describe(
             step=step,
             table=name,
             pending=f"{name} and the tables after it",
-            next_command=f"{trouble[1]}; then: botdata {step}",
+            next_step=NextStep(f"{trouble[1]}; then: ", Command(step)),
         )
     replaces_rows = bool(found[0]) or any(types[column][1] for column in names[len(key) :])
     parts = await (await connection.execute(sql.SQL(PARTS).format(table=sql.Literal(qualified)))).fetchall()

@@ -1,7 +1,5 @@
 """Columns that a side makes by itself: which of them verify compares, and which the way back writes."""
 
-from __future__ import annotations
-
 from collections.abc import Collection
 from dataclasses import replace
 

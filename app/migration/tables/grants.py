@@ -1,7 +1,5 @@
 """The GRANT that a role of the source lacks, as a statement to be carried out."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 

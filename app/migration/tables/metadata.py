@@ -1,7 +1,5 @@
 """The tables to move, named on the command line: this project's models, or another's."""
 
-from __future__ import annotations
-
 import importlib
 import sys
 from pathlib import Path

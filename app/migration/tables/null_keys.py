@@ -1,12 +1,11 @@
 """Rows without a key, in a view or a table without a primary key: they can be neither copied nor compared."""
 
-from __future__ import annotations
-
 from psycopg import sql
 
 from app.errors import MigrationError
 from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.tables.copy_table import CopyTable
+from app.next_step import Command, NextStep
 
 _MAY_BE_NULL = """
 SELECT attname FROM pg_attribute WHERE attrelid = to_regclass({}) AND NOT attnotnull AND attname = ANY ({})
@@ -33,5 +32,5 @@ async def refuse_null_keys(source: PostgresSource, table: CopyTable, *, step: st
             step=step,
             table=table.name,
             pending=f"{table.name} and the tables after it",
-            next_command=f"give them keys, or leave them out of what the source shows; then: botdata {step}",
+            next_step=NextStep("give them keys, or leave them out of what the source shows; then: ", Command(step)),
         )

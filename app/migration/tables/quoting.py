@@ -1,7 +1,5 @@
 """Names in statements that people may carry out as they are."""
 
-from __future__ import annotations
-
 
 def quoted(name: str) -> str:
     """A name as it stands in such a statement: in quotes where it needs them, as a reserved word does."""

@@ -1,7 +1,5 @@
 """Row-level security of the target: whether it could hide rows from the role, or refuse them."""
 
-from __future__ import annotations
-
 from psycopg import AsyncConnection
 
 # Policies that say `true` to all that is read and written hide nothing: the session tables of WhatsApp may have such.

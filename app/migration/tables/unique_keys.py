@@ -1,7 +1,5 @@
 """The key by which rows are told apart, and whether the target has the unique index that an upsert goes by."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 

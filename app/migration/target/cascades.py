@@ -1,7 +1,5 @@
 """Foreign keys by which the deletion of a row deletes or changes the rows that refer to it."""
 
-from __future__ import annotations
-
 from psycopg import AsyncConnection, sql
 
 from app.migration.sources.postgres.postgres_source import PostgresSource

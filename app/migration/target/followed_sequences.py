@@ -1,7 +1,5 @@
 """Setting a side's sequences as far as the other side's: numbers given out there are not given out again here."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 

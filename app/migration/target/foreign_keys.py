@@ -3,8 +3,6 @@
 They are dropped and their definitions written down in one transaction, so a run that was killed still knows them.
 """
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -15,6 +13,7 @@ from psycopg import AsyncConnection, sql
 from app.errors import MigrationError
 from app.migration.tables.copy_table import CopyTable
 from app.migration.target.target_session import explained
+from app.next_step import Command, NextStep
 from app.state.runs import foreign_keys
 from app.state.runs.foreign_keys import KeptForeignKey
 from app.state.tool_schema import may_read
@@ -92,7 +91,7 @@ async def without_cascades(
             step=step,
             done="all rows that could go in",
             pending="the foreign keys, for as long as not all rows keep them",
-            next_command="mend those rows, then: botdata sync, which puts it back as it was",
+            next_step=NextStep("mend those rows, then: ", Command("sync"), ", which puts it back as it was"),
         )
 
 
@@ -116,7 +115,7 @@ async def put_back(connection: AsyncConnection, *, step: str) -> list[BrokenFore
             f"{', '.join(lost)}",
             step=step,
             pending="everything; nothing was dropped",
-            next_command=f"botdata copy, to its end; then: botdata {step}",
+            next_step=NextStep(Command("copy"), ", to its end; then: ", Command(step)),
         )
     return broken
 
@@ -131,7 +130,7 @@ async def _drop(connection: AsyncConnection, run: int, tables: Sequence[CopyTabl
                 f"foreign keys that would stand in the way cannot be dropped by this role: {', '.join(foreign)}",
                 step=step,
                 pending="everything; nothing was written",
-                next_command=f"let the tables' owner run it, then: botdata {step}",
+                next_step=NextStep("let the tables' owner run it, then: ", Command(step)),
             )
         for schema, table, name, referenced, definition, was_valid, ours, theirs, *_ in found:
             child = sql.Identifier(schema, table)

@@ -1,7 +1,5 @@
 """What the target does by itself when rows are written: its triggers and rules, those of partitions too."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from psycopg import AsyncConnection

@@ -1,7 +1,5 @@
 """What a move leaves as it is, and says so: columns that verify does not compare, objects that cannot be used yet."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 

@@ -1,7 +1,5 @@
 """Materialized views of the target that are made of the moved tables, directly or through other views."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -4,8 +4,6 @@ A table is compared with the source when its own rows have been written. A trigg
 to it after that.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from psycopg import AsyncConnection

@@ -3,8 +3,6 @@
 Further means in a sequence's own direction: a descending one goes down.
 """
 
-from __future__ import annotations
-
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass

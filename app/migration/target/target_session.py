@@ -1,7 +1,5 @@
 """The connection to the PostgreSQL that rows are moved to, and its failures in words."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 
@@ -21,6 +19,7 @@ from app.errors import (
     error_for_sqlstate,
 )
 from app.migration.tables.grants import grant_of
+from app.next_step import Command, NextStep
 from app.stores.postgres.database_url import shown_url
 from app.stores.postgres.session import connect
 from app.stores.supabase.errors import SCHEMA_NOT_EXPOSED
@@ -108,7 +107,7 @@ async def _take_run_lock(connection: AsyncConnection, step: str, target: str) ->
         f"another run is at work on {target}{who}",
         step=step,
         pending="everything; nothing was written",
-        next_command=f"botdata status; when that run has ended: botdata {step}",
+        next_step=NextStep(Command("status"), "; when that run has ended: ", Command(step)),
     )
 
 
@@ -153,7 +152,7 @@ def explained(
             table=table,
             done=done,
             pending=pending,
-            next_command=f"{remedy_at_source(error, setting, table)}botdata {step}",
+            next_step=NextStep(*remedy_at_source(error, setting, table), Command(step)),
         ) from error
     except psycopg.Error as error:
         raise MigrationError(
@@ -162,42 +161,44 @@ def explained(
             table=table,
             done=done,
             pending=pending,
-            next_command=f"{_remedy(error)}botdata {step}",
+            next_step=NextStep(*_remedy(error), Command(step)),
         ) from without_values(error)
 
 
-def remedy_at_source(error: StoreError, setting: str = "SUPABASE_URL", table: str | None = None) -> str:
+def remedy_at_source(
+    error: StoreError, setting: str = "SUPABASE_URL", table: str | None = None
+) -> tuple[str | Command, ...]:
     """What to do first about a failure of the source that will not pass by itself; ends in ", then: ".
 
     Args:
         table: the table that was read, for the right that is missing.
     """
     if error.sqlstate == "42501" and setting == "--source":
-        return "grant it to the role in --source (docs/rights.md), then: "
+        return ("grant it to the role in --source (docs/rights.md), then: ",)
     if error.sqlstate == "42501":
-        return f"{grant_of(str(error), table)} in Supabase's SQL editor, then: "
+        return (f"{grant_of(str(error), table)} in Supabase's SQL editor, then: ",)
     if error.sqlstate == SCHEMA_NOT_EXPOSED:
-        return f"{EXPOSE_SCHEMA}, then: "
+        return (f"{EXPOSE_SCHEMA}, then: ",)
     if isinstance(error, AddressTooLongError | LongAddressLostError | CountTimeoutError):
-        return "read the database itself, with --source postgresql://..., then: "
+        return ("read the database itself, with --source postgresql://..., then: ",)
     if isinstance(error, AccessDeniedError):
-        return f"correct {setting}{' and SUPABASE_KEY' if setting == 'SUPABASE_URL' else ''}, then: "
+        return (f"correct {setting}{' and SUPABASE_KEY' if setting == 'SUPABASE_URL' else ''}, then: ",)
     if isinstance(error, SchemaMismatchError):
-        return "botdata preflight, which compares its tables with the models, then: "
-    return ""
+        return (Command("preflight"), ", which compares its tables with the models, then: ")
+    return ()
 
 
-def _remedy(error: psycopg.Error) -> str:
+def _remedy(error: psycopg.Error) -> tuple[str | Command, ...]:
     match error.sqlstate:
         case "42501":
-            return "grant it, or let the role that owns the tables run it (docs/rights.md), then: "
+            return ("grant it, or let the role that owns the tables run it (docs/rights.md), then: ",)
         case "42P01" | "42703":
-            return "botdata preflight, which names all that is missing; then: "
+            return (Command("preflight"), ", which names all that is missing; then: ")
         case "53100":
-            return "make room on the target's disk, then: "
+            return ("make room on the target's disk, then: ",)
         case "P0001":
-            return "find the trigger of the target that refuses it, and mend or disable it, then: "
-    return "" if error.sqlstate else "correct DATABASE_URL or wait until the server is back, then: "
+            return ("find the trigger of the target that refuses it, and mend or disable it, then: ",)
+    return () if error.sqlstate else ("correct DATABASE_URL or wait until the server is back, then: ",)
 
 
 def _in_words(error: psycopg.Error) -> str:

@@ -1,7 +1,5 @@
 """The end of a copy: the target's objects are made usable, or named with the statement that does it."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from psycopg import AsyncConnection

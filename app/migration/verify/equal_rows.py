@@ -1,7 +1,5 @@
 """Row versions of all rows that both ends of a connection hold alike, told by hashes: the rows stay where they are."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 from psycopg import AsyncConnection

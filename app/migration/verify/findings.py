@@ -3,8 +3,6 @@
 A row that the source has written meanwhile is read once more, a few times: what brings it over may be a moment behind.
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 from collections import deque
@@ -24,6 +22,7 @@ from app.migration.tables.copy_table import CopyTable
 from app.migration.verify import statements as verify_statements
 from app.migration.verify.fix import Fixer
 from app.migration.verify.row_comparison import RowsCompared, UnequalRow, keys_held, look_at
+from app.next_step import Command, NextStep
 from app.state.runs import quarantine
 from app.state.tool_schema import may_read
 from app.stores.postgres.session import rendered
@@ -184,7 +183,7 @@ class Findings:
                 step="verify",
                 table=self.table.name,
                 pending=f"the rest of {self.table.name}",
-                next_command="botdata verify",
+                next_step=NextStep(Command("verify")),
             )
         refused = await self._refused_among(there)
         for key in self._not_given:

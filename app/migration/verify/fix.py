@@ -1,7 +1,5 @@
 """`verify --fix`: the rows that differ are copied again, as a run of its own."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from psycopg import AsyncConnection
@@ -12,6 +10,7 @@ from app.migration.load.loader import PageLoader
 from app.migration.load.table_authority import Permit
 from app.migration.sources.source import Page, Source
 from app.migration.tables.copy_table import CopyTable
+from app.next_step import Command, NextStep
 from app.state.runs import quarantine
 
 
@@ -57,5 +56,5 @@ class Fixer:
             error.step = "verify --fix"
             error.done = "rows that were copied again so far"
             error.pending = f"the rest of {self._table.name} and the tables after it"
-            error.next_command = "botdata quarantine list"
+            error.next_step = NextStep(Command("quarantine list"))
             raise

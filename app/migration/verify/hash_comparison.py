@@ -1,7 +1,5 @@
 """Comparing a table of two databases by hashes: equal rows stay where they are, only hashes of ranges travel."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Collection
 from dataclasses import replace

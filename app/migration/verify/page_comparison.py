@@ -1,6 +1,6 @@
 """Comparing a table page by page: what a source sends against what the target holds."""
 
-from __future__ import annotations
+from __future__ import annotations  # array[int] has no meaning at run time before Python 3.12
 
 from array import array
 

@@ -1,7 +1,5 @@
 """Comparing rows that a source sent with the target's, column by column, as text."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """The SQL by which verify knows which keys were compared, and which keys a side holds."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from psycopg import sql

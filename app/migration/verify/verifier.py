@@ -1,7 +1,5 @@
 """Comparing the rows of the source with the target's: what the source holds against what the target holds, as text."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
@@ -65,6 +63,11 @@ class VerifyOptions:
     most_differences: int = 10_000
 
     @property
+    def step(self) -> str:
+        """The step's name, for messages."""
+        return "verify --fix" if self.fix else "verify"
+
+    @property
     def permit(self) -> Permit:
         """Under what conditions a fix may write."""
         return Permit(
@@ -72,7 +75,7 @@ class VerifyOptions:
             would="to copy rows again would overwrite what the bot has written since",
             in_use=self.target_in_use,
             overwrite=self.overwrite,
-            instead="botdata verify; or ",
+            instead="verify",
         )
 
 
@@ -87,55 +90,62 @@ async def verify(
         MigrationError: one of the sides cannot be read, or a fix was refused.
     """
     options = options or VerifyOptions()
-    step = "verify --fix" if options.fix else "verify"
+    async with open_target(target_url, step=options.step, exclusive=options.fix) as connection:
+        return await verify_on(connection, source, tables, progress, options)
+
+
+async def verify_on(
+    connection: AsyncConnection, source: Source, tables: Sequence[Table], progress: Progress, options: VerifyOptions
+) -> VerifyReport:
+    """The same, in a session at the target; a fix needs the lock of a run there."""
+    step = options.step
     began = monotonic()
     verified: list[TableVerified] = []
     compared: list[_Comparison] = []
-    async with open_target(target_url, step=step, exclusive=options.fix) as connection:
-        run, styled = None, isinstance(source, RestSource)
-        with explained(step, pending="everything; nothing was compared"):
-            authority = await read_authority(connection)
-        if isinstance(source, RestSource):
-            with explained(step, setting=source.setting, pending="everything; nothing was compared"):
-                all_described = [await describe(connection, table, step=step, reads=True) for table in tables]
-                await require_readable_texts(source, all_described, progress.notice, step=step)
-        async with AsyncExitStack() as ends:
-            if options.fix:
-                with explained(step, setting=source.setting, pending="everything; nothing was written"):
-                    options.permit.refuse(authority, [name_of(table) for table in tables])
-                    await ensure_tool_schema(connection)
-                    run = await runs.begin_instead(connection, step, source.label)
-                    written = [await describe(connection, table, step=step, styled=styled) for table in tables]
-                await ends.enter_async_context(without_cascades(connection, run, written, step=step))
-            for position, table in enumerate(tables):
-                with _at(tables, position, [one.table.name for one in compared], step=step, source=source):
-                    described = await describe(connection, table, step=step, reads=run is None, styled=styled)
-                    whole, left_out = await compared_table(connection, source, described, table)
-                    fixer = None
-                    if run is not None:
-                        most = options.most_refused
-                        fixer = Fixer(connection, source, described, run, options.permit, most_refused=most)
-                    comparison = await _compare_table(connection, source, whole, progress, options, fixer)
-                    compared.append(replace(comparison, described=described, left_out=left_out))
-            with explained(step, setting=source.setting, done="every table read", pending="to read again what differs"):
-                await _read_again([comparison.findings for comparison in compared])
-            for position, comparison in enumerate(compared):
-                with _at(tables, position, [one.table for one in verified], step=step, source=source):
-                    verified.append(await _verified(connection, source, comparison, options))
-        tables_described = [comparison.described for comparison in compared]
+    run, styled = None, isinstance(source, RestSource)
+    with explained(step, pending="everything; nothing was compared"):
+        authority = await read_authority(connection)
+    if isinstance(source, RestSource):
+        with explained(step, setting=source.setting, pending="everything; nothing was compared"):
+            all_described = [await describe(connection, table, step=step, reads=True) for table in tables]
+            await require_readable_texts(source, all_described, progress.notice, step=step)
+    async with AsyncExitStack() as ends:
+        if options.fix:
+            with explained(step, setting=source.setting, pending="everything; nothing was written"):
+                options.permit.refuse(authority, [name_of(table) for table in tables])
+                await ensure_tool_schema(connection)
+                run = await runs.begin_instead(connection, step, source.label)
+                written = [await describe(connection, table, step=step, styled=styled) for table in tables]
+            await ends.enter_async_context(without_cascades(connection, run, written, step=step))
+        for position, table in enumerate(tables):
+            with _at(tables, position, [one.table.name for one in compared], step=step, source=source):
+                described = await describe(connection, table, step=step, reads=run is None, styled=styled)
+                whole, left_out = await compared_table(connection, source, described, table)
+                fixer = None
+                if run is not None:
+                    most = options.most_refused
+                    fixer = Fixer(connection, source, described, run, options.permit, most_refused=most)
+                comparison = await _compare_table(connection, source, whole, progress, options, fixer)
+                compared.append(replace(comparison, described=described, left_out=left_out))
+        with explained(step, setting=source.setting, done="every table read", pending="to read again what differs"):
+            await _read_again([comparison.findings for comparison in compared])
+        for position, comparison in enumerate(compared):
+            with _at(tables, position, [one.table for one in verified], step=step, source=source):
+                verified.append(await _verified(connection, source, comparison, options))
+    tables_described = [comparison.described for comparison in compared]
+    if run is not None:
+        with explained(step, setting=source.setting, done="every table", pending="to note the end of the fix"):
+            await runs.finish(connection, run)
+    with explained(step, setting=source.setting, done="every table", pending="to look at what is made of them"):
         if run is not None:
-            with explained(step, setting=source.setting, done="every table", pending="to note the end of the fix"):
-                await runs.finish(connection, run)
-        with explained(step, setting=source.setting, done="every table", pending="to look at what is made of them"):
-            if run is not None:
-                left, not_seen = await follow_source(connection, source, tables_described)
-                for told in [*not_seen, *(f"{one.name}: {one.why}; run: {one.statement}" for one in left)]:
-                    progress.notice(told)
-                fixed = [table for table, one in zip(tables_described, verified, strict=True) if one.fixed]
-                await refresh(connection, fixed, progress, stale=True)
-            not_usable = await never_filled(connection, tables_described)
-            if away := await describe_away(connection):
-                progress.notice(away)
+            left, not_seen = await follow_source(connection, source, tables_described)
+            for told in [*not_seen, *(f"{one.name}: {one.why}; run: {one.statement}" for one in left)]:
+                progress.notice(told)
+            fixed = [table for table, one in zip(tables_described, verified, strict=True) if one.fixed]
+            await refresh(connection, fixed, progress, stale=True)
+        not_usable = await never_filled(connection, tables_described)
+        if away := await describe_away(connection):
+            progress.notice(away)
     return VerifyReport(
         tables=tuple(verified),
         seconds=monotonic() - began,

@@ -1,7 +1,5 @@
 """What waits in tables `notes` and `outbox`, counted by the bot's tables: for gates, moves and the status."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from psycopg import AsyncConnection

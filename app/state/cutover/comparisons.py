@@ -1,7 +1,5 @@
 """Tables `comparisons` and `differences`: what every process counts of answers that it compares, and their report."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any

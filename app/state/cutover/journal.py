@@ -3,8 +3,6 @@
 `keys` is a JSON array of natural keys, each an array of texts.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal, TypeAlias
 

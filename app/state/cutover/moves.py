@@ -1,7 +1,5 @@
 """Table `moves`: what each command did, when, and why; a move that is 'holding' asks the processes to hold writes."""
 
-from __future__ import annotations
-
 import getpass
 import os
 import socket

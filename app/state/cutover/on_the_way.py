@@ -1,7 +1,5 @@
 """What is on its way between the two stores at one moment, by all tables that know of it."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from datetime import datetime

@@ -5,8 +5,6 @@ the first send (`attempts` is 0 until then); every later one is the relay's, whi
 Where `keys` is a text, it is a JSON array of natural keys, each an array of texts.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime

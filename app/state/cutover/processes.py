@@ -1,7 +1,5 @@
 """Table `processes`: what each process of the bot writes of itself, and what it reads of the stage with it."""
 
-from __future__ import annotations
-
 import os
 import secrets
 import socket

@@ -1,7 +1,5 @@
 """What runs left in tables `synced_tables`, `verifications`, `checkpoints` and `quarantine`, as the gates read it."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from datetime import datetime
 

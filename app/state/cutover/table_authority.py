@@ -1,7 +1,5 @@
 """Table `table_authority`: which store the writers of a table write to that no method of the data layer writes."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Before-images: rows that a sync replaced or deleted, and that nobody else would have any more."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterable, Sequence
 
 from psycopg import AsyncConnection, sql

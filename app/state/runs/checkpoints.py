@@ -1,7 +1,5 @@
 """Checkpoints: how far each table is in a run, and what happened to its rows."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Foreign keys of the target that a run took away, until they are back and validated."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """Quarantine: the rows that the target refused, as the source sent them."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from typing import Any

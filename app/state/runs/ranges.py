@@ -1,7 +1,5 @@
 """Ranges: the key ranges of a large table that is copied over database connections."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 from psycopg import AsyncConnection

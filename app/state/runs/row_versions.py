@@ -4,8 +4,6 @@ A pair (the source's xmin, the target's xmin) is recorded when a row has the sam
 the row is settled and is not read again. The same pairs serve both directions.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 
 from psycopg import AsyncConnection, sql

@@ -1,7 +1,5 @@
 """Runs: which commands wrote to the target, from which source, and the snapshots of the source that they read."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

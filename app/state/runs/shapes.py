@@ -1,7 +1,5 @@
 """Shapes: what the catalogs of both ends said of a table's values when a sync last looked."""
 
-from __future__ import annotations
-
 from psycopg import AsyncConnection
 
 from app.state.fetching import fetch_rows

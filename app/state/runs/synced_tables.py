@@ -4,8 +4,6 @@ The gates of a cutover ask for it. A note is repaired by a look at Supabase that
 would not land any more.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import datetime
 

@@ -1,7 +1,5 @@
 """Verifications: what a verify found of a table, kept for the gates of a cutover."""
 
-from __future__ import annotations
-
 from datetime import datetime
 
 from psycopg import AsyncConnection

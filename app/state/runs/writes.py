@@ -1,7 +1,5 @@
 """Writes: the transactions that wrote rows of a table, so that the xmin of a row tells whose it is."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 from psycopg import AsyncConnection, sql

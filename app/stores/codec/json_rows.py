@@ -3,8 +3,6 @@
 Both backends write this text: the repositories hand it to `json_to_recordset`, and so does PostgREST.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, time

@@ -4,8 +4,6 @@ Both backends end up with the same Python values because both use these loaders:
 PostgreSQL, and `RowDecoder` on rows that PostgREST was asked for as text.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import time

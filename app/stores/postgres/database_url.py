@@ -1,7 +1,5 @@
 """The URL of a PostgreSQL as people write it, turned into what SQLAlchemy and psycopg take."""
 
-from __future__ import annotations
-
 import os
 import re
 from urllib.parse import unquote

@@ -6,27 +6,23 @@ engine, which needs no greenlet while it waits for nothing. SQLAlchemy does not 
 `do_connect` listener reaches the caller. Both are relied on here alone.
 """
 
-from __future__ import annotations
-
 import select
 from collections.abc import Mapping
 from math import inf
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import psycopg
 from psycopg.pq import TransactionStatus
 from sqlalchemy import event
+from sqlalchemy.engine.interfaces import DBAPIConnection, ExceptionContext
 from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
 from app.stores.postgres import keepalives
 from app.stores.postgres.keepalives import answers
 from app.stores.postgres.pooled_connection import ANOTHERS_SESSION
-
-if TYPE_CHECKING:
-    from sqlalchemy.engine.interfaces import DBAPIConnection, ExceptionContext
-    from sqlalchemy.ext.asyncio import AsyncEngine
-    from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
 Driver = psycopg.AsyncConnection[Any]
 

@@ -1,7 +1,5 @@
 """Connections that a router on the way has forgotten: noticed by TCP, and asked before they are used."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import socket

@@ -5,8 +5,6 @@ transaction, no statement is prepared, and each transaction begins with the sett
 trip with its first statement.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Iterable
 from typing import Any, Self

@@ -23,8 +23,6 @@ client, who asks later, is served again and again while the second waits, it has
 Only queries are sent, each a transaction of its own, so that nothing stays behind in either mode.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress

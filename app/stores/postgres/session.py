@@ -1,7 +1,5 @@
 """Connections to either PostgreSQL: sessions fit for a long run, and addresses that cannot serve one."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, NoReturn, Self
@@ -13,6 +11,7 @@ from psycopg.pq import Conninfo, TransactionStatus
 
 from app.common.driver_errors import missing_right, without_values
 from app.errors import MigrationError, StoreError, UnavailableError, error_for_sqlstate
+from app.next_step import Command, NextStep
 from app.stores.postgres.database_url import libpq_url, tls_advice, uses_pgbouncer
 from app.stores.postgres.keepalives import KEEPALIVES
 from app.stores.postgres.pooler import Pooling, UndecidedError, find_pooling
@@ -181,14 +180,14 @@ async def _stop_at_transaction_pooler(connection: AsyncConnection, url: str, set
     host = parts.get("host") or "the same host"
     address = "another address" if ports == ["5432"] else f"{host}:5432 without pgbouncer=true"
     if setting == "DATABASE_URL":
-        remedy = f"set DATABASE_URL to {address} (the server itself), then: botdata {step}"
+        remedy = NextStep(f"set DATABASE_URL to {address} (the server itself), then: ", Command(step))
     else:
-        remedy = f"botdata {step}, with {address} in {setting} (the session pooler, or the server itself)"
+        remedy = NextStep(Command(step), f", with {address} in {setting} (the session pooler, or the server itself)")
     raise MigrationError(
         f"{setting} {said}, where a session ends with each transaction",
         step=step,
         pending="everything; nothing was read or written",
-        next_command=remedy,
+        next_step=remedy,
     )
 
 

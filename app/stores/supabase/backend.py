@@ -1,15 +1,25 @@
 """The Supabase backend: PostgREST, through the `supabase` client."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from datetime import date, datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from app import models
 from app.stores.backend import Upcoming
 from app.stores.codec import rows
+from app.stores.codec.json_rows import Values
+from app.stores.codec.rows import (
+    BookingRow,
+    ClientRow,
+    ClientSummary,
+    CompanyRow,
+    DialogContextRow,
+    ServiceRow,
+    StaffRow,
+    StaffScheduleRow,
+)
 from app.stores.company_time import local_now
+from app.stores.outgoing_write import OutgoingWrite
 from app.stores.reads import UPCOMING_AT_MOST
 from app.stores.supabase import schedules as supabase_schedules
 from app.stores.supabase.client import SupabaseRest
@@ -17,20 +27,6 @@ from app.stores.supabase.grammar import in_list
 from app.stores.supabase.schedules import StaffId
 from app.stores.supabase.table import SupabaseTable
 from app.stores.supabase.upsert import upsert
-
-if TYPE_CHECKING:
-    from app.stores.codec.json_rows import Values
-    from app.stores.codec.rows import (
-        BookingRow,
-        ClientRow,
-        ClientSummary,
-        CompanyRow,
-        DialogContextRow,
-        ServiceRow,
-        StaffRow,
-        StaffScheduleRow,
-    )
-    from app.stores.outgoing_write import OutgoingWrite
 
 
 class CompanyZone(NamedTuple):

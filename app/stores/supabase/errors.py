@@ -1,7 +1,5 @@
 """What went wrong on the way to Supabase and back, and what it answers with, turned into our errors."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterator

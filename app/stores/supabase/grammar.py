@@ -1,7 +1,5 @@
 """Select lists, names and operands as PostgREST's grammar takes them, and how many keys fit into an address."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from urllib.parse import quote

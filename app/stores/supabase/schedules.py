@@ -1,16 +1,12 @@
 """Staff schedules behind PostgREST: `staff_schedules` has no company, so the company's staff is asked for first."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from datetime import date
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
+from app.stores.codec.rows import StaffScheduleRow
 from app.stores.supabase.grammar import in_list, key_parts
 from app.stores.supabase.table import Narrow, Record, SupabaseTable
-
-if TYPE_CHECKING:
-    from app.stores.codec.rows import StaffScheduleRow
 
 
 class StaffId(NamedTuple):

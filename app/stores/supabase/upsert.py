@@ -1,7 +1,5 @@
 """Upserts through PostgREST: the columns that were given, all rows or none, in one request."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from operator import itemgetter

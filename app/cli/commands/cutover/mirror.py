@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from app.cli.event_loop import run_async
+from app.cli.given_options import GivenOptions
 from app.cli.work import AsJson, carry_out
 
 if TYPE_CHECKING:
@@ -43,7 +45,7 @@ def status(
     from app.settings import load_settings
 
     settings = load_settings()
-    state: OutboxState = carry_out(lambda: outbox_state(settings, "mirror status", limit), "mirror status")
+    state: OutboxState = run_async(outbox_state(settings, "mirror status", limit))
     if as_json:
         show_json(report.state_document(state))
     else:
@@ -65,7 +67,7 @@ def drain(as_json: AsJson = False) -> None:
 
     settings = load_settings()
     with _progress() as tell:
-        done = carry_out(lambda: send(settings, on_progress=tell), "mirror drain")
+        done = run_async(send(settings, on_progress=tell))
     _show("mirror drain", done, as_json)
 
 
@@ -86,7 +88,7 @@ def retry(
     with _progress() as tell:
         done = carry_out(
             lambda: send(settings, step="mirror retry", numbers=numbers, only_failed=True, on_progress=tell),
-            " ".join(["mirror retry", *map(str, numbers or [])]),
+            GivenOptions("mirror retry", own=tuple(map(str, numbers or []))),
         )
     _show("mirror retry", done, as_json)
 

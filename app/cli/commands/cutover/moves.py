@@ -10,7 +10,8 @@ import typer
 from app.cli.commands.cutover import report as cutover_report
 from app.cli.commands.cutover import status as cutover_status
 from app.cli.commands.preflight import Accept, IgnoreColumn
-from app.cli.work import AsJson, carry_out
+from app.cli.event_loop import run_async
+from app.cli.work import AsJson
 
 if TYPE_CHECKING:
     from app.cutover.moves.steps import MoveOutcome
@@ -71,7 +72,7 @@ def advance(
     thresholds = Thresholds(comparisons, differences, hours, outbox_age, accepted)
     settings = load_settings()
     _tell(
-        carry_out(lambda: move(settings, thresholds=thresholds, force=force, dry_run=dry_run), "cutover advance"),
+        run_async(move(settings, thresholds=thresholds, force=force, dry_run=dry_run)),
         as_json,
     )
 
@@ -88,7 +89,7 @@ def back(force: Force = None, dry_run: DryRun = False, as_json: AsJson = False) 
     _require_reason(force)
     settings = load_settings()
     sending = send_recorded(settings)
-    _tell(carry_out(lambda: move(settings, send=sending, force=force, dry_run=dry_run), "cutover back"), as_json)
+    _tell(run_async(move(settings, send=sending, force=force, dry_run=dry_run)), as_json)
 
 
 def finish(
@@ -107,14 +108,14 @@ def finish(
     if as_json and not yes:
         raise typer.BadParameter("with --json nothing is asked, so --yes is needed too", param_hint="--json")
     settings = load_settings()
-    ending = carry_out(lambda: look_at_end(settings), "cutover finish")
+    ending = run_async(look_at_end(settings))
     if ending.finished_at is None:
         if not yes:
             say(f"{ending.recorded:,} recorded entries are dropped: Supabase never gets these writes, nor later ones.")
             if ending.still_supabase:
                 say(f"The writers of {', '.join(ending.still_supabase)} still write to Supabase: keep it for them.")
             typer.confirm("End the way back to Supabase for good?", abort=True)
-        ending = carry_out(lambda: end(settings), "cutover finish")
+        ending = run_async(end(settings))
     if as_json:
         show_json(finish_document(ending))
     else:
@@ -137,7 +138,7 @@ def forget(
 
     _require_reason(force)
     settings = load_settings()
-    forgotten = carry_out(lambda: take_out(settings, process, force=force), "cutover forget")
+    forgotten = run_async(take_out(settings, process, force=force))
     if as_json:
         show_json(forget_document(forgotten))
     else:
@@ -163,7 +164,7 @@ def table(
 
     _require_reason(force)
     settings, to = load_settings(), Store(authority.value)
-    moved = carry_out(lambda: move_table(settings, name, to, force=force, dry_run=dry_run), "cutover table")
+    moved = run_async(move_table(settings, name, to, force=force, dry_run=dry_run))
     if as_json:
         show_json(table_document(moved))
     else:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from app.cli.work import AsJson, carry_out
+from app.cli.event_loop import run_async
+from app.cli.work import AsJson
 
 if TYPE_CHECKING:
     from app.cutover.moves.comparison_report import ComparisonReport
@@ -32,7 +33,7 @@ def report(hours: Hours = 24.0, as_json: AsJson = False) -> None:
 
     settings = load_settings()
     most = _IN_DOCUMENT if as_json else _SHOWN
-    found = carry_out(lambda: comparison_report(settings, hours=hours, most=most), "cutover report")
+    found = run_async(comparison_report(settings, hours=hours, most=most))
     if as_json:
         show_json(report_document(found))
     else:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.cli.work import AsJson, carry_out
+from app.cli.event_loop import run_async
+from app.cli.work import AsJson
 
 if TYPE_CHECKING:
     from app.state.cutover.moves import PastMove
@@ -31,7 +32,7 @@ def status(as_json: AsJson = False) -> None:
     from app.settings import load_settings
 
     settings = load_settings()
-    found = carry_out(lambda: look(settings), "cutover status")
+    found = run_async(look(settings))
     if as_json:
         show_json(status_document(found))
     else:
@@ -59,7 +60,7 @@ def history(
         async with open_cutover(url, "cutover history", pending="nothing is changed by it") as connection:
             return await read_moves(connection, limit)
 
-    moves = carry_out(read, "cutover history")
+    moves = run_async(read())
     if as_json:
         show_json(history_document(moves))
     else:

@@ -1,7 +1,5 @@
 """Gate: answers were compared, often enough, and were the same."""
 
-from __future__ import annotations
-
 from psycopg import AsyncConnection
 
 from app.cutover.moves.gates.objection import Objection

@@ -1,7 +1,5 @@
 """Gate: what Supabase holds is in PostgreSQL, and has been since every process mirrors what it writes."""
 
-from __future__ import annotations
-
 from datetime import datetime
 
 from psycopg import AsyncConnection

@@ -1,9 +1,5 @@
 """Gate: both schemas are as the models say, by the comparisons of preflight."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from psycopg import AsyncConnection
 
 from app.cutover.moves.gates.objection import Objection
@@ -17,10 +13,8 @@ from app.migration.preflight.sources.rest_source import see_rest
 from app.migration.sources.pages import Limits
 from app.migration.sources.rest.rest_source import RestSource
 from app.models import Base
+from app.settings import Settings
 from app.stores.supabase.client import SupabaseRest
-
-if TYPE_CHECKING:
-    from app.settings import Settings
 
 _LIMITS = Limits(attempts=3)
 _BY_HAND = "botdata preflight, which shows all of it; put the target's schema back as the models say"

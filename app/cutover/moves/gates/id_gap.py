@@ -1,10 +1,7 @@
 """The gap between the ids that the two stores give out: the target's sequences far past the source's highest ids."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from psycopg import AsyncConnection, sql
 from sqlalchemy import Table
@@ -13,11 +10,9 @@ from app.cutover.moves.stage_row import open_cutover
 from app.migration.sources.pages import Limits
 from app.migration.sources.rest.rest_source import RestSource
 from app.models import Base
+from app.settings import Settings
 from app.stores.supabase.client import SupabaseRest
 from app.stores.supabase.grammar import quoted_name
-
-if TYPE_CHECKING:
-    from app.settings import Settings
 
 _LIMITS = Limits(attempts=3)
 # Where nextval has not been called, last_value is what it gives; an id has to fit the column and the sequence.

@@ -1,7 +1,5 @@
 """A reason not to move the stage, with what to do about it."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 

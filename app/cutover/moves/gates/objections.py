@@ -3,10 +3,6 @@
 Forward, a gate asks for proof that the next stage is safe. Back, it asks only for what would be lost on the way.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from psycopg import AsyncConnection
 
 from app.cutover.moves.gates import (
@@ -22,10 +18,8 @@ from app.cutover.moves.gates.objection import Objection
 from app.cutover.moves.gates.thresholds import Thresholds
 from app.cutover.moves.stage_row import open_cutover
 from app.cutover.stages import Stage
+from app.settings import Settings
 from app.state.cutover.stage import StageRow, read_stage_row
-
-if TYPE_CHECKING:
-    from app.settings import Settings
 
 __all__ = ["Objection", "Thresholds", "objections"]
 

@@ -1,7 +1,5 @@
 """Gate: what was written to PostgreSQL is in Supabase, or on its way there."""
 
-from __future__ import annotations
-
 from psycopg import AsyncConnection
 
 from app.cutover.moves.gates.objection import Objection

@@ -1,7 +1,5 @@
 """Gate: every process of the bot reports itself, stands at the stage, and follows its moves."""
 
-from __future__ import annotations
-
 from psycopg import AsyncConnection
 
 from app.cutover.moves.gates.objection import Objection

@@ -1,17 +1,11 @@
 """Gate: PostgreSQL's sequences are far past the ids of Supabase, so that no id is given out twice."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from psycopg import AsyncConnection
 
 from app.cutover.moves.gates.id_gap import Gap, read_gaps
 from app.cutover.moves.gates.objection import Objection
 from app.errors import BotdataError
-
-if TYPE_CHECKING:
-    from app.settings import Settings
+from app.settings import Settings
 
 
 async def sequences(connection: AsyncConnection, settings: Settings) -> list[Objection]:

@@ -1,7 +1,5 @@
 """What the gates ask for, where an owner may ask for more or less."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 
 from app.migration.preflight.findings import Accepted

@@ -1,7 +1,5 @@
 """Gate: what was written to PostgreSQL while nothing was recorded for Supabase is there all the same."""
 
-from __future__ import annotations
-
 from psycopg import AsyncConnection
 
 from app.cutover.moves.gates.objection import Objection

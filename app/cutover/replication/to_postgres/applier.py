@@ -1,7 +1,5 @@
 """Mirrors to PostgreSQL: the rows of some natural keys as Supabase has them now, text for text, or their deletion."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache

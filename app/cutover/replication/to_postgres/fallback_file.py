@@ -4,8 +4,6 @@ A line is one write: `{"table":"clients","keys":[["7","1"]]}`. While a process l
 that can be locked is a dead process's. Directory and files are for their owner alone: keys can be phone numbers.
 """
 
-from __future__ import annotations
-
 import asyncio
 import fcntl
 import json

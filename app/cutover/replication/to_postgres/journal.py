@@ -1,7 +1,5 @@
 """Notes of what is being written to Supabase: in the target, else in this process's spool file, else in its memory."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 from collections.abc import Coroutine, Sequence

@@ -1,7 +1,5 @@
 """The journal of one process in the target: its notes there, each change of them in a transaction."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from sqlalchemy.ext.asyncio import AsyncConnection

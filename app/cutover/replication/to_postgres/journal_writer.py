@@ -1,15 +1,14 @@
 """Writes while Supabase is the authority: noted, written there, and mirrored to PostgreSQL by key."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import time
 from collections.abc import Coroutine, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from app.common.breaker import Breaker
+from app.common.metrics import Metrics
 from app.cutover.replication.to_postgres.applier import PostgresApplier
 from app.cutover.replication.to_postgres.fallback_file import FallbackFile, Overflow
 from app.cutover.replication.to_postgres.journal import Notes
@@ -18,17 +17,14 @@ from app.cutover.replication.to_postgres.mirror_queue import MirrorQueue
 from app.cutover.replication.to_postgres.note import Note
 from app.cutover.stages import Stage
 from app.errors import DataError, OutcomeUnknownError, StoreError, UnavailableError, UnrepresentableValueError
+from app.models import Base
+from app.settings import Settings
+from app.stores.backend import Backend
+from app.stores.codec.json_rows import Values
 from app.stores.codec.rows import table_of
+from app.stores.outgoing_write import OutgoingWrite
 from app.stores.postgres.database import Database
-
-if TYPE_CHECKING:
-    from app.common.metrics import Metrics
-    from app.models import Base
-    from app.settings import Settings
-    from app.stores.backend import Backend
-    from app.stores.codec.json_rows import Values
-    from app.stores.outgoing_write import OutgoingWrite
-    from app.stores.supabase.client import SupabaseRest
+from app.stores.supabase.client import SupabaseRest
 
 logger = logging.getLogger("app.data_layer.mirrors")
 

@@ -1,23 +1,18 @@
 """Mirrors of notes that wait, run and are tried again, a few at a time."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from app.common.breaker import Breaker
 from app.common.deadlines import within
+from app.common.metrics import Metrics
 from app.cutover.replication.to_postgres.applier import AuthorityUnreadError, PostgresApplier
 from app.cutover.replication.to_postgres.journal import Notes
 from app.cutover.replication.to_postgres.note import Note
 from app.errors import AuthorityMovedError, ConflictError, RejectedError, StoreError, UnavailableError
-
-if TYPE_CHECKING:
-    from app.common.metrics import Metrics
 
 logger = logging.getLogger("app.data_layer.mirrors")
 

@@ -4,8 +4,6 @@ A value is sent as a JSON string, which PostgreSQL feeds to the column's type as
 Functions", json_populate_record): numbers to the digit. A JSON column's value is sent as the JSON that it is.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """Empties the outbox from the command line: what is left, and why."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager

@@ -1,7 +1,5 @@
 """Keys that wait for their first mirror, taken in batches of one table; a key is with one worker at a time."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Collection
 from itertools import islice

@@ -1,7 +1,5 @@
 """Our rows by natural key, as PostgreSQL's text, read under the locks of a mirror."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from typing import Any
 

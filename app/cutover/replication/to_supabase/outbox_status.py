@@ -1,7 +1,5 @@
 """What waits in the outbox, and why: for `botdata mirror` and for whoever drains."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -11,6 +9,7 @@ from app.common.keys import Key
 from app.cutover.stages import Stage
 from app.errors import MigrationError
 from app.models import Base
+from app.next_step import Command, NextStep
 from app.privacy import mask_phones
 from app.state.cutover.outbox import LAST, FailedEntry, TableWaiting, failed_entries, waiting_tables
 from app.state.cutover.stage import can_read_stage, read_stage
@@ -73,7 +72,7 @@ async def read_state(
             "the target has no outbox that this role may use",
             step=step,
             pending="all of it; nothing was sent",
-            next_command="botdata upgrade, as the owner of the target's schema",
+            next_step=NextStep(Command("upgrade"), ", as the owner of the target's schema"),
         )
     row = await read_stage(connection)
     tables = await waiting_tables(connection, last)

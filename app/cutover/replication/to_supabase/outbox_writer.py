@@ -1,16 +1,15 @@
 """Writes while PostgreSQL is the authority: each leaves its keys in the outbox, which are sent to Supabase at once."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from app.common.breaker import Breaker
 from app.common.keys import Key
+from app.common.metrics import Metrics
 from app.cutover.replication.to_supabase.applier import SupabaseApplier
 from app.cutover.replication.to_supabase.key_queue import KeyQueue
 from app.cutover.replication.to_supabase.relay import Relay
@@ -19,14 +18,11 @@ from app.cutover.stages import Stage
 from app.errors import OutcomeUnknownError, StoreError, UnrepresentableValueError
 from app.models import Base
 from app.settings import Settings
+from app.stores.backend import Backend
 from app.stores.codec.rows import table_of
+from app.stores.outgoing_write import OutgoingWrite
 from app.stores.postgres.database import Database
 from app.stores.supabase.client import SupabaseRest
-
-if TYPE_CHECKING:
-    from app.common.metrics import Metrics
-    from app.stores.backend import Backend
-    from app.stores.outgoing_write import OutgoingWrite
 
 logger = logging.getLogger("app.data_layer")
 

@@ -1,7 +1,5 @@
 """Sends what first sends left in the outbox: those that failed, and those of processes that died in between."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 from collections.abc import Callable, Sequence

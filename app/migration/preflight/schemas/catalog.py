@@ -1,7 +1,5 @@
 """Reads a PostgreSQL's catalog: what preflight compares and `schema replace` lists."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any

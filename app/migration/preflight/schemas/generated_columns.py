@@ -1,7 +1,5 @@
 """Columns that one side makes by itself: which a copy asks the source for, and what is worth knowing of them."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from sqlalchemy import Column, Table

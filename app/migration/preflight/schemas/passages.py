@@ -1,7 +1,5 @@
 """The source's types against those that take the values: a finding for each column that does not keep them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from sqlalchemy import Table

@@ -1,7 +1,5 @@
 """What a source holds, against the models: tables, columns and types, whichever way they could be seen."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 

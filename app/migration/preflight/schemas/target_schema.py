@@ -1,7 +1,5 @@
 """The target's tables against a MetaData: every difference of every table."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Sequence
 

@@ -1,7 +1,5 @@
 """Where the target's schema stands: as another project's models say it should, or as our own (app.schema.state)."""
 
-from __future__ import annotations
-
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -11,6 +9,7 @@ from sqlalchemy import Table
 from app.migration.preflight.findings import Finding, SchemaDifference
 from app.migration.preflight.schemas.catalog import CatalogTable
 from app.migration.preflight.schemas.target_schema import as_findings, compare, stops
+from app.next_step import NextStep
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,14 +18,14 @@ class TargetState:
 
     Attributes:
         usable: its tables can take the rows.
-        next_command: what to run next where nothing else is in the way; None: the caller's own.
+        next_step: what to run next where nothing else is in the way; None: the caller's own.
     """
 
     findings: list[Finding] = field(default_factory=list)
     differences: list[SchemaDifference] = field(default_factory=list)
     usable: bool = True
     creates_tables: bool = False
-    next_command: str | None = None
+    next_step: NextStep | None = None
 
 
 Examine = Callable[[AsyncConnection, dict[str, CatalogTable]], Awaitable[TargetState]]

@@ -4,8 +4,6 @@ A value goes from source to target as the source's text, and the target's type r
 refuse it; others change it without a word.
 """
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass, replace
 from typing import Literal

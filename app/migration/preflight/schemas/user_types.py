@@ -1,7 +1,5 @@
 """Types that are not PostgreSQL's own: what a catalog tells of them, and their names with and without a schema."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """A source over a database connection: its catalog and counts, and whether rows are hidden from the role."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 

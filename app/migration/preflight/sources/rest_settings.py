@@ -1,7 +1,5 @@
 """A source over REST: whether its settings write values as the target reads them, and its keys can be asked for."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from sqlalchemy import Table
@@ -14,6 +12,7 @@ from app.migration.sources.rest.rest_source import RestSource
 from app.migration.sources.rest.text_settings import require_readable_texts
 from app.migration.tables.copy_table import CopyColumn, CopyTable, name_of
 from app.migration.tables.unique_keys import key_columns
+from app.next_step import Command
 
 _NOT_SUPPORTED = "0A000"
 _PAGES = 2  # the second one is asked for by the key
@@ -35,7 +34,7 @@ async def settings_findings(source: RestSource, tables: Sequence[Table], seen: S
     except MigrationError as error:
         return [
             finding(
-                "source-settings-differ", error.message, error.next_command or "botdata preflight", table=error.table
+                "source-settings-differ", error.message, str(error.next_step or Command("preflight")), table=error.table
             )
         ]
     return [

@@ -3,8 +3,6 @@
 Each request is tried again where its failure can pass.
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Looks at one table of a source over REST: whether it is there, may be read, and how many rows it has."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """Rows from a PostgreSQL over a connection: the same pages of text as over REST, made by the server."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Writing rows to a source over a database connection, with the statements that load the target."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace

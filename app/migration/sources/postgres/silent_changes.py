@@ -5,8 +5,6 @@ numbers may have been another's before. So a sync keeps what the catalogs of bot
 and compares all of its rows again where that is another thing than before.
 """
 
-from __future__ import annotations
-
 from collections.abc import Awaitable, Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Sessions at the source that all read the same snapshot."""
 
-from __future__ import annotations
-
 import psycopg
 from psycopg import AsyncConnection, sql
 from psycopg.pq import TransactionStatus

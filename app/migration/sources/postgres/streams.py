@@ -6,8 +6,6 @@ with the server. This file leans on `AsyncConnection.wait` and on `psycopg.gener
 document; no other file does.
 """
 
-from __future__ import annotations
-
 import select
 from collections.abc import AsyncGenerator
 from contextlib import aclosing

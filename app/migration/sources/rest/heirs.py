@@ -4,8 +4,6 @@ PostgREST knows no ONLY. Each row has the number of the table that holds it (`ta
 out.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from app.errors import SchemaMismatchError

@@ -1,7 +1,5 @@
 """Filters of a request over REST that ask for rows by their keys, and how many keys one address holds."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any

@@ -1,12 +1,11 @@
 """Which role a Supabase key has: with any other than a service key, row-level security hides rows without an error."""
 
-from __future__ import annotations
-
 import base64
 import binascii
 import json
 
 from app.errors import MigrationError
+from app.next_step import Command, NextStep
 
 
 def key_role(key: str) -> str | None:
@@ -47,7 +46,9 @@ def require_service_key(key: str, *, role_ok: bool, step: str) -> None:
             f"SUPABASE_KEY is a key of the role {role}, from which row-level security hides rows without an error",
             step=step,
             pending="everything; nothing was read",
-            next_command=f"set SUPABASE_KEY to the service key (project settings, API keys), then: botdata {step}",
+            next_step=NextStep(
+                "set SUPABASE_KEY to the service key (project settings, API keys), then: ", Command(step)
+            ),
         )
     if not role_ok:
         named = f"of the role {role}" if role else "that names no role"
@@ -55,5 +56,5 @@ def require_service_key(key: str, *, role_ok: bool, step: str) -> None:
             f"SUPABASE_KEY is a key {named}, and row-level security may hide rows from it without an error",
             step=step,
             pending="everything; nothing was read",
-            next_command=f"botdata {step} --key-role-ok, if you know that this role sees every row",
+            next_step=NextStep(Command(step, "--key-role-ok"), ", if you know that this role sees every row"),
         )

@@ -1,7 +1,5 @@
 """When a count over REST takes too long, so that asking again would take as long."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 

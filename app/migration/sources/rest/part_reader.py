@@ -1,7 +1,5 @@
 """Reads rows whose columns one address cannot name: some columns at a time, each part with the key, joined by it."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """Rows from Supabase over its REST API: every column as text, pages by primary key, bytes untouched."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
@@ -19,6 +17,7 @@ from app.migration.sources.rest.question import PageQuestion, version_item
 from app.migration.sources.rest.row_counter import RowCounter
 from app.migration.sources.source import Page
 from app.migration.tables.copy_table import CopyColumn, CopyTable
+from app.next_step import NextStep
 from app.stores.supabase.client import SupabaseRest, refuse_other_columns, refuse_other_count, rows_told
 from app.stores.supabase.grammar import LONGEST_ADDRESS, quoted_name
 from app.stores.supabase.request_parameters import address_length, selected, where
@@ -275,5 +274,5 @@ def _refuse_null(key: Sequence[str | None], table: CopyTable) -> None:
             step="read the source",
             table=table.name,
             pending=f"{table.name} and the tables after it",
-            next_command="give them keys, or leave them out of what the source shows; then: the same command",
+            next_step=NextStep("give them keys, or leave them out of what the source shows; then: the same command"),
         )

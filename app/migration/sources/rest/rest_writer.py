@@ -1,7 +1,5 @@
 """Writing rows to Supabase over its REST API: every value such that PostgreSQL converts it from its own text."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import replace

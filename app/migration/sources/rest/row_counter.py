@@ -1,7 +1,5 @@
 """Counts the rows of a source's tables over REST, where a count may take longer than the API lets it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import TypeVar
 

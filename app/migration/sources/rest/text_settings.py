@@ -4,8 +4,6 @@ DateStyle, IntervalStyle, lc_monetary and extra_float_digits shape PostgreSQL's 
 them. Over REST a few values tell which ones the API's role has.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Callable, Sequence
@@ -19,6 +17,7 @@ from app.migration.sources.pages import key_of
 from app.migration.sources.rest.key_filters import key_groups, where_keys
 from app.migration.sources.rest.rest_source import RestSource
 from app.migration.tables.copy_table import CopyColumn, CopyTable
+from app.next_step import Command, NextStep
 from app.stores.supabase.client import refuse_other_columns
 from app.stores.supabase.grammar import alias, as_text, in_list, quoted_name
 from app.stores.supabase.request_parameters import selected, where
@@ -268,8 +267,11 @@ def _untold(kind: _Kind, table: CopyTable, column: CopyColumn, step: str) -> Mig
         step=step,
         table=table.name,
         pending="everything; nothing was written",
-        next_command="read it with --source postgresql://..., where it does not matter, or leave the table out with "
-        f"--tables; then: botdata {step}",
+        next_step=NextStep(
+            "read it with --source postgresql://..., where it does not matter, or leave the table out with --tables; "
+            "then: ",
+            Command(step),
+        ),
     )
 
 
@@ -281,6 +283,10 @@ def _unreadable(kind: _Kind, table: CopyTable, column: CopyColumn, text: str, st
         step=step,
         table=table.name,
         pending="everything; nothing was written",
-        next_command=f"at the source: ALTER ROLE authenticator SET {kind.setting} = {kind.remedy}; NOTIFY pgrst, "
-        f"'reload config'; or read it with --source postgresql://..., where it does not matter; then: botdata {step}",
+        next_step=NextStep(
+            f"at the source: ALTER ROLE authenticator SET {kind.setting} = {kind.remedy}; "
+            "NOTIFY pgrst, 'reload config'; or read it with --source postgresql://..., where it does not matter; "
+            "then: ",
+            Command(step),
+        ),
     )

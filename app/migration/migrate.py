@@ -1,0 +1,97 @@
+"""The whole move: a look at both ends, the schema's upgrade, the copy, and the comparison of every row.
+
+One session holds the run lock from the first write to the last comparison, so that no other run comes in between.
+"""
+
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, contextmanager
+from dataclasses import dataclass, replace
+
+from sqlalchemy import Table
+
+from app.errors import MigrationError
+from app.migration.copy.copier import CopyOptions, copy_into
+from app.migration.load.table_authority import read_authority
+from app.migration.runs.report import CopyReport, Progress, VerifyReport
+from app.migration.sources.source import Source
+from app.migration.tables.copy_table import name_of
+from app.migration.target.target_session import explained, open_target
+from app.migration.verify.verifier import VerifyOptions, verify_on
+from app.schema import revisions
+from app.schema.revisions import Upgrade
+
+_STEP = "migrate"
+
+
+@dataclass(frozen=True, slots=True)
+class MigrateReport:
+    """What a move did; `copied` is the last copy where there were two."""
+
+    upgraded: Upgrade | None
+    copied: CopyReport
+    verified: VerifyReport
+
+    @property
+    def complete(self) -> bool:
+        """Whether every row arrived, and none differs."""
+        return self.copied.complete and self.verified.clean
+
+
+@dataclass(frozen=True, slots=True)
+class MigrateOptions:
+    """How to move, and who is told.
+
+    Attributes:
+        upgrades: the tables are the revisions' own, so that the schema is upgraded first.
+        look: examines both ends; gives what the copy is to know of them, or raises.
+        working: opens the source for a step, "copy" or "verify", and says where its progress goes.
+        on_upgrade, on_copy: called when that step has ended.
+    """
+
+    copy: CopyOptions
+    upgrades: bool
+    look: Callable[[CopyOptions], Awaitable[CopyOptions]]
+    working: Callable[[str], AbstractAsyncContextManager[tuple[Source, Progress]]]
+    on_upgrade: Callable[[Upgrade], None]
+    on_copy: Callable[[CopyReport], None]
+
+
+async def migrate(target_url: str, tables: Sequence[Table], options: MigrateOptions) -> MigrateReport:
+    """Move the tables, or go on with a move that was stopped.
+
+    Raises:
+        MigrationError: a step stopped; it says what was done, and the same command goes on from there.
+    """
+
+    async def copy_once(copy_options: CopyOptions) -> CopyReport:
+        async with options.working("copy") as (source, progress):
+            report = await copy_into(connection, source, target_url, tables, progress, copy_options)
+        options.on_copy(report)
+        return report
+
+    async with open_target(target_url, step=_STEP, exclusive=True) as connection:
+        with explained(_STEP, pending="everything; nothing was written"):
+            options.copy.permit.refuse(await read_authority(connection), [name_of(table) for table in tables])
+        copy_options = await options.look(options.copy)
+        upgraded = None
+        if options.upgrades:
+            upgraded = revisions.upgrade(target_url)  # it has the loop to itself: nothing else runs yet
+            options.on_upgrade(upgraded)
+        with _after("the schema's upgrade" if upgraded else None):
+            copied = await copy_once(copy_options)
+            if copied.sync_due or any(table.done_before for table in copied.tables):
+                copied = await copy_once(replace(copy_options, restart=False))  # those done before may have changed
+        with _after("the copy"):
+            async with options.working("verify") as (source, progress):
+                verified = await verify_on(connection, source, tables, progress, VerifyOptions())
+    return MigrateReport(upgraded, copied, verified)
+
+
+@contextmanager
+def _after(done: str | None) -> Iterator[None]:
+    """Errors name what the steps before have done."""
+    try:
+        yield
+    except MigrationError as error:
+        error.done = "; ".join(part for part in (done, error.done) if part) or None
+        raise
