@@ -9,6 +9,7 @@ from typing import Any
 
 from psycopg import AsyncConnection
 
+from app.common.bisection import in_halves
 from app.common.keys import Key
 from app.errors import OutcomeUnknownError, StoreError, StoreTimeoutError, UnavailableError
 from app.migration.copy.completeness import count_keys
@@ -306,23 +307,24 @@ class ReverseSync:
                 refused[key_of(record, table)] = (JSON_NULL, column)
             else:
                 sendable.append(record)
-        if not sendable:
-            return None
-        page = Page(json.dumps(sendable).encode(), len(sendable), key_of(sendable[-1], table))
-        try:
-            await self._writer.write(table, page)
-        except (UnavailableError, StoreTimeoutError, OutcomeUnknownError) as error:
-            return error
-        except StoreError as error:
-            if not _refuses_rows(error):
-                raise
-            if len(sendable) == 1:
-                refused[page.last_key] = (error.sqlstate or "", None)
-                return None
-            middle = len(sendable) // 2
-            halves = [await self._put(table, half, refused) for half in (sendable[:middle], sendable[middle:])]
-            return halves[0] or halves[1]
-        return None
+        lost: list[StoreError] = []
+
+        async def attempt(part: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:
+            try:
+                await self._writer.write(table, Page(json.dumps(part).encode(), len(part), key_of(part[-1], table)))
+            except (UnavailableError, StoreTimeoutError, OutcomeUnknownError) as error:
+                lost.append(error)
+            except StoreError as error:
+                if not _refuses_rows(error):
+                    raise
+                if len(part) > 1:
+                    return part
+                refused[key_of(part[0], table)] = (error.sqlstate or "", None)
+            return ()
+
+        if sendable:
+            await in_halves(sendable, attempt)
+        return lost[0] if lost else None
 
     async def _read_back(self, table: CopyTable, keys: Sequence[Key]) -> list[Key]:
         """Keys whose rows are not the same on both sides; the others' pairs are recorded."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Sequence
+from collections.abc import Collection, Coroutine, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -17,6 +17,7 @@ from app.cutover.replication.to_postgres.journal_table import JournalTable
 from app.cutover.replication.to_postgres.note import Note
 from app.errors import AuthorityMovedError, StoreError, StoreTimeoutError
 from app.state.cutover.journal import Ids
+from app.stores.codec.rows import table_of
 
 logger = logging.getLogger("app.data_layer.notes")
 
@@ -72,7 +73,7 @@ class Notes:
         Raises:
             AuthorityMovedError: Supabase is no longer the store to write to.
         """
-        note = Note(model, list(keys))
+        note = Note(table_of(model).name, list(keys), model=model)
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._note_timeout
         if not self._breaker.is_open:
@@ -117,7 +118,7 @@ class Notes:
             if note.ids:
                 await within(self._timeout, self._table.delete(list(note.ids.values())))
             self._not_elsewhere(note)
-        note.settle()
+        note.settled.set()
 
     async def leave(self, note: Note, error: str | None = None) -> None:
         """Leave a note, as it is, to be repaired; it is settled where a sync has done so already.
@@ -144,7 +145,7 @@ class Notes:
         note.ids = left
         note.keys = list(left)
         if not left:
-            note.settle()
+            note.settled.set()
 
     async def set_aside(self, note: Note) -> bool:
         """Leave a note to a file where too many are in memory; False: it is kept."""
@@ -158,12 +159,12 @@ class Notes:
             if note.ids:  # PostgreSQL has taken it meanwhile
                 return False
             self._not_elsewhere(note)
-        note.settle()
+        note.settled.set()
         return True
 
-    async def clear(self, connection: AsyncConnection, notes: Sequence[Note]) -> None:
-        """Delete notes in the transaction of their mirror."""
-        ids = [number for note in notes for number in note.ids.values()]
+    async def clear(self, connection: AsyncConnection, notes: Sequence[Note], keys: Collection[Key]) -> None:
+        """Delete what is noted of these keys in the transaction of their mirror."""
+        ids = [number for note in notes for key, number in note.ids.items() if key in keys]
         await self._table.clear(connection, ids, spoils_proofs=any(note.state == "unknown" for note in notes))
 
     async def probe(self) -> None:

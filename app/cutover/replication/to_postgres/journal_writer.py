@@ -13,7 +13,7 @@ from app.cutover.replication.to_postgres.applier import PostgresApplier
 from app.cutover.replication.to_postgres.fallback_file import FallbackFile, Overflow
 from app.cutover.replication.to_postgres.journal import Notes
 from app.cutover.replication.to_postgres.journal_table import JournalTable
-from app.cutover.replication.to_postgres.mirror_queue import MirrorQueue
+from app.cutover.replication.to_postgres.mirrors import Mirrors
 from app.cutover.replication.to_postgres.note import Note
 from app.cutover.stages import Stage
 from app.errors import DataError, OutcomeUnknownError, StoreError, UnavailableError, UnrepresentableValueError
@@ -64,7 +64,7 @@ class JournalWriter:
             note_timeout=settings.note_timeout,
             timeout=settings.mirror_timeout,
         )
-        self._queue = MirrorQueue(
+        self._mirrors = Mirrors(
             PostgresApplier(rest, database, timeout=settings.mirror_timeout),
             self._notes,
             self._breaker,
@@ -80,7 +80,7 @@ class JournalWriter:
     @property
     def pending(self) -> int:
         """Writes whose mirror is to come, and notes that are being taken away."""
-        return self._queue.pending + len(self._beside)
+        return self._mirrors.pending + len(self._beside)
 
     @property
     def spooled(self) -> int:
@@ -143,10 +143,10 @@ class JournalWriter:
         deadline = time.monotonic() + self._settings.close_timeout
         if self._beside:
             await asyncio.wait(self._beside, timeout=self._settings.close_timeout)
-        await self._queue.finish(deadline - time.monotonic())
-        if self._queue.pending:
+        await self._mirrors.finish(deadline - time.monotonic())
+        if self._mirrors.pending:
             logger.warning(
-                "closed with %d mirrors to PostgreSQL left; `botdata sync` brings them over", self._queue.pending
+                "closed with %d mirrors to PostgreSQL left; `botdata sync` brings them over", self._mirrors.pending
             )
         if self.spooled:
             logger.warning("closed with %d notes left in the spool file of this process", self.spooled)
@@ -176,7 +176,7 @@ class JournalWriter:
         try:
             await self._notes.drop(note)
         except StoreError:
-            self._queue.add(note)  # a mirror is right whether there was a write or not, and takes the note away
+            self._mirrors.add(note)  # a mirror is right whether there was a write or not, and takes the note away
 
     async def _leave(self, note: Note) -> None:
         note.state = "unknown"
@@ -186,13 +186,13 @@ class JournalWriter:
 
     def _mirror_later(self, note: Note) -> None:
         if note.ids:
-            self._queue.add(note)
+            self._mirrors.add(note)
         else:
             self._do_beside(self._set_aside_or_mirror(note))
 
     async def _set_aside_or_mirror(self, note: Note) -> None:
         if not await self._notes.set_aside(note):
-            self._queue.add(note)
+            self._mirrors.add(note)
 
     def _do_beside(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
@@ -210,7 +210,7 @@ class JournalWriter:
                         await self._bring_in_of_the_dead()
                         next_look = time.monotonic() + _LOOK_FOR_THE_DEAD
                 self._notes.write_again()
-                self._queue.pump()
+                self._mirrors.pump()
             except StoreError as error:
                 logger.debug("notes wait on: %s", error)
             except Exception as error:

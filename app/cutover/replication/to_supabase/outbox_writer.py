@@ -8,12 +8,13 @@ from contextlib import suppress
 from typing import Any
 
 from app.common.breaker import Breaker
+from app.common.deadlines import cancel
 from app.common.keys import Key
 from app.common.metrics import Metrics
 from app.cutover.replication.to_supabase.applier import SupabaseApplier
-from app.cutover.replication.to_supabase.key_queue import KeyQueue
 from app.cutover.replication.to_supabase.relay import Relay
 from app.cutover.replication.to_supabase.sender import Sender
+from app.cutover.replication.write_queue import WaitingWrite, WriteQueue
 from app.cutover.stages import Stage
 from app.errors import OutcomeUnknownError, StoreError, UnrepresentableValueError
 from app.models import Base
@@ -26,7 +27,7 @@ from app.stores.supabase.client import SupabaseRest
 
 logger = logging.getLogger("app.data_layer")
 
-_WORKERS = 2
+_AT_ONCE = 2
 _BESIDE_SENDING = 10.0  # seconds for PostgreSQL, which may fall silent
 _CLOSING_SECONDS = 2.0
 _HELD_BY_ANOTHER = 0.05  # seconds until a key that another process sends is looked at again
@@ -55,22 +56,26 @@ class OutboxWriter:
         self._settings = settings
         self._metrics = metrics
         self._breaker = Breaker()
-        self._queue = KeyQueue()
-        self._tasks: list[asyncio.Task[None]] = []
-        self._sender = rest and Sender(
-            database,
-            SupabaseApplier(rest, timeout=settings.mirror_timeout),
-            self._breaker,
-            fixed=settings.flags.stage,
-            process=process,
-            timeout=settings.mirror_timeout,
-            settles_after=settings.outcome_settles_after,
+        self._queue = WriteQueue(self._send, at_once=_AT_ONCE, may_bring=lambda: True)
+        self._relay: asyncio.Task[None] | None = None
+        self._sender = (
+            None
+            if rest is None
+            else Sender(
+                database,
+                SupabaseApplier(rest, timeout=settings.mirror_timeout),
+                self._breaker,
+                fixed=settings.flags.stage,
+                process=process,
+                timeout=settings.mirror_timeout,
+                settles_after=settings.outcome_settles_after,
+            )
         )
 
     @property
     def pending(self) -> int:
         """Keys that wait for their first send, or are being sent."""
-        return len(self._queue)
+        return len({(write.table, key) for write in self._queue.pending for key in write.keys})
 
     @property
     def spooled(self) -> int:
@@ -85,9 +90,7 @@ class OutboxWriter:
     async def start(self) -> None:
         """Begin to send in the background."""
         if self._sender:
-            relay = Relay(self._sender, self._queue.holds)
-            self._tasks = [asyncio.create_task(self._work(self._sender)) for _ in range(_WORKERS)]
-            self._tasks.append(asyncio.create_task(relay.run()))
+            self._relay = asyncio.create_task(Relay(self._sender, self._queue.holds).run())
 
     async def upsert(
         self, stage: Stage, model: type[Base], rows: Sequence[Mapping[str, Any]], write: OutgoingWrite
@@ -95,55 +98,59 @@ class OutboxWriter:
         """PostgreSQL's answer; Supabase is waited for MIRROR_WAIT at most, and not while it is down."""
         table = table_of(model)
         keys = [tuple(str(row[name]) for name in table.info["natural_key"]) for row in rows]
-        sends = stage.mirrors and bool(self._tasks)
+        sends = stage.mirrors and self._relay is not None
         try:
             answer = await self._postgres.upsert(model, rows, write)
         except (OutcomeUnknownError, UnrepresentableValueError, asyncio.CancelledError):
             if sends:  # the rows may be written: then the entries are there, too
-                self._queue.put(table.name, keys)
+                self._queue.add(WaitingWrite(table.name, keys))
             raise
         if sends:
-            mirrored = self._queue.put(table.name, keys)
+            write_waiting = WaitingWrite(table.name, keys)
+            self._queue.add(write_waiting)
             if self._settings.mirror_wait and not self._breaker.is_open:
-                await asyncio.wait([mirrored], timeout=self._settings.mirror_wait)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(self._settings.mirror_wait):
+                        await write_waiting.settled.wait()
         return answer
 
     async def close(self) -> None:
         """Wait for pending mirrors, CLOSE_TIMEOUT at most; the entries of those that are left stay in the outbox."""
-        if self._tasks:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._settings.close_timeout):
-                    await self._queue.join()
-        if len(self._queue):
-            logger.warning("closed with %d mirrors to Supabase left in the outbox", len(self._queue))
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=_CLOSING_SECONDS)  # a driver may wait for a silent server's word
-        self._tasks.clear()
+        if self._relay is not None:
+            await self._queue.finish(self._settings.close_timeout)
+            await cancel({self._relay}, _CLOSING_SECONDS)  # a driver may wait for a silent server's word
+            self._relay = None
+        if self.pending:
+            logger.warning("closed with %d mirrors to Supabase left in the outbox", self.pending)
 
-    async def _work(self, sender: Sender) -> None:
-        while True:
-            table, keys = await self._queue.take()
-            again: list[Key] = []
-            try:
-                if self._breaker.allows():
-                    began = time.monotonic()
-                    async with asyncio.timeout(2 * sender.timeout + _BESIDE_SENDING):
-                        sent = await sender.send_own(table, keys)
-                    again = sent.held
-                    self._metrics.count("mirrors", len(sent.done), store="supabase", outcome="sent")
-                    self._metrics.count("mirrors", len(sent.failed), store="supabase", outcome="failed")
-                    self._metrics.count("mirror_milliseconds", int((time.monotonic() - began) * 1000), store="supabase")
-                else:
-                    async with asyncio.timeout(_BESIDE_SENDING):
-                        await sender.leave(table, keys)
-                    self._metrics.count("mirrors", len(keys), store="supabase", outcome="left")
-            except (StoreError, TimeoutError) as error:  # PostgreSQL's; the entries are the relay's
-                logger.warning("mirrors of %s are left to the outbox: %s", table, str(error) or "no answer in time")
-            except Exception as error:  # whatever it is, later ones are to be sent
-                logger.warning("mirrors of %s are left to the outbox: %s", table, type(error).__name__)
-            finally:
-                self._queue.give_back(table, keys, again)
-            if again:
-                await asyncio.sleep(_HELD_BY_ANOTHER)
+    async def _send(self, writes: list[WaitingWrite]) -> None:
+        assert self._sender is not None  # without one no write is added
+        table, keys = writes[0].table, sorted({key for write in writes for key in write.keys})
+        held: list[Key] = []
+        try:
+            if self._breaker.allows():
+                held = await self._send_first(self._sender, table, keys)
+            else:
+                async with asyncio.timeout(_BESIDE_SENDING):
+                    await self._sender.leave(table, keys)
+                self._metrics.count("mirrors", len(keys), store="supabase", outcome="left")
+        except (StoreError, TimeoutError) as error:  # PostgreSQL's; the entries are the relay's
+            logger.warning("mirrors of %s are left to the outbox: %s", table, str(error) or "no answer in time")
+        except Exception as error:  # whatever it is, later ones are to be sent
+            logger.warning("mirrors of %s are left to the outbox: %s", table, type(error).__name__)
+        for write in writes:
+            write.keys = [key for key in write.keys if key in held]
+            if write.keys:
+                self._queue.add(write, _HELD_BY_ANOTHER)
+            else:
+                write.settled.set()
+
+    async def _send_first(self, sender: Sender, table: str, keys: list[Key]) -> list[Key]:
+        """Make the first send of these keys; those that another sender holds are not sent."""
+        began = time.monotonic()
+        async with asyncio.timeout(2 * sender.timeout + _BESIDE_SENDING):
+            sent = await sender.send_own(table, keys)
+        self._metrics.count("mirrors", len(sent.done), store="supabase", outcome="sent")
+        self._metrics.count("mirrors", len(sent.failed), store="supabase", outcome="failed")
+        self._metrics.count("mirror_milliseconds", int((time.monotonic() - began) * 1000), store="supabase")
+        return sent.held

@@ -15,6 +15,7 @@ from time import monotonic
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.common.bisection import in_halves
 from app.common.breaker import Breaker
 from app.common.keys import Key
 from app.cutover.replication.to_supabase import locked_rows as held_rows
@@ -60,14 +61,6 @@ class Sent:
     held: list[Key] = field(default_factory=list)
     failed: list[Key] = field(default_factory=list)
     is_stopped: bool = False
-
-    def add(self, other: Sent) -> Sent:
-        """Both together."""
-        self.done += other.done
-        self.held += other.held
-        self.failed += other.failed
-        self.is_stopped |= other.is_stopped
-        return self
 
 
 class Sender:
@@ -155,13 +148,22 @@ class Sender:
         self._lost -= lost
 
     async def _send(self, table: str, keys: Sequence[Key], claimed: Mapping[int, Entry] | None) -> Sent:
+        sent = Sent()
+        await in_halves(keys, lambda part: self._attempt(table, part, claimed, sent))
+        return sent
+
+    async def _attempt(
+        self, table: str, keys: Sequence[Key], claimed: Mapping[int, Entry] | None, sent: Sent
+    ) -> Sequence[Key]:
+        """Send keys in one transaction; those that Supabase refuses together, one of which is to blame."""
         refusal: StoreError | None = None
         is_parted = False
         rows: dict[Key, Record | None] = {}
         try:
             async with self.database.writer() as connection:
                 if not await self.enter(connection):
-                    return Sent(is_stopped=True)
+                    sent.is_stopped = True
+                    return ()
                 entered = monotonic()
                 free = await held_rows.lock_keys(connection, table, keys)
                 entries = await outbox.entries_of(connection, table, encode(free))  # before the rows, which are as new
@@ -180,18 +182,16 @@ class Sender:
         except BaseException:
             self._lost |= {(table, key) for key in rows}
             raise
-        sent = Sent(done=list(set(free) - set(wanted)), held=list(set(keys) - set(free)))
+        sent.done += set(free) - set(wanted)
+        sent.held += set(keys) - set(free)
+        if is_parted:
+            return wanted
         if refusal is None:
             sent.done += wanted
-        elif is_parted:
-            # Halves of halves, down to the rows that are to blame, each in a transaction of its own.
-            middle = len(wanted) // 2
-            for part in (wanted[:middle], wanted[middle:]):
-                sent.add(await self._send(table, part, claimed))
         else:
             sent.failed += wanted
             logger.warning("%d mirrors of %s wait in the outbox: %s", len(wanted), table, refusal)
-        return sent
+        return ()
 
     def _of_this_send(self, entries: Collection[Entry], claimed: Mapping[int, Entry] | None) -> dict[int, bool]:
         """The entries that are to be sent for, and whether an earlier send of theirs may still land."""
