@@ -21,7 +21,17 @@ from benchmarks import machine
 from benchmarks.row import Size
 from tests.support.readme_tables import BENCHMARKS, ResultTable, markdown_table
 
-SUITES = ("copy_rest", "copy_connection", "verify", "copy_memory", "calls", "callers", "stages", "imports")
+SUITES = (
+    "copy_rest",
+    "copy_connection",
+    "verify",
+    "first_sync",
+    "copy_memory",
+    "calls",
+    "callers",
+    "stages",
+    "imports",
+)
 COLUMNS = ("what", "against", "to reach", "measured", "reached")
 
 

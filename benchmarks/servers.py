@@ -14,6 +14,7 @@ from types import MappingProxyType
 
 import psycopg
 from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
 
 from app.embedded import EmbeddedPostgres
 from app.embedded.salon import fill_salon
@@ -63,6 +64,12 @@ class Servers:
         self.settle()
         return url
 
+    def copied_target(self, url: str, name: str = "target") -> str:
+        """The URL of a new database that is the same as another of the target's."""
+        made = _database_from(self.target, name, conninfo_to_dict(url)["dbname"])
+        self.settle()
+        return made
+
     def settle(self) -> None:
         """Write out what waits in both servers' buffers, so that what is measured next does not pay for it."""
         for server in (self.source, self.target):
@@ -106,10 +113,14 @@ def _start() -> EmbeddedPostgres:
 
 
 def _database_at_head(server: EmbeddedPostgres, name: str) -> str:
+    return _database_from(server, name, _HEAD)
+
+
+def _database_from(server: EmbeddedPostgres, name: str, template: object) -> str:
     with psycopg.connect(server.url(), autocommit=True) as connection:
         connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
         statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
-        connection.execute(statement.format(sql.Identifier(name), sql.Identifier(_HEAD)))
+        connection.execute(statement.format(sql.Identifier(name), sql.Identifier(str(template))))
     return server.url(name)
 
 

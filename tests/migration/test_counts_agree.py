@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import Column, Integer, MetaData, Table, Text
 from sqlalchemy.engine import make_url
 
+from app.cli.given_options import GivenOptions
 from app.cli.reports.copy_report import show_copy
 from app.errors import MigrationError
 from app.migration.copy import completeness
@@ -55,7 +56,7 @@ async def test_rows_that_a_trigger_adds(
     report = await copy_from(source, fresh_database, CHOSEN)
     (table,) = report.tables
     assert (report.complete, table.copied, table.went, table.missing) == (False, 20, 2, ())
-    show_copy(report)
+    show_copy(report, GivenOptions("copy"))
     shown = capsys.readouterr()
     assert "items: 2 rows of the target are not in the source (any more)" in shown.out + shown.err
     verified = await verify_from(source, fresh_database, CHOSEN)
@@ -124,7 +125,7 @@ async def test_extra_rows_of_the_target(
     execute(fresh_database, f"{TABLE} INSERT INTO items VALUES (21, 'of another'), (22, 'of another')")
     report = await copy_from(source, fresh_database, CHOSEN, options=CopyOptions(overwrite=True))
     assert (report.complete, report.tables[0].went, report.tables[0].disagreement) == (False, 2, None)
-    show_copy(report)
+    show_copy(report, GivenOptions("copy"))
     shown = capsys.readouterr()
     words = " ".join((shown.out + shown.err).split())
     assert "items: 2 rows of the target are not in the source (any more)" in words

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import Column, MetaData, Table, Text
 
+from app.cli.given_options import GivenOptions
 from app.cli.reports.copy_report import show_copy
 from app.cli.reports.verify_report import show_verify
 from app.errors import MigrationError
@@ -108,7 +109,7 @@ async def test_over_rest_a_copy_is_not_complete(
     assert (table.disagreement or "").startswith(f"the source counts {_ROWS} rows, and ")
     assert f"the target holds {held}: " in (table.disagreement or "")
     assert CAUSES in (table.disagreement or "")
-    show_copy(report)
+    show_copy(report, GivenOptions("copy"))
     shown = capsys.readouterr()
     words = " ".join((shown.out + shown.err).split())
     assert f"words: the counts do not agree: the source counts {_ROWS} rows" in words
@@ -174,7 +175,7 @@ async def test_a_key_that_is_there_twice(
     assert told.startswith("the source counts 7 rows, and 7 came, with 6 different keys; the target holds 6: ")
     assert "several rows have one key, such as (" in told
     assert value(fresh_database, "SELECT count(*) FROM phones") == 6
-    show_copy(report)
+    show_copy(report, GivenOptions("copy"))
     shown = capsys.readouterr()
     assert "preflight names keys that are there twice" in shown.out + shown.err
     words = [told, shown.out, shown.err]
