@@ -189,7 +189,7 @@ async def test_a_key_that_is_there_twice(
         (found,) = verified.tables
         assert (verified.clean, found.counts_agree, found.clean) == (False, False, False)
         assert (found.source_rows, found.target_rows, found.rows_that_differ) == (7, 6, 0)
-        show_verify(verified)
+        show_verify(verified, GivenOptions("verify"))
         shown = capsys.readouterr()
         assert "NOT the same: the counts differ; 0 rows differ, of 7 rows" in shown.out + shown.err
         words += [shown.out, shown.err]
