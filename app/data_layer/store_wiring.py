@@ -37,7 +37,7 @@ async def open_rest(settings: Settings) -> SupabaseRest:
     from app.stores.supabase.client import SupabaseRest
 
     url, key = settings.require_supabase()
-    return await SupabaseRest.open(url, key, request_timeout=settings.query_timeout)
+    return await SupabaseRest.open(url, key, request_timeout=settings.query_timeout, whole_client=True)
 
 
 async def open_supabase(settings: Settings, rest: SupabaseRest | None = None) -> SupabaseBackend:

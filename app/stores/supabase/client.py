@@ -19,11 +19,12 @@ from app.stores.supabase.errors import error_of, translated_transport_errors
 from app.stores.supabase.request_parameters import request_of, send
 
 if TYPE_CHECKING:
-    from postgrest import AsyncRequestBuilder
-    from supabase import AsyncClient
+    from postgrest import AsyncPostgrestClient, AsyncRequestBuilder
 
 
 _Answer = TypeVar("_Answer")
+_PROJECT_URL = re.compile(r"https?://.+")
+_NO_URL = "SUPABASE_URL is not a URL; it should be https://PROJECT.supabase.co"
 _CONTENT_RANGE = re.compile(r"(?:([0-9]{1,18})-([0-9]{1,18})|\*)/(?:([0-9]{1,18})|\*)")
 
 
@@ -33,20 +34,36 @@ def _authorities() -> ssl.SSLContext:
     return httpx.create_ssl_context()
 
 
+async def _whole_client(url: str, key: str, session: httpx.AsyncClient) -> AsyncPostgrestClient:
+    from supabase import AsyncClient, AsyncClientOptions
+
+    options = AsyncClientOptions(httpx_client=session, postgrest_client_retry=False)
+    return (await AsyncClient.create(url, key, options)).postgrest
+
+
+async def _tables_client(url: str, key: str, session: httpx.AsyncClient) -> AsyncPostgrestClient:
+    from postgrest import AsyncPostgrestClient
+
+    headers = {"apikey": key, "Authorization": f"Bearer {key}"}
+    return AsyncPostgrestClient(f"{url}/rest/v1", headers=headers, http_client=session, retry_enabled=False)
+
+
 class SupabaseRest:
-    """A `supabase` client and the HTTP session under it.
+    """A client of Supabase's tables and the HTTP session under it.
 
     Made with `await SupabaseRest.open(url, key)`, ended with `await rest.close()`.
     """
 
-    def __init__(self, client: AsyncClient, session: httpx.AsyncClient, connections: int) -> None:
+    def __init__(self, client: AsyncPostgrestClient, session: httpx.AsyncClient, connections: int) -> None:
         self._client = client
         self._session = session
         self._turns = asyncio.Semaphore(connections)
         self._sending: set[asyncio.Task[Any]] = set()
 
     @classmethod
-    async def open(cls, url: str, key: str, *, request_timeout: float = 30.0, connections: int = 20) -> Self:
+    async def open(
+        cls, url: str, key: str, *, request_timeout: float = 30.0, connections: int = 20, whole_client: bool = False
+    ) -> Self:
         """Make the client; nothing is sent yet.
 
         Args:
@@ -54,16 +71,19 @@ class SupabaseRest:
             key: a service key.
             request_timeout: seconds for one request, and for its turn before that.
             connections: requests at a time; others wait for their turn.
+            whole_client: by the `supabase` client, with what else it has, as a bot knows it; else by the part of it
+                that is for tables, which a command starts a good deal sooner with.
 
         Raises:
             SettingsError: the URL or key is not one.
         """
-        from supabase import AsyncClient, AsyncClientOptions, AsyncSupabaseException  # heavy: only where it is used
-
         if urlsplit(url.strip()).path.startswith("/dashboard"):
             raise SettingsError("SUPABASE_URL is the dashboard's; the project's is https://PROJECT.supabase.co")
         if not re.fullmatch(r"[\x21-\x7e]+", key.strip()):
             raise SettingsError("SUPABASE_KEY holds characters that no key has; copy it again, unmasked, on one line")
+        address = url.strip().rstrip("/").removesuffix("/rest/v1")
+        if not _PROJECT_URL.fullmatch(address):
+            raise SettingsError(_NO_URL)
         # HTTP/1.1: on large pages several times faster than HTTP/2 in Python. No redirects: they would carry the key.
         session = httpx.AsyncClient(
             timeout=httpx.Timeout(request_timeout, connect=min(request_timeout, 10.0)),
@@ -71,14 +91,10 @@ class SupabaseRest:
             verify=_authorities(),
         )
         try:
-            client = await AsyncClient.create(
-                url.strip().rstrip("/").removesuffix("/rest/v1"),
-                key.strip(),
-                AsyncClientOptions(httpx_client=session, postgrest_client_retry=False),
-            )
-        except (AsyncSupabaseException, ValueError, UnicodeError):
+            client = await (_whole_client if whole_client else _tables_client)(address, key.strip(), session)
+        except (ValueError, UnicodeError, httpx.InvalidURL):
             await session.aclose()
-            raise SettingsError("SUPABASE_URL is not a URL; it should be https://PROJECT.supabase.co") from None
+            raise SettingsError(_NO_URL) from None
         _hide_queries()
         return cls(client, session, connections)
 
@@ -190,7 +206,7 @@ class SupabaseRest:
         Raises:
             StoreError: one of its kinds.
         """
-        postgrest = self._client.postgrest if schema == "public" else self._client.schema(schema)
+        postgrest = self._client if schema == "public" else self._client.schema(schema)
         with translated_transport_errors(writing=False):
             response = await self._session.get(f"{str(postgrest.base_url).rstrip('/')}/", headers=postgrest.headers)
         if response.is_success:
