@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 
 @contextmanager
 def page_process(database_url: str) -> Iterator[dict[str, str]]:
-    """A server for a database with the row cap that Supabase has by default; yields the settings that name it."""
+    """A server for a database with the row cap of Supabase, which describes its tables; yields the settings."""
     process = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.page_process", database_url],
         cwd=ROOT,
@@ -34,6 +34,6 @@ def page_process(database_url: str) -> Iterator[dict[str, str]]:
 
 
 if __name__ == "__main__":
-    with PageServer(sys.argv[1]) as server:
+    with PageServer(sys.argv[1], describes=True) as server:
         print(server.url, server.service_key, flush=True)
         sys.stdin.read()

@@ -7,7 +7,7 @@ from collections.abc import Callable
 class Breaker:
     """Closed while the store answers. Open after failures in a row; then one probe is let through at each pause.
 
-    The pause doubles with each probe that fails. Whoever was allowed says how it went; a probe that says nothing, such
+    The pause doubles with each probe that fails. The caller says how its probe went; one that says nothing, such
     as one that was cancelled, is followed by another at the next pause.
 
     Args:
@@ -40,7 +40,7 @@ class Breaker:
         return self._failed >= self._failures
 
     def allows(self) -> bool:
-        """Whether the store may be asked now; while open, this gives the one probe to whoever asks first."""
+        """Whether the store may be asked now; while open, this gives the one probe to the caller that asks first."""
         if not self.is_open:
             return True
         if self._clock() < self._probe_at:

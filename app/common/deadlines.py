@@ -4,13 +4,14 @@ import asyncio
 from collections.abc import Collection, Coroutine
 from typing import Any, TypeVar
 
+from app.common.background import BackgroundTasks
 from app.errors import StoreTimeoutError
 
 T = TypeVar("T")
 
 # Seconds. The first cancellation may make a driver wait for its server's word on that; the second breaks that off.
 _CLEANING_UP = 5.0
-_ending: set[asyncio.Task[None]] = set()
+_ending = BackgroundTasks()
 
 
 async def within(seconds: float, call: Coroutine[Any, Any, T]) -> T:
@@ -24,9 +25,7 @@ async def within(seconds: float, call: Coroutine[Any, Any, T]) -> T:
         await asyncio.wait({task}, timeout=seconds)
     finally:
         if not task.done():
-            ending = asyncio.create_task(_end(task))
-            _ending.add(ending)
-            ending.add_done_callback(_ending.discard)
+            _ending.start(_end(task))
     if not task.done():
         raise StoreTimeoutError(f"no answer within {seconds:g} s")
     return task.result()
@@ -34,8 +33,7 @@ async def within(seconds: float, call: Coroutine[Any, Any, T]) -> T:
 
 async def ends(seconds: float) -> None:
     """Wait, so long at most, for calls that are being ended beside those that waited for them."""
-    if _ending:
-        await asyncio.wait(_ending, timeout=seconds)
+    await _ending.wait(seconds)
 
 
 async def _end(task: asyncio.Task[Any]) -> None:

@@ -11,7 +11,7 @@ _TABLE = "hashtextextended('botdata mirror ' || %(table)s::text, 0)"
 SHARE_TABLE = f"SELECT pg_advisory_xact_lock_shared({_TABLE})"
 HOLD_TABLE = f"SELECT pg_advisory_xact_lock({_TABLE})"
 # PostgreSQL lets those who share a row pass by one who waits to have it alone, for ever; these locks are given in turn.
-# For transactions that share the stage's row over a request, and for whoever moves it.
+# For transactions that share the stage's row over a request, and for the command that moves it.
 _STAGE = "hashtextextended('botdata stage', 0)"
 SHARE_STAGE = f"pg_advisory_xact_lock_shared({_STAGE})"
 HOLD_STAGE = f"SELECT pg_advisory_xact_lock({_STAGE})"

@@ -3,12 +3,13 @@
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from time import monotonic
-from typing import Any, TypeVar
+from typing import TypeVar
 
+from app.common.deadlines import within
 from app.cutover.fencing import NO_STAGE
 from app.cutover.stages import Stage, Store
 from app.errors import DataError, SettingsError, UnavailableError
@@ -178,7 +179,7 @@ class Membership:
                 return await followers(connection, self._process)
 
         try:
-            names = await _within(_FIRST_LOOK_TIMEOUT, ask())
+            names = await within(_FIRST_LOOK_TIMEOUT, ask())
         except DataError as error:
             self._is_lost(str(error))
             return
@@ -203,7 +204,7 @@ class Membership:
         """Report and read once; False, with the reason kept, when that could not be done in time."""
         async with self._looking:
             try:
-                look = await _within(_LOOK_TIMEOUT if seconds is None else seconds, self._look())
+                look = await within(_LOOK_TIMEOUT if seconds is None else seconds, self._look())
             except DataError as error:
                 self._is_lost(str(error))
             except Exception as error:  # whatever it is, the next look must come
@@ -289,7 +290,7 @@ class Membership:
 
         if self._may_be_registered:
             try:
-                await _within(_LOOK_TIMEOUT, leave())
+                await within(_LOOK_TIMEOUT, leave())
             except DataError as error:
                 logger.warning(
                     "process %s has ended and could not say so (%s): run `botdata cutover forget %s`",
@@ -297,23 +298,6 @@ class Membership:
                     error,
                     self._process,
                 )
-
-
-async def _within(seconds: float, work: Coroutine[Any, Any, T]) -> T:
-    """The work's result; it is cancelled when its time is up and not waited for, since a driver may take long then.
-
-    Raises:
-        UnavailableError: the time was up.
-    """
-    task = asyncio.create_task(work)
-    task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
-    try:
-        await asyncio.wait([task], timeout=seconds)
-        if not task.done():
-            raise UnavailableError(f"the target did not answer within {seconds:g} s")
-        return task.result()
-    finally:
-        task.cancel()
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""Whether two answers are the same: for the tests, and for whoever compares the two stores."""
+"""Whether two answers are the same: for the tests, and for the parity check."""
 
 from collections.abc import Mapping, Sequence
 from functools import cache

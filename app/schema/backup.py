@@ -189,7 +189,7 @@ async def _archive(
         await _run(
             [
                 str(programs.dump), "--format=custom", "--no-password", "--strict-names", f"--snapshot={row[0]}",
-                f"--lock-wait-timeout={row[1]}",  # it could wait behind one who waits for the present transaction
+                f"--lock-wait-timeout={row[1]}",  # it could have to wait for one who waits for the present transaction
                 f"--dbname={make_conninfo(**parts)}", *tables,
             ],
             environment,

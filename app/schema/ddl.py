@@ -114,7 +114,7 @@ async def functions_sql(connection: AsyncConnection, functions: Sequence[str]) -
 
 
 async def tables_sql(connection: AsyncConnection, tables: Sequence[str]) -> tuple[str, str]:
-    """What is to run before the rows are loaded, and what behind them. The search path is to be empty."""
+    """What is to run before the rows are loaded, and what after them. The search path is to be empty."""
     rows = await (await connection.execute(_OIDS, {"tables": list(tables)})).fetchall()
     oids = [oid for (oid,) in rows]
     found = await (await connection.execute(_SEQUENCES, {"oids": oids})).fetchall()

@@ -33,7 +33,7 @@ class ReplacePlan:
     Attributes:
         schema: what the present schema is, in words; None where there is nothing to replace.
         revision: the revision the database says it is at.
-        tables: to be dropped, with their rows; partitions behind their parents.
+        tables: to be dropped, with their rows; partitions after their parents.
         sequences, functions, triggers: to be dropped with them; functions with the types of their arguments.
         kept: the WhatsApp session tables.
         others: tables named with --keep.

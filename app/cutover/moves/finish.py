@@ -47,7 +47,7 @@ async def look_at_end(settings: Settings) -> Ending:
 async def finish(settings: Settings) -> Ending:
     """End the way back. Errors are those of `look_at_end`."""
     async with open_cutover(settings.require_database_url(), _STEP) as connection, connection.transaction():
-        row = await lock_stage_row(connection, "FOR UPDATE", step=_STEP)  # behind the writes that are being recorded
+        row = await lock_stage_row(connection, "FOR UPDATE", step=_STEP)  # after the writes that are being recorded
         ending = await _ending(connection, row)
         if ending.finished_at is None:
             await backlog.drop_entries(connection)

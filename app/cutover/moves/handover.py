@@ -146,7 +146,7 @@ async def _move(connection: AsyncConnection, crossing: Crossing, number: int, re
                 f"SET LOCAL lock_timeout = {milliseconds}; SET LOCAL statement_timeout = {milliseconds + 1000}; "
                 f"SET LOCAL idle_in_transaction_session_timeout = {int(_SILENT * 1000)}".encode()
             )
-            await read_stage_row(connection, lock="FOR UPDATE")  # behind every write and every sender
+            await read_stage_row(connection, lock="FOR UPDATE")  # after every write and every sender
             late = await _late(connection, crossing, number)
             if late:
                 raise _NotYetError(late)
@@ -225,7 +225,7 @@ async def _entries(connection: AsyncConnection, crossing: Crossing) -> list[Late
 
 
 async def _settle(url: str, crossing: Crossing, number: int) -> bool:
-    """Behind a failure: give the move up on a connection of its own; whether it had been done all the same."""
+    """After a failure: give the move up on a connection of its own; whether it had been done all the same."""
     with suppress(MigrationError, psycopg.Error, TimeoutError):
         async with asyncio.timeout(_LAST_WORD), open_target(url, step=crossing.step) as connection:
             await moves.give_up(connection, number, "its command failed or was stopped")

@@ -48,7 +48,7 @@ async def lock_stage_row(connection: AsyncConnection, lock: str, *, step: str) -
 
 
 async def _hold_row(connection: AsyncConnection) -> StageRow:
-    """Behind the writes in flight; those that come later wait for a moment at a time, should one of these hang."""
+    """Lock after the writes in flight; those that come later wait for a moment at a time, should one of these hang."""
     for _ in range(_TRIES):
         try:
             async with connection.transaction():

@@ -1,4 +1,4 @@
-"""Moves of the stage by one step: behind a gate, and behind the barrier where the authority moves."""
+"""Moves of the stage by one step: after the gates have agreed, and with a barrier where the authority moves."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -80,7 +80,7 @@ async def back(
 
     Args:
         send: sends to Supabase what was recorded at `complete`; what of it could not be sent. By default the processes
-            send it, behind the move.
+            send it, after the move.
         force, dry_run: as for `advance`; so are the errors.
     """
     return await _move(settings, "back", send=send, force=force, dry_run=dry_run)
@@ -137,7 +137,7 @@ async def _step(
 ) -> None:
     """Move the stage where the authority stays."""
     async with connection.transaction():
-        row = await lock_stage_row(connection, "FOR UPDATE", step=f"cutover {kind}")  # behind the writes in flight
+        row = await lock_stage_row(connection, "FOR UPDATE", step=f"cutover {kind}")  # after the writes in flight
         if row != seen:
             raise moved_meanwhile(f"cutover {kind}", seen.stage, row.stage)
         if await open_move(connection):

@@ -52,7 +52,7 @@ async def confirm(question: DoubtfulAnswer, found: AnswerDifference) -> AnswerDi
     """Ask both stores again until they are the same, or differ for sure; falsy where they are the same.
 
     A difference is sure when both stores gave it twice, the same both times, and all that was written before the first
-    time had arrived before the second. The rows are looked at whole in the authority before and behind, by their
+    time had arrived before the second. The rows are looked at whole in the authority before and after, by their
     stamps, so that a value that went and came back in between is noticed. The caller sees to it that this ends.
 
     Raises:

@@ -13,7 +13,7 @@ from app.privacy import mask_phone
 _MOST_FIELDS = 20
 _LONGEST_VALUE = 200
 _WHOLE = {"(row)", "(answer)", "(order)"}  # not a column
-# Whoever reads a report is to see which call it was, and not whose: anything else in an argument may be a name.
+# The reader of a report is to see which call it was, and not whose: anything else in an argument may be a name.
 _SHOWN = (bool, int, date, type(None))
 
 

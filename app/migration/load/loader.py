@@ -55,7 +55,7 @@ class PageLoader:
         self._piece: int | None = None  # rows to begin with, where the page before had refused ones
 
     async def load(self, page: Page, *, checkpoint: bool = True) -> Loaded:
-        """Load a page, whole or (where the target refuses rows) without those, and move the checkpoint behind it.
+        """Load a page, whole or (where the target refuses rows) without those, and move the checkpoint to its end.
 
         Args:
             checkpoint: False for rows fetched by key, which say nothing about how far the table is.

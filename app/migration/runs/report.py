@@ -61,7 +61,7 @@ class TableCopied:
             after then comes from a listing of the keys.
         inserted, updated, unchanged: what happened to the rows that came.
         refused: the rows in quarantine.
-        came: rows that the pages did not bring, since they came behind them, and that were fetched by key.
+        came: rows that the pages did not bring, since they came later, and that were fetched by key.
         went: rows of the target that are not in the source, or not any more.
         missing: keys that were in the source before and after and are in the target neither as a row nor refused.
         disagreement: in words, where the source's count, the rows seen and the target's count do not go together.

@@ -49,7 +49,7 @@ class PageSize:
         self.rows = self._most = max(1, self.rows // 2)
 
     def too_heavy(self) -> None:
-        """Ask for half as many rows next; those behind them may be lighter again."""
+        """Ask for half as many rows next; those after them may be lighter again."""
         self.rows = max(1, self.rows // 2)
 
     def learn(self, page: Page) -> None:

@@ -49,7 +49,7 @@ class Source(Protocol):
         """Whether the rows' xmin can be had: not where the source's table is a view."""
 
     def pages(self, table: CopyTable, *, after: Key | None = None, versions: bool = False) -> AsyncIterator[Page]:
-        """All rows behind a key, in the order of the primary key, never an empty page."""
+        """All rows after a key, in the order of the primary key, never an empty page."""
 
     def rows_by_key(
         self, table: CopyTable, keys: Sequence[Key], *, versions: bool = False, listed: bool = False

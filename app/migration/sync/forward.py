@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,14 @@ from app.migration.sources.pages import key_of, records_of
 from app.migration.sources.postgres.silent_changes import values_stand
 from app.migration.sources.source import VERSION, Page, Source
 from app.migration.sync import keyed_rows, target_before_images
-from app.migration.sync.deletions import CandidateDeletions, gone_from_source, refuse_many_deletions, rows_kept
+from app.migration.sync.direction import (
+    NOTHING_WRITTEN,
+    CandidateDeletions,
+    Direction,
+    TableLook,
+    gone_from_source,
+    rows_kept,
+)
 from app.migration.sync.mirrored_meanwhile import Moment, outdated, this_moment
 from app.migration.sync.options import SyncOptions
 from app.migration.sync.sync_report import TableSynced
@@ -31,7 +38,7 @@ from app.migration.tables.copy_table import CopyTable
 from app.migration.target.interference import Interference
 from app.migration.target.rows_beside import counts_of, find_writers, rows_beside
 from app.migration.target.sequences import raise_sequences
-from app.migration.target.target_session import CONFLICTS, explained
+from app.migration.target.target_session import CONFLICTS
 from app.migration.verify.row_comparison import compare_page
 from app.next_step import Command, NextStep
 from app.state.runs import before_images, quarantine, row_versions
@@ -40,97 +47,57 @@ from app.stores.supabase.grammar import alias
 
 _MORE_READINGS = 4  # of rows that mirrors write all the time
 _PATIENCE = 2.0  # seconds for a request while mirrors wait
-_NOTHING_WRITTEN = "everything of this round; nothing of it was written"
 
 
 @dataclass(frozen=True, slots=True)
-class _Look:
-    """What a look at a table found.
+class _Look(TableLook):
+    """`begun`: when the look began; None in a dry run."""
 
-    Attributes:
-        begun: when it began.
-        changed: keys of rows to fetch, or, where more are than are asked for by key, all that the source lists: then
-            all pages are read.
-        gone: rows of the target that the source did not list.
-    """
-
-    table: CopyTable
     begun: LookBegun | None
-    changed: list[Key] | WalkedKeys
-    gone: CandidateDeletions
 
 
-class ForwardSync:
-    """Brings the target's tables to the source's present state, round by round.
+class ForwardSync(Direction[_Look]):
+    """Brings the target's tables to the source's present state.
 
-    Args:
-        run: the run's id in `botdata.runs`.
+    `round` raises TableMovedError where the authority of a table moved meanwhile.
     """
+
+    side, other = "the target", "the source"
 
     def __init__(
         self, connection: AsyncConnection, source: Source, run: int, options: SyncOptions, progress: Progress
     ) -> None:
-        self._connection = connection
-        self._source = source
-        self._run = run
-        self._options = options
-        self._progress = progress
+        super().__init__(connection, source, run, options, progress)
         self._permit = options.permit
         self._unexplained: set[str] = set()  # tables with changes in this round that no mirror explains
         self._kept: dict[str, str] = {}  # what the target keeps though it was deleted, in words that were told
         self._waiting: dict[str, dict[Key, str | None]] = {}  # rows in quarantine, as they were at the last look
+        self._writers: Sequence[Interference] = ()  # triggers and rules that may write beside the round
+        self._before: Mapping[str, int] = {}  # counts of the tables, where there are any
 
-    async def round(self, tables: Sequence[CopyTable]) -> list[TableSynced]:
-        """One round over the tables, parents before children.
-
-        Raises:
-            TableMovedError: the authority of a table moved meanwhile.
-        """
+    async def _begin(self, tables: Sequence[CopyTable]) -> None:
         self._unexplained.clear()
-        looks = []
-        for table in tables:
-            with self._explained(table, _NOTHING_WRITTEN):
-                looks.append(await self._look(table))
-        refuse_many_deletions(
-            {look.table.name: look.gone.count for look in looks}, self._options, side="the target", other="the source"
-        )
-        done = {look.table.name: TableSynced(look.table.name) for look in looks}
-        writers = await find_writers(self._connection, tables)
-        before = await counts_of(self._connection, tables) if writers else {}
-        for look in reversed(looks):
-            if look.gone.count:
-                with self._explained(look.table, "the rest of this round's deletions, and its changes"):
-                    await self._delete(look, done[look.table.name])
-        for position, look in enumerate(looks):
-            waiting = ", ".join(
-                [f"the rest of {look.table.name}"] + [later.table.name for later in looks[position + 1 :]]
-            )
-            if look.changed != []:
-                with self._explained(look.table, waiting):
-                    await self._bring(look, done[look.table.name])
-        for look in looks:
-            if not self._options.dry_run:
-                with self._explained(look.table, f"rows of {look.table.name} that were refused at first"):
-                    await self._finish(look, done[look.table.name])
-        if writers and not self._options.dry_run:
-            await self._look_beside(tables, writers, before, done)
-        return list(done.values())
+        self._writers = await find_writers(self._connection, tables)
+        self._before = await counts_of(self._connection, tables) if self._writers else {}
 
-    async def _look_beside(
-        self,
-        tables: Sequence[CopyTable],
-        writers: Sequence[Interference],
-        before: Mapping[str, int],
-        done: Mapping[str, TableSynced],
-    ) -> None:
+    async def _finish(self, looks: Sequence[_Look], done: Mapping[str, TableSynced]) -> None:
+        if self._options.dry_run:
+            return
+        for look in looks:
+            with self._explained(look.table, f"rows of {look.table.name} that were refused at first"):
+                await self._finish_table(look, done[look.table.name])
+        if self._writers:
+            await self._look_beside([look.table for look in looks], done)
+
+    async def _look_beside(self, tables: Sequence[CopyTable], done: Mapping[str, TableSynced]) -> None:
         """Count among the rows that stay different those that triggers and rules wrote beside the round's own."""
         for table in tables:
             name = table.name
-            left = before[name] + done[name].inserted - done[name].deleted
+            left = self._before[name] + done[name].inserted - done[name].deleted
             more = await count_target(self._connection, table) - left
             if more and (beside := await rows_beside(self._connection, self._source, table, more)):
                 done[name].unsettled += beside
-                ran = ", ".join(map(str, writers))
+                ran = ", ".join(map(str, self._writers))
                 self._progress.notice(f"{name}: {beside:,} rows {'more' if more > 0 else 'fewer'} since {ran} ran")
 
     async def _look(self, table: CopyTable) -> _Look:
@@ -139,7 +106,7 @@ class ForwardSync:
             begun = await begin_look(self._connection, table.name, self._options.settles_after)
         stand = await values_stand(self._connection, self._source, table, dry_run=self._options.dry_run)
         async with source_keys(self._connection, self._source, table, versions=True) as listing:
-            require_whole(listing, self._source, table, step="sync", pending=_NOTHING_WRITTEN)
+            require_whole(listing, self._source, table, step="sync", pending=NOTHING_WRITTEN)
             gone = await CandidateDeletions.read(self._connection, statements.extra_keys(table), self._options)
             key = statements.key_array(table, "s")
             changed = await keyed_rows.changed_keys(
@@ -170,15 +137,12 @@ class ForwardSync:
         ):
             changed = []  # refused as they are, and nothing has changed that could let them in
         self._waiting[table.name] = waiting
-        return _Look(table, begun, listed if changed is None else changed, gone)
+        return _Look(table, listed if changed is None else changed, gone, begun)
 
-    async def _delete(self, look: _Look, done: TableSynced) -> None:
+    async def _delete(self, look: _Look, keys: list[Key], done: TableSynced) -> None:
         table = look.table
-        if look.gone.keys is None:
-            done.deleted = look.gone.count
-            return
         moment = await this_moment(self._connection, table)
-        gone = await gone_from_source(self._connection, self._source, table, look.gone.keys)
+        gone = await gone_from_source(self._connection, self._source, table, keys)
         done.deleted = len(gone)
         if gone and not self._options.dry_run:
             async with self._permit.held(self._connection, table.name, moment.authority) as confirm:
@@ -203,6 +167,8 @@ class ForwardSync:
     async def _bring(self, look: _Look, done: TableSynced) -> None:
         table, loader = look.table, self._loader(look.table)
         keys = look.changed
+        if keys == []:
+            return
         if isinstance(keys, WalkedKeys):
             self._progress.begin(table.name, await shown_count(self._source, table), 0)
             pages = self._source.pages(table.with_made, versions=bool(table.version))
@@ -305,7 +271,7 @@ class ForwardSync:
             body = page.body if len(arrived) == len(records) else json.dumps(arrived).encode()
             done.unsettled += len(arrived) - await keyed_rows.record_pairs(self._connection, table.with_made, body)
 
-    async def _finish(self, look: _Look, done: TableSynced) -> None:
+    async def _finish_table(self, look: _Look, done: TableSynced) -> None:
         """Try refused rows once more: what stood in their way may have gone since; and raise the sequences."""
         table = look.table
         if look.changed != []:
@@ -367,9 +333,6 @@ class ForwardSync:
         bots = changed and table.name in METHODS_TABLES
         if bots and changed > await count_noted_keys(self._connection, table.name):
             self._unexplained.add(table.name)
-
-    def _explained(self, table: CopyTable, pending: str) -> AbstractContextManager[None]:
-        return explained("sync", setting=self._source.setting, table=table.name, pending=pending)
 
 
 def _page_of(records: Sequence[dict[str, Any]], table: CopyTable) -> Page:

@@ -3,7 +3,6 @@
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,46 +24,41 @@ from app.migration.sources.postgres.silent_changes import values_stand
 from app.migration.sources.source import Page, Source
 from app.migration.sources.writer import ALWAYS_GENERATED, JSON_NULL, SourceWriter
 from app.migration.sync import keyed_rows, source_before_images
-from app.migration.sync.deletions import CandidateDeletions, refuse_many_deletions
+from app.migration.sync.direction import NOTHING_WRITTEN, CandidateDeletions, Direction, TableLook
 from app.migration.sync.options import SyncOptions
 from app.migration.sync.sync_report import TableSynced
 from app.migration.sync.walked_keys import KeptKeys, WalkedKeys
 from app.migration.tables.copy_table import CopyTable
 from app.migration.target.cascades import has_cascades
 from app.migration.target.sequences import sequence_statements
-from app.migration.target.target_session import CONFLICTS, ROW_FAULTS, explained
+from app.migration.target.target_session import CONFLICTS, ROW_FAULTS
 from app.migration.verify.row_comparison import compare_page
 from app.state.runs import before_images, quarantine, row_versions
 from app.stores.supabase.grammar import alias
 
-_NOTHING_WRITTEN = "everything of this round; nothing of it was written"
 _REFERRED_TO = "23503"  # foreign_key_violation
 _Refused = dict[Key, tuple[str, str | None]]  # SQLSTATE, and the place where the server named one
 
 
 @dataclass(frozen=True, slots=True)
-class _Look:
-    """What a look at a table found.
+class _Look(TableLook):
+    """A look at a table.
 
     Attributes:
-        changed: keys on both sides whose rows are to be compared; where they are more than are asked for by key, all
-            that the source lists: all pages are read.
         new: rows that the source lacks.
-        gone: rows that the target lacks.
         left: how many of its rows are in quarantine, and stay.
         cascades: a foreign key deletes or changes rows that refer to a deleted one, also of tables that are not synced.
     """
 
-    table: CopyTable
-    changed: list[Key] | WalkedKeys
     new: KeptKeys
-    gone: CandidateDeletions
     left: int
     cascades: bool
 
 
-class ReverseSync:
-    """Brings the source's tables to the target's present state, round by round."""
+class ReverseSync(Direction[_Look]):
+    """Brings the source's tables to the target's present state."""
+
+    side, other = "the source", "the target"
 
     def __init__(
         self,
@@ -75,64 +69,49 @@ class ReverseSync:
         options: SyncOptions,
         progress: Progress,
     ) -> None:
-        self._connection = connection
-        self._source = source
+        super().__init__(connection, source, run, options, progress)
         self._writer = writer
-        self._run = run
-        self._options = options
-        self._progress = progress
         # Rows that stayed different although they were written, as the target held them: not to be written again.
         self._stuck: dict[str, dict[Key, str]] = {}
         self._images: dict[str, list[int]] = {}  # of the round's rows to be written over
+        self._refused: dict[str, _Refused] = {}  # of the round, by table
+        self._waiting_deletions: list[_Look] = []  # of the round: rows that referred to these are changed first
 
-    async def round(self, tables: Sequence[CopyTable]) -> list[TableSynced]:
-        """One round over the tables, parents before children."""
-        looks = []
-        for table in tables:
-            with self._explained(table, _NOTHING_WRITTEN):
-                looks.append(await self._look(table))
-        gone = {look.table.name: look.gone.count for look in looks}
-        refuse_many_deletions(gone, self._options, side="the source", other="the target")
-        done = {look.table.name: TableSynced(look.table.name, left=look.left) for look in looks}
-        refused: dict[str, _Refused] = {}
-        waiting_deletions = []
-        for look in reversed(looks):
-            if look.gone.count:
-                with self._explained(look.table, "the rest of this round's deletions, and its changes"):
-                    # Rows that referred to one may refer to another by now: these are changed first.
-                    if look.gone.keys is None:
-                        done[look.table.name].deleted = look.gone.count
-                    elif look.cascades or not await self._delete(look.table, look.gone.keys, done[look.table.name]):
-                        waiting_deletions.append(look)
-        for position, look in enumerate(looks):
-            waiting = [f"the rest of {look.table.name}", *(later.table.name for later in looks[position + 1 :])]
-            with self._explained(look.table, ", ".join(waiting)):
-                refused[look.table.name] = await self._bring(look, done[look.table.name])
-        if any(look.cascades for look in waiting_deletions):
+    async def _begin(self, tables: Sequence[CopyTable]) -> None:
+        self._refused.clear()
+        self._waiting_deletions.clear()
+
+    async def _delete(self, look: _Look, keys: list[Key], done: TableSynced) -> None:
+        if look.cascades or not await self._delete_rows(look.table, keys, done):
+            self._waiting_deletions.append(look)
+
+    async def _finish(self, looks: Sequence[_Look], done: Mapping[str, TableSynced]) -> None:
+        if any(look.cascades for look in self._waiting_deletions):
             for look in looks:  # the rows that they refer to are there by now, in whatever order the tables are
-                if refused[look.table.name]:
+                if self._refused[look.table.name]:
                     with self._explained(look.table, "the deletions, and what they stand in the way of"):
-                        await self._once_more(look, refused, done)
+                        await self._once_more(look, done[look.table.name])
         kept: dict[str, _Refused] = {}
-        for look in waiting_deletions:
+        for look in self._waiting_deletions:
             with self._explained(look.table, "deletions that were refused at first"):
                 keys = look.gone.keys or []
-                if not look.cascades or not await self._delete(look.table, keys, done[look.table.name]):
+                if not look.cascades or not await self._delete_rows(look.table, keys, done[look.table.name]):
                     kept[look.table.name] = await self._delete_one_by_one(look.table, keys, done[look.table.name])
         for look in looks:
-            name = look.table.name
-            if refused[name]:
-                with self._explained(look.table, f"rows of {name} that were refused at first"):
-                    refused[name] = await self._try_again(look, refused[name], done[name])
-            if not self._options.dry_run:
-                with self._explained(look.table, f"rows of {name} that make room for others, and are to come back"):
-                    await self._put_back(look.table, refused[name])
-            done[name].kept += await before_images.drop_images(
-                self._connection, self._images.pop(name, []), refused[name]
-            )
-            still = refused[name] | kept.get(name, {})
-            done[name].refused = refusals_of(look.table, [(key, *still[key]) for key in sorted(still)])
-        return list(done.values())
+            await self._finish_table(look, kept.get(look.table.name, {}), done[look.table.name])
+
+    async def _finish_table(self, look: _Look, kept: _Refused, done: TableSynced) -> None:
+        name, refused = look.table.name, self._refused[look.table.name]
+        done.left = look.left
+        if refused:
+            with self._explained(look.table, f"rows of {name} that were refused at first"):
+                refused = await self._try_again(look, refused, done)
+        if not self._options.dry_run:
+            with self._explained(look.table, f"rows of {name} that make room for others, and are to come back"):
+                await self._put_back(look.table, refused)
+        done.kept += await before_images.drop_images(self._connection, self._images.pop(name, []), refused)
+        still = refused | kept
+        done.refused = refusals_of(look.table, [(key, *still[key]) for key in sorted(still)])
 
     async def raise_sequences(self, tables: Sequence[CopyTable]) -> list[str]:
         """Raise the source's sequences where that can be done; the statements to run there by hand where it cannot."""
@@ -149,7 +128,7 @@ class ReverseSync:
         cascades = await has_cascades(connection, self._source, table)
         stand = await values_stand(connection, self._source, table, dry_run=self._options.dry_run)
         async with source_keys(connection, self._source, table, versions=True) as listing:
-            require_whole(listing, self._source, table, step="sync", pending=_NOTHING_WRITTEN)
+            require_whole(listing, self._source, table, step="sync", pending=NOTHING_WRITTEN)
             # Rows in quarantine are in the source alone because the target refused them: they are not gone.
             missing = statements.missing_keys(table)
             gone = await CandidateDeletions.read(connection, quarantine.not_refused(table.name, missing), self._options)
@@ -165,9 +144,9 @@ class ReverseSync:
                 await listed.keep()
         if left:
             self._progress.notice(f"{table.name}: {left} rows in quarantine are left as they are in the source")
-        return _Look(table, listed if changed is None else changed, new, gone, left, cascades)
+        return _Look(table, listed if changed is None else changed, gone, new, left, cascades)
 
-    async def _delete(self, table: CopyTable, keys: Sequence[Key], done: TableSynced) -> bool:
+    async def _delete_rows(self, table: CopyTable, keys: Sequence[Key], done: TableSynced) -> bool:
         """Delete rows that the target does not have; False where a constraint of the source refuses that for now."""
         connection = self._connection
         if self._options.dry_run:
@@ -194,9 +173,12 @@ class ReverseSync:
 
     async def _delete_one_by_one(self, table: CopyTable, keys: Sequence[Key], done: TableSynced) -> _Refused:
         """The same, once the rows that referred to these have been changed; gives those that are refused still."""
-        return {key: (_REFERRED_TO, None) for key in keys if not await self._delete(table, [key], done)}
+        return {key: (_REFERRED_TO, None) for key in keys if not await self._delete_rows(table, [key], done)}
 
-    async def _bring(self, look: _Look, done: TableSynced) -> _Refused:
+    async def _bring(self, look: _Look, done: TableSynced) -> None:
+        self._refused[look.table.name] = await self._bring_rows(look, done)
+
+    async def _bring_rows(self, look: _Look, done: TableSynced) -> _Refused:
         table = look.table
         different = await self._compare(look, done) if look.changed != [] else []
         stuck = await self._still_stuck(table, different)
@@ -335,10 +317,10 @@ class ReverseSync:
             unequal.update(key for key, _ in await self._unequal(table, page.body))
         return [key for key in keys if key not in there or key in unequal]
 
-    async def _once_more(self, look: _Look, refused: dict[str, _Refused], done: Mapping[str, TableSynced]) -> None:
-        name, before = look.table.name, set(refused[look.table.name])
-        refused[name] = await self._write(look.table, sorted(before), done[name])
-        done[name].updated += len(before - set(refused[name]))
+    async def _once_more(self, look: _Look, done: TableSynced) -> None:
+        before = self._refused[look.table.name]
+        self._refused[look.table.name] = await self._write(look.table, sorted(before), done)
+        done.updated += len(before.keys() - self._refused[look.table.name].keys())
 
     async def _try_again(self, look: _Look, refused: _Refused, done: TableSynced) -> _Refused:
         """Once more: what stood in the way may have gone since. Rows that hold each other's keys are deleted first.
@@ -379,9 +361,6 @@ class ReverseSync:
             self._source.label,
             unknown_too=True,
         )
-
-    def _explained(self, table: CopyTable, pending: str) -> AbstractContextManager[None]:
-        return explained("sync", setting=self._source.setting, table=table.name, pending=pending)
 
 
 def _refuses_rows(error: StoreError) -> bool:

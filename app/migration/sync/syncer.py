@@ -20,6 +20,7 @@ from app.migration.sources.rest.text_settings import require_readable_texts
 from app.migration.sources.source import Source
 from app.migration.sources.writer import SourceWriter
 from app.migration.sync import sync_run
+from app.migration.sync.direction import Direction
 from app.migration.sync.forward import ForwardSync
 from app.migration.sync.options import SyncOptions
 from app.migration.sync.reverse import ReverseSync
@@ -184,7 +185,7 @@ class Sync:
         return {name for name in names if name not in refused}
 
     async def _round(
-        self, engine: ForwardSync | ReverseSync, connection: AsyncConnection, tables: Sequence[CopyTable]
+        self, engine: Direction[Any], connection: AsyncConnection, tables: Sequence[CopyTable]
     ) -> list[TableSynced]:
         """One round over the tables that may be written; begun anew where the authority of one moves meanwhile."""
         while True:
@@ -196,9 +197,7 @@ class Sync:
                 self._progress.notice(error.message)
                 await asyncio.sleep(_BETWEEN_MOVES)
 
-    async def _rounds(
-        self, engine: ForwardSync | ReverseSync, connection: AsyncConnection, tables: Sequence[CopyTable]
-    ) -> None:
+    async def _rounds(self, engine: Direction[Any], connection: AsyncConnection, tables: Sequence[CopyTable]) -> None:
         while True:
             began = monotonic()
             working = asyncio.ensure_future(self._round(engine, connection, tables))

@@ -203,7 +203,7 @@ async def _set_further(connection: AsyncConnection, sequence: DatabaseSequence, 
     """Set a sequence to the furthest of some values, given by queries with the value and whether it was given out.
 
     Between the look at where it stands and the setting, no row may be inserted by its default: the sequence would fall
-    back behind it. Its tables are locked for that, where the role may; a bare `nextval` is not kept out.
+    back afterwards. Its tables are locked for that, where the role may; a bare `nextval` is not kept out.
     """
     if not await (await connection.execute(_further(sequence, values, sets=False))).fetchone():
         return

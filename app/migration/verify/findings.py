@@ -1,6 +1,6 @@
 """Rows that seem to differ are read again, a while after, before they count as differences: the sides may move.
 
-A row that the source has written meanwhile is read once more, a few times: what brings it over may be a moment behind.
+A row that the source has written meanwhile is read once more, a few times: what brings it over may be a moment late.
 """
 
 import asyncio

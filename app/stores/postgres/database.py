@@ -20,6 +20,7 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from app.common.background import BackgroundTasks
 from app.common.driver_errors import without_values
 from app.cutover.fencing import GUARD_OPTION, WriteGuard
 from app.errors import OutcomeUnknownError, StoreError, UnavailableError, error_for_sqlstate
@@ -74,7 +75,7 @@ class Database:
             pool_size=pool_size,
             max_overflow=0,
             pool_timeout=pool_timeout,
-            pool_reset_on_return=None,  # a transaction is ended by whoever began it
+            pool_reset_on_return=None,  # a transaction is ended by the code that began it
             hide_parameters=True,
             use_native_hstore=False,  # would ask each new connection about a type that no table has
             connect_args=connect_args,
@@ -87,8 +88,8 @@ class Database:
         self._tls_advice = tls_advice(url)
         self._idle = IdleConnections(self.engine, is_pooled=uses_pgbouncer(url))  # whatever the server greets with
         self._turns = asyncio.Semaphore(pool_size)
-        self._acquiring: set[asyncio.Task[AsyncConnection]] = set()
-        self._returning: set[asyncio.Task[None]] = set()
+        self._acquiring = BackgroundTasks()
+        self._returning = BackgroundTasks()
 
     async def fetch(
         self, statement: Select[Any], parameters: Mapping[str, object] | None = None
@@ -183,9 +184,7 @@ class Database:
 
     async def _acquire(self, engine: AsyncEngine) -> AsyncConnection:
         # A cancelled caller must not interrupt the pool half-way: the connection would be lost, and left open.
-        acquiring = asyncio.create_task(_start(engine))
-        self._acquiring.add(acquiring)
-        acquiring.add_done_callback(self._acquiring.discard)
+        acquiring = self._acquiring.start(_start(engine))
         try:
             return await asyncio.shield(acquiring)
         except asyncio.CancelledError:
@@ -198,10 +197,7 @@ class Database:
 
     def _give_back(self, connection: AsyncConnection) -> asyncio.Task[None]:
         # A task of its own: a rollback that is cancelled half-way would lose the connection, and leave it open.
-        returning = asyncio.create_task(connection.close())
-        self._returning.add(returning)
-        returning.add_done_callback(self._returning.discard)
-        return returning
+        return self._returning.start(connection.close())
 
     async def _new_connection(self, *arguments: Any, **options: Any) -> psycopg.AsyncConnection[Any]:
         try:
@@ -223,12 +219,12 @@ class Database:
 
     async def close(self) -> None:
         """Close every connection of the pool, and give up those that are still being made."""
-        for task in self._acquiring:
-            task.cancel()
+        self._acquiring.cancel()
         with suppress(TimeoutError):
             async with asyncio.timeout(_CLOSING_SECONDS):
-                while unfinished := [*self._acquiring, *self._returning]:  # one that was acquired is then returned
-                    await asyncio.wait(unfinished)
+                while len(self._acquiring) or len(self._returning):  # one that was acquired is then returned
+                    await self._acquiring.wait()
+                    await self._returning.wait()
         await self.engine.dispose()
 
 

@@ -14,6 +14,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import httpx
 
+from app.common.background import BackgroundTasks
 from app.errors import OutcomeUnknownError, SettingsError, StoreError, UnavailableError
 from app.stores.supabase.errors import error_of, translated_transport_errors
 from app.stores.supabase.request_parameters import request_of, send
@@ -58,7 +59,7 @@ class SupabaseRest:
         self._client = client
         self._session = session
         self._turns = asyncio.Semaphore(connections)
-        self._sending: set[asyncio.Task[Any]] = set()
+        self._sending = BackgroundTasks()
 
     @classmethod
     async def open(
@@ -222,23 +223,19 @@ class SupabaseRest:
                 await self._turns.acquire()
         except TimeoutError:
             raise UnavailableError("no free connection to Supabase in time") from None
-        task = asyncio.create_task(send())
-        self._sending.add(task)
+        task = self._sending.start(send())
         task.add_done_callback(self._sent)
         return await asyncio.shield(task)
 
     def _sent(self, task: asyncio.Task[Any]) -> None:
         self._turns.release()
-        self._sending.discard(task)
         if not task.cancelled():
             task.exception()  # looked at, since nobody may be left to do so
 
     async def close(self) -> None:
         """Close every connection, and give up the requests that nobody waits for any more."""
-        if unfinished := set(self._sending):
-            for task in unfinished:
-                task.cancel()
-            await asyncio.wait(unfinished)
+        self._sending.cancel()
+        await self._sending.wait()
         await self._session.aclose()
 
 

@@ -30,7 +30,7 @@ async def outbox(connection: AsyncConnection, most_seconds: float) -> list[Objec
 
 
 async def unsent(connection: AsyncConnection) -> list[Objection]:
-    """Writes that Supabase would lose if it became the authority; those on their way settle behind the barrier."""
+    """Writes that Supabase would lose if it became the authority; those on their way settle at the barrier."""
     entries = await backlog.entries(connection)
     if all(waiting.settling for waiting in entries):
         return []

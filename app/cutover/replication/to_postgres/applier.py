@@ -50,11 +50,11 @@ class PostgresApplier:
     ) -> None:
         """Make the target's rows of these keys those of Supabase, in one transaction.
 
-        Others that mirror one of these keys are waited for; the rows are read after that, so that whoever is last
+        Others that mirror one of these keys are waited for; the rows are read after that, so that the last one
         writes the last state.
 
         Args:
-            settle: called in the transaction, behind the rows.
+            settle: called in the transaction, after the rows.
 
         Raises:
             AuthorityMovedError: the stage has moved, so Supabase is no longer to be copied from; nothing was written.
@@ -71,7 +71,7 @@ class PostgresApplier:
                 records = await SupabaseTable(self._rest, model, tuple).of_keys(keys)
             except StoreError as error:
                 raise AuthorityUnreadError(str(error)) from error
-            # Behind the request, so that no move of the stage waits for Supabase. The authority has not been moved to
+            # After the request, so that no move of the stage waits for Supabase. The authority has not been moved to
             # PostgreSQL and back meanwhile: both moves wait until no process has mirrors or notes.
             stage = await read_stage(connection, share=True)
             if stage.managed and stage.stage.authority is not Store.SUPABASE:

@@ -89,7 +89,7 @@ class FallbackFile:
                 await bring(left)
             await self._run(path.unlink)
         finally:
-            self._thread.submit(os.close, file)  # behind what the thread still does with it
+            self._thread.submit(os.close, file)  # after what the thread still does with it
 
     async def _run(self, call: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, call)
@@ -170,7 +170,7 @@ class Overflow:
         self.count += 1
 
     async def give_up(self) -> None:
-        """Leave the present file to whoever takes over what dead processes left; the next write begins another."""
+        """Leave the present file to the process that takes over what the dead left; the next write begins another."""
         file, self._file = self._file, None
         if file is not None:
             await file.close()
@@ -204,7 +204,7 @@ def _read(file: int, path: Path) -> Left:
         lines = reader.read().split(b"\n")
     writes = []
     unreadable = 0
-    for line in lines[:-1]:  # behind the last end of a line is nothing, or what was not written whole
+    for line in lines[:-1]:  # after the last end of a line is nothing, or what was not written whole
         try:
             entry = json.loads(line)
             writes.append((str(entry["table"]), [tuple(map(str, key)) for key in entry["keys"]]))

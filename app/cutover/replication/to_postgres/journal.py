@@ -2,13 +2,13 @@
 
 import asyncio
 import logging
-from collections.abc import Collection, Coroutine, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
-from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app import models
+from app.common.background import BackgroundTasks
 from app.common.breaker import Breaker
 from app.common.deadlines import within
 from app.common.keys import Key
@@ -54,7 +54,7 @@ class Notes:
         self._timeout = timeout
         self._elsewhere: list[Note] = []  # not in the target
         self._moving = asyncio.Lock()  # a note's way into the target, and its end
-        self._beside: set[asyncio.Task[None]] = set()
+        self._beside = BackgroundTasks()
         self.problem: str | None = None
 
     @property
@@ -83,7 +83,7 @@ class Notes:
             try:
                 await asyncio.wait({inserting}, timeout=self._note_timeout * _SHARE_OF_POSTGRES)
             except asyncio.CancelledError:
-                self._do_beside(self._take_back(note, inserting))
+                self._beside.start(self._take_back(note, inserting))
                 raise
             try:
                 note.ids = inserting.result() if inserting.done() else {}
@@ -96,13 +96,13 @@ class Notes:
                     self._breaker.succeeded()
                     return note
                 self._postgres_failed(StoreTimeoutError("no answer in time for a note"))
-                self._do_beside(self._take_late(note, inserting))
+                self._beside.start(self._take_late(note, inserting))
         self._elsewhere.append(note)
         line = note.line = self._line(note)
         try:
             await asyncio.wait({line}, timeout=max(deadline - loop.time(), 0))
         except asyncio.CancelledError:
-            self._do_beside(self._take_back(note))
+            self._beside.start(self._take_back(note))
             raise
         if note.line is line:  # else PostgreSQL has taken the note meanwhile
             self._look_at(line)
@@ -221,8 +221,7 @@ class Notes:
 
     async def close(self) -> None:
         """Give the spool file up, with what it holds."""
-        if self._beside:
-            await asyncio.wait(self._beside, timeout=self._note_timeout)
+        await self._beside.wait(self._note_timeout)
         for file in (self._overflow.give_up, self._spool.close):
             with suppress(OSError):
                 await within(self._timeout, file())
@@ -242,7 +241,7 @@ class Notes:
         if note in self._elsewhere:
             self._elsewhere.remove(note)
         if note.line is not None:
-            self._do_beside(self._settle(note.line))
+            self._beside.start(self._settle(note.line))
             note.line = None
 
     async def _settle(self, line: asyncio.Task[None]) -> None:
@@ -266,11 +265,6 @@ class Notes:
             if inserting is not None:
                 note.ids = await inserting
             await self.drop(note)
-
-    def _do_beside(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._beside.add(task)
-        task.add_done_callback(self._beside.discard)
 
     def _postgres_failed(self, error: StoreError) -> None:
         if not self._breaker.is_open:

@@ -92,7 +92,7 @@ class JournalTable:
 
         Args:
             anew: in notes of other ids, noted now. While the write went on, a sync may have taken the process for dead
-                and looked at the row too early: that one takes away no more than the notes that it saw.
+                and looked at the row too early: such a sync takes away no more than the notes that it saw.
             spoils_proofs: proofs of before are worth nothing. Else the notes are an objection for as long as they are
                 there, and their mirror, or the sync that repairs them, says the rest.
         """

@@ -3,10 +3,11 @@
 import asyncio
 import logging
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
+from app.common.background import BackgroundTasks
 from app.common.breaker import Breaker
 from app.common.metrics import Metrics
 from app.cutover.replication.to_postgres.applier import PostgresApplier
@@ -73,7 +74,7 @@ class JournalWriter:
             timeout=settings.mirror_timeout,
             settles_after=settings.outcome_settles_after,
         )
-        self._beside: set[asyncio.Task[None]] = set()
+        self._beside = BackgroundTasks()
         self._background: asyncio.Task[None] | None = None
         self._problem: str | None = None
 
@@ -120,13 +121,13 @@ class JournalWriter:
             self._is_written(note)  # only the answer cannot be given
             raise
         except OutcomeUnknownError:
-            self._do_beside(self._leave(note))
+            self._beside.start(self._leave(note))
             raise
         except DataError:
-            self._do_beside(self._drop(note))
+            self._beside.start(self._drop(note))
             raise
         except BaseException:  # cancelled above all: the request may be on its way
-            self._do_beside(self._drop(note) if write.give_up() else self._leave(note))
+            self._beside.start(self._drop(note) if write.give_up() else self._leave(note))
             raise
         self._is_written(note)
         if self._settings.mirror_wait and not self._breaker.is_open:
@@ -141,8 +142,7 @@ class JournalWriter:
             self._background.cancel()
             await asyncio.wait({self._background})
         deadline = time.monotonic() + self._settings.close_timeout
-        if self._beside:
-            await asyncio.wait(self._beside, timeout=self._settings.close_timeout)
+        await self._beside.wait(self._settings.close_timeout)
         await self._mirrors.finish(deadline - time.monotonic())
         if self._mirrors.pending:
             logger.warning(
@@ -163,7 +163,7 @@ class JournalWriter:
             note = await self._notes.take(model, keys)
             if time.monotonic() - began < self._settings.outcome_settles_after / 2:
                 return note
-            self._do_beside(self._drop(note))
+            self._beside.start(self._drop(note))
         raise UnavailableError(
             "a note takes longer than half of OUTCOME_SETTLES_AFTER; nothing was written. Make that longer"
         )
@@ -188,16 +188,11 @@ class JournalWriter:
         if note.ids:
             self._mirrors.add(note)
         else:
-            self._do_beside(self._set_aside_or_mirror(note))
+            self._beside.start(self._set_aside_or_mirror(note))
 
     async def _set_aside_or_mirror(self, note: Note) -> None:
         if not await self._notes.set_aside(note):
             self._mirrors.add(note)
-
-    def _do_beside(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._beside.add(task)
-        task.add_done_callback(self._beside.discard)
 
     async def _look_after(self) -> None:
         next_look = 0.0  # for the dead

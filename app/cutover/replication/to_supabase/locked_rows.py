@@ -21,7 +21,7 @@ _SET_UP = text(
 
 
 async def set_up(connection: AsyncConnection, *, lock_timeout: float, idle: float) -> None:
-    """Texts of values in one form, an end to a transaction whose process is cut off, a turn behind moves.
+    """Texts of values in one form, an end to a transaction whose process is cut off, a turn after moves.
 
     All of it lasts until the transaction ends.
 

@@ -1,4 +1,4 @@
-"""What waits in the outbox, and why: for `botdata mirror` and for whoever drains."""
+"""What waits in the outbox, and why: for `botdata mirror` and for the drain."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -104,7 +104,7 @@ class Relay:
         return largest
 
     async def _claim(self, table: str, most: int) -> Claims:
-        """Say which entries are seen to, before anything is: whoever comes after a kill is to know."""
+        """Say which entries are seen to, before anything is: the process that comes after a kill is to know."""
         lasts = self._sender.timeout + _BESIDE_SENDING
         async with self._sender.database.writer() as connection:
             if not await self._sender.enter(connection):

@@ -101,7 +101,7 @@ class PostgresSource:
         return True
 
     async def pages(self, table: CopyTable, *, after: Key | None = None, versions: bool = False) -> AsyncIterator[Page]:
-        """All rows behind a key, in the order of the primary key as the source sorts it."""
+        """All rows after a key, in the order of the primary key as the source sorts it."""
         async for page in self._walk(table, table.columns, after, PageSize(self.limits), versions=versions):
             yield page
 

@@ -89,7 +89,7 @@ class RestSource:
         return await self.patiently(ask)
 
     async def pages(self, table: CopyTable, *, after: Key | None = None, versions: bool = False) -> AsyncIterator[Page]:
-        """All rows behind a key, in the order of the primary key as the source sorts it."""
+        """All rows after a key, in the order of the primary key as the source sorts it."""
         async for page in self._walk(table, table.columns, after, versions=versions):
             yield page
 
