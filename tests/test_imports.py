@@ -86,6 +86,13 @@ def test_a_folder_can_be_taken_in_at_a_glance() -> None:
     assert {folder: size for folder, size in sizes.items() if size > 12} == {}
 
 
+_OPEN_TABLES = """
+import asyncio
+from app.stores.supabase.client import SupabaseRest
+asyncio.run(SupabaseRest.open("https://project.supabase.example", "key"))
+"""
+
+
 @pytest.mark.parametrize(
     ("command", "unneeded"),
     [
@@ -94,6 +101,8 @@ def test_a_folder_can_be_taken_in_at_a_glance() -> None:
             ["-m", "app.cli.main", "--help"],
             {"sqlalchemy", "psycopg", "pydantic", "httpx", "supabase", "alembic", "asyncio", "rich"},
         ),
+        # A command reads and writes tables alone; the whole client signs in, stores files and listens, too.
+        (["-c", _OPEN_TABLES], {"supabase", "supabase_auth", "realtime", "storage3"}),
     ],
 )
 def test_what_is_heavy_is_imported_only_when_used(command: list[str], unneeded: set[str]) -> None:
