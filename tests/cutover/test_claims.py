@@ -13,7 +13,7 @@ from app.cutover.replication.to_supabase.sender import Sender
 from app.state.cutover.outbox import Entry
 from app.stores.postgres.database import Database
 from app.stores.supabase.client import SupabaseRest
-from tests.cutover.recorded import entries, until, writer_of
+from tests.cutover.outbox_writers import entries, until, writer_of
 from tests.fixtures.cutover import MakeSettings, Pair
 
 KEY = ("7", "1")
@@ -45,7 +45,7 @@ def client(pair: Pair) -> None:
 
 
 @pytest.mark.parametrize(("attempts", "sent"), [(1, True), (2, False)])
-async def test_a_claim_that_another_drainer_took_over_is_not_used(
+async def test_a_claim_that_another_relay_took_over_is_not_used(
     pair: Pair, sender: MakeSender, attempts: int, sent: bool
 ) -> None:
     pair.ask(ENTRY, list(KEY), attempts, True)
@@ -53,7 +53,7 @@ async def test_a_claim_that_another_drainer_took_over_is_not_used(
     was = Entry(number, "p", "clients", KEY, attempts=0, unsure=False, sent=False)
     async with sender() as one:
         await one.send_claimed("clients", [KEY], {number: was})
-    # The other drainer's send may still land: its entry is to be read back.
+    # The other relay's send may still land: its entry is to be read back.
     assert entries(pair) == ([] if sent else [(list(KEY), 2, True, False, None)])
     assert len(pair.texts("clients", "source")) == sent
 
@@ -66,7 +66,7 @@ async def test_what_was_recorded_at_complete_is_claimed_before_it_is_sent(pair: 
     assert pair.texts("clients", "source") == []
 
 
-async def test_an_entry_that_nothing_can_be_done_with_ends_no_drainer(pair: Pair, settings_of: MakeSettings) -> None:
+async def test_an_entry_that_nothing_can_be_done_with_ends_no_relay(pair: Pair, settings_of: MakeSettings) -> None:
     pair.ask(ENTRY, ["7"], 0, False)  # a key that has a part too few
     pair.ask(ENTRY, list(KEY), 0, False)
     async with writer_of(settings_of(mirror_timeout=0.5)):

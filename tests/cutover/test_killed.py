@@ -78,7 +78,7 @@ _OTHER, _COMMAND = "another process", "botdata mirror drain"
     [_OTHER, _COMMAND],
     each_time=[(Stage.LIVE, _OTHER), (Stage.RAMPDOWN, _COMMAND)],
 )
-def test_what_postgresql_was_given_is_sent_by_a_drainer(servers: Servers, stage: Stage, by: str) -> None:
+def test_what_postgresql_was_given_is_sent_by_a_relay(servers: Servers, stage: Stage, by: str) -> None:
     servers.settings["OUTCOME_SETTLES_AFTER"] = "2"
     go_to(servers, stage)
     with Bots(servers, 1, LOAD_READS="0.2", LOAD_PAUSE="0.05") as bots:

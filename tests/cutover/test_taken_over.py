@@ -15,7 +15,7 @@ from app.settings import Settings
 from app.state.tool_schema import ensure_tool_schema, newest_version
 from app.state.versions import VERSIONS
 from tests.cutover.forward import until
-from tests.cutover.recorded import client, entries
+from tests.cutover.outbox_writers import client, entries
 from tests.cutover.syncing import sync_clients
 from tests.fixtures.cutover import MakeSettings, Pair
 

@@ -10,7 +10,7 @@ from app.cutover.fencing import WriteGuard
 from app.errors import AccessDeniedError, DataError, OutcomeUnknownError, SchemaMismatchError, StoreTimeoutError
 from app.repositories import UnitOfWork
 from app.stores.postgres.database import Database
-from tests.cutover.recorded import client, entries
+from tests.cutover.outbox_writers import client, entries
 from tests.fixtures.cutover import Pair
 
 

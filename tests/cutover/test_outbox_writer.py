@@ -15,7 +15,7 @@ from app.cutover.stages import Stage
 from app.errors import AuthorityMovedError, OutcomeUnknownError, RejectedError, UnrepresentableValueError
 from app.models import Client, DialogContext, StaffSchedule
 from app.stores.outgoing_write import OutgoingWrite
-from tests.cutover.recorded import client, entries, let_an_hour_pass, relay_to_supabase, until, writer_of
+from tests.cutover.outbox_writers import client, entries, let_an_hour_pass, relay_to_supabase, until, writer_of
 from tests.fixtures.cutover import MakeSettings, Pair
 from tests.support.page_server import PageServer
 from tests.support.rounds import Rounds
@@ -74,7 +74,7 @@ async def test_nothing_is_sent_at_complete(
         for stage in (Stage.COMPLETE, Stage.RAMPDOWN):  # the second as one who has not seen the move
             await writer.upsert(stage, Client, [client(7)], OutgoingWrite())
         await let_an_hour_pass(pair)
-        await drains.go_by()  # a drainer would come for them
+        await drains.go_by()  # a relay would come for them
     assert entries(pair) == [(["7", "1"], 0, False, False, None)]
     assert pair.texts("clients", "source") == []
 

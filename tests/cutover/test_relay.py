@@ -1,4 +1,4 @@
-"""What first sends leave is sent by a drainer, and what may land late cannot stay."""
+"""What first sends leave is sent by a relay, and what may land late cannot stay."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from app.cutover.replication.to_supabase.relay import Relay
 from app.cutover.stages import Stage
 from app.models import Client
 from app.stores.outgoing_write import OutgoingWrite
-from tests.cutover.recorded import client, entries, let_an_hour_pass, relay_to_supabase, until, writer_of
+from tests.cutover.outbox_writers import client, entries, let_an_hour_pass, relay_to_supabase, until, writer_of
 from tests.fixtures.cutover import MakeSettings, Pair
 from tests.support.page_server import PageServer
 from tests.support.rounds import Rounds
@@ -72,7 +72,7 @@ async def test_a_send_that_lands_after_later_ones_is_found(pair: Pair, settings_
     assert pair.texts("clients", "source") == pair.texts("clients", "target")
 
 
-async def test_a_drainer_that_is_killed_in_its_send_leaves_the_entry_unsure(
+async def test_a_relay_that_is_killed_in_its_send_leaves_the_entry_unsure(
     pair: Pair, settings_of: MakeSettings
 ) -> None:
     pair.set_stage("live")
@@ -111,7 +111,7 @@ async def test_a_send_whose_transaction_is_lost_is_recorded_anew(pair: Pair, set
             await until(lambda: entries(pair) == [])
 
 
-async def test_processes_and_their_drainers_at_once(pair: Pair, settings_of: MakeSettings) -> None:
+async def test_processes_and_their_relays_at_once(pair: Pair, settings_of: MakeSettings) -> None:
     pair.set_stage("live")
     settings = settings_of(mirror_wait=0.01)
     async with writer_of(settings, "p") as p, writer_of(settings, "q") as q:
