@@ -116,6 +116,11 @@ def create_source_hashes(table: CopyTable, *, versions: bool = False) -> sql.Com
     )
 
 
+def create_target_hashes(hashed: HashedTable) -> sql.Composed:
+    """The same for the target's rows, filled; a hash that a join computed would be computed twice."""
+    return sql.SQL("CREATE TEMP TABLE target_hashes AS {}").format(hashed.rows((), 0, version="xmin"))
+
+
 def unequal_keys(hashed: HashedTable, within: Collection[int], bits: int) -> sql.Composed:
     """Keys (text[]) of rows in the ranges that one side lacks, or holds with another hash than the other side."""
     names = key_names(hashed.table)

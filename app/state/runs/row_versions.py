@@ -119,24 +119,23 @@ def record_pairs(
     )
 
 
-def record_all(table: str, rows: sql.Composable, *, keys: Sequence[sql.Identifier]) -> sql.Composed:
-    """The statement that records the pairs of rows of `source_hashes` that the target holds with the same hash.
+def record_all(table: str, *, keys: Sequence[sql.Identifier]) -> sql.Composed:
+    """The statement that records the pairs of rows that have the same hash in `source_hashes` and `target_hashes`.
 
     Args:
-        rows: a query for the target's rows: the key's columns, the hash `h` and the version `v`, as in `source_hashes`.
-        keys: the names of the key's columns.
+        keys: the names of the key's columns in both; `h` is the hash, and `v` the version.
     """
     same = (sql.SQL("s.{0} = t.{0}").format(name) for name in keys)
     return sql.SQL(
         "INSERT INTO {pairs} (table_name, key, source_xid, target_xid) "
-        "SELECT DISTINCT ON (1, 2) {table}, ARRAY[{keys}], s.v, t.v FROM source_hashes s JOIN ({rows}) t ON {same} "
+        "SELECT DISTINCT ON (1, 2) {table}, ARRAY[{keys}], s.v, t.v "
+        "FROM source_hashes s JOIN target_hashes t ON {same} "
         "WHERE s.h = t.h AND s.v IS NOT NULL "
         "ON CONFLICT (table_name, key) DO UPDATE SET source_xid = excluded.source_xid, target_xid = excluded.target_xid"
     ).format(
         pairs=_PAIRS,
         table=sql.Literal(table),
         keys=sql.SQL(", ").join(sql.SQL("t.{}").format(name) for name in keys),
-        rows=rows,
         same=sql.SQL(" AND ").join(same),
     )
 
