@@ -128,7 +128,7 @@ def record_all(table: str, *, keys: Sequence[sql.Identifier]) -> sql.Composed:
     same = (sql.SQL("s.{0} = t.{0}").format(name) for name in keys)
     return sql.SQL(
         "INSERT INTO {pairs} (table_name, key, source_xid, target_xid) "
-        "SELECT DISTINCT ON (1, 2) {table}, ARRAY[{keys}], s.v, t.v "
+        "SELECT DISTINCT ON ({keys}) {table}, ARRAY[{keys}], s.v, t.v "
         "FROM source_hashes s JOIN target_hashes t ON {same} "
         "WHERE s.h = t.h AND s.v IS NOT NULL "
         "ON CONFLICT (table_name, key) DO UPDATE SET source_xid = excluded.source_xid, target_xid = excluded.target_xid"
