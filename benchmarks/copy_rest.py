@@ -15,7 +15,7 @@ from time import perf_counter
 
 import psycopg
 
-from app.migration.sources.pages import Limits
+from app.migration.retry import Limits
 from app.models import Base
 from app.stores.supabase.grammar import as_text
 from benchmarks.page_process import ROOT, page_process

@@ -17,7 +17,7 @@ from app.errors import BotdataError, MigrationError
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from app.migration.runs.report import Progress as ProgressProtocol
+    from app.migration.progress import Progress as ProgressProtocol
 
 # Wide, so that a table is never cut or folded: a narrower terminal wraps its lines.
 console = Console(highlight=False, soft_wrap=True, width=240)

@@ -16,7 +16,7 @@ from app.cli.given_options import GivenOptions
 if TYPE_CHECKING:
     from sqlalchemy import MetaData, Table
 
-    from app.migration.runs.report import Progress
+    from app.migration.progress import Progress
     from app.migration.sources.source import Source
     from app.settings import Settings
 

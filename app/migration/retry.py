@@ -1,13 +1,13 @@
 """Trying again, at a source over REST or a connection and at the target: what can pass, and how long to wait."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 import psycopg
 import stamina
 
 from app.errors import CountTimeoutError, OutcomeUnknownError, StoreTimeoutError, UnavailableError
-from app.migration.sources.pages import Limits
 
 _Answer = TypeVar("_Answer")
 # Unavailable for reasons that waiting does not mend: no such database, the disk is full, read-only.
@@ -15,6 +15,24 @@ _LASTING = {"3D000", "53100", "25006"}
 # A deadlock, a serialization failure, a lock not granted: the same transaction can succeed when repeated.
 REPEATABLE = {"40001", "40P01", "55P03"}
 _LONGEST_ASKED_FOR = 300.0  # seconds of a Retry-After that are waited at most
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much is asked for at once, and how often again.
+
+    Attributes:
+        page_rows: rows of a page at most; the server's own cap may be lower.
+        page_bytes: bytes of a page to aim at; a page of twice as many is asked for again in halves.
+        attempts: tries of one request, the first included.
+        wait_initial, wait_max: seconds of the first and the longest wait between tries.
+    """
+
+    page_rows: int = 2000
+    page_bytes: int = 4_000_000
+    attempts: int = 8
+    wait_initial: float = 0.5
+    wait_max: float = 30.0
 
 
 class Patiently(Protocol):

@@ -9,7 +9,7 @@ from typing import Any
 
 from app.errors import MigrationError
 from app.migration.copy.copier import CopyOptions, copy
-from app.migration.sources.pages import Limits
+from app.migration.retry import Limits
 from app.migration.sources.rest.rest_source import RestSource
 from app.migration.sync.options import SyncOptions
 from app.migration.sync.syncer import Sync

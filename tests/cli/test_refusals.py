@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from app.migration.preflight import run as preflight
+from app.migration.retry import Limits
 from app.migration.sources.rest import rest_source
-from app.migration.sources.rest.rest_source import Limits
 from tests.cli.command import Command
 from tests.migration.engine import add_clients, execute, value
 from tests.schema import phase08

@@ -12,9 +12,10 @@ from psycopg import sql
 from sqlalchemy import Table
 
 from app.migration.copy.copier import CopyOptions, copy
+from app.migration.retry import Limits
 from app.migration.runs.report import CopyReport, VerifyReport
 from app.migration.sources.postgres.postgres_source import open_postgres_source
-from app.migration.sources.rest.rest_source import Limits, RestSource
+from app.migration.sources.rest.rest_source import RestSource
 from app.migration.sources.source import Source
 from app.migration.tables.copy_table import CopyTable, describe, select_tables
 from app.migration.target.target_session import open_target

@@ -8,7 +8,7 @@ from sqlalchemy import Column, Integer, MetaData, Table, Text
 from app.errors import MigrationError
 from app.migration.copy.copier import CopyOptions
 from app.migration.copy.dry_run import dry_run
-from app.migration.sources.rest.rest_source import Limits
+from app.migration.retry import Limits
 from app.migration.verify.verifier import VerifyOptions
 from tests.migration.engine import (
     QUICK,

@@ -5,7 +5,7 @@ import json
 import psycopg
 from psycopg import sql
 
-from app.migration.sources.rest.rest_source import Limits
+from app.migration.retry import Limits
 from tests.fixtures.sources import Source
 from tests.migration.engine import copy_from, query, row_texts, tables, verify_from
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.migration.sources.rest.rest_source import Limits
+from app.migration.retry import Limits
 from tests.fixtures.sources import Source
 from tests.migration.engine import (
     QUICK,

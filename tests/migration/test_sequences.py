@@ -9,8 +9,8 @@ import psycopg
 import pytest
 from sqlalchemy import BigInteger, Column, MetaData, Table, Text
 
-from app.migration.sources.postgres import postgres_writer
 from app.migration.sync import forward as sync_forward
+from app.migration.sync.writers import postgres_writer
 from app.migration.tables.copy_table import select_tables
 from app.migration.verify import verifier as verify
 from app.migration.verify.verifier import VerifyOptions

@@ -10,7 +10,8 @@ import pytest
 from app.errors import MigrationError
 from app.migration.copy import copier as copy_module
 from app.migration.load.loader import PageLoader
-from app.migration.sources.rest.rest_source import Limits, RestSource
+from app.migration.retry import Limits
+from app.migration.sources.rest.rest_source import RestSource
 from app.migration.sources.source import Page
 from tests.fixtures.sources import Source as Served
 from tests.migration.engine import Told, add_clients, copy_from, execute, query, row_texts, tables, value, whole_rows

@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 
-from psycopg import AsyncConnection, sql
+from psycopg import AsyncConnection
 
 from app.common.keys import Key
-from app.migration.copy.key_listing import KeyListing, causes, figures, source_keys
+from app.migration.keys.key_counts import count_keys, count_target, select_keys
+from app.migration.keys.key_listing import KeyListing, causes, figures, source_keys
 from app.migration.load import statements
 from app.migration.load.loader import PageLoader
 from app.migration.sources.counts import known_count
@@ -116,23 +117,3 @@ async def _look(connection: AsyncConnection, source: Source, table: CopyTable, l
         extra = await count_keys(connection, statements.extra_keys(table))
         held = await count_target(connection, table)
     return _Look(listing, len(missing - still), still, len(refused), extra, held)
-
-
-async def count_target(connection: AsyncConnection, table: CopyTable) -> int:
-    """Rows in the target's table."""
-    row = await (await connection.execute(statements.count_rows(table))).fetchone()
-    assert row is not None
-    return int(row[0])
-
-
-async def count_keys(connection: AsyncConnection, query: sql.Composed) -> int:
-    """How many different keys (text[]) a query returns."""
-    counted = sql.SQL("SELECT count(DISTINCT k.key) FROM ({}) k (key)").format(query)
-    ((count,),) = await (await connection.execute(counted)).fetchall()
-    return int(count)
-
-
-async def select_keys(connection: AsyncConnection, query: str) -> set[Key]:
-    """The keys (text[]) that a query returns."""
-    cursor = await connection.execute(query)
-    return {tuple(row[0]) for row in await cursor.fetchall()}

@@ -17,7 +17,8 @@ from app.migration.copy.stream_copier import StreamCopy, StreamOptions
 from app.migration.load.foreign_rows import refuse_foreign_rows
 from app.migration.load.loader import PageLoader
 from app.migration.load.table_authority import Permit, read_authority
-from app.migration.runs.report import CopyReport, Progress, TableCopied, refusals_of
+from app.migration.progress import Progress
+from app.migration.runs.report import CopyReport, TableCopied, refusals_of
 from app.migration.sources.ahead import ahead
 from app.migration.sources.counts import known_count, shown_count
 from app.migration.sources.postgres.postgres_source import PostgresSource

@@ -14,7 +14,8 @@ from app.errors import UnavailableError
 from app.migration.load import statements, trial_table
 from app.migration.load.bisection import Fault, first_piece, load_rows, number_column, stage_page
 from app.migration.load.narrowing import ensure_refusal
-from app.migration.runs.report import Progress, Refusal
+from app.migration.progress import Progress
+from app.migration.runs.report import Refusal
 from app.migration.sources.counts import exact_count
 from app.migration.sources.rest.rest_source import RestSource
 from app.migration.sources.sample import pick_keys

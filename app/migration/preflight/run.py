@@ -26,8 +26,7 @@ from app.migration.preflight.sources.postgres_source import connect_to_source, s
 from app.migration.preflight.sources.rest_settings import key_findings, settings_findings
 from app.migration.preflight.sources.rest_source import see_rest
 from app.migration.preflight.surroundings import examine_source, examine_target
-from app.migration.retry import patiently
-from app.migration.sources.pages import Limits
+from app.migration.retry import Limits, patiently
 from app.migration.sources.rest.key_role import key_role, require_service_key
 from app.migration.sources.rest.rest_source import RestSource
 from app.migration.tables.copy_table import name_of

@@ -2,26 +2,12 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from app.common.keys import Key
 from app.migration.tables.copy_table import CopyTable
 from app.migration.target.foreign_keys import BrokenForeignKey
 from app.migration.target.leftovers import LeftOut, Unusable
 from app.privacy import mask_phones
-
-
-class Progress(Protocol):
-    """Told how far a step is; the command line draws it."""
-
-    def begin(self, table: str, total: int, done: int) -> None:
-        """A table begins (or goes on): rows in all, rows already done."""
-
-    def advance(self, table: str, rows: int) -> None:
-        """More rows are done."""
-
-    def notice(self, message: str) -> None:
-        """Something worth a line: a retry, a run that goes on."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,33 +2,15 @@
 
 import json
 from collections.abc import Set
-from dataclasses import dataclass
 from typing import Any
 
 from app.common.keys import Key
 from app.errors import StoreError, UnavailableError
+from app.migration.retry import Limits
 from app.migration.sources.source import Page
 from app.migration.tables.copy_table import CopyTable
 from app.stores.supabase.client import refuse_other_columns
 from app.stores.supabase.grammar import alias
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How much is asked for at once, and how often again.
-
-    Attributes:
-        page_rows: rows of a page at most; the server's own cap may be lower.
-        page_bytes: bytes of a page to aim at; a page of twice as many is asked for again in halves.
-        attempts: tries of one request, the first included.
-        wait_initial, wait_max: seconds of the first and the longest wait between tries.
-    """
-
-    page_rows: int = 2000
-    page_bytes: int = 4_000_000
-    attempts: int = 8
-    wait_initial: float = 0.5
-    wait_max: float = 30.0
 
 
 class PageSize:

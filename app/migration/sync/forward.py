@@ -12,16 +12,18 @@ from psycopg import AsyncConnection, sql
 from app.common.keys import Key
 from app.cutover.tables import METHODS_TABLES
 from app.errors import MigrationError
-from app.migration.copy.completeness import count_target
-from app.migration.copy.key_listing import require_whole, source_keys
+from app.migration.keys import keyed_rows
+from app.migration.keys.key_counts import count_target
+from app.migration.keys.key_listing import require_whole, source_keys
 from app.migration.load import statements
 from app.migration.load.loader import PageLoader
-from app.migration.runs.report import Progress, refusals_of
+from app.migration.progress import Progress
+from app.migration.runs.report import refusals_of
 from app.migration.sources.counts import shown_count
 from app.migration.sources.pages import key_of, records_of
 from app.migration.sources.postgres.silent_changes import values_stand
 from app.migration.sources.source import VERSION, Page, Source
-from app.migration.sync import keyed_rows, target_before_images
+from app.migration.sync import changed_rows, target_before_images
 from app.migration.sync.direction import (
     NOTHING_WRITTEN,
     CandidateDeletions,
@@ -36,10 +38,10 @@ from app.migration.sync.sync_report import TableSynced
 from app.migration.sync.walked_keys import WalkedKeys
 from app.migration.tables.copy_table import CopyTable
 from app.migration.target.interference import Interference
-from app.migration.target.rows_beside import counts_of, find_writers, rows_beside
 from app.migration.target.sequences import raise_sequences
 from app.migration.target.target_session import CONFLICTS
 from app.migration.verify.row_comparison import compare_page
+from app.migration.verify.rows_beside import counts_of, find_writers, rows_beside
 from app.next_step import Command, NextStep
 from app.state.runs import before_images, quarantine, row_versions
 from app.state.runs.synced_tables import LookBegun, begin_look, count_noted_keys, end_look
@@ -109,7 +111,7 @@ class ForwardSync(Direction[_Look]):
             require_whole(listing, self._source, table, step="sync", pending=NOTHING_WRITTEN)
             gone = await CandidateDeletions.read(self._connection, statements.extra_keys(table), self._options)
             key = statements.key_array(table, "s")
-            changed = await keyed_rows.changed_keys(
+            changed = await changed_rows.changed_keys(
                 self._connection, self._source, table, self._options, stand=stand, missing=True
             )
             waiting, unlisted = await quarantine.waiting_rows(
@@ -184,7 +186,7 @@ class ForwardSync(Direction[_Look]):
         while (page := await self._load_next(table, loader, pages, done)) is not None:
             given |= await keyed_rows.keys_of(self._connection, table, page.body)
         absent = [key for key in keys if key not in given]
-        done.unsettled += await keyed_rows.still_listed(
+        done.unsettled += await changed_rows.still_listed(
             self._connection, self._source, table, absent, is_repeated=self._options.is_repeated
         )
 
@@ -269,7 +271,7 @@ class ForwardSync(Direction[_Look]):
         done.kept += await before_images.only_replaced(self._connection, images)
         if arrived and table.version:
             body = page.body if len(arrived) == len(records) else json.dumps(arrived).encode()
-            done.unsettled += len(arrived) - await keyed_rows.record_pairs(self._connection, table.with_made, body)
+            done.unsettled += len(arrived) - await changed_rows.record_pairs(self._connection, table.with_made, body)
 
     async def _finish_table(self, look: _Look, done: TableSynced) -> None:
         """Try refused rows once more: what stood in their way may have gone since; and raise the sequences."""

@@ -11,23 +11,25 @@ from psycopg import AsyncConnection
 from app.common.bisection import in_halves
 from app.common.keys import Key
 from app.errors import OutcomeUnknownError, StoreError, StoreTimeoutError, UnavailableError
-from app.migration.copy.completeness import count_keys
-from app.migration.copy.key_listing import require_whole, source_keys
+from app.migration.keys import keyed_rows
+from app.migration.keys.key_counts import count_keys
+from app.migration.keys.key_listing import require_whole, source_keys
+from app.migration.keys.target_rows import target_pages
 from app.migration.load import statements
-from app.migration.load.target_rows import target_pages
+from app.migration.progress import Progress
 from app.migration.retry import patiently
-from app.migration.runs.report import Progress, refusals_of
+from app.migration.runs.report import refusals_of
 from app.migration.sources.counts import shown_count
 from app.migration.sources.pages import key_of, records_of
-from app.migration.sources.postgres.postgres_writer import PostgresWriter
 from app.migration.sources.postgres.silent_changes import values_stand
 from app.migration.sources.source import Page, Source
-from app.migration.sources.writer import ALWAYS_GENERATED, JSON_NULL, SourceWriter
-from app.migration.sync import keyed_rows, source_before_images
+from app.migration.sync import changed_rows, source_before_images
 from app.migration.sync.direction import NOTHING_WRITTEN, CandidateDeletions, Direction, TableLook
 from app.migration.sync.options import SyncOptions
 from app.migration.sync.sync_report import TableSynced
 from app.migration.sync.walked_keys import KeptKeys, WalkedKeys
+from app.migration.sync.writers.postgres_writer import PostgresWriter
+from app.migration.sync.writers.writer import ALWAYS_GENERATED, JSON_NULL, SourceWriter
 from app.migration.tables.copy_table import CopyTable
 from app.migration.target.cascades import has_cascades
 from app.migration.target.sequences import sequence_statements
@@ -134,7 +136,7 @@ class ReverseSync(Direction[_Look]):
             gone = await CandidateDeletions.read(connection, quarantine.not_refused(table.name, missing), self._options)
             left = await count_keys(connection, missing) - gone.count
             new = await KeptKeys.keep(connection, f"new {table.name}", statements.extra_keys(table))
-            changed = await keyed_rows.changed_keys(
+            changed = await changed_rows.changed_keys(
                 connection, self._source, table, self._options, stand=stand, missing=False
             )
             if not self._options.dry_run:
@@ -222,7 +224,7 @@ class ReverseSync(Direction[_Look]):
             changed += await self._different(table, page)
             given |= await keyed_rows.keys_of(self._connection, table, page.body)
         absent = [key for key in keys if key not in given]
-        done.unsettled += await keyed_rows.still_listed(
+        done.unsettled += await changed_rows.still_listed(
             self._connection, self._source, table, absent, is_repeated=self._options.is_repeated
         )
         return sorted(changed)
@@ -245,7 +247,7 @@ class ReverseSync(Direction[_Look]):
             records = records_of(body)
             equal = [record for record in records if key_of(record, table) not in keys]
             if equal:
-                await keyed_rows.record_pairs(self._connection, table, json.dumps(equal).encode())
+                await changed_rows.record_pairs(self._connection, table, json.dumps(equal).encode())
         return unequal
 
     async def _write(self, table: CopyTable, keys: Sequence[Key], done: TableSynced) -> _Refused:

@@ -2,9 +2,9 @@
 
 from psycopg import AsyncConnection, sql
 
+from app.migration.keys import keyed_rows
 from app.migration.load.statements import listed, page_rows, same_key, text_differs
 from app.migration.sources.source import VERSION
-from app.migration.sync import keyed_rows
 from app.migration.sync.target_before_images import keep_rows
 from app.migration.tables.copy_table import CopyTable
 from app.state.runs import before_images, row_versions

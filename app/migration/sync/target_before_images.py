@@ -7,9 +7,9 @@ import psycopg
 from psycopg import AsyncConnection, sql
 
 from app.common.keys import Key
+from app.migration.keys import keyed_rows
 from app.migration.load.statements import key_array, listed, page_rows, same_key, text_differs
 from app.migration.sources.pages import records_of
-from app.migration.sync import keyed_rows
 from app.migration.tables.copy_table import CopyTable
 from app.migration.target.target_session import JsonBytes, is_row_fault
 from app.state.json_keys import keys_json

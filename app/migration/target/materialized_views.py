@@ -8,7 +8,7 @@ from psycopg import AsyncConnection, sql
 
 from app.common.driver_errors import missing_right
 from app.errors import error_for_sqlstate
-from app.migration.runs.report import Progress
+from app.migration.progress import Progress
 from app.migration.tables.copy_table import CopyTable
 from app.migration.target.leftovers import Unusable
 

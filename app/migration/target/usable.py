@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from psycopg import AsyncConnection
 
-from app.migration.runs.report import Progress
+from app.migration.progress import Progress
 from app.migration.sources.source import Source
 from app.migration.tables.copy_table import CopyTable
 from app.migration.target.followed_sequences import follow_source

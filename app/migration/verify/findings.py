@@ -15,7 +15,7 @@ from psycopg import AsyncConnection, AsyncServerCursor
 
 from app.common.keys import Key
 from app.errors import MigrationError
-from app.migration.copy.key_listing import require_whole, source_keys
+from app.migration.keys.key_listing import require_whole, source_keys
 from app.migration.runs.report import FoundDifference
 from app.migration.sources.source import Source
 from app.migration.tables.copy_table import CopyTable

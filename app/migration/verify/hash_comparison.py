@@ -6,10 +6,10 @@ from dataclasses import replace
 
 from psycopg import AsyncConnection, sql
 
-from app.migration.runs.report import Progress
+from app.migration.progress import Progress
+from app.migration.sources.postgres.null_keys import refuse_null_keys
 from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.tables.copy_table import CopyTable
-from app.migration.tables.null_keys import refuse_null_keys
 from app.migration.verify import hashes
 from app.migration.verify.findings import Findings, stream_keys
 from app.migration.verify.hashes import HashedTable, Range

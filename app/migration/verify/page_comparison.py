@@ -6,9 +6,9 @@ from array import array
 
 from psycopg import AsyncConnection
 
-from app.migration.copy.key_listing import require_whole, source_keys
+from app.migration.keys.key_listing import require_whole, source_keys
 from app.migration.load import statements
-from app.migration.runs.report import Progress
+from app.migration.progress import Progress
 from app.migration.sources.counts import known_count, shown_count
 from app.migration.sources.source import Source
 from app.migration.tables.copy_table import CopyTable

@@ -11,9 +11,10 @@ from psycopg import AsyncConnection
 from sqlalchemy import Table
 
 from app.errors import MigrationError
-from app.migration.copy.completeness import count_target
+from app.migration.keys.key_counts import count_target
 from app.migration.load.table_authority import Permit, read_authority
-from app.migration.runs.report import Progress, TableVerified, VerifyReport
+from app.migration.progress import Progress
+from app.migration.runs.report import TableVerified, VerifyReport
 from app.migration.sources.counts import exact_count
 from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.sources.rest.rest_source import RestSource
@@ -21,9 +22,9 @@ from app.migration.sources.rest.text_settings import require_readable_texts
 from app.migration.sources.sample import pick_keys
 from app.migration.sources.source import Source
 from app.migration.tables.copy_table import CopyTable, describe, name_of
-from app.migration.tables.generated_columns import compared_table
 from app.migration.target.followed_sequences import follow_source
 from app.migration.target.foreign_keys import describe_away, without_cascades
+from app.migration.target.generated_columns import compared_table
 from app.migration.target.leftovers import LeftOut
 from app.migration.target.materialized_views import never_filled, refresh
 from app.migration.target.sequences import raise_sequences

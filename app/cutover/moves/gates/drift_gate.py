@@ -10,7 +10,7 @@ from app.migration.preflight.schemas.catalog import read_all
 from app.migration.preflight.schemas.source_schema import SourceSeen, schema_findings
 from app.migration.preflight.schemas.target_schema import as_findings, compare
 from app.migration.preflight.sources.rest_source import see_rest
-from app.migration.sources.pages import Limits
+from app.migration.retry import Limits
 from app.migration.sources.rest.rest_source import RestSource
 from app.models import Base
 from app.settings import Settings

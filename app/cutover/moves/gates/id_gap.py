@@ -7,7 +7,7 @@ from psycopg import AsyncConnection, sql
 from sqlalchemy import Table
 
 from app.cutover.moves.stage_row import open_cutover
-from app.migration.sources.pages import Limits
+from app.migration.retry import Limits
 from app.migration.sources.rest.rest_source import RestSource
 from app.models import Base
 from app.settings import Settings

@@ -10,8 +10,8 @@ from psycopg import AsyncConnection, sql
 
 from app.common.keys import Key
 from app.errors import SchemaMismatchError
-from app.migration.retry import patiently
-from app.migration.sources.pages import Limits, PageSize, key_of, read_page, records_of
+from app.migration.retry import Limits, patiently
+from app.migration.sources.pages import PageSize, key_of, read_page, records_of
 from app.migration.sources.postgres.streams import pipe
 from app.migration.sources.source import VERSION, Page
 from app.migration.tables.copy_table import CopyColumn, CopyTable, is_plain

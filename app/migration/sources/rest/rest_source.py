@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 
 from app.common.keys import Key
 from app.errors import MigrationError, SchemaMismatchError, StoreError, StoreTimeoutError
-from app.migration.retry import patiently
-from app.migration.sources.pages import Limits, PageSize, key_of, read_page, records_of
+from app.migration.retry import Limits, patiently
+from app.migration.sources.pages import PageSize, key_of, read_page, records_of
 from app.migration.sources.rest.heirs import Heirs
 from app.migration.sources.rest.key_filters import key_groups, where_keys
 from app.migration.sources.rest.part_reader import PartReader, TooHeavyError

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from app.common.keys import Key
-from app.migration.sources.pages import Limits
+from app.migration.retry import Limits
 from app.migration.sources.source import Page
 from app.migration.tables.copy_table import CopyTable
 

@@ -7,11 +7,12 @@ from typing import Any
 
 from app.common.keys import Key
 from app.errors import error_for_sqlstate
-from app.migration.sources.pages import Limits, key_of, records_of
+from app.migration.retry import Limits
+from app.migration.sources.pages import key_of, records_of
 from app.migration.sources.rest.key_filters import key_groups, where_keys
 from app.migration.sources.rest.rest_source import RestSource
 from app.migration.sources.source import Page
-from app.migration.sources.writer import ALWAYS_GENERATED
+from app.migration.sync.writers.writer import ALWAYS_GENERATED
 from app.migration.tables.copy_table import CopyTable
 from app.stores.supabase.grammar import LONGEST_ADDRESS, alias, quoted_name
 from app.stores.supabase.request_parameters import address_length, answered_with, without_columns

@@ -8,10 +8,10 @@ from typing import Any
 from psycopg import AsyncConnection
 
 from app.common.keys import Key
+from app.migration.keys import keyed_rows
 from app.migration.load import statements
-from app.migration.sources.pages import Limits
+from app.migration.retry import Limits
 from app.migration.sources.source import Page
-from app.migration.sync import keyed_rows
 from app.migration.tables.copy_table import CopyTable, is_plain
 from app.migration.target.followed_sequences import follow_other, read_other
 from app.migration.target.sequences import fetching, raise_sequences

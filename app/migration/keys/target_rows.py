@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator, Sequence
 from psycopg import AsyncConnection, sql
 
 from app.common.keys import Key
+from app.migration.keys import keyed_rows
 from app.migration.sources.pages import read_page
 from app.migration.sources.source import Page
-from app.migration.sync import keyed_rows
 from app.migration.tables.copy_table import CopyTable
 from app.state.json_keys import keys_json
 from app.stores.supabase.grammar import alias

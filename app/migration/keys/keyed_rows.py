@@ -1,0 +1,76 @@
+"""Rows of the target by their keys: which are there, and which a page gives."""
+
+from collections.abc import Sequence
+
+from psycopg import AsyncConnection, sql
+
+from app.common.keys import Key
+from app.migration.load.statements import aliases, key_array, listed, names_of
+from app.migration.sources.pages import key_of, records_of
+from app.migration.sources.source import VERSION
+from app.migration.tables.copy_table import CopyTable
+from app.migration.target.target_session import JsonBytes
+from app.state.json_keys import keys_json
+
+
+def versioned_rows(table: CopyTable, name: str, columns: int) -> sql.Composed:
+    """A CTE with the first columns of the page in parameter 1, as text, and its rows' versions."""
+    some = table.columns[:columns]
+    return sql.SQL(
+        "{} ({}, {version}) AS MATERIALIZED (SELECT * FROM json_to_recordset(%s::json) AS x ({}, {version} text))"
+    ).format(sql.Identifier(name), names_of(some), aliases(some), version=sql.Identifier(VERSION))
+
+
+async def page_keys(connection: AsyncConnection, table: CopyTable, body: bytes) -> set[Key]:
+    """The keys of a page as the target writes them."""
+    query = sql.SQL("WITH {} SELECT ARRAY[{}] FROM page p").format(
+        versioned_rows(table, "page", table.key_size),
+        listed(
+            sql.SQL("p.{}::{}::text").format(sql.Identifier(column.name), sql.SQL(column.type)) for column in table.key
+        ),
+    )
+    cursor = await connection.execute(query, [JsonBytes(body)])
+    return {tuple(row[0]) for row in await cursor.fetchall()}
+
+
+def of_keys(table: CopyTable) -> sql.Composed:
+    """A FROM item `k` with the keys of the JSON array in a parameter, and the condition that row `t` has that key."""
+    columns = listed(
+        sql.SQL("(j.value ->> {})::{} AS {}").format(sql.Literal(i), sql.SQL(column.type), sql.Identifier(f"k{i}"))
+        for i, column in enumerate(table.key)
+    )
+    same = listed(
+        (
+            sql.SQL("t.{} = k.{}").format(sql.Identifier(column.name), sql.Identifier(f"k{i}"))
+            for i, column in enumerate(table.key)
+        ),
+        " AND ",
+    )
+    return sql.SQL("(SELECT {} FROM json_array_elements(%s::json) j) k JOIN {} t ON {}").format(
+        columns, table.rows, same
+    )
+
+
+async def keys_of(connection: AsyncConnection, table: CopyTable, body: bytes) -> set[Key]:
+    """The keys of a page: as the source writes them, but for those that depend on its time zone."""
+    if any(column.zoned for column in table.key):
+        return await page_keys(connection, table, body)
+    return {key_of(record, table) for record in records_of(body)}
+
+
+async def existing_keys(connection: AsyncConnection, table: CopyTable, keys: Sequence[Key]) -> set[Key]:
+    """Those of the keys that the target holds."""
+    query = sql.SQL("SELECT {} FROM {}").format(key_array(table, "t"), of_keys(table))
+    cursor = await connection.execute(query, [keys_json(keys)])
+    return {tuple(row[0]) for row in await cursor.fetchall()}
+
+
+async def delete_rows(connection: AsyncConnection, table: CopyTable, keys: Sequence[Key]) -> int:
+    """Delete the target's rows of these keys; returns how many there were."""
+    cursor = await connection.execute(
+        sql.SQL("DELETE FROM {table} t WHERE ({names}) IN (SELECT {names} FROM {found})").format(
+            table=table.rows, names=names_of(table.key, "t"), found=of_keys(table)
+        ),
+        [keys_json(keys)],
+    )
+    return cursor.rowcount

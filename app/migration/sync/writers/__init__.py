@@ -1,0 +1,1 @@
+"""Writers of a sync back to the source."""
