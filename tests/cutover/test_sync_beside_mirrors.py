@@ -1,4 +1,4 @@
-"""A sync, which reads Supabase while mirrors go on, puts no older row over a mirror's."""
+"""A sync or a fix, which reads Supabase while mirrors go on, puts no older row over a mirror's."""
 
 from __future__ import annotations
 
@@ -9,15 +9,17 @@ from typing import Any
 import pytest
 
 from app.cutover.stages import Stage
+from app.migration.load import mirrored_meanwhile
+from app.migration.load.mirrored_meanwhile import Moment, Outdated, outdated, this_moment
 from app.migration.load.table_authority import Authority, Permit
 from app.migration.sync import forward as forward_sync
-from app.migration.sync.mirrored_meanwhile import Moment, Outdated, outdated, this_moment
 from app.migration.target.target_session import open_target
+from app.migration.verify.verifier import VerifyOptions, verify
 from app.models import Client
 from tests.cutover.forward import CLIENT, Forward, clients, forward, until
-from tests.cutover.syncing import sync_clients
+from tests.cutover.syncing import source_of_pair, sync_clients
 from tests.fixtures.cutover import MakeSettings, Pair
-from tests.migration.engine import add_clients, described, tables
+from tests.migration.engine import Told, add_clients, described, tables
 
 pytestmark = pytest.mark.usefixtures("looks_often")
 
@@ -67,7 +69,8 @@ async def test_what_mirrors_did_after_a_page_was_read_stays(
         async def nothing(*_: object) -> Outdated:
             return Outdated()
 
-        monkeypatch.setattr(forward_sync, "outdated", nothing)
+        for module in (forward_sync, mirrored_meanwhile):
+            monkeypatch.setattr(module, "outdated", nothing)
     async with forward(patient(), start=True) as process:
 
         async def both() -> None:
@@ -78,6 +81,37 @@ async def test_what_mirrors_did_after_a_page_was_read_stays(
         await sync_clients(at_dualwrite)
     source, target = clients(at_dualwrite)
     assert (source == target) is not is_blind
+
+
+@pytest.mark.parametrize("is_blind", [False, True])
+async def test_what_mirrors_did_after_a_fix_read_stays(
+    at_dualwrite: Pair,
+    patient: MakeSettings,
+    before_the_lock: list[Callable[[], Awaitable[None]]],
+    monkeypatch: pytest.MonkeyPatch,
+    is_blind: bool,
+) -> None:
+    add_clients(at_dualwrite.source, 9)
+    await sync_clients(at_dualwrite)
+    at_dualwrite.ask("UPDATE clients SET name = 'before' WHERE yclients_id IN (7, 8)", store="source")
+    if is_blind:
+
+        async def nothing(*_: object) -> Outdated:
+            return Outdated()
+
+        monkeypatch.setattr(mirrored_meanwhile, "outdated", nothing)
+    async with forward(patient(), start=True) as process:
+
+        async def both() -> None:
+            await _write(process, 7, "newer")
+            await _mirrored(process, at_dualwrite, 8, "DELETE FROM clients WHERE yclients_id = 8")
+
+        before_the_lock.append(both)
+        async with source_of_pair(at_dualwrite) as source:
+            options = VerifyOptions(fix=True, pause=0.01)
+            await verify(source, at_dualwrite.target, tables("clients"), Told(), options)
+    held, mirrored = clients(at_dualwrite)
+    assert (held == mirrored) is not is_blind
 
 
 async def test_a_row_that_a_mirror_writes_again_and_again(

@@ -1,9 +1,7 @@
 """One round of a sync from the source to the target: look, delete, then insert and update."""
 
-import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +15,7 @@ from app.migration.keys.key_counts import count_target
 from app.migration.keys.key_listing import require_whole, source_keys
 from app.migration.load import statements
 from app.migration.load.loader import PageLoader
+from app.migration.load.mirrored_meanwhile import UnlockedReading, outdated, page_of, this_moment
 from app.migration.progress import Progress
 from app.migration.runs.report import refusals_of
 from app.migration.sources.counts import shown_count
@@ -32,7 +31,6 @@ from app.migration.sync.direction import (
     gone_from_source,
     rows_kept,
 )
-from app.migration.sync.mirrored_meanwhile import Moment, outdated, this_moment
 from app.migration.sync.options import SyncOptions
 from app.migration.sync.sync_report import TableSynced
 from app.migration.sync.walked_keys import WalkedKeys
@@ -46,9 +44,6 @@ from app.next_step import Command, NextStep
 from app.state.runs import before_images, quarantine, row_versions
 from app.state.runs.synced_tables import LookBegun, begin_look, count_noted_keys, end_look
 from app.stores.supabase.grammar import alias
-
-_MORE_READINGS = 4  # of rows that mirrors write all the time
-_PATIENCE = 2.0  # seconds for a request while mirrors wait
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,48 +194,19 @@ class ForwardSync(Direction[_Look]):
         """Read the next page, and load it with the table to itself; None where there is none."""
         moment = await this_moment(self._connection, table)
         page = await anext(pages, None)
-        if page is None:
-            return None
-        left = await self._load_current(table, loader, page, moment, done)
-        for _ in range(_MORE_READINGS):
-            if not left:
-                return page
-            moment = await this_moment(self._connection, table)
-            again = self._source.rows_by_key(table.with_made, sorted(left), versions=bool(table.version))
-            left = set()
-            async for newer in again:
-                left |= await self._load_current(table, loader, newer, moment, done)
-        done.unsettled += len(left)
-        return page
-
-    async def _load_current(
-        self, table: CopyTable, loader: PageLoader, page: Page, moment: Moment, done: TableSynced
-    ) -> set[Key]:
-        """Load the rows of a page that are not older than a mirror's; the keys of the others."""
-        if self._options.dry_run:
+        if page is not None and self._options.dry_run:
             await self._load(table, loader, page, done)
-            return set()
-        async with self._permit.held(self._connection, table.name, moment.authority) as confirm:
-            now = await confirm()
-            old = await outdated(self._connection, table, page.body, moment, now)
-            left = set(old.written | old.absent)
-            if not left:
-                await self._load(table, loader, page, done)
-                return left
-            records = [record for record in records_of(page.body) if key_of(record, table) not in left]
-            if records:
-                await self._load(table, loader, _page_of(records, table), done)
-            if old.absent:
-                # No trace tells whether a mirror deleted them. What is read with the table to itself is not older.
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(_PATIENCE):
-                        keys = sorted(old.absent)
-                        reading = self._source.rows_by_key(table.with_made, keys, versions=bool(table.version))
-                        newest = [record async for newer in reading for record in records_of(newer.body)]
-                    left -= old.absent
-                    if newest:
-                        await self._load(table, loader, _page_of(newest, table), done)
-        return left
+        elif page is not None:
+            reading = UnlockedReading(
+                self._connection,
+                self._permit,
+                table,
+                read=lambda keys: self._source.rows_by_key(table.with_made, keys, versions=bool(table.version)),
+                load=lambda rows: self._load(table, loader, rows, done),
+            )
+            left = await reading.bring(page, moment)
+            done.unsettled += len(left)  # after the loads, which count there too
+        return page
 
     async def _load(self, table: CopyTable, loader: PageLoader, page: Page, done: TableSynced) -> None:
         """Load a page and record its pairs, in one transaction."""
@@ -314,7 +280,7 @@ class ForwardSync(Direction[_Look]):
                     return
 
     async def _exchange_all(self, table: CopyTable, records: list[dict[str, Any]], done: TableSynced) -> None:
-        page = _page_of(records, table)
+        page = page_of(records, table)
         attempt = TableSynced(table.name)
         async with self._connection.transaction():
             images = await target_before_images.keep_later(self._connection, self._run, table, page.body)
@@ -335,10 +301,6 @@ class ForwardSync(Direction[_Look]):
         bots = changed and table.name in METHODS_TABLES
         if bots and changed > await count_noted_keys(self._connection, table.name):
             self._unexplained.add(table.name)
-
-
-def _page_of(records: Sequence[dict[str, Any]], table: CopyTable) -> Page:
-    return Page(json.dumps(records).encode(), len(records), key_of(records[-1], table))
 
 
 class _StillRefusedError(Exception):

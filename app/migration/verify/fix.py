@@ -7,6 +7,7 @@ from psycopg import AsyncConnection
 from app.common.keys import Key
 from app.errors import MigrationError
 from app.migration.load.loader import PageLoader
+from app.migration.load.mirrored_meanwhile import UnlockedReading, this_moment
 from app.migration.load.table_authority import Permit
 from app.migration.sources.source import Page, Source
 from app.migration.tables.copy_table import CopyTable
@@ -35,19 +36,19 @@ class Fixer:
     ) -> None:
         self._connection = connection
         self._source = source
-        self._permit = permit
         self._table = table
         self._run = run
         self._loader = PageLoader(connection, table, run, most_refused=most_refused)
+        self._reading = UnlockedReading(
+            connection, permit, table, read=lambda keys: source.rows_by_key(table, keys), load=self._load
+        )
 
     async def fix(self, keys: Sequence[Key]) -> dict[Key, str]:
         """Load rows as the source has them now; returns the SQLSTATEs of those that were refused, by key."""
-        async with self._permit.held(self._connection, self._table.name) as confirm:
-            pages = [page async for page in self._source.rows_by_key(self._table, keys)]
-            await confirm()
-            for page in pages:
-                await self._load(page)
-            return await quarantine.refused_again(self._connection, self._run, self._table.name, keys)
+        moment = await this_moment(self._connection, self._table)
+        for page in [page async for page in self._source.rows_by_key(self._table, keys)]:
+            await self._reading.bring(page, moment)
+        return await quarantine.refused_again(self._connection, self._run, self._table.name, keys)
 
     async def _load(self, page: Page) -> None:
         try:

@@ -1,21 +1,31 @@
 """Rows that a mirror wrote after a page of the source was read: the page may be older than they are.
 
-A sync reads the source without any lock, so that no mirror waits for a request. Before it writes what it read, it has
-the table to itself, and asks which of the rows a mirror has written since: those are read again. A row that a mirror
-wrote bears the transaction of it. A row that a mirror deleted bears nothing, but each mirror takes a note away.
+A sync and `verify --fix` read the source without any lock, so that no mirror waits for a request. Before they write
+what they read, they have the table to themselves, and ask which of the rows a mirror has written since: those are read
+again. A row that a mirror wrote bears the transaction of it. A row that a mirror deleted bears nothing, but each mirror
+takes a note away.
 """
 
-from collections.abc import Sequence
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 from psycopg import AsyncConnection, sql
 
 from app.common.keys import Key
 from app.migration.load.statements import aliases, listed, names_of, same_key
-from app.migration.load.table_authority import Authority, read_authority
+from app.migration.load.table_authority import Authority, Permit, read_authority
+from app.migration.sources.pages import key_of, records_of
+from app.migration.sources.source import Page
 from app.migration.tables.copy_table import CopyTable
 from app.migration.target.target_session import JsonBytes
 from app.state.runs import synced_tables
+
+_MORE_READINGS = 4  # of rows that mirrors write all the time
+_PATIENCE = 2.0  # seconds for a request while mirrors wait
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,3 +100,64 @@ async def outdated(
     if absent and await synced_tables.noted(connection, table.name) == moment.notes:
         absent = frozenset()  # no mirror has come to its end since
     return Outdated(frozenset(tuple(row[0]) for row in rows if not row[1]), absent)
+
+
+@dataclass(frozen=True, slots=True)
+class UnlockedReading:
+    """Loads pages of a table that were read without a lock.
+
+    Attributes:
+        read: gives the source's rows of some keys, as they are now.
+        load: loads a page in a transaction that has the table to itself.
+    """
+
+    connection: AsyncConnection
+    permit: Permit
+    table: CopyTable
+    read: Callable[[Sequence[Key]], AsyncIterator[Page]]
+    load: Callable[[Page], Awaitable[None]]
+
+    async def bring(self, page: Page, moment: Moment) -> set[Key]:
+        """Load a page that was read after a moment; the keys of rows that mirrors write again and again.
+
+        Raises:
+            TableMovedError: the authority of the table moved meanwhile.
+        """
+        left = await self._load_current(page, moment)
+        for _ in range(_MORE_READINGS):
+            if not left:
+                break
+            moment = await this_moment(self.connection, self.table)
+            keys, left = sorted(left), set()
+            async for newer in self.read(keys):
+                left |= await self._load_current(newer, moment)
+        return left
+
+    async def _load_current(self, page: Page, moment: Moment) -> set[Key]:
+        """Load the rows of a page that are not older than a mirror's; the keys of the others."""
+        table = self.table
+        async with self.permit.held(self.connection, table.name, moment.authority) as confirm:
+            now = await confirm()
+            old = await outdated(self.connection, table, page.body, moment, now)
+            left = set(old.written | old.absent)
+            if not left:
+                await self.load(page)
+                return left
+            records = [record for record in records_of(page.body) if key_of(record, table) not in left]
+            if records:
+                await self.load(page_of(records, table))
+            if old.absent:
+                # No trace tells whether a mirror deleted them. What is read with the table to itself is not older.
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_PATIENCE):
+                        pages = self.read(sorted(old.absent))
+                        newest = [record async for newer in pages for record in records_of(newer.body)]
+                    left -= old.absent
+                    if newest:
+                        await self.load(page_of(newest, table))
+        return left
+
+
+def page_of(records: Sequence[dict[str, Any]], table: CopyTable) -> Page:
+    """Rows as a page."""
+    return Page(json.dumps(records).encode(), len(records), key_of(records[-1], table))
