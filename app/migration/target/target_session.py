@@ -1,11 +1,13 @@
 """The connection to the PostgreSQL that rows are moved to, and its failures in words."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 
 import psycopg
 from psycopg import AsyncConnection
 from psycopg.adapt import Dumper
+from psycopg.pq import TransactionStatus
 
 from app.common.driver_errors import missing_right, without_values
 from app.errors import (
@@ -27,6 +29,7 @@ from app.stores.supabase.errors import SCHEMA_NOT_EXPOSED
 EXPOSE_SCHEMA = "add it in Supabase's project settings > API > Exposed schemas, or read the database itself: --source postgresql://..."
 # One run at a time on one target; the session that holds it is found in pg_locks.
 _RUN_LOCK = 5_287_410_332
+_UNLOCKING = 1.0  # seconds, where the server falls silent
 _LOCK_HOLDER = """
 SELECT a.application_name, a.backend_start::timestamp(0)::text FROM pg_locks l JOIN pg_stat_activity a USING (pid)
 WHERE l.locktype = 'advisory' AND l.granted AND l.classid = (%(lock)s::bigint >> 32)::oid
@@ -65,10 +68,11 @@ async def open_target(url: str, *, step: str, exclusive: bool = False) -> AsyncI
         with explained(step, pending=pending):
             if exclusive:
                 await _take_run_lock(connection, step, shown_url(url))
-        yield connection
-        if exclusive and not connection.closed:  # the session itself ends a little later than it is closed
-            with suppress(psycopg.Error):
-                await connection.execute("SELECT pg_advisory_unlock(%s)", [_RUN_LOCK])
+        try:
+            yield connection
+        finally:
+            if exclusive:
+                await _give_run_lock_back(connection)
 
 
 async def connect_target(url: str, *, step: str) -> AsyncConnection:
@@ -109,6 +113,14 @@ async def _take_run_lock(connection: AsyncConnection, step: str, target: str) ->
         pending="everything; nothing was written",
         next_step=NextStep(Command("status"), "; when that run has ended: ", Command(step)),
     )
+
+
+async def _give_run_lock_back(connection: AsyncConnection) -> None:
+    """Also after an error: the session ends a little later than it is closed, and the next run may come before that."""
+    if not connection.closed and connection.info.transaction_status is TransactionStatus.IDLE:
+        with suppress(psycopg.Error, TimeoutError):
+            async with asyncio.timeout(_UNLOCKING):
+                await connection.execute("SELECT pg_advisory_unlock(%s)", [_RUN_LOCK])
 
 
 # SQLSTATE classes that say: this row, not the server or the program. 21 the same key twice in one page, 22 data,
