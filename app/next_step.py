@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Self
 
 
 @dataclass(frozen=True, slots=True)
@@ -10,7 +11,8 @@ class Command:
 
     Attributes:
         name: as "cutover advance".
-        options: its arguments and options, as "--max-deletes 10"; those that choose tables and source are left out.
+        options: its arguments and options, as "--max-deletes 10". Those that the user gave to choose the tables and
+            the source are not among them: the command line adds them.
     """
 
     name: str
@@ -20,17 +22,17 @@ class Command:
         return " ".join(filter(None, ("botdata", self.name, self.options)))
 
 
-class NextStep:
+class NextStep(tuple[str | Command, ...]):
     """Words for a person, and the commands among them, in their order."""
 
-    __slots__ = ("parts",)
+    __slots__ = ()
 
-    def __init__(self, *parts: str | Command) -> None:
-        self.parts = parts
+    def __new__(cls, *parts: str | Command) -> Self:
+        return super().__new__(cls, parts)
 
-    def with_options(self, given: Callable[[Command], Command]) -> "NextStep":
+    def with_options(self, given: Callable[[Command], Command]) -> Self:
         """The same, with each command as `given` completes it."""
-        return NextStep(*(given(part) if isinstance(part, Command) else part for part in self.parts))
+        return type(self)(*(given(part) if isinstance(part, Command) else part for part in self))
 
     def __str__(self) -> str:
-        return "".join(map(str, self.parts))
+        return "".join(map(str, self))

@@ -59,19 +59,22 @@ class ReplaceOptions:
 def refuse_blocked(plan: ReplacePlan) -> None:
     """Stop where the plan cannot be carried out; MigrationError names everything in the way."""
     reasons: list[str] = []
-    remedies: list[str | Command] = []
+    remedies: list[NextStep] = []
     if plan.unknown:
         reasons.append(f"schema public holds tables that are not known: {', '.join(plan.unknown)}")
         keep = " ".join(f"--keep {name}" for name in plan.unknown)
-        remedies += [Command(STEP, keep), ", if they may stay where they are; else move them to another schema"]
+        remedies.append(
+            NextStep(Command(STEP, keep), ", if they may stay where they are; else move them to another schema")
+        )
     if plan.dependents:
         reasons.append(f"other objects stand on what would be dropped: {'; '.join(plan.dependents)}")
-        remedies += ["; " * bool(remedies), "drop those objects, or move them away, then: ", Command(STEP)]
+        remedies.append(NextStep("drop those objects, or move them away, then: ", Command(STEP)))
     if plan.not_owned:
         reasons.append(f"the role does not own {', '.join(plan.not_owned)}")
-        remedies += ["; " * bool(remedies), "let their owner run: ", Command(STEP)]
+        remedies.append(NextStep("let their owner run: ", Command(STEP)))
     if reasons:
-        raise MigrationError("; ".join(reasons), step=STEP, pending=_NOTHING, next_step=NextStep(*remedies))
+        parts = [part for remedy in remedies for part in ("; ", *remedy)]
+        raise MigrationError("; ".join(reasons), step=STEP, pending=_NOTHING, next_step=NextStep(*parts[1:]))
 
 
 async def look(url: str, keep: Collection[str] = ()) -> ReplacePlan:

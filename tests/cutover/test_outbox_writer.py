@@ -79,7 +79,8 @@ async def test_nothing_is_sent_at_complete(
     assert pair.texts("clients", "source") == []
 
 
-async def test_a_batch_is_one_request(pair: Pair, settings_of: MakeSettings) -> None:
+@pytest.mark.parametrize(("rows", "requests"), [(200, 1), (450, 3)])
+async def test_a_batch_is_one_request(pair: Pair, settings_of: MakeSettings, rows: int, requests: int) -> None:
     pair.set_stage("live")
     pair.ask(
         "CREATE SEQUENCE statements; CREATE FUNCTION one() RETURNS trigger LANGUAGE plpgsql AS "
@@ -89,10 +90,10 @@ async def test_a_batch_is_one_request(pair: Pair, settings_of: MakeSettings) -> 
     )
     try:
         async with writer_of(settings_of(mirror_wait=10)) as writer:
-            await writer.upsert(Stage.LIVE, Client, [client(n) for n in range(200)], OutgoingWrite())
+            await writer.upsert(Stage.LIVE, Client, [client(n) for n in range(rows)], OutgoingWrite())
         assert entries(pair) == []
         assert pair.texts("clients", "source") == pair.texts("clients", "target")
-        assert pair.ask("SELECT last_value FROM statements", store="source") == [(1,)]
+        assert pair.ask("SELECT last_value FROM statements", store="source") == [(requests,)]
     finally:
         pair.ask("DROP TRIGGER one ON clients; DROP FUNCTION one; DROP SEQUENCE statements", store="source")
 

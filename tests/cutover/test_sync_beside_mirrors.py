@@ -41,6 +41,19 @@ def before_the_lock(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], Awaita
     return waiting
 
 
+@pytest.fixture(params=[False, True])
+def is_blind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Whether the command does not ask what mirrors wrote meanwhile, which shows that the test would notice."""
+
+    async def nothing(*_: object) -> Outdated:
+        return Outdated()
+
+    if request.param:
+        for module in (forward_sync, mirrored_meanwhile):
+            monkeypatch.setattr(module, "outdated", nothing)
+    return bool(request.param)
+
+
 async def _mirrored(process: Forward, pair: Pair, number: int, statement: str) -> None:
     """A statement on a client at Supabase, and the mirror of its key."""
     note = await process.writer._notes.take(Client, [(str(number), "1")])
@@ -54,23 +67,14 @@ async def _write(process: Forward, number: int, name: str) -> None:
     await until(lambda: process.writer.pending == 0)
 
 
-@pytest.mark.parametrize("is_blind", [False, True])
 async def test_what_mirrors_did_after_a_page_was_read_stays(
     at_dualwrite: Pair,
     patient: MakeSettings,
     before_the_lock: list[Callable[[], Awaitable[None]]],
-    monkeypatch: pytest.MonkeyPatch,
     is_blind: bool,
 ) -> None:
     """One row is written and one deleted between the reading and the lock; a sync that did not ask would undo both."""
     add_clients(at_dualwrite.source, 9)
-    if is_blind:
-
-        async def nothing(*_: object) -> Outdated:
-            return Outdated()
-
-        for module in (forward_sync, mirrored_meanwhile):
-            monkeypatch.setattr(module, "outdated", nothing)
     async with forward(patient(), start=True) as process:
 
         async def both() -> None:
@@ -83,23 +87,15 @@ async def test_what_mirrors_did_after_a_page_was_read_stays(
     assert (source == target) is not is_blind
 
 
-@pytest.mark.parametrize("is_blind", [False, True])
 async def test_what_mirrors_did_after_a_fix_read_stays(
     at_dualwrite: Pair,
     patient: MakeSettings,
     before_the_lock: list[Callable[[], Awaitable[None]]],
-    monkeypatch: pytest.MonkeyPatch,
     is_blind: bool,
 ) -> None:
     add_clients(at_dualwrite.source, 9)
     await sync_clients(at_dualwrite)
     at_dualwrite.ask("UPDATE clients SET name = 'before' WHERE yclients_id IN (7, 8)", store="source")
-    if is_blind:
-
-        async def nothing(*_: object) -> Outdated:
-            return Outdated()
-
-        monkeypatch.setattr(mirrored_meanwhile, "outdated", nothing)
     async with forward(patient(), start=True) as process:
 
         async def both() -> None:

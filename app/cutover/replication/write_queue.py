@@ -12,7 +12,7 @@ from app.common.keys import Key
 
 logger = logging.getLogger("app.data_layer.mirrors")
 
-_MOST_KEYS = 200  # in a batch; each is a lock, and PostgreSQL has room for some thousands
+MOST_KEYS = 200  # of several writes in a batch; each is a lock, and PostgreSQL has room for some thousands
 _ENDING = 1.0  # seconds for those that run at the end
 _LOOK = 0.02  # seconds between looks whether all is brought, at the end
 
@@ -67,8 +67,7 @@ class WriteQueue(Generic[W]):
     @property
     def pending(self) -> set[W]:
         """Those that wait or are being brought."""
-        writes = {*self._waiting, *(write for batch in self._running.values() for write in batch)}
-        return {write for write in writes if write.is_pending}
+        return {write for batch in (self._waiting, *self._running.values()) for write in batch if write.is_pending}
 
     def holds(self, table: str, key: Key) -> bool:
         """Whether a key is to be brought, or just is."""
@@ -120,7 +119,7 @@ class WriteQueue(Generic[W]):
             if batch:
                 if write.table != batch[0].table or write.is_alone or batch[0].is_alone:
                     continue
-                if len(keys.union(write.keys)) > _MOST_KEYS:
+                if len(keys.union(write.keys)) > MOST_KEYS:
                     break
             batch.append(write)
             keys.update(write.keys)

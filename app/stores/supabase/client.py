@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import re
 import ssl
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence, Set
@@ -17,6 +16,7 @@ import httpx
 from app.common.background import BackgroundTasks
 from app.errors import OutcomeUnknownError, SettingsError, StoreError, UnavailableError
 from app.stores.supabase.errors import error_of, translated_transport_errors
+from app.stores.supabase.quiet_logs import hide_queries
 from app.stores.supabase.request_parameters import request_of, send
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class SupabaseRest:
         except (ValueError, UnicodeError, httpx.InvalidURL):
             await session.aclose()
             raise SettingsError(_NO_URL) from None
-        _hide_queries()
+        hide_queries()
         return cls(client, session, connections)
 
     def table(self, name: str, schema: str = "public") -> AsyncRequestBuilder:
@@ -297,30 +297,3 @@ def _refuse_strange_answer(response: httpx.Response) -> None:
     wanted = b"" if "return=minimal" in response.request.headers.get("Prefer", "") else b"["
     if response.content.lstrip()[:1] != wanted:
         raise OutcomeUnknownError("Supabase answered a write with something that is not PostgREST's")
-
-
-class _HideHeaders(logging.Filter):
-    """Takes the headers out of the answers that httpcore logs: Content-Location repeats the query."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        record.msg = str(record.msg).partition(" return_value=")[0]
-        return True
-
-
-class _HideQuery(logging.Filter):
-    """Takes the query out of the URLs that httpx logs: it holds phone numbers and names."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        if isinstance(record.args, tuple):
-            record.args = tuple(
-                str(argument.copy_with(query=None)) if isinstance(argument, httpx.URL) else argument
-                for argument in record.args
-            )
-        return True
-
-
-def _hide_queries() -> None:
-    for name, hide in (("httpx", _HideQuery), ("httpcore.http11", _HideHeaders)):
-        logger = logging.getLogger(name)
-        if not any(isinstance(known, hide) for known in logger.filters):
-            logger.addFilter(hide())

@@ -108,17 +108,18 @@ class Mirrors:
         for outcome, number in (("sent", len(notes) - len(left)), ("failed", len(left))):
             if number:
                 self._metrics.count("mirrors", number, store="postgres", outcome=outcome)
+        answers = not self._breaker.is_open
         for note in left:
             reasons = [refused[key] for key in note.keys if key in refused]
             note.is_alone |= bool(reasons)
-            await self._try_later(note, failure or reasons[0], again=again)
-
-    async def _try_later(self, note: Note, error: str, *, again: bool) -> None:
-        note.attempts += 1
-        if note.attempts == 1:
-            logger.warning("a mirror of %s failed and is tried again: %s", note.table, error)
-        if not self._breaker.is_open:
-            with suppress(StoreError):
-                await self._notes.leave(note, error)
-        if again and not note.settled.is_set():
-            self._queue.add(note, min(_FIRST_PAUSE * 2 ** min(note.attempts - 1, 10), _LONGEST_PAUSE))
+            said = failure or "; ".join(reasons[:1])
+            note.attempts += 1
+            if note.attempts == 1:
+                logger.warning("a mirror of %s failed and is tried again: %s", note.table, said)
+            if answers:
+                try:
+                    await self._notes.leave(note, said)
+                except StoreError:
+                    answers = False  # the other notes are not to wait as long, one after the other
+            if again and not note.settled.is_set():
+                self._queue.add(note, min(_FIRST_PAUSE * 2 ** min(note.attempts - 1, 10), _LONGEST_PAUSE))

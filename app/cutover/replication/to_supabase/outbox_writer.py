@@ -14,7 +14,7 @@ from app.common.metrics import Metrics
 from app.cutover.replication.to_supabase.applier import SupabaseApplier
 from app.cutover.replication.to_supabase.relay import Relay
 from app.cutover.replication.to_supabase.sender import Sender
-from app.cutover.replication.write_queue import WaitingWrite, WriteQueue
+from app.cutover.replication.write_queue import MOST_KEYS, WaitingWrite, WriteQueue
 from app.cutover.stages import Stage
 from app.errors import OutcomeUnknownError, StoreError, UnrepresentableValueError
 from app.models import Base
@@ -129,7 +129,8 @@ class OutboxWriter:
         held: list[Key] = []
         try:
             if self._breaker.allows():
-                held = await self._send_first(self._sender, table, keys)
+                for first in range(0, len(keys), MOST_KEYS):  # one write may have more
+                    held += await self._send_first(self._sender, table, keys[first : first + MOST_KEYS])
             else:
                 async with asyncio.timeout(_BESIDE_SENDING):
                     await self._sender.leave(table, keys)
