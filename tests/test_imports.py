@@ -34,7 +34,7 @@ LAYERS = [
     ["migration.copy"],
     ["migration.sync", "migration.preflight"],
     ["schema"],
-    ["migration.migrate", "cutover.moves"],
+    ["migration.migrate", "cutover.moves", "adopt"],
     ["parity"],
     ["embedded"],
     ["cli.event_loop", "cli.given_options", "cli.output"],

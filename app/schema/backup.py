@@ -2,10 +2,7 @@
 
 import asyncio
 import os
-import re
-import shutil
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -16,6 +13,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from app.errors import MigrationError
 from app.next_step import Command, NextStep
 from app.schema.ddl import columns_to_copy, functions_sql, tables_sql
+from app.schema.pg_dump import PgDump
 from app.schema.plan import ReplacePlan
 from app.stores.postgres.database_url import libpq_url
 
@@ -23,19 +21,6 @@ STEP = "schema replace"
 _ARCHIVE = "tables.dump"
 # Written last: a directory without it holds a backup that was not finished.
 COMPLETE = "README.md"
-
-
-@dataclass(frozen=True, slots=True)
-class PgDump:
-    """A pg_dump that is new enough, and its pg_restore.
-
-    Attributes:
-        newer: newer than the server, which may not know every setting that the archive's script begins with.
-    """
-
-    dump: Path
-    restore: Path
-    newer: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,46 +37,6 @@ class Backup:
     kind: str
     rows: dict[str, int]
     size: int
-
-
-async def find_pg_dump(wanted: str | None, server_version: int) -> PgDump | None:
-    """A pg_dump at least as new as the server.
-
-    Args:
-        wanted: a path; "none": not to be used; None: the one in PATH, if it is new enough.
-        server_version: the major version.
-
-    Raises:
-        MigrationError: the one that was named cannot be used.
-    """
-    if wanted == "none":
-        return None
-    found = shutil.which(wanted or "pg_dump")
-    beside = Path(found).with_name("pg_restore") if found else None
-    restore = str(beside) if beside and beside.exists() else shutil.which("pg_restore")
-    version = await _version_of(found) if found and restore else None
-    if version is not None and version >= server_version and found and restore:
-        return PgDump(Path(found), Path(restore), version > server_version)
-    if wanted is None:
-        return None
-    why = "cannot be run, or has no pg_restore beside it" if version is None else f"is of version {version}"
-    raise MigrationError(
-        f"--pg-dump {wanted} {why}; it is to be {server_version} or newer, as the server is",
-        step=STEP,
-        pending="everything; nothing was changed",
-        next_step=NextStep(Command(STEP, "--pg-dump none"), ", which writes COPY files"),
-    )
-
-
-async def _version_of(program: str) -> int | None:
-    with suppress(OSError):
-        process = await asyncio.create_subprocess_exec(
-            program, "--version", stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
-        )
-        out, _ = await process.communicate()
-        if matched := re.search(rb"\) (\d+)", out):
-            return int(matched[1])
-    return None
 
 
 def make_directory(directory: Path) -> None:

@@ -17,12 +17,14 @@ from app.errors import MigrationError
 from app.migration.target.target_session import explained, open_target
 from app.next_step import Command, NextStep
 from app.schema import revisions
-from app.schema.backup import STEP, Backup, back_up, find_pg_dump, make_directory
+from app.schema.backup import STEP, Backup, back_up, make_directory
+from app.schema.pg_dump import find_pg_dump
 from app.schema.plan import ReplacePlan, read_plan
 from app.schema.session_indexes import make_session_indexes
 from app.stores.postgres.database_url import sqlalchemy_url
 from app.stores.postgres.session import is_amid_statement
 
+_WITHOUT_PG_DUMP = NextStep(Command(STEP, "--pg-dump none"), ", which writes COPY files")
 _NOTHING = "everything; nothing was changed"
 
 
@@ -99,7 +101,9 @@ async def replace(url: str, plan: ReplacePlan, options: ReplaceOptions) -> Repla
     refuse_blocked(plan)
     async with open_target(url, step=STEP, exclusive=True) as guard:
         with explained(STEP, pending=_NOTHING):
-            pg_dump = await find_pg_dump(options.pg_dump, guard.info.server_version // 10000)
+            pg_dump = await find_pg_dump(
+                options.pg_dump, guard.info.server_version // 10000, step=STEP, otherwise=_WITHOUT_PG_DUMP
+            )
             make_directory(options.backup_directory)
             await make_session_indexes(guard, plan.indexes, options.lock_timeout)
         async with _transaction(url) as (engine_connection, connection):

@@ -1,0 +1,1 @@
+"""Makes a project of models and revisions from a database, and proves that its revisions recreate that database."""

@@ -1,0 +1,165 @@
+"""The command's work: reads a database's schema, writes the project, and proves its revisions."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from psycopg import AsyncConnection
+
+from app.adopt.catalog import Difference
+from app.adopt.dump import read_statements
+from app.adopt.models.described_tables import describe_tables
+from app.adopt.models.package import write_models
+from app.adopt.project import (
+    PACKAGE,
+    last_revision,
+    project_files,
+    refuse_other_directory,
+    revision_files,
+    write_project,
+)
+from app.adopt.proof import Proof, prove, source_catalog
+from app.adopt.revision import first_statements
+from app.adopt.scope import NOTHING_WRITTEN, STEP, Scope, read_scope
+from app.adopt.scratch import Places, scratch_database
+from app.errors import MigrationError
+from app.migration.target.target_session import explained
+from app.next_step import Command, NextStep
+from app.schema.pg_dump import PgDump, find_pg_dump
+from app.stores.postgres.session import connect
+
+# What Supabase's tables of users hold to let somebody in once: it stays unless it is asked for.
+_SECRETS = {
+    "auth.users": {
+        "confirmation_token", "recovery_token", "email_change_token_new", "email_change_token_current",
+        "phone_change_token", "reauthentication_token",
+    }
+}  # fmt: skip
+_DEFINERS = """
+SELECT p.oid::regprocedure::text, pg_get_userbyid(p.proowner)
+FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+WHERE p.prosecdef AND n.nspname = ANY (%(schemas)s) ORDER BY 1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class AdoptOptions:
+    """How to adopt.
+
+    Attributes:
+        schemas: None: all that are the user's own.
+        with_auth, with_auth_secrets: the tables of Supabase's users come along, and the tokens in them.
+        grants: who may do what comes along.
+        pg_dumps: paths of pg_dump to try, in this order.
+    """
+
+    schemas: Sequence[str] | None
+    with_auth: bool
+    with_auth_secrets: bool
+    grants: bool
+    pg_dumps: Sequence[str | None]
+    places: Places
+
+
+@dataclass(frozen=True, slots=True)
+class AdoptReport:
+    """What was adopted.
+
+    Attributes:
+        beside: files that were written beside one that a person had changed.
+        administrator: statements that need more than the owner's rights.
+        proof: None where no server could tell, and `not_proved` says why.
+    """
+
+    directory: Path
+    scope: Scope
+    tables: int
+    revision: str | None
+    beside: tuple[str, ...]
+    administrator: tuple[str, ...]
+    notes: tuple[str, ...]
+    proof: Proof | None
+    not_proved: str | None
+    by_hand: tuple[Difference, ...] = ()
+
+    @property
+    def proved(self) -> bool:
+        """Whether the revisions were run, and made the same schema."""
+        return self.proof is not None and not self.proof.differences
+
+
+async def adopt(source_url: str, directory: Path, options: AdoptOptions) -> AdoptReport:
+    """Write a project for a database, and prove it.
+
+    Raises:
+        MigrationError: the source cannot be read, the directory cannot be written, or the revisions cannot be run.
+    """
+    refuse_other_directory(directory)
+    with explained(STEP, setting="--source", pending=NOTHING_WRITTEN):
+        connection = await connect(source_url, setting="--source", step=STEP)
+        async with connection:
+            scope = await read_scope(connection, options.schemas, with_auth=options.with_auth, grants=options.grants)
+            pg_dump = await _pg_dump(options.pg_dumps, connection.info.server_version // 10000)
+            dumped = await read_statements(source_url, scope, pg_dump)
+            tables, types = await describe_tables(connection, scope.schemas, list(scope.auth_tables))
+            if not tables:
+                raise _no_tables(scope)
+            catalog = await source_catalog(connection, scope)
+            notes = await _notes(connection, scope)
+    hidden = {} if options.with_auth_secrets else _SECRETS
+    contents = project_files(directory, [*scope.schemas, *(["auth"] if scope.auth_tables else [])], len(tables), notes)
+    models = write_models(PACKAGE, tables, types, hidden)
+    contents |= {f"{PACKAGE}/{name}": text for name, text in models.items()}
+    revision = None
+    if last_revision(directory) == 0:
+        statements = first_statements(scope, dumped)
+        revision = "0001"
+        contents |= revision_files(1, "The schema as it was at the source.", "schema", statements, scope.roles)
+    beside = write_project(directory, contents)
+    async with scratch_database(options.places, scope) as scratch:
+        proof = None if isinstance(scratch, str) else await prove(catalog, scope, scratch, directory)
+        not_proved = scratch if isinstance(scratch, str) else None
+    administrator = [role.statement for role in scope.roles]
+    return AdoptReport(
+        directory, scope, len(tables), revision, tuple(beside), tuple(administrator), tuple(notes), proof, not_proved
+    )
+
+
+async def _pg_dump(paths: Sequence[str | None], server_version: int) -> PgDump:
+    otherwise = NextStep(
+        f"install PostgreSQL's client programs, version {server_version} or later, or name a pg_dump: ",
+        Command(STEP, "--pg-dump PATH"),
+    )
+    for path in paths:
+        if found := await find_pg_dump(path, server_version, step=STEP, otherwise=otherwise):
+            return found
+    raise MigrationError(
+        f"no pg_dump of version {server_version} or later was found, which the source's server needs",
+        step=STEP,
+        pending=NOTHING_WRITTEN,
+        next_step=otherwise,
+    )
+
+
+def _no_tables(scope: Scope) -> MigrationError:
+    return MigrationError(
+        f"the schemas {', '.join(scope.schemas)} hold no table that the role of --source can see",
+        step=STEP,
+        pending=NOTHING_WRITTEN,
+        next_step=NextStep(Command(STEP), " with the --schemas that hold the project's tables"),
+    )
+
+
+async def _notes(connection: AsyncConnection, scope: Scope) -> list[str]:
+    """What a person should look at, one sentence each."""
+    notes = [
+        f"{outside.schema}.{outside.name} is not part of the move: the target gets its key columns, without rows, and "
+        f"foreign keys to it stay NOT VALID"
+        + ("; --with-auth moves it" if (outside.schema, outside.name) == ("auth", "users") else "")
+        for outside in scope.referenced
+    ]
+    rows = await (await connection.execute(_DEFINERS, {"schemas": list(scope.schemas)})).fetchall()
+    notes += [f"{name} runs with the rights of its owner (SECURITY DEFINER), who was {owner}" for name, owner in rows]
+    if scope.left_extensions:
+        notes.append(f"left out, since they serve Supabase itself: extensions {', '.join(scope.left_extensions)}")
+    return notes

@@ -1,0 +1,97 @@
+"""Has pg_dump read a schema, and gives its statements without what is pg_dump's or psql's own."""
+
+import asyncio
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from app.adopt.scope import NOTHING_WRITTEN, STEP, Scope
+from app.errors import MigrationError
+from app.next_step import Command, NextStep
+from app.schema.pg_dump import PgDump
+from app.stores.postgres.database_url import libpq_url
+
+# Where the first statement's heading begins, after pg_dump's settings, and where its last comment does.
+_FIRST = re.compile(r"^--\n-- Name: ", re.MULTILINE)
+_END = "\n--\n-- PostgreSQL database dump complete\n--\n"
+# Entries of a table of contents that the revision does not want: what every database has, what lies outside of it, and
+# what the administrator makes. A line is "dump id; catalog oid kind schema name owner".
+_UNWANTED = re.compile(
+    r"^\d+; \d+ \d+ (SCHEMA - public |COMMENT - SCHEMA public |PUBLICATION|SUBSCRIPTION"
+    r"|(TABLE|CONSTRAINT|ACL|COMMENT) \S+ (TABLE )?alembic_version )"
+)
+
+
+async def read_statements(url: str, scope: Scope, pg_dump: PgDump) -> str:
+    """The statements that make the schemas, and the tables of users where they come along, in the order that works.
+
+    Raises:
+        MigrationError: pg_dump cannot read the schema; its own words say why.
+    """
+    schemas = [f"--schema={_pattern(name)}" for name in scope.schemas]
+    schemas += [f"--exclude-table={_pattern(schema)}.{_pattern(name)}" for schema, name in scope.foreign_tables]
+    users = [f"--table=auth.{_pattern(name)}" for name in scope.auth_tables.values()]
+    parts = []
+    for section in ("pre-data", "post-data"):
+        for chosen in filter(None, (users, schemas)):
+            parts.append(await _dump(url, [*chosen, f"--section={section}"], pg_dump, grants=scope.grants))
+    return "\n".join(part for part in parts if part)
+
+
+async def table_statements(url: str, tables: Sequence[tuple[str, str]], pg_dump: PgDump) -> str:
+    """The statements that make single tables, with all that hangs on them."""
+    chosen = [f"--table={_pattern(schema)}.{_pattern(name)}" for schema, name in tables]
+    return await _dump(url, chosen, pg_dump, grants=False) if chosen else ""
+
+
+def _pattern(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+async def _dump(url: str, options: Sequence[str], programs: PgDump, *, grants: bool) -> str:
+    parts: dict[str, Any] = conninfo_to_dict(libpq_url(url))
+    environment = dict(os.environ) | {"PGCLIENTENCODING": "UTF8"}
+    if password := parts.pop("password", None):  # never on a command line, which other users can see
+        environment["PGPASSWORD"] = str(password)
+    privileges = [] if grants else ["--no-privileges"]
+    with TemporaryDirectory(prefix="botdata-") as directory:
+        archive, contents = Path(directory) / "schema.dump", Path(directory) / "contents"
+        common = ["--no-owner", "--no-publications", "--no-subscriptions", "--no-security-labels", *privileges]
+        await _run(
+            programs.dump, "--format=custom", "--schema-only", "--no-password", "--strict-names", *common, *options,
+            f"--file={archive}", f"--dbname={make_conninfo(**parts)}", environment=environment,
+        )  # fmt: skip
+        listed = await _run(programs.restore, "--list", str(archive), environment=environment)
+        contents.write_text("".join(line for line in listed.splitlines(True) if not _UNWANTED.match(line)), "utf-8")
+        script = await _run(
+            programs.restore, *common, f"--use-list={contents}", "--file=-", str(archive), environment=environment
+        )
+    first = _FIRST.search(script)
+    return script[first.start() : script.rindex(_END)].strip() + "\n" if first else ""
+
+
+async def _run(program: Path, *arguments: str, environment: dict[str, str]) -> str:
+    process = await asyncio.create_subprocess_exec(
+        program, *arguments, env=environment, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        out, said = await process.communicate()
+    except BaseException:
+        process.kill()
+        await process.wait()
+        raise
+    if process.returncode:
+        told = said.decode("utf-8", "replace").strip().partition("\n")[0]
+        raise MigrationError(
+            f"{program.name} cannot read the schema: {told}",
+            step=STEP,
+            pending=NOTHING_WRITTEN,
+            next_step=NextStep("give the role of --source the right that is named, then: ", Command(STEP)),
+        )
+    return out.decode("utf-8")

@@ -1,0 +1,1 @@
+"""Writes a package of SQLAlchemy models for the tables of a database."""

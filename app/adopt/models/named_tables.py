@@ -1,0 +1,74 @@
+"""A table with the names that Python knows it by."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from app.adopt.models.described_tables import DescribedConstraint, DescribedTable
+from app.adopt.models.python_names import attribute_name, class_name, module_name
+
+# Schema and name.
+Place = tuple[str, str]
+
+
+@dataclass(slots=True)
+class NamedTable:
+    """A table with the names that Python knows it by.
+
+    Attributes:
+        attributes: by column; `taken` has the names of the relationships, too.
+        key: the columns by which rows are told apart; none: the table has no class.
+    """
+
+    table: DescribedTable
+    module: str
+    class_name: str
+    attributes: dict[str, str]
+    key: list[str]
+    taken: set[str]
+    relationships: list[str] = field(default_factory=list)
+    others: set[str] = field(default_factory=set)
+
+
+def name_tables(tables: Sequence[DescribedTable], hidden: Mapping[str, set[str]]) -> list[NamedTable]:
+    """The tables with their names; none of `hidden`, by table, is a column of them."""
+    models: list[NamedTable] = []
+    for table in tables:
+        name = table.name if table.schema == "public" else f"{table.schema}_{table.name}"
+        attributes: dict[str, str] = {}
+        table.columns = [c for c in table.columns if c.name not in hidden.get(f"{table.schema}.{table.name}", ())]
+        for column in table.columns:
+            attributes[column.name] = attribute_name(column.name, attributes.values())
+        model = NamedTable(
+            table,
+            module_name(name, {other.module for other in models}),
+            class_name(name, {other.class_name for other in models}),
+            attributes,
+            _key(table),
+            set(attributes.values()),
+        )
+        models.append(model)
+    return models
+
+
+def _key(table: DescribedTable) -> list[str]:
+    """The primary key's columns, or those of a unique key without NULLs."""
+    if table.primary_key is not None:
+        return table.primary_key.columns[: table.primary_key.key_size]
+    required = {column.name for column in table.columns if column.not_null}
+    keys = [c.columns[: c.key_size] for c in table.constraints if c.kind == "u" and not c.deferrable]
+    for index in table.indexes:
+        if index.unique and index.plain and index.where is None:
+            keys.append([column for _, column, _, _ in index.parts[: index.key_size] if column is not None])
+    return next((key for key in keys if required.issuperset(key)), [])
+
+
+def foreign_keys(table: DescribedTable) -> list[DescribedConstraint]:
+    """The table's foreign keys."""
+    return [constraint for constraint in table.constraints if constraint.kind == "f"]
+
+
+def parent_of(key: DescribedConstraint) -> Place:
+    """The table that a foreign key refers to."""
+    assert key.parent_schema is not None
+    assert key.parent is not None
+    return key.parent_schema, key.parent

@@ -1,0 +1,152 @@
+"""Writes the package of models: a module a table, a class where rows have a key, relationships for foreign keys."""
+
+import re
+from collections.abc import Mapping, Sequence
+
+from app.adopt.models.column_types import ColumnType, column_type, quoted
+from app.adopt.models.described_tables import DescribedTable, DescribedType
+from app.adopt.models.named_tables import NamedTable, Place, name_tables
+from app.adopt.models.parts import column_parts, constraint_argument, index_argument, is_argument
+from app.adopt.models.relationships import closing_keys, relate
+
+_TYPING = {"Any": "typing", "Decimal": "decimal", "UUID": "uuid"}
+
+
+def write_models(
+    package: str, tables: Sequence[DescribedTable], types: Mapping[int, DescribedType], hidden: Mapping[str, set[str]]
+) -> dict[str, str]:
+    """The modules of the package by file name, without `base.py`.
+
+    Args:
+        hidden: by table, columns whose values stay where they are.
+    """
+    models = name_tables(tables, hidden)
+    by_table = {(model.table.schema, model.table.name): model for model in models}
+    later = closing_keys(tables)
+    for model in models:
+        relate(model, by_table, later)
+    files = {f"{model.module}.py": _module(package, model, types, by_table, later) for model in models}
+    imports = [f"from {package}.{model.module} import {model.class_name}" for model in models]
+    exported = sorted(["Base", *(model.class_name for model in models)])
+    files["__init__.py"] = "\n".join(
+        [
+            '"""The models of all tables."""',
+            "",
+            *sorted([f"from {package}.base import Base", *imports]),
+            "",
+            "__all__ = [",
+            *(f"    {quoted(name)}," for name in exported),
+            "]",
+            "",
+        ]
+    )
+    return files
+
+
+def _module(
+    package: str,
+    model: NamedTable,
+    types: Mapping[int, DescribedType],
+    by_table: Mapping[Place, NamedTable],
+    later: set[Place],
+) -> str:
+    table = model.table
+    found = {column.name: column_type(column.type_oid, column.modifier, column.type, types) for column in table.columns}
+    arguments = [constraint_argument(table, c, by_table, later) for c in table.constraints if is_argument(c, by_table)]
+    arguments += [index_argument(index) for index in table.indexes]
+    options = [f'"schema": {quoted(table.schema)}'] if table.schema != "public" else []
+    options += [f'"comment": {quoted(table.comment)}'] if table.comment else []
+    body = _class(model, found, arguments, options) if model.key else _table(model, found, arguments, options)
+    text = "\n".join(body)
+    name = f"{table.schema}.{table.name}"
+    return "\n".join(
+        [
+            f'"""The table {_in_docstring(name)}."""',
+            "",
+            *_imports(package, model, text),
+            *[""] * (2 if model.key else 1),
+            text,
+            "",
+        ]
+    )
+
+
+def _in_docstring(text: str) -> str:
+    return quoted(text)[1:-1] if text.isprintable() else quoted(text)[1:-1].encode("ascii", "backslashreplace").decode()
+
+
+def _imports(package: str, model: NamedTable, text: str) -> list[str]:
+    """Only what the module uses, in ruff's order."""
+    lines: list[str] = []
+    if re.search(r"\bdt\.", text):
+        lines.append("import datetime as dt")
+    typing = [name for name in ("TYPE_CHECKING",) if model.key and model.others]
+    for name, module in _TYPING.items():
+        if re.search(rf"\b{name}\b", re.sub(r'"(\\.|[^"\\])*"', '""', text)):
+            if module == "typing":
+                typing.append(name)
+            else:
+                lines.append(f"from {module} import {name}")
+    if typing:
+        lines.append(f"from typing import {', '.join(typing)}")
+    lines.sort(key=lambda line: (not line.startswith("import"), line))
+    third = ["import sqlalchemy as sa"] if re.search(r"\bsa\.", text) else []
+    if re.search(r"\bpg\.", text):
+        third.append("from sqlalchemy.dialects import postgresql as pg")
+    if re.search(r"\bRange\[", text):
+        third.append("from sqlalchemy.dialects.postgresql import Range")
+    orm = [name for name in ("Mapped", "mapped_column", "relationship") if re.search(rf"\b{name}[\[(]", text)]
+    if orm:
+        third.append(f"from sqlalchemy.orm import {', '.join(orm)}")
+    base = ["Base", "DatabaseType"] if "DatabaseType(" in text else ["Base"]
+    own = [f"from {package}.base import {', '.join(base)}"]
+    groups = [group for group in (lines, third, own) if group]
+    result = [line for group in groups for line in [*group, ""]][:-1]
+    if model.key and model.others:
+        result += ["", "if TYPE_CHECKING:"]
+        result += [f"    from {package} import {', '.join(sorted(model.others))}"]
+    return result
+
+
+def _class(model: NamedTable, found: Mapping[str, ColumnType], arguments: list[str], options: list[str]) -> list[str]:
+    table = model.table
+    lines = [
+        f"class {model.class_name}(Base):",
+        f'    """A row of {_in_docstring(f"{table.schema}.{table.name}")}."""',
+        "",
+        f"    __tablename__ = {quoted(table.name)}",
+    ]
+    if options:
+        arguments = [*arguments, f"{{{', '.join(options)}}}"]
+    if arguments:
+        lines += ["    __table_args__ = (", *(f"        {argument}," for argument in arguments), "    )"]
+    if table.primary_key is None:
+        attributes = "".join(f"{quoted(model.attributes[column])}, " for column in model.key).rstrip(", ")
+        lines.append(f'    __mapper_args__ = {{"primary_key": [{attributes}]}}')
+    lines.append("")
+    for column in table.columns:
+        attribute, kind = model.attributes[column.name], found[column.name]
+        is_key = table.primary_key is not None and column.name in model.key
+        named = [] if attribute == column.name else [quoted(column.name)]
+        rest = ", ".join([*named, *column_parts(column, kind, is_key)])
+        optional = "" if column.not_null else " | None"
+        lines.append(f"    {attribute}: Mapped[{kind.python}{optional}] = mapped_column({rest})")
+    if model.relationships:
+        lines += ["", *(f"    {relationship}" for relationship in model.relationships)]
+    return lines
+
+
+def _table(model: NamedTable, found: Mapping[str, ColumnType], arguments: list[str], options: list[str]) -> list[str]:
+    """A table without a key, which has no class: nothing tells one of its rows from another."""
+    columns = [
+        f"sa.Column({quoted(column.name)}, {', '.join(column_parts(column, found[column.name], False))})"
+        for column in model.table.columns
+    ]
+    settings = [option.replace('"', "", 2).replace(": ", "=", 1) for option in options]
+    return [
+        f"{model.class_name} = sa.Table(",
+        f"    {quoted(model.table.name)},",
+        "    Base.metadata,",
+        *(f"    {part}," for part in [*columns, *arguments, *settings]),
+        ")",
+    ]

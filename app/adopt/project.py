@@ -1,0 +1,118 @@
+"""Writes the files of an adopted project, and never over what a person changed."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+
+from app.adopt.scope import NOTHING_WRITTEN, STEP, Role
+from app.errors import MigrationError
+from app.next_step import Command, NextStep
+
+PACKAGE = "models"
+_MANIFEST = "adopt.json"
+REVISIONS = Path("alembic/versions")
+
+
+def template(file: str, /, **values: str) -> str:
+    """A file of the project, from its template."""
+    text = files("app.adopt").joinpath("templates", f"{file}.template").read_text("utf-8")
+    return Template(text).substitute(values) if values else text
+
+
+def project_files(directory: Path, schemas: Sequence[str], tables: int, notes: Sequence[str]) -> dict[str, str]:
+    """The files around models and revisions."""
+    name = re.sub(r"[^a-z0-9]+", "-", directory.resolve().name.lower()).strip("-") or "project"
+    listed = json.dumps(list(schemas), ensure_ascii=False)
+    told = "\n## To look at\n\n" + "\n".join(f"- {note}" for note in notes) + "\n" if notes else ""
+    return {
+        "pyproject.toml": template("pyproject.toml", name=name, package=PACKAGE, schemas=listed),
+        "alembic.ini": template("alembic.ini"),
+        "alembic/env.py": template("env.py", package=PACKAGE, schemas=listed),
+        "alembic/script.py.mako": template("script.py.mako"),
+        ".env.example": template("env.example"),
+        "README.md": template(
+            "README.md", name=name, package=PACKAGE, tables=str(tables), schemas=", ".join(schemas), notes=told
+        ),
+        f"{PACKAGE}/base.py": template("base.py"),
+        f"{PACKAGE}/py.typed": "",
+    }
+
+
+def revision_files(number: int, title: str, slug: str, statements: str, roles: Sequence[Role]) -> dict[str, str]:
+    """A revision: its statements as they are, and the module that carries them out."""
+    made = {role.name: role.statement for role in roles}
+    before = json.dumps(f"{number - 1:04}") if number > 1 else "None"
+    listed = json.dumps(made, ensure_ascii=False)
+    script = template("revision.py", title=title, revision=f"{number:04}", before=before, roles=listed)
+    return {
+        str(REVISIONS / f"{number:04}_{slug}.sql"): statements,
+        str(REVISIONS / f"{number:04}_{slug}.py"): script,
+    }
+
+
+def last_revision(directory: Path) -> int:
+    """The number of the newest revision in the project; 0 where it has none."""
+    numbers = [re.match(r"(\d{4})_", path.name) for path in (directory / REVISIONS).glob("*.py")]
+    return max((int(number[1]) for number in numbers if number), default=0)
+
+
+def refuse_other_directory(directory: Path) -> None:
+    """Refuse a directory that holds files which no `adopt` wrote."""
+    try:
+        strange = directory.exists() and not (directory / _MANIFEST).exists() and any(directory.iterdir())
+    except OSError as error:
+        raise _unwritable(directory, error) from error
+    if strange:
+        raise MigrationError(
+            f"{directory} holds files that no adopt wrote",
+            step=STEP,
+            pending=NOTHING_WRITTEN,
+            next_step=NextStep(Command(STEP), " with an empty directory, or a new one"),
+        )
+
+
+def write_project(directory: Path, contents: Mapping[str, str]) -> list[str]:
+    """Write the files. What a person changed since an earlier `adopt` stays, and the new text goes beside it.
+
+    Returns:
+        names of the files that were written beside a changed one, as `NAME.new`.
+
+    Raises:
+        MigrationError: the directory cannot be written to.
+    """
+    manifest_path = directory / _MANIFEST
+    beside = []
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        written = json.loads(manifest_path.read_text("utf-8")) if manifest_path.exists() else {}
+        for name, text in contents.items():
+            path = directory / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            present = _hash(path.read_text("utf-8")) if path.exists() else None
+            if present is not None and present not in {written.get(name), _hash(text)}:
+                path = path.with_name(f"{path.name}.new")
+                beside.append(f"{name}.new")
+            else:
+                written[name] = _hash(text)
+            path.write_text(text, "utf-8")
+        manifest_path.write_text(json.dumps(written, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    except OSError as error:
+        raise _unwritable(directory, error) from error
+    return beside
+
+
+def _hash(text: str) -> str:
+    return sha256(text.encode()).hexdigest()
+
+
+def _unwritable(directory: Path, error: OSError) -> MigrationError:
+    return MigrationError(
+        f"{directory} cannot be written: {error.strerror}",
+        step=STEP,
+        pending="the rest of the project's files",
+        next_step=NextStep(Command(STEP), " with a directory that you may write to"),
+    )

@@ -1,0 +1,174 @@
+"""Chooses what of a database belongs to the project: its schemas, and what they need from outside them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from psycopg import AsyncConnection
+
+from app.errors import MigrationError
+from app.next_step import Command, NextStep
+
+STEP = "adopt"
+NOTHING_WRITTEN = "everything; nothing was written"
+# Schemas that Supabase makes and changes itself (its documentation, "Database" > "Schemas"), and its extensions' own.
+_SUPABASE = frozenset(
+    {"auth", "storage", "realtime", "_realtime", "vault", "graphql", "graphql_public", "extensions", "pgbouncer"}
+    | {"pgsodium", "pgsodium_masks", "pgtle", "net", "cron", "supabase_functions", "supabase_migrations", "_analytics"}
+    | {"_supavisor", "pgmq", "repack", "tiger", "tiger_data", "topology"}
+)
+# Extensions that serve the platform; one of them comes along where something in the chosen schemas depends on it.
+_PLATFORM = frozenset(
+    {"pg_graphql", "supabase_vault", "pgsodium", "pg_stat_statements", "pg_net", "pg_cron", "pgjwt", "pg_repack"}
+    | {"pgtle", "wrappers"}
+)
+AUTH_TABLES = ("users", "identities")
+_SCHEMAS = """
+SELECT nspname FROM pg_namespace n WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'
+AND nspname !~ '(^|_)botdata$' AND NOT nspname = ANY (%(managed)s) AND NOT EXISTS (
+    SELECT FROM pg_depend d WHERE d.classid = 'pg_namespace'::regclass AND d.objid = n.oid AND d.deptype = 'e')
+ORDER BY 1
+"""
+_EXISTING = "SELECT nspname FROM pg_namespace WHERE nspname = ANY (%(schemas)s)"
+# Whether a thing of another kind than an extension, in any schema, depends on a member of the extension.
+_EXTENSIONS = """
+SELECT e.extname, n.nspname, e.extname <> ALL (%(platform)s) OR EXISTS (
+    SELECT FROM pg_depend m JOIN pg_depend d ON d.refclassid = m.classid AND d.refobjid = m.objid
+    WHERE m.refclassid = 'pg_extension'::regclass AND m.refobjid = e.oid AND m.deptype = 'e' AND d.deptype = 'n'
+    AND (pg_identify_object(d.classid, d.objid, d.objsubid)).schema = ANY (%(schemas)s))
+FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname <> 'plpgsql' ORDER BY 1
+"""
+_AUTH = """
+SELECT c.oid, c.relname FROM pg_class c WHERE c.relnamespace = to_regnamespace('auth') AND c.relname = ANY (%(tables)s)
+ORDER BY c.relname DESC
+"""
+# The roles that policies name; 0 stands for PUBLIC.
+_ROLES = """
+SELECT DISTINCT r.rolname, r.rolbypassrls, r.rolcanlogin FROM pg_roles r WHERE r.oid IN (
+    SELECT unnest(p.polroles) FROM pg_policy p JOIN pg_class c ON c.oid = p.polrelid
+    JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = ANY (%(schemas)s) OR c.oid = ANY (%(tables)s))
+OR (%(grants)s AND r.oid IN (
+    SELECT a.grantee FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace, aclexplode(c.relacl) a
+    WHERE n.nspname = ANY (%(schemas)s) AND a.grantee <> c.relowner
+    UNION SELECT a.grantee FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace, aclexplode(p.proacl) a
+    WHERE n.nspname = ANY (%(schemas)s) AND a.grantee <> p.proowner
+    UNION SELECT a.grantee FROM pg_namespace n, aclexplode(n.nspacl) a WHERE n.nspname = ANY (%(schemas)s)
+    UNION SELECT a.grantee FROM pg_default_acl d JOIN pg_namespace n ON n.oid = d.defaclnamespace,
+        aclexplode(d.defaclacl) a
+    WHERE n.nspname = ANY (%(schemas)s))) AND r.rolname !~ '^pg_'
+ORDER BY 1
+"""
+# Foreign keys to what does not come along. Only the columns that they name are needed of it.
+_REFERENCED = """
+SELECT DISTINCT n.nspname, f.relname, ARRAY(
+    SELECT a.attname::text FROM unnest(c.confkey) k JOIN pg_attribute a ON a.attrelid = f.oid AND a.attnum = k),
+    ARRAY(SELECT format_type(a.atttypid, a.atttypmod) FROM unnest(c.confkey) k
+        JOIN pg_attribute a ON a.attrelid = f.oid AND a.attnum = k)
+FROM pg_constraint c JOIN pg_class t ON t.oid = c.conrelid JOIN pg_namespace o ON o.oid = t.relnamespace
+JOIN pg_class f ON f.oid = c.confrelid JOIN pg_namespace n ON n.oid = f.relnamespace
+WHERE c.contype = 'f' AND (o.nspname = ANY (%(schemas)s) OR t.oid = ANY (%(tables)s))
+AND n.nspname <> ALL (%(schemas)s) AND f.oid <> ALL (%(tables)s)
+ORDER BY 1, 2
+"""
+# Their servers, and the passwords for these, are made by hand.
+_FOREIGN_TABLES = """
+SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind = 'f' AND n.nspname = ANY (%(schemas)s) ORDER BY 1, 2
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """A role that policies or grants name."""
+
+    name: str
+    bypasses_row_security: bool
+    logs_in: bool
+
+    @property
+    def statement(self) -> str:
+        """What makes the role; only a role that may make roles can run it."""
+        name = self.name.replace('"', '""')
+        login, bypass = " LOGIN" if self.logs_in else "", " BYPASSRLS" if self.bypasses_row_security else ""
+        return f'CREATE ROLE "{name}"{login}{bypass};'
+
+
+@dataclass(frozen=True, slots=True)
+class Referenced:
+    """A table outside the move that a foreign key refers to, and the columns that are named."""
+
+    schema: str
+    name: str
+    columns: tuple[str, ...]
+    types: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What of a database is adopted.
+
+    Attributes:
+        auth_tables: by oid, the tables of Supabase's users that come along.
+        extensions: those that come along, with their schemas.
+        foreign_tables: schemas and names of those that do not come along.
+        left_extensions: those that serve Supabase itself, and nothing in the schemas.
+    """
+
+    schemas: tuple[str, ...]
+    auth_tables: dict[int, str]
+    extensions: tuple[tuple[str, str], ...]
+    left_extensions: tuple[str, ...]
+    roles: tuple[Role, ...]
+    referenced: tuple[Referenced, ...]
+    foreign_tables: tuple[tuple[str, str], ...]
+    grants: bool
+
+
+async def read_scope(
+    connection: AsyncConnection, schemas: Sequence[str] | None, *, with_auth: bool, grants: bool
+) -> Scope:
+    """The schemas that were named, or all but those of Supabase and of extensions; and what goes with them.
+
+    Raises:
+        MigrationError: a schema is not there or is Supabase's, or there is no table of users to come along.
+        psycopg.Error: the server refuses.
+    """
+    if schemas is None:
+        rows = await (await connection.execute(_SCHEMAS, {"managed": sorted(_SUPABASE)})).fetchall()
+        chosen = [name for (name,) in rows]
+    else:
+        chosen = list(dict.fromkeys(schemas))
+        rows = await (await connection.execute(_EXISTING, {"schemas": chosen})).fetchall()
+        if missing := sorted(set(chosen) - {name for (name,) in rows}):
+            raise _refused(f"the database has no schema {', '.join(missing)}", "with --schemas of those it has")
+        if managed := sorted(_SUPABASE.intersection(chosen)):
+            raise _refused(
+                f"Supabase makes {', '.join(managed)} itself", "without it in --schemas; --with-auth moves users"
+            )
+    auth = dict(await _fetch(connection, _AUTH, tables=list(AUTH_TABLES if with_auth else ())))
+    if with_auth and "users" not in auth.values():
+        raise _refused("the database has no table auth.users", "without --with-auth")
+    extensions = await _fetch(connection, _EXTENSIONS, platform=sorted(_PLATFORM), schemas=chosen)
+    arguments = {"schemas": chosen, "tables": list(auth)}
+    roles = await _fetch(connection, _ROLES, **arguments, grants=grants)
+    referenced = await _fetch(connection, _REFERENCED, **arguments)
+    return Scope(
+        tuple(chosen),
+        auth,
+        tuple((name, schema) for name, schema, needed in extensions if needed),
+        tuple(name for name, _, needed in extensions if not needed),
+        tuple(Role(name, bypasses, login) for name, bypasses, login in roles),
+        tuple(Referenced(schema, name, tuple(columns), tuple(types)) for schema, name, columns, types in referenced),
+        tuple(await _fetch(connection, _FOREIGN_TABLES, schemas=chosen)),
+        grants,
+    )
+
+
+async def _fetch(connection: AsyncConnection, query: str, **arguments: object) -> list[Any]:
+    return await (await connection.execute(query, arguments)).fetchall()
+
+
+def _refused(message: str, otherwise: str) -> MigrationError:
+    return MigrationError(
+        message, step=STEP, pending=NOTHING_WRITTEN, next_step=NextStep(Command(STEP), f" {otherwise}")
+    )

@@ -1,0 +1,106 @@
+"""The command `botdata adopt`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from app.cli.work import AsJson
+
+if TYPE_CHECKING:
+    from app.adopt.scratch import Embedded
+
+_NOT_PROVED = 3
+
+
+def register(cli: typer.Typer) -> None:
+    """Add the command."""
+    cli.command()(adopt)
+
+
+def adopt(
+    directory: Annotated[Path, typer.Argument(help="Where the project is written to; made if missing.")],
+    source: Annotated[
+        str | None,
+        typer.Option(
+            "--source", help="The database to adopt; by default MIGRATION_SOURCE.", metavar="URL", show_default=False
+        ),
+    ] = None,
+    schemas: Annotated[
+        str | None,
+        typer.Option("--schemas", help="Only these schemas, separated by commas.", show_default="all but Supabase's"),
+    ] = None,
+    with_auth: Annotated[bool, typer.Option("--with-auth", help="Supabase's users too, with password hashes.")] = False,
+    with_auth_secrets: Annotated[
+        bool, typer.Option("--with-auth-secrets", help="With --with-auth: the tokens that let somebody in once, too.")
+    ] = False,
+    with_grants: Annotated[bool, typer.Option("--with-grants", help="Who may do what, too.")] = False,
+    scratch: Annotated[
+        str | None,
+        typer.Option(
+            "--scratch", help="An empty database for the proof.", metavar="URL", show_default="one of its own, dropped"
+        ),
+    ] = None,
+    pg_dump: Annotated[
+        str | None,
+        typer.Option(
+            "--pg-dump", help="At least as new as the source's server.", metavar="PATH", show_default="in PATH"
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write models and revisions for a project, and prove that they make the same schema. Exit code 3: not proved.
+
+    Example: botdata adopt --source postgresql://... my-project
+    """
+    from app.adopt.adopt import AdoptOptions
+    from app.adopt.adopt import adopt as make
+    from app.adopt.scratch import Places
+    from app.cli.given_options import GivenOptions
+    from app.cli.output import show_json
+    from app.cli.reports.adopt_report import adopt_document, show_adopt
+    from app.cli.work import carry_out
+    from app.settings import load_settings
+
+    settings = load_settings()
+    url = source or (settings.migration_source.get_secret_value() if settings.migration_source else None)
+    if url is None or url.strip().lower() == "supabase":
+        raise typer.BadParameter(
+            "the schema cannot be read over REST: give postgresql://..., or --schema-file", param_hint="--source"
+        )
+    if with_auth_secrets and not with_auth:
+        raise typer.BadParameter("it needs --with-auth", param_hint="--with-auth-secrets")
+    embedded, own_pg_dump = _embedded()
+    options = AdoptOptions(
+        [name.strip() for name in schemas.split(",") if name.strip()] if schemas is not None else None,
+        with_auth,
+        with_auth_secrets,
+        with_grants,
+        [pg_dump] if pg_dump else [None, *([own_pg_dump] if own_pg_dump else [])],
+        Places(scratch, settings.database_url.get_secret_value() if settings.database_url else None, embedded),
+    )
+    report = carry_out(lambda: make(url, directory, options), GivenOptions("adopt"))
+    show_adopt(report)
+    if as_json:
+        show_json(adopt_document(report))
+    if report.proof is None:
+        raise typer.Exit(_NOT_PROVED)
+    if not report.proved:
+        raise typer.Exit(1)
+
+
+def _embedded() -> tuple[Embedded | None, str | None]:
+    """What starts the embedded server, and its pg_dump; None where it is not installed."""
+    from app.embedded import EmbeddedPostgres, installed_binary
+
+    @contextmanager
+    def start() -> Iterator[str]:
+        with EmbeddedPostgres.start(durable=False) as server:
+            yield server.create_database("scratch")
+
+    program = installed_binary("pg_dump")
+    return (start, program) if program else (None, None)

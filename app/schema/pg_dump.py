@@ -1,0 +1,65 @@
+"""Finds a pg_dump, and its pg_restore, that are new enough for a server."""
+
+import asyncio
+import re
+import shutil
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.errors import MigrationError
+from app.next_step import NextStep
+
+
+@dataclass(frozen=True, slots=True)
+class PgDump:
+    """A pg_dump that is new enough, and its pg_restore.
+
+    Attributes:
+        newer: newer than the server, which may not know every setting that the archive's script begins with.
+    """
+
+    dump: Path
+    restore: Path
+    newer: bool
+
+
+async def find_pg_dump(wanted: str | None, server_version: int, *, step: str, otherwise: NextStep) -> PgDump | None:
+    """A pg_dump at least as new as the server.
+
+    Args:
+        wanted: a path; "none": not to be used; None: the one in PATH, if it is new enough.
+        server_version: the major version.
+        otherwise: what to do without it.
+
+    Raises:
+        MigrationError: the one that was named cannot be used.
+    """
+    if wanted == "none":
+        return None
+    found = shutil.which(wanted or "pg_dump")
+    beside = Path(found).with_name("pg_restore") if found else None
+    restore = str(beside) if beside and beside.exists() else shutil.which("pg_restore")
+    version = await _version_of(found) if found and restore else None
+    if version is not None and version >= server_version and found and restore:
+        return PgDump(Path(found), Path(restore), version > server_version)
+    if wanted is None:
+        return None
+    why = "cannot be run, or has no pg_restore beside it" if version is None else f"is of version {version}"
+    raise MigrationError(
+        f"--pg-dump {wanted} {why}; it is to be {server_version} or newer, as the server is",
+        step=step,
+        pending="everything; nothing was changed",
+        next_step=otherwise,
+    )
+
+
+async def _version_of(program: str) -> int | None:
+    with suppress(OSError):
+        process = await asyncio.create_subprocess_exec(
+            program, "--version", stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
+        )
+        out, _ = await process.communicate()
+        if matched := re.search(rb"\) (\d+)", out):
+            return int(matched[1])
+    return None
