@@ -20,6 +20,7 @@ class GivenOptions:
         source: which chose the source and the models.
         checks: which answer what preflight finds.
         own: of this command alone.
+        foreign: the tables are another project's, for which the cutover and its commands are nothing.
     """
 
     command: str = ""
@@ -27,6 +28,7 @@ class GivenOptions:
     source: tuple[str, ...] = ()
     checks: tuple[str, ...] = ()
     own: tuple[str, ...] = ()
+    foreign: bool = False
 
     def complete(self, command: Command, *, step: str | None = None) -> Command:
         """A command with those of the options that it takes, and that it does not name itself.

@@ -6,12 +6,14 @@ import shlex
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
 from app.cli.event_loop import run_async
 from app.cli.given_options import GivenOptions
+from app.cli.project import read_project
 
 if TYPE_CHECKING:
     from sqlalchemy import MetaData, Table
@@ -51,6 +53,7 @@ class Work:
         target: the URL of the target.
         source_url: the URL of the source's PostgreSQL; None: Supabase over REST.
         given: the options to be repeated in the next command.
+        revisions: the `alembic.ini` of the project's own revisions, where it names them.
     """
 
     command: str
@@ -60,6 +63,7 @@ class Work:
     source_url: str | None
     tables: list[Table]
     given: GivenOptions
+    revisions: Path | None = None
 
     @classmethod
     def prepare(
@@ -85,10 +89,12 @@ class Work:
         from app.settings import load_settings
 
         settings = load_settings()
-        described = load_metadata(metadata)
+        project = read_project()
+        models = metadata or project.metadata
+        described = load_metadata(models)
         source_url = _source_url(settings, source, key_role_ok if check_key else None, command)
         target = settings.require_database_url()
-        groups = None if metadata else {"business", "baileys"} if with_baileys else {"business"}
+        groups = None if models else {"business", "baileys"} if with_baileys else {"business"}
         chosen_by = ["--with-baileys"] if with_baileys else []
         names = None
         if tables is not None:
@@ -107,8 +113,10 @@ class Work:
             chosen = select_tables(described, names=names, groups=groups)
         except MigrationError as error:
             raise typer.BadParameter(error.message, param_hint="--tables") from None
-        given = GivenOptions(command, tuple(chosen_by), tuple(read_from), tuple(checks), tuple(own))
-        return cls(command, settings, described, target, source_url, chosen, given)
+        given = GivenOptions(command, tuple(chosen_by), tuple(read_from), tuple(checks), tuple(own), models is not None)
+        return cls(
+            command, settings, described, target, source_url, chosen, given, None if metadata else project.revisions
+        )
 
     def run(self, what: str, work: Callable[[Source, Progress], Awaitable[_Answer]]) -> _Answer:
         """Run work on the source in an event loop; its progress, called `what`, goes to standard error."""

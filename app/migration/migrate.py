@@ -18,7 +18,6 @@ from app.migration.sources.source import Source
 from app.migration.tables.copy_table import name_of
 from app.migration.target.target_session import explained, open_target
 from app.migration.verify.verifier import VerifyOptions, verify_on
-from app.schema import revisions
 from app.schema.revisions import Upgrade
 
 _STEP = "migrate"
@@ -43,14 +42,14 @@ class MigrateOptions:
     """How to move, and who is told.
 
     Attributes:
-        upgrades: the tables are the revisions' own, so that the schema is upgraded first.
+        upgrade: upgrades the schema, where revisions make its tables.
         look: examines both ends; gives what the copy is to know of them, or raises.
         working: opens the source for a step, "copy" or "verify", and says where its progress goes.
         on_upgrade, on_copy: called when that step has ended.
     """
 
     copy: CopyOptions
-    upgrades: bool
+    upgrade: Callable[[], Awaitable[Upgrade]] | None
     look: Callable[[CopyOptions], Awaitable[CopyOptions]]
     working: Callable[[str], AbstractAsyncContextManager[tuple[Source, Progress]]]
     on_upgrade: Callable[[Upgrade], None]
@@ -75,8 +74,8 @@ async def migrate(target_url: str, tables: Sequence[Table], options: MigrateOpti
             options.copy.permit.refuse(await read_authority(connection), [name_of(table) for table in tables])
         copy_options = await options.look(options.copy)
         upgraded = None
-        if options.upgrades:
-            upgraded = revisions.upgrade(target_url)  # it has the loop to itself: nothing else runs yet
+        if options.upgrade is not None:
+            upgraded = await options.upgrade()
             options.on_upgrade(upgraded)
         with _after("the schema's upgrade" if upgraded else None):
             copied = await copy_once(copy_options)

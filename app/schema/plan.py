@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from psycopg import AsyncConnection, sql
 
 from app.migration.preflight.schemas.catalog import CatalogTable, read_tables
+from app.migration.preflight.schemas.target_state import revision_of
 from app.models import Base
 from app.schema import phase08
 from app.schema.revision_files import known_revisions
-from app.schema.state import baileys_names, business_names, revision_of
+from app.schema.state import baileys_names, business_names
 
 
 @dataclass(frozen=True, slots=True)

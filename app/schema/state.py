@@ -9,7 +9,7 @@ from app.errors import INSTALL_NEWER
 from app.migration.preflight.findings import SchemaDifference, Severity, finding
 from app.migration.preflight.schemas.catalog import CatalogTable
 from app.migration.preflight.schemas.target_schema import as_findings, compare
-from app.migration.preflight.schemas.target_state import TargetState
+from app.migration.preflight.schemas.target_state import TargetState, not_there, revision_of
 from app.models import Base
 from app.next_step import Command, NextStep
 from app.schema import phase08
@@ -27,14 +27,6 @@ def business_names() -> set[str]:
 def baileys_names() -> set[str]:
     """Names of the WhatsApp session tables."""
     return {table.name for table in Base.metadata.tables.values() if table.info["group"] == "baileys"}
-
-
-async def revision_of(connection: AsyncConnection, catalog: dict[str, CatalogTable]) -> str | None:
-    """The revision that a database says it is at."""
-    if "alembic_version" not in catalog:
-        return None
-    row = await (await connection.execute("SELECT version_num FROM public.alembic_version")).fetchone()
-    return row[0] if row else None
 
 
 class ExamineSchema:
@@ -62,9 +54,7 @@ class ExamineSchema:
     def _unversioned(self, catalog: dict[str, CatalogTable]) -> TargetState:
         held = sorted(business_names() & catalog.keys())
         if not held:
-            return self._not_there(
-                "target-empty", "the target does not hold the bot's tables yet", "botdata upgrade makes them"
-            )
+            return not_there(None, known_revisions()[-1], upgrades=self._upgrades)
         differences = [one for one, _, _ in compare(Base.metadata.sorted_tables, catalog, strict=True)]
         if phase08.recognise(catalog):
             examples = "companies.name where title should be, yclients_company_id for company_id"
@@ -91,18 +81,7 @@ class ExamineSchema:
                 INSTALL_NEWER,
             )
             return TargetState([one], usable=False, next_step=NextStep(INSTALL_NEWER))
-        return self._not_there(
-            "target-behind", f"the target is at revision {revision}, and {head} is the newest", "botdata upgrade"
-        )
-
-    def _not_there(self, code: str, message: str, remedy: str) -> TargetState:
-        severity: Severity = "notice" if self._upgrades else "error"
-        return TargetState(
-            [finding(code, message, remedy, severity=severity)],
-            usable=False,
-            creates_tables=True,
-            next_step=NextStep(Command("migrate" if self._upgrades else "upgrade")),
-        )
+        return not_there(revision, head, upgrades=self._upgrades)
 
 
 def _severity(one: SchemaDifference, code: str, usual: Severity | None) -> Severity | None:

@@ -118,7 +118,7 @@ def test_rows_that_no_copy_put_there(command: Command, settings: dict[str, str])
 
 
 def test_a_target_that_is_not_upgraded(command: Command, settings: dict[str, str], fresh_database: str) -> None:
-    told = {"copy": "the target does not hold the bot's tables yet", "verify": "the target has no table public."}
+    told = {"copy": "the target does not hold the tables yet", "verify": "the target has no table public."}
     for step, words in told.items():
         outcome = command(step, **{**settings, "DATABASE_URL": fresh_database})
         assert outcome.code == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -9,6 +10,7 @@ import typer
 from app.cli.commands.copy import JOBS, Jobs, MaxQuarantine, Overwrite, Restart, copy_options, own_options
 from app.cli.commands.preflight import TYPES_UNSEEN, Accept, IgnoreColumn, repeated, stop_on_errors
 from app.cli.event_loop import run_async
+from app.cli.project import read_project
 from app.cli.work import AsJson, KeyRoleOk, Metadata, ShowValues, SourceUrl, Tables, WithBaileys, Work
 
 if TYPE_CHECKING:
@@ -68,7 +70,7 @@ def migrate(
 
     options = MigrateOptions(
         copy_options(work, overwrite=overwrite, restart=restart, max_quarantine=max_quarantine, jobs=jobs),
-        upgrades=metadata is None,  # the revisions are the bot's own
+        upgrade=_upgrade_of(work),
         look=look,
         working=work.working,
         on_upgrade=_say_upgrade,
@@ -92,6 +94,20 @@ def migrate(
         raise typer.Exit(1)
 
 
+def _upgrade_of(work: Work) -> Callable[[], Awaitable[Upgrade]] | None:
+    """What upgrades the target's schema: the bot's revisions, those of a project that names its own, or nothing."""
+    from app.schema import revisions
+    from app.schema.project import upgrade_project
+
+    async def upgrade_own() -> Upgrade:
+        return revisions.upgrade(work.target)  # it has the loop to itself: nothing else runs yet
+
+    configuration = work.revisions
+    if configuration is not None:
+        return lambda: upgrade_project(configuration, work.target, step="migrate")
+    return None if work.given.foreign else upgrade_own
+
+
 def upgrade(
     revision: Annotated[str, typer.Argument(help="The revision to reach.")] = "head", as_json: AsJson = False
 ) -> None:
@@ -102,13 +118,18 @@ def upgrade(
     from app.cli.output import say, show_json
     from app.errors import MigrationError
     from app.schema import revisions
+    from app.schema.project import upgrade_project
     from app.settings import load_settings
     from app.stores.postgres.session import refuse_transaction_pooler
 
     settings = load_settings()
     url = settings.require_database_url()
     run_async(refuse_transaction_pooler(url, setting="DATABASE_URL", step="upgrade"))  # the second part needs a session
-    done = revisions.upgrade(url, revision)
+    configuration = read_project().revisions
+    if configuration is not None:
+        done = run_async(upgrade_project(configuration, url, revision=revision))
+    else:
+        done = revisions.upgrade(url, revision)
     _say_upgrade(done)
     try:
         run_async(_upgrade_tool_schema(url))

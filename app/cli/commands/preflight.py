@@ -149,6 +149,7 @@ async def _examine(
     from app.migration.preflight.run import Supabase, run_preflight
     from app.migration.preflight.schemas.target_state import examine_against
     from app.models import Base
+    from app.schema.project import newest_revision
     from app.schema.state import ExamineSchema
 
     accepted = accepted_of(ignore_column, accept)
@@ -164,7 +165,11 @@ async def _examine(
         source,
         work.target,
         work.tables,
-        ExamineSchema(upgrades=upgrades) if own else examine_against(work.tables),
+        ExamineSchema(upgrades=upgrades)
+        if own
+        else examine_against(work.tables, newest=newest_revision(work.revisions), upgrades=upgrades)
+        if work.revisions
+        else examine_against(work.tables),
         accepted=accepted,
         quick=quick,
         on_retry=complain,

@@ -8,6 +8,7 @@ import typer
 
 from app.cli.event_loop import run_async
 from app.cli.given_options import GivenOptions
+from app.cli.project import models_of
 from app.cli.work import AsJson, Metadata, Tables, carry_out
 
 _LAST_NUMBER = 2**63 - 1
@@ -43,7 +44,7 @@ def list_rows(
     from app.migration.tables.metadata import load_metadata
 
     names, given = _chosen("quarantine list", tables, metadata)
-    listed = run_async(list_quarantine(_target(), load_metadata(metadata), tables=names, limit=limit))
+    listed = run_async(list_quarantine(_target(), load_metadata(models_of(metadata)), tables=names, limit=limit))
     if as_json:
         show_json(report.list_document(listed))
     else:
@@ -96,7 +97,7 @@ def replay(
 
     names, given = _chosen("quarantine replay", tables, metadata)
     given = replace(given, own=(*map(str, numbers or []), *["--overwrite"] * overwrite))
-    settings, described = load_settings(), load_metadata(metadata)
+    settings, described = load_settings(), load_metadata(models_of(metadata))
     replayed = carry_out(
         lambda: replay_rows(
             settings.require_database_url(),
@@ -132,7 +133,7 @@ def export(
     from app.migration.tables.metadata import load_metadata
 
     names, _ = _chosen("quarantine export", tables, metadata)
-    rows = run_async(export_rows(_target(), load_metadata(metadata), file, tables=names, force=force))
+    rows = run_async(export_rows(_target(), load_metadata(models_of(metadata)), file, tables=names, force=force))
     if as_json:
         show_json(document("quarantine export", ok=True, rows=rows, file=str(file) if rows else None))
     elif rows:

@@ -100,7 +100,7 @@ def next_step(report: VerifyReport, given: GivenOptions) -> NextStep:
     if report.clean:
         if report.sample is not None:
             return NextStep(again)
-        if any(option.startswith("--metadata") for option in given.source):  # parity and the cutover are the bot's
+        if given.foreign:  # parity and the cutover are the bot's
             return NextStep(Command("sync", "--until-clean"), ", once nothing writes to the source any more")
         return NextStep(Command("cutover status" if report.managed else "parity"))
     if all(table.clean for table in report.tables):

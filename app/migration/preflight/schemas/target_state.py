@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from psycopg import AsyncConnection
 from sqlalchemy import Table
 
-from app.migration.preflight.findings import Finding, SchemaDifference
+from app.migration.preflight.findings import Finding, SchemaDifference, finding
 from app.migration.preflight.schemas.catalog import CatalogTable
 from app.migration.preflight.schemas.target_schema import as_findings, compare, stops
-from app.next_step import NextStep
+from app.next_step import Command, NextStep
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +31,44 @@ class TargetState:
 Examine = Callable[[AsyncConnection, dict[str, CatalogTable]], Awaitable[TargetState]]
 
 
-def examine_against(tables: Sequence[Table]) -> Examine:
-    """The target of another project's tables: it is to have them, with columns of these names and types."""
+def examine_against(tables: Sequence[Table], *, newest: str | None = None, upgrades: bool = False) -> Examine:
+    """The target of another project's tables: it is to have them, with columns of these names and types.
+
+    Args:
+        newest: the newest revision of the project, where it has revisions.
+        upgrades: the step upgrades the schema itself, so that a schema that is not there yet does not stop it.
+    """
 
     async def examine(connection: AsyncConnection, catalog: dict[str, CatalogTable]) -> TargetState:
+        revision = await revision_of(connection, catalog)
+        if newest is not None and revision != newest:
+            return not_there(revision, newest, upgrades=upgrades)
         rules = compare(tables, catalog, strict=False)
         remedy = "make the target's tables as --metadata describes them"
         differences = [one for one, _, _ in rules]
         return TargetState(as_findings(rules, remedy), differences, usable=not stops(rules))
 
     return examine
+
+
+async def revision_of(connection: AsyncConnection, catalog: dict[str, CatalogTable]) -> str | None:
+    """The revision that a database says it is at."""
+    if "alembic_version" not in catalog:
+        return None
+    row = await (await connection.execute("SELECT version_num FROM public.alembic_version")).fetchone()
+    return row[0] if row else None
+
+
+def not_there(revision: str | None, newest: str, *, upgrades: bool) -> TargetState:
+    """The state of a target that an upgrade makes fit; `upgrades`: the step upgrades it itself."""
+    code, message, remedy = (
+        ("target-empty", "the target does not hold the tables yet", "botdata upgrade makes them")
+        if revision is None
+        else ("target-behind", f"the target is at revision {revision}, and {newest} is the newest", "botdata upgrade")
+    )
+    return TargetState(
+        [finding(code, message, remedy, severity="notice" if upgrades else "error")],
+        usable=False,
+        creates_tables=True,
+        next_step=NextStep(Command("migrate" if upgrades else "upgrade")),
+    )

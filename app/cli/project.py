@@ -1,0 +1,50 @@
+"""What `[tool.botdata]` in the working directory's pyproject.toml says of a project's own models and revisions."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.errors import SettingsError
+
+_FILE = Path("pyproject.toml")
+_TEXTS = ("metadata", "alembic")
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A project's own models and revisions.
+
+    Attributes:
+        metadata: its models, as `--metadata` names them; None: the bot's.
+        revisions: the `alembic.ini` of its revisions.
+    """
+
+    metadata: str | None = None
+    revisions: Path | None = None
+
+
+def read_project() -> Project:
+    """The project in the working directory; one without names where the file, or the table in it, is not there.
+
+    Raises:
+        SettingsError: the file cannot be read, or the table holds something else than it should.
+    """
+    import tomllib
+
+    try:
+        table = tomllib.loads(_FILE.read_text("utf-8")).get("tool", {}).get("botdata")
+    except FileNotFoundError:
+        return Project()
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"{_FILE} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    if table is None:
+        return Project()
+    for name in _TEXTS:
+        if not isinstance(table.get(name, ""), str):
+            raise SettingsError(f"{_FILE}: {name} in [tool.botdata] is to be a text")
+    configuration = table.get("alembic")
+    return Project(table.get("metadata"), Path(configuration).absolute() if configuration else None)
+
+
+def models_of(metadata: str | None) -> str | None:
+    """The models that a command works on: those of `--metadata`, else the project's, else None for the bot's."""
+    return metadata or read_project().metadata
