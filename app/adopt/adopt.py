@@ -1,8 +1,9 @@
 """The command's work: reads a database's schema, writes the project, and proves its revisions."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, Self
 
 from psycopg import AsyncConnection
 
@@ -10,16 +11,18 @@ from app.adopt.catalog import Difference
 from app.adopt.dump import read_statements
 from app.adopt.models.described_tables import describe_tables
 from app.adopt.models.package import write_models
+from app.adopt.next_revision import statements_for, that_work
 from app.adopt.project import (
     PACKAGE,
     last_revision,
     project_files,
     refuse_other_directory,
+    remembered,
     revision_files,
     write_project,
 )
 from app.adopt.proof import Proof, prove, source_catalog
-from app.adopt.revision import first_statements
+from app.adopt.revision import SETTINGS, first_statements
 from app.adopt.scope import NOTHING_WRITTEN, STEP, Scope, read_scope
 from app.adopt.scratch import Places, scratch_database
 from app.errors import MigrationError
@@ -35,6 +38,10 @@ _SECRETS = {
         "phone_change_token", "reauthentication_token",
     }
 }  # fmt: skip
+_TITLES = {
+    True: ("The schema as it was at the source.", "schema"),
+    False: ("What has changed at the source since.", "changes"),
+}
 _DEFINERS = """
 SELECT p.oid::regprocedure::text, pg_get_userbyid(p.proowner)
 FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
@@ -60,12 +67,25 @@ class AdoptOptions:
     pg_dumps: Sequence[str | None]
     places: Places
 
+    @property
+    def taken_along(self) -> dict[str, Any]:
+        """What a later `adopt` of the same project takes along, too."""
+        flags = ("with_auth", "with_auth_secrets", "grants")
+        return {"schemas": self.schemas and list(self.schemas)} | {flag: getattr(self, flag) for flag in flags}
+
+    def with_earlier(self, earlier: Mapping[str, Any]) -> Self:
+        """The same, with what an earlier `adopt` took along."""
+        taken: dict[str, Any] = {name: value or earlier.get(name) for name, value in self.taken_along.items()}
+        return replace(self, **taken)
+
 
 @dataclass(frozen=True, slots=True)
 class AdoptReport:
     """What was adopted.
 
     Attributes:
+        revision: the one that was written; None: nothing had changed that a revision can make up for.
+        changes: what has changed at the source since the last revision.
         beside: files that were written beside one that a person had changed.
         administrator: statements that need more than the owner's rights.
         proof: None where no server could tell, and `not_proved` says why.
@@ -75,12 +95,12 @@ class AdoptReport:
     scope: Scope
     tables: int
     revision: str | None
+    changes: tuple[Difference, ...]
     beside: tuple[str, ...]
     administrator: tuple[str, ...]
     notes: tuple[str, ...]
     proof: Proof | None
     not_proved: str | None
-    by_hand: tuple[Difference, ...] = ()
 
     @property
     def proved(self) -> bool:
@@ -95,33 +115,51 @@ async def adopt(source_url: str, directory: Path, options: AdoptOptions) -> Adop
         MigrationError: the source cannot be read, the directory cannot be written, or the revisions cannot be run.
     """
     refuse_other_directory(directory)
+    options = options.with_earlier(remembered(directory))
     with explained(STEP, setting="--source", pending=NOTHING_WRITTEN):
         connection = await connect(source_url, setting="--source", step=STEP)
-        async with connection:
+    async with connection:
+        with explained(STEP, setting="--source", pending=NOTHING_WRITTEN):
             scope = await read_scope(connection, options.schemas, with_auth=options.with_auth, grants=options.grants)
             pg_dump = await _pg_dump(options.pg_dumps, connection.info.server_version // 10000)
-            dumped = await read_statements(source_url, scope, pg_dump)
             tables, types = await describe_tables(connection, scope.schemas, list(scope.auth_tables))
             if not tables:
                 raise _no_tables(scope)
             catalog = await source_catalog(connection, scope)
             notes = await _notes(connection, scope)
-    hidden = {} if options.with_auth_secrets else _SECRETS
-    contents = project_files(directory, [*scope.schemas, *(["auth"] if scope.auth_tables else [])], len(tables), notes)
-    models = write_models(PACKAGE, tables, types, hidden)
-    contents |= {f"{PACKAGE}/{name}": text for name, text in models.items()}
-    revision = None
-    if last_revision(directory) == 0:
-        statements = first_statements(scope, dumped)
-        revision = "0001"
-        contents |= revision_files(1, "The schema as it was at the source.", "schema", statements, scope.roles)
-    beside = write_project(directory, contents)
-    async with scratch_database(options.places, scope) as scratch:
-        proof = None if isinstance(scratch, str) else await prove(catalog, scope, scratch, directory)
-        not_proved = scratch if isinstance(scratch, str) else None
-    administrator = [role.statement for role in scope.roles]
+        hidden = {} if options.with_auth_secrets else _SECRETS
+        named = [*scope.schemas, *(["auth"] if scope.auth_tables else [])]
+        contents = project_files(directory, named, len(tables), notes)
+        models = write_models(PACKAGE, tables, types, hidden)
+        contents |= {f"{PACKAGE}/{name}": text for name, text in models.items()}
+        number = last_revision(directory) + 1
+        changes: tuple[Difference, ...] = ()
+        async with scratch_database(options.places, scope) as scratch:
+            values: list[str] = []
+            statements: list[str] = []
+            if number == 1:
+                statements = [first_statements(scope, await read_statements(source_url, scope, pg_dump))]
+            elif not isinstance(scratch, str):
+                changes = (await prove(catalog, scope, scratch, directory)).differences
+                wanted = await statements_for(connection, source_url, changes, pg_dump)
+                values, working = await that_work(scratch.url, *wanted)
+                statements = [SETTINGS, *working] if values or working else []
+            if statements:
+                title, slug = _TITLES[number == 1]
+                contents |= revision_files(number, title, slug, "\n".join(statements), scope.roles, values)
+            beside = write_project(directory, contents, options.taken_along)
+            proof = None if isinstance(scratch, str) else await prove(catalog, scope, scratch, directory)
     return AdoptReport(
-        directory, scope, len(tables), revision, tuple(beside), tuple(administrator), tuple(notes), proof, not_proved
+        directory,
+        scope,
+        len(tables),
+        f"{number:04}" if statements else None,
+        changes,
+        tuple(beside),
+        tuple(role.statement for role in scope.roles),
+        tuple(notes),
+        proof,
+        scratch if isinstance(scratch, str) else None,
     )
 
 

@@ -11,7 +11,7 @@ from app.adopt.catalog_queries import COMMENTS, GRANTS, QUERIES
 Catalog = dict[tuple[str, str], str]
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True)
 class Difference:
     """Something in which two catalogs differ.
 
@@ -60,9 +60,6 @@ async def read_catalog(
 
 
 def differences(source: Mapping[tuple[str, str], str], target: Mapping[tuple[str, str], str]) -> list[Difference]:
-    """What is missing, new or otherwise in the target, by kind and name."""
-    return sorted(
-        Difference(*key, source.get(key), target.get(key))
-        for key in source.keys() | target.keys()
-        if source.get(key) != target.get(key)
-    )
+    """What is missing, new or otherwise in the target, in the source's order."""
+    every = [*source, *sorted(target.keys() - source.keys())]
+    return [Difference(*key, source.get(key), target.get(key)) for key in every if source.get(key) != target.get(key)]

@@ -51,7 +51,6 @@ _COLUMNS = (
     _WITH_RELATIONS
     + f"""
 SELECT format('%%s.%%I', r.label, a.attname), jsonb_build_object(
-    'position', row_number() OVER (PARTITION BY a.attrelid ORDER BY a.attnum),
     'type', format_type(a.atttypid, a.atttypmod), 'not null', a.attnotnull, 'default', pg_get_expr(d.adbin, d.adrelid),
     'identity', a.attidentity, 'generated', a.attgenerated,
     'collation', CASE WHEN a.attcollation <> t.typcollation THEN a.attcollation::regcollation::text END,
@@ -63,7 +62,15 @@ SELECT format('%%s.%%I', r.label, a.attname), jsonb_build_object(
 FROM relation r JOIN pg_class c USING (oid) JOIN pg_attribute a ON a.attrelid = c.oid
     JOIN pg_type t ON t.oid = a.atttypid
 LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
-WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'c') AND a.attnum > 0 AND NOT a.attisdropped
+WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'c') AND a.attnum > 0 AND NOT a.attisdropped ORDER BY c.oid, a.attnum
+"""
+)
+_COLUMN_ORDER = (
+    _WITH_RELATIONS
+    + """
+SELECT r.label, string_agg(format('%%I', a.attname), ', ' ORDER BY a.attnum), r.oid
+FROM relation r JOIN pg_attribute a ON a.attrelid = r.oid
+WHERE r.relkind IN ('r', 'p', 'f', 'c') AND a.attnum > 0 AND NOT a.attisdropped GROUP BY r.label, r.oid
 """
 )
 _SEQUENCES = (
@@ -203,6 +210,7 @@ QUERIES = {
     "type": ("pg_type", _TYPES),
     "table": ("pg_class", _TABLES),
     "column": ("pg_class", _COLUMNS),
+    "column order": ("pg_class", _COLUMN_ORDER),
     "sequence": ("pg_class", _SEQUENCES),
     "constraint": ("pg_constraint", _CONSTRAINTS),
     "index": ("pg_class", _INDEXES),

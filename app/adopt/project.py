@@ -7,6 +7,7 @@ from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
 from string import Template
+from typing import Any
 
 from app.adopt.scope import NOTHING_WRITTEN, STEP, Role
 from app.errors import MigrationError
@@ -42,12 +43,24 @@ def project_files(directory: Path, schemas: Sequence[str], tables: int, notes: S
     }
 
 
-def revision_files(number: int, title: str, slug: str, statements: str, roles: Sequence[Role]) -> dict[str, str]:
-    """A revision: its statements as they are, and the module that carries them out."""
+def revision_files(
+    number: int, title: str, slug: str, statements: str, roles: Sequence[Role], values: Sequence[str] = ()
+) -> dict[str, str]:
+    """A revision: its statements as they are, and the module that carries them out.
+
+    Args:
+        values: statements that add values to enums.
+    """
     made = {role.name: role.statement for role in roles}
     before = json.dumps(f"{number - 1:04}") if number > 1 else "None"
-    listed = json.dumps(made, ensure_ascii=False)
-    script = template("revision.py", title=title, revision=f"{number:04}", before=before, roles=listed)
+    script = template(
+        "revision.py",
+        title=title,
+        revision=f"{number:04}",
+        before=before,
+        roles=json.dumps(made, ensure_ascii=False),
+        values=json.dumps(list(values), ensure_ascii=False),
+    )
     return {
         str(REVISIONS / f"{number:04}_{slug}.sql"): statements,
         str(REVISIONS / f"{number:04}_{slug}.py"): script,
@@ -75,8 +88,26 @@ def refuse_other_directory(directory: Path) -> None:
         )
 
 
-def write_project(directory: Path, contents: Mapping[str, str]) -> list[str]:
+def remembered(directory: Path) -> dict[str, Any]:
+    """What the last `adopt` was told to take along; empty for a new project."""
+    try:
+        return dict(json.loads((directory / _MANIFEST).read_text("utf-8"))["options"])
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, KeyError) as error:
+        raise MigrationError(
+            f"{directory / _MANIFEST} is not as adopt wrote it",
+            step=STEP,
+            pending=NOTHING_WRITTEN,
+            next_step=NextStep("take it from a backup, or adopt into a new directory: ", Command(STEP)),
+        ) from error
+
+
+def write_project(directory: Path, contents: Mapping[str, str], options: Mapping[str, Any]) -> list[str]:
     """Write the files. What a person changed since an earlier `adopt` stays, and the new text goes beside it.
+
+    Args:
+        options: what a later `adopt` is to take along, too.
 
     Returns:
         names of the files that were written beside a changed one, as `NAME.new`.
@@ -88,7 +119,7 @@ def write_project(directory: Path, contents: Mapping[str, str]) -> list[str]:
     beside = []
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        written = json.loads(manifest_path.read_text("utf-8")) if manifest_path.exists() else {}
+        written = json.loads(manifest_path.read_text("utf-8"))["files"] if manifest_path.exists() else {}
         for name, text in contents.items():
             path = directory / name
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -99,7 +130,8 @@ def write_project(directory: Path, contents: Mapping[str, str]) -> list[str]:
             else:
                 written[name] = _hash(text)
             path.write_text(text, "utf-8")
-        manifest_path.write_text(json.dumps(written, indent=2, ensure_ascii=False) + "\n", "utf-8")
+        manifest = {"options": options, "files": written}
+        manifest_path.write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", "utf-8")
     except OSError as error:
         raise _unwritable(directory, error) from error
     return beside

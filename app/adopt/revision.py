@@ -5,13 +5,13 @@ from collections import defaultdict
 
 from app.adopt.scope import Referenced, Scope
 
-_SETTINGS = """-- Made by botdata adopt. What stands below the line is as pg_dump wrote it.
+SETTINGS = """-- Made by botdata adopt.
 SET LOCAL search_path = '';
 SET LOCAL check_function_bodies = false;
 SET LOCAL xmloption = content;
 SET LOCAL client_min_messages = warning;
 """
-_LINE = "\n-- --------\n\n"
+_LINE = "\n-- What follows is as pg_dump wrote it.\n\n"
 # Supabase's functions, by their names: what they return, and how they find it in the claims of a request.
 _CLAIMS = "nullif(current_setting('request.jwt.claims', true), '')::jsonb"
 _AUTH = {
@@ -42,7 +42,7 @@ def first_statements(scope: Scope, dumped: str) -> str:
     if functions:  # calling the functions needs no more; the tables in the schema stay closed
         lines.append("GRANT USAGE ON SCHEMA auth TO PUBLIC;")
     lines += _outside(scope.referenced)
-    return _SETTINGS + "\n".join(dict.fromkeys(lines)) + _LINE + dumped
+    return SETTINGS + "\n".join(dict.fromkeys(lines)) + _LINE + dumped
 
 
 def _outside(referenced: tuple[Referenced, ...]) -> list[str]:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from app.adopt.adopt import AdoptReport
+from app.adopt.catalog import Difference
 from app.cli.output import document, say
 
 _NEXT = "botdata preflight"
@@ -12,6 +13,8 @@ _SHOWN = 20
 def show_adopt(report: AdoptReport) -> None:
     """Print what was written, what a person should look at, and the proof."""
     say(f"adopted {report.tables:,} tables of {', '.join(report.scope.schemas)} into {report.directory}")
+    for change in report.changes[:_SHOWN]:
+        say(f"  {_changed(change)}")
     if report.revision:
         say(f"revision: {report.revision}")
     for name in report.beside:
@@ -28,7 +31,7 @@ def show_adopt(report: AdoptReport) -> None:
         return
     if not report.proved:
         differing = report.proof.differences
-        say(f"the revisions make another schema than the source's: {len(differing):,} differences")
+        say(f"the revisions make another schema than the source's; {len(differing):,} differences, by hand:")
         for difference in differing[:_SHOWN]:
             say(f"  {difference}")
         if len(differing) > _SHOWN:
@@ -36,6 +39,11 @@ def show_adopt(report: AdoptReport) -> None:
         return
     say(f"proved: {report.proof.items:,} items of the catalog are the same on {report.proof.where}")
     say(f"Next: cd {report.directory}, fill in .env (see .env.example), then: {_NEXT}")
+
+
+def _changed(change: Difference) -> str:
+    how = "added" if change.target is None else "removed" if change.source is None else "changed"
+    return f"{how} at the source: {change.kind} {change.name}"
 
 
 def adopt_document(report: AdoptReport) -> dict[str, Any]:
@@ -48,6 +56,7 @@ def adopt_document(report: AdoptReport) -> dict[str, Any]:
         schemas=list(report.scope.schemas),
         tables=report.tables,
         revision=report.revision,
+        changes=[_changed(change) for change in report.changes],
         beside=list(report.beside),
         administrator=list(report.administrator),
         notes=list(report.notes),

@@ -1,0 +1,145 @@
+"""Finds the statements that bring a schema to where the source's is now: what was added, and code that was changed.
+
+Nothing is dropped, and no column, key or type is changed: that can lose rows, and is for a person to do.
+"""
+
+import json
+from collections.abc import Sequence
+
+import psycopg
+from psycopg import AsyncConnection, sql
+
+from app.adopt.catalog import Difference
+from app.adopt.dump import table_statements
+from app.adopt.revision import SETTINGS
+from app.adopt.scope import STEP
+from app.migration.target.target_session import explained
+from app.schema.pg_dump import PgDump
+from app.stores.postgres.session import connect
+
+_COMMANDS = {"r": "SELECT", "a": "INSERT", "w": "UPDATE", "d": "DELETE", "*": "ALL"}
+_PLACES = """
+SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE format('%%I.%%I', n.nspname, c.relname) = ANY (%(names)s) ORDER BY c.oid
+"""
+
+
+async def statements_for(
+    connection: AsyncConnection, source_url: str, found: Sequence[Difference], pg_dump: PgDump
+) -> tuple[list[str], list[str]]:
+    """What makes up for the differences: values of enums, which have to be committed first, and all else.
+
+    Args:
+        connection: a session at the source.
+    """
+    values = [text for one in found if one.kind == "type" for text in _enum_values(one)]
+    statements = [text for one in found if (text := _statement(one)) is not None]
+    new = [one.name for one in found if one.kind in {"table", "sequence"} and one.target is None]
+    places = await (await connection.execute(_PLACES, {"names": new})).fetchall()
+    statements += [text for place in places if (text := await table_statements(source_url, [place], pg_dump))]
+    return values, statements
+
+
+def _statement(one: Difference) -> str | None:
+    """The statement that adds or changes one thing; None where that is not done here, or comes with its table."""
+    if one.source is None:
+        return None
+    if one.kind == "schema":
+        return f"CREATE SCHEMA {one.name};"
+    if one.kind == "function":
+        return f"{one.source};" if one.source.startswith("CREATE") else None
+    said = json.loads(one.source) if one.source.startswith("{") else {}
+    if one.kind == "type" and one.target is None and said["labels"]:
+        labels = ", ".join(sql.Literal(label).as_string(None) for label in said["labels"])
+        return f"CREATE TYPE {one.name} AS ENUM ({labels});"
+    if one.kind == "table" and said["kind"] == "v" and one.target is not None:
+        options = f" WITH ({said['options']})" if said["options"] else ""
+        return f"CREATE OR REPLACE VIEW {one.name}{options} AS\n{said['view']}"
+    if one.kind == "column" and one.target is None:
+        return _column(one.name, said)
+    if one.kind == "index" and one.target is None:
+        return f"{said['is']};"
+    if one.kind == "policy":
+        return _policy(one, said)
+    return None
+
+
+def _enum_values(one: Difference) -> list[str]:
+    if one.source is None or one.target is None:
+        return []
+    wanted, present = json.loads(one.source)["labels"] or [], json.loads(one.target)["labels"] or []
+    statements = []
+    for position, label in enumerate(wanted):
+        if label not in present:
+            before = f" AFTER {sql.Literal(wanted[position - 1]).as_string(None)}" if position else ""
+            first = f" BEFORE {sql.Literal(present[0]).as_string(None)}" if not position and present else ""
+            statements.append(
+                f"ALTER TYPE {one.name} ADD VALUE IF NOT EXISTS {sql.Literal(label).as_string(None)}{before or first};"
+            )
+    return statements
+
+
+def _column(name: str, said: dict[str, str]) -> str:
+    """A column is added without NOT NULL where nothing fills it in the rows that are there."""
+    table, column = _split(name, ".")
+    parts = [f"ALTER TABLE {table} ADD COLUMN {column} {said['type']}"]
+    if said["collation"]:
+        parts.append(f"COLLATE {said['collation']}")
+    if said["generated"]:
+        kind = "STORED" if said["generated"] == "s" else "VIRTUAL"
+        parts.append(f"GENERATED ALWAYS AS ({said['default']}) {kind}")
+    elif said["identity"]:
+        parts.append(f"GENERATED {'ALWAYS' if said['identity'] == 'a' else 'BY DEFAULT'} AS IDENTITY")
+    elif said["default"]:
+        parts.append(f"DEFAULT {said['default']}")
+    if said["not null"] and (said["default"] or said["identity"]):
+        parts.append("NOT NULL")
+    return f"{' '.join(parts)};"
+
+
+def _split(name: str, separator: str) -> tuple[str, str]:
+    """Both sides of the last separator outside of quotes, as in `schema.table.column` or `policy on schema.table`."""
+    last = max(at for at in range(len(name)) if name.startswith(separator, at) and name.count('"', 0, at) % 2 == 0)
+    return name[:last], name[last + len(separator) :]
+
+
+def _policy(one: Difference, said: dict[str, object]) -> str:
+    name, table = _split(one.name, " on ")
+    roles = said["to"]
+    assert isinstance(roles, list)
+    to = ", ".join("PUBLIC" if role == "public" else sql.Identifier(role).as_string(None) for role in roles)
+    parts = [f"DROP POLICY {name} ON {table};\n" if one.target is not None else ""]
+    kind = "PERMISSIVE" if said["permissive"] else "RESTRICTIVE"
+    parts.append(f"CREATE POLICY {name} ON {table} AS {kind} FOR {_COMMANDS[str(said['for'])]} TO {to}")
+    parts.append(f" USING ({said['using']})" if said["using"] else "")
+    parts.append(f" WITH CHECK ({said['check']})" if said["check"] else "")
+    return "".join([*parts, ";"])
+
+
+async def that_work(url: str, values: Sequence[str], statements: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Those that the scratch database takes, in an order in which it does; nothing but values of enums stays in it."""
+    with explained(STEP, setting="the scratch database", pending="the next revision"):
+        async with await connect(url, setting="the scratch database", step=STEP) as connection:
+            made = [text for text in values if await _taken(connection, text)]
+            done: list[str] = []
+            async with connection.transaction(force_rollback=True):
+                await connection.execute(SETTINGS)
+                waiting = list(statements)
+                while waiting:
+                    taken = [text for text in waiting if await _taken(connection, text)]
+                    if not taken:
+                        break
+                    done += taken
+                    waiting = [text for text in waiting if text not in taken]
+    return made, done
+
+
+async def _taken(connection: AsyncConnection, statement: str) -> bool:
+    try:
+        async with connection.transaction():
+            await connection.execute(statement.encode())
+    except psycopg.Error:
+        if connection.closed:
+            raise
+        return False
+    return True
