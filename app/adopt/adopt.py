@@ -128,8 +128,7 @@ async def adopt(source_url: str, directory: Path, options: AdoptOptions) -> Adop
             catalog = await source_catalog(connection, scope)
             notes = await _notes(connection, scope)
         hidden = {} if options.with_auth_secrets else _SECRETS
-        named = [*scope.schemas, *(["auth"] if scope.auth_tables else [])]
-        contents = project_files(directory, named, len(tables), notes)
+        contents = project_files(directory, scope.schemas, len(tables), notes)
         models = write_models(PACKAGE, tables, types, hidden)
         contents |= {f"{PACKAGE}/{name}": text for name, text in models.items()}
         number = last_revision(directory) + 1
@@ -141,7 +140,7 @@ async def adopt(source_url: str, directory: Path, options: AdoptOptions) -> Adop
                 statements = [first_statements(scope, await read_statements(source_url, scope, pg_dump))]
             elif not isinstance(scratch, str):
                 changes = (await prove(catalog, scope, scratch, directory)).differences
-                wanted = await statements_for(connection, source_url, changes, pg_dump)
+                wanted = await statements_for(connection, source_url, scope, changes, pg_dump)
                 values, working = await that_work(scratch.url, *wanted)
                 statements = [SETTINGS, *working] if values or working else []
             if statements:

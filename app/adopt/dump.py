@@ -39,26 +39,26 @@ async def read_statements(url: str, scope: Scope, pg_dump: PgDump) -> str:
     parts = []
     for section in ("pre-data", "post-data"):
         for chosen in filter(None, (users, schemas)):
-            parts.append(await _dump(url, [*chosen, f"--section={section}"], pg_dump, grants=scope.grants))
+            parts.append(await _dump(url, [*chosen, f"--section={section}"], pg_dump, scope))
     return "\n".join(part for part in parts if part)
 
 
-async def table_statements(url: str, tables: Sequence[tuple[str, str]], pg_dump: PgDump) -> str:
+async def table_statements(url: str, scope: Scope, tables: Sequence[tuple[str, str]], pg_dump: PgDump) -> str:
     """The statements that make single tables, with all that hangs on them."""
     chosen = [f"--table={_pattern(schema)}.{_pattern(name)}" for schema, name in tables]
-    return await _dump(url, chosen, pg_dump, grants=False) if chosen else ""
+    return await _dump(url, chosen, pg_dump, scope) if chosen else ""
 
 
 def _pattern(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-async def _dump(url: str, options: Sequence[str], programs: PgDump, *, grants: bool) -> str:
+async def _dump(url: str, options: Sequence[str], programs: PgDump, scope: Scope) -> str:
     parts: dict[str, Any] = conninfo_to_dict(libpq_url(url))
     environment = dict(os.environ) | {"PGCLIENTENCODING": "UTF8"}
     if password := parts.pop("password", None):  # never on a command line, which other users can see
         environment["PGPASSWORD"] = str(password)
-    privileges = [] if grants else ["--no-privileges"]
+    privileges = [] if scope.grants else ["--no-privileges"]
     with TemporaryDirectory(prefix="botdata-") as directory:
         archive, contents = Path(directory) / "schema.dump", Path(directory) / "contents"
         common = ["--no-owner", "--no-publications", "--no-subscriptions", "--no-security-labels", *privileges]
@@ -67,12 +67,24 @@ async def _dump(url: str, options: Sequence[str], programs: PgDump, *, grants: b
             f"--file={archive}", f"--dbname={make_conninfo(**parts)}", environment=environment,
         )  # fmt: skip
         listed = await _run(programs.restore, "--list", str(archive), environment=environment)
-        contents.write_text("".join(line for line in listed.splitlines(True) if not _UNWANTED.match(line)), "utf-8")
+        contents.write_text("".join(_wanted(listed, scope)), "utf-8")
         script = await _run(
             programs.restore, *common, f"--use-list={contents}", "--file=-", str(archive), environment=environment
         )
     first = _FIRST.search(script)
     return script[first.start() : script.rindex(_END)].strip() + "\n" if first else ""
+
+
+def _wanted(listed: str, scope: Scope) -> list[str]:
+    """The entries that are wanted, with partitions attached from the root down, as an identity is handed on."""
+    lines = [line for line in listed.splitlines(True) if not _UNWANTED.match(line)]
+    levels = {f" TABLE ATTACH {schema} {name} ": level for schema, name, level in scope.partitions}
+    places = [at for at, line in enumerate(lines) if any(entry in line for entry in levels)]
+    attached = [lines[at] for at in places]
+    attached.sort(key=lambda line: next(level for entry, level in levels.items() if entry in line))
+    for at, line in zip(places, attached, strict=True):
+        lines[at] = line
+    return lines
 
 
 async def _run(program: Path, *arguments: str, environment: dict[str, str]) -> str:

@@ -12,7 +12,7 @@ from psycopg import AsyncConnection, sql
 from app.adopt.catalog import Difference
 from app.adopt.dump import table_statements
 from app.adopt.revision import SETTINGS
-from app.adopt.scope import STEP
+from app.adopt.scope import STEP, Scope
 from app.migration.target.target_session import explained
 from app.schema.pg_dump import PgDump
 from app.stores.postgres.session import connect
@@ -25,7 +25,7 @@ WHERE format('%%I.%%I', n.nspname, c.relname) = ANY (%(names)s) ORDER BY c.oid
 
 
 async def statements_for(
-    connection: AsyncConnection, source_url: str, found: Sequence[Difference], pg_dump: PgDump
+    connection: AsyncConnection, source_url: str, scope: Scope, found: Sequence[Difference], pg_dump: PgDump
 ) -> tuple[list[str], list[str]]:
     """What makes up for the differences: values of enums, which have to be committed first, and all else.
 
@@ -36,7 +36,7 @@ async def statements_for(
     statements = [text for one in found if (text := _statement(one)) is not None]
     new = [one.name for one in found if one.kind in {"table", "sequence"} and one.target is None]
     places = await (await connection.execute(_PLACES, {"names": new})).fetchall()
-    statements += [text for place in places if (text := await table_statements(source_url, [place], pg_dump))]
+    statements += [text for place in places if (text := await table_statements(source_url, scope, [place], pg_dump))]
     return values, statements
 
 

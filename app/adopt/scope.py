@@ -18,7 +18,7 @@ _SUPABASE = frozenset(
     | {"_supavisor", "pgmq", "repack", "tiger", "tiger_data", "topology"}
 )
 # Extensions that serve the platform; one of them comes along where something in the chosen schemas depends on it.
-_PLATFORM = frozenset(
+PLATFORM_EXTENSIONS = frozenset(
     {"pg_graphql", "supabase_vault", "pgsodium", "pg_stat_statements", "pg_net", "pg_cron", "pgjwt", "pg_repack"}
     | {"pgtle", "wrappers"}
 )
@@ -75,6 +75,11 @@ _FOREIGN_TABLES = """
 SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind = 'f' AND n.nspname = ANY (%(schemas)s) ORDER BY 1, 2
 """
+_PARTITIONS = """
+SELECT n.nspname, p.relname, t.level FROM pg_class c CROSS JOIN LATERAL pg_partition_tree(c.oid) t
+JOIN pg_class p ON p.oid = t.relid JOIN pg_namespace n ON n.oid = p.relnamespace
+WHERE c.relkind = 'p' AND NOT c.relispartition AND t.level > 0 AND n.nspname = ANY (%(schemas)s)
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +116,7 @@ class Scope:
         auth_tables: by oid, the tables of Supabase's users that come along.
         extensions: those that come along, with their schemas.
         foreign_tables: schemas and names of those that do not come along.
+        partitions: schema, name and how many tables are above it, of each.
         left_extensions: those that serve Supabase itself, and nothing in the schemas.
     """
 
@@ -121,6 +127,7 @@ class Scope:
     roles: tuple[Role, ...]
     referenced: tuple[Referenced, ...]
     foreign_tables: tuple[tuple[str, str], ...]
+    partitions: tuple[tuple[str, str, int], ...]
     grants: bool
 
 
@@ -148,7 +155,7 @@ async def read_scope(
     auth = dict(await _fetch(connection, _AUTH, tables=list(AUTH_TABLES if with_auth else ())))
     if with_auth and "users" not in auth.values():
         raise _refused("the database has no table auth.users", "without --with-auth")
-    extensions = await _fetch(connection, _EXTENSIONS, platform=sorted(_PLATFORM), schemas=chosen)
+    extensions = await _fetch(connection, _EXTENSIONS, platform=sorted(PLATFORM_EXTENSIONS), schemas=chosen)
     arguments = {"schemas": chosen, "tables": list(auth)}
     roles = await _fetch(connection, _ROLES, **arguments, grants=grants)
     referenced = await _fetch(connection, _REFERENCED, **arguments)
@@ -160,6 +167,7 @@ async def read_scope(
         tuple(Role(name, bypasses, login) for name, bypasses, login in roles),
         tuple(Referenced(schema, name, tuple(columns), tuple(types)) for schema, name, columns, types in referenced),
         tuple(await _fetch(connection, _FOREIGN_TABLES, schemas=chosen)),
+        tuple(await _fetch(connection, _PARTITIONS, schemas=chosen)),
         grants,
     )
 

@@ -35,7 +35,7 @@ def name_tables(tables: Sequence[DescribedTable], hidden: Mapping[str, set[str]]
     for table in tables:
         name = table.name if table.schema == "public" else f"{table.schema}_{table.name}"
         attributes: dict[str, str] = {}
-        table.columns = [c for c in table.columns if c.name not in hidden.get(f"{table.schema}.{table.name}", ())]
+        _hide(table, hidden.get(f"{table.schema}.{table.name}", set()))
         for column in table.columns:
             attributes[column.name] = attribute_name(column.name, attributes.values())
         model = NamedTable(
@@ -48,6 +48,13 @@ def name_tables(tables: Sequence[DescribedTable], hidden: Mapping[str, set[str]]
         )
         models.append(model)
     return models
+
+
+def _hide(table: DescribedTable, hidden: set[str]) -> None:
+    """Leave columns out, with what is made of them."""
+    table.columns = [column for column in table.columns if column.name not in hidden]
+    table.constraints = [constraint for constraint in table.constraints if hidden.isdisjoint(constraint.columns)]
+    table.indexes = [index for index in table.indexes if not any(column in hidden for _, column, _, _ in index.parts)]
 
 
 def _key(table: DescribedTable) -> list[str]:

@@ -12,6 +12,7 @@ import typer
 from app.cli.work import AsJson
 
 if TYPE_CHECKING:
+    from app.adopt.adopt import AdoptReport
     from app.adopt.scratch import Embedded
 
 _NOT_PROVED = 3
@@ -28,6 +29,14 @@ def adopt(
         str | None,
         typer.Option(
             "--source", help="The database to adopt; by default MIGRATION_SOURCE.", metavar="URL", show_default=False
+        ),
+    ] = None,
+    schema_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--schema-file",
+            help="What supabase db dump or pg_dump --schema-only wrote, in place of --source.",
+            show_default=False,
         ),
     ] = None,
     schemas: Annotated[
@@ -59,6 +68,7 @@ def adopt(
     """
     from app.adopt.adopt import AdoptOptions
     from app.adopt.adopt import adopt as make
+    from app.adopt.schema_file import loaded
     from app.adopt.scratch import Places
     from app.cli.given_options import GivenOptions
     from app.cli.output import show_json
@@ -68,7 +78,9 @@ def adopt(
 
     settings = load_settings()
     url = source or (settings.migration_source.get_secret_value() if settings.migration_source else None)
-    if url is None or url.strip().lower() == "supabase":
+    if schema_file is not None and (source is not None or with_auth):
+        raise typer.BadParameter("it stands alone: without --source and --with-auth", param_hint="--schema-file")
+    if schema_file is None and (url is None or url.strip().lower() == "supabase"):
         raise typer.BadParameter(
             "the schema cannot be read over REST: give postgresql://..., or --schema-file", param_hint="--source"
         )
@@ -83,7 +95,15 @@ def adopt(
         [pg_dump] if pg_dump else [None, *([own_pg_dump] if own_pg_dump else [])],
         Places(scratch, settings.database_url.get_secret_value() if settings.database_url else None, embedded),
     )
-    report = carry_out(lambda: make(url, directory, options), GivenOptions("adopt"))
+
+    async def work() -> AdoptReport:
+        if schema_file is None:
+            assert url is not None
+            return await make(url, directory, options)
+        async with loaded(schema_file, options.places) as database:
+            return await make(database, directory, options)
+
+    report = carry_out(work, GivenOptions("adopt"))
     show_adopt(report)
     if as_json:
         show_json(adopt_document(report))
