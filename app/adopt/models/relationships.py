@@ -45,7 +45,7 @@ def relate(child: NamedTable, by_table: Mapping[Place, NamedTable], later: set[P
         if parent is None or not child.key or not parent.key or not set(key.parent_columns) <= parent.attributes.keys():
             continue
         stem = key.columns[0].removesuffix("_id") if len(key.columns) == 1 else parent.module
-        one = attribute_name(stem if stem != key.columns[0] else f"{stem}_{parent.module}", child.taken)
+        one = attribute_name(stem if stem != key.columns[0] else f"{stem}_{parent.module.rstrip('_')}", child.taken)
         child.taken.add(one)
         many = attribute_name(child.module, parent.taken)
         parent.taken.add(many)

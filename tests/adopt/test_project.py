@@ -1,0 +1,108 @@
+"""An adopted project: it is proved, its models say what the database has, and its rows are moved with its commands."""
+
+import json
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.adopt.adopting import check, run
+from tests.adopt.conftest import Project
+from tests.cli.command import Command
+from tests.migration.engine import execute, row_texts, value
+from tests.support.page_server import PageServer
+
+_MODELS = """
+import warnings
+from sqlalchemy.orm import configure_mappers
+import models
+configure_mappers()
+models.Base.metadata.sorted_tables
+user = models.Base.registry._class_registry["User"]
+print(len(models.Base.metadata.tables), user.__mapper__.relationships.keys())
+"""
+
+
+def test_it_is_proved(edges: Project) -> None:
+    assert edges.adopted.code == 0, edges.adopted.said
+    assert edges.adopted.document["proved"] is True
+    assert edges.adopted.document["differences"] == []
+    assert edges.adopted.document["items"] > 200
+    assert "auth.users is not part of the move" in edges.adopted.said
+    assert "Next: cd" in edges.adopted.said
+
+
+def test_no_text_of_the_users_is_rewritten(edges: Project) -> None:
+    statements = (edges.directory / "alembic/versions/0001_schema.sql").read_text("utf-8")
+    assert "$$ BEGIN /* :name %s \\restrict */ new.touched := now(); RETURN new; END $$" in statements
+    assert "\n\\restrict" not in statements
+    assert "CREATE SCHEMA public" not in statements
+
+
+def test_the_models_import_and_are_clean(edges: Project) -> None:
+    imported = run(edges.directory, "python", "-W", "error", "-c", _MODELS)
+    assert imported.stdout == "27 ['class_class']\n", imported.stderr
+    linted = run(edges.directory, "ruff", "check", "--no-cache", ".")
+    assert linted.returncode == 0, linted.stdout
+    typed = run(edges.directory, "mypy", f"--cache-dir={edges.directory.parent / 'mypy'}")
+    assert typed.returncode == 0, typed.stdout
+
+
+_DRIFTS = {
+    "ALTER TABLE shop.things ADD more text": "remove_column",
+    'ALTER TABLE "Two Words" ALTER "1st" TYPE bigint': "modify_type",
+    "ALTER TABLE things ALTER touched SET DEFAULT clock_timestamp()": "modify_default",
+    "CREATE INDEX strange ON things (v)": "remove_index",
+    "ALTER TABLE things ALTER touched DROP NOT NULL": "modify_nullable",
+}
+
+
+def test_alembic_check_finds_a_drift_and_nothing_else(edges: Project, upgraded: str) -> None:
+    assert check(edges.directory, upgraded) == ""
+    for change in _DRIFTS:
+        execute(upgraded, change)
+    found = check(edges.directory, upgraded)
+    assert [kind for kind in _DRIFTS.values() if f"'{kind}'" not in found] == []
+    assert found.count("'modify_") == 3
+    assert found.count("'remove_") == 2
+    assert "'add_" not in found
+
+
+def _texts(url: str) -> dict[str, list[str]]:
+    with psycopg.connect(url) as connection:
+        names = connection.execute(
+            "SELECT format('%I.%I', schemaname, tablename) FROM pg_tables WHERE schemaname IN ('public', 'shop')"
+            " AND tablename <> 'alembic_version' ORDER BY 1"
+        ).fetchall()
+    return {name: row_texts(url, name) for (name,) in names}
+
+
+@pytest.mark.parametrize("over", ["REST", "a connection"])
+def test_its_rows_are_moved_with_its_own_commands(
+    edges: Project, command: Command, monkeypatch: pytest.MonkeyPatch, fresh_database: str, over: str
+) -> None:
+    with PageServer(edges.source, schemas=("public", "shop")) as pages:
+        environment = {"DATABASE_URL": fresh_database, "SUPABASE_URL": pages.url, "SUPABASE_KEY": pages.service_key}
+        environment["MIGRATION_SOURCE"] = "supabase" if over == "REST" else edges.source
+        monkeypatch.chdir(edges.directory)
+
+        def moved(line: str, code: int = 0) -> str:
+            outcome = command(*line.split(), **environment)
+            assert outcome.code == code, outcome.out + outcome.err
+            return outcome.out
+
+        told = moved("preflight")
+        assert "Next: botdata migrate" in told
+        assert "schema: upgraded from nothing to 0001" in moved("migrate")
+        assert "sync complete" in moved("sync")
+        assert "no difference" in moved("verify")
+        assert "botdata sync --until-clean" in moved("verify")  # what comes next is not the salon's
+    source = _texts(edges.source)
+    assert source.keys() > {"public.ranged_old", "shop.things", 'public."Two Words"'}
+    assert _texts(fresh_database) == source
+    assert value(fresh_database, "SELECT nextval('numbers')") == value(edges.source, "SELECT last_value + 1 FROM numbers")
+
+
+def test_what_a_person_changed_stays(edges: Project, tmp_path: Path) -> None:
+    manifest = json.loads((edges.directory / "adopt.json").read_text("utf-8"))
+    assert manifest["files"].keys() > {"models/things.py", "alembic/env.py", "pyproject.toml"}
