@@ -1,6 +1,6 @@
 -- A service with many tenants that delivers updates of apps: organisations, members, channels, devices, billing.
 -- It leans on Supabase: auth.uid() in its policies, triggers on auth.users, files in storage, vectors in its documents.
--- 40 tables in the schemas public, billing, private and stats. Loads with psql into an empty database.
+-- 39 tables in the schemas public, billing, private and stats. Loads with psql into an empty database.
 \ir supabase.sql
 CREATE SCHEMA billing;
 CREATE SCHEMA private;
@@ -469,7 +469,7 @@ INSERT INTO public.organisations (id, slug, name, owner_id, settings, default_te
     SELECT pg_temp.uid(100 + n), 'org-' || n, pg_temp.odd(n), CASE WHEN n % 2 = 0 THEN pg_temp.uid(n) END, pg_temp.odd_json(n), 95 + 5 * n, pg_temp.odd_moment(n) FROM generate_series(1, 10) n;
 INSERT INTO public.memberships (organisation, user_id, role, joined_at)
     SELECT pg_temp.uid(100 + o), pg_temp.uid(n), CASE WHEN o = n THEN 'owner' ELSE (enum_range(NULL::public.member_role))[1 + n % 7] END, pg_temp.odd_moment(o + n) FROM generate_series(1, 10) o, generate_series(1, 12) n;
-INSERT INTO public.teams (organisation, parent, name) SELECT pg_temp.uid(100 + n), CASE WHEN n > 5 THEN 75 + 5 * n END, left(pg_temp.odd(n), 40) FROM generate_series(1, 20) n WHERE n <= 10;
+INSERT INTO public.teams (organisation, parent, name) SELECT pg_temp.uid(100 + n), CASE WHEN n > 5 THEN 75 + 5 * n END, left(pg_temp.odd(n), 40) FROM generate_series(1, 10) n;
 COMMIT;
 INSERT INTO public.team_members SELECT t.id, t.organisation, pg_temp.uid(n) FROM public.teams t, generate_series(1, 4) n;
 INSERT INTO public.invitations (organisation, email, role, token, expires_at) SELECT pg_temp.uid(100 + n % 10 + 1), 'Guest' || n || '@example.test', 'two words', 'inv_' || n, pg_temp.odd_moment(n) FROM generate_series(0, 30) n;
