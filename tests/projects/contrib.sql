@@ -1,0 +1,66 @@
+-- Tables of types that come with Debian's PostgreSQL and not with the tests' own server: citext, ltree, hstore and their
+-- like, in schema extensions as Supabase has them; xml, and collations of ICU. 14 tables.
+\ir supabase.sql
+CREATE EXTENSION citext SCHEMA extensions;
+CREATE EXTENSION ltree SCHEMA extensions;
+CREATE EXTENSION hstore SCHEMA extensions;
+CREATE EXTENSION btree_gist SCHEMA extensions;
+CREATE EXTENSION btree_gin SCHEMA extensions;
+CREATE EXTENSION pg_trgm SCHEMA extensions;
+CREATE EXTENSION unaccent SCHEMA extensions;
+CREATE EXTENSION intarray SCHEMA extensions;
+CREATE EXTENSION cube SCHEMA extensions;
+CREATE EXTENSION isn SCHEMA extensions;
+CREATE EXTENSION lo SCHEMA extensions;
+CREATE EXTENSION postgres_fdw SCHEMA extensions;
+CREATE COLLATION public.either_case (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+CREATE COLLATION public."русский" (provider = icu, locale = 'ru-RU-x-icu');
+CREATE DOMAIN public.email AS citext CHECK (VALUE ~ '@');
+CREATE DOMAIN public.labels AS hstore CHECK (NOT VALUE ? '');
+CREATE TYPE public.node AS (path ltree, at lquery[]);
+CREATE FUNCTION public.plain(text) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT AS $$ SELECT extensions.unaccent('extensions.unaccent', $1) $$;
+
+CREATE TABLE public.accounts (name citext PRIMARY KEY, mail public.email UNIQUE, others citext[], made_by uuid DEFAULT extensions.uuid_generate_v4());
+CREATE TABLE public.logins (account citext REFERENCES public.accounts ON UPDATE CASCADE, device citext, at timestamptz, PRIMARY KEY (account, device));
+CREATE TABLE public.folders (path ltree PRIMARY KEY, parent ltree GENERATED ALWAYS AS (CASE WHEN nlevel(path) > 1 THEN subpath(path, 0, -1) END) STORED, wanted lquery, words ltxtquery, paths ltree[]);
+CREATE TABLE public.files (id bigserial PRIMARY KEY, folder ltree NOT NULL REFERENCES public.folders, node public.node, title text);
+CREATE TABLE public.things (id integer PRIMARY KEY, labels public.labels, more hstore DEFAULT 'a=>1', list hstore[]);
+CREATE TABLE public.thing_keys (labels hstore PRIMARY KEY, v text);
+CREATE TABLE public.lets (id integer PRIMARY KEY, room text NOT NULL, floor integer, during tsrange, CONSTRAINT "let once" EXCLUDE USING gist (room WITH =, floor WITH =, during WITH &&));
+CREATE TABLE public.names (name text COLLATE public.either_case PRIMARY KEY, sorted text COLLATE public."русский", simple text GENERATED ALWAYS AS (public.plain(sorted)) STORED);
+CREATE TABLE public.pages (id integer PRIMARY KEY, title text, tags integer[], weights integer[] CHECK (icount(weights) < 9));
+CREATE TABLE public.points (at cube PRIMARY KEY, place point, distance double precision GENERATED ALWAYS AS (cube_distance(at, cube(ARRAY[0, 0, 0]::float8[]))) STORED);
+CREATE TABLE public.books (isbn isbn13 PRIMARY KEY, ean ean13, issn issn);
+CREATE TABLE public.papers (id integer PRIMARY KEY, content xml, parts xml[], picture lo);
+CREATE TABLE public.pairs (a citext, b ltree, c hstore, CONSTRAINT pairs_key UNIQUE NULLS NOT DISTINCT (a, b));
+CREATE TABLE public."Join" ("A" citext NOT NULL REFERENCES public.accounts, "B" ltree NOT NULL REFERENCES public.folders);
+CREATE UNIQUE INDEX "Join_AB_unique" ON public."Join" ("A", "B");
+CREATE INDEX folders_gist ON public.folders USING gist (path gist_ltree_ops (siglen = 32));
+CREATE INDEX things_gin ON public.things USING gin (more);
+CREATE INDEX pages_trgm ON public.pages USING gin (title gin_trgm_ops, id);
+CREATE INDEX pages_tags ON public.pages USING gist (tags gist__int_ops (numranges = 50));
+CREATE INDEX points_near ON public.points USING gist (at);
+CREATE INDEX pages_lower ON public.pages (lower(public.plain(title)) text_pattern_ops);
+CREATE SERVER elsewhere FOREIGN DATA WRAPPER postgres_fdw OPTIONS (host '127.0.0.1', dbname 'nowhere', port '1');
+CREATE FOREIGN TABLE public.remote (id integer NOT NULL, label citext) SERVER elsewhere OPTIONS (table_name 'labels');
+CREATE VIEW public.account_logins AS SELECT a.name, count(l.*) AS logins FROM public.accounts a LEFT JOIN public.logins l ON l.account = a.name GROUP BY a.name;
+CREATE MATERIALIZED VIEW public.levels AS SELECT nlevel(path) AS level, hstore_to_jsonb(hstore(min(path::text), count(*)::text)) AS counts FROM public.folders GROUP BY 1;
+CREATE TRIGGER pictures BEFORE UPDATE OR DELETE ON public.papers FOR EACH ROW EXECUTE FUNCTION lo_manage(picture);
+CREATE FUNCTION public.same_name(a citext, b text DEFAULT 'Ё') RETURNS boolean LANGUAGE sql STABLE AS $$ SELECT a = b::extensions.citext $$;
+
+CALL pg_temp.sign_up(5);
+INSERT INTO public.accounts SELECT 'Имя ' || n || pg_temp.odd(n), CASE WHEN n % 2 = 0 THEN 'User' || n || '@Example.test' END, CASE n % 3 WHEN 0 THEN '{}' WHEN 1 THEN ARRAY['A', NULL] END::citext[], pg_temp.uid(n) FROM generate_series(1, 20) n;
+INSERT INTO public.logins SELECT upper(name::text), d, pg_temp.odd_moment(length(name::text)) FROM public.accounts, unnest(ARRAY['Phone', '', 'Ё']) d WHERE upper(name::text)::citext = name;
+INSERT INTO public.folders (path, wanted, words, paths) SELECT p::ltree, '*.a|b{1,2}', 'a & !b', ARRAY['a', 'a.b']::ltree[] FROM unnest(ARRAY['', 'a', 'A', 'a.b', 'a.b.c', 'Top.Hobbies']) p;
+INSERT INTO public.files (folder, node, title) SELECT path, ROW(path, ARRAY['*.a', NULL]::lquery[])::public.node, pg_temp.odd(nlevel(path)) FROM public.folders;
+INSERT INTO public.things SELECT n, hstore('k' || n, nullif(pg_temp.odd(n), '')), hstore(ARRAY[pg_temp.odd(n), 'NULL', 'b'], ARRAY[NULL, 'NULL', '"']), ARRAY[NULL, ''::hstore] FROM generate_series(1, 20) n;
+INSERT INTO public.thing_keys SELECT hstore('k' || n, pg_temp.odd(n)), pg_temp.odd(n) FROM generate_series(1, 20) n;
+INSERT INTO public.lets SELECT n, (ARRAY['A', 'a', 'Ё'])[1 + n % 3], 1, tsrange('2024-01-01'::timestamp + n * interval '1 h', '2024-01-01'::timestamp + (n + 1) * interval '1 h') FROM generate_series(1, 30) n;
+INSERT INTO public.names SELECT 'Name ' || n || pg_temp.odd(n), 'Ёлка É ' || n FROM generate_series(1, 20) n;
+INSERT INTO public.pages SELECT n, pg_temp.odd(n), ARRAY[n, n + 1], CASE WHEN n % 2 = 0 THEN '{}'::integer[] END FROM generate_series(1, 30) n;
+INSERT INTO public.points SELECT cube(ARRAY[n, 0.1 * n, -n]::float8[]), point(n, n) FROM generate_series(1, 20) n;
+INSERT INTO public.books VALUES ('978-0-393-04002-9', '978-0-393-04002-9', '1436-4522'), ('978-3-16-148410-0', NULL, NULL);
+INSERT INTO public.papers SELECT n, ('<?xml version="1.0"?><a n="' || n || '">й</a>')::xml, ARRAY['<b/>', NULL]::xml[], NULL FROM generate_series(1, 10) n;
+INSERT INTO public.pairs VALUES (NULL, NULL, ''), ('A', NULL, NULL), ('a', 'a', 'a=>NULL'), ('', 'A', '"a b"=>"c,\"d"');
+INSERT INTO public."Join" SELECT name, path FROM public.accounts, public.folders WHERE made_by < pg_temp.uid(4);
+REFRESH MATERIALIZED VIEW public.levels;
