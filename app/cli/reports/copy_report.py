@@ -8,7 +8,7 @@ from app.cli.output import document, say, show_table
 from app.cli.reports.leftovers_report import but_not_usable, not_usable_list, show_leftovers
 from app.common.keys import Key
 from app.migration.runs.report import CopyReport
-from app.migration.target.foreign_keys import BrokenForeignKey
+from app.migration.target.foreign_keys import BrokenForeignKey, mend
 from app.next_step import Command, NextStep
 from app.privacy import mask_phones
 
@@ -92,7 +92,10 @@ def _next(report: CopyReport) -> NextStep:
     """What to do after this copy: a sync brings over what one moment lacks of another, deletions first."""
     if report.sync_due or _conflicts(report) or any(table.went or table.differ for table in report.tables):
         return NextStep(Command("sync"))
-    return NextStep(Command("verify" if report.complete else "copy"))
+    if any(table.refused or table.missing or table.disagreement for table in report.tables):
+        return NextStep(Command("copy"))
+    held_up = [key for key in report.broken if key.holds_up]
+    return mend(held_up) if held_up else NextStep(Command("verify"))
 
 
 def _some(keys: tuple[Key, ...]) -> str:
@@ -102,17 +105,26 @@ def _some(keys: tuple[Key, ...]) -> str:
 
 
 def show_broken(broken: Sequence[BrokenForeignKey]) -> None:
-    """Say which foreign keys not all rows keep."""
+    """Say which foreign keys not all rows keep, and what puts them back."""
     for key in broken:
-        how = "stays NOT VALID" if key.there else "is not put back"
-        say(f"foreign key {key.name} of {key.table} {how}: {key.orphans:,} rows lack the row they refer to,")
-        say(f"which this lists: {key.query}")
+        say(key.sentence)
+        if not key.moved:
+            say(f"{key.parent} is not among the tables that are moved; once no row lacks its own: {key.statement}")
 
 
 def broken_list(broken: Sequence[BrokenForeignKey]) -> list[dict[str, Any]]:
     """The same for `--json`."""
     return [
-        {"table": key.table, "name": key.name, "there": key.there, "orphans": key.orphans, "query": key.query}
+        {
+            "table": key.table,
+            "name": key.name,
+            "references": key.parent,
+            "moved": key.moved,
+            "there": key.there,
+            "orphans": key.orphans,
+            "query": key.query,
+            "statement": key.statement,
+        }
         for key in broken
     ]
 

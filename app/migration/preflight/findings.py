@@ -73,6 +73,7 @@ CODES: dict[str, Code] = {
     "target-rule": Code("error", acceptable=False),
     "target-rows-hidden": Code("error", acceptable=False),
     "target-foreign-key": Code("notice"),
+    "target-parent-not-moved": Code("warning"),
     "target-version": Code("error"),
     "target-older": Code("notice"),
     "target-privilege-missing": Code("error", acceptable=False),

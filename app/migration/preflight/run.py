@@ -19,6 +19,7 @@ from app.migration.preflight.findings import (
     TableSeen,
     finding,
 )
+from app.migration.preflight.parents import Counting, LeadingOut, keys_leading_out, parent_findings
 from app.migration.preflight.schemas.catalog import CatalogTable, read_all
 from app.migration.preflight.schemas.source_schema import SourceSeen, schema_findings
 from app.migration.preflight.schemas.target_state import Examine, TargetState
@@ -27,8 +28,10 @@ from app.migration.preflight.sources.rest_settings import key_findings, settings
 from app.migration.preflight.sources.rest_source import see_rest
 from app.migration.preflight.surroundings import examine_source, examine_target
 from app.migration.retry import Limits, patiently
+from app.migration.sources.postgres.postgres_source import open_postgres_source
 from app.migration.sources.rest.key_role import key_role, require_service_key
 from app.migration.sources.rest.rest_source import RestSource
+from app.migration.sources.source import Source
 from app.migration.tables.copy_table import name_of
 from app.migration.tables.grants import SERVICE_ROLE
 from app.migration.tables.unique_keys import keeps_unique, key_columns
@@ -63,6 +66,7 @@ class _Ends:
     state: TargetState = field(default_factory=TargetState)
     target_version: int | None = None
     target_rows: dict[str, int] = field(default_factory=dict)
+    leading_out: list[LeadingOut] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
 
 
@@ -104,6 +108,10 @@ async def run_preflight(
     ):
         if failure is not None:
             raise failure
+    if ends.source.reached and not quick and ends.leading_out:
+        ends.findings += await _look_at_parents(source, target_url, tables, ends, limits or _LIMITS, on_retry)
+    else:
+        ends.findings += await parent_findings(tables, ends.leading_out)
     found = ends.findings + ends.source.findings + ends.state.findings
     if ends.source.reached:
         target = ends.catalog if ends.state.usable else {}
@@ -161,6 +169,8 @@ async def _look_at_target(
             ends.target_version = server.version
             ends.findings += server.findings
             await _count_target(connection, tables, ends)
+            if ends.state.usable:
+                ends.leading_out = await keys_leading_out(connection, tables, ends.catalog)
     except MigrationError as error:
         remedy = str(error.next_step or "correct DATABASE_URL, or start the server")
         ends.findings.append(finding("target-unreachable", error.message, remedy))
@@ -182,6 +192,31 @@ async def _count_target(connection: AsyncConnection, tables: Sequence[Table], en
             except psycopg.errors.InsufficientPrivilege:
                 continue  # a finding already
             ends.target_rows[name_of(table)] = row[0] if row else 0
+
+
+async def _look_at_parents(
+    source: Supabase | str,
+    target_url: str,
+    tables: Sequence[Table],
+    ends: _Ends,
+    limits: Limits,
+    on_retry: Callable[[str], None],
+) -> list[Finding]:
+    """Both ends once more: what the source's rows refer to against what the target holds."""
+    try:
+        async with AsyncExitStack() as stack:
+            opened: Source
+            if isinstance(source, str):
+                postgres = open_postgres_source(source, step="preflight", limits=limits, on_retry=on_retry)
+                opened = await stack.enter_async_context(postgres)
+            else:
+                rest = await SupabaseRest.open(source.url, source.key, request_timeout=60.0)
+                stack.push_async_callback(rest.close)
+                opened = RestSource(rest, source.url, limits=limits, on_retry=on_retry)
+            connection = await stack.enter_async_context(open_target(target_url, step="preflight"))
+            return await parent_findings(tables, ends.leading_out, Counting(connection, opened))
+    except (BotdataError, psycopg.Error):  # an end that was there a moment ago: nothing is counted
+        return await parent_findings(tables, ends.leading_out)
 
 
 async def _look_at_source(

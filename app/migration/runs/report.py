@@ -80,7 +80,7 @@ class TableCopied:
 
 @dataclass(frozen=True, slots=True)
 class CopyReport:
-    """A whole copy. `complete` only when nothing is missing or refused, the counts agree and every foreign key is back.
+    """A whole copy. `complete` only when nothing is missing or refused, the counts agree and foreign keys are back.
 
     Attributes:
         sync_due: parts of it were read at another moment than others, so that `botdata sync` is due.
@@ -100,8 +100,11 @@ class CopyReport:
 
     @property
     def complete(self) -> bool:
-        """Whether the target holds every row of the source and no other, and is otherwise as it was."""
-        return not self.broken and not any(
+        """Whether the target holds every row of the source and no other, and is otherwise as it was.
+
+        A foreign key that leads out of the tables copied may be left NOT VALID: no copy of these can bring its rows.
+        """
+        return not any(key.holds_up for key in self.broken) and not any(
             table.refused or table.missing or table.went or table.disagreement or table.differ for table in self.tables
         )
 

@@ -1,0 +1,142 @@
+"""Foreign keys that not all rows keep: which hold a run up, what mends them, and who names them until then."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from sqlalchemy import Column, ForeignKey, Integer, MetaData, Table
+
+from tests.cli.command import Command, Outcome
+from tests.migration.engine import execute, query, value
+from tests.support.page_server import PageServer
+from tests.support.postgres import PostgresServer
+
+METADATA = MetaData()
+Table(
+    "profiles",
+    METADATA,
+    Column("id", Integer, ForeignKey("auth.users.id"), primary_key=True),
+    Column("friend", Integer, ForeignKey("auth.users.id")),
+)
+Table("pets", METADATA, Column("id", Integer, primary_key=True), Column("owner", Integer, ForeignKey("profiles.id")))
+Table("notes", METADATA, Column("id", Integer, primary_key=True))
+
+_DDL = """
+CREATE SCHEMA auth; CREATE TABLE auth.users (id integer PRIMARY KEY);
+CREATE TABLE profiles (id integer PRIMARY KEY, friend integer);
+CREATE TABLE pets (id integer PRIMARY KEY, owner integer); CREATE TABLE notes (id integer PRIMARY KEY);
+"""
+_KEYS = """
+ALTER TABLE profiles ADD CONSTRAINT of_user FOREIGN KEY (id) REFERENCES auth.users;
+ALTER TABLE profiles ADD CONSTRAINT of_friend FOREIGN KEY (friend) REFERENCES auth.users;
+ALTER TABLE pets ADD CONSTRAINT of_profile FOREIGN KEY (owner) REFERENCES profiles;
+"""
+_ROWS = """
+INSERT INTO auth.users SELECT generate_series(1, 3); INSERT INTO profiles VALUES (1, NULL), (2, 1), (3, 1);
+INSERT INTO pets VALUES (1, 1), (2, 2); INSERT INTO notes VALUES (1);
+"""
+_VALID = "SELECT conname, convalidated FROM pg_constraint WHERE contype = 'f' AND conname ~ '^of_' ORDER BY 1"
+_PROOF = 'ALTER TABLE "public"."profiles" VALIDATE CONSTRAINT "of_user"'
+
+
+@dataclass(frozen=True)
+class _Move:
+    source: str
+    target: str
+    settings: dict[str, str]
+    command: Command
+
+    def __call__(self, line: str, *, code: int = 0) -> Outcome:
+        models = [] if line.startswith(("status", "uninstall")) else ["--metadata", f"{__name__}:METADATA"]
+        outcome = self.command(*line.split(), *models, **self.settings)
+        assert outcome.code == code, f"{line}\n{outcome.out}\n{outcome.err}"
+        return outcome
+
+    def document(self, line: str, *, code: int = 0) -> dict[str, Any]:
+        document: dict[str, Any] = json.loads(self(f"{line} --json", code=code).out)
+        return document
+
+
+@pytest.fixture(params=["page server", "connection"])
+def move(
+    request: pytest.FixtureRequest, databases: PostgresServer, fresh_database: str, command: Command
+) -> Iterator[_Move]:
+    source = databases.create_database()
+    try:
+        execute(source, _DDL + _ROWS)
+        execute(fresh_database, _DDL + _KEYS)
+        settings = {"DATABASE_URL": fresh_database}
+        if request.param == "connection":
+            yield _Move(source, fresh_database, settings | {"MIGRATION_SOURCE": source}, command)
+        else:
+            with PageServer(source) as pages:
+                settings |= {"SUPABASE_URL": pages.url, "SUPABASE_KEY": pages.service_key}
+                yield _Move(source, fresh_database, settings, command)
+    finally:
+        databases.drop_database(source)
+
+
+def _found(move: _Move) -> dict[str, str]:
+    document = move.document("preflight")
+    return {one["message"]: one["severity"] for one in document["findings"] if one["code"] == "target-parent-not-moved"}
+
+
+def test_the_parent_is_no_part_of_the_move(move: _Move) -> None:
+    execute(move.target, "INSERT INTO auth.users VALUES (1)")
+    assert _found(move) == {
+        "of_user of the target's profiles leads to auth.users, which is not among the tables that are moved: "
+        "2 rows would lack their row there": "warning",
+        "of_friend of the target's profiles leads to auth.users, which is not among the tables that are moved: "
+        "no row would lack its row there": "notice",
+    }
+    copied = move("copy")
+    assert "copy complete" in copied.out
+    assert f"once no row lacks its own: {_PROOF}" in copied.out
+    assert query(move.target, _VALID) == [("of_friend", True), ("of_profile", True), ("of_user", False)]
+    status = move.document("status")
+    ((key),) = status["foreign_keys"]
+    assert (key["table"], key["references"], key["state"], key["statement"]) == (
+        "profiles", "auth.users", "not valid", _PROOF,
+    )  # fmt: skip
+    assert query(move.target, key["query"]) == [(2, 1), (3, 1)]
+    assert _PROOF in move("status").out
+    assert "no difference" in move("verify").out
+    execute(move.source, "UPDATE profiles SET friend = NULL WHERE id = 3")
+    for line in ("sync", "verify --fix", "quarantine replay", "copy", "migrate"):
+        move(line)
+    (broken,) = move.document("copy")["broken_foreign_keys"]
+    assert (broken["references"], broken["moved"], broken["orphans"]) == ("auth.users", False, 2)
+    execute(move.target, "INSERT INTO auth.users VALUES (2), (3)")
+    execute(move.target, key["statement"])
+    assert move.document("status")["foreign_keys"] == []
+    assert move.document("copy")["broken_foreign_keys"] == []
+    assert _found(move).popitem()[1] == "notice"
+
+
+def test_rows_that_contradict_each_other(move: _Move) -> None:
+    """The hint mends it, and other tables are not held up."""
+    execute(move.target, "INSERT INTO auth.users SELECT generate_series(1, 3)")
+    execute(move.source, "INSERT INTO pets VALUES (3, 99)")
+    copied = move.document("copy", code=1)
+    (broken,) = copied["broken_foreign_keys"]
+    assert (broken["table"], broken["moved"], query(move.target, broken["query"])) == ("pets", True, [(3, 99)])
+    assert copied["next"].startswith("at the source, give those rows the row that they refer to")
+    assert "; then: botdata sync --metadata" in copied["next"]
+    notes = move.document("copy --tables notes")
+    assert (notes["ok"], notes["broken_foreign_keys"]) == (True, [])
+    assert move.document("sync", code=1)["next"] == copied["next"]
+    execute(move.source, "DELETE FROM pets WHERE id = 3")
+    assert move.document("sync")["ok"]
+    assert query(move.target, _VALID) == [("of_friend", True), ("of_profile", True), ("of_user", True)]
+
+
+def test_a_key_that_its_owner_drops(move: _Move) -> None:
+    execute(move.source, "INSERT INTO pets VALUES (3, 99)")
+    move("copy", code=1)
+    execute(move.target, "ALTER TABLE pets DROP CONSTRAINT of_profile")
+    move("sync")
+    assert [key["name"] for key in move.document("status")["foreign_keys"]] == ["of_friend", "of_user"]
+    move("uninstall --yes")
+    assert value(move.target, "SELECT to_regnamespace('botdata')") is None
