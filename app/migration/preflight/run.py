@@ -12,8 +12,10 @@ from sqlalchemy import Table
 
 from app.errors import BotdataError, MigrationError, StoreError, error_for_sqlstate
 from app.migration.preflight import duplicates
+from app.migration.preflight.app_role import examine_app_role
 from app.migration.preflight.findings import (
     Accepted,
+    AppRole,
     Finding,
     PreflightReport,
     TableSeen,
@@ -67,6 +69,7 @@ class _Ends:
     target_version: int | None = None
     target_rows: dict[str, int] = field(default_factory=dict)
     leading_out: list[LeadingOut] = field(default_factory=list)
+    app_role: AppRole | None = None
     findings: list[Finding] = field(default_factory=list)
 
 
@@ -80,6 +83,7 @@ async def run_preflight(
     quick: bool = False,
     connections: int = 3,
     next_command: str = "copy",
+    app_role: str | None = None,
     limits: Limits | None = None,
     on_retry: Callable[[str], None] = lambda message: None,
 ) -> PreflightReport:
@@ -91,6 +95,7 @@ async def run_preflight(
         examine: tells where the target's schema stands.
         quick: leave out what takes longer than a few requests: a copy is about to follow.
         connections: as many as the next step needs at the target.
+        app_role: the role of the target as which the application will read and write, to be looked at too.
         next_command: the name of the one for a report without errors.
         limits: how often a request to the source is tried.
         on_retry: called with a sentence each time that one is to be tried again.
@@ -102,7 +107,7 @@ async def run_preflight(
     accepted = accepted or Accepted()
     ends = _Ends()
     for failure in await asyncio.gather(
-        _look_at_target(target_url, tables, examine, ends, connections=connections),
+        _look_at_target(target_url, tables, examine, ends, connections=connections, app_role=app_role),
         _look_at_source(source, tables, ends, limits or _LIMITS, on_retry, quick=quick),
         return_exceptions=True,
     ):
@@ -136,6 +141,7 @@ async def run_preflight(
             for table in tables
         ),
         differences=tuple(ends.state.differences),
+        app_role=ends.app_role,
         next_step=_next(settled, ends.state, next_command),
         seconds=monotonic() - began,
     )
@@ -152,7 +158,7 @@ def _next(found: tuple[Finding, ...], state: TargetState, wanted: str) -> NextSt
 
 
 async def _look_at_target(
-    url: str, tables: Sequence[Table], examine: Examine, ends: _Ends, *, connections: int
+    url: str, tables: Sequence[Table], examine: Examine, ends: _Ends, *, connections: int, app_role: str | None
 ) -> None:
     try:
         async with open_target(url, step="preflight") as connection:
@@ -171,6 +177,9 @@ async def _look_at_target(
             await _count_target(connection, tables, ends)
             if ends.state.usable:
                 ends.leading_out = await keys_leading_out(connection, tables, ends.catalog)
+            if app_role is not None:
+                ends.app_role = await examine_app_role(connection, app_role, tables, ends.catalog)
+                ends.findings += ends.app_role.findings
     except MigrationError as error:
         remedy = str(error.next_step or "correct DATABASE_URL, or start the server")
         ends.findings.append(finding("target-unreachable", error.message, remedy))
