@@ -73,9 +73,14 @@ def _show_status(found: Status) -> None:
             numbers=frozenset(range(2, 7)),
         )
     for key in found.foreign_keys:
-        say(f"foreign key {key.name} of {key.table} to {key.parent}: {key.state}; the rows that lack theirs, if any:")
-        say(f"  {key.orphans}")
-        say(f"  a run puts it back; by hand, once there are none: {key.statement}")
+        if key.state == "dropped":
+            say(f"foreign key {key.name} of {key.table}: dropped; the run puts it back before it is complete")
+        else:
+            say(
+                f"foreign key {key.name} of {key.table}: not valid, where this lists rows that lack theirs of {key.parent}:"
+            )
+            say(f"  {key.orphans}")
+        say(f"  by hand, once all rows have theirs: {key.statement}")
     if found.in_quarantine:
         say(f"{found.in_quarantine:,} rows in quarantine: botdata quarantine list")
     say(f"Next: {found.next_step}")
