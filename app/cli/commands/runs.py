@@ -76,9 +76,7 @@ def _show_status(found: Status) -> None:
         if key.state == "dropped":
             say(f"foreign key {key.name} of {key.table}: dropped; the run puts it back before it is complete")
         else:
-            say(
-                f"foreign key {key.name} of {key.table}: not valid, where this lists rows that lack theirs of {key.parent}:"
-            )
+            say(f"foreign key {key.name} of {key.table}: not valid; rows that lack theirs of {key.parent} are, if any:")
             say(f"  {key.orphans}")
         say(f"  by hand, once all rows have theirs: {key.statement}")
     if found.in_quarantine:

@@ -104,7 +104,8 @@ class CopyReport:
 
         A foreign key that leads out of the tables copied may be left NOT VALID: no copy of these can bring its rows.
         """
-        return not any(key.holds_up for key in self.broken) and not any(
+        held_up = not self.tables or any(key.holds_up for key in self.broken)
+        return not held_up and not any(
             table.refused or table.missing or table.went or table.disagreement or table.differ for table in self.tables
         )
 
@@ -213,8 +214,8 @@ class VerifyReport:
 
     @property
     def clean(self) -> bool:
-        """Whether nothing differs on both sides, in what was compared, and the application can read it."""
-        return not self.not_usable and all(table.clean for table in self.tables)
+        """Whether something was compared and nothing of it differs, and the application can read it."""
+        return bool(self.tables) and not self.not_usable and all(table.clean for table in self.tables)
 
 
 @dataclass(slots=True)
