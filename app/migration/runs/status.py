@@ -109,7 +109,7 @@ class Status:
         if any(key.state == "dropped" for key in self.foreign_keys):
             return NextStep(Command("sync"), ", with the same source and tables: it puts the foreign keys back")
         if self.foreign_keys and not self.in_quarantine:  # a run has compared their rows
-            return NextStep("the statements above, once all rows keep the foreign keys; then: ", Command("verify"))
+            return NextStep("the statements of the foreign keys, once all rows keep them; then: ", Command("verify"))
         return NextStep(Command("quarantine list" if self.in_quarantine else "verify"))
 
 

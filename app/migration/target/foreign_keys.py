@@ -28,7 +28,7 @@ class BrokenForeignKey:
     Attributes:
         table, parent: the table that it is on, and the one that it refers to.
         there: it is on the table, NOT VALID: checked for new rows. False: a partitioned table's, and not there.
-        orphans: how many rows lack theirs.
+        orphans: how many rows lack theirs; None where the role may not read the parent.
         query: lists them.
         moved: the parent is among the tables of the run. Where it is not, as auth.users, the run cannot bring the rows.
         statement: puts it back as it was, once no row lacks its own; PostgreSQL compares all of them.
@@ -37,7 +37,7 @@ class BrokenForeignKey:
     table: str
     name: str
     there: bool
-    orphans: int
+    orphans: int | None
     query: str
     parent: str
     moved: bool
@@ -52,9 +52,10 @@ class BrokenForeignKey:
     def sentence(self) -> str:
         """What is wrong, and what lists the rows."""
         how = "stays NOT VALID" if self.there else "is not put back"
+        count = "" if self.orphans is None else f"{self.orphans:,} "
         return (
-            f"foreign key {self.name} of {self.table} {how}: {self.orphans:,} rows lack the row of {self.parent} that "
-            f"they refer to, as this lists: {self.query}"
+            f"foreign key {self.name} of {self.table} {how}: {count}rows lack the row of {self.parent} that they refer "
+            f"to, as this lists: {self.query}"
         )
 
 
@@ -232,11 +233,13 @@ async def _validate(connection: AsyncConnection, one: KeptForeignKey) -> bool:
 
 
 async def _count(connection: AsyncConnection, one: KeptForeignKey, *, moved: bool) -> BrokenForeignKey:
-    cursor = await connection.execute(f"SELECT count(*) FROM ({one.orphans}) o".encode())  # noqa: S608
-    row = await cursor.fetchone()
-    assert row is not None
+    orphans: int | None = None
+    with suppress(psycopg.errors.InsufficientPrivilege):
+        cursor = await connection.execute(f"SELECT count(*) FROM ({one.orphans}) o".encode())  # noqa: S608
+        row = await cursor.fetchone()
+        orphans = row[0] if row else None
     there = one.state == "not valid"
-    return BrokenForeignKey(one.of_table, one.name, there, row[0], one.orphans, one.parent, moved, statement_for(one))
+    return BrokenForeignKey(one.of_table, one.name, there, orphans, one.orphans, one.parent, moved, statement_for(one))
 
 
 async def _say_what_is_away(connection: AsyncConnection, error: MigrationError) -> None:

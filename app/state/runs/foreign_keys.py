@@ -28,12 +28,15 @@ WHERE c.contype = 'f' AND c.conparentid = 0 AND coalesce((to_jsonb(c) ->> 'conen
 AND (c.conrelid = ANY (%(tables)s::regclass[]) OR c.confrelid = ANY (%(tables)s::regclass[]))
 ORDER BY 1, 2, 3
 """
-# Those that are still away. What their owner has put back, validated or dropped meanwhile is not.
+# Those that are still away. What their owner has put back, validated or dropped meanwhile is not. Tables are found by
+# name, for a role too that may not use a parent's schema.
 _KEPT = f"""
 {SCHEMA}.foreign_keys f
-CROSS JOIN LATERAL (SELECT to_regclass(quote_ident(f.schema_name) || '.' || quote_ident(f.table_name))) t (oid)
+LEFT JOIN (pg_class t JOIN pg_namespace ts ON ts.oid = t.relnamespace)
+    ON ts.nspname = f.schema_name AND t.relname = f.table_name
 LEFT JOIN pg_constraint c ON c.conrelid = t.oid AND c.conname = f.name AND c.contype = 'f'
-LEFT JOIN pg_class p ON p.oid = to_regclass(f.referenced) LEFT JOIN pg_namespace n ON n.oid = p.relnamespace
+LEFT JOIN (pg_class p JOIN pg_namespace n ON n.oid = p.relnamespace)
+    ON quote_ident(n.nspname) || '.' || quote_ident(p.relname) = f.referenced
 """
 _AWAY = "(f.state = 'dropped' AND c.oid IS NULL OR f.state = 'not valid' AND NOT c.convalidated)"
 
