@@ -1,6 +1,9 @@
 """`--metadata` is imported in a process of its own: the project's package may be called `app`, print, hang or leave."""
 
 import json
+import os
+import signal
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,7 +15,7 @@ from app.migration.tables import metadata as loading
 from app.migration.tables.copy_table import name_of, select_tables
 from app.migration.tables.metadata import load_metadata
 from app.migration.tables.unique_keys import key_columns
-from tests.cli.command import start
+from tests.cli.command import BOTDATA, start
 from tests.migration.engine import execute, query
 from tests.support.postgres import PostgresServer
 
@@ -123,3 +126,23 @@ def test_what_gives_no_models(
         load_metadata("models:Base")
     assert str(refused.value) == f"--metadata: {told}"
     assert "Traceback" not in capfd.readouterr().err
+
+
+def test_ctrl_c_while_they_are_imported(tmp_path: Path) -> None:
+    """A terminal sends it to both processes."""
+    (tmp_path / "models.py").write_text("import threading\nprint('importing', flush=True)\nthreading.Event().wait()")
+    url = "postgresql://someone@127.0.0.1:9/x"
+    with subprocess.Popen(
+        [BOTDATA, "copy", "--metadata", "models:Base"],
+        cwd=tmp_path,
+        env=os.environ | {"DATABASE_URL": url, "MIGRATION_SOURCE": url},
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline() == "importing\n"
+        os.killpg(process.pid, signal.SIGINT)
+        rest = process.stderr.read()  # ends when neither process holds it any more
+    assert (process.returncode, rest.startswith("\nStopped."), "Traceback" in rest) == (130, True, False)

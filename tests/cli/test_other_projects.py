@@ -90,7 +90,13 @@ def test_a_foreign_key_that_leads_out_of_the_models(command: Command, ends: dict
     execute(
         ends["DATABASE_URL"], "CREATE TABLE profiles (id uuid PRIMARY KEY, nickname text NOT NULL, invited_by uuid)"
     )
-    for line in (("preflight",), ("copy", "--dry-run"), ("copy",), ("verify",)):
+    looked = json.loads(_well(command, ends, "preflight", "--json", *models).out)
+    assert [one["message"] for one in looked["findings"] if one["code"] == "target-parent-not-moved"] == [
+        f"the models' foreign key profiles ({name}) leads to auth.users, which is not among the tables that are moved; "
+        "the target has no such key"
+        for name in ("id", "invited_by")
+    ]
+    for line in (("copy", "--dry-run"), ("copy",), ("verify",)):
         outcome = _well(command, ends, *line, *models)
     assert outcome.out.splitlines()[-1] == (
         f"Next: botdata sync --metadata {models[1]} --until-clean, once nothing writes to the source any more"

@@ -133,6 +133,32 @@ async def parent_findings(
     return found
 
 
+def keys_of_models_alone(tables: Sequence[Table], catalog: dict[str, CatalogTable]) -> list[Finding]:
+    """A notice for each foreign key of the models that leads out of the tables, and that the target has not."""
+    moved = {table.fullname for table in tables}
+    found = []
+    for table in tables:
+        there = catalog.get(name_of(table))
+        if there is None:
+            continue
+        known = {one.columns for one in there.constraints if one.kind == "f"}
+        for one in sorted(table.foreign_key_constraints, key=lambda one: one.column_keys):
+            parent = one.elements[0].target_fullname.rpartition(".")[0]
+            columns = ", ".join(one.column_keys)
+            if parent not in moved and tuple(one.column_keys) not in known:
+                found.append(
+                    finding(
+                        "target-parent-not-moved",
+                        f"the models' foreign key {name_of(table)} ({columns}) leads to {parent}, which is not among the "
+                        "tables that are moved; the target has no such key",
+                        "nothing, where the application does without it",
+                        table=name_of(table),
+                        severity="notice",
+                    )
+                )
+    return found
+
+
 async def _count_lacking(ends: Counting, table: Table, key: LeadingOut) -> int | None:
     """How many rows of the source would lack theirs, page by page; None where the values cannot be compared."""
     primary = key_columns(table)

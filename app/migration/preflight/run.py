@@ -21,7 +21,14 @@ from app.migration.preflight.findings import (
     TableSeen,
     finding,
 )
-from app.migration.preflight.parents import Counting, LeadingOut, keys_leading_out, parent_findings
+from app.migration.preflight.opening import Supabase, open_source
+from app.migration.preflight.parents import (
+    Counting,
+    LeadingOut,
+    keys_leading_out,
+    keys_of_models_alone,
+    parent_findings,
+)
 from app.migration.preflight.schemas.catalog import CatalogTable, read_all
 from app.migration.preflight.schemas.source_schema import SourceSeen, schema_findings
 from app.migration.preflight.schemas.target_state import Examine, TargetState
@@ -30,10 +37,8 @@ from app.migration.preflight.sources.rest_settings import key_findings, settings
 from app.migration.preflight.sources.rest_source import see_rest
 from app.migration.preflight.surroundings import examine_source, examine_target
 from app.migration.retry import Limits, patiently
-from app.migration.sources.postgres.postgres_source import open_postgres_source
 from app.migration.sources.rest.key_role import key_role, require_service_key
 from app.migration.sources.rest.rest_source import RestSource
-from app.migration.sources.source import Source
 from app.migration.tables.copy_table import name_of
 from app.migration.tables.grants import SERVICE_ROLE
 from app.migration.tables.unique_keys import keeps_unique, key_columns
@@ -47,15 +52,6 @@ _FIRST_THE_ERRORS = NextStep("put the errors right, then: ", Command("preflight"
 # Rows of a table past which a copy does not look for duplicates over REST beforehand: it would read all keys twice.
 _MOST_KEYS_WHEN_QUICK = 20_000
 _LIMITS = Limits(page_rows=20_000, attempts=4)
-
-
-@dataclass(frozen=True, slots=True)
-class Supabase:
-    """A source over REST."""
-
-    url: str
-    key: str
-    role_ok: bool = False
 
 
 @dataclass(slots=True)
@@ -177,6 +173,7 @@ async def _look_at_target(
             await _count_target(connection, tables, ends)
             if ends.state.usable:
                 ends.leading_out = await keys_leading_out(connection, tables, ends.catalog)
+                ends.findings += keys_of_models_alone(tables, ends.catalog)
             if app_role is not None:
                 ends.app_role = await examine_app_role(connection, app_role, tables, ends.catalog)
                 ends.findings += ends.app_role.findings
@@ -213,17 +210,8 @@ async def _look_at_parents(
 ) -> list[Finding]:
     """Both ends once more: what the source's rows refer to against what the target holds."""
     try:
-        async with AsyncExitStack() as stack:
-            opened: Source
-            if isinstance(source, str):
-                postgres = open_postgres_source(source, step="preflight", limits=limits, on_retry=on_retry)
-                opened = await stack.enter_async_context(postgres)
-            else:
-                rest = await SupabaseRest.open(source.url, source.key, request_timeout=60.0)
-                stack.push_async_callback(rest.close)
-                opened = RestSource(rest, source.url, limits=limits, on_retry=on_retry)
-            connection = await stack.enter_async_context(open_target(target_url, step="preflight"))
-            return await parent_findings(tables, ends.leading_out, Counting(connection, opened))
+        async with open_source(source, limits, on_retry) as opened, open_target(target_url, step="preflight") as target:
+            return await parent_findings(tables, ends.leading_out, Counting(target, opened))
     except (BotdataError, psycopg.Error):  # an end that was there a moment ago: nothing is counted
         return await parent_findings(tables, ends.leading_out)
 

@@ -8,6 +8,7 @@ It is run by its path, in a process of its own: there a package `app` is the pro
 import importlib
 import json
 import os
+import signal
 import sys
 import traceback
 from pathlib import Path
@@ -104,6 +105,7 @@ def _column(column: Column[Any]) -> dict[str, Any]:
 
 
 def _main() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C reaches both processes; the other one tells of it
     answer = os.dup(1)
     os.dup2(2, 1)  # what the project prints belongs to standard error
     sys.path[:] = json.loads(sys.argv[2])
