@@ -149,8 +149,8 @@ def keys_of_models_alone(tables: Sequence[Table], catalog: dict[str, CatalogTabl
                 found.append(
                     finding(
                         "target-parent-not-moved",
-                        f"the models' foreign key {name_of(table)} ({columns}) leads to {parent}, which is not among the "
-                        "tables that are moved; the target has no such key",
+                        f"the models' foreign key {name_of(table)} ({columns}) leads to {parent}, which is not among "
+                        "the tables that are moved; the target has no such key",
                         "nothing, where the application does without it",
                         table=name_of(table),
                         severity="notice",
