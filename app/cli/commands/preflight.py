@@ -164,7 +164,8 @@ async def _examine(
     app_role: str | None = None,
 ) -> PreflightReport:
     from app.cli.output import complain
-    from app.migration.preflight.run import Supabase, run_preflight
+    from app.migration.preflight.opening import Supabase
+    from app.migration.preflight.run import run_preflight
     from app.migration.preflight.schemas.target_state import examine_against
     from app.models import Base
     from app.schema.project import newest_revision

@@ -142,7 +142,7 @@ def keys_of_models_alone(tables: Sequence[Table], catalog: dict[str, CatalogTabl
         if there is None:
             continue
         known = {one.columns for one in there.constraints if one.kind == "f"}
-        for one in sorted(table.foreign_key_constraints, key=lambda one: one.column_keys):
+        for one in sorted(table.foreign_key_constraints, key=lambda one: list(one.column_keys)):
             parent = one.elements[0].target_fullname.rpartition(".")[0]
             columns = ", ".join(one.column_keys)
             if parent not in moved and tuple(one.column_keys) not in known:
