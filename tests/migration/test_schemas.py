@@ -164,6 +164,8 @@ def test_the_looks_and_the_whole_move(move: Move) -> None:
     (broken,) = moved["copy"]["broken_foreign_keys"]
     assert (broken["table"], broken["references"], broken["moved"]) == ("billing.invoices", "invoices", True)
     assert query(move.target, broken["query"]) == [(4, 400)]
+    assert (moved["verify"]["ok"], moved["next"]) == (True, moved["copy"]["next"])
+    assert moved["next"].startswith("at the source, give those rows the row that they refer to")
     execute(move.source, "INSERT INTO invoices VALUES (4, 40)")
     move.on_tables("sync")
     assert move.on_tables("migrate")["ok"]

@@ -69,7 +69,7 @@ def show_copy(report: CopyReport, given: GivenOptions) -> None:
     show_leftovers(report.not_usable, report.not_seen)
     if report.complete:
         counts = f"{counts} in {report.seconds:.1f} s{but_not_usable(report.not_usable)}"
-        say(f"copy complete: {counts}. Next: {given.text(_next(report), step='copy')}")
+        say(f"copy complete: {counts}. Next: {given.text(next_after_copy(report), step='copy')}")
         return
     say(f"copy NOT complete: {counts}")
     if _conflicts(report):
@@ -81,14 +81,14 @@ def show_copy(report: CopyReport, given: GivenOptions) -> None:
         say("What the counts say has to be put right first: preflight names keys that are there twice, and collations.")
     elif refused:
         say("Mend the refused rows at the source, or the target's schema; botdata quarantine list shows the reasons.")
-    say(f"Next: {given.text(_next(report), step='copy')}")
+    say(f"Next: {given.text(next_after_copy(report), step='copy')}")
 
 
 def _conflicts(report: CopyReport) -> bool:
     return any(refusal.sqlstate == "23505" for table in report.tables for refusal in table.refused)
 
 
-def _next(report: CopyReport) -> NextStep:
+def next_after_copy(report: CopyReport) -> NextStep:
     """What to do after this copy: a sync brings over what one moment lacks of another, deletions first."""
     if report.sync_due or _conflicts(report) or any(table.went or table.differ for table in report.tables):
         return NextStep(Command("sync"))
@@ -163,5 +163,5 @@ def copy_document(report: CopyReport, given: GivenOptions) -> dict[str, Any]:
         broken_foreign_keys=broken_list(report.broken),
         not_usable=not_usable_list(report.not_usable),
         not_seen=list(report.not_seen),
-        next=given.text(_next(report), step="copy"),
+        next=given.text(next_after_copy(report), step="copy"),
     )
