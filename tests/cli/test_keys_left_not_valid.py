@@ -131,8 +131,10 @@ def test_rows_that_contradict_each_other(move: _Move) -> None:
     assert (broken["table"], broken["moved"], query(move.target, broken["query"])) == ("pets", True, [(3, 99)])
     assert copied["next"].startswith("at the source, give those rows the row that they refer to")
     assert "; then: botdata sync --metadata" in copied["next"]
-    notes = move.document("copy --tables notes")
-    assert (notes["ok"], notes["broken_foreign_keys"]) == (True, [])
+    for other in ("notes", "profiles"):  # the key leads to one of them
+        document = move.document(f"copy --tables {other}")
+        assert (document["ok"], document["broken_foreign_keys"]) == (True, [])
+    assert [key["name"] for key in move.document("status")["foreign_keys"]] == ["of_profile"]
     assert move.document("sync", code=1)["next"] == copied["next"]
     execute(move.source, "DELETE FROM pets WHERE id = 3")
     assert move.document("sync")["ok"]
@@ -188,3 +190,13 @@ def test_a_parent_that_the_role_may_not_read(move: _Move) -> None:
         assert len(as_owner.document("status")["foreign_keys"]) == 2
     finally:
         execute(move.target, f'REASSIGN OWNED BY "{role}" TO CURRENT_USER; DROP OWNED BY "{role}"; DROP ROLE "{role}"')
+
+
+def test_a_run_that_takes_the_parents_away_says_so(move: _Move) -> None:
+    execute(move.target, "INSERT INTO auth.users SELECT generate_series(1, 3)")
+    move("copy")
+    execute(move.source, "DELETE FROM profiles WHERE id = 2; DELETE FROM pets WHERE id = 2")
+    synced = move.document("sync --tables profiles", code=1)
+    assert [(key["table"], key["orphans"]) for key in synced["broken_foreign_keys"]] == [("pets", 1)]
+    assert move.document("sync")["broken_foreign_keys"] == []
+    assert query(move.target, _VALID) == [("of_friend", True), ("of_profile", True), ("of_user", True)]

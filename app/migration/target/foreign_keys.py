@@ -68,13 +68,14 @@ async def without_foreign_keys(
     Where the work inside stops with an error they stay away, for the next run to put them back, whichever that is.
 
     Yields:
-        A list that holds, after the end, those on or to these tables that not all rows keep.
+        A list that holds, after the end, those that not all rows keep: on these tables, or to them and kept before.
 
     Raises:
         MigrationError: the role does not own a table whose foreign key is to be dropped.
     """
     broken: list[BrokenForeignKey] = []
     with explained(step, pending="everything; nothing was written"):
+        known = {(one.of_table, one.name) for one in await foreign_keys.away(connection) if one.state == "not valid"}
         await _drop(connection, run, tables, step)
     try:
         yield broken
@@ -82,7 +83,7 @@ async def without_foreign_keys(
         await _say_what_is_away(connection, error)
         raise
     with explained(step, done="all rows", pending="the target's foreign keys, put back and validated"):
-        broken.extend(await _restore(connection, {table.name for table in tables}))
+        broken.extend(await _restore(connection, {table.name for table in tables}, known))
 
 
 @asynccontextmanager
@@ -182,14 +183,17 @@ def _orphans(child: str, parent: str, ours: list[str], theirs: list[str]) -> str
     return f"SELECT c.* FROM {child} c WHERE {named} AND NOT EXISTS (SELECT FROM {parent} p WHERE {same})"  # noqa: S608
 
 
-async def _restore(connection: AsyncConnection, tables: Collection[str] | None = None) -> list[BrokenForeignKey]:
+async def _restore(
+    connection: AsyncConnection, tables: Collection[str] | None = None, known: Collection[tuple[str, str]] = ()
+) -> list[BrokenForeignKey]:
     """Put all back that any run took away, then validate one after the other: a killed run finds each where it was.
 
     Args:
         tables: names of those that a run is about; None: all.
+        known: tables and names of keys that not all rows kept before it began.
 
     Returns:
-        Of the keys on or to these tables, those that not all rows keep. Others do not hold the run up.
+        Those that not all rows keep: of the keys on these tables, and of those to them that their rows kept before.
     """
     await foreign_keys.forget_settled(connection)
     for one in await foreign_keys.away(connection):
@@ -197,7 +201,8 @@ async def _restore(connection: AsyncConnection, tables: Collection[str] | None =
             await _add(connection, one)
     broken = []
     for one in await foreign_keys.away(connection):
-        concerns = tables is None or not {one.of_table, one.parent}.isdisjoint(tables)
+        new = (one.of_table, one.name) not in known
+        concerns = tables is None or one.of_table in tables or (new and one.parent in tables)
         if not await _validate(connection, one) and concerns:
             broken.append(await _count(connection, one, moved=tables is None or one.parent in tables))
     return broken
