@@ -9,7 +9,7 @@ from sqlalchemy import NullPool, create_engine, select
 from sqlalchemy.engine import make_url
 
 from app.errors import SettingsError
-from app.stores.postgres.database_url import libpq_url, shown_url, sqlalchemy_url, uses_pgbouncer
+from app.stores.postgres.database_url import libpq_url, shown_url, source_label, sqlalchemy_url, uses_pgbouncer
 from tests.support.postgres import PostgresServer
 
 
@@ -150,3 +150,34 @@ def test_a_socket_directory_leads_to_the_server(databases: PostgresServer) -> No
 )
 def test_shown_to_people(text: str, shown: str) -> None:
     assert shown_url(text) == shown
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://abcd1234.supabase.co",
+        "https://abcd1234.supabase.co/",
+        "postgresql://postgres:p@db.abcd1234.supabase.co:5432/postgres",
+        "postgres://reader@DB.abcd1234.supabase.co/postgres?sslmode=require",
+        "postgresql://postgres.abcd1234:p@aws-0-eu-west-1.pooler.supabase.com:5432/postgres",
+        "postgresql://reader.abcd1234@aws-1-us-east-1.pooler.supabase.com:6543/postgres?pgbouncer=true",
+        "postgresql://postgres.abcd1234:p@/postgres?host=aws-0-eu-west-1.pooler.supabase.com",
+    ],
+)
+def test_one_name_for_the_addresses_of_a_project(address: str) -> None:
+    assert source_label(address) == "abcd1234.supabase.co"
+
+
+@pytest.mark.parametrize(
+    ("address", "label"),
+    [
+        ("https://api.example.test:8443", "api.example.test:8443"),
+        ("postgresql://postgres@db.abcd1234.supabase.co/other", "db.abcd1234.supabase.co/other"),
+        ("postgresql://postgres@db.abcd1234.supabase.co.example.test/postgres",
+         "db.abcd1234.supabase.co.example.test/postgres"),
+        ("postgresql://postgres@aws-0-eu.pooler.supabase.com/postgres", "aws-0-eu.pooler.supabase.com/postgres"),
+        ("postgresql://postgres.abcd1234@pooler.example.test/postgres", "abcd1234@pooler.example.test/postgres"),
+    ],
+)  # fmt: skip
+def test_what_is_no_project_of_supabase(address: str, label: str) -> None:
+    assert source_label(address) == label

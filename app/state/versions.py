@@ -264,4 +264,19 @@ VERSIONS = (
     -- Rows that a sync has taken out of the source to make room for others: they are put back where those are refused.
     ALTER TABLE {SCHEMA}.replaced_rows ADD COLUMN taken_out boolean NOT NULL DEFAULT false;
     """,
+    rf"""
+    -- One name for all the addresses of a Supabase project: see app.stores.postgres.database_url.source_label.
+    DO $do$
+    DECLARE
+        kept text;
+    BEGIN
+        FOREACH kept IN ARRAY ARRAY['runs', 'verifications', 'synced_tables'] LOOP
+            EXECUTE format($sql$
+                UPDATE {SCHEMA}.%I SET source = regexp_replace(source,
+                    '^(?:db\.([a-z0-9]+)\.supabase\.co|([a-z0-9]+)@[a-z0-9.-]+\.pooler\.supabase\.com)(?::\d+)?/postgres$',
+                    '\1\2.supabase.co') WHERE source ~ '\.supabase\.com?(:\d+)?/postgres$'
+            $sql$, kept);
+        END LOOP;
+    END $do$;
+    """,
 )

@@ -11,6 +11,7 @@ import pytest
 from app.cli.main import run
 from app.cli.output import console
 from tests.support.in_process import short_sleep, tree_of_commands
+from tests.support.models import described_here
 
 BOTDATA = Path(sys.executable).with_name("botdata")
 VARIABLES = (
@@ -52,6 +53,7 @@ class Command:
             with self._monkeypatch.context() as hurried:
                 hurried.setattr("asyncio.sleep", short_sleep)
                 hurried.setattr("typer.main.get_command", tree_of_commands)
+                hurried.setattr("app.migration.tables.metadata._describe", described_here)
                 run()
         except SystemExit as end:
             code = end.code or 0

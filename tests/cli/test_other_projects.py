@@ -3,11 +3,17 @@
 import json
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 
+import psycopg
 import pytest
 
+from app.errors import MigrationError
+from app.migration.runs.report import CopyReport, VerifyReport
+from app.migration.tables.copy_table import select_tables
+from tests.cli import users_models
 from tests.cli.command import Command, Outcome
-from tests.migration.engine import execute, row_texts, value
+from tests.migration.engine import execute, query, row_texts, value
 from tests.support.page_server import PageServer
 from tests.support.postgres import PostgresServer
 
@@ -37,6 +43,25 @@ CREATE TABLE places (id integer PRIMARY KEY, name text, home address, others add
 INSERT INTO places VALUES (1, 'plain', ROW('Main, "St" 1', NULL),
     ARRAY[ROW('a\\b', '1')::address, ROW('', '')::address], '[0.1,2.5)'), (2, NULL, NULL, '{}', 'empty');
 """
+# The types by whose names reflection gives nothing, or something else, and their values in PostgreSQL's own text.
+ODD = {
+    "point": "(0.30000000000000004,2.5)",
+    "polygon": "((0,0),(0.1,1e-20),(3,4))",
+    "pg_lsn": "16/B374D848",
+    "jsonpath": '$."a"[*]?(@ > 1)',
+    "mood": "zeta",
+    "mood[]": "{zeta,NULL,alpha}",
+    "email": "a@example.test",
+    "int4multirange": "{[1,3),[5,9)}",
+    "tsvector": "'a':1 'b':2",
+    "bit(5)": "10101",
+    "timetz": "12:00:00+03",
+    "txid_snapshot": "10:20:10,14",
+    "macaddr8": "08:00:2b:01:02:03:04:05",
+    "tid": "(0,1)",
+    '"char"': "x",
+}
+ODD_TYPES = "CREATE TYPE mood AS ENUM ('zeta', 'alpha'); CREATE DOMAIN email AS text CHECK (VALUE ~ '@');"
 
 
 @pytest.fixture(params=["over REST", "over a connection"])
@@ -47,7 +72,7 @@ def ends(request: pytest.FixtureRequest, databases: PostgresServer, fresh_databa
     if request.param == "over a connection":
         yield settings | {"MIGRATION_SOURCE": source}
     else:
-        with PageServer(source) as pages:
+        with PageServer(source, describes=True) as pages:
             yield settings | {"SUPABASE_URL": pages.url, "SUPABASE_KEY": pages.service_key}
     databases.drop_database(source)
 
@@ -65,7 +90,13 @@ def test_a_foreign_key_that_leads_out_of_the_models(command: Command, ends: dict
     execute(
         ends["DATABASE_URL"], "CREATE TABLE profiles (id uuid PRIMARY KEY, nickname text NOT NULL, invited_by uuid)"
     )
-    for line in (("preflight",), ("copy", "--dry-run"), ("copy",), ("verify",)):
+    looked = json.loads(_well(command, ends, "preflight", "--json", *models).out)
+    assert [one["message"] for one in looked["findings"] if one["code"] == "target-parent-not-moved"] == [
+        f"the models' foreign key profiles ({name}) leads to auth.users, which is not among the tables that are moved; "
+        "the target has no such key"
+        for name in ("id", "invited_by")
+    ]
+    for line in (("copy", "--dry-run"), ("copy",), ("verify",)):
         outcome = _well(command, ends, *line, *models)
     assert outcome.out.splitlines()[-1] == (
         f"Next: botdata sync --metadata {models[1]} --until-clean, once nothing writes to the source any more"
@@ -100,3 +131,63 @@ def test_types_that_reflection_does_not_know(command: Command, ends: dict[str, s
         outcome = _well(command, ends, *line, *models)
         assert "type-differs" not in outcome.out
     assert row_texts(ends["DATABASE_URL"], "places") == row_texts(ends["SOURCE"], "places")
+
+
+def test_types_that_models_reflected_have_no_name_for(command: Command, ends: dict[str, str]) -> None:
+    """They travel as PostgreSQL's text under the database's own names; one is a key."""
+    sys.modules.pop("tests.cli.reflected_models", None)
+    odd = dict(ODD)
+    with suppress(psycopg.errors.FeatureNotSupported):  # a server that was built without xml
+        execute(ends["SOURCE"], "SELECT '<a/>'::xml")
+        odd["xml"] = '<?xml version="1.0"?><a>1</a>'
+    columns = ", ".join(f"c{position} {kind}" for position, kind in enumerate(odd))
+    for end in ("SOURCE", "DATABASE_URL"):
+        execute(ends[end], f"{ODD_TYPES} CREATE TABLE odd (id mood PRIMARY KEY, {columns})")
+    marks = ", ".join(f"%s::{kind}" for kind in odd)
+    execute(ends["SOURCE"], f"INSERT INTO odd VALUES ('zeta', {marks})", list(odd.values()))
+    execute(ends["SOURCE"], "INSERT INTO odd VALUES ('alpha')")
+    models = ("--metadata", "tests.cli.reflected_models:Base")
+    for line in (("preflight",), ("copy", "--dry-run"), ("copy",), ("verify",), ("sync",), ("migrate",)):
+        outcome = _well(command, ends, *line, *models)
+        assert "source-type-differs" not in outcome.out
+    texts = ", ".join(f"c{position}::text" for position in range(len(odd)))
+    assert query(ends["DATABASE_URL"], f"SELECT {texts} FROM odd WHERE id = 'zeta'") == [tuple(odd.values())]
+    execute(
+        ends["SOURCE"],
+        "UPDATE odd SET c0 = '(7,0.30000000000000004)' WHERE id = 'alpha'; DELETE FROM odd WHERE id = 'zeta'",
+    )
+    _well(command, ends, "sync", *models)
+    assert row_texts(ends["DATABASE_URL"], "odd") == row_texts(ends["SOURCE"], "odd")
+
+
+NOWHERE = [
+    ("tests.cli.no_models:Base", (), "tests.cli.no_models:Base holds no table"),
+    ("tests.cli.users_models:Base", ("--tables", " , "), "no table is named; the tables are"),
+    ("tests.cli.users_models:Base", ("--tables", "user"), "no such table: user"),
+]
+
+
+@pytest.mark.parametrize("line", ["preflight", "copy", "copy --dry-run", "verify", "verify --fix", "verify --sample 3",
+    "sync", "sync --dry-run", "sync --reverse", "migrate"])  # fmt: skip
+def test_where_no_table_is_chosen(command: Command, fresh_database: str, line: str) -> None:
+    settings = {"DATABASE_URL": fresh_database, "MIGRATION_SOURCE": fresh_database}
+    for models, options, told in NOWHERE:
+        outcome = command(*line.split(), "--metadata", models, *options, **settings)
+        assert (outcome.code in {1, 2}, told in outcome.err) == (True, True), outcome.err
+        assert "no difference" not in outcome.out
+
+
+@pytest.mark.parametrize("line", ["quarantine list", "quarantine replay", "quarantine export rows.json"])
+def test_where_no_table_is_chosen_of_those_in_quarantine(command: Command, fresh_database: str, line: str) -> None:
+    for models, options, told in NOWHERE:
+        outcome = command(*line.split(), "--metadata", models, *options, DATABASE_URL=fresh_database)
+        assert (outcome.code in {1, 2}, told.partition(";")[0] in outcome.err) == (True, True), outcome.err
+
+
+def test_a_group_without_a_table() -> None:
+    with pytest.raises(MigrationError, match=r"no table is of the group business; the tables are auth\.users"):
+        select_tables(users_models.Base, groups={"business"})
+
+
+def test_nothing_is_verified_where_nothing_was_compared() -> None:
+    assert (VerifyReport((), 0.0).clean, CopyReport(1, False, (), 0.0).complete) == (False, False)

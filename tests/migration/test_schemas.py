@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -142,6 +143,59 @@ def test_the_way_back(move: Move) -> None:
     move.on_tables("sync --reverse --tables billing.invoices", USE_REPOSITORY_PATTERN="true")
     assert move.equal("billing.invoices")
     assert query(move.source, "SELECT * FROM invoices ORDER BY 1") == before
+
+
+def test_the_looks_and_the_whole_move(move: Move) -> None:
+    """A key of one name on each of them leads to the other table of its name, or out of those that are moved."""
+    execute(move.target, "ALTER TABLE billing.invoices ADD CONSTRAINT of FOREIGN KEY (id) REFERENCES public.invoices")
+    looked = move.on_tables("preflight --tables billing.invoices")
+    assert [one["target_rows"] for one in looked["tables"]] == [0]
+    (found,) = [one for one in looked["findings"] if one["code"] == "target-parent-not-moved"]
+    assert found["message"] == (
+        "of of the target's billing.invoices leads to public.invoices, which is not among the tables that are moved: "
+        "4 rows would lack their row there"
+    )
+    assert {one["table"]: one["source_rows"] for one in move.on_tables("preflight")["tables"]} == {
+        "invoices": 3, "billing.invoices": 4, "billing.payments": 2,
+    }  # fmt: skip
+    tried = move.on_tables("copy --dry-run")
+    assert {one["table"] for one in tried["tables"]} == set(_TABLES)
+    moved = move.on_tables("migrate", code=1)
+    (broken,) = moved["copy"]["broken_foreign_keys"]
+    assert (broken["table"], broken["references"], broken["moved"]) == ("billing.invoices", "invoices", True)
+    assert query(move.target, broken["query"]) == [(4, 400)]
+    assert (moved["verify"]["ok"], moved["next"]) == (True, moved["copy"]["next"])
+    assert moved["next"].startswith("at the source, give those rows the row that they refer to")
+    execute(move.source, "INSERT INTO invoices VALUES (4, 40)")
+    move.on_tables("sync")
+    assert move.on_tables("migrate")["ok"]
+    assert move.equal(*_TABLES)
+    assert json.loads(move("status --json").out)["foreign_keys"] == []
+
+
+def test_the_way_back_of_both(move: Move) -> None:
+    move.on_tables("copy")
+    execute(
+        move.target,
+        "UPDATE billing.invoices SET amount = 1 WHERE id = 1; DELETE FROM invoices WHERE id = 1; "
+        "INSERT INTO invoices VALUES (8, 8); INSERT INTO billing.invoices VALUES (9, 9)",
+    )
+    back = move.on_tables("sync --reverse", USE_REPOSITORY_PATTERN="true")
+    changed = {one["table"]: (one["inserted"], one["updated"], one["deleted"]) for one in back["tables"]}
+    assert changed == {"invoices": (1, 0, 1), "billing.invoices": (1, 1, 0), "billing.payments": (0, 0, 0)}
+    assert move.equal(*_TABLES)
+
+
+def test_refused_rows_in_a_file(move: Move, tmp_path: Path) -> None:
+    execute(move.target, _POSITIVE)
+    move.on_tables("copy", code=1)
+    file = tmp_path / "rows.json"
+    assert move.on_tables(f"quarantine export {file} --tables billing.invoices")["rows"] == 1
+    file.write_text(file.read_text().replace('"amount": "-300"', '"amount": "300"'))
+    move(f"quarantine import {file}")
+    assert move.on_tables("quarantine replay", code=1)["loaded"] == 1
+    assert query(move.target, "SELECT amount FROM billing.invoices WHERE id = 3") == [(300,)]
+    assert move.rows("invoices") == [(1, 10), (3, 30)]
 
 
 def test_refused_rows_of_both(move: Move) -> None:

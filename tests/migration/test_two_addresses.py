@@ -8,9 +8,10 @@ from sqlalchemy import Column, Integer, MetaData, Table
 from app.errors import MigrationError
 from app.migration.copy.copier import CopyOptions
 from app.migration.tables.copy_table import select_tables
+from app.state.versions import VERSIONS
 from app.stores.postgres.database_url import shown_url
 from tests.fixtures.sources import Source
-from tests.migration.engine import add_clients, copy_from, execute, row_texts, tables, value
+from tests.migration.engine import add_clients, copy_from, execute, query, row_texts, tables, value
 from tests.migration.test_sync import sync_from
 from tests.migration.test_sync_reverse import back
 from tests.support.page_server import PageServer
@@ -102,3 +103,69 @@ async def test_rows_of_a_partitioned_target_are_counted_each(databases: Postgres
                 await copy_from(by_rest, fresh_database, chosen)
     finally:
         databases.drop_database(database)
+
+
+@pytest.fixture
+def one_project(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both addresses are of one Supabase project."""
+    for module in ("postgres.postgres_source", "rest.rest_source"):
+        monkeypatch.setattr(f"app.migration.sources.{module}.source_label", lambda url: "abcd1234.supabase.co")
+
+
+@pytest.mark.usefixtures("one_project")
+@pytest.mark.parametrize("first_over_rest", [True, False])
+async def test_addresses_of_one_project_are_one_source(
+    connected: Source, by_rest: Source, database_url: str, first_over_rest: bool
+) -> None:
+    first, second = (by_rest, connected) if first_over_rest else (connected, by_rest)
+    add_clients(connected.database_url, 5)
+    assert (await copy_from(first, database_url, tables("clients"))).complete
+    for source in (second, first):
+        execute(connected.database_url, "UPDATE clients SET name = name || '!' WHERE id < 3; ")
+        execute(connected.database_url, "DELETE FROM clients WHERE id = (SELECT max(id) FROM clients)")
+        synced = await sync_from(source, database_url, "clients")
+        assert (synced.complete, synced.tables["clients"].updated, synced.tables["clients"].deleted) == (True, 2, 1)
+    add_clients(connected.database_url, 2, first=20)
+    assert (await copy_from(second, database_url, tables("clients"))).complete
+    assert row_texts(database_url, "clients") == row_texts(connected.database_url, "clients")
+    assert query(database_url, "SELECT DISTINCT source FROM botdata.runs") == [("abcd1234.supabase.co",)]
+
+
+@pytest.mark.usefixtures("one_project")
+@pytest.mark.parametrize("first_over_rest", [True, False])
+async def test_a_copy_that_was_cut_does_not_go_on_the_other_way(
+    connected: Source, by_rest: Source, database_url: str, first_over_rest: bool
+) -> None:
+    """Where one is remembers a key, the other ranges: the second reads all rows, those too that have changed since."""
+    first, second = (by_rest, connected) if first_over_rest else (connected, by_rest)
+    add_clients(connected.database_url, 9)
+    assert (await copy_from(first, database_url, tables("clients"))).complete
+    execute(
+        database_url,
+        "UPDATE botdata.runs SET state = 'running', finished_at = NULL; "
+        "UPDATE botdata.checkpoints SET state = 'copying'",
+    )
+    execute(connected.database_url, "UPDATE clients SET name = 'late' WHERE id = 1")
+    report = await copy_from(second, database_url, tables("clients"))
+    assert (report.complete, report.resumed) == (True, False)
+    assert row_texts(database_url, "clients") == row_texts(connected.database_url, "clients")
+    assert query(database_url, "SELECT state FROM botdata.runs ORDER BY id") == [("abandoned",), ("complete",)]
+
+
+async def test_names_of_before(connected: Source, database_url: str) -> None:
+    """What older versions remembered by three names has one now."""
+    add_clients(connected.database_url, 1)
+    await copy_from(connected, database_url, tables("clients"))
+    names = {
+        "abcd1234.supabase.co": "abcd1234.supabase.co",
+        "db.abcd1234.supabase.co/postgres": "abcd1234.supabase.co",
+        "abcd1234@aws-0-eu-west-1.pooler.supabase.com/postgres": "abcd1234.supabase.co",
+        "abcd1234@aws-0-eu-west-1.pooler.supabase.com:6543/postgres": "abcd1234.supabase.co",
+        "db.abcd1234.supabase.co/other": "db.abcd1234.supabase.co/other",
+        "db.example.test/postgres": "db.example.test/postgres",
+    }
+    execute(database_url, "DELETE FROM botdata.runs")
+    for name in names:
+        execute(database_url, "INSERT INTO botdata.runs (command, source) VALUES ('copy', %s)", [name])
+    execute(database_url, next(ddl for ddl in reversed(VERSIONS) if "pooler" in ddl))
+    assert query(database_url, "SELECT source FROM botdata.runs ORDER BY id") == [(name,) for name in names.values()]

@@ -7,7 +7,8 @@ from typing import Protocol
 from sqlalchemy import Table
 
 from app.migration.preflight.findings import Accepted, PreflightReport
-from app.migration.preflight.run import Supabase, run_preflight
+from app.migration.preflight.opening import Supabase
+from app.migration.preflight.run import run_preflight
 from app.migration.preflight.schemas.target_state import Examine
 from app.migration.tables.copy_table import select_tables
 from app.models import Base

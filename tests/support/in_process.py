@@ -21,6 +21,7 @@ import typer
 from app.cli.main import run as botdata
 from app.cli.output import console
 from app.settings import Settings
+from tests.support.models import described_here
 
 SECONDS = 60.0  # for any command
 LONGEST_PAUSE = 0.01  # seconds
@@ -75,6 +76,7 @@ def run_here(
             redirect_stderr(err),
             patch("asyncio.sleep", _sleep if longest_pause is None else partial(_sleep_at_most, longest_pause)),
             patch("typer.main.get_command", tree_of_commands),
+            patch("app.migration.tables.metadata._describe", described_here),
             _alarm(seconds),
         ):
             try:

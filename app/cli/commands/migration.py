@@ -45,7 +45,7 @@ def migrate(
     from dataclasses import replace
 
     from app.cli.output import document, show_json
-    from app.cli.reports.copy_report import copy_document, show_copy
+    from app.cli.reports.copy_report import copy_document, next_after_copy, show_copy
     from app.cli.reports.verify_report import show_verify, verify_document
     from app.migration.copy.copier import CopyOptions
     from app.migration.migrate import MigrateOptions
@@ -77,7 +77,10 @@ def migrate(
         on_copy=lambda report: show_copy(report, work.given),
     )
     report = work.carry_out(lambda: move(work.target, work.tables, options))
-    show_verify(report.verified, work.given, show_values=show_values and not as_json)
+    first = None
+    if report.verified.clean and not report.copied.complete:  # its rows are equal, and something else is left
+        first = work.given.text(next_after_copy(report.copied), step="copy")
+    show_verify(report.verified, work.given, show_values=show_values and not as_json, first=first)
     if as_json:
         found = verify_document(report.verified, work.given)
         show_json(
@@ -87,7 +90,7 @@ def migrate(
                 upgrade=_upgrade_document(report.upgraded) if report.upgraded else None,
                 copy=copy_document(report.copied, work.given),
                 verify=found,
-                next=found["next"],
+                next=first or found["next"],
             )
         )
     if not report.complete:

@@ -49,6 +49,14 @@ def preflight(
     metadata: Metadata = None,
     ignore_column: IgnoreColumn = None,
     accept: Accept = None,
+    app_role: Annotated[
+        str | None,
+        typer.Option(
+            "--app-role",
+            help="The role of the application in the target: what it may read and write, and which rows it sees.",
+            metavar="ROLE",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Look at both ends before a copy: schemas, data, servers. Writes nothing. Exit code 0 only without errors.
@@ -67,9 +75,12 @@ def preflight(
         metadata,
         check_key=False,
         checks=repeated(ignore_column, accept),
+        own=[] if app_role is None else [f"--app-role {shlex.quote(app_role)}"],
     )
     report = work.carry_out(
-        lambda: _examine(work, key_role_ok, ignore_column or [], accept or [], quick=False, upgrades=True)
+        lambda: _examine(
+            work, key_role_ok, ignore_column or [], accept or [], quick=False, upgrades=True, app_role=app_role
+        )
     )
     if as_json:
         show_json(preflight_document(report, work.given))
@@ -143,10 +154,18 @@ async def stop_on_errors(
 
 
 async def _examine(
-    work: Work, key_role_ok: bool, ignore_column: Sequence[str], accept: Sequence[str], *, quick: bool, upgrades: bool
+    work: Work,
+    key_role_ok: bool,
+    ignore_column: Sequence[str],
+    accept: Sequence[str],
+    *,
+    quick: bool,
+    upgrades: bool,
+    app_role: str | None = None,
 ) -> PreflightReport:
     from app.cli.output import complain
-    from app.migration.preflight.run import Supabase, run_preflight
+    from app.migration.preflight.opening import Supabase
+    from app.migration.preflight.run import run_preflight
     from app.migration.preflight.schemas.target_state import examine_against
     from app.models import Base
     from app.schema.project import newest_revision
@@ -172,5 +191,6 @@ async def _examine(
         else examine_against(work.tables),
         accepted=accepted,
         quick=quick,
+        app_role=app_role,
         on_retry=complain,
     )

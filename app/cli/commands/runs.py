@@ -73,7 +73,12 @@ def _show_status(found: Status) -> None:
             numbers=frozenset(range(2, 7)),
         )
     for key in found.foreign_keys:
-        say(f"foreign key {key.name} of {key.table}: {key.state}; the run puts it back before it is complete")
+        if key.state == "dropped":
+            say(f"foreign key {key.name} of {key.table}: dropped; the run puts it back before it is complete")
+        else:
+            say(f"foreign key {key.name} of {key.table}: not valid; rows that lack theirs of {key.parent} are, if any:")
+            say(f"  {key.orphans}")
+        say(f"  by hand, once all rows have theirs: {key.statement}")
     if found.in_quarantine:
         say(f"{found.in_quarantine:,} rows in quarantine: botdata quarantine list")
     say(f"Next: {found.next_step}")
@@ -111,7 +116,17 @@ def _status_document(found: Status) -> dict[str, Any]:
             }
             for table in found.tables
         ],
-        foreign_keys=[{"table": key.table, "name": key.name, "state": key.state} for key in found.foreign_keys],
+        foreign_keys=[
+            {
+                "table": key.table,
+                "name": key.name,
+                "state": key.state,
+                "references": key.parent,
+                "query": key.orphans,
+                "statement": key.statement,
+            }
+            for key in found.foreign_keys
+        ],
         in_quarantine=found.in_quarantine,
         next=str(found.next_step),
     )
@@ -145,8 +160,7 @@ def uninstall(
             with explained("uninstall", pending="everything; nothing was dropped"):
                 await refuse_during_cutover(connection)
                 for key in await put_back(connection, step="uninstall"):
-                    said = f"{key.orphans:,} rows lack the row they refer to, which this lists: {key.query}"
-                    typer.echo(f"foreign key {key.name} of {key.table} stays NOT VALID: {said}", err=True)
+                    typer.echo(f"{key.sentence}; once there are none: {key.statement}", err=True)
                 return await drop_tool_schema(connection)
 
     dropped = run_async(work())

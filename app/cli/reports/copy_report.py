@@ -8,7 +8,7 @@ from app.cli.output import document, say, show_table
 from app.cli.reports.leftovers_report import but_not_usable, not_usable_list, show_leftovers
 from app.common.keys import Key
 from app.migration.runs.report import CopyReport
-from app.migration.target.foreign_keys import BrokenForeignKey
+from app.migration.target.foreign_keys import BrokenForeignKey, mend
 from app.next_step import Command, NextStep
 from app.privacy import mask_phones
 
@@ -69,7 +69,7 @@ def show_copy(report: CopyReport, given: GivenOptions) -> None:
     show_leftovers(report.not_usable, report.not_seen)
     if report.complete:
         counts = f"{counts} in {report.seconds:.1f} s{but_not_usable(report.not_usable)}"
-        say(f"copy complete: {counts}. Next: {given.text(_next(report), step='copy')}")
+        say(f"copy complete: {counts}. Next: {given.text(next_after_copy(report), step='copy')}")
         return
     say(f"copy NOT complete: {counts}")
     if _conflicts(report):
@@ -81,18 +81,21 @@ def show_copy(report: CopyReport, given: GivenOptions) -> None:
         say("What the counts say has to be put right first: preflight names keys that are there twice, and collations.")
     elif refused:
         say("Mend the refused rows at the source, or the target's schema; botdata quarantine list shows the reasons.")
-    say(f"Next: {given.text(_next(report), step='copy')}")
+    say(f"Next: {given.text(next_after_copy(report), step='copy')}")
 
 
 def _conflicts(report: CopyReport) -> bool:
     return any(refusal.sqlstate == "23505" for table in report.tables for refusal in table.refused)
 
 
-def _next(report: CopyReport) -> NextStep:
+def next_after_copy(report: CopyReport) -> NextStep:
     """What to do after this copy: a sync brings over what one moment lacks of another, deletions first."""
     if report.sync_due or _conflicts(report) or any(table.went or table.differ for table in report.tables):
         return NextStep(Command("sync"))
-    return NextStep(Command("verify" if report.complete else "copy"))
+    if any(table.refused or table.missing or table.disagreement for table in report.tables):
+        return NextStep(Command("copy"))
+    held_up = [key for key in report.broken if key.holds_up]
+    return mend(held_up) if held_up else NextStep(Command("verify"))
 
 
 def _some(keys: tuple[Key, ...]) -> str:
@@ -102,17 +105,26 @@ def _some(keys: tuple[Key, ...]) -> str:
 
 
 def show_broken(broken: Sequence[BrokenForeignKey]) -> None:
-    """Say which foreign keys not all rows keep."""
+    """Say which foreign keys not all rows keep, and what puts them back."""
     for key in broken:
-        how = "stays NOT VALID" if key.there else "is not put back"
-        say(f"foreign key {key.name} of {key.table} {how}: {key.orphans:,} rows lack the row they refer to,")
-        say(f"which this lists: {key.query}")
+        say(key.sentence)
+        if not key.moved:
+            say(f"{key.parent} is not among the tables that are moved; once no row lacks its own: {key.statement}")
 
 
 def broken_list(broken: Sequence[BrokenForeignKey]) -> list[dict[str, Any]]:
     """The same for `--json`."""
     return [
-        {"table": key.table, "name": key.name, "there": key.there, "orphans": key.orphans, "query": key.query}
+        {
+            "table": key.table,
+            "name": key.name,
+            "references": key.parent,
+            "moved": key.moved,
+            "there": key.there,
+            "orphans": key.orphans,
+            "query": key.query,
+            "statement": key.statement,
+        }
         for key in broken
     ]
 
@@ -151,5 +163,5 @@ def copy_document(report: CopyReport, given: GivenOptions) -> dict[str, Any]:
         broken_foreign_keys=broken_list(report.broken),
         not_usable=not_usable_list(report.not_usable),
         not_seen=list(report.not_seen),
-        next=given.text(_next(report), step="copy"),
+        next=given.text(next_after_copy(report), step="copy"),
     )

@@ -5,7 +5,7 @@ from typing import Any
 
 from app.cli.given_options import GivenOptions
 from app.cli.output import document, say, show_table
-from app.migration.preflight.findings import Finding, PreflightReport, SchemaDifference
+from app.migration.preflight.findings import Finding, PreflightReport, RoleAtTable, SchemaDifference
 
 _HEADINGS = {"error": "Errors", "warning": "Warnings", "notice": "Notices"}
 _LONGEST_CELL = 80  # characters
@@ -18,6 +18,13 @@ def show_preflight(report: PreflightReport, given: GivenOptions) -> None:
         [[one.table, _count(one.source_rows), _count(one.target_rows)] for one in report.tables],
         numbers=frozenset({1, 2}),
     )
+    if report.app_role is not None and report.app_role.tables:
+        say(f"As {report.app_role.name}:")
+        show_table(
+            ["table", "reads", "writes", "row-level security", "sees", "of"],
+            [_as_role(one) for one in report.app_role.tables],
+            numbers=frozenset({4, 5}),
+        )
     for severity, heading in _HEADINGS.items():
         of_kind = [one for one in report.findings if one.severity == severity]
         if of_kind:
@@ -54,6 +61,18 @@ def _short(definition: str | None) -> str:
     return definition if len(definition) <= _LONGEST_CELL else f"{definition[: _LONGEST_CELL - 3]}..."
 
 
+def _as_role(one: RoleAtTable) -> list[str]:
+    secured = {True: "applies", False: "does not apply", None: "-"}[one.secured]
+    return [
+        one.table,
+        "yes" if one.reads else "no",
+        ", ".join(one.writes).lower() or "no",
+        secured,
+        _count(one.seen),
+        _count(one.rows),
+    ]
+
+
 def _count(rows: int | None) -> str:
     return "-" if rows is None else f"{rows:,}"
 
@@ -86,4 +105,20 @@ def preflight_document(report: PreflightReport, given: GivenOptions) -> dict[str
             {"table": one.table, "item": one.item, "found": one.found, "expected": one.expected}
             for one in report.differences
         ],
+        app_role=None
+        if report.app_role is None
+        else {
+            "role": report.app_role.name,
+            "tables": [
+                {
+                    "table": one.table,
+                    "reads": one.reads,
+                    "writes": list(one.writes),
+                    "row_security": one.secured,
+                    "seen": one.seen,
+                    "rows": one.rows,
+                }
+                for one in report.app_role.tables
+            ],
+        },
     )

@@ -10,6 +10,7 @@ from app.cli.output import document, say, show_table
 from app.cli.reports.copy_report import broken_list, show_broken
 from app.cli.reports.leftovers_report import but_not_usable, not_usable_list, show_leftovers
 from app.migration.sync.sync_report import SyncReport, SyncRound
+from app.migration.target.foreign_keys import mend
 from app.next_step import Command, NextStep
 
 _SHOWN = 20
@@ -116,7 +117,10 @@ def _next(report: SyncReport) -> NextStep:
         return NextStep(Command("quarantine list"), ", which shows the rows that the target refused")
     if report.complete:
         return NextStep(Command("verify"))
-    return NextStep(Command("verify", "--show-values") if any(table.unsettled for table in tables) else Command("sync"))
+    if any(table.unsettled for table in tables):
+        return NextStep(Command("verify", "--show-values"))
+    held_up = [key for key in report.broken if key.holds_up]
+    return mend(held_up) if held_up and not report.interrupted else NextStep(Command("sync"))
 
 
 def sync_document(report: SyncReport, given: GivenOptions) -> dict[str, Any]:

@@ -13,11 +13,14 @@ from app.next_step import Command, NextStep
 _SHOWN = 20
 
 
-def show_verify(report: VerifyReport, given: GivenOptions, *, show_values: bool = False) -> None:
+def show_verify(
+    report: VerifyReport, given: GivenOptions, *, show_values: bool = False, first: str | None = None
+) -> None:
     """Print counts a table, the first differences, the verdict, and what to run next.
 
     Args:
         show_values: the values that differ too, and keys unmasked.
+        first: what comes next in place of what the comparison alone says.
     """
     columns = ["source", "target", "equal", "missing", "extra", "different", "fixed", "seconds"]
     show_table(
@@ -57,7 +60,7 @@ def show_verify(report: VerifyReport, given: GivenOptions, *, show_values: bool 
     if report.fix and any(table.missing + table.different > table.quarantined for table in report.tables):
         say("A type of the target that rounds, a trigger that changes what is written, or a column that the target")
         say("makes by itself, keeps rows different.")
-    say(f"Next: {given.text(next_step(report, given))}")
+    say(f"Next: {first or given.text(next_step(report, given))}")
 
 
 def _say_what_happened(table: TableVerified) -> None:

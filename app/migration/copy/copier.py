@@ -102,7 +102,8 @@ async def copy_into(
         if not options.overwrite:
             await refuse_foreign_rows(connection, source.label, described)
         names = [table.name for table in described]
-        run, resumed = await runs.begin_copy(connection, source.label, names, restart=options.restart)
+        streams = isinstance(source, PostgresSource)
+        run, resumed = await runs.begin_copy(connection, source.label, names, streams=streams, restart=options.restart)
         if resumed:
             progress.notice(await runs.describe_resumed(connection, run))
     async with (

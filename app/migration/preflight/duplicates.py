@@ -46,7 +46,7 @@ def unique_keys(table: Table) -> list[tuple[str, ...]]:
     keys += [
         tuple(column.name for column in index.columns)
         for index in table.indexes
-        if index.unique and not index.dialect_options["postgresql"]["where"] and len(index.columns)
+        if index.unique and index.dialect_options["postgresql"]["where"] is None and len(index.columns)
     ]
     if natural := table.info.get("natural_key"):
         keys.append(tuple(natural))

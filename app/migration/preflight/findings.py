@@ -73,6 +73,7 @@ CODES: dict[str, Code] = {
     "target-rule": Code("error", acceptable=False),
     "target-rows-hidden": Code("error", acceptable=False),
     "target-foreign-key": Code("notice"),
+    "target-parent-not-moved": Code("warning"),
     "target-version": Code("error"),
     "target-older": Code("notice"),
     "target-privilege-missing": Code("error", acceptable=False),
@@ -81,6 +82,12 @@ CODES: dict[str, Code] = {
     "target-time-zone": Code("notice"),
     "target-tls-off": Code("warning"),
     "target-read-only": Code("error", acceptable=False),
+    "app-role-missing": Code("error"),
+    "app-role-not-assumed": Code("warning"),
+    "app-role-privilege-missing": Code("error"),
+    "app-role-rows-hidden": Code("error"),
+    "app-role-rows-unknown": Code("warning"),
+    "app-role-writes-refused": Code("warning"),
 }
 
 
@@ -178,11 +185,39 @@ def unknown_codes(codes: Sequence[str]) -> list[str]:
 
 
 @dataclass(frozen=True, slots=True)
+class RoleAtTable:
+    """What the application's role may do with a table of the target.
+
+    Attributes:
+        writes: of INSERT, UPDATE and DELETE those that its rights and the policies let it do, for some rows at least.
+        secured: row-level security applies to it there; None: not known, since its place could not be taken.
+        seen, rows: of how many rows it sees how many; None where that was not counted.
+    """
+
+    table: str
+    reads: bool
+    writes: tuple[str, ...]
+    secured: bool | None = None
+    seen: int | None = None
+    rows: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AppRole:
+    """What the application's role may do; `findings` say what it lacks."""
+
+    name: str
+    tables: tuple[RoleAtTable, ...] = ()
+    findings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class PreflightReport:
     """What was found, errors first.
 
     Attributes:
         differences: every item of the target's schema that is not as it should be, one table after another.
+        app_role: what was asked of the application's role.
         next_step: what to do next.
         seconds: it took.
     """
@@ -190,6 +225,7 @@ class PreflightReport:
     findings: tuple[Finding, ...]
     tables: tuple[TableSeen, ...] = ()
     differences: tuple[SchemaDifference, ...] = ()
+    app_role: AppRole | None = None
     next_step: NextStep = field(default_factory=lambda: NextStep(Command("migrate")))
     seconds: float = field(default=0.0, compare=False)
 

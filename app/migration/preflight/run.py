@@ -12,12 +12,22 @@ from sqlalchemy import Table
 
 from app.errors import BotdataError, MigrationError, StoreError, error_for_sqlstate
 from app.migration.preflight import duplicates
+from app.migration.preflight.app_role import examine_app_role
 from app.migration.preflight.findings import (
     Accepted,
+    AppRole,
     Finding,
     PreflightReport,
     TableSeen,
     finding,
+)
+from app.migration.preflight.opening import Supabase, open_source
+from app.migration.preflight.parents import (
+    Counting,
+    LeadingOut,
+    keys_leading_out,
+    keys_of_models_alone,
+    parent_findings,
 )
 from app.migration.preflight.schemas.catalog import CatalogTable, read_all
 from app.migration.preflight.schemas.source_schema import SourceSeen, schema_findings
@@ -44,15 +54,6 @@ _MOST_KEYS_WHEN_QUICK = 20_000
 _LIMITS = Limits(page_rows=20_000, attempts=4)
 
 
-@dataclass(frozen=True, slots=True)
-class Supabase:
-    """A source over REST."""
-
-    url: str
-    key: str
-    role_ok: bool = False
-
-
 @dataclass(slots=True)
 class _Ends:
     """What was seen of the two ends."""
@@ -63,6 +64,8 @@ class _Ends:
     state: TargetState = field(default_factory=TargetState)
     target_version: int | None = None
     target_rows: dict[str, int] = field(default_factory=dict)
+    leading_out: list[LeadingOut] = field(default_factory=list)
+    app_role: AppRole | None = None
     findings: list[Finding] = field(default_factory=list)
 
 
@@ -76,6 +79,7 @@ async def run_preflight(
     quick: bool = False,
     connections: int = 3,
     next_command: str = "copy",
+    app_role: str | None = None,
     limits: Limits | None = None,
     on_retry: Callable[[str], None] = lambda message: None,
 ) -> PreflightReport:
@@ -87,6 +91,7 @@ async def run_preflight(
         examine: tells where the target's schema stands.
         quick: leave out what takes longer than a few requests: a copy is about to follow.
         connections: as many as the next step needs at the target.
+        app_role: the role of the target as which the application will read and write, to be looked at too.
         next_command: the name of the one for a report without errors.
         limits: how often a request to the source is tried.
         on_retry: called with a sentence each time that one is to be tried again.
@@ -98,12 +103,16 @@ async def run_preflight(
     accepted = accepted or Accepted()
     ends = _Ends()
     for failure in await asyncio.gather(
-        _look_at_target(target_url, tables, examine, ends, connections=connections),
+        _look_at_target(target_url, tables, examine, ends, connections=connections, app_role=app_role),
         _look_at_source(source, tables, ends, limits or _LIMITS, on_retry, quick=quick),
         return_exceptions=True,
     ):
         if failure is not None:
             raise failure
+    if ends.source.reached and not quick and ends.leading_out:
+        ends.findings += await _look_at_parents(source, target_url, tables, ends, limits or _LIMITS, on_retry)
+    else:
+        ends.findings += await parent_findings(tables, ends.leading_out)
     found = ends.findings + ends.source.findings + ends.state.findings
     if ends.source.reached:
         target = ends.catalog if ends.state.usable else {}
@@ -128,6 +137,7 @@ async def run_preflight(
             for table in tables
         ),
         differences=tuple(ends.state.differences),
+        app_role=ends.app_role,
         next_step=_next(settled, ends.state, next_command),
         seconds=monotonic() - began,
     )
@@ -144,7 +154,7 @@ def _next(found: tuple[Finding, ...], state: TargetState, wanted: str) -> NextSt
 
 
 async def _look_at_target(
-    url: str, tables: Sequence[Table], examine: Examine, ends: _Ends, *, connections: int
+    url: str, tables: Sequence[Table], examine: Examine, ends: _Ends, *, connections: int, app_role: str | None
 ) -> None:
     try:
         async with open_target(url, step="preflight") as connection:
@@ -161,6 +171,12 @@ async def _look_at_target(
             ends.target_version = server.version
             ends.findings += server.findings
             await _count_target(connection, tables, ends)
+            if ends.state.usable:
+                ends.leading_out = await keys_leading_out(connection, tables, ends.catalog)
+                ends.findings += keys_of_models_alone(tables, ends.catalog)
+            if app_role is not None:
+                ends.app_role = await examine_app_role(connection, app_role, tables, ends.catalog)
+                ends.findings += ends.app_role.findings
     except MigrationError as error:
         remedy = str(error.next_step or "correct DATABASE_URL, or start the server")
         ends.findings.append(finding("target-unreachable", error.message, remedy))
@@ -182,6 +198,22 @@ async def _count_target(connection: AsyncConnection, tables: Sequence[Table], en
             except psycopg.errors.InsufficientPrivilege:
                 continue  # a finding already
             ends.target_rows[name_of(table)] = row[0] if row else 0
+
+
+async def _look_at_parents(
+    source: Supabase | str,
+    target_url: str,
+    tables: Sequence[Table],
+    ends: _Ends,
+    limits: Limits,
+    on_retry: Callable[[str], None],
+) -> list[Finding]:
+    """Both ends once more: what the source's rows refer to against what the target holds."""
+    try:
+        async with open_source(source, limits, on_retry) as opened, open_target(target_url, step="preflight") as target:
+            return await parent_findings(tables, ends.leading_out, Counting(target, opened))
+    except (BotdataError, psycopg.Error):  # an end that was there a moment ago: nothing is counted
+        return await parent_findings(tables, ends.leading_out)
 
 
 async def _look_at_source(

@@ -80,7 +80,7 @@ class TableCopied:
 
 @dataclass(frozen=True, slots=True)
 class CopyReport:
-    """A whole copy. `complete` only when nothing is missing or refused, the counts agree and every foreign key is back.
+    """A whole copy. `complete` only when nothing is missing or refused, the counts agree and foreign keys are back.
 
     Attributes:
         sync_due: parts of it were read at another moment than others, so that `botdata sync` is due.
@@ -100,8 +100,12 @@ class CopyReport:
 
     @property
     def complete(self) -> bool:
-        """Whether the target holds every row of the source and no other, and is otherwise as it was."""
-        return not self.broken and not any(
+        """Whether the target holds every row of the source and no other, and is otherwise as it was.
+
+        A foreign key that leads out of the tables copied may be left NOT VALID: no copy of these can bring its rows.
+        """
+        held_up = not self.tables or any(key.holds_up for key in self.broken)
+        return not held_up and not any(
             table.refused or table.missing or table.went or table.disagreement or table.differ for table in self.tables
         )
 
@@ -210,8 +214,8 @@ class VerifyReport:
 
     @property
     def clean(self) -> bool:
-        """Whether nothing differs on both sides, in what was compared, and the application can read it."""
-        return not self.not_usable and all(table.clean for table in self.tables)
+        """Whether something was compared and nothing of it differs, and the application can read it."""
+        return bool(self.tables) and not self.not_usable and all(table.clean for table in self.tables)
 
 
 @dataclass(slots=True)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from psycopg import AsyncConnection
 
 from app.errors import INSTALL_NEWER, MigrationError
+from app.migration.target.foreign_keys import statement_for
 from app.migration.target.target_session import explained, open_target, run_lock_holder
 from app.next_step import Command, NextStep
 from app.state.runs import checkpoints, foreign_keys, quarantine, runs
@@ -57,11 +58,21 @@ class TableStatus:
 
 @dataclass(frozen=True, slots=True)
 class ForeignKeyStatus:
-    """A foreign key that a run took away and that is not validated yet; `state` is "dropped" or "not valid"."""
+    """A foreign key that a run took away and that is not validated yet.
+
+    Attributes:
+        state: "dropped" or "not valid".
+        parent: the table that it refers to.
+        orphans: the query for the rows that lack theirs.
+        statement: puts it back as it was, once there are none.
+    """
 
     table: str
     name: str
     state: str
+    parent: str
+    orphans: str
+    statement: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +106,10 @@ class Status:
             return NextStep(Command("copy"))
         if newest.state == "stopped":
             return NextStep(Command(newest.command), ", with the same source and tables: it goes on from there")
-        if self.foreign_keys:
+        if any(key.state == "dropped" for key in self.foreign_keys):
             return NextStep(Command("sync"), ", with the same source and tables: it puts the foreign keys back")
+        if self.foreign_keys and not self.in_quarantine:  # a run has compared their rows
+            return NextStep("the statements of the foreign keys, once all rows keep them; then: ", Command("verify"))
         return NextStep(Command("quarantine list" if self.in_quarantine else "verify"))
 
 
@@ -120,7 +133,10 @@ async def read_status(target_url: str, run: int | None = None) -> Status:
                 shown,
                 await _tables(connection, shown.number) if shown else (),
                 await quarantine.count_rows(connection),
-                tuple(ForeignKeyStatus(*key) for key in await foreign_keys.by_table(connection)),
+                tuple(
+                    ForeignKeyStatus(key.of_table, key.name, key.state, key.parent, key.orphans, statement_for(key))
+                    for key in await foreign_keys.away(connection)
+                ),
             )
 
 

@@ -123,8 +123,12 @@ class SyncReport:
 
     @property
     def complete(self) -> bool:
-        """Whether nothing remains: no row refused, none that stays different, every foreign key back, no round cut."""
-        return not (self.broken or self.interrupted) and not any(
+        """Whether nothing remains: no row refused, none that stays different, no round cut, and foreign keys are back.
+
+        One that leads out of the tables may be left NOT VALID, as after a copy.
+        """
+        held_up = any(key.holds_up for key in self.broken)
+        return not (held_up or self.interrupted) and not any(
             table.refused or table.unsettled or table.left for table in self.tables.values()
         )
 

@@ -138,8 +138,8 @@ def select_tables(
     """Tables to move, parents before children: those named, else those of the groups, else all.
 
     Raises:
-        MigrationError: a name that is not a table's, and which names are; two tables of one name; no table at all; a
-            column that the models know by another name than its own.
+        MigrationError: a name that is not a table's, and which names are; two tables of one name; no table at all, or
+            none of the groups; a column that the models know by another name than its own.
     """
     tables = _in_order(metadata)
     if not tables:
@@ -174,7 +174,10 @@ def select_tables(
             raise _not_chosen(f"no such table: {', '.join(unknown)}", by_name)
         return [table for table in tables if table in chosen.values()]
     wanted = None if groups is None else set(groups)
-    return [table for table in tables if wanted is None or table.info.get("group") in wanted]
+    of_groups = [table for table in tables if wanted is None or table.info.get("group") in wanted]
+    if not of_groups:
+        raise _not_chosen(f"no table is of the group {', '.join(sorted(wanted or ()))}", by_name)
+    return of_groups
 
 
 def find_table(name: str, by_name: Mapping[str, Table]) -> Table | None:

@@ -3,7 +3,7 @@
 They are dropped and their definitions written down in one transaction, so a run that was killed still knows them.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
@@ -26,16 +26,37 @@ class BrokenForeignKey:
     """A foreign key that could not be put back as it was, since rows lack the row that they name.
 
     Attributes:
+        table, parent: the table that it is on, and the one that it refers to.
         there: it is on the table, NOT VALID: checked for new rows. False: a partitioned table's, and not there.
-        orphans: how many rows lack theirs.
+        orphans: how many rows lack theirs; None where the role may not read the parent.
         query: lists them.
+        moved: the parent is among the tables of the run. Where it is not, as auth.users, the run cannot bring the rows.
+        statement: puts it back as it was, once no row lacks its own; PostgreSQL compares all of them.
     """
 
     table: str
     name: str
     there: bool
-    orphans: int
+    orphans: int | None
     query: str
+    parent: str
+    moved: bool
+    statement: str
+
+    @property
+    def holds_up(self) -> bool:
+        """Whether the run is not complete for it: its own rows contradict each other, or new ones are not checked."""
+        return self.moved or not self.there
+
+    @property
+    def sentence(self) -> str:
+        """What is wrong, and what lists the rows."""
+        how = "stays NOT VALID" if self.there else "is not put back"
+        count = "" if self.orphans is None else f"{self.orphans:,} "
+        return (
+            f"foreign key {self.name} of {self.table} {how}: {count}rows lack the row of {self.parent} that they refer "
+            f"to, as this lists: {self.query}"
+        )
 
 
 @asynccontextmanager
@@ -47,13 +68,14 @@ async def without_foreign_keys(
     Where the work inside stops with an error they stay away, for the next run to put them back, whichever that is.
 
     Yields:
-        A list that holds, after the end, those that not all rows keep.
+        A list that holds, after the end, those that not all rows keep: on these tables, or to them and kept before.
 
     Raises:
         MigrationError: the role does not own a table whose foreign key is to be dropped.
     """
     broken: list[BrokenForeignKey] = []
     with explained(step, pending="everything; nothing was written"):
+        known = {(one.of_table, one.name) for one in await foreign_keys.away(connection) if one.state == "not valid"}
         await _drop(connection, run, tables, step)
     try:
         yield broken
@@ -61,7 +83,7 @@ async def without_foreign_keys(
         await _say_what_is_away(connection, error)
         raise
     with explained(step, done="all rows", pending="the target's foreign keys, put back and validated"):
-        broken.extend(await _restore(connection))
+        broken.extend(await _restore(connection, {table.name for table in tables}, known))
 
 
 @asynccontextmanager
@@ -73,7 +95,7 @@ async def without_cascades(
     Only tables whose rows are deleted and inserted need it: ON DELETE CASCADE would take the rows that refer to them.
 
     Raises:
-        MigrationError: not all rows keep a foreign key afterwards.
+        MigrationError: not all rows keep a foreign key afterwards, and it leads to a table that is loaded here too.
     """
     replaced = [table for table in tables if table.replaces_rows]
     if not replaced:
@@ -81,25 +103,39 @@ async def without_cascades(
         return
     async with without_foreign_keys(connection, run, replaced, step=step) as broken:
         yield
-    if broken:
+    if held_up := [key for key in broken if key.holds_up]:
         raise MigrationError(
-            "; ".join(
-                f"foreign key {key.name} of {key.table} {'stays NOT VALID' if key.there else 'is not put back'}: "
-                f"{key.orphans} rows lack the row they refer to, as this lists: {key.query}"
-                for key in broken
-            ),
+            "; ".join(key.sentence for key in held_up),
             step=step,
             done="all rows that could go in",
             pending="the foreign keys, for as long as not all rows keep them",
-            next_step=NextStep("mend those rows, then: ", Command("sync"), ", which puts it back as it was"),
+            next_step=mend(held_up),
         )
+
+
+def mend(broken: Sequence[BrokenForeignKey]) -> NextStep:
+    """What helps where foreign keys hold a run up: no copy alone does."""
+    ways = []
+    if any(key.moved for key in broken):
+        ways.append(
+            "at the source, give those rows the row that they refer to, or change or delete them; where they are to "
+            "stay as they are, drop the key in the target"
+        )
+    if parents := ", ".join(dict.fromkeys(key.parent for key in broken if not key.moved)):
+        ways.append(f"bring the rows of {parents} to the target")
+    return NextStep(f"{'; '.join(ways)}; then: ", Command("sync"), ", which puts back what all rows keep")
 
 
 async def describe_away(connection: AsyncConnection) -> str | None:
     """A sentence on the foreign keys that a stopped run left away, or NOT VALID; None where there is none."""
     away = await foreign_keys.away(connection) if await may_read(connection, "foreign_keys") else []
-    named = ", ".join(f"{one.name} on {one.table} ({one.state})" for one in away)
-    return f"foreign keys of the target that a run took away: {named}; botdata sync puts them back" if away else None
+    named = ", ".join(f"{one.name} on {one.of_table} ({one.state})" for one in away)
+    return (
+        f"foreign keys of the target that a run took away: {named}; botdata sync puts back those that all rows keep, "
+        "and botdata status shows the statements"
+        if away
+        else None
+    )
 
 
 async def put_back(connection: AsyncConnection, *, step: str) -> list[BrokenForeignKey]:
@@ -135,7 +171,7 @@ async def _drop(connection: AsyncConnection, run: int, tables: Sequence[CopyTabl
         for schema, table, name, referenced, definition, was_valid, ours, theirs, *_ in found:
             child = sql.Identifier(schema, table)
             orphans = _orphans(child.as_string(None), referenced, ours, theirs)
-            kept = KeptForeignKey(schema, table, name, definition, orphans, was_valid, state="dropped")
+            kept = KeptForeignKey(schema, table, name, definition, orphans, was_valid, "dropped", referenced)
             await foreign_keys.keep(connection, run, kept, referenced)
             await connection.execute(sql.SQL("ALTER TABLE {} DROP CONSTRAINT {}").format(child, sql.Identifier(name)))
 
@@ -147,53 +183,75 @@ def _orphans(child: str, parent: str, ours: list[str], theirs: list[str]) -> str
     return f"SELECT c.* FROM {child} c WHERE {named} AND NOT EXISTS (SELECT FROM {parent} p WHERE {same})"  # noqa: S608
 
 
-async def _restore(connection: AsyncConnection) -> list[BrokenForeignKey]:
-    """Put all back that any run took away, then validate one after the other: a killed run finds each where it was."""
-    await foreign_keys.forget_dropped_tables(connection)
+async def _restore(
+    connection: AsyncConnection, tables: Collection[str] | None = None, known: Collection[tuple[str, str]] = ()
+) -> list[BrokenForeignKey]:
+    """Put all back that any run took away, then validate one after the other: a killed run finds each where it was.
+
+    Args:
+        tables: names of those that a run is about; None: all.
+        known: tables and names of keys that not all rows kept before it began.
+
+    Returns:
+        Those that not all rows keep: of the keys on these tables, and of those to them that their rows kept before.
+    """
+    await foreign_keys.forget_settled(connection)
     for one in await foreign_keys.away(connection):
         if one.state == "dropped":
             await _add(connection, one)
-    return [broken for one in await foreign_keys.away(connection) if (broken := await _validate(connection, one))]
+    broken = []
+    for one in await foreign_keys.away(connection):
+        new = (one.of_table, one.name) not in known
+        concerns = tables is None or one.of_table in tables or (new and one.parent in tables)
+        if not await _validate(connection, one) and concerns:
+            broken.append(await _count(connection, one, moved=tables is None or one.parent in tables))
+    return broken
 
 
 async def _add(connection: AsyncConnection, one: KeptForeignKey) -> None:
     try:
         async with connection.transaction():
-            await _alter(connection, one, f"ADD CONSTRAINT {{}} {one.definition} NOT VALID")
+            await connection.execute(f"{statement_for(one)} NOT VALID".encode())
             await foreign_keys.note_state(connection, one, "not valid" if one.was_valid else "validated")
     except psycopg.Error as error:
         if error.sqlstate != _NOT_ON_PARTITIONED:
             raise
 
 
-async def _validate(connection: AsyncConnection, one: KeptForeignKey) -> BrokenForeignKey | None:
-    action = "VALIDATE CONSTRAINT {}" if one.state == "not valid" else f"ADD CONSTRAINT {{}} {one.definition}"
+def statement_for(one: KeptForeignKey) -> str:
+    """What puts a key back, checked for every row; whoever owns the table may run it."""
+    name = sql.Identifier(one.name).as_string(None)
+    what = f"VALIDATE CONSTRAINT {name}" if one.state == "not valid" else f"ADD CONSTRAINT {name} {one.definition}"
+    return f"ALTER TABLE {one.identifier.as_string(None)} {what}"
+
+
+async def _validate(connection: AsyncConnection, one: KeptForeignKey) -> bool:
     try:
         async with connection.transaction():
-            await _alter(connection, one, action)
+            await connection.execute(statement_for(one).encode())
             await foreign_keys.note_state(connection, one, "validated")
     except psycopg.Error as error:
         if error.sqlstate != "23503":
             raise
-    else:
-        return None
-    cursor = await connection.execute(f"SELECT count(*) FROM ({one.orphans}) o".encode())  # noqa: S608
-    row = await cursor.fetchone()
-    assert row is not None
-    return BrokenForeignKey(one.table, one.name, one.state == "not valid", row[0], one.orphans)
+        return False
+    return True
 
 
-async def _alter(connection: AsyncConnection, one: KeptForeignKey, action: str) -> None:
-    name = sql.Identifier(one.name).as_string(None)
-    statement = f"ALTER TABLE {one.identifier.as_string(None)} {action.replace('{}', name, 1)}"
-    await connection.execute(statement.encode())
+async def _count(connection: AsyncConnection, one: KeptForeignKey, *, moved: bool) -> BrokenForeignKey:
+    orphans: int | None = None
+    with suppress(psycopg.errors.InsufficientPrivilege):
+        cursor = await connection.execute(f"SELECT count(*) FROM ({one.orphans}) o".encode())  # noqa: S608
+        row = await cursor.fetchone()
+        orphans = row[0] if row else None
+    there = one.state == "not valid"
+    return BrokenForeignKey(one.of_table, one.name, there, orphans, one.orphans, one.parent, moved, statement_for(one))
 
 
 async def _say_what_is_away(connection: AsyncConnection, error: MigrationError) -> None:
     away: list[str] = []
     if not (connection.broken or connection.closed):
         with suppress(psycopg.Error):  # the error at hand says more
-            away = [f"{one.name} on {one.table}" for one in await foreign_keys.away(connection)]
+            away = [f"{one.name} on {one.of_table}" for one in await foreign_keys.away(connection)]
     if away:
         kept = f"the foreign keys that the run will put back at its end: {', '.join(away)}"
         error.pending = f"{error.pending}; {kept}" if error.pending else kept

@@ -28,6 +28,17 @@ WHERE c.contype = 'f' AND c.conparentid = 0 AND coalesce((to_jsonb(c) ->> 'conen
 AND (c.conrelid = ANY (%(tables)s::regclass[]) OR c.confrelid = ANY (%(tables)s::regclass[]))
 ORDER BY 1, 2, 3
 """
+# Those that are still away. What their owner has put back, validated or dropped meanwhile is not. Tables are found by
+# name, for a role too that may not use a parent's schema.
+_KEPT = f"""
+{SCHEMA}.foreign_keys f
+LEFT JOIN (pg_class t JOIN pg_namespace ts ON ts.oid = t.relnamespace)
+    ON ts.nspname = f.schema_name AND t.relname = f.table_name
+LEFT JOIN pg_constraint c ON c.conrelid = t.oid AND c.conname = f.name AND c.contype = 'f'
+LEFT JOIN (pg_class p JOIN pg_namespace n ON n.oid = p.relnamespace)
+    ON quote_ident(n.nspname) || '.' || quote_ident(p.relname) = f.referenced
+"""
+_AWAY = "(f.state = 'dropped' AND c.oid IS NULL OR f.state = 'not valid' AND NOT c.convalidated)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +50,7 @@ class KeptForeignKey:
         orphans: the query for the rows that break it.
         was_valid: it was valid when it was taken away, and is to be so again.
         state: "dropped" or "not valid".
+        parent: the table that it refers to, with its schema unless that is public.
     """
 
     schema: str
@@ -48,6 +60,12 @@ class KeptForeignKey:
     orphans: str
     was_valid: bool
     state: str
+    parent: str
+
+    @property
+    def of_table(self) -> str:
+        """Its table, with its schema unless that is public."""
+        return self.table if self.schema == "public" else f"{self.schema}.{self.table}"
 
     @property
     def identifier(self) -> sql.Identifier:
@@ -81,7 +99,7 @@ async def keep(connection: AsyncConnection, run: int, kept: KeptForeignKey, refe
         "%(orphans)s, %(was_valid)s, %(state)s) ON CONFLICT (schema_name, table_name, name) DO UPDATE SET "
         "run_id = excluded.run_id, referenced = excluded.referenced, definition = excluded.definition, "
         "orphans = excluded.orphans, was_valid = excluded.was_valid, state = excluded.state",
-        {"run": run, "referenced": referenced, **asdict(kept)},
+        {**asdict(kept), "run": run, "referenced": referenced},
     )
 
 
@@ -89,26 +107,19 @@ async def away(connection: AsyncConnection) -> list[KeptForeignKey]:
     """Those that any run took away, and that are not back and validated."""
     rows = await fetch_rows(
         connection,
-        f"SELECT schema_name, table_name, name, definition, orphans, was_valid, state FROM {SCHEMA}.foreign_keys "
-        "WHERE state <> 'validated' ORDER BY schema_name, table_name, name",
+        "SELECT f.schema_name, f.table_name, f.name, f.definition, f.orphans, f.was_valid, f.state, CASE n.nspname "
+        "WHEN 'public' THEN p.relname::text ELSE coalesce(n.nspname || '.' || p.relname, f.referenced) END "
+        f"FROM {_KEPT} WHERE {_AWAY} ORDER BY f.schema_name, f.table_name, f.name",
     )
     return [KeptForeignKey(*row) for row in rows]
 
 
-async def by_table(connection: AsyncConnection) -> list[tuple[Any, ...]]:
-    """The same in the order of their tables' names: table, name, "dropped" or "not valid"."""
-    return await fetch_rows(
-        connection,
-        f"SELECT table_name, name, state FROM {SCHEMA}.foreign_keys WHERE state <> 'validated' "
-        "ORDER BY table_name, name",
-    )
-
-
-async def forget_dropped_tables(connection: AsyncConnection) -> None:
-    """Forget those on or to a table that is not there any more."""
+async def forget_settled(connection: AsyncConnection) -> None:
+    """Forget those on or to a table that is not there any more, and those that their owner has settled by hand."""
     await connection.execute(
-        f"DELETE FROM {SCHEMA}.foreign_keys WHERE to_regclass(referenced) IS NULL "
-        "OR to_regclass(quote_ident(schema_name) || '.' || quote_ident(table_name)) IS NULL"
+        f"DELETE FROM {SCHEMA}.foreign_keys k WHERE (k.schema_name, k.table_name, k.name) IN (SELECT f.schema_name, "
+        f"f.table_name, f.name FROM {_KEPT} WHERE p.oid IS NULL OR t.oid IS NULL "
+        f"OR (f.state <> 'validated' AND {_AWAY} IS NOT TRUE))"
     )
 
 

@@ -11,15 +11,18 @@ from app.state.schema_name import SCHEMA
 
 
 async def begin_copy(
-    connection: AsyncConnection, source: str, tables: Sequence[str], *, restart: bool = False
+    connection: AsyncConnection, source: str, tables: Sequence[str], *, streams: bool = False, restart: bool = False
 ) -> tuple[int, bool]:
     """The newest copy from this source where it left a table, a foreign key or its own end unfinished; or a new one.
+
+    One begun over REST does not go on over a connection, nor the other way: each remembers its place otherwise.
 
     A new one takes over from those that it leaves behind: they are abandoned, and the foreign keys that they took from
     the target are for it to put back.
 
     Args:
         source: its label.
+        streams: it is read over a connection, in snapshots.
         restart: a new one although there is an unfinished one.
 
     Returns:
@@ -29,11 +32,13 @@ async def begin_copy(
         connection,
         f"SELECT id FROM {SCHEMA}.runs r WHERE state = 'running' "
         f"AND id = (SELECT max(id) FROM {SCHEMA}.runs WHERE command = 'copy' AND source = %(source)s) "
+        f"AND (EXISTS (SELECT FROM {SCHEMA}.snapshots s WHERE s.run_id = r.id) = %(streams)s "
+        f"OR NOT EXISTS (SELECT FROM {SCHEMA}.checkpoints c WHERE c.run_id = r.id)) "
         "AND (EXISTS (SELECT FROM unnest(%(tables)s::text[]) chosen WHERE NOT EXISTS (SELECT "
         f"FROM {SCHEMA}.checkpoints c WHERE c.run_id = r.id AND c.table_name = chosen AND c.state = 'complete')) "
         f"OR NOT EXISTS (SELECT FROM {SCHEMA}.checkpoints c WHERE c.run_id = r.id AND c.state <> 'complete') "
         f"OR EXISTS (SELECT FROM {SCHEMA}.foreign_keys f WHERE f.run_id = r.id AND f.state <> 'validated'))",
-        {"source": source, "tables": list(tables)},
+        {"source": source, "tables": list(tables), "streams": streams},
     )
     if unfinished is not None and not restart:
         return unfinished, True

@@ -2,7 +2,7 @@
 
 import os
 import re
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from psycopg.pq import Conninfo
 from sqlalchemy.engine import URL, make_url
@@ -25,6 +25,9 @@ _PRISMA_PARAMETERS = {
     "statement_cache_size",
 }
 _HOSTS_WITH_PORTS = re.compile(r"\w[\w+]*://([^/?]*@)?[^/?@]*:\d*,[^/?@]*([/?]|$)")
+
+_DATABASE_HOST = re.compile(r"db\.(?P<project>[a-z0-9]+)\.supabase\.co")
+_POOLERS = ".pooler.supabase.com"
 
 _SEVERAL_HOSTS = (
     "{name} names several hosts; one host is expected, or all of them at the end: "
@@ -104,6 +107,29 @@ def shown_url(text: str) -> str:
             f"/{url.database}",
         )
     )
+
+
+def source_label(text: str) -> str:
+    """By which name a source is remembered: one for all the addresses of a Supabase project.
+
+    Its API is https://PROJECT.supabase.co, its database db.PROJECT.supabase.co, and the poolers know it by the user, as
+    postgres.PROJECT (its documentation, "Connect to your database"). Another database on its server is another source.
+
+    Args:
+        text: a PostgreSQL's URL, or one of an API.
+    """
+    if text.strip().lower().startswith(("http://", "https://")):
+        return urlsplit(text.strip()).netloc.rpartition("@")[2]
+    url = sqlalchemy_url(text)
+    host = str(url.query.get("host") or url.host or "").lower()
+    project = None
+    if own := _DATABASE_HOST.fullmatch(host):
+        project = own["project"]
+    elif host.endswith(_POOLERS):
+        project = (url.username or "").partition(".")[2].lower()
+    if url.database == "postgres" and project:
+        return f"{project}.supabase.co"
+    return shown_url(text)
 
 
 def _parsed(text: str, name: str) -> URL:

@@ -70,7 +70,8 @@ class TableLooker:
                 records, total = await self._first(quoted_name(readable[0]))
         except SchemaMismatchError as error:
             if error.sqlstate == SCHEMA_NOT_EXPOSED:
-                self._find("source-schema-not-exposed", f"{error}, so that {self._name} cannot be read", EXPOSE_SCHEMA)
+                remedy = f"{EXPOSE_SCHEMA}; or leave {self._name} out: --tables"
+                self._find("source-schema-not-exposed", f"{error}, so that {self._name} cannot be read", remedy)
                 self._seen.unjudged.add(self._name)
                 return None
             if error.sqlstate in _NO_TABLE or error.sqlstate is None:

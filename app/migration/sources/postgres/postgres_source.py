@@ -15,7 +15,7 @@ from app.migration.sources.pages import PageSize, key_of, read_page, records_of
 from app.migration.sources.postgres.streams import pipe
 from app.migration.sources.source import VERSION, Page
 from app.migration.tables.copy_table import CopyColumn, CopyTable, is_plain
-from app.stores.postgres.database_url import shown_url
+from app.stores.postgres.database_url import source_label
 from app.stores.postgres.session import connect, source_errors
 from app.stores.supabase.grammar import alias
 
@@ -35,14 +35,14 @@ class PostgresSource:
         self.url = url
         self._step = step
         self._in_snapshot = False
-        self._label = shown_url(url)
+        self._label = source_label(url)
         self._has_only: dict[str, bool] = {}  # by table, see `own`
         self.limits = limits
         self.on_retry = on_retry
 
     @property
     def label(self) -> str:
-        """Host and database."""
+        """Host and database, or the host of the Supabase project."""
         return self._label
 
     @property

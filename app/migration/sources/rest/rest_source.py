@@ -4,7 +4,6 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 from app.common.keys import Key
 from app.errors import MigrationError, SchemaMismatchError, StoreError, StoreTimeoutError
@@ -18,6 +17,7 @@ from app.migration.sources.rest.row_counter import RowCounter
 from app.migration.sources.source import Page
 from app.migration.tables.copy_table import CopyColumn, CopyTable
 from app.next_step import NextStep
+from app.stores.postgres.database_url import source_label
 from app.stores.supabase.client import SupabaseRest, refuse_other_columns, refuse_other_count, rows_told
 from app.stores.supabase.grammar import LONGEST_ADDRESS, quoted_name
 from app.stores.supabase.request_parameters import address_length, selected, where
@@ -47,7 +47,7 @@ class RestSource:
         self.rest = rest
         self.limits = limits or Limits()
         self.on_retry = on_retry
-        self._host = urlsplit(url.strip()).netloc.rpartition("@")[2]
+        self._host = source_label(url)
         self._versioned: dict[tuple[str, str], bool] = {}  # tables read in parts, by name and column of the version
         self.heirs = Heirs(rest, self.patiently)
         self._counter = RowCounter(rest, self.patiently, self.heirs, on_retry)

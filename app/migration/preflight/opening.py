@@ -1,0 +1,42 @@
+"""A source of either kind, opened for a look at its rows."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from app.migration.retry import Limits
+from app.migration.sources.postgres.postgres_source import open_postgres_source
+from app.migration.sources.rest.rest_source import RestSource
+from app.migration.sources.source import Source
+from app.stores.supabase.client import SupabaseRest
+
+
+@dataclass(frozen=True, slots=True)
+class Supabase:
+    """A source over REST."""
+
+    url: str
+    key: str
+    role_ok: bool = False
+
+
+@asynccontextmanager
+async def open_source(source: Supabase | str, limits: Limits, on_retry: Callable[[str], None]) -> AsyncIterator[Source]:
+    """The source, for as long as the context lasts.
+
+    Args:
+        source: Supabase over REST, or the URL of a PostgreSQL.
+        limits, on_retry: as for every source.
+
+    Raises:
+        BotdataError: it cannot be opened.
+    """
+    if isinstance(source, str):
+        async with open_postgres_source(source, step="preflight", limits=limits, on_retry=on_retry) as postgres:
+            yield postgres
+        return
+    rest = await SupabaseRest.open(source.url, source.key, request_timeout=60.0)
+    try:
+        yield RestSource(rest, source.url, limits=limits, on_retry=on_retry)
+    finally:
+        await rest.close()
