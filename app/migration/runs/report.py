@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from app.common.keys import Key
+from app.migration.sources.moved_tables import NotMoved
 from app.migration.tables.copy_table import CopyTable
 from app.migration.target.foreign_keys import BrokenForeignKey
 from app.migration.target.leftovers import LeftOut, Unusable
@@ -87,6 +88,7 @@ class CopyReport:
         broken: foreign keys of the target that not all rows keep.
         not_usable: objects of the target that the application cannot use as they are.
         not_seen: sentences about what could not be seen, and so may not be as in the source.
+        not_moved: tables that cannot be copied from this source.
     """
 
     run: int
@@ -97,11 +99,12 @@ class CopyReport:
     broken: tuple[BrokenForeignKey, ...] = ()
     not_usable: tuple[Unusable, ...] = ()
     not_seen: tuple[str, ...] = ()
+    not_moved: tuple[NotMoved, ...] = ()
 
     @property
     def complete(self) -> bool:
         """Whether the target holds every row of the source and no other, and is otherwise as it was."""
-        return not self.broken and not any(
+        return not (self.broken or self.not_moved) and not any(
             table.refused or table.missing or table.went or table.disagreement or table.differ for table in self.tables
         )
 
@@ -193,6 +196,7 @@ class VerifyReport:
         managed: a command had moved the cutover's stage as it began.
         newer: tables of which the target holds the newer rows, or may, as it began.
         not_usable: materialized views that are made of the tables and were never filled.
+        not_moved: tables that cannot be compared with this source.
     """
 
     tables: tuple[TableVerified, ...]
@@ -202,6 +206,7 @@ class VerifyReport:
     managed: bool = False
     newer: frozenset[str] = frozenset()
     not_usable: tuple[Unusable, ...] = ()
+    not_moved: tuple[NotMoved, ...] = ()
 
     @property
     def differences(self) -> list[FoundDifference]:
@@ -211,7 +216,7 @@ class VerifyReport:
     @property
     def clean(self) -> bool:
         """Whether nothing differs on both sides, in what was compared, and the application can read it."""
-        return not self.not_usable and all(table.clean for table in self.tables)
+        return not (self.not_usable or self.not_moved) and all(table.clean for table in self.tables)
 
 
 @dataclass(slots=True)

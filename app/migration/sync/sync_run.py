@@ -28,6 +28,8 @@ async def describe_versions(
 ) -> CopyTable:
     """A table, with the column by which the versions of the source's rows are told apart; "" where there is none."""
     described = await describe(connection, table, step="sync", styled=isinstance(source, RestSource))
+    if not described.key:
+        return described
     if reverse:
         described = await without_made_by_source(source, described, table)
     elif described.made:

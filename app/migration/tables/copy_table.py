@@ -67,6 +67,7 @@ class CopyTable:
             from it, which are tables of their own; a partitioned table has no other rows than its partitions'.
         heirs: the tables that inherit from it, each after its own heirs.
         columns: begin with the key's, in its order.
+        key_size: 0 where nothing tells its rows apart: then the table is moved as a whole, see `app.migration.whole`.
         replaces_rows: a changed row is deleted and inserted, since an update would be changed by a trigger, or is
             refused for an identity column.
         changed_at: the column that says when a row last changed, where the table has one.
@@ -256,8 +257,8 @@ async def describe(
         styled: rows come from a session that may have other settings than ours, as those over REST do.
 
     Raises:
-        MigrationError: the table or one of its columns is missing in the target, its rows cannot be told apart, loaded
-            again by their key, or all be seen.
+        MigrationError: the table or one of its columns is missing in the target, its rows cannot be loaded again by
+            their key, or not all be seen.
     """
     schema, name = table.schema or "public", name_of(table)
     qualified = sql.Identifier(schema, table.name).as_string(None)
@@ -273,14 +274,6 @@ async def describe(
     types = {one: (type_name, always) for one, type_name, always, generated in rows if not generated}
     unique = await read_unique_indexes(connection, qualified)
     key = list(key_columns(table, unique))
-    if not key:
-        raise MigrationError(
-            f"{name} has no primary key, and no unique key without NULLs, so its rows cannot be told apart",
-            step=step,
-            table=name,
-            pending=f"{name} and the tables after it",
-            next_step=NextStep("give it a primary key, or leave it out with --tables, then: ", Command(step)),
-        )
     made = {one: type_name for one, type_name, _, generated in rows if generated}
     computed = {column.name for column in table.columns if column.computed is not None}
     others = [c.name for c in table.columns if c.name not in key and c.name not in made]
@@ -305,7 +298,7 @@ async def describe(
         )
     found = await (await connection.execute(_TABLE, [qualified])).fetchone()
     assert found is not None
-    trouble = key_trouble(qualified, key, unique) if found[2] and not reads else None
+    trouble = key_trouble(qualified, key, unique) if key and found[2] and not reads else None
     if trouble is None and await row_security.hides_rows(connection, qualified):
         trouble = "row-level security applies to the role, and may hide rows", row_security.remedy(qualified)
     if trouble is not None:
@@ -316,7 +309,7 @@ async def describe(
             pending=f"{name} and the tables after it",
             next_step=NextStep(f"{trouble[1]}; then: ", Command(step)),
         )
-    replaces_rows = bool(found[0]) or any(types[column][1] for column in names[len(key) :])
+    replaces_rows = bool(key) and (bool(found[0]) or any(types[column][1] for column in names[len(key) :]))
     parts = await (await connection.execute(sql.SQL(PARTS).format(table=sql.Literal(qualified)))).fetchall()
     shape = shapes(parts)
 
