@@ -1,4 +1,4 @@
-"""Tables whose rows nothing tells apart: over a connection they go as a whole, over REST they are named and left out."""
+"""Tables whose rows nothing tells apart: over a connection they go as a whole, over REST they are left out, by name."""
 
 import pytest
 from sqlalchemy import Column, Integer, MetaData, Table, Text

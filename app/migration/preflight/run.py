@@ -98,7 +98,9 @@ async def run_preflight(
     accepted = accepted or Accepted()
     ends = _Ends()
     for failure in await asyncio.gather(
-        _look_at_target(target_url, tables, examine, ends, connections=connections),
+        _look_at_target(
+            target_url, tables, examine, ends, connections=connections, over_rest=isinstance(source, Supabase)
+        ),
         _look_at_source(source, tables, ends, limits or _LIMITS, on_retry, quick=quick),
         return_exceptions=True,
     ):
@@ -144,7 +146,7 @@ def _next(found: tuple[Finding, ...], state: TargetState, wanted: str) -> NextSt
 
 
 async def _look_at_target(
-    url: str, tables: Sequence[Table], examine: Examine, ends: _Ends, *, connections: int
+    url: str, tables: Sequence[Table], examine: Examine, ends: _Ends, *, connections: int, over_rest: bool
 ) -> None:
     try:
         async with open_target(url, step="preflight") as connection:
@@ -157,6 +159,7 @@ async def _look_at_target(
                 ends.catalog if ends.state.usable else {},
                 connections=connections,
                 creates_tables=ends.state.creates_tables,
+                over_rest=over_rest,
             )
             ends.target_version = server.version
             ends.findings += server.findings

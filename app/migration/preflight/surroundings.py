@@ -14,6 +14,7 @@ from app.migration.preflight.collations import collation_findings
 from app.migration.preflight.findings import Finding, finding
 from app.migration.preflight.schemas.catalog import CatalogTable
 from app.migration.preflight.target_writes import examine_writes
+from app.migration.sources.moved_tables import partitions_among
 from app.migration.tables.copy_table import label, name_of
 from app.migration.tables.quoting import quoted
 from app.state.schema_name import SCHEMA
@@ -79,6 +80,7 @@ async def examine_target(
     *,
     connections: int,
     creates_tables: bool,
+    over_rest: bool,
 ) -> Server:
     """Everything of the target's server that could get in the way.
 
@@ -86,6 +88,7 @@ async def examine_target(
         tables: those to be copied.
         connections: as many as the next step will need.
         creates_tables: tables are still to be made.
+        over_rest: the rows come from a REST source.
     """
     facts = await _facts(connection)
     found = [*_version(facts, "target"), *_tls(connection, "target", "DATABASE_URL")]
@@ -96,7 +99,16 @@ async def examine_target(
     for table in tables:
         if name_of(table) in catalog:
             found += _interference(catalog[name_of(table)])
-            found += await examine_writes(connection, table, catalog[name_of(table)])
+            found += await examine_writes(connection, table, catalog[name_of(table)], over_rest=over_rest)
+    found += [
+        finding(
+            "target-partition",
+            f"{name} is a partition of another of the tables, and moved with it",
+            "nothing; its rows alone are moved by naming it and not the other: --tables",
+            table=name,
+        )
+        for name in await partitions_among(connection, tables)
+    ]
     return Server(facts["version"], tuple(found))
 
 

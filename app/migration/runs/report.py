@@ -187,6 +187,28 @@ class TableVerified:
 
 
 @dataclass(frozen=True, slots=True)
+class ViewCompared:
+    """A materialized view of the target that is made of the tables.
+
+    Attributes:
+        view: its quoted name with its schema.
+        source_rows, target_rows: None where they were not counted.
+        by: what was compared: "rows" or "count"; None: nothing.
+        equal: in what was compared.
+        stale: it is not as its tables are now.
+        why: why it was not compared, or which side is stale.
+    """
+
+    view: str
+    source_rows: int | None = None
+    target_rows: int | None = None
+    by: str | None = None
+    equal: bool = False
+    stale: bool = False
+    why: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class VerifyReport:
     """A whole verification. `clean` only when there is no difference at all.
 
@@ -195,7 +217,8 @@ class VerifyReport:
         fix: whether rows that differed were copied again.
         managed: a command had moved the cutover's stage as it began.
         newer: tables of which the target holds the newer rows, or may, as it began.
-        not_usable: materialized views that are made of the tables and were never filled.
+        not_usable: materialized views that are made of the tables, and were never filled or are stale.
+        views: materialized views that are made of the tables and hold rows.
         not_moved: tables that cannot be compared with this source.
     """
 
@@ -206,6 +229,7 @@ class VerifyReport:
     managed: bool = False
     newer: frozenset[str] = frozenset()
     not_usable: tuple[Unusable, ...] = ()
+    views: tuple[ViewCompared, ...] = ()
     not_moved: tuple[NotMoved, ...] = ()
 
     @property

@@ -126,7 +126,7 @@ class SyncReport:
 
     @property
     def complete(self) -> bool:
-        """Whether nothing remains: no row refused, none that differs, every foreign key back, no round cut, all moved."""
+        """Whether nothing remains: no row refused, none that differs, every foreign key back, no round cut."""
         return not (self.broken or self.interrupted or self.not_moved) and not any(
             table.refused or table.unsettled or table.left for table in self.tables.values()
         )

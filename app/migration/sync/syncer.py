@@ -30,7 +30,7 @@ from app.migration.sync.writers.writer import SourceWriter
 from app.migration.tables.copy_table import CopyTable, name_of
 from app.migration.target.followed_sequences import follow_source
 from app.migration.target.foreign_keys import without_foreign_keys
-from app.migration.target.materialized_views import stale_views
+from app.migration.target.materialized_views import refresh, stale_views
 from app.migration.target.target_session import explained, open_target
 from app.next_step import Command, NextStep
 from app.state.tool_schema import ensure_tool_schema, is_current
@@ -123,7 +123,9 @@ class Sync:
                         self.report.by_hand = await engine.raise_sequences(tables)
                     else:
                         self.report.not_usable, self.report.not_seen = await follow_source(connection, source, tables)
-                        if any(table.changed for table in self.report.tables.values()):
+                        if options.until_clean and not self.report.interrupted:
+                            self.report.not_usable += await refresh(connection, tables, self._progress, stale=True)
+                        elif any(table.changed for table in self.report.tables.values()):
                             self.report.not_usable += await stale_views(connection, tables)
                     if not self.report.interrupted:
                         brought = self._options.overwrite and not self._options.reverse

@@ -1,5 +1,6 @@
 """A sync's tables without a key: looked at by their hashes, and brought over as a whole where these differ."""
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from time import monotonic
@@ -7,7 +8,6 @@ from time import monotonic
 from psycopg import AsyncConnection
 
 from app.errors import MigrationError
-from app.migration.progress import Progress
 from app.migration.runs.report import Refusal, refusals_of
 from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.sync.direction import refuse_many_deletions
@@ -129,7 +129,9 @@ def refuse_way_back(tables: Sequence[CopyTable]) -> None:
     if not whole:
         return
     rest = ",".join(table.name for table in tables if table.key)
-    others = ["; or without them: ", Command("sync", f"--reverse --tables {rest}")] if rest else []
+    others: list[str | Command] = []
+    if rest:
+        others = ["; or without them: ", Command("sync", f"--reverse --tables {shlex.quote(rest)}")]
     raise MigrationError(
         f"nothing tells the rows of {', '.join(whole)} apart, so that they cannot be brought back one by one",
         step="sync",

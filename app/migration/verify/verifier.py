@@ -27,13 +27,14 @@ from app.migration.target.followed_sequences import follow_source
 from app.migration.target.foreign_keys import describe_away, without_cascades
 from app.migration.target.generated_columns import compared_table
 from app.migration.target.leftovers import LeftOut
-from app.migration.target.materialized_views import never_filled, refresh
+from app.migration.target.materialized_views import never_filled, refresh, stale
 from app.migration.target.sequences import raise_sequences
 from app.migration.target.target_session import explained, open_target
 from app.migration.verify.findings import Findings
 from app.migration.verify.fix import Fixer
 from app.migration.verify.hash_comparison import compare_by_hashes
 from app.migration.verify.page_comparison import compare_by_pages
+from app.migration.verify.view_comparison import compare_views
 from app.migration.verify.whole_comparison import WholeComparison
 from app.migration.whole.replacement import bring_whole
 from app.state.runs import runs
@@ -141,12 +142,12 @@ async def verify_on(
             if any(isinstance(one, WholeComparison) and one.differs for one in compared):
                 await asyncio.sleep(options.pause)
             await _read_again([one.findings for one in compared if isinstance(one, _Comparison)])
-        for position, comparison in enumerate(compared):
-            with _at(tables, position, [one.table for one in verified], step=step, source=source):
-                if isinstance(comparison, _Comparison):
-                    verified.append(await _verified(connection, source, comparison, options))
+        for position, one in enumerate(compared):
+            with _at(tables, position, [done.table for done in verified], step=step, source=source):
+                if isinstance(one, _Comparison):
+                    verified.append(await _verified(connection, source, one, options))
                 else:
-                    verified.append(await _verified_whole(connection, source, comparison, options, run))
+                    verified.append(await _verified_whole(connection, source, one, options, run))
     tables_described = [comparison.described for comparison in compared]
     if run is not None:
         with explained(step, setting=source.setting, done="every table", pending="to note the end of the fix"):
@@ -159,6 +160,8 @@ async def verify_on(
             fixed = [table for table, one in zip(tables_described, verified, strict=True) if one.fixed]
             await refresh(connection, fixed, progress, stale=True)
         not_usable = await never_filled(connection, tables_described)
+        views = await compare_views(connection, source, tables_described)
+        not_usable += [stale(one.view, str(one.why)) for one in views if one.stale]
         if away := await describe_away(connection):
             progress.notice(away)
     return VerifyReport(
@@ -169,6 +172,7 @@ async def verify_on(
         managed=authority.managed,
         newer=options.permit.closed(authority, [name_of(table) for table in tables]),
         not_usable=tuple(not_usable),
+        views=views,
         not_moved=moved.not_moved,
     )
 

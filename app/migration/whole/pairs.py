@@ -1,4 +1,4 @@
-"""Rows of a table without a key, paired by what is in them: as often as the source has one, the target is to have it."""
+"""Rows of a table without a key, paired by what is in them: each is to be there as often as in the source."""
 
 from collections import Counter
 from collections.abc import AsyncIterator
