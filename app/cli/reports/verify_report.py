@@ -113,7 +113,8 @@ def _say_verdict(report: VerifyReport) -> None:
         say(f"NOT all compared: no difference was found in {what} of the other tables")
     elif report.not_usable:
         say(
-            f"NOT usable, though no difference was found in {what}: the application fails, or reads old rows, in the above"
+            f"NOT usable, though no difference was found in {what}: the application fails, or reads old rows, "
+            "where it reads the above"
         )
     elif report.sample is not None:
         say(f"nothing found in {what}, and equal counts, in {report.seconds:.1f} s; the other rows were not compared")
