@@ -27,6 +27,7 @@ from app.migration.preflight.sources.rest_settings import key_findings, settings
 from app.migration.preflight.sources.rest_source import see_rest
 from app.migration.preflight.surroundings import examine_source, examine_target
 from app.migration.retry import Limits, patiently
+from app.migration.sources.moved_tables import partitions_among
 from app.migration.sources.rest.key_role import key_role, require_service_key
 from app.migration.sources.rest.rest_source import RestSource
 from app.migration.tables.copy_table import name_of
@@ -63,6 +64,7 @@ class _Ends:
     state: TargetState = field(default_factory=TargetState)
     target_version: int | None = None
     target_rows: dict[str, int] = field(default_factory=dict)
+    partitions: list[str] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
 
 
@@ -118,6 +120,17 @@ async def run_preflight(
                 "nothing, unless something newer than the target is in use",
             )
         )
+    # What is to be said of a partition that is moved with its table is said of the table.
+    found = [one for one in found if one.table not in ends.partitions]
+    found += [
+        finding(
+            "target-partition",
+            f"{name} is a partition of another of the tables, and moved with it",
+            "nothing; named alone, with --tables, its rows alone are moved",
+            table=name,
+        )
+        for name in ends.partitions
+    ]
     settled = accepted.apply(found)
     return PreflightReport(
         findings=settled,
@@ -128,6 +141,7 @@ async def run_preflight(
                 ends.target_rows.get(name_of(table)),
             )
             for table in tables
+            if name_of(table) not in ends.partitions
         ),
         differences=tuple(ends.state.differences),
         next_step=_next(settled, ends.state, next_command),
@@ -152,6 +166,7 @@ async def _look_at_target(
         async with open_target(url, step="preflight") as connection:
             await connection.execute("SET default_transaction_read_only = on")
             ends.catalog = await read_all(connection, tables)
+            ends.partitions = await partitions_among(connection, tables)
             ends.state = await examine(connection, ends.catalog)
             server = await examine_target(
                 connection,

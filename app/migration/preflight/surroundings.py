@@ -14,7 +14,6 @@ from app.migration.preflight.collations import collation_findings
 from app.migration.preflight.findings import Finding, finding
 from app.migration.preflight.schemas.catalog import CatalogTable
 from app.migration.preflight.target_writes import examine_writes
-from app.migration.sources.moved_tables import partitions_among
 from app.migration.tables.copy_table import label, name_of
 from app.migration.tables.quoting import quoted
 from app.state.schema_name import SCHEMA
@@ -100,15 +99,6 @@ async def examine_target(
         if name_of(table) in catalog:
             found += _interference(catalog[name_of(table)])
             found += await examine_writes(connection, table, catalog[name_of(table)], over_rest=over_rest)
-    found += [
-        finding(
-            "target-partition",
-            f"{name} is a partition of another of the tables, and moved with it",
-            "nothing; its rows alone are moved by naming it and not the other: --tables",
-            table=name,
-        )
-        for name in await partitions_among(connection, tables)
-    ]
     return Server(facts["version"], tuple(found))
 
 

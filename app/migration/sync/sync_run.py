@@ -74,7 +74,7 @@ async def _refuse_unknown_rows(
         return
     others: dict[str, int] = {}
     for table in unknown:
-        others |= await writes.rows_by_others(connection, source.label, table.name, table.rows)
+        others |= await writes.rows_by_others(connection, source.label, table.all_names, table.rows)
     came = f" (the target's came from {', '.join(others)}, or by that address)" if others else ""
     await _refuse_to_delete(source, unknown, f"were never brought over from it{came}")
     known = [table for table in tables if table not in unknown]

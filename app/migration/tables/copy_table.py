@@ -73,6 +73,7 @@ class CopyTable:
         changed_at: the column that says when a row last changed, where the table has one.
         version: the column that tells one version of a row from another.
         made: columns that the target makes by itself: compared, not written.
+        family: names of its partitions, and of the tables that it is a partition of: their rows are its own, too.
     """
 
     schema: str
@@ -86,11 +87,17 @@ class CopyTable:
     has_only: bool = False
     heirs: tuple[Heir, ...] = ()
     made: tuple[CopyColumn, ...] = ()
+    family: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
         """The table's name in messages, options and the tool's own tables: see `label`."""
         return label(self.schema, self.relation_name)
+
+    @property
+    def all_names(self) -> list[str]:
+        """The names by which its rows may have been written before."""
+        return [self.name, *self.family]
 
     @property
     def key(self) -> tuple[CopyColumn, ...]:
@@ -237,6 +244,13 @@ GROUP BY 1, 2, 3 ORDER BY max(h.depth) DESC, 1, 2
 """
 
 
+_FAMILY = """
+SELECT n.nspname, c.relname FROM (SELECT relid FROM pg_partition_tree(to_regclass(%(name)s)) UNION
+    SELECT relid FROM pg_partition_ancestors(to_regclass(%(name)s))) f JOIN pg_class c ON c.oid = f.relid
+JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid <> to_regclass(%(name)s) ORDER BY 1, 2
+"""
+
+
 def is_plain(table: CopyTable) -> sql.Composed:
     """Whether a database has the table as a plain one: see `CopyTable.has_only`; no row where it has none."""
     return sql.SQL("SELECT relkind IN ('r', 'f') FROM pg_class WHERE oid = to_regclass({})").format(
@@ -325,6 +339,7 @@ async def describe(
             shape[name].opaque,
         )
 
+    family = await (await connection.execute(_FAMILY, {"name": qualified})).fetchall()
     return CopyTable(
         schema=schema,
         relation_name=table.name,
@@ -336,4 +351,5 @@ async def describe(
         has_only=found[1],
         heirs=tuple([Heir(*row) for row in await (await connection.execute(_HEIRS, [qualified])).fetchall()]),
         made=tuple(column(c.name, made[c.name]) for c in table.columns if c.name in made),
+        family=tuple(label(*row) for row in family),
     )
