@@ -56,13 +56,17 @@ def test_every_row_is_moved_once(command: Command, settings: dict[str, str]) -> 
     assert [one["unchanged"] for one in well("copy")["tables"]] == [30]
     assert [one["equal"] for one in well("verify")["tables"]] == [30]
     execute(settings["SOURCE"], "UPDATE part SET v = 'q' WHERE id IN (3, 29); DELETE FROM part WHERE id = 4")
-    assert [(one["updated"], one["deleted"]) for one in well("sync", "--until-clean", "--interval", "0.1")["tables"]] == [(2, 1)]
+    assert [
+        (one["updated"], one["deleted"]) for one in well("sync", "--until-clean", "--interval", "0.1")["tables"]
+    ] == [(2, 1)]
     execute(settings["DATABASE_URL"], "UPDATE part SET v = 'r' WHERE id = 5")
     assert [one["fixed"] for one in well("verify", "--fix")["tables"]] == [1]
     assert well("migrate")["verify"]["tables"][0]["equal"] == 29
     if over_connection:  # over REST it is for the server there to write to a partitioned table
         execute(settings["DATABASE_URL"], "UPDATE part SET v = 's' WHERE id = 6")
-        assert [one["updated"] for one in well("sync", "--reverse", "--overwrite", "--interval", "0.1")["tables"]] == [1]
+        assert [one["updated"] for one in well("sync", "--reverse", "--overwrite", "--interval", "0.1")["tables"]] == [
+            1
+        ]
     assert row_texts(settings["DATABASE_URL"], "part") == row_texts(settings["SOURCE"], "part")
     assert json.loads(command("status", "--json", **settings).out)["ok"]
 

@@ -33,10 +33,13 @@ async def compare_views(
     The source's may be of another moment, since it was refreshed at another time. So where the two differ, the target's
     is held against the rows that its definition gives now: only where it differs from these, too, is it stale.
     """
-    compared = []
-    for view in await dependent_views(connection, tables):
+    compared: list[ViewCompared] = []
+    for view in await dependent_views(connection, tables):  # each after those that it is made of
         if view.populated:
-            compared.append(await _compare(connection, source, view))
+            one = await _compare(connection, source, view)
+            if one.by and not one.equal and not one.stale and any(before.stale for before in compared):
+                one = replace(one, stale=True, why="a view that is refreshed before it is stale")
+            compared.append(one)
     return tuple(compared)
 
 
