@@ -267,8 +267,11 @@ async def _look_at_supabase(
         ends.source = await see_rest(rest, tables, pages.patiently, role=key_role(source.key.strip()) or SERVICE_ROLE)
         ends.findings += await settings_findings(pages, tables, ends.source)
         ends.findings += await key_findings(pages, tables, ends.source)
+        unusable = {one.table for one in ends.findings if one.code == "source-key-unusable"}
         for table, key in _keys_to_check(tables, ends.source):
             there = ends.source.tables[name_of(table)]
+            if name_of(table) in unusable:
+                continue
             if there.primary_key and there.primary_key <= set(key):
                 continue
             if quick and (there.uncounted or (there.rows or 0) > _MOST_KEYS_WHEN_QUICK):

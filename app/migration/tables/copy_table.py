@@ -25,7 +25,7 @@ class CopyColumn:
     Attributes:
         type: without a length or scale (`character varying`).
         phone: whether its values are phones.
-        written, parts, exact, opaque: see `column_shapes.Shape`.
+        written, parts, exact, opaque, listable: see `column_shapes.Shape`.
         styled: the same; None where the source's session has the settings of the target's.
     """
 
@@ -37,6 +37,7 @@ class CopyColumn:
     exact: str | None = None
     styled: str | None = None
     opaque: bool = False
+    listable: bool = True
 
     @property
     def zoned(self) -> bool:
@@ -337,6 +338,7 @@ async def describe(
             shape[name].exact,
             shape[name].styled if styled else None,
             shape[name].opaque,
+            shape[name].listable,
         )
 
     family = await (await connection.execute(_FAMILY, {"name": qualified})).fetchall()
