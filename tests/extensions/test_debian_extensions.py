@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 
 import pytest
-from sqlalchemy.engine import make_url
 
 from app.migration.preflight.schemas.target_state import examine_against
 from tests.extensions.debian_server import debian_server
@@ -35,15 +34,14 @@ def template(request: pytest.FixtureRequest, debian: PostgresServer) -> tuple[st
 
 
 @pytest.fixture(params=BOTH)
-def there(request: pytest.FixtureRequest, debian: PostgresServer, template: tuple[str, str]) -> Iterator[Ends]:
+def ends(request: pytest.FixtureRequest, debian: PostgresServer, template: tuple[str, str]) -> Iterator[Ends]:
     """Two databases of it; the API looks for operators where a Supabase project keeps its extensions."""
     source, target = debian.create_database(template[1]), debian.create_database(template[1])
-    execute(source, f'ALTER DATABASE {make_url(source).database} SET search_path = "$user", public, extensions')
     try:
         if request.param == "connection":
             yield Ends(Source(source, "", source, is_lite=False), source, target)
         else:
-            with PageServer(source) as pages:
+            with PageServer(source, settings={"search_path": "public, extensions"}) as pages:
                 yield Ends(Source(pages.url, pages.service_key, source, is_lite=False), source, target)
     finally:
         debian.drop_database(source)
@@ -51,14 +49,14 @@ def there(request: pytest.FixtureRequest, debian: PostgresServer, template: tupl
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_values_are_moved_exactly(there: Ends, template: tuple[str, str], kind: str) -> None:
-    over_rest = not there.connected
-    await moved_every_way(there, kind, at=template[0], keyed=not (over_rest and kind == "hstore"))
+async def test_values_are_moved_exactly(ends: Ends, template: tuple[str, str], kind: str) -> None:
+    over_rest = not ends.connected
+    await moved_every_way(ends, kind, at=template[0], keyed=not (over_rest and kind == "hstore"))
 
 
-async def test_a_key_that_the_api_cannot_ask_for_is_named(there: Ends, template: tuple[str, str]) -> None:
+async def test_a_key_that_the_api_cannot_ask_for_is_named(ends: Ends, template: tuple[str, str]) -> None:
     """An hstore sorts by operators of its own."""
-    there.make(schema("hstore", at=template[0]), rows("hstore", at=template[0]))
+    ends.make(schema("hstore", at=template[0]), rows("hstore", at=template[0]))
     tables = models("hstore")
-    report = await look(there.served, there.target, tables=tables, examine=examine_against(tables))
-    assert codes(report, "error") == ([] if there.connected else ["source-key-unusable keyed"])
+    report = await look(ends.served, ends.target, tables=tables, examine=examine_against(tables))
+    assert codes(report, "error") == ([] if ends.connected else ["source-key-unusable keyed"])
