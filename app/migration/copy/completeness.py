@@ -1,6 +1,5 @@
 """Is it all there? The sets of keys on both sides; what is missing is fetched by its key."""
 
-from collections import Counter
 from dataclasses import dataclass
 
 from psycopg import AsyncConnection
@@ -14,7 +13,7 @@ from app.migration.sources.counts import known_count
 from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.sources.source import Source
 from app.migration.tables.copy_table import CopyTable
-from app.migration.verify.whole_comparison import compare_whole, refused_contents
+from app.migration.verify.whole_comparison import compare_whole
 from app.state.runs import quarantine
 
 
@@ -104,9 +103,15 @@ async def complete_table(
 async def complete_whole(connection: AsyncConnection, source: PostgresSource, table: CopyTable) -> Completeness:
     """The same for a table without a key: how often each row occurs on either side."""
     found = await compare_whole(connection, source, table)
-    refused = await refused_contents(connection, table) if found.missing else {}
-    lost = found.missing - Counter({digest: len(states) for digest, states in refused.items()})
-    return Completeness(found.source_rows, tuple((one,) for one in lost.elements()), 0, found.extra.total())
+    lost = found.counts.missing - found.quarantined
+    keys = tuple((digest,) for digest, _ in found.missing if digest not in found.refused)[:lost]
+    return Completeness(
+        found.counts.source_rows,
+        keys,
+        0,
+        found.counts.extra,
+        f"{lost:,} rows did not arrive" if lost > len(keys) else None,
+    )
 
 
 async def _look(connection: AsyncConnection, source: Source, table: CopyTable, loader: PageLoader) -> _Look:

@@ -207,7 +207,8 @@ class Sync:
             try:
                 chosen = [table for table in tables if table.name in permitted]
                 done = await whole.round([table for table in chosen if not table.key]) if whole else []
-                return done + await engine.round([table for table in chosen if table.key])
+                done += await engine.round([table for table in chosen if table.key])
+                return sorted(done, key=lambda one: [table.name for table in chosen].index(one.table))
             except TableMovedError as error:
                 self._progress.notice(error.message)
                 await asyncio.sleep(_BETWEEN_MOVES)

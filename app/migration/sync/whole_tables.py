@@ -66,7 +66,7 @@ class WholeTables:
         if known is not None and not due:
             return TableSynced(table.name, refused=known.refused, unsettled=known.unsettled)
         if self._options.dry_run:
-            return _counts(table, await compare_whole(self._connection, self._source, table))
+            return _counts(table, (await compare_whole(self._connection, self._source, table)).counts)
         hashes = await whole_hashes(self._connection, self._source, table)
         if known is not None and known.hashes == hashes:  # what stays different does so for the same reason
             done = TableSynced(table.name, refused=known.refused, unsettled=known.unsettled)
@@ -82,7 +82,7 @@ class WholeTables:
 
     async def _replace(self, table: CopyTable) -> TableSynced:
         def check(before: Unpaired) -> None:
-            gone = before.extra.total() - before.changed
+            gone = before.extra - before.changed
             refuse_many_deletions({table.name: gone}, self._options, side="the target", other="the source")
 
         options = self._options
@@ -103,7 +103,7 @@ class WholeTables:
             raise
         done = _counts(table, brought.before)
         done.inserted, done.updated = brought.loaded.inserted, brought.loaded.updated
-        done.deleted = brought.before.extra.total() - brought.loaded.updated
+        done.deleted = brought.before.extra - brought.loaded.updated
         done.kept, done.unsettled = brought.kept, brought.unlike
         done.refused = refusals_of(table, await quarantine.refusals(self._connection, table.name))
         return done
@@ -113,9 +113,9 @@ def _counts(table: CopyTable, found: Unpaired) -> TableSynced:
     """What bringing it over comes to: a row that went and one that came are one that changed."""
     return TableSynced(
         table.name,
-        inserted=found.missing.total() - found.changed,
+        inserted=found.missing - found.changed,
         updated=found.changed,
-        deleted=found.extra.total() - found.changed,
+        deleted=found.extra - found.changed,
     )
 
 

@@ -1,9 +1,8 @@
 """Rows of a table without a key, paired by what is in them: each is to be there as often as in the source."""
 
-from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from psycopg import AsyncConnection, sql
 
@@ -18,7 +17,7 @@ UNPAIRED = sql.Identifier("pg_temp", "unpaired")
 
 @dataclass(frozen=True, slots=True)
 class Unpaired:
-    """How often rows occur more on one side than on the other, by their content's hash.
+    """How many rows one side has more of than the other.
 
     Attributes:
         source_rows, target_rows: all rows of either side.
@@ -28,13 +27,13 @@ class Unpaired:
 
     source_rows: int
     target_rows: int
-    missing: Counter[str] = field(default_factory=Counter)
-    extra: Counter[str] = field(default_factory=Counter)
+    missing: int = 0
+    extra: int = 0
 
     @property
     def changed(self) -> int:
         """Rows that another one may stand for: what is missing and what is extra, one for one."""
-        return min(self.missing.total(), self.extra.total())
+        return min(self.missing, self.extra)
 
 
 @asynccontextmanager
@@ -95,13 +94,29 @@ async def pair(connection: AsyncConnection, table: CopyTable, staging: str) -> U
             table=table.rows,
         )
     )
-    counted = sql.SQL("SELECT (SELECT count(*) FROM {}), (SELECT count(*) FROM {})").format(here, table.rows)
+    counted = sql.SQL(
+        "SELECT (SELECT count(*) FROM {}), (SELECT count(*) FROM {}), count(number), count(place) FROM {}"
+    ).format(here, table.rows, UNPAIRED)
     row = await (await connection.execute(counted)).fetchone()
     assert row is not None
-    unpaired = Unpaired(*row)
-    cursor = await connection.execute(
-        sql.SQL("SELECT content, number IS NOT NULL, count(*) FROM {} GROUP BY 1, 2").format(UNPAIRED)
-    )
-    for digest, waits, count in await cursor.fetchall():
-        (unpaired.missing if waits else unpaired.extra)[digest] = count
-    return unpaired
+    return Unpaired(*row)
+
+
+async def contents(connection: AsyncConnection, *, waiting: bool, most: int) -> list[tuple[str, int]]:
+    """The contents' hashes of the rows without a pair, and how many there are of each.
+
+    Args:
+        waiting: of those that the target lacks; False: of those that it has.
+        most: contents at most.
+    """
+    query = sql.SQL(
+        "SELECT content, count(*) FROM {} WHERE (number IS NOT NULL) = {} GROUP BY 1 ORDER BY 1 LIMIT {}"
+    ).format(UNPAIRED, sql.Literal(waiting), sql.Literal(most))
+    return await (await connection.execute(query)).fetchall()
+
+
+async def count_missing(connection: AsyncConnection, chosen: Mapping[str, int]) -> int:
+    """How many of the rows that the target lacks have these contents, of each so many at most."""
+    query = sql.SQL("SELECT content, count(*) FROM {} WHERE number IS NOT NULL AND content = ANY (%s) GROUP BY 1")
+    cursor = await connection.execute(query.format(UNPAIRED), [list(chosen)])
+    return sum(min(count, chosen[content]) for content, count in await cursor.fetchall())

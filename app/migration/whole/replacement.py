@@ -88,15 +88,15 @@ async def replace_rows(
             most_refused=most_refused,
             staging=_ARRIVING,
             low=1,
-            high=before.missing.total(),
+            high=before.missing,
         )
         await connection.execute(sql.SQL("DROP TABLE pg_temp.{}").format(sql.Identifier(_ARRIVING)))
     after = await pair(connection, table, staging) if before.missing or before.extra else before
     # What is changed is a row that went and one that came: it counts once.
-    loaded.updated = max(0, loaded.inserted - (before.missing.total() - before.changed))
+    loaded.updated = max(0, loaded.inserted - (before.missing - before.changed))
     loaded.inserted -= loaded.updated
     loaded.rows = before.source_rows
-    unlike = after.missing.total() - len(loaded.refused) + after.extra.total()
+    unlike = after.missing - len(loaded.refused) + after.extra
     return Replaced(before, loaded, kept, unlike)
 
 
