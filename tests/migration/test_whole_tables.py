@@ -131,11 +131,18 @@ async def test_a_refused_row_waits_and_arrives(ends: Ends, tmp_path: Path) -> No
     assert (report.complete, log.inserted, len(log.refused), log.missing) == (False, 5, 3, ())
     again = (await copy_from(ends.served, ends.target, CHOSEN)).tables[0]
     assert (again.unchanged, len(again.refused)) == (5, 3)
-    assert value(ends.target, "SELECT count(*) FROM botdata.quarantine") == 3
+    kept = query(ends.target, "SELECT number, key FROM botdata.quarantine ORDER BY 1")
+    assert [key[1] for _, key in kept] == ["1", "2", "1"]
     verified = (await verify_from(ends.served, ends.target, CHOSEN)).tables[0]
     assert (verified.missing, verified.quarantined, verified.extra) == (3, 3, 0)
     synced = (await sync_from(ends.served, ends.target, CHOSEN)).tables["log"]
     assert (synced.changed, len(synced.refused), synced.unsettled) == (0, 3, 0)
+    assert (
+        query(ends.target, "SELECT number, key FROM botdata.quarantine ORDER BY 1") == kept
+    )  # as an export names them
+    execute(ends.source, "DELETE FROM log WHERE a = 6; INSERT INTO log VALUES (7, 'bad')")
+    assert len((await sync_from(ends.served, ends.target, CHOSEN)).tables["log"].refused) == 3
+    assert query(ends.target, "SELECT number, key FROM botdata.quarantine ORDER BY 1")[:2] == kept[:2]
 
     path = tmp_path / "refused.json"
     assert await export_rows(ends.target, METADATA, path) == 3

@@ -13,7 +13,7 @@ from sqlalchemy import Table
 from app.errors import UnavailableError
 from app.migration.load import statements, trial_table
 from app.migration.load.bisection import Fault, first_piece, load_rows, number_column, stage_page
-from app.migration.load.contents import content_and_number
+from app.migration.load.contents import content_and_place
 from app.migration.load.narrowing import ensure_refusal
 from app.migration.progress import Progress
 from app.migration.runs.report import Refusal
@@ -221,7 +221,7 @@ class _Trial:
 
         done.refused.update((fault.sqlstate, place(fault)) for fault in faults)
         shown = faults[: _EXAMPLES - len(done.examples)]
-        key = statements.key_array(self._table, "s") if self._table.key else content_and_number(self._table, "s")
+        key = statements.key_array(self._table, "s") if self._table.key else content_and_place(self._table, "s")
         number = sql.Identifier(number_column(self._table))
         cursor = await self._connection.execute(
             sql.SQL("SELECT s.{}, {} FROM pg_temp.{} s WHERE s.{} = ANY (%s)").format(

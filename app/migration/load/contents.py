@@ -13,7 +13,8 @@ def content(table: CopyTable, row: str) -> sql.Composed:
     return sql.SQL("left(encode(sha256(convert_to(ROW({})::text, 'UTF8')), 'hex'), 32) COLLATE \"C\"").format(texts)
 
 
-def content_and_number(table: CopyTable, row: str) -> sql.Composed:
-    """The same of a waiting row, with its number, which tells it from equal ones; as text[]."""
-    number = sql.Identifier(row, number_column(table))
-    return sql.SQL("ARRAY[{}, {}::text]").format(content(table, row), number)
+def content_and_place(table: CopyTable, row: str) -> sql.Composed:
+    """The same of some waiting rows, as text[], with the place of each among its equals: 1, 2 and so on."""
+    return sql.SQL("ARRAY[{0}, row_number() OVER (PARTITION BY {0} ORDER BY {1})::text]").format(
+        content(table, row), sql.Identifier(row, number_column(table))
+    )

@@ -77,7 +77,6 @@ async def replace_rows(
     before = await pair(connection, table, staging)
     check(before)
     kept = await _delete_extra(connection, table, run) if before.extra else 0
-    await quarantine.leave_whole(connection, table.name)
     loaded = Loaded()
     if before.missing:
         await connection.execute(_arriving(table, staging))
@@ -91,6 +90,7 @@ async def replace_rows(
             high=before.missing,
         )
         await connection.execute(sql.SQL("DROP TABLE pg_temp.{}").format(sql.Identifier(_ARRIVING)))
+    await quarantine.leave_earlier(connection, table.name)
     after = await pair(connection, table, staging) if before.missing or before.extra else before
     # What is changed is a row that went and one that came: it counts once.
     loaded.updated = max(0, loaded.inserted - (before.missing - before.changed))
