@@ -30,6 +30,7 @@ LAYERS = [
     ["migration.load"],
     ["migration.keys"],
     ["migration.quarantine"],
+    ["migration.whole"],
     ["migration.verify"],
     ["migration.copy"],
     ["migration.sync", "migration.preflight"],

@@ -41,7 +41,8 @@ def edges(postgres_server: PostgresServer, tmp_path_factory: pytest.TempPathFact
 @pytest.fixture
 def upgraded(edges: Project, fresh_database: str) -> str:
     """A target at the project's newest revision."""
-    load(fresh_database, (edges.directory / "alembic/versions/0001_schema.sql").read_text("utf-8").join(("BEGIN;", "COMMIT;")))
+    statements = (edges.directory / "alembic/versions/0001_schema.sql").read_text("utf-8")
+    load(fresh_database, f"BEGIN; {statements} COMMIT;")
     with psycopg.connect(fresh_database) as connection:
         connection.execute("CREATE TABLE public.alembic_version (version_num varchar(32) PRIMARY KEY)")
         connection.execute("INSERT INTO public.alembic_version VALUES ('0001')")

@@ -11,7 +11,8 @@ _ANY = st.lists(st.text(st.characters(exclude_characters="\x00", exclude_categor
 
 
 def test_examples() -> None:
-    assert [attribute_name(name) for name in ("id", "datetime", "metadata", "class", "имя", "a.b", "1st", "str", "__x")] == [
+    columns = ("id", "datetime", "metadata", "class", "имя", "a.b", "1st", "str", "__x")
+    assert [attribute_name(name) for name in columns] == [
         "id", "datetime", "metadata_", "class_", "имя", "a_b", "c_1st", "str_", "c_x",
     ]  # fmt: skip
     assert [class_name(name) for name in ("post_items", "Post Item", "User", "order", "имя", "2024", "Any")] == [

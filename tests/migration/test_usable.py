@@ -83,6 +83,15 @@ async def test_sequences_that_no_column_owns(ends: Ends) -> None:
     assert "public.used_by_function" in report.not_seen[-1]
 
 
+async def test_a_shared_sequence_of_which_one_table_is_moved(ends: Ends) -> None:
+    """It goes past the numbers of the other table, too, which the target holds."""
+    ends.make(SEQUENCES, SEQUENCE_ROWS)
+    execute(ends.target, "INSERT INTO dogs VALUES (500, 'Ace')")
+    assert (await copy_from(ends.served, ends.target, _SEQUENCED[1:2])).complete
+    assert value(ends.target, "SELECT nextval('shared_ids')") == 501
+    assert value(ends.target, "SELECT nextval('ticket_no')") == 1  # of a table that is not moved
+
+
 async def test_a_sequence_that_is_ahead_of_its_rows(ends: Ends) -> None:
     ends.make(_ORDER_SCHEMA, _ORDER_ROWS)
     report = await copy_from(ends.served, ends.target, _ORDERS)

@@ -75,7 +75,7 @@ class Pairing(UserDefinedType[str]):
         return "pairing"
 
 
-@pytest.mark.parametrize("rows", [0, 1])
+@pytest.mark.parametrize("rows", [0, 1, 2])
 async def test_a_key_by_which_rows_cannot_be_asked_for(pages: PageServer, database_url: str, rows: int) -> None:
     source = pages._database_url
     for url in (source, database_url):
@@ -84,7 +84,7 @@ async def test_a_key_by_which_rows_cannot_be_asked_for(pages: PageServer, databa
     things = Table("things", MetaData(), Column("id", Pairing, primary_key=True))
     examine = examine_against([things])
     over_rest = await look(pages, database_url, tables=[things], examine=examine)
-    assert codes(over_rest, "error") == ["source-key-unusable things"] * rows
+    assert codes(over_rest, "error") == ["source-key-unusable things"] * bool(rows)
     connected = Source(source, "", source, is_lite=False)
     assert codes(await look(connected, database_url, tables=[things], examine=examine), "error") == []
 

@@ -36,6 +36,7 @@ def try_copy(work: Work, *, sample: int | None, most_refused: int, as_json: bool
 def show_dry_run(report: DryRunReport, given: GivenOptions, *, most_refused: int) -> None:
     """Print counts a table, what would be refused and why, what the real run needs, and what was not checked."""
     from app.cli.output import say, show_table
+    from app.cli.reports.leftovers_report import not_moved_next, show_not_moved
     from app.migration.copy.dry_run import UNCHECKED
 
     show_table(
@@ -55,11 +56,15 @@ def show_dry_run(report: DryRunReport, given: GivenOptions, *, most_refused: int
     if report.sample is not None:
         say(f"This was a sample: at most {report.sample:,} rows of each table, picked at random over all keys.")
     say(f"The copy should take about {_duration(seconds)} at most, and {_megabytes(size)} MB on the target's disk.")
+    show_not_moved(report.not_moved, "tried")
     say(f"Not checked: {'; '.join(UNCHECKED)}.")
     if report.clean:
         say(f"dry run: {tried:,} rows tried, none would be refused. Next: {given.command_text('copy')}")
         return
     say(f"dry run: {tried:,} rows tried, {refused:,} would be refused")
+    if report.not_moved and not refused:
+        say(f"Next: {given.text(not_moved_next(report.not_moved, 'copy --dry-run'))}")
+        return
     if refused > most_refused:
         say(f"That is more than --max-quarantine ({most_refused:,}): the copy would stop. Compare the two schemas.")
     say(f"Next: mend the rows at the source, or the target's schema, then: {given.command_text('copy --dry-run')}")
@@ -69,6 +74,7 @@ def show_dry_run(report: DryRunReport, given: GivenOptions, *, most_refused: int
 def dry_run_document(report: DryRunReport) -> dict[str, Any]:
     """The dry run for `--json`."""
     from app.cli.output import document
+    from app.cli.reports.leftovers_report import not_moved_list
     from app.migration.copy.dry_run import UNCHECKED
 
     return document(
@@ -97,6 +103,7 @@ def dry_run_document(report: DryRunReport) -> dict[str, Any]:
             }
             for table in report.tables
         ],
+        not_moved=not_moved_list(report.not_moved),
     )
 
 

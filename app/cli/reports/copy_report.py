@@ -5,7 +5,14 @@ from typing import Any
 
 from app.cli.given_options import GivenOptions
 from app.cli.output import document, say, show_table
-from app.cli.reports.leftovers_report import but_not_usable, not_usable_list, show_leftovers
+from app.cli.reports.leftovers_report import (
+    but_not_usable,
+    not_moved_list,
+    not_moved_next,
+    not_usable_list,
+    show_leftovers,
+    show_not_moved,
+)
 from app.common.keys import Key
 from app.migration.runs.report import CopyReport
 from app.migration.target.foreign_keys import BrokenForeignKey, mend
@@ -67,6 +74,7 @@ def show_copy(report: CopyReport, given: GivenOptions) -> None:
         say(f"changed at the source in between is brought over by: {given.command_text('sync')}")
     show_broken(report.broken)
     show_leftovers(report.not_usable, report.not_seen)
+    show_not_moved(report.not_moved, "copied")
     if report.complete:
         counts = f"{counts} in {report.seconds:.1f} s{but_not_usable(report.not_usable)}"
         say(f"copy complete: {counts}. Next: {given.text(next_after_copy(report), step='copy')}")
@@ -94,8 +102,9 @@ def next_after_copy(report: CopyReport) -> NextStep:
         return NextStep(Command("sync"))
     if any(table.refused or table.missing or table.disagreement for table in report.tables):
         return NextStep(Command("copy"))
-    held_up = [key for key in report.broken if key.holds_up]
-    return mend(held_up) if held_up else NextStep(Command("verify"))
+    if held_up := [key for key in report.broken if key.holds_up]:
+        return mend(held_up)
+    return not_moved_next(report.not_moved, "copy") if report.not_moved else NextStep(Command("verify"))
 
 
 def _some(keys: tuple[Key, ...]) -> str:
@@ -163,5 +172,6 @@ def copy_document(report: CopyReport, given: GivenOptions) -> dict[str, Any]:
         broken_foreign_keys=broken_list(report.broken),
         not_usable=not_usable_list(report.not_usable),
         not_seen=list(report.not_seen),
+        not_moved=not_moved_list(report.not_moved),
         next=given.text(next_after_copy(report), step="copy"),
     )

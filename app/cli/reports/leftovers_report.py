@@ -1,9 +1,12 @@
 """What a command leaves as it is, in words and as parts of a document."""
 
+import shlex
 from collections.abc import Sequence
 
 from app.cli.output import say
+from app.migration.sources.moved_tables import NotMoved
 from app.migration.target.leftovers import Unusable
+from app.next_step import Command, NextStep
 
 
 def show_leftovers(not_usable: Sequence[Unusable], not_seen: Sequence[str] = ()) -> None:
@@ -26,3 +29,25 @@ def but_not_usable(not_usable: Sequence[Unusable]) -> str:
     return (
         f", but {len(not_usable)} object{many} of the target not usable before the above is run" if not_usable else ""
     )
+
+
+def show_not_moved(not_moved: Sequence[NotMoved], what: str) -> None:
+    """Print which tables were left out.
+
+    Args:
+        what: was not done to them, as "copied".
+    """
+    for one in not_moved:
+        say(f"NOT {what}: {one.table}: {one.why}, which a REST source needs.")
+        say(f"  {one.remedy}")
+
+
+def not_moved_list(not_moved: Sequence[NotMoved]) -> list[dict[str, str]]:
+    """The same tables for `--json`."""
+    return [one._asdict() for one in not_moved]
+
+
+def not_moved_next(not_moved: Sequence[NotMoved], command: str) -> NextStep:
+    """The command for them alone."""
+    names = shlex.quote(",".join(one.table for one in not_moved))
+    return NextStep(Command(command, f"--tables {names} --source postgresql://..."), ", or give them a primary key")

@@ -8,7 +8,14 @@ from typing import Any
 from app.cli.given_options import GivenOptions
 from app.cli.output import document, say, show_table
 from app.cli.reports.copy_report import broken_list, show_broken
-from app.cli.reports.leftovers_report import but_not_usable, not_usable_list, show_leftovers
+from app.cli.reports.leftovers_report import (
+    but_not_usable,
+    not_moved_list,
+    not_moved_next,
+    not_usable_list,
+    show_leftovers,
+    show_not_moved,
+)
 from app.migration.sync.sync_report import SyncReport, SyncRound
 from app.migration.target.foreign_keys import mend
 from app.next_step import Command, NextStep
@@ -75,6 +82,7 @@ def show_sync(report: SyncReport, given: GivenOptions) -> None:
         say("their old images are in botdata.replaced_rows")
     show_broken(report.broken)
     show_leftovers(report.not_usable, report.not_seen)
+    show_not_moved(report.not_moved, "synced")
     if report.by_hand:
         say(
             "The source's sequences cannot be raised over REST, or not by this role: before anything inserts there, run"
@@ -119,8 +127,11 @@ def _next(report: SyncReport) -> NextStep:
         return NextStep(Command("verify"))
     if any(table.unsettled for table in tables):
         return NextStep(Command("verify", "--show-values"))
-    held_up = [key for key in report.broken if key.holds_up]
-    return mend(held_up) if held_up and not report.interrupted else NextStep(Command("sync"))
+    if report.interrupted:
+        return NextStep(Command("sync"))
+    if held_up := [key for key in report.broken if key.holds_up]:
+        return mend(held_up)
+    return not_moved_next(report.not_moved, "sync") if report.not_moved else NextStep(Command("sync"))
 
 
 def sync_document(report: SyncReport, given: GivenOptions) -> dict[str, Any]:
@@ -154,6 +165,7 @@ def sync_document(report: SyncReport, given: GivenOptions) -> dict[str, Any]:
         broken_foreign_keys=broken_list(report.broken),
         not_usable=not_usable_list(report.not_usable),
         not_seen=list(report.not_seen),
+        not_moved=not_moved_list(report.not_moved),
         by_hand=list(report.by_hand),
         next=given.text(_next(report)),
     )

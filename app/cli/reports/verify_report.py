@@ -6,8 +6,14 @@ from typing import Any
 
 from app.cli.given_options import GivenOptions
 from app.cli.output import document, say, show_table
-from app.cli.reports.leftovers_report import not_usable_list, show_leftovers
-from app.migration.runs.report import FoundDifference, TableVerified, VerifyReport
+from app.cli.reports.leftovers_report import (
+    not_moved_list,
+    not_moved_next,
+    not_usable_list,
+    show_leftovers,
+    show_not_moved,
+)
+from app.migration.runs.report import FoundDifference, TableVerified, VerifyReport, ViewCompared
 from app.next_step import Command, NextStep
 
 _SHOWN = 20
@@ -55,7 +61,10 @@ def show_verify(
         say(f"... and {len(differences) - _SHOWN:,} more; all of them: {given.command_text('verify', '--json')}")
     for table in report.tables:
         _say_what_happened(table)
+    for view in report.views:
+        _say_view(view)
     show_leftovers(report.not_usable)
+    show_not_moved(report.not_moved, "compared")
     _say_verdict(report)
     if report.fix and any(table.missing + table.different > table.quarantined for table in report.tables):
         say("A type of the target that rounds, a trigger that changes what is written, or a column that the target")
@@ -78,6 +87,22 @@ def _say_what_happened(table: TableVerified) -> None:
         say(f"{table.table}: {table.quarantined:,} of these rows were refused by the target and are in quarantine")
 
 
+def _say_view(view: ViewCompared) -> None:
+    counts = f"{_count(view.source_rows)} rows in the source, {_count(view.target_rows)} in the target"
+    if view.by is None:
+        say(f"materialized view {view.view}: not compared: {view.why}")
+    elif not view.equal:
+        say(f"materialized view {view.view}: not the same: {counts}; {view.why}")
+    elif view.by == "count":
+        say(
+            f"materialized view {view.view}: {counts}; its rows were not compared, which takes --source postgresql://..."
+        )
+
+
+def _count(rows: int | None) -> str:
+    return "unknown" if rows is None else f"{rows:,}"
+
+
 def _say_verdict(report: VerifyReport) -> None:
     rows = sum(table.source_rows for table in report.tables)
     sampled = sum(table.sampled or 0 for table in report.tables)
@@ -87,9 +112,12 @@ def _say_verdict(report: VerifyReport) -> None:
     if not all(table.clean for table in report.tables):
         counts = "the counts differ; " if any(table.counts_differ for table in report.tables) else ""
         say(f"NOT the same: {counts}{sum(table.rows_that_differ for table in report.tables):,} rows differ, of {what}")
+    elif report.not_moved:
+        say(f"NOT all compared: no difference was found in {what} of the other tables")
     elif report.not_usable:
         say(
-            f"NOT usable, though no difference was found in {what}: the application would fail where it reads the above"
+            f"NOT usable, though no difference was found in {what}: the application fails, or reads old rows, "
+            "where it reads the above"
         )
     elif report.sample is not None:
         say(f"nothing found in {what}, and equal counts, in {report.seconds:.1f} s; the other rows were not compared")
@@ -106,6 +134,8 @@ def next_step(report: VerifyReport, given: GivenOptions) -> NextStep:
         if given.foreign:  # parity and the cutover are the bot's
             return NextStep(Command("sync", "--until-clean"), ", once nothing writes to the source any more")
         return NextStep(Command("cutover status" if report.managed else "parity"))
+    if report.not_moved and not report.not_usable and all(table.clean for table in report.tables):
+        return not_moved_next(report.not_moved, "verify")
     if all(table.clean for table in report.tables):
         return NextStep("; ".join(one.statement for one in report.not_usable), "; then: ", again)
     unclean = [table for table in report.tables if not table.clean]
@@ -182,5 +212,18 @@ def verify_document(report: VerifyReport, given: GivenOptions) -> dict[str, Any]
             for table in report.tables
         ],
         not_usable=not_usable_list(report.not_usable),
+        views=[
+            {
+                "view": view.view,
+                "source_rows": view.source_rows,
+                "target_rows": view.target_rows,
+                "compared_by": view.by,
+                "equal": view.equal,
+                "stale": view.stale,
+                "why": view.why,
+            }
+            for view in report.views
+        ],
+        not_moved=not_moved_list(report.not_moved),
         next=given.text(next_step(report, given)),
     )

@@ -10,8 +10,10 @@ from app.migration.keys.key_listing import KeyListing, causes, figures, source_k
 from app.migration.load import statements
 from app.migration.load.loader import PageLoader
 from app.migration.sources.counts import known_count
+from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.sources.source import Source
 from app.migration.tables.copy_table import CopyTable
+from app.migration.verify.whole_comparison import compare_whole
 from app.state.runs import quarantine
 
 
@@ -95,6 +97,20 @@ async def complete_table(
         look.arrived + again.arrived,
         again.extra,
         again.disagreement(source),
+    )
+
+
+async def complete_whole(connection: AsyncConnection, source: PostgresSource, table: CopyTable) -> Completeness:
+    """The same for a table without a key: how often each row occurs on either side."""
+    found = await compare_whole(connection, source, table)
+    lost = found.counts.missing - found.quarantined
+    keys = tuple((digest,) for digest, _ in found.missing if digest not in found.refused)[:lost]
+    return Completeness(
+        found.counts.source_rows,
+        keys,
+        0,
+        found.counts.extra,
+        f"{lost:,} rows did not arrive" if lost > len(keys) else None,
     )
 
 

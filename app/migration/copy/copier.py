@@ -21,6 +21,7 @@ from app.migration.progress import Progress
 from app.migration.runs.report import CopyReport, TableCopied, refusals_of
 from app.migration.sources.ahead import ahead
 from app.migration.sources.counts import known_count, shown_count
+from app.migration.sources.moved_tables import choose_moved
 from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.sources.rest.rest_source import RestSource
 from app.migration.sources.rest.text_settings import require_readable_texts
@@ -94,8 +95,9 @@ async def copy_into(
     began = monotonic()
     with explained("copy", setting=source.setting, pending="every table; no row was written"):
         options.permit.refuse(await read_authority(connection), [name_of(table) for table in tables])
+        moved = await choose_moved(connection, source, tables, progress, step="copy")
         styled = isinstance(source, RestSource)
-        described = [await describe(connection, table, step="copy", styled=styled) for table in tables]
+        described = [await describe(connection, table, step="copy", styled=styled) for table in moved.tables]
         if isinstance(source, RestSource):
             await require_readable_texts(source, described, progress.notice, step="copy")
         await ensure_tool_schema(connection)
@@ -120,7 +122,7 @@ async def copy_into(
             connection,
             source,
             target_url,
-            tables,
+            moved.tables,
             described,
             copied,
             progress,
@@ -132,7 +134,17 @@ async def copy_into(
         not_usable, not_seen = await make_usable(connection, source, described, progress, written=written)
         await runs.finish(connection, run)
     seconds = monotonic() - began
-    return CopyReport(run, resumed, tuple(copied), seconds, snapshots > 1, tuple(broken), not_usable, not_seen)
+    return CopyReport(
+        run,
+        resumed,
+        tuple(copied),
+        seconds,
+        sync_due=snapshots > 1,
+        broken=tuple(broken),
+        not_usable=not_usable,
+        not_seen=not_seen,
+        not_moved=moved.not_moved,
+    )
 
 
 @asynccontextmanager

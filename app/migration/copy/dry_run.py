@@ -13,15 +13,19 @@ from sqlalchemy import Table
 from app.errors import UnavailableError
 from app.migration.load import statements, trial_table
 from app.migration.load.bisection import Fault, first_piece, load_rows, number_column, stage_page
+from app.migration.load.contents import content_and_place
 from app.migration.load.narrowing import ensure_refusal
 from app.migration.progress import Progress
 from app.migration.runs.report import Refusal
 from app.migration.sources.counts import exact_count
+from app.migration.sources.moved_tables import NotMoved, choose_moved
+from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.sources.rest.rest_source import RestSource
 from app.migration.sources.sample import pick_keys
 from app.migration.sources.source import Page, Source
 from app.migration.tables.copy_table import CopyTable, describe, name_of
 from app.migration.target.target_session import JsonBytes, explained, is_row_fault, open_target
+from app.migration.whole.pairs import count_staged, staged
 from app.privacy import mask_phones
 from app.stores.postgres.session import rendered
 
@@ -73,17 +77,19 @@ class DryRunReport:
     """A whole dry run.
 
     Attributes:
-        sample: rows of a table at most, picked at random; None: all rows.
+        sample: rows of a table at most, picked at random; None: all rows. A table without a key is tried whole.
+        not_moved: tables that cannot be copied from this source.
     """
 
     tables: tuple[TableTried, ...]
     sample: int | None
     seconds: float
+    not_moved: tuple[NotMoved, ...] = ()
 
     @property
     def clean(self) -> bool:
         """Whether nothing would be refused."""
-        return not any(table.refused for table in self.tables)
+        return not self.not_moved and not any(table.refused for table in self.tables)
 
 
 async def dry_run(
@@ -100,12 +106,14 @@ async def dry_run(
     began = monotonic()
     tried = []
     async with open_target(target_url, step=STEP) as connection:
-        for table in tables:
+        with explained(STEP, setting=source.setting, pending="everything; nothing was written"):
+            moved = await choose_moved(connection, source, tables, progress, step=STEP)
+        for table in moved.tables:
             pending = "the rest of the trial; nothing was written"
             with explained(STEP, setting=source.setting, table=name_of(table), pending=pending):
                 described = await describe(connection, table, step=STEP, styled=isinstance(source, RestSource))
                 tried.append(await _Trial(connection, source, described, progress, sample).run())
-    return DryRunReport(tuple(tried), sample, monotonic() - began)
+    return DryRunReport(tuple(tried), sample, monotonic() - began, moved.not_moved)
 
 
 class _Trial:
@@ -139,17 +147,34 @@ class _Trial:
         self._progress.begin(self._table.name, wanted, 0)
         self._places = await trial_table.create(self._connection, self._table)
         try:
-            async with self._pages() as pages:
-                began = monotonic()
-                async for page in pages:
-                    await self._try(page, done)
-                    self._progress.advance(self._table.name, page.rows)
-                done.seconds = monotonic() - began
+            began = monotonic()
+            if self._table.key:
+                await self._try_pages(done)
+            else:
+                await self._try_whole(done)
+            done.seconds = monotonic() - began
             done.bytes = await trial_table.size(self._connection)
         finally:
             if not self._connection.broken and not self._connection.closed:
                 await trial_table.drop(self._connection)
         return done
+
+    async def _try_pages(self, done: TableTried) -> None:
+        async with self._pages() as pages:
+            async for page in pages:
+                await self._try(page, done)
+                self._progress.advance(self._table.name, page.rows)
+
+    async def _try_whole(self, done: TableTried) -> None:
+        """All rows of a table without a key at once."""
+        assert isinstance(self._source, PostgresSource)
+        async with staged(self._connection, self._source, self._table) as staging, self._connection.transaction():
+            await self._connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
+            rows = await count_staged(self._connection, staging)
+            outcome = await load_rows(self._connection, self._trial, staging, low=1, high=rows, most=rows + 1)
+            done.tried += rows
+            await self._note(staging, outcome.faults, done)
+            self._progress.advance(self._table.name, rows)
 
     @asynccontextmanager
     async def _pages(self) -> AsyncIterator[AsyncIterator[Page]]:
@@ -196,10 +221,10 @@ class _Trial:
 
         done.refused.update((fault.sqlstate, place(fault)) for fault in faults)
         shown = faults[: _EXAMPLES - len(done.examples)]
-        key = sql.SQL(", ").join(sql.Identifier(column.name) for column in self._table.key)
+        key = statements.key_array(self._table, "s") if self._table.key else content_and_place(self._table, "s")
         number = sql.Identifier(number_column(self._table))
         cursor = await self._connection.execute(
-            sql.SQL("SELECT {}, ARRAY[{}] FROM pg_temp.{} WHERE {} = ANY (%s)").format(
+            sql.SQL("SELECT s.{}, {} FROM pg_temp.{} s WHERE s.{} = ANY (%s)").format(
                 number, key, sql.Identifier(staging), number
             ),
             [[fault.number for fault in shown]],

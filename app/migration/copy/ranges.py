@@ -33,9 +33,13 @@ async def plan_ranges(
 ) -> list[KeyRange]:
     """Cut a table into ranges of about so many rows or bytes, whichever is less: one scan of its key's index.
 
+    A table without a key is one range.
+
     Args:
         count: the table's rows.
     """
+    if not table.key:
+        return [KeyRange(1, None, None)]
     size = sql.SQL("SELECT coalesce(pg_table_size(to_regclass({})), 0)").format(
         sql.Literal(table.identifier.as_string(None))
     )

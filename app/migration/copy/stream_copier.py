@@ -11,7 +11,7 @@ import psycopg
 from psycopg import AsyncConnection
 
 from app.errors import UnavailableError
-from app.migration.copy.completeness import Completeness, complete_table
+from app.migration.copy.completeness import Completeness, complete_table, complete_whole
 from app.migration.copy.range_loader import RangeLoader, Route
 from app.migration.copy.ranges import KeyRange, plan_ranges
 from app.migration.keys.key_counts import count_target
@@ -120,6 +120,8 @@ class StreamCopy:
         straight = one_snapshot and job.route.straight and checkpoint.rows == job.source_rows
         if straight and await count_target(self._connection, job.table) == job.source_rows:
             return Completeness(job.source_rows, (), 0, 0)
+        if not job.table.key:
+            return await complete_whole(self._connection, self._source, job.table)
         loader = PageLoader(
             self._connection, job.table, self._run, most_refused=self._most_refused, permit=self._permit
         )

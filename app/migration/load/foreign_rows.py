@@ -23,10 +23,10 @@ async def refuse_foreign_rows(
     others: dict[str, int] = {}
     foreign = 0
     for table in tables:
-        if count := await writes.count_foreign_rows(connection, source, table.name, table.rows):
+        if count := await writes.count_foreign_rows(connection, source, table.all_names, table.rows):
             held.append(f"{table.name} ({count})")
             foreign += count
-            for label, rows in (await writes.rows_by_others(connection, source, table.name, table.rows)).items():
+            for label, rows in (await writes.rows_by_others(connection, source, table.all_names, table.rows)).items():
                 others[label] = others.get(label, 0) + rows
     if not held:
         return

@@ -7,6 +7,7 @@ from app.common.keys import Key
 from app.errors import MigrationError, UnavailableError
 from app.migration.load import statements
 from app.migration.load.bisection import LARGEST_PIECE, Fault, first_piece, load_rows, number_column, stage_page
+from app.migration.load.contents import content_and_place
 from app.migration.load.narrowing import ensure_refusal
 from app.migration.load.repeated_keys import put_back, take_repeated
 from app.migration.load.table_authority import Permit
@@ -171,7 +172,7 @@ async def load_staged(
         psycopg.Error: the target failed.
         MigrationError: more rows were refused than `most_refused`.
     """
-    repeated = await take_repeated(connection, table, staging)
+    repeated = await take_repeated(connection, table, staging) if table.key else ()
     outcome = await load_rows(connection, table, staging, low=low, high=high, piece=piece, most=most_refused + 1)
     loaded = Loaded(outcome.inserted, outcome.updated, high - low + 1, set(outcome.transactions))
     if repeated:
@@ -215,7 +216,7 @@ async def _set_aside(
         sql.Identifier("pg_temp", staging),
         faults,
         number=sql.Identifier(number_column(table)),
-        key=statements.key_array(table, "s"),
+        key=statements.key_array(table, "s") if table.key else content_and_place(table, "s"),
         texts=statements.listed(sql.SQL("s.{0}::text AS {0}").format(sql.Identifier(name)) for name in table.names),
     )
     return list(refusals_of(table, rows))

@@ -146,6 +146,8 @@ def load_page(table: CopyTable, page: sql.Composed | None = None) -> sql.Compose
     Returns one row: rows inserted, rows updated, the transactions (xmin) they are of; and of the page in parameter 1
     whether a key is there twice: where the first such row changes nothing, PostgreSQL lets the second one change it.
     """
+    if not table.key:
+        return _append(table, page or page_rows(table))
     rest = table.columns[table.key_size :]
     if table.replaces_rows or not rest:
         action: sql.Composable = sql.SQL("DO NOTHING")
@@ -162,6 +164,15 @@ def load_page(table: CopyTable, page: sql.Composed | None = None) -> sql.Compose
         "SELECT count(*) FILTER (WHERE inserted), count(*) FILTER (WHERE NOT inserted), "
         "coalesce(array_agg(DISTINCT xid), '{{}}'){} FROM loaded"
     ).format(page or page_rows(table), _values(table), names_of(table.key), action, _repeated(table, page))
+
+
+def _append(table: CopyTable, page: sql.Composed) -> sql.Composed:
+    """The same for a table without a key, of which every row is a new one: see `create_marks`."""
+    return sql.SQL(
+        "WITH {}, loaded AS ({} RETURNING true), mark AS (INSERT INTO pg_temp.{} DEFAULT VALUES "
+        "RETURNING xmin::text AS xid) SELECT count(*), 0::bigint, "
+        "CASE WHEN count(*) > 0 THEN ARRAY(SELECT xid FROM mark) ELSE '{{}}' END, false FROM loaded"
+    ).format(page, _values(table), sql.Identifier(_MARKS))
 
 
 def _repeated(table: CopyTable, page: sql.Composed | None) -> sql.Composable:

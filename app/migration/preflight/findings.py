@@ -64,6 +64,8 @@ CODES: dict[str, Code] = {
     "target-constraint-missing": Code("error"),
     "target-constraint-extra": Code("warning"),
     "target-key-missing": Code("error", acceptable=False),
+    "target-without-key": Code("warning"),
+    "target-partition": Code("notice"),
     "target-index-missing": Code("warning"),
     "target-index-extra": Code("notice"),
     "target-index-differs": Code("warning"),

@@ -37,6 +37,7 @@ from app.migration.preflight.sources.rest_settings import key_findings, settings
 from app.migration.preflight.sources.rest_source import see_rest
 from app.migration.preflight.surroundings import examine_source, examine_target
 from app.migration.retry import Limits, patiently
+from app.migration.sources.moved_tables import partitions_among
 from app.migration.sources.rest.key_role import key_role, require_service_key
 from app.migration.sources.rest.rest_source import RestSource
 from app.migration.tables.copy_table import name_of
@@ -66,6 +67,7 @@ class _Ends:
     target_rows: dict[str, int] = field(default_factory=dict)
     leading_out: list[LeadingOut] = field(default_factory=list)
     app_role: AppRole | None = None
+    partitions: list[str] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
 
 
@@ -103,7 +105,15 @@ async def run_preflight(
     accepted = accepted or Accepted()
     ends = _Ends()
     for failure in await asyncio.gather(
-        _look_at_target(target_url, tables, examine, ends, connections=connections, app_role=app_role),
+        _look_at_target(
+            target_url,
+            tables,
+            examine,
+            ends,
+            connections=connections,
+            app_role=app_role,
+            over_rest=isinstance(source, Supabase),
+        ),
         _look_at_source(source, tables, ends, limits or _LIMITS, on_retry, quick=quick),
         return_exceptions=True,
     ):
@@ -125,6 +135,17 @@ async def run_preflight(
                 "nothing, unless something newer than the target is in use",
             )
         )
+    # What is to be said of a partition that is moved with its table is said of the table.
+    found = [one for one in found if one.table not in ends.partitions]
+    found += [
+        finding(
+            "target-partition",
+            f"{name} is a partition of another of the tables, and moved with it",
+            "nothing; named alone, with --tables, its rows alone are moved",
+            table=name,
+        )
+        for name in ends.partitions
+    ]
     settled = accepted.apply(found)
     return PreflightReport(
         findings=settled,
@@ -135,6 +156,7 @@ async def run_preflight(
                 ends.target_rows.get(name_of(table)),
             )
             for table in tables
+            if name_of(table) not in ends.partitions
         ),
         differences=tuple(ends.state.differences),
         app_role=ends.app_role,
@@ -154,12 +176,20 @@ def _next(found: tuple[Finding, ...], state: TargetState, wanted: str) -> NextSt
 
 
 async def _look_at_target(
-    url: str, tables: Sequence[Table], examine: Examine, ends: _Ends, *, connections: int, app_role: str | None
+    url: str,
+    tables: Sequence[Table],
+    examine: Examine,
+    ends: _Ends,
+    *,
+    connections: int,
+    app_role: str | None,
+    over_rest: bool,
 ) -> None:
     try:
         async with open_target(url, step="preflight") as connection:
             await connection.execute("SET default_transaction_read_only = on")
             ends.catalog = await read_all(connection, tables)
+            ends.partitions = await partitions_among(connection, tables)
             ends.state = await examine(connection, ends.catalog)
             server = await examine_target(
                 connection,
@@ -167,6 +197,7 @@ async def _look_at_target(
                 ends.catalog if ends.state.usable else {},
                 connections=connections,
                 creates_tables=ends.state.creates_tables,
+                over_rest=over_rest,
             )
             ends.target_version = server.version
             ends.findings += server.findings
@@ -281,8 +312,11 @@ async def _look_at_supabase(
         ends.source = await see_rest(rest, tables, pages.patiently, role=key_role(source.key.strip()) or SERVICE_ROLE)
         ends.findings += await settings_findings(pages, tables, ends.source)
         ends.findings += await key_findings(pages, tables, ends.source)
+        unusable = {one.table for one in ends.findings if one.code == "source-key-unusable"}
         for table, key in _keys_to_check(tables, ends.source):
             there = ends.source.tables[name_of(table)]
+            if name_of(table) in unusable:
+                continue
             if there.primary_key and there.primary_key <= set(key):
                 continue
             if quick and (there.uncounted or (there.rows or 0) > _MOST_KEYS_WHEN_QUICK):

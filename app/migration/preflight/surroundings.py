@@ -79,6 +79,7 @@ async def examine_target(
     *,
     connections: int,
     creates_tables: bool,
+    over_rest: bool,
 ) -> Server:
     """Everything of the target's server that could get in the way.
 
@@ -86,6 +87,7 @@ async def examine_target(
         tables: those to be copied.
         connections: as many as the next step will need.
         creates_tables: tables are still to be made.
+        over_rest: the rows come from a REST source.
     """
     facts = await _facts(connection)
     found = [*_version(facts, "target"), *_tls(connection, "target", "DATABASE_URL")]
@@ -96,7 +98,7 @@ async def examine_target(
     for table in tables:
         if name_of(table) in catalog:
             found += _interference(catalog[name_of(table)])
-            found += await examine_writes(connection, table, catalog[name_of(table)])
+            found += await examine_writes(connection, table, catalog[name_of(table)], over_rest=over_rest)
     return Server(facts["version"], tuple(found))
 
 

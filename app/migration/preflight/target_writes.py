@@ -5,28 +5,29 @@ from sqlalchemy import Table
 
 from app.migration.preflight.findings import Finding, finding
 from app.migration.preflight.schemas.catalog import CatalogTable
+from app.migration.sources.moved_tables import WITHOUT_KEY, WITHOUT_KEY_REMEDY
 from app.migration.tables import row_security
 from app.migration.tables.quoting import quoted
 from app.migration.tables.unique_keys import key_columns, key_trouble, read_unique_indexes
 from app.migration.target.interference import Interference, find_interference
 
 
-async def examine_writes(connection: AsyncConnection, table: Table, there: CatalogTable) -> list[Finding]:
-    """All of it that would change, keep, refuse or hide rows."""
+async def examine_writes(
+    connection: AsyncConnection, table: Table, there: CatalogTable, *, over_rest: bool
+) -> list[Finding]:
+    """All of it that would change, keep, refuse or hide rows.
+
+    Args:
+        over_rest: the rows come from a REST source.
+    """
     qualified = sql.Identifier(table.schema or "public", table.name).as_string(None)
     found = []
     if there.kind in "rp":
         unique = await read_unique_indexes(connection, qualified)
         key = key_columns(table, unique)
         if not key:
-            columns = ", ".join(map(quoted, there.columns))
-            trouble: tuple[str, str] | None = (
-                "neither a primary key nor a unique key without NULLs, so that its rows cannot be told apart",
-                f"give it one, of some of these columns: {columns}; or leave the table out with --tables",
-            )
-        else:
-            trouble = key_trouble(there.quoted, key, unique)
-        if trouble is not None:
+            found.append(_without_key(there, over_rest=over_rest))
+        elif trouble := key_trouble(there.quoted, key, unique):
             message = f"the target's {there.name}: {trouble[0]}"
             found.append(finding("target-key-missing", message, trouble[1], table=there.name))
     if await row_security.hides_rows(connection, qualified):
@@ -40,6 +41,25 @@ async def examine_writes(connection: AsyncConnection, table: Table, there: Catal
         )
     found += [_of(one, there.name) for one in await find_interference(connection, qualified)]
     return found
+
+
+def _without_key(there: CatalogTable, *, over_rest: bool) -> Finding:
+    message = f"{there.name}: {WITHOUT_KEY}"
+    if over_rest:
+        columns = ", ".join(map(quoted, there.columns))
+        return finding(
+            "target-without-key",
+            f"{message}, so that it is left out",
+            f"{WITHOUT_KEY_REMEDY}, of some of these columns: {columns}",
+            table=there.name,
+        )
+    return finding(
+        "target-without-key",
+        f"{message}, so that it is moved as a whole",
+        "nothing: it is copied in one transaction and compared by how often each row occurs; it has no way back",
+        table=there.name,
+        severity="notice",
+    )
 
 
 def _of(one: Interference, table: str) -> Finding:

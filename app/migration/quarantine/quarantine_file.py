@@ -216,7 +216,9 @@ def _mistake(row: _EditedRow, kept: RefusedRow | None) -> str | None:
         return f"row {row.number} is not in quarantine"
     if row.table != kept.table:
         return f"row {row.number} is of table {kept.table}, which cannot be changed"
-    key_columns = list(kept.row)[: len(kept.key)]
+    # A row of a table without a key goes by its content's hash as it was refused, which no column holds.
+    key_columns = [name for name, text in zip(kept.row, kept.key, strict=False) if kept.row[name] == text]
+    key_columns = key_columns if len(key_columns) == len(kept.key) else []
     if row.key != list(kept.key) or any(row.row.get(name) != kept.row[name] for name in key_columns):
         return f"row {row.number}: its key ({', '.join(key_columns)}) says which row it is and cannot be changed"
     if missing := sorted(set(kept.row) - set(row.row)):

@@ -197,7 +197,7 @@ async def replay_batch(
         await quarantine.stage_rows(connection, staging, columns, numbers)
         # Where rows are mirrored, one that was written later is a mirror's, and newer than any in quarantine.
         replaces = permit.overwrite and authority.mirrored(table.name) is None
-        later = set() if replaces else await _leave_later(connection, table, run, staging)
+        later = set() if replaces or not table.key else await _leave_later(connection, table, run, staging)
         outcome = await load_rows(
             connection, table, name, low=1, high=len(numbers), most=len(numbers) + 1, piece=len(numbers)
         )

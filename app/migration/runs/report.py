@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from app.common.keys import Key
+from app.migration.sources.moved_tables import NotMoved
 from app.migration.tables.copy_table import CopyTable
 from app.migration.target.foreign_keys import BrokenForeignKey
 from app.migration.target.leftovers import LeftOut, Unusable
@@ -87,6 +88,7 @@ class CopyReport:
         broken: foreign keys of the target that not all rows keep.
         not_usable: objects of the target that the application cannot use as they are.
         not_seen: sentences about what could not be seen, and so may not be as in the source.
+        not_moved: tables that cannot be copied from this source.
     """
 
     run: int
@@ -97,6 +99,7 @@ class CopyReport:
     broken: tuple[BrokenForeignKey, ...] = ()
     not_usable: tuple[Unusable, ...] = ()
     not_seen: tuple[str, ...] = ()
+    not_moved: tuple[NotMoved, ...] = ()
 
     @property
     def complete(self) -> bool:
@@ -105,7 +108,7 @@ class CopyReport:
         A foreign key that leads out of the tables copied may be left NOT VALID: no copy of these can bring its rows.
         """
         held_up = not self.tables or any(key.holds_up for key in self.broken)
-        return not held_up and not any(
+        return not (held_up or self.not_moved) and not any(
             table.refused or table.missing or table.went or table.disagreement or table.differ for table in self.tables
         )
 
@@ -188,6 +191,28 @@ class TableVerified:
 
 
 @dataclass(frozen=True, slots=True)
+class ViewCompared:
+    """A materialized view of the target that is made of the tables.
+
+    Attributes:
+        view: its quoted name with its schema.
+        source_rows, target_rows: None where they were not counted.
+        by: what was compared: "rows" or "count"; None: nothing.
+        equal: in what was compared.
+        stale: it is not as its tables are now.
+        why: why it was not compared, or which side is stale.
+    """
+
+    view: str
+    source_rows: int | None = None
+    target_rows: int | None = None
+    by: str | None = None
+    equal: bool = False
+    stale: bool = False
+    why: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class VerifyReport:
     """A whole verification. `clean` only when there is no difference at all.
 
@@ -196,7 +221,9 @@ class VerifyReport:
         fix: whether rows that differed were copied again.
         managed: a command had moved the cutover's stage as it began.
         newer: tables of which the target holds the newer rows, or may, as it began.
-        not_usable: materialized views that are made of the tables and were never filled.
+        not_usable: materialized views that are made of the tables, and were never filled or are stale.
+        views: materialized views that are made of the tables and hold rows.
+        not_moved: tables that cannot be compared with this source.
     """
 
     tables: tuple[TableVerified, ...]
@@ -206,6 +233,8 @@ class VerifyReport:
     managed: bool = False
     newer: frozenset[str] = frozenset()
     not_usable: tuple[Unusable, ...] = ()
+    views: tuple[ViewCompared, ...] = ()
+    not_moved: tuple[NotMoved, ...] = ()
 
     @property
     def differences(self) -> list[FoundDifference]:
@@ -215,7 +244,8 @@ class VerifyReport:
     @property
     def clean(self) -> bool:
         """Whether something was compared and nothing of it differs, and the application can read it."""
-        return bool(self.tables) and not self.not_usable and all(table.clean for table in self.tables)
+        unfit = not self.tables or self.not_usable or self.not_moved
+        return not unfit and all(table.clean for table in self.tables)
 
 
 @dataclass(slots=True)

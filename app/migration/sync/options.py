@@ -23,6 +23,7 @@ class SyncOptions:
         settles_after: seconds after which a write of unknown outcome no longer lands at the source.
         dry_run: say what would be done.
         most_rounds: rounds that may find something before `until_clean` gives up.
+        whole_interval: seconds between looks of a following sync at a table without a key, which is read as a whole.
         most_by_key: rows that are asked for by key; where more have changed, all pages are read.
     """
 
@@ -38,6 +39,7 @@ class SyncOptions:
     settles_after: float = 60.0
     dry_run: bool = False
     most_rounds: int = 30
+    whole_interval: float = 60.0
     most_by_key: int = 5000
 
     @property

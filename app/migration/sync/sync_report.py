@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from app.migration.runs.report import Refusal
+from app.migration.sources.moved_tables import NotMoved
 from app.migration.target.foreign_keys import BrokenForeignKey
 from app.migration.target.leftovers import Unusable
 
@@ -106,6 +107,7 @@ class SyncReport:
         broken: foreign keys of the target that not all rows keep.
         not_usable: objects of the target that the application cannot use as they are.
         not_seen: sentences about what could not be seen, and so may not be as in the source.
+        not_moved: tables that cannot be synced with this source.
     """
 
     run: int | None
@@ -120,6 +122,7 @@ class SyncReport:
     broken: Sequence[BrokenForeignKey] = field(default_factory=list)
     not_usable: list[Unusable] = field(default_factory=list)
     not_seen: list[str] = field(default_factory=list)
+    not_moved: Sequence[NotMoved] = ()
 
     @property
     def complete(self) -> bool:
@@ -128,7 +131,7 @@ class SyncReport:
         One that leads out of the tables may be left NOT VALID, as after a copy.
         """
         held_up = any(key.holds_up for key in self.broken)
-        return not (held_up or self.interrupted) and not any(
+        return not (held_up or self.interrupted or self.not_moved) and not any(
             table.refused or table.unsettled or table.left for table in self.tables.values()
         )
 

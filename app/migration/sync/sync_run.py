@@ -28,6 +28,8 @@ async def describe_versions(
 ) -> CopyTable:
     """A table, with the column by which the versions of the source's rows are told apart; "" where there is none."""
     described = await describe(connection, table, step="sync", styled=isinstance(source, RestSource))
+    if not described.key:
+        return described
     if reverse:
         described = await without_made_by_source(source, described, table)
     elif described.made:
@@ -72,7 +74,7 @@ async def _refuse_unknown_rows(
         return
     others: dict[str, int] = {}
     for table in unknown:
-        others |= await writes.rows_by_others(connection, source.label, table.name, table.rows)
+        others |= await writes.rows_by_others(connection, source.label, table.all_names, table.rows)
     came = f" (the target's came from {', '.join(others)}, or by that address)" if others else ""
     await _refuse_to_delete(source, unknown, f"were never brought over from it{came}")
     known = [table for table in tables if table not in unknown]

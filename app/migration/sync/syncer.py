@@ -12,6 +12,7 @@ from sqlalchemy import Table
 from app.errors import MigrationError
 from app.migration.load.table_authority import TableMovedError, in_words, read_authority
 from app.migration.progress import Progress
+from app.migration.sources.moved_tables import choose_moved
 from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.sources.rest.rest_source import RestSource
 from app.migration.sources.rest.text_settings import require_readable_texts
@@ -22,13 +23,14 @@ from app.migration.sync.forward import ForwardSync
 from app.migration.sync.options import SyncOptions
 from app.migration.sync.reverse import ReverseSync
 from app.migration.sync.sync_report import SyncReport, SyncRound, TableSynced
+from app.migration.sync.whole_tables import WholeTables, refuse_way_back
 from app.migration.sync.writers.postgres_writer import open_postgres_writer
 from app.migration.sync.writers.rest_writer import RestWriter
 from app.migration.sync.writers.writer import SourceWriter
 from app.migration.tables.copy_table import CopyTable, name_of
 from app.migration.target.followed_sequences import follow_source
 from app.migration.target.foreign_keys import without_foreign_keys
-from app.migration.target.materialized_views import stale_views
+from app.migration.target.materialized_views import refresh, stale_views
 from app.migration.target.target_session import explained, open_target
 from app.next_step import Command, NextStep
 from app.state.tool_schema import ensure_tool_schema, is_current
@@ -112,7 +114,8 @@ class Sync:
             source, connection, tables, run = opening.result()
             async with self._without_foreign_keys(connection, run, tables):
                 engine = await self._engine(ends, connection, source, run)
-                await self._rounds(engine, connection, tables)
+                whole = WholeTables(connection, source, run, options) if isinstance(source, PostgresSource) else None
+                await self._rounds(engine, whole, connection, tables)
             if not options.dry_run:
                 done, pending = "the rounds", "the sequences, and to note that the run has ended"
                 with explained("sync", setting=source.setting, done=done, pending=pending):
@@ -120,7 +123,9 @@ class Sync:
                         self.report.by_hand = await engine.raise_sequences(tables)
                     else:
                         self.report.not_usable, self.report.not_seen = await follow_source(connection, source, tables)
-                        if any(table.changed for table in self.report.tables.values()):
+                        if options.until_clean and not self.report.interrupted:
+                            self.report.not_usable += await refresh(connection, tables, self._progress, stale=True)
+                        elif any(table.changed for table in self.report.tables.values()):
                             self.report.not_usable += await stale_views(connection, tables)
                     if not self.report.interrupted:
                         brought = self._options.overwrite and not self._options.reverse
@@ -136,10 +141,14 @@ class Sync:
         self._is_connected = True
         with explained("sync", setting=source.setting, pending="what has changed since the last round"):
             permitted = await self._permitted(connection, [name_of(table) for table in self._tables])
+            moved = await choose_moved(connection, source, self._tables, self._progress, step="sync")
+            self.report.not_moved = moved.not_moved
             tables = [
                 await sync_run.describe_versions(connection, source, t, self._progress, reverse=options.reverse)
-                for t in self._tables
+                for t in moved.tables
             ]
+            if options.reverse:
+                refuse_way_back(tables)
             if isinstance(source, RestSource):
                 await require_readable_texts(source, tables, self._progress.notice, step="sync")
             if options.dry_run and not await is_current(connection):
@@ -185,22 +194,35 @@ class Sync:
         return {name for name in names if name not in refused}
 
     async def _round(
-        self, engine: Direction[Any], connection: AsyncConnection, tables: Sequence[CopyTable]
+        self,
+        engine: Direction[Any],
+        whole: WholeTables | None,
+        connection: AsyncConnection,
+        tables: Sequence[CopyTable],
     ) -> list[TableSynced]:
         """One round over the tables that may be written; begun anew where the authority of one moves meanwhile."""
         while True:
             with explained("sync", pending="everything of this round; nothing of it was written"):
                 permitted = await self._permitted(connection, [table.name for table in tables])
             try:
-                return await engine.round([table for table in tables if table.name in permitted])
+                chosen = [table for table in tables if table.name in permitted]
+                done = await whole.round([table for table in chosen if not table.key]) if whole else []
+                done += await engine.round([table for table in chosen if table.key])
+                return sorted(done, key=lambda one: [table.name for table in chosen].index(one.table))
             except TableMovedError as error:
                 self._progress.notice(error.message)
                 await asyncio.sleep(_BETWEEN_MOVES)
 
-    async def _rounds(self, engine: Direction[Any], connection: AsyncConnection, tables: Sequence[CopyTable]) -> None:
+    async def _rounds(
+        self,
+        engine: Direction[Any],
+        whole: WholeTables | None,
+        connection: AsyncConnection,
+        tables: Sequence[CopyTable],
+    ) -> None:
         while True:
             began = monotonic()
-            working = asyncio.ensure_future(self._round(engine, connection, tables))
+            working = asyncio.ensure_future(self._round(engine, whole, connection, tables))
             if not await self._unless_stopped(working):
                 self.report.interrupted = True
                 return

@@ -67,8 +67,5 @@ async def keep_foreign(connection: AsyncConnection, run: int, table: CopyTable, 
 
 def _keep(run: int, table: CopyTable, rows: sql.Composed) -> sql.Composed:
     """Keep rows `t` of the target."""
-    image = sql.SQL("json_object(ARRAY[{}]::text[], ARRAY[{}]::text[])").format(
-        listed(sql.Literal(name) for name in table.names),
-        listed(sql.SQL("t.{}::text").format(sql.Identifier(name)) for name in table.names),
-    )
+    image = before_images.image(table.names, "t")
     return before_images.keep_images(run, table.name, key=key_array(table, "t"), image=image, rows=rows)

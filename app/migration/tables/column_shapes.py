@@ -26,7 +26,7 @@ WITH RECURSIVE part (name, depth, how, typid, typmod) AS (
     ) AS made (how, typid, typmod)
 )
 SELECT p.name, p.depth, p.how, t.typname, p.typmod, format_type(p.typid, -1), format_type(p.typid, p.typmod),
-    t.typnamespace = 'pg_catalog'::regnamespace
+    t.typnamespace = 'pg_catalog'::regnamespace, t.typdelim = ','
 FROM part p JOIN pg_type t ON t.oid = p.typid
 """
 # Types that a modifier makes shorter or coarser, without an error where the cast is explicit or the rest is blanks.
@@ -51,6 +51,8 @@ class Shape:
         opaque: a type that people made has others inside, which may not be those that a type of its name has elsewhere.
         styled: where equal values may have different texts, by the settings of the session that wrote them: the builtin
             type as which they are compared, or `INSIDE`.
+        listable: a list with commas is one of several values: neither where the type is an array, nor where it has
+            another delimiter.
     """
 
     written: str
@@ -58,9 +60,10 @@ class Shape:
     exact: str | None
     styled: str | None = None
     opaque: bool = False
+    listable: bool = True
 
 
-Part = tuple[str, int, str, str, int, str, str, bool]
+Part = tuple[str, int, str, str, int, str, str, bool, bool]
 
 
 def shapes(parts: list[Part]) -> dict[str, Shape]:
@@ -73,7 +76,7 @@ def shapes(parts: list[Part]) -> dict[str, Shape]:
 
 def _shape(rows: list[Part]) -> Shape:
     written, exact, styled = "", None, None
-    for _, depth, how, typname, typmod, plain, full, is_builtin in rows:
+    for _, depth, how, typname, typmod, plain, full, is_builtin, _ in rows:
         if depth == 0:
             written = full
         if not is_builtin:
@@ -88,4 +91,6 @@ def _shape(rows: list[Part]) -> Shape:
             exact = found if exact in {None, found} else "text"
     if exact == "text":
         styled = None  # what would be cut or rounded in there shows in the texts alone
-    return Shape(written, frozenset(row[3] for row in rows), exact, styled, len({row[7] for row in rows}) > 1)
+    opaque = len({row[7] for row in rows}) > 1
+    listable = all((row[2] == "column" and row[8]) or row[2] == "inside" for row in rows)
+    return Shape(written, frozenset(row[3] for row in rows), exact, styled, opaque, listable)

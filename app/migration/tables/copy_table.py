@@ -25,7 +25,7 @@ class CopyColumn:
     Attributes:
         type: without a length or scale (`character varying`).
         phone: whether its values are phones.
-        written, parts, exact, opaque: see `column_shapes.Shape`.
+        written, parts, exact, opaque, listable: see `column_shapes.Shape`.
         styled: the same; None where the source's session has the settings of the target's.
     """
 
@@ -37,6 +37,7 @@ class CopyColumn:
     exact: str | None = None
     styled: str | None = None
     opaque: bool = False
+    listable: bool = True
 
     @property
     def zoned(self) -> bool:
@@ -67,11 +68,13 @@ class CopyTable:
             from it, which are tables of their own; a partitioned table has no other rows than its partitions'.
         heirs: the tables that inherit from it, each after its own heirs.
         columns: begin with the key's, in its order.
+        key_size: 0 where nothing tells its rows apart: then the table is moved as a whole, see `app.migration.whole`.
         replaces_rows: a changed row is deleted and inserted, since an update would be changed by a trigger, or is
             refused for an identity column.
         changed_at: the column that says when a row last changed, where the table has one.
         version: the column that tells one version of a row from another.
         made: columns that the target makes by itself: compared, not written.
+        family: names of its partitions, and of the tables that it is a partition of: their rows are its own, too.
     """
 
     schema: str
@@ -85,11 +88,17 @@ class CopyTable:
     has_only: bool = False
     heirs: tuple[Heir, ...] = ()
     made: tuple[CopyColumn, ...] = ()
+    family: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
         """The table's name in messages, options and the tool's own tables: see `label`."""
         return label(self.schema, self.relation_name)
+
+    @property
+    def all_names(self) -> list[str]:
+        """The names by which its rows may have been written before."""
+        return [self.name, *self.family]
 
     @property
     def key(self) -> tuple[CopyColumn, ...]:
@@ -239,6 +248,13 @@ GROUP BY 1, 2, 3 ORDER BY max(h.depth) DESC, 1, 2
 """
 
 
+_FAMILY = """
+SELECT n.nspname, c.relname FROM (SELECT relid FROM pg_partition_tree(to_regclass(%(name)s)) UNION
+    SELECT relid FROM pg_partition_ancestors(to_regclass(%(name)s))) f JOIN pg_class c ON c.oid = f.relid
+JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid <> to_regclass(%(name)s) ORDER BY 1, 2
+"""
+
+
 def is_plain(table: CopyTable) -> sql.Composed:
     """Whether a database has the table as a plain one: see `CopyTable.has_only`; no row where it has none."""
     return sql.SQL("SELECT relkind IN ('r', 'f') FROM pg_class WHERE oid = to_regclass({})").format(
@@ -259,8 +275,8 @@ async def describe(
         styled: rows come from a session that may have other settings than ours, as those over REST do.
 
     Raises:
-        MigrationError: the table or one of its columns is missing in the target, its rows cannot be told apart, loaded
-            again by their key, or all be seen.
+        MigrationError: the table or one of its columns is missing in the target, its rows cannot be loaded again by
+            their key, or not all be seen.
     """
     schema, name = table.schema or "public", name_of(table)
     qualified = sql.Identifier(schema, table.name).as_string(None)
@@ -276,14 +292,6 @@ async def describe(
     types = {one: (type_name, always) for one, type_name, always, generated in rows if not generated}
     unique = await read_unique_indexes(connection, qualified)
     key = list(key_columns(table, unique))
-    if not key:
-        raise MigrationError(
-            f"{name} has no primary key, and no unique key without NULLs, so its rows cannot be told apart",
-            step=step,
-            table=name,
-            pending=f"{name} and the tables after it",
-            next_step=NextStep("give it a primary key, or leave it out with --tables, then: ", Command(step)),
-        )
     made = {one: type_name for one, type_name, _, generated in rows if generated}
     computed = {column.name for column in table.columns if column.computed is not None}
     others = [c.name for c in table.columns if c.name not in key and c.name not in made]
@@ -308,7 +316,7 @@ async def describe(
         )
     found = await (await connection.execute(_TABLE, [qualified])).fetchone()
     assert found is not None
-    trouble = key_trouble(qualified, key, unique) if found[2] and not reads else None
+    trouble = key_trouble(qualified, key, unique) if key and found[2] and not reads else None
     if trouble is None and await row_security.hides_rows(connection, qualified):
         trouble = "row-level security applies to the role, and may hide rows", row_security.remedy(qualified)
     if trouble is not None:
@@ -319,7 +327,7 @@ async def describe(
             pending=f"{name} and the tables after it",
             next_step=NextStep(f"{trouble[1]}; then: ", Command(step)),
         )
-    replaces_rows = bool(found[0]) or any(types[column][1] for column in names[len(key) :])
+    replaces_rows = bool(key) and (bool(found[0]) or any(types[column][1] for column in names[len(key) :]))
     parts = await (await connection.execute(sql.SQL(PARTS).format(table=sql.Literal(qualified)))).fetchall()
     shape = shapes(parts)
 
@@ -333,8 +341,10 @@ async def describe(
             shape[name].exact,
             shape[name].styled if styled else None,
             shape[name].opaque,
+            shape[name].listable,
         )
 
+    family = await (await connection.execute(_FAMILY, {"name": qualified})).fetchall()
     return CopyTable(
         schema=schema,
         relation_name=table.name,
@@ -346,4 +356,5 @@ async def describe(
         has_only=found[1],
         heirs=tuple([Heir(*row) for row in await (await connection.execute(_HEIRS, [qualified])).fetchall()]),
         made=tuple(column(c.name, made[c.name]) for c in table.columns if c.name in made),
+        family=tuple(label(*row) for row in family),
     )

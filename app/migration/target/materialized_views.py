@@ -26,7 +26,7 @@ WITH RECURSIVE below (oid) AS (
         AND d.refobjid = r.oid AND d.classid = 'pg_rewrite'::regclass JOIN pg_rewrite w ON w.oid = d.objid
         WHERE w.ev_class <> r.oid AND w.ev_type = '1'
 )
-SELECT format('%%I.%%I', n.nspname, c.relname), c.relispopulated, max(r.steps) FROM reached r
+SELECT n.nspname, c.relname, format('%%I.%%I', n.nspname, c.relname), c.relispopulated FROM reached r
 JOIN pg_class c ON c.oid = r.oid AND c.relkind = 'm' JOIN pg_namespace n ON n.oid = c.relnamespace
 GROUP BY c.oid, n.nspname, c.relname, c.relispopulated ORDER BY max(r.steps), n.nspname, c.relname
 """
@@ -36,19 +36,26 @@ GROUP BY c.oid, n.nspname, c.relname, c.relispopulated ORDER BY max(r.steps), n.
 class MaterializedView:
     """One of them; `name` is quoted where it must be, and has its schema."""
 
+    schema: str
+    relation: str
     name: str
     populated: bool
 
     def unusable(self, why: str) -> Unusable:
         """It is not to be used as it is."""
-        return Unusable(f"materialized view {self.name}", why, f"REFRESH MATERIALIZED VIEW {self.name}")
+        return stale(self.name, why)
+
+
+def stale(name: str, why: str) -> Unusable:
+    """A materialized view, by its quoted name, that is to be refreshed."""
+    return Unusable(f"materialized view {name}", why, f"REFRESH MATERIALIZED VIEW {name}")
 
 
 async def dependent_views(connection: AsyncConnection, tables: Sequence[CopyTable]) -> list[MaterializedView]:
     """Those made of these tables, in an order to refresh them in."""
     named = [table.identifier.as_string(None) for table in tables]
     cursor = await connection.execute(_DEPENDENTS, {"tables": named})
-    return [MaterializedView(name, populated) for name, populated, _ in await cursor.fetchall()]
+    return [MaterializedView(*row) for row in await cursor.fetchall()]
 
 
 async def refresh(

@@ -34,12 +34,12 @@ async def compare_by_hashes(
     types = dict(await source.fetch(hashes.column_types(table)))
     hashed = HashedTable.of(table, types)
     at_source = replace(hashed, table=await source.own(table))
-    theirs, ours = await _hash(connection, source, at_source.whole(), hashed.whole())
+    theirs, ours = await hash_both(connection, source, at_source.whole(), hashed.whole())
     source_rows, target_rows = theirs[0].rows, ours[0].rows
     bits, unequal = 0, _unequal(theirs, ours)
     if unequal and source_rows + target_rows > _FEW_ROWS:
         await _let_sort(connection, source, sorting=False)
-        theirs, ours = await _hash(connection, source, at_source.ranges(_FINER_BITS), hashed.ranges(_FINER_BITS))
+        theirs, ours = await hash_both(connection, source, at_source.ranges(_FINER_BITS), hashed.ranges(_FINER_BITS))
         await _let_sort(connection, source, sorting=True)
         bits, unequal = _FINER_BITS, _unequal(theirs, ours)
     if unequal:
@@ -55,7 +55,7 @@ async def _let_sort(connection: AsyncConnection, source: PostgresSource, *, sort
     await connection.execute(query)
 
 
-async def _hash(
+async def hash_both(
     connection: AsyncConnection, source: PostgresSource, at_source: sql.Composed, at_target: sql.Composed
 ) -> tuple[dict[int, Range], dict[int, Range]]:
     """The ranges of both sides, hashed at the same time."""

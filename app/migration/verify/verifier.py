@@ -16,6 +16,7 @@ from app.migration.load.table_authority import Permit, read_authority
 from app.migration.progress import Progress
 from app.migration.runs.report import TableVerified, VerifyReport
 from app.migration.sources.counts import exact_count
+from app.migration.sources.moved_tables import choose_moved
 from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.sources.rest.rest_source import RestSource
 from app.migration.sources.rest.text_settings import require_readable_texts
@@ -26,13 +27,16 @@ from app.migration.target.followed_sequences import follow_source
 from app.migration.target.foreign_keys import describe_away, without_cascades
 from app.migration.target.generated_columns import compared_table
 from app.migration.target.leftovers import LeftOut
-from app.migration.target.materialized_views import never_filled, refresh
+from app.migration.target.materialized_views import never_filled, refresh, stale
 from app.migration.target.sequences import raise_sequences
 from app.migration.target.target_session import explained, open_target
 from app.migration.verify.findings import Findings
 from app.migration.verify.fix import Fixer
 from app.migration.verify.hash_comparison import compare_by_hashes
 from app.migration.verify.page_comparison import compare_by_pages
+from app.migration.verify.view_comparison import compare_views
+from app.migration.verify.whole_comparison import WholeComparison
+from app.migration.whole.replacement import bring_whole
 from app.state.runs import runs
 from app.state.runs.verifications import begin_verification, keep_verification
 from app.state.tool_schema import ensure_tool_schema
@@ -102,10 +106,12 @@ async def verify_on(
     step = options.step
     began = monotonic()
     verified: list[TableVerified] = []
-    compared: list[_Comparison] = []
+    compared: list[_Comparison | WholeComparison] = []
     run, styled = None, isinstance(source, RestSource)
     with explained(step, pending="everything; nothing was compared"):
         authority = await read_authority(connection)
+        moved = await choose_moved(connection, source, tables, progress, step=step)
+        tables = moved.tables
     if isinstance(source, RestSource):
         with explained(step, setting=source.setting, pending="everything; nothing was compared"):
             all_described = [await describe(connection, table, step=step, reads=True) for table in tables]
@@ -122,6 +128,10 @@ async def verify_on(
             with _at(tables, position, [one.table.name for one in compared], step=step, source=source):
                 described = await describe(connection, table, step=step, reads=run is None, styled=styled)
                 whole, left_out = await compared_table(connection, source, described, table)
+                if not described.key and isinstance(source, PostgresSource):
+                    both = whole, described
+                    compared.append(await WholeComparison.compare(connection, source, both, left_out, progress))
+                    continue
                 fixer = None
                 if run is not None:
                     most = options.most_refused
@@ -129,10 +139,15 @@ async def verify_on(
                 comparison = await _compare_table(connection, source, whole, progress, options, fixer)
                 compared.append(replace(comparison, described=described, left_out=left_out))
         with explained(step, setting=source.setting, done="every table read", pending="to read again what differs"):
-            await _read_again([comparison.findings for comparison in compared])
-        for position, comparison in enumerate(compared):
-            with _at(tables, position, [one.table for one in verified], step=step, source=source):
-                verified.append(await _verified(connection, source, comparison, options))
+            if any(isinstance(one, WholeComparison) and one.differs for one in compared):
+                await asyncio.sleep(options.pause)
+            await _read_again([one.findings for one in compared if isinstance(one, _Comparison)])
+        for position, one in enumerate(compared):
+            with _at(tables, position, [done.table for done in verified], step=step, source=source):
+                if isinstance(one, _Comparison):
+                    verified.append(await _verified(connection, source, one, options))
+                else:
+                    verified.append(await _verified_whole(connection, source, one, options, run))
     tables_described = [comparison.described for comparison in compared]
     if run is not None:
         with explained(step, setting=source.setting, done="every table", pending="to note the end of the fix"):
@@ -145,6 +160,8 @@ async def verify_on(
             fixed = [table for table, one in zip(tables_described, verified, strict=True) if one.fixed]
             await refresh(connection, fixed, progress, stale=True)
         not_usable = await never_filled(connection, tables_described)
+        views = await compare_views(connection, source, tables_described)
+        not_usable += [stale(one.view, str(one.why)) for one in views if one.stale]
         if away := await describe_away(connection):
             progress.notice(away)
     return VerifyReport(
@@ -155,6 +172,8 @@ async def verify_on(
         managed=authority.managed,
         newer=options.permit.closed(authority, [name_of(table) for table in tables]),
         not_usable=tuple(not_usable),
+        views=views,
+        not_moved=moved.not_moved,
     )
 
 
@@ -272,6 +291,18 @@ async def _verified(
         seconds=comparison.seconds + monotonic() - began,
         counts_agree=counts.agree,
     )
+
+
+async def _verified_whole(
+    connection: AsyncConnection, source: Source, comparison: WholeComparison, options: VerifyOptions, run: int | None
+) -> TableVerified:
+    assert isinstance(source, PostgresSource)
+    if run is not None and comparison.differs:
+        table, most = comparison.described, options.most_refused
+        done = await bring_whole(connection, source, table, run, options.permit, most_refused=most)
+        comparison.fixed = done.loaded.inserted + done.loaded.updated
+        await raise_sequences(connection, table)
+    return await comparison.verified(connection, source, most=options.most_differences)
 
 
 async def _look_at_sample(source: Source, table: CopyTable, findings: Findings, progress: Progress, wanted: int) -> int:

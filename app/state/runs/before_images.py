@@ -12,6 +12,15 @@ from app.state.schema_name import SCHEMA
 _IMAGES = sql.Identifier(SCHEMA, "replaced_rows")
 
 
+def image(names: Iterable[str], row: str) -> sql.Composed:
+    """A row as `row_text` holds it: an object of its columns' texts."""
+    listed = list(names)
+    return sql.SQL("json_object(ARRAY[{}]::text[], ARRAY[{}]::text[])").format(
+        sql.SQL(", ").join(map(sql.Literal, listed)),
+        sql.SQL(", ").join(sql.SQL("{}::text").format(sql.Identifier(row, name)) for name in listed),
+    )
+
+
 def keep_images(
     run: int, table: str, *, key: sql.Composable, image: sql.Composable, rows: sql.Composable, taken_out: bool = False
 ) -> sql.Composed:

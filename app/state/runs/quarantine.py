@@ -305,3 +305,10 @@ async def leave_by_number(connection: AsyncConnection, numbers: Sequence[int]) -
 async def leave_whole(connection: AsyncConnection, table: str) -> None:
     """Take all rows of a table out."""
     await connection.execute(f"DELETE FROM {SCHEMA}.quarantine WHERE table_name = %(table)s", {"table": table})
+
+
+async def leave_earlier(connection: AsyncConnection, table: str) -> None:
+    """Take out the rows of a table that were not refused in the present transaction."""
+    await connection.execute(
+        f"DELETE FROM {SCHEMA}.quarantine WHERE table_name = %(table)s AND refused_at <> now()", {"table": table}
+    )

@@ -1,6 +1,6 @@
 """Writes: the transactions that wrote rows of a table, so that the xmin of a row tells whose it is."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from psycopg import AsyncConnection, sql
 
@@ -10,7 +10,7 @@ from app.state.schema_name import SCHEMA
 _WRITES = sql.Identifier(SCHEMA, "writes")
 # The transactions of a source's runs that wrote rows of a table.
 _OF_SOURCE = sql.SQL(
-    "(SELECT xid FROM {} JOIN {} ON id = run_id WHERE table_name = %(table)s AND source = %(source)s)"
+    "(SELECT xid FROM {} JOIN {} ON id = run_id WHERE table_name = ANY (%(tables)s) AND source = %(source)s)"
 ).format(_WRITES, sql.Identifier(SCHEMA, "runs"))
 
 
@@ -35,21 +35,29 @@ async def adopt_rows(connection: AsyncConnection, run: int, table: str, rows: sq
     await connection.execute(statement.format(_WRITES, rows), {"run": run, "table": table})
 
 
-async def count_foreign_rows(connection: AsyncConnection, source: str, table: str, rows: sql.Composable) -> int:
-    """Rows of the target that no run from a source wrote."""
+async def count_foreign_rows(
+    connection: AsyncConnection, source: str, tables: Sequence[str], rows: sql.Composable
+) -> int:
+    """Rows of the target that no run from a source wrote.
+
+    Args:
+        tables: the names by which they may have been written: the table's, and those of its partitions.
+    """
     statement = sql.SQL("SELECT count(*) FROM {} t WHERE t.xmin::text NOT IN {}").format(rows, _OF_SOURCE)
-    return int(await fetch_value(connection, statement, {"table": table, "source": source}))
+    return int(await fetch_value(connection, statement, {"tables": list(tables), "source": source}))
 
 
-async def rows_by_others(connection: AsyncConnection, source: str, table: str, rows: sql.Composable) -> dict[str, int]:
-    """How many rows of the target's table came from each of the other sources, the most first."""
+async def rows_by_others(
+    connection: AsyncConnection, source: str, tables: Sequence[str], rows: sql.Composable
+) -> dict[str, int]:
+    """How many rows of the target's table came from each of the other sources, the most first; `tables` as above."""
     statement = sql.SQL(
         "SELECT r.source, count(DISTINCT (t.tableoid, t.ctid)) "
-        "FROM {rows} t JOIN {writes} w ON w.xid = t.xmin::text AND w.table_name = %(table)s "
+        "FROM {rows} t JOIN {writes} w ON w.xid = t.xmin::text AND w.table_name = ANY (%(tables)s) "
         "JOIN {runs} r ON r.id = w.run_id WHERE r.source <> %(source)s AND t.xmin::text NOT IN {of_source} "
         "GROUP BY 1 ORDER BY 2 DESC, 1"
     ).format(rows=rows, writes=_WRITES, runs=sql.Identifier(SCHEMA, "runs"), of_source=_OF_SOURCE)
-    return dict(await fetch_rows(connection, statement, {"table": table, "source": source}))
+    return dict(await fetch_rows(connection, statement, {"tables": list(tables), "source": source}))
 
 
 async def take_later_rows(

@@ -9,7 +9,7 @@ from sqlalchemy import Table
 from app.migration.preflight.findings import finding
 from app.migration.preflight.schemas.catalog import CatalogTable, read_all
 from app.migration.preflight.schemas.source_schema import SourceSeen, SourceTable, wanted_columns
-from app.migration.tables.copy_table import name_of
+from app.migration.tables.copy_table import label, name_of
 from app.migration.tables.quoting import quoted
 from app.stores.postgres.session import connect, source_errors
 
@@ -18,6 +18,9 @@ SELECT has_schema_privilege(n.oid, 'USAGE'), row_security_active(c.oid), ARRAY(S
     FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attname = ANY (%s)
     AND NOT has_column_privilege(c.oid, a.attnum, 'SELECT') ORDER BY a.attnum)
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = %s AND c.relname = %s
+"""
+_PARTITIONS = """
+SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relispartition
 """
 
 
@@ -40,7 +43,9 @@ async def see_postgres(connection: AsyncConnection, tables: Sequence[Table]) -> 
     catalog = await read_all(connection, tables)
     names = {name_of(table) for table in tables}
     seen = SourceSeen(others=sorted(name for name in catalog.keys() - names if catalog[name].kind in "rp"))
-    seen.others = [name for name in seen.others if name != "alembic_version"]
+    # A partition's rows are its table's, which is copied or named itself.
+    partitions = {label(*row) for row in await (await connection.execute(_PARTITIONS)).fetchall()}
+    seen.others = [name for name in seen.others if name != "alembic_version" and name not in partitions]
     role = await (await connection.execute("SELECT quote_ident(current_user)")).fetchone()
     seen.role = role[0] if role else ""
     for table in tables:

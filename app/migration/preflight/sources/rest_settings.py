@@ -14,7 +14,7 @@ from app.migration.tables.copy_table import CopyColumn, CopyTable, name_of
 from app.migration.tables.unique_keys import key_columns
 from app.next_step import Command
 
-_NOT_SUPPORTED = "0A000"
+_UNUSABLE = {"0A000": "a composite type", "42883": "its type has no operator > that the API would find"}  # by SQLSTATE
 _PAGES = 2  # the second one is asked for by the key
 # Names of types as format_type gives them, and as pg_type does, where the two differ.
 _TYPNAMES = {
@@ -47,7 +47,7 @@ async def key_findings(source: RestSource, tables: Sequence[Table], seen: Source
     """Keys by which rows cannot be asked for: a copy would stop after its first page.
 
     PostgREST leaves the type of a value to PostgreSQL, which cannot tell which composite type is meant where all of
-    them share an operator.
+    them share an operator. A type such as hstore sorts by operators of its own, and not by the one that is asked with.
     """
     found = []
     for table in tables:
@@ -59,13 +59,14 @@ async def key_findings(source: RestSource, tables: Sequence[Table], seen: Source
             for _ in range(_PAGES):
                 await anext(pages, None)
         except StoreError as error:
-            if error.sqlstate != _NOT_SUPPORTED:
+            if error.sqlstate not in _UNUSABLE:
                 raise
             names = ", ".join(column.name for column in described.key)
             found.append(
                 finding(
                     "source-key-unusable",
-                    f"rows of {described.name} cannot be asked for over REST by their key ({names}): a composite type",
+                    f"rows of {described.name} cannot be asked for over REST by their key ({names}): "
+                    f"{_UNUSABLE[error.sqlstate]}",
                     "--source postgresql://..., or leave it out with --tables",
                     table=described.name,
                 )

@@ -26,11 +26,13 @@ def key_groups(keys: Sequence[Key], table: CopyTable, *, beside: int = 0) -> Ite
     """Keys that one request can ask for: all columns but the last equal, and no more than an address can hold.
 
     Arrays are asked for one by one: PostgREST makes one array of a list, and PostgreSQL has no type for arrays of them.
+    So are values of a type whose arrays have another delimiter than PostgREST's comma.
 
     Args:
         beside: bytes of the address without the keys.
     """
-    at_once = 1 if table.key[-1].type.endswith("[]") else _KEYS_A_REQUEST
+    last = table.key[-1]
+    at_once = 1 if last.type.endswith("[]") or not last.listable else _KEYS_A_REQUEST
     for prefix, group in groupby(keys, key=lambda key: key[:-1]):
         held = sum(map(listed_length, prefix))
         most = min(_KEY_BYTES_A_REQUEST, LONGEST_ADDRESS - beside - held)

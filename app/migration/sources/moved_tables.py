@@ -1,0 +1,91 @@
+"""Which of the chosen tables are moved: no partition beside its table, and over REST none without a key."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from psycopg import AsyncConnection, sql
+from sqlalchemy import Table
+
+from app.errors import MigrationError
+from app.migration.progress import Progress
+from app.migration.sources.postgres.postgres_source import PostgresSource
+from app.migration.sources.source import Source
+from app.migration.tables.copy_table import name_of
+from app.migration.tables.unique_keys import key_columns, read_unique_indexes
+from app.next_step import Command, NextStep
+
+WITHOUT_KEY = "neither a primary key nor a unique key without NULLs tells its rows apart"
+WITHOUT_KEY_REMEDY = "--source postgresql://... moves it, as a whole; or give it a primary key, at the source and here"
+
+# Partitions of one of the tables, whatever is between them.
+_PARTITIONS = """
+SELECT name FROM unnest(%(names)s::text[]) name WHERE EXISTS (SELECT FROM pg_partition_ancestors(to_regclass(name)) a
+    WHERE a.relid <> to_regclass(name) AND a.relid IN (SELECT to_regclass(o) FROM unnest(%(names)s::text[]) o))
+"""
+
+
+class NotMoved(NamedTuple):
+    """A table that was chosen and cannot be moved; what to do is a sentence."""
+
+    table: str
+    why: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True)
+class MovedTables:
+    """`tables`: those that can be moved, in their order."""
+
+    tables: list[Table]
+    not_moved: tuple[NotMoved, ...]
+
+
+async def partitions_among(connection: AsyncConnection, tables: Sequence[Table]) -> list[str]:
+    """Names of the tables that are partitions, in the target, of others of them: their rows are those tables' rows."""
+    quoted = {sql.Identifier(t.schema or "public", t.name).as_string(None): name_of(t) for t in tables}
+    cursor = await connection.execute(_PARTITIONS, {"names": list(quoted)})
+    return [quoted[name] for (name,) in await cursor.fetchall()]
+
+
+async def choose_moved(
+    connection: AsyncConnection, source: Source, tables: Sequence[Table], progress: Progress, *, step: str
+) -> MovedTables:
+    """The tables that can be moved from this source; what is left out is told.
+
+    Raises:
+        MigrationError: none of them can be.
+    """
+    partitions = await partitions_among(connection, tables)
+    if partitions:
+        progress.notice(f"with the tables that they are partitions of: {', '.join(partitions)}")
+    chosen, not_moved = [], []
+    for table in tables:
+        if name_of(table) in partitions:
+            continue
+        if isinstance(source, PostgresSource) or await _has_key(connection, table):
+            chosen.append(table)
+        else:
+            not_moved.append(NotMoved(name_of(table), WITHOUT_KEY, WITHOUT_KEY_REMEDY))
+    if not_moved and not chosen:
+        raise MigrationError(
+            f"{', '.join(one.table for one in not_moved)}: {WITHOUT_KEY}, which a REST source needs",
+            step=step,
+            table=not_moved[0].table if len(not_moved) == 1 else None,
+            pending="everything; nothing was read or written",
+            next_step=NextStep(f"{WITHOUT_KEY_REMEDY}; then: ", Command(step)),
+        )
+    for one in not_moved:
+        progress.notice(f"left out: {one.table}: {one.why}, which a REST source needs; {one.remedy}")
+    return MovedTables(chosen, tuple(not_moved))
+
+
+async def _has_key(connection: AsyncConnection, table: Table) -> bool:
+    """Whether something tells its rows apart; also of a table that the target lacks, which is said elsewhere."""
+    if key_columns(table):
+        return True
+    qualified = sql.Identifier(table.schema or "public", table.name).as_string(None)
+    if key_columns(table, await read_unique_indexes(connection, qualified)):
+        return True
+    found = await (await connection.execute("SELECT to_regclass(%s) IS NULL", [qualified])).fetchone()
+    return found == (True,)
