@@ -6,12 +6,12 @@ Nothing is dropped, and no column, key or type is changed: that can lose rows, a
 import json
 from collections.abc import Sequence
 
-import psycopg
 from psycopg import AsyncConnection, sql
 
 from app.adopt.catalog import Difference
 from app.adopt.dump import table_statements
 from app.adopt.revision import SETTINGS
+from app.adopt.rewording import taken
 from app.adopt.scope import STEP, Scope
 from app.migration.target.target_session import explained
 from app.schema.pg_dump import PgDump
@@ -120,26 +120,15 @@ async def that_work(url: str, values: Sequence[str], statements: Sequence[str]) 
     """Those that the scratch database takes, in an order in which it does; nothing but values of enums stays in it."""
     with explained(STEP, setting="the scratch database", pending="the next revision"):
         async with await connect(url, setting="the scratch database", step=STEP) as connection:
-            made = [text for text in values if await _taken(connection, text)]
+            made = [text for text in values if await taken(connection, text)]
             done: list[str] = []
             async with connection.transaction(force_rollback=True):
                 await connection.execute(SETTINGS)
                 waiting = list(statements)
                 while waiting:
-                    taken = [text for text in waiting if await _taken(connection, text)]
+                    taken = [text for text in waiting if await taken(connection, text)]
                     if not taken:
                         break
                     done += taken
                     waiting = [text for text in waiting if text not in taken]
     return made, done
-
-
-async def _taken(connection: AsyncConnection, statement: str) -> bool:
-    try:
-        async with connection.transaction():
-            await connection.execute(statement.encode())
-    except psycopg.Error:
-        if connection.closed:
-            raise
-        return False
-    return True

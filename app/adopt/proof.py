@@ -6,6 +6,7 @@ from pathlib import Path
 from psycopg import AsyncConnection
 
 from app.adopt.catalog import Catalog, Difference, differences, read_catalog
+from app.adopt.rewording import without_rewordings
 from app.adopt.scope import STEP, Scope
 from app.adopt.scratch import Scratch
 from app.migration.target.target_session import explained
@@ -46,4 +47,5 @@ async def prove(source: Catalog, scope: Scope, scratch: Scratch, directory: Path
             names = {"names": list(scope.auth_tables.values())}
             oids = [oid for (oid,) in await (await connection.execute(_AUTH_OIDS, names)).fetchall()]
             made = await read_catalog(connection, scope.schemas, oids, grants=scope.grants)
-    return Proof(tuple(differences(source, made)), len(source), scratch.where)
+            found = await without_rewordings(connection, differences(source, made), scope.schemas, oids)
+    return Proof(tuple(found), len(source), scratch.where)

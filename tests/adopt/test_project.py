@@ -5,11 +5,12 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from tests.adopt.adopting import check, run
 from tests.adopt.conftest import Project
 from tests.cli.command import Command
-from tests.migration.engine import execute, row_texts, value
+from tests.migration.engine import execute, value
 from tests.support.page_server import PageServer
 
 _MODELS = """
@@ -69,12 +70,20 @@ def test_alembic_check_finds_a_drift_and_nothing_else(edges: Project, upgraded: 
 
 
 def _texts(url: str) -> dict[str, list[str]]:
+    """The rows of every table, as text."""
     with psycopg.connect(url) as connection:
+        connection.execute("SET timezone = 'UTC'; SET extra_float_digits = 1; SET bytea_output = 'hex'")
         names = connection.execute(
-            "SELECT format('%I.%I', schemaname, tablename) FROM pg_tables WHERE schemaname IN ('public', 'shop')"
-            " AND tablename <> 'alembic_version' ORDER BY 1"
+            "SELECT schemaname, tablename FROM pg_tables WHERE schemaname IN ('public', 'shop')"
+            " AND tablename <> 'alembic_version' ORDER BY 1, 2"
         ).fetchall()
-    return {name: row_texts(url, name) for (name,) in names}
+        statement = sql.SQL('SELECT t::text COLLATE "C" FROM {} t ORDER BY 1')
+        return {
+            f"{schema}.{name}": [
+                text for (text,) in connection.execute(statement.format(sql.Identifier(schema, name))).fetchall()
+            ]
+            for schema, name in names
+        }
 
 
 @pytest.mark.parametrize("over", ["REST", "a connection"])
@@ -98,7 +107,7 @@ def test_its_rows_are_moved_with_its_own_commands(
         assert "no difference" in moved("verify")
         assert "botdata sync --until-clean" in moved("verify")  # what comes next is not the salon's
     source = _texts(edges.source)
-    assert source.keys() > {"public.ranged_old", "shop.things", 'public."Two Words"'}
+    assert source.keys() > {"public.ranged_old", "shop.things", "public.Two Words"}
     assert _texts(fresh_database) == source
     following = value(edges.source, "SELECT last_value + 1 FROM numbers")
     assert value(fresh_database, "SELECT nextval('numbers')") == following
