@@ -38,7 +38,7 @@ LAYERS = [
     ["migration.migrate", "cutover.moves", "adopt"],
     ["parity"],
     ["embedded"],
-    ["cli.event_loop", "cli.given_options", "cli.output"],
+    ["cli.event_loop", "cli.given_options", "cli.output", "cli.project"],
     ["cli.reports", "cli.work"],
     ["cli.commands"],
     ["cli.command_tree", "cli.main"],

@@ -197,6 +197,10 @@ async def _notes(connection: AsyncConnection, scope: Scope) -> list[str]:
     ]
     rows = await (await connection.execute(_DEFINERS, {"schemas": list(scope.schemas)})).fetchall()
     notes += [f"{name} runs with the rights of its owner (SECURITY DEFINER), who was {owner}" for name, owner in rows]
+    notes += [
+        f"{schema}.{name} is a foreign table: its server, and the password for it, are made by hand, and the table then"
+        for schema, name in scope.foreign_tables
+    ]
     if scope.left_extensions:
         notes.append(f"left out, since they serve Supabase itself: extensions {', '.join(scope.left_extensions)}")
     return notes

@@ -176,7 +176,8 @@ SELECT o.oid::regoperator::text, jsonb_build_object('function', o.oprcode, 'comm
 FROM pg_operator o WHERE {_mine("pg_operator", "o.oprnamespace", "o.oid")} AND o.oprcode <> 0
 """
 _OPERATOR_CLASSES = f"""
-SELECT format('%%s using %%s', o.opcname, m.amname), jsonb_build_object('for', o.opcintype::regtype, 'default',
+SELECT format('%%s.%%I using %%s', o.opcnamespace::regnamespace, o.opcname, m.amname), jsonb_build_object('for',
+    o.opcintype::regtype, 'default',
     o.opcdefault,
     'key', nullif(o.opckeytype, 0)::regtype, 'operators', (
         SELECT jsonb_agg(format('%%s %%s', a.amopstrategy, a.amopopr::regoperator) ORDER BY a.amopstrategy,

@@ -126,9 +126,9 @@ async def that_work(url: str, values: Sequence[str], statements: Sequence[str]) 
                 await connection.execute(SETTINGS)
                 waiting = list(statements)
                 while waiting:
-                    taken = [text for text in waiting if await taken(connection, text)]
-                    if not taken:
+                    worked = [text for text in waiting if await taken(connection, text)]
+                    if not worked:
                         break
-                    done += taken
-                    waiting = [text for text in waiting if text not in taken]
+                    done += worked
+                    waiting = [text for text in waiting if text not in worked]
     return made, done

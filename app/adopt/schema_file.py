@@ -51,7 +51,7 @@ async def loaded(path: Path, places: Places) -> AsyncIterator[str]:
     """
     text = _without_what_is_not_sql(_read(path))
     named = [Role(name, False, False) for name in _ROLES if re.search(rf"\b{name}\b", text)]
-    extensions = tuple((name, "extensions") for name in _EXTENSION.findall(text))
+    extensions = tuple((name, "extensions") for name in _EXTENSION.findall(_before_functions(text)))
     scope = Scope((), {}, extensions, (), tuple(named), (), (), (), grants=False)
     async with scratch_database(places, scope) as scratch:
         if not hasattr(scratch, "url"):
@@ -88,9 +88,14 @@ def _without_what_is_not_sql(text: str) -> str:
     """Without psql's own commands, and without the extensions that serve Supabase itself."""
     if restrict := _RESTRICT.search(text):
         text = text.replace(restrict[0], "", 1).replace(f"\\unrestrict {restrict[1]}\n", "")
-    first = _FIRST_FUNCTION.search(text)  # a dump has its extensions before; a function's body may say anything
-    end = first.start() if first else len(text)
-    return _PLATFORM.sub("", text[:end]) + text[end:]
+    head = _before_functions(text)
+    return _PLATFORM.sub("", head) + text[len(head) :]
+
+
+def _before_functions(text: str) -> str:
+    """Where a dump has its extensions; a function's body may say anything."""
+    first = _FIRST_FUNCTION.search(text)
+    return text[: first.start()] if first else text
 
 
 def _unusable(why: str, path: Path) -> MigrationError:
