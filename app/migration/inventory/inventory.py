@@ -1,0 +1,257 @@
+"""Takes the inventory: asks the source, compares with the target, and keeps the outcome there."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import psycopg
+from psycopg import AsyncConnection
+from sqlalchemy import MetaData
+
+from app.migration.inventory.database_objects import DATABASE_OBJECTS, EXTENSIONS, ROLES
+from app.migration.inventory.items import Fate, Item, hash_of
+from app.migration.inventory.moved_tables import Moved
+from app.migration.inventory.question import Answer, Found, Question, ask
+from app.migration.inventory.rest_tables import items_over_rest
+from app.migration.inventory.schema_objects import SCHEMA_OBJECTS, SCHEMAS
+from app.migration.inventory.services import SERVICES, items_outside
+from app.migration.inventory.source_tables import table_items
+from app.migration.inventory.supabase_objects import SCHEMAS as SUPABASE_SCHEMAS
+from app.migration.inventory.supabase_objects import (
+    acts_for_supabase,
+    is_supabase_owned,
+    is_supabase_role,
+    why_not_needed,
+)
+from app.migration.inventory.table_parts import TABLE_PARTS
+from app.migration.inventory.unknown_objects import unknown_items
+from app.migration.sources.postgres.postgres_source import PostgresSource
+from app.migration.sources.rest.rest_source import RestSource
+from app.migration.sources.source import Source
+from app.migration.tables.copy_table import label, name_of
+from app.migration.target.target_session import explained, open_target
+from app.next_step import Command, NextStep
+from app.state.runs.checkpoints import tables_copied
+from app.state.runs.inventory import Tick, keep_inventory, read_ticks
+from app.state.runs.verifications import last_verifications
+from app.state.schema_name import SCHEMA
+from app.state.tool_schema import ensure_tool_schema, is_current
+from app.stores.postgres.session import source_errors
+
+QUESTIONS = (*SCHEMA_OBJECTS, *TABLE_PARTS, *DATABASE_OBJECTS, *SERVICES)
+_STEP = "inventory"
+_SUPABASE_ROLE = "supabase_admin"
+# Where each name has its schema in front of it, whatever the path of the role is.
+_PATH = "SELECT set_config('search_path', '', false)"
+_TARGET_TABLES = (
+    "SELECT nspname, relname FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE relkind IN ('r', 'p')"
+)
+_AVAILABLE = "SELECT name, coalesce(default_version, '') FROM pg_available_extensions"
+_NOT_WRITABLE = {"25006", "42501"}  # SQLSTATEs: a server that takes no writes, or a role that may not
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """What a source holds.
+
+    Attributes:
+        source: its label.
+        taken_at: when it was kept in the target, ISO 8601 in UTC; None where it was not.
+        none_found: kinds of which there is none, in words.
+        notices: what could not be done, and why.
+    """
+
+    source: str
+    taken_at: str | None
+    items: tuple[Item, ...]
+    none_found: tuple[str, ...]
+    notices: tuple[str, ...]
+
+    @property
+    def open_items(self) -> tuple[Item, ...]:
+        """Those about which something is left to be done."""
+        return tuple(one for one in self.items if one.open)
+
+    @property
+    def next_step(self) -> NextStep:
+        """What to do next."""
+        if any(one.fate is Fate.BY_HAND and one.kind == "table" for one in self.open_items):
+            return NextStep("what stands beside each table; then: ", Command(_STEP))
+        if self.open_items:
+            return NextStep("what stands beside each item, and for each: ", Command(_STEP, "--done ITEM --note TEXT"))
+        return NextStep(Command("verify"))
+
+
+@dataclass(slots=True)
+class _Target:
+    """What the target holds of what is asked of both ends: by kind and name; None: no target is given."""
+
+    objects: dict[str, dict[str, Found]] | None = None
+    available: dict[str, str] | None = None
+
+
+async def take_inventory(source: Source, target_url: str | None, metadata: MetaData) -> Inventory:
+    """List all that the source holds, and keep the list in the target, where there is one.
+
+    Raises:
+        MigrationError: one of the ends cannot be reached, or stopped a statement.
+    """
+    moved = Moved(source.label, frozenset(map(name_of, metadata.tables.values())))
+    if target_url is None:
+        items, none_found = await _look(source, moved, _Target(), metadata)
+        notices = ("no target is given (DATABASE_URL): nothing can be proved, and nothing ticked off",)
+        return Inventory(source.label, None, _in_order(items, {}), none_found, notices)
+    async with open_target(target_url, step=_STEP) as connection:
+        with explained(_STEP, pending="all of the inventory"):
+            notice = await _prepare(connection)
+            ticks = {} if notice else await _remembered(connection, moved)
+            target = await _look_at_target(connection, moved)
+        items, none_found = await _look(source, moved, target, metadata)
+        ordered = _in_order(items, ticks)
+        taken_at = None
+        if notice is None:
+            with explained(_STEP, done="all of the inventory", pending="to keep it in the target"):
+                taken_at = await keep_inventory(connection, source.label, [one.kept() for one in ordered])
+    return Inventory(source.label, taken_at, ordered, none_found, (notice,) if notice else ())
+
+
+async def _prepare(connection: AsyncConnection) -> str | None:
+    """Make the tool's schema what this version needs; says why the inventory cannot be kept, where it cannot."""
+    try:
+        await ensure_tool_schema(connection)
+        if await is_current(connection):
+            return None
+    except psycopg.Error as error:
+        if error.sqlstate not in _NOT_WRITABLE:
+            raise
+        why = "the role may not write to schema botdata of the target"
+    else:
+        why = "schema botdata of the target was made by a newer botdata"
+    return f"{why}: what was moved is not known, nothing can be ticked off, and status knows nothing of this inventory"
+
+
+async def _remembered(connection: AsyncConnection, moved: Moved) -> dict[str, Tick]:
+    moved.copied = await tables_copied(connection)
+    moved.verified = await last_verifications(connection)
+    return await read_ticks(connection)
+
+
+async def _look_at_target(connection: AsyncConnection, moved: Moved) -> _Target:
+    await connection.execute(_PATH)
+    moved.has_target = True
+    tables = await (await connection.execute(_TARGET_TABLES)).fetchall()
+    moved.tables = {label(schema, name) for schema, name in tables}
+    objects: dict[str, dict[str, Found]] = {}
+    for question in QUESTIONS:
+        if question.compared:
+            answer = await ask(connection, question, SCHEMA)
+            objects.setdefault(question.kind, {}).update((one.name, one) for one in answer.found)
+    available = await (await connection.execute(_AVAILABLE)).fetchall()
+    return _Target(objects, dict(available))
+
+
+async def _look(
+    source: Source, moved: Moved, target: _Target, metadata: MetaData
+) -> tuple[list[Item], tuple[str, ...]]:
+    with explained(_STEP, setting=source.setting, pending="all of the inventory"):
+        if isinstance(source, RestSource):
+            schemas = dict.fromkeys(["public", *(table.schema or "public" for table in metadata.tables.values())])
+            return [*await items_over_rest(source, schemas, moved, QUESTIONS), *items_outside()], ()
+        assert isinstance(source, PostgresSource)
+        async with await source.connect() as connection:
+            with source_errors():
+                return await _look_at_source(connection, moved, target)
+
+
+async def _look_at_source(
+    connection: AsyncConnection, moved: Moved, target: _Target
+) -> tuple[list[Item], tuple[str, ...]]:
+    await connection.execute(_PATH)
+    items = await table_items(connection, moved, SCHEMA)
+    none_found = [] if items else ["tables"]
+    answers: dict[str, Answer] = {}
+    for question in QUESTIONS:
+        answer = await ask(connection, question, SCHEMA)
+        answers.setdefault(question.kind, answer)
+        made = _items_of(question, answer, moved, target)
+        items += made
+        if not made:
+            none_found.append(question.plural)
+    roles = answers[ROLES.kind].found
+    if any(role.name == _SUPABASE_ROLE for role in roles):
+        count = sum(is_supabase_role(role.name) for role in roles)
+        said = f"{count} roles of Supabase's services and its API; policies and rights that name some are listed"
+        items.append(Item("role", "(Supabase's own)", Fate.NOT_NEEDED, said))
+    unknown = await unknown_items(connection, SCHEMA)
+    found = {one.kind for one in items}
+    none = tuple(
+        dict.fromkeys(one for one in none_found if one not in {q.plural for q in QUESTIONS if q.kind in found})
+    )
+    return [*items, *unknown, *items_outside()], (*none, *([] if unknown else ["objects of any other kind"]))
+
+
+def _items_of(question: Question, answer: Answer, moved: Moved, target: _Target) -> list[Item]:
+    if answer.denied is not None:
+        how = NextStep(answer.denied, ", then: ", Command(_STEP))
+        return [_single(question, Fate.NOT_VISIBLE, "the role may not read them", how)]
+    if answer.failed is not None:
+        how = NextStep("look for them in the source by hand")
+        return [_single(question, Fate.UNKNOWN, f"they could not be read: {answer.failed}", how)]
+    return [_item(question, one, moved, target) for one in answer.found if not _is_supabase(question, one)]
+
+
+def _single(question: Question, fate: Fate, detail: str, how: NextStep) -> Item:
+    name = f"(all of {', '.join(question.reads)})" if question.reads else "(all)"
+    return Item(question.kind, name, fate, detail, how, hash_of(name))
+
+
+def _is_supabase(question: Question, one: Found) -> bool:
+    if question is ROLES:
+        return is_supabase_role(one.name)
+    if question.kind in {"setting", "default privileges"}:
+        return acts_for_supabase(one.owner)
+    if question.kind == "event trigger" and acts_for_supabase(one.owner):
+        return True
+    return is_supabase_owned(one.schema, one.owner)
+
+
+def _item(question: Question, one: Found, moved: Moved, target: _Target) -> Item:
+    item = Item(question.kind, one.name, Fate.BY_HAND, one.detail, None, hash_of(one.name, one.definition))
+    how = NextStep(question.by_hand.replace("{name}", one.name))
+    if question is SCHEMAS and one.schema in SUPABASE_SCHEMAS:
+        return replace(item, fate=Fate.NOT_NEEDED, detail=SUPABASE_SCHEMAS[one.schema])
+    if question.moved_as is not None and moved.fate_of(question.moved_as)[0] is Fate.MOVED:
+        return replace(item, fate=Fate.MOVED, detail=f"{one.detail}; {moved.fate_of(question.moved_as)[1]}")
+    twin = (target.objects or {}).get(question.kind, {}).get(one.name)
+    if question.compared and twin is not None and twin.definition == one.definition:
+        detail = one.detail if question is not EXTENSIONS else f"version {one.detail}, in the target {twin.detail}"
+        return replace(item, fate=Fate.RECREATED, detail=detail)
+    if why := why_not_needed(question.kind, one.name, one.detail):
+        return replace(item, fate=Fate.NOT_NEEDED, detail=_joined(one.detail, why))
+    if question is EXTENSIONS:
+        return _missing_extension(item, how, target)
+    if question.compared and target.objects is not None:
+        is_there = twin is not None
+        state = "the target has another of this name" if is_there else "the target has none of this name"
+        return replace(item, detail=_joined(one.detail, state), how=how)
+    return replace(item, how=how)
+
+
+def _missing_extension(item: Item, how: NextStep, target: _Target) -> Item:
+    if target.available is None:
+        return replace(item, detail=f"version {item.detail}", how=how)
+    if item.name in target.available:
+        version = target.available[item.name]
+        return replace(item, detail=f"version {item.detail}; the target's server has {version}, not yet made", how=how)
+    install = NextStep("install it on the target's server, or do without what it is used for")
+    return replace(item, detail=f"version {item.detail}; the target's server does NOT have it", how=install)
+
+
+def _joined(*parts: str) -> str:
+    return "; ".join(part for part in parts if part)
+
+
+def _in_order(items: Iterable[Item], ticks: dict[str, Tick]) -> tuple[Item, ...]:
+    """Each once, with its tick: what is left to be done first, then by fate, kind and name."""
+    once = {one.label: replace(one, tick=ticks.get(one.label)) for one in items}
+    fates: Sequence[Fate] = [Fate.UNKNOWN, Fate.NOT_VISIBLE, Fate.BY_HAND, Fate.MOVED, Fate.RECREATED, Fate.NOT_NEEDED]
+    return tuple(sorted(once.values(), key=lambda one: (fates.index(one.fate), one.kind, one.name)))
