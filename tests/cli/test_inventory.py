@@ -118,7 +118,7 @@ NOT_NEEDED = {
     "default privileges for postgres in realtime on tables", "setting database: app.settings.jwt_secret",
 }  # fmt: skip
 UNKNOWN = {
-    "aggregate public.longest(pg_catalog.text)", "operator public.===(pg_catalog.int4,pg_catalog.int4)",
+    "aggregate public.longest(pg_catalog.text)", "operator public.===(integer,integer)",
     "operator class public.plain_ints USING btree", "operator family public.plain_ints USING btree",
     "text search configuration public.ours", "text search dictionary public.our_words", "conversion public.ours",
     "access method ours", "language ours", "base type public.mine", "table auth.made_next_year",
@@ -146,9 +146,13 @@ def test_every_kind_by_a_role_that_sees_all(inventories: Inventories, supabase: 
     bucket = items["bucket avatars"]
     assert bucket["detail"] == "3 objects, 1024 bytes and those of 1 objects of unknown size, public"
     assert bucket["how"].startswith("rclone copy --checksum supabase:avatars target:avatars")
-    assert items["webhook public.orders.tell"]["detail"].endswith("host hooks.example.test")
-    assert items['webhook public."Odd Name".send']["detail"].endswith("host shop.example.test")
-    assert items["cron job nightly"]["detail"] == "0 3 * * *, calls cron.example.test"
+    assert items["webhook public.orders.tell"]["detail"].startswith(
+        "a trigger that calls public.notify, host hooks.example.test"
+    )
+    assert items['webhook public."Odd Name".send']["detail"].startswith(
+        "a trigger that calls supabase_functions.http_request, host shop.example.test"
+    )
+    assert items["cron job nightly"]["detail"].startswith("0 3 * * *, calls cron.example.test")
     assert items["extension no_such_extension"]["detail"].endswith("the target's server does NOT have it")
     available = value(inventories.target, "SELECT min(name) FROM pg_available_extensions WHERE name <> 'plpgsql'")
     assert "the target's server has" in items[f"extension {available}"]["detail"]
@@ -165,15 +169,20 @@ def test_a_role_that_does_not_see(inventories: Inventories, supabase: Project) -
         "vault secret (all of vault.secrets)", "auth rows (all of auth.sso_providers)",
         "storage rows (all of storage.buckets_vectors)", 'table public."Odd Name"', "table public.orders",
     }  # fmt: skip
-    assert items["table public.orders"]["how"].endswith(f"GRANT SELECT ON public.orders TO {supabase.role}")
+    assert items["table public.orders"]["how"].endswith(f'GRANT SELECT ON public.orders TO "{supabase.role}"')
     assert all(items[name]["how"] for name in hidden)
-    shown = inventories("--source", supabase.blind, *METADATA, code=1).out
-    (none,) = [line for line in shown.splitlines() if line.startswith("looked for, and there are none")]
-    assert not {"auth users", "cron jobs", "vault secrets", "buckets", "tables"} & set(
-        none.partition(": ")[2].split(", ")
-    )
+    document = json.loads(inventories("--source", supabase.blind, *METADATA, "--json", code=1).out)
+    assert document["none_found"] == []
     # The catalogs are open to each role: what hangs on Supabase's tables is named all the same.
     assert items["trigger auth.users.on_auth_user_created"]["fate"] == "by hand"
+
+
+def test_of_an_empty_database_each_kind_is_said_to_be_missing(inventories: Inventories, source_database: str) -> None:
+    execute(source_database, "DROP SCHEMA public CASCADE")
+    document = json.loads(inventories("--source", source_database, *METADATA, "--json", code=1).out)
+    expected = {one.plural for one in QUESTIONS if one.kind not in {"extension", "role", "setting"}}
+    assert expected - set(document["none_found"]) == set()
+    assert {"tables", "objects of any other kind", "auth users", "policies", "indexes"} <= set(document["none_found"])
 
 
 def test_rows_that_a_policy_hides_are_not_counted_as_none(inventories: Inventories, supabase: Project) -> None:
@@ -304,7 +313,7 @@ def test_a_target_that_may_not_be_written(inventories: Inventories, supabase: Pr
 
 
 def test_over_rest_only_tables_show(inventories: Inventories, supabase: Project) -> None:
-    with PageServer(supabase.url) as pages:
+    with PageServer(supabase.url, schemas=("public", "billing"), describes=True) as pages:
         settings = {"SUPABASE_URL": pages.url, "SUPABASE_KEY": pages.service_key}
         outcome = inventories(*METADATA, "--json", code=1, **settings)
         document = check_document(outcome.out, "inventory")
@@ -316,3 +325,11 @@ def test_over_rest_only_tables_show(inventories: Inventories, supabase: Project)
         assert (one["fate"], "--source postgresql://..." in one["how"]) == ("not visible from here", True)
     assert items["edge functions (all)"]["fate"] == "by hand"
     assert document["none_found"] == []
+
+
+def test_over_rest_a_schema_that_does_not_show(inventories: Inventories, supabase: Project) -> None:
+    with PageServer(supabase.url) as pages:
+        settings = {"SUPABASE_URL": pages.url, "SUPABASE_KEY": pages.service_key}
+        document = json.loads(inventories(*METADATA, "--json", code=1, **settings).out)
+    items = {one["item"]: one["fate"] for one in document["items"]}
+    assert items["table public.(all)"] == items["table billing.(all)"] == "not visible from here"

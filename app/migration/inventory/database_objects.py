@@ -23,7 +23,7 @@ FROM pg_extension e CROSS JOIN LATERAL unnest(extconfig) x JOIN pg_class c ON c.
 JOIN pg_namespace n ON n.oid = relnamespace WHERE relkind IN ('r', 'p') AND nspname <> 'cron'
 """,
     "pg_dump --data-only --table='{name}' gives the rows that are not the extension's own",
-    catalog="",
+    catalog=None,
     compared=False,
 )
 EVENT_TRIGGERS = Question(
@@ -74,7 +74,7 @@ FROM pg_db_role_setting CROSS JOIN LATERAL unnest(setconfig) s
 WHERE setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
 """,
     "ALTER ROLE (or DATABASE) ... SET in the target",
-    catalog="",
+    catalog=None,
 )
 ROLES = Question(
     "role",
@@ -87,7 +87,7 @@ SELECT r.oid, NULL AS schema, rolname AS owner, format('%I', rolname) AS name,
 FROM pg_roles r WHERE r.oid >= 16384 AND rolname !~ '^pg_'
 """,
     "CREATE ROLE {name} on the target's server, where the application uses it",
-    catalog="",
+    catalog=None,
 )
 PUBLICATIONS = Question(
     "publication",
@@ -157,7 +157,7 @@ FROM pg_largeobject_metadata HAVING count(*) > 0
 """,
     "pg_dump --large-objects --data-only --exclude-schema='*' from the source, and psql or pg_restore into the target: "
     "they keep their numbers",
-    catalog="",
+    catalog=None,
     compared=False,
 )
 

@@ -166,18 +166,17 @@ async def _look_at_source(
     connection: AsyncConnection, moved: Moved, target: _Target
 ) -> tuple[list[Item], tuple[str, ...]]:
     await connection.execute(_PATH)
+    roles = (await ask(connection, ROLES, SCHEMA)).found
+    is_project = any(role.name == _SUPABASE_ROLE for role in roles)
     items = await table_items(connection, moved, SCHEMA)
     none_found = [] if items else ["tables"]
-    answers: dict[str, Answer] = {}
     for question in QUESTIONS:
         answer = await ask(connection, question, SCHEMA)
-        answers.setdefault(question.kind, answer)
-        made = _items_of(question, answer, moved, target)
+        made = _items_of(question, answer, moved, target, is_project=is_project)
         items += made
         if not made:
             none_found.append(question.plural)
-    roles = answers[ROLES.kind].found
-    if any(role.name == _SUPABASE_ROLE for role in roles):
+    if is_project:
         count = sum(is_supabase_role(role.name) for role in roles)
         said = f"{count} roles of Supabase's services and its API; policies and rights that name some are listed"
         items.append(Item("role", "(Supabase's own)", Fate.NOT_NEEDED, said))
@@ -189,14 +188,15 @@ async def _look_at_source(
     return [*items, *unknown, *items_outside()], (*none, *([] if unknown else ["objects of any other kind"]))
 
 
-def _items_of(question: Question, answer: Answer, moved: Moved, target: _Target) -> list[Item]:
+def _items_of(question: Question, answer: Answer, moved: Moved, target: _Target, *, is_project: bool) -> list[Item]:
     if answer.denied is not None:
         how = NextStep(answer.denied, ", then: ", Command(_STEP))
         return [_single(question, Fate.NOT_VISIBLE, "the role may not read them", how)]
     if answer.failed is not None:
         how = NextStep("look for them in the source by hand")
         return [_single(question, Fate.UNKNOWN, f"they could not be read: {answer.failed}", how)]
-    return [_item(question, one, moved, target) for one in answer.found if not _is_supabase(question, one)]
+    kept = [one for one in answer.found if not (is_project and _is_supabase(question, one))]
+    return [_item(question, one, moved, target, is_project=is_project) for one in kept]
 
 
 def _single(question: Question, fate: Fate, detail: str, how: NextStep) -> Item:
@@ -214,10 +214,10 @@ def _is_supabase(question: Question, one: Found) -> bool:
     return is_supabase_owned(one.schema, one.owner)
 
 
-def _item(question: Question, one: Found, moved: Moved, target: _Target) -> Item:
+def _item(question: Question, one: Found, moved: Moved, target: _Target, *, is_project: bool) -> Item:
     item = Item(question.kind, one.name, Fate.BY_HAND, one.detail, None, hash_of(one.name, one.definition))
     how = NextStep(question.by_hand.replace("{name}", one.name))
-    if question is SCHEMAS and one.schema in SUPABASE_SCHEMAS:
+    if is_project and question is SCHEMAS and one.schema in SUPABASE_SCHEMAS:
         return replace(item, fate=Fate.NOT_NEEDED, detail=SUPABASE_SCHEMAS[one.schema])
     if question.moved_as is not None and moved.fate_of(question.moved_as)[0] is Fate.MOVED:
         return replace(item, fate=Fate.MOVED, detail=f"{one.detail}; {moved.fate_of(question.moved_as)[1]}")
@@ -225,7 +225,7 @@ def _item(question: Question, one: Found, moved: Moved, target: _Target) -> Item
     if question.compared and twin is not None and twin.definition == one.definition:
         detail = one.detail if question is not EXTENSIONS else f"version {one.detail}, in the target {twin.detail}"
         return replace(item, fate=Fate.RECREATED, detail=detail)
-    if why := why_not_needed(question.kind, one.name, one.detail):
+    if is_project and (why := why_not_needed(question.kind, one.name, one.detail)):
         return replace(item, fate=Fate.NOT_NEEDED, detail=_joined(one.detail, why))
     if question is EXTENSIONS:
         return _missing_extension(item, how, target)

@@ -7,13 +7,12 @@ from psycopg import AsyncConnection, sql
 
 from app.errors import error_for_sqlstate
 
-_PLURALS = {"index": "indexes", "policy": "policies", "auth identity": "auth identities"}
-_UNCHANGED = {"statistics", "columns", "default privileges", "row security", "rights"}
-# Of an extension's own objects nothing is to be told, and nothing of PostgreSQL's.
+_PLURALS = {"index": "indexes", "policy": "policies", "row security": "row security"}
+# Nothing is told of an extension's own objects, of parts that came with another object, and of PostgreSQL's own.
 _WITHOUT_MEMBERS = sql.SQL("""
 SELECT q.schema, q.owner, q.name, q.definition, q.detail FROM ({question}) q
 WHERE NOT EXISTS (
-    SELECT FROM pg_depend d WHERE d.classid = {catalog}::regclass AND d.objid = q.oid AND d.deptype = 'e'
+    SELECT FROM pg_depend d WHERE d.classid = {catalog}::regclass AND d.objid = q.oid AND d.deptype IN ('e', 'i')
 )
 AND (q.schema IS NULL OR (q.schema !~ '^pg_' AND q.schema NOT IN ('information_schema', {own})))
 ORDER BY q.name
@@ -33,7 +32,7 @@ class Question:
         sql: gives oid, schema, owner, name, definition and detail of each. The owner is NULL where an object hangs on
             another one, and is the user's whatever schema it is in. The detail holds no secret; a definition may.
         by_hand: what a person is to do, with the item's name in the place of `{name}`.
-        catalog: of what `oid` numbers; an object is left out where that belongs to an extension.
+        catalog: of what `oid` numbers; an object is left out where that belongs to an extension. None: of nothing.
         reads: the tables, as "vault.secrets", without which there is no such item.
         compared: whether the same definition in the target proves that the item was recreated.
         moved_as: the table whose verified rows are these items.
@@ -42,7 +41,7 @@ class Question:
     kind: str
     sql: str
     by_hand: str
-    catalog: str = "pg_class"
+    catalog: str | None = "pg_class"
     reads: tuple[str, ...] = ()
     compared: bool = True
     moved_as: str | None = None
@@ -50,9 +49,7 @@ class Question:
     @property
     def plural(self) -> str:
         """The kind's name for several."""
-        if self.kind in _UNCHANGED:
-            return self.kind
-        return _PLURALS.get(self.kind, f"{self.kind}s")
+        return _PLURALS.get(self.kind, self.kind if self.kind.endswith("s") else f"{self.kind}s")
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable
 
-from app.errors import AccessDeniedError, StoreError
+from app.errors import AccessDeniedError, SchemaMismatchError, StoreError
 from app.migration.inventory.items import Fate, Item, hash_of
 from app.migration.inventory.moved_tables import Moved
 from app.migration.inventory.question import Question
@@ -46,10 +46,9 @@ async def items_over_rest(
 
 async def _definitions(source: RestSource, schema: str) -> dict[str, object]:
     """The server's description of a schema by table; empty where it gives none."""
-    body = await source.patiently(lambda: source.rest.root_document(schema))
     try:
-        document = json.loads(body)
-    except ValueError:
+        document = json.loads(await source.patiently(lambda: source.rest.root_document(schema)))
+    except (SchemaMismatchError, ValueError):  # a schema that is not exposed, or a server that gives no document
         return {}
     definitions = document.get("definitions") if isinstance(document, dict) else None
     return definitions if isinstance(definitions, dict) else {}

@@ -35,9 +35,6 @@ SELECT c.oid, nspname AS schema, pg_get_userbyid(relowner) AS owner, format('%I.
         AND d.refclassid = 'pg_class'::regclass
     )) AS definition, 'how far it is, copy and sync set' AS detail
 FROM pg_sequence s JOIN pg_class c ON c.oid = seqrelid JOIN pg_namespace n ON n.oid = relnamespace
-WHERE NOT EXISTS (
-    SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'i'
-)
 """,
     "CREATE SEQUENCE {name} in the target; " + _DUMP,
 )

@@ -13,7 +13,7 @@ FROM auth.users HAVING count(*) > 0
 """,
     "carry them to an auth server of your own: pg_dump --data-only --table=auth.users --table=auth.identities "
     "(docs/inventory.md)",
-    catalog="",
+    catalog=None,
     reads=("auth.users",),
     compared=False,
     moved_as="auth.users",
@@ -26,7 +26,7 @@ SELECT 0 AS oid, NULL AS schema, NULL AS owner, provider AS name, count(*)::text
 FROM auth.identities GROUP BY provider
 """,
     "set the provider {name} up at the new auth server; its rows travel with the users",
-    catalog="",
+    catalog=None,
     reads=("auth.identities",),
     compared=False,
     moved_as="auth.identities",
@@ -45,7 +45,7 @@ SELECT 0 AS oid, NULL AS schema, NULL AS owner, 'TABLE' AS name, count(*)::text 
 FROM SCHEMA.TABLE HAVING count(*) > 0
 """.replace("SCHEMA", schema).replace("TABLE", name),
         "carry them to a server of your own, or set up anew what they are for (docs/inventory.md)",
-        catalog="",
+        catalog=None,
         reads=(table,),
         compared=False,
     )
@@ -66,7 +66,7 @@ FROM storage.buckets b LEFT JOIN (
 ) o ON o.bucket_id = b.id GROUP BY b.id, b.public
 """,
     "rclone copy --checksum supabase:{name} target:{name} (docs/inventory.md says how to name the two ends)",
-    catalog="",
+    catalog=None,
     reads=("storage.buckets", "storage.objects"),
     compared=False,
 )
@@ -83,7 +83,7 @@ SELECT 0 AS oid, NULL AS schema, NULL AS owner, coalesce(jobname, jobid::text) A
 FROM cron.job
 """,
     "SELECT cron.schedule(...) where the target's server has pg_cron, else a timer of the system",
-    catalog="",
+    catalog=None,
     reads=("cron.job",),
 )
 VAULT_SECRETS = Question(
@@ -94,7 +94,7 @@ SELECT 0 AS oid, NULL AS schema, NULL AS owner, coalesce(name, id::text) AS name
 FROM vault.secrets
 """,
     "put its value where the application looks for secrets; vault.decrypted_secrets shows it to those who may read it",
-    catalog="",
+    catalog=None,
     reads=("vault.secrets",),
     compared=False,
 )

@@ -62,7 +62,7 @@ _TRIGGERS = """
 SELECT c.oid, n.nspname AS schema,
     CASE WHEN pn.oid = n.oid AND NOT {out} THEN pg_get_userbyid(p.proowner) END AS owner,
     format('%I.%I.%I', n.nspname, c.relname, tgname) AS name,
-    pg_get_triggerdef(t.oid) || ' ' || tgenabled AS definition,
+    pg_get_triggerdef(t.oid) || ' ' || tgenabled::text AS definition,
     {detail} AS detail
 FROM pg_trigger t JOIN pg_class c ON c.oid = tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_proc p ON p.oid = tgfoid JOIN pg_namespace pn ON pn.oid = p.pronamespace
@@ -123,7 +123,7 @@ RULES = Question(
     "rule",
     """
 SELECT c.oid, nspname AS schema, NULL AS owner, format('%I.%I.%I', nspname, relname, rulename) AS name,
-    pg_get_ruledef(r.oid) || ' ' || ev_enabled AS definition, '' AS detail
+    pg_get_ruledef(r.oid) || ' ' || ev_enabled::text AS definition, '' AS detail
 FROM pg_rewrite r JOIN pg_class c ON c.oid = ev_class JOIN pg_namespace n ON n.oid = relnamespace
 WHERE rulename <> '_RETURN'
 """,

@@ -27,6 +27,9 @@ WITH object (classid, objid) AS (
     UNION SELECT refclassid, refobjid FROM pg_depend WHERE refobjid >= 16384
     UNION SELECT classid, objid FROM pg_shdepend
     WHERE objid >= 16384 AND dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
+    -- These may depend on PostgreSQL's own objects alone, of which nothing is noted.
+    UNION SELECT 'pg_am'::regclass, oid FROM pg_am WHERE oid >= 16384
+    UNION SELECT 'pg_language'::regclass, oid FROM pg_language WHERE oid >= 16384
 )
 SELECT i.type, coalesce(i.schema, c.nspname), i.identity, coalesce((
     SELECT pg_get_userbyid(s.refobjid) FROM pg_shdepend s WHERE s.classid = o.classid AND s.objid = o.objid
