@@ -64,7 +64,8 @@ ALTER TABLE storage.objects ENABLE ROW LEVEL SECURITY;
 SET ROLE supabase_admin;
 CREATE TABLE vault.secrets (id uuid PRIMARY KEY, name text, secret text, updated_at timestamptz DEFAULT now());
 CREATE TABLE cron.job (
-    jobid bigint PRIMARY KEY, schedule text, command text, username text DEFAULT CURRENT_USER, active boolean, jobname text
+    jobid bigint PRIMARY KEY, schedule text, command text, username text DEFAULT CURRENT_USER, active boolean,
+    jobname text
 );
 ALTER TABLE cron.job ENABLE ROW LEVEL SECURITY;
 CREATE FUNCTION net.http_post(url text, body jsonb DEFAULT NULL) RETURNS bigint LANGUAGE sql AS 'SELECT 1::bigint';
@@ -103,7 +104,7 @@ CREATE FUNCTION notify() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN PERFORM net.http_post('https://user:planted-secret@hooks.example.test/in?key=planted-secret'); RETURN new; END $$;
 CREATE TRIGGER tell AFTER INSERT ON orders FOR EACH ROW EXECUTE FUNCTION notify();
 CREATE TRIGGER send AFTER INSERT ON "Odd Name" FOR EACH ROW
-    EXECUTE FUNCTION supabase_functions.http_request('https://shop.example.test/planted-secret', 'POST', '{}', '{}', '1000');
+    EXECUTE FUNCTION supabase_functions.http_request('https://shop.example.test/planted-secret', 'POST', '{}', '{}');
 CREATE TRIGGER on_auth_user_created AFTER INSERT ON auth.users FOR EACH ROW EXECUTE FUNCTION handle_new_user();
 CREATE FUNCTION auth.company() RETURNS text LANGUAGE sql AS 'SELECT NULL::text';
 CREATE POLICY own_files ON storage.objects FOR SELECT TO authenticated USING (bucket_id = 'avatars');
@@ -135,8 +136,8 @@ INSERT INTO storage.buckets VALUES ('avatars', 'avatars', true), ('empty', 'empt
 INSERT INTO storage.objects VALUES (1, 'avatars', 'a', '{"size": 1000}'), (2, 'avatars', 'b', '{"size": 24}'),
     (3, 'avatars', 'c', '{"size": "unknown"}');
 INSERT INTO storage.buckets_vectors VALUES ('v');
-INSERT INTO cron.job VALUES (1, '0 3 * * *', 'SELECT net.http_post(''https://cron.example.test/planted-secret'')', 'postgres',
-    true, 'nightly');
+INSERT INTO cron.job VALUES (1, '0 3 * * *', 'SELECT net.http_post(''https://cron.example.test/planted-secret'')',
+    'postgres', true, 'nightly');
 INSERT INTO vault.secrets VALUES (md5('s')::uuid, 'stripe', 'planted-secret');
 """
 

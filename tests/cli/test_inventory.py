@@ -1,4 +1,4 @@
-"""`botdata inventory`: every kind of item with its fate, by a role that sees all, by one that does not, and over REST."""
+"""`botdata inventory`: every kind of item with its fate, by a role that sees all, by one that does not, over REST."""
 
 import json
 import uuid
@@ -108,12 +108,14 @@ BY_HAND = {
     "default privileges for postgres in billing on tables", "setting database: app.token",
     "publication supabase_realtime", "subscription other", "foreign-data wrapper elsewhere", "foreign server warehouse",
     "user mapping warehouse for public", "large objects (all)", "auth users (all)", "auth identities google",
-    "auth identities email", "auth rows sso_providers", "bucket avatars", "bucket empty", "storage rows buckets_vectors",
+    "auth identities email", "auth rows sso_providers", "bucket avatars", "bucket empty",
+    "storage rows buckets_vectors",
     "cron job nightly", "vault secret stripe", "edge functions (all)", "provider settings (all)",
     "edge function secrets (all)", "API settings (all)",
 }  # fmt: skip
 NOT_NEEDED = {
-    "schema auth", "schema storage", "schema vault", "schema cron", "schema net", "schema realtime", "schema extensions",
+    "schema auth", "schema storage", "schema vault", "schema cron", "schema net", "schema realtime",
+    "schema extensions",
     "schema supabase_functions", "publication supabase_realtime_messages_publication", "role (Supabase's own)",
     "default privileges for postgres in realtime on tables", "setting database: app.settings.jwt_secret",
 }  # fmt: skip
@@ -173,6 +175,7 @@ def test_a_role_that_does_not_see(inventories: Inventories, supabase: Project) -
     assert all(items[name]["how"] for name in hidden)
     document = json.loads(inventories("--source", supabase.blind, *METADATA, "--json", code=1).out)
     assert document["none_found"] == []
+    assert {name for name, one in items.items() if one["fate"] == "unknown"} == UNKNOWN
     # The catalogs are open to each role: what hangs on Supabase's tables is named all the same.
     assert items["trigger auth.users.on_auth_user_created"]["fate"] == "by hand"
 

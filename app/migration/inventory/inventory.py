@@ -7,22 +7,17 @@ import psycopg
 from psycopg import AsyncConnection
 from sqlalchemy import MetaData
 
-from app.migration.inventory.database_objects import DATABASE_OBJECTS, EXTENSIONS, ROLES
-from app.migration.inventory.items import Fate, Item, hash_of
+from app.migration.inventory.fates import Fates, TargetSeen
+from app.migration.inventory.items import Fate, Item
 from app.migration.inventory.moved_tables import Moved
-from app.migration.inventory.question import Answer, Found, Question, ask
+from app.migration.inventory.questions.database_objects import DATABASE_OBJECTS, ROLES
+from app.migration.inventory.questions.question import Found, ask
+from app.migration.inventory.questions.schema_objects import SCHEMA_OBJECTS
+from app.migration.inventory.questions.services import SERVICES, items_outside
+from app.migration.inventory.questions.table_parts import TABLE_PARTS
 from app.migration.inventory.rest_tables import items_over_rest
-from app.migration.inventory.schema_objects import SCHEMA_OBJECTS, SCHEMAS
-from app.migration.inventory.services import SERVICES, items_outside
 from app.migration.inventory.source_tables import table_items
-from app.migration.inventory.supabase_objects import SCHEMAS as SUPABASE_SCHEMAS
-from app.migration.inventory.supabase_objects import (
-    acts_for_supabase,
-    is_supabase_owned,
-    is_supabase_role,
-    why_not_needed,
-)
-from app.migration.inventory.table_parts import TABLE_PARTS
+from app.migration.inventory.supabase_objects import is_supabase_role
 from app.migration.inventory.unknown_objects import unknown_items
 from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.sources.rest.rest_source import RestSource
@@ -40,8 +35,8 @@ from app.stores.postgres.session import source_errors
 QUESTIONS = (*SCHEMA_OBJECTS, *TABLE_PARTS, *DATABASE_OBJECTS, *SERVICES)
 _STEP = "inventory"
 _SUPABASE_ROLE = "supabase_admin"
-# Where each name has its schema in front of it, whatever the path of the role is.
-_PATH = "SELECT set_config('search_path', '', false)"
+# Each name with its schema in front of it, whatever the path of the role is; and hidden rows are an error, not none.
+_SESSION = "SET search_path = ''; SET row_security = off"
 _TARGET_TABLES = (
     "SELECT nspname, relname FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE relkind IN ('r', 'p')"
 )
@@ -81,14 +76,6 @@ class Inventory:
         return NextStep(Command("verify"))
 
 
-@dataclass(slots=True)
-class _Target:
-    """What the target holds of what is asked of both ends: by kind and name; None: no target is given."""
-
-    objects: dict[str, dict[str, Found]] | None = None
-    available: dict[str, str] | None = None
-
-
 async def take_inventory(source: Source, target_url: str | None, metadata: MetaData) -> Inventory:
     """List all that the source holds, and keep the list in the target, where there is one.
 
@@ -97,7 +84,7 @@ async def take_inventory(source: Source, target_url: str | None, metadata: MetaD
     """
     moved = Moved(source.label, frozenset(map(name_of, metadata.tables.values())))
     if target_url is None:
-        items, none_found = await _look(source, moved, _Target(), metadata)
+        items, none_found = await _look(source, moved, None, metadata)
         notices = ("no target is given (DATABASE_URL): nothing can be proved, and nothing ticked off",)
         return Inventory(source.label, None, _in_order(items, {}), none_found, notices)
     async with open_target(target_url, step=_STEP) as connection:
@@ -135,8 +122,8 @@ async def _remembered(connection: AsyncConnection, moved: Moved) -> dict[str, Ti
     return await read_ticks(connection)
 
 
-async def _look_at_target(connection: AsyncConnection, moved: Moved) -> _Target:
-    await connection.execute(_PATH)
+async def _look_at_target(connection: AsyncConnection, moved: Moved) -> TargetSeen:
+    await connection.execute(_SESSION)
     moved.has_target = True
     tables = await (await connection.execute(_TARGET_TABLES)).fetchall()
     moved.tables = {label(schema, name) for schema, name in tables}
@@ -144,13 +131,14 @@ async def _look_at_target(connection: AsyncConnection, moved: Moved) -> _Target:
     for question in QUESTIONS:
         if question.compared:
             answer = await ask(connection, question, SCHEMA)
-            objects.setdefault(question.kind, {}).update((one.name, one) for one in answer.found)
+            if answer.denied is None and answer.failed is None:
+                objects.setdefault(question.kind, {}).update((one.name, one) for one in answer.found)
     available = await (await connection.execute(_AVAILABLE)).fetchall()
-    return _Target(objects, dict(available))
+    return TargetSeen(objects, dict(available))
 
 
 async def _look(
-    source: Source, moved: Moved, target: _Target, metadata: MetaData
+    source: Source, moved: Moved, target: TargetSeen | None, metadata: MetaData
 ) -> tuple[list[Item], tuple[str, ...]]:
     with explained(_STEP, setting=source.setting, pending="all of the inventory"):
         if isinstance(source, RestSource):
@@ -163,16 +151,17 @@ async def _look(
 
 
 async def _look_at_source(
-    connection: AsyncConnection, moved: Moved, target: _Target
+    connection: AsyncConnection, moved: Moved, target: TargetSeen | None
 ) -> tuple[list[Item], tuple[str, ...]]:
-    await connection.execute(_PATH)
+    await connection.execute(_SESSION)
     roles = (await ask(connection, ROLES, SCHEMA)).found
     is_project = any(role.name == _SUPABASE_ROLE for role in roles)
+    fates = Fates(moved, target, is_project)
     items = await table_items(connection, moved, SCHEMA)
     none_found = [] if items else ["tables"]
     for question in QUESTIONS:
         answer = await ask(connection, question, SCHEMA)
-        made = _items_of(question, answer, moved, target, is_project=is_project)
+        made = fates.items_of(question, answer)
         items += made
         if not made:
             none_found.append(question.plural)
@@ -186,68 +175,6 @@ async def _look_at_source(
         dict.fromkeys(one for one in none_found if one not in {q.plural for q in QUESTIONS if q.kind in found})
     )
     return [*items, *unknown, *items_outside()], (*none, *([] if unknown else ["objects of any other kind"]))
-
-
-def _items_of(question: Question, answer: Answer, moved: Moved, target: _Target, *, is_project: bool) -> list[Item]:
-    if answer.denied is not None:
-        how = NextStep(answer.denied, ", then: ", Command(_STEP))
-        return [_single(question, Fate.NOT_VISIBLE, "the role may not read them", how)]
-    if answer.failed is not None:
-        how = NextStep("look for them in the source by hand")
-        return [_single(question, Fate.UNKNOWN, f"they could not be read: {answer.failed}", how)]
-    kept = [one for one in answer.found if not (is_project and _is_supabase(question, one))]
-    return [_item(question, one, moved, target, is_project=is_project) for one in kept]
-
-
-def _single(question: Question, fate: Fate, detail: str, how: NextStep) -> Item:
-    name = f"(all of {', '.join(question.reads)})" if question.reads else "(all)"
-    return Item(question.kind, name, fate, detail, how, hash_of(name))
-
-
-def _is_supabase(question: Question, one: Found) -> bool:
-    if question is ROLES:
-        return is_supabase_role(one.name)
-    if question.kind in {"setting", "default privileges"}:
-        return acts_for_supabase(one.owner)
-    if question.kind == "event trigger" and acts_for_supabase(one.owner):
-        return True
-    return is_supabase_owned(one.schema, one.owner)
-
-
-def _item(question: Question, one: Found, moved: Moved, target: _Target, *, is_project: bool) -> Item:
-    item = Item(question.kind, one.name, Fate.BY_HAND, one.detail, None, hash_of(one.name, one.definition))
-    how = NextStep(question.by_hand.replace("{name}", one.name))
-    if is_project and question is SCHEMAS and one.schema in SUPABASE_SCHEMAS:
-        return replace(item, fate=Fate.NOT_NEEDED, detail=SUPABASE_SCHEMAS[one.schema])
-    if question.moved_as is not None and moved.fate_of(question.moved_as)[0] is Fate.MOVED:
-        return replace(item, fate=Fate.MOVED, detail=f"{one.detail}; {moved.fate_of(question.moved_as)[1]}")
-    twin = (target.objects or {}).get(question.kind, {}).get(one.name)
-    if question.compared and twin is not None and twin.definition == one.definition:
-        detail = one.detail if question is not EXTENSIONS else f"version {one.detail}, in the target {twin.detail}"
-        return replace(item, fate=Fate.RECREATED, detail=detail)
-    if is_project and (why := why_not_needed(question.kind, one.name, one.detail)):
-        return replace(item, fate=Fate.NOT_NEEDED, detail=_joined(one.detail, why))
-    if question is EXTENSIONS:
-        return _missing_extension(item, how, target)
-    if question.compared and target.objects is not None:
-        is_there = twin is not None
-        state = "the target has another of this name" if is_there else "the target has none of this name"
-        return replace(item, detail=_joined(one.detail, state), how=how)
-    return replace(item, how=how)
-
-
-def _missing_extension(item: Item, how: NextStep, target: _Target) -> Item:
-    if target.available is None:
-        return replace(item, detail=f"version {item.detail}", how=how)
-    if item.name in target.available:
-        version = target.available[item.name]
-        return replace(item, detail=f"version {item.detail}; the target's server has {version}, not yet made", how=how)
-    install = NextStep("install it on the target's server, or do without what it is used for")
-    return replace(item, detail=f"version {item.detail}; the target's server does NOT have it", how=install)
-
-
-def _joined(*parts: str) -> str:
-    return "; ".join(part for part in parts if part)
 
 
 def _in_order(items: Iterable[Item], ticks: dict[str, Tick]) -> tuple[Item, ...]:

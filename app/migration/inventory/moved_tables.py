@@ -38,6 +38,13 @@ class Moved:
         """
         last = self.verified.get(table)
         only = f"--tables {shlex.quote(table)}"
+        if (
+            last is not None
+            and not last.differences
+            and table in self.tables
+            and same_project(last.source, self.source)
+        ):
+            return Fate.MOVED, f"verified {last.ended_at}: no difference", None
         if table not in self.models:
             add = NextStep("add it to the models that --metadata names, then: ", Command("copy", only))
             return Fate.BY_HAND, "the models have no such table, so no command moves it", add
@@ -46,8 +53,6 @@ class Moved:
         if table not in self.tables:
             return Fate.BY_HAND, "the target has no such table", NextStep(Command("preflight", only))
         if last is not None and same_project(last.source, self.source):
-            if not last.differences:
-                return Fate.MOVED, f"verified {last.ended_at}: no difference", None
             differed = f"{last.differences:,} rows differed when it was verified, {last.ended_at}"
             return Fate.BY_HAND, differed, NextStep(Command("verify", only))
         if last is not None:

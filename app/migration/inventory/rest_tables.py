@@ -6,9 +6,10 @@ from collections.abc import Iterable
 from app.errors import AccessDeniedError, SchemaMismatchError, StoreError
 from app.migration.inventory.items import Fate, Item, hash_of
 from app.migration.inventory.moved_tables import Moved
-from app.migration.inventory.question import Question
+from app.migration.inventory.questions.question import Question
 from app.migration.sources.rest.rest_source import RestSource
 from app.migration.tables.copy_table import label
+from app.migration.tables.quoting import quoted
 from app.next_step import Command, NextStep
 from app.stores.supabase.client import total_told
 from app.stores.supabase.grammar import quoted_name
@@ -56,7 +57,7 @@ async def _definitions(source: RestSource, schema: str) -> dict[str, object]:
 
 async def _table(source: RestSource, schema: str, name: str, definition: object, moved: Moved) -> Item:
     fate, why, next_step = moved.fate_of(label(schema, name))
-    shown, kind = f"{schema}.{name}", "a table or a view"
+    shown, kind = f"{quoted(schema)}.{quoted(name)}", "a table or a view"
     columns = definition.get("properties") if isinstance(definition, dict) else None
     try:
         rows = await _count(source, schema, name, next(iter(columns), None) if columns else None)

@@ -5,7 +5,7 @@ from psycopg import AsyncConnection, sql
 
 from app.migration.inventory.items import Fate, Item, hash_of
 from app.migration.inventory.moved_tables import Moved
-from app.migration.inventory.question import right_to_read
+from app.migration.inventory.questions.question import right_to_read
 from app.migration.inventory.supabase_objects import KNOWN_TABLES, is_supabase_owned
 from app.migration.tables.copy_table import label
 from app.next_step import NextStep

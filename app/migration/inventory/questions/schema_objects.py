@@ -1,6 +1,6 @@
 """Questions on what schemas hold beside tables: views, sequences, types, functions, and what is said of them all."""
 
-from app.migration.inventory.question import Question
+from app.migration.inventory.questions.question import Question
 
 _DUMP = "pg_dump --schema-only has the statement"
 

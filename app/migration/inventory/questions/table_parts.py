@@ -1,6 +1,6 @@
 """Questions on what tables are made of, and on what hangs on them: also on Supabase's own, where the user put it."""
 
-from app.migration.inventory.question import Question
+from app.migration.inventory.questions.question import Question
 
 _DUMP = "pg_dump --schema-only --table='{name}' shows it"
 
@@ -8,7 +8,11 @@ COLUMNS = Question(
     "columns",
     """
 SELECT c.oid, nspname AS schema, pg_get_userbyid(relowner) AS owner, format('%I.%I', nspname, relname) AS name,
-    concat_ws(' ', relpersistence, pg_get_partkeydef(c.oid), (
+    concat_ws(' ', relpersistence, reloptions::text, pg_get_partkeydef(c.oid), (
+        SELECT string_agg(format('%s %s', p.oid::regclass, pg_get_expr(p.relpartbound, p.oid)), ', '
+            ORDER BY p.oid::regclass::text)
+        FROM pg_partition_tree(c.oid) t JOIN pg_class p ON p.oid = t.relid WHERE p.relispartition
+    ), (
         SELECT string_agg(i.inhparent::regclass::text, ', ' ORDER BY inhseqno) FROM pg_inherits i WHERE inhrelid = c.oid
     )) || (
         SELECT string_agg(concat_ws(' ', attname, format_type(atttypid, atttypmod),
@@ -19,7 +23,7 @@ SELECT c.oid, nspname AS schema, pg_get_userbyid(relowner) AS owner, format('%I.
         LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
         WHERE a.attrelid = c.oid AND attnum > 0 AND NOT attisdropped
     ) AS definition,
-    'the columns, with types and defaults' AS detail
+    'its columns with types and defaults, its partitions and options' AS detail
 FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE relkind IN ('r', 'p', 'f') AND NOT relispartition
 """,
     "make the table in the target as its models or revisions say; " + _DUMP,

@@ -1,7 +1,7 @@
 """Questions on what Supabase's services keep in the database, and items that are in no database at all."""
 
 from app.migration.inventory.items import Fate, Item, hash_of
-from app.migration.inventory.question import Question
+from app.migration.inventory.questions.question import Question
 from app.next_step import NextStep
 
 AUTH_USERS = Question(

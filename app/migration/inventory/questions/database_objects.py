@@ -1,6 +1,6 @@
 """Questions on what belongs to a database or its server and to no schema: extensions, roles, publications, servers."""
 
-from app.migration.inventory.question import Question
+from app.migration.inventory.questions.question import Question
 
 _DUMP = "pg_dump --schema-only has the statement"
 
