@@ -137,7 +137,7 @@ INSERT INTO storage.objects VALUES (1, 'avatars', 'a', '{"size": 1000}'), (2, 'a
     (3, 'avatars', 'c', '{"size": "unknown"}');
 INSERT INTO storage.buckets_vectors VALUES ('v');
 INSERT INTO cron.job VALUES (1, '0 3 * * *', 'SELECT net.http_post(''https://cron.example.test/planted-secret'')',
-    'postgres', true, 'nightly');
+    'postgres', true, 'nightly'), (2, '@daily', 'SELECT 1', 'anon', true, 'nightly');
 INSERT INTO vault.secrets VALUES (md5('s')::uuid, 'stripe', 'planted-secret');
 """
 

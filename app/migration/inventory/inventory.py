@@ -1,6 +1,6 @@
 """Takes the inventory: asks the source, compares with the target, and keeps the outcome there."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import psycopg
@@ -178,7 +178,22 @@ async def _look_at_source(
 
 
 def _in_order(items: Iterable[Item], ticks: dict[str, Tick]) -> tuple[Item, ...]:
-    """Each once, with its tick: what is left to be done first, then by fate, kind and name."""
-    once = {one.label: replace(one, tick=ticks.get(one.label)) for one in items}
-    fates: Sequence[Fate] = [Fate.UNKNOWN, Fate.NOT_VISIBLE, Fate.BY_HAND, Fate.MOVED, Fate.RECREATED, Fate.NOT_NEEDED]
-    return tuple(sorted(once.values(), key=lambda one: (fates.index(one.fate), one.kind, one.name)))
+    """Each with its tick and a name of its own: what is left to be done first, then by fate, kind and name."""
+    named: dict[str, Item] = {}
+    for one in items:
+        number = 1
+        label = one.label
+        while label in named:  # as two users may each have a job of one name
+            number += 1
+            label = f"{one.label} ({number})"
+        own = one if number == 1 else replace(one, name=f"{one.name} ({number})")
+        named[label] = replace(own, tick=ticks.get(label))
+    return tuple(sorted(named.values(), key=_place))
+
+
+_FATES = (Fate.UNKNOWN, Fate.NOT_VISIBLE, Fate.BY_HAND, Fate.MOVED, Fate.RECREATED, Fate.NOT_NEEDED)
+_KINDS = {kind: place for place, kind in enumerate(dict.fromkeys(["table", *(one.kind for one in QUESTIONS)]))}
+
+
+def _place(item: Item) -> tuple[int, int, str, str]:
+    return _FATES.index(item.fate), _KINDS.get(item.kind, len(_KINDS)), item.kind, item.name

@@ -41,9 +41,8 @@ _NOT_NEEDED = (
     ("default privileges", rf".* to {_ROLES}(, {_ROLES})*", "Supabase's own roles, by which its API signs in"),
     (
         "setting",
-        r"role (anon|authenticated|authenticator|postgres): "
-        r"(statement_timeout|lock_timeout|session_preload_libraries|search_path|safeupdate\.enabled) .*",
-        "a limit of Supabase's API, or its default",
+        r"role (anon|authenticated|authenticator): (statement_timeout|lock_timeout|session_preload_libraries) .*",
+        "a limit of Supabase's API",
     ),
     ("setting", r"database: app\.settings\.jwt_(secret|exp) .*", "a setting of Supabase's auth server"),
 )

@@ -41,6 +41,7 @@ LEFT JOIN pg_type n ON o.classid = 'pg_type'::regclass AND n.oid = o.objid
 WHERE i.identity IS NOT NULL
 AND NOT EXISTS (
     SELECT FROM pg_depend d WHERE d.classid = o.classid AND d.objid = o.objid AND d.deptype IN ('e', 'i', 'P', 'S')
+    AND (d.refclassid, d.refobjid) <> (d.classid, d.objid) -- as a partitioned table depends on its columns
 )
 AND (coalesce(i.schema, c.nspname) IS NULL
     OR (coalesce(i.schema, c.nspname) !~ '^pg_' AND coalesce(i.schema, c.nspname) NOT IN ('information_schema', {own})))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +23,8 @@ def show_inventory(report: Inventory, given: GivenOptions) -> None:
     for fate, group in groupby(report.items, key=lambda one: one.fate):
         items = list(group)
         say(f"{fate} ({len(items):,}):")
-        for one in items:
-            _show_item(one, given)
+        for _, of_kind in groupby(items, key=lambda one: one.kind):
+            _show_kind(list(of_kind), given)
         say()
     if report.none_found:
         say(f"looked for, and there are none: {', '.join(report.none_found)}")
@@ -36,16 +38,30 @@ def show_inventory(report: Inventory, given: GivenOptions) -> None:
     say(f"Next: {given.text(report.next_step)}")
 
 
-def _show_item(one: Item, given: GivenOptions) -> None:
-    said = f": {one.detail}" if one.detail else ""
-    say(f"  {one.label}{said}")
-    if one.tick is not None and one.done:
-        say(f"    done, {one.tick.done_at}: {one.tick.note}")
-        return
-    if one.tick is not None:
-        say(f"    changed since it was ticked off, {one.tick.done_at}: {one.tick.note}")
-    if one.how is not None:
-        say(f"    do: {given.text(one.how)}")
+def _show_kind(items: Sequence[Item], given: GivenOptions) -> None:
+    """Print the items of one kind and fate; those about which the same is to be done, one below the other."""
+    alike: dict[str, list[Item]] = {}
+    for one in items:
+        alike.setdefault(_what_to_do(one, given, name="NAME"), []).append(one)
+    for together in alike.values():
+        for one in together:
+            said = f": {one.detail}" if one.detail else ""
+            say(f"  {one.label}{said}")
+            if one.tick is not None:
+                when = "done" if one.done else "changed since it was ticked off"
+                say(f"    {when}, {one.tick.done_at}: {one.tick.note}")
+        if any(one.open for one in together):
+            name = "NAME" if len(together) > 1 else together[0].name
+            say(f"    do: {_what_to_do(together[0], given, name=name)}")
+
+
+def _what_to_do(one: Item, given: GivenOptions, *, name: str) -> str:
+    """What to do about an item, with a name in the place of its own; empty where nothing is."""
+    if one.how is None or not one.open:
+        return ""
+    text = given.text(one.how)
+    table = shlex.quote(one.name.removeprefix("public."))
+    return text.replace(one.name, name).replace(f"--tables {table}", f"--tables {name.removeprefix('public.')}")
 
 
 def inventory_document(report: Inventory, given: GivenOptions) -> dict[str, Any]:

@@ -13,9 +13,10 @@ _WITHOUT_MEMBERS = sql.SQL("""
 SELECT q.schema, q.owner, q.name, q.definition, q.detail FROM ({question}) q
 WHERE NOT EXISTS (
     SELECT FROM pg_depend d WHERE d.classid = {catalog}::regclass AND d.objid = q.oid AND d.deptype IN ('e', 'i')
+    AND (d.refclassid, d.refobjid) <> (d.classid, d.objid) -- as a partitioned table depends on its columns
 )
 AND (q.schema IS NULL OR (q.schema !~ '^pg_' AND q.schema NOT IN ('information_schema', {own})))
-ORDER BY q.name
+ORDER BY q.name, q.definition
 """)
 _READABLE = sql.SQL("""
 SELECT has_schema_privilege(n.oid, 'USAGE') AND has_any_column_privilege(c.oid, 'SELECT')

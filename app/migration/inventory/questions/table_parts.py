@@ -23,10 +23,10 @@ SELECT c.oid, nspname AS schema, pg_get_userbyid(relowner) AS owner, format('%I.
         LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
         WHERE a.attrelid = c.oid AND attnum > 0 AND NOT attisdropped
     ) AS definition,
-    'its columns with types and defaults, its partitions and options' AS detail
+    '' AS detail
 FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE relkind IN ('r', 'p', 'f') AND NOT relispartition
 """,
-    "make the table in the target as its models or revisions say; " + _DUMP,
+    "make the table in the target, with these columns, types, defaults, partitions and options; " + _DUMP,
 )
 CONSTRAINTS = Question(
     "constraint",
