@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from app.migration.inventory.inventory import QUESTIONS
+from app.migration.inventory.moved_tables import same_project
 from tests.cli import supabase_project as project
 from tests.cli.command import Command, Outcome
 from tests.cli.test_json import check_document
@@ -114,9 +115,9 @@ BY_HAND = {
 }  # fmt: skip
 NOT_NEEDED = {
     "schema auth", "schema storage", "schema vault", "schema cron", "schema net", "schema realtime",
-    "schema extensions",
-    "schema supabase_functions", "publication supabase_realtime_messages_publication", "role (Supabase's own)",
-    "default privileges for postgres in realtime on tables", "setting database: app.settings.jwt_secret",
+    "schema extensions", "schema supabase_functions", "publication supabase_realtime_messages_publication",
+    "role (Supabase's own)", "default privileges for postgres in realtime on tables",
+    "setting database: app.settings.jwt_secret",
 }  # fmt: skip
 UNKNOWN = {
     "aggregate public.longest(pg_catalog.text)", "operator public.===(integer,integer)",
@@ -241,7 +242,9 @@ def test_moved_and_recreated(inventories: Inventories, supabase: Project) -> Non
         "by hand",
         True,
     )
-    execute(target, "UPDATE botdata.verifications SET source = 'x'; DROP TABLE orders CASCADE")
+    execute(target, "UPDATE botdata.verifications SET source = (SELECT min(source) FROM botdata.runs)")
+    assert inventories.fates(supabase.url)["table public.orders"] == "moved and verified"
+    execute(target, "DROP TABLE orders CASCADE")
     assert "the target has no such table" in inventories.items(supabase.url)["table public.orders"]["detail"]
 
 
@@ -307,8 +310,18 @@ def test_without_a_target(command: Command, supabase: Project) -> None:
     assert proved == set()
 
 
+# Jobs that row-level security hides from a role that may read the table.
+HIDDEN_JOBS = """
+CREATE SCHEMA cron;
+CREATE TABLE cron.job (jobid bigint, jobname text, schedule text, command text, active boolean);
+ALTER TABLE cron.job ENABLE ROW LEVEL SECURITY;
+GRANT USAGE ON SCHEMA cron TO PUBLIC;
+GRANT SELECT ON cron.job TO PUBLIC;
+"""
+
+
 def test_a_target_that_may_not_be_written(inventories: Inventories, supabase: Project) -> None:
-    execute(inventories.target, "CREATE SCHEMA cron; CREATE TABLE cron.job ()")
+    execute(inventories.target, HIDDEN_JOBS)
     role = make_url(inventories.target).set(username=supabase.role, password="x")
     target = role.render_as_string(hide_password=False)
     outcome = inventories("--source", supabase.url, *METADATA, code=1, DATABASE_URL=target)
@@ -338,3 +351,21 @@ def test_over_rest_a_schema_that_does_not_show(inventories: Inventories, supabas
         document = json.loads(inventories(*METADATA, "--json", code=1, **settings).out)
     items = {one["item"]: one["fate"] for one in document["items"]}
     assert items["table public.(all)"] == items["table billing.(all)"] == "not visible from here"
+
+
+REF = "abcdefghijklmnopqrst"
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        (f"{REF}.supabase.co", f"db.{REF}.supabase.co/postgres", True),
+        (f"{REF}.supabase.co", f"{REF}@aws-0-eu-central-1.pooler.supabase.com/postgres", True),
+        (f"{REF}.supabase.co", f"{REF[::-1]}.supabase.co", False),
+        (f"{REF}.supabase.co", f"{REF}@elsewhere.example/postgres", False),
+        ("127.0.0.1:1", "127.0.0.1:1", True),
+        ("127.0.0.1:1", "127.0.0.1:2", False),
+    ],
+)
+def test_addresses_of_one_project(one: str, other: str, same: bool) -> None:
+    assert same_project(one, other) is same_project(other, one) is same

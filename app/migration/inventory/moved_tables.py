@@ -9,7 +9,9 @@ from app.next_step import Command, NextStep
 from app.state.runs.verifications import LastVerification
 
 # Supabase's addresses (its documentation, "Connect to your database"): each has the project's name in it.
-_PROJECT = re.compile(r"(?:db\.)?([a-z]{20})\.supabase\.(?:co|in)(?::\d+)?(?:/.*)?|([a-z]{20})@.*")
+_PROJECT = re.compile(
+    r"(?:db\.)?([a-z]{20})\.supabase\.(?:co|in)(?::\d+)?(?:/.*)?|([a-z]{20})@[\w-]+\.pooler\.supabase\.com(?::\d+)?/.*"
+)
 
 
 @dataclass(slots=True)
