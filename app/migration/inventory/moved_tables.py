@@ -48,7 +48,7 @@ class Moved:
         ):
             return Fate.MOVED, f"verified {last.ended_at}: no difference", None
         if table not in self.models:
-            add = NextStep("add it to the models that --metadata names, then: ", Command("copy", only))
+            add = NextStep(Command("adopt", "DIRECTORY"), " makes models of all tables; then: ", Command("copy", only))
             return Fate.BY_HAND, "the models have no such table, so no command moves it", add
         if not self.has_target:
             return Fate.BY_HAND, "no target is given", NextStep("set DATABASE_URL, then: ", Command("copy", only))
