@@ -3,11 +3,13 @@
 import json
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import psycopg
 import pytest
+from psycopg import errors
 from sqlalchemy.engine import make_url
 
 from app.migration.inventory.inventory import QUESTIONS
@@ -45,10 +47,10 @@ def supabase(separate_server: PostgresServer) -> Iterator[Project]:
     url, role = separate_server.create_database(), f"botdata_test_{uuid.uuid4().hex[:8]}"
     made = [role, f"{role}_app"]
     with psycopg.connect(url, autocommit=True) as connection:
-        there = {name for (name,) in connection.execute("SELECT rolname FROM pg_roles").fetchall()}
-        for name in (name for name in project.ROLES if name not in there):
-            connection.execute(f"CREATE ROLE {name}")
-            made.append(name)
+        for name in project.ROLES:
+            with suppress(errors.DuplicateObject, errors.UniqueViolation):  # of another database of a shared server
+                connection.execute(f"CREATE ROLE {name}")
+                made.append(name)
         connection.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'x'; CREATE ROLE {role}_app")
         connection.execute(f"ALTER ROLE {role}_app SET search_path = 'planted-secret'")
         database = make_url(url).database
@@ -63,7 +65,8 @@ def supabase(separate_server: PostgresServer) -> Iterator[Project]:
     separate_server.drop_database(url)
     with psycopg.connect(separate_server.admin_url, autocommit=True) as connection:
         for name in reversed(made):
-            connection.execute(f"DROP ROLE {name}")
+            with suppress(errors.DependentObjectsStillExist):
+                connection.execute(f"DROP ROLE {name}")
 
 
 @dataclass
