@@ -13,7 +13,6 @@ from psycopg import errors
 from sqlalchemy.engine import make_url
 
 from app.migration.inventory.inventory import QUESTIONS
-from app.migration.inventory.moved_tables import same_project
 from tests.cli import supabase_project as project
 from tests.cli.command import Command, Outcome
 from tests.cli.test_json import check_document
@@ -354,21 +353,3 @@ def test_over_rest_a_schema_that_does_not_show(inventories: Inventories, supabas
         document = json.loads(inventories(*METADATA, "--json", code=1, **settings).out)
     items = {one["item"]: one["fate"] for one in document["items"]}
     assert items["table public.(all)"] == items["table billing.(all)"] == "not visible from here"
-
-
-REF = "abcdefghijklmnopqrst"
-
-
-@pytest.mark.parametrize(
-    ("one", "other", "same"),
-    [
-        (f"{REF}.supabase.co", f"db.{REF}.supabase.co/postgres", True),
-        (f"{REF}.supabase.co", f"{REF}@aws-0-eu-central-1.pooler.supabase.com/postgres", True),
-        (f"{REF}.supabase.co", f"{REF[::-1]}.supabase.co", False),
-        (f"{REF}.supabase.co", f"{REF}@elsewhere.example/postgres", False),
-        ("127.0.0.1:1", "127.0.0.1:1", True),
-        ("127.0.0.1:1", "127.0.0.1:2", False),
-    ],
-)
-def test_addresses_of_one_project(one: str, other: str, same: bool) -> None:
-    assert same_project(one, other) is same_project(other, one) is same

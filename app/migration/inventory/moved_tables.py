@@ -1,17 +1,11 @@
 """Which tables a target holds verified, as schema botdata remembers, and what is to be run for the others."""
 
-import re
 import shlex
 from dataclasses import dataclass, field
 
 from app.migration.inventory.items import Fate
 from app.next_step import Command, NextStep
 from app.state.runs.verifications import LastVerification
-
-# Supabase's addresses (its documentation, "Connect to your database"): each has the project's name in it.
-_PROJECT = re.compile(
-    r"(?:db\.)?([a-z]{20})\.supabase\.(?:co|in)(?::\d+)?(?:/.*)?|([a-z]{20})@[\w-]+\.pooler\.supabase\.com(?::\d+)?/.*"
-)
 
 
 @dataclass(slots=True)
@@ -40,12 +34,7 @@ class Moved:
         """
         last = self.verified.get(table)
         only = f"--tables {shlex.quote(table)}"
-        if (
-            last is not None
-            and not last.differences
-            and table in self.tables
-            and same_project(last.source, self.source)
-        ):
+        if last is not None and not last.differences and table in self.tables and last.source == self.source:
             return Fate.MOVED, f"verified {last.ended_at}: no difference", None
         if table not in self.models:
             add = NextStep(Command("adopt", "DIRECTORY"), " makes models of all tables; then: ", Command("copy", only))
@@ -54,7 +43,7 @@ class Moved:
             return Fate.BY_HAND, "no target is given", NextStep("set DATABASE_URL, then: ", Command("copy", only))
         if table not in self.tables:
             return Fate.BY_HAND, "the target has no such table", NextStep(Command("preflight", only))
-        if last is not None and same_project(last.source, self.source):
+        if last is not None and last.source == self.source:
             differed = f"{last.differences:,} rows differed when it was verified, {last.ended_at}"
             return Fate.BY_HAND, differed, NextStep(Command("verify", only))
         if last is not None:
@@ -63,9 +52,3 @@ class Moved:
         if table in self.copied:
             return Fate.BY_HAND, "copied, and not verified", NextStep(Command("verify", only))
         return Fate.BY_HAND, "not copied", NextStep(Command("copy", only), ", then: ", Command("verify", only))
-
-
-def same_project(one: str, other: str) -> bool:
-    """Whether two labels name one source: they are equal, or addresses of the same Supabase project."""
-    first, second = (_PROJECT.fullmatch(label) for label in (one, other))
-    return one == other or bool(first and second and (first[1] or first[2]) == (second[1] or second[2]))
