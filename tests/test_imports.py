@@ -33,7 +33,7 @@ LAYERS = [
     ["migration.whole"],
     ["migration.verify"],
     ["migration.copy"],
-    ["migration.sync", "migration.preflight"],
+    ["migration.sync", "migration.preflight", "migration.inventory"],
     ["schema"],
     ["migration.migrate", "cutover.moves", "adopt"],
     ["parity"],

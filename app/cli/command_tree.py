@@ -8,6 +8,7 @@ import typer
 from app.cli.commands import adopt, copy, demo, migration, parity, preflight, quarantine, runs, schema, sync, verify
 from app.cli.commands.cutover import mirror
 from app.cli.commands.cutover import moves as cutover
+from app.cli.commands.inventory import command as inventory
 
 EPILOG = "Exit code 0 only when all is well; 1 when something stopped or differs; 2 for a wrong command line."
 
@@ -48,6 +49,7 @@ schema.register(cli)
 copy.register(cli)
 sync.register(cli)
 verify.register(cli)
+inventory.register(cli)
 runs.register(cli)
 quarantine.register(cli)
 cutover.register(cli)

@@ -50,7 +50,7 @@ class Work:
 
     Attributes:
         command: the command's name, such as "copy" or "schema replace".
-        target: the URL of the target.
+        target: the URL of the target; empty where none is set, and the command does without.
         source_url: the URL of the source's PostgreSQL; None: Supabase over REST.
         given: the options to be repeated in the next command.
         revisions: the `alembic.ini` of the project's own revisions, where it names them.
@@ -75,12 +75,14 @@ class Work:
         source: str | None = None,
         metadata: str | None = None,
         check_key: bool = True,
+        needs_target: bool = True,
         checks: Sequence[str] = (),
         own: Sequence[str] = (),
     ) -> Work:
         """Read the settings, choose the tables and the source, and check its address and (`check_key`) its key.
 
         Args:
+            needs_target: DATABASE_URL has to be set.
             checks, own: of the options to be repeated, see `GivenOptions`.
         """
         from app.errors import MigrationError
@@ -92,8 +94,9 @@ class Work:
         project = read_project()
         models = metadata or project.metadata
         described = load_metadata(models)
-        source_url = _source_url(settings, source, key_role_ok if check_key else None, command)
-        target = settings.require_database_url()
+        is_required = needs_target or settings.database_url is not None
+        source_url = _source_url(settings, source, key_role_ok if check_key else None, command, is_required)
+        target = settings.require_database_url() if is_required else ""
         groups = None if models else {"business", "baileys"} if with_baileys else {"business"}
         chosen_by = ["--with-baileys"] if with_baileys else []
         names = None
@@ -182,7 +185,9 @@ def carry_out(work: Callable[[], Awaitable[_Answer]], given: GivenOptions) -> _A
         raise
 
 
-def _source_url(settings: Settings, option: str | None, key_role_ok: bool | None, command: str) -> str | None:
+def _source_url(
+    settings: Settings, option: str | None, key_role_ok: bool | None, command: str, needs_target: bool
+) -> str | None:
     """The URL of a PostgreSQL, or None for Supabase over REST, whose key is checked unless `key_role_ok` is None."""
     from app.migration.sources.rest.key_role import require_service_key
     from app.stores.postgres.database_url import sqlalchemy_url
@@ -193,7 +198,7 @@ def _source_url(settings: Settings, option: str | None, key_role_ok: bool | None
     if chosen is not None and chosen.strip().lower() != _SUPABASE:
         sqlalchemy_url(chosen, name="--source")
         return chosen
-    _, _, key = settings.require_stores()
+    _, key = settings.require_stores()[1:] if needs_target else settings.require_supabase()
     if key_role_ok is not None:
         require_service_key(key, role_ok=key_role_ok, step=command)
     return None

@@ -279,4 +279,20 @@ VERSIONS = (
         END LOOP;
     END $do$;
     """,
+    f"""
+    -- The last inventory: a list of objects, see app.state.runs.inventory.
+    CREATE TABLE {SCHEMA}.inventory (
+        id integer PRIMARY KEY DEFAULT 1 CHECK (id = 1),
+        source text NOT NULL,
+        taken_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+        items json NOT NULL
+    );
+    -- Items of an inventory that a person has dealt with, as long as the item's definition is this one.
+    CREATE TABLE {SCHEMA}.ticks (
+        item text PRIMARY KEY,
+        definition text NOT NULL,
+        note text NOT NULL,
+        done_at timestamptz NOT NULL DEFAULT clock_timestamp()
+    );
+    """,
 )

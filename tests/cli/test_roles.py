@@ -114,6 +114,7 @@ def test_each_command_as_the_roles_of_the_table(sides: Sides) -> None:
     well("sync --reverse", "--overwrite")
     well("verify", "--with-baileys")
     well("status")
+    well("inventory", code=1)
     assert row_texts(sides.target, "clients") == row_texts(sides.source, "clients")
     well("cutover advance", "--force", "tested")
     well("cutover back")

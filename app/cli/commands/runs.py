@@ -12,6 +12,8 @@ from app.cli.work import AsJson
 if TYPE_CHECKING:
     from app.migration.runs.status import Status
 
+_SHOWN = 20  # open items of an inventory
+
 
 def register(cli: typer.Typer) -> None:
     """Add the commands."""
@@ -81,7 +83,22 @@ def _show_status(found: Status) -> None:
         say(f"  by hand, once all rows have theirs: {key.statement}")
     if found.in_quarantine:
         say(f"{found.in_quarantine:,} rows in quarantine: botdata quarantine list")
+    _show_inventory(found)
     say(f"Next: {found.next_step}")
+
+
+def _show_inventory(found: Status) -> None:
+    from app.cli.output import say
+
+    if found.inventory is None or not found.inventory.open_items:
+        return
+    still_open, taken_at = found.inventory.open_items, found.inventory.taken_at
+    verb = "item of the inventory of {} is" if len(still_open) == 1 else "items of the inventory of {} are"
+    say(f"{len(still_open):,} {verb.format(taken_at)} open: botdata inventory")
+    for item in still_open[:_SHOWN]:
+        say(f"  {item}")
+    if len(still_open) > _SHOWN:
+        say(f"  ... and {len(still_open) - _SHOWN:,} more")
 
 
 def _status_document(found: Status) -> dict[str, Any]:
@@ -128,6 +145,8 @@ def _status_document(found: Status) -> dict[str, Any]:
             for key in found.foreign_keys
         ],
         in_quarantine=found.in_quarantine,
+        inventory_taken_at=found.inventory.taken_at if found.inventory else None,
+        inventory_open=list(found.inventory.open_items) if found.inventory else [],
         next=str(found.next_step),
     )
 

@@ -9,6 +9,7 @@ from app.migration.target.foreign_keys import statement_for
 from app.migration.target.target_session import explained, open_target, run_lock_holder
 from app.next_step import Command, NextStep
 from app.state.runs import checkpoints, foreign_keys, quarantine, runs
+from app.state.runs.inventory import KeptInventory, last_inventory
 from app.state.tool_schema import newest_version, version
 
 
@@ -85,6 +86,7 @@ class Status:
         runs: the newest first.
         shown: the run whose tables are listed.
         in_quarantine: rows of all tables.
+        inventory: the last one; None where none was taken.
         next_step: what to do next.
     """
 
@@ -95,6 +97,7 @@ class Status:
     tables: tuple[TableStatus, ...]
     in_quarantine: int
     foreign_keys: tuple[ForeignKeyStatus, ...]
+    inventory: KeptInventory | None = None
 
     @property
     def next_step(self) -> NextStep:
@@ -137,6 +140,7 @@ async def read_status(target_url: str, run: int | None = None) -> Status:
                     ForeignKeyStatus(key.of_table, key.name, key.state, key.parent, key.orphans, statement_for(key))
                     for key in await foreign_keys.away(connection)
                 ),
+                await last_inventory(connection),
             )
 
 

@@ -155,3 +155,9 @@ async def tables_of(connection: AsyncConnection, run: int) -> list[tuple[Any, ..
         f"FROM {SCHEMA}.checkpoints c WHERE run_id = %(run)s ORDER BY begun_at, table_name",
         {"run": run},
     )
+
+
+async def tables_copied(connection: AsyncConnection) -> set[str]:
+    """The tables that any run has copied to their end."""
+    rows = await fetch_rows(connection, f"SELECT table_name FROM {SCHEMA}.checkpoints WHERE state = 'complete'")
+    return {table for (table,) in rows}

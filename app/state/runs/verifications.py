@@ -1,10 +1,11 @@
 """Verifications: what a verify found of a table, kept for the gates of a cutover."""
 
+from dataclasses import dataclass
 from datetime import datetime
 
 from psycopg import AsyncConnection
 
-from app.state.fetching import fetch_value
+from app.state.fetching import fetch_rows, fetch_value
 from app.state.schema_name import SCHEMA
 
 
@@ -38,3 +39,29 @@ async def keep_verification(
         "VALUES (%(source)s, %(table)s, %(began_at)s, %(differences)s)",
         {"source": source, "table": table, "began_at": began_at, "differences": differences},
     )
+
+
+@dataclass(frozen=True, slots=True)
+class LastVerification:
+    """The last verify of a table that compared all rows.
+
+    Attributes:
+        source: the label of the source that it compared with.
+        differences: rows that differed.
+        ended_at: ISO 8601, in UTC.
+    """
+
+    source: str
+    differences: int
+    ended_at: str
+
+
+async def last_verifications(connection: AsyncConnection) -> dict[str, LastVerification]:
+    """The last one of each table, by the table's label."""
+    rows = await fetch_rows(
+        connection,
+        "SELECT DISTINCT ON (table_name) table_name, source, differences, "
+        "to_char(ended_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') "
+        f"FROM {SCHEMA}.verifications ORDER BY table_name, id DESC",
+    )
+    return {table: LastVerification(*rest) for table, *rest in rows}

@@ -1,0 +1,1 @@
+"""The command `botdata inventory`, and its report."""

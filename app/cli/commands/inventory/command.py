@@ -1,0 +1,72 @@
+"""The command `botdata inventory`: the list itself, and the ticks on it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from app.cli.event_loop import run_async
+from app.cli.work import AsJson, KeyRoleOk, Metadata, SourceUrl, Work
+
+
+def register(cli: typer.Typer) -> None:
+    """Add the command."""
+    cli.command()(inventory)
+
+
+Done = Annotated[str | None, typer.Option("--done", help="Tick an item off, as the last inventory names it.")]
+Note = Annotated[str | None, typer.Option("--note", help="With --done: what was done about it, or why nothing is.")]
+Undo = Annotated[str | None, typer.Option("--undo", help="Take an item's tick back.")]
+
+
+def inventory(
+    done: Done = None,
+    note: Note = None,
+    undo: Undo = None,
+    key_role_ok: KeyRoleOk = False,
+    source: SourceUrl = None,
+    metadata: Metadata = None,
+    as_json: AsJson = False,
+) -> None:
+    """List all that the source holds, each with its fate. Exit code 0 only when nothing is left to be done.
+
+    Keeps the list in schema botdata of the target (DATABASE_URL), where there is one, for status and for ticks.
+
+    Example: botdata inventory --source postgresql://postgres@db.PROJECT.supabase.co/postgres
+    """
+    from app.cli.commands.inventory.report import inventory_document, show_inventory
+    from app.cli.output import show_json
+    from app.migration.inventory.inventory import take_inventory
+
+    if done is not None or undo is not None or note is not None:
+        _tick(done, note, undo, as_json=as_json)
+        return
+    work = Work.prepare("inventory", None, False, key_role_ok, source, metadata, needs_target=False)
+    report = work.run("inventory", lambda opened, _: take_inventory(opened, work.target or None, work.metadata))
+    if as_json:
+        show_json(inventory_document(report, work.given))
+    else:
+        show_inventory(report, work.given)
+    if report.open_items:
+        raise typer.Exit(1)
+
+
+def _tick(done: str | None, note: str | None, undo: str | None, *, as_json: bool) -> None:
+    from app.cli.commands.inventory.report import show_ticked, ticked_document
+    from app.cli.output import show_json
+    from app.migration.inventory.ticks import tick_item, untick_item
+    from app.settings import load_settings
+
+    if done is not None and undo is not None:
+        raise typer.BadParameter("an item is ticked off, or its tick taken back", param_hint="--done with --undo")
+    if (done is None) != (note is None) or (note is not None and not note.strip()):
+        raise typer.BadParameter("a tick and the note on it belong together", param_hint="--done with --note")
+    target = load_settings().require_database_url()
+    ticked = run_async(
+        untick_item(target, undo or "") if done is None else tick_item(target, done, (note or "").strip())
+    )
+    if as_json:
+        show_json(ticked_document(ticked))
+    else:
+        show_ticked(ticked)

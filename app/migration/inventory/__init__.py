@@ -1,0 +1,1 @@
+"""What a source holds, each item with a fate: moved, recreated, by hand, not needed, not visible or unknown."""

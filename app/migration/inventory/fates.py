@@ -1,0 +1,106 @@
+"""Decides the fate of what the source holds, by what the target holds of the same kind and name."""
+
+from dataclasses import dataclass, replace
+
+from app.migration.inventory.items import Fate, Item, hash_of
+from app.migration.inventory.moved_tables import Moved
+from app.migration.inventory.questions.database_objects import EXTENSIONS, ROLES
+from app.migration.inventory.questions.question import Answer, Found, Question
+from app.migration.inventory.questions.schema_objects import SCHEMAS
+from app.migration.inventory.supabase_objects import SCHEMAS as SUPABASE_SCHEMAS
+from app.migration.inventory.supabase_objects import (
+    acts_for_supabase,
+    is_supabase_owned,
+    is_supabase_role,
+    why_not_needed,
+)
+from app.next_step import Command, NextStep
+
+
+@dataclass(frozen=True, slots=True)
+class TargetSeen:
+    """What the target holds of what is asked of both ends.
+
+    Attributes:
+        objects: by kind and name; a kind that could not be read is not among them.
+        available: the versions of the extensions that its server has, by name.
+    """
+
+    objects: dict[str, dict[str, Found]]
+    available: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Fates:
+    """Decides, for one source and one target.
+
+    Attributes:
+        target: None where no target is given.
+        is_project: the source is a Supabase project, so that schemas and roles of certain names are Supabase's own.
+    """
+
+    moved: Moved
+    target: TargetSeen | None
+    is_project: bool
+
+    def items_of(self, question: Question, answer: Answer) -> list[Item]:
+        """The items of one kind, without those that Supabase manages."""
+        if answer.denied is not None:
+            how = NextStep(answer.denied, ", then: ", Command("inventory"))
+            return [_single(question, Fate.NOT_VISIBLE, "the role may not read them", how)]
+        if answer.failed is not None:
+            how = NextStep("look for them in the source by hand")
+            return [_single(question, Fate.UNKNOWN, f"they could not be read: {answer.failed}", how)]
+        return [self._item(question, one) for one in answer.found if not self._is_supabase(question, one)]
+
+    def _is_supabase(self, question: Question, one: Found) -> bool:
+        if not self.is_project:
+            return False
+        if question is ROLES:
+            return is_supabase_role(one.name)
+        if question.kind in {"setting", "default privileges", "event trigger"} and acts_for_supabase(one.owner):
+            return True
+        return is_supabase_owned(one.schema, one.owner)
+
+    def _item(self, question: Question, one: Found) -> Item:
+        item = Item(question.kind, one.name, Fate.BY_HAND, one.detail, None, hash_of(one.name, one.definition))
+        if self.is_project and question is SCHEMAS and one.schema in SUPABASE_SCHEMAS:
+            return replace(item, fate=Fate.NOT_NEEDED, detail=SUPABASE_SCHEMAS[one.schema])
+        if question.moved_as is not None:
+            fate, why, _ = self.moved.fate_of(question.moved_as)
+            if fate is Fate.MOVED:
+                return replace(item, fate=fate, detail=f"{one.detail}; {why}")
+        there = self.target.objects.get(question.kind) if self.target else None
+        twin = there.get(one.name) if there else None
+        if question.compared and twin is not None and twin.definition == one.definition:
+            detail = one.detail if question is not EXTENSIONS else f"version {one.detail}, in the target {twin.detail}"
+            return replace(item, fate=Fate.RECREATED, detail=detail)
+        if self.is_project and (reason := why_not_needed(question.kind, one.name, one.detail)):
+            return replace(item, fate=Fate.NOT_NEEDED, detail=_joined(one.detail, reason))
+        item = replace(item, how=NextStep(question.by_hand.replace("{name}", one.name)))
+        if question is EXTENSIONS:
+            return self._missing_extension(item)
+        if not question.compared or self.target is None:
+            return item
+        if there is None:
+            return replace(item, detail=_joined(one.detail, "whether the target has it could not be read"))
+        state = "the target has none of this name" if twin is None else "the target has another of this name"
+        return replace(item, detail=_joined(one.detail, state))
+
+    def _missing_extension(self, item: Item) -> Item:
+        if self.target is None:
+            return replace(item, detail=f"version {item.detail}")
+        available = self.target.available.get(item.name)
+        if available is not None:
+            return replace(item, detail=f"version {item.detail}; the target's server has {available}, not yet made")
+        install = NextStep("install it on the target's server, or do without what it is used for")
+        return replace(item, detail=f"version {item.detail}; the target's server does NOT have it", how=install)
+
+
+def _single(question: Question, fate: Fate, detail: str, how: NextStep) -> Item:
+    name = f"(all of {', '.join(question.reads)})" if question.reads else "(all)"
+    return Item(question.kind, name, fate, detail, how, hash_of(name))
+
+
+def _joined(*parts: str) -> str:
+    return "; ".join(part for part in parts if part)

@@ -1,0 +1,81 @@
+"""The tables of a source over a connection, with how many rows each holds."""
+
+import psycopg
+from psycopg import AsyncConnection, sql
+
+from app.migration.inventory.items import Fate, Item, hash_of
+from app.migration.inventory.moved_tables import Moved
+from app.migration.inventory.questions.question import right_to_read
+from app.migration.inventory.supabase_objects import KNOWN_TABLES, is_supabase_owned
+from app.migration.tables.copy_table import label
+from app.next_step import NextStep
+
+_TABLES = sql.SQL("""
+SELECT nspname, relname, format('%I', nspname), format('%I.%I', nspname, relname), relkind, pg_get_userbyid(relowner),
+    has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT'),
+    (SELECT count(*) FROM pg_inherits WHERE inhparent = c.oid),
+    (SELECT srvname FROM pg_foreign_table f JOIN pg_foreign_server s ON s.oid = ftserver WHERE ftrelid = c.oid)
+FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
+WHERE relkind IN ('r', 'p', 'f') AND NOT relispartition AND nspname !~ '^pg_'
+AND nspname NOT IN ('information_schema', {own})
+AND NOT EXISTS (
+    SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'
+)
+ORDER BY 1, 2
+""")
+
+
+async def table_items(connection: AsyncConnection, moved: Moved, own_schema: str) -> list[Item]:
+    """Every table of the user's with its rows, and tables of Supabase's that nobody here knows."""
+    rows = await (await connection.execute(_TABLES.format(own=sql.Literal(own_schema)))).fetchall()
+    items = []
+    for schema, name, quoted_schema, shown, kind, owner, readable, below, server in rows:
+        if is_supabase_owned(schema, owner):
+            if name not in KNOWN_TABLES.get(schema, {name}):
+                items.append(_unknown(shown))
+            continue
+        if server is not None:
+            said = f"a foreign table: its rows are where the server {server} has them"
+            how = NextStep("make it in the target, where the application reads it, with its foreign server")
+            items.append(Item("table", shown, Fate.BY_HAND, said, how, hash_of(shown)))
+            continue
+        count, right = None, None
+        if readable:
+            count, right = await _count(connection, shown, has_only=kind == "r")
+        else:
+            right = right_to_read(connection, quoted_schema, shown)
+        fate, why, next_step = moved.fate_of(label(schema, name))
+        if count is None and fate is not Fate.MOVED:
+            said = "the role may not read its rows"
+            items.append(Item("table", shown, Fate.NOT_VISIBLE, said, NextStep(right or ""), hash_of(shown)))
+            continue
+        told = "rows not counted, since the role may not read them" if count is None else f"{count:,} rows"
+        parts = f" in {below:,} partitions" if kind == "p" else ""
+        items.append(Item("table", shown, fate, f"{told}{parts}; {why}", next_step, hash_of(shown)))
+    return items
+
+
+async def _count(connection: AsyncConnection, quoted: str, *, has_only: bool) -> tuple[int | None, str | None]:
+    """How many rows there are; or None, and the right that is missing."""
+    statement = sql.SQL("SELECT count(*) FROM {} {}").format(
+        sql.SQL("ONLY" if has_only else ""),
+        sql.SQL(quoted),
+    )
+    try:
+        ((rows,),) = await (await connection.execute(statement)).fetchall()
+    except psycopg.Error as error:
+        if error.sqlstate != "42501":
+            raise
+        return None, f"a role with BYPASSRLS, since row-level security hides rows of {quoted} from this one"
+    return int(rows), None
+
+
+def _unknown(shown: str) -> Item:
+    return Item(
+        "table",
+        shown,
+        Fate.UNKNOWN,
+        "a table of Supabase's that the inventory does not know: it may hold the user's work",
+        NextStep("look into it, and tick it off"),
+        hash_of(shown),
+    )
