@@ -153,7 +153,7 @@ async def test_a_row_that_comes_between_two_hashes(
     source = make_source(SOURCE)
     execute(fresh_database, TABLE)
     assert (await copy_from(source, fresh_database, CHOSEN)).complete
-    hash_both = compare_hashes._hash
+    hash_both = compare_hashes.hash_both
     came = iter([21])
 
     async def at_two_moments(*given: Any) -> Any:
@@ -164,7 +164,7 @@ async def test_a_row_that_comes_between_two_hashes(
             return (theirs, later[1]) if first == "source" else (later[0], ours)
         return theirs, ours
 
-    monkeypatch.setattr(compare_hashes, "_hash", at_two_moments)
+    monkeypatch.setattr(compare_hashes, "hash_both", at_two_moments)
     report = await verify_from(source, fresh_database, CHOSEN, options=_QUICK)
     (found,) = report.tables
     assert (report.clean, found.counts_agree, found.rows_that_differ) == (True, True, 0)
