@@ -7,16 +7,11 @@ from typing import Any
 from psycopg import AsyncConnection
 
 from app.errors import MigrationError
+from app.migration.inventory.supabase_objects import SCHEMAS
 from app.next_step import Command, NextStep
 
 STEP = "adopt"
 NOTHING_WRITTEN = "everything; nothing was written"
-# Schemas that Supabase makes and changes itself (its documentation, "Database" > "Schemas"), and its extensions' own.
-_SUPABASE = frozenset(
-    {"auth", "storage", "realtime", "_realtime", "vault", "graphql", "graphql_public", "extensions", "pgbouncer"}
-    | {"pgsodium", "pgsodium_masks", "pgtle", "net", "cron", "supabase_functions", "supabase_migrations", "_analytics"}
-    | {"_supavisor", "pgmq", "repack", "tiger", "tiger_data", "topology"}
-)
 # Extensions that serve the platform; one of them comes along where something in the chosen schemas depends on it.
 PLATFORM_EXTENSIONS = frozenset(
     {"pg_graphql", "supabase_vault", "pgsodium", "pg_stat_statements", "pg_net", "pg_cron", "pgjwt", "pg_repack"}
@@ -141,14 +136,14 @@ async def read_scope(
         psycopg.Error: the server refuses.
     """
     if schemas is None:
-        rows = await (await connection.execute(_SCHEMAS, {"managed": sorted(_SUPABASE)})).fetchall()
+        rows = await (await connection.execute(_SCHEMAS, {"managed": sorted(SCHEMAS)})).fetchall()
         chosen = [name for (name,) in rows]
     else:
         chosen = list(dict.fromkeys(schemas))
         rows = await (await connection.execute(_EXISTING, {"schemas": chosen})).fetchall()
         if missing := sorted(set(chosen) - {name for (name,) in rows}):
             raise _refused(f"the database has no schema {', '.join(missing)}", "with --schemas of those it has")
-        if managed := sorted(_SUPABASE.intersection(chosen)):
+        if managed := sorted(SCHEMAS.keys() & set(chosen)):
             raise _refused(
                 f"Supabase makes {', '.join(managed)} itself", "without it in --schemas; --with-auth moves users"
             )
