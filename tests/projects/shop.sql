@@ -242,9 +242,6 @@ CREATE TABLE public.import (id oid PRIMARY KEY, line text, xid xid8, tid tid, ve
 CREATE TABLE public.a_table_whose_name_has_as_many_bytes_as_a_name_can_have_at_all (id integer CONSTRAINT a_constraint_whose_name_has_as_many_bytes_as_a_name_can_have_at PRIMARY KEY, a_column_whose_name_has_as_many_bytes_as_a_name_can_have_of_them text);
 CREATE TABLE public.nothing ();
 CREATE TABLE public.only_a_key (id boolean PRIMARY KEY DEFAULT true CHECK (id));
-CREATE FOREIGN DATA WRAPPER elsewhere;
-CREATE SERVER "a payment service" FOREIGN DATA WRAPPER elsewhere OPTIONS (address 'https://example.test');
-CREATE FOREIGN TABLE "Отчёты".remote_payments (id text, amount bigint, data jsonb) SERVER "a payment service" OPTIONS (object 'payments');
 CREATE STATISTICS public.bookings_room_service (mcv) ON room, service FROM public.bookings;
 ALTER STATISTICS public.bookings_room_service SET STATISTICS 200;
 
@@ -360,7 +357,6 @@ COMMENT ON INDEX public."order by state" IS 'Open ones';
 COMMENT ON SEQUENCE public.countdown IS 'Downwards';
 COMMENT ON PROCEDURE public.forget(uuid) IS 'On request';
 COMMENT ON EVENT TRIGGER secure_new_tables IS 'For whoever forgets it';
-COMMENT ON FOREIGN TABLE "Отчёты".remote_payments IS 'Elsewhere';
 COMMENT ON TEXT SEARCH CONFIGURATION catalog.goods IS 'Word by word';
 COMMENT ON COLLATION public.byte_order IS 'By bytes';
 COMMENT ON COLUMN catalog.size.unit IS 'cm';
