@@ -42,6 +42,15 @@ _TITLES = {
     True: ("The schema as it was at the source.", "schema"),
     False: ("What has changed at the source since.", "changes"),
 }
+_OUTSIDE = """
+SELECT 'event trigger ' || quote_ident(evtname) FROM pg_event_trigger e JOIN pg_proc p ON p.oid = e.evtfoid
+WHERE p.pronamespace = ANY (ARRAY(SELECT oid FROM pg_namespace WHERE nspname = ANY (%(schemas)s)))
+UNION ALL SELECT format('cast of %%s to %%s', castsource::regtype, casttarget::regtype) FROM pg_cast c
+JOIN pg_type s ON s.oid = c.castsource JOIN pg_type t ON t.oid = c.casttarget
+JOIN pg_namespace n ON n.oid IN (s.typnamespace, t.typnamespace) WHERE n.nspname = ANY (%(schemas)s)
+AND NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = 'pg_cast'::regclass AND e.objid = c.oid AND e.deptype = 'e')
+ORDER BY 1
+"""
 _DEFINERS = """
 SELECT p.oid::regprocedure::text, pg_get_userbyid(p.proowner)
 FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
@@ -201,6 +210,8 @@ async def _notes(connection: AsyncConnection, scope: Scope) -> list[str]:
         f"{schema}.{name} is a foreign table: its server, and the password for it, are made by hand, and the table then"
         for schema, name in scope.foreign_tables
     ]
+    rows = await (await connection.execute(_OUTSIDE, {"schemas": list(scope.schemas)})).fetchall()
+    notes += [f"{name} lies in no schema, and is made by hand" for (name,) in rows]
     if scope.left_extensions:
         notes.append(f"left out, since they serve Supabase itself: extensions {', '.join(scope.left_extensions)}")
     return notes
