@@ -295,4 +295,9 @@ VERSIONS = (
         done_at timestamptz NOT NULL DEFAULT clock_timestamp()
     );
     """,
+    f"""
+    -- A foreign key that stays on its table, marked valid, while rows are written and PostgreSQL does not check it.
+    ALTER TABLE {SCHEMA}.foreign_keys DROP CONSTRAINT foreign_keys_state_check, ADD CONSTRAINT foreign_keys_state_check
+        CHECK (state IN ('dropped', 'not valid', 'validated', 'unproved'));
+    """,
 )

@@ -15,6 +15,7 @@ _REFUSING = b"ALTER TABLE clients ADD CONSTRAINT no_sevens CHECK (id % 10 <> 7)"
 _CHANGES = b"UPDATE clients SET notes = 'changed' WHERE id BETWEEN 50 AND 80; DELETE FROM messages WHERE id::text < '8'"
 _TRIES = 2  # with faults; then one without
 
+_BACK = ["--reverse", "--overwrite", "--accept", "source-triggers-unseen"]
 KINDS = ("migrate", "copy", "sync", "reverse", "replay")
 
 
@@ -81,7 +82,7 @@ def run_move(world: World, directory: Path, name: str, kind: str, chance: random
         if kind in {"sync", "reverse"}:
             changed = source if kind == "sync" else target
             execute(changed, _CHANGES)
-            move("sync", "--with-baileys", *(["--reverse", "--overwrite"] if kind == "reverse" else []))
+            move("sync", "--with-baileys", *(_BACK if kind == "reverse" else []))
             move.same(source, target)
         move("verify", "--with-baileys")
         return move.ended

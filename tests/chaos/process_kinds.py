@@ -56,7 +56,12 @@ class Kind:
         return f"{self.words} {f'({self.over})' if self.over else ''}".strip()
 
 
-COPY, SYNC, REVERSE = "copy --with-baileys", "sync --with-baileys", "sync --reverse --with-baileys"
+_FIRES = (
+    "source-triggers-unseen",
+    *(f"source-trigger:{one}.trigger_{one}_updated_at" for one in ("whatsapp_auth", "whatsapp_keys")),
+)
+COPY, SYNC = "copy --with-baileys", "sync --with-baileys"
+REVERSE = " ".join(("sync --reverse --with-baileys", *(f"--accept {one}" for one in _FIRES)))
 REPLACE, REPLAY = "schema replace --yes --pg-dump none", "quarantine replay"
 KINDS = [
     Kind(COPY, "empty", 1, "REST"),

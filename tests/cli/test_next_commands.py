@@ -31,7 +31,7 @@ def test_a_migration_names_what_its_steps_have_done(
 def test_a_table_that_the_target_lacks(command: Command, settings: dict[str, str]) -> None:
     execute(settings["DATABASE_URL"], "DROP TABLE staff")
     flags = "--tables clients,staff --key-role-ok"
-    for line in ("verify", "sync", "sync --reverse --overwrite"):
+    for line in ("verify", "sync", "sync --reverse --overwrite --accept source-triggers-unseen"):
         outcome = command(*line.split(), *flags.split(), **settings)
         assert outcome.code == 1
         name, *own = line.split()
@@ -66,8 +66,8 @@ def test_a_migration_that_stops_at_refused_rows(
         ("copy --tables clients", "true", "botdata copy --tables clients --overwrite, if"),
         ("migrate --tables clients", "true", "botdata migrate --tables clients --overwrite, if"),
         ("sync --tables clients --follow", "true", "botdata sync --tables clients --follow --overwrite, if"),
-        ("sync --reverse --until-clean --tables clients", "false",
-         "botdata sync --tables clients --until-clean --reverse --overwrite, if"),
+        ("sync --reverse --until-clean --tables clients --accept source-triggers-unseen", "false",
+         "botdata sync --tables clients --until-clean --accept source-triggers-unseen --reverse --overwrite, if"),
         ("quarantine replay --tables clients", "true", "botdata quarantine replay --tables clients --overwrite, if"),
         ("quarantine replay 7", "false", "botdata quarantine list"),
     ],

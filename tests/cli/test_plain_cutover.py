@@ -74,6 +74,14 @@ def test_there_and_back(
     execute(fresh_database, _BUSINESS.replace("88000", "99000").replace("% 10 = 3", "% 10 = 7") + _BAILEYS)
     back = _commands("Back")
     assert [line.split()[0] for line in back] == ["sync", "verify"]
+    if over != "REST":  # the triggers are seen, and each is accepted by its name
+        refused = command(*back[0].split(), **environment, **in_use)
+        assert refused.code == 1
+        accepted = re.findall(r"--accept (source-trigger:\S+)", refused.err)
+        assert accepted == [
+            f"source-trigger:{one}.trigger_{one}_updated_at" for one in ("whatsapp_auth", "whatsapp_keys")
+        ]
+        back[0] += "".join(f" --accept {one}" for one in accepted)
     said = [run(line, **in_use) for line in back]
     _same(source_database, fresh_database)
     for statement in re.findall(r"SELECT setval.*;", said[0]):

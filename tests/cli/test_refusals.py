@@ -137,7 +137,8 @@ def test_an_unknown_table(command: Command, settings: dict[str, str], names: str
 @pytest.mark.parametrize(
     "line",
     [
-        "copy", "migrate", "sync", "sync --follow", "sync --reverse --overwrite", "verify --fix", "quarantine replay",
+        "copy", "migrate", "sync", "sync --follow", "sync --reverse --overwrite --accept source-triggers-unseen",
+        "verify --fix", "quarantine replay",
         "quarantine import rows.json", "schema replace --yes", "uninstall --yes",
     ],
 )  # fmt: skip

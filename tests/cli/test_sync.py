@@ -17,6 +17,7 @@ from tests.support import faults
 from tests.support.faults import Delivery, Fault, Request
 from tests.support.page_server import PageServer
 
+_BACK = ["--reverse", "--accept", "source-triggers-unseen"]
 _SECONDS = 60
 
 
@@ -85,8 +86,8 @@ def test_what_is_refused_remains(command: Command, settings: dict[str, str], dat
         (["--follow", "--until-clean"], "false", 2, "goes on until stopped"),
         (["--max-deletes", "-1"], "false", 2, "max-deletes"),
         ([], "true", 1, "PostgreSQL is the bot's store already"),
-        (["--reverse"], "false", 1, "would overwrite what the bot writes to Supabase"),
-        (["--reverse"], "true", 1, "never brought over from it: clients (30)"),
+        (_BACK, "false", 1, "would overwrite what the bot writes to Supabase"),
+        (_BACK, "true", 1, "never brought over from it: clients (30)"),
     ],
 )
 def test_is_refused_before_anything_is_written(

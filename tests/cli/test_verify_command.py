@@ -142,7 +142,7 @@ def _is_for_sync_reverse(command: Command, settings: dict[str, str]) -> None:
         "botdata sync --reverse --tables clients, since the target is their store, "
         "then: botdata verify --tables clients"
     )
-    assert command("sync", "--reverse", *_ONLY, **settings).code == 0
+    assert command("sync", "--reverse", "--accept", "source-triggers-unseen", *_ONLY, **settings).code == 0
     assert command("verify", *_ONLY, **settings).code == 0
 
 

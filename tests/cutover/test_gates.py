@@ -168,6 +168,23 @@ async def test_rows_in_quarantine(ready: Ready, stage: Stage) -> None:
     await _refuses(ready, "clients: 1 rows in quarantine", "botdata quarantine list --tables clients")
 
 
+@pytest.mark.parametrize(
+    ("stage", "command"), [(Stage.SHADOW, "botdata sync,"), (Stage.LIVE, "botdata sync --reverse,")]
+)
+async def test_foreign_keys_that_are_not_proved(ready: Ready, stage: Stage, command: str) -> None:
+    ready.reach(stage)
+    if stage is Stage.SHADOW:
+        await raise_sequences(ready.settings)
+    ready.pair.ask(
+        "WITH run AS (INSERT INTO botdata.runs (command, source) VALUES ('verify --fix', 's') RETURNING id) "
+        "INSERT INTO botdata.foreign_keys (run_id, schema_name, table_name, name, referenced, definition, orphans, "
+        "state) SELECT id, 'public', 'bookings', 'of_client', 'public.clients', '', '', 'unproved' FROM run"
+    )
+    await _refuses(ready, "foreign keys that are not proved: of_client of bookings", command)
+    ready.pair.ask("UPDATE botdata.foreign_keys SET state = 'validated'")
+    assert await ready.against_next() == []
+
+
 async def test_a_table_that_was_never_copied(ready: Ready) -> None:
     ready.reach(Stage.OFF)
     ready.pair.ask("DELETE FROM botdata.synced_tables WHERE table_name IN ('staff', 'bookings')")

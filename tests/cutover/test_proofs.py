@@ -51,7 +51,8 @@ async def test_a_sync_leaves_which_tables_it_saw(pair: Pair, pages: PageServer) 
 async def test_a_table_that_stays_different_was_not_synced(pair: Pair, pages: PageServer) -> None:
     pair.ask(
         "CREATE FUNCTION other() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.notes = 'other'; RETURN NEW; END $$; "
-        "CREATE TRIGGER other BEFORE INSERT ON clients FOR EACH ROW EXECUTE FUNCTION other()"
+        "CREATE TRIGGER other BEFORE INSERT ON clients FOR EACH ROW EXECUTE FUNCTION other(); "
+        "ALTER TABLE clients ENABLE ALWAYS TRIGGER other"
     )
     pair.ask(_NOTE.format(1, "'written', now()"))
     assert not (await sync_from(pages, pair.target, "clients")).complete

@@ -103,7 +103,7 @@ def _reverse(move: _Move) -> None:
     move("verify")
     move.settings["USE_REPOSITORY_PATTERN"] = "true"
     execute(move.place.target, move.pair.back)
-    move("sync --reverse --overwrite --max-deletes 1000")
+    move("sync --reverse --accept source-triggers-unseen --overwrite --max-deletes 1000")
     move("verify")
 
 

@@ -128,11 +128,12 @@ def whole_rows(pages: PageServer, table: str) -> list[Exchange]:
     return [seen for seen in pages.pages(table) if (seen.request.parameter("select") or "").count("::text") >= width]
 
 
-# A trigger that changes what is written, without an error.
+# A trigger that changes what is written, without an error, and that is not silent for this program.
 ROUNDING = (
     "CREATE FUNCTION rounded() RETURNS trigger LANGUAGE plpgsql AS "
     "$$ BEGIN new.{column} := round(new.{column}, 1); RETURN new; END $$; "
-    "CREATE TRIGGER rounds BEFORE INSERT OR UPDATE ON {table} FOR EACH ROW EXECUTE FUNCTION rounded()"
+    "CREATE TRIGGER rounds BEFORE INSERT OR UPDATE ON {table} FOR EACH ROW EXECUTE FUNCTION rounded(); "
+    "ALTER TABLE {table} ENABLE ALWAYS TRIGGER rounds"
 )
 
 # A finished table that is not read again, since another one (`actions`) of its run is unfinished.

@@ -168,7 +168,8 @@ async def test_a_copy_under_way_stops_when_the_stage_moves(source: Source, datab
         database_url,
         "CREATE FUNCTION move() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
         "UPDATE botdata.stage SET stage = 'dualwrite', moved_at = now(); RETURN NULL; END $$; "
-        "CREATE TRIGGER move AFTER INSERT ON clients EXECUTE FUNCTION move()",
+        "CREATE TRIGGER move AFTER INSERT ON clients EXECUTE FUNCTION move(); "
+        "ALTER TABLE clients ENABLE ALWAYS TRIGGER move",
     )
     with pytest.raises(MigrationError, match="clients may not be written any more: the cutover stands at dualwrite"):
         await copy_from(source, database_url, tables("clients"))

@@ -41,10 +41,12 @@ _ADDS = """
 CREATE FUNCTION also() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
     IF new.id < 100 THEN INSERT INTO items VALUES (new.id + 100, 'made by the target'); END IF; RETURN NULL; END $$;
 CREATE TRIGGER also AFTER INSERT ON items FOR EACH ROW WHEN (new.id IN (3, 4)) EXECUTE FUNCTION also();
+ALTER TABLE items ENABLE ALWAYS TRIGGER also;
 """
 _SWALLOWS = """
 CREATE FUNCTION swallow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
 CREATE TRIGGER swallow BEFORE INSERT ON items FOR EACH ROW WHEN (new.id = 7) EXECUTE FUNCTION swallow();
+ALTER TABLE items ENABLE ALWAYS TRIGGER swallow;
 """
 
 

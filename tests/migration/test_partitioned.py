@@ -39,7 +39,8 @@ _CHOSEN = select_tables(METADATA)
 # A trigger on updates, so that a changed row is deleted and inserted.
 _TOUCH = """
 CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN new.value := 0; RETURN new; END';
-CREATE TRIGGER touch BEFORE UPDATE ON {} FOR EACH ROW EXECUTE FUNCTION touch();
+CREATE TRIGGER touch BEFORE UPDATE ON {0} FOR EACH ROW EXECUTE FUNCTION touch();
+ALTER TABLE {0} ENABLE ALWAYS TRIGGER touch;
 """
 
 

@@ -179,7 +179,8 @@ async def test_ended_in_the_middle_it_loses_nothing(
         database_url,
         "CREATE FUNCTION kill() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
         "PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NEW; END $$; "
-        "CREATE TRIGGER kill BEFORE INSERT ON clients FOR EACH ROW WHEN (NEW.id = 41) EXECUTE FUNCTION kill()",
+        "CREATE TRIGGER kill BEFORE INSERT ON clients FOR EACH ROW WHEN (NEW.id = 41) EXECUTE FUNCTION kill(); "
+        "ALTER TABLE clients ENABLE ALWAYS TRIGGER kill",
     )
     monkeypatch.setattr(replay_module, "_ROWS_A_TRANSACTION", 3)
     with pytest.raises(MigrationError) as stopped:

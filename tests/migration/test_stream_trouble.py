@@ -68,7 +68,8 @@ async def test_a_killed_copy_reads_no_complete_range_again(
     execute(
         database_url,
         "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(60); RETURN new; END'; "
-        "CREATE TRIGGER wait BEFORE INSERT ON clients FOR EACH ROW WHEN (new.id = 57) EXECUTE FUNCTION wait()",
+        "CREATE TRIGGER wait BEFORE INSERT ON clients FOR EACH ROW WHEN (new.id = 57) EXECUTE FUNCTION wait(); "
+        "ALTER TABLE clients ENABLE ALWAYS TRIGGER wait",
     )
     program = _start(connected.url, database_url)
     try:

@@ -111,7 +111,8 @@ async def test_a_row_that_a_trigger_drops_is_missed(connected: Source, database_
         database_url,
         "CREATE FUNCTION swallow() RETURNS trigger LANGUAGE plpgsql AS "
         "'BEGIN IF new.id = 4 THEN RETURN NULL; END IF; RETURN new; END'; "
-        "CREATE TRIGGER swallow BEFORE INSERT ON clients FOR EACH ROW EXECUTE FUNCTION swallow()",
+        "CREATE TRIGGER swallow BEFORE INSERT ON clients FOR EACH ROW EXECUTE FUNCTION swallow(); "
+        "ALTER TABLE clients ENABLE ALWAYS TRIGGER swallow",
     )
     report = await copy_from(connected, database_url, tables("clients"), options=SMALL)
     assert (report.complete, report.tables[0].missing) == (False, (("4",),))

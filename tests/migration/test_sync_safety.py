@@ -152,7 +152,8 @@ async def test_a_deletion_that_a_trigger_refuses(connected: Source, database_url
     execute(
         database_url,
         "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no: %', OLD.phone; END $$; "
-        "CREATE TRIGGER refuse BEFORE DELETE ON clients FOR EACH ROW EXECUTE FUNCTION refuse()",
+        "CREATE TRIGGER refuse BEFORE DELETE ON clients FOR EACH ROW EXECUTE FUNCTION refuse(); "
+        "ALTER TABLE clients ENABLE ALWAYS TRIGGER refuse",
     )
     execute(connected.database_url, "DELETE FROM clients WHERE id = 3")
     with pytest.raises(MigrationError) as stopped:
@@ -166,7 +167,8 @@ async def test_until_clean_ends_where_a_trigger_rewrites_every_row(connected: So
     execute(
         database_url,
         "CREATE FUNCTION rewrite() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.notes = 'own'; RETURN NEW; END $$; "
-        "CREATE TRIGGER rewrite BEFORE INSERT OR UPDATE ON clients FOR EACH ROW EXECUTE FUNCTION rewrite()",
+        "CREATE TRIGGER rewrite BEFORE INSERT OR UPDATE ON clients FOR EACH ROW EXECUTE FUNCTION rewrite(); "
+        "ALTER TABLE clients ENABLE ALWAYS TRIGGER rewrite",
     )
     report = await sync_from(connected, database_url, "clients", until_clean=True)
     assert (report.complete, report.rounds, report.tables["clients"].unsettled) == (False, 3, 5)

@@ -1,4 +1,4 @@
-"""Triggers and rules of the target that keep or skip rows: reported, and never a sync without an end."""
+"""Triggers and rules of the target that are not silent, and keep or skip rows: reported, and never an endless sync."""
 
 from typing import Any
 
@@ -21,11 +21,15 @@ _CHOSEN = select_tables(METADATA)
 _KEEP = """
 CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
 CREATE TRIGGER keep BEFORE DELETE ON people FOR EACH ROW EXECUTE FUNCTION keep();
+ALTER TABLE people ENABLE ALWAYS TRIGGER keep;
 """
-_KEEP_BY_RULE = "CREATE RULE keep AS ON DELETE TO people DO INSTEAD NOTHING;"
+_KEEP_BY_RULE = (
+    "CREATE RULE keep AS ON DELETE TO people DO INSTEAD NOTHING; ALTER TABLE people ENABLE ALWAYS RULE keep;"
+)
 _TOUCH = """
 CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN new.name := ''touched''; RETURN new; END';
 CREATE TRIGGER touch BEFORE UPDATE ON people FOR EACH ROW EXECUTE FUNCTION touch();
+ALTER TABLE people ENABLE ALWAYS TRIGGER touch;
 """
 
 
@@ -63,7 +67,7 @@ async def test_changed_rows_that_cannot_be_replaced(make_source: MakeSource, fre
 
 async def test_rows_that_a_trigger_skips(make_source: MakeSource, fresh_database: str) -> None:
     source = make_source(_TABLE + _ROWS)
-    skip = _KEEP.replace("DELETE", "INSERT").replace(
+    skip = _KEEP.replace("BEFORE DELETE", "BEFORE INSERT").replace(
         "RETURN NULL", "IF new.id = 2 THEN RETURN NULL; END IF; RETURN new"
     )
     execute(fresh_database, _TABLE + skip)
@@ -82,6 +86,7 @@ async def test_rows_that_a_trigger_adds_to_a_table_that_is_done(make_source: Mak
         CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql
             AS 'BEGIN INSERT INTO audit VALUES (new.id, new.name); RETURN NULL; END';
         CREATE TRIGGER note AFTER INSERT ON people FOR EACH ROW EXECUTE FUNCTION note();
+        ALTER TABLE people ENABLE ALWAYS TRIGGER note;
         """,
     )
     metadata = MetaData()
@@ -111,6 +116,7 @@ async def test_a_trigger_on_the_statement_alone_sees_no_update(make_source: Make
         CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql
             AS 'BEGIN INSERT INTO seen VALUES (TG_OP); RETURN NULL; END';
         CREATE TRIGGER note AFTER UPDATE ON people FOR EACH STATEMENT EXECUTE FUNCTION note();
+        ALTER TABLE people ENABLE ALWAYS TRIGGER note;
         """,
     )
     assert (await copy_from(source, fresh_database, _CHOSEN)).complete
@@ -134,6 +140,7 @@ async def test_a_partition_that_is_moved_alone_has_its_parents_triggers(
         CREATE TABLE part PARTITION OF whole FOR VALUES FROM (0) TO (10);
         CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN new.name := ''x''; RETURN new; END';
         CREATE TRIGGER touch BEFORE INSERT ON whole FOR EACH ROW EXECUTE FUNCTION touch();
+        ALTER TABLE whole ENABLE ALWAYS TRIGGER touch; ALTER TABLE part ENABLE ALWAYS TRIGGER touch;
         """,
     )
     for _ in range(2):  # a second copy, which writes nothing new, is compared as the first one was

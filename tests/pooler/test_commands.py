@@ -16,8 +16,9 @@ from tests.pooler.bouncer import Bouncer
 from tests.support.page_server import PageServer
 
 # As they are given, beside the command's own name.
+BACK = "sync --reverse --overwrite --accept source-triggers-unseen"
 LINES = [
-    "migrate", "upgrade", "preflight", "copy", "copy --dry-run", "sync", "sync --follow", "sync --reverse --overwrite",
+    "migrate", "upgrade", "preflight", "copy", "copy --dry-run", "sync", "sync --follow", BACK,
     "verify", "verify --fix", "status", "uninstall --yes", "schema replace --yes",
     "quarantine list", "quarantine show 1", "quarantine replay", "quarantine export out.json",
     "quarantine import rows.json",
@@ -34,7 +35,7 @@ FROM_SOURCE = [
     "copy",
     "copy --dry-run",
     "sync",
-    "sync --reverse --overwrite",
+    BACK,
     "verify",
     "verify --fix",
 ]
@@ -145,7 +146,7 @@ def test_a_session_pooler_at_both_ends(
         "DATABASE_URL": session_pooler.url(database_url, **parameters),
         "MIGRATION_SOURCE": session_pooler.url(source_database, **parameters),
     }
-    for line in ("upgrade", "preflight", "copy", "sync", "verify", "sync --reverse --overwrite", "status"):
+    for line in ("upgrade", "preflight", "copy", "sync", "verify", BACK, "status"):
         outcome = command(*line.split(), **settings)
         assert outcome.code == 0, (line, outcome)
     assert row_texts(database_url, "clients") == row_texts(source_database, "clients")

@@ -135,6 +135,9 @@ async def test_triggers_foreign_keys_and_rights(connected: Source, database_url:
         CREATE TRIGGER before_insert BEFORE INSERT OR UPDATE ON clients FOR EACH ROW EXECUTE FUNCTION stamp();
         CREATE TRIGGER after_insert AFTER INSERT ON staff FOR EACH ROW EXECUTE FUNCTION stamp();
         CREATE TRIGGER on_update BEFORE UPDATE ON services FOR EACH ROW EXECUTE FUNCTION stamp();
+        ALTER TABLE clients ENABLE ALWAYS TRIGGER before_insert;
+        ALTER TABLE staff ENABLE ALWAYS TRIGGER after_insert;
+        ALTER TABLE services ENABLE ALWAYS TRIGGER on_update;
         ALTER TABLE bookings ADD CONSTRAINT own_fk FOREIGN KEY (company_id) REFERENCES companies (company_id);
         """,
     )
@@ -143,6 +146,9 @@ async def test_triggers_foreign_keys_and_rights(connected: Source, database_url:
     assert {"target-trigger-on-update services", "target-foreign-key bookings"} <= set(codes(report, "notice"))
     assert (await look(connected, database_url, accept=["target-trigger-on-insert"])).clear
     assert not (await look(connected, database_url, accept=["target-trigger-on-insert:staff"])).clear
+    named = ["target-trigger-on-insert:staff.after_insert", "target-trigger-on-insert:clients.before_insert"]
+    assert (await look(connected, database_url, accept=named)).clear
+    assert not (await look(connected, database_url, accept=[named[0], f"{named[1]}_too"])).clear
     execute(database_url, "DROP ROLE IF EXISTS preflight_bot; CREATE ROLE preflight_bot")
     try:
         execute(
@@ -167,16 +173,19 @@ async def test_a_proposed_statement_does_what_it_says_and_no_more(connected: Sou
         """
         CREATE FUNCTION stamp() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
         CREATE TRIGGER "x; DROP TABLE messages; --" BEFORE INSERT ON clients FOR EACH ROW EXECUTE FUNCTION stamp();
+        ALTER TABLE clients ENABLE ALWAYS TRIGGER "x; DROP TABLE messages; --";
         """,
     )
     (found,) = (await look(connected, database_url)).errors
-    before, after = (part.rpartition(": ")[2] for part in found.remedy.split("; after it"))
+    said, _, accept = found.remedy.partition("; or, if it is harmless: ")
+    assert accept == "--accept 'target-trigger-on-insert:clients.x; DROP TABLE messages; --'"
+    before, after = (part.rpartition(": ")[2] for part in said.split("; after it"))
     execute(database_url, before)
     assert value(database_url, "SELECT tgenabled::text FROM pg_trigger WHERE tgname LIKE 'x;%'") == "D"
     assert value(database_url, "SELECT count(*) FROM messages") == 0
     assert (await look(connected, database_url)).clear
     execute(database_url, after)
-    assert value(database_url, "SELECT tgenabled::text FROM pg_trigger WHERE tgname LIKE 'x;%'") == "O"
+    assert value(database_url, "SELECT tgenabled::text FROM pg_trigger WHERE tgname LIKE 'x;%'") == "A"
 
 
 async def test_a_database_in_locale_c_an_odd_time_zone_and_too_few_connections(

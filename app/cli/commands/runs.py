@@ -77,6 +77,8 @@ def _show_status(found: Status) -> None:
     for key in found.foreign_keys:
         if key.state == "dropped":
             say(f"foreign key {key.name} of {key.table}: dropped; the run puts it back before it is complete")
+        elif key.state == "unproved":
+            say(f"foreign key {key.name} of {key.table}: unproved; the run proves it before it is complete")
         else:
             say(f"foreign key {key.name} of {key.table}: not valid; rows that lack theirs of {key.parent} are, if any:")
             say(f"  {key.orphans}")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from app.cli.commands.preflight import Accept, accepted_of, repeated
 from app.cli.work import AsJson, KeyRoleOk, Metadata, SourceUrl, Tables, WithBaileys, Work
 
 if TYPE_CHECKING:
+    from app.migration.preflight.findings import Accepted, Finding
     from app.migration.sync.options import SyncOptions
     from app.migration.sync.sync_report import SyncReport
 
@@ -40,6 +43,7 @@ def sync(
     key_role_ok: KeyRoleOk = False,
     source: SourceUrl = None,
     metadata: Metadata = None,
+    accept: Accept = None,
     as_json: AsJson = False,
 ) -> None:
     """Bring the target to the source's present state. Inserts, updates and deletions, as often as you like.
@@ -52,8 +56,12 @@ def sync(
 
     if follow and until_clean:
         raise typer.BadParameter("it goes on until stopped, and so has no other end", param_hint="--follow")
+    if accept and not reverse:
+        raise typer.BadParameter("it goes with --reverse only", param_hint="--accept")
+    accepted = accepted_of(None, accept)
     switches = {"--reverse": reverse, "--follow": follow, "--until-clean": until_clean, "--overwrite": overwrite}
     own = [name for name, is_on in switches.items() if is_on]
+    own += repeated(None, accept)
     work = Work.prepare("sync", tables, with_baileys, key_role_ok, source, metadata, own=own)
     options = SyncOptions(
         reverse=reverse,
@@ -68,13 +76,22 @@ def sync(
         settles_after=work.settings.outcome_settles_after,
         dry_run=dry_run,
     )
+    fires = work.carry_out(lambda: _fires_at_source(work, accepted, dry_run=dry_run)) if reverse else ()
     report = _run(work, options)
     if as_json:
-        show_json(sync_document(report, work.given))
+        show_json(sync_document(report, work.given, fires))
     else:
-        show_sync(report, work.given)
+        show_sync(report, work.given, fires)
     if not report.complete:
         raise typer.Exit(1)
+
+
+async def _fires_at_source(work: Work, accepted: Accepted, *, dry_run: bool) -> Sequence[Finding]:
+    """What the source does by itself with rows that go back, all of it accepted; a dry run names the rest too."""
+    from app.migration.preflight.source_writes import examine_source_writes, refuse_unaccepted
+
+    found = await examine_source_writes(work.source_url, work.tables)
+    return found if dry_run else refuse_unaccepted(found, accepted)
 
 
 def _run(work: Work, options: SyncOptions) -> SyncReport:

@@ -130,6 +130,7 @@ def broken_list(broken: Sequence[BrokenForeignKey]) -> list[dict[str, Any]]:
             "references": key.parent,
             "moved": key.moved,
             "there": key.there,
+            "marked_valid": key.marked_valid,
             "orphans": key.orphans,
             "query": key.query,
             "statement": key.statement,

@@ -96,6 +96,7 @@ def preflight_document(report: PreflightReport, given: GivenOptions) -> dict[str
                 "remedy": one.remedy,
                 "table": one.table,
                 "column": one.column,
+                "name": one.name,
                 "found": one.found,
                 "expected": one.expected,
             }

@@ -1,6 +1,6 @@
 """The report of a sync: a line for each round, then all of it in words or as a document."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from time import monotonic
 from typing import Any
@@ -16,6 +16,7 @@ from app.cli.reports.leftovers_report import (
     show_leftovers,
     show_not_moved,
 )
+from app.migration.preflight.findings import Finding
 from app.migration.sync.sync_report import SyncReport, SyncRound
 from app.migration.target.foreign_keys import mend
 from app.next_step import Command, NextStep
@@ -51,11 +52,11 @@ class RoundLines:
         )
 
 
-def show_sync(report: SyncReport, given: GivenOptions) -> None:
+def show_sync(report: SyncReport, given: GivenOptions, fires: Sequence[Finding] = ()) -> None:
     """Print what was changed, what remains, and what to run next.
 
     Args:
-        flags: the options that chose the tables and the direction, with a leading blank.
+        fires: what the source does by itself with rows that go back.
     """
     would = "would be " if report.dry_run else ""
     tables = report.tables.values()
@@ -70,6 +71,8 @@ def show_sync(report: SyncReport, given: GivenOptions) -> None:
         ],
         numbers=frozenset(range(1, len(headings))),
     )
+    for one in fires:
+        say(f"{'would fire' if report.dry_run else 'accepted'}: {one.message} ({one.code})")
     refused = [refusal for table in tables for refusal in table.refused]
     for refusal in refused[:_SHOWN]:
         place = f" ({refusal.place})" if refusal.place else ""
@@ -134,8 +137,8 @@ def _next(report: SyncReport) -> NextStep:
     return not_moved_next(report.not_moved, "sync") if report.not_moved else NextStep(Command("sync"))
 
 
-def sync_document(report: SyncReport, given: GivenOptions) -> dict[str, Any]:
-    """The whole report for `--json`, keys masked."""
+def sync_document(report: SyncReport, given: GivenOptions, fires: Sequence[Finding] = ()) -> dict[str, Any]:
+    """The whole report for `--json`, keys masked; `fires` as in `show_sync`."""
     return document(
         "sync",
         ok=report.complete,
@@ -161,6 +164,9 @@ def sync_document(report: SyncReport, given: GivenOptions) -> dict[str, Any]:
                 ],
             }
             for table in report.tables.values()
+        ],
+        fires_at_source=[
+            {"code": one.code, "table": one.table, "name": one.name, "message": one.message} for one in fires
         ],
         broken_foreign_keys=broken_list(report.broken),
         not_usable=not_usable_list(report.not_usable),

@@ -65,6 +65,9 @@ def show_verify(
         _say_view(view)
     show_leftovers(report.not_usable)
     show_not_moved(report.not_moved, "compared")
+    if report.unproved:
+        say(f"NOT PROVED YET, although marked valid: foreign keys {', '.join(report.unproved)}. Rows were written")
+        say("while the target's triggers were silent, and the run did not come to look for those that lack theirs.")
     _say_verdict(report)
     if report.fix and any(table.missing + table.different > table.quarantined for table in report.tables):
         say("A type of the target that rounds, a trigger that changes what is written, or a column that the target")
@@ -119,6 +122,8 @@ def _say_verdict(report: VerifyReport) -> None:
             f"NOT usable, though no difference was found in {what}: the application fails, or reads old rows, "
             "where it reads the above"
         )
+    elif report.unproved:
+        say(f"NOT verified, though no difference was found in {what}: foreign keys are not proved, see above")
     elif report.sample is not None:
         say(f"nothing found in {what}, and equal counts, in {report.seconds:.1f} s; the other rows were not compared")
     else:
@@ -137,7 +142,10 @@ def next_step(report: VerifyReport, given: GivenOptions) -> NextStep:
     if report.not_moved and not report.not_usable and all(table.clean for table in report.tables):
         return not_moved_next(report.not_moved, "verify")
     if all(table.clean for table in report.tables):
-        return NextStep("; ".join(one.statement for one in report.not_usable), "; then: ", again)
+        if report.not_usable:
+            return NextStep("; ".join(one.statement for one in report.not_usable), "; then: ", again)
+        proves = Command("sync", "--reverse") if report.newer else Command("verify", "--fix")
+        return NextStep(proves, ", which proves the foreign keys")
     unclean = [table for table in report.tables if not table.clean]
     behind = [table for table in unclean if table.table not in report.newer]
     ahead = [table for table in unclean if table not in behind]
@@ -225,5 +233,6 @@ def verify_document(report: VerifyReport, given: GivenOptions) -> dict[str, Any]
             for view in report.views
         ],
         not_moved=not_moved_list(report.not_moved),
+        unproved_foreign_keys=list(report.unproved),
         next=given.text(next_step(report, given)),
     )

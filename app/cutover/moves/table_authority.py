@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from psycopg import AsyncConnection
 
 from app.cutover.locks import HOLD_TABLE
+from app.cutover.moves.gates import copied_gate
 from app.cutover.moves.gates.id_gap import raise_sequences, read_gaps
 from app.cutover.moves.gates.objection import Objection
 from app.cutover.moves.stage_row import UNCHANGED, lock_stage_row, open_cutover
@@ -127,6 +128,7 @@ async def _against_postgres(connection: AsyncConnection, table: str, stage: Stag
                 "botdata cutover advance, up to live, first",
             )
         )
+    found += await copied_gate.foreign_keys(connection, Store.SUPABASE)
     synced, refused, verified, differences = await proof_of(connection, table)
     if synced is None or synced > RECENT:
         when = "was never synced" if synced is None else f"was last synced {synced / 60:,.0f} minutes ago"

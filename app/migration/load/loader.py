@@ -1,5 +1,8 @@
 """Loading rows into the target: in one transaction with their checkpoint, refused rows found and set aside."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 import psycopg
 from psycopg import AsyncConnection, sql
 
@@ -15,6 +18,7 @@ from app.migration.retry import repeated
 from app.migration.runs.report import Loaded, Refusal, refusals_of
 from app.migration.sources.source import Page
 from app.migration.tables.copy_table import CopyTable
+from app.migration.target.interference import silenced
 from app.migration.target.target_session import JsonBytes, is_row_fault
 from app.next_step import Command, NextStep
 from app.state.runs import checkpoints, quarantine, writes
@@ -72,19 +76,23 @@ class PageLoader:
         await ensure_refusal(self._connection, self._table)
         if self._insert is not None and (loaded := await self._insert_new(self._insert, page, checkpoint)):
             return loaded
-        async with self._connection.transaction():
-            await self._connection.execute(_IMMEDIATE)
+        async with self._transaction():
             loaded = await self._whole(page.body) if self._piece is None else None
             if loaded is None:
                 loaded = await self._in_pieces(page)
             await self._record(page, loaded, checkpoint)
         return loaded
 
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[None]:
+        async with self._connection.transaction(), silenced(self._connection, self._run, self._table):
+            await self._connection.execute(_IMMEDIATE)
+            yield
+
     async def _insert_new(self, insert: str, page: Page, checkpoint: bool) -> Loaded | None:
         """Load a page of rows that are all new; None, and no page is tried so again, where one is there or refused."""
         loaded = None
-        async with self._connection.transaction():
-            await self._connection.execute(_IMMEDIATE)
+        async with self._transaction():
             try:
                 cursor = await self._connection.execute(insert, [JsonBytes(page.body)])
             except psycopg.Error as error:

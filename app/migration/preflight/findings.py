@@ -16,10 +16,12 @@ class Code:
     Attributes:
         severity: the usual one; a finding may be less severe where that is known.
         acceptable: `--accept` can turn the error into a warning; not where the move would stop a moment later.
+        by_name: each is to be accepted with its table and its own name.
     """
 
     severity: Severity
     acceptable: bool = True
+    by_name: bool = False
 
 
 # Documented in docs/preflight.md; a code never changes its meaning.
@@ -72,7 +74,9 @@ CODES: dict[str, Code] = {
     "target-trigger-on-insert": Code("error"),
     "target-trigger-on-update": Code("notice"),
     "target-trigger-on-delete": Code("error"),
+    "target-trigger-silent": Code("notice"),
     "target-rule": Code("error", acceptable=False),
+    "target-rule-silent": Code("notice"),
     "target-rows-hidden": Code("error", acceptable=False),
     "target-foreign-key": Code("notice"),
     "target-parent-not-moved": Code("warning"),
@@ -90,6 +94,10 @@ CODES: dict[str, Code] = {
     "app-role-rows-hidden": Code("error"),
     "app-role-rows-unknown": Code("warning"),
     "app-role-writes-refused": Code("warning"),
+    "source-trigger": Code("error", by_name=True),
+    "source-rule": Code("error", by_name=True),
+    "source-event-trigger": Code("error", by_name=True),
+    "source-triggers-unseen": Code("error"),
 }
 
 
@@ -102,6 +110,7 @@ class Finding:
         message: one sentence: what is.
         remedy: one sentence or command: what to do.
         found, expected: what is and what should be, where two schemas differ.
+        name: of a trigger or a rule.
     """
 
     code: str
@@ -112,11 +121,18 @@ class Finding:
     column: str | None = None
     found: str | None = None
     expected: str | None = None
+    name: str | None = None
 
     @property
     def place(self) -> str:
         """`table.column`, `table`, or nothing."""
         return ".".join(part for part in (self.table, self.column) if part)
+
+    @property
+    def accepted_as(self) -> str:
+        """What `--accept` takes for this one alone."""
+        place = ".".join(part for part in (self.table, self.column or self.name) if part)
+        return f"{self.code}:{place}" if place else self.code
 
 
 def finding(
@@ -128,10 +144,11 @@ def finding(
     column: str | None = None,
     found: str | None = None,
     expected: str | None = None,
+    name: str | None = None,
     severity: Severity | None = None,
 ) -> Finding:
     """A finding, of its code's usual severity unless told."""
-    return Finding(code, severity or CODES[code].severity, message, remedy, table, column, found, expected)
+    return Finding(code, severity or CODES[code].severity, message, remedy, table, column, found, expected, name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +180,7 @@ class Accepted:
     """What the owner said beforehand.
 
     Attributes:
-        codes: of errors that are to be warnings, as CODE or CODE:table.column.
+        codes: of errors that are to be warnings, as CODE, CODE:table, CODE:table.column or CODE:table.trigger.
         ignored_columns: `table.column` of the source whose data may be lost.
     """
 
@@ -177,13 +194,21 @@ class Accepted:
         return tuple(sorted(settled, key=lambda one: order.index(one.severity)))
 
     def _accepts(self, one: Finding) -> bool:
-        wanted = {one.code, f"{one.code}:{one.place}", f"{one.code}:{one.table}"}
-        return one.severity == "error" and CODES[one.code].acceptable and not self.codes.isdisjoint(wanted)
+        kind = CODES[one.code]
+        wanted = {one.accepted_as}
+        if not kind.by_name:
+            wanted |= {one.code, f"{one.code}:{one.place}", f"{one.code}:{one.table}"}
+        return one.severity == "error" and kind.acceptable and not self.codes.isdisjoint(wanted)
 
 
 def unknown_codes(codes: Sequence[str]) -> list[str]:
-    """Those of `--accept` that name no code, or one that cannot be accepted."""
-    return [one for one in codes if (kind := CODES.get(one.partition(":")[0])) is None or not kind.acceptable]
+    """Those of `--accept` that name no code, or one that cannot be accepted, or not without a name."""
+    return [one for one in codes if not _can_accept(*one.partition(":"))]
+
+
+def _can_accept(code: str, _: str, place: str) -> bool:
+    kind = CODES.get(code)
+    return kind is not None and kind.acceptable and (bool(place) or not kind.by_name)
 
 
 @dataclass(frozen=True, slots=True)

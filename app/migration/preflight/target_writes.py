@@ -1,5 +1,8 @@
 """What the target makes of rows that are written to a table: its key, triggers, rules and row-level security."""
 
+import shlex
+from dataclasses import replace
+
 from psycopg import AsyncConnection, sql
 from sqlalchemy import Table
 
@@ -8,6 +11,7 @@ from app.migration.preflight.schemas.catalog import CatalogTable
 from app.migration.sources.moved_tables import WITHOUT_KEY, WITHOUT_KEY_REMEDY
 from app.migration.tables import row_security
 from app.migration.tables.quoting import quoted
+from app.migration.tables.silence import grant_of_silence, silence
 from app.migration.tables.unique_keys import key_columns, key_trouble, read_unique_indexes
 from app.migration.target.interference import Interference, find_interference
 
@@ -39,7 +43,21 @@ async def examine_writes(
                 table=there.name,
             )
         )
-    found += [_of(one, there.name) for one in await find_interference(connection, qualified)]
+    return found + await _interference(connection, qualified, there.name)
+
+
+async def _interference(connection: AsyncConnection, qualified: str, table: str) -> list[Finding]:
+    """Its triggers and rules: those that are silent while this program writes, and those that fire."""
+    there = await find_interference(connection, qualified)
+    quiet = await silence(connection, qualified)
+    lacks = quiet.wanted and not (quiet.granted or quiet.unsafe)
+    grant = await grant_of_silence(connection) if lacks else None
+    found = []
+    for one in there:
+        if one.fires(silent=quiet.holds):
+            found.append(_firing(one, table, grant, unsafe=quiet.unsafe))
+        elif one.enabled == "O":
+            found.append(_silent(one, table))
     return found
 
 
@@ -62,37 +80,62 @@ def _without_key(there: CatalogTable, *, over_rest: bool) -> Finding:
     )
 
 
-def _of(one: Interference, table: str) -> Finding:
+def _silent(one: Interference, table: str) -> Finding:
+    does = one.runs if one.kind == "TRIGGER" else "rewrites"
+    return finding(
+        f"target-{one.kind.lower()}-silent",
+        f"{one.kind.lower()} {one.name} of the target's {one.relation} {does} on {'/'.join(sorted(one.events))}: not "
+        "when this program copies rows, in whose own transactions it is silent; for all others it goes on",
+        "nothing: foreign keys that are not checked meanwhile are proved afterwards",
+        table=table,
+        name=one.name,
+    )
+
+
+def _firing(one: Interference, table: str, grant: str | None, *, unsafe: bool) -> Finding:
+    remedy = _disable(one)
+    if one.enabled == "O" and unsafe:
+        remedy += "; it cannot be silent for this program alone, since a deferrable constraint would not be kept then"
+    elif one.enabled == "O" and grant:
+        remedy += f"; or, so that it is silent in this program's own transactions and goes on for all others: {grant}"
     if one.kind == "RULE":
         message = f"rule {one.name} of the target's {one.relation} rewrites each {'/'.join(one.events)}"
-        return finding("target-rule", message, _disable(one), table=table)
-    runs = f"trigger {one.name} of the target's {one.relation} runs {one.function}"
+        return finding("target-rule", message, remedy, table=table, name=one.name)
+    runs = f"trigger {one.name} of the target's {one.relation} {one.runs}"
     if "insert" in one.events:
-        return finding(
+        return _acceptable(
             "target-trigger-on-insert",
             f"{runs} when rows are inserted: it may change or skip them, or write rows that are copied as well",
-            _disable(one),
-            table=table,
+            remedy,
+            table,
+            one,
         )
     if "delete" in one.events:
-        return finding(
+        return _acceptable(
             "target-trigger-on-delete",
             f"{runs} when rows are deleted: it may keep what is gone from the source, or write other rows",
-            _disable(one),
-            table=table,
+            remedy,
+            table,
+            one,
         )
     return finding(
         "target-trigger-on-update",
         f"{runs} on updates",
         "nothing: a changed row is deleted and inserted instead",
         table=table,
+        name=one.name,
     )
+
+
+def _acceptable(code: str, message: str, remedy: str, table: str, one: Interference) -> Finding:
+    named = finding(code, message, remedy, table=table, name=one.name)
+    return replace(named, remedy=f"{remedy}; or, if it is harmless: --accept {shlex.quote(named.accepted_as)}")
 
 
 def _disable(one: Interference) -> str:
     what = f"{one.kind} {quoted(one.name)}"
-    always = "ALWAYS " if one.always else ""
+    mode = {"A": "ALWAYS ", "R": "REPLICA "}.get(one.enabled, "")
     return (
         f"as the table's owner, before the move: ALTER TABLE {one.quoted} DISABLE {what}; "
-        f"after it: ALTER TABLE {one.quoted} ENABLE {always}{what}"
+        f"after it: ALTER TABLE {one.quoted} ENABLE {mode}{what}"
     )

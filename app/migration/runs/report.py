@@ -224,6 +224,8 @@ class VerifyReport:
         not_usable: materialized views that are made of the tables, and were never filled or are stale.
         views: materialized views that are made of the tables and hold rows.
         not_moved: tables that cannot be compared with this source.
+        unproved: foreign keys of the target that are marked valid, and that no run has proved since it wrote rows which
+            PostgreSQL did not check.
     """
 
     tables: tuple[TableVerified, ...]
@@ -235,6 +237,7 @@ class VerifyReport:
     not_usable: tuple[Unusable, ...] = ()
     views: tuple[ViewCompared, ...] = ()
     not_moved: tuple[NotMoved, ...] = ()
+    unproved: tuple[str, ...] = ()
 
     @property
     def differences(self) -> list[FoundDifference]:
@@ -244,7 +247,7 @@ class VerifyReport:
     @property
     def clean(self) -> bool:
         """Whether something was compared and nothing of it differs, and the application can read it."""
-        unfit = not self.tables or self.not_usable or self.not_moved
+        unfit = not self.tables or self.not_usable or self.not_moved or self.unproved
         return not unfit and all(table.clean for table in self.tables)
 
 

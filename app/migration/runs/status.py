@@ -59,10 +59,10 @@ class TableStatus:
 
 @dataclass(frozen=True, slots=True)
 class ForeignKeyStatus:
-    """A foreign key that a run took away and that is not validated yet.
+    """A foreign key that a run took away or left unchecked, and that is not validated or proved yet.
 
     Attributes:
-        state: "dropped" or "not valid".
+        state: "dropped", "not valid" or "unproved".
         parent: the table that it refers to.
         orphans: the query for the rows that lack theirs.
         statement: puts it back as it was, once there are none.
@@ -109,8 +109,9 @@ class Status:
             return NextStep(Command("copy"))
         if newest.state == "stopped":
             return NextStep(Command(newest.command), ", with the same source and tables: it goes on from there")
-        if any(key.state == "dropped" for key in self.foreign_keys):
-            return NextStep(Command("sync"), ", with the same source and tables: it puts the foreign keys back")
+        if any(key.state != "not valid" for key in self.foreign_keys):
+            does = "it puts the foreign keys back, and proves those that are there"
+            return NextStep(Command("sync"), f", with the same source and tables: {does}")
         if self.foreign_keys and not self.in_quarantine:  # a run has compared their rows
             return NextStep("the statements of the foreign keys, once all rows keep them; then: ", Command("verify"))
         return NextStep(Command("quarantine list" if self.in_quarantine else "verify"))

@@ -35,7 +35,7 @@ from app.migration.sync.options import SyncOptions
 from app.migration.sync.sync_report import TableSynced
 from app.migration.sync.walked_keys import WalkedKeys
 from app.migration.tables.copy_table import CopyTable
-from app.migration.target.interference import Interference
+from app.migration.target.interference import Interference, silenced
 from app.migration.target.sequences import raise_sequences
 from app.migration.target.target_session import CONFLICTS
 from app.migration.verify.row_comparison import compare_page
@@ -148,7 +148,8 @@ class ForwardSync(Direction[_Look]):
                 written = (await outdated(self._connection, table, page, moment, now)).written
                 gone = [key for key in gone if key not in written]
                 done.kept += await target_before_images.keep_foreign(self._connection, self._run, table, gone)
-                done.deleted = await keyed_rows.delete_rows(self._connection, table, gone)
+                async with silenced(self._connection, self._run, table):
+                    done.deleted = await keyed_rows.delete_rows(self._connection, table, gone)
                 kept, why = await rows_kept(self._connection, table, gone)
                 if self._kept.get(table.name, "") != why:
                     self._kept[table.name] = why
@@ -285,7 +286,8 @@ class ForwardSync(Direction[_Look]):
         async with self._connection.transaction():
             images = await target_before_images.keep_later(self._connection, self._run, table, page.body)
             there = await keyed_rows.existing_keys(self._connection, table, [key_of(one, table) for one in records])
-            await keyed_rows.delete_rows(self._connection, table, sorted(there))
+            async with silenced(self._connection, self._run, table):
+                await keyed_rows.delete_rows(self._connection, table, sorted(there))
             loaded = await self._loader(table).load(page, checkpoint=False)
             if loaded.refused:
                 raise _StillRefusedError(set(await quarantine.refused_keys(self._connection, table.name, now=True)))

@@ -27,7 +27,8 @@ async def describe_versions(
     connection: AsyncConnection, source: Source, table: Table, progress: Progress, *, reverse: bool
 ) -> CopyTable:
     """A table, with the column by which the versions of the source's rows are told apart; "" where there is none."""
-    described = await describe(connection, table, step="sync", styled=isinstance(source, RestSource))
+    styled = isinstance(source, RestSource)
+    described = await describe(connection, table, step="sync", back=reverse, styled=styled)
     if not described.key:
         return described
     if reverse:

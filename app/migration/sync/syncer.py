@@ -29,7 +29,7 @@ from app.migration.sync.writers.rest_writer import RestWriter
 from app.migration.sync.writers.writer import SourceWriter
 from app.migration.tables.copy_table import CopyTable, name_of
 from app.migration.target.followed_sequences import follow_source
-from app.migration.target.foreign_keys import without_foreign_keys
+from app.migration.target.foreign_keys import prove, without_foreign_keys
 from app.migration.target.materialized_views import refresh, stale_views
 from app.migration.target.target_session import explained, open_target
 from app.next_step import Command, NextStep
@@ -167,6 +167,9 @@ class Sync:
         """The target's foreign keys are away while it is written to, between the rounds of a following sync too."""
         if self._options.reverse or self._options.dry_run:
             yield
+            if not self._options.dry_run:
+                with explained("sync", done="the rounds", pending="to prove the target's foreign keys"):
+                    self.report.broken = await prove(connection, tables)
             return
         async with without_foreign_keys(connection, run, tables, step="sync") as broken:
             yield

@@ -14,6 +14,7 @@ from sqlalchemy.schema import sort_tables_and_constraints
 from app.errors import MigrationError
 from app.migration.tables import row_security
 from app.migration.tables.column_shapes import PARTS, shapes
+from app.migration.tables.silence import silence
 from app.migration.tables.unique_keys import key_columns, key_trouble, read_unique_indexes
 from app.next_step import Command, NextStep
 
@@ -75,6 +76,7 @@ class CopyTable:
         version: the column that tells one version of a row from another.
         made: columns that the target makes by itself: compared, not written.
         family: names of its partitions, and of the tables that it is a partition of: their rows are its own, too.
+        silent: triggers and rules of the target are silent while its rows are written: see `silence`.
     """
 
     schema: str
@@ -89,6 +91,7 @@ class CopyTable:
     heirs: tuple[Heir, ...] = ()
     made: tuple[CopyColumn, ...] = ()
     family: tuple[str, ...] = ()
+    silent: bool = False
 
     @property
     def name(self) -> str:
@@ -229,9 +232,9 @@ FROM pg_attribute a WHERE a.attrelid = to_regclass(%s) AND a.attnum > 0 AND NOT 
 # pg_trigger.tgtype: bit 4 update (src/include/catalog/pg_trigger.h). One may be on a partition alone.
 _TABLE = """
 SELECT EXISTS (SELECT FROM pg_trigger WHERE (tgrelid = c.oid OR tgrelid IN (SELECT relid FROM pg_partition_tree(c.oid)))
-               AND NOT tgisinternal AND tgenabled IN ('O', 'A') AND tgtype & 16 = 16),
+               AND NOT tgisinternal AND tgenabled = ANY (%(fire)s::"char"[]) AND tgtype & 16 = 16),
     c.relkind IN ('r', 'f'), c.relkind IN ('r', 'p')
-FROM pg_class c WHERE c.oid = to_regclass(%s)
+FROM pg_class c WHERE c.oid = to_regclass(%(table)s)
 """
 
 
@@ -263,7 +266,13 @@ def is_plain(table: CopyTable) -> sql.Composed:
 
 
 async def describe(
-    connection: AsyncConnection, table: Table, *, step: str, reads: bool = False, styled: bool = True
+    connection: AsyncConnection,
+    table: Table,
+    *,
+    step: str,
+    reads: bool = False,
+    back: bool = False,
+    styled: bool = True,
 ) -> CopyTable:
     """Join what the model says with the types and triggers that the target has.
 
@@ -272,6 +281,7 @@ async def describe(
 
     Args:
         reads: nothing is to be written, so that a key without a unique index will do.
+        back: rows go to the source, which may have the same triggers, and where none is silent.
         styled: rows come from a session that may have other settings than ours, as those over REST do.
 
     Raises:
@@ -314,7 +324,9 @@ async def describe(
             pending=f"{name} and the tables after it",
             next_step=NextStep(Command("preflight"), ", which names all that is missing; then: ", Command(step)),
         )
-    found = await (await connection.execute(_TABLE, [qualified])).fetchone()
+    silent = not (reads or back) and (await silence(connection, qualified)).holds
+    fire = ["A", "R" if silent else "O"]
+    found = await (await connection.execute(_TABLE, {"table": qualified, "fire": fire})).fetchone()
     assert found is not None
     trouble = key_trouble(qualified, key, unique) if key and found[2] and not reads else None
     if trouble is None and await row_security.hides_rows(connection, qualified):
@@ -357,4 +369,5 @@ async def describe(
         heirs=tuple([Heir(*row) for row in await (await connection.execute(_HEIRS, [qualified])).fetchall()]),
         made=tuple(column(c.name, made[c.name]) for c in table.columns if c.name in made),
         family=tuple(label(*row) for row in family),
+        silent=silent,
     )

@@ -1,6 +1,7 @@
 """Foreign keys of the target: away while rows go in, in any order, and put back once all are there.
 
 They are dropped and their definitions written down in one transaction, so a run that was killed still knows them.
+Those that stay on their tables, and are not checked while triggers are silent, are proved at the end.
 """
 
 from collections.abc import AsyncIterator, Collection, Sequence
@@ -11,6 +12,7 @@ import psycopg
 from psycopg import AsyncConnection, sql
 
 from app.errors import MigrationError
+from app.migration.retry import repeated
 from app.migration.tables.copy_table import CopyTable
 from app.migration.target.target_session import explained
 from app.next_step import Command, NextStep
@@ -27,11 +29,12 @@ class BrokenForeignKey:
 
     Attributes:
         table, parent: the table that it is on, and the one that it refers to.
-        there: it is on the table, NOT VALID: checked for new rows. False: a partitioned table's, and not there.
+        there: it is on the table: checked for new rows. False: a partitioned table's, and not there.
         orphans: how many rows lack theirs; None where the role may not read the parent.
         query: lists them.
         moved: the parent is among the tables of the run. Where it is not, as auth.users, the run cannot bring the rows.
         statement: puts it back as it was, once no row lacks its own; PostgreSQL compares all of them.
+        marked_valid: it is on the table, and marked valid all the same; else, where it is there, NOT VALID.
     """
 
     table: str
@@ -42,16 +45,23 @@ class BrokenForeignKey:
     parent: str
     moved: bool
     statement: str
+    marked_valid: bool = False
 
     @property
     def holds_up(self) -> bool:
-        """Whether the run is not complete for it: its own rows contradict each other, or new ones are not checked."""
-        return self.moved or not self.there
+        """Whether the run is not complete for it: its own rows contradict each other, or what is marked is not so."""
+        return self.moved or self.marked_valid or not self.there
 
     @property
     def sentence(self) -> str:
         """What is wrong, and what lists the rows."""
+        if self.marked_valid and not self.orphans:
+            return (
+                f"foreign key {self.name} of {self.table} is marked valid, and is not proved, since the role may not "
+                f"lock or read {self.parent}: rows that lack theirs are listed by {self.query}"
+            )
         how = "stays NOT VALID" if self.there else "is not put back"
+        how = "is marked valid, and is not" if self.marked_valid else how
         count = "" if self.orphans is None else f"{self.orphans:,} "
         return (
             f"foreign key {self.name} of {self.table} {how}: {count}rows lack the row of {self.parent} that they refer "
@@ -83,7 +93,7 @@ async def without_foreign_keys(
         await _say_what_is_away(connection, error)
         raise
     with explained(step, done="all rows", pending="the target's foreign keys, put back and validated"):
-        broken.extend(await _restore(connection, {table.name for table in tables}, known))
+        broken.extend(await _restore(connection, _names(tables), known))
 
 
 @asynccontextmanager
@@ -93,16 +103,22 @@ async def without_cascades(
     """As `without_foreign_keys`, for rows that are loaded again into tables that are in use.
 
     Only tables whose rows are deleted and inserted need it: ON DELETE CASCADE would take the rows that refer to them.
+    The foreign keys of the others stay; those that were not checked meanwhile are proved at the end.
 
     Raises:
         MigrationError: not all rows keep a foreign key afterwards, and it leads to a table that is loaded here too.
     """
-    replaced = [table for table in tables if table.replaces_rows]
-    if not replaced:
-        yield
-        return
-    async with without_foreign_keys(connection, run, replaced, step=step) as broken:
-        yield
+    if replaced := [table for table in tables if table.replaces_rows]:
+        async with without_foreign_keys(connection, run, replaced, step=step) as broken:
+            yield
+    else:
+        try:
+            yield
+        except MigrationError as error:
+            await _say_what_is_away(connection, error)
+            raise
+        with explained(step, done="all rows that could go in", pending="to prove the target's foreign keys"):
+            broken = await prove(connection, tables)
     if held_up := [key for key in broken if key.holds_up]:
         raise MigrationError(
             "; ".join(key.sentence for key in held_up),
@@ -126,14 +142,43 @@ def mend(broken: Sequence[BrokenForeignKey]) -> NextStep:
     return NextStep(f"{'; '.join(ways)}; then: ", Command("sync"), ", which puts back what all rows keep")
 
 
+async def prove(connection: AsyncConnection, tables: Sequence[CopyTable] | None = None) -> list[BrokenForeignKey]:
+    """Prove what any run left unproved; gives those that stay so: not all rows keep them.
+
+    Args:
+        tables: only keys on or to these are given; None: all.
+    """
+    if not await may_read(connection, "foreign_keys"):
+        return []
+    await foreign_keys.forget_settled(connection)
+    broken = []
+    for one in await foreign_keys.away(connection):
+        if one.state == "unproved" and not await _prove(connection, one):
+            names = {one.of_table, one.parent} if tables is None else _names(tables)
+            if not names.isdisjoint({one.of_table, one.parent}):
+                broken.append(await _count(connection, one, moved=one.parent in names))
+    return broken
+
+
+def _names(tables: Sequence[CopyTable]) -> set[str]:
+    """Those of their partitions too, which may have keys of their own."""
+    return {name for table in tables for name in (table.name, *table.family)}
+
+
+async def unproved_keys(connection: AsyncConnection) -> list[str]:
+    """The foreign keys that no run has proved yet, in words."""
+    away = await foreign_keys.away(connection) if await may_read(connection, "foreign_keys") else []
+    return [f"{one.name} of {one.of_table}" for one in away if one.state == "unproved"]
+
+
 async def describe_away(connection: AsyncConnection) -> str | None:
     """A sentence on the foreign keys that a stopped run left away, or NOT VALID; None where there is none."""
     away = await foreign_keys.away(connection) if await may_read(connection, "foreign_keys") else []
-    named = ", ".join(f"{one.name} on {one.of_table} ({one.state})" for one in away)
+    named = ", ".join(f"{one.name} on {one.of_table} ({one.state})" for one in away if one.state != "unproved")
     return (
         f"foreign keys of the target that a run took away: {named}; botdata sync puts back those that all rows keep, "
         "and botdata status shows the statements"
-        if away
+        if named
         else None
     )
 
@@ -161,32 +206,23 @@ async def _drop(connection: AsyncConnection, run: int, tables: Sequence[CopyTabl
         await connection.execute("SELECT set_config('search_path', '', true)")  # names are written with their schemas
         names = [table.identifier.as_string(None) for table in tables]
         found = await foreign_keys.find_foreign_keys(connection, names)
-        if foreign := [f"{name} on {table} (owner {owner})" for _, table, name, *_, owned, owner in found if not owned]:
+        if foreign := [f"{key.name} on {key.table} (owner {owner})" for key, owned, owner in found if not owned]:
             raise MigrationError(
                 f"foreign keys that would stand in the way cannot be dropped by this role: {', '.join(foreign)}",
                 step=step,
                 pending="everything; nothing was written",
                 next_step=NextStep("let the tables' owner run it, then: ", Command(step)),
             )
-        for schema, table, name, referenced, definition, was_valid, ours, theirs, *_ in found:
-            child = sql.Identifier(schema, table)
-            orphans = _orphans(child.as_string(None), referenced, ours, theirs)
-            kept = KeptForeignKey(schema, table, name, definition, orphans, was_valid, "dropped", referenced)
-            await foreign_keys.keep(connection, run, kept, referenced)
-            await connection.execute(sql.SQL("ALTER TABLE {} DROP CONSTRAINT {}").format(child, sql.Identifier(name)))
-
-
-def _orphans(child: str, parent: str, ours: list[str], theirs: list[str]) -> str:
-    """The query for the rows whose parent is missing; a NULL in the reference names none."""
-    named = " AND ".join(f"c.{column} IS NOT NULL" for column in ours)
-    same = " AND ".join(f"p.{parent_column} = c.{column}" for column, parent_column in zip(ours, theirs, strict=True))
-    return f"SELECT c.* FROM {child} c WHERE {named} AND NOT EXISTS (SELECT FROM {parent} p WHERE {same})"  # noqa: S608
+        for key, *_ in found:
+            await foreign_keys.keep(connection, run, key)
+            drop = sql.SQL("ALTER TABLE {} DROP CONSTRAINT {}").format(key.identifier, sql.Identifier(key.name))
+            await connection.execute(drop)
 
 
 async def _restore(
     connection: AsyncConnection, tables: Collection[str] | None = None, known: Collection[tuple[str, str]] = ()
 ) -> list[BrokenForeignKey]:
-    """Put all back that any run took away, then validate one after the other: a killed run finds each where it was.
+    """Put all back that any run took away, then validate or prove each: a killed run finds it where it was.
 
     Args:
         tables: names of those that a run is about; None: all.
@@ -222,10 +258,14 @@ def statement_for(one: KeptForeignKey) -> str:
     """What puts a key back, checked for every row; whoever owns the table may run it."""
     name = sql.Identifier(one.name).as_string(None)
     what = f"VALIDATE CONSTRAINT {name}" if one.state == "not valid" else f"ADD CONSTRAINT {name} {one.definition}"
+    if one.state == "unproved":
+        what = f"DROP CONSTRAINT {name}, {what}"
     return f"ALTER TABLE {one.identifier.as_string(None)} {what}"
 
 
 async def _validate(connection: AsyncConnection, one: KeptForeignKey) -> bool:
+    if one.state == "unproved":
+        return await _prove(connection, one)
     try:
         async with connection.transaction():
             await connection.execute(statement_for(one).encode())
@@ -237,21 +277,51 @@ async def _validate(connection: AsyncConnection, one: KeptForeignKey) -> bool:
     return True
 
 
+async def _prove(connection: AsyncConnection, one: KeptForeignKey) -> bool:
+    """Look for orphans. The lock waits for those who write at the moment: they have not seen all of our rows."""
+
+    async def in_one_transaction() -> bool:
+        async with connection.transaction():
+            tables = f"{one.identifier.as_string(None)}, {one.referenced}"
+            await connection.execute(f"LOCK TABLE {tables} IN SHARE MODE".encode())
+            cursor = await connection.execute(f"SELECT EXISTS ({one.orphans})".encode())
+            row = await cursor.fetchone()
+            if row and row[0]:
+                return False
+            await foreign_keys.note_state(connection, one, "validated")
+        return True
+
+    try:
+        return await repeated(in_one_transaction)
+    except psycopg.errors.InsufficientPrivilege:
+        return False
+
+
 async def _count(connection: AsyncConnection, one: KeptForeignKey, *, moved: bool) -> BrokenForeignKey:
     orphans: int | None = None
     with suppress(psycopg.errors.InsufficientPrivilege):
         cursor = await connection.execute(f"SELECT count(*) FROM ({one.orphans}) o".encode())  # noqa: S608
         row = await cursor.fetchone()
         orphans = row[0] if row else None
-    there = one.state == "not valid"
-    return BrokenForeignKey(one.of_table, one.name, there, orphans, one.orphans, one.parent, moved, statement_for(one))
+    return BrokenForeignKey(
+        one.of_table,
+        one.name,
+        one.state != "dropped",
+        orphans,
+        one.orphans,
+        one.parent,
+        moved,
+        statement_for(one),
+        marked_valid=one.state == "unproved",
+    )
 
 
 async def _say_what_is_away(connection: AsyncConnection, error: MigrationError) -> None:
-    away: list[str] = []
+    away: list[KeptForeignKey] = []
     if not (connection.broken or connection.closed):
         with suppress(psycopg.Error):  # the error at hand says more
-            away = [f"{one.name} on {one.of_table}" for one in await foreign_keys.away(connection)]
-    if away:
-        kept = f"the foreign keys that the run will put back at its end: {', '.join(away)}"
-        error.pending = f"{error.pending}; {kept}" if error.pending else kept
+            away = await foreign_keys.away(connection)
+    for verb, unproved in (("put back", False), ("prove", True)):
+        if named := [f"{one.name} on {one.of_table}" for one in away if (one.state == "unproved") is unproved]:
+            kept = f"the foreign keys that the run will {verb} at its end: {', '.join(named)}"
+            error.pending = f"{error.pending}; {kept}" if error.pending else kept

@@ -1,29 +1,35 @@
 """What the target does by itself when rows are written: its triggers and rules, those of partitions too."""
 
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from psycopg import AsyncConnection
 
 from app.migration.tables.copy_table import CopyTable
+from app.migration.tables.silence import BE_SILENT, NO_LONGER
+from app.state.runs import foreign_keys
 
 # Bits of tgtype: 2 before, 4 insert, 8 delete, 16 update (src/include/catalog/pg_trigger.h). A trigger that a partition
 # has from its parent is told once, there. A rule's ev_type: 2 update, 3 insert, 4 delete (src/include/nodes/nodes.h).
-_FIND = """
+_FIND = r"""
 WITH named AS (SELECT to_regclass(name) AS oid FROM unnest(%(tables)s::text[]) name),
 own AS (SELECT oid FROM named UNION SELECT relid FROM named, pg_partition_tree(named.oid))
 SELECT 'TRIGGER', t.tgname, c.oid::regclass::text, quote_ident(n.nspname) || '.' || quote_ident(c.relname),
-    t.tgfoid::regproc::text, t.tgenabled = 'A', array_remove(ARRAY[CASE WHEN t.tgtype & 4 = 4 THEN 'insert' END,
+    t.tgfoid::regproc::text, ARRAY(SELECT DISTINCT found[1] FROM pg_proc p, regexp_matches(p.prosrc,
+        '\m((?:net|supabase_functions)\.http_\w+)', 'g') found WHERE p.oid = t.tgfoid ORDER BY 1),
+    t.tgenabled::text, array_remove(ARRAY[CASE WHEN t.tgtype & 4 = 4 THEN 'insert' END,
     CASE WHEN t.tgtype & 8 = 8 THEN 'delete' END, CASE WHEN t.tgtype & 16 = 16 THEN 'update' END], NULL)
 FROM own JOIN pg_trigger t ON t.tgrelid = own.oid JOIN pg_class c ON c.oid = own.oid
 JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE NOT t.tgisinternal AND t.tgenabled IN ('O', 'A')
+WHERE NOT t.tgisinternal AND t.tgenabled <> 'D'
     AND NOT EXISTS (SELECT FROM pg_trigger up JOIN own ON own.oid = up.tgrelid WHERE up.oid = t.tgparentid)
 UNION ALL
 SELECT 'RULE', r.rulename, c.oid::regclass::text, quote_ident(n.nspname) || '.' || quote_ident(c.relname),
-    '', r.ev_enabled = 'A', ARRAY[CASE r.ev_type WHEN '2' THEN 'update' WHEN '3' THEN 'insert' ELSE 'delete' END]
+    '', '{}', r.ev_enabled::text, ARRAY[CASE r.ev_type WHEN '2' THEN 'update' WHEN '3' THEN 'insert' ELSE 'delete' END]
 FROM own JOIN pg_rewrite r ON r.ev_class = own.oid JOIN pg_class c ON c.oid = own.oid
 JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE r.ev_type IN ('2', '3', '4') AND r.ev_enabled IN ('O', 'A') AND c.relkind IN ('r', 'p')
+WHERE r.ev_type IN ('2', '3', '4') AND r.ev_enabled <> 'D' AND c.relkind IN ('r', 'p')
 ORDER BY 1, 2
 """
 
@@ -36,7 +42,8 @@ class Interference:
         kind: "TRIGGER" or "RULE".
         relation, quoted: the table or partition that has it, for people and for statements.
         function: a trigger's.
-        always: enabled in a replica's sessions too.
+        calls: functions for HTTP that this function's text names.
+        enabled: "O" as usual, "A" always, "R" in a replica's sessions alone.
         events: of insert, update and delete.
     """
 
@@ -45,24 +52,59 @@ class Interference:
     relation: str
     quoted: str
     function: str
-    always: bool
+    calls: tuple[str, ...]
+    enabled: str
     events: frozenset[str]
 
     def __str__(self) -> str:
         """It in words."""
         return f"{self.kind.lower()} {self.name} of {self.relation}"
 
+    @property
+    def runs(self) -> str:
+        """What a trigger runs, in words."""
+        return f"runs {self.function}" + (f", which calls {', '.join(self.calls)}" if self.calls else "")
+
+    def fires(self, *, silent: bool) -> bool:
+        """Whether it does, in a transaction in which triggers and rules are `silent`, or in any other."""
+        return self.enabled in ("AR" if silent else "AO")
+
 
 async def find_interference(connection: AsyncConnection, *qualified: str) -> list[Interference]:
     """The enabled triggers and rules of tables by their quoted names, but for those that PostgreSQL made itself."""
     cursor = await connection.execute(_FIND, {"tables": list(qualified)})
     return [
-        Interference(kind, name, relation, quoted, function, always, frozenset(events))
-        for kind, name, relation, quoted, function, always, events in await cursor.fetchall()
+        Interference(kind, name, relation, quoted, function, tuple(calls), enabled, frozenset(events))
+        for kind, name, relation, quoted, function, calls, enabled, events in await cursor.fetchall()
     ]
+
+
+async def find_firing(connection: AsyncConnection, tables: Sequence[CopyTable]) -> list[Interference]:
+    """Those that fire when this program writes to the tables."""
+    found: dict[Interference, None] = {}
+    for silent in (False, True):
+        names = [table.identifier.as_string(None) for table in tables if table.silent is silent]
+        found |= {one: None for one in await find_interference(connection, *names) if one.fires(silent=silent)}
+    return list(found)
 
 
 async def on_deletions(connection: AsyncConnection, table: CopyTable) -> list[str]:
     """The triggers and rules that a deletion meets, in words."""
-    found = await find_interference(connection, table.identifier.as_string(None))
+    found = await find_firing(connection, [table])
     return [f"{one.kind.lower()} {one.name}" for one in found if "delete" in one.events]
+
+
+@asynccontextmanager
+async def silenced(connection: AsyncConnection, run: int, table: CopyTable) -> AsyncIterator[None]:
+    """The part of a transaction that writes rows of a table; its triggers and rules are silent where they can be.
+
+    PostgreSQL does not check foreign keys meanwhile. So those that are on or to the table are noted as unproved in the
+    same transaction: whoever ends the run proves them, or the next run where this one is killed.
+    """
+    if not table.silent:
+        yield
+        return
+    await foreign_keys.note_unproved(connection, run, table.identifier.as_string(None))
+    await connection.execute(BE_SILENT)
+    yield
+    await connection.execute(NO_LONGER)  # after an error the transaction ends, and this with it

@@ -13,13 +13,13 @@ from app.migration.keys.key_listing import require_whole, source_keys
 from app.migration.load import statements
 from app.migration.sources.source import Source
 from app.migration.tables.copy_table import CopyTable
-from app.migration.target.interference import Interference, find_interference
+from app.migration.target.interference import Interference, find_firing
 from app.state.runs import quarantine
 
 
 async def find_writers(connection: AsyncConnection, tables: Sequence[CopyTable]) -> list[Interference]:
-    """The triggers and rules that may write to other tables when rows are inserted or deleted."""
-    found = await find_interference(connection, *(table.identifier.as_string(None) for table in tables))
+    """The triggers and rules that may write to other tables when this program inserts or deletes rows."""
+    found = await find_firing(connection, tables)
     return [one for one in found if one.kind == "RULE" or one.events & {"insert", "delete"}]
 
 

@@ -24,7 +24,7 @@ from app.migration.sources.sample import pick_keys
 from app.migration.sources.source import Source
 from app.migration.tables.copy_table import CopyTable, describe, name_of
 from app.migration.target.followed_sequences import follow_source
-from app.migration.target.foreign_keys import describe_away, without_cascades
+from app.migration.target.foreign_keys import describe_away, unproved_keys, without_cascades
 from app.migration.target.generated_columns import compared_table
 from app.migration.target.leftovers import LeftOut
 from app.migration.target.materialized_views import never_filled, refresh, stale
@@ -164,6 +164,7 @@ async def verify_on(
         not_usable += [stale(one.view, str(one.why)) for one in views if one.stale]
         if away := await describe_away(connection):
             progress.notice(away)
+        unproved = await unproved_keys(connection)
     return VerifyReport(
         tables=tuple(verified),
         seconds=monotonic() - began,
@@ -174,6 +175,7 @@ async def verify_on(
         not_usable=tuple(not_usable),
         views=views,
         not_moved=moved.not_moved,
+        unproved=tuple(unproved),
     )
 
 

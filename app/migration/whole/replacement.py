@@ -12,6 +12,7 @@ from app.migration.load.table_authority import Permit
 from app.migration.runs.report import Loaded
 from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.tables.copy_table import CopyTable
+from app.migration.target.interference import silenced
 from app.migration.whole.pairs import UNPAIRED, Unpaired, pair, staged
 from app.state.runs import before_images, quarantine, writes
 
@@ -76,19 +77,21 @@ async def replace_rows(
     """
     before = await pair(connection, table, staging)
     check(before)
-    kept = await _delete_extra(connection, table, run) if before.extra else 0
     loaded = Loaded()
+    async with silenced(connection, run, table):
+        kept = await _delete_extra(connection, table, run) if before.extra else 0
+        if before.missing:
+            await connection.execute(_arriving(table, staging))
+            loaded = await load_staged(
+                connection,
+                table,
+                run,
+                most_refused=most_refused,
+                staging=_ARRIVING,
+                low=1,
+                high=before.missing,
+            )
     if before.missing:
-        await connection.execute(_arriving(table, staging))
-        loaded = await load_staged(
-            connection,
-            table,
-            run,
-            most_refused=most_refused,
-            staging=_ARRIVING,
-            low=1,
-            high=before.missing,
-        )
         await connection.execute(sql.SQL("DROP TABLE pg_temp.{}").format(sql.Identifier(_ARRIVING)))
     await quarantine.leave_earlier(connection, table.name)
     after = await pair(connection, table, staging) if before.missing or before.extra else before

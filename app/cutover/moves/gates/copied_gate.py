@@ -11,6 +11,7 @@ from app.state.cutover import backlog
 from app.state.cutover.processes import SILENT_AFTER, read_processes
 from app.state.cutover.proofs import mirrored_since, never_copied, refused_rows, table_proofs
 from app.state.cutover.table_authority import read_authorities
+from app.state.runs.foreign_keys import away
 
 
 async def quarantine(connection: AsyncConnection) -> list[Objection]:
@@ -27,6 +28,15 @@ async def copied(connection: AsyncConnection) -> list[Objection]:
     if not names:
         return []
     return [Objection(f"never copied whole: {', '.join(names)}", f"botdata copy --tables {','.join(names)}")]
+
+
+async def foreign_keys(connection: AsyncConnection, authority: Store) -> list[Objection]:
+    """Foreign keys that are marked valid, and that no run has proved since it wrote rows which were not checked."""
+    names = [f"{one.name} of {one.of_table}" for one in await away(connection) if one.state == "unproved"]
+    if not names:
+        return []
+    command = "botdata sync" if authority is Store.SUPABASE else "botdata sync --reverse"
+    return [Objection(f"foreign keys that are not proved: {', '.join(names)}", f"{command}, which proves them")]
 
 
 async def notes(connection: AsyncConnection) -> list[Objection]:

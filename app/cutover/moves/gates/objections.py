@@ -47,6 +47,7 @@ async def _forward(
     connection: AsyncConnection, settings: Settings, row: StageRow, to: Stage, thresholds: Thresholds
 ) -> list[Objection]:
     found = await process_gate.processes(connection, row.stage)
+    found += await copied_gate.foreign_keys(connection, row.stage.authority)
     if to in {Stage.DUALWRITE, Stage.SHADOW, Stage.LIVE}:
         found += await drift_gate.drift(connection, settings, thresholds.accepted)
         found += await copied_gate.quarantine(connection)
