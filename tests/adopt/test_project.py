@@ -64,7 +64,7 @@ def test_alembic_check_finds_a_drift_and_nothing_else(edges: Project, upgraded: 
     for change in _DRIFTS:
         execute(upgraded, change)
     found = check(edges.directory, upgraded)
-    assert [kind for kind in _DRIFTS.values() if f"'{kind}'" not in found] == []
+    assert [kind for kind in _DRIFTS.values() if repr(kind) not in found] == []
     assert found.count("'modify_") == 3
     assert found.count("'remove_") == 2
     assert "'add_" not in found
