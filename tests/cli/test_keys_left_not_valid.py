@@ -38,6 +38,7 @@ ALTER TABLE pets ADD CONSTRAINT of_profile FOREIGN KEY (owner) REFERENCES profil
 _ON_UPDATE = """
 CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN new; END $$;
 CREATE TRIGGER keeps BEFORE UPDATE ON profiles FOR EACH ROW EXECUTE FUNCTION keep();
+ALTER TABLE profiles ENABLE ALWAYS TRIGGER keeps;
 """
 _ROWS = """
 INSERT INTO auth.users SELECT generate_series(1, 3); INSERT INTO profiles VALUES (1, NULL), (2, 1), (3, 1);

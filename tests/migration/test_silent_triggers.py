@@ -383,3 +383,20 @@ async def test_a_role_needs_the_grant(make_source: MakeSource, fresh_database: s
         assert row_texts(target, "posts") == row_texts(source.database_url, "posts")
     finally:
         execute(fresh_database, f'DROP OWNED BY "{role}" CASCADE; DROP ROLE "{role}"')
+
+
+@pytest.mark.parametrize("make_source", ["connection"], indirect=True)
+async def test_a_table_without_a_key_is_replaced_without_its_triggers(
+    make_source: MakeSource, fresh_database: str
+) -> None:
+    metadata = MetaData()
+    Table("users", metadata, Column("id", Integer), Column("name", Text))
+    chosen = select_tables(metadata)
+    bare = "CREATE TABLE users (id integer, name text); "
+    source = make_source(f"{bare}INSERT INTO users VALUES (1, 'a'), (1, 'a'), (2, 'b')")
+    execute(fresh_database, _TABLES.replace(" PRIMARY KEY", "") + _TRIGGERS)
+    assert (await copy_from(source, fresh_database, chosen)).complete
+    execute(source.database_url, "DELETE FROM users WHERE id = 2; INSERT INTO users VALUES (3, 'c')")
+    assert (await sync_from(source, fresh_database, chosen)).complete
+    assert row_texts(fresh_database, "users") == row_texts(source.database_url, "users")
+    assert query(fresh_database, "SELECT * FROM profiles") == []

@@ -211,7 +211,8 @@ async def test_a_partitioned_one_with_a_trigger(ends: Ends) -> None:
     )
     trigger = (
         "; CREATE FUNCTION shout() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF new.b = 'y' THEN new.b := 'Y'; "
-        "END IF; RETURN new; END $$; CREATE TRIGGER shout BEFORE INSERT ON log FOR EACH ROW EXECUTE FUNCTION shout()"
+        "END IF; RETURN new; END $$; CREATE TRIGGER shout BEFORE INSERT ON log FOR EACH ROW EXECUTE FUNCTION shout(); "
+        "ALTER TABLE log ENABLE ALWAYS TRIGGER shout; ALTER TABLE log_all ENABLE ALWAYS TRIGGER shout"
     )
     ends.make(PLAIN, ROWS, parted)
     assert (await copy_from(ends.served, ends.target, LOG)).complete
