@@ -7,7 +7,7 @@ from sqlalchemy import Table
 from app.migration.preflight.findings import Finding, finding
 from app.migration.preflight.schemas.catalog import CatalogTable
 from app.migration.preflight.schemas.generated_columns import is_copied
-from app.migration.preflight.schemas.type_passages import TEXTS, Passage, model_type, passage
+from app.migration.preflight.schemas.type_passages import TEXTS, Passage, is_builtin, model_type, passage
 from app.migration.preflight.schemas.user_types import UserType
 from app.migration.tables.copy_table import name_of
 
@@ -37,8 +37,8 @@ def type_findings(
         present = there.columns.get(column.name) if there else None
         kept = present if present and not present.generated else None
         ours = kept.type if kept else model_type(column)
-        if ours is None:
-            continue
+        if ours is None or (not kept and not arguments_known and is_builtin(theirs) and not is_builtin(ours)):
+            continue  # over REST a domain comes as what it is made of, and before an upgrade nothing tells what ours is
         of_source, of_target = user_types.get(column.name, UserType()), (kept and kept.user_type) or UserType()
         kind = _between(theirs, ours, of_source, of_target, arguments_known=arguments_known)
         place = f"{name_of(table)}.{column.name}"

@@ -49,6 +49,7 @@ class RestSource:
         self.on_retry = on_retry
         self._host = source_label(url)
         self._versioned: dict[tuple[str, str], bool] = {}  # tables read in parts, by name and column of the version
+        self.told_settings: set[str] = set()  # those whose values were seen to be right: see text_settings
         self.heirs = Heirs(rest, self.patiently)
         self._counter = RowCounter(rest, self.patiently, self.heirs, on_retry)
 
