@@ -36,13 +36,14 @@ def adopt(source: str, directory: Path, *options: str, target: str | None = None
     return Adopted(process.returncode, said, json.loads(out) if out.startswith("{") else {})
 
 
-def run(directory: Path, *words: str, target: str = "") -> subprocess.CompletedProcess[str]:
+def run(directory: Path, *words: str, target: str = "", source: str = "") -> subprocess.CompletedProcess[str]:
     """A program of this Python's, such as alembic or mypy, in a project's directory."""
+    given = {"DATABASE_URL": target, "MIGRATION_SOURCE": source}
     environment = {name: text for name, text in os.environ.items() if name not in VARIABLES}
     return subprocess.run(
         [_SCRIPTS / words[0], *words[1:]],
         cwd=directory,
-        env=environment | ({"DATABASE_URL": target} if target else {}),
+        env=environment | {name: text for name, text in given.items() if text},
         capture_output=True,
         text=True,
         check=False,

@@ -175,6 +175,7 @@ async def test_foreign_keys_that_are_not_proved(ready: Ready, stage: Stage, comm
     ready.reach(stage)
     if stage is Stage.SHADOW:
         await raise_sequences(ready.settings)
+    ready.pair.ask("ALTER TABLE bookings ADD of_client integer CONSTRAINT of_client REFERENCES clients")
     ready.pair.ask(
         "WITH run AS (INSERT INTO botdata.runs (command, source) VALUES ('verify --fix', 's') RETURNING id) "
         "INSERT INTO botdata.foreign_keys (run_id, schema_name, table_name, name, referenced, definition, orphans, "

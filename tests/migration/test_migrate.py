@@ -12,6 +12,7 @@ from app.migration.migrate import MigrateOptions, migrate
 from app.migration.progress import Progress
 from app.migration.sources.source import Source
 from app.migration.target.target_session import open_target
+from app.schema import revisions
 from app.schema.revisions import Upgrade
 from tests.migration.engine import Told, add_clients, row_texts, source_of, tables
 from tests.support.page_server import PageServer
@@ -46,9 +47,13 @@ class Move:
 
     def options(self) -> MigrateOptions:
         upgraded: list[Upgrade] = []
+
+        async def upgrade() -> Upgrade:
+            return revisions.upgrade(self.target)
+
         return MigrateOptions(
             CopyOptions(),
-            upgrades=True,
+            upgrade=upgrade,
             look=self.look,
             working=self.working,
             on_upgrade=upgraded.append,

@@ -19,7 +19,7 @@ from tests.support.page_server import PageServer
 BACK = "sync --reverse --overwrite --accept source-triggers-unseen"
 LINES = [
     "migrate", "upgrade", "preflight", "copy", "copy --dry-run", "sync", "sync --follow", BACK,
-    "verify", "verify --fix", "status", "uninstall --yes", "schema replace --yes",
+    "verify", "verify --fix", "inventory", "status", "uninstall --yes", "schema replace --yes",
     "quarantine list", "quarantine show 1", "quarantine replay", "quarantine export out.json",
     "quarantine import rows.json",
     "cutover status", "cutover history", "cutover report", "cutover advance", "cutover back", "cutover finish",
@@ -27,8 +27,8 @@ LINES = [
 ]  # fmt: skip
 # They use the data layer's connections, which work there; some of them end with 1 for what they find.
 WORKING = ["parity", "parity --writes", "mirror status", "mirror drain", "mirror retry"]
-# It makes servers of its own, and asks for no address.
-WITHOUT_ADDRESS = ["demo"]
+# One makes servers of its own, the other has no target.
+WITHOUT_ADDRESS = ["demo", "adopt"]
 FROM_SOURCE = [
     "migrate",
     "preflight",
@@ -38,6 +38,8 @@ FROM_SOURCE = [
     BACK,
     "verify",
     "verify --fix",
+    "inventory",
+    "adopt new",
 ]
 
 

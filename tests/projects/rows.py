@@ -33,7 +33,8 @@ def _rows(url: str) -> dict[str, list[str]]:
             f"{schema}.{name}": [text for (text,) in connection.execute(statement.format(sql.Identifier(schema, name)))]
             for schema, name in relations(connection, "rm", partitions=True)
         }
-        return found | {"sequences": [str(row) for row in connection.execute(_SEQUENCES)]}
+        sequences = connection.execute(_SEQUENCES).fetchall()
+        return found | {f"{row[0]}.{row[1]}": [str(row)] for row in sequences}
 
 
 def differences(source: str, target: str, without: Collection[str] = ()) -> dict[str, set[str]]:

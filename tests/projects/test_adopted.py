@@ -8,7 +8,6 @@ import pytest
 
 from app.embedded import EmbeddedPostgres
 from tests.adopt.adopting import Adopted, adopt, check, run
-from tests.cli.command import Command
 from tests.fixtures.projects import MakeDatabase
 from tests.projects import PROJECTS, SUPABASE, load
 from tests.projects.rows import differences
@@ -33,8 +32,6 @@ def test_a_project_is_adopted_and_moved(
     project: str,
     project_server: EmbeddedPostgres,
     make_database: MakeDatabase,
-    command: Command,
-    monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
     source, target = make_database(project_server), make_database(project_server)
@@ -45,10 +42,9 @@ def test_a_project_is_adopted_and_moved(
     assert linted.returncode == 0, linted.stdout
     imported = run(directory, "python", "-W", "error", "-c", _CONFIGURED)
     assert imported.returncode == 0, imported.stderr
-    monkeypatch.chdir(directory)
     for line in ("migrate", "sync", "verify"):
-        outcome = command(line, DATABASE_URL=target, MIGRATION_SOURCE=source)
-        assert outcome.code == 0, f"{line}: {outcome.out}{outcome.err}"
+        done = run(directory, "botdata", line, target=target, source=source)
+        assert done.returncode == 0, f"{line}: {done.stdout}{done.stderr}"
     assert differences(source, target, SUPABASE) == {}
     assert check(directory, target) == ""
 
