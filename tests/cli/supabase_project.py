@@ -114,6 +114,8 @@ CREATE RULE kept AS ON DELETE TO lost DO INSTEAD NOTHING;
 CREATE STATISTICS orders_both ON id, state FROM orders;
 CREATE COLLATION by_code FROM "C";
 COMMENT ON TABLE orders IS 'what was bought';
+COMMENT ON POLICY own_orders ON orders IS 'everybody''s';
+CREATE AGGREGATE longest(text) (SFUNC = textcat, STYPE = text);
 GRANT SELECT ON orders TO anon;
 CREATE CAST (order_state AS int) WITH INOUT;
 ALTER DEFAULT PRIVILEGES IN SCHEMA billing GRANT SELECT ON TABLES TO PUBLIC;
@@ -143,7 +145,6 @@ INSERT INTO vault.secrets VALUES (md5('s')::uuid, 'stripe', 'planted-secret');
 
 # Objects of kinds that no question of the inventory tells of.
 UNKNOWN = """
-CREATE AGGREGATE longest(text) (SFUNC = textcat, STYPE = text);
 CREATE OPERATOR === (LEFTARG = int, RIGHTARG = int, FUNCTION = int4eq);
 CREATE OPERATOR CLASS plain_ints FOR TYPE int USING btree AS OPERATOR 1 <, OPERATOR 3 =, FUNCTION 1 btint4cmp(int, int);
 CREATE TEXT SEARCH CONFIGURATION ours (COPY = simple);

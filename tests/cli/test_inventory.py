@@ -105,7 +105,8 @@ BY_HAND = {
     "rule public.lost.kept", "statistics public.orders_both", "schema billing", "view public.paid",
     "materialized view public.sums", "sequence public.ticket", "type public.order_state", "type public.money_of",
     "type public.positive", "type public.spans", "function public.price(integer)", "function public.settle()",
-    "function auth.company()", "collation public.by_code", "comments public", "rights public",
+    "function auth.company()", "aggregate public.longest(text)",
+    "collation public.by_code", "comments public", "comments (of no schema)", "rights public",
     "security label table public.orders", "extension no_such_extension", "extension rows public.lost",
     "event trigger watch", "cast (public.order_state AS integer)",
     "default privileges for postgres in billing on tables", "setting database: app.token",
@@ -122,7 +123,7 @@ NOT_NEEDED = {
     "setting database: app.settings.jwt_secret",
 }  # fmt: skip
 UNKNOWN = {
-    "aggregate public.longest(pg_catalog.text)", "operator public.===(integer,integer)",
+    "operator public.===(integer,integer)",
     "operator class public.plain_ints USING btree", "operator family public.plain_ints USING btree",
     "text search configuration public.ours", "text search dictionary public.our_words", "conversion public.ours",
     "access method ours", "language ours", "base type public.mine", "table auth.made_next_year",

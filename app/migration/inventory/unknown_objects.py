@@ -12,7 +12,8 @@ from app.next_step import NextStep
 
 # Types, as pg_identify_object calls them, of which a question tells, or that are parts of such an object.
 _KNOWN = {
-    "cast", "collation", "composite type", "default acl", "default value", "domain constraint", "event trigger",
+    "aggregate", "cast", "collation", "composite type", "default acl", "default value",
+    "domain constraint", "event trigger",
     "extension", "foreign table", "foreign-data wrapper", "function", "index", "large object", "materialized view",
     "policy", "procedure", "publication", "publication namespace", "publication relation", "role", "rule", "schema",
     "sequence", "server", "statistics object", "subscription", "table", "table constraint", "toast table", "trigger",

@@ -78,6 +78,19 @@ WHERE prokind IN ('f', 'p', 'w')
     "carry out in the target what this gives in the source: SELECT pg_get_functiondef('{name}'::regprocedure)",
     catalog="pg_proc",
 )
+AGGREGATES = Question(
+    "aggregate",
+    """
+SELECT p.oid, nspname AS schema, pg_get_userbyid(proowner) AS owner,
+    format('%I.%I(%s)', nspname, proname, pg_get_function_identity_arguments(p.oid)) AS name,
+    jsonb_build_array(pg_get_function_result(p.oid), to_jsonb(a)
+        - '{aggfnoid,aggtranstype,aggmtranstype,aggsortop}'::text[], aggtranstype::regtype)::text AS definition,
+    '' AS detail
+FROM pg_aggregate a JOIN pg_proc p ON p.oid = aggfnoid JOIN pg_namespace n ON n.oid = pronamespace
+""",
+    "CREATE AGGREGATE {name} in the target; " + _DUMP,
+    catalog="pg_proc",
+)
 COLLATIONS = Question(
     "collation",
     """
@@ -93,7 +106,7 @@ COMMENTS = Question(
     "comments",
     """
 SELECT n.oid, i.schema, min(pg_get_userbyid(nspowner)) AS owner,
-    coalesce(format('%I', i.schema), '(of no schema)') AS name,
+    coalesce(quote_ident(i.schema), '(of no schema)') AS name,
     string_agg(i.type || ' ' || i.identity || ': ' || description, ', ' ORDER BY i.type, i.identity) AS definition,
     count(*) || ' comments' AS detail
 FROM pg_description d CROSS JOIN LATERAL pg_identify_object(classoid, objoid, objsubid) i
@@ -149,5 +162,6 @@ FROM pg_seclabels l LEFT JOIN pg_namespace n ON n.oid = objnamespace
 )
 
 SCHEMA_OBJECTS = (
-    SCHEMAS, VIEWS, MATERIALIZED_VIEWS, SEQUENCES, TYPES, FUNCTIONS, COLLATIONS, COMMENTS, RIGHTS, SECURITY_LABELS,
+    SCHEMAS, VIEWS, MATERIALIZED_VIEWS, SEQUENCES, TYPES, FUNCTIONS, AGGREGATES,
+    COLLATIONS, COMMENTS, RIGHTS, SECURITY_LABELS,
 )  # fmt: skip
