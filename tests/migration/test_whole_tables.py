@@ -64,8 +64,11 @@ async def test_verify_counts_how_often_a_row_occurs(ends: Ends) -> None:
     report = await verify_from(ends.served, ends.target, CHOSEN)
     (log, _) = report.tables
     assert (report.clean, log.missing, log.extra, log.equal) == (False, 2, 1, 3)
+    kept = "SELECT differences FROM botdata.verifications WHERE table_name = 'log' ORDER BY id"
+    assert query(ends.target, kept) == [(3,)]
     fixed = await verify_from(ends.served, ends.target, CHOSEN, options=VerifyOptions(fix=True, pause=0.01))
     assert (fixed.clean, fixed.tables[0].fixed) == (True, 2)
+    assert query(ends.target, kept) == [(3,), (0,)]
     assert rows_of(ends.target) == rows_of(ends.source)
 
 

@@ -304,7 +304,11 @@ async def _verified_whole(
         done = await bring_whole(connection, source, table, run, options.permit, most_refused=most)
         comparison.fixed = done.loaded.inserted + done.loaded.updated
         await raise_sequences(connection, table)
-    return await comparison.verified(connection, source, most=options.most_differences)
+    verified = await comparison.verified(connection, source, most=options.most_differences)
+    if comparison.began_at is not None:
+        differences = verified.missing + verified.extra
+        await keep_verification(connection, source.label, verified.table, comparison.began_at, differences)
+    return verified
 
 
 async def _look_at_sample(source: Source, table: CopyTable, findings: Findings, progress: Progress, wanted: int) -> int:

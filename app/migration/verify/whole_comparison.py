@@ -1,6 +1,7 @@
 """Comparing a table without a key, or a materialized view, by how often each row occurs on either side."""
 
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from time import monotonic
 
 from psycopg import AsyncConnection
@@ -15,6 +16,7 @@ from app.migration.verify.hash_comparison import hash_both
 from app.migration.verify.hashes import HashedTable, Range
 from app.migration.whole.pairs import Unpaired, contents, count_missing, pair, staged
 from app.state.runs import quarantine
+from app.state.runs.verifications import begin_verification
 
 
 async def whole_hashes(connection: AsyncConnection, source: PostgresSource, table: CopyTable) -> tuple[Range, Range]:
@@ -84,6 +86,7 @@ class WholeComparison:
 
     Attributes:
         described: the table without columns that the target makes by itself.
+        began_at: by the target's clock; None where what is found is not kept.
         fixed: rows that were brought again.
     """
 
@@ -92,6 +95,7 @@ class WholeComparison:
     first: Found
     left_out: tuple[LeftOut, ...]
     seconds: float
+    began_at: datetime | None
     fixed: int = 0
 
     @classmethod
@@ -109,10 +113,11 @@ class WholeComparison:
             tables: as it is compared, and as it is written.
         """
         began = monotonic()
+        began_at = await begin_verification(connection)
         progress.begin(tables[0].name, 0, 0)
         found = await compare_whole(connection, source, tables[0])
         progress.advance(tables[0].name, found.counts.source_rows)
-        return cls(*tables, found, left_out, monotonic() - began)
+        return cls(*tables, found, left_out, monotonic() - began, began_at)
 
     @property
     def differs(self) -> bool:
