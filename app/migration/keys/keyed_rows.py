@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from psycopg import AsyncConnection, sql
 
 from app.common.keys import Key
-from app.migration.load.statements import aliases, key_array, listed, names_of
+from app.migration.load.statements import aliases, key_array, listed, names_of, typed_key_array
 from app.migration.sources.pages import key_of, records_of
 from app.migration.sources.source import VERSION
 from app.migration.tables.copy_table import CopyTable
@@ -23,11 +23,8 @@ def versioned_rows(table: CopyTable, name: str, columns: int) -> sql.Composed:
 
 async def page_keys(connection: AsyncConnection, table: CopyTable, body: bytes) -> set[Key]:
     """The keys of a page as the target writes them."""
-    query = sql.SQL("WITH {} SELECT ARRAY[{}] FROM page p").format(
-        versioned_rows(table, "page", table.key_size),
-        listed(
-            sql.SQL("p.{}::{}::text").format(sql.Identifier(column.name), sql.SQL(column.type)) for column in table.key
-        ),
+    query = sql.SQL("WITH {} SELECT {} FROM page p").format(
+        versioned_rows(table, "page", table.key_size), typed_key_array(table, "p")
     )
     cursor = await connection.execute(query, [JsonBytes(body)])
     return {tuple(row[0]) for row in await cursor.fetchall()}

@@ -99,11 +99,12 @@ def text_differs(
 
     def differs(column: CopyColumn) -> sql.Composed:
         ours, theirs = sql.Identifier(target, column.name), sql.Identifier(source, column.name)
-        unlike = sql.SQL("{}::text IS DISTINCT FROM {}::text").format(ours, theirs)
+        # To a collation of the column's own, unlike texts may be equal.
+        unlike = sql.SQL('{}::text COLLATE "C" IS DISTINCT FROM {}::text').format(ours, theirs)
         if column.styled is None or not (styled and source_is_text):
             return unlike
         kind = sql.SQL(column.type if column.styled == INSIDE else column.styled)
-        other = sql.SQL("{}::{}::text IS DISTINCT FROM {}::{}::text").format(ours, kind, theirs, kind)
+        other = sql.SQL('{}::{}::text COLLATE "C" IS DISTINCT FROM {}::{}::text').format(ours, kind, theirs, kind)
         if column.styled == INSIDE:
             rest = [
                 sql.SQL("regexp_replace({}::text, {}, '', 'g')").format(one, sql.Literal(_MOMENT))
@@ -149,10 +150,15 @@ def load_page(table: CopyTable, page: sql.Composed | None = None) -> sql.Compose
     if not table.key:
         return _append(table, page or page_rows(table))
     rest = table.columns[table.key_size :]
-    if table.replaces_rows or not rest:
-        action: sql.Composable = sql.SQL("DO NOTHING")
+    if table.has_rules:
+        action: sql.Composable = sql.SQL(" WHERE NOT EXISTS (SELECT FROM {} t WHERE {})").format(
+            table.rows, same_key(table)
+        )
+    elif table.replaces_rows or not rest:
+        action = sql.SQL(" ON CONFLICT ({}) DO NOTHING").format(names_of(table.key))
     else:
-        action = sql.SQL("DO UPDATE SET {} WHERE {}").format(
+        action = sql.SQL(" ON CONFLICT ({}) DO UPDATE SET {} WHERE {}").format(
+            names_of(table.key),
             listed(sql.SQL("{0} = excluded.{0}").format(sql.Identifier(column.name)) for column in rest),
             listed(map(text_differs("t", "excluded", source_is_text=False), rest), " OR "),
         )
@@ -160,10 +166,10 @@ def load_page(table: CopyTable, page: sql.Composed | None = None) -> sql.Compose
         return _load_partitioned(table, page or page_rows(table), action, _repeated(table, page))
     # A row version made by an INSERT has no xmax; one made by ON CONFLICT DO UPDATE has.
     return sql.SQL(
-        "WITH {}, loaded AS ({} ON CONFLICT ({}) {} RETURNING t.xmax = 0 AS inserted, t.xmin::text AS xid) "
+        "WITH {}, loaded AS ({}{} RETURNING t.xmax = 0 AS inserted, t.xmin::text AS xid) "
         "SELECT count(*) FILTER (WHERE inserted), count(*) FILTER (WHERE NOT inserted), "
         "coalesce(array_agg(DISTINCT xid), '{{}}'){} FROM loaded"
-    ).format(page or page_rows(table), _values(table), names_of(table.key), action, _repeated(table, page))
+    ).format(page or page_rows(table), _values(table), action, _repeated(table, page))
 
 
 def _append(table: CopyTable, page: sql.Composed) -> sql.Composed:
@@ -190,7 +196,7 @@ def _load_partitioned(
     """
     keys = listed(sql.SQL("l.{}").format(sql.Identifier(f"k{i}")) for i in range(table.key_size))
     return sql.SQL(
-        "WITH {page}, loaded ({names}) AS ({values} ON CONFLICT ({key}) {action} RETURNING {returned}), "
+        "WITH {page}, loaded ({names}) AS ({values}{action} RETURNING {returned}), "
         "mark AS (INSERT INTO pg_temp.{marks} DEFAULT VALUES RETURNING xmin::text AS xid), "
         "done AS (SELECT EXISTS (SELECT FROM {table} o WHERE ({own}) = ({keys})) AS was_there FROM loaded l) "
         "SELECT count(*) FILTER (WHERE NOT was_there), count(*) FILTER (WHERE was_there), "
@@ -199,7 +205,6 @@ def _load_partitioned(
         page=page,
         names=listed(sql.Identifier(f"k{i}") for i in range(table.key_size)),
         values=_values(table),
-        key=names_of(table.key),
         action=action,
         returned=names_of(table.key, "t"),
         marks=sql.Identifier(_MARKS),
@@ -300,9 +305,20 @@ def add_source_keys(table: CopyTable, name: str = "source_keys", *, versions: bo
 
 def key_array(table: CopyTable, prefix: str) -> sql.Composed:
     """A row's key as text[]."""
-    return sql.SQL("ARRAY[{}]").format(
-        listed(sql.SQL("{}::text").format(sql.Identifier(prefix, column.name)) for column in table.key)
+    return array_of(sql.SQL("{}::text").format(sql.Identifier(prefix, column.name)) for column in table.key)
+
+
+def typed_key_array(table: CopyTable, prefix: str) -> sql.Composed:
+    """The same of a row of texts, as the target writes its key."""
+    return array_of(
+        sql.SQL("{}::{}::text").format(sql.Identifier(prefix, column.name), sql.SQL(column.type))
+        for column in table.key
     )
+
+
+def array_of(texts: Iterable[sql.Composable]) -> sql.Composed:
+    """Texts as text[], in the collation of the tool's own tables: two columns of other collations have none in common."""
+    return sql.SQL("ARRAY[{}]").format(listed(sql.SQL('{} COLLATE "default"').format(text) for text in texts))
 
 
 def missing_keys(table: CopyTable) -> sql.Composed:

@@ -3,7 +3,7 @@
 from psycopg import AsyncConnection, sql
 
 from app.migration.keys import keyed_rows
-from app.migration.load.statements import listed, page_rows, same_key, text_differs
+from app.migration.load.statements import listed, page_rows, same_key, text_differs, typed_key_array
 from app.migration.sources.source import VERSION
 from app.migration.sync.target_before_images import keep_rows
 from app.migration.tables.copy_table import CopyTable
@@ -32,7 +32,7 @@ async def keep_later(connection: AsyncConnection, run: int, table: CopyTable, bo
 
 async def keep_unknown(connection: AsyncConnection, run: int, table: CopyTable, body: bytes) -> int:
     """Keep the page's rows, which are about to be deleted, unless the target is known to have had them as they are."""
-    known = row_versions.is_paired(table.name, _key(table), "source", sql.Identifier("p", VERSION))
+    known = row_versions.is_paired(table.name, typed_key_array(table, "p"), "source", sql.Identifier("p", VERSION))
     page = keyed_rows.versioned_rows(table, "page", len(table.columns))
     return len(await _keep(connection, run, table, body, page, sql.SQL("WHERE NOT {}").format(known)))
 
@@ -58,7 +58,7 @@ async def _keep(
         "AS image FROM page p {condition}) {keep} RETURNING number"
     ).format(
         page=page,
-        key=_key(table),
+        key=typed_key_array(table, "p"),
         names=listed(sql.Literal(name) for name in table.names),
         texts=listed(sql.Identifier("p", name) for name in table.names),
         condition=condition,
@@ -74,12 +74,3 @@ async def _keep(
         ),
     )
     return await keep_rows(connection, rendered(query), body)
-
-
-def _key(table: CopyTable) -> sql.Composed:
-    """The key of a page's row, as the target writes it."""
-    return sql.SQL("ARRAY[{}]").format(
-        listed(
-            sql.SQL("p.{}::{}::text").format(sql.Identifier(column.name), sql.SQL(column.type)) for column in table.key
-        )
-    )

@@ -71,7 +71,8 @@ class CopyTable:
         columns: begin with the key's, in its order.
         key_size: 0 where nothing tells its rows apart: then the table is moved as a whole, see `app.migration.whole`.
         replaces_rows: a changed row is deleted and inserted, since an update would be changed by a trigger, or is
-            refused for an identity column.
+            refused for an identity column or for a rule.
+        has_rules: it has rules on inserts or updates. PostgreSQL refuses ON CONFLICT there, whether they fire or not.
         changed_at: the column that says when a row last changed, where the table has one.
         version: the column that tells one version of a row from another.
         made: columns that the target makes by itself: compared, not written.
@@ -92,6 +93,7 @@ class CopyTable:
     made: tuple[CopyColumn, ...] = ()
     family: tuple[str, ...] = ()
     silent: bool = False
+    has_rules: bool = False
 
     @property
     def name(self) -> str:
@@ -229,11 +231,13 @@ _COLUMNS = """
 SELECT a.attname, format_type(a.atttypid, -1), a.attidentity = 'a', a.attgenerated <> ''
 FROM pg_attribute a WHERE a.attrelid = to_regclass(%s) AND a.attnum > 0 AND NOT a.attisdropped
 """
-# pg_trigger.tgtype: bit 4 update (src/include/catalog/pg_trigger.h). One may be on a partition alone.
+# pg_trigger.tgtype: bit 4 update (src/include/catalog/pg_trigger.h). One may be on a partition alone. ev_type: 2 update,
+# 3 insert; a partition's rules are of no matter to what is written to its table.
 _TABLE = """
 SELECT EXISTS (SELECT FROM pg_trigger WHERE (tgrelid = c.oid OR tgrelid IN (SELECT relid FROM pg_partition_tree(c.oid)))
                AND NOT tgisinternal AND tgenabled = ANY (%(fire)s::"char"[]) AND tgtype & 16 = 16),
-    c.relkind IN ('r', 'f'), c.relkind IN ('r', 'p')
+    c.relkind IN ('r', 'f'), c.relkind IN ('r', 'p'),
+    EXISTS (SELECT FROM pg_rewrite WHERE ev_class = c.oid AND ev_type IN ('2', '3'))
 FROM pg_class c WHERE c.oid = to_regclass(%(table)s)
 """
 
@@ -259,10 +263,14 @@ JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid <> to_regclass(%(name)
 
 
 def is_plain(table: CopyTable) -> sql.Composed:
-    """Whether a database has the table as a plain one: see `CopyTable.has_only`; no row where it has none."""
-    return sql.SQL("SELECT relkind IN ('r', 'f') FROM pg_class WHERE oid = to_regclass({})").format(
-        sql.Literal(table.identifier.as_string(None))
-    )
+    """Whether a database has the table as a plain one: see `CopyTable.has_only`; no row where it has none.
+
+    And whether it has rules there: see `has_rules`.
+    """
+    return sql.SQL(
+        "SELECT relkind IN ('r', 'f'), EXISTS (SELECT FROM pg_rewrite WHERE ev_class = c.oid AND ev_type IN ('2', '3')) "
+        "FROM pg_class c WHERE oid = to_regclass({})"
+    ).format(sql.Literal(table.identifier.as_string(None)))
 
 
 async def describe(
@@ -339,7 +347,8 @@ async def describe(
             pending=f"{name} and the tables after it",
             next_step=NextStep(f"{trouble[1]}; then: ", Command(step)),
         )
-    replaces_rows = bool(key) and (bool(found[0]) or any(types[column][1] for column in names[len(key) :]))
+    is_written = any(types[column][1] for column in names[len(key) :])
+    replaces_rows = bool(key) and bool(found[0] or found[3] or is_written)
     parts = await (await connection.execute(sql.SQL(PARTS).format(table=sql.Literal(qualified)))).fetchall()
     shape = shapes(parts)
 
@@ -370,4 +379,5 @@ async def describe(
         made=tuple(column(c.name, made[c.name]) for c in table.columns if c.name in made),
         family=tuple(label(*row) for row in family),
         silent=silent,
+        has_rules=found[3],
     )

@@ -32,11 +32,9 @@ COPY_COMPARED = "COPY compared_keys FROM STDIN"
 
 def keys_not_compared(table: CopyTable) -> sql.Composed:
     """Keys (text[]) of `source_keys` whose hashes are not in `compared_keys`."""
-    keys = sql.SQL(", ").join(sql.SQL("s.{}::text").format(sql.Identifier(column.name)) for column in table.key)
     return sql.SQL(
-        "SELECT DISTINCT ARRAY[{}] FROM source_keys s WHERE NOT EXISTS (SELECT FROM compared_keys c WHERE c.h = {}) "
-        "ORDER BY 1"
-    ).format(keys, _hash_of("s", table))
+        "SELECT DISTINCT {} FROM source_keys s WHERE NOT EXISTS (SELECT FROM compared_keys c WHERE c.h = {}) ORDER BY 1"
+    ).format(statements.key_array(table, "s"), _hash_of("s", table))
 
 
 def keys_held(table: CopyTable, *, typed: bool = True) -> sql.Composed:

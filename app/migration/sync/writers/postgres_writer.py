@@ -29,7 +29,7 @@ class PostgresWriter:
         self._step = step
         self._limits = limits
         self._connection: AsyncConnection | None = None
-        self._has_only: dict[str, bool] = {}  # by table
+        self._kinds: dict[str, tuple[bool, bool]] = {}  # by table, whether it is a plain one, and has rules
 
     @property
     def limits(self) -> Limits:
@@ -49,7 +49,7 @@ class PostgresWriter:
                 await connection.execute("SET CONSTRAINTS ALL IMMEDIATE")  # a deferred one would speak up at the commit
                 written = table = await self._own(connection, table)
                 if table.replaces_rows and await _is_referred_to(connection, table):
-                    written = replace(table, replaces_rows=False)  # what a trigger makes of it is found by reading back
+                    written = replace(table, replaces_rows=False, has_rules=False)  # what a trigger makes of it is found by reading back
                 elif table.replaces_rows:
                     await connection.execute(statements.delete_changed(table), parameters)
                 if not written.has_only:
@@ -82,12 +82,19 @@ class PostgresWriter:
 
     async def _own(self, connection: AsyncConnection, table: CopyTable) -> CopyTable:
         """The table as this database has it."""
-        if table.name not in self._has_only:
+        if table.name not in self._kinds:
             found = await (await connection.execute(is_plain(table))).fetchone()
-            self._has_only[table.name] = bool(found and found[0])
+            self._kinds[table.name] = (bool(found and found[0]), bool(found and found[1]))
+        has_only, has_rules = self._kinds[table.name]
         # What a column makes of a value is found by reading back.
         columns = tuple(replace(column, exact=None) for column in table.columns)
-        return replace(table, has_only=self._has_only[table.name], columns=columns)
+        return replace(
+            table,
+            has_only=has_only,
+            has_rules=has_rules,
+            replaces_rows=table.replaces_rows or has_rules,
+            columns=columns,
+        )
 
     async def _open(self) -> AsyncConnection:
         if self._connection is None or self._connection.closed or self._connection.broken:

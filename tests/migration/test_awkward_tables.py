@@ -1,0 +1,116 @@
+"""Tables that few projects have, moved by every command: keys of two collations, rules, names of other scripts."""
+
+import pytest
+from sqlalchemy import CHAR, Column, Index, Integer, MetaData, Table, Text, create_engine, func, text
+
+from app.embedded import EmbeddedPostgres
+from app.migration.copy.copier import CopyOptions
+from app.migration.tables.copy_table import select_tables
+from app.migration.verify.verifier import VerifyOptions
+from app.stores.postgres.database_url import sqlalchemy_url
+from tests.fixtures.projects import MakeDatabase
+from tests.fixtures.sources import Ends, Source
+from tests.migration.engine import copy_from, execute, query, row_texts, verify_from
+from tests.migration.two_ends import sync_from
+from tests.preflight.looking import codes, look
+from tests.support.page_server import PageServer
+
+_EITHER_CASE = """
+CREATE COLLATION either_case (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+CREATE TABLE t (id integer PRIMARY KEY, v text COLLATE either_case);
+"""
+_FIX = VerifyOptions(fix=True, pause=0.01)
+
+
+def _one(*columns: Column, name: str = "t", schema: str | None = None) -> list[Table]:
+    metadata = MetaData()
+    Table(name, metadata, *columns, schema=schema)
+    return select_tables(metadata)
+
+
+_TWO_COLLATIONS = _one(Column("a", Text, primary_key=True), Column("b", Text, primary_key=True), Column("v", Text))
+
+
+async def test_a_key_of_two_collations(ends: Ends) -> None:
+    ends.make(
+        'CREATE TABLE t (a text COLLATE "C", b text COLLATE "POSIX", v text, PRIMARY KEY (a, b))',
+        "INSERT INTO t SELECT 'a' || n, 'b' || n, 'old' FROM generate_series(1, 9) n",
+    )
+    assert (await copy_from(ends.served, ends.target, _TWO_COLLATIONS)).complete
+    assert (await verify_from(ends.served, ends.target, _TWO_COLLATIONS)).clean
+    execute(
+        ends.source,
+        "UPDATE t SET v = 'new' WHERE a = 'a1'; DELETE FROM t WHERE a = 'a2'; INSERT INTO t VALUES ('c', 'd', 'e')",
+    )
+    synced = await sync_from(ends.served, ends.target, _TWO_COLLATIONS)
+    assert (synced.complete, synced.tables["t"].inserted, synced.tables["t"].deleted) == (True, 1, 1)
+    execute(
+        ends.target,
+        "UPDATE t SET v = 'newer' WHERE a = 'a3'; DELETE FROM t WHERE a = 'a4'; INSERT INTO t VALUES ('f', 'g', 'h')",
+    )
+    back = await sync_from(ends.served, ends.target, _TWO_COLLATIONS, reverse=True, target_in_use=True)
+    assert back.complete
+    assert row_texts(ends.source, "t") == row_texts(ends.target, "t")
+    execute(ends.target, "UPDATE t SET v = 'wrong' WHERE a = 'a5'; DELETE FROM t WHERE a = 'a6'")
+    await verify_from(ends.served, ends.target, _TWO_COLLATIONS, options=_FIX)
+    assert row_texts(ends.source, "t") == row_texts(ends.target, "t")
+
+
+async def test_texts_that_a_collation_takes_for_equal_are_different(
+    debian_server: EmbeddedPostgres, make_database: MakeDatabase
+) -> None:
+    chosen = _one(Column("id", Integer, primary_key=True), Column("v", Text))
+    source, target = make_database(debian_server), make_database(debian_server)
+    for url in (source, target):
+        execute(url, _EITHER_CASE)
+    execute(source, "INSERT INTO t VALUES (1, 'a'), (2, 'b')")
+    with PageServer(source) as pages:
+        for served in (pages, Source(source, "", source, is_lite=False)):
+            await copy_from(served, target, chosen, options=CopyOptions(overwrite=True))
+            execute(source, "UPDATE t SET v = 'A' WHERE id = 1")
+            assert not (await verify_from(served, target, chosen)).clean
+            assert (await sync_from(served, target, chosen)).tables["t"].updated == 1
+            assert row_texts(target, "t") == ["(1,A)", "(2,b)"]
+            execute(source, "UPDATE t SET v = 'a' WHERE id = 1")
+
+
+_RULED = _one(Column("id", Integer, primary_key=True), Column("v", Text))
+_RULES = {
+    "update": "CREATE RULE r AS ON UPDATE TO t DO ALSO INSERT INTO seen VALUES (new.id)",
+    "insert": "CREATE RULE r AS ON INSERT TO t DO ALSO INSERT INTO seen VALUES (new.id)",
+}
+
+
+@pytest.mark.parametrize("partitioned", [False, True])
+@pytest.mark.parametrize("disabled", [False, True])
+@pytest.mark.parametrize("event", _RULES)
+async def test_a_table_of_the_target_with_rules(event: str, disabled: bool, partitioned: bool, ends: Ends) -> None:
+    """PostgreSQL refuses ON CONFLICT there, whether a rule fires or not."""
+    plain = "CREATE TABLE t (id integer PRIMARY KEY, v text);"
+    ruled = f"{plain} CREATE TABLE seen (id integer); {_RULES[event]};"
+    if partitioned:
+        ruled = ruled.replace("v text)", "v text) PARTITION BY RANGE (id); CREATE TABLE p PARTITION OF t DEFAULT")
+    ends.make(plain, "INSERT INTO t SELECT n, 'old' FROM generate_series(1, 9) n", ruled)
+    if disabled:
+        execute(ends.target, "ALTER TABLE t DISABLE RULE r")
+    execute(ends.target, "INSERT INTO t VALUES (1, 'other'), (20, 'gone'); TRUNCATE seen")
+    copied = await copy_from(ends.served, ends.target, _RULED, options=CopyOptions(overwrite=True))
+    assert [table.refused for table in copied.tables] == [()]
+    execute(ends.target, "DELETE FROM t WHERE id = 20")
+    execute(ends.source, "UPDATE t SET v = 'new' WHERE id = 2; INSERT INTO t VALUES (10, 'ten'); DELETE FROM t WHERE id = 3")
+    synced = (await sync_from(ends.served, ends.target, _RULED)).tables["t"]
+    assert (synced.inserted, synced.updated, synced.deleted, synced.unsettled) == (1, 1, 1, 0)
+    assert row_texts(ends.source, "t") == row_texts(ends.target, "t")
+    assert query(ends.target, "SELECT * FROM seen") == []
+
+
+@pytest.mark.parametrize("ends", ["connection"], indirect=True)
+async def test_a_table_of_the_source_with_rules(ends: Ends) -> None:
+    plain = "CREATE TABLE t (id integer PRIMARY KEY, v text);"
+    ends.make(plain, "INSERT INTO t SELECT n, 'old' FROM generate_series(1, 9) n", plain)
+    execute(ends.source, f"CREATE TABLE seen (id integer); {_RULES['update']}; ALTER TABLE t DISABLE RULE r")
+    assert (await copy_from(ends.served, ends.target, _RULED)).complete
+    execute(ends.target, "UPDATE t SET v = 'new' WHERE id = 2; INSERT INTO t VALUES (10, 'ten')")
+    back = await sync_from(ends.served, ends.target, _RULED, reverse=True, target_in_use=True)
+    assert back.complete
+    assert row_texts(ends.source, "t") == row_texts(ends.target, "t")
