@@ -1,11 +1,17 @@
 """Tables that few projects have, moved by every command: keys of two collations, rules, names of other scripts."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 from sqlalchemy import CHAR, Column, Index, Integer, MetaData, Table, Text, create_engine, func, text
 
 from app.embedded import EmbeddedPostgres
 from app.migration.copy.copier import CopyOptions
+from app.migration.preflight.duplicates import unique_keys
 from app.migration.tables.copy_table import select_tables
+from app.migration.tables.metadata import load_metadata
+from app.migration.tables.unique_keys import key_columns
 from app.migration.verify.verifier import VerifyOptions
 from app.stores.postgres.database_url import sqlalchemy_url
 from tests.fixtures.projects import MakeDatabase
@@ -13,6 +19,7 @@ from tests.fixtures.sources import Ends, Source
 from tests.migration.engine import copy_from, execute, query, row_texts, verify_from
 from tests.migration.two_ends import sync_from
 from tests.preflight.looking import codes, look
+from tests.support.models import described_here
 from tests.support.page_server import PageServer
 
 _EITHER_CASE = """
@@ -22,7 +29,7 @@ CREATE TABLE t (id integer PRIMARY KEY, v text COLLATE either_case);
 _FIX = VerifyOptions(fix=True, pause=0.01)
 
 
-def _one(*columns: Column, name: str = "t", schema: str | None = None) -> list[Table]:
+def _one(*columns: Any, name: str = "t", schema: str | None = None) -> list[Table]:
     metadata = MetaData()
     Table(name, metadata, *columns, schema=schema)
     return select_tables(metadata)
@@ -114,3 +121,40 @@ async def test_a_table_of_the_source_with_rules(ends: Ends) -> None:
     back = await sync_from(ends.served, ends.target, _RULED, reverse=True, target_in_use=True)
     assert back.complete
     assert row_texts(ends.source, "t") == row_texts(ends.target, "t")
+
+
+# A unique index of a table's columns a and b, and the columns by which it tells rows apart.
+_INDEXES: dict[str, tuple[Callable[[Any], tuple[Any, ...]], tuple[str, ...]]] = {
+    "text": (lambda own: ("a", text("lower(b)")), ()),
+    "function": (lambda own: ("a", func.left(own.b, 1)), ()),
+    "several": (lambda own: (func.concat(own.a, own.b),), ()),
+    "ordered": (lambda own: (own.a.desc().nulls_last(), "b"), ("a", "b")),
+}
+INDEXED = MetaData()
+for _kind, (_parts, _) in _INDEXES.items():
+    _table = Table(_kind, INDEXED, Column("a", Text, nullable=False), Column("b", Text, nullable=False))
+    _table.append_constraint(Index(f"u_{_kind}", *_parts(_table.c), unique=True))
+
+
+@pytest.mark.parametrize("described", [False, True])
+@pytest.mark.parametrize("kind", _INDEXES)
+def test_an_index_of_an_expression_is_no_key_of_its_columns(
+    kind: str, described: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.migration.tables.metadata._describe", described_here)
+    metadata = load_metadata(f"{__name__}:INDEXED") if described else INDEXED
+    expected = _INDEXES[kind][1]
+    assert key_columns(metadata.tables[kind]) == expected
+    assert unique_keys(metadata.tables[kind]) == ([expected] if expected else [])
+
+
+_UNIQUE = Index("u", "a", text("lower(b)"), unique=True)
+
+
+async def test_rows_that_differ_in_an_expression_alone_are_no_duplicates(ends: Ends) -> None:
+    chosen = _one(Column("id", Integer, primary_key=True), Column("a", Text), Column("b", Text), _UNIQUE)
+    ends.make(
+        "CREATE TABLE t (id integer PRIMARY KEY, a text, b text); CREATE UNIQUE INDEX u ON t (a, lower(b))",
+        "INSERT INTO t VALUES (1, 'a', 'b'), (2, 'a', 'c')",
+    )
+    assert codes(await look(ends.served, ends.target, tables=chosen)) == []

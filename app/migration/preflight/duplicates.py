@@ -6,14 +6,14 @@ from contextlib import closing
 from dataclasses import dataclass
 
 from psycopg import AsyncConnection, sql
-from sqlalchemy import Table, UniqueConstraint
+from sqlalchemy import Table
 
 from app.migration.preflight.findings import Finding, finding
 from app.migration.sources.counts import known_count
 from app.migration.sources.pages import records_of
 from app.migration.sources.source import Source
 from app.migration.tables.copy_table import CopyColumn, CopyTable, name_of
-from app.migration.tables.unique_keys import key_columns
+from app.migration.tables.unique_keys import key_columns, unique_in_model
 from app.privacy import mask_phones
 from app.stores.supabase.grammar import alias
 
@@ -42,12 +42,7 @@ class Duplicates:
 def unique_keys(table: Table) -> list[tuple[str, ...]]:
     """The columns of each unique key: the one of rows first, then constraints, unique indexes, and the natural key."""
     keys = [key] if (key := key_columns(table)) else []
-    keys += [tuple(one.columns.keys()) for one in table.constraints if isinstance(one, UniqueConstraint)]
-    keys += [
-        tuple(column.name for column in index.columns)
-        for index in table.indexes
-        if index.unique and index.dialect_options["postgresql"]["where"] is None and len(index.columns)
-    ]
+    keys += [names for names, _ in unique_in_model(table)]
     if natural := table.info.get("natural_key"):
         keys.append(tuple(natural))
     return list(dict.fromkeys(keys))

@@ -14,11 +14,14 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Column, MetaData, Table, UniqueConstraint
+from sqlalchemy import Column, Index, MetaData, Table, UniqueConstraint
 from sqlalchemy.dialects import postgresql
+from sqlalchemy.sql import operators
+from sqlalchemy.sql.elements import UnaryExpression
 
 _TABLE_INFO = ("changed_at", "group", "natural_key")
 _COLUMN_INFO = ("phone",)
+_ORDERS = (operators.asc_op, operators.desc_op, operators.nulls_first_op, operators.nulls_last_op)
 
 
 def describe_models(name: str) -> dict[str, Any]:
@@ -44,6 +47,14 @@ def describe_models(name: str) -> dict[str, Any]:
     if not isinstance(metadata, MetaData):
         return {"error": f"{name} is neither a declarative base nor a MetaData"}
     return {"tables": [_table(table) for table in metadata.tables.values()]}
+
+
+def of_expressions(index: Index) -> bool:
+    """Whether a part of the index is more than a column in an order: SQLAlchemy lists the columns inside it, too."""
+    parts = index.expressions
+    while ordered := [part for part in parts if isinstance(part, UnaryExpression) and part.modifier in _ORDERS]:
+        parts = [part.element if part in ordered else part for part in parts]
+    return not all(isinstance(part, Column) for part in parts)
 
 
 def _place(error: BaseException) -> str:
@@ -72,7 +83,7 @@ def _table(table: Table) -> dict[str, Any]:
                 "name": index.name,
                 "columns": [column.key for column in index.columns],
                 "partial": index.dialect_options["postgresql"]["where"] is not None,
-                "of_expressions": len(index.expressions) != len(index.columns),
+                "of_expressions": of_expressions(index),
             }
             for index in table.indexes
             if index.unique and len(index.columns)

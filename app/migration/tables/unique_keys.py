@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from psycopg import AsyncConnection, sql
 from sqlalchemy import Table, UniqueConstraint
 
+from app.migration.tables.models_description import of_expressions
+
 # Of a whole table: neither partial nor on expressions. One that PostgreSQL did not finish making serves nobody.
 _UNIQUE_INDEXES = """
 SELECT i.relname, x.indimmediate,
@@ -63,7 +65,7 @@ def key_columns(table: Table, unique: Iterable[UniqueIndex] = ()) -> tuple[str, 
         return primary
     of_model = [
         names
-        for names, usable in _unique_in_model(table)
+        for names, usable in unique_in_model(table)
         if usable and not any(table.columns[name].nullable for name in names)
     ]
     if not of_model:
@@ -72,18 +74,17 @@ def key_columns(table: Table, unique: Iterable[UniqueIndex] = ()) -> tuple[str, 
     return min(of_model, key=lambda names: (len(names), names), default=())
 
 
-def _unique_in_model(table: Table) -> list[tuple[tuple[str, ...], bool]]:
-    """Columns of the model's unique constraints and indexes, and whether every row is under them at any time."""
+def unique_in_model(table: Table) -> list[tuple[tuple[str, ...], bool]]:
+    """Columns that the model's unique constraints and indexes keep unique of all rows, and whether at any time."""
     found = [
         (tuple(one.columns.keys()), not one.deferrable)
         for one in table.constraints
         if isinstance(one, UniqueConstraint) and len(one.columns)
     ]
     for index in table.indexes:
-        names = tuple(column.name for column in index.columns)
-        whole = index.dialect_options["postgresql"]["where"] is None and len(names) == len(index.expressions)
-        if index.unique and names:
-            found.append((names, whole))
+        partial = index.dialect_options["postgresql"]["where"] is not None
+        if index.unique and not partial and len(index.columns) and not of_expressions(index):
+            found.append((tuple(column.name for column in index.columns), True))
     return found
 
 
