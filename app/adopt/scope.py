@@ -61,7 +61,7 @@ SELECT DISTINCT n.nspname, f.relname, ARRAY(
         JOIN pg_attribute a ON a.attrelid = f.oid AND a.attnum = k)
 FROM pg_constraint c JOIN pg_class t ON t.oid = c.conrelid JOIN pg_namespace o ON o.oid = t.relnamespace
 JOIN pg_class f ON f.oid = c.confrelid JOIN pg_namespace n ON n.oid = f.relnamespace
-WHERE c.contype = 'f' AND (o.nspname = ANY (%(schemas)s) OR t.oid = ANY (%(tables)s))
+WHERE c.contype = 'f' AND c.conparentid = 0 AND (o.nspname = ANY (%(schemas)s) OR t.oid = ANY (%(tables)s))
 AND n.nspname <> ALL (%(schemas)s) AND f.oid <> ALL (%(tables)s)
 ORDER BY 1, 2
 """

@@ -1,5 +1,6 @@
 """Tables that few projects have, moved by every command: keys of two collations, rules, names of other scripts."""
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,7 @@ from sqlalchemy import CHAR, Column, Index, Integer, MetaData, Table, Text, crea
 from app.embedded import EmbeddedPostgres
 from app.migration.copy.copier import CopyOptions
 from app.migration.preflight.duplicates import unique_keys
+from app.migration.preflight.schemas.target_state import examine_against
 from app.migration.tables.copy_table import select_tables
 from app.migration.tables.metadata import load_metadata
 from app.migration.tables.unique_keys import key_columns
@@ -157,4 +159,37 @@ async def test_rows_that_differ_in_an_expression_alone_are_no_duplicates(ends: E
         "CREATE TABLE t (id integer PRIMARY KEY, a text, b text); CREATE UNIQUE INDEX u ON t (a, lower(b))",
         "INSERT INTO t VALUES (1, 'a', 'b'), (2, 'a', 'c')",
     )
-    assert codes(await look(ends.served, ends.target, tables=chosen)) == []
+    assert codes(await look(ends.served, ends.target, tables=chosen, examine=examine_against(chosen))) == []
+
+
+async def test_a_foreign_key_to_a_partitioned_table_is_named_once(ends: Ends) -> None:
+    metadata = MetaData()
+    for name in ("c", "p"):
+        Table(name, metadata, Column("id", Integer, primary_key=True))
+    ends.make(
+        "CREATE TABLE p (id integer PRIMARY KEY) PARTITION BY RANGE (id); CREATE TABLE p_1 PARTITION OF p DEFAULT; "
+        "CREATE TABLE c (id integer PRIMARY KEY REFERENCES p)",
+        "INSERT INTO p VALUES (1); INSERT INTO c VALUES (1)",
+    )
+    chosen = select_tables(metadata)
+    report = await look(ends.served, ends.target, tables=chosen, examine=examine_against(chosen))
+    assert [one.message for one in report.findings if "foreign key" in one.message] == [
+        "the target's c has foreign keys: c_id_fkey"
+    ]
+
+
+async def test_columns_of_types_for_names_are_reflected_as_they_are(ends: Ends) -> None:
+    schema = 'CREATE TABLE t (id integer PRIMARY KEY, n name, c "char", many name[], several "char"[], d char, e bpchar)'
+    ends.make(schema, "INSERT INTO t VALUES (1, 'n', 'c', '{a,b}', '{c,d}', 'd', 'e')")
+    metadata = MetaData()
+    engine = create_engine(sqlalchemy_url(ends.target))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        metadata.reflect(engine)
+    engine.dispose()
+    chosen = select_tables(metadata)
+    report = await look(ends.served, ends.target, tables=chosen, examine=examine_against(chosen))
+    assert codes(report, "error", "warning", "notice") == []
+    assert (await copy_from(ends.served, ends.target, chosen)).complete
+    assert (await verify_from(ends.served, ends.target, chosen)).clean
+    assert row_texts(ends.source, "t") == row_texts(ends.target, "t")

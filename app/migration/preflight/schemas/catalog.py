@@ -92,12 +92,15 @@ FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON
 LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
 WHERE n.nspname = %s AND a.attnum > 0 AND NOT a.attisdropped ORDER BY c.relname, a.attnum
 """
+# A foreign key to a partitioned table has a copy for each partition, on the same table.
 _CONSTRAINTS = """
 SELECT c.relname, o.conname, o.contype, pg_get_constraintdef(o.oid), ARRAY(SELECT a.attname::text
     FROM unnest(o.conkey) WITH ORDINALITY k (number, position)
     JOIN pg_attribute a ON a.attrelid = o.conrelid AND a.attnum = k.number ORDER BY k.position)
 FROM pg_constraint o JOIN pg_class c ON c.oid = o.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE n.nspname = %s AND o.contype IN ('p', 'u', 'f', 'c', 'x') ORDER BY c.relname, o.conname
+WHERE n.nspname = %s AND o.contype IN ('p', 'u', 'f', 'c', 'x')
+AND NOT EXISTS (SELECT FROM pg_constraint up WHERE up.oid = o.conparentid AND up.conrelid = o.conrelid)
+ORDER BY c.relname, o.conname
 """
 _INDEXES = """
 SELECT c.relname, i.relname, pg_get_indexdef(x.indexrelid), x.indisvalid

@@ -9,7 +9,7 @@ from sqlalchemy.schema import CreateIndex
 
 from app.migration.preflight.findings import CODES, Finding, SchemaDifference, Severity, finding
 from app.migration.preflight.schemas.catalog import CatalogColumn, CatalogTable
-from app.migration.preflight.schemas.type_passages import model_type, passage
+from app.migration.preflight.schemas.type_passages import as_reflected, model_type, passage
 from app.migration.tables.copy_table import name_of
 
 # Each rule gives the difference, the code of its finding, and how severe it is here (None: as usual).
@@ -82,7 +82,8 @@ def _columns(table: Table, there: CatalogTable, *, strict: bool) -> list[_Rule]:
             words = expected or "a column"
             rules.append((SchemaDifference(name_of(table), item, None, words), "target-column-missing", None))
             continue
-        if expected is not None and present.type != expected and (strict or passage(present.type, expected) != "same"):
+        like = {present.type} if strict else {present.type, as_reflected(present.type)}
+        if expected is not None and expected not in like and (strict or passage(present.type, expected) != "same"):
             severity: Severity | None = None if strict else "notice"
             rules.append(
                 (SchemaDifference(name_of(table), item, present.type, expected), "target-type-differs", severity)

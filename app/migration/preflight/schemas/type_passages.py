@@ -38,6 +38,7 @@ _WORDS = {
 }
 TEXTS = {"text", "character varying"}
 _BUILTIN = {*_WORDS.values(), "text", "uuid", "date", "json", "jsonb", "bytea", "numeric", "bit", "money", "interval"}
+_FOR_NAMES = {"name", '"char"'}
 _INTEGERS = ("smallint", "integer", "bigint")
 _TYPE = re.compile(r"(?P<head>[^(\[]+)(?:\((?P<arguments>[^)]*)\))?(?P<tail>[^(\[]*)(?P<array>(?:\[\])*)")
 
@@ -64,6 +65,12 @@ def model_type(column: Column[object]) -> str | None:
     except Exception:
         return None
     return catalog_name(str(compiled).partition(" COLLATE ")[0])
+
+
+def as_reflected(type_name: str) -> str:
+    """What SQLAlchemy's reflection makes of a type that it has no type of its own for: a string of any length."""
+    element = type_name.removesuffix("[]")
+    return "character varying" + type_name.removeprefix(element) if element in _FOR_NAMES else type_name
 
 
 def is_builtin(type_name: str) -> bool:
