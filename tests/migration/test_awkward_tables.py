@@ -8,9 +8,12 @@ import pytest
 from sqlalchemy import CHAR, Column, Index, Integer, MetaData, Table, Text, create_engine, func, text
 
 from app.embedded import EmbeddedPostgres
+from app.errors import MigrationError
 from app.migration.copy.copier import CopyOptions
+from app.migration.copy.dry_run import dry_run
 from app.migration.preflight.duplicates import unique_keys
 from app.migration.preflight.schemas.target_state import examine_against
+from app.migration.sources.moved_tables import WITHOUT_COLUMNS
 from app.migration.tables.copy_table import select_tables
 from app.migration.tables.metadata import load_metadata
 from app.migration.tables.unique_keys import key_columns
@@ -18,7 +21,7 @@ from app.migration.verify.verifier import VerifyOptions
 from app.stores.postgres.database_url import sqlalchemy_url
 from tests.fixtures.projects import MakeDatabase
 from tests.fixtures.sources import Ends, Source
-from tests.migration.engine import copy_from, execute, query, row_texts, verify_from
+from tests.migration.engine import Told, copy_from, execute, query, row_texts, source_of, verify_from
 from tests.migration.two_ends import sync_from
 from tests.preflight.looking import codes, look
 from tests.support.models import described_here
@@ -193,3 +196,25 @@ async def test_columns_of_types_for_names_are_reflected_as_they_are(ends: Ends) 
     assert (await copy_from(ends.served, ends.target, chosen)).complete
     assert (await verify_from(ends.served, ends.target, chosen)).clean
     assert row_texts(ends.source, "t") == row_texts(ends.target, "t")
+
+
+async def test_a_table_without_columns_is_left_out_by_name(ends: Ends) -> None:
+    metadata = MetaData()
+    Table("nothing", metadata)
+    Table("t", metadata, Column("id", Integer, primary_key=True))
+    chosen = select_tables(metadata)
+    ends.make("CREATE TABLE nothing (); CREATE TABLE t (id integer PRIMARY KEY)", "INSERT INTO t VALUES (1)")
+    copied = await copy_from(ends.served, ends.target, chosen)
+    verified = await verify_from(ends.served, ends.target, chosen)
+    synced = await sync_from(ends.served, ends.target, chosen)
+    async with source_of(ends.served) as source:
+        tried = await dry_run(source, ends.target, chosen, Told())
+    for report in (copied, verified, synced, tried):
+        assert [(one.table, one.why) for one in report.not_moved] == [("nothing", WITHOUT_COLUMNS)]
+    assert (copied.complete, verified.clean, synced.complete, tried.clean) == (False, False, False, False)
+    assert [one.equal for one in verified.tables] == [1]
+    report = await look(ends.served, ends.target, tables=chosen, examine=examine_against(chosen))
+    assert codes(report) == ["target-without-key nothing"]
+    assert ": ;" not in "".join(f"{one.message}: {one.remedy}" for one in report.findings)
+    with pytest.raises(MigrationError, match="nothing: the models give it no column"):
+        await copy_from(ends.served, ends.target, [one for one in chosen if one.name == "nothing"])

@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Sequence
 
 from app.cli.output import say
-from app.migration.sources.moved_tables import NotMoved
+from app.migration.sources.moved_tables import WITHOUT_COLUMNS, WITHOUT_COLUMNS_REMEDY, NotMoved
 from app.migration.target.leftovers import Unusable
 from app.next_step import Command, NextStep
 
@@ -38,7 +38,7 @@ def show_not_moved(not_moved: Sequence[NotMoved], what: str) -> None:
         what: was not done to them, as "copied".
     """
     for one in not_moved:
-        say(f"NOT {what}: {one.table}: {one.why}, which a REST source needs.")
+        say(f"NOT {what}: {one.table}: {one.why}.")
         say(f"  {one.remedy}")
 
 
@@ -48,6 +48,8 @@ def not_moved_list(not_moved: Sequence[NotMoved]) -> list[dict[str, str]]:
 
 
 def not_moved_next(not_moved: Sequence[NotMoved], command: str) -> NextStep:
-    """The command for them alone."""
-    names = shlex.quote(",".join(one.table for one in not_moved))
+    """The command for them alone, where there is one."""
+    if not (movable := [one.table for one in not_moved if one.why != WITHOUT_COLUMNS]):
+        return NextStep(f"{WITHOUT_COLUMNS_REMEDY}; then: ", Command(command))
+    names = shlex.quote(",".join(movable))
     return NextStep(Command(command, f"--tables {names} --source postgresql://..."), ", or give them a primary key")

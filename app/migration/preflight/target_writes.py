@@ -8,7 +8,7 @@ from sqlalchemy import Table
 
 from app.migration.preflight.findings import Finding, finding
 from app.migration.preflight.schemas.catalog import CatalogTable
-from app.migration.sources.moved_tables import WITHOUT_KEY, WITHOUT_KEY_REMEDY
+from app.migration.sources.moved_tables import WITHOUT_COLUMNS, WITHOUT_COLUMNS_REMEDY, WITHOUT_KEY, WITHOUT_KEY_REMEDY
 from app.migration.tables import row_security
 from app.migration.tables.quoting import quoted
 from app.migration.tables.silence import grant_of_silence, silence
@@ -29,7 +29,10 @@ async def examine_writes(
     if there.kind in "rp":
         unique = await read_unique_indexes(connection, qualified)
         key = key_columns(table, unique)
-        if not key:
+        if not len(table.columns):
+            message = f"{there.name}: {WITHOUT_COLUMNS}; it is left out"
+            found.append(finding("target-without-key", message, WITHOUT_COLUMNS_REMEDY, table=there.name))
+        elif not key:
             found.append(_without_key(there, over_rest=over_rest))
         elif trouble := key_trouble(there.quoted, key, unique):
             message = f"the target's {there.name}: {trouble[0]}"

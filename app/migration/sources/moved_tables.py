@@ -1,4 +1,4 @@
-"""Which of the chosen tables are moved: no partition beside its table, and over REST none without a key."""
+"""Which of the chosen tables are moved: no partition beside its table, none without columns, over REST none without a key."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +17,8 @@ from app.next_step import Command, NextStep
 
 WITHOUT_KEY = "neither a primary key nor a unique key without NULLs tells its rows apart"
 WITHOUT_KEY_REMEDY = "--source postgresql://... moves it, as a whole; or give it a primary key, at the source and here"
+WITHOUT_COLUMNS = "the models give it no column, so that its rows hold nothing to be moved or compared"
+WITHOUT_COLUMNS_REMEDY = "take it out of the models, or name the other tables with --tables"
 
 # Partitions of one of the tables, whatever is between them.
 _PARTITIONS = """
@@ -63,20 +65,23 @@ async def choose_moved(
     for table in tables:
         if name_of(table) in partitions:
             continue
-        if isinstance(source, PostgresSource) or await _has_key(connection, table):
+        if not len(table.columns):
+            not_moved.append(NotMoved(name_of(table), WITHOUT_COLUMNS, WITHOUT_COLUMNS_REMEDY))
+        elif isinstance(source, PostgresSource) or await _has_key(connection, table):
             chosen.append(table)
         else:
-            not_moved.append(NotMoved(name_of(table), WITHOUT_KEY, WITHOUT_KEY_REMEDY))
+            why = f"{WITHOUT_KEY}, which a REST source needs"
+            not_moved.append(NotMoved(name_of(table), why, WITHOUT_KEY_REMEDY))
     if not_moved and not chosen:
         raise MigrationError(
-            f"{', '.join(one.table for one in not_moved)}: {WITHOUT_KEY}, which a REST source needs",
+            "; ".join(f"{one.table}: {one.why}" for one in not_moved),
             step=step,
             table=not_moved[0].table if len(not_moved) == 1 else None,
             pending="everything; nothing was read or written",
-            next_step=NextStep(f"{WITHOUT_KEY_REMEDY}; then: ", Command(step)),
+            next_step=NextStep(f"{'; '.join(dict.fromkeys(one.remedy for one in not_moved))}; then: ", Command(step)),
         )
     for one in not_moved:
-        progress.notice(f"left out: {one.table}: {one.why}, which a REST source needs; {one.remedy}")
+        progress.notice(f"left out: {one.table}: {one.why}; {one.remedy}")
     return MovedTables(chosen, tuple(not_moved))
 
 
