@@ -20,7 +20,7 @@ from app.migration.tables.unique_keys import key_columns
 from app.migration.verify.verifier import VerifyOptions
 from app.stores.postgres.database_url import sqlalchemy_url
 from tests.fixtures.projects import MakeDatabase
-from tests.fixtures.sources import Ends, Source
+from tests.fixtures.sources import Ends, MakeSource, Source
 from tests.migration.engine import Told, copy_from, execute, query, row_texts, source_of, verify_from
 from tests.migration.two_ends import sync_from
 from tests.preflight.looking import codes, look
@@ -218,3 +218,20 @@ async def test_a_table_without_columns_is_left_out_by_name(ends: Ends) -> None:
     assert ": ;" not in "".join(f"{one.message}: {one.remedy}" for one in report.findings)
     with pytest.raises(MigrationError, match="nothing: the models give it no column"):
         await copy_from(ends.served, ends.target, [one for one in chosen if one.name == "nothing"])
+
+
+@pytest.mark.parametrize("schema", ["Отчёты", "Größe"])
+async def test_a_schema_of_another_script_over_rest(schema: str, make_source: MakeSource, fresh_database: str) -> None:
+    made = f'CREATE SCHEMA "{schema}"; CREATE TABLE "{schema}".t (id integer PRIMARY KEY, v text);'
+    chosen = _one(Column("id", Integer, primary_key=True), Column("v", Text), schema=schema)
+    source = make_source(f"{made} INSERT INTO \"{schema}\".t VALUES (1, 'a'), (2, 'b')")
+    execute(fresh_database, made)
+    with PageServer(source.database_url, schemas=("public", schema)) as pages:
+        assert (await copy_from(pages, fresh_database, chosen)).complete
+        assert (await verify_from(pages, fresh_database, chosen)).clean
+        execute(fresh_database, f"UPDATE \"{schema}\".t SET v = 'new'; DELETE FROM \"{schema}\".t WHERE id = 2")
+        assert (await sync_from(pages, fresh_database, chosen, reverse=True, target_in_use=True)).complete
+        assert (await verify_from(pages, fresh_database, chosen)).clean
+    with PageServer(source.database_url) as pages:
+        with pytest.raises(MigrationError, match=f"schema {schema}"):
+            await verify_from(pages, fresh_database, chosen)

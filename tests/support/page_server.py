@@ -187,7 +187,9 @@ class PageServer:
             challenge = f'Bearer error="invalid_token", error_description="{_BAD_KEY}"'
             return error_answer(401, "PGRST301", _BAD_KEY, headers={"WWW-Authenticate": challenge})
         role, writing = self.roles[key], request.method in {"POST", "PATCH", "DELETE"}
-        schema = request.headers.get("Content-Profile" if writing else "Accept-Profile") or self.schemas[0]
+        # A header's bytes are UTF-8 to PostgREST; Python's server takes them for Latin-1.
+        named = request.headers.get("Content-Profile" if writing else "Accept-Profile", "")
+        schema = named.encode("latin-1").decode() or self.schemas[0]
         if schema not in self.schemas:
             exposed = ", ".join(self.schemas)
             return error_answer(406, "PGRST106", f"The schema must be one of the following: {exposed}")

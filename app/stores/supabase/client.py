@@ -135,19 +135,16 @@ class SupabaseRest:
             if content is None:
                 response = await self._to_its_end(lambda: send(builder, headers))
             else:
-                method, address, parameters, own_headers = request_of(builder)
+                method, address, parameters, sent = request_of(builder)
+                sent.update(headers or {})
+                sent.update({"Content-Type": "application/json", "Content-Length": str(len(content))})
                 response = await self._to_its_end(
                     lambda: self._session.request(
                         method,
                         address,
                         content=_body(content, before_sending),
                         params=parameters,
-                        headers={
-                            **own_headers,
-                            **(headers or {}),
-                            "Content-Type": "application/json",
-                            "Content-Length": str(len(content)),
-                        },
+                        headers=sent,
                     )
                 )
         if not response.is_success:

@@ -49,10 +49,13 @@ def address_length(builder: Any) -> int:
     return len(str(builder.request.path)) + 1 + len(query) + 2 * query.count("+")
 
 
-def request_of(builder: Any) -> tuple[str, str, QueryParams, Mapping[str, str]]:
-    """Method, address, parameters and headers, to be sent over the client's HTTP session."""
+def request_of(builder: Any) -> tuple[str, str, QueryParams, Headers]:
+    """Method, address, parameters and a copy of the headers, to be sent over the client's HTTP session.
+
+    The builder's own headers go on taking themselves for ASCII where a schema's name is not.
+    """
     request = builder.request
-    return request.http_method, str(request.path), request.params, request.headers
+    return request.http_method, str(request.path), request.params, Headers(request.headers)
 
 
 async def send(builder: Any, headers: Mapping[str, str] | None) -> Response:
