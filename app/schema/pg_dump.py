@@ -38,20 +38,29 @@ async def find_pg_dump(wanted: str | None, server_version: int, *, step: str, ot
     if wanted == "none":
         return None
     found = shutil.which(wanted or "pg_dump")
-    beside = Path(found).with_name("pg_restore") if found else None
-    restore = str(beside) if beside and beside.exists() else shutil.which("pg_restore")
-    version = await _version_of(found) if found and restore else None
-    if version is not None and version >= server_version and found and restore:
-        return PgDump(Path(found), Path(restore), version > server_version)
+    version = await _version_of(found) if found else None
+    if found and version is not None and version >= server_version and (restore := await _restore_for(found, version)):
+        return PgDump(Path(found), restore, version > server_version)
     if wanted is None:
         return None
-    why = "cannot be run, or has no pg_restore beside it" if version is None else f"is of version {version}"
+    why = "cannot be run" if version is None else f"is of version {version}"
+    if version is not None and version >= server_version:
+        why = f"of version {version} has no pg_restore beside it, and PATH has none of that version, to read its archive"
     raise MigrationError(
         f"--pg-dump {wanted} {why}; it is to be {server_version} or newer, as the server is",
         step=step,
         pending="everything; nothing was changed",
         next_step=otherwise,
     )
+
+
+async def _restore_for(dump: str, version: int) -> Path | None:
+    """The pg_restore beside a pg_dump, or the one in PATH: an older one does not read its archives."""
+    for found in (str(Path(dump).with_name("pg_restore")), shutil.which("pg_restore")):
+        of = await _version_of(found) if found else None
+        if found and of is not None and of >= version:
+            return Path(found)
+    return None
 
 
 async def _version_of(program: str) -> int | None:

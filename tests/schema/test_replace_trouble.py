@@ -107,14 +107,14 @@ async def test_an_upgrade_that_runs_is_waited_for_before_anything_is_locked(old:
 
 async def test_an_archive_of_a_newer_pg_dump_restores(old: str, empty: str, tmp_path: Path, programs: Path) -> None:
     """Its script sets what an older server does not know."""
-    newer = tmp_path / "pg_dump"
-    newer.write_text(
-        f'#!/bin/sh\n[ "$1" = --version ] && echo "pg_dump (PostgreSQL) 99.1" || exec {programs}/pg_dump "$@"\n'
-    )
-    newer.chmod(0o700)
-    (tmp_path / "pg_restore").symlink_to(programs / "pg_restore")
+    for name in ("pg_dump", "pg_restore"):
+        newer = tmp_path / name
+        newer.write_text(
+            f'#!/bin/sh\n[ "$1" = --version ] && echo "{name} (PostgreSQL) 99.1" || exec {programs}/{name} "$@"\n'
+        )
+        newer.chmod(0o700)
     before = phase08.texts(old, *phase08.TABLES)
-    await carry_out(old, tmp_path / "backup", str(newer))
+    await carry_out(old, tmp_path / "backup", str(tmp_path / "pg_dump"))
     block = (tmp_path / "backup" / "README.md").read_text(encoding="utf-8").partition("```sh\n")[2].partition("```")[0]
     commands = block.partition("another_database\n")[2]
     assert "--dbname" not in commands
