@@ -45,7 +45,9 @@ async def find_pg_dump(wanted: str | None, server_version: int, *, step: str, ot
         return None
     why = "cannot be run" if version is None else f"is of version {version}"
     if version is not None and version >= server_version:
-        why = f"of version {version} has no pg_restore beside it, and PATH has none of that version, to read its archive"
+        why = (
+            f"of version {version} has no pg_restore beside it, and PATH has none of that version, to read its archive"
+        )
     raise MigrationError(
         f"--pg-dump {wanted} {why}; it is to be {server_version} or newer, as the server is",
         step=step,

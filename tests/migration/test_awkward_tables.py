@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sqlalchemy import CHAR, Column, Index, Integer, MetaData, Table, Text, create_engine, func, text
+from sqlalchemy import Column, Index, Integer, MetaData, Table, Text, create_engine, func, text
 
 from app.embedded import EmbeddedPostgres
 from app.errors import MigrationError
@@ -109,7 +109,9 @@ async def test_a_table_of_the_target_with_rules(event: str, disabled: bool, part
     copied = await copy_from(ends.served, ends.target, _RULED, options=CopyOptions(overwrite=True))
     assert [table.refused for table in copied.tables] == [()]
     execute(ends.target, "DELETE FROM t WHERE id = 20")
-    execute(ends.source, "UPDATE t SET v = 'new' WHERE id = 2; INSERT INTO t VALUES (10, 'ten'); DELETE FROM t WHERE id = 3")
+    execute(
+        ends.source, "UPDATE t SET v = 'new' WHERE id = 2; INSERT INTO t VALUES (10, 'ten'); DELETE FROM t WHERE id = 3"
+    )
     synced = (await sync_from(ends.served, ends.target, _RULED)).tables["t"]
     assert (synced.inserted, synced.updated, synced.deleted, synced.unsettled) == (1, 1, 1, 0)
     assert row_texts(ends.source, "t") == row_texts(ends.target, "t")
@@ -182,7 +184,9 @@ async def test_a_foreign_key_to_a_partitioned_table_is_named_once(ends: Ends) ->
 
 
 async def test_columns_of_types_for_names_are_reflected_as_they_are(ends: Ends) -> None:
-    schema = 'CREATE TABLE t (id integer PRIMARY KEY, n name, c "char", many name[], several "char"[], d char, e bpchar)'
+    schema = (
+        'CREATE TABLE t (id integer PRIMARY KEY, n name, c "char", many name[], several "char"[], d char, e bpchar)'
+    )
     ends.make(schema, "INSERT INTO t VALUES (1, 'n', 'c', '{a,b}', '{c,d}', 'd', 'e')")
     metadata = MetaData()
     engine = create_engine(sqlalchemy_url(ends.target))
@@ -229,9 +233,8 @@ async def test_a_schema_of_another_script_over_rest(schema: str, make_source: Ma
     with PageServer(source.database_url, schemas=("public", schema)) as pages:
         assert (await copy_from(pages, fresh_database, chosen)).complete
         assert (await verify_from(pages, fresh_database, chosen)).clean
-        execute(fresh_database, f"UPDATE \"{schema}\".t SET v = 'new'; DELETE FROM \"{schema}\".t WHERE id = 2")
+        execute(fresh_database, f'UPDATE "{schema}".t SET v = \'new\'; DELETE FROM "{schema}".t WHERE id = 2')
         assert (await sync_from(pages, fresh_database, chosen, reverse=True, target_in_use=True)).complete
         assert (await verify_from(pages, fresh_database, chosen)).clean
-    with PageServer(source.database_url) as pages:
-        with pytest.raises(MigrationError, match=f"schema {schema}"):
-            await verify_from(pages, fresh_database, chosen)
+    with PageServer(source.database_url) as pages, pytest.raises(MigrationError, match=f"schema {schema}"):
+        await verify_from(pages, fresh_database, chosen)

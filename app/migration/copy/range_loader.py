@@ -14,7 +14,7 @@ from app.migration.runs.report import Loaded
 from app.migration.sources.postgres.snapshot import SnapshotSession
 from app.migration.sources.postgres.streams import pipe
 from app.migration.tables.copy_table import CopyTable
-from app.migration.target.interference import silenced
+from app.migration.target.interference import loading
 from app.migration.target.target_session import is_row_fault
 from app.migration.whole.replacement import replace_rows
 from app.state.runs.ranges import finish_range
@@ -87,7 +87,7 @@ class RangeLoader:
         return await repeated(lambda: self._staged(replace(route, straight=False, same=frozenset()), key_range))
 
     async def _straight(self, route: Route, key_range: KeyRange) -> Loaded:
-        async with self._target.transaction(), silenced(self._target, self._run, route.table):
+        async with self._target.transaction(), loading(self._target, self._run, route.table):
             rows = await self._pipe(route, key_range, route.table.identifier)
             cursor = await self._target.execute("SELECT pg_current_xact_id()::xid::text")
             row = await cursor.fetchone()
@@ -98,7 +98,7 @@ class RangeLoader:
 
     async def _staged(self, route: Route, key_range: KeyRange) -> Loaded:
         table, number = route.table, sql.Identifier(number_column(route.table))
-        async with self._target.transaction(), silenced(self._target, self._run, table):
+        async with self._target.transaction(), loading(self._target, self._run, table):
             # A deferred constraint would speak up at the commit, where the row at fault cannot be told.
             await self._target.execute("SET CONSTRAINTS ALL IMMEDIATE")
             await self._target.execute(sql.SQL("{} ON COMMIT DROP").format(create_staging(table, _STAGING, route.same)))

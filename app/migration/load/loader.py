@@ -18,7 +18,7 @@ from app.migration.retry import repeated
 from app.migration.runs.report import Loaded, Refusal, refusals_of
 from app.migration.sources.source import Page
 from app.migration.tables.copy_table import CopyTable
-from app.migration.target.interference import silenced
+from app.migration.target.interference import loading
 from app.migration.target.target_session import JsonBytes, is_row_fault
 from app.next_step import Command, NextStep
 from app.state.runs import checkpoints, quarantine, writes
@@ -85,7 +85,7 @@ class PageLoader:
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[None]:
-        async with self._connection.transaction(), silenced(self._connection, self._run, self._table):
+        async with self._connection.transaction(), loading(self._connection, self._run, self._table):
             await self._connection.execute(_IMMEDIATE)
             yield
 

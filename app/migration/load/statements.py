@@ -317,7 +317,7 @@ def typed_key_array(table: CopyTable, prefix: str) -> sql.Composed:
 
 
 def array_of(texts: Iterable[sql.Composable]) -> sql.Composed:
-    """Texts as text[], in the collation of the tool's own tables: two columns of other collations have none in common."""
+    """Texts as text[], in the collation of the tool's own tables: columns of several collations have none in common."""
     return sql.SQL("ARRAY[{}]").format(listed(sql.SQL('{} COLLATE "default"').format(text) for text in texts))
 
 

@@ -6,6 +6,7 @@ from psycopg import AsyncConnection, sql
 from psycopg.rows import TupleRow
 
 from app.migration.tables.copy_table import CopyTable
+from app.migration.tables.unvalidated_checks import find_unvalidated
 
 NAME = "trial_rows"
 _HERE = sql.Identifier("pg_temp", NAME)
@@ -33,6 +34,11 @@ async def create(connection: AsyncConnection, table: CopyTable) -> dict[str, str
     cursor = await connection.execute(_OTHER_COLUMNS, [_HERE.as_string(None), table.names])
     for (name,) in await cursor.fetchall():
         await connection.execute(sql.SQL("ALTER TABLE {} ALTER {} DROP NOT NULL").format(_HERE, sql.Identifier(name)))
+    for check in await find_unvalidated(connection, table.identifier.as_string(None)):
+        if check.owned and check.of_table:
+            await connection.execute(
+                sql.SQL("ALTER TABLE {} DROP CONSTRAINT IF EXISTS {}").format(_HERE, sql.Identifier(check.name))
+            )
     theirs: defaultdict[tuple[object, ...], list[str]] = defaultdict(list)
     for name, *definition in await _unique_indexes(connection, table.identifier):
         theirs[tuple(definition)].append(name)

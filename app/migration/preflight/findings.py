@@ -79,6 +79,7 @@ CODES: dict[str, Code] = {
     "target-rule-silent": Code("notice"),
     "target-rows-hidden": Code("error", acceptable=False),
     "target-foreign-key": Code("notice"),
+    "target-check-not-valid": Code("warning"),
     "target-parent-not-moved": Code("warning"),
     "target-version": Code("error"),
     "target-older": Code("notice"),

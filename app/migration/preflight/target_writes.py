@@ -13,6 +13,7 @@ from app.migration.tables import row_security
 from app.migration.tables.quoting import quoted
 from app.migration.tables.silence import grant_of_silence, silence
 from app.migration.tables.unique_keys import key_columns, key_trouble, read_unique_indexes
+from app.migration.tables.unvalidated_checks import UnvalidatedCheck, find_unvalidated
 from app.migration.target.interference import Interference, find_interference
 
 
@@ -46,6 +47,8 @@ async def examine_writes(
                 table=there.name,
             )
         )
+    if there.kind in "rp":
+        found += [_unvalidated(one, there.name) for one in await find_unvalidated(connection, qualified)]
     return found + await _interference(connection, qualified, there.name)
 
 
@@ -80,6 +83,24 @@ def _without_key(there: CatalogTable, *, over_rest: bool) -> Finding:
         "nothing: it is copied in one transaction and compared by how often each row occurs; it has no way back",
         table=there.name,
         severity="notice",
+    )
+
+
+def _unvalidated(one: UnvalidatedCheck, table: str) -> Finding:
+    told = f"check {one.name} on {one.place} of the target is NOT VALID, and rows that the source has may break it: "
+    if one.owned:
+        return finding(
+            "target-check-not-valid",
+            f"{told}it is away in this program's own transactions that bring rows; for all others it goes on",
+            "nothing: each of these transactions puts it back as it is, and nobody reads the table meanwhile",
+            table=table,
+            severity="notice",
+        )
+    return finding(
+        "target-check-not-valid",
+        f"{told}such rows are refused, since the role does not own it and so cannot take it away",
+        f"let its owner run it; or, as its owner, before the move: {one.drop}; after it: {one.add}",
+        table=table,
     )
 
 

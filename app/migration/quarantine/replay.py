@@ -14,7 +14,7 @@ from app.migration.quarantine.quarantined_rows import choose_tables, masked, unk
 from app.migration.runs.report import Refusal
 from app.migration.tables.copy_table import CopyTable, describe, name_of, select_tables
 from app.migration.target.foreign_keys import without_cascades
-from app.migration.target.interference import silenced
+from app.migration.target.interference import loading
 from app.migration.target.leftovers import Unusable
 from app.migration.target.materialized_views import stale_views
 from app.migration.target.sequences import raise_sequences
@@ -189,7 +189,7 @@ async def replay_batch(
     connection: AsyncConnection, table: CopyTable, run: int, numbers: Sequence[int], permit: Permit
 ) -> tuple[set[int], dict[int, Fault]]:
     """Load rows in one transaction; returns those left alone, and those refused with their reasons."""
-    async with permit.held(connection, table.name) as confirm, silenced(connection, run, table):
+    async with permit.held(connection, table.name) as confirm, loading(connection, run, table):
         authority = await confirm()
         await connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
         name = await empty_staging(connection, table)

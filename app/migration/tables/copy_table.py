@@ -16,6 +16,7 @@ from app.migration.tables import row_security
 from app.migration.tables.column_shapes import PARTS, shapes
 from app.migration.tables.silence import silence
 from app.migration.tables.unique_keys import key_columns, key_trouble, read_unique_indexes
+from app.migration.tables.unvalidated_checks import find_unvalidated
 from app.next_step import Command, NextStep
 
 
@@ -72,6 +73,7 @@ class CopyTable:
         key_size: 0 where nothing tells its rows apart: then the table is moved as a whole, see `app.migration.whole`.
         replaces_rows: a changed row is deleted and inserted, since an update would be changed by a trigger, or is
             refused for an identity column or for a rule.
+        has_unvalidated: checks of it, which the role may take away, are NOT VALID: see `unvalidated_checks`.
         has_rules: it has rules on inserts or updates. PostgreSQL refuses ON CONFLICT there, whether they fire or not.
         changed_at: the column that says when a row last changed, where the table has one.
         version: the column that tells one version of a row from another.
@@ -94,6 +96,7 @@ class CopyTable:
     family: tuple[str, ...] = ()
     silent: bool = False
     has_rules: bool = False
+    has_unvalidated: bool = False
 
     @property
     def name(self) -> str:
@@ -231,8 +234,8 @@ _COLUMNS = """
 SELECT a.attname, format_type(a.atttypid, -1), a.attidentity = 'a', a.attgenerated <> ''
 FROM pg_attribute a WHERE a.attrelid = to_regclass(%s) AND a.attnum > 0 AND NOT a.attisdropped
 """
-# pg_trigger.tgtype: bit 4 update (src/include/catalog/pg_trigger.h). One may be on a partition alone. ev_type: 2 update,
-# 3 insert; a partition's rules are of no matter to what is written to its table.
+# pg_trigger.tgtype: bit 4 update (src/include/catalog/pg_trigger.h). One may be on a partition alone. A rule's ev_type:
+# 2 update, 3 insert; a partition's rules are of no matter to what is written to its table.
 _TABLE = """
 SELECT EXISTS (SELECT FROM pg_trigger WHERE (tgrelid = c.oid OR tgrelid IN (SELECT relid FROM pg_partition_tree(c.oid)))
                AND NOT tgisinternal AND tgenabled = ANY (%(fire)s::"char"[]) AND tgtype & 16 = 16),
@@ -268,8 +271,8 @@ def is_plain(table: CopyTable) -> sql.Composed:
     And whether it has rules there: see `has_rules`.
     """
     return sql.SQL(
-        "SELECT relkind IN ('r', 'f'), EXISTS (SELECT FROM pg_rewrite WHERE ev_class = c.oid AND ev_type IN ('2', '3')) "
-        "FROM pg_class c WHERE oid = to_regclass({})"
+        "SELECT relkind IN ('r', 'f'), EXISTS (SELECT FROM pg_rewrite WHERE ev_class = c.oid "
+        "AND ev_type IN ('2', '3')) FROM pg_class c WHERE oid = to_regclass({})"
     ).format(sql.Literal(table.identifier.as_string(None)))
 
 
@@ -333,6 +336,7 @@ async def describe(
             next_step=NextStep(Command("preflight"), ", which names all that is missing; then: ", Command(step)),
         )
     silent = not (reads or back) and (await silence(connection, qualified)).holds
+    unvalidated = [] if reads or back else await find_unvalidated(connection, qualified)
     fire = ["A", "R" if silent else "O"]
     found = await (await connection.execute(_TABLE, {"table": qualified, "fire": fire})).fetchone()
     assert found is not None
@@ -380,4 +384,5 @@ async def describe(
         family=tuple(label(*row) for row in family),
         silent=silent,
         has_rules=found[3],
+        has_unvalidated=any(one.owned for one in unvalidated),
     )

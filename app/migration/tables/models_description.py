@@ -51,7 +51,7 @@ def describe_models(name: str) -> dict[str, Any]:
 
 def of_expressions(index: Index) -> bool:
     """Whether a part of the index is more than a column in an order: SQLAlchemy lists the columns inside it, too."""
-    parts = index.expressions
+    parts: list[Any] = list(index.expressions)
     while ordered := [part for part in parts if isinstance(part, UnaryExpression) and part.modifier in _ORDERS]:
         parts = [part.element if part in ordered else part for part in parts]
     return not all(isinstance(part, Column) for part in parts)

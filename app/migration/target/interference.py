@@ -1,13 +1,14 @@
 """What the target does by itself when rows are written: its triggers and rules, those of partitions too."""
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from psycopg import AsyncConnection
 
 from app.migration.tables.copy_table import CopyTable
 from app.migration.tables.silence import BE_SILENT, NO_LONGER
+from app.migration.tables.unvalidated_checks import without_unvalidated
 from app.state.runs import foreign_keys
 
 # Bits of tgtype: 2 before, 4 insert, 8 delete, 16 update (src/include/catalog/pg_trigger.h). A trigger that a partition
@@ -92,6 +93,16 @@ async def on_deletions(connection: AsyncConnection, table: CopyTable) -> list[st
     """The triggers and rules that a deletion meets, in words."""
     found = await find_firing(connection, [table])
     return [f"{one.kind.lower()} {one.name}" for one in found if "delete" in one.events]
+
+
+@asynccontextmanager
+async def loading(connection: AsyncConnection, run: int, table: CopyTable) -> AsyncIterator[None]:
+    """The first part of a transaction, which brings rows: `silenced`, and without checks that are NOT VALID."""
+    async with AsyncExitStack() as entered:
+        if table.has_unvalidated:
+            await entered.enter_async_context(without_unvalidated(connection, table.identifier.as_string(None)))
+        await entered.enter_async_context(silenced(connection, run, table))
+        yield
 
 
 @asynccontextmanager

@@ -12,7 +12,7 @@ from app.migration.load.table_authority import Permit
 from app.migration.runs.report import Loaded
 from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.tables.copy_table import CopyTable
-from app.migration.target.interference import silenced
+from app.migration.target.interference import loading
 from app.migration.whole.pairs import UNPAIRED, Unpaired, pair, staged
 from app.state.runs import before_images, quarantine, writes
 
@@ -78,7 +78,7 @@ async def replace_rows(
     before = await pair(connection, table, staging)
     check(before)
     loaded = Loaded()
-    async with silenced(connection, run, table):
+    async with loading(connection, run, table):
         kept = await _delete_extra(connection, table, run) if before.extra else 0
         if before.missing:
             await connection.execute(_arriving(table, staging))

@@ -49,7 +49,8 @@ class PostgresWriter:
                 await connection.execute("SET CONSTRAINTS ALL IMMEDIATE")  # a deferred one would speak up at the commit
                 written = table = await self._own(connection, table)
                 if table.replaces_rows and await _is_referred_to(connection, table):
-                    written = replace(table, replaces_rows=False, has_rules=False)  # what a trigger makes of it is found by reading back
+                    # What a trigger makes of it is found by reading back.
+                    written = replace(table, replaces_rows=False, has_rules=False)
                 elif table.replaces_rows:
                     await connection.execute(statements.delete_changed(table), parameters)
                 if not written.has_only:
