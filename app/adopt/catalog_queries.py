@@ -238,6 +238,7 @@ SELECT format('%%s to %%s on %%s', a.privilege_type, CASE a.grantee WHEN 0
     held.label), a.is_grantable::text, 0
 FROM (
     SELECT r.label, c.relacl AS acl, c.relowner AS owner FROM relation r JOIN pg_class c USING (oid)
+    WHERE c.relnamespace <> ALL (ARRAY(SELECT oid FROM pg_namespace WHERE nspname = 'auth'))
     UNION ALL SELECT p.oid::regprocedure::text, p.proacl, p.proowner FROM pg_proc p
     WHERE {_mine("pg_proc", "p.pronamespace", "p.oid")}
     UNION ALL SELECT t.oid::regtype::text, t.typacl, t.typowner FROM pg_type t
@@ -246,6 +247,7 @@ FROM (
     WHERE n.nspname = ANY (%(schemas)s) AND n.nspname <> 'public'
     UNION ALL SELECT format('%%s.%%I', r.label, t.attname), t.attacl, c.relowner
     FROM relation r JOIN pg_class c USING (oid) JOIN pg_attribute t ON t.attrelid = r.oid
+    WHERE c.relnamespace <> ALL (ARRAY(SELECT oid FROM pg_namespace WHERE nspname = 'auth'))
 ) held CROSS JOIN LATERAL aclexplode(held.acl) a WHERE a.grantee <> held.owner
 """
 )

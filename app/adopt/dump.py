@@ -39,26 +39,28 @@ async def read_statements(url: str, scope: Scope, pg_dump: PgDump) -> str:
     parts = []
     for section in ("pre-data", "post-data"):
         for chosen in filter(None, (users, schemas)):
-            parts.append(await _dump(url, [*chosen, f"--section={section}"], pg_dump, scope))
+            # Nobody gets rights on the tables of users with them.
+            grants = scope.grants and chosen is not users
+            parts.append(await _dump(url, [*chosen, f"--section={section}"], pg_dump, scope, grants=grants))
     return "\n".join(part for part in parts if part)
 
 
 async def table_statements(url: str, scope: Scope, tables: Sequence[tuple[str, str]], pg_dump: PgDump) -> str:
     """The statements that make single tables, with all that hangs on them."""
     chosen = [f"--table={_pattern(schema)}.{_pattern(name)}" for schema, name in tables]
-    return await _dump(url, chosen, pg_dump, scope) if chosen else ""
+    return await _dump(url, chosen, pg_dump, scope, grants=scope.grants) if chosen else ""
 
 
 def _pattern(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-async def _dump(url: str, options: Sequence[str], programs: PgDump, scope: Scope) -> str:
+async def _dump(url: str, options: Sequence[str], programs: PgDump, scope: Scope, *, grants: bool) -> str:
     parts: dict[str, Any] = conninfo_to_dict(libpq_url(url))
     environment = dict(os.environ) | {"PGCLIENTENCODING": "UTF8"}
     if password := parts.pop("password", None):  # never on a command line, which other users can see
         environment["PGPASSWORD"] = str(password)
-    privileges = [] if scope.grants else ["--no-privileges"]
+    privileges = [] if grants else ["--no-privileges"]
     with TemporaryDirectory(prefix="botdata-") as directory:
         archive, contents = Path(directory) / "schema.dump", Path(directory) / "contents"
         common = ["--no-owner", "--no-publications", "--no-subscriptions", "--no-security-labels", *privileges]

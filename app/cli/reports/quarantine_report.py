@@ -78,7 +78,8 @@ def show_row(row: RefusedRow) -> None:
     """Print a row with its values."""
     place = f" ({row.place})" if row.place else ""
     say(f"row {row.number}: {row.table} {_text(row.key)}")
-    say(f"refused at {row.refused_at}: SQLSTATE {row.sqlstate}{place}: {row.message}")
+    message = f": {row.message}" if row.message else "; of rows of this table only the key is kept"
+    say(f"refused at {row.refused_at}: SQLSTATE {row.sqlstate}{place}{message}")
     show_table(["column", "value"], [[name, "NULL" if text is None else repr(text)] for name, text in row.row.items()])
 
 
@@ -106,7 +107,12 @@ def show_replay(report: ReplayReport, given: GivenOptions) -> None:
     show_table(
         ["table", "loaded", "refused", "left alone"],
         [
-            [one.table, f"{one.loaded:,}", f"{len(one.refused):,}", f"{len(one.later) + len(one.stale):,}"]
+            [
+                one.table,
+                f"{one.loaded:,}",
+                f"{len(one.refused):,}",
+                f"{len(one.later) + len(one.stale) + len(one.without_values):,}",
+            ]
             for one in report.tables
             if one.known
         ],
@@ -138,6 +144,11 @@ def _show_rows_that_stay(table: TableReplayed) -> None:
     if table.stale:
         say(f"{table.table}: these rows have other columns than the table has now: {_some(table.stale)}")
         say(f"Read them anew: botdata copy --tables {shlex.quote(table.table)}")
+    if table.without_values:
+        say(
+            f"{table.table}: of these rows only the key is kept, so they cannot be loaded: {_some(table.without_values)}"
+        )
+        say(f"Mend what refused them, then read them anew: botdata sync --tables {shlex.quote(table.table)}")
 
 
 def replay_document(report: ReplayReport) -> dict[str, Any]:
@@ -158,6 +169,7 @@ def replay_document(report: ReplayReport) -> dict[str, Any]:
                 ],
                 "later": [list(key) for key in table.later],
                 "stale": [list(key) for key in table.stale],
+                "without_values": [list(key) for key in table.without_values],
             }
             for table in report.tables
         ],

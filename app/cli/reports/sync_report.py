@@ -83,6 +83,9 @@ def show_sync(report: SyncReport, given: GivenOptions, fires: Sequence[Finding] 
         never = "were not known to have been in the target" if report.reverse else "had not come from the source"
         say(f"{kept:,} rows that were replaced had changed later, or were deleted and {never}:")
         say("their old images are in botdata.replaced_rows")
+        for table in tables:
+            if table.kept and table.keys_only:
+                say(f"of {table.table}, {table.kept:,} of these: their keys only, since no other value of it is kept")
     show_broken(report.broken)
     show_leftovers(report.not_usable, report.not_seen)
     show_not_moved(report.not_moved, "synced")
@@ -156,6 +159,7 @@ def sync_document(report: SyncReport, given: GivenOptions, fires: Sequence[Findi
                 "updated": table.updated,
                 "deleted": table.deleted,
                 "kept_images": table.kept,
+                "images_hold_keys_only": table.keys_only,
                 "spared": table.spared,
                 "still_different": table.unsettled,
                 "refused": [

@@ -177,6 +177,8 @@ def _sentence(difference: FoundDifference, *, show_values: bool) -> str:
     if difference.kind == "extra":
         return f"extra: {where} is not in the source"
     values = f": source {difference.source!r}, target {difference.target!r}" if show_values else ""
+    if show_values and difference.withheld:
+        values = ", whose values are not shown: only keys of this table are"
     return f"different: {where} column {difference.column}{values}{refused}"
 
 
@@ -209,6 +211,7 @@ def verify_document(report: VerifyReport, given: GivenOptions) -> dict[str, Any]
                         "source": difference.source,
                         "target": difference.target,
                         "sqlstate": difference.refused,
+                        "withheld": difference.withheld,
                     }
                     for difference in table.differences
                 ],

@@ -216,7 +216,9 @@ async def record_loaded(
 async def _set_aside(
     connection: AsyncConnection, table: CopyTable, run: int, staging: str, faults: tuple[Fault, ...]
 ) -> list[Refusal]:
-    """Put refused rows into quarantine, as the source sent them."""
+    """Put refused rows into quarantine, as the source sent them; PostgreSQL's words may quote values."""
+    if table.keys_only:
+        faults = tuple(fault._replace(message="") for fault in faults)
     rows = await quarantine.set_aside(
         connection,
         run,
@@ -225,7 +227,7 @@ async def _set_aside(
         faults,
         number=sql.Identifier(number_column(table)),
         key=statements.key_array(table, "s") if table.key else content_and_place(table, "s"),
-        texts=statements.listed(sql.SQL("s.{0}::text AS {0}").format(sql.Identifier(name)) for name in table.names),
+        texts=statements.listed(sql.SQL("s.{0}::text AS {0}").format(sql.Identifier(name)) for name in table.kept),
     )
     return list(refusals_of(table, rows))
 

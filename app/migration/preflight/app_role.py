@@ -59,7 +59,7 @@ async def examine_app_role(
         )
     seen = []
     for table in tables:
-        if name_of(table) in catalog:
+        if name_of(table) in catalog and not table.info.get("keys_only"):
             one, of_table = await _at_table(connection, role, table, counts=takes_its_place)
             seen.append(one)
             found += of_table

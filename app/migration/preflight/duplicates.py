@@ -153,7 +153,8 @@ def duplicate_finding(table: Table, key: tuple[str, ...], found: Duplicates) -> 
     if key == key_columns(table):
         return _of_rows_key(table, key, found, lambda values: shown(values, mask_key))
     listed = "; ".join(
-        f"({shown(values, mask_key)}): ids {'; '.join(shown((one,), mask_ids) for one in rows)}"
+        f"{'' if table.info.get('keys_only') else f'({shown(values, mask_key)}): '}"
+        f"ids {'; '.join(shown((one,), mask_ids) for one in rows)}"
         for values, rows in found.first
     )
     more = f"; and {found.count - len(found.first):,} more" if found.count > len(found.first) else ""

@@ -35,6 +35,7 @@ class TableReplayed:
         refused: rows that the target refused again, with the reason of this time.
         later: rows that were left alone, since the target's row of that key was written later than they were refused.
         stale: rows that have other columns than the table.
+        without_values: rows of which only the key is kept, so that nothing is there to be loaded.
         known: False for a table that the MetaData does not have; its rows were left alone.
     """
 
@@ -43,6 +44,7 @@ class TableReplayed:
     refused: list[Refusal] = field(default_factory=list)
     later: list[Key] = field(default_factory=list)
     stale: list[Key] = field(default_factory=list)
+    without_values: list[Key] = field(default_factory=list)
     known: bool = True
 
 
@@ -159,7 +161,8 @@ async def _replay_table(
     done = TableReplayed(table.name)
     key_of = {row.number: masked(metadata, table.name, row.key) for row in rows}
     stale = await quarantine.other_columns(connection, list(key_of), table.names)
-    done.stale = [key_of[number] for number in stale]
+    lacking = [key_of[number] for number in stale]
+    done.stale, done.without_values = ([], lacking) if table.keys_only else (lacking, [])
     waiting = [row for row in rows if row.number not in stale]
     faults: dict[int, Fault] = {}
     later: set[int] = set()

@@ -122,6 +122,7 @@ class FoundDifference:
         key: the primary key as text, as it is.
         column: for "different", the column; source and target: its two texts, None for NULL.
         refused: the SQLSTATE with which the target refused the row, where it is in quarantine.
+        withheld: the two texts are not given, since only keys of the table are shown.
     """
 
     kind: str
@@ -132,6 +133,7 @@ class FoundDifference:
     source: str | None = None
     target: str | None = None
     refused: str | None = None
+    withheld: bool = False
 
     def shown_key(self, *, show_values: bool) -> str:
         """The key for people, masked where it holds a phone number unless values are asked for."""

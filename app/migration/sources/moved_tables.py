@@ -1,4 +1,4 @@
-"""Which of the chosen tables are moved: no partition beside its table, none without columns, over REST none without key."""
+"""Which of the chosen tables are moved: with their partitions, none without columns, over REST none without a key."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

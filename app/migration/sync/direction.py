@@ -122,7 +122,7 @@ class Direction(ABC, Generic[LookT]):
                 looks.append(await self._look(table))
         gone = {look.table.name: look.gone.count for look in looks}
         refuse_many_deletions(gone, self._options, side=self.side, other=self.other)
-        done = {look.table.name: TableSynced(look.table.name) for look in looks}
+        done = {look.table.name: TableSynced(look.table.name, keys_only=look.table.keys_only) for look in looks}
         await self._begin(tables)
         for look in reversed(looks):
             if look.gone.keys is None:

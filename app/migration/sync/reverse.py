@@ -327,12 +327,12 @@ class ReverseSync(Direction[_Look]):
     async def _try_again(self, look: _Look, refused: _Refused, done: TableSynced) -> _Refused:
         """Once more: what stood in the way may have gone since. Rows that hold each other's keys are deleted first.
 
-        Not where other rows would go with them.
+        Not where other rows would go with them, or where no image of them may be kept.
         """
         table, before = look.table, set(refused)
         refused = await self._write(table, sorted(refused), done)
         conflicting = sorted(key for key, (sqlstate, _) in refused.items() if sqlstate in CONFLICTS)
-        if len(conflicting) > 1 and not look.cascades:
+        if len(conflicting) > 1 and not (look.cascades or table.keys_only):
             async for page in self._source.rows_by_key(table, conflicting):
                 await source_before_images.keep_taken_out(self._connection, self._run, table, page.body)
             await self._delete_in_source(table, conflicting)

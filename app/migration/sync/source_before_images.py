@@ -59,8 +59,8 @@ async def _keep(
     ).format(
         page=page,
         key=typed_key_array(table, "p"),
-        names=listed(sql.Literal(name) for name in table.names),
-        texts=listed(sql.Identifier("p", name) for name in table.names),
+        names=listed(sql.Literal(name) for name in table.kept),
+        texts=listed(sql.Identifier("p", name) for name in table.kept),
         condition=condition,
         keep=before_images.keep_images(
             run,

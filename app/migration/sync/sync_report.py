@@ -19,6 +19,7 @@ class TableSynced:
         inserted, updated, deleted: what was done to the side that is brought up to date (or, in a dry run, would be).
         kept: rows written over although they had changed later, and deleted rows that the other side never had so:
             their old images are in `botdata.replaced_rows`.
+        keys_only: these images hold the keys alone.
         spared: rows that were to be deleted, and that were there after all when they were asked for again.
         unsettled: rows written that still do not have the same text on both sides, and rows deleted that are still
             there, since a trigger or a rule keeps them.
@@ -35,6 +36,7 @@ class TableSynced:
     unsettled: int = 0
     refused: tuple[Refusal, ...] = ()
     left: int = 0
+    keys_only: bool = False
 
     @property
     def changed(self) -> int:
@@ -51,6 +53,7 @@ class TableSynced:
         self.unsettled = later.unsettled
         self.refused = later.refused
         self.left = later.left
+        self.keys_only = later.keys_only
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,5 +67,5 @@ async def keep_foreign(connection: AsyncConnection, run: int, table: CopyTable, 
 
 def _keep(run: int, table: CopyTable, rows: sql.Composed) -> sql.Composed:
     """Keep rows `t` of the target."""
-    image = before_images.image(table.names, "t")
+    image = before_images.image(table.kept, "t")
     return before_images.keep_images(run, table.name, key=key_array(table, "t"), image=image, rows=rows)

@@ -116,6 +116,7 @@ def _counts(table: CopyTable, found: Unpaired) -> TableSynced:
         inserted=found.missing - found.changed,
         updated=found.changed,
         deleted=found.extra - found.changed,
+        keys_only=table.keys_only,
     )
 
 

@@ -73,6 +73,7 @@ class CopyTable:
         key_size: 0 where nothing tells its rows apart: then the table is moved as a whole, see `app.migration.whole`.
         replaces_rows: a changed row is deleted and inserted, since an update would be changed by a trigger, or is
             refused for an identity column or for a rule.
+        keys_only: nothing but keys of it is kept outside of it or shown, such as of Supabase's users: see `kept`.
         has_unvalidated: checks of it, which the role may take away, are NOT VALID: see `unvalidated_checks`.
         has_rules: it has rules on inserts or updates. PostgreSQL refuses ON CONFLICT there, whether they fire or not.
         changed_at: the column that says when a row last changed, where the table has one.
@@ -97,6 +98,7 @@ class CopyTable:
     silent: bool = False
     has_rules: bool = False
     has_unvalidated: bool = False
+    keys_only: bool = False
 
     @property
     def name(self) -> str:
@@ -117,6 +119,11 @@ class CopyTable:
     def names(self) -> list[str]:
         """Names of all columns, the key's first."""
         return [column.name for column in self.columns]
+
+    @property
+    def kept(self) -> list[str]:
+        """Names of the columns whose values may go into quarantine and into before-images."""
+        return [column.name for column in (self.key if self.keys_only else self.columns)]
 
     @property
     def identifier(self) -> sql.Identifier:
@@ -378,6 +385,7 @@ async def describe(
         always_identity=any(types[column][1] for column in names),
         replaces_rows=replaces_rows,
         changed_at=table.info.get("changed_at"),
+        keys_only=bool(table.info.get("keys_only")),
         has_only=found[1],
         heirs=tuple([Heir(*row) for row in await (await connection.execute(_HEIRS, [qualified])).fetchall()]),
         made=tuple(column(c.name, made[c.name]) for c in table.columns if c.name in made),

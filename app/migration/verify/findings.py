@@ -230,8 +230,11 @@ class Findings:
         if len(self.differences) >= self.most:
             self.cut = True
             return
+        table = self.table
+        texts = (None, None) if table.keys_only else (source, target)
+        withheld = table.keys_only and column is not None
         self.differences.append(
-            FoundDifference(kind, self.table.name, key, self.table.key_holds_phone, column, source, target, refused)
+            FoundDifference(kind, table.name, key, table.key_holds_phone, column, *texts, refused, withheld)
         )
 
 
