@@ -9,6 +9,7 @@ from app.cli.reports.leftovers_report import not_usable_list, show_leftovers
 from app.common.keys import Key
 from app.migration.quarantine.quarantined_rows import QuarantineList, RefusedRow
 from app.migration.quarantine.replay import ReplayReport, TableReplayed
+from app.next_step import Command, NextStep
 
 _SHOWN = 20
 
@@ -125,6 +126,9 @@ def show_replay(report: ReplayReport, given: GivenOptions) -> None:
     say(f"replay: {report.loaded:,} of {report.chosen:,} rows loaded, {remain}")
     if report.complete:
         say(f"Next: {given.command_text('quarantine list' if report.remaining else 'verify')}")
+    elif lacking := [table.table for table in report.tables if table.without_values]:
+        read_anew = Command("sync", f"--tables {shlex.quote(','.join(lacking))}")
+        say(f"Next: mend what refused these rows, then: {given.text(NextStep(read_anew))}")
     else:
         again = given.command_text("quarantine list")
         say(f"Next: {again}; mend the target's schema, or the rows (botdata quarantine export)")
@@ -145,10 +149,8 @@ def _show_rows_that_stay(table: TableReplayed) -> None:
         say(f"{table.table}: these rows have other columns than the table has now: {_some(table.stale)}")
         say(f"Read them anew: botdata copy --tables {shlex.quote(table.table)}")
     if table.without_values:
-        say(
-            f"{table.table}: of these rows only the key is kept, so they cannot be loaded: {_some(table.without_values)}"
-        )
-        say(f"Mend what refused them, then read them anew: botdata sync --tables {shlex.quote(table.table)}")
+        keys = _some(table.without_values)
+        say(f"{table.table}: only keys of these rows are kept, which cannot be loaded: {keys}")
 
 
 def replay_document(report: ReplayReport) -> dict[str, Any]:
