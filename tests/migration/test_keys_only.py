@@ -120,6 +120,7 @@ def test_every_command_says_the_key_and_the_reason(
         return outcome.out
 
     accepted = "--accept target-trigger-on-insert:users.refuse"
+    assert "GRANT" not in run(f"preflight --app-role pg_monitor {accepted}", code=0)
     run(f"copy --dry-run {accepted}", code=0)
     run(f"copy {accepted}", code=1)
     number = value(ends.target, "SELECT number FROM botdata.quarantine")

@@ -16,6 +16,7 @@ class NamedTable:
 
     Attributes:
         attributes: by column; `taken` has the names of the relationships, too.
+        left_out: columns that it has no attribute for, since their values stay where they are.
         key: the columns by which rows are told apart; none: the table has no class.
     """
 
@@ -25,6 +26,7 @@ class NamedTable:
     attributes: dict[str, str]
     key: list[str]
     taken: set[str]
+    left_out: list[str]
     relationships: list[str] = field(default_factory=list)
     others: set[str] = field(default_factory=set)
 
@@ -35,7 +37,8 @@ def name_tables(tables: Sequence[DescribedTable], hidden: Mapping[str, set[str]]
     for table in tables:
         name = table.name if table.schema == "public" else f"{table.schema}_{table.name}"
         attributes: dict[str, str] = {}
-        _hide(table, hidden.get(f"{table.schema}.{table.name}", set()))
+        left_out = hidden.get(f"{table.schema}.{table.name}", set()) & {column.name for column in table.columns}
+        _hide(table, left_out)
         for column in table.columns:
             attributes[column.name] = attribute_name(column.name, attributes.values())
         model = NamedTable(
@@ -45,6 +48,7 @@ def name_tables(tables: Sequence[DescribedTable], hidden: Mapping[str, set[str]]
             attributes,
             _key(table),
             set(attributes.values()),
+            sorted(left_out),
         )
         models.append(model)
     return models

@@ -56,7 +56,9 @@ def _module(
     arguments += [index_argument(index) for index in table.indexes]
     options = [f'"schema": {quoted(table.schema)}'] if table.schema != "public" else []
     options += [f'"comment": {quoted(table.comment)}'] if table.comment else []
-    options += ['"info": {"keys_only": True}'] if table.schema == "auth" else []
+    if table.schema == "auth":
+        left_out = f', "left_out": [{", ".join(map(quoted, model.left_out))}]' if model.left_out else ""
+        options.append(f'"info": {{"keys_only": True{left_out}}}')
     body = _class(model, found, arguments, options) if model.key else _table(model, found, arguments, options)
     text = "\n".join(body)
     name = f"{table.schema}.{table.name}"

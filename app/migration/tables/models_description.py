@@ -19,7 +19,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.sql import operators
 from sqlalchemy.sql.elements import UnaryExpression
 
-_TABLE_INFO = ("changed_at", "group", "keys_only", "natural_key")
+_TABLE_INFO = ("changed_at", "group", "keys_only", "left_out", "natural_key")
 _COLUMN_INFO = ("phone",)
 _ORDERS = (operators.asc_op, operators.desc_op, operators.nulls_first_op, operators.nulls_last_op)
 

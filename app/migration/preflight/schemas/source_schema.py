@@ -160,8 +160,19 @@ def _unknown(there: SourceTable, table: Table, target: CatalogTable | None, igno
     """Columns that the models lack; one that the source makes is lost only where the target has it and makes it not."""
     plain = {column.name for column in target.columns.values() if not column.generated} if target else set()
     known = set(table.columns.keys()) | (there.generated - plain)
+    stays = set(table.info.get("left_out", ()))
     return [
         finding(
+            "source-column-unknown",
+            f"{there.name}.{name} stays at the source, as the models say",
+            "nothing",
+            table=there.name,
+            column=name,
+            found=kind or "a column",
+            severity="notice",
+        )
+        if name in stays
+        else finding(
             "source-column-unknown",
             f"the models have no column {there.name}.{name}, so its data would be lost",
             f"if it is not needed: --ignore-column {there.name}.{name}",
