@@ -15,7 +15,8 @@ _TABLES = """
 SELECT c.oid, n.nspname AS schema, c.relname AS name, obj_description(c.oid, 'pg_class') AS comment
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE (n.nspname = ANY (%(schemas)s) OR c.oid = ANY (%(tables)s)) AND c.relkind IN ('r', 'p') AND NOT c.relispartition
-AND c.relname <> 'alembic_version' AND c.relnatts > 0
+AND c.relname <> 'alembic_version'
+AND EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped)
 AND NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = 'pg_class'::regclass AND e.objid = c.oid AND e.deptype = 'e')
 ORDER BY n.nspname <> 'public', n.nspname, c.relname
 """
