@@ -300,4 +300,8 @@ VERSIONS = (
     ALTER TABLE {SCHEMA}.foreign_keys DROP CONSTRAINT foreign_keys_state_check, ADD CONSTRAINT foreign_keys_state_check
         CHECK (state IN ('dropped', 'not valid', 'validated', 'unproved'));
     """,
+    f"""
+    -- What is said of a foreign key goes with it when it is dropped.
+    ALTER TABLE {SCHEMA}.foreign_keys ADD COLUMN comment text;
+    """,
 )

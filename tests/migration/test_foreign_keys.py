@@ -41,6 +41,7 @@ CREATE TABLE note (id integer PRIMARY KEY, said text, "one, two" integer, three 
 _KEYS = """
 ALTER TABLE egg ADD CONSTRAINT egg_hen FOREIGN KEY (hen) REFERENCES hen ON DELETE RESTRICT;
 ALTER TABLE hen ADD CONSTRAINT hen_egg FOREIGN KEY (egg) REFERENCES egg DEFERRABLE INITIALLY DEFERRED;
+COMMENT ON CONSTRAINT egg_hen ON egg IS 'it''s of a hen: 100%';
 CREATE TABLE elsewhere (a integer, b integer, CONSTRAINT away FOREIGN KEY (b, a) REFERENCES note ("one, two", three)
     ON UPDATE CASCADE ON DELETE SET NULL);
 INSERT INTO elsewhere VALUES (NULL, 7), (8, NULL);
@@ -48,7 +49,8 @@ CREATE TABLE lax (hen integer); INSERT INTO lax VALUES (-1);
 ALTER TABLE lax ADD CONSTRAINT lax_hen FOREIGN KEY (hen) REFERENCES hen NOT VALID;
 """
 _DEFINITIONS = (
-    "SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint "
+    "SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid), obj_description(oid, 'pg_constraint') "
+    "FROM pg_constraint "
     "WHERE contype = 'f' AND connamespace = 'public'::regnamespace ORDER BY 1, 2"
 )
 _SMALL = CopyOptions(streams=StreamOptions(jobs=2, range_rows=4))
@@ -130,7 +132,7 @@ async def test_a_killed_copy_puts_them_back_when_it_goes_on(
         with pytest.raises(Killed):
             await copy_from(served, fresh_database, select_tables(METADATA), options=_SMALL)
     there = query(fresh_database, _DEFINITIONS)
-    assert len([definition for *_, definition in there if "NOT VALID" not in definition]) == 0
+    assert len([definition for *_, definition, _ in there if "NOT VALID" not in definition]) == 0
     assert len(there) == (4 if moment.startswith("when they") else 0)
     report = await copy_from(served, fresh_database, select_tables(METADATA), options=_SMALL)
     assert (report.resumed, report.complete) == (True, True)

@@ -248,10 +248,18 @@ async def _add(connection: AsyncConnection, one: KeptForeignKey) -> None:
     try:
         async with connection.transaction():
             await connection.execute(f"{statement_for(one)} NOT VALID".encode())
+            await _say_again(connection, one)
             await foreign_keys.note_state(connection, one, "not valid" if one.was_valid else "validated")
     except psycopg.Error as error:
         if error.sqlstate != _NOT_ON_PARTITIONED:
             raise
+
+
+async def _say_again(connection: AsyncConnection, one: KeptForeignKey) -> None:
+    if one.comment is not None:
+        name, comment = sql.Identifier(one.name), sql.Literal(one.comment)
+        said = sql.SQL("COMMENT ON CONSTRAINT {} ON {} IS {}").format(name, one.identifier, comment)
+        await connection.execute(said)
 
 
 def statement_for(one: KeptForeignKey) -> str:
@@ -269,6 +277,8 @@ async def _validate(connection: AsyncConnection, one: KeptForeignKey) -> bool:
     try:
         async with connection.transaction():
             await connection.execute(statement_for(one).encode())
+            if one.state == "dropped":
+                await _say_again(connection, one)
             await foreign_keys.note_state(connection, one, "validated")
     except psycopg.Error as error:
         if error.sqlstate != "23503":

@@ -19,7 +19,7 @@ SELECT n.nspname, t.relname, c.conname, regexp_replace(pg_get_constraintdef(c.oi
     c.convalidated OR EXISTS (SELECT FROM {SCHEMA}.foreign_keys f WHERE f.schema_name = n.nspname
         AND f.table_name = t.relname AND f.name = c.conname AND f.state = 'not valid'),
     %(state)s::text, quote_ident(rn.nspname) || '.' || quote_ident(r.relname),
-    quote_ident(rn.nspname) || '.' || quote_ident(r.relname),
+    quote_ident(rn.nspname) || '.' || quote_ident(r.relname), obj_description(c.oid, 'pg_constraint'),
     pg_has_role(t.relowner, 'USAGE'), pg_get_userbyid(t.relowner)
 FROM pg_constraint c
 JOIN pg_class t ON t.oid = c.conrelid JOIN pg_namespace n ON n.oid = t.relnamespace
@@ -84,6 +84,7 @@ class KeptForeignKey:
         was_valid: it was valid when it was taken away, and is to be so again.
         state: "dropped", "not valid", or "unproved": on its table and marked valid, but not checked for some rows.
         parent: the table that it refers to, with its schema unless that is public; referenced: its quoted name.
+        comment: what is said of it.
     """
 
     schema: str
@@ -95,6 +96,7 @@ class KeptForeignKey:
     state: str
     parent: str
     referenced: str
+    comment: str | None
 
     @property
     def of_table(self) -> str:
@@ -137,10 +139,11 @@ async def keep(connection: AsyncConnection, run: int, kept: KeptForeignKey) -> N
     """Write down one that is dropped, or not checked, in the same transaction."""
     await connection.execute(
         f"INSERT INTO {SCHEMA}.foreign_keys (run_id, schema_name, table_name, name, referenced, definition, orphans, "
-        "was_valid, state) VALUES (%(run)s, %(schema)s, %(table)s, %(name)s, %(referenced)s, %(definition)s, "
-        "%(orphans)s, %(was_valid)s, %(state)s) ON CONFLICT (schema_name, table_name, name) DO UPDATE SET "
+        "was_valid, state, comment) VALUES (%(run)s, %(schema)s, %(table)s, %(name)s, %(referenced)s, %(definition)s, "
+        "%(orphans)s, %(was_valid)s, %(state)s, %(comment)s) ON CONFLICT (schema_name, table_name, name) DO UPDATE SET "
         "run_id = excluded.run_id, referenced = excluded.referenced, definition = excluded.definition, "
-        "orphans = excluded.orphans, was_valid = excluded.was_valid, state = excluded.state",
+        "orphans = excluded.orphans, was_valid = excluded.was_valid, state = excluded.state, "
+        "comment = excluded.comment",
         {**asdict(kept), "run": run},
     )
 
@@ -151,7 +154,7 @@ async def away(connection: AsyncConnection) -> list[KeptForeignKey]:
         connection,
         "SELECT f.schema_name, f.table_name, f.name, f.definition, f.orphans, f.was_valid, f.state, CASE n.nspname "
         "WHEN 'public' THEN p.relname::text ELSE coalesce(n.nspname || '.' || p.relname, f.referenced) END, "
-        f"f.referenced FROM {_KEPT} WHERE {_AWAY} ORDER BY f.schema_name, f.table_name, f.name",
+        f"f.referenced, f.comment FROM {_KEPT} WHERE {_AWAY} ORDER BY f.schema_name, f.table_name, f.name",
     )
     return [KeptForeignKey(*row) for row in rows]
 
