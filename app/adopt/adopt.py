@@ -48,7 +48,8 @@ WHERE p.pronamespace = ANY (ARRAY(SELECT oid FROM pg_namespace WHERE nspname = A
 UNION ALL SELECT format('cast of %%s to %%s', castsource::regtype, casttarget::regtype) FROM pg_cast c
 JOIN pg_type s ON s.oid = c.castsource JOIN pg_type t ON t.oid = c.casttarget
 JOIN pg_namespace n ON n.oid IN (s.typnamespace, t.typnamespace) WHERE n.nspname = ANY (%(schemas)s)
-AND NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = 'pg_cast'::regclass AND e.objid = c.oid AND e.deptype = 'e')
+AND NOT EXISTS (
+    SELECT FROM pg_depend e WHERE e.classid = 'pg_cast'::regclass AND e.objid = c.oid AND e.deptype IN ('e', 'i'))
 ORDER BY 1
 """
 _DEFINERS = """

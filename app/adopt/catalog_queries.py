@@ -146,8 +146,9 @@ _TYPES = f"""
 SELECT t.oid::regtype::text, jsonb_build_object(
     'kind', t.typtype, 'labels', (SELECT jsonb_agg(enumlabel ORDER BY enumsortorder) FROM pg_enum
         WHERE enumtypid = t.oid),
-    'of', nullif(t.typbasetype, 0)::regtype, 'domain', CASE t.typtype WHEN 'd' THEN format('%%s %%s %%s %%s',
-        format_type(t.typbasetype, t.typtypmod), t.typnotnull, t.typdefault, t.typcollation::regcollation) END,
+    'of', nullif(t.typbasetype, 0)::regtype, 'domain', CASE t.typtype WHEN 'd' THEN format('%%s %%s %%s',
+        format_type(t.typbasetype, t.typtypmod), t.typnotnull, t.typcollation::regcollation) END,
+    'default', coalesce(pg_get_expr(t.typdefaultbin, 0), t.typdefault),
     'range', (SELECT format('%%s %%s %%s %%s %%s %%s', g.rngsubtype::regtype, g.rngcollation::regcollation, o.opcname,
         g.rngcanonical, g.rngsubdiff, (to_jsonb(g) ->> 'rngmultitypid')::oid::regtype)
         FROM pg_range g JOIN pg_opclass o ON o.oid = g.rngsubopc WHERE g.rngtypid = t.oid),

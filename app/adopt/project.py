@@ -123,13 +123,13 @@ def write_project(directory: Path, contents: Mapping[str, str], options: Mapping
         for name, text in contents.items():
             path = directory / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            present = _hash(path.read_text("utf-8")) if path.exists() else None
+            present = sha256(path.read_bytes()).hexdigest() if path.exists() else None
             if present is not None and present not in {written.get(name), _hash(text)}:
                 path = path.with_name(f"{path.name}.new")
                 beside.append(f"{name}.new")
             else:
                 written[name] = _hash(text)
-            path.write_text(text, "utf-8")
+            path.write_bytes(text.encode())
         manifest = {"options": options, "files": written}
         manifest_path.write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", "utf-8")
     except OSError as error:

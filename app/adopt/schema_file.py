@@ -76,9 +76,11 @@ async def loaded(path: Path, places: Places) -> AsyncIterator[str]:
 
 def _read(path: Path) -> str:
     try:
-        text = path.read_text("utf-8")
+        text = path.read_bytes().decode()
     except (OSError, UnicodeDecodeError) as error:
         raise _unusable(f"cannot be read: {getattr(error, 'strerror', None) or 'it is no UTF-8 text'}", path) from error
+    if text.count("\r\n") == text.count("\n"):  # the whole file was given another system's line ends
+        text = text.replace("\r\n", "\n")
     if _ROWS.search(text):
         raise _unusable("holds rows", path)
     return text
