@@ -17,9 +17,14 @@ from app.migration.target.target_session import explained
 from app.schema.pg_dump import PgDump
 from app.stores.postgres.session import connect
 
+# A sequence that belongs to a new table comes with it.
 _PLACES = """
 SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE format('%%I.%%I', n.nspname, c.relname) = ANY (%(names)s) ORDER BY c.oid
+WHERE format('%%I.%%I', n.nspname, c.relname) = ANY (%(names)s) AND NOT EXISTS (
+    SELECT FROM pg_depend d JOIN pg_class t ON t.oid = d.refobjid JOIN pg_namespace s ON s.oid = t.relnamespace
+    WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype IN ('a', 'i') AND c.relkind = 'S'
+    AND format('%%I.%%I', s.nspname, t.relname) = ANY (%(names)s))
+ORDER BY c.oid
 """
 
 
@@ -56,6 +61,8 @@ def _statement(one: Difference) -> str | None:
         return f"CREATE OR REPLACE VIEW {one.name}{options} AS\n{said['view']}"
     if one.kind == "column" and one.target is None:
         return _column(one.name, said)
+    if one.kind == "sequence" and one.target is None and said["of"] is not None:
+        return f"ALTER SEQUENCE {one.name} OWNED BY {said['of']};"
     if one.kind == "index" and one.target is None:
         return f"{said['is']};"
     if one.kind == "policy":
