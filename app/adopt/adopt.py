@@ -203,7 +203,19 @@ async def _notes(connection: AsyncConnection, scope: Scope) -> list[str]:
         f"{outside.schema}.{outside.name} is not part of the move: the target gets its key columns, without rows, and "
         f"foreign keys to it stay NOT VALID"
         + ("; --with-auth moves it" if (outside.schema, outside.name) == ("auth", "users") else "")
-        for outside in scope.referenced
+        for outside in {
+            (outside.schema, outside.name): outside for outside in scope.referenced if outside.is_key
+        }.values()
+    ]
+    read = {f"{outside.schema}.{outside.name}" for outside in scope.referenced if not outside.is_key}
+    notes += [
+        f"{name} is read by a view, a policy or a function, and is not part of the move: the target gets the columns "
+        "that these name, without rows"
+        for name in sorted(read)
+    ]
+    notes += [
+        f"the function {name} is called, and comes along, though its schema {schema} is not part of the move"
+        for schema, name, _ in scope.functions
     ]
     rows = await (await connection.execute(_DEFINERS, {"schemas": list(scope.schemas)})).fetchall()
     notes += [f"{name} runs with the rights of its owner (SECURITY DEFINER), who was {owner}" for name, owner in rows]

@@ -11,8 +11,8 @@ _ACTIONS = {"c": "CASCADE", "n": "SET NULL", "d": "SET DEFAULT", "r": "RESTRICT"
 # What an identity column's sequence has where nothing is said of it, but for its limits, which are its type's.
 _USUAL_IDENTITY = {"start": 1, "increment": 1, "minvalue": 1, "cycle": False, "cache": 1}
 _LIMITS = {2**15 - 1, 2**31 - 1, 2**63 - 1}
-# A colon and a name are a parameter to SQLAlchemy's text(). It takes a backslash before a colon away, unless the name is
-# followed by another colon.
+# A colon and a name are a parameter to SQLAlchemy's text(). It takes a backslash before a colon away, unless another
+# colon follows the name.
 _COLON = re.compile(r"(?<![:\w]):(?=[\w$]+(?![\w$:]))|(?<=\\):(?![\w$:])")
 _PARAMETER = re.compile(r"(?<![:\w\\]):\w+(?!:)")
 
