@@ -14,11 +14,13 @@ from app.adopt.models.package import write_models
 from app.adopt.next_revision import statements_for, that_work
 from app.adopt.project import (
     PACKAGE,
+    finish,
     last_revision,
     project_files,
     refuse_other_directory,
     remembered,
     revision_files,
+    take_back_unfinished,
     write_project,
 )
 from app.adopt.proof import Proof, prove, source_catalog
@@ -141,6 +143,7 @@ async def adopt(source_url: str, directory: Path, options: AdoptOptions) -> Adop
         contents = project_files(directory, scope.schemas, len(tables), notes)
         models = write_models(PACKAGE, tables, types, hidden)
         contents |= {f"{PACKAGE}/{name}": text for name, text in models.items()}
+        take_back_unfinished(directory)
         number = last_revision(directory) + 1
         changes: tuple[Difference, ...] = ()
         async with scratch_database(options.places, scope) as scratch:
@@ -158,6 +161,7 @@ async def adopt(source_url: str, directory: Path, options: AdoptOptions) -> Adop
                 contents |= revision_files(number, title, slug, "\n".join(statements), scope.roles, values)
             beside = write_project(directory, contents, options.taken_along)
             proof = None if isinstance(scratch, str) else await prove(catalog, scope, scratch, directory)
+            finish(directory)
     return AdoptReport(
         directory,
         scope,
