@@ -191,7 +191,10 @@ FROM pg_opclass o JOIN pg_am m ON m.oid = o.opcmethod WHERE {_mine("pg_opclass",
 """
 _COLLATIONS = f"""
 SELECT o.oid::regcollation::text,
-    (to_jsonb(o) - '{{oid,collname,collnamespace,collowner,collversion}}'::text[])::text, o.oid
+    jsonb_build_object('provider', o.collprovider, 'deterministic', o.collisdeterministic, 'encoding', o.collencoding,
+        'locale', coalesce(to_jsonb(o) ->> 'colllocale', to_jsonb(o) ->> 'colliculocale', o.collcollate),
+        'classes', coalesce(to_jsonb(o) ->> 'colllocale', to_jsonb(o) ->> 'colliculocale', o.collctype),
+        'rules', to_jsonb(o) ->> 'collicurules')::text, o.oid
 FROM pg_collation o WHERE {_mine("pg_collation", "o.collnamespace", "o.oid")}
 """
 _TEXT_SEARCH = f"""

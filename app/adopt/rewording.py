@@ -85,12 +85,11 @@ def _question(one: Difference) -> _Question | None:
             return _Question((f"DROP STATISTICS {one.name}; {one.source.rpartition(' ')[0]}",), key)
         case "type":
             return _Question((f"ALTER DOMAIN {one.name} SET DEFAULT {said['default']}",), key)
-        case "table" if said["kind"] == "v":
-            return _Question((f"CREATE OR REPLACE VIEW {one.name} AS {said['view']}",), key)
-        case "table" if said["kind"] == "m":
+        case "table":
+            alias = f"{split_name(one.name, '.')[0]}.{_alias(one.name, one.source)}"
             query = said["view"].rstrip(";")
-            drop = f"DROP MATERIALIZED VIEW {one.name} CASCADE"
-            return _Question((f"{drop}; CREATE MATERIALIZED VIEW {one.name} AS {query} WITH NO DATA",), key)
+            kind, data = ("MATERIALIZED VIEW", " WITH NO DATA") if said["kind"] == "m" else ("VIEW", "")
+            return _Question((f"CREATE {kind} {alias} AS {query}{data}",), ("table", alias), alias, one.name)
         case "column" if not said["generated"]:
             table, column = split_name(one.name, ".")
             return _Question((f"ALTER TABLE ONLY {table} ALTER {column} SET DEFAULT {said['default']}",), key)
@@ -105,7 +104,7 @@ def _beside(one: Difference, said: dict[str, Any]) -> _Question:
     if one.kind == "column":
         name, table = table, name
     assert one.source is not None
-    alias = f"botdata_{sha256((name + one.source).encode()).hexdigest()[:16]}"
+    alias = _alias(name, one.source)
     key = (one.kind, f"{alias} on {table}")
     match one.kind:
         case "column":
@@ -123,6 +122,11 @@ def _beside(one: Difference, said: dict[str, Any]) -> _Question:
             made = one.source.partition(" ")[2].replace(f" TRIGGER {name} ", f" TRIGGER {alias} ", 1)
             return _Question((made,), key, alias, name)
     return _Question((policy_statement(alias, table, said),), key, alias, name)
+
+
+def _alias(name: str, source: str) -> str:
+    """A name that nothing has; the same for the same of heirs."""
+    return f"botdata_{sha256((name + source).encode()).hexdigest()[:16]}"
 
 
 def policy_statement(name: str, table: str, said: Mapping[str, Any]) -> str:
