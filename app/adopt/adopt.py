@@ -1,6 +1,6 @@
 """The command's work: reads a database's schema, writes the project, and proves its revisions."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -31,7 +31,7 @@ from app.errors import MigrationError
 from app.migration.target.target_session import explained
 from app.next_step import Command, NextStep
 from app.schema.pg_dump import PgDump, find_pg_dump
-from app.stores.postgres.session import connect
+from app.stores.postgres.session import connect, source_errors
 
 # What Supabase's tables of users hold to let somebody in once: it stays unless it is asked for.
 _SECRETS = {
@@ -69,6 +69,7 @@ class AdoptOptions:
         schemas: None: all that are the user's own.
         with_auth, with_auth_secrets: the tables of Supabase's users come along, and the tokens in them.
         grants: who may do what comes along.
+        told: is given a sentence before each part that can take long.
         pg_dumps: paths of pg_dump to try, in this order.
     """
 
@@ -78,6 +79,7 @@ class AdoptOptions:
     grants: bool
     pg_dumps: Sequence[str | None]
     places: Places
+    told: Callable[[str], None]
 
     @property
     def taken_along(self) -> dict[str, Any]:
@@ -128,12 +130,13 @@ async def adopt(source_url: str, directory: Path, options: AdoptOptions) -> Adop
     """
     refuse_other_directory(directory)
     options = options.with_earlier(remembered(directory))
-    with explained(STEP, setting="--source", pending=NOTHING_WRITTEN):
+    with explained(STEP, setting="--source", pending=NOTHING_WRITTEN), source_errors():
         connection = await connect(source_url, setting="--source", step=STEP)
     async with connection:
-        with explained(STEP, setting="--source", pending=NOTHING_WRITTEN):
+        with explained(STEP, setting="--source", pending=NOTHING_WRITTEN), source_errors():
             scope = await read_scope(connection, options.schemas, with_auth=options.with_auth, grants=options.grants)
             pg_dump = await _pg_dump(options.pg_dumps, connection.info.server_version // 10000)
+            options.told(f"reading the schemas {', '.join(scope.schemas)}")
             tables, types = await describe_tables(connection, scope.schemas, list(scope.auth_tables))
             if not tables:
                 raise _no_tables(scope)
@@ -159,6 +162,8 @@ async def adopt(source_url: str, directory: Path, options: AdoptOptions) -> Adop
             if statements:
                 title, slug = _TITLES[number == 1]
                 contents |= revision_files(number, title, slug, "\n".join(statements), scope.roles, values)
+            if not isinstance(scratch, str):
+                options.told(f"running the revisions for {len(tables):,} tables on {scratch.where}, and comparing")
             beside = write_project(directory, contents, options.taken_along)
             proof = None if isinstance(scratch, str) else await prove(catalog, scope, scratch, directory)
             finish(directory)

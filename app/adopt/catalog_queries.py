@@ -248,6 +248,9 @@ FROM (
     WHERE {_mine("pg_type", "t.typnamespace", "t.oid")}
     UNION ALL SELECT format('schema %%I', n.nspname), n.nspacl, n.nspowner FROM pg_namespace n
     WHERE n.nspname = ANY (%(schemas)s) AND n.nspname <> 'public'
+    UNION ALL SELECT format('what %%s makes in %%I, of kind %%s', pg_get_userbyid(d.defaclrole), n.nspname,
+        d.defaclobjtype), d.defaclacl, d.defaclrole
+    FROM pg_default_acl d JOIN pg_namespace n ON n.oid = d.defaclnamespace WHERE n.nspname = ANY (%(schemas)s)
     UNION ALL SELECT format('%%s.%%I', r.label, t.attname), t.attacl, c.relowner
     FROM relation r JOIN pg_class c USING (oid) JOIN pg_attribute t ON t.attrelid = r.oid
 ) held CROSS JOIN LATERAL aclexplode(held.acl) a WHERE a.grantee <> held.owner

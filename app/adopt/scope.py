@@ -52,6 +52,8 @@ OR (%(grants)s AND r.oid IN (
     UNION SELECT a.grantee FROM pg_namespace n, aclexplode(n.nspacl) a WHERE n.nspname = ANY (%(schemas)s)
     UNION SELECT a.grantee FROM pg_default_acl d JOIN pg_namespace n ON n.oid = d.defaclnamespace,
         aclexplode(d.defaclacl) a
+    WHERE n.nspname = ANY (%(schemas)s)
+    UNION SELECT d.defaclrole FROM pg_default_acl d JOIN pg_namespace n ON n.oid = d.defaclnamespace
     WHERE n.nspname = ANY (%(schemas)s))) AND r.rolname !~ '^pg_'
 ORDER BY 1
 """
