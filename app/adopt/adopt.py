@@ -1,6 +1,6 @@
 """The command's work: reads a database's schema, writes the project, and proves its revisions."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -14,11 +14,13 @@ from app.adopt.models.package import write_models
 from app.adopt.next_revision import statements_for, that_work
 from app.adopt.project import (
     PACKAGE,
+    finish,
     last_revision,
     project_files,
     refuse_other_directory,
     remembered,
     revision_files,
+    take_back_unfinished,
     write_project,
 )
 from app.adopt.proof import Proof, prove, source_catalog
@@ -29,7 +31,7 @@ from app.errors import MigrationError
 from app.migration.target.target_session import explained
 from app.next_step import Command, NextStep
 from app.schema.pg_dump import PgDump, find_pg_dump
-from app.stores.postgres.session import connect
+from app.stores.postgres.session import connect, source_errors
 
 # What Supabase's tables of users hold to let somebody in once: it stays unless it is asked for.
 _SECRETS = {
@@ -48,7 +50,8 @@ WHERE p.pronamespace = ANY (ARRAY(SELECT oid FROM pg_namespace WHERE nspname = A
 UNION ALL SELECT format('cast of %%s to %%s', castsource::regtype, casttarget::regtype) FROM pg_cast c
 JOIN pg_type s ON s.oid = c.castsource JOIN pg_type t ON t.oid = c.casttarget
 JOIN pg_namespace n ON n.oid IN (s.typnamespace, t.typnamespace) WHERE n.nspname = ANY (%(schemas)s)
-AND NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = 'pg_cast'::regclass AND e.objid = c.oid AND e.deptype = 'e')
+AND NOT EXISTS (
+    SELECT FROM pg_depend e WHERE e.classid = 'pg_cast'::regclass AND e.objid = c.oid AND e.deptype IN ('e', 'i'))
 ORDER BY 1
 """
 _DEFINERS = """
@@ -66,6 +69,7 @@ class AdoptOptions:
         schemas: None: all that are the user's own.
         with_auth, with_auth_secrets: the tables of Supabase's users come along, and the tokens in them.
         grants: who may do what comes along.
+        told: is given a sentence before each part that can take long.
         pg_dumps: paths of pg_dump to try, in this order.
     """
 
@@ -75,6 +79,7 @@ class AdoptOptions:
     grants: bool
     pg_dumps: Sequence[str | None]
     places: Places
+    told: Callable[[str], None]
 
     @property
     def taken_along(self) -> dict[str, Any]:
@@ -125,12 +130,13 @@ async def adopt(source_url: str, directory: Path, options: AdoptOptions) -> Adop
     """
     refuse_other_directory(directory)
     options = options.with_earlier(remembered(directory))
-    with explained(STEP, setting="--source", pending=NOTHING_WRITTEN):
+    with explained(STEP, setting="--source", pending=NOTHING_WRITTEN), source_errors():
         connection = await connect(source_url, setting="--source", step=STEP)
     async with connection:
-        with explained(STEP, setting="--source", pending=NOTHING_WRITTEN):
+        with explained(STEP, setting="--source", pending=NOTHING_WRITTEN), source_errors():
             scope = await read_scope(connection, options.schemas, with_auth=options.with_auth, grants=options.grants)
             pg_dump = await _pg_dump(options.pg_dumps, connection.info.server_version // 10000)
+            options.told(f"reading the schemas {', '.join(scope.schemas)}")
             tables, types = await describe_tables(connection, scope.schemas, list(scope.auth_tables))
             if not tables:
                 raise _no_tables(scope)
@@ -140,6 +146,7 @@ async def adopt(source_url: str, directory: Path, options: AdoptOptions) -> Adop
         contents = project_files(directory, scope.schemas, len(tables), notes)
         models = write_models(PACKAGE, tables, types, hidden)
         contents |= {f"{PACKAGE}/{name}": text for name, text in models.items()}
+        take_back_unfinished(directory)
         number = last_revision(directory) + 1
         changes: tuple[Difference, ...] = ()
         async with scratch_database(options.places, scope) as scratch:
@@ -155,8 +162,11 @@ async def adopt(source_url: str, directory: Path, options: AdoptOptions) -> Adop
             if statements:
                 title, slug = _TITLES[number == 1]
                 contents |= revision_files(number, title, slug, "\n".join(statements), scope.roles, values)
+            if not isinstance(scratch, str):
+                options.told(f"running the revisions for {len(tables):,} tables on {scratch.where}, and comparing")
             beside = write_project(directory, contents, options.taken_along)
             proof = None if isinstance(scratch, str) else await prove(catalog, scope, scratch, directory)
+            finish(directory)
     return AdoptReport(
         directory,
         scope,
@@ -202,7 +212,19 @@ async def _notes(connection: AsyncConnection, scope: Scope) -> list[str]:
         f"{outside.schema}.{outside.name} is not part of the move: the target gets its key columns, without rows, and "
         f"foreign keys to it stay NOT VALID"
         + ("; --with-auth moves it" if (outside.schema, outside.name) == ("auth", "users") else "")
-        for outside in scope.referenced
+        for outside in {
+            (outside.schema, outside.name): outside for outside in scope.referenced if outside.is_key
+        }.values()
+    ]
+    read = {f"{outside.schema}.{outside.name}" for outside in scope.referenced if not outside.is_key}
+    notes += [
+        f"{name} is read by a view, a policy or a function, and is not part of the move: the target gets the columns "
+        "that these name, without rows"
+        for name in sorted(read)
+    ]
+    notes += [
+        f"the function {name} is called, and comes along, though its schema {schema} is not part of the move"
+        for schema, name, _ in scope.functions
     ]
     rows = await (await connection.execute(_DEFINERS, {"schemas": list(scope.schemas)})).fetchall()
     notes += [f"{name} runs with the rights of its owner (SECURITY DEFINER), who was {owner}" for name, owner in rows]

@@ -63,3 +63,9 @@ def differences(source: Mapping[tuple[str, str], str], target: Mapping[tuple[str
     """What is missing, new or otherwise in the target, in the source's order."""
     every = [*source, *sorted(target.keys() - source.keys())]
     return [Difference(*key, source.get(key), target.get(key)) for key in every if source.get(key) != target.get(key)]
+
+
+def split_name(name: str, separator: str) -> tuple[str, str]:
+    """Both sides of the last separator outside of quotes, as in `schema.table.column` or `policy on schema.table`."""
+    last = max(at for at in range(len(name)) if name.startswith(separator, at) and name.count('"', 0, at) % 2 == 0)
+    return name[:last], name[last + len(separator) :]

@@ -146,8 +146,9 @@ _TYPES = f"""
 SELECT t.oid::regtype::text, jsonb_build_object(
     'kind', t.typtype, 'labels', (SELECT jsonb_agg(enumlabel ORDER BY enumsortorder) FROM pg_enum
         WHERE enumtypid = t.oid),
-    'of', nullif(t.typbasetype, 0)::regtype, 'domain', CASE t.typtype WHEN 'd' THEN format('%%s %%s %%s %%s',
-        format_type(t.typbasetype, t.typtypmod), t.typnotnull, t.typdefault, t.typcollation::regcollation) END,
+    'of', nullif(t.typbasetype, 0)::regtype, 'domain', CASE t.typtype WHEN 'd' THEN format('%%s %%s %%s',
+        format_type(t.typbasetype, t.typtypmod), t.typnotnull, t.typcollation::regcollation) END,
+    'default', coalesce(pg_get_expr(t.typdefaultbin, 0), t.typdefault),
     'range', (SELECT format('%%s %%s %%s %%s %%s %%s', g.rngsubtype::regtype, g.rngcollation::regcollation, o.opcname,
         g.rngcanonical, g.rngsubdiff, (to_jsonb(g) ->> 'rngmultitypid')::oid::regtype)
         FROM pg_range g JOIN pg_opclass o ON o.oid = g.rngsubopc WHERE g.rngtypid = t.oid),
@@ -190,7 +191,10 @@ FROM pg_opclass o JOIN pg_am m ON m.oid = o.opcmethod WHERE {_mine("pg_opclass",
 """
 _COLLATIONS = f"""
 SELECT o.oid::regcollation::text,
-    (to_jsonb(o) - '{{oid,collname,collnamespace,collowner,collversion}}'::text[])::text, o.oid
+    jsonb_build_object('provider', o.collprovider, 'deterministic', o.collisdeterministic, 'encoding', o.collencoding,
+        'locale', coalesce(to_jsonb(o) ->> 'colllocale', to_jsonb(o) ->> 'colliculocale', o.collcollate),
+        'classes', coalesce(to_jsonb(o) ->> 'colllocale', to_jsonb(o) ->> 'colliculocale', o.collctype),
+        'rules', to_jsonb(o) ->> 'collicurules')::text, o.oid
 FROM pg_collation o WHERE {_mine("pg_collation", "o.collnamespace", "o.oid")}
 """
 _TEXT_SEARCH = f"""
@@ -245,6 +249,9 @@ FROM (
     WHERE {_mine("pg_type", "t.typnamespace", "t.oid")}
     UNION ALL SELECT format('schema %%I', n.nspname), n.nspacl, n.nspowner FROM pg_namespace n
     WHERE n.nspname = ANY (%(schemas)s) AND n.nspname <> 'public'
+    UNION ALL SELECT format('what %%s makes in %%I, of kind %%s', pg_get_userbyid(d.defaclrole), n.nspname,
+        d.defaclobjtype), d.defaclacl, d.defaclrole
+    FROM pg_default_acl d JOIN pg_namespace n ON n.oid = d.defaclnamespace WHERE n.nspname = ANY (%(schemas)s)
     UNION ALL SELECT format('%%s.%%I', r.label, t.attname), t.attacl, c.relowner
     FROM relation r JOIN pg_class c USING (oid) JOIN pg_attribute t ON t.attrelid = r.oid
     WHERE c.relnamespace <> ALL (ARRAY(SELECT oid FROM pg_namespace WHERE nspname = 'auth'))

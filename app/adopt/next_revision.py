@@ -8,19 +8,23 @@ from collections.abc import Sequence
 
 from psycopg import AsyncConnection, sql
 
-from app.adopt.catalog import Difference
+from app.adopt.catalog import Difference, split_name
 from app.adopt.dump import table_statements
 from app.adopt.revision import SETTINGS
-from app.adopt.rewording import taken
+from app.adopt.rewording import policy_statement, taken
 from app.adopt.scope import STEP, Scope
 from app.migration.target.target_session import explained
 from app.schema.pg_dump import PgDump
 from app.stores.postgres.session import connect
 
-_COMMANDS = {"r": "SELECT", "a": "INSERT", "w": "UPDATE", "d": "DELETE", "*": "ALL"}
+# A sequence that belongs to a new table comes with it.
 _PLACES = """
 SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE format('%%I.%%I', n.nspname, c.relname) = ANY (%(names)s) ORDER BY c.oid
+WHERE format('%%I.%%I', n.nspname, c.relname) = ANY (%(names)s) AND NOT EXISTS (
+    SELECT FROM pg_depend d JOIN pg_class t ON t.oid = d.refobjid JOIN pg_namespace s ON s.oid = t.relnamespace
+    WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype IN ('a', 'i') AND c.relkind = 'S'
+    AND format('%%I.%%I', s.nspname, t.relname) = ANY (%(names)s))
+ORDER BY c.oid
 """
 
 
@@ -57,10 +61,14 @@ def _statement(one: Difference) -> str | None:
         return f"CREATE OR REPLACE VIEW {one.name}{options} AS\n{said['view']}"
     if one.kind == "column" and one.target is None:
         return _column(one.name, said)
+    if one.kind == "sequence" and one.target is None and said["of"] is not None:
+        return f"ALTER SEQUENCE {one.name} OWNED BY {said['of']};"
     if one.kind == "index" and one.target is None:
         return f"{said['is']};"
     if one.kind == "policy":
-        return _policy(one, said)
+        name, table = split_name(one.name, " on ")
+        dropped = f"DROP POLICY {name} ON {table};\n" if one.target is not None else ""
+        return dropped + policy_statement(name, table, said)
     return None
 
 
@@ -81,7 +89,7 @@ def _enum_values(one: Difference) -> list[str]:
 
 def _column(name: str, said: dict[str, str]) -> str:
     """A column is added without NOT NULL where nothing fills it in the rows that are there."""
-    table, column = _split(name, ".")
+    table, column = split_name(name, ".")
     parts = [f"ALTER TABLE {table} ADD COLUMN {column} {said['type']}"]
     if said["collation"]:
         parts.append(f"COLLATE {said['collation']}")
@@ -95,25 +103,6 @@ def _column(name: str, said: dict[str, str]) -> str:
     if said["not null"] and (said["default"] or said["identity"]):
         parts.append("NOT NULL")
     return f"{' '.join(parts)};"
-
-
-def _split(name: str, separator: str) -> tuple[str, str]:
-    """Both sides of the last separator outside of quotes, as in `schema.table.column` or `policy on schema.table`."""
-    last = max(at for at in range(len(name)) if name.startswith(separator, at) and name.count('"', 0, at) % 2 == 0)
-    return name[:last], name[last + len(separator) :]
-
-
-def _policy(one: Difference, said: dict[str, object]) -> str:
-    name, table = _split(one.name, " on ")
-    roles = said["to"]
-    assert isinstance(roles, list)
-    to = ", ".join("PUBLIC" if role == "public" else sql.Identifier(role).as_string(None) for role in roles)
-    parts = [f"DROP POLICY {name} ON {table};\n" if one.target is not None else ""]
-    kind = "PERMISSIVE" if said["permissive"] else "RESTRICTIVE"
-    parts.append(f"CREATE POLICY {name} ON {table} AS {kind} FOR {_COMMANDS[str(said['for'])]} TO {to}")
-    parts.append(f" USING ({said['using']})" if said["using"] else "")
-    parts.append(f" WITH CHECK ({said['check']})" if said["check"] else "")
-    return "".join([*parts, ";"])
 
 
 async def that_work(url: str, values: Sequence[str], statements: Sequence[str]) -> tuple[list[str], list[str]]:

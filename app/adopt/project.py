@@ -115,26 +115,65 @@ def write_project(directory: Path, contents: Mapping[str, str], options: Mapping
     Raises:
         MigrationError: the directory cannot be written to.
     """
-    manifest_path = directory / _MANIFEST
     beside = []
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        written = json.loads(manifest_path.read_text("utf-8"))["files"] if manifest_path.exists() else {}
+        earlier = _manifest(directory)
+        written: dict[str, str] = dict(earlier.get("files", {}))
+        begun: dict[str, str] = earlier.get("begun", {})
+        unfinished = [name for name in contents if Path(name).parent == REVISIONS]
+        # First of all, so that the same command goes on where it was stopped.
+        hashes = {name: _hash(text) for name, text in contents.items()}
+        manifest = {"options": options, "files": written, "begun": hashes, "unfinished": unfinished}
+        _write(directory / _MANIFEST, json.dumps(manifest))
         for name, text in contents.items():
             path = directory / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            present = _hash(path.read_text("utf-8")) if path.exists() else None
-            if present is not None and present not in {written.get(name), _hash(text)}:
+            present = sha256(path.read_bytes()).hexdigest() if path.exists() else None
+            if present is not None and present not in {written.get(name), begun.get(name), hashes[name]}:
                 path = path.with_name(f"{path.name}.new")
                 beside.append(f"{name}.new")
             else:
-                written[name] = _hash(text)
-            path.write_text(text, "utf-8")
-        manifest = {"options": options, "files": written}
-        manifest_path.write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", "utf-8")
+                written[name] = hashes[name]
+            _write(path, text)
+        _write_manifest(directory, {"options": options, "files": written, "unfinished": unfinished})
     except OSError as error:
         raise _unwritable(directory, error) from error
     return beside
+
+
+def finish(directory: Path) -> None:
+    """Note that the newest revision can be run, or that no server could tell: it stays."""
+    _write_manifest(directory, _manifest(directory) | {"unfinished": []})
+
+
+def take_back_unfinished(directory: Path) -> None:
+    """Remove the revision of an earlier `adopt` that was stopped, or whose revision could not be run: it is made anew.
+
+    One that a person changed since stays.
+    """
+    manifest = _manifest(directory)
+    for name in manifest.get("unfinished", []):
+        path = directory / name
+        wanted = {manifest[part].get(name) for part in ("files", "begun") if part in manifest}
+        if path.exists() and sha256(path.read_bytes()).hexdigest() in wanted:
+            path.unlink()
+
+
+def _manifest(directory: Path) -> dict[str, Any]:
+    path = directory / _MANIFEST
+    return dict(json.loads(path.read_text("utf-8"))) if path.exists() else {}
+
+
+def _write_manifest(directory: Path, manifest: Mapping[str, Any]) -> None:
+    _write(directory / _MANIFEST, json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
+
+
+def _write(path: Path, text: str) -> None:
+    """All of it, or nothing; line ends stay as they are."""
+    part = path.with_name(f"{path.name}.part")
+    part.write_bytes(text.encode())
+    part.replace(path)
 
 
 def _hash(text: str) -> str:

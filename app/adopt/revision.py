@@ -42,19 +42,25 @@ def first_statements(scope: Scope, dumped: str) -> str:
     if functions:  # calling the functions needs no more; the tables in the schema stay closed
         lines.append("GRANT USAGE ON SCHEMA auth TO PUBLIC;")
     lines += _outside(scope.referenced)
+    for schema, _, definition in scope.functions:
+        lines += [f"CREATE SCHEMA IF NOT EXISTS {_quoted(schema)};", f"{definition};"]
     return SETTINGS + "\n".join(dict.fromkeys(lines)) + _LINE + dumped
 
 
 def _outside(referenced: tuple[Referenced, ...]) -> list[str]:
-    """Tables that are not part of the move, with the columns that foreign keys refer to."""
+    """Tables that are not part of the move, with the columns that foreign keys refer to, or views and policies read."""
     keys: defaultdict[tuple[str, str], list[Referenced]] = defaultdict(list)
     for key in referenced:
         keys[key.schema, key.name].append(key)
     lines = []
     for (schema, name), found in keys.items():
         columns = dict(pair for key in found for pair in zip(key.columns, key.types, strict=True))
-        parts = [f"{_quoted(column)} {written} NOT NULL" for column, written in columns.items()]
-        parts += [f"UNIQUE ({', '.join(map(_quoted, key.columns))})" for key in found]
+        of_keys = {column for key in found if key.is_key for column in key.columns}
+        parts = [
+            f"{_quoted(column)} {written}{' NOT NULL' if column in of_keys else ''}"
+            for column, written in columns.items()
+        ]
+        parts += [f"UNIQUE ({', '.join(map(_quoted, key.columns))})" for key in found if key.is_key]
         lines += [
             f"CREATE SCHEMA IF NOT EXISTS {_quoted(schema)};",
             f"CREATE TABLE IF NOT EXISTS {_quoted(schema)}.{_quoted(name)} ({', '.join(parts)});",

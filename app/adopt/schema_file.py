@@ -35,6 +35,9 @@ CREATE TABLE IF NOT EXISTS auth.users (id uuid PRIMARY KEY, email character vary
 CREATE SCHEMA IF NOT EXISTS storage;
 CREATE TABLE IF NOT EXISTS storage.buckets (id text PRIMARY KEY);
 CREATE TABLE IF NOT EXISTS storage.objects (id uuid PRIMARY KEY, bucket_id text);
+CREATE FUNCTION storage.foldername(name text) RETURNS text[] LANGUAGE sql AS 'SELECT NULL::text[]';
+CREATE FUNCTION storage.filename(name text) RETURNS text LANGUAGE sql AS 'SELECT NULL::text';
+CREATE FUNCTION storage.extension(name text) RETURNS text LANGUAGE sql AS 'SELECT NULL::text';
 CREATE FUNCTION auth.uid() RETURNS uuid LANGUAGE sql STABLE AS 'SELECT NULL::uuid';
 CREATE FUNCTION auth.role() RETURNS text LANGUAGE sql STABLE AS 'SELECT NULL::text';
 CREATE FUNCTION auth.email() RETURNS text LANGUAGE sql STABLE AS 'SELECT NULL::text';
@@ -52,7 +55,7 @@ async def loaded(path: Path, places: Places) -> AsyncIterator[str]:
     text = _without_what_is_not_sql(_read(path))
     named = [Role(name, False, False) for name in _ROLES if re.search(rf"\b{name}\b", text)]
     extensions = tuple((name, "extensions") for name in _EXTENSION.findall(_before_functions(text)))
-    scope = Scope((), {}, extensions, (), tuple(named), (), (), (), grants=False)
+    scope = Scope((), {}, extensions, (), tuple(named), (), (), (), (), grants=False)
     async with scratch_database(places, scope) as scratch:
         if not hasattr(scratch, "url"):
             raise MigrationError(
@@ -76,9 +79,11 @@ async def loaded(path: Path, places: Places) -> AsyncIterator[str]:
 
 def _read(path: Path) -> str:
     try:
-        text = path.read_text("utf-8")
+        text = path.read_bytes().decode()
     except (OSError, UnicodeDecodeError) as error:
         raise _unusable(f"cannot be read: {getattr(error, 'strerror', None) or 'it is no UTF-8 text'}", path) from error
+    if text.count("\r\n") == text.count("\n"):  # the whole file was given another system's line ends
+        text = text.replace("\r\n", "\n")
     if _ROWS.search(text):
         raise _unusable("holds rows", path)
     return text

@@ -17,6 +17,8 @@ PLATFORM_EXTENSIONS = frozenset(
     {"pg_graphql", "supabase_vault", "pgsodium", "pg_stat_statements", "pg_net", "pg_cron", "pgjwt", "pg_repack"}
     | {"pgtle", "wrappers"}
 )
+# They are made in terms of a request's claims, whatever the source's are.
+AUTH_FUNCTIONS = frozenset({"auth.uid()", "auth.role()", "auth.email()", "auth.jwt()"})
 AUTH_TABLES = ("users", "identities")
 _SCHEMAS = """
 SELECT nspname FROM pg_namespace n WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'
@@ -50,6 +52,8 @@ OR (%(grants)s AND r.oid IN (
     UNION SELECT a.grantee FROM pg_namespace n, aclexplode(n.nspacl) a WHERE n.nspname = ANY (%(schemas)s)
     UNION SELECT a.grantee FROM pg_default_acl d JOIN pg_namespace n ON n.oid = d.defaclnamespace,
         aclexplode(d.defaclacl) a
+    WHERE n.nspname = ANY (%(schemas)s)
+    UNION SELECT d.defaclrole FROM pg_default_acl d JOIN pg_namespace n ON n.oid = d.defaclnamespace
     WHERE n.nspname = ANY (%(schemas)s))) AND r.rolname !~ '^pg_'
 ORDER BY 1
 """
@@ -64,6 +68,41 @@ JOIN pg_class f ON f.oid = c.confrelid JOIN pg_namespace n ON n.oid = f.relnames
 WHERE c.contype = 'f' AND c.conparentid = 0 AND (o.nspname = ANY (%(schemas)s) OR t.oid = ANY (%(tables)s))
 AND n.nspname <> ALL (%(schemas)s) AND f.oid <> ALL (%(tables)s)
 ORDER BY 1, 2
+"""
+# What the things in the schemas are made of, where that lies in another schema, and neither PostgreSQL nor an extension
+# makes it.
+_NEEDED = """
+WITH chosen AS (SELECT oid FROM pg_namespace WHERE nspname = ANY (%(schemas)s)), mine AS (
+    SELECT 'pg_class'::regclass AS class, oid FROM pg_class WHERE relnamespace IN (SELECT oid FROM chosen)
+    UNION ALL SELECT 'pg_proc'::regclass, oid FROM pg_proc WHERE pronamespace IN (SELECT oid FROM chosen)
+    UNION ALL SELECT 'pg_type'::regclass, oid FROM pg_type WHERE typnamespace IN (SELECT oid FROM chosen)
+    UNION ALL SELECT 'pg_constraint'::regclass, oid FROM pg_constraint
+        WHERE connamespace IN (SELECT oid FROM chosen) AND contype <> 'f'
+    UNION ALL SELECT h.class, h.oid FROM (
+        SELECT 'pg_attrdef'::regclass, oid, adrelid FROM pg_attrdef
+        UNION ALL SELECT 'pg_rewrite'::regclass, oid, ev_class FROM pg_rewrite
+        UNION ALL SELECT 'pg_policy'::regclass, oid, polrelid FROM pg_policy
+        UNION ALL SELECT 'pg_trigger'::regclass, oid, tgrelid FROM pg_trigger WHERE NOT tgisinternal
+    ) h (class, oid, relation) JOIN pg_class c ON c.oid = h.relation WHERE c.relnamespace IN (SELECT oid FROM chosen)
+), needed AS (
+    SELECT DISTINCT d.refclassid, d.refobjid, d.refobjsubid FROM pg_depend d JOIN mine m
+    ON m.class = d.classid AND m.oid = d.objid WHERE d.deptype = 'n' AND d.refclassid <> 'pg_namespace'::regclass
+)
+SELECT n.nspname, i.type, i.identity, c.relname, a.attname, format_type(a.atttypid, a.atttypmod),
+    CASE WHEN p.prokind IN ('f', 'p') AND l.lanname IN ('sql', 'plpgsql') THEN pg_get_functiondef(p.oid) END
+FROM needed d CROSS JOIN LATERAL pg_identify_object(d.refclassid, d.refobjid, d.refobjsubid) i
+JOIN pg_namespace n ON quote_ident(n.nspname) = i.schema
+LEFT JOIN pg_proc p ON d.refclassid = 'pg_proc'::regclass AND p.oid = d.refobjid
+LEFT JOIN pg_language l ON l.oid = p.prolang
+LEFT JOIN pg_class c ON d.refclassid = 'pg_class'::regclass AND c.oid = d.refobjid AND c.relkind IN ('r', 'p')
+LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = d.refobjsubid AND a.attnum > 0
+WHERE n.nspname <> ALL (%(schemas)s) AND n.nspname !~ '^(pg_|information_schema$)'
+AND NOT (d.refclassid = 'pg_class'::regclass AND d.refobjid = ANY (%(tables)s))
+AND NOT EXISTS (SELECT FROM pg_type t WHERE d.refclassid = 'pg_type'::regclass AND t.oid = d.refobjid
+    AND t.typrelid = ANY (%(tables)s))
+AND NOT EXISTS (SELECT FROM pg_depend e
+    WHERE e.classid = d.refclassid AND e.objid = d.refobjid AND e.deptype = 'e')
+ORDER BY 3
 """
 # Their servers, and the passwords for these, are made by hand.
 _FOREIGN_TABLES = """
@@ -95,12 +134,13 @@ class Role:
 
 @dataclass(frozen=True, slots=True)
 class Referenced:
-    """A table outside the move that a foreign key refers to, and the columns that are named."""
+    """A table outside the move, and the columns of it that a foreign key refers to, or a view or a policy reads."""
 
     schema: str
     name: str
     columns: tuple[str, ...]
     types: tuple[str, ...]
+    is_key: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +150,7 @@ class Scope:
     Attributes:
         auth_tables: by oid, the tables of Supabase's users that come along.
         extensions: those that come along, with their schemas.
+        functions: outside of the schemas, those that are called in them: schema, name and definition.
         foreign_tables: schemas and names of those that do not come along.
         partitions: schema, name and how many tables are above it, of each.
         left_extensions: those that serve Supabase itself, and nothing in the schemas.
@@ -121,6 +162,7 @@ class Scope:
     left_extensions: tuple[str, ...]
     roles: tuple[Role, ...]
     referenced: tuple[Referenced, ...]
+    functions: tuple[tuple[str, str, str], ...]
     foreign_tables: tuple[tuple[str, str], ...]
     partitions: tuple[tuple[str, str, int], ...]
     grants: bool
@@ -153,14 +195,34 @@ async def read_scope(
     extensions = await _fetch(connection, _EXTENSIONS, platform=sorted(PLATFORM_EXTENSIONS), schemas=chosen)
     arguments = {"schemas": chosen, "tables": list(auth)}
     roles = await _fetch(connection, _ROLES, **arguments, grants=grants)
-    referenced = await _fetch(connection, _REFERENCED, **arguments)
+    keys = await _fetch(connection, _REFERENCED, **arguments)
+    needed = await _fetch(connection, _NEEDED, **arguments)
+    columns = [(schema, table, [name], [written]) for schema, _, _, table, name, written, _ in needed if name]
+    functions = [
+        (schema, identity, text)
+        for schema, _, identity, _, _, _, text in needed
+        if text and identity not in AUTH_FUNCTIONS
+    ]
+    for schema, kind, identity, _, column, _, text in needed:
+        if not column and not text and identity not in AUTH_FUNCTIONS:
+            with_it = "" if schema in SCHEMAS else f" with --schemas {','.join([*chosen, schema])}"
+            way = " with --with-auth, or without what needs it" if schema == "auth" else " without what needs it"
+            raise _refused(
+                f"something in the schemas {', '.join(chosen)} needs the {kind} {identity}, which does not come along",
+                (with_it or way).strip(),
+            )
     return Scope(
         tuple(chosen),
         auth,
         tuple((name, schema) for name, schema, needed in extensions if needed),
         tuple(name for name, _, needed in extensions if not needed),
         tuple(Role(name, bypasses, login) for name, bypasses, login in roles),
-        tuple(Referenced(schema, name, tuple(columns), tuple(types)) for schema, name, columns, types in referenced),
+        tuple(
+            Referenced(schema, name, tuple(names), tuple(types), found is keys)
+            for found in (keys, columns)
+            for schema, name, names, types in found
+        ),
+        tuple(functions),
         tuple(await _fetch(connection, _FOREIGN_TABLES, schemas=chosen)),
         tuple(await _fetch(connection, _PARTITIONS, schemas=chosen)),
         grants,

@@ -40,14 +40,15 @@ def run(directory: Path, *words: str, target: str = "", source: str = "") -> sub
     """A program of this Python's, such as alembic or mypy, in a project's directory."""
     given = {"DATABASE_URL": target, "MIGRATION_SOURCE": source}
     environment = {name: text for name, text in os.environ.items() if name not in VARIABLES}
-    return subprocess.run(
+    done = subprocess.run(
         [_SCRIPTS / words[0], *words[1:]],
         cwd=directory,
         env=environment | {name: text for name, text in given.items() if text},
         capture_output=True,
-        text=True,
         check=False,
     )
+    # Line ends stay as they are.
+    return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
 def check(directory: Path, target: str) -> str:

@@ -30,6 +30,7 @@ CREATE FUNCTION tag_count(p posts) RETURNS bigint LANGUAGE sql AS 'SELECT count(
 CREATE OR REPLACE VIEW titles AS SELECT id, title, words FROM posts;
 ALTER POLICY "see on all" ON posts USING (id > 0);
 CREATE POLICY "write" ON posts AS RESTRICTIVE FOR INSERT TO PUBLIC WITH CHECK (id < 100);
+CREATE TABLE numbered (id serial PRIMARY KEY); ALTER TABLE posts ADD COLUMN number serial;
 CREATE SCHEMA more; CREATE TABLE more.things (id int PRIMARY KEY);
 """
 

@@ -58,6 +58,10 @@ _CHANGES = {
     "ALTER TEXT SEARCH CONFIGURATION words DROP MAPPING FOR word": ("text search", "public.words"),
     "ALTER TEXT SEARCH DICTIONARY plain (accept = false)": ("text search", "public.plain"),
     "COMMENT ON COLUMN things.v IS 'other'": ("comment", "public.things.v"),
+    "ALTER DEFAULT PRIVILEGES FOR ROLE pg_monitor IN SCHEMA shop GRANT SELECT ON TABLES TO PUBLIC": (
+        "grant",
+        "SELECT to PUBLIC on what pg_monitor makes in shop, of kind r",
+    ),
     "GRANT SELECT ON things TO PUBLIC": ("grant", "SELECT to PUBLIC on public.things"),
 }
 

@@ -19,6 +19,8 @@ from tests.cli.command import Command
     [
         (["--schemas", "public,store"], "the database has no schema store"),
         (["--schemas", "auth"], "Supabase makes auth itself"),
+        (["--schemas", " , "], "it names no schema"),
+        (["--scratch", "postgresql://127.0.0.1:1/x"], "--scratch: PostgreSQL cannot be reached"),
         (["--with-auth-secrets"], "it needs --with-auth"),
         (["--pg-dump", "/bin/true"], "--pg-dump /bin/true is of version"),
         (["--schema-file", "schema.sql"], "it stands alone"),
@@ -29,6 +31,13 @@ def test_an_option_that_cannot_be(command: Command, edges: Project, options: lis
     assert outcome.code in {1, 2}
     assert said.split(" is of")[0] in " ".join(outcome.err.split())
     assert not Path("new").exists()
+
+
+def test_a_source_that_cannot_be_reached_is_named_as_such(command: Command) -> None:
+    outcome = command("adopt", "new", "--source", "postgresql://127.0.0.1:1/x")
+    assert outcome.code == 1
+    assert "the source (--source): PostgreSQL cannot be reached" in outcome.err
+    assert "target" not in outcome.err
 
 
 def test_the_schema_is_not_read_over_rest(command: Command) -> None:

@@ -80,7 +80,7 @@ def column_type(type_oid: int, modifier: int, written: str, types: Mapping[int, 
         if not found.expression.startswith("DatabaseType"):
             return ColumnType(f"pg.ARRAY({found.expression})", f"list[{found.python}]")
         return _passed_through(written)
-    if described.kind == "e":
+    if described.kind == "e" and described.labels:
         labels = ", ".join(map(quoted, described.labels))
         place = f"name={quoted(described.name)}, schema={quoted(described.schema)}"
         return ColumnType(f"pg.ENUM({labels}, {place}, create_type=False)", "str")

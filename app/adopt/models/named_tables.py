@@ -33,21 +33,24 @@ class NamedTable:
 
 def name_tables(tables: Sequence[DescribedTable], hidden: Mapping[str, set[str]]) -> list[NamedTable]:
     """The tables with their names; none of `hidden`, by table, is a column of them."""
+    names = [table.name if table.schema == "public" else f"{table.schema}_{table.name}" for table in tables]
+    classes: list[str] = []
+    for name in names:
+        classes.append(class_name(name, classes))
     models: list[NamedTable] = []
-    for table in tables:
-        name = table.name if table.schema == "public" else f"{table.schema}_{table.name}"
+    for table, name, of_class in zip(tables, names, classes, strict=True):
         attributes: dict[str, str] = {}
         left_out = hidden.get(f"{table.schema}.{table.name}", set()) & {column.name for column in table.columns}
         _hide(table, left_out)
         for column in table.columns:
-            attributes[column.name] = attribute_name(column.name, attributes.values())
+            attributes[column.name] = attribute_name(column.name, [*classes, *attributes.values()])
         model = NamedTable(
             table,
             module_name(name, {other.module for other in models}),
-            class_name(name, {other.class_name for other in models}),
+            of_class,
             attributes,
             _key(table),
-            set(attributes.values()),
+            {*classes, *attributes.values()},  # an annotation that names a class would find the attribute
             sorted(left_out),
         )
         models.append(model)

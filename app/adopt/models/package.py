@@ -10,6 +10,7 @@ from app.adopt.models.parts import column_parts, constraint_argument, index_argu
 from app.adopt.models.relationships import closing_keys, relate
 
 _TYPING = {"Any": "typing", "Decimal": "decimal", "UUID": "uuid"}
+_STRING = re.compile(r'"(\\.|[^"\\])*"')
 
 
 def write_models(
@@ -80,12 +81,13 @@ def _in_docstring(text: str) -> str:
 
 def _imports(package: str, model: NamedTable, text: str) -> list[str]:
     """Only what the module uses, in ruff's order."""
+    text = _STRING.sub('""', text)  # a comment or a docstring may say anything
     lines: list[str] = []
     if re.search(r"\bdt\.", text):
         lines.append("import datetime as dt")
     typing = [name for name in ("TYPE_CHECKING",) if model.key and model.others]
     for name, module in _TYPING.items():
-        if re.search(rf"\b{name}\b", re.sub(r'"(\\.|[^"\\])*"', '""', text)):
+        if re.search(rf"\b{name}\b", text):
             if module == "typing":
                 typing.append(name)
             else:

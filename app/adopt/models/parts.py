@@ -11,15 +11,17 @@ _ACTIONS = {"c": "CASCADE", "n": "SET NULL", "d": "SET DEFAULT", "r": "RESTRICT"
 # What an identity column's sequence has where nothing is said of it, but for its limits, which are its type's.
 _USUAL_IDENTITY = {"start": 1, "increment": 1, "minvalue": 1, "cycle": False, "cache": 1}
 _LIMITS = {2**15 - 1, 2**31 - 1, 2**63 - 1}
-# A colon and a name would be a parameter to SQLAlchemy's text(), unless another colon is before it.
-_PARAMETER = re.compile(r"(?<![:\w\\]):(?=\w)")
+# A colon and a name are a parameter to SQLAlchemy's text(). It takes a backslash before a colon away, unless another
+# colon follows the name.
+_COLON = re.compile(r"(?<![:\w]):(?=[\w$]+(?![\w$:]))|(?<=\\):(?![\w$:])")
+_PARAMETER = re.compile(r"(?<![:\w\\]):\w+(?!:)")
 
 
 def column_parts(column: DescribedColumn, kind: ColumnType, is_key: bool) -> list[str]:
     """What stands in a column's brackets after its name."""
     parts = [kind.expression]
     if column.generated:
-        parts.append(f"sa.Computed({_text(column.default or '')}, persisted={column.generated == 's'})")
+        parts.append(f"sa.Computed({_value(column.default or '')}, persisted={column.generated == 's'})")
     elif column.identity:
         options = column.identity_options or {}
         said = {key: value for key, value in options.items() if _USUAL_IDENTITY.get(key) != value}
@@ -32,14 +34,20 @@ def column_parts(column: DescribedColumn, kind: ColumnType, is_key: bool) -> lis
     elif column.not_null:
         parts.append("nullable=False")
     if column.default is not None and not column.generated:
-        parts.append(f"server_default={_text(column.default)}")
+        parts.append(f"server_default={_value(column.default)}")
     if column.comment:
         parts.append(f"comment={quoted(column.comment)}")
     return parts
 
 
 def _text(expression: str) -> str:
-    return f"sa.text({quoted(_PARAMETER.sub(chr(92) + chr(92) + ':', expression))})"
+    return f"sa.text({quoted(_COLON.sub(chr(92) + chr(92) + ':', expression))})"
+
+
+def _value(expression: str) -> str:
+    """As `_text`, or as it is where text() cannot say it."""
+    is_said = _PARAMETER.search(_COLON.sub(r"\:", expression)) is None
+    return _text(expression) if is_said else f"sa.literal_column({quoted(expression)})"
 
 
 def is_argument(constraint: DescribedConstraint, by_table: Mapping[Place, NamedTable]) -> bool:
@@ -66,7 +74,12 @@ def constraint_argument(
     if constraint.kind == "f":
         schema, name = parent_of(constraint)
         full = name if schema == "public" else f"{schema}.{name}"
-        referred = ", ".join(quoted(f"{full}.{column}") for column in constraint.parent_columns)
+        referred = ", ".join(
+            f"({quoted(schema)}, {quoted(name)}, {quoted(column)})"
+            if "." in name + column
+            else quoted(f"{full}.{column}")
+            for column in constraint.parent_columns
+        )
         if constraint.on_delete in _ACTIONS:
             options.append(f"ondelete={quoted(_ACTIONS[constraint.on_delete] + (constraint.sets_columns or ''))}")
         if constraint.on_update in _ACTIONS:

@@ -11,6 +11,8 @@ _TAKEN = frozenset(
     | {"registry", "relationship", "sa", "MultiRange", "TYPE_CHECKING"}
     | {"bool", "bytes", "float", "int", "list", "str"}
 )
+# Linters take them for 1 and 0.
+_AMBIGUOUS = frozenset({"I", "O", "l"})
 
 
 def attribute_name(name: str, taken: Iterable[str] = ()) -> str:
@@ -19,7 +21,8 @@ def attribute_name(name: str, taken: Iterable[str] = ()) -> str:
     if not plain.isidentifier():
         plain = f"c_{plain}".rstrip("_") or "c"
     plain = re.sub(r"^__+", "c_", plain)  # Python keeps such names for itself
-    if keyword.iskeyword(plain) or plain in _TAKEN:
+    plain = re.sub(r"^_sa_", "c_sa_", plain)  # and SQLAlchemy these
+    if keyword.iskeyword(plain) or plain in _TAKEN or plain in _AMBIGUOUS:
         plain += "_"
     return _unlike(plain, set(taken))
 
@@ -30,7 +33,7 @@ def class_name(name: str, taken: Iterable[str] = ()) -> str:
     plain = "".join(word[:1].upper() + word[1:] for word in words)
     if not plain.isidentifier():
         plain = f"Table{plain}"
-    if keyword.iskeyword(plain) or plain in _TAKEN:
+    if keyword.iskeyword(plain) or plain in _TAKEN or plain in _AMBIGUOUS:
         plain += "_"
     return _unlike(plain, set(taken))
 

@@ -42,6 +42,8 @@ def relate(child: NamedTable, by_table: Mapping[Place, NamedTable], later: set[P
     unique = [set(c.columns[: c.key_size]) for c in child.table.constraints if c.kind in {"p", "u"}]
     for key in foreign_keys(child.table):
         parent = by_table.get(parent_of(key))
+        if parent is child and key.columns == key.parent_columns:
+            continue  # each row refers to itself
         if parent is None or not child.key or not parent.key or not set(key.parent_columns) <= parent.attributes.keys():
             continue
         stem = key.columns[0].removesuffix("_id") if len(key.columns) == 1 else parent.module

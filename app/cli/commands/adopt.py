@@ -71,7 +71,7 @@ def adopt(
     from app.adopt.schema_file import loaded
     from app.adopt.scratch import Places
     from app.cli.given_options import GivenOptions
-    from app.cli.output import show_json
+    from app.cli.output import say, show_json
     from app.cli.reports.adopt_report import adopt_document, show_adopt
     from app.cli.work import carry_out
     from app.settings import load_settings
@@ -86,14 +86,18 @@ def adopt(
         )
     if with_auth_secrets and not with_auth:
         raise typer.BadParameter("it needs --with-auth", param_hint="--with-auth-secrets")
+    chosen = [name.strip() for name in schemas.split(",") if name.strip()] if schemas is not None else None
+    if chosen == []:
+        raise typer.BadParameter("it names no schema", param_hint="--schemas")
     embedded, own_pg_dump = _embedded()
     options = AdoptOptions(
-        [name.strip() for name in schemas.split(",") if name.strip()] if schemas is not None else None,
+        chosen,
         with_auth,
         with_auth_secrets,
         with_grants,
         [pg_dump] if pg_dump else [None, *([own_pg_dump] if own_pg_dump else [])],
         Places(scratch, settings.database_url.get_secret_value() if settings.database_url else None, embedded),
+        say,
     )
 
     async def work() -> AdoptReport:
