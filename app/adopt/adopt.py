@@ -229,6 +229,10 @@ async def _notes(connection: AsyncConnection, scope: Scope) -> list[str]:
     rows = await (await connection.execute(_DEFINERS, {"schemas": list(scope.schemas)})).fetchall()
     notes += [f"{name} runs with the rights of its owner (SECURITY DEFINER), who was {owner}" for name, owner in rows]
     notes += [
+        f"trigger {name} calls Supabase's {function}: it is left out, and what it does is made by hand"
+        for name, function in scope.strange_triggers.values()
+    ]
+    notes += [
         f"{schema}.{name} is a foreign table: its server, and the password for it, are made by hand, and the table then"
         for schema, name in scope.foreign_tables
     ]

@@ -79,7 +79,10 @@ async def _dump(url: str, options: Sequence[str], programs: PgDump, scope: Scope
 
 def _wanted(listed: str, scope: Scope) -> list[str]:
     """The entries that are wanted, with partitions attached from the root down, as an identity is handed on."""
-    lines = [line for line in listed.splitlines(True) if not _UNWANTED.match(line)]
+    strange = tuple(f"; 2620 {oid} " for oid in scope.strange_triggers)  # pg_trigger's own oid, and the trigger's
+    lines = [
+        line for line in listed.splitlines(True) if not (_UNWANTED.match(line) or any(one in line for one in strange))
+    ]
     levels = {f" TABLE ATTACH {schema} {name} ": level for schema, name, level in scope.partitions}
     places = [at for at, line in enumerate(lines) if any(entry in line for entry in levels)]
     attached = [lines[at] for at in places]

@@ -32,6 +32,9 @@ _AROUND = """
 CREATE SCHEMA IF NOT EXISTS extensions;
 CREATE SCHEMA IF NOT EXISTS auth;
 CREATE TABLE IF NOT EXISTS auth.users (id uuid PRIMARY KEY, email character varying(255));
+CREATE PUBLICATION supabase_realtime;
+CREATE SCHEMA IF NOT EXISTS supabase_functions;
+CREATE FUNCTION supabase_functions.http_request() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN END';
 CREATE SCHEMA IF NOT EXISTS storage;
 CREATE TABLE IF NOT EXISTS storage.buckets (id text PRIMARY KEY);
 CREATE TABLE IF NOT EXISTS storage.objects (id uuid PRIMARY KEY, bucket_id text);
@@ -55,7 +58,7 @@ async def loaded(path: Path, places: Places) -> AsyncIterator[str]:
     text = _without_what_is_not_sql(_read(path))
     named = [Role(name, False, False) for name in _ROLES if re.search(rf"\b{name}\b", text)]
     extensions = tuple((name, "extensions") for name in _EXTENSION.findall(_before_functions(text)))
-    scope = Scope((), {}, extensions, (), tuple(named), (), (), (), (), grants=False)
+    scope = Scope((), {}, extensions, (), tuple(named), (), (), {}, (), (), grants=False)
     async with scratch_database(places, scope) as scratch:
         if not hasattr(scratch, "url"):
             raise MigrationError(

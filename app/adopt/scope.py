@@ -82,7 +82,8 @@ WITH chosen AS (SELECT oid FROM pg_namespace WHERE nspname = ANY (%(schemas)s)),
         SELECT 'pg_attrdef'::regclass, oid, adrelid FROM pg_attrdef
         UNION ALL SELECT 'pg_rewrite'::regclass, oid, ev_class FROM pg_rewrite
         UNION ALL SELECT 'pg_policy'::regclass, oid, polrelid FROM pg_policy
-        UNION ALL SELECT 'pg_trigger'::regclass, oid, tgrelid FROM pg_trigger WHERE NOT tgisinternal
+        UNION ALL SELECT 'pg_trigger'::regclass, oid, tgrelid FROM pg_trigger
+            WHERE NOT tgisinternal AND oid <> ALL (%(strange)s)
     ) h (class, oid, relation) JOIN pg_class c ON c.oid = h.relation WHERE c.relnamespace IN (SELECT oid FROM chosen)
 ), needed AS (
     SELECT DISTINCT d.refclassid, d.refobjid, d.refobjsubid FROM pg_depend d JOIN mine m
@@ -103,6 +104,16 @@ AND NOT EXISTS (SELECT FROM pg_type t WHERE d.refclassid = 'pg_type'::regclass A
 AND NOT EXISTS (SELECT FROM pg_depend e
     WHERE e.classid = d.refclassid AND e.objid = d.refobjid AND e.deptype = 'e')
 ORDER BY 3
+"""
+# Such as Supabase's webhooks: what they call is not there elsewhere.
+_STRANGE_TRIGGERS = """
+SELECT t.oid, format('%%I on %%I.%%I', t.tgname, n.nspname, c.relname), t.tgfoid::regproc::text
+FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_proc p ON p.oid = t.tgfoid JOIN pg_namespace f ON f.oid = p.pronamespace
+WHERE NOT t.tgisinternal AND (n.nspname = ANY (%(schemas)s) OR c.oid = ANY (%(tables)s))
+AND f.nspname = ANY (%(managed)s) AND NOT EXISTS (
+    SELECT FROM pg_depend e WHERE e.classid = 'pg_proc'::regclass AND e.objid = p.oid AND e.deptype = 'e')
+ORDER BY 2
 """
 # Their servers, and the passwords for these, are made by hand.
 _FOREIGN_TABLES = """
@@ -151,6 +162,7 @@ class Scope:
         auth_tables: by oid, the tables of Supabase's users that come along.
         extensions: those that come along, with their schemas.
         functions: outside of the schemas, those that are called in them: schema, name and definition.
+        strange_triggers: by oid, those that call a function of Supabase's own, and that function.
         foreign_tables: schemas and names of those that do not come along.
         partitions: schema, name and how many tables are above it, of each.
         left_extensions: those that serve Supabase itself, and nothing in the schemas.
@@ -163,6 +175,7 @@ class Scope:
     roles: tuple[Role, ...]
     referenced: tuple[Referenced, ...]
     functions: tuple[tuple[str, str, str], ...]
+    strange_triggers: dict[int, tuple[str, str]]
     foreign_tables: tuple[tuple[str, str], ...]
     partitions: tuple[tuple[str, str, int], ...]
     grants: bool
@@ -196,7 +209,8 @@ async def read_scope(
     arguments = {"schemas": chosen, "tables": list(auth)}
     roles = await _fetch(connection, _ROLES, **arguments, grants=grants)
     keys = await _fetch(connection, _REFERENCED, **arguments)
-    needed = await _fetch(connection, _NEEDED, **arguments)
+    strange = await _fetch(connection, _STRANGE_TRIGGERS, **arguments, managed=sorted(SCHEMAS))
+    needed = await _fetch(connection, _NEEDED, **arguments, strange=[oid for oid, _, _ in strange])
     columns = [(schema, table, [name], [written]) for schema, _, _, table, name, written, _ in needed if name]
     functions = [
         (schema, identity, text)
@@ -223,6 +237,7 @@ async def read_scope(
             for schema, name, names, types in found
         ),
         tuple(functions),
+        {oid: (name, function) for oid, name, function in strange},
         tuple(await _fetch(connection, _FOREIGN_TABLES, schemas=chosen)),
         tuple(await _fetch(connection, _PARTITIONS, schemas=chosen)),
         grants,
