@@ -1,6 +1,7 @@
 """An adopted project: it is proved, its models say what the database has, and its rows are moved with its commands."""
 
 import shlex
+from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
@@ -46,6 +47,13 @@ def test_the_models_import_and_are_clean(edges: Project) -> None:
     assert linted.returncode == 0, linted.stdout
     typed = run(edges.directory, "mypy", f"--cache-dir={edges.directory.parent / 'mypy'}")
     assert typed.returncode == 0, typed.stdout
+
+
+def test_two_upgrades_at_once(edges: Project, fresh_database: str) -> None:
+    with ThreadPoolExecutor(2) as both:
+        words = (edges.directory, "alembic", "upgrade", "head")
+        done = [both.submit(run, *words, target=fresh_database) for _ in range(2)]
+    assert [one.result().returncode for one in done] == [0, 0], [one.result().stderr for one in done]
 
 
 _DRIFTS = {
