@@ -237,16 +237,19 @@ FROM pg_description WHERE objoid >= 16384 OR (classoid = 'pg_namespace'::regclas
 GRANTS = (
     _WITH_RELATIONS
     + f"""
-SELECT format('%%s to %%s on %%s', a.privilege_type, CASE a.grantee WHEN 0
-    THEN 'PUBLIC' ELSE pg_get_userbyid(a.grantee) END,
-    held.label), a.is_grantable::text, 0
+SELECT format('%%s to %%s on %%s', a.privilege_type,
+    CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(a.grantee) END, held.label), a.is_grantable::text, 0
 FROM (
     SELECT r.label, c.relacl AS acl, c.relowner AS owner FROM relation r JOIN pg_class c USING (oid)
     WHERE c.relnamespace <> ALL (ARRAY(SELECT oid FROM pg_namespace WHERE nspname = 'auth'))
-    UNION ALL SELECT p.oid::regprocedure::text, p.proacl, p.proowner FROM pg_proc p
-    WHERE {_mine("pg_proc", "p.pronamespace", "p.oid")}
-    UNION ALL SELECT t.oid::regtype::text, t.typacl, t.typowner FROM pg_type t
-    WHERE {_mine("pg_type", "t.typnamespace", "t.oid")}
+    UNION ALL SELECT p.oid::regprocedure::text, coalesce(p.proacl, acldefault('f', p.proowner)), p.proowner
+    FROM pg_proc p
+    WHERE {_mine("pg_proc", "p.pronamespace", "p.oid")} AND NOT EXISTS (
+        SELECT FROM pg_depend i WHERE i.classid = 'pg_proc'::regclass AND i.objid = p.oid AND i.deptype = 'i')
+    UNION ALL SELECT t.oid::regtype::text, coalesce(t.typacl, acldefault('T', t.typowner)), t.typowner
+    FROM pg_type t LEFT JOIN pg_class k ON k.oid = t.typrelid
+    WHERE {_mine("pg_type", "t.typnamespace", "t.oid")} AND t.typtype <> 'm' AND (k.oid IS NULL OR k.relkind = 'c')
+    AND NOT (t.typelem <> 0 AND t.typlen = -1)
     UNION ALL SELECT format('schema %%I', n.nspname), n.nspacl, n.nspowner FROM pg_namespace n
     WHERE n.nspname = ANY (%(schemas)s) AND n.nspname <> 'public'
     UNION ALL SELECT format('what %%s makes in %%I, of kind %%s', pg_get_userbyid(d.defaclrole), n.nspname,
