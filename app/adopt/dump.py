@@ -1,6 +1,5 @@
 """Has pg_dump read a schema, and gives its statements without what is pg_dump's or psql's own."""
 
-import asyncio
 import os
 import re
 from collections.abc import Sequence
@@ -10,7 +9,8 @@ from typing import Any
 
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from app.adopt.scope import NOTHING_WRITTEN, STEP, Scope
+from app.adopt.scope import NOTHING_WRITTEN, STEP, Scope, quoted
+from app.common.programs import run_program
 from app.errors import MigrationError
 from app.next_step import Command, NextStep
 from app.schema.pg_dump import PgDump
@@ -33,9 +33,9 @@ async def read_statements(url: str, scope: Scope, pg_dump: PgDump) -> str:
     Raises:
         MigrationError: pg_dump cannot read the schema; its own words say why.
     """
-    schemas = [f"--schema={_pattern(name)}" for name in scope.schemas]
-    schemas += [f"--exclude-table={_pattern(schema)}.{_pattern(name)}" for schema, name in scope.foreign_tables]
-    users = [f"--table=auth.{_pattern(name)}" for name in scope.auth_tables.values()]
+    schemas = [f"--schema={quoted(name)}" for name in scope.schemas]
+    schemas += [f"--exclude-table={quoted(schema)}.{quoted(name)}" for schema, name in scope.foreign_tables]
+    users = [f"--table=auth.{quoted(name)}" for name in scope.auth_tables.values()]
     parts = []
     for section in ("pre-data", "post-data"):
         for chosen in filter(None, (users, schemas)):
@@ -47,12 +47,8 @@ async def read_statements(url: str, scope: Scope, pg_dump: PgDump) -> str:
 
 async def table_statements(url: str, scope: Scope, tables: Sequence[tuple[str, str]], pg_dump: PgDump) -> str:
     """The statements that make single tables, with all that hangs on them."""
-    chosen = [f"--table={_pattern(schema)}.{_pattern(name)}" for schema, name in tables]
+    chosen = [f"--table={quoted(schema)}.{quoted(name)}" for schema, name in tables]
     return await _dump(url, chosen, pg_dump, scope, grants=scope.grants) if chosen else ""
-
-
-def _pattern(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
 
 
 async def _dump(url: str, options: Sequence[str], programs: PgDump, scope: Scope, *, grants: bool) -> str:
@@ -93,22 +89,21 @@ def _wanted(listed: str, scope: Scope) -> list[str]:
 
 
 async def _run(program: Path, *arguments: str, environment: dict[str, str]) -> str:
-    process = await asyncio.create_subprocess_exec(
-        program, *arguments, env=environment, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    try:
-        out, said = await process.communicate()
-    except BaseException:
-        process.kill()
-        await process.wait()
-        raise
-    if process.returncode:
-        told = said.decode("utf-8", "replace").strip().partition("\n")[0]
+    done = await run_program(program, *arguments, environment=environment)
+    if done.code:
+        told = done.said.partition("\n")[0]
         raise MigrationError(
             f"{program.name} cannot read the schema: {told}",
             step=STEP,
             pending=NOTHING_WRITTEN,
             next_step=NextStep("give the role of --source the right that is named, then: ", Command(STEP)),
         )
-    return out.decode("utf-8")
+    try:
+        return done.out.decode("utf-8")
+    except UnicodeDecodeError as error:  # of a database without an encoding
+        raise MigrationError(
+            "the schema holds text that is not UTF-8",
+            step=STEP,
+            pending=NOTHING_WRITTEN,
+            next_step=NextStep("rename or rewrite it at the source, then: ", Command(STEP)),
+        ) from error

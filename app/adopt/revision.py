@@ -3,7 +3,7 @@
 import re
 from collections import defaultdict
 
-from app.adopt.scope import Referenced, Scope
+from app.adopt.scope import Referenced, Scope, quoted
 
 SETTINGS = """-- Made by botdata adopt.
 SET LOCAL search_path = '';
@@ -28,8 +28,8 @@ def first_statements(scope: Scope, dumped: str) -> str:
     lines = []
     for name, schema in scope.extensions:
         if schema not in {"pg_catalog", "public"}:
-            lines.append(f"CREATE SCHEMA IF NOT EXISTS {_quoted(schema)};")
-        lines.append(f"CREATE EXTENSION IF NOT EXISTS {_quoted(name)} WITH SCHEMA {_quoted(schema)};")
+            lines.append(f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)};")
+        lines.append(f"CREATE EXTENSION IF NOT EXISTS {quoted(name)} WITH SCHEMA {quoted(schema)};")
     functions = sorted(set(_USED.findall(dumped)))
     if functions or scope.auth_tables:
         lines.append("CREATE SCHEMA IF NOT EXISTS auth;")
@@ -43,7 +43,7 @@ def first_statements(scope: Scope, dumped: str) -> str:
         lines.append("GRANT USAGE ON SCHEMA auth TO PUBLIC;")
     lines += _outside(scope.referenced)
     for schema, _, definition in scope.functions:
-        lines += [f"CREATE SCHEMA IF NOT EXISTS {_quoted(schema)};", f"{definition};"]
+        lines += [f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)};", f"{definition};"]
     return SETTINGS + "\n".join(dict.fromkeys(lines)) + _LINE + dumped
 
 
@@ -57,16 +57,12 @@ def _outside(referenced: tuple[Referenced, ...]) -> list[str]:
         columns = dict(pair for key in found for pair in zip(key.columns, key.types, strict=True))
         of_keys = {column for key in found if key.is_key for column in key.columns}
         parts = [
-            f"{_quoted(column)} {written}{' NOT NULL' if column in of_keys else ''}"
+            f"{quoted(column)} {written}{' NOT NULL' if column in of_keys else ''}"
             for column, written in columns.items()
         ]
-        parts += [f"UNIQUE ({', '.join(map(_quoted, key.columns))})" for key in found if key.is_key]
+        parts += [f"UNIQUE ({', '.join(map(quoted, key.columns))})" for key in found if key.is_key]
         lines += [
-            f"CREATE SCHEMA IF NOT EXISTS {_quoted(schema)};",
-            f"CREATE TABLE IF NOT EXISTS {_quoted(schema)}.{_quoted(name)} ({', '.join(parts)});",
+            f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)};",
+            f"CREATE TABLE IF NOT EXISTS {quoted(schema)}.{quoted(name)} ({', '.join(parts)});",
         ]
     return lines
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

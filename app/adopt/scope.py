@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, sql
 
 from app.errors import MigrationError
 from app.migration.inventory.supabase_objects import SCHEMAS
@@ -27,7 +27,7 @@ AND nspname !~ '(^|_)botdata$' AND NOT nspname = ANY (%(managed)s) AND NOT EXIST
 ORDER BY 1
 """
 _EXISTING = "SELECT nspname FROM pg_namespace WHERE nspname = ANY (%(schemas)s)"
-# Whether a thing of another kind than an extension, in any schema, depends on a member of the extension.
+# Whether something in the chosen schemas depends on a member of the extension.
 _EXTENSIONS = """
 SELECT e.extname, n.nspname, e.extname <> ALL (%(platform)s) OR EXISTS (
     SELECT FROM pg_depend m JOIN pg_depend d ON d.refclassid = m.classid AND d.refobjid = m.objid
@@ -127,6 +127,11 @@ WHERE c.relkind = 'p' AND NOT c.relispartition AND t.level > 0 AND n.nspname = A
 """
 
 
+def quoted(name: str) -> str:
+    """A name in SQL, in quotes."""
+    return sql.Identifier(name).as_string(None)
+
+
 @dataclass(frozen=True, slots=True)
 class Role:
     """A role that policies or grants name."""
@@ -138,9 +143,8 @@ class Role:
     @property
     def statement(self) -> str:
         """What makes the role; only a role that may make roles can run it."""
-        name = self.name.replace('"', '""')
         login, bypass = " LOGIN" if self.logs_in else "", " BYPASSRLS" if self.bypasses_row_security else ""
-        return f'CREATE ROLE "{name}"{login}{bypass};'
+        return f"CREATE ROLE {quoted(self.name)}{login}{bypass};"
 
 
 @dataclass(frozen=True, slots=True)

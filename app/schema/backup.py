@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 from psycopg import AsyncConnection, sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from app.common.programs import run_program
 from app.errors import MigrationError
 from app.next_step import Command, NextStep
 from app.schema.ddl import columns_to_copy, functions_sql, tables_sql
@@ -149,17 +150,9 @@ def _quoted(name: str) -> str:
 
 
 async def _run(arguments: list[str], environment: dict[str, str], *, stdout: int) -> None:
-    process = await asyncio.create_subprocess_exec(
-        *arguments, env=environment, stdin=asyncio.subprocess.DEVNULL, stdout=stdout, stderr=asyncio.subprocess.PIPE
-    )
-    try:
-        _, said = await process.communicate()
-    except BaseException:
-        process.kill()
-        await process.wait()
-        raise
-    if process.returncode:
-        first = said.decode("utf-8", "replace").strip().partition("\n")[0]
+    done = await run_program(*arguments, environment=environment, stdout=stdout)
+    if done.code:
+        first = done.said.partition("\n")[0]
         raise MigrationError(
             f"{Path(arguments[0]).name} could not write the backup: {first}",
             step=STEP,

@@ -9,6 +9,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 
+from app.common.programs import run_program
 from app.errors import MigrationError, SettingsError
 from app.next_step import Command, NextStep
 from app.schema.revisions import Upgrade, current
@@ -40,19 +41,14 @@ async def upgrade_project(configuration: Path, url: str, *, step: str = _STEP, r
     before = current(url)
     # What the driver would show of its own texts may hold values: the revisions say what a person needs.
     environment = dict(os.environ) | {"DATABASE_URL": libpq_url(url), "PYTHONWARNINGS": "ignore"}
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "alembic", "-c", configuration.name, "upgrade", revision, cwd=configuration.parent,
-        env=environment, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    try:
-        _, said = await process.communicate()
-    except BaseException:
-        process.kill()
-        await process.wait()
-        raise
-    if process.returncode:
-        lines = said.decode("utf-8", "replace").strip().splitlines()
+    done = await run_program(
+        *(sys.executable, "-m", "alembic", "-c", configuration.name, "upgrade", revision),
+        environment=environment,
+        directory=configuration.parent,
+        stdout=asyncio.subprocess.DEVNULL,
+    )
+    if done.code:
+        lines = done.said.splitlines()
         traced = any(line.startswith("Traceback") for line in lines)
         raise MigrationError(
             "the revisions cannot be run: " + ("\n".join(lines[-1:] if traced else lines) or "no reason was given"),
