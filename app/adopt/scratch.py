@@ -135,10 +135,13 @@ async def _missing(connection: AsyncConnection, scope: Scope) -> list[str]:
 async def _made(connection: AsyncConnection, target: str) -> AsyncIterator[Scratch]:
     """A database of a name of its own beside the target, dropped at the end."""
     name = f"botdata_scratch_{secrets.token_hex(6)}"
-    await connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
-    try:
+    identifier = sql.Identifier(name)
+    try:  # a stop may come when the server has made it, and before that is known here
+        await connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(identifier))
         url = make_url(libpq_url(target)).set(database=name).render_as_string(hide_password=False)
         yield Scratch(url, f"the server of DATABASE_URL ({name})")
     finally:
-        if not connection.closed:
-            await connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+        if connection.closed:  # a task that is cancelled may take its session with it
+            connection = await _session(target, "DATABASE_URL")
+        await connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(identifier))
+        await connection.close()

@@ -1,15 +1,18 @@
 """A schema full of what is taken for something else is adopted like any other."""
 
+import asyncio
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, sql
 
 from app.adopt.catalog import Difference, differences, read_catalog
 from app.adopt.rewording import without_rewordings
+from app.adopt.scope import Scope
+from app.adopt.scratch import Places, scratch_database
 from tests.adopt.adopting import adopt, check, run
 from tests.adopt.conftest import Project, load
 from tests.cli.command import start
@@ -128,11 +131,13 @@ def test_a_revision_that_cannot_be_run_is_made_anew(
     ]
 
 
+_NOTHING = Scope((), {}, (), (), (), (), (), {}, (), (), grants=False)
 _SCRATCHES = "SELECT datname FROM pg_database WHERE datname LIKE 'botdata_scratch%'"
 
 
+@pytest.mark.separate_server  # the tests of other workers make such databases too
 def test_one_that_is_stopped_leaves_nothing_behind(
-    fresh_database: str, postgres_server: PostgresServer, tmp_path: Path
+    fresh_database: str, databases: PostgresServer, tmp_path: Path
 ) -> None:
     load(fresh_database, "CREATE TABLE held (id int PRIMARY KEY)")
     with psycopg.connect(fresh_database, autocommit=True) as looking:
@@ -140,7 +145,7 @@ def test_one_that_is_stopped_leaves_nothing_behind(
         process = start(
             *("adopt", str(tmp_path / "new"), "--source", fresh_database),
             directory=tmp_path,
-            DATABASE_URL=postgres_server.admin_url,
+            DATABASE_URL=databases.admin_url,
         )
         while not (made := set(looking.execute(_SCRATCHES).fetchall()) - before):
             assert process.poll() is None
@@ -148,4 +153,26 @@ def test_one_that_is_stopped_leaves_nothing_behind(
         assert process.communicate()[1].endswith("Stopped.\n")
         assert process.returncode == 130
         assert made.isdisjoint(looking.execute(_SCRATCHES).fetchall())
-    assert adopt(fresh_database, tmp_path / "new", target=postgres_server.admin_url).code == 0
+    assert adopt(fresh_database, tmp_path / "new", target=databases.admin_url).code == 0
+
+
+async def test_a_scratch_database_goes_where_the_stop_comes_as_it_is_made(
+    postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+
+    async def stopped(self: AsyncConnection, query: sql.Composed | str, *arguments: object) -> object:
+        cursor = await execute_really(self, query, *arguments)  # type: ignore[arg-type]
+        if isinstance(query, sql.Composed) and query.as_string(None).startswith("CREATE DATABASE"):
+            made.append(query.as_string(None).split('"')[1])
+            raise asyncio.CancelledError
+        return cursor
+
+    execute_really = AsyncConnection.execute
+    monkeypatch.setattr(AsyncConnection, "execute", stopped)
+    with pytest.raises(asyncio.CancelledError):
+        async with scratch_database(Places(None, postgres_server.admin_url, None), _NOTHING):
+            pass
+    (name,) = made
+    with psycopg.connect(postgres_server.admin_url) as looking:
+        assert looking.execute("SELECT FROM pg_database WHERE datname = %s", [name]).fetchall() == []
