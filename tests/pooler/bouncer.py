@@ -1,5 +1,6 @@
 """Debian's PgBouncer in front of the tests' PostgreSQL."""
 
+import asyncio
 import os
 import pwd
 import shutil
@@ -7,8 +8,8 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -125,6 +126,41 @@ max_client_conn = 300
         finally:
             process.terminate()
             process.wait(10)
+
+
+@asynccontextmanager
+async def late_flushes(port: int) -> AsyncIterator[int]:
+    """A relay before a pooler's port, and the port of its own: a client's Flush is passed on 50 ms late.
+
+    That is what a busy machine does. A pooler that has taken its server back by then gives one out again for the Flush.
+    A client must not ask for encryption.
+    """
+
+    async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while taken := await reader.read(65536):
+            writer.write(taken)
+            await writer.drain()
+        writer.close()
+
+    async def pass_messages_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError):
+            kind = b""  # the first message has none
+            while True:
+                length = await reader.readexactly(4)
+                body = await reader.readexactly(int.from_bytes(length, "big") - 4)
+                if kind == b"H":
+                    await asyncio.sleep(0.05)
+                writer.write(kind + length + body)
+                await writer.drain()
+                kind = await reader.readexactly(1)
+        writer.close()
+
+    async def relay(client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
+        server, to_server = await asyncio.open_connection("127.0.0.1", port)
+        await asyncio.gather(pass_messages_on(client, to_server), pass_on(server, to_client))
+
+    async with await asyncio.start_server(relay, "127.0.0.1", 0) as listening:
+        yield int(listening.sockets[0].getsockname()[1])
 
 
 def _free_port() -> int:

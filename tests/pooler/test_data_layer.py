@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -19,7 +20,7 @@ from app.errors import OutcomeUnknownError, StoreError, UnavailableError
 from app.settings import Settings
 from app.stores.postgres.database import Database
 from tests.migration.engine import execute, value
-from tests.pooler.bouncer import run_bouncer
+from tests.pooler.bouncer import late_flushes, run_bouncer
 
 _AT_ONCE = 100
 _EACH = 20
@@ -155,6 +156,41 @@ async def test_what_the_database_has_set_changes_no_answer(fresh_database: str) 
             assert row == (when.replace(tzinfo=UTC), when, when.date())
             assert row[0].utcoffset() == timedelta(0)
         await database.close()
+
+
+async def test_an_idle_client_holds_no_server(database_url: str) -> None:
+    """psycopg may send a Flush after the Sync of a pipeline, and PgBouncer keeps a server for it until the next Sync."""
+    with run_bouncer(database_url, size=1) as bouncer:
+        async with late_flushes(bouncer.port) as port:
+            database = Database(replace(bouncer, port=port).url(database_url, sslmode="disable", gssencmode="disable"))
+            one = select(literal_column("1"))
+
+            async def read() -> None:
+                async with database.reader() as connection:
+                    assert await connection.scalar(text("SELECT :number"), {"number": 1}) == 1
+
+            async def read_wrong() -> None:
+                with pytest.raises(StoreError):
+                    async with database.reader() as connection:
+                        await connection.execute(text("SELECT 1 / :number"), {"number": 0})
+
+            async def fetch() -> None:
+                assert await database.fetch(one) == [(1,)]
+
+            async def write() -> None:
+                async with database.writer() as connection:
+                    await connection.execute(text("SELECT :number"), [{"number": 1}, {"number": 2}])
+                    await connection.commit()
+
+            for use in (read, read_wrong, fetch, write):
+                await use()
+                await asyncio.sleep(0.1)
+                async with (
+                    asyncio.timeout(20),
+                    await psycopg.AsyncConnection.connect(bouncer.url(database_url), prepare_threshold=None) as other,
+                ):
+                    await other.execute("SELECT 1")
+            await database.close()
 
 
 async def test_a_reader_writes_at_once(database_url: str) -> None:

@@ -3,6 +3,9 @@
 What one client sets there, others find, and what others have set, this one finds. So nothing is set that outlives a
 transaction, no statement is prepared, and each transaction begins with the settings that it counts on, in one round
 trip with its first statement.
+
+A pipeline of psycopg's may end with a Flush after its Sync. A pooler that has taken its server back by then gives one
+out again, and keeps it for this client until the next Sync. So a pipeline ends amid a transaction, never with it.
 """
 
 import asyncio
@@ -58,22 +61,28 @@ def _cursor_with(milliseconds: int) -> type[psycopg.AsyncCursor[Any]]:
     settings = f"SELECT {_SETTINGS.format(milliseconds=milliseconds, local='true')}{_OTHERS_SETTINGS}".encode()
 
     class Cursor(psycopg.AsyncCursor[Any]):
-        """Begins each transaction with the settings; in autocommit, each statement is a transaction."""
+        """Begins each transaction with the settings; in autocommit, each statement gets a transaction of its own."""
 
         async def execute(self, query: Any, params: Any = None, **options: Any) -> Self:
-            if not _is_idle(self.connection):
+            connection = self.connection
+            if not _is_idle(connection):
                 return await super().execute(query, params, **options)
             try:
-                # All that is sent up to the end of the block is one transaction; in autocommit it ends there.
-                async with self.connection.pipeline():
-                    await psycopg.AsyncCursor(self.connection).execute(settings)
+                async with connection.pipeline():
+                    if connection.autocommit:
+                        await psycopg.AsyncCursor(connection).execute("BEGIN")
+                    await psycopg.AsyncCursor(connection).execute(settings)
                     await super().execute(query, params, **options)
             except BaseException as error:
-                if self.connection.pgconn.pipeline_status != PipelineStatus.OFF:
-                    self.connection.pgconn.finish()  # cancelled amid the answers: nothing more can be made of it
+                if connection.pgconn.pipeline_status != PipelineStatus.OFF:
+                    connection.pgconn.finish()  # cancelled amid the answers: nothing more can be made of it
                     if isinstance(error.__context__, asyncio.CancelledError):
                         raise error.__context__ from None  # which psycopg's word on that has replaced
+                elif connection.autocommit and not connection.closed:
+                    await connection.rollback()
                 raise
+            if connection.autocommit:
+                await connection.commit()
             return self
 
         async def executemany(self, query: Any, params_seq: Iterable[Any], *, returning: bool = False) -> None:
