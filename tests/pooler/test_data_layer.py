@@ -159,7 +159,7 @@ async def test_what_the_database_has_set_changes_no_answer(fresh_database: str) 
 
 
 async def test_an_idle_client_holds_no_server(database_url: str) -> None:
-    """psycopg may send a Flush after the Sync of a pipeline, and PgBouncer keeps a server for it until the next Sync."""
+    """psycopg may send a Flush after a pipeline's Sync, and PgBouncer keeps a server for it until the next Sync."""
     with run_bouncer(database_url, size=1) as bouncer:
         async with late_flushes(bouncer.port) as port:
             database = Database(replace(bouncer, port=port).url(database_url, sslmode="disable", gssencmode="disable"))
