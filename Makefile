@@ -8,11 +8,12 @@ INSTALLED := $(VENV)/.installed
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak coverage bench chaos lint lock clean
+.PHONY: help demo test browser soak coverage bench chaos lint lock clean
 
 help:
 	@echo 'make demo      watch the whole move, on servers of its own and made-up data'
 	@echo 'make test      run the tests (ten minutes)'
+	@echo 'make browser   look at the pages in Chromium, which has to be installed (three minutes)'
 	@echo 'make soak      run the long ones (an hour); PART=3/12 runs a twelfth of them'
 	@echo 'make coverage  run the tests, and say which lines and branches they reach'
 	@echo 'make bench     measure what is promised about speed and memory (twenty minutes)'
@@ -29,6 +30,9 @@ WORKERS := $(if $(TEST_SUPABASE_URL),,--numprocesses auto --dist worksteal)
 
 test: $(INSTALLED)
 	$(VENV)/bin/pytest $(WORKERS)
+
+browser: $(INSTALLED)
+	$(VENV)/bin/pytest -m browser
 
 # All that is too long for every run; PART=3/12 runs the third twelfth of it. Each of so many parts takes ten minutes
 # at most; CI runs one.
@@ -69,7 +73,7 @@ $(INSTALLED): pyproject.toml requirements.lock
 lock: $(INSTALLED)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9'
 	$(VENV)/bin/uv --no-config pip compile pyproject.toml --quiet --upgrade --universal --generate-hashes \
-	  --extra demo --extra otel --group dev --no-header --no-annotate --output-file requirements.lock
+	  --extra demo --extra otel --extra watch --group dev --no-header --no-annotate --output-file requirements.lock
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage* build dist
