@@ -223,6 +223,10 @@ async def _notes(connection: AsyncConnection, scope: Scope) -> list[str]:
         for name in sorted(read)
     ]
     notes += [
+        f"{column} is left out of these columns, since its type is not part of the move"
+        for column in scope.left_columns
+    ]
+    notes += [
         f"the function {name} is called, and comes along, though its schema {schema} is not part of the move"
         for schema, name, _ in scope.functions
     ]

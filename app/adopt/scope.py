@@ -70,7 +70,7 @@ AND n.nspname <> ALL (%(schemas)s) AND f.oid <> ALL (%(tables)s)
 ORDER BY 1, 2
 """
 # What the things in the schemas are made of, where that lies in another schema, and neither PostgreSQL nor an extension
-# makes it.
+# makes it; and one that needs it. Of a table whose rows are taken or given as they are, all columns are needed.
 _NEEDED = """
 WITH chosen AS (SELECT oid FROM pg_namespace WHERE nspname = ANY (%(schemas)s)), mine AS (
     SELECT 'pg_class'::regclass AS class, oid FROM pg_class WHERE relnamespace IN (SELECT oid FROM chosen)
@@ -86,24 +86,32 @@ WITH chosen AS (SELECT oid FROM pg_namespace WHERE nspname = ANY (%(schemas)s)),
             WHERE NOT tgisinternal AND oid <> ALL (%(strange)s)
     ) h (class, oid, relation) JOIN pg_class c ON c.oid = h.relation WHERE c.relnamespace IN (SELECT oid FROM chosen)
 ), needed AS (
-    SELECT DISTINCT d.refclassid, d.refobjid, d.refobjsubid FROM pg_depend d JOIN mine m
-    ON m.class = d.classid AND m.oid = d.objid WHERE d.deptype = 'n' AND d.refclassid <> 'pg_namespace'::regclass
+    SELECT d.refclassid, d.refobjid, d.refobjsubid, min(pg_describe_object(d.classid, d.objid, d.objsubid)) AS by
+    FROM pg_depend d JOIN mine m ON m.class = d.classid AND m.oid = d.objid
+    WHERE d.deptype = 'n' AND d.refclassid <> 'pg_namespace'::regclass GROUP BY 1, 2, 3
 )
-SELECT n.nspname, i.type, i.identity, c.relname, a.attname, format_type(a.atttypid, a.atttypmod),
+SELECT n.nspname, i.type, i.identity, d.by, c.relname, a.attname, format_type(a.atttypid, a.atttypmod), EXISTS (
+        SELECT FROM pg_type y JOIN pg_type z ON z.oid IN (y.oid, y.typelem)
+        JOIN pg_namespace o ON o.oid = z.typnamespace
+        WHERE y.oid = a.atttypid AND o.nspname <> 'pg_catalog' AND o.nspname <> ALL (%(schemas)s) AND NOT EXISTS (
+            SELECT FROM pg_depend e WHERE e.classid = 'pg_type'::regclass AND e.objid = z.oid AND e.deptype = 'e')
+    ),
     CASE WHEN p.prokind IN ('f', 'p') AND l.lanname IN ('sql', 'plpgsql') THEN pg_get_functiondef(p.oid) END
 FROM needed d CROSS JOIN LATERAL pg_identify_object(d.refclassid, d.refobjid, d.refobjsubid) i
 JOIN pg_namespace n ON quote_ident(n.nspname) = i.schema
 LEFT JOIN pg_proc p ON d.refclassid = 'pg_proc'::regclass AND p.oid = d.refobjid
 LEFT JOIN pg_language l ON l.oid = p.prolang
-LEFT JOIN pg_class c ON d.refclassid = 'pg_class'::regclass AND c.oid = d.refobjid AND c.relkind IN ('r', 'p')
-LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = d.refobjsubid AND a.attnum > 0
+LEFT JOIN pg_type w ON d.refclassid = 'pg_type'::regclass AND d.refobjid IN (w.oid, w.typarray) AND w.typrelid <> 0
+LEFT JOIN pg_class c ON c.relkind IN ('r', 'p')
+    AND c.oid = CASE d.refclassid WHEN 'pg_class'::regclass THEN d.refobjid ELSE w.typrelid END
+LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+    AND d.refobjsubid IN (a.attnum, 0)
 WHERE n.nspname <> ALL (%(schemas)s) AND n.nspname !~ '^(pg_|information_schema$)'
 AND NOT (d.refclassid = 'pg_class'::regclass AND d.refobjid = ANY (%(tables)s))
-AND NOT EXISTS (SELECT FROM pg_type t WHERE d.refclassid = 'pg_type'::regclass AND t.oid = d.refobjid
-    AND t.typrelid = ANY (%(tables)s))
+AND NOT coalesce(w.typrelid = ANY (%(tables)s), false)
 AND NOT EXISTS (SELECT FROM pg_depend e
     WHERE e.classid = d.refclassid AND e.objid = d.refobjid AND e.deptype = 'e')
-ORDER BY 3
+ORDER BY 1, c.relname, a.attnum, 3
 """
 # Such as Supabase's webhooks: what they call is not there elsewhere.
 _STRANGE_TRIGGERS = """
@@ -169,6 +177,7 @@ class Scope:
         strange_triggers: by oid, those that call a function of Supabase's own, and that function.
         foreign_tables: schemas and names of those that do not come along.
         partitions: schema, name and how many tables are above it, of each.
+        left_columns: of tables outside, those of a type that does not come along.
         left_extensions: those that serve Supabase itself, and nothing in the schemas.
     """
 
@@ -183,6 +192,7 @@ class Scope:
     foreign_tables: tuple[tuple[str, str], ...]
     partitions: tuple[tuple[str, str, int], ...]
     grants: bool
+    left_columns: tuple[str, ...] = ()
 
 
 async def read_scope(
@@ -215,18 +225,19 @@ async def read_scope(
     keys = await _fetch(connection, _REFERENCED, **arguments)
     strange = await _fetch(connection, _STRANGE_TRIGGERS, **arguments, managed=sorted(SCHEMAS))
     needed = await _fetch(connection, _NEEDED, **arguments, strange=[oid for oid, _, _ in strange])
-    columns = [(schema, table, [name], [written]) for schema, _, _, table, name, written, _ in needed if name]
-    functions = [
-        (schema, identity, text)
-        for schema, _, identity, _, _, _, text in needed
-        if text and identity not in AUTH_FUNCTIONS
+    columns = [
+        (schema, table, [name], [written]) for schema, *_, table, name, written, odd, _ in needed if name and not odd
     ]
-    for schema, kind, identity, _, column, _, text in needed:
+    left = [f"{schema}.{table}.{name}" for schema, *_, table, name, _, odd, _ in needed if odd]
+    functions = [
+        (schema, identity, text) for schema, _, identity, *_, text in needed if text and identity not in AUTH_FUNCTIONS
+    ]
+    for schema, kind, identity, by, _, column, _, _, text in needed:
         if not column and not text and identity not in AUTH_FUNCTIONS:
             with_it = "" if schema in SCHEMAS else f" with --schemas {','.join([*chosen, schema])}"
             way = " with --with-auth, or without what needs it" if schema == "auth" else " without what needs it"
             raise _refused(
-                f"something in the schemas {', '.join(chosen)} needs the {kind} {identity}, which does not come along",
+                f"{by} needs the {kind} {identity}, which does not come along",
                 (with_it or way).strip(),
             )
     return Scope(
@@ -237,7 +248,7 @@ async def read_scope(
         tuple(Role(name, bypasses, login) for name, bypasses, login in roles),
         tuple(
             Referenced(schema, name, tuple(names), tuple(types), found is keys)
-            for found in (keys, columns)
+            for found in (columns, keys)  # those of a whole row are in its order
             for schema, name, names, types in found
         ),
         tuple(functions),
@@ -245,6 +256,7 @@ async def read_scope(
         tuple(await _fetch(connection, _FOREIGN_TABLES, schemas=chosen)),
         tuple(await _fetch(connection, _PARTITIONS, schemas=chosen)),
         grants,
+        tuple(left),
     )
 
 

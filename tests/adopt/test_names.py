@@ -1,6 +1,7 @@
 """Names of tables and columns become names that Python takes, each its own."""
 
 import keyword
+import unicodedata
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,12 +12,12 @@ _ANY = st.lists(st.text(st.characters(exclude_characters="\x00", exclude_categor
 
 
 def test_examples() -> None:
-    columns = ("id", "datetime", "metadata", "class", "имя", "a.b", "1st", "str", "__x")
+    columns = ("id", "datetime", "metadata", "class", "имя", "a.b", "1st", "str", "__x", "a\U0001ed01")
     assert [attribute_name(name) for name in columns] == [
-        "id", "datetime", "metadata_", "class_", "имя", "a_b", "c_1st", "str_", "c_x",
+        "id", "datetime", "metadata_", "class_", "имя", "a_b", "c_1st", "str_", "c_x", "a_",
     ]  # fmt: skip
-    assert [class_name(name) for name in ("post_items", "Post Item", "User", "order", "имя", "2024", "Any")] == [
-        "PostItems", "PostItem", "User", "Order", "Имя", "Table2024", "Any_",
+    assert [class_name(name) for name in ("post_items", "Post Item", "User", "order", "имя", "2024", "Any", "\xa8")] == [
+        "PostItems", "PostItem", "User", "Order", "Имя", "Table2024", "Any_", "Tablë",
     ]  # fmt: skip
     assert [module_name(name) for name in ("Post Item", "import", "base", "UserRole", "2024", "-")] == [
         "post_item", "import_", "base_", "user_role", "t_2024", "t",
@@ -31,3 +32,4 @@ def test_any_name(names: list[str]) -> None:
             found.append(made(name, found))
         assert len(set(found)) == len(names)
         assert all(name.isidentifier() and not keyword.iskeyword(name) for name in found)
+        assert found == [unicodedata.normalize("NFKC", name) for name in found]

@@ -13,6 +13,9 @@ _PROJECT = """
 CREATE SCHEMA auth; CREATE SCHEMA storage; CREATE SCHEMA supabase_functions; CREATE SCHEMA vault;
 CREATE TABLE auth.users (id uuid PRIMARY KEY, email text, raw_user_meta_data jsonb, encrypted_password text);
 CREATE TABLE storage.objects (id uuid PRIMARY KEY, name text, owner uuid);
+CREATE TABLE storage.buckets (name text, limits int[], id uuid PRIMARY KEY, public boolean);
+CREATE TYPE auth.level AS ENUM ('one', 'two');
+CREATE TABLE auth.sessions (begun timestamptz, level auth.level, levels auth.level[], id uuid PRIMARY KEY);
 CREATE FUNCTION auth.uid() RETURNS uuid LANGUAGE sql STABLE AS 'SELECT NULL::uuid';
 CREATE FUNCTION storage.foldername(name text) RETURNS text[] LANGUAGE plpgsql AS
     $$ BEGIN RETURN string_to_array(name, '/'); END $$;
@@ -25,6 +28,9 @@ ALTER TABLE orders ENABLE ROW LEVEL SECURITY;
 CREATE POLICY own ON orders USING (buyer = auth.uid());
 CREATE POLICY files ON orders FOR INSERT WITH CHECK (
     (storage.foldername(file))[1] = 'a' AND EXISTS (SELECT FROM storage.objects o WHERE o.owner = orders.buyer));
+CREATE FUNCTION is_open(bucket storage.buckets) RETURNS boolean LANGUAGE plpgsql AS 'BEGIN RETURN bucket.public; END';
+CREATE FUNCTION all_open(buckets storage.buckets[]) RETURNS int LANGUAGE sql RETURN array_length(buckets, 1);
+CREATE VIEW sessions AS SELECT count(*) FROM auth.sessions;
 CREATE FUNCTION nickname(who uuid) RETURNS text LANGUAGE sql
     BEGIN ATOMIC SELECT raw_user_meta_data ->> 'nick' FROM auth.users WHERE id = who; END;
 """
@@ -45,14 +51,19 @@ def test_what_is_used_is_there(
     upgraded = run(project, "alembic", "upgrade", "head", target=target)
     assert upgraded.returncode == 0, upgraded.stderr
     assert check(project, target) == ""
+    for column in ("level", "levels"):
+        assert f"auth.sessions.{column} is left out of these" in notes
     columns = (
-        "SELECT string_agg(attname, ' ' ORDER BY attname) FROM pg_attribute "
+        "SELECT string_agg(attname, ' ' ORDER BY attnum) FROM pg_attribute "
         "WHERE attrelid = '{}'::regclass AND attnum > 0"
     )
     somebody = "7b4c3ad0-0000-4000-8000-000000000001"
     with psycopg.connect(target) as connection:
-        assert connection.execute(columns.format("auth.users")).fetchone() == ("email id raw_user_meta_data",)
+        assert connection.execute(columns.format("auth.users")).fetchone() == ("id email raw_user_meta_data",)
         assert connection.execute(columns.format("storage.objects")).fetchone() == ("owner",)
+        assert connection.execute(columns.format("storage.buckets")).fetchone() == ("name limits id public",)
+        assert connection.execute(columns.format("auth.sessions")).fetchone() == ("begun id",)
+        assert connection.execute("SELECT is_open(ROW('a', '{1}', NULL, true))").fetchone() == (True,)
         connection.execute("SELECT set_config('request.jwt.claims', %s, true)", [json.dumps({"sub": somebody})])
         assert connection.execute("SELECT auth.uid()::text").fetchone() == (somebody,)
     databases.drop_database(target)
