@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -42,6 +42,9 @@ async def read_statements(url: str, scope: Scope, pg_dump: PgDump) -> str:
             # Nobody gets rights on the tables of users with them.
             grants = scope.grants and chosen is not users
             parts.append(await _dump(url, [*chosen, f"--section={section}"], pg_dump, scope, grants=grants))
+    if scope.late_functions:
+        chosen = [*schemas, "--section=pre-data"]
+        parts.append(await _dump(url, chosen, pg_dump, scope, grants=scope.grants, late=True))
     return "\n".join(part for part in parts if part)
 
 
@@ -51,7 +54,9 @@ async def table_statements(url: str, scope: Scope, tables: Sequence[tuple[str, s
     return await _dump(url, chosen, pg_dump, scope, grants=scope.grants) if chosen else ""
 
 
-async def _dump(url: str, options: Sequence[str], programs: PgDump, scope: Scope, *, grants: bool) -> str:
+async def _dump(
+    url: str, options: Sequence[str], programs: PgDump, scope: Scope, *, grants: bool, late: bool = False
+) -> str:
     parts: dict[str, Any] = conninfo_to_dict(libpq_url(url))
     environment = dict(os.environ) | {"PGCLIENTENCODING": "UTF8"}
     if password := parts.pop("password", None):  # never on a command line, which other users can see
@@ -65,7 +70,7 @@ async def _dump(url: str, options: Sequence[str], programs: PgDump, scope: Scope
             f"--file={archive}", f"--dbname={make_conninfo(**parts)}", environment=environment,
         )  # fmt: skip
         listed = await _run(programs.restore, "--list", str(archive), environment=environment)
-        contents.write_text("".join(_wanted(listed, scope)), "utf-8")
+        contents.write_text("".join(_wanted(listed, scope, late=late)), "utf-8")
         script = await _run(
             programs.restore, *common, f"--use-list={contents}", "--file=-", str(archive), environment=environment
         )
@@ -73,12 +78,17 @@ async def _dump(url: str, options: Sequence[str], programs: PgDump, scope: Scope
     return script[first.start() : script.rindex(_END)].strip() + "\n" if first else ""
 
 
-def _wanted(listed: str, scope: Scope) -> list[str]:
-    """The entries that are wanted, with partitions attached from the root down, as an identity is handed on."""
+def _wanted(listed: str, scope: Scope, *, late: bool) -> list[str]:
+    """The entries that are wanted, with partitions attached from the root down, as an identity is handed on.
+
+    Args:
+        late: those of the late functions, instead of all others.
+    """
     strange = tuple(f"; 2620 {oid} " for oid in scope.strange_triggers)  # pg_trigger's own oid, and the trigger's
     lines = [
         line for line in listed.splitlines(True) if not (_UNWANTED.match(line) or any(one in line for one in strange))
     ]
+    lines = [entry for entry, last in zip(lines, _are_late(lines, scope.late_functions), strict=True) if last == late]
     levels = {f" TABLE ATTACH {schema} {name} ": level for schema, name, level in scope.partitions}
     places = [at for at, line in enumerate(lines) if any(entry in line for entry in levels)]
     attached = [lines[at] for at in places]
@@ -86,6 +96,18 @@ def _wanted(listed: str, scope: Scope) -> list[str]:
     for at, line in zip(places, attached, strict=True):
         lines[at] = line
     return lines
+
+
+def _are_late(lines: Sequence[str], functions: Set[int]) -> list[bool]:
+    """Whether each entry makes one of these functions, or is of one: its comment and rights come right after it."""
+    late, is_late = [], False
+    for line in lines:
+        if made := re.match(r"\d+; 1255 (\d+) ", line):  # pg_proc's own oid, and the function's
+            is_late = int(made[1]) in functions
+        elif not re.match(r"\d+; 0 0 (COMMENT|ACL) \S+ (FUNCTION|PROCEDURE) ", line):
+            is_late = False
+        late.append(is_late)
+    return late
 
 
 async def _run(program: Path, *arguments: str, environment: dict[str, str]) -> str:

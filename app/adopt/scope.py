@@ -133,6 +133,16 @@ SELECT n.nspname, p.relname, t.level FROM pg_class c CROSS JOIN LATERAL pg_parti
 JOIN pg_class p ON p.oid = t.relid JOIN pg_namespace n ON n.oid = p.relnamespace
 WHERE c.relkind = 'p' AND NOT c.relispartition AND t.level > 0 AND n.nspname = ANY (%(schemas)s)
 """
+# Functions that nothing uses, beside another of the same name, and as many arguments as a call may have, that is used:
+# where that is called in a policy, say, PostgreSQL's text of the policy does not tell which one is meant.
+_OVERLOADS = """
+SELECT p.oid FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname = ANY (%(schemas)s)
+AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.refclassid = 'pg_proc'::regclass AND d.refobjid = p.oid)
+AND EXISTS (
+    SELECT FROM pg_proc o JOIN pg_depend d ON d.refclassid = 'pg_proc'::regclass AND d.refobjid = o.oid
+    WHERE o.pronamespace = p.pronamespace AND o.proname = p.proname AND o.oid <> p.oid
+    AND o.pronargs BETWEEN p.pronargs - p.pronargdefaults AND p.pronargs)
+"""
 
 
 def quoted(name: str) -> str:
@@ -177,6 +187,7 @@ class Scope:
         strange_triggers: by oid, those that call a function of Supabase's own, and that function.
         foreign_tables: schemas and names of those that do not come along.
         partitions: schema, name and how many tables are above it, of each.
+        late_functions: by oid, those that are made last, when nothing is left that could be taken to call them.
         left_columns: of tables outside, those of a type that does not come along.
         left_extensions: those that serve Supabase itself, and nothing in the schemas.
     """
@@ -192,6 +203,7 @@ class Scope:
     foreign_tables: tuple[tuple[str, str], ...]
     partitions: tuple[tuple[str, str, int], ...]
     grants: bool
+    late_functions: frozenset[int] = frozenset()
     left_columns: tuple[str, ...] = ()
 
 
@@ -256,6 +268,7 @@ async def read_scope(
         tuple(await _fetch(connection, _FOREIGN_TABLES, schemas=chosen)),
         tuple(await _fetch(connection, _PARTITIONS, schemas=chosen)),
         grants,
+        frozenset(oid for (oid,) in await _fetch(connection, _OVERLOADS, schemas=chosen)),
         tuple(left),
     )
 

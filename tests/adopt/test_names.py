@@ -16,7 +16,8 @@ def test_examples() -> None:
     assert [attribute_name(name) for name in columns] == [
         "id", "datetime", "metadata_", "class_", "имя", "a_b", "c_1st", "str_", "c_x", "a_",
     ]  # fmt: skip
-    assert [class_name(name) for name in ("post_items", "Post Item", "User", "order", "имя", "2024", "Any", "\xa8")] == [
+    tables = ("post_items", "Post Item", "User", "order", "имя", "2024", "Any", "\xa8")
+    assert [class_name(name) for name in tables] == [
         "PostItems", "PostItem", "User", "Order", "Имя", "Table2024", "Any_", "Tablë",
     ]  # fmt: skip
     assert [module_name(name) for name in ("Post Item", "import", "base", "UserRole", "2024", "-")] == [
