@@ -205,6 +205,19 @@ def test_rows_that_a_policy_hides_are_not_counted_as_none(inventories: Inventori
         assert (items[name]["fate"], "BYPASSRLS" in items[name]["how"]) == ("not visible from here", True)
 
 
+def test_tables_that_no_adopt_makes(inventories: Inventories, source_database: str) -> None:
+    """Of a database with Supabase's schemas and without its roles, such as one that a dump was restored into."""
+    execute(
+        source_database,
+        "CREATE SCHEMA auth; CREATE TABLE auth.users (id int PRIMARY KEY); CREATE SCHEMA storage; "
+        "CREATE TABLE storage.objects (id int PRIMARY KEY); CREATE SCHEMA shop; CREATE TABLE shop.things (id int)",
+    )
+    items = inventories.items(source_database)
+    assert "adopt DIRECTORY --with-auth" in items["table auth.users"]["how"]
+    assert "adopt" not in items["table storage.objects"]["how"]
+    assert "adopt DIRECTORY makes models" in items["table shop.things"]["how"]
+
+
 def test_moved_and_recreated(inventories: Inventories, supabase: Project) -> None:
     target = inventories.target
     settings = {"DATABASE_URL": target}

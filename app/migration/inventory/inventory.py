@@ -70,9 +70,9 @@ class Inventory:
     def next_step(self) -> NextStep:
         """What to do next."""
         if any(one.fate is Fate.BY_HAND and one.kind == "table" for one in self.open_items):
-            return NextStep("what stands beside each table; then: ", Command(_STEP))
+            return NextStep("what is said under each table; then: ", Command(_STEP))
         if self.open_items:
-            return NextStep("what stands beside each item, and for each: ", Command(_STEP, "--done ITEM --note TEXT"))
+            return NextStep("what is said under each item, and for each: ", Command(_STEP, "--done ITEM --note TEXT"))
         return NextStep(Command("verify"))
 
 

@@ -4,8 +4,11 @@ import shlex
 from dataclasses import dataclass, field
 
 from app.migration.inventory.items import Fate
+from app.migration.inventory.supabase_objects import SCHEMAS
 from app.next_step import Command, NextStep
 from app.state.runs.verifications import LastVerification
+
+_USERS = ("auth.users", "auth.identities")
 
 
 @dataclass(slots=True)
@@ -37,8 +40,7 @@ class Moved:
         if last is not None and not last.differences and table in self.tables and last.source == self.source:
             return Fate.MOVED, f"verified {last.ended_at}: no difference", None
         if table not in self.models:
-            add = NextStep(Command("adopt", "DIRECTORY"), " makes models of all tables; then: ", Command("copy", only))
-            return Fate.BY_HAND, "the models have no such table, so no command moves it", add
+            return Fate.BY_HAND, "the models have no such table, so no command moves it", _way_to_models(table, only)
         if not self.has_target:
             return Fate.BY_HAND, "no target is given", NextStep("set DATABASE_URL, then: ", Command("copy", only))
         if table not in self.tables:
@@ -52,3 +54,12 @@ class Moved:
         if table in self.copied:
             return Fate.BY_HAND, "copied, and not verified", NextStep(Command("verify", only))
         return Fate.BY_HAND, "not copied", NextStep(Command("copy", only), ", then: ", Command("verify", only))
+
+
+def _way_to_models(table: str, only: str) -> NextStep:
+    """How a table without a model gets one; no `adopt` makes those of Supabase's schemas, but for its users'."""
+    if table in _USERS:
+        return NextStep(Command("adopt", "DIRECTORY --with-auth"), " makes its model; then: ", Command("copy", only))
+    if table.partition(".")[0] in SCHEMAS:
+        return NextStep("tick it off, where only Supabase's services use it; else pg_dump --table moves it")
+    return NextStep(Command("adopt", "DIRECTORY"), " makes models of all tables; then: ", Command("copy", only))
