@@ -27,6 +27,11 @@ _PLATFORM = re.compile(
 _RESTRICT = re.compile(r"^\\restrict (\S+)\n", re.MULTILINE)
 _FIRST_FUNCTION = re.compile(r"^CREATE (OR REPLACE )?(FUNCTION|PROCEDURE) ", re.MULTILINE)
 _ROWS = re.compile(r"^COPY .* FROM stdin;$", re.MULTILINE)
+_DUMP_IT = NextStep("supabase db dump --file schema.sql, or pg_dump --schema-only; then: ", Command(STEP))
+_TELL_APART = NextStep(
+    Command(STEP, "--source postgresql://..."),
+    ", which sees which function is meant; or rename one of those at the source, and dump again",
+)
 # What a dump of the user's schemas refers to, and leaves out.
 _AROUND = """
 CREATE SCHEMA IF NOT EXISTS extensions;
@@ -59,13 +64,15 @@ async def loaded(path: Path, places: Places) -> AsyncIterator[str]:
     named = [Role(name, False, False) for name in _ROLES if re.search(rf"\b{name}\b", text)]
     extensions = tuple((name, "extensions") for name in _EXTENSION.findall(_before_functions(text)))
     scope = Scope((), {}, extensions, (), tuple(named), (), (), {}, (), (), grants=False)
-    async with scratch_database(places, scope) as scratch:
+    async with scratch_database(places.for_another, scope) as scratch:
         if not hasattr(scratch, "url"):
             raise MigrationError(
                 f"no server can take {path}: {scratch}",
                 step=STEP,
                 pending=NOTHING_WRITTEN,
-                next_step=NextStep(Command(STEP), " with --scratch URL, an empty database on a server that has these"),
+                next_step=NextStep(
+                    Command(STEP), " with --scratch URL, on a server that has these, of a role that may make databases"
+                ),
             )
         with explained(STEP, setting="the scratch database", pending=NOTHING_WRITTEN):
             async with await connect(scratch.url, setting="the scratch database", step=STEP) as connection:
@@ -106,16 +113,17 @@ def _before_functions(text: str) -> str:
     return text[: first.start()] if first else text
 
 
-def _unusable(why: str, path: Path) -> MigrationError:
+def _unusable(why: str, path: Path, otherwise: NextStep = _DUMP_IT) -> MigrationError:
     return MigrationError(
         f"--schema-file {path} {why}",
         step=STEP,
         pending=NOTHING_WRITTEN,
-        next_step=NextStep("supabase db dump --file schema.sql, or pg_dump --schema-only; then: ", Command(STEP)),
+        next_step=otherwise,
     )
 
 
 def _refused(path: Path, text: str, error: psycopg.Error) -> MigrationError:
     place = error.diag.statement_position
     line = f", line {text.count(chr(10), 0, int(place)) + 1}" if place else ""
-    return _unusable(f"cannot be loaded{line}: {error.diag.message_primary}", path)
+    otherwise = _TELL_APART if isinstance(error, psycopg.errors.AmbiguousFunction) else _DUMP_IT
+    return _unusable(f"cannot be loaded{line}: {error.diag.message_primary}", path, otherwise)

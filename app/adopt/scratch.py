@@ -3,7 +3,7 @@
 import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from psycopg import AsyncConnection, sql
 from sqlalchemy.engine import make_url
@@ -37,12 +37,19 @@ class Places:
     Attributes:
         named: the URL of a database that is meant for it.
         target: the URL of the target, on whose server a database can be made.
+        setting: what gives that URL.
         embedded: starts a server for it; None where none is installed.
     """
 
     named: str | None
     target: str | None
     embedded: Embedded | None
+    setting: str = "DATABASE_URL"
+
+    @property
+    def for_another(self) -> "Places":
+        """Where there is room for one more, beside the database that is named."""
+        return self if self.named is None else replace(self, named=None, target=self.named, setting="--scratch")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,16 +83,16 @@ async def scratch_database(places: Places, scope: Scope) -> AsyncIterator[Scratc
     if places.target is None:
         reasons.append("DATABASE_URL is not set")
     else:
-        async with await _session(places.target, "DATABASE_URL") as connection:
-            with explained(STEP, pending=NOTHING_WRITTEN):
+        async with await _session(places.target, places.setting) as connection:
+            with explained(STEP, setting=places.setting, pending=NOTHING_WRITTEN):
                 row = await (await connection.execute(_MAY_CREATE)).fetchone()
                 missing = await _missing(connection, scope)
                 if row is not None and row[0] and not missing:
-                    async with _made(connection, places.target) as scratch:
+                    async with _made(connection, places.target, places.setting) as scratch:
                         yield scratch
                     return
         why = f"lacks {', '.join(missing)}" if missing else "lets its role make no database"
-        reasons.append(f"the server of DATABASE_URL {why}")
+        reasons.append(f"the server of {places.setting} {why}")
     if places.embedded is None:
         reasons.append("no embedded server is installed")
     else:
@@ -132,16 +139,16 @@ async def _missing(connection: AsyncConnection, scope: Scope) -> list[str]:
 
 
 @asynccontextmanager
-async def _made(connection: AsyncConnection, target: str) -> AsyncIterator[Scratch]:
+async def _made(connection: AsyncConnection, target: str, setting: str) -> AsyncIterator[Scratch]:
     """A database of a name of its own beside the target, dropped at the end."""
     name = f"botdata_scratch_{secrets.token_hex(6)}"
     identifier = sql.Identifier(name)
     try:  # a stop may come when the server has made it, and before that is known here
         await connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(identifier))
         url = make_url(libpq_url(target)).set(database=name).render_as_string(hide_password=False)
-        yield Scratch(url, f"the server of DATABASE_URL ({name})")
+        yield Scratch(url, f"the server of {setting} ({name})")
     finally:
         if connection.closed:  # a task that is cancelled may take its session with it
-            connection = await _session(target, "DATABASE_URL")
+            connection = await _session(target, setting)
         await connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(identifier))
         await connection.close()

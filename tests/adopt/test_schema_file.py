@@ -29,6 +29,12 @@ CREATE POLICY "own" ON "public"."profiles" USING (("auth"."uid"() = "id"));
 RESET ALL;
 """
 
+_AMBIGUOUS = b"""
+CREATE FUNCTION me() RETURNS int LANGUAGE sql AS 'SELECT 1';
+CREATE FUNCTION me(int DEFAULT 1) RETURNS int LANGUAGE sql AS 'SELECT 1';
+CREATE TABLE notes (owner int DEFAULT me());
+"""
+
 
 def test_it_is_proved(postgres_server: PostgresServer, tmp_path: Path) -> None:
     (tmp_path / "schema.sql").write_text(_DUMP, "utf-8")
@@ -38,6 +44,16 @@ def test_it_is_proved(postgres_server: PostgresServer, tmp_path: Path) -> None:
     assert "auth.uid() = id" in statements
     assert 'CREATE EXTENSION IF NOT EXISTS "pg_graphql"' in statements  # the function's body says so
     assert "CREATE OR REPLACE FUNCTION auth.uid() RETURNS uuid" in statements
+
+
+def test_it_is_loaded_beside_the_scratch_database_that_is_named(
+    postgres_server: PostgresServer, tmp_path: Path
+) -> None:
+    (tmp_path / "schema.sql").write_text(_DUMP, "utf-8")
+    scratch = postgres_server.create_database()
+    adopted = adopt("", tmp_path / "new", "--schema-file", "schema.sql", "--scratch", scratch)
+    assert (adopted.code, adopted.document.get("proved")) == (0, True), adopted.said
+    postgres_server.drop_database(scratch)
 
 
 def test_it_is_the_same_as_from_the_database(edges: Project, postgres_server: PostgresServer, tmp_path: Path) -> None:
@@ -56,6 +72,7 @@ def test_it_is_the_same_as_from_the_database(edges: Project, postgres_server: Po
         (b"\xff", "it is no UTF-8 text"),
         (b"COPY public.x (a) FROM stdin;\n1\n\\.\n", "holds rows"),
         (b"CREATE TABLE a (id int);\nCREATE TABEL b ();", "cannot be loaded, line 2: syntax error"),
+        (_AMBIGUOUS, "adopt --source postgresql://..., which sees which function is meant"),
     ],
 )
 def test_a_file_that_cannot_be(
