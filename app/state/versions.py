@@ -304,4 +304,36 @@ VERSIONS = (
     -- What is said of a foreign key goes with it when it is dropped.
     ALTER TABLE {SCHEMA}.foreign_keys ADD COLUMN comment text;
     """,
+    f"""
+    -- The key of the hashes of `botdata report`, as HMAC takes it: see app.state.digests. It is for the owner alone, also
+    -- where what the owner makes is granted to others.
+    CREATE TABLE {SCHEMA}.digest_key (
+        id integer PRIMARY KEY DEFAULT 1 CHECK (id = 1),
+        name text NOT NULL,
+        inner_pad bytea NOT NULL,
+        outer_pad bytea NOT NULL,
+        made_at timestamptz NOT NULL DEFAULT clock_timestamp()
+    );
+    DO $do$
+    DECLARE
+        other text;
+    BEGIN
+        FOR other IN SELECT DISTINCT CASE grantee WHEN 0 THEN 'PUBLIC' ELSE grantee::regrole::text END
+            FROM pg_class c, aclexplode(c.relacl)
+            WHERE c.oid = '{SCHEMA}.digest_key'::regclass AND grantee <> c.relowner LOOP
+            EXECUTE format('REVOKE ALL ON {SCHEMA}.digest_key FROM %s', other);
+        END LOOP;
+    END $do$;
+    -- The last digest of each side of a table.
+    CREATE TABLE {SCHEMA}.digests (
+        table_name text NOT NULL,
+        side text NOT NULL CHECK (side IN ('source', 'target')),
+        source text,
+        made_at timestamptz NOT NULL,
+        columns text[] NOT NULL,
+        counted bigint,
+        buckets json NOT NULL, -- by number: rows, and the sum of their hashes
+        PRIMARY KEY (table_name, side)
+    );
+    """,
 )

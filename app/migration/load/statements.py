@@ -39,7 +39,7 @@ def aliases(columns: Sequence[CopyColumn]) -> sql.Composed:
 
 # A time that no zone follows, or a day, as a source whose column has no zone gives it: which moment it is, no one can
 # tell.
-_WITHOUT_ZONE = r"[ T]\d\d:\d\d:\d\d(\.\d+)?([^-+.\d]|$)|^\d+-\d\d-\d\d( BC)?$"
+WITHOUT_ZONE = r"[ T]\d\d:\d\d:\d\d(\.\d+)?([^-+.\d]|$)|^\d+-\d\d-\d\d( BC)?$"
 # A time with its zone, as ISO or PostgreSQL's own DateStyle writes it. Inside another type it is all that the settings
 # of a session may write in another way.
 _MOMENT = (
@@ -112,7 +112,7 @@ def text_differs(
             ]
             other = sql.SQL("({} OR {} IS DISTINCT FROM {})").format(other, *rest)
         elif column.zoned:
-            other = sql.SQL("({} OR {}::text ~ {})").format(other, theirs, sql.Literal(_WITHOUT_ZONE))
+            other = sql.SQL("({} OR {}::text ~ {})").format(other, theirs, sql.Literal(WITHOUT_ZONE))
         return sql.SQL("({} AND {})").format(unlike, other)
 
     return differs
