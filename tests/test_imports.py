@@ -35,7 +35,7 @@ LAYERS = [
     ["migration.copy"],
     ["migration.sync", "migration.preflight", "migration.inventory"],
     ["schema"],
-    ["migration.migrate", "cutover.moves", "adopt"],
+    ["migration.migrate", "cutover.moves", "adopt", "report"],
     ["parity"],
     ["embedded"],
     ["cli.event_loop", "cli.given_options", "cli.output", "cli.project"],

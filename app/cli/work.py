@@ -76,6 +76,7 @@ class Work:
         metadata: str | None = None,
         check_key: bool = True,
         needs_target: bool = True,
+        needs_source: bool = True,
         checks: Sequence[str] = (),
         own: Sequence[str] = (),
     ) -> Work:
@@ -83,6 +84,7 @@ class Work:
 
         Args:
             needs_target: DATABASE_URL has to be set.
+            needs_source: the source is opened; its address and key are not asked for otherwise.
             checks, own: of the options to be repeated, see `GivenOptions`.
         """
         from app.errors import MigrationError
@@ -95,7 +97,9 @@ class Work:
         models = metadata or project.metadata
         described = load_metadata(models)
         is_required = needs_target or settings.database_url is not None
-        source_url = _source_url(settings, source, key_role_ok if check_key else None, command, is_required)
+        source_url = None
+        if needs_source:
+            source_url = _source_url(settings, source, key_role_ok if check_key else None, command, is_required)
         target = settings.require_database_url() if is_required else ""
         groups = None if models else {"business", "baileys"} if with_baileys else {"business"}
         chosen_by = ["--with-baileys"] if with_baileys else []

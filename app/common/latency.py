@@ -48,6 +48,11 @@ class Latencies:
         return None
 
 
+def begins_at(bucket: int) -> float:
+    """Seconds at which a bucket begins; the first takes all that is shorter, too."""
+    return float(_SHORTEST * 2.0 ** (bucket / _PER_DOUBLING))
+
+
 def _bucket(seconds: float) -> int:
     if seconds <= _SHORTEST:
         return 0

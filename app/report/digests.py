@@ -1,6 +1,6 @@
 """The digest of a table: counts and sums of hashes of its rows, in buckets, of the source's rows and of the target's.
 
-Both sides are hashed in the target, where the key is. The source's rows come there as text, in pages, as `verify` has them.
+Both sides are hashed in the target, where the key is. The source's rows come there as text, as `verify` has them.
 A value whose text depends on the settings of a session is written as the target writes it, on either side.
 """
 
@@ -104,9 +104,7 @@ async def _hash_page(connection: AsyncConnection, table: CopyTable, body: bytes)
     return add(await _hash_page(connection, table, halves[0]), await _hash_page(connection, table, halves[1]))
 
 
-async def _hash_texts(
-    connection: AsyncConnection, table: CopyTable, body: bytes, text: _Text
-) -> dict[int, Bucket]:
+async def _hash_texts(connection: AsyncConnection, table: CopyTable, body: bytes, text: _Text) -> dict[int, Bucket]:
     rows = sql.SQL("(WITH {} SELECT * FROM page)").format(page_rows(table))
     query = rendered(bucket_sums(table.name, _texts(table, rows, text)))
     return read_sums(await (await connection.execute(query, [JsonBytes(body)])).fetchall())

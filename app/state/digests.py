@@ -1,4 +1,4 @@
-"""Tables `digest_key` and `digests`: the key of the hashes of `botdata report`, and the last digest of each table's sides.
+"""Tables `digest_key` and `digests`: the key of the hashes of `botdata report`, and the last digests of each table.
 
 The key never leaves the target: statements read it there. Only the owner of the schema may read it.
 """
@@ -14,6 +14,7 @@ from psycopg import AsyncConnection, sql
 
 from app.state.fetching import fetch_rows, fetch_value
 from app.state.schema_name import SCHEMA
+from app.state.tool_schema import may_read
 
 BUCKETS = 256
 Side = Literal["source", "target"]
@@ -79,12 +80,19 @@ async def ensure_key(connection: AsyncConnection) -> str:
             "outer": bytes(byte ^ 0x5C for byte in key),
         },
     )
-    name: str = await fetch_value(connection, f"SELECT name FROM {SCHEMA}.digest_key")
+    return str(await fetch_value(connection, f"SELECT name FROM {SCHEMA}.digest_key"))
+
+
+async def key_name(connection: AsyncConnection) -> str | None:
+    """The name of the key; None where there is none, or the role may not read it."""
+    if not await may_read(connection, "digest_key"):
+        return None
+    name: str | None = await fetch_value(connection, f"SELECT name FROM {SCHEMA}.digest_key")
     return name
 
 
 def bucket_sums(table: str, texts: sql.Composable) -> sql.Composed:
-    """Rows of: a bucket's number, its count of rows, and for each word of a hash its signed sum and how many are below 0.
+    """Rows of: a bucket's number, its count of rows, and of each word of a hash the sum, and how many are below 0.
 
     Args:
         table: the table's label, which is hashed too, so that equal rows of two tables do not show.
@@ -92,9 +100,9 @@ def bucket_sums(table: str, texts: sql.Composable) -> sql.Composed:
     """
 
     def hmac(kind: str, name: str) -> sql.Composed:
-        return sql.SQL(
-            "sha256(p.outer_pad || sha256(p.inner_pad || convert_to({} || t.{}, 'UTF8')))"
-        ).format(sql.Literal(f"{kind} {table}\n"), sql.Identifier(name))
+        return sql.SQL("sha256(p.outer_pad || sha256(p.inner_pad || convert_to({} || t.{}, 'UTF8')))").format(
+            sql.Literal(f"{kind} {table}\n"), sql.Identifier(name)
+        )
 
     words = [
         sql.SQL("('x' || encode(substr(r, {}, 8), 'hex'))::bit(64)::bigint AS {}").format(

@@ -305,8 +305,8 @@ VERSIONS = (
     ALTER TABLE {SCHEMA}.foreign_keys ADD COLUMN comment text;
     """,
     f"""
-    -- The key of the hashes of `botdata report`, as HMAC takes it: see app.state.digests. It is for the owner alone, also
-    -- where what the owner makes is granted to others.
+    -- The key of the hashes of `botdata report`, as HMAC takes it: see app.state.digests. It is for the owner alone,
+    -- also where what the owner makes is granted to others.
     CREATE TABLE {SCHEMA}.digest_key (
         id integer PRIMARY KEY DEFAULT 1 CHECK (id = 1),
         name text NOT NULL,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -15,6 +17,7 @@ from app.cli.work import AsJson
 if TYPE_CHECKING:
     from app.embedded import EmbeddedPostgres
     from app.migration.runs.report import CopyReport, VerifyReport
+    from app.migration.sources.rest.rest_source import RestSource
     from app.parity.comparison import Comparison
     from app.settings import Settings
 
@@ -110,10 +113,12 @@ def _move(settings: Settings, made: dict[str, int]) -> tuple[bool, dict[str, Any
     flipped = run_async(_flip(settings))
     whole = {table.table: table.target_rows for table in verified.tables if table.target_rows} == made
     all_methods = comparison.all_equal and len(comparison.methods) == 21
+    file = _write_report(settings)
     reports = {
         "copy": copy_document(copied, given),
         "verify": verify_document(verified, given),
         "parity": parity_document(comparison),
+        "report": str(file),
     }
     return copied.complete and verified.clean and whole and all_methods and flipped, reports
 
@@ -121,26 +126,53 @@ def _move(settings: Settings, made: dict[str, int]) -> tuple[bool, dict[str, Any
 async def _copy_verify_compare(settings: Settings) -> tuple[CopyReport, VerifyReport, Comparison]:
     from app.cli.output import progress
     from app.migration.copy.copier import copy
-    from app.migration.sources.rest.rest_source import RestSource
     from app.migration.tables.copy_table import select_tables
     from app.migration.verify.verifier import verify
     from app.models import Base
     from app.parity.check import check_parity
-    from app.stores.supabase.client import SupabaseRest
 
-    url, key = settings.require_supabase()
     target = settings.require_database_url()
     tables = select_tables(Base.metadata)
-    rest = await SupabaseRest.open(url, key)
-    try:
-        source = RestSource(rest, url)
+    async with _open_source(settings) as source:
         with progress("copy") as bars:
             copied = await copy(source, target, tables, bars)
         with progress("verify") as bars:
             verified = await verify(source, target, tables, bars)
+    return copied, verified, await check_parity(settings, size=40, writes=True)
+
+
+@asynccontextmanager
+async def _open_source(settings: Settings) -> AsyncIterator[RestSource]:
+    from app.migration.sources.rest.rest_source import RestSource
+    from app.stores.supabase.client import SupabaseRest
+
+    url, key = settings.require_supabase()
+    rest = await SupabaseRest.open(url, key)
+    try:
+        yield RestSource(rest, url)
     finally:
         await rest.close()
-    return copied, verified, await check_parity(settings, size=40, writes=True)
+
+
+def _write_report(settings: Settings) -> Path:
+    """The report of the demo's move, in the working directory."""
+    from app.cli.commands.report.command import spoken_here, write_report
+    from app.cli.output import progress, say
+    from app.migration.tables.copy_table import select_tables
+    from app.models import Base
+    from app.report.making import make_report
+
+    async def make() -> dict[str, Any]:
+        with progress("report") as bars:
+            async with _open_source(settings) as source:
+                tables = select_tables(Base.metadata)
+                return await make_report(settings.require_database_url(), source, tables, bars)
+
+    file = Path("botdata-demo-report.html").absolute()
+    write_report(run_async(make()), file, spoken_here())
+    say(f"report: {file}")
+    say()
+    return file
 
 
 async def _flip(settings: Settings) -> bool:

@@ -65,3 +65,38 @@ async def last_verifications(connection: AsyncConnection) -> dict[str, LastVerif
         f"FROM {SCHEMA}.verifications ORDER BY table_name, id DESC",
     )
     return {table: LastVerification(*rest) for table, *rest in rows}
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyStep:
+    """A verify, as its tables tell: those whose comparisons overlap in time.
+
+    Attributes:
+        source: the label of the source.
+        began_at, ended_at: ISO 8601, in UTC.
+        seconds: that it took.
+        differences: rows of all tables that differed.
+    """
+
+    source: str
+    began_at: str
+    ended_at: str
+    seconds: float
+    tables: int
+    differences: int
+
+
+async def verify_steps(connection: AsyncConnection, most: int) -> list[VerifyStep]:
+    """The newest first, so many at most."""
+    moment = "to_char({} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')"
+    rows = await fetch_rows(
+        connection,
+        f"SELECT source, {moment.format('min(began_at)')}, {moment.format('max(ended_at)')}, "
+        "extract(epoch FROM max(ended_at) - min(began_at))::double precision, count(DISTINCT table_name), "
+        "sum(differences)::bigint FROM (SELECT *, count(*) FILTER (WHERE is_first) OVER (PARTITION BY source "
+        "ORDER BY began_at, id) AS step FROM (SELECT *, coalesce(began_at > max(ended_at) OVER (PARTITION BY source "
+        "ORDER BY began_at, id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), true) AS is_first "
+        f"FROM {SCHEMA}.verifications) v) v GROUP BY source, step ORDER BY min(began_at) DESC LIMIT %(most)s",
+        {"most": most},
+    )
+    return [VerifyStep(*row) for row in rows]

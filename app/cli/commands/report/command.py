@@ -1,0 +1,161 @@
+"""The command `botdata report`: writes a report of the move, and holds an earlier one against now."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from app.cli.work import AsJson, KeyRoleOk, Metadata, SourceUrl, Tables, WithBaileys, Work
+
+if TYPE_CHECKING:
+    from app.migration.sources.source import Source
+    from app.report.check import ReportChecked
+
+
+def register(cli: typer.Typer) -> None:
+    """Add the command."""
+    cli.command()(report)
+
+
+Output = Annotated[
+    Path | None,
+    typer.Option("--output", help="Where to write it; one that ends in .json is the document alone.", dir_okay=False),
+]
+Check = Annotated[
+    Path | None,
+    typer.Option("--check", help="Compare this report with the rows as they are now.", dir_okay=False, exists=True),
+]
+Spoken = Annotated[
+    Literal["en", "ru"] | None, typer.Option("--language", help="Of the page; else that of the environment.")
+]
+TargetOnly = Annotated[bool, typer.Option("--target-only", help="Do without the source: it may be gone.")]
+Kept = Annotated[bool, typer.Option("--kept", help="Read no rows: show the hashes that the last report made.")]
+
+
+def report(
+    output: Output = None,
+    check: Check = None,
+    language: Spoken = None,
+    target_only: TargetOnly = False,
+    kept: Kept = False,
+    tables: Tables = None,
+    with_baileys: WithBaileys = False,
+    key_role_ok: KeyRoleOk = False,
+    source: SourceUrl = None,
+    metadata: Metadata = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a report of the move as one HTML file. Or compare an earlier one with the rows of today (--check).
+
+    Hashes all rows of both sides, so it takes about as long as a verify. With --check the exit code is 0 only where
+    every table of the report is unchanged.
+
+    Example: botdata report --output report.html
+    """
+    chosen = (tables, with_baileys, key_role_ok, source, metadata)
+    if check is None:
+        _write(output, language or spoken_here(), target_only, kept, chosen, as_json=as_json)
+        return
+    for name, given in (("--output", output), ("--language", language), ("--kept", kept), ("--tables", tables)):
+        if given:
+            raise typer.BadParameter("says how to write a report, and --check writes none", param_hint=name)
+    _compare(check, target_only, chosen, as_json=as_json)
+
+
+def spoken_here() -> Literal["en", "ru"]:
+    """The language of the environment, of those that the page has."""
+    set_to = next(filter(None, map(os.environ.get, ("LC_ALL", "LC_MESSAGES", "LANG"))), "")
+    return "ru" if set_to.lower().startswith("ru") else "en"
+
+
+def write_report(facts: dict[str, Any], file: Path, language: Literal["en", "ru"]) -> None:
+    """Write the page, or the document alone where the file's name ends so."""
+    import json
+
+    from app.report.page import render
+
+    text = json.dumps(facts, indent=1) if file.suffix.lower() == ".json" else render(facts, language)
+    file.write_text(text, encoding="utf-8")
+
+
+def _write(
+    output: Path | None,
+    language: Literal["en", "ru"],
+    target_only: bool,
+    kept: bool,
+    chosen: tuple[str | None, bool, bool, str | None, str | None],
+    *,
+    as_json: bool,
+) -> None:
+    from app.cli.output import document, progress, say, show_json
+    from app.report.making import make_report
+
+    work = Work.prepare("report", *chosen, needs_source=not (target_only or kept))
+    file = output or Path(f"botdata-report-{datetime.now(UTC):%Y-%m-%d-%H%M%S}.html")
+    if not os.access(file.parent, os.W_OK):
+        raise typer.BadParameter(f"no file can be made in {file.parent}", param_hint="--output")
+
+    async def make() -> dict[str, Any]:
+        async with AsyncExitStack() as stack:
+            bars = stack.enter_context(progress("report"))
+            source = None
+            if not (target_only or kept):
+                source = await stack.enter_async_context(work.open_source(bars.notice))
+            return await make_report(work.target, source, work.tables, bars, kept=kept)
+
+    facts = work.carry_out(make)
+    write_report(facts, file, language)
+    if as_json:
+        following = f"botdata report --check {shlex.quote(str(file))}"
+        show_json(document("report", ok=True, file=str(file.absolute()), report=facts, next=following))
+        return
+    for point in facts["open"]:
+        say(f"open: {_words(point)}")
+    say(f"report: {file.absolute()}")
+    say(f"Next: botdata report --check {shlex.quote(str(file))}, to see whether anything has changed since")
+
+
+def _words(point: dict[str, Any]) -> str:
+    from app.report.texts import texts
+
+    return texts("en")[f"point_{point['point']}"].format(count=f"{point['count']:,}")
+
+
+def _compare(
+    file: Path, target_only: bool, chosen: tuple[str | None, bool, bool, str | None, str | None], *, as_json: bool
+) -> None:
+    from app.cli.commands.report.words import checked_document, show_checked
+    from app.cli.output import progress, show_json
+    from app.errors import MigrationError, StoreError
+    from app.migration.tables.copy_table import name_of
+    from app.report.check import check_report, read_report
+
+    then = read_report(file)
+    own = [f"--check {shlex.quote(str(file))}", *(["--target-only"] if target_only else [])]
+    work = Work.prepare("report", *chosen, needs_source=not target_only, own=own)
+    models = {name_of(table): table for table in work.metadata.tables.values()}
+
+    async def compare() -> ReportChecked:
+        async with AsyncExitStack() as stack:
+            bars = stack.enter_context(progress("report"))
+            source: Source | str | None = None
+            if not target_only:
+                try:
+                    source = await stack.enter_async_context(work.open_source(bars.notice))
+                except (MigrationError, StoreError) as error:
+                    source = error.message if isinstance(error, MigrationError) else str(error)
+            return await check_report(work.target, source, models, then, bars)
+
+    checked = work.carry_out(compare)
+    if as_json:
+        show_json(checked_document(checked, file))
+    else:
+        show_checked(checked)
+    if not checked.unchanged:
+        raise typer.Exit(1)
