@@ -2,7 +2,7 @@
 
 import re
 
-_DIGITS = re.compile(r"\d(?:[\s()\-.]?\d){7,}")
+_DIGITS = re.compile(r"\d(?:[\s()\-.]{0,3}\d){7,}")
 # A day as ISO 8601 writes it, with a time perhaps: as long as a phone number, and none.
 _DAY = re.compile(r"((?<!\d)20\d\d-[01]\d-[0-3]\d(?:[T ]\d\d:\d\d(?::\d\d)?)?(?!\d))")
 # User and password of an address; Supabase's keys, which are JWTs or begin with sb_.

@@ -32,11 +32,11 @@ _EMBEDDED = re.compile(r'<script type="application/json" id="botdata-report">(.*
 class _Digest(BaseModel):
     columns: list[str]
     rows: int
-    buckets: dict[int, tuple[int, str]]
+    buckets: list[tuple[int, int, str]]
 
     @property
     def read(self) -> dict[int, Bucket]:
-        return {number: Bucket(rows, int(total, 16)) for number, (rows, total) in self.buckets.items()}
+        return {number: Bucket(rows, int(total, 16)) for number, rows, total in self.buckets}
 
 
 class _Table(BaseModel):

@@ -93,7 +93,7 @@ async def gather(connection: AsyncConnection, status: Status, tables: Sequence[C
 
 
 def digest_facts(digest: KeptDigest | None) -> dict[str, Any] | None:
-    """A side of a table: `hash` is the sum of all rows' hashes, and so is each bucket's second value of its rows'."""
+    """A side of a table: `hash` is the sum of all rows' hashes, and the last value of a bucket is that of its rows'."""
     if digest is None:
         return None
     return {
@@ -103,7 +103,7 @@ def digest_facts(digest: KeptDigest | None) -> dict[str, Any] | None:
         "counted": digest.counted,
         "columns": list(digest.columns),
         "hash": f"{digest.total:064x}",
-        "buckets": {str(n): [bucket.rows, f"{bucket.total:064x}"] for n, bucket in sorted(digest.buckets.items())},
+        "buckets": [[n, bucket.rows, f"{bucket.total:064x}"] for n, bucket in sorted(digest.buckets.items())],
     }
 
 

@@ -194,8 +194,8 @@ _TEXTS: dict[str, tuple[str, str]] = {
         "Each row is a text of its columns in the order of their names, which tells NULL from an empty text. "
         "HMAC-SHA-256 of the key's text puts the row into one of {buckets} buckets. A bucket has a count of rows and "
         "the sum of HMAC-SHA-256 of its rows, modulo 2²⁵⁶. The hash of a table is the sum over its buckets. So neither "
-        "the order of rows nor a collation matters. The HMAC's key is random and stays in the target: without it no value "
-        "can be guessed from a hash. It is called {key}.",
+        "the order of rows nor a collation matters. The HMAC's key is random and stays in the target: without it no "
+        "value can be guessed from a hash. It is called {key}.",
         "Строка берётся как текст её столбцов в порядке их имён, в котором NULL и пустой текст различны. "
         "HMAC-SHA-256 от текста ключа определяет одну из {buckets} корзин. У корзины есть число строк и сумма "
         "HMAC-SHA-256 её строк по модулю 2²⁵⁶; хеш таблицы — сумма по корзинам. Поэтому ни порядок строк, ни правила "

@@ -40,4 +40,7 @@ def test_demo_moves_a_salon_of_production_size_and_says_so(tmp_path: Path) -> No
     assert "methods: 21 of 21 compared, all equal" in done.stdout
     assert "USE_REPOSITORY_PATTERN=true   PostgreSQL answers now" in done.stdout
     assert "botdata migrate" in done.stdout
-    assert list(tmp_path.iterdir()) == []
+    page = tmp_path / "botdata-demo-report.html"
+    assert f"report: {page}" in done.stdout
+    assert page.read_text(encoding="utf-8").count("equal</span>") == 12
+    assert list(tmp_path.iterdir()) == [page]

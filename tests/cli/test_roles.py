@@ -115,6 +115,7 @@ def test_each_command_as_the_roles_of_the_table(sides: Sides) -> None:
     well("verify", "--with-baileys")
     well("status")
     well("inventory", code=1)
+    well("report", "--output", "report.html")
     assert row_texts(sides.target, "clients") == row_texts(sides.source, "clients")
     well("cutover advance", "--force", "tested")
     well("cutover back")
@@ -139,13 +140,14 @@ def test_each_command_as_the_roles_of_the_table(sides: Sides) -> None:
         ("upgrade", "bot", "", "permission denied for schema public"),
         ("copy --dry-run", "bot", "reader", "target-privilege-missing"),
         ("copy", "bot", "reader", "target-privilege-missing"),
+        ("report", "bot", "reader", "42501"),
         ("uninstall --yes", "bot", "", "must be owner of schema botdata"),
     ],
 )
 def test_a_bot_that_may_not_do_the_owners_work(sides: Sides, line: str, target: str, source: str, told: str) -> None:
     if line != "upgrade":
         assert sides.as_named("upgrade").code == 0
-    if line.startswith("uninstall"):
+    if line in {"uninstall --yes", "report"}:
         assert sides.as_named("copy").code == 0
     outcome = sides.run(line, target, source)
     assert outcome.code == 1
