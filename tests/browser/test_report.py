@@ -1,5 +1,6 @@
 """The page of `botdata report` in Chromium: nothing from outside, nothing that runs, readable at any width."""
 
+import itertools
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Literal
@@ -31,10 +32,14 @@ async def reports(postgres_server: PostgresServer) -> AsyncIterator[dict[str, An
         postgres_server.drop_database(url)
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 390])
-@pytest.mark.parametrize("language", ["en", "ru"])
-@pytest.mark.parametrize("kind", ["salon", "hostile"])
+@pytest.mark.parametrize(
+    ("kind", "language", "width", "scheme"),
+    [
+        *itertools.product(["salon"], ["en", "ru"], [1280, 390], ["light", "dark"]),
+        ("hostile", "en", 1280, "dark"),
+        ("hostile", "ru", 390, "light"),
+    ],
+)
 async def test_it_can_be_read(
     chromium: Chromium,
     reports: dict[str, Any],
@@ -66,9 +71,12 @@ async def test_names_and_texts_of_a_hostile_source_are_shown_and_do_nothing(
         assert await window.page.locator("main script, main img, main b").count() == 0
         facts = await window.page.evaluate("JSON.parse(document.getElementById('botdata-report').textContent)")
         assert facts == reports["hostile"]
-        await window.page.evaluate("document.body.append(Object.assign(new Image(), {src: 'http://192.0.2.1/x.png'}))")
-        assert await window.page.evaluate("document.styleSheets.length") == 1
-        assert window.requests == []  # the page's policy lets none go out
+        assert (window.errors, window.requests) == ([], [])
+        for kind, member in (("script", {"textContent": "document.title = 'run'"}), ("img", {"src": "data:,"})):
+            smuggle = "([kind, member]) => document.body.append(Object.assign(document.createElement(kind), member))"
+            await window.page.evaluate(smuggle, [kind, member])
+        assert (await window.page.title()).startswith("Migration report")
+        assert len([line for line in window.errors if "Content Security Policy" in line]) == 2
 
 
 async def test_it_can_be_printed(chromium: Chromium, reports: dict[str, Any], tmp_path: Path) -> None:
