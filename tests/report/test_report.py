@@ -74,6 +74,7 @@ def test_what_is_missing_is_said(command: Command, settings: dict[str, str], tmp
     ):
         assert told in page
     assert "tables whose hashes differ between the sides: 1" in page
+    assert "tables that no verify has compared in full: 1" in page
     document = json.loads(command("report", *_CLIENTS, "--target-only", "--json", **settings).out)["report"]
     assert (document["tables"][0]["equal"], document["read"]) == (None, "the target")
 
