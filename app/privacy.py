@@ -1,12 +1,15 @@
 """Masks for phone numbers and secrets in everything that people other than the owner may read."""
 
 import re
+from collections.abc import Iterable
 
 _DIGITS = re.compile(r"\d(?:[\s()\-.]{0,3}\d){7,}")
 # A day as ISO 8601 writes it, with a time perhaps: as long as a phone number, and none.
 _DAY = re.compile(r"((?<!\d)20\d\d-[01]\d-[0-3]\d(?:[T ]\d\d:\d\d(?::\d\d)?)?(?!\d))")
 # User and password of an address; Supabase's keys, which are JWTs or begin with sb_.
 _SECRETS = re.compile(r"(?<=://)[^\s/@]+(?=@)|\beyJ[\w-]+(?:\.[\w-]+)*|\bsb_\w+")
+
+_SHORTEST_SECRET = 6
 
 
 def mask_phone(text: str) -> str:
@@ -20,7 +23,13 @@ def mask_phones(text: str) -> str:
     return _DIGITS.sub(lambda match: mask_phone(match.group()), text)
 
 
-def mask_free_text(text: str) -> str:
-    """Mask what a person may have typed without thinking: phone numbers, keys, users and passwords of addresses."""
+def mask_free_text(text: str, secrets: Iterable[str] = ()) -> str:
+    """Mask what a person may have typed without thinking: phone numbers, keys, users and passwords of addresses.
+
+    Args:
+        secrets: of the settings; those that are shorter than 6 characters would mask words.
+    """
+    for secret in secrets:
+        text = text.replace(secret, "***") if len(secret) >= _SHORTEST_SECRET else text
     parts = _DAY.split(_SECRETS.sub("***", text))
     return "".join(part if position % 2 else mask_phones(part) for position, part in enumerate(parts))

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import unquote
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -128,6 +129,20 @@ class Settings(BaseSettings):
             use_legacy_supabase=self.use_legacy_supabase,
             log_database_calls=self.log_database_calls,
         )
+
+    def secrets(self, *addresses: str) -> list[str]:
+        """All values that are secrets, and the passwords in addresses among them, the longest first.
+
+        Args:
+            addresses: others than those of the settings.
+        """
+        values = [value.get_secret_value() for _, value in self if isinstance(value, SecretStr)]
+        found = {*values, *addresses}
+        for value in list(found):
+            if "://" in value:
+                password = value.partition("://")[2].rpartition("@")[0].partition(":")[2]
+                found |= {password, unquote(password)}
+        return sorted(filter(None, found), key=len, reverse=True)
 
     def require_database_url(self) -> str:
         """DATABASE_URL as given; SettingsError when it is not set."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
@@ -25,6 +26,7 @@ from app.state.fetching import fetch_rows, fetch_value
 from app.state.runs import quarantine
 from app.state.runs.verifications import last_verifications, verify_steps
 
+_Mask = Callable[[str], str]
 KIND = "botdata report"
 VERSION = 1  # of the document; raised where an older botdata could not check it
 _MOST = 1000  # runs, moves and so on, the newest
@@ -32,12 +34,18 @@ _KEYS_SHOWN = 3  # of a reason in quarantine
 _MONTH = 30 * 86_400.0
 
 
-async def gather(connection: AsyncConnection, status: Status, tables: Sequence[CopyTable]) -> dict[str, Any]:
+async def gather(
+    connection: AsyncConnection, status: Status, tables: Sequence[CopyTable], secrets: Sequence[str]
+) -> dict[str, Any]:
     """All that the target knows, without the tables' digests.
+
+    Args:
+        secrets: of the settings, which are masked in texts that people gave.
 
     Raises:
         psycopg.Error: the target failed.
     """
+    mask = partial(mask_free_text, secrets=secrets)
     verified = await last_verifications(connection)
     reasons = await _reasons(connection)
     stage = await read_stage_row(connection)
@@ -77,16 +85,16 @@ async def gather(connection: AsyncConnection, status: Status, tables: Sequence[C
         "stage": {
             "stage": stage.stage, "moved_at": _moment(stage.moved_at), "finished_at": _moment(stage.finished_at)
         },
-        "moves": [_move(move) for move in reversed(moves)],
+        "moves": [_move(move, mask) for move in reversed(moves)],
         "comparisons": {
             "methods": [_method(method) for method in await read_methods(connection, _MONTH)],
-            "differences": [_difference(one) for one in await read_differences(connection, _MONTH, _MOST)],
+            "differences": [_difference(one, mask) for one in await read_differences(connection, _MONTH, _MOST)],
         },
         "inventory": {
             "taken_at": status.inventory.taken_at,
             "source": status.inventory.source,
             "items": len(status.inventory.items),
-            "open": [mask_free_text(item) for item in status.inventory.open_items],
+            "open": [mask(item) for item in status.inventory.open_items],
         } if status.inventory else None,
         "limits": read_limits(),
     }  # fmt: skip
@@ -163,13 +171,13 @@ def _run(run: RunStatus) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _move(move: PastMove) -> dict[str, Any]:
+def _move(move: PastMove, mask: _Mask) -> dict[str, Any]:
     return {
         "number": move.number, "kind": move.kind, "from": move.from_stage, "to": move.to_stage,
         "subject": move.subject, "state": move.state, "begun_at": move.begun_at, "ended_at": move.ended_at,
         "seconds": _between(move.begun_at, move.ended_at), "done_by": move.done_by,
-        "reason": mask_free_text(move.reason) if move.reason is not None else None,
-        "said": mask_free_text(move.said) if move.said is not None else None,
+        "reason": mask(move.reason) if move.reason is not None else None,
+        "said": mask(move.said) if move.said is not None else None,
     }  # fmt: skip
 
 
@@ -191,10 +199,10 @@ def _method(method: MethodReport) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _difference(one: DifferenceReport) -> dict[str, Any]:
+def _difference(one: DifferenceReport, mask: _Mask) -> dict[str, Any]:
     return {
         "stage": one.stage, "method": one.method, "against_itself": one.against_itself,
-        "cause": mask_free_text(one.cause), "count": one.count,
+        "cause": mask(one.cause), "count": one.count,
         "first_at": _moment(one.first_at), "last_at": _moment(one.last_at),
     }  # fmt: skip
 

@@ -34,13 +34,20 @@ _MOVES = ("copy", "sync", "verify --fix")
 
 
 async def make_report(
-    target_url: str, source: Source | None, tables: Sequence[Table], progress: Progress, *, kept: bool = False
+    target_url: str,
+    source: Source | None,
+    tables: Sequence[Table],
+    progress: Progress,
+    *,
+    kept: bool = False,
+    secrets: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Hash the tables, keep the hashes, and gather what is known.
 
     Args:
         source: None: the target alone is hashed.
         kept: no row is read; the hashes of the last report are shown, with their time.
+        secrets: see `Settings.secrets`.
 
     Returns:
         The facts; docs/json.md has their fields.
@@ -65,7 +72,7 @@ async def make_report(
                         await keep_digest(connection, digest)
         with explained(STEP, pending=_PENDING):
             status = await read_status(target_url)
-            facts = await gather(connection, status, described)
+            facts = await gather(connection, status, described, secrets)
             known = await kept_digests(connection)
             label = source.label if source else await last_source(connection, _MOVES)
             for one, table in zip(facts["tables"], described, strict=True):

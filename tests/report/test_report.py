@@ -177,6 +177,14 @@ def test_check_refuses_what_is_no_report_of_this_target(
     assert (outcome.code, "of another target" in outcome.err) == (1, True)
 
 
+def test_secrets_of_the_settings_are_masked_in_texts(command: Command, settings: dict[str, str]) -> None:
+    target = settings["DATABASE_URL"].replace("postgres@", "postgres:password%2Dof-the-database@")
+    remember(target, f"it was {settings['SUPABASE_KEY']}, and password-of-the-database or password%2Dof-the-database")
+    document = command("report", *_CLIENTS, "--json", **{**settings, "DATABASE_URL": target}).out
+    reasons = {move["reason"] for move in json.loads(document)["report"]["moves"]}
+    assert reasons == {None, "it was ***, and *** or ***"}
+
+
 async def test_a_count_that_is_not_the_rows_shows(pages: PageServer, settings: dict[str, str]) -> None:
     from tests.migration.engine import hiding
 

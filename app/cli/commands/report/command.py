@@ -80,7 +80,7 @@ def write_report(facts: dict[str, Any], file: Path, language: Literal["en", "ru"
 
     from app.report.page import render
 
-    text = json.dumps(facts, indent=1) if file.suffix.lower() == ".json" else render(facts, language)
+    text = json.dumps(facts) + "\n" if file.suffix.lower() == ".json" else render(facts, language)
     file.write_text(text, encoding="utf-8")
 
 
@@ -107,7 +107,9 @@ def _write(
             source = None
             if not (target_only or kept):
                 source = await stack.enter_async_context(work.open_source(bars.notice))
-            return await make_report(work.target, source, work.tables, bars, kept=kept)
+            return await make_report(
+                work.target, source, work.tables, bars, kept=kept, secrets=work.settings.secrets(work.source_url or "")
+            )
 
     facts = work.carry_out(make)
     write_report(facts, file, language)
