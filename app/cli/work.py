@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from app.migration.progress import Progress
     from app.migration.sources.source import Source
+    from app.notify.steps import StepEnd
     from app.settings import Settings
 
 _Answer = TypeVar("_Answer")
@@ -121,14 +122,23 @@ class Work:
             command, settings, described, target, source_url, chosen, given, None if metadata else project.revisions
         )
 
-    def run(self, what: str, work: Callable[[Source, Progress], Awaitable[_Answer]]) -> _Answer:
-        """Run work on the source in an event loop; its progress, called `what`, goes to standard error."""
+    def run(
+        self,
+        what: str,
+        work: Callable[[Source, Progress], Awaitable[_Answer]],
+        end_of: Callable[[_Answer], StepEnd] | None = None,
+    ) -> _Answer:
+        """Run work on the source in an event loop; its progress, called `what`, goes to standard error.
+
+        Args:
+            end_of: what is told of its end, where it is a step that people are told of.
+        """
 
         async def connected() -> _Answer:
             async with self.working(what) as (source, bars):
                 return await work(source, bars)
 
-        return self.carry_out(connected)
+        return self.carry_out(connected, end_of)
 
     @asynccontextmanager
     async def working(self, what: str) -> AsyncIterator[tuple[Source, Progress]]:
@@ -139,9 +149,19 @@ class Work:
             async with self.open_source(bars.notice) as source:
                 yield source, bars
 
-    def carry_out(self, work: Callable[[], Awaitable[_Answer]]) -> _Answer:
-        """Run work in an event loop; the next commands of its errors get their options."""
-        return carry_out(work, self.given)
+    def carry_out(
+        self, work: Callable[[], Awaitable[_Answer]], end_of: Callable[[_Answer], StepEnd] | None = None
+    ) -> _Answer:
+        """Run work in an event loop; the next commands of its errors get their options. `end_of` as for `run`."""
+        if end_of is None:
+            return carry_out(work, self.given)
+        from app.notify.steps import Step, tell_step
+        from app.stores.postgres.database_url import source_label
+
+        source = self.source_url or self.settings.supabase_url
+        step = Step(self.command, source_label(source) if source else None, self.given.text)
+        ended = end_of
+        return carry_out(lambda: tell_step(self.settings, step, work, ended), self.given)
 
     @asynccontextmanager
     async def open_source(self, notice: Callable[[str], None]) -> AsyncIterator[Source]:

@@ -97,10 +97,13 @@ async def _fires_at_source(work: Work, accepted: Accepted, *, dry_run: bool) -> 
 def _run(work: Work, options: SyncOptions) -> SyncReport:
     import asyncio
     import signal
+    from contextlib import nullcontext
 
+    from app.cli.commands.notify.step_ends import sync_end
     from app.cli.output import progress
     from app.cli.reports.sync_report import RoundLines
     from app.migration.sync.syncer import Sync
+    from app.notify.troubles import looking
 
     with progress("sync") as bars:
 
@@ -110,7 +113,7 @@ def _run(work: Work, options: SyncOptions) -> SyncReport:
             if options.follow:
                 for number in (signal.SIGINT, signal.SIGTERM):
                     asyncio.get_running_loop().add_signal_handler(number, stop.set)
-            return await Sync(
+            syncing = Sync(
                 lambda: work.open_source(bars.notice),
                 work.target,
                 work.tables,
@@ -118,6 +121,8 @@ def _run(work: Work, options: SyncOptions) -> SyncReport:
                 options,
                 stop=stop,
                 on_round=lines.add,
-            ).run()
+            )
+            async with looking(work.settings) if options.follow else nullcontext():
+                return await syncing.run()
 
-        return work.carry_out(run)
+        return work.carry_out(run, None if options.dry_run else lambda report: sync_end(report, work.given))
