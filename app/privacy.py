@@ -2,7 +2,7 @@
 
 import re
 
-_DIGITS = re.compile(r"\d(?:[\s()\-.]?\d){7,}")
+_DIGITS = re.compile(r"\d(?:[\s().\-\u2010-\u2015]{0,3}\d){7,}")  # +7 (900) 000-00-07 has two signs in a row
 
 
 def mask_phone(text: str) -> str:

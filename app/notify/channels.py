@@ -10,10 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import httpx
-
 from app.settings import Settings
-from app.stores.supabase.quiet_logs import hide_queries
 
 URL, COMMAND = "url", "command"
 LONGEST = 15.0  # seconds that any try may take
@@ -53,6 +50,10 @@ class Webhook:
 
     async def send(self, document: Mapping[str, Any]) -> Answer:
         """Send it; ok where the status is one of 2xx. The answer's body is not read."""
+        import httpx
+
+        from app.stores.supabase.quiet_logs import hide_queries
+
         hide_queries()
         limits = dict.fromkeys(("connect", "read", "write", "pool"), _WEBHOOK_TIME)
         try:

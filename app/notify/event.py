@@ -15,6 +15,7 @@ from app.stores.postgres.database_url import shown_url, sqlalchemy_url
 _LONGEST = 1000  # characters of one text
 _MOST = 50  # members of one list
 _SHORTEST_SECRET = 4  # characters; a shorter one cannot be told from other words
+_USER = re.compile(r"(?<=://)[^/\s@]+@")  # the user and the password of an address
 # Slack's own signs (its documentation, "Formatting text for app surfaces"): a name must not call everybody.
 _FOR_SLACK = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 
@@ -70,7 +71,7 @@ class _Mask:
     def text(self, text: str) -> str:
         if self._secrets is not None:
             text = self._secrets.sub("***", text)
-        text = mask_phones(" ".join(text.split()))
+        text = mask_phones(_USER.sub("", " ".join(text.split())))
         text = "".join(character if character.isprintable() else "?" for character in text)
         return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 

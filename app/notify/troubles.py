@@ -6,11 +6,13 @@ Several may look at a time: each change is told once. The commands that move the
 import asyncio
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager, suppress
+from time import monotonic
 from typing import TypeVar
 
 from app.migration.target.target_session import open_target
 from app.notify.channels import channels_of
 from app.notify.delivery import STEP, TROUBLE, deliver, telling
+from app.notify.event import Event, document_of
 from app.notify.look import Look
 from app.settings import Settings
 from app.state import notifications
@@ -38,18 +40,23 @@ async def looking(settings: Settings) -> AsyncIterator[None]:
             await task
 
 
-async def look_for_trouble(settings: Settings) -> None:
+async def look_for_trouble(settings: Settings) -> bool:
     """Look once: tell what has changed for the worse, or back, and deliver all that is due.
 
-    It raises nothing: a target that cannot be read is left to the next look. It may take as long as a slow receiver.
+    It raises nothing, and may take as long as a slow receiver.
+
+    Returns:
+        Whether the target answered.
     """
     names = [one.name for one in channels_of(settings)]
-    if not names or settings.database_url is None:
-        return
+    if not names:
+        return True
+    answers = False
     with suppress(*TROUBLE):
-        async with open_target(settings.database_url.get_secret_value(), step=STEP) as connection:
+        async with open_target(settings.require_database_url(), step=STEP) as connection:
+            answers = True
             if not await is_current(connection):
-                return
+                return True
             look = Look(connection, settings, names)
             row = await read_stage_row(connection)
             await look.moves()
@@ -59,6 +66,7 @@ async def look_for_trouble(settings: Settings) -> None:
             if row.managed and await notifications.take_turn(connection, "gates", _GATES_EVERY):
                 await look.gates(row)
                 await deliver(settings)
+    return answers
 
 
 async def then_tell(settings: Settings, work: Awaitable[_Answer]) -> _Answer:
@@ -79,6 +87,25 @@ async def _tell_moves(settings: Settings) -> None:
 
 
 async def _keep_looking(settings: Settings) -> None:
+    """Nothing can be written down where the target is away: that is sent as it is, by each process that looks."""
+    away_since: float | None = None
+    told = False
     while True:
-        await look_for_trouble(settings)
+        if await look_for_trouble(settings):
+            if told:
+                await _send(settings, Event("target_back", "the target answers again."))
+            away_since, told = None, False
+        else:
+            away_since = away_since or monotonic()
+            away = monotonic() - away_since
+            if not told and away >= settings.notify_silence:
+                event = Event(
+                    "target_away", f"the target has not answered for {away:,.0f} s.", {"seconds": round(away)}
+                )
+                told = await _send(settings, event)
         await asyncio.sleep(_EVERY)
+
+
+async def _send(settings: Settings, event: Event) -> bool:
+    document = document_of(event, settings)
+    return all([(await channel.send(document)).ok for channel in channels_of(settings)])

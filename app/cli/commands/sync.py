@@ -97,13 +97,11 @@ async def _fires_at_source(work: Work, accepted: Accepted, *, dry_run: bool) -> 
 def _run(work: Work, options: SyncOptions) -> SyncReport:
     import asyncio
     import signal
-    from contextlib import nullcontext
 
     from app.cli.commands.notify.step_ends import sync_end
     from app.cli.output import progress
     from app.cli.reports.sync_report import RoundLines
     from app.migration.sync.syncer import Sync
-    from app.notify.troubles import looking
 
     with progress("sync") as bars:
 
@@ -122,7 +120,11 @@ def _run(work: Work, options: SyncOptions) -> SyncReport:
                 stop=stop,
                 on_round=lines.add,
             )
-            async with looking(work.settings) if options.follow else nullcontext():
+            if not options.follow:
+                return await syncing.run()
+            from app.notify.troubles import looking
+
+            async with looking(work.settings):
                 return await syncing.run()
 
         return work.carry_out(run, None if options.dry_run else lambda report: sync_end(report, work.given))
