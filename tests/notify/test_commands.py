@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import signal
+import time
+from pathlib import Path
+
 import pytest
 
 from app.notify import channels
-from tests.cli.command import Command
+from tests.cli.command import Command, start
 from tests.cli.test_json import check_document
 from tests.fixtures.cutover import Pair
 from tests.migration.engine import add_clients, execute, query, value
@@ -118,6 +122,26 @@ def test_a_receiver_that_hangs_keeps_no_command(
     assert command("sync", *TABLES, **settings).code == 0
     claimed = "SELECT count(*) > 0 FROM botdata.notifications WHERE claimed_until > now() AND last_error IS NULL"
     assert value(settings["DATABASE_URL"], claimed)
+
+
+def test_a_following_sync_looks_for_trouble(settings: dict[str, str], receiver: Receiver, tmp_path: Path) -> None:
+    execute(
+        settings["DATABASE_URL"],
+        "INSERT INTO botdata.processes (name, stage, chosen_by, reported_at) "
+        "VALUES ('bot:1:aaaaaa', 'off', 'CUTOVER_STAGE=database', now() - interval '1 h')",
+    )
+    with start("sync", "--follow", *TABLES, directory=tmp_path, **settings) as process:
+        try:
+            until = time.monotonic() + 60
+            while "process_silent" not in receiver.kinds and time.monotonic() < until:
+                time.sleep(0.05)
+            process.send_signal(signal.SIGINT)
+            _, said = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert process.returncode == 0, said
+    assert sorted(receiver.kinds) == ["process_silent", "step_begun", "step_done"]
+    assert "path-that-is-secret" not in said
 
 
 def test_nothing_is_written_where_nobody_wants_to_be_told(command: Command, settings: dict[str, str]) -> None:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +16,7 @@ from app.notify.event import Event, document_of
 from app.privacy import mask_phones
 from app.settings import Settings
 
+_ROOT = Path(__file__).parents[2]
 SECRETS = {
     "supabase_key": "sb_secret_0123456789",
     "database_url": "postgresql://owner:swordfish-9@db.example:6000/salon",
@@ -73,3 +78,30 @@ def test_a_phone_is_masked_however_it_is_written(phone: str) -> None:
 def test_counts_and_moments_stay() -> None:
     for text in ("1,234,567,890 rows", "12:30:45", "127.0.0.1:5432/salon", "run 1234567"):
         assert mask_phones(text) == text
+
+
+def test_every_event_and_field_is_documented() -> None:
+    page = (_ROOT / "docs" / "notifications.md").read_text(encoding="utf-8")
+    sources = "".join(file.read_text(encoding="utf-8") for file in (_ROOT / "app" / "notify").glob("*.py"))
+    kinds = set(re.findall(r'\bEvent\(\s*"(\w+)"', sources))
+    assert kinds == set(re.findall(r"^\| `(\w+)` \| (?!text|object)", page, re.MULTILINE))
+    fields = document_of(Event("test", "x."), _settings())
+    assert list(fields) == re.findall(r"^\| `(\w+)` \| (?:text|object)", page, re.MULTILINE)
+    assert [name for name in _environment(fields) if name.startswith("BOTDATA_") and f"`{name}`" not in page] == []
+
+
+def test_the_recipe_for_telegram_sends_the_event(tmp_path: Path) -> None:
+    """With a curl that only writes down what it is given."""
+    page = (_ROOT / "docs" / "notifications.md").read_text(encoding="utf-8")
+    (script,) = [text for text in re.findall(r"```sh\n(.*?)```", page, re.DOTALL) if "curl" in text]
+    recipe, curl = tmp_path / "tell-telegram", tmp_path / "curl"
+    recipe.write_text(script)
+    curl.write_text(f'#!/bin/sh\ncat > {tmp_path}/config\nprintf "%s\\n" "$@" > {tmp_path}/arguments\n')
+    for file in (recipe, curl):
+        file.chmod(0o700)
+    told = _environment(document_of(Event("test", 'a "test" $(id)'), _settings()))
+    subprocess.run([recipe], env=told | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}, check=True, timeout=30)
+    assert (tmp_path / "config").read_text().startswith("url = https://api.telegram.org/bot")
+    arguments = (tmp_path / "arguments").read_text()
+    assert 'text=db.example:6000/salon: a "test" $(id) \n' in arguments
+    assert "token" not in arguments
