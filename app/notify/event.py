@@ -47,7 +47,7 @@ def document_of(event: Event, settings: Settings) -> dict[str, Any]:
     target = shown_url(settings.database_url.get_secret_value()) if settings.database_url else None
     summary = mask.text(event.summary)
     next_step = mask.text(event.next) if event.next else None
-    told = f"{target}: {summary}" if target else summary
+    told = (f"{target}: " if target else "") + summary + (f" Next: {next_step}" if next_step else "")
     return {
         "id": str(uuid.uuid4()),
         "event": event.kind,
@@ -55,7 +55,7 @@ def document_of(event: Event, settings: Settings) -> dict[str, Any]:
         "target": target,
         "source": event.source,
         "summary": summary,
-        "text": f"{told} Next: {next_step}".translate(_FOR_SLACK) if next_step else told.translate(_FOR_SLACK),
+        "text": told.translate(_FOR_SLACK),
         "facts": mask.anything(dict(event.facts)),
         "next": next_step,
     }

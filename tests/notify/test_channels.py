@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import os
@@ -14,7 +15,7 @@ import pytest
 from app.notify import channels
 from app.notify.channels import Answer, Program, Webhook, channels_of
 from app.settings import Settings
-from tests.notify.receiver import Receiver, receiving
+from tests.notify.receiver import Receiver, receiving, until
 
 DOCUMENT = {"id": "1", "event": "test", "target": None, "summary": 'a "test" $(id)', "facts": {"rows": 3}, "next": None}
 _WRITES = "import json, os, sys; json.dump(dict(os.environ), open(sys.argv[1], 'w'))"
@@ -81,12 +82,21 @@ async def test_what_a_program_may_come_to(
     said = "import sys; print('loud'); print('loud', file=sys.stderr); sys.exit(7)"
     assert await Program((sys.executable, "-I", "-S", "-c", said)).send(DOCUMENT) == Answer(False, "exit 7")
     assert await Program((str(tmp_path / "none"),)).send(DOCUMENT) == Answer(False, "not started")
-    monkeypatch.setattr(channels, "LONGEST", 0.3)
-    number = tmp_path / "number"
-    hangs = f"sleep 600 & echo $! > {number}; wait"
-    assert await Program(("sh", "-c", hangs)).send(DOCUMENT) == Answer(False, "timeout")
-    assert _has_ended(int(number.read_text()))
+    monkeypatch.setattr(channels, "LONGEST", 0.1)
+    assert await Program(("sleep", "600")).send(DOCUMENT) == Answer(False, "timeout")
     assert capfd.readouterr() == ("", "")
+
+
+async def test_a_program_that_is_ended_takes_what_it_has_started_with_it(tmp_path: Path) -> None:
+    number = tmp_path / "number"
+    hangs = f"sleep 600 & echo $! > {number}.new; mv {number}.new {number}; wait"
+    sending = asyncio.create_task(Program(("sh", "-c", hangs)).send(DOCUMENT))
+    await until(number.exists)
+    sending.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await sending
+    process = int(number.read_text())
+    await until(lambda: _has_ended(process))
 
 
 def test_a_command_is_split_without_a_shell() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,7 +12,7 @@ from app.notify import troubles
 from app.notify.troubles import look_for_trouble, looking
 from app.settings import Settings
 from tests.fixtures.cutover import MakeSettings, Pair
-from tests.notify.receiver import Receiver
+from tests.notify.receiver import Receiver, until
 
 ONE = "bot:1:aaaaaa"
 
@@ -155,16 +154,10 @@ async def test_a_target_that_is_away_is_told_by_whoever_looks(
 
     monkeypatch.setattr(troubles, "look_for_trouble", look)
     async with looking(settings):
-        await _until(lambda: receiver.kinds == ["target_away"])
+        await until(lambda: receiver.kinds == ["target_away"])
         reached[0] = True
-        await _until(lambda: receiver.kinds == ["target_away", "target_back"])
+        await until(lambda: receiver.kinds == ["target_away", "target_back"])
     nowhere = settings_of(database_url="postgresql://x@127.0.0.1:9/x", **given)
     monkeypatch.undo()
     assert await look_for_trouble(nowhere) is False
     assert await look_for_trouble(here) is True
-
-
-async def _until(is_so: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
-        while not is_so():  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
