@@ -18,6 +18,7 @@ from app.cli.project import read_project
 if TYPE_CHECKING:
     from sqlalchemy import MetaData, Table
 
+    from app.errors import MigrationError
     from app.migration.progress import Progress
     from app.migration.sources.source import Source
     from app.notify.steps import StepEnd
@@ -156,12 +157,22 @@ class Work:
         if end_of is None:
             return carry_out(work, self.given)
         from app.notify.steps import Step, tell_step
+
+        step, ended = Step(self.command, self._source_label(), self._next_of), end_of
+        return carry_out(lambda: tell_step(self.settings, step, work, ended), self.given)
+
+    def _source_label(self) -> str | None:
+        """The source's label; None where its address is none."""
+        from app.errors import SettingsError
         from app.stores.postgres.database_url import source_label
 
-        source = self.source_url or self.settings.supabase_url
-        step = Step(self.command, source_label(source) if source else None, self.given.text)
-        ended = end_of
-        return carry_out(lambda: tell_step(self.settings, step, work, ended), self.given)
+        try:
+            return source_label(self.source_url or self.settings.supabase_url or "")
+        except SettingsError:
+            return None
+
+    def _next_of(self, error: MigrationError) -> str | None:
+        return self.given.text(error.next_step, step=error.step) if error.next_step is not None else None
 
     @asynccontextmanager
     async def open_source(self, notice: Callable[[str], None]) -> AsyncIterator[Source]:

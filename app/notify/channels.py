@@ -13,8 +13,7 @@ from typing import Any, Protocol
 from app.settings import Settings
 
 URL, COMMAND = "url", "command"
-LONGEST = 15.0  # seconds that any try may take
-_WEBHOOK_TIME = 5.0  # seconds
+LONGEST = 5.0  # seconds that a try may take
 _INHERITED = ("PATH", "HOME", "LANG")
 
 
@@ -55,10 +54,10 @@ class Webhook:
         from app.stores.supabase.quiet_logs import hide_queries
 
         hide_queries()
-        limits = dict.fromkeys(("connect", "read", "write", "pool"), _WEBHOOK_TIME)
+        limits = dict.fromkeys(("connect", "read", "write", "pool"), LONGEST)
         try:
             # A transport of its own, since a client logs each address.
-            async with asyncio.timeout(_WEBHOOK_TIME), httpx.AsyncHTTPTransport() as transport:
+            async with asyncio.timeout(LONGEST), httpx.AsyncHTTPTransport() as transport:
                 request = httpx.Request("POST", self.url, json=document, extensions={"timeout": limits})
                 answer = await transport.handle_async_request(request)
                 status = answer.status_code
@@ -67,7 +66,7 @@ class Webhook:
             return Answer(False, "timeout")
         except httpx.ConnectError:
             return Answer(False, "unreachable")
-        except (httpx.HTTPError, httpx.InvalidURL):
+        except (httpx.HTTPError, httpx.InvalidURL, OSError):  # OSError: a certificate's file is not there
             return Answer(False, "no answer")
         return Answer(200 <= status < 300, f"redirect {status}" if 300 <= status < 400 else f"http {status}")
 

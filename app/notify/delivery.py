@@ -11,7 +11,7 @@ from app.common.background import BackgroundTasks
 from app.cutover.moves.stage_row import open_cutover
 from app.errors import BotdataError
 from app.migration.target.target_session import open_target
-from app.notify.channels import LONGEST, Answer, Channel, channels_of
+from app.notify.channels import Answer, Channel, channels_of
 from app.notify.event import Event, document_of
 from app.settings import Settings
 from app.state import notifications
@@ -20,7 +20,7 @@ from app.state.cutover.processes import process_name
 STEP = "notify"
 # What a target that cannot be used gives: then nothing is written, and the event is sent as it is.
 TROUBLE = (BotdataError, psycopg.Error, TimeoutError, OSError)
-_LEASE = LONGEST + 15.0  # seconds
+_LEASE = 30.0  # seconds; a try takes five at most
 _PAUSE = 10.0  # seconds before the second try
 _TO_WRITE = 3.0  # seconds
 _AT_THE_END = 6.0  # seconds that a command waits for what is on its way

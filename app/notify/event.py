@@ -15,7 +15,8 @@ from app.stores.postgres.database_url import shown_url, sqlalchemy_url
 _LONGEST = 1000  # characters of one text
 _MOST = 50  # members of one list
 _SHORTEST_SECRET = 4  # characters; a shorter one cannot be told from other words
-_USER = re.compile(r"(?<=://)[^/\s@]+@")  # the user and the password of an address
+_LONG_SECRET = 12  # characters; a shorter one may be a part of another word
+_USER = re.compile(r"(?<=://)[^/\s@]+@|(?<=\buser )\"[^\"]*\"")  # in an address, and in what a server says of a login
 # Slack's own signs (its documentation, "Formatting text for app surfaces"): a name must not call everybody.
 _FOR_SLACK = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 
@@ -65,8 +66,9 @@ class _Mask:
     """Takes phone numbers and the secrets of the settings out of texts, and what is not for printing."""
 
     def __init__(self, settings: Settings) -> None:
-        known = sorted((re.escape(one) for one in _secrets(settings)), key=len, reverse=True)
-        self._secrets = re.compile(rf"(?<!\w)(?:{'|'.join(known)})(?!\w)") if known else None
+        known = sorted(_secrets(settings), key=len, reverse=True)
+        whole = [re.escape(one) if len(one) >= _LONG_SECRET else rf"(?<!\w){re.escape(one)}(?!\w)" for one in known]
+        self._secrets = re.compile("|".join(whole)) if whole else None
 
     def text(self, text: str) -> str:
         if self._secrets is not None:

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from app.errors import BotdataError, MigrationError
-from app.next_step import NextStep
 from app.notify.delivery import Teller, telling
 from app.notify.event import Event
 from app.settings import Settings
 
+_SHOWN = 5  # tables
 _Answer = TypeVar("_Answer")
 
 
@@ -40,12 +40,12 @@ class Step:
     Attributes:
         name: such as "copy" or "sync --follow".
         source: the source's label.
-        shown: makes a text of what an error names next.
+        next_of: what is to be done after an error.
     """
 
     name: str
     source: str | None
-    shown: Callable[[NextStep], str] = str
+    next_of: Callable[[MigrationError], str | None]
 
 
 async def tell_step(
@@ -69,10 +69,11 @@ async def tell_step(
 async def _tell_end(teller: Teller, step: Step, end: StepEnd) -> None:
     facts = {"step": step.name, "complete": end.complete, **end.facts}
     if end.differences:
-        rows, tables = sum(end.differences.values()), len(end.differences)
         listed = [{"table": table, "rows": count} for table, count in end.differences.items()]
-        summary = f"{step.name} found {rows:,} rows of {tables} {'table' if tables == 1 else 'tables'} that differ."
-        found = {"step": step.name, "rows": rows, "tables": listed}
+        shown = [f"{count:,} rows of {table}" for table, count in end.differences.items()]
+        more = f" and {len(shown) - _SHOWN:,} more tables" if len(shown) > _SHOWN else ""
+        summary = f"{step.name} found differences: {', '.join(shown[:_SHOWN])}{more}."
+        found = {"step": step.name, "rows": sum(end.differences.values()), "tables": listed}
         await teller.tell(Event("differences_found", summary, found, step.source, end.next))
     how = "is done" if end.complete else "has ended, and not all is well"
     await teller.tell(Event("step_done", f"{step.name} {how}: {end.told}.", facts, step.source, end.next))
@@ -84,7 +85,7 @@ def _stopped(step: Step, error: BaseException) -> Event:
     if isinstance(error, MigrationError):
         why = error.message
         facts |= {"table": error.table, "done": error.done, "pending": error.pending}
-        next_step = step.shown(error.next_step) if error.next_step is not None else None
+        next_step = step.next_of(error)
     elif facts["interrupted"]:
         why = "it was interrupted"
     else:

@@ -4,6 +4,7 @@ Several may look at a time: each change is told once. The commands that move the
 """
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager, suppress
 from time import monotonic
@@ -19,6 +20,7 @@ from app.state import notifications
 from app.state.cutover.stage import read_stage_row
 from app.state.tool_schema import is_current
 
+_logger = logging.getLogger(__name__)
 _EVERY = 5.0  # seconds between two looks
 _GATES_EVERY = 60.0  # seconds: some of them ask Supabase
 _TO_TELL = 3.0  # seconds
@@ -43,11 +45,19 @@ async def looking(settings: Settings) -> AsyncIterator[None]:
 async def look_for_trouble(settings: Settings) -> bool:
     """Look once: tell what has changed for the worse, or back, and deliver all that is due.
 
-    It raises nothing, and may take as long as a slow receiver.
+    It raises nothing, since it is not what its caller is for, and may take as long as a slow receiver.
 
     Returns:
         Whether the target answered.
     """
+    try:
+        return await _look(settings)
+    except Exception as error:
+        _logger.warning("a look for trouble failed: %s", type(error).__name__)
+        return True
+
+
+async def _look(settings: Settings) -> bool:
     names = [one.name for one in channels_of(settings)]
     if not names:
         return True

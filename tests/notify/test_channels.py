@@ -43,13 +43,16 @@ async def test_a_redirect_is_not_followed(receiver: Receiver, status: int, caplo
 async def test_what_a_webhook_may_come_to(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
     receiver.status = 500
     assert await Webhook(receiver.url).send(DOCUMENT) == Answer(False, "http 500")
-    monkeypatch.setattr(channels, "_WEBHOOK_TIME", 0.2)
+    monkeypatch.setattr(channels, "LONGEST", 0.2)
     receiver.hold.clear()
     assert await Webhook(receiver.url).send(DOCUMENT) == Answer(False, "timeout")
     with receiving() as gone:
         url = gone.url
     assert await Webhook(url).send(DOCUMENT) == Answer(False, "unreachable")
+    monkeypatch.setattr(channels, "LONGEST", 5.0)
     tls = receiver.url.replace("http:", "https:")  # it speaks no TLS
+    assert not (await Webhook(tls).send(DOCUMENT)).ok
+    monkeypatch.setenv("SSL_CERT_FILE", "/none")
     assert not (await Webhook(tls).send(DOCUMENT)).ok
 
 

@@ -114,11 +114,11 @@ def test_a_receiver_that_hangs_keeps_no_command(
     command: Command, settings: dict[str, str], receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     receiver.hold.clear()
-    monkeypatch.setattr(channels, "_WEBHOOK_TIME", 0.3)
+    monkeypatch.setattr(channels, "LONGEST", 0.3)
     assert command("sync", *TABLES, **settings).code == 0
     assert query(settings["DATABASE_URL"], ERRORS) == [("timeout",)]
     monkeypatch.setattr("app.notify.delivery._AT_THE_END", 0.1)
-    monkeypatch.setattr(channels, "_WEBHOOK_TIME", 60.0)
+    monkeypatch.setattr(channels, "LONGEST", 60.0)
     assert command("sync", *TABLES, **settings).code == 0
     claimed = "SELECT count(*) > 0 FROM botdata.notifications WHERE claimed_until > now() AND last_error IS NULL"
     assert value(settings["DATABASE_URL"], claimed)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -17,7 +16,7 @@ from app.state import notifications
 from tests.migration.engine import execute, query, value
 from tests.notify.receiver import Receiver
 
-Add = Callable[[int], Any]
+STEP = Step("copy", None, lambda error: None)
 
 
 @pytest.fixture
@@ -87,7 +86,7 @@ async def test_a_step_that_is_interrupted_or_fails_is_told(settings: Settings, r
     def end_of(_: None) -> StepEnd:
         raise AssertionError
 
-    task = asyncio.create_task(tell_step(settings, Step("copy", None), work, end_of))
+    task = asyncio.create_task(tell_step(settings, STEP, work, end_of))
     await begun.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -97,7 +96,7 @@ async def test_a_step_that_is_interrupted_or_fails_is_told(settings: Settings, r
         raise ZeroDivisionError("a value of a row")
 
     with pytest.raises(ZeroDivisionError):
-        await tell_step(settings, Step("copy", None), fail, end_of)
+        await tell_step(settings, STEP, fail, end_of)
     assert receiver.kinds == ["step_begun", "step_stopped"] * 2
     assert [event["summary"] for event in receiver.events[1::2]] == [
         "copy stopped: it was interrupted.",

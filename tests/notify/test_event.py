@@ -56,6 +56,8 @@ def test_names_call_nobody_and_draw_nothing() -> None:
 def test_an_address_is_told_without_its_user() -> None:
     event = Event("test", "x.", next="botdata copy --source postgresql://reader:***@source.example/salon")
     assert document_of(event, _settings())["next"] == "botdata copy --source postgresql://source.example/salon"
+    refused = Event("test", 'FATAL: password authentication failed for user "reader"')
+    assert document_of(refused, _settings())["summary"] == "FATAL: password authentication failed for user "
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ class Watched:
     """A cutover that is looked at by two processes each time."""
 
     def __init__(self, pair: Pair, settings: Settings, receiver: Receiver) -> None:
+        self.at_once = 2
         self.ask = pair.ask
         self.settings = settings
         self.receiver = receiver
@@ -28,8 +29,7 @@ class Watched:
     async def look(self) -> list[dict[str, Any]]:
         """What is told by a look."""
         before = len(self.receiver.bodies)
-        await asyncio.gather(look_for_trouble(self.settings), look_for_trouble(self.settings))
-        await look_for_trouble(self.settings)  # what one claimed as the other ended
+        await asyncio.gather(*(look_for_trouble(self.settings) for _ in range(self.at_once)))
         return self.receiver.events[before:]
 
     async def kinds(self) -> list[str]:
@@ -105,6 +105,7 @@ async def test_a_gate_that_held_and_does_not_any_more(
     pair: Pair, watched: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(troubles, "_GATES_EVERY", -1.0)
+    watched.at_once = 1
     pair.set_stage("dualwrite")
     assert await watched.kinds() == []  # gates that never held do not break
     watched.ask(
