@@ -8,15 +8,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from app.errors import SettingsError
-from app.privacy import mask_phones
+from app.privacy import mask_free_text
 from app.settings import Settings
 from app.stores.postgres.database_url import shown_url, sqlalchemy_url
 
 _LONGEST = 1000  # characters of one text
 _MOST = 50  # members of one list
 _SHORTEST_SECRET = 4  # characters; a shorter one cannot be told from other words
-_LONG_SECRET = 12  # characters; a shorter one may be a part of another word
-_USER = re.compile(r"(?<=://)[^/\s@]+@|(?<=\buser )\"[^\"]*\"")  # in an address, and in what a server says of a login
+_USER = re.compile(r'(?<=\buser )"[^"]*"')  # in what a server says of a login
 # Slack's own signs (its documentation, "Formatting text for app surfaces"): a name must not call everybody.
 _FOR_SLACK = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 
@@ -66,14 +65,10 @@ class _Mask:
     """Takes phone numbers and the secrets of the settings out of texts, and what is not for printing."""
 
     def __init__(self, settings: Settings) -> None:
-        known = sorted(_secrets(settings), key=len, reverse=True)
-        whole = [re.escape(one) if len(one) >= _LONG_SECRET else rf"(?<!\w){re.escape(one)}(?!\w)" for one in known]
-        self._secrets = re.compile("|".join(whole)) if whole else None
+        self._secrets = _secrets(settings)
 
     def text(self, text: str) -> str:
-        if self._secrets is not None:
-            text = self._secrets.sub("***", text)
-        text = mask_phones(_USER.sub("", " ".join(text.split())))
+        text = mask_free_text(_USER.sub("***", " ".join(text.split())), self._secrets)
         text = "".join(character if character.isprintable() else "?" for character in text)
         return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
