@@ -3,12 +3,16 @@
 import re
 from collections.abc import Iterable
 
-_DIGITS = re.compile(r"\d(?:[\s()\-.]{0,3}\d){7,}")
-# A day as ISO 8601 writes it, with a time perhaps: as long as a phone number, and none.
-_DAY = re.compile(r"((?<!\d)20\d\d-[01]\d-[0-3]\d(?:[T ]\d\d:\d\d(?::\d\d)?)?(?!\d))")
+# +7 (900) 000-00-07 has two signs in a row, and a text that was set in type has dashes of its own.
+_DIGITS = re.compile(r"\d(?:[\s().\-\u2010-\u2015]{0,3}\d){7,}")
+# As long as a phone number, and none: a day in ISO 8601, with a time perhaps, and the name of a process of the bot.
+_NO_PHONE = re.compile(
+    r"((?<!\d)20\d\d-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])(?:[T ]\d\d:\d\d(?::\d\d)?)?(?!\d)"
+    r"|[\w.-]+:\d+:[0-9a-f]{6}\b)"
+)
 # User and password of an address; Supabase's keys, which are JWTs or begin with sb_.
 _SECRETS = re.compile(r"(?<=://)[^\s/@]+(?=@)|\beyJ[\w-]+(?:\.[\w-]+)*|\bsb_\w+")
-
+# A shorter secret would mask words.
 _SHORTEST_SECRET = 6
 
 
@@ -24,12 +28,11 @@ def mask_phones(text: str) -> str:
 
 
 def mask_free_text(text: str, secrets: Iterable[str] = ()) -> str:
-    """Mask what a person may have typed without thinking: phone numbers, keys, users and passwords of addresses.
+    """Mask what a person may have typed without thinking: phone numbers, keys, users and passwords, and these secrets.
 
-    Args:
-        secrets: of the settings; those that are shorter than 6 characters would mask words.
+    Days and the names of the bot's processes stay as they are.
     """
-    for secret in secrets:
+    for secret in sorted(secrets, key=len, reverse=True):
         text = text.replace(secret, "***") if len(secret) >= _SHORTEST_SECRET else text
-    parts = _DAY.split(_SECRETS.sub("***", text))
+    parts = _NO_PHONE.split(_SECRETS.sub("***", text))
     return "".join(part if position % 2 else mask_phones(part) for position, part in enumerate(parts))

@@ -1,10 +1,11 @@
 """The environment and `.env`, read once when asked for, into one frozen object."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.errors import SettingsError
@@ -36,6 +37,35 @@ def _stage(value: object) -> object:
     if word not in STAGE_CHOICES:
         raise ValueError(f"must be one of {', '.join(STAGE_CHOICES)}")
     return word
+
+
+_HERE = {"localhost", "127.0.0.1", "::1"}
+
+
+def _webhook(value: SecretStr | None) -> SecretStr | None:
+    if value is None:
+        return None
+    text = value.get_secret_value()
+    try:
+        url = urlsplit(text)
+        fits = url.scheme == "https" or (url.scheme == "http" and url.hostname in _HERE)
+        fits = fits and bool(url.hostname) and url.port != 0 and "@" not in url.netloc
+    except ValueError:  # its message repeats parts of the address
+        fits = False
+    if not fits or not text.isascii() or not text.isprintable() or " " in text:
+        raise ValueError("must be https://..., or http:// to localhost, without a user or a password before the host")
+    return value
+
+
+def _command(value: SecretStr | None) -> SecretStr | None:
+    if value is not None:
+        try:
+            words = shlex.split(value.get_secret_value())
+        except ValueError:
+            raise ValueError("must be a program and its arguments; a quotation mark is not closed") from None
+        if not words or not words[0]:
+            raise ValueError("must begin with a program")
+    return value
 
 
 YesNo = Annotated[bool, BeforeValidator(_clear_yes_or_no)]
@@ -97,6 +127,25 @@ class Settings(BaseSettings):
     compare_with_itself: YesNo = Field(False, description="compare the authority with itself: the noise floor")
     close_timeout: float = Field(
         5.0, gt=0, allow_inf_nan=False, description="seconds that close() waits for mirrors and comparisons"
+    )
+
+    notify_url: Annotated[OptionalSecret, AfterValidator(_webhook)] = Field(
+        None, description="a webhook that is told what happens: docs/notifications.md"
+    )
+    notify_command: Annotated[OptionalSecret, AfterValidator(_command)] = Field(
+        None, description="a program that is started for each event, without a shell"
+    )
+    notify_waiting: int = Field(
+        1000, ge=1, description="entries of the outbox, or notes of the journal, past which it is told"
+    )
+    notify_age: float = Field(
+        300.0, gt=0, allow_inf_nan=False, description="seconds that the oldest of them may wait until it is told"
+    )
+    notify_lag: float = Field(
+        300.0, gt=0, allow_inf_nan=False, description="seconds since an unfinished sync last looked at the source"
+    )
+    notify_silence: float = Field(
+        30.0, ge=5, allow_inf_nan=False, description="seconds without a report after which a process is told as silent"
     )
 
     database_pool_size: int = Field(10, ge=1, le=1000, description="connections that a bot process keeps at most")

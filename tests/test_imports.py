@@ -36,6 +36,7 @@ LAYERS = [
     ["migration.sync", "migration.preflight", "migration.inventory"],
     ["schema"],
     ["migration.migrate", "cutover.moves", "adopt", "report"],
+    ["notify"],
     ["parity"],
     ["embedded"],
     ["cli.event_loop", "cli.given_options", "cli.output", "cli.project"],
@@ -56,6 +57,7 @@ FORBIDDEN = {
     "migration": ["repositories", "data_layer", "cutover.membership", "cutover.replication", "cutover.shadow"],
     "schema": ["repositories", "data_layer", "cutover.membership", "cutover.replication", "cutover.shadow"],
     "cutover.moves": ["repositories", "data_layer", "cutover.membership", "cutover.replication", "cutover.shadow"],
+    "notify": ["repositories", "data_layer", "cutover.membership", "cutover.replication", "cutover.shadow"],
     "parity": ["migration", "schema", "cutover.moves"],
     "embedded": ["repositories", "data_layer", "migration", "cutover", "parity"],
 }

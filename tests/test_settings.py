@@ -126,6 +126,8 @@ def test_no_backend_left(monkeypatch: pytest.MonkeyPatch) -> None:
         ("NOTE_TIMEOUT", "inf"),
         ("COMPARE_SAMPLING", "1.01"),
         ("CLOSE_TIMEOUT", "soon"),
+        ("NOTIFY_SILENCE", "1"),
+        ("NOTIFY_LAG", "0"),
         ("DEFAULT_PHONE_REGION", "ru"),
     ],
 )
@@ -133,6 +135,45 @@ def test_a_number_out_of_range(monkeypatch: pytest.MonkeyPatch, variable: str, t
     monkeypatch.setenv(variable, text)
     with pytest.raises(SettingsError, match=f"^{variable}: "):
         load_settings(None)
+
+
+@pytest.mark.parametrize(
+    ("address", "fits"),
+    [
+        ("https://hooks.example/secret-path", True),
+        (" ", True),
+        ("http://localhost:8080/secret-path", True),
+        ("http://127.0.0.1/secret-path", True),
+        ("http://[::1]:8080/secret-path", True),
+        ("http://hooks.example/secret-path", False),
+        ("http://localhost.secret-path.example/", False),
+        ("http://127.0.0.1.secret-path.example/", False),
+        ("https://user:secret-path@hooks.example/", False),
+        ("https:///secret-path", False),
+        ("https://[secret-path]/", False),
+        ("https://hooks.example:secret-path/", False),
+        ("https://hooks.example/secret-path\r\nHost: other", False),
+        ("file:///etc/secret-path", False),
+        ("secret-path", False),
+    ],
+)
+def test_the_address_of_a_webhook(monkeypatch: pytest.MonkeyPatch, address: str, fits: bool) -> None:
+    monkeypatch.setenv("NOTIFY_URL", address)
+    if fits:
+        assert "secret-path" not in repr(load_settings(None))
+        return
+    with pytest.raises(SettingsError) as refused:
+        load_settings(None)
+    assert str(refused.value).startswith("NOTIFY_URL: must be https://..., or http:// to localhost")
+    assert "secret-path" not in str(refused.value)
+
+
+@pytest.mark.parametrize("command", ["tell 'secret-word", "'' secret-word"])
+def test_a_command_that_is_none(monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    monkeypatch.setenv("NOTIFY_COMMAND", command)
+    with pytest.raises(SettingsError, match=r"^NOTIFY_COMMAND: must be") as refused:
+        load_settings(None)
+    assert "secret-word" not in str(refused.value)
 
 
 def test_all_problems_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

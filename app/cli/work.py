@@ -18,8 +18,10 @@ from app.cli.project import read_project
 if TYPE_CHECKING:
     from sqlalchemy import MetaData, Table
 
+    from app.errors import MigrationError
     from app.migration.progress import Progress
     from app.migration.sources.source import Source
+    from app.notify.steps import StepEnd
     from app.settings import Settings
 
 _Answer = TypeVar("_Answer")
@@ -125,14 +127,23 @@ class Work:
             command, settings, described, target, source_url, chosen, given, None if metadata else project.revisions
         )
 
-    def run(self, what: str, work: Callable[[Source, Progress], Awaitable[_Answer]]) -> _Answer:
-        """Run work on the source in an event loop; its progress, called `what`, goes to standard error."""
+    def run(
+        self,
+        what: str,
+        work: Callable[[Source, Progress], Awaitable[_Answer]],
+        end_of: Callable[[_Answer], StepEnd] | None = None,
+    ) -> _Answer:
+        """Run work on the source in an event loop; its progress, called `what`, goes to standard error.
+
+        Args:
+            end_of: what is told of its end, where it is a step that people are told of.
+        """
 
         async def connected() -> _Answer:
             async with self.working(what) as (source, bars):
                 return await work(source, bars)
 
-        return self.carry_out(connected)
+        return self.carry_out(connected, end_of)
 
     @asynccontextmanager
     async def working(self, what: str) -> AsyncIterator[tuple[Source, Progress]]:
@@ -143,9 +154,29 @@ class Work:
             async with self.open_source(bars.notice) as source:
                 yield source, bars
 
-    def carry_out(self, work: Callable[[], Awaitable[_Answer]]) -> _Answer:
-        """Run work in an event loop; the next commands of its errors get their options."""
-        return carry_out(work, self.given)
+    def carry_out(
+        self, work: Callable[[], Awaitable[_Answer]], end_of: Callable[[_Answer], StepEnd] | None = None
+    ) -> _Answer:
+        """Run work in an event loop; the next commands of its errors get their options. `end_of` as for `run`."""
+        if end_of is None:
+            return carry_out(work, self.given)
+        from app.notify.steps import Step, tell_step
+
+        step, ended = Step(self.command, self._source_label(), self._next_of), end_of
+        return carry_out(lambda: tell_step(self.settings, step, work, ended), self.given)
+
+    def _source_label(self) -> str | None:
+        """The source's label; None where its address is none."""
+        from app.errors import SettingsError
+        from app.stores.postgres.database_url import source_label
+
+        try:
+            return source_label(self.source_url or self.settings.supabase_url or "")
+        except SettingsError:
+            return None
+
+    def _next_of(self, error: MigrationError) -> str | None:
+        return self.given.text(error.next_step, step=error.step) if error.next_step is not None else None
 
     @asynccontextmanager
     async def open_source(self, notice: Callable[[str], None]) -> AsyncIterator[Source]:

@@ -336,4 +336,30 @@ VERSIONS = (
         PRIMARY KEY (table_name, side)
     );
     """,
+    f"""
+    -- Events that somebody is to be told of, one row for each way: 'url' (NOTIFY_URL) or 'command' (NOTIFY_COMMAND).
+    CREATE TABLE {SCHEMA}.notifications (
+        number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        id uuid NOT NULL,
+        channel text NOT NULL CHECK (channel IN ('url', 'command')),
+        cause text, -- what is told once, although several processes may find it
+        document json NOT NULL, -- as it is sent
+        happened_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+        claimed_by text, -- the process that is sending it, until claimed_until
+        claimed_until timestamptz,
+        next_try_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+        tries integer NOT NULL DEFAULT 0,
+        last_error text, -- a code
+        delivered_at timestamptz,
+        UNIQUE (channel, cause)
+    );
+    -- What was well, or was not, when a process last looked: only a change is told.
+    CREATE TABLE {SCHEMA}.conditions (
+        topic text NOT NULL,
+        name text NOT NULL,
+        is_well boolean NOT NULL,
+        since timestamptz NOT NULL DEFAULT clock_timestamp(),
+        PRIMARY KEY (topic, name)
+    );
+    """,
 )

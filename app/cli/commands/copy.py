@@ -115,6 +115,11 @@ def copy_options(work: Work, *, overwrite: bool, restart: bool, max_quarantine: 
 
 def run_copy(work: Work, options: CopyOptions) -> CopyReport:
     """Copy, with progress on standard error."""
+    from app.cli.commands.notify.step_ends import copy_end
     from app.migration.copy.copier import copy as copy_tables
 
-    return work.run("copy", lambda source, bars: copy_tables(source, work.target, work.tables, bars, options))
+    return work.run(
+        "copy",
+        lambda source, bars: copy_tables(source, work.target, work.tables, bars, options),
+        lambda report: copy_end(report, work.given),
+    )

@@ -44,6 +44,7 @@ def migrate(
     """
     from dataclasses import replace
 
+    from app.cli.commands.notify.step_ends import migrate_end
     from app.cli.output import document, show_json
     from app.cli.reports.copy_report import copy_document, next_after_copy, show_copy
     from app.cli.reports.verify_report import show_verify, verify_document
@@ -76,7 +77,9 @@ def migrate(
         on_upgrade=_say_upgrade,
         on_copy=lambda report: show_copy(report, work.given),
     )
-    report = work.carry_out(lambda: move(work.target, work.tables, options))
+    report = work.carry_out(
+        lambda: move(work.target, work.tables, options), lambda report: migrate_end(report, work.given)
+    )
     first = None
     if report.verified.clean and not report.copied.complete:  # its rows are equal, and something else is left
         first = work.given.text(next_after_copy(report.copied), step="copy")

@@ -86,6 +86,7 @@ def _show_status(found: Status) -> None:
     if found.in_quarantine:
         say(f"{found.in_quarantine:,} rows in quarantine: botdata quarantine list")
     _show_inventory(found)
+    _show_undelivered(found)
     say(f"Next: {found.next_step}")
 
 
@@ -101,6 +102,15 @@ def _show_inventory(found: Status) -> None:
         say(f"  {item}")
     if len(still_open) > _SHOWN:
         say(f"  ... and {len(still_open) - _SHOWN:,} more")
+
+
+def _show_undelivered(found: Status) -> None:
+    from app.cli.output import say
+
+    left = found.undelivered
+    if left.given_up or (left.waiting and left.last_error):
+        why = f" (last error: {left.last_error})" if left.last_error else ""
+        say(f"notifications: {left.waiting:,} wait, {left.given_up:,} given up{why}: botdata notify")
 
 
 def _status_document(found: Status) -> dict[str, Any]:
@@ -149,6 +159,9 @@ def _status_document(found: Status) -> dict[str, Any]:
         in_quarantine=found.in_quarantine,
         inventory_taken_at=found.inventory.taken_at if found.inventory else None,
         inventory_open=list(found.inventory.open_items) if found.inventory else [],
+        notifications_waiting=found.undelivered.waiting,
+        notifications_given_up=found.undelivered.given_up,
+        notifications_error=found.undelivered.last_error,
         next=str(found.next_step),
     )
 

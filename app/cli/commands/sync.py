@@ -98,6 +98,7 @@ def _run(work: Work, options: SyncOptions) -> SyncReport:
     import asyncio
     import signal
 
+    from app.cli.commands.notify.step_ends import sync_end
     from app.cli.output import progress
     from app.cli.reports.sync_report import RoundLines
     from app.migration.sync.syncer import Sync
@@ -110,7 +111,7 @@ def _run(work: Work, options: SyncOptions) -> SyncReport:
             if options.follow:
                 for number in (signal.SIGINT, signal.SIGTERM):
                     asyncio.get_running_loop().add_signal_handler(number, stop.set)
-            return await Sync(
+            syncing = Sync(
                 lambda: work.open_source(bars.notice),
                 work.target,
                 work.tables,
@@ -118,6 +119,12 @@ def _run(work: Work, options: SyncOptions) -> SyncReport:
                 options,
                 stop=stop,
                 on_round=lines.add,
-            ).run()
+            )
+            if not options.follow:
+                return await syncing.run()
+            from app.notify.troubles import looking
 
-        return work.carry_out(run)
+            async with looking(work.settings):
+                return await syncing.run()
+
+        return work.carry_out(run, None if options.dry_run else lambda report: sync_end(report, work.given))

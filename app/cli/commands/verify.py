@@ -37,6 +37,7 @@ def verify(
 
     Example: botdata verify --show-values
     """
+    from app.cli.commands.notify.step_ends import verify_end
     from app.cli.output import show_json
     from app.cli.reports.verify_report import show_verify, verify_document
     from app.migration.verify.verifier import VerifyOptions
@@ -47,7 +48,11 @@ def verify(
     work = Work.prepare("verify --fix" if fix else "verify", tables, with_baileys, key_role_ok, source, metadata)
     in_use = work.settings.flags.use_repository_pattern
     options = VerifyOptions(fix=fix, sample=sample, overwrite=overwrite, target_in_use=in_use)
-    report = work.run("verify", lambda source, bars: verify_tables(source, work.target, work.tables, bars, options))
+    report = work.run(
+        "verify",
+        lambda source, bars: verify_tables(source, work.target, work.tables, bars, options),
+        lambda report: verify_end(report, work.given),
+    )
     if as_json:
         show_json(verify_document(report, work.given))
     else:

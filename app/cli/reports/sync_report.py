@@ -100,7 +100,7 @@ def show_sync(report: SyncReport, given: GivenOptions, fires: Sequence[Finding] 
     deleted = sum(table.deleted for table in tables)
     told = f"{written:,} rows {would}changed, {deleted:,} {would}deleted in {report.seconds:.1f} s"
     if report.dry_run:
-        say(f"dry run: {told}. Next: {given.text(_next(report))}")
+        say(f"dry run: {told}. Next: {given.text(next_after_sync(report))}")
         return
     rounds = f"{report.rounds:,} round{'' if report.rounds == 1 else 's'}"
     lag = f"; the state is that of {report.lag:.1f} s before its end" if report.lag is not None else ""
@@ -108,7 +108,7 @@ def show_sync(report: SyncReport, given: GivenOptions, fires: Sequence[Finding] 
         say("stopped in the middle of a round; the next sync goes on from there")
     if report.complete:
         rounds += f"{lag}{but_not_usable(report.not_usable)}"
-        say(f"sync complete: {told}, {rounds}. Next: {given.text(_next(report))}")
+        say(f"sync complete: {told}, {rounds}. Next: {given.text(next_after_sync(report))}")
         return
     say(f"sync NOT complete: {told}, {rounds}{lag}")
     if refused and not report.reverse:
@@ -119,10 +119,10 @@ def show_sync(report: SyncReport, given: GivenOptions, fires: Sequence[Finding] 
         say(f"{left:,} rows of the source are in quarantine, since the target refused them: they are left as they are.")
     if any(table.unsettled for table in tables):
         say("Rows that stay different although they were written or deleted: by a column's type, a trigger or a rule.")
-    say(f"Next: {given.text(_next(report))}")
+    say(f"Next: {given.text(next_after_sync(report))}")
 
 
-def _next(report: SyncReport) -> NextStep:
+def next_after_sync(report: SyncReport) -> NextStep:
     """The same again while rows wait to be mended; once all that can be written is, a look at what differs."""
     tables = report.tables.values()
     if report.dry_run or any(table.refused for table in tables):
@@ -177,5 +177,5 @@ def sync_document(report: SyncReport, given: GivenOptions, fires: Sequence[Findi
         not_seen=list(report.not_seen),
         not_moved=not_moved_list(report.not_moved),
         by_hand=list(report.by_hand),
-        next=given.text(_next(report)),
+        next=given.text(next_after_sync(report)),
     )

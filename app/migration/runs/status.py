@@ -1,6 +1,6 @@
 """What the tool's schema remembers of the runs on a target: read, and never written."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from psycopg import AsyncConnection
 
@@ -8,6 +8,7 @@ from app.errors import INSTALL_NEWER, MigrationError
 from app.migration.target.foreign_keys import statement_for
 from app.migration.target.target_session import explained, open_target, run_lock_holder
 from app.next_step import Command, NextStep
+from app.state.notifications import Undelivered, undelivered
 from app.state.runs import checkpoints, foreign_keys, quarantine, runs
 from app.state.runs.inventory import KeptInventory, last_inventory
 from app.state.tool_schema import newest_version, version
@@ -87,6 +88,7 @@ class Status:
         shown: the run whose tables are listed.
         in_quarantine: rows of all tables.
         inventory: the last one; None where none was taken.
+        undelivered: what people were to be told, and were not.
         next_step: what to do next.
     """
 
@@ -98,6 +100,7 @@ class Status:
     in_quarantine: int
     foreign_keys: tuple[ForeignKeyStatus, ...]
     inventory: KeptInventory | None = None
+    undelivered: Undelivered = field(default_factory=Undelivered)
 
     @property
     def next_step(self) -> NextStep:
@@ -142,6 +145,7 @@ async def read_status(target_url: str, run: int | None = None) -> Status:
                     for key in await foreign_keys.away(connection)
                 ),
                 await last_inventory(connection),
+                await undelivered(connection),
             )
 
 

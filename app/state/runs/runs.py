@@ -79,6 +79,16 @@ async def find_unfinished(connection: AsyncConnection, command: str, source: str
     return run
 
 
+async def is_unfinished(connection: AsyncConnection, command: str) -> bool:
+    """Whether the newest run of the command has not ended, at work or stopped."""
+    state = await fetch_value(
+        connection,
+        f"SELECT state FROM {SCHEMA}.runs WHERE command = %(command)s ORDER BY id DESC LIMIT 1",
+        {"command": command},
+    )
+    return bool(state == "running")
+
+
 async def finish(connection: AsyncConnection, run: int) -> None:
     """Mark a run complete once all tables that it began are."""
     await connection.execute(

@@ -65,6 +65,7 @@ def advance(
     from app.cli.commands.preflight import accepted_of
     from app.cutover.moves.gates.thresholds import Thresholds
     from app.cutover.moves.steps import advance as move
+    from app.notify.troubles import then_tell
     from app.settings import load_settings
 
     _require_reason(force)
@@ -72,7 +73,7 @@ def advance(
     thresholds = Thresholds(comparisons, differences, hours, outbox_age, accepted)
     settings = load_settings()
     _tell(
-        run_async(move(settings, thresholds=thresholds, force=force, dry_run=dry_run)),
+        run_async(then_tell(settings, move(settings, thresholds=thresholds, force=force, dry_run=dry_run))),
         as_json,
     )
 
@@ -84,12 +85,14 @@ def back(force: Force = None, dry_run: DryRun = False, as_json: AsJson = False) 
     """
     from app.cli.reports.cutover_moves import send_recorded
     from app.cutover.moves.steps import back as move
+    from app.notify.troubles import then_tell
     from app.settings import load_settings
 
     _require_reason(force)
     settings = load_settings()
     sending = send_recorded(settings)
-    _tell(run_async(move(settings, send=sending, force=force, dry_run=dry_run)), as_json)
+    moving = then_tell(settings, move(settings, send=sending, force=force, dry_run=dry_run))
+    _tell(run_async(moving), as_json)
 
 
 def finish(
@@ -103,6 +106,7 @@ def finish(
     from app.cli.reports.cutover_changes import finish_document, show_finish
     from app.cutover.moves.finish import finish as end
     from app.cutover.moves.finish import look_at_end
+    from app.notify.troubles import then_tell
     from app.settings import load_settings
 
     if as_json and not yes:
@@ -115,7 +119,7 @@ def finish(
             if ending.still_supabase:
                 say(f"The writers of {', '.join(ending.still_supabase)} still write to Supabase: keep it for them.")
             typer.confirm("End the way back to Supabase for good?", abort=True)
-        ending = run_async(end(settings))
+        ending = run_async(then_tell(settings, end(settings)))
     if as_json:
         show_json(finish_document(ending))
     else:
@@ -134,11 +138,12 @@ def forget(
     from app.cli.output import show_json
     from app.cli.reports.cutover_changes import forget_document, show_forget
     from app.cutover.moves.forget import forget as take_out
+    from app.notify.troubles import then_tell
     from app.settings import load_settings
 
     _require_reason(force)
     settings = load_settings()
-    forgotten = run_async(take_out(settings, process, force=force))
+    forgotten = run_async(then_tell(settings, take_out(settings, process, force=force)))
     if as_json:
         show_json(forget_document(forgotten))
     else:
@@ -160,11 +165,12 @@ def table(
     from app.cli.reports.cutover_changes import show_table_moved, table_document
     from app.cutover.moves.table_authority import move_table
     from app.cutover.stages import Store
+    from app.notify.troubles import then_tell
     from app.settings import load_settings
 
     _require_reason(force)
     settings, to = load_settings(), Store(authority.value)
-    moved = run_async(move_table(settings, name, to, force=force, dry_run=dry_run))
+    moved = run_async(then_tell(settings, move_table(settings, name, to, force=force, dry_run=dry_run)))
     if as_json:
         show_json(table_document(moved))
     else:

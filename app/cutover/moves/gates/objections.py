@@ -35,6 +35,11 @@ async def objections(settings: Settings, to: Stage, thresholds: Thresholds | Non
     Raises:
         MigrationError: the target cannot be read, or has no tables of a cutover.
     """
+    return [one for found in (await gates(settings, to, thresholds)).values() for one in found]
+
+
+async def gates(settings: Settings, to: Stage, thresholds: Thresholds | None = None) -> dict[str, list[Objection]]:
+    """What each gate has against it, by the gate's name; nothing where it holds. As `objections` otherwise."""
     thresholds = thresholds or Thresholds()
     async with open_cutover(settings.require_database_url(), "cutover") as connection:
         row = await read_stage_row(connection)
@@ -45,33 +50,33 @@ async def objections(settings: Settings, to: Stage, thresholds: Thresholds | Non
 
 async def _forward(
     connection: AsyncConnection, settings: Settings, row: StageRow, to: Stage, thresholds: Thresholds
-) -> list[Objection]:
-    found = await process_gate.processes(connection, row.stage)
-    found += await copied_gate.foreign_keys(connection, row.stage.authority)
+) -> dict[str, list[Objection]]:
+    found = {"processes": await process_gate.processes(connection, row.stage)}
+    found["foreign keys"] = await copied_gate.foreign_keys(connection, row.stage.authority)
     if to in {Stage.DUALWRITE, Stage.SHADOW, Stage.LIVE}:
-        found += await drift_gate.drift(connection, settings, thresholds.accepted)
-        found += await copied_gate.quarantine(connection)
+        found["schemas"] = await drift_gate.drift(connection, settings, thresholds.accepted)
+        found["quarantine"] = await copied_gate.quarantine(connection)
     if to is Stage.DUALWRITE:
-        found += await copied_gate.copied(connection)
+        found["copied"] = await copied_gate.copied(connection)
     if to in {Stage.SHADOW, Stage.LIVE}:
-        found += await copied_gate.notes(connection)
-        found += await copied_gate.proven(connection)
+        found["journal"] = await copied_gate.notes(connection)
+        found["proofs"] = await copied_gate.proven(connection)
     if to is Stage.LIVE:
-        found += await sequence_gate.sequences(connection, settings)
+        found["sequences"] = await sequence_gate.sequences(connection, settings)
     if to in {Stage.LIVE, Stage.RAMPDOWN}:
-        found += await comparison_gate.comparisons(connection, row.stage, thresholds)
+        found["comparisons"] = await comparison_gate.comparisons(connection, row.stage, thresholds)
     if to in {Stage.RAMPDOWN, Stage.COMPLETE}:
-        found += await outbox_gate.outbox(connection, thresholds.outbox_seconds)
+        found["outbox"] = await outbox_gate.outbox(connection, thresholds.outbox_seconds)
     return found
 
 
-async def _back(connection: AsyncConnection, row: StageRow, to: Stage) -> list[Objection]:
-    found: list[Objection] = []
+async def _back(connection: AsyncConnection, row: StageRow, to: Stage) -> dict[str, list[Objection]]:
+    found: dict[str, list[Objection]] = {}
     if row.stage is Stage.COMPLETE:
-        found += outbox_gate.unrecorded(row)
+        found["way back"] = outbox_gate.unrecorded(row)
     if row.stage.authority is not to.authority:
-        found += await process_gate.fixed(connection)
-        found += await outbox_gate.unsent(connection)
-        found += await unrecorded_gate.unrecorded_since_finish(connection)
-        found += await copied_gate.left_behind(connection)
+        found["processes"] = await process_gate.fixed(connection)
+        found["outbox"] = await outbox_gate.unsent(connection)
+        found["unrecorded"] = await unrecorded_gate.unrecorded_since_finish(connection)
+        found["left behind"] = await copied_gate.left_behind(connection)
     return found

@@ -1,0 +1,50 @@
+"""The command `botdata notify`."""
+
+from typing import Annotated
+
+import typer
+
+from app.cli.event_loop import run_async
+from app.cli.work import AsJson
+
+
+def register(cli: typer.Typer) -> None:
+    """Add the command."""
+    cli.command()(notify)
+
+
+def notify(
+    test: Annotated[bool, typer.Option("--test", help="Send a test, which needs no database.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Send what waits for NOTIFY_URL and NOTIFY_COMMAND, now. Exit code 1 when something did not get through.
+
+    Example: botdata notify --test
+    """
+    from app.cli.output import document, say, show_json
+    from app.errors import SettingsError
+    from app.notify.channels import channels_of
+    from app.notify.delivery import send_waiting, try_channels
+    from app.settings import load_settings
+
+    settings = load_settings()
+    if not channels_of(settings):
+        raise SettingsError("neither NOTIFY_URL nor NOTIFY_COMMAND is set, so nobody is told (docs/notifications.md)")
+    if test:
+        answers = run_async(try_channels(settings))
+        ok = all(answer.ok for answer in answers.values())
+        told = [{"channel": name, "ok": answer.ok, "answer": answer.code} for name, answer in answers.items()]
+        if as_json:
+            show_json(document("notify", ok=ok, test=True, channels=told, delivered=None, waiting=None, given_up=None))
+        for name, answer in answers.items():
+            say(f"NOTIFY_{name.upper()}: {'took the test' if answer.ok else 'did NOT take the test'} ({answer.code})")
+    else:
+        delivered, left = run_async(send_waiting(settings))
+        ok = not (left.waiting or left.given_up)
+        if as_json:
+            counts = {"waiting": left.waiting, "given_up": left.given_up}
+            show_json(document("notify", ok=ok, test=False, channels=[], delivered=delivered, **counts))
+        why = f"; last error: {left.last_error}" if left.last_error else ""
+        say(f"{delivered:,} sent, {left.waiting:,} still wait, {left.given_up:,} given up{why}")
+    if not ok:
+        raise typer.Exit(1)

@@ -1,0 +1,1 @@
+"""Telling people what happens, by NOTIFY_URL and NOTIFY_COMMAND: docs/notifications.md."""

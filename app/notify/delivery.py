@@ -1,0 +1,121 @@
+"""Writes events down, and delivers what is written: beside the work, so that no receiver delays or stops it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import psycopg
+
+from app.common.background import BackgroundTasks
+from app.cutover.moves.stage_row import open_cutover
+from app.errors import BotdataError
+from app.migration.target.target_session import open_target
+from app.notify.channels import Answer, Channel, channels_of
+from app.notify.event import Event, document_of
+from app.settings import Settings
+from app.state import notifications
+from app.state.cutover.processes import process_name
+
+STEP = "notify"
+# What a target that cannot be used gives: then nothing is written, and the event is sent as it is.
+TROUBLE = (BotdataError, psycopg.Error, TimeoutError, OSError)
+_LEASE = 30.0  # seconds; a try takes five at most
+_PAUSE = 10.0  # seconds before the second try
+_TO_WRITE = 3.0  # seconds
+_AT_THE_END = 6.0  # seconds that a command waits for what is on its way
+
+
+class Teller:
+    """Tells of a command's events, in the background."""
+
+    def __init__(self, settings: Settings, channels: Sequence[Channel]) -> None:
+        self._settings = settings
+        self._channels = channels
+        self._background = BackgroundTasks()
+
+    async def tell(self, event: Event) -> None:
+        """Write an event down, and begin to deliver; where it cannot be written, it is sent once as it is."""
+        document = document_of(event, self._settings)
+        try:
+            async with asyncio.timeout(_TO_WRITE), open_target(_target(self._settings), step=STEP) as connection:
+                await notifications.add(connection, document, [one.name for one in self._channels], event.cause)
+        except TROUBLE:
+            for channel in self._channels:
+                self._background.start(channel.send(document))
+        else:
+            self.deliver()
+
+    def deliver(self) -> None:
+        """Begin to deliver what is due."""
+        self._background.start(deliver(self._settings))
+
+    async def end(self) -> None:
+        """Wait a moment for what is on its way; the rest is left to the next process that looks."""
+        await self._background.wait(_AT_THE_END)
+        self._background.cancel()
+        await self._background.wait()
+
+
+@asynccontextmanager
+async def telling(settings: Settings) -> AsyncIterator[Teller | None]:
+    """Something to tell by, for as long as a command lasts; None where nobody wants to be told."""
+    channels = channels_of(settings)
+    if not channels:
+        yield None
+        return
+    teller = Teller(settings, channels)
+    try:
+        yield teller
+    finally:
+        await teller.end()
+
+
+async def deliver(settings: Settings, *, at_once: bool = False) -> int:
+    """Deliver what is due, whoever wrote it; a channel that fails is left alone from then on.
+
+    Args:
+        at_once: also what was tried a moment ago, or was given up.
+
+    Returns:
+        How many were delivered. A target that cannot be used is left to the next process.
+    """
+    channels = {one.name: one for one in channels_of(settings)}
+    delivered = 0
+    process = process_name()
+    try:
+        async with open_target(_target(settings), step=STEP) as connection:
+            while channels:
+                claimed = await notifications.claim(connection, process, list(channels), _LEASE, at_once=at_once)
+                if claimed is None:
+                    break
+                answer = await channels[claimed.channel].send(claimed.document)
+                error = None if answer.ok else answer.code
+                await notifications.finish(connection, claimed.number, error, pause=_PAUSE)
+                delivered += answer.ok
+                if error:
+                    del channels[claimed.channel]
+    except TROUBLE:
+        pass
+    return delivered
+
+
+async def send_waiting(settings: Settings) -> tuple[int, notifications.Undelivered]:
+    """Deliver all that waits, what was given up too; how many were delivered, and what is left.
+
+    Raises:
+        MigrationError: the target cannot be read, or has no schema of this version.
+    """
+    delivered = await deliver(settings, at_once=True)
+    async with open_cutover(_target(settings), STEP, pending="what waits") as connection:
+        return delivered, await notifications.undelivered(connection)
+
+
+async def try_channels(settings: Settings) -> dict[str, Answer]:
+    """Send a test event by each channel now; what came of it."""
+    document: dict[str, Any] = document_of(Event("test", "This is a test of botdata's notifications."), settings)
+    return {channel.name: await channel.send(document) for channel in channels_of(settings)}
+
+
+def _target(settings: Settings) -> str:
+    return settings.require_database_url()

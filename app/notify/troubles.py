@@ -1,0 +1,121 @@
+"""Looks every few seconds for what no command tells by itself: a following sync and `botdata watch` do.
+
+Several may look at a time: each change is told once. The commands that move the stage tell of their moves, too.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager, suppress
+from time import monotonic
+from typing import TypeVar
+
+from app.migration.target.target_session import open_target
+from app.notify.channels import channels_of
+from app.notify.delivery import STEP, TROUBLE, deliver, telling
+from app.notify.event import Event, document_of
+from app.notify.look import Look
+from app.settings import Settings
+from app.state import notifications
+from app.state.cutover.stage import read_stage_row
+from app.state.tool_schema import is_current
+
+_logger = logging.getLogger(__name__)
+_EVERY = 5.0  # seconds between two looks
+_GATES_EVERY = 60.0  # seconds: some of them ask Supabase
+_TO_TELL = 3.0  # seconds
+_Answer = TypeVar("_Answer")
+
+
+@asynccontextmanager
+async def looking(settings: Settings) -> AsyncIterator[None]:
+    """Look every few seconds, beside what is done meanwhile; nothing where nobody wants to be told."""
+    if not channels_of(settings):
+        yield
+        return
+    task = asyncio.create_task(_keep_looking(settings))
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def look_for_trouble(settings: Settings) -> bool:
+    """Look once: tell what has changed for the worse, or back, and deliver all that is due.
+
+    It raises nothing, since it is not what its caller is for, and may take as long as a slow receiver.
+
+    Returns:
+        Whether the target answered.
+    """
+    try:
+        return await _look(settings)
+    except Exception as error:
+        _logger.warning("a look for trouble failed: %s", type(error).__name__)
+        return True
+
+
+async def _look(settings: Settings) -> bool:
+    names = [one.name for one in channels_of(settings)]
+    if not names:
+        return True
+    answers = False
+    with suppress(*TROUBLE):
+        async with open_target(settings.require_database_url(), step=STEP) as connection:
+            answers = True
+            if not await is_current(connection):
+                return True
+            look = Look(connection, settings, names)
+            row = await read_stage_row(connection)
+            await look.moves()
+            await look.processes()
+            await look.limits(row)
+            await deliver(settings)
+            if row.managed and await notifications.take_turn(connection, "gates", _GATES_EVERY):
+                await look.gates(row)
+                await deliver(settings)
+    return answers
+
+
+async def then_tell(settings: Settings, work: Awaitable[_Answer]) -> _Answer:
+    """Do what may move the stage, and tell of it. Errors are those of the work."""
+    async with telling(settings) as teller:
+        try:
+            return await work
+        finally:
+            if teller is not None:
+                await _tell_moves(settings)
+                teller.deliver()
+
+
+async def _tell_moves(settings: Settings) -> None:
+    with suppress(*TROUBLE):
+        async with asyncio.timeout(_TO_TELL), open_target(settings.require_database_url(), step=STEP) as connection:
+            await Look(connection, settings, [one.name for one in channels_of(settings)]).moves()
+
+
+async def _keep_looking(settings: Settings) -> None:
+    """Nothing can be written down where the target is away: that is sent as it is, by each process that looks."""
+    away_since: float | None = None
+    told = False
+    while True:
+        if await look_for_trouble(settings):
+            if told:
+                await _send(settings, Event("target_back", "the target answers again."))
+            away_since, told = None, False
+        else:
+            away_since = away_since or monotonic()
+            away = monotonic() - away_since
+            if not told and away >= settings.notify_silence:
+                event = Event(
+                    "target_away", f"the target has not answered for {away:,.0f} s.", {"seconds": round(away)}
+                )
+                told = await _send(settings, event)
+        await asyncio.sleep(_EVERY)
+
+
+async def _send(settings: Settings, event: Event) -> bool:
+    document = document_of(event, settings)
+    return all([(await channel.send(document)).ok for channel in channels_of(settings)])

@@ -1,0 +1,164 @@
+"""What a following sync and watch look for: each change is told once, and once more when it is back."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from app.notify import troubles
+from app.notify.troubles import look_for_trouble, looking
+from app.settings import Settings
+from tests.fixtures.cutover import MakeSettings, Pair
+from tests.notify.receiver import Receiver, until
+
+ONE = "bot:1:aaaaaa"
+
+
+class Watched:
+    """A cutover that is looked at by two processes each time."""
+
+    def __init__(self, pair: Pair, settings: Settings, receiver: Receiver) -> None:
+        self.at_once = 2
+        self.ask = pair.ask
+        self.settings = settings
+        self.receiver = receiver
+
+    async def look(self) -> list[dict[str, Any]]:
+        """What is told by a look."""
+        before = len(self.receiver.bodies)
+        await asyncio.gather(*(look_for_trouble(self.settings) for _ in range(self.at_once)))
+        return self.receiver.events[before:]
+
+    async def kinds(self) -> list[str]:
+        return [event["event"] for event in await self.look()]
+
+
+@pytest.fixture
+def watched(pair: Pair, settings_of: MakeSettings, receiver: Receiver) -> Watched:
+    return Watched(pair, settings_of(notify_url=receiver.url, notify_waiting=10), receiver)
+
+
+async def test_outbox_and_journal(watched: Watched) -> None:
+    assert await watched.kinds() == []
+    watched.ask(
+        "INSERT INTO botdata.outbox (process, table_name, key, recorded_at) "
+        "VALUES ('p', 'clients', '{79000000007}', now() - interval '301 s')"
+    )
+    (event,) = await watched.look()
+    assert (event["event"], event["facts"]["limit"], event["facts"]["waiting"]) == ("limit_passed", "outbox", 1)
+    assert "9000000007" not in json.dumps(event)
+    assert await watched.kinds() == []
+    watched.ask(
+        "INSERT INTO botdata.notes (process, table_name, key) SELECT 'p', 'clients', '{1}' FROM generate_series(1, 11)"
+    )
+    (event,) = await watched.look()
+    assert (event["event"], event["facts"]["limit"], event["facts"]["waiting"]) == ("limit_passed", "journal", 11)
+    watched.ask("DELETE FROM botdata.notes; DELETE FROM botdata.outbox")
+    assert await watched.kinds() == ["limit_back", "limit_back"]
+    assert await watched.kinds() == []
+
+
+async def test_what_is_kept_for_the_way_back_is_no_trouble(pair: Pair, watched: Watched) -> None:
+    pair.set_stage("complete")
+    watched.ask(
+        "INSERT INTO botdata.outbox (process, table_name, key, recorded_at) VALUES ('p', 'clients', '{1}', 'epoch')"
+    )
+    assert await watched.kinds() == []
+
+
+async def test_the_lag_of_a_sync(watched: Watched) -> None:
+    watched.ask("INSERT INTO botdata.runs (command, source) VALUES ('sync', 's')")
+    synced = (
+        "INSERT INTO botdata.synced_tables (table_name, source, began_at) VALUES ('{}', 's', now() - interval '{} s')"
+    )
+    watched.ask(synced.format("clients", 400))
+    watched.ask(synced.format("bookings", 350))
+    (event,) = await watched.look()
+    assert (event["event"], event["facts"]["limit"]) == ("limit_passed", "lag")
+    assert 349 < event["facts"]["seconds"] < 360
+    watched.ask("UPDATE botdata.synced_tables SET began_at = now()")
+    assert await watched.kinds() == ["limit_back"]
+    watched.ask("UPDATE botdata.synced_tables SET began_at = 'epoch'; UPDATE botdata.runs SET state = 'complete'")
+    assert await watched.kinds() == []  # a sync that has ended owes nothing
+
+
+async def test_a_process_that_falls_silent(watched: Watched) -> None:
+    watched.ask(
+        f"INSERT INTO botdata.processes (name, stage, chosen_by) VALUES ('{ONE}', 'off', 'CUTOVER_STAGE=database')"
+    )
+    assert await watched.kinds() == []
+    watched.ask("UPDATE botdata.processes SET reported_at = now() - interval '31 s'")
+    (event,) = await watched.look()
+    assert (event["event"], event["facts"]["process"]) == ("process_silent", ONE)
+    assert event["next"].endswith(f"botdata cutover forget {ONE}")
+    assert await watched.kinds() == []
+    watched.ask("UPDATE botdata.processes SET reported_at = now()")
+    assert await watched.kinds() == ["process_back"]
+    watched.ask("DELETE FROM botdata.processes")  # a goodbye
+    assert await watched.kinds() == []
+
+
+async def test_a_gate_that_held_and_does_not_any_more(
+    pair: Pair, watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(troubles, "_GATES_EVERY", -1.0)
+    watched.at_once = 1
+    pair.set_stage("dualwrite")
+    assert await watched.kinds() == []  # gates that never held do not break
+    watched.ask(
+        "INSERT INTO botdata.runs (command, source, state) VALUES ('copy', 's', 'complete'); INSERT INTO "
+        "botdata.quarantine (run_id, table_name, key, row_text, sqlstate, message) "
+        "VALUES (1, 'clients', '{7}', '{}', 'x', 'x')"
+    )
+    (event,) = await watched.look()
+    assert (event["event"], event["facts"]["gate"], event["facts"]["stage"]) == ("gate_broke", "quarantine", "shadow")
+    assert event["facts"]["objections"] == ["clients: 1 rows in quarantine"]
+    assert event["next"] == "botdata quarantine list --tables clients"
+    watched.ask("DELETE FROM botdata.quarantine")
+    assert await watched.kinds() == ["gate_holds"]
+
+
+async def test_the_gates_are_asked_once_in_a_while(pair: Pair, watched: Watched) -> None:
+    pair.set_stage("dualwrite")
+    await watched.kinds()
+    (asked,) = watched.ask("SELECT since FROM botdata.conditions WHERE topic = 'turn'")
+    await watched.kinds()
+    assert watched.ask("SELECT since FROM botdata.conditions WHERE topic = 'turn'") == [asked]
+
+
+async def test_moves_that_others_made(pair: Pair, watched: Watched) -> None:
+    move = (
+        "INSERT INTO botdata.moves (kind, from_stage, to_stage, state, ended_at, done_by) "
+        "VALUES ('advance', 'off', 'dualwrite', '{}', now() - interval '{}', 'me@here')"
+    )
+    for state, age in (("done", "2 h"), ("given up", "1 s"), ("done", "1 s")):
+        watched.ask(move.format(state, age))
+    (event,) = await watched.look()
+    assert (event["event"], event["facts"]["by"], event["facts"]["forced"]) == ("stage_moved", "me@here", False)
+    assert await watched.kinds() == []
+
+
+async def test_a_target_that_is_away_is_told_by_whoever_looks(
+    settings_of: MakeSettings, receiver: Receiver, monkeypatch: pytest.MonkeyPatch, pair: Pair
+) -> None:
+    monkeypatch.setattr(troubles, "_EVERY", 0.02)
+    given: dict[str, Any] = {"notify_url": receiver.url}
+    here = settings_of(**given)
+    settings = here.model_copy(update={"notify_silence": 0.05})
+    reached = [False]
+
+    async def look(_: Settings) -> bool:
+        return reached[0]
+
+    monkeypatch.setattr(troubles, "look_for_trouble", look)
+    async with looking(settings):
+        await until(lambda: receiver.kinds == ["target_away"])
+        reached[0] = True
+        await until(lambda: receiver.kinds == ["target_away", "target_back"])
+    nowhere = settings_of(database_url="postgresql://x@127.0.0.1:9/x", **given)
+    monkeypatch.undo()
+    assert await look_for_trouble(nowhere) is False
+    assert await look_for_trouble(here) is True
