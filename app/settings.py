@@ -98,6 +98,10 @@ class Settings(BaseSettings):
         5.0, gt=0, allow_inf_nan=False, description="seconds that close() waits for mirrors and comparisons"
     )
 
+    watch_metrics_token: OptionalSecret = Field(
+        None, description="the bearer token for botdata watch's /metrics; without one there is none"
+    )
+
     database_pool_size: int = Field(10, ge=1, le=1000, description="connections that a bot process keeps at most")
     query_timeout: float = Field(
         30.0, gt=0, allow_inf_nan=False, description="seconds until a call is answered with an error"

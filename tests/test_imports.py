@@ -36,7 +36,7 @@ LAYERS = [
     ["migration.sync", "migration.preflight", "migration.inventory"],
     ["schema"],
     ["migration.migrate", "cutover.moves", "adopt"],
-    ["parity"],
+    ["parity", "watch"],
     ["embedded"],
     ["cli.event_loop", "cli.given_options", "cli.output", "cli.project"],
     ["cli.reports", "cli.work"],

@@ -9,6 +9,7 @@ from app.cli.commands import adopt, copy, demo, migration, parity, preflight, qu
 from app.cli.commands.cutover import mirror
 from app.cli.commands.cutover import moves as cutover
 from app.cli.commands.inventory import command as inventory
+from app.cli.commands.watch import command as watch
 
 EPILOG = "Exit code 0 only when all is well; 1 when something stopped or differs; 2 for a wrong command line."
 
@@ -54,5 +55,6 @@ runs.register(cli)
 quarantine.register(cli)
 cutover.register(cli)
 mirror.register(cli)
+watch.register(cli)
 parity.register(cli)
 demo.register(cli)

@@ -35,7 +35,7 @@ def status(
 
     found = run_async(read_status(load_settings().require_database_url(), run))
     if as_json:
-        show_json(_status_document(found))
+        show_json(runs_document(found))
     else:
         _show_status(found)
 
@@ -103,7 +103,8 @@ def _show_inventory(found: Status) -> None:
         say(f"  ... and {len(still_open) - _SHOWN:,} more")
 
 
-def _status_document(found: Status) -> dict[str, Any]:
+def runs_document(found: Status) -> dict[str, Any]:
+    """All of it for `--json`."""
     from app.cli.output import document
 
     return document(
