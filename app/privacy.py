@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 
-_DIGITS = re.compile(r"\d(?:[\s()\-.]?\d){7,}")
+_DIGITS = re.compile(r"\d(?:[\s()\-.]{0,2}\d){7,}")
 # A date, and the name of a process of the bot: host, number and six digits of a hexadecimal number.
 _NO_PHONE = re.compile(r"((?<!\d)20\d\d-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])(?!\d)|[\w.-]+:\d+:[0-9a-f]{6}\b)")
 

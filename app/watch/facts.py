@@ -12,7 +12,7 @@ from app.migration.runs.status import Status, status_of
 from app.watch.compared import Compared
 
 _RUNS = 20  # the newest
-NOT_YET = "the target has not been read yet"
+NOT_YET = "it is being read"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,19 +1,23 @@
-"""The page of `botdata watch` in Chromium: a cutover there and back by its buttons alone."""
+"""The page of `botdata watch` in Chromium: a cutover by its buttons, how it looks, and what frames it."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.async_api import Page
 
 from app.cutover.stages import Stage, Store
+from tests.cli.command import start
 from tests.cutover.load import THRESHOLDS, Bots
 from tests.cutover.servers import Servers
 from tests.examples.chat import Chat, assert_all_answered, talking
 from tests.fixtures.browser import Chromium
+from tests.fixtures.cutover import Pair
+from tests.watch.planted import HOSTILE, PHONE, fill
 from tests.watch.watching import Watch
 
 pytestmark = pytest.mark.browser
@@ -51,18 +55,16 @@ async def _move(servers: Servers, page: Page, kind: str, to: Stage) -> None:
         assert time.monotonic() < deadline, said
 
 
-async def test_the_cutover_there_and_back_by_the_buttons_alone(
-    servers: Servers, chromium: Chromium, tmp_path: Path
-) -> None:
+async def test_the_cutover_there_and_back_by_the_buttons_alone(servers: Servers, chromium: Chromium) -> None:
     order = list(Stage)
-    with Bots(servers, 1) as bots, Chat(servers) as chat, Watch(servers, "--allow-moves", *THRESHOLDS) as watch:
+    process = servers.start_botdata("watch", "--port", "0", "--allow-moves", *THRESHOLDS)
+    with Bots(servers, 1) as bots, Chat(servers) as chat, Watch(process) as watch:
         async with chromium.window() as window:
             await window.page.goto(watch.address)
             with talking(chat) as answers:
                 for to in order[1:]:
                     await asyncio.to_thread(bots.write_on, 5)
                     await _move(servers, window.page, "advance", to)
-                    await window.page.screenshot(path=tmp_path / f"{to}.png", full_page=True)
                 for to in reversed(order[:-1]):
                     await asyncio.to_thread(bots.write_on, 5)
                     last = time.monotonic()
@@ -75,3 +77,38 @@ async def test_the_cutover_there_and_back_by_the_buttons_alone(
     assert (history.errors, history.stale) == ([], [])
     assert history.lost(servers.tokens(Store.POSTGRES), before=last) == []
     assert history.lost(servers.tokens(Store.SUPABASE)) == []
+
+
+@pytest.fixture
+def watch(pair: Pair, tmp_path: Path) -> Iterator[Watch]:
+    """The page of such a cutover."""
+    fill(pair)
+    supabase = pair.supabase
+    settings = {"SUPABASE_URL": supabase.url, "SUPABASE_KEY": supabase.service_key, "DATABASE_URL": pair.target}
+    with Watch(start("watch", "--port", "0", "--allow-moves", directory=tmp_path, **settings)) as watch:
+        yield watch
+
+
+async def test_it_fits_and_is_read_by_all(watch: Watch, chromium: Chromium, tmp_path: Path) -> None:
+    state = None
+    for scheme, width in (("light", 1280), ("dark", 1280), ("light", 390), ("dark", 390)):
+        async with chromium.window(width=width, scheme=scheme) as window:
+            if state is not None:
+                await window.context.add_cookies(state)
+            await window.page.goto(watch.address if state is None else watch.address.partition("?")[0])
+            state = await window.context.cookies()
+            page = window.page
+            await page.locator("#gate summary").click()
+            await page.screenshot(path=tmp_path / f"{scheme}-{width}.png", full_page=True)
+            assert (await window.violations(), await window.overflow()) == ([], 0)
+            await page.focus("#advance")
+            await page.keyboard.press("Enter")
+            assert (await window.violations(), await window.overflow()) == ([], 0)
+            await page.screenshot(path=tmp_path / f"{scheme}-{width}-asked.png")
+            await page.keyboard.press("Escape")
+            text = await page.inner_text("body")
+            assert HOSTILE in text
+            assert PHONE not in await page.content()
+            assert "7968***4488" in text
+            assert await page.locator("main img, main script").count() == 0
+            assert (window.errors, window.requests) == ([], [])

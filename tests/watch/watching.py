@@ -8,19 +8,20 @@ import subprocess
 from types import TracebackType
 from typing import Self
 
-from tests.cutover.servers import Servers
-
 
 class Watch:
     """The command, from its first lines on.
+
+    Args:
+        process: `botdata watch --port 0`, just started.
 
     Attributes:
         address: as it is printed, with the token.
         said: its first lines.
     """
 
-    def __init__(self, servers: Servers, *words: str, **environment: str) -> None:
-        self.process = servers.start_botdata("watch", "--port", "0", *words, **environment)
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
         assert self.process.stdout is not None
         lines = [self.process.stdout.readline() for _ in range(4)]
         self.said = "".join(lines)

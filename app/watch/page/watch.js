@@ -2,6 +2,7 @@
 "use strict";
 
 const EVERY = 1000; // milliseconds
+const FEW = 3; // reasons that are shown unasked
 const STAGES = ["off", "dualwrite", "shadow", "live", "rampdown", "complete"];
 const LABEL = { supabase: "Supabase", postgres: "PostgreSQL" };
 const SVG = "http://www.w3.org/2000/svg";
@@ -32,9 +33,11 @@ function patch(old, fresh) {
     if (old.data !== fresh.data) old.data = fresh.data;
     return undefined;
   }
-  for (const { name } of [...old.attributes]) if (!fresh.hasAttribute(name)) old.removeAttribute(name);
+  for (const { name } of [...old.attributes]) {
+    if (name !== "open" && !fresh.hasAttribute(name)) old.removeAttribute(name); // a person opens and closes
+  }
   for (const { name, value } of fresh.attributes) {
-    if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+    if (name !== "open" && old.getAttribute(name) !== value) old.setAttribute(name, value);
   }
   return fill(old, [...fresh.childNodes]);
 }
@@ -55,9 +58,10 @@ function fill(parent, children) {
 const count = (number) => (number === null ? "–" : number.toLocaleString("en"));
 const rows = (number) => `${count(number)} ${number === 1 ? "row" : "rows"}`;
 const clock = (moment) => new Date(moment).toLocaleTimeString("en-GB");
+const day = (moment) => new Date(moment).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "medium" });
 
 function span(seconds) {
-  if (seconds === null || seconds === undefined) return "–";
+  if (seconds === null || Number.isNaN(seconds)) return "–";
   for (const [size, unit] of [[86400, "days"], [3600, "h"], [60, "min"]]) {
     if (seconds >= 2 * size) return `${Math.round(seconds / size)} ${unit}`;
   }
@@ -66,9 +70,10 @@ function span(seconds) {
 
 const milliseconds = (seconds) => (seconds === null ? "–" : `${(seconds * 1000).toFixed(seconds < 0.01 ? 1 : 0)} ms`);
 
-// A remedy is mostly a command, and then may say more.
+// A remedy is mostly a command, and may say more: the commands in it end at a semicolon, or at a comma and a space.
 function remedy(text) {
-  return text.startsWith("botdata ") ? make("code", {}, text) : make("span", {}, text);
+  const parts = text.split(/(botdata [a-z](?:[^,;]|,(?! ))*)/);
+  return make("span", {}, parts.map((part, place) => (place % 2 ? make("code", {}, part) : part)));
 }
 
 function reasons(list) {
@@ -80,7 +85,8 @@ function reasons(list) {
 function table(caption, columns, list, isBad = () => false) {
   const cells = (one) => columns.map(([heading, value, number]) =>
     make("td", { "data-label": heading, class: number ? "number" : null }, value(one)));
-  const heads = columns.map(([heading, , number]) => make("th", { scope: "col", class: number ? "number" : null }, heading));
+  const heads = columns.map(([heading, , number]) =>
+    make("th", { scope: "col", class: number ? "number" : null }, heading));
   const body = list.map((one) => make("tr", { class: isBad(one) ? "bad" : null }, cells(one)));
   return make("table", { "aria-label": caption }, make("thead", {}, make("tr", {}, heads)), make("tbody", {}, body));
 }
@@ -101,7 +107,8 @@ function showAttention() {
   const away = lost ?? facts.trouble;
   if (away !== null) {
     const since = facts.seen_at ? `What is below is of ${clock(facts.seen_at)}; this page goes on by itself.` : null;
-    fill(section, [make("h2", {}, lost ? "botdata watch does not answer" : "The target cannot be read"),
+    const reading = facts.seen_at ? "The target cannot be read" : "The target was not read yet";
+    fill(section, [make("h2", {}, lost ? "botdata watch does not answer" : reading),
       make("p", {}, away), since && make("p", {}, since)]);
   } else if (troubles.length) {
     fill(section, [make("h2", {}, `Needs attention: ${troubles.length}`), reasons(troubles), after]);
@@ -115,7 +122,7 @@ function showStage(cutover) {
   const here = STAGES.indexOf(cutover.stage);
   const items = STAGES.map((name, place) =>
     make("li", { class: place < here ? "past" : null, "aria-current": place === here ? "step" : null }, name));
-  const since = cutover.moved_at ? `, since ${new Date(cutover.moved_at).toLocaleString("en-GB")}` : "";
+  const since = cutover.moved_at ? `, since ${day(cutover.moved_at)}` : "";
   fill(at("stage"), [
     make("ol", { class: "stages", "aria-label": "Stages" }, items),
     make("p", {}, `${LABEL[cutover.authority]} is written first and answers${since}.`),
@@ -124,27 +131,32 @@ function showStage(cutover) {
   ]);
 }
 
+// Both stay in their places, so that the focus stays at the one that was pressed.
 function showButtons(cutover) {
   const here = STAGES.indexOf(cutover.stage);
-  const button = (kind, to) => to && make("button",
-    { type: "button", id: kind, "data-to": to, class: kind === "advance" ? "strong" : null,
-      disabled: moving || lost || facts.trouble ? "" : null },
-    kind === "advance" ? `Advance to ${to}` : `Back to ${to}`);
-  const both = [button("back", STAGES[here - 1]), button("advance", STAGES[here + 1])].filter((one) => one);
-  fill(at("buttons"), csrf === null ? [] : [make("div", { class: "row" }, both)]);
+  const off = moving || lost || facts.trouble ? "true" : null;
+  const button = (kind, words, to) => make("button", { type: "button", id: kind, "data-to": to, hidden: to ? null : "",
+    class: kind === "advance" ? "strong" : null, "aria-disabled": off }, `${words} ${to}`);
+  fill(at("buttons"), csrf === null ? [] : [make("div", { class: "row" },
+    button("back", "Back to", STAGES[here - 1]), button("advance", "Advance to", STAGES[here + 1]))]);
 }
 
 function showGate(cutover) {
   const to = cutover.next_stage;
   if (to === null) return fill(at("gate"), [make("p", {}, "This is the last stage.")]);
   const asked = facts.gate_asked_at ? `asked at ${clock(facts.gate_asked_at)}` : "being asked …";
-  const heading = make("h3", {}, `What stands against ${to} `, make("span", { class: "soft" }, asked));
+  const when = make("span", { class: "soft" }, ` ${asked}`);
   if (cutover.objections === null) {
-    const why = facts.gate_asked_at ? `The gate could not be asked: ${cutover.gate_error}` : "The gate is being asked.";
-    return fill(at("gate"), [heading, make("p", {}, why)]);
+    const why = facts.gate_asked_at ? `could not be asked: ${cutover.gate_error},` : "is";
+    return fill(at("gate"), [make("p", {}, `The gate to ${to} ${why}`, when)]);
   }
-  const nothing = make("p", { class: "good-text" }, "Nothing.");
-  return fill(at("gate"), [heading, cutover.objections.length ? reasons(cutover.objections) : nothing]);
+  const all = cutover.objections;
+  if (all.length === 0) {
+    return fill(at("gate"), [make("p", { class: "good-text" }, `Nothing stands against ${to},`, when)]);
+  }
+  const words = all.length === 1 ? `One thing stands against ${to},` : `${all.length} things stand against ${to},`;
+  return fill(at("gate"), [make("details", { open: all.length > FEW ? null : "" },
+    make("summary", {}, words, when), reasons(all))]);
 }
 
 function showProcesses(cutover) {
@@ -183,17 +195,18 @@ function showWaiting(cutover) {
   )]);
 }
 
-function copyLine(tables) {
+function copyLine(tables, isRunning) {
   const done = tables.reduce((sum, one) => sum + one.rows, 0);
   const left = tables.reduce((sum, one) => sum + one.left, 0);
   const rate = tables.filter((one) => one.left > 0).reduce((sum, one) => sum + (one.rows_per_second ?? 0), 0);
-  const time = left && rate ? `, ${span(left / rate)} left` : "";
+  const time = isRunning && left && rate ? `, ${span(left / rate)} left` : "";
   return `${rows(done)} copied, ${count(left)} to come of the tables that were begun${time}`;
 }
 
 function showRuns(status, cutover) {
   const synced = cutover ? cutover.tables.filter((one) => one.synced !== null) : [];
   const run = status.runs.find((one) => one.run === status.run);
+  const isRunning = run?.state === "running";
   const bar = (one) => make("progress",
     { max: Math.max(1, one.rows + one.left), value: one.rows, "aria-label": `rows of ${one.table} copied` });
   fill(at("runs"), [
@@ -203,7 +216,7 @@ function showRuns(status, cutover) {
       make("code", {}, "botdata quarantine list")) : null,
     ...(run ? [
       make("h3", {}, `Run ${run.run}: ${run.command}, ${run.state}`),
-      make("p", {}, copyLine(status.tables)),
+      make("p", {}, copyLine(status.tables, isRunning)),
       table("Tables of the run", [
         ["table", (one) => one.table],
         ["done", bar],
@@ -211,7 +224,7 @@ function showRuns(status, cutover) {
         ["left", (one) => count(one.left), true],
         ["refused", (one) => count(one.refused), true],
         ["rows/s", (one) => count(one.rows_per_second === null ? null : Math.round(one.rows_per_second)), true],
-        ["time left", (one) => (one.left && one.rows_per_second ? span(one.left / one.rows_per_second) : "–"), true],
+        ["time left", (one) => span(isRunning && one.left ? one.left / (one.rows_per_second || NaN) : null), true],
       ], status.tables, (one) => one.refused > 0),
     ] : [make("p", {}, "Nothing was copied yet.")]),
     ...(synced.length ? [
@@ -340,7 +353,7 @@ async function move(kind, stage) {
 at("confirm-no").onclick = () => at("confirm").close();
 at("buttons").addEventListener("click", (event) => {
   const button = event.target.closest("button");
-  if (button && !button.disabled) confirmMove(button.id, facts.cutover.stage, button.dataset.to);
+  if (button && !button.hasAttribute("aria-disabled")) confirmMove(button.id, facts.cutover.stage, button.dataset.to);
 });
 
 // --- the loop ---------------------------------------------------------------------------------------------------

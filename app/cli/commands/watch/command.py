@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import signal
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -74,7 +72,7 @@ def watch(
 
         run_async(_until_stopped(watcher, show(watcher, masker(settings))))
     else:
-        _serve(watcher, settings, port, _mover(settings, thresholds) if allow_moves else None)
+        _serve(watcher, settings, port, mover(settings, thresholds) if allow_moves else None)
 
 
 def _serve(watcher: Watcher, settings: Settings, port: int, move: Move | None) -> None:
@@ -108,6 +106,9 @@ def _serve(watcher: Watcher, settings: Settings, port: int, move: Move | None) -
 
 async def _until_stopped(watcher: Watcher, showing: Coroutine[Any, Any, None]) -> None:
     """Watch and show, until SIGINT or SIGTERM ends what shows."""
+    import asyncio
+    import signal
+
     shown = asyncio.create_task(showing)
     watching = asyncio.create_task(watcher.run())
 
@@ -124,7 +125,8 @@ async def _until_stopped(watcher: Watcher, showing: Coroutine[Any, Any, None]) -
             raise error
 
 
-def _mover(settings: Settings, thresholds: Thresholds) -> Move:
+def mover(settings: Settings, thresholds: Thresholds) -> Move:
+    """What moves the stage for the page, as the commands do."""
     from app.cli.reports.cutover_moves import outcome_document, send_recorded, verdict
     from app.cutover.moves import steps
     from app.errors import BotdataError, MigrationError
