@@ -133,9 +133,9 @@ def listen(port: int) -> socket.socket:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind(("127.0.0.1", port))
+        listening.listen()  # who opens the address before the server is ready waits for it
     except OSError as error:
         listening.close()
-        raise SettingsError(
-            f"port {port} cannot be used: {error.strerror}; another one: botdata watch --port 0"
-        ) from None
+        why = f"port {port} cannot be used: {error.strerror}"
+        raise SettingsError(f"{why}; any free one: botdata watch --port 0") from None
     return listening

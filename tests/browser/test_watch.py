@@ -17,6 +17,7 @@ from tests.cutover.servers import Servers
 from tests.examples.chat import Chat, assert_all_answered, talking
 from tests.fixtures.browser import Chromium
 from tests.fixtures.cutover import Pair
+from tests.support.relay import Relay, postgres_address
 from tests.watch.planted import HOSTILE, PHONE, fill
 from tests.watch.watching import Watch
 
@@ -112,3 +113,60 @@ async def test_it_fits_and_is_read_by_all(watch: Watch, chromium: Chromium, tmp_
             assert "7968***4488" in text
             assert await page.locator("main img, main script").count() == 0
             assert (window.errors, window.requests) == ([], [])
+
+
+_ELSEWHERE = """<!doctype html><title>elsewhere</title><iframe src="{here}"></iframe><script>
+const post = (mode) => fetch("{here}move", {{method: "POST", mode, credentials: "include",
+  headers: mode === "cors" ? {{"Content-Type": "application/json", "X-CSRF-Token": "guessed"}} : {{}},
+  body: JSON.stringify({{kind: "back", stage: "shadow"}})}}).then((answer) => answer.status, () => "refused");
+const read = fetch("{here}facts", {{credentials: "include"}}).then((answer) => answer.text(), () => "refused");
+Promise.all([post("cors"), post("no-cors"), read]).then((all) => {{ document.title = all.join(" "); }});
+</script><form action="{here}move" method="post" enctype="text/plain" target="_blank"><button>press</button></form>"""
+
+
+@pytest.mark.parametrize("origin", ["http://127.0.0.1:9", "http://localhost:9", "http://elsewhere.test"])
+async def test_a_page_elsewhere_shows_and_moves_nothing(
+    watch: Watch, pair: Pair, chromium: Chromium, origin: str
+) -> None:
+    here = watch.address.partition("?")[0]
+    async with chromium.window() as window:
+        page = window.page
+        await page.goto(watch.address)
+        await page.locator("#advance").wait_for()
+        await page.route(f"{origin}/**", lambda route: route.fulfill(content_type="text/html", body=other))
+        other = _ELSEWHERE.format(here=here)
+        await page.goto(f"{origin}/")
+        await page.wait_for_function("document.title !== 'elsewhere'")
+        assert await page.title() == "refused refused refused"
+        for frame in page.frames[1:]:
+            assert "shadow" not in await frame.content()
+        assert any("frame" in line.lower() for line in window.errors), window.errors
+        async with window.context.expect_page() as opened:
+            await page.click("button")
+        answer = await opened.value
+        await answer.wait_for_load_state()
+        assert "Nothing is shown here" in await answer.content()
+        assert pair.ask("SELECT stage FROM botdata.stage") == [("shadow",)]
+
+
+async def test_it_says_what_is_away_and_goes_on(pair: Pair, chromium: Chromium, tmp_path: Path) -> None:
+    with Relay(postgres_address(pair.target)) as relay:
+        process = start("watch", "--port", "0", directory=tmp_path, DATABASE_URL=relay.way(pair.target))
+        with Watch(process) as watch:
+            async with chromium.window(width=390) as window:
+                page = window.page
+                await page.goto(watch.address)
+                heading = page.locator("#attention h2")
+                await page.locator("#gate summary, #gate p").first.wait_for()
+                assert await page.locator("button").count() == 2  # those of the closed dialog
+                for state in ("cut", "heal", "cut", "heal"):
+                    getattr(relay, state)()
+                    told = "The target cannot be read" if state == "cut" else "Nothing is wrong"
+                    await page.locator(f"#attention h2:text-is('{told}')").wait_for()
+                assert (window.errors, await window.overflow(), await window.violations()) == ([], 0, [])
+                assert watch.end() == ("", 0)  # though the page holds a connection
+                await page.locator("#attention h2:text-is('botdata watch does not answer')").wait_for()
+                assert "Start it again" in await page.inner_text("#attention")
+                assert await heading.count() == 1
+                assert await page.locator("#spoken").inner_text() != ""
+                await page.screenshot(path=tmp_path / "ended.png")

@@ -59,8 +59,8 @@ def test_one_look_in_a_document(command: Command, filled: Pair) -> None:
         assert command("watch", *wrong, **settings).code == 2
 
 
-def test_a_target_without_anything(command: Command, database_url: str) -> None:
-    outcome = command("watch", "--json", DATABASE_URL=database_url)
+def test_a_target_without_anything(command: Command, fresh_database: str) -> None:
+    outcome = command("watch", "--json", DATABASE_URL=fresh_database)
     found = check_document(outcome.out, "watch")
     assert (outcome.code, found["cutover"], found["status"]["installed"]) == (0, None, False)
     away = command("watch", "--json", DATABASE_URL="postgresql://x@127.0.0.1:9/x")
