@@ -101,11 +101,18 @@ class Watcher:
 
     async def _ask_gates(self) -> None:
         while True:
-            stage, gate = self._facts.stage, self._gate
+            stage = self._facts.stage
             wanted = monotonic() - self._wanted_at < _NOBODY and self._facts.trouble is None
-            if stage is not None and wanted and (gate is None or gate.stage is not stage or _age(gate) > _GATE_EVERY):
+            if stage is not None and wanted and self._is_due(stage):
                 await self._ask(stage)
             await asyncio.sleep(_PAUSE / 4)
+
+    def _is_due(self, stage: Stage) -> bool:
+        gate = self._gate
+        if gate is None or gate.stage is not stage:
+            return True
+        pause = _AGAIN if gate.objections is None else _GATE_EVERY
+        return (datetime.now(UTC) - gate.asked_at).total_seconds() > pause
 
     async def _ask(self, stage: Stage) -> None:
         try:
@@ -119,7 +126,3 @@ class Watcher:
         with suppress(TimeoutError):
             await asyncio.wait_for(self._wake.wait(), seconds)
         self._wake.clear()
-
-
-def _age(gate: Gate) -> float:
-    return (datetime.now(UTC) - gate.asked_at).total_seconds()

@@ -106,7 +106,8 @@ function showAttention() {
   const after = next === null ? null : make("p", {}, "Next: ", remedy(next));
   const away = lost ?? facts.trouble;
   if (away !== null) {
-    const since = facts.seen_at ? `What is below is of ${clock(facts.seen_at)}; this page goes on by itself.` : null;
+    const later = lost ? "." : "; the page goes on by itself when it can.";
+    const since = facts.seen_at ? `What is below is of ${clock(facts.seen_at)}${later}` : null;
     const reading = facts.seen_at ? "The target cannot be read" : "The target was not read yet";
     fill(section, [make("h2", {}, lost ? "botdata watch does not answer" : reading),
       make("p", {}, away), since && make("p", {}, since)]);
@@ -147,8 +148,8 @@ function showGate(cutover) {
   const asked = facts.gate_asked_at ? `asked at ${clock(facts.gate_asked_at)}` : "being asked …";
   const when = make("span", { class: "soft" }, ` ${asked}`);
   if (cutover.objections === null) {
-    const why = facts.gate_asked_at ? `could not be asked: ${cutover.gate_error},` : "is";
-    return fill(at("gate"), [make("p", {}, `The gate to ${to} ${why}`, when)]);
+    const why = facts.gate_asked_at ? `: it could not be asked. ${cutover.gate_error}` : "";
+    return fill(at("gate"), [make("p", {}, `The gate to ${to},`, when, why)]);
   }
   const all = cutover.objections;
   if (all.length === 0) {
