@@ -9,6 +9,7 @@ from app.cutover.moves.gates.objection import Objection
 from app.cutover.moves.status import Cutover, see
 from app.cutover.stages import Stage
 from app.migration.runs.status import Status, status_of
+from app.state.cutover.proofs import synced_ages
 from app.watch.compared import Compared
 
 _RUNS = 20  # the newest
@@ -34,6 +35,7 @@ class Facts:
         trouble: why it cannot be read now; what is here is then of `seen_at`.
         status: the runs; None: it was never read.
         cutover: None where the target has no such tables, or the tables are not the bot's.
+        synced: seconds since the last sync began at each table that had one.
         gate_asked_at: when the gate of the next stage answered; None: it has not yet.
         compared: answers compared in the last hour.
     """
@@ -42,6 +44,7 @@ class Facts:
     trouble: str | None = NOT_YET
     status: Status | None = None
     cutover: Cutover | None = None
+    synced: dict[str, float] = field(default_factory=dict)
     gate_asked_at: datetime | None = None
     compared: Compared = field(default_factory=Compared)
 
@@ -84,5 +87,6 @@ async def look(connection: AsyncConnection, compared: Compared, *, with_stages: 
         trouble=None,
         status=replace(status, runs=status.runs[:_RUNS]),
         cutover=cutover,
+        synced=await synced_ages(connection) if status.installed else {},
         compared=compared,
     )

@@ -52,6 +52,8 @@ def _add_runs(text: _Text, facts: Facts) -> None:
     tables = [({"table": one.table}, one) for one in status.tables]
     text.add("botdata_copy_rows", "gauge", "Rows of the newest copy.", [(name, one.rows) for name, one in tables])
     text.add("botdata_copy_rows_left", "gauge", "Rows still to come.", [(name, one.left) for name, one in tables])
+    lags = [({"table": table}, seconds) for table, seconds in facts.synced.items()]
+    text.add("botdata_sync_lag_seconds", "gauge", "Since the last sync of a table began.", lags)
     text.add("botdata_quarantine_rows", "gauge", "Rows in quarantine.", [({}, status.in_quarantine)])
     text.add("botdata_run_at_work", "gauge", "Whether a run is at work.", [({}, status.holder is not None)])
 
@@ -60,8 +62,6 @@ def _add_cutover(text: _Text, facts: Facts) -> None:
     found = facts.cutover
     if found is None:
         return
-    lags = [({"table": table}, seconds) for table, seconds in found.synced.items()]
-    text.add("botdata_sync_lag_seconds", "gauge", "Since the last sync of a table began.", lags)
     stages = [({"stage": one.value}, one is found.row.stage) for one in Stage]
     text.add("botdata_stage", "gauge", "1 for the stage of the cutover.", stages)
     for name, what, waiting in (

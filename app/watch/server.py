@@ -23,6 +23,7 @@ from app.watch.metrics import CONTENT_TYPE, metrics_text
 from app.watch.watcher import Watcher
 
 _PAGE = Path(__file__).with_name("page")
+_ENDING = 5  # seconds that what is being answered may take to end
 _FILES = {"/": "watch.html", "/watch.css": "watch.css", "/watch.js": "watch.js"}
 
 
@@ -71,14 +72,11 @@ class Server:
         self._tell = tell
         self._masked = masked
         self._move = move
-        self._moving = asyncio.Lock()
+        self._moving: asyncio.Task[Told] | None = None
         routes = [Route(path, self._file, methods=["GET"]) for path in _FILES]
         routes += [Route("/facts", self._facts), Route(METRICS, self._metrics)]
         routes += [Route("/move", self._post, methods=["POST"])] if move else []
         self.guard = Guard(Starlette(routes=routes), port, metrics_token)
-
-    async def serve(self, listening: socket.socket) -> None:
-        """Answer until cancelled; a move that is under way is cancelled too, and gives up its hold."""
         config = uvicorn.Config(
             self.guard,
             log_config=None,
@@ -87,8 +85,19 @@ class Server:
             ws="none",
             server_header=False,
             proxy_headers=False,
+            timeout_graceful_shutdown=_ENDING,
         )
-        await uvicorn.Server(config).serve(sockets=[listening])
+        self._server = uvicorn.Server(config)
+
+    async def serve(self, listening: socket.socket) -> None:
+        """Answer until `stop`, or SIGINT or SIGTERM."""
+        await self._server.serve(sockets=[listening])
+
+    def stop(self) -> None:
+        """End soon; a move that is under way gives up its hold, and the old stage goes on."""
+        self._server.should_exit = True
+        if self._moving is not None:
+            self._moving.cancel()
 
     async def _file(self, request: Request) -> Response:
         return FileResponse(_PAGE / _FILES[request.url.path])
@@ -109,18 +118,23 @@ class Server:
             kind = stage = None
         if kind not in {"advance", "back"} or stage is None:
             return PlainTextResponse("That is no move.\n", HTTPStatus.BAD_REQUEST)
-        if self._moving.locked():
-            busy = {"moved": False, "said": "a move is under way", "next": "wait until it has ended"}
-            return self._answer(Told(busy, conflict=True))
-        async with self._moving:
-            try:
-                told = await self._move(kind, stage)
-            finally:
-                self._watcher.look_again()
-        return self._answer(told)
+        if self._moving is not None:
+            return self._answer(_untold("a move is under way", "wait until it has ended"))
+        self._moving = asyncio.ensure_future(self._move(kind, stage))
+        try:
+            await asyncio.wait({self._moving})
+            ended = self._moving.cancelled()
+            return self._answer(_untold("botdata watch was ended") if ended else self._moving.result())
+        finally:
+            self._moving = None
+            self._watcher.look_again()
 
     def _answer(self, told: Told) -> Response:
         return JSONResponse(self._masked(told.document), HTTPStatus.CONFLICT if told.conflict else HTTPStatus.OK)
+
+
+def _untold(said: str, next_step: str = "botdata cutover status") -> Told:
+    return Told({"moved": False, "said": said, "next": next_step}, conflict=True)
 
 
 def listen(port: int) -> socket.socket:

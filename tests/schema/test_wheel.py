@@ -54,6 +54,7 @@ def test_wheel_carries_the_revisions_inside_its_package(wheel: Path) -> None:
     shipped = {path.name for path in (CHECKOUT / "alembic" / "versions").glob("*.py")}
     assert {f"app/alembic/versions/{name}" for name in shipped} <= set(names)
     assert {"app/alembic/env.py", "app/alembic/script.py.mako", "app/py.typed"} <= set(names)
+    assert {f"app/watch/page/watch.{kind}" for kind in ("html", "css", "js")} <= set(names)
     assert not [name for name in names if "__pycache__" in name]
 
 

@@ -10,10 +10,12 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
 
+import httpx
 import pytest
 
 from tests.cli.command import Command, start
@@ -40,6 +42,32 @@ def test_it_ends_at_once(pair: Pair, tmp_path: Path, number: signal.Signals) -> 
         assert refused.value.code == 403
         refused.value.close()
         assert watch.end(number, seconds=5) == ("", 0)
+
+
+def test_a_move_under_way_is_given_up_at_the_end(pair: Pair, tmp_path: Path) -> None:
+    pair.set_stage("live")
+    pair.ask(
+        "INSERT INTO botdata.processes (name, stage, chosen_by, stage_since) "
+        "VALUES ('bot-1:4711:a1b2c3', 'live', 'CUTOVER_STAGE=database', now())"  # and never holds its writes
+    )
+    environment = _environment(pair, CUTOVER_HOLD="30")
+    process = start("watch", "--port", "0", "--allow-moves", directory=tmp_path, **environment)
+    with Watch(process) as watch, httpx.Client(follow_redirects=True) as browser, ThreadPoolExecutor(1) as beside:
+        here = watch.address.partition("/?")[0]
+        browser.get(watch.address)
+        csrf = browser.get(f"{here}/facts").json()["csrf"]
+        sent = {"Origin": here, "X-CSRF-Token": csrf}
+        asked = {"kind": "back", "stage": "live"}
+        moved = beside.submit(browser.post, f"{here}/move", json=asked, headers=sent, timeout=30)
+        deadline = time.monotonic() + 20
+        while pair.ask("SELECT state FROM botdata.moves") != [("holding",)]:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        said, code = watch.end()
+        assert (said, code) == ("", 0)
+        assert moved.result().json()["said"] == "botdata watch was ended"
+    assert pair.ask("SELECT state FROM botdata.moves") == [("given up",)]
+    assert pair.ask("SELECT stage FROM botdata.stage") == [("live",)]
 
 
 def test_the_terminal(pair: Pair, tmp_path: Path) -> None:

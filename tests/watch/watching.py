@@ -33,10 +33,10 @@ class Watch:
         """What it still says after a signal, and its exit code; AssertionError where it does not end in time."""
         self.process.send_signal(number)
         try:
-            said, _ = self.process.communicate(timeout=seconds)
+            said, errors = self.process.communicate(timeout=seconds)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"it did not end within {seconds:g} s of {number.name}") from None
-        return said, self.process.returncode
+        return said + (errors or ""), self.process.returncode
 
     def __enter__(self) -> Self:
         return self

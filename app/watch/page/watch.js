@@ -204,8 +204,7 @@ function copyLine(tables, isRunning) {
   return `${rows(done)} copied, ${count(left)} to come of the tables that were begun${time}`;
 }
 
-function showRuns(status, cutover) {
-  const synced = cutover ? cutover.tables.filter((one) => one.synced !== null) : [];
+function showRuns(status, synced) {
   const run = status.runs.find((one) => one.run === status.run);
   const isRunning = run?.state === "running";
   const bar = (one) => make("progress",
@@ -231,8 +230,7 @@ function showRuns(status, cutover) {
     ...(synced.length ? [
       make("h3", {}, "Last sync of each table"),
       table("Last sync of each table",
-        [["table", (one) => one.table], ["writes go first to", (one) => LABEL[one.authority]],
-          ["lag", (one) => span(one.synced), true]], synced),
+        [["table", (one) => one.table], ["lag", (one) => span(one.lag), true]], synced),
     ] : []),
   ]);
 }
@@ -303,7 +301,7 @@ function show() {
   } else {
     for (const id of ["processes", "waiting"]) fill(at(id), []);
   }
-  if (status !== null) showRuns(status, cutover);
+  if (status !== null) showRuns(status, facts.synced);
   showCompared();
   announce();
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -101,11 +101,13 @@ def _serve(watcher: Watcher, settings: Settings, port: int, move: Move | None) -
         say("The address opens once, in one browser. Ctrl-C ends it.")
         say("The page can move the stage." if move else "The page moves nothing; with --allow-moves it can.")
         say("/metrics is " + ("open to the bearer of WATCH_METRICS_TOKEN" if token else "off: set WATCH_METRICS_TOKEN"))
-        run_async(_until_stopped(watcher, server.serve(listening)))
+        run_async(_until_stopped(watcher, server.serve(listening), server.stop))
 
 
-async def _until_stopped(watcher: Watcher, showing: Coroutine[Any, Any, None]) -> None:
-    """Watch and show, until SIGINT or SIGTERM ends what shows."""
+async def _until_stopped(
+    watcher: Watcher, showing: Coroutine[Any, Any, None], stop: Callable[[], None] | None = None
+) -> None:
+    """Watch and show, until SIGINT or SIGTERM ends what shows; `stop` has it end, else it is cancelled."""
     import asyncio
     import signal
 
@@ -113,7 +115,7 @@ async def _until_stopped(watcher: Watcher, showing: Coroutine[Any, Any, None]) -
     watching = asyncio.create_task(watcher.run())
 
     for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, shown.cancel)
+        asyncio.get_running_loop().add_signal_handler(number, stop or shown.cancel)
     try:
         await asyncio.wait({shown, watching}, return_when=asyncio.FIRST_COMPLETED)
     finally:

@@ -39,6 +39,7 @@ def rendered(found: Document) -> RenderableType:
         parts += _cutover(found["cutover"], found["gate_asked_at"])
     if found["status"] is not None:
         parts += _runs(found["status"])
+        parts.append(_table(("last sync of", "lag"), [(one["table"], ago(one["lag"])) for one in found["synced"]]))
     if found["comparisons"] is not None:
         parts += _compared(found["comparisons"]["methods"])
     parts.append(Text("\nCtrl-C ends it.", "dim"))
@@ -89,10 +90,6 @@ def _cutover(cutover: Document, asked_at: str | None) -> Iterable[RenderableType
     yield _table(
         ("waiting in", "table", "rows", "oldest", "failed"),
         [(kind, one["table"], f"{one['count']:,}", ago(one["oldest"]), f"{one['failed']:,}") for kind, one in waiting],
-    )
-    yield _table(
-        ("last sync of", "lag"),
-        [(one["table"], ago(one["synced"])) for one in cutover["tables"] if one["synced"] is not None],
     )
 
 
