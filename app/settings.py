@@ -147,6 +147,9 @@ class Settings(BaseSettings):
     notify_silence: float = Field(
         30.0, ge=5, allow_inf_nan=False, description="seconds without a report after which a process is told as silent"
     )
+    watch_metrics_token: OptionalSecret = Field(
+        None, description="the bearer token for botdata watch's /metrics; without one there is none"
+    )
 
     database_pool_size: int = Field(10, ge=1, le=1000, description="connections that a bot process keeps at most")
     query_timeout: float = Field(
@@ -185,8 +188,8 @@ class Settings(BaseSettings):
         Args:
             addresses: others than those of the settings.
         """
-        values = [value.get_secret_value() for _, value in self if isinstance(value, SecretStr)]
-        found = {*values, *addresses}
+        values = [value.get_secret_value().strip() for _, value in self if isinstance(value, SecretStr)]
+        found = {value for value in (*values, *addresses) if value.lower() != "supabase"}  # a source, and no secret
         for value in list(found):
             if "://" in value:
                 password = value.partition("://")[2].rpartition("@")[0].partition(":")[2]

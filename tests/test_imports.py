@@ -37,7 +37,7 @@ LAYERS = [
     ["schema"],
     ["migration.migrate", "cutover.moves", "adopt", "report"],
     ["notify"],
-    ["parity"],
+    ["parity", "watch"],
     ["embedded"],
     ["cli.event_loop", "cli.given_options", "cli.output", "cli.project"],
     ["cli.reports", "cli.work"],

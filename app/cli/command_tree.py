@@ -11,6 +11,7 @@ from app.cli.commands.cutover import moves as cutover
 from app.cli.commands.inventory import command as inventory
 from app.cli.commands.notify import command as notify
 from app.cli.commands.report import command as report
+from app.cli.commands.watch import command as watch
 
 EPILOG = "Exit code 0 only when all is well; 1 when something stopped or differs; 2 for a wrong command line."
 
@@ -58,5 +59,6 @@ quarantine.register(cli)
 cutover.register(cli)
 mirror.register(cli)
 notify.register(cli)
+watch.register(cli)
 parity.register(cli)
 demo.register(cli)

@@ -9,6 +9,11 @@ _PER_DOUBLING = 4  # a bucket ends 19 % above where it begins
 _BUCKETS = 96  # the last one takes all that is longer than 8 minutes
 
 
+def bounds() -> list[float]:
+    """Where each bucket ends, in seconds; the last one has no end in truth."""
+    return [_SHORTEST * 2.0 ** ((bucket + 1) / _PER_DOUBLING) for bucket in range(_BUCKETS)]
+
+
 class Latencies:
     """How many calls took how long.
 

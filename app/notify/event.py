@@ -7,14 +7,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from app.errors import SettingsError
 from app.privacy import mask_free_text
 from app.settings import Settings
-from app.stores.postgres.database_url import shown_url, sqlalchemy_url
+from app.stores.postgres.database_url import shown_url
 
 _LONGEST = 1000  # characters of one text
 _MOST = 50  # members of one list
-_SHORTEST_SECRET = 4  # characters; a shorter one cannot be told from other words
 _USER = re.compile(r'(?<=\buser )"[^"]*"')  # in what a server says of a login
 # Slack's own signs (its documentation, "Formatting text for app surfaces"): a name must not call everybody.
 _FOR_SLACK = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
@@ -65,7 +63,7 @@ class _Mask:
     """Takes phone numbers and the secrets of the settings out of texts, and what is not for printing."""
 
     def __init__(self, settings: Settings) -> None:
-        self._secrets = _secrets(settings)
+        self._secrets = settings.secrets()
 
     def text(self, text: str) -> str:
         text = mask_free_text(_USER.sub("***", " ".join(text.split())), self._secrets)
@@ -80,20 +78,3 @@ class _Mask:
         if isinstance(value, list | tuple):
             return [self.anything(below) for below in value[:_MOST]]
         return value
-
-
-def _secrets(settings: Settings) -> set[str]:
-    """The settings that are secret, and the passwords in them."""
-    kept = (
-        settings.supabase_key, settings.database_url, settings.migration_source,
-        settings.notify_url, settings.notify_command,
-    )  # fmt: skip
-    found = {secret.get_secret_value().strip() for secret in kept if secret is not None}
-    for address in (settings.database_url, settings.migration_source):
-        if address is not None:
-            try:
-                password = sqlalchemy_url(address.get_secret_value()).password
-            except SettingsError:  # the word supabase
-                continue
-            found.add(str(password or ""))
-    return {secret for secret in found if len(secret) >= _SHORTEST_SECRET and secret.lower() != "supabase"}

@@ -35,7 +35,7 @@ COMMANDS = sorted(_names(typer.main.get_command(cli)))
 def _documented(command: str) -> set[str]:
     fields = set(re.findall(r"^\| `([\w.\[\]]+)` \|", SECTIONS[command], re.MULTILINE))
     for part, whole in re.findall(
-        r"^\| `([\w.\[\]]+)` \| object(?: or null)? \| as of `(\w+)`", SECTIONS[command], re.M
+        r"^\| `([\w.\[\]]+)` \| object(?: or null)? \| as of `([\w ]+)`", SECTIONS[command], re.M
     ):
         fields |= {f"{part}.{field}" for field in _documented(whole) | {"command", "ok"}}
     return fields

@@ -55,6 +55,7 @@ def test_wheel_carries_the_revisions_inside_its_package(wheel: Path) -> None:
     assert {f"app/alembic/versions/{name}" for name in shipped} <= set(names)
     assert {"app/alembic/env.py", "app/alembic/script.py.mako", "app/py.typed"} <= set(names)
     assert {"app/docs/limits.md", "app/report/page.html", "app/report/page.css"} <= set(names)
+    assert {f"app/watch/page/watch.{kind}" for kind in ("html", "css", "js")} <= set(names)
     assert not [name for name in names if "__pycache__" in name]
 
 

@@ -35,7 +35,7 @@ def status(
 
     found = run_async(read_status(load_settings().require_database_url(), run))
     if as_json:
-        show_json(_status_document(found))
+        show_json(runs_document(found))
     else:
         _show_status(found)
 
@@ -113,7 +113,8 @@ def _show_undelivered(found: Status) -> None:
         say(f"notifications: {left.waiting:,} wait, {left.given_up:,} given up{why}: botdata notify")
 
 
-def _status_document(found: Status) -> dict[str, Any]:
+def runs_document(found: Status) -> dict[str, Any]:
+    """All of it for `--json`."""
     from app.cli.output import document
 
     return document(

@@ -39,7 +39,7 @@ def show_outcome(outcome: MoveOutcome) -> None:
     for late in outcome.late:
         say(f"late: {late.what}")
         say(f"  remedy: {late.remedy}")
-    say(_verdict(outcome))
+    say(verdict(outcome))
     for process in outcome.behind:
         say(
             f"process {process.name} does not report it: it is at {process.stage} by {process.chosen_by}, and last "
@@ -48,7 +48,8 @@ def show_outcome(outcome: MoveOutcome) -> None:
     say(f"Next: {next_command(outcome)}")
 
 
-def _verdict(outcome: MoveOutcome) -> str:
+def verdict(outcome: MoveOutcome) -> str:
+    """What came of it, in one sentence."""
     before, to = outcome.before, outcome.to
     if to is None:
         end = "last" if outcome.kind == "advance" else "first"

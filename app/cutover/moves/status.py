@@ -1,6 +1,8 @@
 """Where the cutover stands, all of it at one look: for `botdata cutover status`, which changes nothing."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from psycopg import AsyncConnection
 
 from app.cutover.moves.gates.objection import Objection
 from app.cutover.moves.gates.objections import objections
@@ -75,23 +77,40 @@ async def look(settings: Settings, thresholds: Thresholds | None = None) -> Cuto
         MigrationError: the target cannot be read, or has no tables of a cutover.
     """
     async with open_cutover(settings.require_database_url(), _STEP, pending="nothing is changed by it") as connection:
-        row = await read_stage_row(connection)
-        own = await read_authorities(connection, OWN_AUTHORITY)
-        authorities = dict.fromkeys(METHODS_TABLES, row.stage.authority) | own
-        processes = await read_processes(connection)
-        synced = await synced_ages(connection)
-        notes, outbox = await backlog.notes(connection), await backlog.entries(connection)
-        move = await open_move(connection)
-    found: tuple[Objection, ...] | None = ()
-    unasked = None
-    if row.stage.next is not None:
-        try:
-            found = tuple(await objections(settings, row.stage.next, thresholds))
-        except BotdataError as error:
-            found, unasked = None, error.message if isinstance(error, MigrationError) else str(error)
+        seen = await see(connection)
+    found, unasked = await ask_gate(settings, seen.row.stage, thresholds)
+    return replace(seen, objections=found, unasked=unasked)
+
+
+async def see(connection: AsyncConnection) -> Cutover:
+    """All of it but the gate, which is left unasked: what can be read often."""
+    row = await read_stage_row(connection)
+    own = await read_authorities(connection, OWN_AUTHORITY)
+    authorities = dict.fromkeys(METHODS_TABLES, row.stage.authority) | own
     return Cutover(
-        row, dict(sorted(authorities.items())), frozenset(own), synced, processes, notes, outbox, move, found, unasked
+        row,
+        dict(sorted(authorities.items())),
+        frozenset(own),
+        await synced_ages(connection),
+        await read_processes(connection),
+        await backlog.notes(connection),
+        await backlog.entries(connection),
+        await open_move(connection),
+        None,
+        "it was not asked",
     )
+
+
+async def ask_gate(
+    settings: Settings, stage: Stage, thresholds: Thresholds | None = None
+) -> tuple[tuple[Objection, ...] | None, str | None]:
+    """What stands against the stage after this one, and None; or None, and why the gate could not be asked."""
+    if stage.next is None:
+        return (), None
+    try:
+        return tuple(await objections(settings, stage.next, thresholds)), None
+    except BotdataError as error:
+        return None, error.message if isinstance(error, MigrationError) else str(error)
 
 
 def _troubles(process: Process, row: StageRow) -> list[Objection]:

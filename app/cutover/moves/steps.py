@@ -58,7 +58,12 @@ class MoveOutcome:
 
 
 async def advance(
-    settings: Settings, *, thresholds: Thresholds | None = None, force: str | None = None, dry_run: bool = False
+    settings: Settings,
+    *,
+    thresholds: Thresholds | None = None,
+    force: str | None = None,
+    dry_run: bool = False,
+    seen: Stage | None = None,
 ) -> MoveOutcome:
     """One stage on.
 
@@ -66,24 +71,30 @@ async def advance(
         thresholds: how much proof is enough.
         force: the reason to pass over what stands against it.
         dry_run: only find that.
+        seen: the stage that the person who moves it saw; another one now is an error.
 
     Raises:
-        MigrationError: the target cannot be used, or another move is under way.
+        MigrationError: the target cannot be used, another move is under way, or the stage is not the one seen.
     """
-    return await _move(settings, "advance", thresholds=thresholds, force=force, dry_run=dry_run)
+    return await _move(settings, "advance", thresholds=thresholds, force=force, dry_run=dry_run, seen=seen)
 
 
 async def back(
-    settings: Settings, *, send: Sending | None = None, force: str | None = None, dry_run: bool = False
+    settings: Settings,
+    *,
+    send: Sending | None = None,
+    force: str | None = None,
+    dry_run: bool = False,
+    seen: Stage | None = None,
 ) -> MoveOutcome:
     """One stage back.
 
     Args:
         send: sends to Supabase what was recorded at `complete`; what of it could not be sent. By default the processes
             send it, after the move.
-        force, dry_run: as for `advance`; so are the errors.
+        force, dry_run, seen: as for `advance`; so are the errors.
     """
-    return await _move(settings, "back", send=send, force=force, dry_run=dry_run)
+    return await _move(settings, "back", send=send, force=force, dry_run=dry_run, seen=seen)
 
 
 async def _move(
@@ -94,6 +105,7 @@ async def _move(
     send: Sending | None = None,
     force: str | None,
     dry_run: bool,
+    seen: Stage | None,
 ) -> MoveOutcome:
     url, step = settings.require_database_url(), f"cutover {kind}"
     async with open_cutover(url, step) as connection:
@@ -101,6 +113,8 @@ async def _move(
         if await open_move(connection):
             raise await under_way(connection, step)
         row = await read_stage_row(connection)
+        if seen is not None and row.stage is not seen:
+            raise moved_meanwhile(step, seen, row.stage)
         to = row.stage.next if kind == "advance" else row.stage.previous
         if to is None:
             return MoveOutcome(kind, row.stage, None, dry_run=dry_run)

@@ -128,25 +128,35 @@ async def read_status(target_url: str, run: int | None = None) -> Status:
     """
     async with open_target(target_url, step="status") as connection:
         with explained("status", pending="nothing is changed by it"):
-            holder = await run_lock_holder(connection)
-            if not await _is_installed(connection):
-                return Status(False, holder, (), None, (), 0, ())
-            known = await _runs(connection, holder)
-            shown = _chosen(known, run) if run is not None else await _newest_with_tables(connection, known)
-            return Status(
-                True,
-                holder,
-                known,
-                shown,
-                await _tables(connection, shown.number) if shown else (),
-                await quarantine.count_rows(connection),
-                tuple(
-                    ForeignKeyStatus(key.of_table, key.name, key.state, key.parent, key.orphans, statement_for(key))
-                    for key in await foreign_keys.away(connection)
-                ),
-                await last_inventory(connection),
-                await undelivered(connection),
-            )
+            return await status_of(connection, run)
+
+
+async def status_of(connection: AsyncConnection, run: int | None = None) -> Status:
+    """The same, of a connection that is there.
+
+    Raises:
+        MigrationError: there is no such run, or another version of the tool made its schema.
+        psycopg.Error: the target cannot be read.
+    """
+    holder = await run_lock_holder(connection)
+    if not await _is_installed(connection):
+        return Status(False, holder, (), None, (), 0, ())
+    known = await _runs(connection, holder)
+    shown = _chosen(known, run) if run is not None else await _newest_with_tables(connection, known)
+    return Status(
+        True,
+        holder,
+        known,
+        shown,
+        await _tables(connection, shown.number) if shown else (),
+        await quarantine.count_rows(connection),
+        tuple(
+            ForeignKeyStatus(key.of_table, key.name, key.state, key.parent, key.orphans, statement_for(key))
+            for key in await foreign_keys.away(connection)
+        ),
+        await last_inventory(connection),
+        await undelivered(connection),
+    )
 
 
 async def _is_installed(connection: AsyncConnection) -> bool:

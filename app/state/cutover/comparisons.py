@@ -132,6 +132,19 @@ async def read_methods(connection: AsyncConnection, seconds: float) -> list[Meth
     )
 
 
+async def read_minutes(connection: AsyncConnection, seconds: float) -> list[tuple[str, datetime, MethodReport]]:
+    """What each process counted in each minute of the last `seconds`, without noise: its name, the minute, a method."""
+    cursor = await connection.execute(
+        "SELECT process, minute, stage, method, against_itself, calls, equal, different, error, skipped, "
+        f"authority_latency, other_latency FROM {SCHEMA}.comparisons WHERE NOT against_itself AND minute > {_SINCE}",
+        {"seconds": seconds},
+    )
+    return [
+        (process, minute, MethodReport(Stage(stage), *rest))
+        for process, minute, stage, *rest in await cursor.fetchall()
+    ]
+
+
 async def read_differences(connection: AsyncConnection, seconds: float, most: int) -> list[DifferenceReport]:
     """Differences of the last `seconds`, the most frequent first, so many at most; noise last."""
     cursor = await connection.execute(

@@ -1,0 +1,149 @@
+"""The command `botdata watch`: its options, and the page with its moves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from app.cli.commands.cutover.moves import Comparisons, Differences, Hours, OutboxAge
+from app.cli.commands.preflight import Accept, IgnoreColumn, accepted_of
+from app.cli.event_loop import run_async
+from app.cli.work import AsJson
+
+if TYPE_CHECKING:
+    from app.cutover.moves.gates.thresholds import Thresholds
+    from app.cutover.stages import Stage
+    from app.settings import Settings
+    from app.watch.server import Move, Told
+    from app.watch.watcher import Watcher
+
+_PORT = 8790
+_LIBRARIES = ("starlette", "uvicorn")
+
+
+def register(cli: typer.Typer) -> None:
+    """Add the command."""
+    cli.command()(watch)
+
+
+def watch(
+    port: Annotated[int, typer.Option(help="Of the page, on 127.0.0.1; 0: any free one.", min=0, max=65535)] = _PORT,
+    allow_moves: Annotated[
+        bool, typer.Option("--allow-moves", help="The page may move the stage: advance and back.")
+    ] = False,
+    terminal: Annotated[bool, typer.Option("--terminal", help="Show it here, without a page.")] = False,
+    comparisons: Comparisons = 1000,
+    differences: Differences = 0,
+    hours: Hours = 24.0,
+    outbox_age: OutboxAge = 60.0,
+    ignore_column: IgnoreColumn = None,
+    accept: Accept = None,
+    as_json: AsJson = False,
+) -> None:
+    """A live page of copy, sync and cutover. With --terminal the same here; with --json one look. Ctrl-C ends it.
+
+    Example: botdata watch --allow-moves
+    """
+    from app.cli.commands.watch.document import masker, watch_document
+    from app.cli.output import show_json
+    from app.cli.project import read_project
+    from app.cutover.moves.gates.thresholds import Thresholds
+    from app.settings import load_settings
+    from app.stores.postgres.database_url import sqlalchemy_url
+    from app.watch.watcher import Watcher
+
+    if allow_moves and (terminal or as_json):
+        raise typer.BadParameter("only the page moves anything", param_hint="--allow-moves")
+    if terminal and as_json:
+        raise typer.BadParameter("it is either this or a document", param_hint="--terminal")
+    thresholds = Thresholds(comparisons, differences, hours, outbox_age, accepted_of(ignore_column, accept))
+    settings = load_settings()
+    sqlalchemy_url(settings.require_database_url())
+    watcher = Watcher(settings, thresholds, with_stages=read_project().metadata is None)
+    if as_json:
+        facts = run_async(watcher.once())
+        show_json(masker(settings)(watch_document(facts)))
+        if not facts.ok:
+            raise typer.Exit(1)
+    elif terminal:
+        from app.cli.commands.watch.terminal import show
+
+        run_async(_until_stopped(watcher, show(watcher, masker(settings))))
+    else:
+        _serve(watcher, settings, port, mover(settings, thresholds) if allow_moves else None)
+
+
+def _serve(watcher: Watcher, settings: Settings, port: int, move: Move | None) -> None:
+    from app.cli.commands.watch.document import masker, watch_document
+    from app.cli.output import say
+    from app.errors import SettingsError
+
+    try:
+        from app.watch.server import Server, listen
+    except ModuleNotFoundError as error:
+        if error.name not in _LIBRARIES:
+            raise
+        needed = "the page needs Starlette and uvicorn: pip install 'botdata-postgres[watch]'"
+        raise SettingsError(f"{needed}; without them: botdata watch --terminal") from None
+    with listen(port) as listening:
+        token = settings.watch_metrics_token
+        server = Server(
+            watcher,
+            listening.getsockname()[1],
+            watch_document,
+            masked=masker(settings),
+            move=move,
+            metrics_token=token.get_secret_value() if token else None,
+        )
+        say(f"watch: {server.guard.address}")
+        say("The address opens once, in one browser. Ctrl-C ends it.")
+        say("The page can move the stage." if move else "The page moves nothing; with --allow-moves it can.")
+        say("/metrics is " + ("open to the bearer of WATCH_METRICS_TOKEN" if token else "off: set WATCH_METRICS_TOKEN"))
+        run_async(_until_stopped(watcher, server.serve(listening), server.stop))
+
+
+async def _until_stopped(
+    watcher: Watcher, showing: Coroutine[Any, Any, None], stop: Callable[[], None] | None = None
+) -> None:
+    """Watch and show, until SIGINT or SIGTERM ends what shows; `stop` has it end, else it is cancelled."""
+    import asyncio
+    import signal
+
+    shown = asyncio.create_task(showing)
+    watching = asyncio.create_task(watcher.run())
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop or shown.cancel)
+    try:
+        await asyncio.wait({shown, watching}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in (shown, watching):
+            task.cancel()
+        ended = await asyncio.gather(shown, watching, return_exceptions=True)
+    for error in ended:
+        if isinstance(error, Exception):
+            raise error
+
+
+def mover(settings: Settings, thresholds: Thresholds) -> Move:
+    """What moves the stage for the page, as the commands do."""
+    from app.cli.reports.cutover_moves import outcome_document, send_recorded, verdict
+    from app.cutover.moves import steps
+    from app.errors import BotdataError, MigrationError
+    from app.watch.server import Told
+
+    async def move(kind: str, seen: Stage) -> Told:
+        try:
+            if kind == "advance":
+                outcome = await steps.advance(settings, thresholds=thresholds, seen=seen)
+            else:
+                outcome = await steps.back(settings, send=send_recorded(settings), seen=seen)
+        except BotdataError as error:
+            next_step = error.next_step if isinstance(error, MigrationError) else None
+            told = {"moved": False, "said": str(error), "next": str(next_step) if next_step else None}
+            return Told(told, conflict=True)
+        return Told({**outcome_document(outcome), "said": verdict(outcome)})
+
+    return move

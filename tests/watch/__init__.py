@@ -1,0 +1,1 @@
+"""`botdata watch`: its facts, its guard, its figures and its moves."""
