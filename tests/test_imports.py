@@ -37,6 +37,7 @@ LAYERS = [
     ["schema"],
     ["migration.migrate", "cutover.moves", "adopt"],
     ["parity"],
+    ["rehearsal"],
     ["embedded"],
     ["cli.event_loop", "cli.given_options", "cli.output", "cli.project"],
     ["cli.reports", "cli.work"],

@@ -9,6 +9,7 @@ from app.cli.commands import adopt, copy, demo, migration, parity, preflight, qu
 from app.cli.commands.cutover import mirror
 from app.cli.commands.cutover import moves as cutover
 from app.cli.commands.inventory import command as inventory
+from app.cli.commands.rehearse import command as rehearse
 
 EPILOG = "Exit code 0 only when all is well; 1 when something stopped or differs; 2 for a wrong command line."
 
@@ -44,6 +45,7 @@ def _main(
 
 adopt.register(cli)
 migration.register(cli)
+rehearse.register(cli)
 preflight.register(cli)
 schema.register(cli)
 copy.register(cli)

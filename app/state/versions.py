@@ -304,4 +304,16 @@ VERSIONS = (
     -- What is said of a foreign key goes with it when it is dropped.
     ALTER TABLE {SCHEMA}.foreign_keys ADD COLUMN comment text;
     """,
+    f"""
+    -- Rehearsals, each with a database of its own that is named after it: see app.state.rehearsals.
+    CREATE TABLE {SCHEMA}.rehearsals (
+        id text PRIMARY KEY CHECK (id ~ '^[0-9a-f]+$'),
+        server text, -- NULL: the target's own
+        machine text NOT NULL,
+        directory text NOT NULL,
+        made boolean NOT NULL DEFAULT false,
+        began_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+        removed_at timestamptz -- NULL: it lives, or was killed
+    );
+    """,
 )
