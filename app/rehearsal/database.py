@@ -40,15 +40,16 @@ _PROVIDERS = {"i": ("icu", "ICU_LOCALE"), "b": ("builtin", "BUILTIN_LOCALE")}
 
 @dataclass(slots=True)
 class ThrowAway:
-    """A rehearsal's own database, and a directory for its stand-in source.
+    """A rehearsal's own database.
 
     Attributes:
+        directory: for the stand-in source; None: there is to be none.
         left: what could not be removed at its end, in words; empty: nothing is left.
     """
 
     name: str
     url: str
-    directory: Path
+    directory: Path | None
     left: list[str] = field(default_factory=list)
 
 
@@ -66,27 +67,32 @@ class Leftovers:
 
 
 @asynccontextmanager
-async def throw_away_database(places: Places) -> AsyncIterator[ThrowAway]:
+async def throw_away_database(places: Places, *, stand_in: bool) -> AsyncIterator[ThrowAway]:
     """Make the database; drop it at the end, however that comes.
+
+    Args:
+        stand_in: a directory for a stand-in source, too.
 
     Raises:
         MigrationError: the record cannot be kept, or the database cannot be made.
     """
     rehearsal = secrets.token_hex(8)
-    made = ThrowAway(f"{PREFIX}{rehearsal}", places.url(f"{PREFIX}{rehearsal}"), directory_of(rehearsal))
+    name = f"{PREFIX}{rehearsal}"
+    made = ThrowAway(name, places.url(name), directory_of(rehearsal) if stand_in else None)
+    directory = str(made.directory) if stand_in else None
     machine = socket.gethostname()
     async with await places.target_session() as owner:
         with explained(STEP, pending=NOTHING_DONE):
             await ensure_tool_schema(owner)
             await rehearsals.take_lock(owner, rehearsal, OWNER)
             await rehearsals.record_rehearsal(
-                owner, rehearsal, server=places.label, machine=machine, directory=str(made.directory)
+                owner, rehearsal, server=places.label, machine=machine, directory=directory
             )
         try:
             await _make(places, owner, rehearsal, made)
             yield made
         finally:
-            record = RehearsalRecord(rehearsal, places.label, machine, str(made.directory), made=False, began_at="")
+            record = RehearsalRecord(rehearsal, places.label, machine, directory, made=False, began_at="")
             try:  # in new sessions: a task that is cancelled may take its own with it
                 async with await places.target_session() as target, await places.server_session() as server:
                     made.left += await _remove(target, server, places, record)
@@ -136,7 +142,8 @@ async def _is_free(target: AsyncConnection, server: AsyncConnection, record: Reh
 
 
 async def _make(places: Places, owner: AsyncConnection, rehearsal: str, made: ThrowAway) -> None:
-    make_directory(rehearsal)
+    if made.directory is not None:
+        make_directory(rehearsal)
     with explained(STEP, pending=NOTHING_DONE):
         kind = await (await owner.execute(_KIND)).fetchone()
         async with await places.server_session() as server:

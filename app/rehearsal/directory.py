@@ -39,6 +39,8 @@ def make_directory(rehearsal: str) -> None:
 
 def delete_directory(record: RehearsalRecord) -> list[str]:
     """Delete it where it is the rehearsal's, by its name and by the mark in it; what is left, in words."""
+    if record.directory is None:
+        return []
     directory = Path(record.directory)
     if record.machine != socket.gethostname():
         return [f"{directory} may be left on {record.machine}: to remove it, run this there"]

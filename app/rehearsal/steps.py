@@ -1,6 +1,6 @@
 """The steps of a rehearsal: how each ended, how long it took, and how much it moved."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import monotonic
@@ -36,8 +36,13 @@ class Step:
 
 @dataclass(slots=True)
 class Steps:
-    """The steps so far, in their order."""
+    """The steps so far, in their order.
 
+    Attributes:
+        on_begin: told the name of each when it begins.
+    """
+
+    on_begin: Callable[[str], None]
     done: list[Step] = field(default_factory=list)
 
     @property
@@ -50,6 +55,7 @@ class Steps:
         """Time a step. An error of ours makes it a failed one, and goes on to the caller."""
         step = Step(name)
         self.done.append(step)
+        self.on_begin(name)
         began = monotonic()
         try:
             yield step

@@ -21,7 +21,7 @@ class RehearsalRecord:
         id: hexadecimal digits, a part of the database's name.
         server: of `--on`, without user and password; None: the target's own.
         machine: the host's name that it ran on.
-        directory: of the stand-in source, on that machine.
+        directory: of the stand-in source, on that machine; None: it has none.
         made: the database was made, and marked inside.
         began_at: ISO 8601, in UTC.
     """
@@ -29,13 +29,13 @@ class RehearsalRecord:
     id: str
     server: str | None
     machine: str
-    directory: str
+    directory: str | None
     made: bool
     began_at: str
 
 
 async def record_rehearsal(
-    connection: AsyncConnection, rehearsal: str, *, server: str | None, machine: str, directory: str
+    connection: AsyncConnection, rehearsal: str, *, server: str | None, machine: str, directory: str | None
 ) -> None:
     """Note a rehearsal before it makes anything."""
     await connection.execute(

@@ -310,7 +310,7 @@ VERSIONS = (
         id text PRIMARY KEY CHECK (id ~ '^[0-9a-f]+$'),
         server text, -- NULL: the target's own
         machine text NOT NULL,
-        directory text NOT NULL,
+        directory text, -- NULL: it has none
         made boolean NOT NULL DEFAULT false,
         began_at timestamptz NOT NULL DEFAULT clock_timestamp(),
         removed_at timestamptz -- NULL: it lives, or was killed

@@ -61,7 +61,7 @@ def rehearse(
 
     Example: botdata rehearse --with-baileys
     """
-    from app.cli.commands.rehearse.move import Wishes, left_out
+    from app.cli.commands.rehearse.move import Wishes, left_out, next_step_after
     from app.cli.commands.rehearse.move import rehearse as carry_through
     from app.cli.commands.rehearse.report import (
         announce,
@@ -71,16 +71,16 @@ def rehearse(
         show_rehearsal,
     )
     from app.cli.output import complain, show_json
-    from app.next_step import Command, NextStep
     from app.rehearsal.database import remove_leftovers
-    from app.rehearsal.places import STEP, Places
+    from app.rehearsal.places import Places
     from app.stores.postgres.database_url import sqlalchemy_url
 
     if as_json and not (yes or clean_up):
         raise typer.BadParameter("with --json nothing is asked, so --yes is needed too", param_hint="--json")
     if on is not None:
         sqlalchemy_url(on, name="--on")
-    wishes = Wishes(key_role_ok, ignore_column or [], accept or [], jobs, not (without_cutover or tables))
+    unwished = "--without-cutover" if without_cutover else "--tables: it needs all of them" if tables else None
+    wishes = Wishes(key_role_ok, ignore_column or [], accept or [], jobs, unwished)
     work = Work.prepare(
         "rehearse", tables, with_baileys, key_role_ok, source, metadata, checks=repeated(ignore_column, accept),
         own=["--without-cutover"] * without_cutover + ([f"--on {shlex.quote(on)}"] if on and "@" not in on else []),
@@ -101,8 +101,7 @@ def rehearse(
     if not yes:
         typer.confirm("Begin?", abort=True)
     done = work.carry_out(lambda: carry_through(work, places, wishes))
-    next_step = done.next_step or NextStep(Command("migrate" if done.ok else "rehearse"))
-    following = work.given.text(next_step, step=STEP)
+    following = work.given.text(next_step_after(done))
     if as_json:
         show_json(rehearsal_document(done, places, size, following))
     else:

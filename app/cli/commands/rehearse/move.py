@@ -20,6 +20,7 @@ from app.migration.migrate import MigrateOptions, migrate
 from app.migration.sync.options import SyncOptions
 from app.migration.sync.syncer import Sync
 from app.migration.target.target_session import open_target
+from app.next_step import Command, NextStep
 from app.rehearsal.database import ThrowAway, throw_away_database
 from app.rehearsal.disk import table_bytes
 from app.rehearsal.places import STEP, Places
@@ -32,10 +33,10 @@ if TYPE_CHECKING:
     from app.migration.progress import Progress
     from app.migration.runs.report import CopyReport, Refusal
     from app.migration.sources.source import Source
-    from app.next_step import NextStep
     from app.schema.revisions import Upgrade
     from app.settings import Settings
 
+_OF_MOVE = ("copy", "migrate", "sync", "upgrade", "verify")
 CUTOVER = "cutover there and back"
 _COMPARISONS = 5  # of each method in use: the example processes work for seconds, not for days
 
@@ -45,14 +46,14 @@ class Wishes:
     """What the command line says, beside what is moved.
 
     Attributes:
-        cutover: rehearse it too, where the models are the bot's.
+        no_cutover: why the cutover is not wished for, in words; None: it is, where the models are the bot's.
     """
 
     key_role_ok: bool
     ignore_column: Sequence[str]
     accept: Sequence[str]
     jobs: int
-    cutover: bool
+    no_cutover: str | None
 
 
 @dataclass(slots=True)
@@ -63,21 +64,23 @@ class Rehearsal:
         findings: of preflight.
         refused: rows that the target refused, of the last copy or sync.
         triggers: of the project's own, that were disabled.
+        lacks_extra: the cutover was left out, though it was wished for.
         left: what could not be removed, in words.
         next_step: what the step that ended it says is to be done.
     """
 
-    steps: Steps = field(default_factory=Steps)
+    steps: Steps = field(default_factory=lambda: Steps(lambda name: complain(f"rehearse: {name}")))
     findings: tuple[Finding, ...] = ()
     refused: tuple[Refusal, ...] = ()
     triggers: int = 0
+    lacks_extra: bool = False
     left: tuple[str, ...] = ()
     next_step: NextStep | None = None
 
     @property
     def ok(self) -> bool:
-        """Whether every step that was taken passed, and nothing is left of it."""
-        return self.steps.all_passed and not self.left
+        """Whether every step that was wished for was taken and passed, and nothing is left of it."""
+        return self.steps.all_passed and not self.lacks_extra and not self.left
 
 
 class _Notices:
@@ -98,15 +101,24 @@ def left_out(work: Work, wishes: Wishes) -> str | None:
     """Why the cutover is not rehearsed, in words; None: it is."""
     if work.given.foreign:
         return "the cutover by stages is for the bot's own models; other projects stop after the sync"
-    if not wishes.cutover:
-        return "--without-cutover"
-    return missing_extra()
+    return wishes.no_cutover or missing_extra()
+
+
+def next_step_after(done: Rehearsal) -> NextStep:
+    """What to do next: where a step's remedy ends in a command of the move, that is this one again."""
+
+    def again(command: Command) -> Command:
+        return Command(STEP) if command.name in _OF_MOVE else command
+
+    if done.next_step is not None:
+        return done.next_step.with_options(again)
+    return NextStep(Command("migrate" if done.ok else STEP))
 
 
 async def rehearse(work: Work, places: Places, wishes: Wishes) -> Rehearsal:
     """Make the throw-away target, take the steps, and remove all of it; a step that fails ends it."""
     done = Rehearsal()
-    async with throw_away_database(places) as made:
+    async with throw_away_database(places, stand_in=left_out(work, wishes) is None) as made:
         try:
             await _take_steps(replace(work, target=made.url), made, wishes, done)
         except BotdataError as error:
@@ -131,9 +143,9 @@ async def _take_steps(work: Work, made: ThrowAway, wishes: Wishes, done: Rehears
         why = "a step before it failed"
     if why is not None:
         done.steps.leave_out(CUTOVER, why)
-        if why == missing_extra():  # wanted, and not done
-            done.steps.done[-1].fail(f"left out: {why}")
+        done.lacks_extra = why == missing_extra()
         return
+    assert made.directory is not None
     await _cutover(work, made.directory, wishes, done.steps, _Notices())
 
 
@@ -178,7 +190,10 @@ async def _move(work: Work, wishes: Wishes, done: Rehearsal) -> None:
             step.fail("the copy is not complete")
 
     options = MigrateOptions(
-        copy_options(work, overwrite=False, restart=False, max_quarantine=1000, jobs=wishes.jobs),
+        replace(
+            copy_options(work, overwrite=False, restart=False, max_quarantine=1000, jobs=wishes.jobs),
+            target_in_use=False,  # whatever the settings say of the real one
+        ),
         upgrade=upgrade if upgrading is not None else None,
         look=look,
         working=working,

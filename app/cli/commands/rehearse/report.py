@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from app.cli.output import document, say, show_table
 from app.cli.reports.preflight_report import show_findings
-from app.rehearsal.steps import LEFT_OUT, PASSED
+from app.rehearsal.steps import LEFT_OUT
 
 if TYPE_CHECKING:
     from app.cli.commands.rehearse.move import Rehearsal
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from app.rehearsal.places import Places
 
 _SHOWN = 20
-_NEXT_COMMAND = "botdata migrate"
 
 
 def announce(places: Places, size: int | None, rooms: Sequence[Room], why_no_cutover: str | None) -> None:
@@ -89,7 +88,6 @@ def rehearsal_document(done: Rehearsal, places: Places, size: int | None, next_c
             {
                 "step": step.name,
                 "state": step.state,
-                "passed": step.state == PASSED,
                 "seconds": None if step.seconds is None else round(step.seconds, 3),
                 "rows": step.rows,
                 "bytes": step.bytes,
