@@ -20,3 +20,17 @@ def not_removed(url: str) -> int:
     """How many records say that something may be left."""
     ((count,),) = query(url, "SELECT count(*) FROM botdata.rehearsals WHERE removed_at IS NULL")
     return int(count)
+
+
+def processes_left() -> list[str]:
+    """The command lines of processes that work in the directory of a rehearsal."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            line = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            place = str((process / "cwd").readlink())
+        except OSError:  # it has ended, or is another user's
+            continue
+        if "botdata_rehearsal_" in line + place:
+            found.append(line)
+    return found
