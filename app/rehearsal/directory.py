@@ -17,9 +17,14 @@ _ENDING = 20.0  # seconds that the servers of a killed rehearsal may take to end
 _POLL = 0.1
 
 
+def temporary_directory() -> Path:
+    """Where the directories of rehearsals are: TMPDIR, or the system's."""
+    return Path(tempfile.gettempdir()).absolute()
+
+
 def directory_of(rehearsal: str) -> Path:
     """Where it is to be."""
-    return Path(tempfile.gettempdir()).absolute() / f"{PREFIX}{rehearsal}"
+    return temporary_directory() / f"{PREFIX}{rehearsal}"
 
 
 def make_directory(rehearsal: str) -> None:

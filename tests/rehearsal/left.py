@@ -1,6 +1,5 @@
 """What is left of rehearsals on a server and on this machine."""
 
-import tempfile
 from pathlib import Path
 
 from tests.migration.engine import query
@@ -11,9 +10,9 @@ def databases_left(url: str) -> list[str]:
     return [name for (name,) in query(url, "SELECT datname FROM pg_database WHERE datname LIKE 'botdata_rehearsal_%'")]
 
 
-def directories_left(directory: str | Path | None = None) -> list[Path]:
-    """The directories of rehearsals' stand-in sources."""
-    return list(Path(directory or tempfile.gettempdir()).glob("botdata_rehearsal_*"))
+def directories_left(temporary: Path) -> list[Path]:
+    """The directories of rehearsals' stand-in sources, in the directory for temporary files that these had."""
+    return list(temporary.glob("botdata_rehearsal_*"))
 
 
 def not_removed(url: str) -> int:
@@ -22,8 +21,9 @@ def not_removed(url: str) -> int:
     return int(count)
 
 
-def processes_left() -> list[str]:
+def processes_left(temporary: Path) -> list[str]:
     """The command lines of processes that work in the directory of a rehearsal."""
+    directory = str(temporary / "botdata_rehearsal_")
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
@@ -31,6 +31,6 @@ def processes_left() -> list[str]:
             place = str((process / "cwd").readlink())
         except OSError:  # it has ended, or is another user's
             continue
-        if "botdata_rehearsal_" in line + place:
+        if directory in line + place:
             found.append(line)
     return found

@@ -60,16 +60,16 @@ def began(settings: dict[str, str], tmp_path: Path) -> Iterator[subprocess.Popen
         process.kill()
 
 
-def _nothing_left(url: str) -> None:
+def _nothing_left(url: str, temporary: Path) -> None:
     deadline = time.monotonic() + 20
-    while left := processes_left():  # they end by themselves when the rehearsal does
+    while left := processes_left(temporary):  # they end by themselves when the rehearsal does
         assert time.monotonic() < deadline, left
         time.sleep(0.1)
-    assert (databases_left(url), not_removed(url), directories_left()) == ([], 0, [])
+    assert (databases_left(url), not_removed(url), directories_left(temporary)) == ([], 0, [])
 
 
 def test_it_is_done_there_and_back_and_leaves_nothing(
-    began: subprocess.Popen[str], lite_server: SupabaseServer, database_url: str, tmp_path: Path
+    began: subprocess.Popen[str], lite_server: SupabaseServer, database_url: str, tmp_path: Path, temporary: Path
 ) -> None:
     rows = {name: row_texts(lite_server.database_url, name) for name in TABLES.split(", ")}
     out, err = began.communicate(timeout=300)
@@ -80,7 +80,7 @@ def test_it_is_done_there_and_back_and_leaves_nothing(
     assert document["steps"][-1]["rows"] > 0
     assert document["not_rehearsed"] == []
     assert {name: row_texts(lite_server.database_url, name) for name in rows} == rows
-    _nothing_left(database_url)
+    _nothing_left(database_url, temporary)
     assert list(tmp_path.iterdir()) == []
     said = out + err
     for (phone,) in [row.split(",")[3:4] for row in rows["clients"][:5]]:
@@ -96,7 +96,12 @@ def test_it_is_done_there_and_back_and_leaves_nothing(
     ],
 )
 def test_ended_at_any_step_it_leaves_nothing_after_the_next_start(
-    began: subprocess.Popen[str], settings: dict[str, str], tmp_path: Path, step: str, number: signal.Signals
+    began: subprocess.Popen[str],
+    settings: dict[str, str],
+    tmp_path: Path,
+    temporary: Path,
+    step: str,
+    number: signal.Signals,
 ) -> None:
     assert began.stderr is not None
     for line in began.stderr:
@@ -115,4 +120,4 @@ def test_ended_at_any_step_it_leaves_nothing_after_the_next_start(
         assert began.returncode == 130, err
         assert json.loads(out)["ok"] is False
         assert "Traceback" not in err
-    _nothing_left(url)
+    _nothing_left(url, temporary)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -77,13 +75,15 @@ def rehearse(
 
     if as_json and not (yes or clean_up):
         raise typer.BadParameter("with --json nothing is asked, so --yes is needed too", param_hint="--json")
+    shown_on = []
     if on is not None:
-        sqlalchemy_url(on, name="--on")
+        address = sqlalchemy_url(on, name="--on").set(drivername="postgresql")
+        shown_on = [f"--on {shlex.quote(address.render_as_string(hide_password=True))}"]
     unwished = "--without-cutover" if without_cutover else "--tables: it needs all of them" if tables else None
     wishes = Wishes(key_role_ok, ignore_column or [], accept or [], jobs, unwished)
     work = Work.prepare(
         "rehearse", tables, with_baileys, key_role_ok, source, metadata, checks=repeated(ignore_column, accept),
-        own=["--without-cutover"] * without_cutover + ([f"--on {shlex.quote(on)}"] if on and "@" not in on else []),
+        own=["--without-cutover"] * without_cutover + shown_on,
     )  # fmt: skip
     places = Places(work.target, on)
     found = work.carry_out(lambda: remove_leftovers(places, complain))
@@ -115,6 +115,7 @@ async def _look(work: Work, places: Places, *, cutover: bool) -> tuple[int | Non
     from app.errors import MigrationError
     from app.migration.target.target_session import explained
     from app.next_step import Command, NextStep
+    from app.rehearsal.directory import temporary_directory
     from app.rehearsal.disk import room_at, server_room, source_bytes
     from app.rehearsal.places import NOTHING_DONE, STEP, require_may_create
 
@@ -131,8 +132,7 @@ async def _look(work: Work, places: Places, *, cutover: bool) -> tuple[int | Non
         await require_may_create(server, places.setting)
         rooms = [await server_room(server, f"the server {places.shown}")]
     if cutover:
-        temporary = tempfile.gettempdir()
-        rooms.append(room_at(Path(temporary), temporary))
+        rooms.append(room_at(temporary_directory(), str(temporary_directory())))
     async with work.working(STEP) as (source, _):
         with explained(STEP, setting=source.setting, pending=NOTHING_DONE):
             return await source_bytes(source, work.tables), rooms
