@@ -68,7 +68,7 @@ def test_it_reads_the_source_and_writes_to_the_target_nothing_but_its_record(
     }  # fmt: skip
     assert document["not_rehearsed"] == ["cutover there and back"]
     assert "pip install '.[demo]'" in document["steps"][-1]["said"]
-    assert "NOT rehearsed: cutover there and back" in outcome.err
+    assert "NOT rehearsed: the cutover there and back" in outcome.err
     (copied,) = (step for step in document["steps"] if step["step"] == "copy")
     assert copied["rows"] == 30
     assert copied["bytes"] > 30 * 100
@@ -118,6 +118,7 @@ def test_rights_to_read_the_source_and_to_make_databases_are_enough(
     rows = _whole(source_database)
     outcome = command("rehearse", *_SHORT, "--with-baileys", "--source", source, DATABASE_URL=target)
     assert outcome.code == 0, outcome.out + outcome.err
+    assert "NOT rehearsed: cutover there and back" in outcome.out
     assert "Next: botdata migrate --with-baileys --source" in outcome.out
     assert _whole(source_database) == rows
     assert query(target, "SELECT nspname FROM pg_namespace WHERE nspname !~ '^(pg_|information)' ORDER BY 1") == [
@@ -139,7 +140,7 @@ def test_what_the_target_refuses_is_told_and_the_cutover_not_begun(
     )
     words = ("--accept-unknown-disk", "--yes", "--on", databases.admin_url)
     _, document = _rehearse(command, settings, *words, code=1)
-    assert document["next"].startswith("botdata rehearse --on postgresql://")
+    assert document["next"].startswith("botdata rehearse --on 'postgresql://")
     assert query(settings["DATABASE_URL"], "SELECT server IS NOT NULL FROM botdata.rehearsals") == [(True,)]
     states = _states(document)
     assert (states["copy"], states["verify"], states["sync beside the living source"]) == ("failed", "failed", "failed")
