@@ -67,10 +67,13 @@ class Leftovers:
 
 
 @asynccontextmanager
-async def throw_away_database(places: Places, *, stand_in: bool) -> AsyncIterator[ThrowAway]:
+async def throw_away_database(
+    places: Places, notice: Callable[[str], None], *, stand_in: bool
+) -> AsyncIterator[ThrowAway]:
     """Make the database; drop it at the end, however that comes.
 
     Args:
+        notice: told what could not be removed.
         stand_in: a directory for a stand-in source, too.
 
     Raises:
@@ -98,6 +101,8 @@ async def throw_away_database(places: Places, *, stand_in: bool) -> AsyncIterato
                     made.left += await _remove(target, server, places, record)
             except (BotdataError, psycopg.Error, OSError) as error:
                 made.left.append(f"{made.name} on {places.shown}: {error}")
+            for one in made.left:
+                notice(f"LEFT: {one}")
 
 
 async def remove_leftovers(places: Places, notice: Callable[[str], None]) -> Leftovers:

@@ -118,7 +118,7 @@ def next_step_after(done: Rehearsal) -> NextStep:
 async def rehearse(work: Work, places: Places, wishes: Wishes) -> Rehearsal:
     """Make the throw-away target, take the steps, and remove all of it; a step that fails ends it."""
     done = Rehearsal()
-    async with throw_away_database(places, stand_in=left_out(work, wishes) is None) as made:
+    async with throw_away_database(places, complain, stand_in=left_out(work, wishes) is None) as made:
         try:
             await _take_steps(replace(work, target=made.url), made, wishes, done)
         except BotdataError as error:
@@ -153,6 +153,7 @@ async def _move(work: Work, wishes: Wishes, done: Rehearsal) -> None:
     """Preflight, revisions, copy and verify, as `migrate` does them."""
     steps = done.steps
     upgrading = upgrade_of(work)
+    assert upgrading is not None  # models without revisions are refused before
 
     async def look(options: CopyOptions) -> CopyOptions:
         with steps.step("preflight"):
@@ -167,7 +168,6 @@ async def _move(work: Work, wishes: Wishes, done: Rehearsal) -> None:
         return replace(options, types_unseen=any(one.code in TYPES_UNSEEN for one in report.findings))
 
     async def upgrade() -> Upgrade:
-        assert upgrading is not None
         with steps.step("revisions") as step:
             upgraded = await upgrading()
             if work.given.foreign:
@@ -194,7 +194,7 @@ async def _move(work: Work, wishes: Wishes, done: Rehearsal) -> None:
             copy_options(work, overwrite=False, restart=False, max_quarantine=1000, jobs=wishes.jobs),
             target_in_use=False,  # whatever the settings say of the real one
         ),
-        upgrade=upgrade if upgrading is not None else None,
+        upgrade=upgrade,
         look=look,
         working=working,
         on_upgrade=lambda upgraded: None,
@@ -204,7 +204,8 @@ async def _move(work: Work, wishes: Wishes, done: Rehearsal) -> None:
     verified = steps.done[-1]
     verified.rows = sum(table.equal for table in report.verified.tables)
     if not report.verified.clean:
-        verified.fail(f"{sum(table.rows_that_differ for table in report.verified.tables):,} rows differ")
+        differ = sum(table.rows_that_differ for table in report.verified.tables)
+        verified.fail(f"{differ:,} rows differ" if differ else "the comparison is not clean")
     await _weigh(work, [step for step in steps.done if step.name == "copy"])
 
 

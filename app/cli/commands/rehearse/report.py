@@ -59,8 +59,6 @@ def show_rehearsal(done: Rehearsal, next_command: str) -> None:
         say(f"refused: {refusal.table} {', '.join(refusal.key)}: SQLSTATE {refusal.sqlstate}{place}")
     if len(done.refused) > _SHOWN:
         say(f"... and {len(done.refused) - _SHOWN:,} more")
-    for one in done.left:
-        say(f"LEFT: {one}")
     missing = not_rehearsed(done)
     verdict = "every step that was taken passed" if done.steps.all_passed else "NOT every step passed"
     say(f"rehearsal: {verdict}{'; NOT rehearsed: ' + ', '.join(missing) if missing else ''}")
