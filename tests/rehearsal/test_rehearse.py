@@ -18,6 +18,7 @@ from tests.rehearsal.left import databases_left, directories_left, not_removed
 from tests.support.page_server import PageServer
 from tests.support.postgres import PostgresServer
 
+_PASSWORD = "password-of-the-database"  # which no command of the tests may print
 _SHORT = ("--without-cutover", "--accept-unknown-disk", "--yes")
 
 
@@ -93,16 +94,16 @@ def roles(databases: PostgresServer, source_database: str) -> Iterator[tuple[str
     reader, owner, target = f"{word}_reader", f"{word}_owner", databases.url(word)
     execute(
         source_database,
-        f"CREATE ROLE {reader} LOGIN BYPASSRLS PASSWORD 'x'; GRANT USAGE ON SCHEMA public TO {reader}; "
+        f"CREATE ROLE {reader} LOGIN BYPASSRLS PASSWORD '{_PASSWORD}'; GRANT USAGE ON SCHEMA public TO {reader}; "
         f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {reader}; "
         f"GRANT SELECT ON ALL SEQUENCES IN SCHEMA public TO {reader}",
     )
     with psycopg.connect(databases.admin_url, autocommit=True) as connection:
-        connection.execute(f"CREATE ROLE {owner} LOGIN CREATEDB PASSWORD 'x'")
+        connection.execute(f"CREATE ROLE {owner} LOGIN CREATEDB PASSWORD '{_PASSWORD}'")
         connection.execute(f"CREATE DATABASE {word} OWNER {owner}")
 
     def as_role(url: str, role: str) -> str:
-        return make_url(url).set(username=role, password="x").render_as_string(hide_password=False)
+        return make_url(url).set(username=role, password=_PASSWORD).render_as_string(hide_password=False)
 
     yield as_role(source_database, reader), as_role(target, owner)
     databases.drop_database(target)
@@ -127,8 +128,9 @@ def test_rights_to_read_the_source_and_to_make_databases_are_enough(
     assert query(target, "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") == [(0,)]
     assert (databases_left(target), not_removed(target)) == ([], 0)
     execute(source_database, f"ALTER ROLE {make_url(target).username} NOCREATEDB")
-    outcome = command("rehearse", *_SHORT, "--source", source, DATABASE_URL=target)
+    outcome = command("rehearse", *_SHORT, "--source", source, "--on", target, DATABASE_URL=target)
     assert outcome.code == 1
+    assert "the role in --on may not make a database" in outcome.err
     assert f'ALTER ROLE "{make_url(target).username}" CREATEDB' in outcome.err
 
 

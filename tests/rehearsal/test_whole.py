@@ -38,10 +38,9 @@ _STEPS = [
 
 @pytest.fixture
 def settings(lite_server: SupabaseServer, database_url: str) -> dict[str, str]:
-    """The demo's salon, smaller, behind a Supabase; and a target."""
+    """The demo's salon behind a Supabase, and a target."""
     execute(lite_server.database_url, f"TRUNCATE {TABLES} RESTART IDENTITY")
-    sizes = {"clients": 60, "services": 12, "staff": 4, "schedules": 12, "bookings": 20, "dialog_contexts": 5}
-    fill_salon(lite_server.database_url, **sizes, baileys_keys=0)
+    fill_salon(lite_server.database_url)
     return {
         "SUPABASE_URL": lite_server.url,
         "SUPABASE_KEY": lite_server.service_key,
