@@ -38,6 +38,7 @@ LAYERS = [
     ["migration.migrate", "cutover.moves", "adopt", "report"],
     ["notify"],
     ["parity", "watch"],
+    ["rehearsal"],
     ["embedded"],
     ["cli.event_loop", "cli.given_options", "cli.output", "cli.project"],
     ["cli.reports", "cli.work"],

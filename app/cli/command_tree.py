@@ -10,6 +10,7 @@ from app.cli.commands.cutover import mirror
 from app.cli.commands.cutover import moves as cutover
 from app.cli.commands.inventory import command as inventory
 from app.cli.commands.notify import command as notify
+from app.cli.commands.rehearse import command as rehearse
 from app.cli.commands.report import command as report
 from app.cli.commands.watch import command as watch
 
@@ -47,6 +48,7 @@ def _main(
 
 adopt.register(cli)
 migration.register(cli)
+rehearse.register(cli)
 preflight.register(cli)
 schema.register(cli)
 copy.register(cli)

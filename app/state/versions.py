@@ -362,4 +362,16 @@ VERSIONS = (
         PRIMARY KEY (topic, name)
     );
     """,
+    f"""
+    -- Rehearsals, each with a database of its own that is named after it: see app.state.rehearsals.
+    CREATE TABLE {SCHEMA}.rehearsals (
+        id text PRIMARY KEY CHECK (id ~ '^[0-9a-f]+$'),
+        server text, -- NULL: the target's own
+        machine text NOT NULL,
+        directory text, -- NULL: it has none
+        made boolean NOT NULL DEFAULT false,
+        began_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+        removed_at timestamptz -- NULL: it lives, or was killed
+    );
+    """,
 )

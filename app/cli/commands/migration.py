@@ -71,7 +71,7 @@ def migrate(
 
     options = MigrateOptions(
         copy_options(work, overwrite=overwrite, restart=restart, max_quarantine=max_quarantine, jobs=jobs),
-        upgrade=_upgrade_of(work),
+        upgrade=upgrade_of(work),
         look=look,
         working=work.working,
         on_upgrade=_say_upgrade,
@@ -100,7 +100,7 @@ def migrate(
         raise typer.Exit(1)
 
 
-def _upgrade_of(work: Work) -> Callable[[], Awaitable[Upgrade]] | None:
+def upgrade_of(work: Work) -> Callable[[], Awaitable[Upgrade]] | None:
     """What upgrades the target's schema: the bot's revisions, those of a project that names its own, or nothing."""
     from app.schema import revisions
     from app.schema.project import upgrade_project

@@ -78,7 +78,7 @@ def preflight(
         own=[] if app_role is None else [f"--app-role {shlex.quote(app_role)}"],
     )
     report = work.carry_out(
-        lambda: _examine(
+        lambda: examine(
             work, key_role_ok, ignore_column or [], accept or [], quick=False, upgrades=True, app_role=app_role
         )
     )
@@ -133,7 +133,7 @@ async def stop_on_errors(
     from app.cli.reports.preflight_report import show_findings
     from app.errors import MigrationError
 
-    report = await _examine(work, key_role_ok, ignore_column or [], accept or [], quick=True, upgrades=upgrades)
+    report = await examine(work, key_role_ok, ignore_column or [], accept or [], quick=True, upgrades=upgrades)
     errors = [one for one in report.errors if not one.code.endswith("-unreachable")]
     if not errors:
         warnings = [one for one in report.findings if one.severity == "warning"]
@@ -153,7 +153,7 @@ async def stop_on_errors(
     )
 
 
-async def _examine(
+async def examine(
     work: Work,
     key_role_ok: bool,
     ignore_column: Sequence[str],

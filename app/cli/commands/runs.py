@@ -176,7 +176,7 @@ def uninstall(
     Example: botdata uninstall --yes
     """
     from app.cli.output import document, say, show_json
-    from app.cutover.moves.uninstalling import refuse_during_cutover
+    from app.cutover.moves.uninstalling import refuse_during_cutover, refuse_with_rehearsals
     from app.migration.target.foreign_keys import put_back
     from app.migration.target.target_session import explained, open_target
     from app.settings import load_settings
@@ -194,6 +194,7 @@ def uninstall(
         async with open_target(target, step="uninstall", exclusive=True) as connection:
             with explained("uninstall", pending="everything; nothing was dropped"):
                 await refuse_during_cutover(connection)
+                await refuse_with_rehearsals(connection)
                 for key in await put_back(connection, step="uninstall"):
                     typer.echo(f"{key.sentence}; once there are none: {key.statement}", err=True)
                 return await drop_tool_schema(connection)

@@ -1,4 +1,4 @@
-"""What speaks against dropping schema `botdata`: a cutover that goes by what is in it."""
+"""What speaks against dropping schema `botdata`: a cutover or a rehearsal that goes by what is in it."""
 
 from psycopg import AsyncConnection
 
@@ -7,6 +7,7 @@ from app.errors import MigrationError
 from app.next_step import Command, NextStep
 from app.state.cutover.processes import read_processes
 from app.state.cutover.stage import read_stage_row
+from app.state.rehearsals import not_removed
 from app.state.tool_schema import is_current
 
 _STEP = "uninstall"
@@ -48,4 +49,20 @@ async def refuse_during_cutover(connection: AsyncConnection) -> None:
                 "; then: ",
                 Command("uninstall"),
             ),
+        )
+
+
+async def refuse_with_rehearsals(connection: AsyncConnection) -> None:
+    """Stop while a database of a rehearsal may be there, which is found by its record alone.
+
+    Raises:
+        MigrationError: says what removes it first.
+    """
+    if left := await not_removed(connection):
+        raise MigrationError(
+            f"rehearsals are under way, or were killed and left a database, {len(left)} of them: without their records "
+            "it would not be found again",
+            step=_STEP,
+            pending="everything; nothing was dropped",
+            next_step=NextStep(Command("rehearse", "--clean-up"), "; then: ", Command(_STEP)),
         )

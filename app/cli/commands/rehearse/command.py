@@ -1,0 +1,164 @@
+"""The command `botdata rehearse`: what it looks at and asks before it starts."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from app.cli.commands.copy import JOBS, Jobs
+from app.cli.commands.preflight import Accept, IgnoreColumn, repeated
+from app.cli.work import AsJson, KeyRoleOk, Metadata, SourceUrl, Tables, WithBaileys, Work
+
+if TYPE_CHECKING:
+    from app.rehearsal.disk import Room
+    from app.rehearsal.places import Places
+
+
+def register(cli: typer.Typer) -> None:
+    """Add the command."""
+    cli.command()(rehearse)
+
+
+On = Annotated[
+    str | None,
+    typer.Option(
+        "--on",
+        help="Another server to rehearse on, by any database of it, which is left as it is.",
+        metavar="URL",
+        show_default="the server of DATABASE_URL",
+    ),
+]
+
+
+def rehearse(
+    tables: Tables = None,
+    with_baileys: WithBaileys = False,
+    key_role_ok: KeyRoleOk = False,
+    source: SourceUrl = None,
+    metadata: Metadata = None,
+    ignore_column: IgnoreColumn = None,
+    accept: Accept = None,
+    jobs: Jobs = JOBS,
+    on: On = None,
+    without_cutover: Annotated[
+        bool, typer.Option("--without-cutover", help="End after the sync, as for the plain cutover.")
+    ] = False,
+    accept_unknown_disk: Annotated[
+        bool, typer.Option("--accept-unknown-disk", help="Although it cannot be known whether there is room.")
+    ] = False,
+    clean_up: Annotated[bool, typer.Option("--clean-up", help="Only remove what a killed rehearsal left.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do it without asking.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """The whole move on a throw-away target, with the time of each step. Nothing is written to the source.
+
+    Copy, verify and sync beside the living source; for the bot's own models then the cutover there and back, between
+    the copy and a stand-in source, with example processes.
+
+    Example: botdata rehearse --with-baileys
+    """
+    from app.cli.commands.rehearse.move import Wishes, left_out, next_step_after
+    from app.cli.commands.rehearse.move import rehearse as carry_through
+    from app.cli.commands.rehearse.report import (
+        announce,
+        leftovers_document,
+        rehearsal_document,
+        show_leftovers,
+        show_rehearsal,
+    )
+    from app.cli.output import complain, show_json
+    from app.rehearsal.database import remove_leftovers
+    from app.rehearsal.places import Places
+    from app.stores.postgres.database_url import sqlalchemy_url
+
+    if as_json and not (yes or clean_up):
+        raise typer.BadParameter("with --json nothing is asked, so --yes is needed too", param_hint="--json")
+    shown_on = []
+    if on is not None:
+        address = sqlalchemy_url(on, name="--on").set(drivername="postgresql")
+        shown_on = [f"--on {shlex.quote(address.render_as_string(hide_password=True))}"]
+    unwished = "--without-cutover" if without_cutover else "--tables: it needs all of them" if tables else None
+    wishes = Wishes(key_role_ok, ignore_column or [], accept or [], jobs, unwished)
+    work = Work.prepare(
+        "rehearse", tables, with_baileys, key_role_ok, source, metadata, checks=repeated(ignore_column, accept),
+        own=["--without-cutover"] * without_cutover + shown_on,
+    )  # fmt: skip
+    places = Places(work.target, on)
+    found = work.carry_out(lambda: remove_leftovers(places, complain))
+    show_leftovers(found)
+    if clean_up:
+        if as_json:
+            show_json(leftovers_document(found))
+        if found.left:
+            raise typer.Exit(1)
+        return
+    why = left_out(work, wishes)
+    size, rooms = work.carry_out(lambda: _look(work, places, cutover=why is None))
+    announce(places, size, rooms, why)
+    _require_room(size, rooms, accept_unknown_disk)
+    if not yes:
+        typer.confirm("Begin?", abort=True)
+    done = work.carry_out(lambda: carry_through(work, places, wishes))
+    following = work.given.text(next_step_after(done))
+    if as_json:
+        show_json(rehearsal_document(done, places, size, following))
+    else:
+        show_rehearsal(done, following)
+    if not done.ok:
+        raise typer.Exit(1)
+
+
+async def _look(work: Work, places: Places, *, cutover: bool) -> tuple[int | None, list[Room]]:
+    """The source's size, and the room where the rehearsal will lie; stops where it cannot be."""
+    from app.errors import MigrationError
+    from app.migration.target.target_session import explained
+    from app.next_step import Command, NextStep
+    from app.rehearsal.directory import temporary_directory
+    from app.rehearsal.disk import room_at, server_room, source_bytes
+    from app.rehearsal.places import NOTHING_DONE, STEP, require_may_create
+
+    if work.given.foreign and work.revisions is None:
+        raise MigrationError(
+            "these models have no revisions, so an empty database cannot be given their tables",
+            step=STEP,
+            pending=NOTHING_DONE,
+            next_step=NextStep(
+                Command("adopt"), ", which writes them; then, in the project's directory: ", Command(STEP)
+            ),
+        )
+    async with await places.server_session() as server:
+        await require_may_create(server, places.setting)
+        rooms = [await server_room(server, f"the server {places.shown}")]
+    if cutover:
+        rooms.append(room_at(temporary_directory(), str(temporary_directory())))
+    async with work.working(STEP) as (source, _):
+        with explained(STEP, setting=source.setting, pending=NOTHING_DONE):
+            return await source_bytes(source, work.tables), rooms
+
+
+def _require_room(size: int | None, rooms: list[Room], accepted: bool) -> None:
+    """Stop where there is too little room, or where that cannot be known and was not accepted."""
+    from app.errors import MigrationError
+    from app.next_step import Command, NextStep
+    from app.rehearsal.disk import too_little
+    from app.rehearsal.places import NOTHING_DONE, STEP
+
+    if short := too_little(size or 0, rooms):
+        raise MigrationError(
+            "; ".join(short),
+            step=STEP,
+            pending=NOTHING_DONE,
+            next_step=NextStep("make room, or rehearse on another server with --on, then: ", Command(STEP)),
+        )
+    unknown = ["the source does not tell its size"] if size is None else []
+    unknown += [f"{room.where} does not tell how much of its disk is free" for room in rooms if room.free is None]
+    if unknown and not accepted:
+        needed = "twice the source's size" if size is None else f"{2 * size:,} bytes, twice the source's size"
+        raise MigrationError(
+            f"{'; '.join(unknown)}; {needed} is needed",
+            step=STEP,
+            pending=NOTHING_DONE,
+            next_step=NextStep("look for yourself, then: ", Command(STEP, "--accept-unknown-disk")),
+        )

@@ -1,0 +1,91 @@
+"""Where a rehearsal may lie: the server of its database, and sessions there and at the real target."""
+
+from dataclasses import dataclass
+
+from psycopg import AsyncConnection, sql
+from sqlalchemy.engine import make_url
+
+from app.errors import MigrationError, StoreError
+from app.next_step import Command, NextStep
+from app.stores.postgres.database_url import libpq_url, shown_url
+from app.stores.postgres.session import connect, source_errors
+
+STEP = "rehearse"
+PREFIX = "botdata_rehearsal_"
+NOTHING_DONE = "everything; nothing was copied"
+_MAY_CREATE = "SELECT rolcreatedb OR rolsuper, rolname FROM pg_roles WHERE rolname = current_user"
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """The servers.
+
+    Attributes:
+        target: DATABASE_URL, where the record is kept.
+        on: of `--on`, a database of the server to rehearse on; None: the target's own server.
+    """
+
+    target: str
+    on: str | None = None
+
+    @property
+    def label(self) -> str | None:
+        """By what the record names the server: no user, no password; None for the target's own."""
+        return None if self.on is None else shown_url(self.on).rpartition("/")[0]
+
+    @property
+    def setting(self) -> str:
+        """What names the server."""
+        return "DATABASE_URL" if self.on is None else "--on"
+
+    @property
+    def shown(self) -> str:
+        """The server, for people."""
+        return self.label or shown_url(self.target).rpartition("/")[0]
+
+    def url(self, name: str) -> str:
+        """The libpq URL of a database of the server."""
+        address = make_url(libpq_url(self.on or self.target, name=self.setting))
+        return libpq_url(address.set(database=name).render_as_string(hide_password=False))
+
+    async def target_session(self) -> AsyncConnection:
+        """A session at the real target; the caller closes it, and raises as `server_session`."""
+        return await _session(self.target, "DATABASE_URL")
+
+    async def server_session(self, name: str | None = None) -> AsyncConnection:
+        """A session at the server, in the database that was given or in another; the caller closes it.
+
+        Raises:
+            MigrationError: it cannot be reached, refuses the login, or is a transaction pooler.
+        """
+        return await _session((self.on or self.target) if name is None else self.url(name), self.setting)
+
+
+async def _session(url: str, setting: str) -> AsyncConnection:
+    try:
+        with source_errors():
+            return await connect(url, setting=setting, step=STEP)
+    except StoreError as error:
+        raise MigrationError(
+            f"{setting}: {error}",
+            step=STEP,
+            pending=NOTHING_DONE,
+            next_step=NextStep(f"correct {setting}, or wait until the server is back, then: ", Command(STEP)),
+        ) from error
+
+
+async def require_may_create(connection: AsyncConnection, setting: str) -> None:
+    """Stop where the role may make no database.
+
+    Raises:
+        MigrationError: gives the statement that lets it.
+    """
+    row = await (await connection.execute(_MAY_CREATE)).fetchone()
+    if row is None or not row[0]:
+        role = sql.Identifier(row[1]).as_string(None) if row else "ROLE"
+        raise MigrationError(
+            f"the role in {setting} may not make a database, and a rehearsal has one of its own",
+            step=STEP,
+            pending=NOTHING_DONE,
+            next_step=NextStep(f"ALTER ROLE {role} CREATEDB, or another server with --on, then: ", Command(STEP)),
+        )
