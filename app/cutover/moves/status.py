@@ -11,6 +11,7 @@ from app.cutover.tables import METHODS_TABLES, OWN_AUTHORITY
 from app.errors import BotdataError, MigrationError
 from app.settings import Settings
 from app.state.cutover import backlog
+from app.state.cutover.accepted_differences import AcceptedDifference, read_accepted
 from app.state.cutover.backlog import Waiting
 from app.state.cutover.moves import PastMove, open_move
 from app.state.cutover.processes import SILENT_AFTER, Process, read_processes
@@ -29,6 +30,7 @@ class Cutover:
         authorities: the store that each table's writers write to.
         own: the tables of them that do not move with the stage.
         synced: seconds since the last sync from Supabase began at a table; only those that had one.
+        accepted: differences that the owner accepts, or did until a day that is over.
         move: one that holds writes, or whose command has ended in the middle.
         objections: what the gate of the next stage has against it; None: it could not be asked.
         unasked: why not.
@@ -41,6 +43,7 @@ class Cutover:
     processes: tuple[Process, ...]
     notes: tuple[Waiting, ...]
     outbox: tuple[Waiting, ...]
+    accepted: tuple[AcceptedDifference, ...]
     move: PastMove | None
     objections: tuple[Objection, ...] | None
     unasked: str | None
@@ -81,6 +84,7 @@ async def look(settings: Settings, thresholds: Thresholds | None = None) -> Cuto
         processes = await read_processes(connection)
         synced = await synced_ages(connection)
         notes, outbox = await backlog.notes(connection), await backlog.entries(connection)
+        accepted = await read_accepted(connection)
         move = await open_move(connection)
     found: tuple[Objection, ...] | None = ()
     unasked = None
@@ -90,7 +94,17 @@ async def look(settings: Settings, thresholds: Thresholds | None = None) -> Cuto
         except BotdataError as error:
             found, unasked = None, error.message if isinstance(error, MigrationError) else str(error)
     return Cutover(
-        row, dict(sorted(authorities.items())), frozenset(own), synced, processes, notes, outbox, move, found, unasked
+        row,
+        dict(sorted(authorities.items())),
+        frozenset(own),
+        synced,
+        processes,
+        notes,
+        outbox,
+        accepted,
+        move,
+        found,
+        unasked,
     )
 
 
