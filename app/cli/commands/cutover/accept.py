@@ -32,7 +32,7 @@ def accept(
 
     Only what was seen so far is accepted: a value of another type in the same field is counted.
 
-    Example: botdata cutover accept get_services price --reason "shown without its scale" --until 2026-12-24
+    Example: botdata cutover accept get_services price_min --reason "shown without its scale" --until 2026-12-24
     """
     from app.cli.output import show_json
     from app.cutover.moves import acceptance
