@@ -1,6 +1,7 @@
 """Tables of measured results: kept as JSON beside what measured them, and shown in docs/measurements.md.
 
-They stand there between two comments. `<!-- NAME -->` and `<!-- end of NAME -->` are these. test_docs.py holds the page against the JSON.
+They stand there between the comments `<!-- NAME -->` and `<!-- end of NAME -->`. test_docs.py holds the page against
+the JSON.
 """
 
 from __future__ import annotations
