@@ -30,10 +30,10 @@ class Cutover:
         authorities: the store that each table's writers write to.
         own: the tables of them that do not move with the stage.
         synced: seconds since the last sync from Supabase began at a table; only those that had one.
-        accepted: differences that the owner accepts, or did until a day that is over.
         move: one that holds writes, or whose command has ended in the middle.
         objections: what the gate of the next stage has against it; None: it could not be asked.
         unasked: why not.
+        accepted: differences that the owner accepts, or did until a day that is over.
     """
 
     row: StageRow
@@ -43,10 +43,10 @@ class Cutover:
     processes: tuple[Process, ...]
     notes: tuple[Waiting, ...]
     outbox: tuple[Waiting, ...]
-    accepted: tuple[AcceptedDifference, ...]
     move: PastMove | None
     objections: tuple[Objection, ...] | None
     unasked: str | None
+    accepted: tuple[AcceptedDifference, ...]
 
     @property
     def troubles(self) -> tuple[Objection, ...]:
@@ -101,10 +101,10 @@ async def look(settings: Settings, thresholds: Thresholds | None = None) -> Cuto
         processes,
         notes,
         outbox,
-        accepted,
         move,
         found,
         unasked,
+        accepted,
     )
 
 

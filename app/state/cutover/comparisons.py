@@ -40,7 +40,7 @@ _ACCEPTED = f"""coalesce((SELECT sum(e.value::bigint) FROM json_each_text(c.caus
     WHERE {_IS_ACCEPTED}), 0)"""
 _COUNTS = f"""
 SELECT stage, method, against_itself, sum(calls)::bigint, sum(equal)::bigint, sum(different)::bigint,
-    sum({_ACCEPTED})::bigint, sum(error)::bigint, sum(skipped)::bigint
+    sum(error)::bigint, sum(skipped)::bigint, sum({_ACCEPTED})::bigint
 FROM {SCHEMA}.comparisons c WHERE minute > {_SINCE} GROUP BY 1, 2, 3
 """
 # Bucket by bucket, so that what comes over is as small for a year as for a minute.
@@ -58,9 +58,9 @@ class MethodReport:
 
     Attributes:
         against_itself: the authority was compared with itself: noise, which no gate counts.
-        accepted: of those that were different, how many the owner accepts today.
         authority, other: calls by bucket of their latency (app.common.latency), of the authority and of the store
             that it was compared with.
+        accepted: of those that were different, how many the owner accepts today.
     """
 
     stage: Stage
@@ -69,11 +69,11 @@ class MethodReport:
     calls: int
     equal: int
     different: int
-    accepted: int
     error: int
     skipped: int
     authority: list[int] = field(default_factory=list)
     other: list[int] = field(default_factory=list)
+    accepted: int = 0
 
     @property
     def compared(self) -> int:
@@ -144,8 +144,9 @@ async def read_methods(connection: AsyncConnection, seconds: float) -> list[Meth
     """What was counted in the last `seconds`, by stage and name; noise last."""
     methods: dict[tuple[Any, ...], MethodReport] = {}
     given = {"seconds": seconds}
-    for stage, *counts in await (await connection.execute(_COUNTS, given)).fetchall():
-        methods[stage, counts[0], counts[1]] = MethodReport(Stage(stage), *counts)
+    for stage, *counts, accepted in await (await connection.execute(_COUNTS, given)).fetchall():
+        report = methods[stage, counts[0], counts[1]] = MethodReport(Stage(stage), *counts)
+        report.accepted = accepted
     for *key, is_authority, bucket, count in await (await connection.execute(_LATENCIES, given)).fetchall():
         if (method := methods.get(tuple(key))) is not None:  # a minute may have come in between
             buckets = method.authority if is_authority else method.other
