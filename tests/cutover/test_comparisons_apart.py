@@ -292,6 +292,9 @@ async def test_what_waits_for_the_target_is_bounded(monkeypatch: pytest.MonkeyPa
         log.add_difference(LINE, DifferenceRecord([f"{minute} (str)"], "", []))
     assert len(log._minutes) == 60
     assert len(log._differences) == 200
+    for number in range(100):
+        log.add_difference(LINE, DifferenceRecord([f"{number} (str)"], "", []))
+    assert len(log.counts(LINE).causes) == 50
 
 
 async def test_old_counts_are_deleted(pair: Pair) -> None:

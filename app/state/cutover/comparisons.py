@@ -35,9 +35,10 @@ _SINCE = "clock_timestamp() - make_interval(secs => %(seconds)s)"
 _IS_ACCEPTED = f"""(d.places <> '{{}}' AND d.places <@ ARRAY(SELECT unnest(places) FROM {SCHEMA}.accepted_differences
     WHERE method = d.method AND until >= {TODAY}))"""
 # Of a line c of comparisons: how many of those that differed are accepted.
-_ACCEPTED = f"""coalesce((SELECT sum(e.value::bigint) FROM json_each_text(c.causes) e JOIN {SCHEMA}.differences d
+_ACCEPTED = f"""CASE c.different WHEN 0 THEN 0 ELSE coalesce((
+    SELECT sum(e.value::bigint) FROM json_each_text(c.causes) e JOIN {SCHEMA}.differences d
     ON (d.stage, d.method, d.against_itself, d.cause) = (c.stage, c.method, c.against_itself, e.key)
-    WHERE {_IS_ACCEPTED}), 0)"""
+    WHERE {_IS_ACCEPTED}), 0) END"""
 _COUNTS = f"""
 SELECT stage, method, against_itself, sum(calls)::bigint, sum(equal)::bigint, sum(different)::bigint,
     sum(error)::bigint, sum(skipped)::bigint, sum({_ACCEPTED})::bigint
