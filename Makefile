@@ -8,7 +8,7 @@ INSTALLED := $(VENV)/.installed
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test browser soak coverage bench chaos lint lock clean
+.PHONY: help demo test browser soak coverage bench chaos lint commands lock clean
 
 help:
 	@echo 'make demo      watch the whole move, on servers of its own and made-up data'
@@ -19,6 +19,7 @@ help:
 	@echo 'make bench     measure what is promised about speed and memory (twenty minutes)'
 	@echo 'make chaos     break things, and look whether anything was lost (an hour)'
 	@echo 'make lint      ruff, mypy, and whether every dependency is declared'
+	@echo 'make commands  write docs/commands.md anew, from what the commands say of themselves'
 	@echo 'make lock      write requirements.lock anew'
 	@echo 'make clean     remove what the others installed'
 
@@ -58,6 +59,9 @@ lint: $(INSTALLED)
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/deptry . --no-ansi
+
+commands: $(INSTALLED)
+	$(VENV)/bin/typer app.cli.command_tree utils docs --name botdata > docs/commands.md
 
 # Written last, so that an install that was broken off is done again.
 $(INSTALLED): pyproject.toml requirements.lock

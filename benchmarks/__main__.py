@@ -3,7 +3,8 @@
     python -m benchmarks [--quick] [--only SUITE ...] [--output DIRECTORY]
 
 It takes about twenty minutes on a machine with nothing else to do, and prints a row as soon as it is known. What
-is measured in full takes the place of its last figures in `results.json`, beside this file, and in the README's table.
+is measured in full takes the place of its last figures in `results.json`, beside this file, and in
+docs/measurements.md.
 --quick takes small sizes, whose figures mean nothing, and needs a directory for its results.
 """
 
@@ -19,7 +20,7 @@ from typing import Any
 
 from benchmarks import machine
 from benchmarks.row import Size
-from tests.support.readme_tables import BENCHMARKS, ResultTable, markdown_table
+from tests.support.result_tables import BENCHMARKS, ResultTable, markdown_table
 
 SUITES = (
     "copy_rest",
@@ -75,7 +76,7 @@ def main(suites: list[str], size: Size, directory: Path) -> None:
     if size.full:
         print(f"{sum(row['reached'] == 'yes' for row in rows)} of {len(rows)} reached; the table is in {directory}")
     if table == BENCHMARKS and {row["suite"] for row in rows} == set(SUITES):
-        table.show_in_readme()
+        table.show()
 
 
 if __name__ == "__main__":

@@ -1,13 +1,18 @@
-"""The documents, held against the program: methods, error codes, paths."""
+"""The documents, held against the program: methods, error codes, settings, measurements, paths and links."""
 
 import inspect
 import re
 from pathlib import Path
 
+import pytest
+
 from app import errors
 from app.data_layer import DataLayer
+from app.settings import Settings
+from tests.support.result_tables import BENCHMARKS, CHAOS, PAGE, ResultTable
 
 _ROOT = Path(__file__).parent.parent
+_PAGES = [_ROOT / "README.md", _ROOT / "AGENTS.md", *sorted((_ROOT / "docs").glob("*.md"))]
 TEXT = (Path(__file__).parent.parent / "docs" / "data-layer.md").read_text(encoding="utf-8")
 
 
@@ -57,5 +62,31 @@ def test_files_that_the_architecture_names_are_there() -> None:
         named = re.findall(r"`([\w/]+\.py)`", text)
         assert named
         assert [name for name in named if not any(f"/{file}".endswith(f"/{name}") for file in files)] == []
-        links = re.findall(r"\]\(([\w/.-]+)\)", text)
-        assert [link for link in links if not (_ROOT / document).parent.joinpath(link).exists()] == []
+
+
+def test_settings_table_is_the_settings() -> None:
+    text = (_ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
+    shown = re.findall(r"^\| `([A-Z_]+)` \| (.*?) ?\| (.*?) \|$", text, re.MULTILINE)
+    real = []
+    for name, field in Settings.model_fields.items():
+        default = "" if field.default is None else str(field.default)
+        real.append((name.upper(), default.lower() if isinstance(field.default, bool) else default, field.description))
+    assert shown == real
+
+
+@pytest.mark.parametrize("table", [BENCHMARKS, CHAOS], ids=lambda table: table.name)
+def test_a_table_is_that_of_the_last_results(table: ResultTable) -> None:
+    assert table.section(PAGE.read_text(encoding="utf-8")).group() == table.markdown()
+
+
+@pytest.mark.parametrize("page", _PAGES, ids=lambda page: page.name)
+def test_what_a_page_names_or_links_is_there(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    named = [_ROOT / path for path in re.findall(r"`((?:tests|app|docs)/[\w./-]*)`", text)]
+    linked = [page.parent / path for path in re.findall(r"\]\(([^):#]+)(?:#[\w-]*)?\)", text)]
+    assert [path for path in (*named, *linked) if not path.exists()] == []
+
+
+def test_every_page_is_named_in_the_readme() -> None:
+    named = re.findall(r"\]\(docs/([\w-]+\.md)\)", (_ROOT / "README.md").read_text(encoding="utf-8"))
+    assert sorted(set(named)) == sorted(page.name for page in (_ROOT / "docs").glob("*.md"))

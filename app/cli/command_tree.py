@@ -23,7 +23,6 @@ cli = typer.Typer(
     "Example: botdata migrate",
     epilog=EPILOG,
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,  # plain help, which is there in half the time
     pretty_exceptions_enable=False,
 )

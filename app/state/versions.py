@@ -374,4 +374,23 @@ VERSIONS = (
         removed_at timestamptz -- NULL: it lives, or was killed
     );
     """,
+    f"""
+    -- How many of the answers of a minute that differed had which cause.
+    ALTER TABLE {SCHEMA}.comparisons ADD COLUMN causes json NOT NULL DEFAULT '{{}}';
+    -- The parts of a cause: each a field with the types of its values.
+    ALTER TABLE {SCHEMA}.differences ADD COLUMN places text[] NOT NULL DEFAULT '{{}}';
+    -- Places of a field whose differences the owner knows: no gate counts them up to the end of that day, in UTC.
+    CREATE TABLE {SCHEMA}.accepted_differences (
+        method text NOT NULL,
+        field text NOT NULL,
+        places text[] NOT NULL,
+        until date NOT NULL,
+        reason text NOT NULL,
+        accepted_by text NOT NULL,
+        accepted_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+        PRIMARY KEY (method, field)
+    );
+    ALTER TABLE {SCHEMA}.moves DROP CONSTRAINT moves_kind_check, ADD CONSTRAINT moves_kind_check
+        CHECK (kind IN ('advance', 'back', 'finish', 'forget', 'table', 'accept', 'withdraw'));
+    """,
 )

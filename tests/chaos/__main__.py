@@ -3,7 +3,7 @@
     python -m tests.chaos [--seed 1] [--share 1.0] [--only SCENARIO ...]
 
 It ends with exit code 1 where anything was not as it has to be. The same seed repeats the same faults. What is run in
-full (--share 1) takes the place of its last run in `results.json`, beside this file, and in the README's table.
+full (--share 1) takes the place of its last run in `results.json`, beside this file, and in docs/measurements.md.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tests.chaos.progress import progress
 from tests.chaos.scenario import Chaos, Scenario
 from tests.chaos.scenarios import SCENARIOS
 from tests.chaos.transcript import Transcript
-from tests.support.readme_tables import CHAOS, markdown_table
+from tests.support.result_tables import CHAOS, markdown_table
 
 COLUMNS = ("scenario", "faults", "injected", "survived", "rows lost", "seconds")
 _SEARCHED = "lines printed, logged and raised by all of these, searched for planted keys, passwords and phone numbers"
@@ -71,7 +71,7 @@ def show(rows: Iterable[Row]) -> None:
 
 
 def keep(rows: list[Row], where: str) -> None:
-    """Put rows of full runs in the place of their last ones, and the table into the README once it is whole."""
+    """Put rows of full runs in the place of their last ones, and the table into its page once it is whole."""
     kept = json.loads(CHAOS.path.read_text(encoding="utf-8"))["rows"] if CHAOS.path.exists() else []
     known = {row["scenario"]: row for row in [*kept, *rows]}
     order = [known[scenario.name] for scenario in SCENARIOS if scenario.name in known]
@@ -79,7 +79,7 @@ def keep(rows: list[Row], where: str) -> None:
     document = {"machine": where, "day": day, "columns": COLUMNS, "rows": [*order, searched(order)]}
     CHAOS.path.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     if len(order) == len(SCENARIOS):
-        CHAOS.show_in_readme()
+        CHAOS.show()
 
 
 def main(names: list[str], seed: int, share: float) -> int:

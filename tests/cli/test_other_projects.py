@@ -99,7 +99,8 @@ def test_a_foreign_key_that_leads_out_of_the_models(command: Command, ends: dict
     for line in (("copy", "--dry-run"), ("copy",), ("verify",)):
         outcome = _well(command, ends, *line, *models)
     assert outcome.out.splitlines()[-1] == (
-        f"Next: botdata sync --metadata {models[1]} --until-clean, once nothing writes to the source any more"
+        f"Next: botdata sync --metadata {models[1]} --until-clean, once nothing writes to the source any more; "
+        "then set USE_REPOSITORY_PATTERN=true"
     )
     execute(ends["SOURCE"], "UPDATE profiles SET nickname = 'Ada L.' WHERE invited_by IS NULL")
     _well(command, ends, "sync", "--until-clean", *models)

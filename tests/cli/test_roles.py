@@ -129,6 +129,12 @@ def test_each_command_as_the_roles_of_the_table(sides: Sides) -> None:
     execute(owner, "UPDATE botdata.stage SET stage = 'complete'")
     well("cutover finish --yes")
     well("cutover report")
+    execute(
+        owner,
+        "INSERT INTO botdata.differences (stage, method, cause, places, arguments, fields) "
+        "VALUES ('live', 'get_company', 'title (str)', '{title (str)}', '', '[]')",
+    )
+    well("cutover accept", "get_company", "title", "--reason", "tested", "--until", "9999-12-31")
     well("cutover history")
     well("uninstall --yes")
     assert sorted(set(ran)) == sorted(ROLES)

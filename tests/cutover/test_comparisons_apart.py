@@ -267,13 +267,13 @@ LINE = Line(Stage.SHADOW, "get_company")
 async def test_counts_survive_a_target_that_is_away_and_are_not_doubled(pair: Pair, unused_tcp_port: int) -> None:
     log = ComparisonLog("p")
     log.counts(LINE).calls += 1
-    log.add_difference(LINE, DifferenceRecord("title (str)", "company_id=1", []))
+    log.add_difference(LINE, DifferenceRecord(["title (str)"], "company_id=1", []))
     away = Database(f"postgresql://x@127.0.0.1:{unused_tcp_port}/x", pool_timeout=1)
     database = Database(pair.target)
     with pytest.raises(Exception, match="cannot be reached"):
         await log.save(away)
     log.counts(LINE).calls += 1
-    log.add_difference(LINE, DifferenceRecord("title (str)", "company_id=1", []))
+    log.add_difference(LINE, DifferenceRecord(["title (str)"], "company_id=1", []))
     for _ in range(3):
         await log.save(database)
     log.counts(LINE).calls += 1
@@ -289,9 +289,12 @@ async def test_what_waits_for_the_target_is_bounded(monkeypatch: pytest.MonkeyPa
     for minute in range(1000):
         monkeypatch.setattr("app.cutover.shadow.log.time.time", lambda minute=minute: minute * 60.0)
         log.counts(LINE).calls += 1
-        log.add_difference(LINE, DifferenceRecord(f"{minute} (str)", "", []))
+        log.add_difference(LINE, DifferenceRecord([f"{minute} (str)"], "", []))
     assert len(log._minutes) == 60
     assert len(log._differences) == 200
+    for number in range(100):
+        log.add_difference(LINE, DifferenceRecord([f"{number} (str)"], "", []))
+    assert len(log.counts(LINE).causes) == 50
 
 
 async def test_old_counts_are_deleted(pair: Pair) -> None:

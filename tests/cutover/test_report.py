@@ -46,7 +46,7 @@ def test_minutes_and_processes_are_added_up(pair: Pair, command: Command) -> Non
     shadow, live, itself = document["methods"]
     assert {**shadow, "postgres_p50": 0, "supabase_p50": 0, "supabase_p99": 0, "postgres_p99": 0} == {
         "stage": "shadow", "method": "get_company", "against_itself": False, "calls": 100, "compared": 52, "equal": 51,
-        "different": 1, "error": 2, "skipped": 3, "compared_share": 0.52, "different_share": 0.019231,
+        "different": 1, "accepted": 0, "error": 2, "skipped": 3, "compared_share": 0.52, "different_share": 0.019231,
         "supabase_p50": 0, "supabase_p99": 0, "postgres_p50": 0, "postgres_p99": 0,
     }  # fmt: skip
     assert shadow["supabase_p50"] == shadow["supabase_p99"] == pytest.approx(0.001, rel=0.1)
@@ -60,7 +60,9 @@ def test_minutes_and_processes_are_added_up(pair: Pair, command: Command) -> Non
     told = command("cutover", "report", DATABASE_URL=pair.target)
     assert told.code == 0
     lines = [line.split() for line in told.out.splitlines()]
-    assert ["shadow", "get_company", "100", "52", "51", "1", "2", "3", "52.00", "1.92"] in [line[:10] for line in lines]
+    assert ["shadow", "get_company", "100", "52", "51", "1", "0", "2", "3", "52.00", "1.92"] in [
+        line[:11] for line in lines
+    ]
     assert "report: 62 answers compared in the last 24 h, 1 different." in told.out
     assert command("cutover", "report", "--hours", "100", DATABASE_URL=pair.target).code == 2  # older ones are deleted
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from app.cli.output import document, say, show_table
-from app.cli.reports.cutover_words import after, ago, moment, reason_list, show_objections
+from app.cli.reports.cutover_words import accepted_list, after, ago, moment, reason_list, show_accepted, show_objections
 
 if TYPE_CHECKING:
     from app.cutover.moves.status import Cutover
@@ -47,6 +47,7 @@ def show_status(found: Cutover) -> None:
         say("no process of the bot reports itself: start the bot with CUTOVER_STAGE=database and DATABASE_URL")
     for what, waiting in (("notes", found.notes), ("outbox", found.outbox)):
         say(f"{what}: {_waiting(waiting)}")
+    show_accepted(found.accepted)
     show_objections(found.troubles, "trouble")
     if found.objections is None:
         say(f"the gate to {row.stage.next} could not be asked: {found.unasked}")
@@ -133,6 +134,7 @@ def status_document(found: Cutover) -> dict[str, Any]:
         ],
         notes=_waiting_list(found.notes),
         outbox=_waiting_list(found.outbox),
+        accepted=accepted_list(found.accepted),
         move=None
         if move is None
         else {"move": move.label, "begun_at": move.begun_at, "hold_until": move.hold_until, "done_by": move.done_by},
@@ -169,7 +171,8 @@ def show_history(moves: tuple[PastMove, ...]) -> None:
         )
     for move in moves:
         if move.reason:
-            say(f"{move.number} was forced: {move.reason}")
+            why = "reason" if move.kind == "accept" else "was forced"
+            say(f"{move.number} {why}: {move.reason}")
         if move.said:
             say(f"{move.number}: {move.said}")
     say("Next: botdata cutover status")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from app.cli.output import say
 
 if TYPE_CHECKING:
     from app.cutover.moves.gates.objection import Objection
     from app.cutover.moves.handover import Late
+    from app.state.cutover.accepted_differences import AcceptedDifference
 
 
 def show_objections(objections: Sequence[Objection], heading: str) -> None:
@@ -36,6 +37,30 @@ def after(reasons: Sequence[Objection | Late], command: str) -> str:
 def reason_list(reasons: Sequence[Objection | Late]) -> list[dict[str, str]]:
     """Reasons with their remedies, for a document."""
     return [{"what": one.what, "remedy": one.remedy} for one in reasons]
+
+
+def show_accepted(listed: Sequence[AcceptedDifference]) -> None:
+    """Print a line for each difference that is, or was, accepted."""
+    for one in listed:
+        how = "was accepted until {}, and counts again" if one.ended else "accepted until {}"
+        say(f"{how.format(one.until)}: {one.method}: {', '.join(one.places)} (by {one.accepted_by}: {one.reason})")
+
+
+def accepted_list(listed: Sequence[AcceptedDifference]) -> list[dict[str, Any]]:
+    """Accepted differences, for a document."""
+    return [
+        {
+            "method": one.method,
+            "field": one.field,
+            "places": one.places,
+            "until": one.until.isoformat(),
+            "ended": one.ended,
+            "reason": one.reason,
+            "accepted_by": one.accepted_by,
+            "accepted_at": moment(one.accepted_at),
+        }
+        for one in listed
+    ]
 
 
 def moment(at: datetime | None) -> str | None:

@@ -137,7 +137,8 @@ def next_step(report: VerifyReport, given: GivenOptions) -> NextStep:
         if report.sample is not None:
             return NextStep(again)
         if given.foreign:  # parity and the cutover are the bot's
-            return NextStep(Command("sync", "--until-clean"), ", once nothing writes to the source any more")
+            after = "once nothing writes to the source any more; then set USE_REPOSITORY_PATTERN=true"
+            return NextStep(Command("sync", "--until-clean"), f", {after}")
         return NextStep(Command("cutover status" if report.managed else "parity"))
     if report.not_moved and not report.not_usable and all(table.clean for table in report.tables):
         return not_moved_next(report.not_moved, "verify")

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from app.cutover.moves.stage_row import open_cutover
 from app.settings import Settings
+from app.state.cutover.accepted_differences import AcceptedDifference, read_accepted
 from app.state.cutover.comparisons import DifferenceReport, MethodReport, read_differences, read_methods
 
 _STEP = "cutover report"
@@ -11,11 +12,16 @@ _STEP = "cutover report"
 
 @dataclass(frozen=True, slots=True)
 class ComparisonReport:
-    """What came of them in the last `hours`; methods by stage and name, differences with the most frequent first."""
+    """What came of them in the last `hours`; methods by stage and name, differences with the most frequent first.
+
+    Attributes:
+        accepted: what the owner accepts, or did until a day that is over.
+    """
 
     hours: float
     methods: list[MethodReport]
     differences: list[DifferenceReport]
+    accepted: tuple[AcceptedDifference, ...]
 
 
 async def comparison_report(settings: Settings, *, hours: float, most: int) -> ComparisonReport:
@@ -31,4 +37,5 @@ async def comparison_report(settings: Settings, *, hours: float, most: int) -> C
     async with open_cutover(settings.require_database_url(), _STEP, pending="it changes nothing") as connection:
         methods = await read_methods(connection, hours * 3600)
         differences = await read_differences(connection, hours * 3600, most)
-    return ComparisonReport(hours, methods, differences)
+        accepted = await read_accepted(connection)
+    return ComparisonReport(hours, methods, differences, accepted)

@@ -13,6 +13,7 @@ from app.cutover.tables import METHODS_TABLES, OWN_AUTHORITY
 from app.errors import BotdataError, MigrationError
 from app.settings import Settings
 from app.state.cutover import backlog
+from app.state.cutover.accepted_differences import AcceptedDifference, read_accepted
 from app.state.cutover.backlog import Waiting
 from app.state.cutover.moves import PastMove, open_move
 from app.state.cutover.processes import SILENT_AFTER, Process, read_processes
@@ -34,6 +35,7 @@ class Cutover:
         move: one that holds writes, or whose command has ended in the middle.
         objections: what the gate of the next stage has against it; None: it could not be asked.
         unasked: why not.
+        accepted: differences that the owner accepts, or did until a day that is over.
     """
 
     row: StageRow
@@ -46,6 +48,7 @@ class Cutover:
     move: PastMove | None
     objections: tuple[Objection, ...] | None
     unasked: str | None
+    accepted: tuple[AcceptedDifference, ...]
 
     @property
     def troubles(self) -> tuple[Objection, ...]:
@@ -98,6 +101,7 @@ async def see(connection: AsyncConnection) -> Cutover:
         await open_move(connection),
         None,
         "it was not asked",
+        await read_accepted(connection),
     )
 
 

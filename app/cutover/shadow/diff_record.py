@@ -21,14 +21,19 @@ class DifferenceRecord(NamedTuple):
     """One difference as it is kept.
 
     Attributes:
-        cause: the fields that differ, with the types of their values; the same for all differences of one cause.
+        places: the fields that differ, each with the types of its values.
         arguments: of the call, masked.
         fields: the places, each as an object with `path`, both `types` and both `hashes`, and `values` if asked for.
     """
 
-    cause: str
+    places: list[str]
     arguments: str
     fields: list[dict[str, Any]]
+
+    @property
+    def cause(self) -> str:
+        """The places as one text, the same for all differences of one cause."""
+        return ", ".join(self.places)
 
 
 def record_of(
@@ -40,9 +45,9 @@ def record_of(
         key: of the hashes: equal values of one run have equal hashes, and no one can try values out.
         with_values: keep the values too, and the places inside JSON.
     """
-    causes = sorted({_cause(field) for field in found.fields})
+    places = sorted({_place(field) for field in found.fields})
     fields = [_kept(field, key, with_values) for field in found.fields[:_MOST_FIELDS]]
-    return DifferenceRecord(", ".join(causes), masked(arguments), fields)
+    return DifferenceRecord(places, masked(arguments), fields)
 
 
 def masked(arguments: Mapping[str, Any]) -> str:
@@ -58,7 +63,7 @@ def _masked(name: str, value: object) -> str:
     return f"<{len(str(value))} characters>"
 
 
-def _cause(field: ValueDifference) -> str:
+def _place(field: ValueDifference) -> str:
     types = {_type(field, field.left), _type(field, field.right)}
     return f"{field.path} ({' or '.join(sorted(types))})"
 

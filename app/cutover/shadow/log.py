@@ -15,6 +15,7 @@ from app.stores.postgres.database import Database
 
 _MOST_MINUTES = 60  # that wait for a target that is away; older ones are given up
 _MOST_CAUSES = 200
+_MOST_CAUSES_OF_A_MINUTE = 50
 
 
 class Line(NamedTuple):
@@ -31,10 +32,15 @@ class Line(NamedTuple):
 
 @dataclass(slots=True)
 class ComparisonCounts:
-    """Of one line in one minute."""
+    """Of one line in one minute.
+
+    Attributes:
+        causes: of the answers that differed, how many by cause; past a limit new causes are left out.
+    """
 
     calls: int = 0
     outcomes: dict[str, int] = field(default_factory=lambda: dict.fromkeys(OUTCOMES, 0))
+    causes: dict[str, int] = field(default_factory=dict)
     authority: Latencies = field(default_factory=Latencies)
     other: Latencies = field(default_factory=Latencies)
 
@@ -67,9 +73,14 @@ class ComparisonLog:
             found = minute[line] = ComparisonCounts()
         return found
 
-    def add_difference(self, line: Line, record: DifferenceRecord, count: int = 1) -> None:
-        """Remember a confirmed difference."""
-        self._is_saved = False
+    def add_difference(self, line: Line, record: DifferenceRecord) -> None:
+        """Remember a confirmed difference, and count its cause in this minute."""
+        causes = self.counts(line).causes
+        if record.cause in causes or len(causes) < _MOST_CAUSES_OF_A_MINUTE:
+            causes[record.cause] = causes.get(record.cause, 0) + 1
+        self._keep(line, record, 1)
+
+    def _keep(self, line: Line, record: DifferenceRecord, count: int) -> None:
         key = line, record.cause
         if key in self._differences or len(self._differences) < _MOST_CAUSES:
             self._differences[key] = record, count + self._differences.get(key, (record, 0))[1]
@@ -91,7 +102,7 @@ class ComparisonLog:
         except BaseException:
             self._is_saved = False
             for (line, _), (record, count) in differences.items():
-                self.add_difference(line, record, count)
+                self._keep(line, record, count)
             raise
         for minute in minutes[:-1]:
             self._minutes.pop(minute, None)
@@ -109,7 +120,7 @@ class ComparisonLog:
     ) -> None:
         # In one order, so that no two processes wait for each other.
         found = [
-            {**line._asdict(), **record._asdict(), "count": count}
+            {**line._asdict(), **record._asdict(), "cause": record.cause, "count": count}
             for (line, _), (record, count) in sorted(differences.items(), key=lambda item: item[0])
         ]
         async with database.writer() as connection:
@@ -125,6 +136,7 @@ def _row(minute: int, line: Line, counts: ComparisonCounts) -> dict[str, Any]:
         **line._asdict(),
         "calls": counts.calls,
         **counts.outcomes,
+        "causes": counts.causes,
         "authority_latency": counts.authority.counts,
         "other_latency": counts.other.counts,
     }

@@ -2,37 +2,47 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from psycopg import AsyncConnection
 from sqlalchemy.ext.asyncio import AsyncConnection as PooledConnection
 
 from app.cutover.stages import Stage
+from app.state.cutover.accepted_differences import TODAY
 from app.state.schema_name import SCHEMA
 
 # A row is a process's own, so that what it knows of a minute can be written again as a whole.
 _SAVE_COUNTS = f"""
 INSERT INTO {SCHEMA}.comparisons (process, minute, stage, method, against_itself, calls, equal, different, error,
-                                  skipped, authority_latency, other_latency)
+                                  skipped, causes, authority_latency, other_latency)
 SELECT %(process)s, r.* FROM json_to_recordset(CAST(%(rows)s AS json)) AS r (minute timestamptz, stage text,
     method text, against_itself boolean, calls bigint, equal bigint, different bigint, error bigint, skipped bigint,
-    authority_latency bigint[], other_latency bigint[])
+    causes json, authority_latency bigint[], other_latency bigint[])
 ON CONFLICT (process, minute, stage, method, against_itself) DO UPDATE SET calls = excluded.calls,
     equal = excluded.equal, different = excluded.different, error = excluded.error, skipped = excluded.skipped,
-    authority_latency = excluded.authority_latency, other_latency = excluded.other_latency
+    causes = excluded.causes, authority_latency = excluded.authority_latency, other_latency = excluded.other_latency
 """
 _SAVE_DIFFERENCES = f"""
-INSERT INTO {SCHEMA}.differences AS d (stage, method, against_itself, cause, arguments, fields, count)
+INSERT INTO {SCHEMA}.differences AS d (stage, method, against_itself, cause, places, arguments, fields, count)
 SELECT * FROM json_to_recordset(CAST(%(rows)s AS json)) AS r (stage text, method text, against_itself boolean,
-    cause text, arguments text, fields json, count bigint)
-ON CONFLICT (stage, method, against_itself, cause) DO UPDATE SET arguments = excluded.arguments,
-    fields = excluded.fields, count = d.count + excluded.count, last_at = clock_timestamp()
+    cause text, places text[], arguments text, fields json, count bigint)
+ON CONFLICT (stage, method, against_itself, cause) DO UPDATE SET places = excluded.places,
+    arguments = excluded.arguments, fields = excluded.fields, count = d.count + excluded.count,
+    last_at = clock_timestamp()
 """
 _SINCE = "clock_timestamp() - make_interval(secs => %(seconds)s)"
+# Of a difference d: every place of it is known and accepted today.
+_IS_ACCEPTED = f"""(d.places <> '{{}}' AND d.places <@ ARRAY(SELECT unnest(places) FROM {SCHEMA}.accepted_differences
+    WHERE method = d.method AND until >= {TODAY}))"""
+# Of a line c of comparisons: how many of those that differed are accepted.
+_ACCEPTED = f"""CASE c.different WHEN 0 THEN 0 ELSE coalesce((
+    SELECT sum(e.value::bigint) FROM json_each_text(c.causes) e JOIN {SCHEMA}.differences d
+    ON (d.stage, d.method, d.against_itself, d.cause) = (c.stage, c.method, c.against_itself, e.key)
+    WHERE {_IS_ACCEPTED}), 0) END"""
 _COUNTS = f"""
 SELECT stage, method, against_itself, sum(calls)::bigint, sum(equal)::bigint, sum(different)::bigint,
-    sum(error)::bigint, sum(skipped)::bigint
-FROM {SCHEMA}.comparisons WHERE minute > {_SINCE} GROUP BY 1, 2, 3
+    sum(error)::bigint, sum(skipped)::bigint, sum({_ACCEPTED})::bigint
+FROM {SCHEMA}.comparisons c WHERE minute > {_SINCE} GROUP BY 1, 2, 3
 """
 # Bucket by bucket, so that what comes over is as small for a year as for a minute.
 _LATENCIES = f"""
@@ -51,6 +61,7 @@ class MethodReport:
         against_itself: the authority was compared with itself: noise, which no gate counts.
         authority, other: calls by bucket of their latency (app.common.latency), of the authority and of the store
             that it was compared with.
+        accepted: of those that were different, how many the owner accepts today.
     """
 
     stage: Stage
@@ -63,6 +74,7 @@ class MethodReport:
     skipped: int
     authority: list[int] = field(default_factory=list)
     other: list[int] = field(default_factory=list)
+    accepted: int = 0
 
     @property
     def compared(self) -> int:
@@ -82,7 +94,11 @@ class MethodReport:
 
 @dataclass(frozen=True, slots=True)
 class DifferenceReport:
-    """One cause: the fields that differ, and its last call. `count` is since `first_at`."""
+    """One cause: the fields that differ, and its last call. `count` is since `first_at`.
+
+    Attributes:
+        accepted: the owner accepts it today, so that no gate counts it.
+    """
 
     stage: Stage
     method: str
@@ -93,6 +109,16 @@ class DifferenceReport:
     count: int
     first_at: datetime
     last_at: datetime
+    accepted: bool
+
+
+class ComparedMethod(NamedTuple):
+    """How many answers of a method were compared, how many of them differed, and how many of these are accepted."""
+
+    method: str
+    compared: int
+    different: int
+    accepted: int
 
 
 async def save_counts(connection: PooledConnection, process: str, rows: str) -> None:
@@ -119,8 +145,9 @@ async def read_methods(connection: AsyncConnection, seconds: float) -> list[Meth
     """What was counted in the last `seconds`, by stage and name; noise last."""
     methods: dict[tuple[Any, ...], MethodReport] = {}
     given = {"seconds": seconds}
-    for stage, *counts in await (await connection.execute(_COUNTS, given)).fetchall():
-        methods[stage, counts[0], counts[1]] = MethodReport(Stage(stage), *counts)
+    for stage, *counts, accepted in await (await connection.execute(_COUNTS, given)).fetchall():
+        report = methods[stage, counts[0], counts[1]] = MethodReport(Stage(stage), *counts)
+        report.accepted = accepted
     for *key, is_authority, bucket, count in await (await connection.execute(_LATENCIES, given)).fetchall():
         if (method := methods.get(tuple(key))) is not None:  # a minute may have come in between
             buckets = method.authority if is_authority else method.other
@@ -148,20 +175,20 @@ async def read_minutes(connection: AsyncConnection, seconds: float) -> list[tupl
 async def read_differences(connection: AsyncConnection, seconds: float, most: int) -> list[DifferenceReport]:
     """Differences of the last `seconds`, the most frequent first, so many at most; noise last."""
     cursor = await connection.execute(
-        "SELECT stage, method, against_itself, cause, arguments, fields, count, first_at, last_at "
-        f"FROM {SCHEMA}.differences WHERE last_at > {_SINCE} "
+        "SELECT stage, method, against_itself, cause, arguments, fields, count, first_at, last_at, "
+        f"{_IS_ACCEPTED} FROM {SCHEMA}.differences d WHERE last_at > {_SINCE} "
         "ORDER BY against_itself, count DESC, last_at DESC LIMIT %(most)s",
         {"seconds": seconds, "most": most},
     )
     return [DifferenceReport(Stage(row[0]), *row[1:]) for row in await cursor.fetchall()]
 
 
-async def compared_methods(connection: AsyncConnection, stage: Stage, seconds: float) -> list[tuple[str, int, int]]:
-    """Of each method in use at a stage in the last `seconds`: its name, how many were compared, how many differed."""
+async def compared_methods(connection: AsyncConnection, stage: Stage, seconds: float) -> list[ComparedMethod]:
+    """Each method in use at a stage in the last `seconds`, by its name."""
     cursor = await connection.execute(
-        f"SELECT method, sum(equal + different)::bigint, sum(different)::bigint FROM {SCHEMA}.comparisons "
-        f"WHERE stage = %(stage)s AND NOT against_itself AND minute > {_SINCE} "
+        f"SELECT method, sum(equal + different)::bigint, sum(different)::bigint, sum({_ACCEPTED})::bigint "
+        f"FROM {SCHEMA}.comparisons c WHERE stage = %(stage)s AND NOT against_itself AND minute > {_SINCE} "
         "GROUP BY method HAVING sum(calls) > 0 ORDER BY method",
         {"stage": stage, "seconds": seconds},
     )
-    return await cursor.fetchall()
+    return [ComparedMethod(*row) for row in await cursor.fetchall()]

@@ -30,12 +30,12 @@ class PastMove:
     """What a command did, or is doing.
 
     Attributes:
-        kind: "advance", "back", "finish", "forget" or "table".
-        subject: the process that was forgotten, or the table.
+        kind: "advance", "back", "finish", "forget", "table", "accept" or "withdraw".
+        subject: the process that was forgotten, the table, or the method and field of a difference.
         state: "holding", "done" or "given up".
         begun_at, hold_until, ended_at: ISO 8601, in UTC.
-        reason: why it was forced.
-        said: the reasons against it, or why it was given up.
+        reason: why it was forced, or a difference accepted.
+        said: the reasons against it, why it was given up, or what was accepted until when.
         remaining: seconds until its hold expires; None where it holds nothing.
     """
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from app.cli.commands.cutover import accept as cutover_accept
 from app.cli.commands.cutover import report as cutover_report
 from app.cli.commands.cutover import status as cutover_status
 from app.cli.commands.preflight import Accept, IgnoreColumn
@@ -42,7 +43,7 @@ def register(cli: typer.Typer) -> None:
         no_args_is_help=True,
     )
     cutover_status.register(group)
-    for command in (cutover_report.report, advance, back, finish, forget, table):
+    for command in (cutover_report.report, cutover_accept.accept, advance, back, finish, forget, table):
         group.command()(command)
     cli.add_typer(group, name="cutover")
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _SHOWN = 10  # differences
 _KEPT = 72.0  # hours that the processes keep their counts (app.state.cutover.comparisons)
 _IN_DOCUMENT = 100
-_COUNTS = ("calls", "compared", "equal", "different", "error", "skipped")
+_COUNTS = ("calls", "compared", "equal", "different", "accepted", "error", "skipped")
 _SHARES = ("compared_share", "different_share")
 
 Hours = Annotated[float, typer.Option(help="How far back it looks.", min=0.0, max=_KEPT)]
@@ -43,6 +43,7 @@ def report(hours: Hours = 24.0, as_json: AsJson = False) -> None:
 def show_report(found: ComparisonReport) -> None:
     """Print a line for each method, and for each cause of differences."""
     from app.cli.output import say
+    from app.cli.reports.cutover_words import show_accepted
 
     _show_methods([method for method in found.methods if not method.against_itself])
     if noise := [method for method in found.methods if method.against_itself]:
@@ -50,9 +51,12 @@ def show_report(found: ComparisonReport) -> None:
         _show_methods(noise)
     for difference in found.differences:
         _show_difference(difference)
+    show_accepted(found.accepted)
     compared = sum(method.compared for method in found.methods if not method.against_itself)
     different = sum(method.different for method in found.methods if not method.against_itself)
     said = f"{compared:,} answers compared in the last {found.hours:g} h, {different:,} different"
+    if known := different - _unaccepted(found):
+        said += f", {known:,} of them accepted"
     say(f"report: {said}. Next: {_next_command(found)}")
 
 
@@ -77,7 +81,8 @@ def _show_difference(difference: DifferenceReport) -> None:
     noise = ", the authority against itself" if difference.against_itself else ""
     first, last = (f"{at:%Y-%m-%d %H:%M:%S %Z}" for at in (difference.first_at, difference.last_at))
     where = f"{difference.stage}{noise}; since {first}, last {last}"
-    say(f"{difference.count:,} x {difference.method}: {difference.cause} ({where})")
+    known = ", accepted" if difference.accepted else ""
+    say(f"{difference.count:,} x {difference.method}: {difference.cause} ({where}{known})")
     say(f"  {difference.method}({difference.arguments})")
     for field in difference.fields[:5]:
         values = f": {' | '.join(field['values'])}" if "values" in field else ""
@@ -87,6 +92,7 @@ def _show_difference(difference: DifferenceReport) -> None:
 def report_document(found: ComparisonReport) -> dict[str, Any]:
     """All of it for `--json`; times in seconds."""
     from app.cli.output import document
+    from app.cli.reports.cutover_words import accepted_list
 
     return document(
         "cutover report",
@@ -109,6 +115,7 @@ def report_document(found: ComparisonReport) -> dict[str, Any]:
                 "method": difference.method,
                 "against_itself": difference.against_itself,
                 "cause": difference.cause,
+                "accepted": difference.accepted,
                 "count": difference.count,
                 "arguments": difference.arguments,
                 "fields": [
@@ -120,6 +127,7 @@ def report_document(found: ComparisonReport) -> dict[str, Any]:
             }
             for difference in found.differences
         ],
+        accepted=accepted_list(found.accepted),
         next=_next_command(found),
     )
 
@@ -142,7 +150,11 @@ def _rounded(number: float | None) -> float | None:
     return None if number is None else round(number, 6)
 
 
+def _unaccepted(found: ComparisonReport) -> int:
+    return sum(method.different - method.accepted for method in found.methods if not method.against_itself)
+
+
 def _next_command(found: ComparisonReport) -> str:
-    if any(method.different for method in found.methods if not method.against_itself):
+    if _unaccepted(found):
         return "botdata verify, which names the rows that differ"
     return "botdata cutover status"

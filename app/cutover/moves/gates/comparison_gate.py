@@ -5,6 +5,7 @@ from psycopg import AsyncConnection
 from app.cutover.moves.gates.objection import Objection
 from app.cutover.moves.gates.thresholds import Thresholds
 from app.cutover.stages import Stage
+from app.state.cutover.accepted_differences import read_ended
 from app.state.cutover.comparisons import compared_methods
 
 _REPORT = "botdata cutover report"
@@ -22,12 +23,16 @@ async def comparisons(connection: AsyncConnection, stage: Stage, thresholds: Thr
             )
         ]
     found = []
-    for method, compared, different in counts:
-        if different > thresholds.differences:
+    for method, compared, different, accepted in counts:
+        if different - accepted > thresholds.differences:
+            ended = await read_ended(connection, stage, method, thresholds.hours * 3600)
+            again = "".join(f"; {one.field} was accepted until {one.until}, and counts again" for one in ended)
+            known = f" that are not accepted ({accepted:,} more are)" if accepted else ""
             found.append(
                 Objection(
-                    f"{method}: {different:,} confirmed differences {within}",
-                    f"{_REPORT}, which shows the fields; when what caused them is mended, wait until they are older",
+                    f"{method}: {different - accepted:,} confirmed differences{known} {within}{again}",
+                    f"{_REPORT}, which shows the fields; when what caused them is mended, wait until they are older; "
+                    "or, where a field's are harmless: botdata cutover accept",
                 )
             )
         if compared < thresholds.comparisons:

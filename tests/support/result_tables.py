@@ -1,6 +1,7 @@
-"""Tables of measured results: kept as JSON beside what measured them, and shown between two comments in the README.
+"""Tables of measured results: kept as JSON beside what measured them, and shown in docs/measurements.md.
 
-`<!-- NAME -->` and `<!-- end of NAME -->` are the comments. test_readme.py holds the README against the JSON.
+They stand there between the comments `<!-- NAME -->` and `<!-- end of NAME -->`. test_docs.py holds the page against
+the JSON.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
+PAGE = ROOT / "docs" / "measurements.md"
 
 
 @dataclass(frozen=True)
@@ -19,7 +21,7 @@ class ResultTable:
     """One kind of results.
 
     Attributes:
-        name: of its section in the README.
+        name: of its section in the page.
         path: of its JSON: an object with `machine`, `day`, `columns`, a list of names, and `rows`, objects with those.
     """
 
@@ -34,22 +36,21 @@ class ResultTable:
         return f"{markdown_table(columns, rows)}\n\nMeasured on {document['machine']}, {document['day']}.\n"
 
     def section(self, text: str) -> re.Match[str]:
-        """The part of a README that holds the table.
+        """The part of the page that holds the table.
 
         Raises:
             LookupError: there is none.
         """
         found = re.search(rf"(?<=<!-- {self.name} -->\n).*?(?=<!-- end of {self.name} -->)", text, re.DOTALL)
         if found is None:
-            raise LookupError(f"the README has no section {self.name}")
+            raise LookupError(f"{PAGE} has no section {self.name}")
         return found
 
-    def show_in_readme(self) -> None:
-        """Put the table into the README."""
-        readme = ROOT / "README.md"
-        text = readme.read_text(encoding="utf-8")
+    def show(self) -> None:
+        """Put the table into the page."""
+        text = PAGE.read_text(encoding="utf-8")
         start, end = self.section(text).span()
-        readme.write_text(text[:start] + self.markdown() + text[end:], encoding="utf-8")
+        PAGE.write_text(text[:start] + self.markdown() + text[end:], encoding="utf-8")
 
 
 BENCHMARKS = ResultTable("benchmarks", ROOT / "benchmarks" / "results.json")
