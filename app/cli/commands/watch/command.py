@@ -70,7 +70,7 @@ def watch(
     elif terminal:
         from app.cli.commands.watch.terminal import show
 
-        run_async(_until_stopped(watcher, show(watcher, masker(settings))))
+        run_async(_until_stopped(watcher, settings, show(watcher, masker(settings))))
     else:
         _serve(watcher, settings, port, mover(settings, thresholds) if allow_moves else None)
 
@@ -101,15 +101,24 @@ def _serve(watcher: Watcher, settings: Settings, port: int, move: Move | None) -
         say("The address opens once, in one browser. Ctrl-C ends it.")
         say("The page can move the stage." if move else "The page moves nothing; with --allow-moves it can.")
         say("/metrics is " + ("open to the bearer of WATCH_METRICS_TOKEN" if token else "off: set WATCH_METRICS_TOKEN"))
-        run_async(_until_stopped(watcher, server.serve(listening), server.stop))
+        run_async(_until_stopped(watcher, settings, server.serve(listening), server.stop))
 
 
 async def _until_stopped(
-    watcher: Watcher, showing: Coroutine[Any, Any, None], stop: Callable[[], None] | None = None
+    watcher: Watcher,
+    settings: Settings,
+    showing: Coroutine[Any, Any, None],
+    stop: Callable[[], None] | None = None,
 ) -> None:
-    """Watch and show, until SIGINT or SIGTERM ends what shows; `stop` has it end, else it is cancelled."""
+    """Watch, show, and tell of trouble, until SIGINT or SIGTERM ends what shows.
+
+    Args:
+        stop: has `showing` end; None: it is cancelled.
+    """
     import asyncio
     import signal
+
+    from app.notify.troubles import looking
 
     shown = asyncio.create_task(showing)
     watching = asyncio.create_task(watcher.run())
@@ -117,7 +126,8 @@ async def _until_stopped(
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop or shown.cancel)
     try:
-        await asyncio.wait({shown, watching}, return_when=asyncio.FIRST_COMPLETED)
+        async with looking(settings):
+            await asyncio.wait({shown, watching}, return_when=asyncio.FIRST_COMPLETED)
     finally:
         for task in (shown, watching):
             task.cancel()

@@ -32,7 +32,9 @@ def watch_document(facts: Facts) -> dict[str, Any]:
         status=runs_document(facts.status) if facts.status else None,
         synced=[{"table": table, "lag": round(seconds, 1)} for table, seconds in sorted(facts.synced.items())],
         cutover=status_document(facts.cutover) if facts.cutover else None,
-        comparisons=report_document(ComparisonReport(HOURS, compared.methods, [])) if facts.cutover else None,
+        comparisons=report_document(ComparisonReport(HOURS, compared.methods, [], facts.cutover.accepted))
+        if facts.cutover
+        else None,
         minutes=[
             {
                 "minute": moment(one.minute),
