@@ -24,8 +24,6 @@ from app.state.runs.runs import is_unfinished
 _MOVES_SEEN = 20  # the newest
 _MOVES_FROM = timedelta(hours=1)
 _GATES_TIME = 60.0  # seconds that they may take
-# They are given a reason, and force nothing.
-_WITH_REASON = ("accept", "withdraw")
 
 
 class Look:
@@ -131,12 +129,11 @@ class Look:
 
 
 def _moved(move: PastMove) -> Event:
-    is_forced = move.reason is not None and move.kind not in _WITH_REASON
     facts: dict[str, Any] = {
         "move": move.kind, "from": move.from_stage, "to": move.to_stage, "subject": move.subject, "by": move.done_by,
-        "forced": is_forced, "reason": move.reason, "said": move.said,
+        "forced": move.is_forced, "reason": move.reason, "said": move.said,
     }  # fmt: skip
-    forced = f"{', by force' if is_forced else ''}: {move.reason}" if move.reason is not None else ""
+    forced = f"{', by force' if move.is_forced else ''}: {move.reason}" if move.reason is not None else ""
     if move.to_stage is None:
         return Event("cutover_changed", f"{move.label}, by {move.done_by}{forced}.", facts, cause=f"move {move.number}")
     summary = f"the stage moved from {move.from_stage} to {move.to_stage}, by {move.done_by}{forced}."

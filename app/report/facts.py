@@ -18,6 +18,7 @@ from app.migration.tables.copy_table import CopyTable
 from app.privacy import mask_free_text, mask_phone
 from app.report.limits import read_limits
 from app.state import tool_schema
+from app.state.cutover.accepted_differences import read_accepted
 from app.state.cutover.comparisons import DifferenceReport, MethodReport, read_differences, read_methods
 from app.state.cutover.moves import PastMove, read_moves
 from app.state.cutover.stage import read_stage_row
@@ -89,6 +90,14 @@ async def gather(
         "comparisons": {
             "methods": [_method(method) for method in await read_methods(connection, _MONTH)],
             "differences": [_difference(one, mask) for one in await read_differences(connection, _MONTH, _MOST)],
+            "accepted": [
+                {
+                    "method": one.method, "field": one.field, "places": one.places, "until": str(one.until),
+                    "reason": mask(one.reason), "accepted_by": one.accepted_by,
+                    "accepted_at": _moment(one.accepted_at), "ended": one.ended,
+                }
+                for one in await read_accepted(connection)
+            ],
         },
         "inventory": {
             "taken_at": status.inventory.taken_at,
@@ -176,7 +185,7 @@ def _move(move: PastMove, mask: _Mask) -> dict[str, Any]:
         "number": move.number, "kind": move.kind, "from": move.from_stage, "to": move.to_stage,
         "subject": move.subject, "state": move.state, "begun_at": move.begun_at, "ended_at": move.ended_at,
         "seconds": _between(move.begun_at, move.ended_at), "done_by": move.done_by,
-        "reason": mask(move.reason) if move.reason is not None else None,
+        "forced": move.is_forced, "reason": mask(move.reason) if move.reason is not None else None,
         "said": mask(move.said) if move.said is not None else None,
     }  # fmt: skip
 

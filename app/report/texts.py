@@ -140,6 +140,7 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "when": ("When", "Когда"),
     "who": ("Who", "Кто"),
     "forced": ("Forced, because:", "Вопреки условиям, потому что:"),
+    "because": ("Because:", "Потому что:"),
     "said": ("What stood against it:", "Что было против:"),
     "ended_since": ("Why it was given up:", "Почему отменён:"),
     "comparisons": ("Compared reads", "Сравнённые чтения"),
@@ -171,6 +172,13 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "times": ("Times", "Раз"),
     "last_at": ("Last", "Последний раз"),
     "no_causes": ("No difference was confirmed.", "Подтверждённых различий нет."),
+    "accepted": ("Known differences", "Известные различия"),
+    "accepted_note": (
+        "The owner knows of them. Up to the day that is named, no gate counts them.",
+        "Владелец о них знает. До названного дня ни одно условие их не считает.",
+    ),
+    "until": ("Until", "До"),
+    "ended": ("over: they count again", "срок вышел: снова считаются"),
     "inventory": ("Beside the rows", "Кроме строк"),
     "no_inventory": (
         "No inventory was taken, so nothing is known of functions, policies, files and the rest.",

@@ -110,6 +110,12 @@ def remember(target: str, told: str = "the client asked for it", name: str = "cl
             "VALUES ('shadow', %s, %s, %s, %s)",
             name, f"{told}: text and null", told, Json([{"path": "phone", "values": [PHONE]}]),
         )  # fmt: skip
+        for field, until in (("phone", "2999-12-31"), ("notes", "2026-03-05")):
+            ask(
+                "INSERT INTO botdata.accepted_differences (method, field, places, until, reason, accepted_by) "
+                "VALUES (%s, %s, %s, %s, %s, 'owner@laptop')",
+                name, field, [f"{field} (text, null)"], until, told,
+            )  # fmt: skip
         items = [
             {"item": f"{kind} {told}", "fate": "to be done", "definition": "d", "open": True}
             for kind in ("function public.notify_booking()", "policy", "bucket photos")

@@ -209,4 +209,10 @@ async def test_verifies_are_steps_and_so_are_unfinished_runs(pages: PageServer, 
     seen = [(one["step"], one["seconds"], one["tables"], one["differences"]) for one in facts["steps"]]
     assert seen == [("verify", 600.0, 2, 2), ("verify", 60.0, 1, 0), ("sync", None, None, None)]
     assert (facts["moves"][2]["state"], facts["moves"][3]["reason"]) == ("given up", "the client asked for it")
+    assert [(one["field"], one["ended"]) for one in facts["comparisons"]["accepted"]] == [
+        ("notes", True), ("phone", False),
+    ]  # fmt: skip
+    page = render(facts, "en")
+    assert page.count("Forced, because:") == sum(one["forced"] for one in facts["moves"]) == 2
+    assert page.count("over: they count again") == page.count("Known differences") == 1
     assert value(target, "SELECT count(*) FROM botdata.digests") == 2

@@ -54,6 +54,11 @@ class PastMove:
     remaining: float | None
 
     @property
+    def is_forced(self) -> bool:
+        """Whether it was made in spite of its gate; a known difference is given a reason, and forces nothing."""
+        return self.reason is not None and self.kind not in {"accept", "withdraw"}
+
+    @property
     def label(self) -> str:
         """What it is, in a few words."""
         if self.to_stage is not None:
