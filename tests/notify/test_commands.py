@@ -41,7 +41,7 @@ def test_the_steps_of_a_move(command: Command, settings: dict[str, str], receive
     ]  # fmt: skip
     assert len({event["id"] for event in events}) == len(events)
     assert events[1]["facts"] | {"seconds": 0, "run": 0} == {
-        "step": "copy", "complete": True, "run": 0, "tables": 1, "rows": 5, "refused": 0, "seconds": 0,
+        "step": "copy", "options": [], "complete": True, "run": 0, "tables": 1, "rows": 5, "refused": 0, "seconds": 0,
     }  # fmt: skip
     assert events[1]["next"] == "botdata verify --tables clients"
     assert events[3]["facts"]["tables"] == [{"table": "clients", "rows": 1}]

@@ -144,3 +144,12 @@ async def test_moves_that_others_made(pair: Pair, watched: Watched) -> None:
 async def test_a_target_that_is_away_disturbs_nobody(settings_of: MakeSettings, receiver: Receiver) -> None:
     given: dict[str, Any] = {"notify_url": receiver.url, "database_url": "postgresql://x@127.0.0.1:9/x"}
     assert await look_for_trouble(settings_of(**given)) is False
+
+
+async def test_a_look_that_may_not_write_says_so_once(watched: Watched, caplog: pytest.LogCaptureFixture) -> None:
+    watched.ask("DROP TABLE botdata.conditions")
+    assert await watched.kinds() == await watched.kinds() == []
+    assert [text for text in caplog.messages if "what happens can be told in part only" in text] == [
+        "what happens can be told in part only: UndefinedTable [SQLSTATE 42P01]: "
+        'relation "botdata.conditions" does not exist'
+    ]
