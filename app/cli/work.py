@@ -162,7 +162,7 @@ class Work:
             return carry_out(work, self.given)
         from app.notify.steps import Step, tell_step
 
-        step, ended = Step(self.command, self._source_label(), self._next_of), end_of
+        step, ended = Step(self.command, self._source_label(), self._next_of, self.given.own), end_of
         return carry_out(lambda: tell_step(self.settings, step, work, ended), self.given)
 
     def _source_label(self) -> str | None:

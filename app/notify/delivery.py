@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import psycopg
+from psycopg import AsyncConnection
 
 from app.common.background import BackgroundTasks
 from app.cutover.moves.stage_row import open_cutover
@@ -72,31 +73,35 @@ async def telling(settings: Settings) -> AsyncIterator[Teller | None]:
 
 
 async def deliver(settings: Settings, *, at_once: bool = False) -> int:
+    """As `deliver_on`, on a connection of its own; a target that cannot be used is left to the next process."""
+    with suppress(*TROUBLE):
+        async with open_target(_target(settings), step=STEP) as connection:
+            return await deliver_on(connection, settings, at_once=at_once)
+    return 0
+
+
+async def deliver_on(connection: AsyncConnection, settings: Settings, *, at_once: bool = False) -> int:
     """Deliver what is due, whoever wrote it; a channel that fails is left alone from then on.
 
     Args:
         at_once: also what was tried a moment ago, or was given up.
 
     Returns:
-        How many were delivered. A target that cannot be used is left to the next process.
+        How many were delivered.
     """
     channels = {one.name: one for one in channels_of(settings)}
-    delivered = 0
     process = process_name()
-    try:
-        async with open_target(_target(settings), step=STEP) as connection:
-            while channels:
-                claimed = await notifications.claim(connection, process, list(channels), _LEASE, at_once=at_once)
-                if claimed is None:
-                    break
-                answer = await channels[claimed.channel].send(claimed.document)
-                error = None if answer.ok else answer.code
-                await notifications.finish(connection, claimed.number, error, pause=_PAUSE)
-                delivered += answer.ok
-                if error:
-                    del channels[claimed.channel]
-    except TROUBLE:
-        pass
+    delivered = 0
+    while channels:
+        claimed = await notifications.claim(connection, process, list(channels), _LEASE, at_once=at_once)
+        if claimed is None:
+            break
+        answer = await channels[claimed.channel].send(claimed.document)
+        await notifications.finish(connection, claimed.number, None if answer.ok else answer.code, pause=_PAUSE)
+        if answer.ok:
+            delivered += 1
+        else:
+            del channels[claimed.channel]
     return delivered
 
 
@@ -106,8 +111,8 @@ async def send_waiting(settings: Settings) -> tuple[int, notifications.Undeliver
     Raises:
         MigrationError: the target cannot be read, or has no schema of this version.
     """
-    delivered = await deliver(settings, at_once=True)
     async with open_cutover(_target(settings), STEP, pending="what waits") as connection:
+        delivered = await deliver_on(connection, settings, at_once=True)
         return delivered, await notifications.undelivered(connection)
 
 

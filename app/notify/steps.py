@@ -1,7 +1,7 @@
 """A step of the move, told when it begins and when it ends."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -38,14 +38,26 @@ class Step:
     """A step that is to be told.
 
     Attributes:
-        name: such as "copy" or "sync --follow".
+        command: such as "copy".
         source: the source's label.
         next_of: what is to be done after an error.
+        options: those that say what the command is to do, such as "--follow".
     """
 
-    name: str
+    command: str
     source: str | None
     next_of: Callable[[MigrationError], str | None]
+    options: Sequence[str] = ()
+
+    @property
+    def name(self) -> str:
+        """The command with its options."""
+        return " ".join((self.command, *self.options))
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The same for programs."""
+        return {"step": self.command, "options": list(self.options)}
 
 
 async def tell_step(
@@ -55,8 +67,7 @@ async def tell_step(
     async with telling(settings) as teller:
         if teller is None:
             return await work()
-        facts = {"step": step.name}
-        await teller.tell(Event("step_begun", f"{step.name} has begun.", facts, step.source))
+        await teller.tell(Event("step_begun", f"{step.name} has begun.", step.facts, step.source))
         try:
             answer = await work()
         except BaseException as error:
@@ -67,20 +78,20 @@ async def tell_step(
 
 
 async def _tell_end(teller: Teller, step: Step, end: StepEnd) -> None:
-    facts = {"step": step.name, "complete": end.complete, **end.facts}
+    facts = {**step.facts, "complete": end.complete, **end.facts}
     if end.differences:
         listed = [{"table": table, "rows": count} for table, count in end.differences.items()]
         shown = [f"{count:,} rows of {table}" for table, count in end.differences.items()]
         more = f" and {len(shown) - _SHOWN:,} more tables" if len(shown) > _SHOWN else ""
         summary = f"{step.name} found differences: {', '.join(shown[:_SHOWN])}{more}."
-        found = {"step": step.name, "rows": sum(end.differences.values()), "tables": listed}
+        found = {**step.facts, "rows": sum(end.differences.values()), "tables": listed}
         await teller.tell(Event("differences_found", summary, found, step.source, end.next))
     how = "is done" if end.complete else "has ended, and not all is well"
     await teller.tell(Event("step_done", f"{step.name} {how}: {end.told}.", facts, step.source, end.next))
 
 
 def _stopped(step: Step, error: BaseException) -> Event:
-    facts: dict[str, Any] = {"step": step.name, "interrupted": isinstance(error, asyncio.CancelledError)}
+    facts = {**step.facts, "interrupted": isinstance(error, asyncio.CancelledError)}
     next_step = None
     if isinstance(error, MigrationError):
         why = error.message

@@ -5,14 +5,19 @@ Several may look at a time: each change is told once. The commands that move the
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager, suppress
+from functools import cache
 from time import monotonic
 from typing import TypeVar
 
+from psycopg import AsyncConnection
+
+from app.common.driver_errors import without_values
+from app.errors import BotdataError
 from app.migration.target.target_session import open_target
 from app.notify.channels import channels_of
-from app.notify.delivery import STEP, TROUBLE, deliver, telling
+from app.notify.delivery import STEP, TROUBLE, deliver_on, telling
 from app.notify.event import Event, document_of
 from app.notify.look import Look
 from app.settings import Settings
@@ -50,33 +55,37 @@ async def look_for_trouble(settings: Settings) -> bool:
     Returns:
         Whether the target answered.
     """
-    try:
-        return await _look(settings)
-    except Exception as error:
-        _logger.warning("a look for trouble failed: %s", type(error).__name__)
-        return True
-
-
-async def _look(settings: Settings) -> bool:
-    names = [one.name for one in channels_of(settings)]
-    if not names:
-        return True
     answers = False
-    with suppress(*TROUBLE):
+    try:
+        names = [one.name for one in channels_of(settings)]
+        if not names:
+            return True
         async with open_target(settings.require_database_url(), step=STEP) as connection:
             answers = True
-            if not await is_current(connection):
-                return True
-            look = Look(connection, settings, names)
-            row = await read_stage_row(connection)
-            await look.moves()
-            await look.processes()
-            await look.limits(row)
-            await deliver(settings)
-            if row.managed and await notifications.take_turn(connection, "gates", _GATES_EVERY):
-                await look.gates(row)
-                await deliver(settings)
+            if await is_current(connection):
+                await _look(connection, settings, names)
+    except Exception as error:
+        if answers:
+            why = error if isinstance(error, BotdataError) else without_values(error)
+            _warn_once(f"what happens can be told in part only: {why}")
     return answers
+
+
+async def _look(connection: AsyncConnection, settings: Settings, channels: Sequence[str]) -> None:
+    look = Look(connection, settings, channels)
+    row = await read_stage_row(connection)
+    await look.moves()
+    await look.processes()
+    await look.limits(row)
+    await deliver_on(connection, settings)
+    if row.managed and await notifications.take_turn(connection, "gates", _GATES_EVERY):
+        await look.gates(row)
+        await deliver_on(connection, settings)
+
+
+@cache
+def _warn_once(message: str) -> None:
+    _logger.warning(message)
 
 
 async def then_tell(settings: Settings, work: Awaitable[_Answer]) -> _Answer:

@@ -13,6 +13,7 @@ import pytest
 
 from tests.cli.command import Command, start
 from tests.migration.engine import add_clients, execute, query, row_texts, value
+from tests.notify.receiver import Receiver
 from tests.support import faults
 from tests.support.faults import Delivery, Fault, Request
 from tests.support.page_server import PageServer
@@ -111,10 +112,18 @@ def test_deletions_past_the_limit(command: Command, settings: dict[str, str], so
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_follow_ends_with_a_report(
-    settings: dict[str, str], source_database: str, database_url: str, tmp_path: Path, how: signal.Signals
+    settings: dict[str, str],
+    source_database: str,
+    database_url: str,
+    receiver: Receiver,
+    tmp_path: Path,
+    how: signal.Signals,
 ) -> None:
-    with _running("--follow", "--interval", "0.2", directory=tmp_path, **settings) as process:
-        _wait(process, lambda: _rows(database_url) == 30)
+    silent = "VALUES ('bot:1:aaaaaa', 'off', 'CUTOVER_STAGE=database', now() - interval '1 h')"
+    execute(database_url, f"INSERT INTO botdata.processes (name, stage, chosen_by, reported_at) {silent}")
+    told = {"NOTIFY_URL": receiver.url}
+    with _running("--follow", "--interval", "0.2", directory=tmp_path, **settings, **told) as process:
+        _wait(process, lambda: _rows(database_url) == 30 and "process_silent" in receiver.kinds)
         execute(source_database, "UPDATE clients SET notes = 'while it follows'")
         _wait(process, lambda: value(database_url, "SELECT bool_and(notes = 'while it follows') FROM clients") is True)
         process.send_signal(how)
@@ -125,6 +134,7 @@ def test_follow_ends_with_a_report(
     assert len(err.splitlines()) < 12  # quiet rounds are not all told
     assert re.search(r"sync complete: 60 rows changed, 0 deleted in [\d.]+ s, \d+ rounds", out)
     assert query(database_url, "SELECT command, state FROM botdata.runs") == [("sync", "complete")]
+    assert (sorted(receiver.kinds), receiver.url in err) == (["process_silent", "step_begun", "step_done"], False)
 
 
 def _rows(url: str) -> int:

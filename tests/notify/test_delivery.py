@@ -76,6 +76,15 @@ async def test_what_several_find_is_written_once(settings: Settings) -> None:
     assert value(settings.require_database_url(), "SELECT count(*) FROM botdata.notifications") == 1
 
 
+async def test_old_rows_go(settings: Settings) -> None:
+    await _add(settings, 2)
+    execute(
+        settings.require_database_url(), "UPDATE botdata.notifications SET happened_at = now() - interval '31 days'"
+    )
+    await _add(settings)
+    assert value(settings.require_database_url(), "SELECT count(*) FROM botdata.notifications") == 1
+
+
 async def test_a_step_that_is_interrupted_or_fails_is_told(settings: Settings, receiver: Receiver) -> None:
     begun = asyncio.Event()
 

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from app.notify import troubles
-from app.notify.troubles import look_for_trouble, looking
+from app.notify.troubles import look_for_trouble
 from app.settings import Settings
 from tests.fixtures.cutover import MakeSettings, Pair
-from tests.notify.receiver import Receiver, until
+from tests.notify.receiver import Receiver
 
 ONE = "bot:1:aaaaaa"
 
@@ -141,24 +141,15 @@ async def test_moves_that_others_made(pair: Pair, watched: Watched) -> None:
     assert await watched.kinds() == []
 
 
-async def test_a_target_that_is_away_is_told_by_whoever_looks(
-    settings_of: MakeSettings, receiver: Receiver, monkeypatch: pytest.MonkeyPatch, pair: Pair
-) -> None:
-    monkeypatch.setattr(troubles, "_EVERY", 0.02)
-    given: dict[str, Any] = {"notify_url": receiver.url}
-    here = settings_of(**given)
-    settings = here.model_copy(update={"notify_silence": 0.05})
-    reached = [False]
+async def test_a_target_that_is_away_disturbs_nobody(settings_of: MakeSettings, receiver: Receiver) -> None:
+    given: dict[str, Any] = {"notify_url": receiver.url, "database_url": "postgresql://x@127.0.0.1:9/x"}
+    assert await look_for_trouble(settings_of(**given)) is False
 
-    async def look(_: Settings) -> bool:
-        return reached[0]
 
-    monkeypatch.setattr(troubles, "look_for_trouble", look)
-    async with looking(settings):
-        await until(lambda: receiver.kinds == ["target_away"])
-        reached[0] = True
-        await until(lambda: receiver.kinds == ["target_away", "target_back"])
-    nowhere = settings_of(database_url="postgresql://x@127.0.0.1:9/x", **given)
-    monkeypatch.undo()
-    assert await look_for_trouble(nowhere) is False
-    assert await look_for_trouble(here) is True
+async def test_a_look_that_may_not_write_says_so_once(watched: Watched, caplog: pytest.LogCaptureFixture) -> None:
+    watched.ask("DROP TABLE botdata.conditions")
+    assert await watched.kinds() == await watched.kinds() == []
+    assert [text for text in caplog.messages if "what happens can be told in part only" in text] == [
+        "what happens can be told in part only: UndefinedTable [SQLSTATE 42P01]: "
+        'relation "botdata.conditions" does not exist'
+    ]
