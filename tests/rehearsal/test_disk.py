@@ -64,5 +64,7 @@ def test_it_does_not_begin_without_the_room(
     assert outcome.code == 1
     assert "does not tell how much of its disk is free" in outcome.err
     assert "--accept-unknown-disk" in outcome.err
+    assert "botdata rehearse" in outcome.err
+    assert "--without-cutover" in outcome.err.rpartition("next:")[2]
     with psycopg.connect(database_url) as connection:
         assert connection.execute("SELECT count(*) FROM botdata.rehearsals").fetchone() == (0,)

@@ -163,7 +163,7 @@ def test_killed_in_the_copy_it_leaves_nothing_after_the_next_start(
         process.kill()
         process.communicate(timeout=60)
     assert databases_left(database_url) == [name]
-    with start("rehearse", "--clean-up", directory=tmp_path, **settings) as next_start:
+    with start("rehearse", "--clean-up", directory=tmp_path, DATABASE_URL=database_url) as next_start:
         out, err = next_start.communicate(timeout=60)
     assert next_start.returncode == 0, err
     assert f"removed what a killed rehearsal left: {name}" in out

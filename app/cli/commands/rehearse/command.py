@@ -12,6 +12,7 @@ from app.cli.commands.preflight import Accept, IgnoreColumn, repeated
 from app.cli.work import AsJson, KeyRoleOk, Metadata, SourceUrl, Tables, WithBaileys, Work
 
 if TYPE_CHECKING:
+    from app.cli.given_options import GivenOptions
     from app.rehearsal.disk import Room
     from app.rehearsal.places import Places
 
@@ -63,7 +64,6 @@ def rehearse(
     from app.cli.commands.rehearse.move import rehearse as carry_through
     from app.cli.commands.rehearse.report import (
         announce,
-        leftovers_document,
         rehearsal_document,
         show_leftovers,
         show_rehearsal,
@@ -75,6 +75,9 @@ def rehearse(
 
     if as_json and not (yes or clean_up):
         raise typer.BadParameter("with --json nothing is asked, so --yes is needed too", param_hint="--json")
+    if clean_up:
+        _clean_up(on, as_json)
+        return
     shown_on = []
     if on is not None:
         address = sqlalchemy_url(on, name="--on").set(drivername="postgresql")
@@ -88,16 +91,10 @@ def rehearse(
     places = Places(work.target, on)
     found = work.carry_out(lambda: remove_leftovers(places, complain))
     show_leftovers(found)
-    if clean_up:
-        if as_json:
-            show_json(leftovers_document(found))
-        if found.left:
-            raise typer.Exit(1)
-        return
     why = left_out(work, wishes)
     size, rooms = work.carry_out(lambda: _look(work, places, cutover=why is None))
     announce(places, size, rooms, why)
-    _require_room(size, rooms, accept_unknown_disk)
+    _require_room(size, rooms, work.given, accepted=accept_unknown_disk)
     if not yes:
         typer.confirm("Begin?", abort=True)
     done = work.carry_out(lambda: carry_through(work, places, wishes))
@@ -107,6 +104,27 @@ def rehearse(
     else:
         show_rehearsal(done, following)
     if not done.ok:
+        raise typer.Exit(1)
+
+
+def _clean_up(on: str | None, as_json: bool) -> None:
+    """Needs no source: it may be gone."""
+    from app.cli.commands.rehearse.report import leftovers_document, show_leftovers
+    from app.cli.given_options import GivenOptions
+    from app.cli.output import complain, say, show_json
+    from app.cli.work import carry_out
+    from app.rehearsal.database import remove_leftovers
+    from app.rehearsal.places import Places
+    from app.settings import load_settings
+
+    places = Places(load_settings().require_database_url(), on)
+    found = carry_out(lambda: remove_leftovers(places, complain), GivenOptions("rehearse", own=("--clean-up",)))
+    show_leftovers(found)
+    if not (found.removed or found.left):
+        say("no killed rehearsal has left anything")
+    if as_json:
+        show_json(leftovers_document(found))
+    if found.left:
         raise typer.Exit(1)
 
 
@@ -138,7 +156,7 @@ async def _look(work: Work, places: Places, *, cutover: bool) -> tuple[int | Non
             return await source_bytes(source, work.tables), rooms
 
 
-def _require_room(size: int | None, rooms: list[Room], accepted: bool) -> None:
+def _require_room(size: int | None, rooms: list[Room], given: GivenOptions, *, accepted: bool) -> None:
     """Stop where there is too little room, or where that cannot be known and was not accepted."""
     from app.errors import MigrationError
     from app.next_step import Command, NextStep
@@ -150,7 +168,9 @@ def _require_room(size: int | None, rooms: list[Room], accepted: bool) -> None:
             "; ".join(short),
             step=STEP,
             pending=NOTHING_DONE,
-            next_step=NextStep("make room, or rehearse on another server with --on, then: ", Command(STEP)),
+            next_step=NextStep(
+                "make room, or rehearse on another server with --on, then: ", given.complete(Command(STEP))
+            ),
         )
     unknown = ["the source does not tell its size"] if size is None else []
     unknown += [f"{room.where} does not tell how much of its disk is free" for room in rooms if room.free is None]
@@ -160,5 +180,5 @@ def _require_room(size: int | None, rooms: list[Room], accepted: bool) -> None:
             f"{'; '.join(unknown)}; {needed} is needed",
             step=STEP,
             pending=NOTHING_DONE,
-            next_step=NextStep("look for yourself, then: ", Command(STEP, "--accept-unknown-disk")),
+            next_step=NextStep("look for yourself, then: ", given.complete(Command(STEP, "--accept-unknown-disk"))),
         )
