@@ -118,6 +118,12 @@ async def test_it_fits_and_is_read_by_all(watch: Watch, chromium: Chromium, tmp_
             assert (await window.violations(), await window.overflow()) == ([], 0)
             await page.screenshot(path=tmp_path / f"{scheme}-{width}-asked.png")
             await page.keyboard.press("Escape")
+            assert await page.evaluate("document.activeElement.id") == "advance"
+            refused = await _press(page, "advance", Stage.LIVE)
+            assert refused.startswith("NOT moved: 6 things stand against the step from shadow to live")
+            assert HOSTILE in refused
+            assert (await window.violations(), await window.overflow()) == ([], 0)
+            await page.screenshot(path=tmp_path / f"{scheme}-{width}-refused.png")
             text = await page.inner_text("body")
             assert HOSTILE in text
             assert PHONE not in await page.content()

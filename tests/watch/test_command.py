@@ -83,7 +83,7 @@ def test_the_terminal(pair: Pair, tmp_path: Path) -> None:
     rest, errors = process.communicate(timeout=10)
     assert (process.returncode, errors) == (0, "")
     assert "\x1b[?1049l" in rest  # the screen that was there before
-    assert re.search(rb"stage: off, authority: supabase", shown)
+    assert re.search(rb"stage: off, authority: Supabase", shown)
 
 
 def test_a_port_that_is_taken(command: Command, pair: Pair) -> None:

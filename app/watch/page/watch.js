@@ -57,8 +57,9 @@ function fill(parent, children) {
 
 const count = (number) => (number === null ? "–" : number.toLocaleString("en"));
 const rows = (number) => `${count(number)} ${number === 1 ? "row" : "rows"}`;
-const clock = (moment) => new Date(moment).toLocaleTimeString("en-GB");
-const day = (moment) => new Date(moment).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "medium" });
+// In UTC, as the commands tell it.
+const clock = (moment) => `${new Date(moment).toLocaleTimeString("en-GB", { timeZone: "UTC" })} UTC`;
+const day = (moment) => new Date(moment).toLocaleDateString("en-GB", { dateStyle: "medium", timeZone: "UTC" });
 
 function span(seconds) {
   if (seconds === null || Number.isNaN(seconds)) return "–";
@@ -123,7 +124,7 @@ function showStage(cutover) {
   const here = STAGES.indexOf(cutover.stage);
   const items = STAGES.map((name, place) =>
     make("li", { class: place < here ? "past" : null, "aria-current": place === here ? "step" : null }, name));
-  const since = cutover.moved_at ? `, since ${day(cutover.moved_at)}` : "";
+  const since = cutover.moved_at ? `, since ${day(cutover.moved_at)}, ${clock(cutover.moved_at)}` : "";
   fill(at("stage"), [
     make("ol", { class: "stages", "aria-label": "Stages" }, items),
     make("p", {}, `${LABEL[cutover.authority]} is written first and answers${since}.`),
@@ -343,7 +344,8 @@ async function move(kind, stage) {
   moving = false;
   const against = [...(told.objections ?? []), ...(told.late ?? [])];
   const behind = (told.behind ?? []).map((one) => make("p", {}, `${one.process} is at ${one.stage} still`));
-  fill(at("outcome"), [make("p", { class: told.moved ? "good-text" : "bad-text" }, told.said),
+  const when = make("span", { class: "soft" }, ` at ${clock(Date.now())}`);
+  fill(at("outcome"), [make("p", { class: told.moved ? "good-text" : "bad-text" }, told.said, when),
     against.length ? reasons(against) : null, ...behind, told.next ? make("p", {}, "Next: ", remedy(told.next)) : null]);
   at("outcome").className = told.moved ? "good" : "bad";
   await look();

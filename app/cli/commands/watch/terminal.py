@@ -15,11 +15,13 @@ from rich.text import Text
 from app.cli.commands.watch.document import watch_document
 from app.cli.output import plain
 from app.cli.reports.cutover_words import ago
+from app.cutover.stages import Store
 
 if TYPE_CHECKING:
     from app.watch.watcher import Watcher
 
 _EVERY = 1.0  # seconds
+_FEW = 4  # objections; what is below has to fit on the screen, too
 Document = dict[str, Any]
 
 
@@ -39,7 +41,7 @@ def rendered(found: Document) -> RenderableType:
         parts += _cutover(found["cutover"], found["gate_asked_at"])
     if found["status"] is not None:
         parts += _runs(found["status"])
-        parts.append(_table(("last sync of", "lag"), [(one["table"], ago(one["lag"])) for one in found["synced"]]))
+        parts.append(_table(("last sync of", "lag"), [(one["table"], ago(one["lag"])) for one in found["synced"]], 1))
     if found["comparisons"] is not None:
         parts += _compared(found["comparisons"]["methods"])
     parts.append(Text("\nCtrl-C ends it.", "dim"))
@@ -63,7 +65,7 @@ def _attention(found: Document) -> Iterable[RenderableType]:
 
 
 def _cutover(cutover: Document, asked_at: str | None) -> Iterable[RenderableType]:
-    yield _line(f"\nstage: {cutover['stage']}, authority: {cutover['authority']}", "bold")
+    yield _line(f"\nstage: {cutover['stage']}, authority: {Store(cutover['authority']).label}", "bold")
     if cutover["move"] is not None:
         yield _line(f"under way: {cutover['move']['move']}, by {cutover['move']['done_by']}", "bold red")
     to = cutover["next_stage"]
@@ -71,7 +73,9 @@ def _cutover(cutover: Document, asked_at: str | None) -> Iterable[RenderableType
         yield _line(f"the gate to {to} could not be asked: {cutover['gate_error']}" if asked_at else "asking the gate")
     elif to is not None:
         yield _line(f"against {to}:" if cutover["objections"] else f"nothing stands against {to}")
-        yield from _reasons(cutover["objections"], "")
+        yield from _reasons(cutover["objections"][:_FEW])
+        if len(cutover["objections"]) > _FEW:
+            yield _line(f"... and {len(cutover['objections']) - _FEW} more: botdata cutover advance --dry-run")
     yield _table(
         ("process", "stage", "heartbeat", "in flight", "mirrors", "spooled"),
         [
@@ -95,6 +99,7 @@ def _cutover(cutover: Document, asked_at: str | None) -> Iterable[RenderableType
 
 def _runs(status: Document) -> Iterable[RenderableType]:
     yield _line(f"\nat work now: {status['holder']}" if status["holder"] else "\nno run is at work", "bold")
+    is_running = any(run["run"] == status["run"] and run["state"] == "running" for run in status["runs"])
     if status["in_quarantine"]:
         yield _line(f"{status['in_quarantine']:,} rows in quarantine: botdata quarantine list", "red")
     yield _table(
@@ -106,11 +111,17 @@ def _runs(status: Document) -> Iterable[RenderableType]:
                 f"{one['left']:,}",
                 f"{one['refused']:,}",
                 f"{one['rows_per_second'] or 0:,.0f}",
-                ago(one["left"] / one["rows_per_second"]) if one["left"] and one["rows_per_second"] else "-",
+                _time_left(one) if is_running else "-",
             )
             for one in status["tables"]
         ],
+        texts=1,
     )
+
+
+def _time_left(table: Document) -> str:
+    left, rate = table["left"], table["rows_per_second"]
+    return ago(left / rate) if left and rate else "-"
 
 
 def _compared(methods: Sequence[Document]) -> Iterable[RenderableType]:
@@ -125,21 +136,23 @@ def _compared(methods: Sequence[Document]) -> Iterable[RenderableType]:
             )
             for one in methods
         ],
+        texts=1,
     )
 
 
-def _reasons(reasons: Sequence[Document], style: str) -> Iterable[RenderableType]:
+def _reasons(reasons: Sequence[Document], style: str = "") -> Iterable[RenderableType]:
     for one in reasons:
         yield _line(f"- {one['what']}", style)
         yield _line(f"  remedy: {one['remedy']}")
 
 
-def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> RenderableType:
+def _table(headings: Sequence[str], rows: Sequence[Sequence[str]], texts: int = 2) -> RenderableType:
+    """A table whose first `texts` columns are no numbers; a line where it has no rows."""
     if not rows:
         return Text(f"{headings[0]}: none", "dim")
     table = Table(box=None, pad_edge=False)
     for place, heading in enumerate(headings):
-        table.add_column(heading, justify="right" if place > 1 else "left")
+        table.add_column(heading, justify="right" if place >= texts else "left")
     for row in rows:
         table.add_row(*(_line(cell) for cell in row))
     return table
