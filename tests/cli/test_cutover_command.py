@@ -84,7 +84,7 @@ def test_every_objection_is_listed_with_its_remedy(cutover: Cutover) -> None:
     assert "against it: never copied whole" in refused.out
     assert refused.out.count("remedy:") == refused.out.count("against it:") == 3
     assert "NOT moved: 3 things stand against the step from off to dualwrite; the stage stays" in refused.out
-    assert "Next: each remedy above; then: botdata cutover advance" in refused.out
+    assert "Next: each remedy; then: botdata cutover advance" in refused.out
     checked = cutover.document("advance", "--dry-run")
     assert (checked["moved"], checked["dry_run"], len(checked["objections"])) == (False, True, 3)
     assert cutover.pair.ask("SELECT stage, moved_at FROM botdata.stage") == [("off", None)]

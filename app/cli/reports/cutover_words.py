@@ -30,7 +30,7 @@ def counted(objections: Sequence[Objection]) -> str:
 
 def after(reasons: Sequence[Objection | Late], command: str) -> str:
     """The remedy, or all of them, and then a command."""
-    first = reasons[0].remedy if len(reasons) == 1 else "each remedy above"
+    first = reasons[0].remedy if len(reasons) == 1 else "each remedy"
     return first if first.endswith(command) else f"{first}; then: {command}"
 
 
