@@ -109,4 +109,4 @@ def test_without_the_extra(command: Command, pair: Pair, monkeypatch: pytest.Mon
     monkeypatch.setattr("builtins.__import__", without(__import__))
     said = command("watch", **_environment(pair))
     assert said.code == 1
-    assert "pip install 'botdata-postgres[watch]'; without them: botdata watch --terminal" in said.err
+    assert "pip install '.[watch]'; without them: botdata watch --terminal" in said.err

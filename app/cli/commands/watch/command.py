@@ -85,7 +85,7 @@ def _serve(watcher: Watcher, settings: Settings, port: int, move: Move | None) -
     except ModuleNotFoundError as error:
         if error.name not in _LIBRARIES:
             raise
-        needed = "the page needs Starlette and uvicorn: pip install 'botdata-postgres[watch]'"
+        needed = "the page needs Starlette and uvicorn; in the checkout: pip install '.[watch]'"
         raise SettingsError(f"{needed}; without them: botdata watch --terminal") from None
     with listen(port) as listening:
         token = settings.watch_metrics_token
