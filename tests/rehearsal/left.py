@@ -6,8 +6,9 @@ from tests.migration.engine import query
 
 
 def databases_left(url: str) -> list[str]:
-    """The names of rehearsals' databases on a server, by any database of it."""
-    return [name for (name,) in query(url, "SELECT datname FROM pg_database WHERE datname LIKE 'botdata_rehearsal_%'")]
+    """The names of the databases of this target's rehearsals: other tests have theirs on the same server."""
+    recorded = "SELECT 'botdata_rehearsal_' || id FROM botdata.rehearsals"
+    return [name for (name,) in query(url, f"SELECT datname FROM pg_database WHERE datname IN ({recorded})")]
 
 
 def directories_left(temporary: Path) -> list[Path]:
