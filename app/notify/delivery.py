@@ -21,9 +21,9 @@ from app.state.cutover.processes import process_name
 STEP = "notify"
 # What a target that cannot be used gives: then nothing is written, and the event is sent as it is.
 TROUBLE = (BotdataError, psycopg.Error, TimeoutError, OSError)
+TO_WRITE = 3.0  # seconds to write an event down
 _LEASE = 30.0  # seconds; a try takes five at most
 _PAUSE = 10.0  # seconds before the second try
-_TO_WRITE = 3.0  # seconds
 _AT_THE_END = 6.0  # seconds that a command waits for what is on its way
 
 
@@ -39,7 +39,7 @@ class Teller:
         """Write an event down, and begin to deliver; where it cannot be written, it is sent once as it is."""
         document = document_of(event, self._settings)
         try:
-            async with asyncio.timeout(_TO_WRITE), open_target(_target(self._settings), step=STEP) as connection:
+            async with asyncio.timeout(TO_WRITE), open_target(_target(self._settings), step=STEP) as connection:
                 await notifications.add(connection, document, [one.name for one in self._channels], event.cause)
         except TROUBLE:
             for channel in self._channels:

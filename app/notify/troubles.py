@@ -7,8 +7,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager, suppress
-from functools import cache
-from time import monotonic
+from functools import lru_cache
 from typing import TypeVar
 
 from psycopg import AsyncConnection
@@ -16,9 +15,9 @@ from psycopg import AsyncConnection
 from app.common.driver_errors import without_values
 from app.errors import BotdataError
 from app.migration.target.target_session import open_target
+from app.notify.away import Away
 from app.notify.channels import channels_of
-from app.notify.delivery import STEP, TROUBLE, deliver_on, telling
-from app.notify.event import Event, document_of
+from app.notify.delivery import STEP, TO_WRITE, TROUBLE, deliver_on, telling
 from app.notify.look import Look
 from app.settings import Settings
 from app.state import notifications
@@ -28,7 +27,6 @@ from app.state.tool_schema import is_current
 _logger = logging.getLogger(__name__)
 _EVERY = 5.0  # seconds between two looks
 _GATES_EVERY = 60.0  # seconds: some of them ask Supabase
-_TO_TELL = 3.0  # seconds
 _Answer = TypeVar("_Answer")
 
 
@@ -83,7 +81,7 @@ async def _look(connection: AsyncConnection, settings: Settings, channels: Seque
         await deliver_on(connection, settings)
 
 
-@cache
+@lru_cache(100)
 def _warn_once(message: str) -> None:
     _logger.warning(message)
 
@@ -101,30 +99,12 @@ async def then_tell(settings: Settings, work: Awaitable[_Answer]) -> _Answer:
 
 async def _tell_moves(settings: Settings) -> None:
     with suppress(*TROUBLE):
-        async with asyncio.timeout(_TO_TELL), open_target(settings.require_database_url(), step=STEP) as connection:
+        async with asyncio.timeout(TO_WRITE), open_target(settings.require_database_url(), step=STEP) as connection:
             await Look(connection, settings, [one.name for one in channels_of(settings)]).moves()
 
 
 async def _keep_looking(settings: Settings) -> None:
-    """Nothing can be written down where the target is away: that is sent as it is, by each process that looks."""
-    away_since: float | None = None
-    told = False
+    away = Away(settings)
     while True:
-        if await look_for_trouble(settings):
-            if told:
-                await _send(settings, Event("target_back", "the target answers again."))
-            away_since, told = None, False
-        else:
-            away_since = away_since or monotonic()
-            away = monotonic() - away_since
-            if not told and away >= settings.notify_silence:
-                event = Event(
-                    "target_away", f"the target has not answered for {away:,.0f} s.", {"seconds": round(away)}
-                )
-                told = await _send(settings, event)
+        await away.note(answers=await look_for_trouble(settings))
         await asyncio.sleep(_EVERY)
-
-
-async def _send(settings: Settings, event: Event) -> bool:
-    document = document_of(event, settings)
-    return all([(await channel.send(document)).ok for channel in channels_of(settings)])

@@ -110,6 +110,8 @@ async def test_each_event_arrives_and_holds_nothing_personal(
         reached = [False]
 
         async def look(_: Settings) -> bool:
+            if reached[0]:
+                await deliver(settings)
             return reached[0]
 
         with monkeypatch.context() as away:

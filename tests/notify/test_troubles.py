@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from app.notify import troubles
+from app.notify.away import Away
 from app.notify.troubles import look_for_trouble
 from app.settings import Settings
 from tests.fixtures.cutover import MakeSettings, Pair
@@ -153,3 +154,20 @@ async def test_a_look_that_may_not_write_says_so_once(watched: Watched, caplog: 
         "what happens can be told in part only: UndefinedTable [SQLSTATE 42P01]: "
         'relation "botdata.conditions" does not exist'
     ]
+
+
+async def test_a_target_that_is_away_is_told_once_to_each(
+    pair: Pair, settings_of: MakeSettings, receiver: Receiver
+) -> None:
+    """One of the two ways fails meanwhile: it is told later, and the other one is not told again."""
+    given: dict[str, Any] = {"notify_url": receiver.url, "notify_command": "false"}
+    settings = settings_of(**given)
+    away = Away(settings.model_copy(update={"notify_silence": 0.0}))
+    for answers in (True, False, False, False, True, True):
+        await away.note(answers=answers)
+    assert receiver.kinds == ["target_away"]
+    left = "SELECT channel, document->>'event', id::text FROM botdata.notifications ORDER BY number"
+    assert [row[:2] for row in pair.ask(left)] == [
+        ("command", "target_away"), ("url", "target_back"), ("command", "target_back"),
+    ]  # fmt: skip
+    assert pair.ask(left)[0][2] == receiver.events[0]["id"]

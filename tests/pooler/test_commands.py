@@ -23,7 +23,11 @@ LINES = [
     "quarantine list", "quarantine show 1", "quarantine replay", "quarantine export out.json",
     "quarantine import rows.json",
     "cutover status", "cutover history", "cutover report", "cutover advance", "cutover back", "cutover finish",
+<<<<<<< HEAD
     "cutover forget gone", "cutover table messages postgres", "cutover accept --list",
+=======
+    "cutover forget gone", "cutover table messages postgres", "notify",
+>>>>>>> origin/h17notify
 ]  # fmt: skip
 # They use the data layer's connections, which work there; some of them end with 1 for what they find.
 WORKING = ["parity", "parity --writes", "mirror status", "mirror drain", "mirror retry"]
@@ -82,6 +86,7 @@ def settings(pair: Pair, pages: PageServer, tmp_path: Path) -> dict[str, str]:
         "SUPABASE_KEY": pair.supabase.service_key,
         "DATABASE_URL": pair.target,
         "CUTOVER_SPOOL": str(tmp_path / "spool"),
+        "NOTIFY_COMMAND": "true",
     }
 
 
