@@ -23,11 +23,7 @@ LINES = [
     "quarantine list", "quarantine show 1", "quarantine replay", "quarantine export out.json",
     "quarantine import rows.json",
     "cutover status", "cutover history", "cutover report", "cutover advance", "cutover back", "cutover finish",
-<<<<<<< HEAD
-    "cutover forget gone", "cutover table messages postgres", "cutover accept --list",
-=======
-    "cutover forget gone", "cutover table messages postgres", "notify",
->>>>>>> origin/h17notify
+    "cutover forget gone", "cutover table messages postgres", "cutover accept --list", "notify",
 ]  # fmt: skip
 # They use the data layer's connections, which work there; some of them end with 1 for what they find.
 WORKING = ["parity", "parity --writes", "mirror status", "mirror drain", "mirror retry"]
