@@ -72,7 +72,7 @@ async def test_nothing_personal_in_any_answer(filled: Pair, page_of: MakePage, s
         "UPDATE botdata.notes SET last_error = last_error || %s", f" {filled.supabase.service_key} and {_SECRET}"
     )
     filled.ask("INSERT INTO botdata.synced_tables (table_name, source, began_at) VALUES (%s, 'x', now())", PHONE)
-    settings = settings_of(watch_metrics_token=_SECRET)
+    settings = settings_of(watch_metrics_token=_SECRET, migration_source="supabase")
     watcher = Watcher(settings)
     document = masker(settings)(watch_document(await watcher.once()))
     written = io.StringIO()
