@@ -103,7 +103,7 @@ class Server:
         return FileResponse(_PAGE / _FILES[request.url.path])
 
     async def _facts(self, _: Request) -> Response:
-        document = self._masked(self._tell(self._watcher.facts))
+        document = self._masked(self._tell(self._watcher.show()))
         return JSONResponse({"facts": document, "csrf": self.guard.csrf if self._move else None})
 
     async def _metrics(self, _: Request) -> Response:

@@ -6,6 +6,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from time import monotonic
 
+from psycopg import AsyncConnection
+
 from app.cutover.moves.gates.thresholds import Thresholds
 from app.cutover.moves.status import ask_gate
 from app.cutover.stages import Stage
@@ -17,11 +19,13 @@ from app.watch.facts import Facts, Gate, look
 
 _PAUSE = 1.0  # seconds between looks
 _SHARE = 10  # ... and so many times as long as a look took: a busy target is asked less often
+_LONGEST_PAUSE = 5.0
+_SILENT = 15.0  # seconds without an answer after which the target counts as away
 _AGAIN = 2.0  # seconds until the target is tried again
 _PATIENCE = 10.0  # seconds for one look
 _GATE_EVERY = 30.0  # seconds; a gate looks at Supabase, too
 _GATE_PATIENCE = 60.0
-_NOBODY = 30.0  # seconds since the facts were asked for, after which no gate is asked
+_NOBODY = 30.0  # seconds since a person looked, after which no gate is asked
 _STEP = "watch"
 # Nothing that it asks may wait for others, or keep the server busy.
 _SESSION = b"SET statement_timeout = '10s'; SET lock_timeout = '1s'; SET default_transaction_read_only = on"
@@ -43,14 +47,22 @@ class Watcher:
         self._facts = Facts()
         self._compared = Compared()
         self._gate: Gate | None = None
-        self._wanted_at = float("-inf")
+        self._seen_at = self._wanted_at = float("-inf")  # by the monotonic clock
         self._wake = asyncio.Event()
 
     @property
     def facts(self) -> Facts:
-        """The newest, with what the gate said last; while they are asked for, the gate is, too."""
+        """The newest, with what the gate said last."""
+        late = monotonic() - self._seen_at
+        facts = self._facts.with_gate(self._gate)
+        if facts.trouble is None and late > _SILENT:  # it is asked still, or to be told that nobody waits any more
+            return replace(facts, trouble=f"the target has not answered for {late:.0f} s")
+        return facts
+
+    def show(self) -> Facts:
+        """The same, for a person who looks: the gate is asked for a while."""
         self._wanted_at = monotonic()
-        return self._facts.with_gate(self._gate)
+        return self.facts
 
     def look_again(self) -> None:
         """Look at once, and ask the gate: something was moved."""
@@ -71,10 +83,10 @@ class Watcher:
         """
         async with open_target(self._url, step=_STEP) as connection:
             with explained(_STEP, pending="nothing is changed by it"):
-                self._facts = await look(connection, self._compared, with_stages=self._with_stages)
+                await self._look(connection)
         if self._facts.stage is not None:
             await self._ask(self._facts.stage)
-        return self.facts
+        return self._facts.with_gate(self._gate)
 
     async def _look_on(self) -> None:
         while True:
@@ -96,8 +108,12 @@ class Watcher:
                 while True:
                     began = monotonic()
                     async with asyncio.timeout(_PATIENCE):
-                        self._facts = await look(connection, self._compared, with_stages=self._with_stages)
-                    await self._pause(max(_PAUSE, _SHARE * (monotonic() - began)))
+                        await self._look(connection)
+                    await self._pause(min(max(_PAUSE, _SHARE * (monotonic() - began)), _LONGEST_PAUSE))
+
+    async def _look(self, connection: AsyncConnection) -> None:
+        self._facts = await look(connection, self._compared, with_stages=self._with_stages)
+        self._seen_at = monotonic()
 
     async def _ask_gates(self) -> None:
         while True:

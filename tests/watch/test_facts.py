@@ -188,12 +188,12 @@ async def _watching(watcher: Watcher) -> Any:
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def _until(watcher: Watcher, wanted: Callable[[Facts], bool]) -> Facts:
+async def _until(look: Callable[[], Facts], wanted: Callable[[Facts], bool]) -> Facts:
     deadline = time.monotonic() + 30
-    while not wanted(watcher.facts):
-        assert time.monotonic() < deadline, watcher.facts
+    while not wanted(look()):
+        assert time.monotonic() < deadline, look()
         await asyncio.sleep(0.02)
-    return watcher.facts
+    return look()
 
 
 @pytest.fixture
@@ -209,16 +209,31 @@ async def test_it_goes_on_when_the_target_is_back(
         monkeypatch.setattr(f"app.watch.watcher.{name}", seconds)
     watcher = Watcher(settings_of(database_url=relay.way(pair.target)))
     async with _watching(watcher):
-        await _until(watcher, lambda facts: facts.stage is not None)
+        await _until(watcher.show, lambda facts: facts.stage is not None)
         for trouble in (relay.cut, relay.hang):
             trouble()
-            away = await _until(watcher, lambda facts: facts.trouble is not None)
+            away = await _until(watcher.show, lambda facts: facts.trouble is not None)
             assert away.stage == "off"  # as it was seen last
             assert _metrics(away) == {"botdata_up": {"": 0}}
             pair.ask("UPDATE botdata.stage SET moved_at = now()")
             relay.heal()
-            back = await _until(watcher, lambda facts: facts.trouble is None)
+            back = await _until(watcher.show, lambda facts: facts.trouble is None)
             assert back.cutover is not None
+
+
+async def test_who_reads_figures_does_not_have_the_gate_asked(
+    pair: Pair, settings_of: MakeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.watch.watcher._PAUSE", 0.02)
+    watcher = Watcher(settings_of())
+    async with _watching(watcher):
+        read = await _until(lambda: watcher.facts, lambda facts: facts.stage is not None)
+        for _ in range(10):
+            read = await _until(lambda: watcher.facts, lambda facts, last=read.seen_at: facts.seen_at != last)
+        assert read.gate_asked_at is None
+        await _until(watcher.show, lambda facts: facts.gate_asked_at is not None)
+    monkeypatch.setattr("app.watch.watcher._SILENT", 0.0)
+    assert re.fullmatch(r"the target has not answered for \d+ s", watcher.facts.trouble or "")
 
 
 async def test_it_keeps_one_connection(pair: Pair, settings_of: MakeSettings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -228,10 +243,10 @@ async def test_it_keeps_one_connection(pair: Pair, settings_of: MakeSettings, mo
         "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'botdata watch'"
     )
     async with _watching(watcher):
-        first = await _until(watcher, lambda facts: facts.gate_asked_at is not None)
+        first = await _until(watcher.show, lambda facts: facts.gate_asked_at is not None)
         (pid,) = pair.ask(sessions)
         pair.set_stage("dualwrite")
-        await _until(watcher, lambda facts: facts.stage == "dualwrite" and facts.gate_asked_at is not None)
+        await _until(watcher.show, lambda facts: facts.stage == "dualwrite" and facts.gate_asked_at is not None)
         assert first.cutover is not None
         assert first.cutover.objections
         assert pair.ask(sessions) == [pid]

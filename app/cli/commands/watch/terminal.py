@@ -30,7 +30,7 @@ async def show(watcher: Watcher, masked: Callable[[Any], Any], terminal: Console
     console = terminal or Console(highlight=False)
     with Live(console=console, screen=console.is_terminal, auto_refresh=False) as live:
         while True:
-            live.update(rendered(masked(watch_document(watcher.facts))), refresh=True)
+            live.update(rendered(masked(watch_document(watcher.show()))), refresh=True)
             await asyncio.sleep(_EVERY)
 
 
