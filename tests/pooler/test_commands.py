@@ -24,6 +24,7 @@ LINES = [
     "quarantine import rows.json",
     "cutover status", "cutover history", "cutover report", "cutover advance", "cutover back", "cutover finish",
     "cutover forget gone", "cutover table messages postgres", "cutover accept --list", "notify",
+    "report", "rehearse --yes", "watch --json",
 ]  # fmt: skip
 # They use the data layer's connections, which work there; some of them end with 1 for what they find.
 WORKING = ["parity", "parity --writes", "mirror status", "mirror drain", "mirror retry"]
@@ -40,6 +41,8 @@ FROM_SOURCE = [
     "verify --fix",
     "inventory",
     "adopt new",
+    "report",
+    "rehearse --yes",
 ]
 
 
