@@ -124,6 +124,7 @@ def test_each_command_as_the_roles_of_the_table(sides: Sides) -> None:
     )
     well("mirror status")
     well("cutover status", code=1)
+    well("watch --json", code=1)
     well("cutover forget", "x")
     well("cutover table", "bookings", "postgres", "--force", "tested")
     execute(owner, "UPDATE botdata.stage SET stage = 'complete'")

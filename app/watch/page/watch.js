@@ -78,7 +78,8 @@ function remedy(text) {
 }
 
 function reasons(list) {
-  const items = list.map((one) => make("li", {}, make("div", {}, one.what), make("div", {}, "→ ", remedy(one.remedy))));
+  const items = list.map((one) =>
+    make("li", {}, make("div", {}, one.what), make("div", {}, "→ ", remedy(one.remedy))));
   return make("ul", { class: "reasons" }, items);
 }
 
@@ -346,7 +347,8 @@ async function move(kind, stage) {
   const behind = (told.behind ?? []).map((one) => make("p", {}, `${one.process} is at ${one.stage} still`));
   const when = make("span", { class: "soft" }, ` at ${clock(Date.now())}`);
   fill(at("outcome"), [make("p", { class: told.moved ? "good-text" : "bad-text" }, told.said, when),
-    against.length ? reasons(against) : null, ...behind, told.next ? make("p", {}, "Next: ", remedy(told.next)) : null]);
+    against.length ? reasons(against) : null, ...behind,
+    told.next ? make("p", {}, "Next: ", remedy(told.next)) : null]);
   at("outcome").className = told.moved ? "good" : "bad";
   await look();
 }

@@ -36,6 +36,7 @@ def accept(
     """
     from app.cli.output import show_json
     from app.cutover.moves import acceptance
+    from app.notify.troubles import then_tell
     from app.settings import load_settings
 
     if show:
@@ -44,14 +45,15 @@ def accept(
         raise typer.BadParameter("a method and a field are needed, or --list", param_hint="METHOD FIELD")
     elif withdraw:
         settings = load_settings()
-        run_async(acceptance.withdraw(settings, method, field))
+        run_async(then_tell(settings, acceptance.withdraw(settings, method, field)))
     else:
         if reason is None or not reason.strip():
             raise typer.BadParameter("a reason is needed, which the history keeps", param_hint="--reason")
         if until is None or until.date() < datetime.now(UTC).date():
             raise typer.BadParameter("a day is needed, today or later", param_hint="--until")
         settings = load_settings()
-        run_async(acceptance.accept(settings, method, field, reason=reason, until=until.date()))
+        accepting = acceptance.accept(settings, method, field, reason=reason, until=until.date())
+        run_async(then_tell(settings, accepting))
     listed = run_async(acceptance.accepted_differences(settings))
     if as_json:
         show_json(_document(listed))

@@ -142,14 +142,16 @@ def mover(settings: Settings, thresholds: Thresholds) -> Move:
     from app.cli.reports.cutover_moves import outcome_document, send_recorded, verdict
     from app.cutover.moves import steps
     from app.errors import BotdataError, MigrationError
+    from app.notify.troubles import then_tell
     from app.watch.server import Told
 
     async def move(kind: str, seen: Stage) -> Told:
         try:
             if kind == "advance":
-                outcome = await steps.advance(settings, thresholds=thresholds, seen=seen)
+                moving = steps.advance(settings, thresholds=thresholds, seen=seen)
             else:
-                outcome = await steps.back(settings, send=send_recorded(settings), seen=seen)
+                moving = steps.back(settings, send=send_recorded(settings), seen=seen)
+            outcome = await then_tell(settings, moving)
         except BotdataError as error:
             next_step = error.next_step if isinstance(error, MigrationError) else None
             told = {"moved": False, "said": str(error), "next": str(next_step) if next_step else None}
