@@ -393,4 +393,15 @@ VERSIONS = (
     ALTER TABLE {SCHEMA}.moves DROP CONSTRAINT moves_kind_check, ADD CONSTRAINT moves_kind_check
         CHECK (kind IN ('advance', 'back', 'finish', 'forget', 'table', 'accept', 'withdraw'));
     """,
+    f"""
+    -- How far the sync that is at work has come: see app.state.sync_progress.
+    CREATE TABLE {SCHEMA}.sync_progress (
+        table_name text PRIMARY KEY,
+        rows bigint NOT NULL,
+        total bigint NOT NULL,
+        seconds double precision NOT NULL,
+        began_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+        said_at timestamptz NOT NULL DEFAULT clock_timestamp()
+    );
+    """,
 )

@@ -10,6 +10,7 @@ from app.cutover.moves.status import Cutover, see
 from app.cutover.stages import Stage
 from app.migration.runs.status import Status, status_of
 from app.state.cutover.proofs import synced_ages
+from app.state.sync_progress import SyncProgress, read_progress
 from app.watch.compared import Compared
 
 _RUNS = 20  # the newest
@@ -36,6 +37,7 @@ class Facts:
         status: the runs; None: it was never read.
         cutover: None where the target has no such tables, or the tables are not the bot's.
         synced: seconds since the last sync began at each table that had one.
+        syncing: how far the sync that is at work has come.
         gate_asked_at: when the gate of the next stage answered; None: it has not yet.
         compared: answers compared in the last hour.
     """
@@ -45,6 +47,7 @@ class Facts:
     status: Status | None = None
     cutover: Cutover | None = None
     synced: dict[str, float] = field(default_factory=dict)
+    syncing: tuple[SyncProgress, ...] = ()
     gate_asked_at: datetime | None = None
     compared: Compared = field(default_factory=Compared)
 
@@ -88,5 +91,6 @@ async def look(connection: AsyncConnection, compared: Compared, *, with_stages: 
         status=replace(status, runs=status.runs[:_RUNS]),
         cutover=cutover,
         synced=await synced_ages(connection) if status.installed else {},
+        syncing=await read_progress(connection) if status.installed else (),
         compared=compared,
     )

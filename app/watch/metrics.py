@@ -52,6 +52,9 @@ def _add_runs(text: _Text, facts: Facts) -> None:
     tables = [({"table": one.table}, one) for one in status.tables]
     text.add("botdata_copy_rows", "gauge", "Rows of the newest copy.", [(name, one.rows) for name, one in tables])
     text.add("botdata_copy_rows_left", "gauge", "Rows still to come.", [(name, one.left) for name, one in tables])
+    syncing = [({"table": one.table}, one) for one in facts.syncing]
+    text.add("botdata_sync_rows", "gauge", "Rows of the sync at work.", [(name, one.rows) for name, one in syncing])
+    text.add("botdata_sync_rows_left", "gauge", "Rows still to come.", [(name, one.left) for name, one in syncing])
     lags = [({"table": table}, seconds) for table, seconds in facts.synced.items()]
     text.add("botdata_sync_lag_seconds", "gauge", "Since the last sync of a table began.", lags)
     text.add("botdata_quarantine_rows", "gauge", "Rows in quarantine.", [({}, status.in_quarantine)])

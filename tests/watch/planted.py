@@ -27,6 +27,7 @@ def fill(pair: Pair) -> None:
             "VALUES (9, %s, %s, %s, %s, now() - interval '90 s')",
             table, state, source, rows,
         )  # fmt: skip
+    pair.ask("INSERT INTO botdata.sync_progress (table_name, rows, total, seconds) VALUES (%s, 340, 1000, 2)", HOSTILE)
     pair.ask("INSERT INTO botdata.synced_tables (table_name, source, began_at) SELECT 'clients', 'x', now()")
     pair.ask(
         "INSERT INTO botdata.comparisons (process, minute, stage, method, calls, equal, different, error, "

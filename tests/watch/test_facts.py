@@ -51,6 +51,7 @@ def test_one_look_in_a_document(command: Command, filled: Pair) -> None:
     assert len(found["cutover"]["troubles"]) == 2
     assert "get_staff: 31 confirmed differences in the last 24 h at shadow" in str(found["cutover"]["objections"])
     assert {(one["table"], one["left"]) for one in found["status"]["tables"]} == {("companies", 0), (HOSTILE, 860_000)}
+    assert found["syncing"] == [{"table": HOSTILE, "rows": 340, "left": 660, "rows_per_second": 170.0}]
     (staff,) = [one for one in found["comparisons"]["methods"] if one["method"] == "get_staff"]
     assert (staff["equal"], staff["different"], staff["error"]) == (38 * 31, 31, 31)
     assert 0.001 < staff["postgres_p50"] < 0.005 < 0.02 < staff["supabase_p50"] < 0.05

@@ -97,11 +97,15 @@ async def _fires_at_source(work: Work, accepted: Accepted, *, dry_run: bool) -> 
 def _run(work: Work, options: SyncOptions) -> SyncReport:
     import asyncio
     import signal
+    from contextlib import AsyncExitStack
 
     from app.cli.commands.notify.step_ends import sync_end
     from app.cli.output import progress
     from app.cli.reports.sync_report import RoundLines
+    from app.migration.progress import Progress
+    from app.migration.runs.kept_progress import kept_progress
     from app.migration.sync.syncer import Sync
+    from app.notify.troubles import looking
 
     with progress("sync") as bars:
 
@@ -111,20 +115,21 @@ def _run(work: Work, options: SyncOptions) -> SyncReport:
             if options.follow:
                 for number in (signal.SIGINT, signal.SIGTERM):
                     asyncio.get_running_loop().add_signal_handler(number, stop.set)
-            syncing = Sync(
-                lambda: work.open_source(bars.notice),
-                work.target,
-                work.tables,
-                bars,
-                options,
-                stop=stop,
-                on_round=lines.add,
-            )
-            if not options.follow:
-                return await syncing.run()
-            from app.notify.troubles import looking
-
-            async with looking(work.settings):
+            async with AsyncExitStack() as beside:
+                told: Progress = bars
+                if not options.dry_run:
+                    told = await beside.enter_async_context(kept_progress(bars, work.target))
+                if options.follow:
+                    await beside.enter_async_context(looking(work.settings))
+                syncing = Sync(
+                    lambda: work.open_source(bars.notice),
+                    work.target,
+                    work.tables,
+                    told,
+                    options,
+                    stop=stop,
+                    on_round=lines.add,
+                )
                 return await syncing.run()
 
         return work.carry_out(run, None if options.dry_run else lambda report: sync_end(report, work.given))

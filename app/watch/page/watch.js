@@ -206,11 +206,11 @@ function copyLine(tables, isRunning) {
   return `${rows(done)} copied, ${count(left)} to come of the tables that were begun${time}`;
 }
 
-function showRuns(status, synced) {
+function showRuns(status, synced, syncing) {
   const run = status.runs.find((one) => one.run === status.run);
   const isRunning = run?.state === "running";
   const bar = (one) => make("progress",
-    { max: Math.max(1, one.rows + one.left), value: one.rows, "aria-label": `rows of ${one.table} copied` });
+    { max: Math.max(1, one.rows + one.left), value: one.rows, "aria-label": `rows of ${one.table} done` });
   fill(at("runs"), [
     make("h2", {}, "Copy and sync"),
     make("p", {}, status.holder ? `At work now: ${status.holder}` : "No run is at work."),
@@ -229,6 +229,17 @@ function showRuns(status, synced) {
         ["time left", (one) => span(isRunning && one.left ? one.left / (one.rows_per_second || NaN) : null), true],
       ], status.tables, (one) => one.refused > 0),
     ] : [make("p", {}, "Nothing was copied yet.")]),
+    ...(syncing.length ? [
+      make("h3", {}, "The sync that is at work"),
+      table("The sync that is at work", [
+        ["table", (one) => one.table],
+        ["done", bar],
+        ["rows", (one) => count(one.rows), true],
+        ["left", (one) => count(one.left), true],
+        ["rows/s", (one) => count(one.rows_per_second === null ? null : Math.round(one.rows_per_second)), true],
+        ["time left", (one) => span(one.left ? one.left / (one.rows_per_second || NaN) : null), true],
+      ], syncing),
+    ] : []),
     ...(synced.length ? [
       make("h3", {}, "Last sync of each table"),
       table("Last sync of each table",
@@ -303,7 +314,7 @@ function show() {
   } else {
     for (const id of ["processes", "waiting"]) fill(at(id), []);
   }
-  if (status !== null) showRuns(status, facts.synced);
+  if (status !== null) showRuns(status, facts.synced, facts.syncing);
   showCompared();
   announce();
 }

@@ -31,6 +31,15 @@ def watch_document(facts: Facts) -> dict[str, Any]:
         gate_asked_at=moment(facts.gate_asked_at),
         status=runs_document(facts.status) if facts.status else None,
         synced=[{"table": table, "lag": round(seconds, 1)} for table, seconds in sorted(facts.synced.items())],
+        syncing=[
+            {
+                "table": one.table,
+                "rows": one.rows,
+                "left": one.left,
+                "rows_per_second": None if one.rows_per_second is None else round(one.rows_per_second, 1),
+            }
+            for one in facts.syncing
+        ],
         cutover=status_document(facts.cutover) if facts.cutover else None,
         comparisons=report_document(ComparisonReport(HOURS, compared.methods, [], facts.cutover.accepted))
         if facts.cutover

@@ -41,6 +41,17 @@ def rendered(found: Document) -> RenderableType:
         parts += _cutover(found["cutover"], found["gate_asked_at"])
     if found["status"] is not None:
         parts += _runs(found["status"])
+        syncing = [
+            (
+                one["table"],
+                f"{one['rows']:,}",
+                f"{one['left']:,}",
+                f"{one['rows_per_second'] or 0:,.0f}",
+                _time_left(one),
+            )
+            for one in found["syncing"]
+        ]
+        parts.append(_table(("sync at work on", "rows", "left", "rows/s", "time left"), syncing, 1))
         parts.append(_table(("last sync of", "lag"), [(one["table"], ago(one["lag"])) for one in found["synced"]], 1))
     if found["comparisons"] is not None:
         parts += _compared(found["comparisons"]["methods"])
