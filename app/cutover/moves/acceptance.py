@@ -7,7 +7,7 @@ from psycopg import AsyncConnection
 from app.cutover.moves.stage_row import UNCHANGED, open_cutover
 from app.errors import MigrationError
 from app.next_step import Command, NextStep
-from app.privacy import mask_phones
+from app.privacy import mask_free_text
 from app.settings import Settings
 from app.state.cutover import accepted_differences as state
 from app.state.cutover.accepted_differences import AcceptedDifference
@@ -20,13 +20,13 @@ async def accept(settings: Settings, method: str, field: str, *, reason: str, un
     """Let no gate count the differences of a field of a method's answers, as they were seen so far.
 
     Args:
-        reason: kept with its phone numbers masked.
+        reason: kept with phone numbers, keys and passwords masked.
         until: the last day of that, in UTC.
 
     Raises:
         MigrationError: no such difference was confirmed, or the target cannot be used.
     """
-    reason = mask_phones(reason)
+    reason = mask_free_text(reason)
     async with open_cutover(settings.require_database_url(), _STEP) as connection, connection.transaction():
         accepted = await state.accept(connection, method, field, reason=reason, until=until)
         if accepted is None:
