@@ -23,7 +23,9 @@ def test_changes_are_brought_back(move: Move) -> None:
     else:
         assert refused == {}
     assert move.equal()
-    move("verify")
+    done = move.document("verify")
+    assert done["next"].endswith("--reverse")
+    assert "--until-clean" not in done["next"]
 
 
 def _worker(move: Move) -> str:

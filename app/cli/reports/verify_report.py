@@ -17,6 +17,7 @@ from app.migration.runs.report import FoundDifference, TableVerified, VerifyRepo
 from app.next_step import Command, NextStep
 
 _SHOWN = 20
+_BACK = Command("sync", "--reverse")
 
 
 def show_verify(
@@ -136,6 +137,8 @@ def next_step(report: VerifyReport, given: GivenOptions) -> NextStep:
     if report.clean:
         if report.sample is not None:
             return NextStep(again)
+        if given.foreign and report.newer:
+            return NextStep("nothing, since the target is the store that is written; the way back: ", _BACK)
         if given.foreign:  # parity and the cutover are the bot's
             after = "once nothing writes to the source any more; then set USE_REPOSITORY_PATTERN=true"
             return NextStep(Command("sync", "--until-clean"), f", {after}")
@@ -145,7 +148,7 @@ def next_step(report: VerifyReport, given: GivenOptions) -> NextStep:
     if all(table.clean for table in report.tables):
         if report.not_usable:
             return NextStep("; ".join(one.statement for one in report.not_usable), "; then: ", again)
-        proves = Command("sync", "--reverse") if report.newer else Command("verify", "--fix")
+        proves = _BACK if report.newer else Command("verify", "--fix")
         return NextStep(proves, ", which proves the foreign keys")
     unclean = [table for table in report.tables if not table.clean]
     behind = [table for table in unclean if table.table not in report.newer]
