@@ -13,7 +13,7 @@ from psycopg import sql
 from app.cutover.moves.uninstalling import refuse_with_rehearsals
 from app.errors import MigrationError
 from app.migration.target.target_session import open_target
-from app.rehearsal.database import Leftovers, remove_leftovers
+from app.rehearsal.database import Leftovers, remove_leftovers, throw_away_database
 from app.rehearsal.directory import make_directory
 from app.rehearsal.places import Places
 from app.state.rehearsals import OWNER, note_made, record_rehearsal, take_lock
@@ -60,6 +60,16 @@ async def test_one_that_is_recorded_marked_and_not_owned_is_dropped(target: str)
         assert (await _next_start(target)).removed == (_NAME,)
     assert (databases_left(target), not_removed(target)) == ([], 0)
     assert await _next_start(target) == Leftovers((), ())
+
+
+async def test_no_other_role_may_enter_it(target: str) -> None:
+    """PostgreSQL lets every role into a new database, and before version 15 make objects in it."""
+    public = (
+        "SELECT privilege_type FROM pg_database, aclexplode(coalesce(datacl, acldefault('d', datdba))) "
+        "WHERE datname = %s AND grantee = 0"
+    )
+    async with throw_away_database(Places(target), lambda message: None, stand_in=False) as made:
+        assert query(target, public, [made.name]) == []
 
 
 async def test_one_without_a_record_stays(target: str) -> None:
