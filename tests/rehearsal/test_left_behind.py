@@ -1,6 +1,7 @@
 """What a killed rehearsal left is removed by the next start, and nothing else is."""
 
 import secrets
+import signal
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -179,3 +180,15 @@ def test_killed_in_the_copy_it_leaves_nothing_after_the_next_start(
     assert next_start.returncode == 0, err
     assert f"removed what a killed rehearsal left: {name}" in out
     assert (databases_left(database_url), not_removed(database_url), directories_left(temporary)) == ([], 0, [])
+
+
+def test_a_terminal_that_closes_ends_it_as_ctrl_c_does(tmp_path: Path, pages: PageServer, database_url: str) -> None:
+    settings = {"SUPABASE_URL": pages.url, "SUPABASE_KEY": pages.service_key, "DATABASE_URL": database_url}
+    with start(
+        *("rehearse", "--yes", "--without-cutover", "--accept-unknown-disk"), directory=tmp_path, **settings
+    ) as process:
+        _until(process, "copy")
+        process.send_signal(signal.SIGHUP)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert (databases_left(database_url), not_removed(database_url)) == ([], 0)
