@@ -10,8 +10,9 @@ from psycopg import AsyncConnection
 
 from app.common.background import BackgroundTasks
 from app.cutover.moves.stage_row import open_cutover
-from app.errors import BotdataError
+from app.errors import BotdataError, MigrationError
 from app.migration.target.target_session import open_target
+from app.next_step import Command, NextStep
 from app.notify.channels import Answer, Channel, channels_of
 from app.notify.event import Event, document_of
 from app.settings import Settings
@@ -88,16 +89,21 @@ async def deliver_on(connection: AsyncConnection, settings: Settings, *, at_once
 
     Returns:
         How many were delivered.
+
+    Raises:
+        TimeoutError: the target does not answer.
     """
     channels = {one.name: one for one in channels_of(settings)}
     process = process_name()
     delivered = 0
     while channels:
-        claimed = await notifications.claim(connection, process, list(channels), _LEASE, at_once=at_once)
+        async with asyncio.timeout(TO_WRITE):
+            claimed = await notifications.claim(connection, process, list(channels), _LEASE, at_once=at_once)
         if claimed is None:
             break
         answer = await channels[claimed.channel].send(claimed.document)
-        await notifications.finish(connection, claimed.number, None if answer.ok else answer.code, pause=_PAUSE)
+        async with asyncio.timeout(TO_WRITE):
+            await notifications.finish(connection, claimed.number, None if answer.ok else answer.code, pause=_PAUSE)
         if answer.ok:
             delivered += 1
         else:
@@ -109,10 +115,18 @@ async def send_waiting(settings: Settings) -> tuple[int, notifications.Undeliver
     """Deliver all that waits, what was given up too; how many were delivered, and what is left.
 
     Raises:
-        MigrationError: the target cannot be read, or has no schema of this version.
+        MigrationError: the target cannot be read, does not answer, or has no schema of this version.
     """
     async with open_cutover(_target(settings), STEP, pending="what waits") as connection:
-        delivered = await deliver_on(connection, settings, at_once=True)
+        try:
+            delivered = await deliver_on(connection, settings, at_once=True)
+        except TimeoutError as error:
+            raise MigrationError(
+                "the target does not answer",
+                step=STEP,
+                pending="what waits",
+                next_step=NextStep("wait until it answers, then: ", Command(STEP)),
+            ) from error
         return delivered, await notifications.undelivered(connection)
 
 

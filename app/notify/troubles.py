@@ -6,7 +6,7 @@ Several may look at a time: each change is told once. The commands that move the
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import lru_cache
 from typing import TypeVar
 
@@ -21,12 +21,14 @@ from app.notify.delivery import STEP, TO_WRITE, TROUBLE, deliver_on, telling
 from app.notify.look import Look
 from app.settings import Settings
 from app.state import notifications
-from app.state.cutover.stage import read_stage_row
+from app.state.cutover.stage import StageRow, read_stage_row
 from app.state.tool_schema import is_current
 
 _logger = logging.getLogger(__name__)
 _EVERY = 5.0  # seconds between two looks
+_PATIENCE = 15.0  # seconds without an answer after which the target counts as away
 _GATES_EVERY = 60.0  # seconds: some of them ask Supabase
+_GATES_WITHIN = 75.0  # seconds for them, and for noting what they say
 _Answer = TypeVar("_Answer")
 
 
@@ -54,30 +56,45 @@ async def look_for_trouble(settings: Settings) -> bool:
         Whether the target answered.
     """
     answers = False
+    patience = asyncio.timeout(_PATIENCE)  # of what needs the target alone: receivers and Supabase have their own
     try:
         names = [one.name for one in channels_of(settings)]
         if not names:
             return True
-        async with open_target(settings.require_database_url(), step=STEP) as connection:
-            answers = True
-            if await is_current(connection):
-                await _look(connection, settings, names)
+        async with AsyncExitStack() as stack:
+            async with patience:
+                target = open_target(settings.require_database_url(), step=STEP)
+                connection = await stack.enter_async_context(target)
+                answers = True
+                row = await _look(connection, settings, names) if await is_current(connection) else None
+            if row is not None:
+                await _deliver_and_ask(connection, settings, names, row)
     except Exception as error:
+        answers = answers and not patience.expired()
         if answers:
             why = error if isinstance(error, BotdataError) else without_values(error)
             _warn_once(f"what happens can be told in part only: {why}")
     return answers
 
 
-async def _look(connection: AsyncConnection, settings: Settings, channels: Sequence[str]) -> None:
+async def _look(connection: AsyncConnection, settings: Settings, channels: Sequence[str]) -> StageRow:
     look = Look(connection, settings, channels)
     row = await read_stage_row(connection)
     await look.moves()
     await look.processes()
     await look.limits(row)
+    return row
+
+
+async def _deliver_and_ask(
+    connection: AsyncConnection, settings: Settings, channels: Sequence[str], row: StageRow
+) -> None:
     await deliver_on(connection, settings)
-    if row.managed and await notifications.take_turn(connection, "gates", _GATES_EVERY):
-        await look.gates(row)
+    async with asyncio.timeout(_GATES_WITHIN):
+        is_due = row.managed and await notifications.take_turn(connection, "gates", _GATES_EVERY)
+        if is_due:
+            await Look(connection, settings, channels).gates(row)
+    if is_due:
         await deliver_on(connection, settings)
 
 

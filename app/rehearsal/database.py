@@ -157,6 +157,7 @@ async def _make(places: Places, owner: AsyncConnection, rehearsal: str, made: Th
             name = sql.Identifier(made.name)
             await server.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0 {}").format(name, options))
             await server.execute(sql.SQL("COMMENT ON DATABASE {} IS {}").format(name, sql.Literal(_mark(rehearsal))))
+            await server.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(name))
         await rehearsals.note_made(owner, rehearsal)
 
 

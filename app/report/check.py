@@ -114,8 +114,8 @@ class ReportChecked:
 
     @property
     def unchanged(self) -> bool:
-        """Whether all of it is."""
-        return all(table.verdict == "unchanged" for table in self.tables)
+        """Whether all of it is; of a report without tables nothing is."""
+        return bool(self.tables) and all(table.verdict == "unchanged" for table in self.tables)
 
 
 def read_report(file: Path) -> Report:

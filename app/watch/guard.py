@@ -27,7 +27,8 @@ _HEADERS = {
 }
 _CLOSED = (
     "Nothing is shown here. The address that botdata watch prints opens it once, in one browser. "
-    "For another one, end botdata watch and start it again.\n"
+    "That browser goes on at the address without the token. For another one, or if it was not you who opened it, "
+    "end botdata watch and start it again.\n"
 )
 
 

@@ -171,3 +171,15 @@ def test_a_wrong_command_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Any, words: tuple[str, ...]
 ) -> None:
     assert Command(monkeypatch, capsys, tmp_path)("cutover", "accept", *words).code == 2
+
+
+def test_a_row_that_one_store_lacks_is_not_accepted(differing: Differing) -> None:
+    """Which store lacks it, and which row it is, no place tells: all rows that go missing later would be accepted."""
+    differing.document(*KNOWN)
+    differing.differ("name = name; DELETE FROM clients")
+    refused = differing.botdata("cutover", "accept", METHOD, "(row)", *KNOWN[4:])
+    assert refused.code == 1
+    assert "a row that one store lacks" in refused.err
+    assert "botdata verify" in refused.err
+    (objection,) = differing.against()
+    assert "1 confirmed differences that are not accepted (1 more are)" in objection.what

@@ -7,13 +7,16 @@ import json
 from typing import Any
 
 import pytest
+from psycopg import AsyncConnection
 
 from app.notify import troubles
 from app.notify.away import Away
 from app.notify.troubles import look_for_trouble
 from app.settings import Settings
+from app.state.tool_schema import is_current
 from tests.fixtures.cutover import MakeSettings, Pair
 from tests.notify.receiver import Receiver
+from tests.support.relay import Relay, postgres_address
 
 ONE = "bot:1:aaaaaa"
 
@@ -145,6 +148,26 @@ async def test_moves_that_others_made(pair: Pair, watched: Watched) -> None:
 async def test_a_target_that_is_away_disturbs_nobody(settings_of: MakeSettings, receiver: Receiver) -> None:
     given: dict[str, Any] = {"notify_url": receiver.url, "database_url": "postgresql://x@127.0.0.1:9/x"}
     assert await look_for_trouble(settings_of(**given)) is False
+
+
+async def test_a_target_that_hangs_is_one_that_is_away(
+    pair: Pair, settings_of: MakeSettings, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It took the login, and answers nothing more."""
+    monkeypatch.setattr(troubles, "_PATIENCE", 0.5)
+    with Relay(postgres_address(pair.target)) as relay:
+        settings = settings_of(notify_url=receiver.url, database_url=relay.way(pair.target))
+
+        async def hang(connection: AsyncConnection) -> bool:
+            relay.hang()
+            asyncio.get_running_loop().call_later(1.5, relay.cut)  # or the driver waits ten seconds for it to give up
+            return await is_current(connection)
+
+        monkeypatch.setattr(troubles, "is_current", hang)
+        assert await look_for_trouble(settings) is False
+        monkeypatch.setattr(troubles, "is_current", is_current)
+        relay.heal()
+        assert await look_for_trouble(settings) is True
 
 
 async def test_a_look_that_may_not_write_says_so_once(watched: Watched, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,6 +1,7 @@
 """What a killed rehearsal left is removed by the next start, and nothing else is."""
 
 import secrets
+import signal
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from psycopg import sql
 from app.cutover.moves.uninstalling import refuse_with_rehearsals
 from app.errors import MigrationError
 from app.migration.target.target_session import open_target
-from app.rehearsal.database import Leftovers, remove_leftovers
+from app.rehearsal.database import Leftovers, remove_leftovers, throw_away_database
 from app.rehearsal.directory import make_directory
 from app.rehearsal.places import Places
 from app.state.rehearsals import OWNER, note_made, record_rehearsal, take_lock
@@ -60,6 +61,16 @@ async def test_one_that_is_recorded_marked_and_not_owned_is_dropped(target: str)
         assert (await _next_start(target)).removed == (_NAME,)
     assert (databases_left(target), not_removed(target)) == ([], 0)
     assert await _next_start(target) == Leftovers((), ())
+
+
+async def test_no_other_role_may_enter_it(target: str) -> None:
+    """PostgreSQL lets every role into a new database, and before version 15 make objects in it."""
+    public = (
+        "SELECT privilege_type FROM pg_database, aclexplode(coalesce(datacl, acldefault('d', datdba))) "
+        "WHERE datname = %s AND grantee = 0"
+    )
+    async with throw_away_database(Places(target), lambda message: None, stand_in=False) as made:
+        assert query(target, public, [made.name]) == []
 
 
 async def test_one_without_a_record_stays(target: str) -> None:
@@ -169,3 +180,15 @@ def test_killed_in_the_copy_it_leaves_nothing_after_the_next_start(
     assert next_start.returncode == 0, err
     assert f"removed what a killed rehearsal left: {name}" in out
     assert (databases_left(database_url), not_removed(database_url), directories_left(temporary)) == ([], 0, [])
+
+
+def test_a_terminal_that_closes_ends_it_as_ctrl_c_does(tmp_path: Path, pages: PageServer, database_url: str) -> None:
+    settings = {"SUPABASE_URL": pages.url, "SUPABASE_KEY": pages.service_key, "DATABASE_URL": database_url}
+    with start(
+        *("rehearse", "--yes", "--without-cutover", "--accept-unknown-disk"), directory=tmp_path, **settings
+    ) as process:
+        _until(process, "copy")
+        process.send_signal(signal.SIGHUP)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert (databases_left(database_url), not_removed(database_url)) == ([], 0)

@@ -172,6 +172,9 @@ def test_check_refuses_what_is_no_report_of_this_target(
     assert command("report", "--check", "nowhere.html", **settings).code == 2
     assert command("report", "--check", "r.json", "--output", "x.html", **settings).code == 2
     assert command("report", "--output", "no/such/place.html", **settings).code == 2
+    (tmp_path / "other.json").write_text(json.dumps({**facts, "tables": []}))  # where no table could be moved
+    empty = command("report", "--check", "other.json", **settings)
+    assert (empty.code, empty.out.splitlines()[-1][:4]) == (1, "NOT ")
     execute(settings["DATABASE_URL"], "DROP SCHEMA botdata CASCADE")
     outcome = command("report", "--check", "r.json", **settings)
     assert (outcome.code, "of another target" in outcome.err) == (1, True)

@@ -14,6 +14,8 @@ from app.state.cutover.accepted_differences import AcceptedDifference
 from app.state.cutover.moves import record
 
 _STEP = "cutover accept"
+# Neither tells which store it is, nor of which row: what is lost later would be accepted, too.
+_WHOLE = {"(row)": "a row that one store lacks", "(answer)": "an answer that one store refuses"}
 
 
 async def accept(settings: Settings, method: str, field: str, *, reason: str, until: date) -> AcceptedDifference:
@@ -24,8 +26,15 @@ async def accept(settings: Settings, method: str, field: str, *, reason: str, un
         until: the last day of that, in UTC.
 
     Raises:
-        MigrationError: no such difference was confirmed, or the target cannot be used.
+        MigrationError: no such difference was confirmed, it is not one of a field, or the target cannot be used.
     """
+    if field in _WHOLE:
+        raise MigrationError(
+            f"{_WHOLE[field]} cannot be accepted, since all that come later would be accepted with it",
+            step=_STEP,
+            pending=UNCHANGED,
+            next_step=NextStep(Command("verify"), ", which tells the rows; what is to stay so: advance with --force"),
+        )
     reason = mask_free_text(reason)
     async with open_cutover(settings.require_database_url(), _STEP) as connection, connection.transaction():
         accepted = await state.accept(connection, method, field, reason=reason, until=until)

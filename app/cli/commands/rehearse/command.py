@@ -97,6 +97,7 @@ def rehearse(
     _require_room(size, rooms, work.given, accepted=accept_unknown_disk)
     if not yes:
         typer.confirm("Begin?", abort=True)
+    _end_with_the_terminal()
     done = work.carry_out(lambda: carry_through(work, places, wishes))
     following = work.given.text(next_step_after(done))
     if as_json:
@@ -105,6 +106,14 @@ def rehearse(
         show_rehearsal(done, following)
     if not done.ok:
         raise typer.Exit(1)
+
+
+def _end_with_the_terminal() -> None:
+    """Have SIGHUP end it as SIGTERM does: rows would stay behind; under nohup it goes on."""
+    import signal
+
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
+        signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
 
 
 def _clean_up(on: str | None, as_json: bool) -> None:

@@ -18,7 +18,7 @@ def show_checked(checked: ReportChecked) -> None:
         if not _sides(table):
             say(f"{table.table}: not checkable: the report has no hash of it that could be compared")
     verdicts = [table.verdict for table in checked.tables]
-    said = ", ".join(f"{verdicts.count(one)} {one}" for one in dict.fromkeys(verdicts))
+    said = ", ".join(f"{verdicts.count(one)} {one}" for one in dict.fromkeys(verdicts)) or "it has no tables"
     if checked.unchanged:
         say(f"all unchanged since {checked.made_at}: {said}")
     else:
