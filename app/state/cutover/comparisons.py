@@ -31,9 +31,13 @@ ON CONFLICT (stage, method, against_itself, cause) DO UPDATE SET places = exclud
     last_at = clock_timestamp()
 """
 _SINCE = "clock_timestamp() - make_interval(secs => %(seconds)s)"
-# Of a difference d: every place of it is known and accepted today.
-_IS_ACCEPTED = f"""(d.places <> '{{}}' AND d.places <@ ARRAY(SELECT unnest(places) FROM {SCHEMA}.accepted_differences
-    WHERE method = d.method AND until >= {TODAY}))"""
+# Of a difference d: every place of it is accepted today, and was seen at the same stage before that. At another stage
+# the other store may be the one that lacks a value.
+_IS_ACCEPTED = f"""(d.places <> '{{}}' AND d.places <@ ARRAY(
+    SELECT place FROM {SCHEMA}.accepted_differences a, unnest(a.places) place
+    WHERE a.method = d.method AND a.until >= {TODAY} AND EXISTS (SELECT FROM {SCHEMA}.differences e
+    WHERE e.stage = d.stage AND e.method = d.method AND place = ANY (e.places) AND NOT e.against_itself
+    AND e.first_at <= a.accepted_at)))"""
 # Of a line c of comparisons: how many of those that differed are accepted.
 _ACCEPTED = f"""CASE c.different WHEN 0 THEN 0 ELSE coalesce((
     SELECT sum(e.value::bigint) FROM json_each_text(c.causes) e JOIN {SCHEMA}.differences d
