@@ -116,7 +116,7 @@ class Server:
             kind, stage = asked["kind"], Stage(asked["stage"])
         except (ValueError, KeyError, TypeError):
             kind = stage = None
-        if kind not in {"advance", "back"} or stage is None:
+        if kind not in ("advance", "back") or stage is None:
             return PlainTextResponse("That is no move.\n", HTTPStatus.BAD_REQUEST)
         if self._moving is not None:
             return self._answer(_untold("a move is under way", "wait until it has ended"))

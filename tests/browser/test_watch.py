@@ -197,7 +197,7 @@ async def test_it_says_what_is_away_and_goes_on(pair: Pair, chromium: Chromium, 
                 for state in ("cut", "heal", "cut", "heal"):
                     getattr(relay, state)()
                     told = "The target cannot be read" if state == "cut" else "Nothing is wrong"
-                    await page.locator(f"#attention h2:text-is('{told}')").wait_for()
+                    await page.locator(f"#attention h2:has-text('{told}')").wait_for()
                 assert (window.errors, await window.overflow(), await window.violations()) == ([], 0, [])
                 assert watch.end() == ("", 0)  # though the page holds a connection
                 await page.locator("#attention h2:text-is('botdata watch does not answer')").wait_for()

@@ -127,6 +127,21 @@ def test_check_finds_a_changed_row_and_its_bucket(
     )
 
 
+def test_a_report_that_cannot_be_written_leaves_the_one_that_is_there(
+    command: Command, settings: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "r.html").write_text("the one of before")
+    (tmp_path / "link.html").symlink_to("r.html")
+    (tmp_path / "r.html.part").mkdir()
+    outcome = command("report", *_CLIENTS, "--output", "link.html", **settings)
+    assert outcome.code == 1
+    assert (tmp_path / "link.html").read_text() == "the one of before"
+    (tmp_path / "r.html.part").rmdir()
+    assert command("report", *_CLIENTS, "--output", "link.html", **settings).code == 0
+    assert (tmp_path / "link.html").is_symlink()
+    assert "botdata" in (tmp_path / "r.html").read_text()
+
+
 def test_check_without_the_source(command: Command, settings: dict[str, str], pages: PageServer) -> None:
     assert command("report", "--tables", "clients,messages", "--output", "r.html", **settings).code == 0
     pages.stop()

@@ -130,7 +130,7 @@ async def test_a_move_of_the_stage_that_was_shown(still: Pair, page_of: MakePage
         stale = await page.move("advance", "off")
         assert stale.status_code == HTTPStatus.CONFLICT
         assert stale.json()["said"] == "another command has moved the stage meanwhile: from off to dualwrite"
-        for kind, stage in (("finish", "dualwrite"), ("back", "nowhere"), ("back", "")):
+        for kind, stage in (("finish", "dualwrite"), ("back", "nowhere"), ("back", ""), (["back"], "dualwrite")):
             assert (await page.move(kind, stage)).status_code == HTTPStatus.BAD_REQUEST
         refused = (await page.move("advance", "dualwrite")).json()
         assert (refused["moved"], refused["to"]) == (False, "shadow")

@@ -116,7 +116,9 @@ function showAttention() {
   } else if (troubles.length) {
     fill(section, [make("h2", {}, `Needs attention: ${troubles.length}`), reasons(troubles), after]);
   } else {
-    fill(section, [make("h2", {}, "Nothing is wrong"), after]);
+    const against = facts.cutover?.objections?.length;
+    const open = against ? `; to do before ${facts.cutover.next_stage}: ${against}` : "";
+    fill(section, [make("h2", {}, `Nothing is wrong${open}`), after]);
   }
   section.className = away !== null || troubles.length ? "bad" : "good";
 }

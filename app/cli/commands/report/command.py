@@ -75,13 +75,19 @@ def spoken_here() -> Literal["en", "ru"]:
 
 
 def write_report(facts: dict[str, Any], file: Path, language: Literal["en", "ru"]) -> None:
-    """Write the page, or the document alone where the file's name ends so."""
+    """Write the page, or the document alone where the file's name ends so; an older one stays until it is whole."""
     import json
 
     from app.report.page import render
 
     text = json.dumps(facts) + "\n" if file.suffix.lower() == ".json" else render(facts, language)
-    file.write_text(text, encoding="utf-8")
+    file = file.resolve()
+    if file.exists() and not file.is_file():  # such as /dev/stdout
+        file.write_text(text, encoding="utf-8")
+        return
+    unfinished = file.with_name(f"{file.name}.part")
+    unfinished.write_text(text, encoding="utf-8")
+    unfinished.replace(file)
 
 
 def _write(
