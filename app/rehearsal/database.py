@@ -9,7 +9,7 @@ import re
 import secrets
 import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -84,7 +84,7 @@ async def throw_away_database(
     made = ThrowAway(name, places.url(name), directory_of(rehearsal) if stand_in else None)
     directory = str(made.directory) if stand_in else None
     machine = socket.gethostname()
-    async with await places.target_session() as owner:
+    async with await places.target_session() as owner, AsyncExitStack() as held:
         with explained(STEP, pending=NOTHING_DONE):
             await ensure_tool_schema(owner)
             await rehearsals.take_lock(owner, rehearsal, OWNER)
@@ -92,7 +92,7 @@ async def throw_away_database(
                 owner, rehearsal, server=places.label, machine=machine, directory=directory
             )
         try:
-            await _make(places, owner, rehearsal, made)
+            await _make(places, owner, rehearsal, made, held)
             yield made
         finally:
             record = RehearsalRecord(rehearsal, places.label, machine, directory, made=False, began_at="")
@@ -136,7 +136,8 @@ async def remove_leftovers(places: Places, notice: Callable[[str], None]) -> Lef
 async def _is_free(target: AsyncConnection, server: AsyncConnection, record: RehearsalRecord) -> bool:
     """Whether its owner has ended; both of its locks are then held here.
 
-    The second is held by the session that makes the database: the server may be at it still after a kill.
+    The second is held by the session that made the database: the server may be at it still after a kill, and a
+    rehearsal that lost one session lives on.
     """
     if not await rehearsals.take_lock(target, record.id, OWNER):
         return False
@@ -146,18 +147,18 @@ async def _is_free(target: AsyncConnection, server: AsyncConnection, record: Reh
     return False
 
 
-async def _make(places: Places, owner: AsyncConnection, rehearsal: str, made: ThrowAway) -> None:
+async def _make(places: Places, owner: AsyncConnection, rehearsal: str, made: ThrowAway, held: AsyncExitStack) -> None:
     if made.directory is not None:
         make_directory(rehearsal)
     with explained(STEP, pending=NOTHING_DONE):
         kind = await (await owner.execute(_KIND)).fetchone()
-        async with await places.server_session() as server:
-            await rehearsals.take_lock(server, rehearsal, MAKER)
-            options = sql.SQL("") if kind is None or places.on else _like(*kind)
-            name = sql.Identifier(made.name)
-            await server.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0 {}").format(name, options))
-            await server.execute(sql.SQL("COMMENT ON DATABASE {} IS {}").format(name, sql.Literal(_mark(rehearsal))))
-            await server.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(name))
+        server = await held.enter_async_context(await places.server_session())
+        await rehearsals.take_lock(server, rehearsal, MAKER)
+        options = sql.SQL("") if kind is None or places.on else _like(*kind)
+        name = sql.Identifier(made.name)
+        await server.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0 {}").format(name, options))
+        await server.execute(sql.SQL("COMMENT ON DATABASE {} IS {}").format(name, sql.Literal(_mark(rehearsal))))
+        await server.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(name))
         await rehearsals.note_made(owner, rehearsal)
 
 

@@ -107,6 +107,18 @@ async def test_one_whose_owner_lives_stays(target: str) -> None:
     assert (await _next_start(target)).removed == (_NAME,)
 
 
+async def test_one_that_lost_the_session_of_its_owner_stays(target: str) -> None:
+    async with throw_away_database(Places(target), lambda message: None, stand_in=False) as made:
+        lost = (
+            "SELECT pg_terminate_backend(l.pid) FROM pg_locks l JOIN pg_database d ON d.oid = l.database "
+            "WHERE locktype = 'advisory' AND datname = current_database() ORDER BY l.pid LIMIT 1"
+        )
+        assert query(target, lost) == [(True,)]
+        assert await _next_start(target) == Leftovers((), ())
+        assert databases_left(target) == [made.name]
+    assert databases_left(target) == []
+
+
 @pytest.mark.parametrize("exists", [True, False])
 async def test_one_killed_before_the_mark_is_known_by_its_record_and_by_having_nothing(
     target: str, exists: bool
