@@ -9,11 +9,10 @@ from psycopg import AsyncConnection, sql
 from sqlalchemy.engine import make_url
 
 from app.adopt.scope import NOTHING_WRITTEN, STEP, Scope
-from app.errors import MigrationError, StoreError
-from app.migration.target.target_session import explained
+from app.errors import MigrationError
+from app.migration.target.target_session import connect_named, explained
 from app.next_step import Command, NextStep
 from app.stores.postgres.database_url import libpq_url, shown_url
-from app.stores.postgres.session import connect, source_errors
 
 # A server of our own for as long as the context lasts: gives the URL of an empty database.
 Embedded = Callable[[], AbstractContextManager[str]]
@@ -110,16 +109,7 @@ async def scratch_database(places: Places, scope: Scope) -> AsyncIterator[Scratc
 
 
 async def _session(url: str, setting: str) -> AsyncConnection:
-    try:
-        with source_errors():
-            return await connect(url, setting=setting, step=STEP)
-    except StoreError as error:
-        raise MigrationError(
-            f"{setting}: {error}",
-            step=STEP,
-            pending=NOTHING_WRITTEN,
-            next_step=NextStep(f"correct {setting}, or wait until the server is back, then: ", Command(STEP)),
-        ) from error
+    return await connect_named(url, setting=setting, step=STEP, pending=NOTHING_WRITTEN)
 
 
 async def _require_empty(connection: AsyncConnection, url: str) -> None:

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from psycopg import AsyncConnection, sql
 from sqlalchemy.engine import make_url
 
-from app.errors import MigrationError, StoreError
+from app.errors import MigrationError
+from app.migration.target.target_session import connect_named
 from app.next_step import Command, NextStep
 from app.stores.postgres.database_url import libpq_url, shown_url
-from app.stores.postgres.session import connect, source_errors
 
 STEP = "rehearse"
 PREFIX = "botdata_rehearsal_"
@@ -62,16 +62,7 @@ class Places:
 
 
 async def _session(url: str, setting: str) -> AsyncConnection:
-    try:
-        with source_errors():
-            return await connect(url, setting=setting, step=STEP)
-    except StoreError as error:
-        raise MigrationError(
-            f"{setting}: {error}",
-            step=STEP,
-            pending=NOTHING_DONE,
-            next_step=NextStep(f"correct {setting}, or wait until the server is back, then: ", Command(STEP)),
-        ) from error
+    return await connect_named(url, setting=setting, step=STEP, pending=NOTHING_DONE)
 
 
 async def require_may_create(connection: AsyncConnection, setting: str) -> None:

@@ -4,14 +4,12 @@ Both sides are hashed in the target, where the key is. The source's rows come th
 A value whose text depends on the settings of a session is written as the target writes it, on either side.
 """
 
-import json
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import reduce
 
-import psycopg
 from psycopg import AsyncConnection, sql
 
-from app.errors import UnavailableError
 from app.migration.load.statements import WITHOUT_ZONE, page_rows
 from app.migration.progress import Progress
 from app.migration.sources.counts import known_count
@@ -19,7 +17,8 @@ from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.sources.source import Source
 from app.migration.tables.column_shapes import INSIDE
 from app.migration.tables.copy_table import CopyColumn, CopyTable
-from app.migration.target.target_session import JsonBytes, is_row_fault
+from app.migration.target.refused_texts import read_page
+from app.migration.target.target_session import JsonBytes
 from app.migration.whole.pairs import staged
 from app.state.digests import Bucket, KeptDigest, Side, add, bucket_sums, read_sums
 from app.state.fetching import fetch_rows, fetch_value
@@ -87,21 +86,13 @@ def _digest(
 
 async def _hash_page(connection: AsyncConnection, table: CopyTable, body: bytes) -> dict[int, Bucket]:
     """A page's buckets; a row with a text that its column's type refuses is found by halving, and hashed as it is."""
-    try:
-        async with connection.transaction():
-            return await _hash_texts(connection, table, body, _of_source)
-    except psycopg.Error as error:
-        if not is_row_fault(error):
-            raise
-    try:
-        records = json.loads(body)
-    except ValueError as error:
-        raise UnavailableError("a page from the source is not whole JSON") from error
-    if len(records) == 1:
-        return await _hash_texts(connection, table, body, lambda column: sql.Identifier("t", column.name))
-    middle = len(records) // 2
-    halves = [json.dumps(half).encode() for half in (records[:middle], records[middle:])]
-    return add(await _hash_page(connection, table, halves[0]), await _hash_page(connection, table, halves[1]))
+    parts = await read_page(
+        connection,
+        body,
+        lambda rows: _hash_texts(connection, table, rows, _of_source),
+        lambda row: _hash_texts(connection, table, row, lambda column: sql.Identifier("t", column.name)),
+    )
+    return reduce(add, parts)
 
 
 async def _hash_texts(connection: AsyncConnection, table: CopyTable, body: bytes, text: _Text) -> dict[int, Bucket]:

@@ -7,7 +7,7 @@ import pytest
 from app.migration.runs import kept_progress as module
 from app.migration.runs.kept_progress import kept_progress
 from app.state.sync_progress import read_progress
-from tests.migration.engine import Told, value
+from tests.migration.engine import Told, execute, value
 
 
 async def test_it_is_kept_while_the_sync_is_at_work(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -31,6 +31,20 @@ async def test_it_is_kept_while_the_sync_is_at_work(database_url: str, monkeypat
             assert await read_progress(connection) == ()
     assert value(database_url, "SELECT count(*) FROM botdata.sync_progress") == 0
     assert (told.began, told.rows, told.notices) == ([("clients", 100, 0), ("bookings", 5, 0)], [30, 40], ["a word"])
+
+
+async def test_it_is_the_working_syncs_alone(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_EVERY", 0.01)
+    old = "INSERT INTO botdata.sync_progress (table_name, rows, total, seconds) VALUES ('staff', 1, 2, 3)"
+    names = "SELECT array_agg(table_name) FROM botdata.sync_progress"
+    execute(database_url, old)
+    async with kept_progress(Told(), database_url):  # it waits for the lock of the one that is at work
+        await asyncio.sleep(0.1)
+    assert value(database_url, names) == ["staff"]
+    async with kept_progress(Told(), database_url) as progress:  # the other was killed
+        progress.begin("clients", 100, 0)
+        while value(database_url, names) != ["clients"]:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
 
 
 async def test_a_target_that_does_not_take_it_stops_no_sync(database_url: str) -> None:

@@ -24,6 +24,7 @@ class KeptProgress:
         self._told = told
         self._tables: dict[str, tuple[int, int, float]] = {}
         self._changed: set[str] = set()
+        self._wrote = False
 
     def begin(self, table: str, total: int, done: int) -> None:
         self._told.begin(table, total, done)
@@ -51,10 +52,14 @@ class KeptProgress:
                         await asyncio.sleep(_EVERY)
                         await self._write(connection)
                 finally:
-                    await end_progress(connection)
+                    if self._wrote:  # else it is another sync's, which kept this one from its work
+                        await end_progress(connection)
 
     async def _write(self, connection: psycopg.AsyncConnection) -> None:
         changed, self._changed = self._changed, set()
+        if changed and not self._wrote:
+            self._wrote = True
+            await end_progress(connection)  # of a sync that was killed
         for table in sorted(changed):
             done, total, since = self._tables[table]
             await keep_progress(connection, SyncProgress(table, done, total, monotonic() - since))
@@ -69,4 +74,5 @@ async def kept_progress(told: Progress, target_url: str) -> AsyncIterator[Progre
         yield progress
     finally:
         keeping.cancel()
-        await asyncio.gather(keeping, return_exceptions=True)
+        with suppress(asyncio.CancelledError):
+            await keeping

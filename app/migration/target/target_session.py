@@ -23,7 +23,7 @@ from app.errors import (
 from app.migration.tables.grants import grant_of
 from app.next_step import Command, NextStep
 from app.stores.postgres.database_url import shown_url
-from app.stores.postgres.session import connect
+from app.stores.postgres.session import connect, source_errors
 from app.stores.supabase.errors import SCHEMA_NOT_EXPOSED
 
 EXPOSE_SCHEMA = "add it in Supabase's project settings > API > Exposed schemas, or read the database itself: --source postgresql://..."
@@ -85,6 +85,24 @@ async def connect_target(url: str, *, step: str) -> AsyncConnection:
     connection = await connect(url, setting="DATABASE_URL", step=step)
     register_json_bytes(connection)
     return connection
+
+
+async def connect_named(url: str, *, setting: str, step: str, pending: str) -> AsyncConnection:
+    """A session at a server that a setting or an option names; the caller closes it.
+
+    Raises:
+        MigrationError: it cannot be reached, refuses the login, or is a transaction pooler; names the setting.
+    """
+    try:
+        with source_errors():
+            return await connect(url, setting=setting, step=step)
+    except StoreError as error:
+        raise MigrationError(
+            f"{setting}: {error}",
+            step=step,
+            pending=pending,
+            next_step=NextStep(f"correct {setting}, or wait until the server is back, then: ", Command(step)),
+        ) from error
 
 
 def register_json_bytes(connection: AsyncConnection) -> None:

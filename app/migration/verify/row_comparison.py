@@ -9,10 +9,10 @@ import psycopg
 from psycopg import AsyncConnection
 
 from app.common.keys import Key
-from app.errors import UnavailableError
 from app.migration.sources.pages import key_of, records_of
 from app.migration.sources.source import Source
 from app.migration.tables.copy_table import CopyTable
+from app.migration.target.refused_texts import read_page
 from app.migration.target.target_session import JsonBytes, is_row_fault
 from app.migration.verify import statements as verify_statements
 from app.stores.postgres.session import rendered
@@ -48,25 +48,15 @@ async def compare_page(connection: AsyncConnection, table: CopyTable, body: byte
         psycopg.Error: the target failed.
         UnavailableError: the page is not whole JSON.
     """
-    try:
-        async with connection.transaction():  # the caller's own goes on
-            return await _compare(connection, table, body, typed=True)
-    except psycopg.Error as error:
-        if not is_row_fault(error):
-            raise
-    try:
-        records = json.loads(body)
-    except ValueError as error:
-        raise UnavailableError("a page from the source is not whole JSON") from error
-    if len(records) == 1:
-        return await _compare(connection, table, body, typed=False)
-    middle = len(records) // 2
-    whole = ComparedPage()
-    for half in (records[:middle], records[middle:]):
-        compared = await compare_page(connection, table, json.dumps(half).encode())
-        whole.unequal += compared.unequal
-        whole.key_hashes += compared.key_hashes
-    return whole
+    parts = await read_page(
+        connection,
+        body,
+        lambda rows: _compare(connection, table, rows, typed=True),
+        lambda row: _compare(connection, table, row, typed=False),
+    )
+    return ComparedPage(
+        [row for part in parts for row in part.unequal], [found for part in parts for found in part.key_hashes]
+    )
 
 
 async def _compare(connection: AsyncConnection, table: CopyTable, body: bytes, *, typed: bool) -> ComparedPage:
