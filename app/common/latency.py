@@ -9,11 +9,6 @@ _PER_DOUBLING = 4  # a bucket ends 19 % above where it begins
 _BUCKETS = 96  # the last one takes all that is longer than 8 minutes
 
 
-def bounds() -> list[float]:
-    """Where each bucket ends, in seconds; the last one has no end in truth."""
-    return [_SHORTEST * 2.0 ** ((bucket + 1) / _PER_DOUBLING) for bucket in range(_BUCKETS)]
-
-
 class Latencies:
     """How many calls took how long.
 
@@ -49,13 +44,18 @@ class Latencies:
         wanted = share * self.count
         for bucket, up_to in enumerate(accumulate(self.counts)):
             if up_to and up_to >= wanted:
-                return float(_SHORTEST * 2.0 ** ((bucket + 0.5) / _PER_DOUBLING))
+                return begins_at(bucket + 0.5)
         return None
 
 
-def begins_at(bucket: int) -> float:
+def begins_at(bucket: float) -> float:
     """Seconds at which a bucket begins; the first takes all that is shorter, too."""
     return float(_SHORTEST * 2.0 ** (bucket / _PER_DOUBLING))
+
+
+def ends() -> list[float]:
+    """Where each bucket ends, in seconds; the last one takes all that is longer, too."""
+    return [begins_at(bucket + 1) for bucket in range(_BUCKETS)]
 
 
 def _bucket(seconds: float) -> int:

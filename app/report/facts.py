@@ -191,8 +191,7 @@ def _move(move: PastMove, mask: _Mask) -> dict[str, Any]:
 
 
 def _method(method: MethodReport) -> dict[str, Any]:
-    authority = method.stage.authority
-    calls = {authority: method.authority, authority.other: [] if method.against_itself else method.other}
+    calls = method.by_store
     return {
         "stage": method.stage, "method": method.method, "against_itself": method.against_itself,
         "calls": method.calls, "compared": method.compared, "equal": method.equal, "different": method.different,

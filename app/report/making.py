@@ -11,7 +11,7 @@ from sqlalchemy import Table
 from app.errors import MigrationError, StoreError
 from app.migration.keys.key_counts import count_target
 from app.migration.progress import Progress
-from app.migration.runs.status import read_status
+from app.migration.runs.status import status_of
 from app.migration.sources.counts import shown_count
 from app.migration.sources.moved_tables import NotMoved, choose_moved, partitions_among
 from app.migration.sources.rest.rest_source import RestSource
@@ -71,7 +71,7 @@ async def make_report(
                     for digest in digests:
                         await keep_digest(connection, digest)
         with explained(STEP, pending=_PENDING):
-            status = await read_status(target_url)
+            status = await status_of(connection)
             facts = await gather(connection, status, described, secrets)
             known = await kept_digests(connection)
             label = source.label if source else await last_source(connection, _MOVES)

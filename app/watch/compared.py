@@ -65,18 +65,12 @@ class Compared:
         minutes: dict[datetime, dict[Store, Latencies]] = {}
         for (_, minute, _, _), report in sorted(self._minutes.items(), key=lambda item: item[0][1]):
             stores = minutes.setdefault(minute, {store: Latencies() for store in Store})
-            for store, counts in by_store(report).items():
+            for store, counts in report.by_store.items():
                 stores[store].merge(counts)
         return [
             Minute(minute, *({store: one.quantile(share) for store, one in stores.items()} for share in (0.5, 0.99)))
             for minute, stores in minutes.items()
         ]
-
-
-def by_store(report: MethodReport) -> dict[Store, list[int]]:
-    """A method's calls by bucket of their latency, of each store."""
-    authority = report.stage.authority
-    return {authority: report.authority, authority.other: report.other}
 
 
 def _summed(reports: Iterable[MethodReport]) -> list[MethodReport]:

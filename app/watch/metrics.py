@@ -3,10 +3,9 @@
 from collections.abc import Callable, Iterable, Mapping
 from itertools import accumulate
 
-from app.common.latency import bounds
+from app.common.latency import ends
 from app.cutover.stages import Stage
 from app.state.cutover.comparisons import MethodReport
-from app.watch.compared import by_store
 from app.watch.facts import Facts
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -90,8 +89,8 @@ def _add_comparisons(text: _Text, methods: list[MethodReport]) -> None:
         for result in _RESULTS:
             key = (method.method, result)
             counts[key] = counts.get(key, 0) + getattr(method, result)
-        for store, buckets in by_store(method).items():
-            whole = calls.setdefault((store.value, method.method), [0] * len(bounds()))
+        for store, buckets in method.by_store.items():
+            whole = calls.setdefault((store.value, method.method), [0] * len(ends()))
             for place, count in enumerate(buckets):
                 whole[place] += count
     compared = [({"method": method, "result": result}, count) for (method, result), count in counts.items()]
@@ -103,12 +102,12 @@ def _add_comparisons(text: _Text, methods: list[MethodReport]) -> None:
 
 
 def _add_histogram(text: _Text, labels: Labels, buckets: list[int]) -> None:
-    ends = bounds()
+    seconds = ends()
     up_to = list(accumulate(buckets))
-    for place in range(_PER_DOUBLING - 1, len(ends) - 1, _PER_DOUBLING):  # the last one has no end
-        text.lines.append(_line("botdata_call_seconds_bucket", {**labels, "le": f"{ends[place]:.6g}"}, up_to[place]))
+    for place in range(_PER_DOUBLING - 1, len(seconds) - 1, _PER_DOUBLING):  # the last one has no end
+        text.lines.append(_line("botdata_call_seconds_bucket", {**labels, "le": f"{seconds[place]:.6g}"}, up_to[place]))
     text.lines.append(_line("botdata_call_seconds_bucket", {**labels, "le": "+Inf"}, up_to[-1]))
-    estimate = sum(count * end for count, end in zip(buckets, ends, strict=True))
+    estimate = sum(count * end for count, end in zip(buckets, seconds, strict=True))
     text.lines.append(_line("botdata_call_seconds_sum", labels, round(estimate, 6)))
     text.lines.append(_line("botdata_call_seconds_count", labels, up_to[-1]))
 

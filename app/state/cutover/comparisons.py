@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from psycopg import AsyncConnection
 from sqlalchemy.ext.asyncio import AsyncConnection as PooledConnection
 
-from app.cutover.stages import Stage
+from app.cutover.stages import Stage, Store
 from app.state.cutover.accepted_differences import TODAY
 from app.state.schema_name import SCHEMA
 
@@ -79,6 +79,12 @@ class MethodReport:
     authority: list[int] = field(default_factory=list)
     other: list[int] = field(default_factory=list)
     accepted: int = 0
+
+    @property
+    def by_store(self) -> dict[Store, list[int]]:
+        """Calls by bucket of their latency, of each store."""
+        own = self.stage.authority  # compared with itself, its calls are among those already
+        return {own: self.authority, own.other: [] if self.against_itself else self.other}
 
     @property
     def compared(self) -> int:

@@ -137,11 +137,7 @@ def _times(method: MethodReport) -> dict[str, float | None]:
     from app.common.latency import Latencies
     from app.cutover.stages import Store
 
-    authority = method.stage.authority
-    whole = {store: Latencies() for store in Store}
-    whole[authority].merge(method.authority)
-    if not method.against_itself:  # else the calls of the authority are among those already
-        whole[authority.other].merge(method.other)
+    whole = {store: Latencies(counts) for store, counts in method.by_store.items()}
     shares = {"p50": 0.5, "p99": 0.99}
     return {f"{store}_{name}": whole[store].quantile(share) for store in Store for name, share in shares.items()}
 
