@@ -34,6 +34,7 @@ class Teller:
     def __init__(self, settings: Settings, channels: Sequence[Channel]) -> None:
         self._settings = settings
         self._channels = channels
+        self._turn = asyncio.Lock()  # events leave in their order
         self._background = BackgroundTasks()
 
     async def tell(self, event: Event) -> None:
@@ -43,14 +44,21 @@ class Teller:
             async with asyncio.timeout(TO_WRITE), open_target(_target(self._settings), step=STEP) as connection:
                 await notifications.add(connection, document, [one.name for one in self._channels], event.cause)
         except TROUBLE:
-            for channel in self._channels:
-                self._background.start(channel.send(document))
+            self._background.start(self._send(document))
         else:
             self.deliver()
 
     def deliver(self) -> None:
         """Begin to deliver what is due."""
-        self._background.start(deliver(self._settings))
+        self._background.start(self._deliver())
+
+    async def _deliver(self) -> None:
+        async with self._turn:
+            await deliver(self._settings)
+
+    async def _send(self, document: dict[str, Any]) -> None:
+        async with self._turn:
+            await asyncio.gather(*(channel.send(document) for channel in self._channels))
 
     async def end(self) -> None:
         """Wait a moment for what is on its way; the rest is left to the next process that looks."""
@@ -93,22 +101,23 @@ async def deliver_on(connection: AsyncConnection, settings: Settings, *, at_once
     Raises:
         TimeoutError: the target does not answer.
     """
-    channels = {one.name: one for one in channels_of(settings)}
+    return sum([await _deliver_by(channel, connection, at_once=at_once) for channel in channels_of(settings)])
+
+
+async def _deliver_by(channel: Channel, connection: AsyncConnection, *, at_once: bool) -> int:
     process = process_name()
     delivered = 0
-    while channels:
+    while True:
         async with asyncio.timeout(TO_WRITE):
-            claimed = await notifications.claim(connection, process, list(channels), _LEASE, at_once=at_once)
+            claimed = await notifications.claim(connection, process, channel.name, _LEASE, at_once=at_once)
         if claimed is None:
-            break
-        answer = await channels[claimed.channel].send(claimed.document)
+            return delivered
+        answer = await channel.send(claimed.document)
         async with asyncio.timeout(TO_WRITE):
             await notifications.finish(connection, claimed.number, None if answer.ok else answer.code, pause=_PAUSE)
-        if answer.ok:
-            delivered += 1
-        else:
-            del channels[claimed.channel]
-    return delivered
+        if not answer.ok:
+            return delivered
+        delivered += 1
 
 
 async def send_waiting(settings: Settings) -> tuple[int, notifications.Undelivered]:

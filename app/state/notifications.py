@@ -19,7 +19,6 @@ class Claimed(NamedTuple):
     """A notification that this process sends, until its claim runs out."""
 
     number: int
-    channel: str
     document: dict[str, Any]
 
 
@@ -58,9 +57,11 @@ async def add(
 
 
 async def claim(
-    connection: AsyncConnection, process: str, channels: Sequence[str], lease: float, *, at_once: bool = False
+    connection: AsyncConnection, process: str, channel: str, lease: float, *, at_once: bool = False
 ) -> Claimed | None:
-    """Claim the oldest notification that is due; None where there is none.
+    """Claim a channel's oldest notification that is due; None where there is none, or where one is on its way.
+
+    Who sends that one claims the next when it has arrived, so that they arrive in their order.
 
     Args:
         lease: seconds after which another process may claim it.
@@ -70,11 +71,11 @@ async def claim(
         connection,
         f"UPDATE {SCHEMA}.notifications SET claimed_by = %(process)s, tries = tries + 1, "
         "claimed_until = clock_timestamp() + make_interval(secs => %(lease)s) WHERE number = ("
-        f"SELECT number FROM {SCHEMA}.notifications WHERE delivered_at IS NULL AND channel = ANY(%(channels)s) "
-        "AND coalesce(claimed_until < clock_timestamp(), true) "
-        f"AND (%(at_once)s OR (next_try_at <= clock_timestamp() AND happened_at > clock_timestamp() - {_TRIED_FOR})) "
-        "ORDER BY number LIMIT 1 FOR UPDATE SKIP LOCKED) RETURNING number, channel, document",
-        {"process": process, "lease": lease, "channels": list(channels), "at_once": at_once},
+        f"SELECT min(number) FROM {SCHEMA}.notifications WHERE delivered_at IS NULL AND channel = %(channel)s "
+        "AND (%(at_once)s OR claimed_until >= clock_timestamp() "
+        f"OR (next_try_at <= clock_timestamp() AND happened_at > clock_timestamp() - {_TRIED_FOR}))) "
+        "AND delivered_at IS NULL AND coalesce(claimed_until < clock_timestamp(), true) RETURNING number, document",
+        {"process": process, "lease": lease, "channel": channel, "at_once": at_once},
     )
     return Claimed(*rows[0]) if rows else None
 

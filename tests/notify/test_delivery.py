@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from app.migration.target.target_session import open_target
-from app.notify.delivery import deliver
+from app.notify.delivery import deliver, telling
 from app.notify.event import Event, document_of
 from app.notify.steps import Step, StepEnd, tell_step
 from app.settings import Settings
 from app.state import notifications
 from tests.migration.engine import execute, query, value
-from tests.notify.receiver import Receiver
+from tests.notify.receiver import Receiver, until
 
 STEP = Step("copy", None, lambda error: None)
 
@@ -32,18 +32,43 @@ async def _add(settings: Settings, count: int = 1, cause: str | None = None) -> 
             await notifications.add(connection, document, ["url"], cause)
 
 
-async def test_several_processes_deliver_each_once(settings: Settings, receiver: Receiver) -> None:
+async def test_several_processes_deliver_each_once_and_in_order(settings: Settings, receiver: Receiver) -> None:
     await _add(settings, 12)
     counts = await asyncio.gather(*(deliver(settings) for _ in range(4)))
     assert sum(counts) == 12
-    assert max(counts) < 12
-    assert sorted(event["summary"] for event in receiver.events) == sorted(f"test {number}." for number in range(12))
+    assert [event["summary"] for event in receiver.events] == [f"test {number}." for number in range(12)]
+
+
+async def test_what_follows_waits_until_the_one_before_has_arrived(settings: Settings, receiver: Receiver) -> None:
+    receiver.hold.clear()
+    await _add(settings)
+    first = asyncio.create_task(deliver(settings))
+    await until(lambda: len(receiver.bodies) == 1)
+    await _add(settings, 2)
+    assert await deliver(settings) == 0
+    receiver.hold.set()
+    assert await first == 3
+    assert [event["summary"] for event in receiver.events] == ["test 0.", "test 0.", "test 1."]
+
+
+async def test_what_cannot_be_written_is_sent_in_order(settings: Settings, receiver: Receiver) -> None:
+    receiver.hold.clear()
+    execute(settings.require_database_url(), "DROP SCHEMA botdata CASCADE")
+    async with telling(settings) as teller:
+        assert teller is not None
+        await teller.tell(Event("test", "first."))
+        await until(lambda: len(receiver.bodies) == 1)
+        await teller.tell(Event("test", "second."))
+        await asyncio.sleep(0.1)  # in which it would arrive
+        assert len(receiver.bodies) == 1
+        receiver.hold.set()
+    assert [event["summary"] for event in receiver.events] == ["first.", "second."]
 
 
 async def test_the_claim_of_one_that_was_killed_runs_out(settings: Settings, receiver: Receiver) -> None:
     await _add(settings)
     async with open_target(settings.require_database_url(), step="test") as connection:
-        assert await notifications.claim(connection, "killed:1:aaaaaa", ["url"], 600.0)
+        assert await notifications.claim(connection, "killed:1:aaaaaa", "url", 600.0)
     assert await deliver(settings) == 0
     assert await deliver(settings, at_once=True) == 0
     execute(settings.require_database_url(), "UPDATE botdata.notifications SET claimed_until = now()")
