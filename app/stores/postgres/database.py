@@ -103,7 +103,7 @@ class Database:
             UnreadableError: a value cannot be held.
             StoreError: one of its kinds.
         """
-        query, values = _compiled(statement, self.engine.dialect)
+        query, values = compiled(statement, self.engine.dialect)
         if parameters:
             values = {**values, **parameters}
         with translated_errors(writing=False):
@@ -124,6 +124,32 @@ class Database:
                 if not driver.autocommit:
                     await driver.set_autocommit(True)
                 return await _rows(driver, query, values)
+            finally:
+                self._idle.put_back(idle)
+        finally:
+            self._turns.release()
+
+    @asynccontextmanager
+    async def driver(self) -> AsyncIterator[Driver]:
+        """A connection of the driver's in autocommit; one that is left amid a transaction is dropped."""
+        await self._take_turn()
+        try:
+            idle = await self._idle.take()
+            if idle is None:
+                async with self._taken(self._reading) as connection:
+                    new = (await connection.get_raw_connection()).driver_connection
+                    assert new is not None
+                    try:
+                        yield new
+                    finally:
+                        if new.closed:
+                            await connection.invalidate()
+                return
+            try:
+                driver: Any = idle.driver_connection
+                if not driver.autocommit:
+                    await driver.set_autocommit(True)
+                yield driver
             finally:
                 self._idle.put_back(idle)
         finally:
@@ -249,14 +275,18 @@ async def _start(engine: AsyncEngine) -> AsyncConnection:
 
 
 @lru_cache(maxsize=512)
-def _compiled(statement: Select[Any], dialect: Dialect) -> tuple[bytes, Mapping[str, object]]:
+def compiled(statement: Select[Any], dialect: Dialect) -> tuple[bytes, Mapping[str, object]]:
     """The text of a statement, and the values that it comes with."""
-    compiled = statement.compile(dialect=dialect)
-    return str(compiled).encode(), compiled.params
+    made = statement.compile(dialect=dialect)
+    return str(made).encode(), made.params
 
 
 async def _rows(driver: Driver, query: bytes, values: Mapping[str, object]) -> list[tuple[Any, ...]]:
-    cursor = await driver.execute(query, values)
+    return await fetched(await driver.execute(query, values))
+
+
+async def fetched(cursor: psycopg.AsyncCursor[Any]) -> list[tuple[Any, ...]]:
+    """The rows of a statement that was carried out; UnreadableError where a value cannot be held."""
     try:
         return await cursor.fetchall()
     except UNREADABLE as error:

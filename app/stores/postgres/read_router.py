@@ -1,0 +1,222 @@
+"""Reads of the bot's callers, from standbys that are new enough for this process, else from the primary."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from itertools import count
+from time import monotonic
+from typing import Any, NamedTuple
+
+from sqlalchemy import Select, literal_column, select
+
+from app.common.deadlines import within
+from app.common.metrics import Metrics
+from app.errors import StoreError, StoreTimeoutError, UnrepresentableValueError
+from app.stores.outgoing_write import OutgoingWrite
+from app.stores.postgres.database import Database, UnreadableError, compiled
+from app.stores.postgres.read_hosts import each_host
+from app.stores.postgres.read_mark import Mark, Position, ReadMark, lsn_of
+from app.stores.postgres.read_standby import NoStandbyError, Standby, StandbyAnswer, StandbyState
+
+# The insert LSN: a commit that was not flushed (synchronous_commit off) is before it, too.
+_PRIMARY_IS_AT = select(
+    literal_column("pg_current_wal_insert_lsn()::text"),
+    literal_column("('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::bigint"),
+)
+_LOOK = 0.5  # seconds between looks at the primary
+_LOOK_TIMEOUT = 2.0
+_NOTING = 1.0  # seconds to ask where a write has left the primary
+_REMEMBERED = 120.0  # seconds of the primary's positions
+_TOO_FAR_BEHIND = 30.0  # seconds
+_FRESH = 0.02  # seconds for which a standby that was too old is not asked again
+_STATEMENT_TIMEOUT = "57014"
+
+
+class StandbyReport(NamedTuple):
+    """How a standby is.
+
+    Attributes:
+        lag_bytes: WAL that it has not replayed; None: not known.
+        lag_seconds: since the primary was where it is now; None: not known.
+    """
+
+    name: str
+    state: str
+    lag_bytes: int | None
+    lag_seconds: float | None
+
+
+class ReadRouter:
+    """The way of the callers' reads.
+
+    No read is older than the writes of this process that were answered before it began, nor than what a standby has
+    answered before. A read from the primary may be newer than a later one from a standby.
+
+    Args:
+        primary: the callers' pool; not closed with this.
+        url: DATABASE_READ_URL.
+        pool_size: connections to each standby at most.
+        options: of each pool, as of `Database`.
+
+    Raises:
+        SettingsError: not the URL of PostgreSQL.
+    """
+
+    def __init__(self, primary: Database, url: str, metrics: Metrics, *, pool_size: int, **options: float) -> None:
+        self._primary = primary
+        self._metrics = metrics
+        self._mark = ReadMark()
+        self._standbys = [
+            Standby(name, address, self._judge, pool_size=pool_size, **options)
+            for name, address in each_host(url, name="DATABASE_READ_URL")
+        ]
+        self._turn = count()
+        self._history: deque[tuple[float, Position]] = deque()  # where the primary was, and when; the oldest first
+        self._hurry = asyncio.Event()
+        self._looking: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to look at the servers; until the primary was asked once, it gives all answers."""
+        self._looking = asyncio.create_task(self._keep_looking())
+        for standby in self._standbys:
+            standby.start()
+
+    async def close(self) -> None:
+        """Close the connections to the standbys."""
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.wait({self._looking})
+        await asyncio.gather(*(standby.close() for standby in self._standbys))
+
+    async def fetch(
+        self, statement: Select[Any], parameters: Mapping[str, object] | None = None
+    ) -> list[tuple[Any, ...]]:
+        """The rows of a statement, as of `Database.fetch`."""
+        mark = self._mark.current
+        if mark is not None:
+            query, values = compiled(statement, self._primary.engine.dialect)
+            if parameters:
+                values = {**values, **parameters}
+            for standby in self._in_turn(mark):
+                answer = await self._ask(standby, query, values)
+                if answer is None or not mark.allows(answer.before, standby):
+                    continue
+                if self._mark.shown(answer.after, standby, is_all=answer.is_all):
+                    self._metrics.count("reads", by="standby")
+                    return answer.rows
+        self._metrics.count("reads", by="primary")
+        return await self._primary.fetch(statement, parameters)
+
+    @asynccontextmanager
+    async def writing(self, write: OutgoingWrite) -> AsyncIterator[None]:
+        """Raise the mark past a write when it ends, however it does."""
+        try:
+            yield
+        except UnrepresentableValueError:  # written, though it cannot be shown
+            await self._note_write()
+            raise
+        except BaseException:
+            if write.has_left:
+                self._lose()
+            raise
+        await self._note_write()
+
+    def reach(self, timeline: int, lsn: str) -> None:
+        """Let no read be older than this position of the primary's."""
+        self._mark.reach(Position(timeline, lsn_of(lsn)))
+
+    def report(self) -> tuple[StandbyReport, ...]:
+        """How the standbys are."""
+        return tuple(self._report_of(standby) for standby in self._standbys)
+
+    def share(self) -> tuple[int, int]:
+        """How many reads standbys have answered, and the primary."""
+        return self._metrics.total("reads", by="standby"), self._metrics.total("reads", by="primary")
+
+    def _in_turn(self, mark: Mark) -> Sequence[Standby]:
+        """Those to be asked, the least used first, and in turn where they are alike."""
+        fresh = monotonic() - _FRESH
+        usable = [
+            one
+            for one in self._standbys
+            if one.answers and (one.at is None or one.seen < fresh or mark.allows(one.at, one))
+        ]
+        if len(usable) > 1:
+            first = next(self._turn) % len(usable)
+            usable = sorted(usable[first:] + usable[:first], key=lambda one: one.running)
+        return usable
+
+    async def _ask(self, standby: Standby, query: bytes, values: Mapping[str, object]) -> StandbyAnswer | None:
+        try:
+            return await standby.read(query, values)
+        except UnreadableError:
+            raise
+        except StoreTimeoutError as error:
+            if error.sqlstate == _STATEMENT_TIMEOUT:  # it would take as long elsewhere
+                raise
+        except (StoreError, NoStandbyError):
+            pass  # the primary says what is wrong, if anything is
+        return None
+
+    async def _note_write(self) -> None:
+        try:
+            self._mark.reach(await within(_NOTING, self._ask_primary()))
+        except BaseException as error:
+            self._lose()
+            if not isinstance(error, StoreError):
+                raise
+
+    def _lose(self) -> None:
+        self._mark.lose()
+        self._hurry.set()
+
+    async def _ask_primary(self) -> Position:
+        ((lsn, timeline),) = await self._primary.fetch(_PRIMARY_IS_AT)
+        return Position(timeline, lsn_of(lsn))
+
+    async def _keep_looking(self) -> None:
+        while True:
+            self._hurry.clear()
+            times_lost = self._mark.times_lost
+            with suppress(StoreError):
+                at = await within(_LOOK_TIMEOUT, self._ask_primary())
+                self._mark.found(at, times_lost)
+                self._remember(at)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK):
+                    await self._hurry.wait()
+
+    def _remember(self, at: Position) -> None:
+        now = monotonic()
+        if self._history and self._history[-1][1].timeline != at.timeline:
+            self._history.clear()
+        self._history.append((now, at))
+        while now - self._history[0][0] > _REMEMBERED:
+            self._history.popleft()
+
+    def _judge(self, at: Position) -> StandbyState:
+        if self._history and at.timeline != self._history[-1][1].timeline:
+            if at.timeline > self._history[-1][1].timeline:
+                self._hurry.set()
+            return StandbyState.OTHER_TIMELINE
+        if (self._lag_seconds(at) or 0.0) > _TOO_FAR_BEHIND:
+            return StandbyState.BEHIND
+        return StandbyState.ANSWERS
+
+    def _lag_seconds(self, at: Position) -> float | None:
+        """Since when the primary is past a position; to the time between two looks."""
+        if not self._history:
+            return None
+        since = next((moment for moment, passed in self._history if passed.lsn > at.lsn), None)
+        return 0.0 if since is None else monotonic() - since
+
+    def _report_of(self, standby: Standby) -> StandbyReport:
+        at = standby.at if standby.state in {StandbyState.ANSWERS, StandbyState.BEHIND} else None
+        if at is None or not self._history:
+            return StandbyReport(standby.name, standby.state, None, None)
+        seconds = self._lag_seconds(at)
+        ahead = max(0, self._history[-1][1].lsn - at.lsn)
+        return StandbyReport(standby.name, standby.state, ahead, None if seconds is None else round(seconds, 1))

@@ -1,0 +1,223 @@
+"""One standby: a small pool of its own, reads that come with the position they were made at, and how it is.
+
+The position is asked before the statement and after it, in one transaction at READ COMMITTED, where each statement sees
+what is committed when it begins. All of it is one pipeline, and one round trip.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import StrEnum
+from time import monotonic
+from typing import Any, TypeVar
+
+import psycopg
+
+from app.common.background import BackgroundTasks
+from app.errors import StoreError, UnavailableError
+from app.stores.postgres.database import Database, fetched, translated_errors
+from app.stores.postgres.idle_connections import Driver
+from app.stores.postgres.keepalives import hang_up
+from app.stores.postgres.read_mark import Position, lsn_of
+
+T = TypeVar("T")
+
+# A standby that crossed to a timeline has it in its control file after its next restartpoint. Before that its receiver
+# tells of it, to roles that may read all statistics. Either is proof; neither ever tells of a later timeline than the
+# standby will come to.
+_WHERE = (
+    "SELECT pg_is_in_recovery(), pg_last_wal_replay_lsn()::text, greatest((SELECT timeline_id FROM "
+    "pg_control_checkpoint()), (SELECT received_tli FROM pg_stat_wal_receiver))"
+).encode()
+_WHERE_AFTERWARDS = (
+    b"SELECT pg_is_in_recovery(), pg_last_wal_replay_lsn()::text, "
+    b"pg_last_wal_replay_lsn() IS NOT DISTINCT FROM pg_last_wal_receive_lsn()"
+)
+_BEGIN = b"BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY"
+_LOOK = 0.5  # seconds between looks
+_LONGEST_PAUSE = 5.0  # seconds between looks at one that is away
+_LOOK_TIMEOUT = 0.7
+_PATIENCE = 0.3  # seconds that a read waits before the standby is asked whether it is still there
+
+
+class StandbyState(StrEnum):
+    """Whether a standby is asked, and why not."""
+
+    ANSWERS = "answers"
+    AWAY = "away"
+    BEHIND = "behind"  # so far that it is left alone, whatever the mark
+    NO_STANDBY = "no standby"  # a primary
+    OTHER_TIMELINE = "other timeline"
+
+
+@dataclass(frozen=True, slots=True)
+class StandbyAnswer:
+    """What a standby gave.
+
+    Attributes:
+        before, after: where it was before and after the statement.
+        is_all: it had received nothing past `after`.
+    """
+
+    rows: list[tuple[Any, ...]]
+    before: Position
+    after: Position
+    is_all: bool
+
+
+class NoStandbyError(Exception):
+    """The server is in no recovery, and its answer is not to be taken for a standby's."""
+
+
+class Standby:
+    """One host of DATABASE_READ_URL.
+
+    Args:
+        name: host and port.
+        url: of this host alone.
+        judge: says of a position how the standby is.
+        options: of each pool, as of `Database`.
+    """
+
+    def __init__(
+        self, name: str, url: str, judge: Callable[[Position], StandbyState], *, pool_size: int, **options: float
+    ) -> None:
+        self.name = name
+        self.running = 0  # reads
+        self.state = StandbyState.AWAY
+        self.at: Position | None = None  # where it was last seen
+        self.seen = float("-inf")  # when, by the monotonic clock
+        self._judge = judge
+        self._reads = Database(url, pool_size=pool_size, **options)
+        self._looks = Database(url, pool_size=1, **{**options, "pool_timeout": _LOOK_TIMEOUT})
+        self._hurry = asyncio.Event()
+        self._begun = BackgroundTasks()
+        self._watching: asyncio.Task[None] | None = None
+
+    @property
+    def answers(self) -> bool:
+        """Whether it is to be asked."""
+        return self.state is StandbyState.ANSWERS
+
+    def start(self) -> None:
+        """Begin to look at it, again and again."""
+        self._watching = asyncio.create_task(self._watch())
+
+    async def close(self) -> None:
+        """End what runs."""
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.wait({self._watching})
+        self._begun.cancel()
+        await self._begun.wait(_LOOK_TIMEOUT)
+        for database in (self._reads, self._looks):
+            await database.close()
+
+    def look_soon(self) -> None:
+        """Ask it at once how it is."""
+        self._hurry.set()
+
+    async def read(self, query: bytes, values: Mapping[str, object]) -> StandbyAnswer:
+        """The answer to a statement; a standby that hangs is found out, and the read given up.
+
+        Raises:
+            NoStandbyError: it is none.
+            UnavailableError: it is away, or hangs.
+            StoreError: one of its kinds.
+        """
+        self.running += 1
+        held: list[Driver] = []
+        try:
+            answer = await self._while(self._is_there, self._read(query, values, held), held)
+        except NoStandbyError:
+            self.state = StandbyState.NO_STANDBY
+            raise
+        except UnavailableError:
+            self.state = StandbyState.AWAY
+            self.look_soon()
+            raise
+        finally:
+            self.running -= 1
+        self.at, self.seen = answer.before, monotonic()
+        return answer
+
+    def _is_there(self) -> bool:
+        self.look_soon()
+        return self.answers
+
+    async def _while(self, may_wait: Callable[[], bool], call: Coroutine[Any, Any, T], held: list[Driver]) -> T:
+        """The value of a call, given up when it takes long and may not be waited for any more."""
+        calling = self._begun.start(call)
+        calling.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # perhaps nobody asks
+        try:
+            await asyncio.wait({calling}, timeout=_PATIENCE)
+            while not calling.done() and may_wait():
+                await asyncio.wait({calling}, timeout=_PATIENCE)
+        finally:
+            if not calling.done():
+                for driver in held:
+                    hang_up(driver)  # ends what waits for the answer; a cancelled driver would ask its server first
+                if not held:
+                    calling.cancel()
+        if not calling.done():
+            raise UnavailableError("the standby does not answer")
+        return calling.result()
+
+    async def _read(self, query: bytes, values: Mapping[str, object], held: list[Driver]) -> StandbyAnswer:
+        with translated_errors(writing=False):
+            async with self._reads.driver() as driver:
+                held.append(driver)
+                try:
+                    async with driver.pipeline():
+                        await driver.execute(_BEGIN)
+                        where = await driver.execute(_WHERE)
+                        found = await driver.execute(query, values)
+                        afterwards = await driver.execute(_WHERE_AFTERWARDS)
+                        await driver.execute(b"COMMIT")
+                except psycopg.Error:
+                    with suppress(psycopg.Error):
+                        await driver.rollback()
+                    raise
+                before = _position(await where.fetchone())
+                rows = await fetched(found)
+                last: Any = await afterwards.fetchone()
+        after = _position((*last[:2], before.timeline))
+        return StandbyAnswer(rows, before, after, last[2])
+
+    async def _watch(self) -> None:
+        pause = _LOOK
+        while True:
+            self._hurry.clear()
+            try:
+                await self._look()
+            except NoStandbyError:
+                self.state = StandbyState.NO_STANDBY
+            except (StoreError, psycopg.Error):
+                self.state = StandbyState.AWAY
+            pause = min(2 * pause, _LONGEST_PAUSE) if self.state is StandbyState.AWAY else _LOOK
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._hurry.wait()
+
+    async def _look(self) -> None:
+        until = monotonic() + _LOOK_TIMEOUT
+        held: list[Driver] = []
+
+        async def ask() -> Position:
+            async with self._looks.driver() as driver:
+                held.append(driver)
+                return _position(await (await driver.execute(_WHERE)).fetchone())
+
+        at = await self._while(lambda: monotonic() < until, ask(), held)
+        self.at, self.seen = at, monotonic()
+        self.state = self._judge(at)
+
+
+def _position(row: Any) -> Position:
+    is_standby, lsn, timeline = row
+    if not is_standby or lsn is None:
+        raise NoStandbyError
+    return Position(timeline, lsn_of(lsn))
