@@ -228,7 +228,7 @@ class Membership:
             self._may_be_registered = True
             async with self._database.writer() as connection:
                 await register(connection, self._process, stage, self._flags.chosen_by, monotonic() - self._began)
-                await connection.commit()
+                await self._database.commit(connection)
             async with self._database.reader() as connection:
                 look = await report_and_read(connection, self._report(stage))
         return look
@@ -286,7 +286,7 @@ class Membership:
         async def leave() -> None:
             async with self._database.writer() as connection:
                 await connection.exec_driver_sql(TAKE_AWAY, {"process": self._process})
-                await connection.commit()
+                await self._database.commit(connection)
 
         if self._may_be_registered:
             try:
