@@ -56,7 +56,7 @@ class WriteGuard:
             raise UnavailableError(f"{NO_STAGE}; nothing was written")
         texts = encode([[str(part) for part in key] for key in keys])
         try:
-            row = await outbox.record_write(connection, self.process, table, texts, fixed=self._fixed)
+            row, _ = await outbox.record_write(connection, self.process, table, texts, fixed=self._fixed)
         except DBAPIError as error:
             is_gone = getattr(error.orig, "sqlstate", None) in _GONE
             # Found there again since, the row is not what is missing; other writes of the same moment are as this one.

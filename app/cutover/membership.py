@@ -28,6 +28,7 @@ from app.state.cutover.processes import (
 )
 from app.state.cutover.stage import StageRow, can_read_stage
 from app.stores.postgres.database import Database
+from app.stores.postgres.read_router import ReadRouter
 
 T = TypeVar("T")
 
@@ -57,16 +58,24 @@ class Membership:
         database: a pool for the reports alone, so that nothing can keep them waiting.
         process: this process's name.
         counts: what the writers have left to do; asked at each report.
+        router: the way of reads to standbys, none of which may answer as of before the last move.
     """
 
     def __init__(
-        self, database: Database, flags: Flags, settings: Settings, process: str, counts: Callable[[], WriterCounts]
+        self,
+        database: Database,
+        flags: Flags,
+        settings: Settings,
+        process: str,
+        counts: Callable[[], WriterCounts],
+        router: ReadRouter | None = None,
     ) -> None:
         self._database = database
         self._flags = flags
         self._settings = settings
         self._process = process
         self._counts = counts
+        self._router = router
         self._row: StageRow | None = None
         # These two stages need nothing of the target's row before they write: `off` is as it was before there was a
         # cutover, and PostgreSQL's writes read the row themselves.
@@ -228,7 +237,7 @@ class Membership:
             self._may_be_registered = True
             async with self._database.writer() as connection:
                 await register(connection, self._process, stage, self._flags.chosen_by, monotonic() - self._began)
-                await connection.commit()
+                await self._database.commit(connection)
             async with self._database.reader() as connection:
                 look = await report_and_read(connection, self._report(stage))
         return look
@@ -250,6 +259,8 @@ class Membership:
         if self._lost is not None and self._row is not None:
             logger.warning("the stage of the cutover can be read again: %s", look.row.stage)
         self._lost = None
+        if self._router is not None and look.row.place is not None:
+            self._router.reach(look.row.place)  # before a read goes by the new stage
         self._row = look.row
         self._registered = look.registered
         stage = self._stage_of(look.row)
@@ -286,7 +297,7 @@ class Membership:
         async def leave() -> None:
             async with self._database.writer() as connection:
                 await connection.exec_driver_sql(TAKE_AWAY, {"process": self._process})
-                await connection.commit()
+                await self._database.commit(connection)
 
         if self._may_be_registered:
             try:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 # What is heavy is imported where it is used: a process that uses one store needs nothing of the other's.
 if TYPE_CHECKING:
+    from app.common.metrics import Metrics
     from app.cutover.fencing import WriteGuard
     from app.repositories.backend import RepositoryBackend
     from app.settings import Settings
@@ -17,19 +18,30 @@ _CONNECTING = 0.3
 _STATEMENT = 0.6
 
 
-async def open_repository(settings: Settings, guard: WriteGuard | None = None) -> RepositoryBackend:
-    """The backend on the bot's own PostgreSQL (DATABASE_URL)."""
+async def open_repository(
+    settings: Settings, guard: WriteGuard | None = None, metrics: Metrics | None = None
+) -> RepositoryBackend:
+    """The backend on the bot's own PostgreSQL (DATABASE_URL).
+
+    Args:
+        metrics: of callers whose reads may go to DATABASE_READ_URL; None: all reads go to DATABASE_URL.
+    """
     from app.repositories.backend import RepositoryBackend
     from app.stores.postgres.database import Database
+    from app.stores.postgres.read_router import ReadRouter
 
-    database = Database(
-        settings.require_database_url(),
-        pool_size=settings.database_pool_size,
-        pool_timeout=settings.query_timeout * _CONNECTING,
-        statement_timeout=settings.query_timeout * _STATEMENT,
-        guard=guard,
-    )
-    return RepositoryBackend(database, default_timezone=settings.default_timezone)
+    timeouts = {
+        "pool_timeout": settings.query_timeout * _CONNECTING,
+        "statement_timeout": settings.query_timeout * _STATEMENT,
+    }
+    url, read_url = settings.require_database_url(), settings.database_read_url
+    database = Database(url, pool_size=settings.database_pool_size, guard=guard, **timeouts)
+    router = None
+    if metrics is not None and read_url is not None:
+        size = max(1, settings.database_pool_size // 2)
+        router = ReadRouter(database, read_url.get_secret_value(), metrics, pool_size=size, **timeouts)
+        router.start()
+    return RepositoryBackend(database, default_timezone=settings.default_timezone, router=router)
 
 
 async def open_rest(settings: Settings) -> SupabaseRest:

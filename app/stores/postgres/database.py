@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,9 @@ from app.common.background import BackgroundTasks
 from app.common.driver_errors import without_values
 from app.cutover.fencing import GUARD_OPTION, WriteGuard
 from app.errors import OutcomeUnknownError, StoreError, UnavailableError, error_for_sqlstate
+from app.state.wal import WalPlace
 from app.stores.codec.text_values import register_loaders
+from app.stores.postgres.commit import commit
 from app.stores.postgres.database_url import sqlalchemy_url, tls_advice, uses_pgbouncer
 from app.stores.postgres.idle_connections import Driver, IdleConnections
 from app.stores.postgres.keepalives import KEEPALIVES
@@ -53,6 +55,10 @@ class Database:
         pool_timeout: seconds to wait for a free connection, and for a new one to be made.
         statement_timeout: seconds after which the server cancels a statement.
         guard: asked before each write of a repository.
+
+    Attributes:
+        on_commit: told where the log stands after each commit, or None where that is not known; None: it is not asked
+            for.
     """
 
     def __init__(
@@ -64,6 +70,7 @@ class Database:
         statement_timeout: float = 30.0,
         guard: WriteGuard | None = None,
     ) -> None:
+        self.on_commit: Callable[[WalPlace | None], None] | None = None
         address = sqlalchemy_url(url)
         connect_args: dict[str, Any] = {
             **{name: value for name, value in KEEPALIVES.items() if name not in address.query},
@@ -168,6 +175,18 @@ class Database:
         with translated_errors(writing=True):
             async with self._connected(self.engine) as connection:
                 yield connection
+
+    async def commit(self, connection: AsyncConnection) -> None:
+        """Make the writes of a transaction of `writer` last.
+
+        Raises:
+            OutcomeUnknownError: see `app.stores.postgres.commit`.
+            StoreError: rolled back.
+        """
+        with translated_errors(writing=True):
+            place = await commit(connection, locate=self.on_commit is not None)
+        if self.on_commit is not None:
+            self.on_commit(place)
 
     @asynccontextmanager
     async def _connected(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:

@@ -45,6 +45,6 @@ async def _ask(connection: psycopg.AsyncConnection[Any]) -> bool:
 
 
 def hang_up(connection: psycopg.AsyncConnection[Any]) -> None:
-    """Break a connection off without a word to its server; what waits for an answer on it ends with an error."""
+    """End the line at once, without a word to the server; what waits for an answer fails."""
     with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as line:
         line.shutdown(socket.SHUT_RDWR)

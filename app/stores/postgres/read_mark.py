@@ -1,40 +1,34 @@
 """How new a standby must be to answer this process: the mark, an LSN on a timeline.
 
-A commit is seen on a standby once its replay LSN is at or past the end of the commit's record. So an insert LSN that the
-primary gives after a commit is a mark for it, also where `synchronous_commit` is off and it was not flushed.
+A commit is seen on a standby once its replay LSN is at or past the end of the commit's record. So an insert LSN that
+the primary gives after a commit is a mark for it, also where `synchronous_commit` is off and it was not flushed.
 
 The replay LSN that a standby gives after a statement is no bound for what the statement saw: one commit more is seen
-just before its record counts as replayed. That is the very next record, so another standby must be past the LSN, and not
-only at it, unless the first standby had received nothing more.
+just before its record counts as replayed. That is the very next record, so another standby must be past the LSN, and
+not only at it, unless the first standby had received nothing more.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
+from app.state.wal import WalPlace
+
 _SEVERAL = object()
-
-
-class Position(NamedTuple):
-    """Where a server is: bytes of WAL, on a timeline."""
-
-    timeline: int
-    lsn: int
 
 
 class Mark(NamedTuple):
     """What a standby must have replayed.
 
     Attributes:
-        shown_by: the only standby that may answer at `lsn` itself, since it has shown what may be one record more; None:
-            any may.
+        shown_by: the only standby that may answer at `lsn` itself, having shown what may be one record more; None: any.
     """
 
     timeline: int
     lsn: int
     shown_by: object | None = None
 
-    def allows(self, at: Position, standby: object) -> bool:
+    def allows(self, at: WalPlace, standby: object) -> bool:
         """Whether the standby, being at this position or later, has all that the mark stands for."""
         if at.timeline != self.timeline:
             return False
@@ -63,19 +57,19 @@ class ReadMark:
         """There may be a write whose position is not known: it is found by asking the primary where it is."""
         self._lost += 1
 
-    def found(self, at: Position, times_lost: int) -> None:
-        """Where the primary was, asked after the mark had been lost so often; a look at a known mark changes nothing."""
+    def found(self, at: WalPlace, times_lost: int) -> None:
+        """Where the primary was, asked after the mark had been lost so often; changes nothing where it is known."""
         if self._found < times_lost or self._mark is None or at.timeline > self._mark.timeline:
             self.reach(at)
             self._found = max(self._found, times_lost)
 
-    def reach(self, at: Position) -> None:
+    def reach(self, at: WalPlace) -> None:
         """Raise it to a position of the primary's, after a write or as a handover left it."""
         mark = self._mark
         if mark is None or (at.timeline, at.lsn) > (mark.timeline, mark.lsn):
             self._mark = Mark(*at)
 
-    def shown(self, at: Position, standby: object, *, is_all: bool) -> bool:
+    def shown(self, at: WalPlace, standby: object, *, is_all: bool) -> bool:
         """Raise it to what a standby has answered.
 
         Args:
@@ -96,9 +90,3 @@ class ReadMark:
             elif mark.shown_by is standby:
                 self._mark = Mark(*at)
         return True
-
-
-def lsn_of(text: str) -> int:
-    """An LSN as PostgreSQL writes it, such as 16/B374D848."""
-    high, _, low = text.partition("/")
-    return int(high, 16) << 32 | int(low, 16)

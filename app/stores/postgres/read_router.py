@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from itertools import count
 from time import monotonic
 from typing import Any, NamedTuple
@@ -14,21 +14,18 @@ from sqlalchemy import Select, literal_column, select
 
 from app.common.deadlines import within
 from app.common.metrics import Metrics
-from app.errors import StoreError, StoreTimeoutError, UnrepresentableValueError
+from app.errors import StoreError, StoreTimeoutError, UnavailableError
+from app.state.wal import INSERT_LSN, TIMELINE, WalPlace, lsn_as_number
 from app.stores.outgoing_write import OutgoingWrite
 from app.stores.postgres.database import Database, UnreadableError, compiled
 from app.stores.postgres.read_hosts import each_host
-from app.stores.postgres.read_mark import Mark, Position, ReadMark, lsn_of
+from app.stores.postgres.read_mark import Mark, ReadMark
 from app.stores.postgres.read_standby import NoStandbyError, Standby, StandbyAnswer, StandbyState
 
 # The insert LSN: a commit that was not flushed (synchronous_commit off) is before it, too.
-_PRIMARY_IS_AT = select(
-    literal_column("pg_current_wal_insert_lsn()::text"),
-    literal_column("('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::bigint"),
-)
+_PRIMARY_IS_AT: Select[Any] = select(literal_column(TIMELINE), literal_column(lsn_as_number(INSERT_LSN)))
 _LOOK = 0.5  # seconds between looks at the primary
 _LOOK_TIMEOUT = 2.0
-_NOTING = 1.0  # seconds to ask where a write has left the primary
 _REMEMBERED = 120.0  # seconds of the primary's positions
 _TOO_FAR_BEHIND = 30.0  # seconds
 _FRESH = 0.02  # seconds for which a standby that was too old is not asked again
@@ -56,30 +53,31 @@ class ReadRouter:
     answered before. A read from the primary may be newer than a later one from a standby.
 
     Args:
-        primary: the callers' pool; not closed with this.
+        primary: the callers' pool, whose commits raise the mark; not closed with this.
         url: DATABASE_READ_URL.
         pool_size: connections to each standby at most.
-        options: of each pool, as of `Database`.
+        timeouts: pool_timeout and statement_timeout, as of `Database`.
 
     Raises:
         SettingsError: not the URL of PostgreSQL.
     """
 
-    def __init__(self, primary: Database, url: str, metrics: Metrics, *, pool_size: int, **options: float) -> None:
+    def __init__(self, primary: Database, url: str, metrics: Metrics, *, pool_size: int, **timeouts: float) -> None:
         self._primary = primary
         self._metrics = metrics
         self._mark = ReadMark()
         self._standbys = [
-            Standby(name, address, self._judge, pool_size=pool_size, **options)
+            Standby(name, address, self._judge, pool_size=pool_size, **timeouts)
             for name, address in each_host(url, name="DATABASE_READ_URL")
         ]
         self._turn = count()
-        self._history: deque[tuple[float, Position]] = deque()  # where the primary was, and when; the oldest first
+        self._history: deque[tuple[float, WalPlace]] = deque()  # where the primary was, and when; the oldest first
         self._hurry = asyncio.Event()
         self._looking: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Begin to look at the servers; until the primary was asked once, it gives all answers."""
+        self._primary.on_commit = self.reach
         self._looking = asyncio.create_task(self._keep_looking())
         for standby in self._standbys:
             standby.start()
@@ -110,23 +108,22 @@ class ReadRouter:
         self._metrics.count("reads", by="primary")
         return await self._primary.fetch(statement, parameters)
 
-    @asynccontextmanager
-    async def writing(self, write: OutgoingWrite) -> AsyncIterator[None]:
-        """Raise the mark past a write when it ends, however it does."""
+    @contextmanager
+    def writing(self, write: OutgoingWrite) -> Iterator[None]:
+        """A write of this process: where it fails, it may have landed all the same, and nobody knows where."""
         try:
             yield
-        except UnrepresentableValueError:  # written, though it cannot be shown
-            await self._note_write()
-            raise
         except BaseException:
             if write.has_left:
                 self._lose()
             raise
-        await self._note_write()
 
-    def reach(self, timeline: int, lsn: str) -> None:
-        """Let no read be older than this position of the primary's."""
-        self._mark.reach(Position(timeline, lsn_of(lsn)))
+    def reach(self, place: WalPlace | None) -> None:
+        """Let no read be older than this place of the primary's; None: one that is not known."""
+        if place is None:
+            self._lose()
+        else:
+            self._mark.reach(place)
 
     def report(self) -> tuple[StandbyReport, ...]:
         """How the standbys are."""
@@ -161,21 +158,15 @@ class ReadRouter:
             pass  # the primary says what is wrong, if anything is
         return None
 
-    async def _note_write(self) -> None:
-        try:
-            self._mark.reach(await within(_NOTING, self._ask_primary()))
-        except BaseException as error:
-            self._lose()
-            if not isinstance(error, StoreError):
-                raise
-
     def _lose(self) -> None:
         self._mark.lose()
         self._hurry.set()
 
-    async def _ask_primary(self) -> Position:
-        ((lsn, timeline),) = await self._primary.fetch(_PRIMARY_IS_AT)
-        return Position(timeline, lsn_of(lsn))
+    async def _ask_primary(self) -> WalPlace:
+        ((timeline, lsn),) = await self._primary.fetch(_PRIMARY_IS_AT)
+        if timeline is None:
+            raise UnavailableError("the server of DATABASE_URL is in recovery")
+        return WalPlace(timeline, lsn)
 
     async def _keep_looking(self) -> None:
         while True:
@@ -189,7 +180,7 @@ class ReadRouter:
                 async with asyncio.timeout(_LOOK):
                     await self._hurry.wait()
 
-    def _remember(self, at: Position) -> None:
+    def _remember(self, at: WalPlace) -> None:
         now = monotonic()
         if self._history and self._history[-1][1].timeline != at.timeline:
             self._history.clear()
@@ -197,7 +188,7 @@ class ReadRouter:
         while now - self._history[0][0] > _REMEMBERED:
             self._history.popleft()
 
-    def _judge(self, at: Position) -> StandbyState:
+    def _judge(self, at: WalPlace) -> StandbyState:
         if self._history and at.timeline != self._history[-1][1].timeline:
             if at.timeline > self._history[-1][1].timeline:
                 self._hurry.set()
@@ -206,7 +197,7 @@ class ReadRouter:
             return StandbyState.BEHIND
         return StandbyState.ANSWERS
 
-    def _lag_seconds(self, at: Position) -> float | None:
+    def _lag_seconds(self, at: WalPlace) -> float | None:
         """Since when the primary is past a position; to the time between two looks."""
         if not self._history:
             return None

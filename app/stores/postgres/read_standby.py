@@ -18,10 +18,10 @@ import psycopg
 
 from app.common.background import BackgroundTasks
 from app.errors import StoreError, UnavailableError
+from app.state.wal import WalPlace, lsn_as_number
 from app.stores.postgres.database import Database, fetched, translated_errors
 from app.stores.postgres.idle_connections import Driver
 from app.stores.postgres.keepalives import hang_up
-from app.stores.postgres.read_mark import Position, lsn_of
 
 T = TypeVar("T")
 
@@ -29,13 +29,13 @@ T = TypeVar("T")
 # tells of it, to roles that may read all statistics. Either is proof; neither ever tells of a later timeline than the
 # standby will come to.
 _WHERE = (
-    "SELECT pg_is_in_recovery(), pg_last_wal_replay_lsn()::text, greatest((SELECT timeline_id FROM "
-    "pg_control_checkpoint()), (SELECT received_tli FROM pg_stat_wal_receiver))"
+    f"SELECT pg_is_in_recovery(), {lsn_as_number('pg_last_wal_replay_lsn()')}, greatest("  # noqa: S608 - constants
+    "(SELECT timeline_id FROM pg_control_checkpoint()), (SELECT received_tli FROM pg_stat_wal_receiver))"
 ).encode()
 _WHERE_AFTERWARDS = (
-    b"SELECT pg_is_in_recovery(), pg_last_wal_replay_lsn()::text, "
-    b"pg_last_wal_replay_lsn() IS NOT DISTINCT FROM pg_last_wal_receive_lsn()"
-)
+    f"SELECT pg_is_in_recovery(), {lsn_as_number('pg_last_wal_replay_lsn()')}, "  # noqa: S608
+    "pg_last_wal_replay_lsn() IS NOT DISTINCT FROM pg_last_wal_receive_lsn()"
+).encode()
 _BEGIN = b"BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY"
 _LOOK = 0.5  # seconds between looks
 _LONGEST_PAUSE = 5.0  # seconds between looks at one that is away
@@ -63,8 +63,8 @@ class StandbyAnswer:
     """
 
     rows: list[tuple[Any, ...]]
-    before: Position
-    after: Position
+    before: WalPlace
+    after: WalPlace
     is_all: bool
 
 
@@ -79,20 +79,27 @@ class Standby:
         name: host and port.
         url: of this host alone.
         judge: says of a position how the standby is.
-        options: of each pool, as of `Database`.
+        pool_size, pool_timeout, statement_timeout: as of `Database`.
     """
 
     def __init__(
-        self, name: str, url: str, judge: Callable[[Position], StandbyState], *, pool_size: int, **options: float
+        self,
+        name: str,
+        url: str,
+        judge: Callable[[WalPlace], StandbyState],
+        *,
+        pool_size: int,
+        pool_timeout: float,
+        statement_timeout: float,
     ) -> None:
         self.name = name
         self.running = 0  # reads
         self.state = StandbyState.AWAY
-        self.at: Position | None = None  # where it was last seen
+        self.at: WalPlace | None = None  # where it was last seen
         self.seen = float("-inf")  # when, by the monotonic clock
         self._judge = judge
-        self._reads = Database(url, pool_size=pool_size, **options)
-        self._looks = Database(url, pool_size=1, **{**options, "pool_timeout": _LOOK_TIMEOUT})
+        self._reads = Database(url, pool_size=pool_size, pool_timeout=pool_timeout, statement_timeout=statement_timeout)
+        self._looks = Database(url, pool_size=1, pool_timeout=_LOOK_TIMEOUT, statement_timeout=_LOOK_TIMEOUT)
         self._hurry = asyncio.Event()
         self._begun = BackgroundTasks()
         self._watching: asyncio.Task[None] | None = None
@@ -206,7 +213,7 @@ class Standby:
         until = monotonic() + _LOOK_TIMEOUT
         held: list[Driver] = []
 
-        async def ask() -> Position:
+        async def ask() -> WalPlace:
             async with self._looks.driver() as driver:
                 held.append(driver)
                 return _position(await (await driver.execute(_WHERE)).fetchone())
@@ -216,8 +223,8 @@ class Standby:
         self.state = self._judge(at)
 
 
-def _position(row: Any) -> Position:
+def _position(row: Any) -> WalPlace:
     is_standby, lsn, timeline = row
     if not is_standby or lsn is None:
         raise NoStandbyError
-    return Position(timeline, lsn_of(lsn))
+    return WalPlace(timeline, lsn)

@@ -82,7 +82,7 @@ class PostgresApplier:
                 await connection.execute(_replacement(table), {"rows": rows})
             if settle is not None:
                 await settle(connection)
-            await connection.commit()
+            await self._database.commit(connection)
 
 
 def _quoted(column: Column[Any]) -> str:
