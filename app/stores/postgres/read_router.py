@@ -10,7 +10,7 @@ from itertools import count
 from time import monotonic
 from typing import Any, NamedTuple
 
-from sqlalchemy import Select, literal_column, select
+from sqlalchemy import BigInteger, Select, literal_column, select
 
 from app.common.deadlines import within
 from app.common.metrics import Metrics
@@ -23,7 +23,9 @@ from app.stores.postgres.read_mark import Mark, ReadMark
 from app.stores.postgres.read_standby import NoStandbyError, Standby, StandbyAnswer, StandbyState
 
 # The insert LSN: a commit that was not flushed (synchronous_commit off) is before it, too.
-_PRIMARY_IS_AT: Select[Any] = select(literal_column(TIMELINE), literal_column(lsn_as_number(INSERT_LSN)))
+_PRIMARY_IS_AT: Any = select(
+    literal_column(TIMELINE, BigInteger), literal_column(lsn_as_number(INSERT_LSN), BigInteger)
+)
 _LOOK = 0.5  # seconds between looks at the primary
 _LOOK_TIMEOUT = 2.0
 _REMEMBERED = 120.0  # seconds of the primary's positions
