@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from time import monotonic
 from typing import Any, cast
 
+import psycopg
 import pytest
 
 from app.cutover.staged_backend import StagedBackend
@@ -15,8 +17,8 @@ from app.data_layer import DataLayer, open_data_layer
 from app.repositories.backend import RepositoryBackend
 from app.settings import Settings
 from app.stores.postgres.read_router import ReadRouter
-from tests.fixtures.streaming import DATABASE
-from tests.support.streaming import Cluster, Node
+from tests.fixtures.streaming import DATABASE, prepare
+from tests.support.streaming import Cluster, Node, run_cluster
 
 pytestmark = pytest.mark.xdist_group("standbys")
 
@@ -85,3 +87,147 @@ async def test_what_was_written_is_read_and_a_standby_answers(standbys: Cluster)
         for _ in range(20):
             assert await _title(data) == "19"
         assert router.share()[0] - before[0] == 20
+
+
+@pytest.mark.parametrize("reads", [200, pytest.param(10_000, marks=pytest.mark.soak)])
+async def test_no_read_is_older_than_own_writes_nor_goes_back_in_time(standbys: Cluster, reads: int) -> None:
+    """Two standbys replay at different delays, and another client's writes go on all the time."""
+    first, second = standbys.standbys
+    first.configure(recovery_min_apply_delay="500ms")
+    second.configure(recovery_min_apply_delay="430ms")
+    async with opened(_settings(standbys)) as (data, router), ticking(standbys) as ticks:
+        await _write(data, "0")
+        own = tick = 0
+        for number in range(reads):
+            if number % 50 == 0:
+                await _write(data, str(number))
+                own = number
+            elif number % 50 == 25:
+                await asyncio.sleep(0.6)  # then standbys may answer again
+            assert int(await _title(data)) == own, number
+            for _ in range(2):  # with the read above an odd number, so that the standbys take turns at it
+                before = router.share()[0]
+                seen = await _tick(data)
+                if router.share()[0] > before:
+                    assert seen >= tick, number
+                    tick = seen
+        assert ticks() > tick > 0
+        by_standbys, by_primary = router.share()
+    assert by_standbys > 0.25 * (by_standbys + by_primary)  # none in the first half second after a write
+
+
+async def test_a_second_after_the_last_write_standbys_answer(standbys: Cluster) -> None:
+    for node in standbys.standbys:
+        node.configure(recovery_min_apply_delay="500ms")
+    async with opened(_settings(standbys)) as (data, router):
+        await _write(data, "1")
+        before = router.share()
+        assert await _title(data) == "1"
+        assert router.share() == (before[0], before[1] + 1)
+        await asyncio.sleep(1)
+        by_standbys, by_primary = router.share()
+        for _ in range(100):
+            assert await _title(data) == "1"
+        assert router.share()[0] - by_standbys >= 80
+
+
+@asynccontextmanager
+async def ticking(cluster: Cluster) -> AsyncIterator[Any]:
+    """Another client counts up in a row, a hundred times a second."""
+    count = 0
+
+    async def tick() -> None:
+        nonlocal count
+        async with await psycopg.AsyncConnection.connect(cluster.primary.url(DATABASE), autocommit=True) as connection:
+            while True:
+                await connection.execute(
+                    "INSERT INTO companies (company_id, title) VALUES (8, %s::text) "
+                    "ON CONFLICT (company_id) DO UPDATE SET title = excluded.title",
+                    [count],
+                )
+                count += 1
+                await asyncio.sleep(0.01)
+
+    task = asyncio.create_task(tick())
+    try:
+        yield lambda: count
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+
+
+async def _tick(data: DataLayer) -> int:
+    answer = await data.get_company(8)
+    assert answer.success, answer.error
+    return int(answer.data.title) if answer.data else -1
+
+
+async def test_a_standby_that_hangs_costs_a_read_a_moment_and_answers_again_later(standbys: Cluster) -> None:
+    hanging, other = standbys.standbys
+    async with opened(_settings(standbys)) as (data, router):
+        await _write(data, "1")
+        hanging.hang()
+        spent = []
+        for _ in range(40):
+            began = monotonic()
+            assert await _title(data) == "1"
+            spent.append(monotonic() - began)
+        assert sorted(spent)[-1] < 3.0
+        assert sorted(spent)[-3] < 0.3, sorted(spent)[-5:]
+        await until(lambda: used(router) == [f"127.0.0.1:{other.port}"])
+        hanging.wake()
+        await until(lambda: len(used(router)) == 2)
+        assert await _title(data) == "1"
+
+
+async def test_reads_wait_for_no_standby_where_all_are_away(standbys: Cluster) -> None:
+    for node in standbys.standbys:
+        node.hang()
+    began = monotonic()
+    async with open_data_layer(_settings(standbys)) as data:
+        await _write(data, "1")
+        assert await _title(data) == "1"
+        assert monotonic() - began < 3.0
+        assert router_of(data).share()[0] == 0
+
+
+async def test_the_primary_is_no_standby_and_answers_all_the_same(standbys: Cluster) -> None:
+    settings = _settings(standbys, standbys.primary)
+    async with open_data_layer(settings) as data:
+        router = router_of(data)
+        await until(lambda: [one.state for one in router.report()] == ["no standby"])
+        await _write(data, "1")
+        assert await _title(data) == "1"
+        assert router.share() == (0, 1)
+
+
+async def test_a_failover_begins_the_mark_anew_and_what_was_lost_is_not_read() -> None:
+    """One standby is promoted, one has what is lost by that, and one follows the new primary."""
+    with run_cluster(standbys=3) as cluster:
+        prepare(cluster)
+        promoted, diverged, following = cluster.standbys
+        both = f"?host=127.0.0.1,127.0.0.1&port={cluster.primary.port},{promoted.port}&target_session_attrs=read-write"
+        settings = _settings(cluster, promoted, diverged, following, database_url=f"postgresql://postgres@/bot{both}")
+        async with opened(settings, answering=3) as (data, router):
+            await _write(data, "kept")
+            cluster.wait_for_standbys()
+            for node in (promoted, following):
+                node.configure(primary_conninfo="host=127.0.0.1 port=1")
+                node.wait_until("SELECT count(*) = 0 FROM pg_stat_wal_receiver")
+            cluster.primary.execute("UPDATE companies SET title = 'lost'", DATABASE)
+            ((lsn,),) = cluster.primary.execute(
+                "SELECT pg_logical_emit_message(false, 'x', repeat('x', 5000000))::text"
+            )
+            diverged.wait_for(lsn)
+            cluster.primary.kill()
+            cluster.promote(promoted)
+            following.configure(primary_conninfo=f"host=127.0.0.1 port={promoted.port} user=postgres")
+            await until(lambda: used(router) == [f"127.0.0.1:{following.port}"])
+            assert {one.state for one in router.report()} == {"no standby", "other timeline", "answers"}
+            before = router.share()[0]
+            for _ in range(30):
+                assert await _title(data) == "kept"
+            assert router.share()[0] > before
+            await _write(data, "new")
+            for _ in range(30):
+                assert await _title(data) == "new"
