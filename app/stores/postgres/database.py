@@ -308,7 +308,8 @@ def _translate(original: BaseException | None, *, invalidated: bool, writing: bo
         kind = OutcomeUnknownError if writing else UnavailableError
         return kind("a pooler gave the connection another session; no statement is prepared from here on")
     if isinstance(original, psycopg.Error) and original.sqlstate is not None:
-        return error_for_sqlstate(original.sqlstate, detail=_where(original))
+        severity = original.diag.severity_nonlocalized or original.diag.severity  # Supavisor sends the latter alone
+        return error_for_sqlstate(original.sqlstate, detail=_where(original), ends_session=severity == "FATAL")
     disconnected = invalidated or isinstance(
         error, (OperationalError, InterfaceError, psycopg.OperationalError, psycopg.InterfaceError)
     )
