@@ -167,7 +167,8 @@ class Repository(Generic[R]):
         as_text: Any = statement.with_only_columns(*[cast(c, Text).label(c.name) for c in columns])
         decoder = RowDecoder(columns)
         names = [c.name for c in columns]
-        for row in await self._fetch(as_text, parameters):
+        fetch = self._fetch if isinstance(self._source, AsyncConnection) else self._source.fetch_text
+        for row in await fetch(as_text, parameters):
             try:
                 decoder.decode(dict(zip(names, row, strict=True)))
             except UnrepresentableValueError as named:

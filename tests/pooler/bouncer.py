@@ -28,6 +28,7 @@ _LOCKS = (
 )
 _STATEMENTS = "SELECT coalesce(jsonb_agg(statement), '[]') FROM pg_prepared_statements"
 _TABLES = "SELECT count(*) FROM pg_class WHERE relpersistence = 't'"
+_CHANNELS = "SELECT count(*) FROM pg_listening_channels()"
 
 
 def program() -> str | None:
@@ -66,11 +67,12 @@ class Bouncer:
             found: dict[int, dict[str, Any]] = {}
             for client in clients:
                 row = client.execute(
-                    f"SELECT pg_backend_pid(), ({_SETTINGS}), ({_LOCKS}), ({_STATEMENTS}), ({_TABLES})"
+                    f"SELECT pg_backend_pid(), ({_SETTINGS}), ({_LOCKS}), ({_STATEMENTS}), ({_TABLES}), ({_CHANNELS})"
                 ).fetchone()
                 assert row is not None
-                pid, settings, locks, statements, tables = row
-                found[pid] = {"settings": settings, "locks": locks, "prepared": statements, "temporary": tables}
+                pid, *of_session = row
+                names = ("settings", "locks", "prepared", "temporary", "channels")
+                found[pid] = dict(zip(names, of_session, strict=True))
             for client in clients:
                 client.rollback()
             assert len(found) == self.size
@@ -129,11 +131,11 @@ max_client_conn = 300
 
 
 @asynccontextmanager
-async def late_flushes(port: int) -> AsyncIterator[int]:
+async def late_flushes(port: int, kinds: bytearray | None = None) -> AsyncIterator[int]:
     """A relay before a pooler's port, and the port of its own: a client's Flush is passed on 50 ms late.
 
     That is what a busy machine does. A pooler that has taken its server back by then gives one out again for the Flush.
-    A client must not ask for encryption.
+    A client must not ask for encryption. The kinds of its messages are added to `kinds`.
     """
 
     async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -153,6 +155,8 @@ async def late_flushes(port: int) -> AsyncIterator[int]:
                 writer.write(kind + length + body)
                 await writer.drain()
                 kind = await reader.readexactly(1)
+                if kinds is not None:
+                    kinds.extend(kind)
         writer.close()
 
     async def relay(client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:

@@ -17,7 +17,7 @@ from app.common.metrics import Metrics
 from app.errors import StoreError, StoreTimeoutError, UnavailableError
 from app.state.wal import INSERT_LSN, TIMELINE, WalPlace, lsn_as_number
 from app.stores.outgoing_write import OutgoingWrite
-from app.stores.postgres.database import Database, UnreadableError, compiled
+from app.stores.postgres.database import Database, UnreadableError
 from app.stores.postgres.read_hosts import each_host
 from app.stores.postgres.read_mark import Mark, ReadMark
 from app.stores.postgres.read_standby import NoStandbyError, Standby, StandbyAnswer, StandbyState
@@ -97,11 +97,8 @@ class ReadRouter:
         """The rows of a statement, as of `Database.fetch`."""
         mark = self._mark.current
         if mark is not None:
-            query, values = compiled(statement, self._primary.engine.dialect)
-            if parameters:
-                values = {**values, **parameters}
             for standby in self._in_turn(mark):
-                answer = await self._ask(standby, query, values)
+                answer = await self._ask(standby, statement, parameters)
                 if answer is None or not mark.allows(answer.before, standby):
                     continue
                 if self._mark.shown(answer.after, standby, is_all=answer.is_all):
@@ -109,6 +106,12 @@ class ReadRouter:
                     return answer.rows
         self._metrics.count("reads", by="primary")
         return await self._primary.fetch(statement, parameters)
+
+    async def fetch_text(
+        self, statement: Select[Any], parameters: Mapping[str, object] | None = None
+    ) -> list[tuple[Any, ...]]:
+        """The same, as of `Database.fetch_text`: of the primary."""
+        return await self._primary.fetch_text(statement, parameters)
 
     @contextmanager
     def writing(self, write: OutgoingWrite) -> Iterator[None]:
@@ -148,9 +151,11 @@ class ReadRouter:
             usable = sorted(usable[first:] + usable[:first], key=lambda one: one.running)
         return usable
 
-    async def _ask(self, standby: Standby, query: bytes, values: Mapping[str, object]) -> StandbyAnswer | None:
+    async def _ask(
+        self, standby: Standby, statement: Select[Any], parameters: Mapping[str, object] | None
+    ) -> StandbyAnswer | None:
         try:
-            return await standby.read(query, values)
+            return await standby.read(statement, parameters)
         except UnreadableError:
             raise
         except StoreTimeoutError as error:

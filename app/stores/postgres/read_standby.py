@@ -7,7 +7,7 @@ what is committed when it begins. All of it is one pipeline, and one round trip.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
@@ -15,6 +15,7 @@ from time import monotonic
 from typing import Any, TypeVar
 
 import psycopg
+from sqlalchemy import Select
 
 from app.common.background import BackgroundTasks
 from app.errors import StoreError, UnavailableError
@@ -100,6 +101,7 @@ class Standby:
         self._judge = judge
         self._reads = Database(url, pool_size=pool_size, pool_timeout=pool_timeout, statement_timeout=statement_timeout)
         self._looks = Database(url, pool_size=1, pool_timeout=_LOOK_TIMEOUT, statement_timeout=_LOOK_TIMEOUT)
+        self._limit = f"SET LOCAL statement_timeout = {max(1, int(statement_timeout * 1000))}".encode()
         self._hurry = asyncio.Event()
         self._begun = BackgroundTasks()
         self._watching: asyncio.Task[None] | None = None
@@ -127,8 +129,8 @@ class Standby:
         """Ask it at once how it is."""
         self._hurry.set()
 
-    async def read(self, query: bytes, values: Mapping[str, object]) -> StandbyAnswer:
-        """The answer to a statement; a standby that hangs is found out, and the read given up.
+    async def read(self, statement: Select[Any], parameters: Mapping[str, object] | None) -> StandbyAnswer:
+        """The answer to a statement that is kept; a standby that hangs is found out, and the read given up.
 
         Raises:
             NoStandbyError: it is none.
@@ -138,7 +140,7 @@ class Standby:
         self.running += 1
         held: list[Driver] = []
         try:
-            answer = await self._while(self._is_there, self._read(query, values, held), held)
+            answer = await self._while(self._is_there, self._read(statement, parameters, held), held)
         except NoStandbyError:
             self.state = StandbyState.NO_STANDBY
             raise
@@ -173,17 +175,31 @@ class Standby:
             raise UnavailableError("the standby does not answer")
         return calling.result()
 
-    async def _read(self, query: bytes, values: Mapping[str, object], held: list[Driver]) -> StandbyAnswer:
+    async def _read(
+        self, statement: Select[Any], parameters: Mapping[str, object] | None, held: list[Driver]
+    ) -> StandbyAnswer:
         with translated_errors(writing=False):
             async with self._reads.driver() as driver:
                 held.append(driver)
+                query, values = self._reads.compiled(statement, parameters)
+                is_pooled = self._reads.is_pooled
+
+                def execute(query: bytes, values: Any = None, **options: Any) -> Awaitable[psycopg.AsyncCursor[Any]]:
+                    # Not the connection's own cursor: through a pooler that one begins transactions by itself.
+                    return psycopg.AsyncCursor(driver).execute(query, values, **options)
+
                 try:
                     async with driver.pipeline():
-                        await driver.execute(_BEGIN)
-                        where = await driver.execute(_WHERE)
-                        found = await driver.execute(query, values)
-                        afterwards = await driver.execute(_WHERE_AFTERWARDS)
-                        await driver.execute(b"COMMIT")
+                        await execute(_BEGIN)
+                        if is_pooled:
+                            await execute(self._limit)
+                        where = await execute(_WHERE)
+                        found = await execute(query, values, binary=is_pooled)
+                        afterwards = await execute(_WHERE_AFTERWARDS)
+                        if not is_pooled:
+                            await execute(b"COMMIT")
+                    if is_pooled:  # a pipeline ends amid a transaction there; see `pooled_connection`
+                        await execute(b"COMMIT")
                 except psycopg.Error:
                     with suppress(psycopg.Error):
                         await driver.rollback()
