@@ -17,7 +17,7 @@ from app.data_layer import DataLayer, open_data_layer
 from app.repositories.backend import RepositoryBackend
 from app.settings import Settings
 from app.stores.postgres.read_router import ReadRouter
-from tests.fixtures.streaming import DATABASE, prepare
+from tests.fixtures.streaming import DATABASE, prepare, read_url
 from tests.support.streaming import Cluster, Node, run_cluster
 
 pytestmark = pytest.mark.xdist_group("standbys")
@@ -26,15 +26,12 @@ _COMPANY = {"company_id": 7, "title": "0"}
 
 
 def _settings(cluster: Cluster, *hosts: Node, **given: Any) -> Settings:
-    ports = ",".join(str(node.port) for node in hosts or cluster.standbys)
-    names = ",".join("127.0.0.1" for _ in hosts or cluster.standbys)
-    read_url = f"postgresql://postgres@/{DATABASE}?host={names}&port={ports}"
     return Settings(
         _env_file=None,
         **{
             "use_repository_pattern": True,
             "database_url": cluster.primary.url(DATABASE),
-            "database_read_url": read_url,
+            "database_read_url": read_url(cluster, *hosts),
             **given,
         },
     )
