@@ -12,7 +12,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import literal_column, select, text
+from sqlalchemy import Select, literal_column, select, text
 
 from app.data_layer import open_data_layer
 from app.data_layer.layer import DataLayer
@@ -163,7 +163,7 @@ async def test_an_idle_client_holds_no_server(database_url: str) -> None:
     with run_bouncer(database_url, size=1) as bouncer:
         async with late_flushes(bouncer.port) as port:
             database = Database(replace(bouncer, port=port).url(database_url, sslmode="disable", gssencmode="disable"))
-            one = select(literal_column("1"))
+            one: Select[Any] = select(literal_column("1"))
 
             async def read() -> None:
                 async with database.reader() as connection:
@@ -199,7 +199,7 @@ async def test_a_read_is_one_round_trip(database_url: str) -> None:
     with run_bouncer(database_url, size=1) as bouncer:
         async with late_flushes(bouncer.port, kinds) as port:
             database = Database(replace(bouncer, port=port).url(database_url, sslmode="disable", gssencmode="disable"))
-            one = select(literal_column("1"))
+            one: Select[Any] = select(literal_column("1"))
             for _ in range(2):  # the first one on a new connection
                 kinds.clear()
                 assert await database.fetch(one) == [(1,)]
@@ -216,7 +216,7 @@ async def test_a_read_ends_at_the_server_with_its_time(database_url: str) -> Non
     with run_bouncer(database_url, size=1) as bouncer:
         url = bouncer.url(database_url)
         database = Database(url, statement_timeout=0.3)
-        slow = select(literal_column("pg_sleep(20)"))
+        slow: Select[Any] = select(literal_column("pg_sleep(20)"))
         for ask in (database.fetch(slow), asyncio.wait_for(Database(url).fetch(slow), 0.3)):
             with pytest.raises((StoreTimeoutError, TimeoutError)):
                 await ask
@@ -290,7 +290,7 @@ async def test_a_session_that_was_taken_for_its_own(database_url: str, monkeypat
             assert database._idle.is_pooled
             await database.close()
             database = Database(url)
-            right = select(literal_column("'right'"))
+            right: Select[Any] = select(literal_column("'right'"))
             for _ in range(8):
                 assert await database.fetch(right) == [("right",)]
             assert database._idle.is_pooled
