@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 # What is heavy is imported where it is used: a process that uses one store needs nothing of the other's.
 if TYPE_CHECKING:
+    from app.cutover.failover_mark import FailoverMark
     from app.cutover.fencing import WriteGuard
     from app.repositories.backend import RepositoryBackend
     from app.settings import Settings
+    from app.stores.postgres.primary import Primary
     from app.stores.supabase.backend import SupabaseBackend
     from app.stores.supabase.client import SupabaseRest
 
@@ -17,8 +19,13 @@ _CONNECTING = 0.3
 _STATEMENT = 0.6
 
 
-async def open_repository(settings: Settings, guard: WriteGuard | None = None) -> RepositoryBackend:
-    """The backend on the bot's own PostgreSQL (DATABASE_URL)."""
+async def open_repository(
+    settings: Settings,
+    guard: WriteGuard | None = None,
+    mark: FailoverMark | None = None,
+    primary: Primary | None = None,
+) -> RepositoryBackend:
+    """The backend on the bot's own PostgreSQL (DATABASE_URL); see `Database` for the others."""
     from app.repositories.backend import RepositoryBackend
     from app.stores.postgres.database import Database
 
@@ -28,6 +35,8 @@ async def open_repository(settings: Settings, guard: WriteGuard | None = None) -
         pool_timeout=settings.query_timeout * _CONNECTING,
         statement_timeout=settings.query_timeout * _STATEMENT,
         guard=guard,
+        mark=mark,
+        primary=primary,
     )
     return RepositoryBackend(database, default_timezone=settings.default_timezone)
 
