@@ -1,6 +1,7 @@
 """Opens the backend of a process that has a target: the stores, what runs between them, and its membership."""
 
 from app.common.metrics import Metrics
+from app.cutover.failover_mark import FailoverMark
 from app.cutover.fencing import WriteGuard
 from app.cutover.membership import Membership
 from app.cutover.replication.direct_writer import DirectWriter
@@ -12,7 +13,8 @@ from app.settings import Settings
 from app.state.cutover.processes import WriterCounts, process_name
 from app.stores.backend import Backend
 from app.stores.postgres.database import Database
-from app.stores.postgres.read_router import ReadRouter
+from app.stores.postgres.primary import Primary
+from app.stores.standbys.read_router import ReadRouter
 
 _REPORTING = 2  # connections; one may hang
 _REPORT_TIMEOUT = 2.0
@@ -25,12 +27,16 @@ async def open_staged(settings: Settings, metrics: Metrics) -> StagedBackend:
         SettingsError: a setting is missing, or the stage that the environment fixes contradicts the target's row.
     """
     process = process_name()
-    stores, writers, pools, router = await _open_stores(settings, process, metrics)
+    mark = FailoverMark()
+    primary = Primary.of(settings.require_database_url(), mark)
+    stores, writers, pools, router = await _open_stores(settings, process, metrics, mark, primary)
     reports = Database(
         settings.require_database_url(),
         pool_size=_REPORTING,
         pool_timeout=_REPORT_TIMEOUT,
         statement_timeout=_REPORT_TIMEOUT,
+        mark=mark,
+        primary=primary,
     )
 
     def counts() -> WriterCounts:
@@ -55,7 +61,7 @@ async def open_staged(settings: Settings, metrics: Metrics) -> StagedBackend:
 
 
 async def _open_stores(
-    settings: Settings, process: str, metrics: Metrics
+    settings: Settings, process: str, metrics: Metrics, mark: FailoverMark, primary: Primary | None
 ) -> tuple[dict[Store, Backend], dict[Store, AuthorityWriter], list[Database], ReadRouter | None]:
     """What the stages of this process can need.
 
@@ -71,7 +77,7 @@ async def _open_stores(
         settings.require_stores()
     # A plain switch to PostgreSQL records nothing while no command has moved the row; a follower is at `off` then.
     fixed = (flags.stage or Stage.OFF) if flags.names_a_stage else None
-    postgres = await open_repository(settings, WriteGuard(fixed, process), metrics)
+    postgres = await open_repository(settings, WriteGuard(fixed, process, mark), mark, primary, metrics)
     if flags.stage is Stage.COMPLETE:
         return {Store.POSTGRES: postgres}, {Store.POSTGRES: DirectWriter(postgres)}, [], postgres.router
     from app.cutover.replication.to_postgres.journal_writer import JournalWriter
@@ -84,6 +90,8 @@ async def _open_stores(
         pool_size=settings.mirror_connections,
         pool_timeout=settings.mirror_timeout / 2,
         statement_timeout=settings.mirror_timeout,
+        mark=mark,
+        primary=primary,
     )
     writers: dict[Store, AuthorityWriter] = {
         Store.SUPABASE: JournalWriter(supabase, rest, pool, settings, process, metrics),

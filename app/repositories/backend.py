@@ -32,8 +32,8 @@ from app.stores.codec.rows import (
 from app.stores.company_time import local_now
 from app.stores.outgoing_write import OutgoingWrite
 from app.stores.postgres.database import Database
-from app.stores.postgres.read_router import ReadRouter
 from app.stores.reads import UPCOMING_AT_MOST
+from app.stores.standbys.read_router import ReadRouter
 
 _REPEATS = 2
 _ROLLED_BACK_BY_OTHERS = {"40001", "40P01"}

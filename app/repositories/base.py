@@ -39,7 +39,7 @@ from app.stores.codec.json_rows import by_shape, encode, in_key_order
 from app.stores.codec.rows import table_of
 from app.stores.codec.text_values import RowDecoder
 from app.stores.postgres.database import UNREADABLE, Database, UnreadableError
-from app.stores.postgres.read_router import ReadRouter
+from app.stores.standbys.read_router import ReadRouter
 
 R = TypeVar("R")  # the row type
 _ROWS = bindparam("rows", type_=Text())

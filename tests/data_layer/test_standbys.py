@@ -16,7 +16,7 @@ from app.cutover.stages import Store
 from app.data_layer import DataLayer, open_data_layer
 from app.repositories.backend import RepositoryBackend
 from app.settings import Settings
-from app.stores.postgres.read_router import ReadRouter
+from app.stores.standbys.read_router import ReadRouter
 from tests.fixtures.streaming import DATABASE, prepare, read_url
 from tests.support.streaming import Cluster, Node, run_cluster
 
@@ -203,8 +203,9 @@ async def test_a_failover_begins_the_mark_anew_and_what_was_lost_is_not_read() -
     with run_cluster(standbys=3) as cluster:
         prepare(cluster)
         promoted, diverged, following = cluster.standbys
-        both = f"?host=127.0.0.1,127.0.0.1&port={cluster.primary.port},{promoted.port}&target_session_attrs=read-write"
-        settings = _settings(cluster, promoted, diverged, following, database_url=f"postgresql://postgres@/bot{both}")
+        settings = _settings(
+            cluster, promoted, diverged, following, database_url=cluster.url(DATABASE, [cluster.primary, promoted])
+        )
         async with opened(settings, answering=3) as (data, router):
             await _write(data, "kept")
             cluster.wait_for_standbys()

@@ -1,7 +1,7 @@
 """The mark that a standby must have reached, on its own: what raises it, and who may answer at it."""
 
 from app.state.wal import WalPlace
-from app.stores.postgres.read_mark import Mark, ReadMark
+from app.stores.standbys.read_mark import Mark, ReadMark
 
 ONE, OTHER = "one", "other"
 

@@ -17,7 +17,6 @@ from app.cutover.stages import Stage
 from app.state.cutover.stage import COLUMNS, READ_IN_TURN, StageRow
 from app.state.json_keys import AMONG_KEYS
 from app.state.schema_name import SCHEMA
-from app.state.wal import TIMELINE
 
 LAST = 2**63 - 1  # an id that is above all
 _RECORDING = [str(stage) for stage in Stage if stage.records]
@@ -39,7 +38,7 @@ _RECORD_WRITE = (
     "AND key = w.key AND NOT unsure AND attempts = 0 FOR UPDATE SKIP LOCKED) o WHERE w.is_sure))), "
     f"recorded AS (INSERT INTO {SCHEMA}.outbox (process, table_name, key, unsure) "
     "SELECT %(process)s, %(table)s, key, NOT is_sure FROM written) "
-    f"SELECT {COLUMNS}, {TIMELINE} FROM stage"
+    f"SELECT {COLUMNS} FROM stage"
 )
 
 
@@ -87,21 +86,17 @@ class FailedEntry:
 
 async def record_write(
     connection: AsyncConnection, process: str, table: str, keys: str, *, fixed: Stage | None
-) -> tuple[StageRow, int | None]:
+) -> StageRow:
     """Lock the stage until the transaction ends, and leave an entry for each key where writes are recorded.
 
     Args:
         fixed: the stage that the environment fixed, which holds while no command has moved the row.
 
-    Returns:
-        The row, and the server's timeline.
-
     Raises:
         SchemaMismatchError: there is no row of the stage; nothing was recorded.
     """
     given = {"process": process, "table": table, "keys": keys, "fixed": fixed, "recording": _RECORDING}
-    found = (await connection.exec_driver_sql(_RECORD_WRITE, given)).first()
-    return StageRow.of(found and found[:-1]), found and found[-1]
+    return StageRow.of((await connection.exec_driver_sql(_RECORD_WRITE, given)).first())
 
 
 async def entries_of(connection: AsyncConnection, table: str, keys: str) -> list[Entry]:

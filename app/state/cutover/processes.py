@@ -14,7 +14,6 @@ from app.cutover.stages import Stage
 from app.flags import FOLLOW
 from app.state.cutover.stage import COLUMNS, READ, READ_IN_TURN, StageRow
 from app.state.schema_name import SCHEMA
-from app.state.wal import TIMELINE
 
 SILENT_AFTER = 5.0  # seconds without a report; a process reports every second
 FOLLOWS = f"CUTOVER_STAGE={FOLLOW}"  # the setting by which a process follows the stage's row
@@ -27,7 +26,7 @@ WITH mine AS (
         pending_mirrors = %(pending)s, spooled = %(spooled)s, problem = %(problem)s
     WHERE name = %(process)s RETURNING name
 )
-SELECT {COLUMNS}, {TIMELINE}, EXISTS (SELECT FROM mine),
+SELECT {COLUMNS}, EXISTS (SELECT FROM mine),
     m.id, CAST(extract(epoch FROM m.hold_until - clock_timestamp()) AS float8)
 FROM ({READ}) s LEFT JOIN {SCHEMA}.moves m ON m.state = 'holding'
 """
@@ -79,13 +78,11 @@ class StageReading(NamedTuple):
     """What was read, all of it at one moment.
 
     Attributes:
-        timeline: the server's.
         registered: the process's own row is there.
         move: the move that asks for a hold, if there is one.
     """
 
     row: StageRow
-    timeline: int | None
     registered: bool
     move: HeldMove | None
 
@@ -155,10 +152,9 @@ async def report_and_read(connection: PooledConnection, report: Report) -> Stage
         "problem": counts.problem,
     }
     reading: Sequence[Any] = (await connection.exec_driver_sql(_REPORT_AND_READ, given)).one()
-    *row, timeline, registered, move, seconds = reading
+    *row, registered, move, seconds = reading
     return StageReading(
         StageRow.of(row),
-        timeline,
         registered,
         None if move is None else HeldMove(move, float("inf") if seconds is None else seconds),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -17,8 +17,11 @@ from app.state.schema_name import SCHEMA
 from app.state.wal import INSERT_LSN, TIMELINE, WalPlace, lsn_as_number
 
 # What `StageRow.of` reads.
-COLUMNS = "stage, moved_at, finished_at, moves, timeline, lsn"
-READ = f"SELECT stage, moved_at, finished_at, moves, timeline, {lsn_as_number('lsn')} AS lsn FROM {SCHEMA}.stage"
+COLUMNS = "stage, moved_at, finished_at, moves, timeline, lsn, server_timeline"
+READ = (
+    f"SELECT stage, moved_at, finished_at, moves, timeline, {lsn_as_number('lsn')} AS lsn, "
+    f"{TIMELINE} AS server_timeline FROM {SCHEMA}.stage"
+)
 # What each change of the row leaves in it.
 _STAMP = f"moves = moves + 1, timeline = {TIMELINE}, lsn = {INSERT_LSN}"
 # A row that was locked is read as it is then.
@@ -41,6 +44,7 @@ class StageRow:
         finished_at: when the way back was ended, so that nothing is recorded any more; None: it was not.
         moves: how many moves there were: the number of the last one.
         place: where the log stood as the last one was made; None: there was none, or it was made by an older version.
+        server_timeline: of the server that was asked, now; None: it is a standby.
     """
 
     stage: Stage
@@ -48,6 +52,7 @@ class StageRow:
     finished_at: datetime | None
     moves: int = 0
     place: WalPlace | None = None
+    server_timeline: int | None = field(default=None, compare=False)
 
     @classmethod
     def of(cls, row: Sequence[Any] | None) -> StageRow:
@@ -58,9 +63,9 @@ class StageRow:
         """
         if row is None:
             raise SchemaMismatchError(f"{SCHEMA}.stage has lost its row")
-        stage, moved_at, finished_at, moves, timeline, lsn = row
+        stage, moved_at, finished_at, moves, timeline, lsn, server_timeline = row
         place = None if timeline is None else WalPlace(timeline, lsn)
-        return cls(Stage(stage), moved_at, finished_at, moves, place)
+        return cls(Stage(stage), moved_at, finished_at, moves, place, server_timeline)
 
     @property
     def managed(self) -> bool:

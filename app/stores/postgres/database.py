@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext, suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from app.common.background import BackgroundTasks
 from app.common.driver_errors import without_values
+from app.cutover.failover_mark import FailoverMark
 from app.cutover.fencing import GUARD_OPTION, WriteGuard
 from app.errors import OutcomeUnknownError, StoreError, UnavailableError, error_for_sqlstate
 from app.state.wal import WalPlace
@@ -31,6 +32,7 @@ from app.stores.postgres.database_url import sqlalchemy_url, tls_advice, uses_pg
 from app.stores.postgres.idle_connections import Driver, IdleConnections
 from app.stores.postgres.keepalives import KEEPALIVES
 from app.stores.postgres.pooled_connection import ANOTHERS_SESSION, settle
+from app.stores.postgres.primary import Primary
 
 if TYPE_CHECKING:
     pass
@@ -56,6 +58,8 @@ class Database:
         pool_timeout: seconds to wait for a free connection, and for a new one to be made.
         statement_timeout: seconds after which the server cancels a statement.
         guard: asked before each write of a repository.
+        mark: what this process has seen of failovers.
+        primary: finds it, where the URL names several hosts; by default this pool looks for itself.
 
     Attributes:
         on_commit: told where the log stands after each commit, or None where that is not known; None: it is not asked
@@ -70,7 +74,11 @@ class Database:
         pool_timeout: float = 30.0,
         statement_timeout: float = 30.0,
         guard: WriteGuard | None = None,
+        mark: FailoverMark | None = None,
+        primary: Primary | None = None,
     ) -> None:
+        self.mark = mark or FailoverMark()
+        self._primary = primary or Primary.of(url, self.mark)
         self.on_commit: Callable[[WalPlace | None], None] | None = None
         address = sqlalchemy_url(url)
         connect_args: dict[str, Any] = {
@@ -87,7 +95,7 @@ class Database:
             hide_parameters=True,
             use_native_hstore=False,  # would ask each new connection about a type that no table has
             connect_args=connect_args,
-            execution_options={GUARD_OPTION: guard or WriteGuard()},
+            execution_options={GUARD_OPTION: guard or WriteGuard(mark=self.mark)},
         )
         _hide_rows()
         self._reading = self.engine.execution_options(isolation_level="AUTOCOMMIT")
@@ -135,16 +143,17 @@ class Database:
     async def _fetch(self, statement: Select[Any], parameters: Mapping[str, object] | None) -> list[tuple[Any, ...]]:
         await self._take_turn()
         try:
-            idle = await self._idle.take()
-            if idle is None:
-                return await self._fetch_on_new(statement, parameters)
-            try:
-                driver: Any = idle.driver_connection
-                if not driver.autocommit:
-                    await driver.set_autocommit(True)
-                return await self._rows(driver, statement, parameters)
-            finally:
-                self._idle.put_back(idle)
+            with self._watched():
+                idle = await self._idle.take()
+                if idle is None:
+                    return await self._fetch_on_new(statement, parameters)
+                try:
+                    driver: Any = idle.driver_connection
+                    if not driver.autocommit:
+                        await driver.set_autocommit(True)
+                    return await self._rows(driver, statement, parameters)
+                finally:
+                    self._idle.put_back(idle)
         finally:
             self._turns.release()
 
@@ -216,10 +225,15 @@ class Database:
         with translated_errors(writing=False):  # nothing can be written before there is a connection
             await self._take_turn()
         try:
-            async with self._taken(engine) as connection:
-                yield connection
+            with self._watched():
+                async with self._taken(engine) as connection:
+                    yield connection
         finally:
             self._turns.release()
+
+    def _watched(self) -> AbstractContextManager[None]:
+        """For as long as a server is waited for: see `Primary.waiting`."""
+        return nullcontext() if self._primary is None else self._primary.waiting()
 
     async def _take_turn(self) -> None:
         if not self._turns.locked():
@@ -283,7 +297,10 @@ class Database:
 
     async def _new_connection(self, *arguments: Any, **options: Any) -> psycopg.AsyncConnection[Any]:
         try:
-            connection = await psycopg.AsyncConnection.connect(*arguments, **options)
+            if self._primary is not None:
+                connection = await self._primary.connect(options, seconds=self._pool_timeout)
+            else:
+                connection = await psycopg.AsyncConnection.connect(*arguments, **options)
         except psycopg.OperationalError as error:
             if error.sqlstate is None and self._tls_advice:
                 message = f"PostgreSQL cannot be reached; {self._tls_advice}"
@@ -302,6 +319,8 @@ class Database:
     async def close(self) -> None:
         """Close every connection of the pool, and give up those that are still being made."""
         self._acquiring.cancel()
+        if self._primary is not None:
+            await self._primary.close()
         with suppress(TimeoutError):
             async with asyncio.timeout(_CLOSING_SECONDS):
                 while len(self._acquiring) or len(self._returning):  # one that was acquired is then returned

@@ -26,7 +26,7 @@ _PRISMA_PARAMETERS = {
 }
 # libpq's own form ("Connection URIs"): SQLAlchemy reads the hosts only where they stand at the end.
 _SEVERAL_HOSTS = re.compile(
-    r"(?P<scheme>[\w+]+)://((?P<login>[^/?]*)@)?(?P<hosts>[^/?@]*,[^/?@]*)(?P<rest>([/?].*)?)", re.S
+    r"(?P<scheme>[\w+]+)://((?P<login>[^/?]*)@)?(?P<hosts>[^/?@]*,[^/?@]*)(?P<path>(/[^?]*)?)([?](?P<query>.*))?"
 )
 _HOST_AND_PORT = re.compile(r"(?P<host>\[[^\]]+\]|[^:\[\]]*)(:(?P<port>\d*))?")
 

@@ -74,6 +74,7 @@ class PostgresApplier:
             # After the request, so that no move of the stage waits for Supabase. The authority has not been moved to
             # PostgreSQL and back meanwhile: both moves wait until no process has mirrors or notes.
             stage = await read_stage(connection, share=True)
+            self._database.mark.check(stage)
             if stage.managed and stage.stage.authority is not Store.SUPABASE:
                 raise AuthorityMovedError(f"the cutover stands at {stage.stage}; Supabase is not copied from any more")
             rows = encode(records)

@@ -112,6 +112,7 @@ class Sender:
         if not self._is_there:
             return None
         row = await read_stage(connection, share=True)
+        self.database.mark.check(row)
         stage = row.stage if row.managed else self._fixed
         return stage if stage is not None and stage.records and not row.finished else None
 

@@ -18,9 +18,9 @@ from app.errors import StoreError, StoreTimeoutError, UnavailableError
 from app.state.wal import INSERT_LSN, TIMELINE, WalPlace, lsn_as_number
 from app.stores.outgoing_write import OutgoingWrite
 from app.stores.postgres.database import Database, UnreadableError
-from app.stores.postgres.read_hosts import each_host
-from app.stores.postgres.read_mark import Mark, ReadMark
-from app.stores.postgres.read_standby import NoStandbyError, Standby, StandbyAnswer, StandbyState
+from app.stores.postgres.database_url import hosts_of, sqlalchemy_url, uses_pgbouncer
+from app.stores.standbys.read_mark import Mark, ReadMark
+from app.stores.standbys.standby import NoStandbyError, Standby, StandbyAnswer, StandbyState
 
 # The insert LSN: a commit that was not flushed (synchronous_commit off) is before it, too.
 _PRIMARY_IS_AT: Any = select(
@@ -69,8 +69,7 @@ class ReadRouter:
         self._metrics = metrics
         self._mark = ReadMark()
         self._standbys = [
-            Standby(name, address, self._judge, pool_size=pool_size, **timeouts)
-            for name, address in each_host(url, name="DATABASE_READ_URL")
+            Standby(name, address, self._judge, pool_size=pool_size, **timeouts) for name, address in _each_host(url)
         ]
         self._turn = count()
         self._history: deque[tuple[float, WalPlace]] = deque()  # where the primary was, and when; the oldest first
@@ -96,7 +95,9 @@ class ReadRouter:
     ) -> list[tuple[Any, ...]]:
         """The rows of a statement, as of `Database.fetch`."""
         mark = self._mark.current
-        if mark is not None:
+        if mark is not None and mark.timeline < self._primary.mark.timeline:
+            self._lose()  # another pool has met a new primary
+        elif mark is not None:
             for standby in self._in_turn(mark):
                 answer = await self._ask(standby, statement, parameters)
                 if answer is None or not mark.allows(answer.before, standby):
@@ -218,3 +219,18 @@ class ReadRouter:
         seconds = self._lag_seconds(at)
         ahead = max(0, self._history[-1][1].lsn - at.lsn)
         return StandbyReport(standby.name, standby.state, ahead, None if seconds is None else round(seconds, 1))
+
+
+def _each_host(text: str) -> list[tuple[str, str]]:
+    """Of the hosts in DATABASE_READ_URL, each one's name with its port, and the URL of it alone, password included."""
+    url = sqlalchemy_url(text, name="DATABASE_READ_URL")
+    # Each is taken as the standby that it is; libpq is to choose none.
+    plain = url.difference_update_query(["host", "port", "target_session_attrs", "load_balance_hosts"])
+    if uses_pgbouncer(text):
+        plain = plain.update_query_dict({"pgbouncer": "true"})
+    found = []
+    for host, port in hosts_of(url):
+        given = {name: value for name, value in (("host", host), ("port", port)) if value}
+        alone = plain.set(host=None, port=None).update_query_dict(given)
+        found.append((f"{host or 'localhost'}:{port or 5432}", alone.render_as_string(hide_password=False)))
+    return found
