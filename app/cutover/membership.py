@@ -266,7 +266,8 @@ class Membership:
             held = self._hold.move
             self._hold.reported = True  # before it is sent, since its answer may be lost
         problem = self._went_back or self._contradiction(strictly=True) or counts.problem
-        return Report(self._process, earlier or current, held, in_flight, counts._replace(problem=problem))
+        reads = self._router.report() if self._router is not None else None
+        return Report(self._process, earlier or current, held, in_flight, counts._replace(problem=problem), reads)
 
     def _take(self, look: StageReading) -> None:
         """Go by what was read."""

@@ -12,7 +12,7 @@ from app.cutover.moves.steps import advance
 from app.cutover.staged_backend import StagedBackend
 from app.cutover.stages import Stage
 from app.settings import Settings
-from tests.data_layer.test_standbys import opened
+from tests.data_layer.test_standbys import opened, share
 from tests.fixtures.streaming import DATABASE, read_url
 from tests.support.streaming import Cluster
 from tests.support.supabase import SupabaseServer
@@ -52,11 +52,11 @@ async def test_no_read_is_older_than_the_handover(
             answer = await data.get_client_by_id(7, 1)
             assert answer.data is not None
         assert router._mark.current.lsn > before
-        assert router.share()[0] == 0
+        assert share(router)[0] == 0
         for node in standbys.standbys:
             node.configure(recovery_min_apply_delay="")
         standbys.wait_for_standbys()
         await asyncio.sleep(0.1)
         answer = await data.get_client_by_id(7, 1)
         assert answer.data is not None
-        assert router.share()[0] == 1
+        assert share(router)[0] == 1

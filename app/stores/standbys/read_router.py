@@ -8,13 +8,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from itertools import count
 from time import monotonic
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import BigInteger, Select, literal_column, select
 
 from app.common.deadlines import within
 from app.common.metrics import Metrics
 from app.errors import StoreError, StoreTimeoutError, UnavailableError
+from app.state.cutover.standby_reads import StandbyReads, StandbyReport
 from app.state.wal import INSERT_LSN, TIMELINE, WalPlace, lsn_as_number
 from app.stores.outgoing_write import OutgoingWrite
 from app.stores.postgres.database import Database, UnreadableError
@@ -32,20 +33,6 @@ _REMEMBERED = 120.0  # seconds of the primary's positions
 _TOO_FAR_BEHIND = 30.0  # seconds
 _FRESH = 0.02  # seconds for which a standby that was too old is not asked again
 _STATEMENT_TIMEOUT = "57014"
-
-
-class StandbyReport(NamedTuple):
-    """How a standby is.
-
-    Attributes:
-        lag_bytes: WAL that it has not replayed; None: not known.
-        lag_seconds: since the primary was where it is now; None: not known.
-    """
-
-    name: str
-    state: str
-    lag_bytes: int | None
-    lag_seconds: float | None
 
 
 class ReadRouter:
@@ -131,13 +118,10 @@ class ReadRouter:
         else:
             self._mark.reach(place)
 
-    def report(self) -> tuple[StandbyReport, ...]:
-        """How the standbys are."""
-        return tuple(self._report_of(standby) for standby in self._standbys)
-
-    def share(self) -> tuple[int, int]:
-        """How many reads standbys have answered, and the primary."""
-        return self._metrics.total("reads", by="standby"), self._metrics.total("reads", by="primary")
+    def report(self) -> StandbyReads:
+        """What standbys and the primary have answered, and how the standbys are."""
+        by_standbys, by_primary = (self._metrics.total("reads", by=by) for by in ("standby", "primary"))
+        return StandbyReads(by_standbys, by_primary, tuple(self._report_of(standby) for standby in self._standbys))
 
     def _in_turn(self, mark: Mark) -> Sequence[Standby]:
         """Those to be asked, the least used first, and in turn where they are alike."""
