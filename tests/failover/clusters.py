@@ -40,4 +40,10 @@ def bot_cluster(standbys: int = 1, *, synchronous: bool = True) -> Iterator[Clus
 
 def settings_for(url: str, **given: Any) -> Settings:
     """Settings of a bot that has only PostgreSQL."""
-    return Settings(_env_file=None, database_url=url, use_database=True, **{"query_timeout": 20.0, **given})
+    return Settings(
+        _env_file=None,
+        database_url=url,
+        use_repository_pattern=True,
+        cutover_stage="complete",
+        **{"query_timeout": 20.0, **given},
+    )

@@ -118,6 +118,5 @@ async def _until(is_so: Callable[[], bool]) -> None:
 
 
 def _waiting(cluster: Cluster) -> bool:
-    return bool(
-        cluster.primary.execute(f"SELECT 1 FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND datname = '{DATABASE}'")
-    )
+    waits = f"SELECT 1 FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND datname = '{DATABASE}'"
+    return bool(cluster.primary.execute(waits))
