@@ -50,6 +50,8 @@ async def open_staged(settings: Settings, metrics: Metrics) -> StagedBackend:
     comparisons = Comparisons(stores, pools[0] if pools else None, settings, process, metrics)
     backend = StagedBackend(membership, stores, writers, comparisons, [*pools, reports])
     try:
+        if router is not None:
+            router.start()
         await membership.start()
         for writer in writers.values():
             await writer.start()

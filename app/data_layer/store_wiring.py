@@ -30,7 +30,8 @@ async def open_repository(
     """The backend on the bot's own PostgreSQL (DATABASE_URL); see `Database` for the others.
 
     Args:
-        metrics: of callers whose reads may go to DATABASE_READ_URL; None: all reads go to DATABASE_URL.
+        metrics: of callers whose reads may go to DATABASE_READ_URL once its `router` is started; None: all reads go to
+            DATABASE_URL.
     """
     from app.repositories.backend import RepositoryBackend
     from app.stores.postgres.database import Database
@@ -52,7 +53,6 @@ async def open_repository(
     if metrics is not None and settings.database_read_url is not None:
         url, size = settings.database_read_url.get_secret_value(), max(1, settings.database_pool_size // 2)
         router = ReadRouter(database, url, metrics, pool_size=size, **timeouts)
-        router.start()
     return RepositoryBackend(database, default_timezone=settings.default_timezone, router=router)
 
 

@@ -145,5 +145,9 @@ def rows_of(url: str, statement: str) -> list[dict[str, Any]]:
 async def open_layer(settings: Settings, backend: str, clock: Clock) -> DataLayer:
     """A data layer on one of the two backends."""
     metrics = Metrics()
-    opened = await (open_supabase(settings) if backend == "supabase" else open_repository(settings, metrics=metrics))
+    if backend == "supabase":
+        return DataLayer(await open_supabase(settings), settings, clock=clock)
+    opened = await open_repository(settings, metrics=metrics)
+    if opened.router is not None:
+        opened.router.start()
     return DataLayer(opened, settings, clock=clock, metrics=metrics)

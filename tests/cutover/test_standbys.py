@@ -6,7 +6,6 @@ import asyncio
 from pathlib import Path
 
 import psycopg
-import pytest
 
 from app.cutover.moves.steps import advance
 from app.cutover.staged_backend import StagedBackend
@@ -16,8 +15,6 @@ from tests.data_layer.test_standbys import opened, share
 from tests.fixtures.streaming import DATABASE, read_url
 from tests.support.streaming import Cluster
 from tests.support.supabase import SupabaseServer
-
-pytestmark = pytest.mark.xdist_group("standbys")
 
 _KEY = {"yclients_id": 7, "company_id": 1}
 

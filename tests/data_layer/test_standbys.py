@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from time import monotonic
 from typing import Any, cast
 
@@ -18,9 +18,8 @@ from app.repositories.backend import RepositoryBackend
 from app.settings import Settings
 from app.stores.standbys.read_router import ReadRouter
 from tests.fixtures.streaming import DATABASE, prepare, read_url
+from tests.pooler.bouncer import run_bouncer
 from tests.support.streaming import Cluster, Node, run_cluster
-
-pytestmark = pytest.mark.xdist_group("standbys")
 
 _COMPANY = {"company_id": 7, "title": "0"}
 
@@ -131,6 +130,24 @@ async def test_a_second_after_the_last_write_standbys_answer(standbys: Cluster) 
         for _ in range(100):
             assert await _title(data) == "1"
         assert share(router)[0] - by_standbys >= 80
+
+
+async def test_through_a_transaction_pooler_before_each_standby(standbys: Cluster) -> None:
+    with ExitStack() as stack:
+        bouncers = [stack.enter_context(run_bouncer(node.url(), size=1)) for node in standbys.standbys]
+        hosts = ",".join(f"127.0.0.1:{bouncer.port}" for bouncer in bouncers)
+        async with opened(_settings(standbys, database_read_url=f"postgresql://postgres@{hosts}/{DATABASE}")) as (
+            data,
+            router,
+        ):
+            for number in range(5):
+                await _write(data, str(number))
+                assert await _title(data) == str(number)
+            standbys.wait_for_standbys()
+            before = share(router)
+            titles = await asyncio.gather(*(_title(data) for _ in range(30)))  # more than the poolers have servers
+            assert set(titles) == {"4"}
+            assert share(router) == (before[0] + 30, before[1])
 
 
 @asynccontextmanager

@@ -53,6 +53,7 @@ class ReadRouter:
 
     def __init__(self, primary: Database, url: str, metrics: Metrics, *, pool_size: int, **timeouts: float) -> None:
         self._primary = primary
+        primary.on_commit = self.reach
         self._metrics = metrics
         self._mark = ReadMark()
         self._standbys = [
@@ -65,7 +66,6 @@ class ReadRouter:
 
     def start(self) -> None:
         """Begin to look at the servers; until the primary was asked once, it gives all answers."""
-        self._primary.on_commit = self.reach
         self._looking = asyncio.create_task(self._keep_looking())
         for standby in self._standbys:
             standby.start()

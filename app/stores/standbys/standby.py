@@ -7,6 +7,7 @@ what is committed when it begins. All of it is one pipeline, and one round trip.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ from app.stores.postgres.idle_connections import Driver
 from app.stores.postgres.keepalives import hang_up
 
 T = TypeVar("T")
+
+logger = logging.getLogger("app.data_layer")
 
 # A standby that crossed to a timeline has it in its control file after its next restartpoint. Before that its receiver
 # tells of it, to roles that may read all statistics. Either is proof; neither ever tells of a later timeline than the
@@ -99,8 +102,13 @@ class Standby:
         self.at: WalPlace | None = None  # where it was last seen
         self.seen = float("-inf")  # when, by the monotonic clock
         self._judge = judge
+        self._pool_size = pool_size
+        # In all less than a call may take, so that another server can answer it.
+        self._patience = min(_PATIENCE, statement_timeout / 6)
+        self._look_timeout = min(_LOOK_TIMEOUT, statement_timeout / 2)
         self._reads = Database(url, pool_size=pool_size, pool_timeout=pool_timeout, statement_timeout=statement_timeout)
-        self._looks = Database(url, pool_size=1, pool_timeout=_LOOK_TIMEOUT, statement_timeout=_LOOK_TIMEOUT)
+        timeout = self._look_timeout
+        self._looks = Database(url, pool_size=1, pool_timeout=timeout, statement_timeout=timeout)
         self._limit = f"SET LOCAL statement_timeout = {max(1, int(statement_timeout * 1000))}".encode()
         self._hurry = asyncio.Event()
         self._begun = BackgroundTasks()
@@ -145,7 +153,8 @@ class Standby:
             self.state = StandbyState.NO_STANDBY
             raise
         except UnavailableError:
-            self.state = StandbyState.AWAY
+            if self.running <= self._pool_size:  # else it may be the pool that had no connection
+                self.state = StandbyState.AWAY
             self.look_soon()
             raise
         finally:
@@ -162,9 +171,9 @@ class Standby:
         calling = self._begun.start(call)
         calling.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # perhaps nobody asks
         try:
-            await asyncio.wait({calling}, timeout=_PATIENCE)
+            await asyncio.wait({calling}, timeout=self._patience)
             while not calling.done() and may_wait():
-                await asyncio.wait({calling}, timeout=_PATIENCE)
+                await asyncio.wait({calling}, timeout=self._patience)
         finally:
             if not calling.done():
                 for driver in held:
@@ -211,7 +220,7 @@ class Standby:
         return StandbyAnswer(rows, before, after, last[2])
 
     async def _watch(self) -> None:
-        pause = _LOOK
+        pause, told = _LOOK, None
         while True:
             self._hurry.clear()
             try:
@@ -220,13 +229,16 @@ class Standby:
                 self.state = StandbyState.NO_STANDBY
             except (StoreError, psycopg.Error):
                 self.state = StandbyState.AWAY
+            if self.state is not told:
+                logger.log(logging.INFO if self.answers else logging.WARNING, "standby %s: %s", self.name, self.state)
+                told = self.state
             pause = min(2 * pause, _LONGEST_PAUSE) if self.state is StandbyState.AWAY else _LOOK
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await self._hurry.wait()
 
     async def _look(self) -> None:
-        until = monotonic() + _LOOK_TIMEOUT
+        until = monotonic() + self._look_timeout
         held: list[Driver] = []
 
         async def ask() -> WalPlace:
