@@ -46,16 +46,22 @@ class Bouncer:
 
     Attributes:
         size: server connections that it keeps for a database at most.
+        directory: of its socket.
     """
 
     port: int
     size: int
+    directory: Path
 
     def url(self, database_url: str, **parameters: str) -> str:
         """The address of a database behind it, with nothing in it that speaks for a pooler."""
         name = make_url(database_url).database
         given = "&".join(f"{key}={value}" for key, value in parameters.items())
         return f"postgresql://postgres@127.0.0.1:{self.port}/{name}" + (f"?{given}" if given else "")
+
+    def socket_url(self, database_url: str) -> str:
+        """The same by its socket, as the tests' server is reached."""
+        return f"postgresql://postgres@/{make_url(database_url).database}?host={self.directory}&port={self.port}"
 
     def console(self, command: str) -> None:
         """Carry out a command of its administrator's."""
@@ -115,13 +121,15 @@ def run_bouncer(
     with tempfile.TemporaryDirectory(prefix="botdata-pooler-", dir="/tmp") as name:
         directory = Path(name)
         directory.chmod(0o755)
+        if user:
+            shutil.chown(directory, user)
         (directory / "pgbouncer.ini").write_text(
             f"""[databases]
 * = {server}
 [pgbouncer]
 listen_addr = 127.0.0.1
 listen_port = {port}
-unix_socket_dir =
+unix_socket_dir = {directory}
 auth_type = any
 admin_users = postgres
 pool_mode = {mode}
@@ -142,7 +150,7 @@ server_round_robin = {int(round_robin)}
             )
         try:
             _wait_for(port, process, directory / "log")
-            yield Bouncer(port, size)
+            yield Bouncer(port, size, directory)
         finally:
             process.terminate()
             process.wait(10)

@@ -21,6 +21,8 @@ from psycopg import IsolationLevel
 from psycopg.pq import PipelineStatus, TransactionStatus
 from psycopg.types.datetime import DateLoader, TimestampLoader, TimestamptzBinaryLoader, TimestamptzLoader
 
+from app.stores.postgres.statement_deadline import StatementDeadline
+
 # Another client's statement was found under a name of this one's, or this one's was not: a pooler is in between.
 ANOTHERS_SESSION = (psycopg.errors.InvalidSqlStatementName, psycopg.errors.DuplicatePreparedStatement)
 
@@ -69,6 +71,7 @@ async def settle(connection: psycopg.AsyncConnection[Any], milliseconds: int, *,
 
 def _cursor_with(milliseconds: int) -> type[psycopg.AsyncCursor[Any]]:
     settings = f"SELECT {_SETTINGS.format(milliseconds=milliseconds, local='true')}{_OTHERS_SETTINGS}".encode()
+    deadline = StatementDeadline(milliseconds / 1000)
 
     class Cursor(psycopg.AsyncCursor[Any]):
         """Begins each transaction with the settings; a statement in autocommit needs none, and has its time."""
@@ -78,7 +81,7 @@ def _cursor_with(milliseconds: int) -> type[psycopg.AsyncCursor[Any]]:
             if not _is_idle(connection):
                 return await super().execute(query, params, **options)
             if connection.autocommit:
-                return await self._execute_alone(query, params, **options)
+                return await deadline.keep(super().execute(query, params, **{**options, "binary": True}))
             try:
                 async with connection.pipeline():
                     await psycopg.AsyncCursor(connection).execute(_DURABLE)
@@ -90,13 +93,6 @@ def _cursor_with(milliseconds: int) -> type[psycopg.AsyncCursor[Any]]:
                     if isinstance(error.__context__, asyncio.CancelledError):
                         raise error.__context__ from None  # which psycopg's word on that has replaced
                 raise
-
-        async def _execute_alone(self, query: Any, params: Any, **options: Any) -> Self:
-            try:
-                async with asyncio.timeout(milliseconds / 1000):  # psycopg has the server cancel what is cancelled here
-                    return await super().execute(query, params, **{**options, "binary": True})
-            except TimeoutError:
-                raise psycopg.errors.QueryCanceled("no answer in time") from None
 
         async def executemany(self, query: Any, params_seq: Iterable[Any], *, returning: bool = False) -> None:
             if _is_idle(self.connection) and not self.connection.autocommit:
