@@ -9,9 +9,7 @@ import pytest
 
 from app.cutover.stages import Stage
 from app.data_layer import open_data_layer
-from app.migration.target.target_session import open_target
-from app.state.cutover.stage import move_stage
-from tests.failover.clusters import DATABASE, bot_cluster, settings_for
+from tests.failover.clusters import DATABASE, bot_cluster, set_stage, settings_for
 from tests.failover.load import DOCUMENTED, load_on, tokens
 from tests.support.streaming import Cluster
 
@@ -38,15 +36,10 @@ async def fail_over(cluster: Cluster, *, hangs: bool) -> None:
         assert [key for key, number in tokens(old).items() if load.begun[key, number] > promoted] == []
 
 
-async def _go_to(url: str, stage: Stage) -> None:
-    async with open_target(url, step="test") as connection:
-        await move_stage(connection, stage)
-
-
 @pytest.mark.parametrize("hangs", [False, True], ids=["dies", "hangs"])
 async def test_calls_go_on_after_a_failover_and_lose_nothing(hangs: bool) -> None:
     with bot_cluster() as cluster:
-        await _go_to(cluster.primary.url(DATABASE), Stage.COMPLETE)
+        set_stage(cluster, Stage.COMPLETE)
         await fail_over(cluster, hangs=hangs)
 
 
@@ -55,7 +48,7 @@ async def test_calls_go_on_after_a_failover_and_lose_nothing(hangs: bool) -> Non
 @pytest.mark.parametrize("hangs", [False, True], ids=["dies", "hangs"])
 async def test_twenty_failovers(hangs: bool) -> None:
     with bot_cluster() as cluster:
-        await _go_to(cluster.primary.url(DATABASE), Stage.COMPLETE)
+        set_stage(cluster, Stage.COMPLETE)
         for number in range(20):
             old = cluster.primary
             await fail_over(cluster, hangs=hangs)

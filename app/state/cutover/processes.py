@@ -24,7 +24,8 @@ WITH mine AS (
         stage = %(stage)s, stage_since = CASE stage WHEN %(stage)s THEN stage_since ELSE clock_timestamp() END,
         reported_at = clock_timestamp(), held_move = %(held_move)s, in_flight = %(in_flight)s,
         pending_mirrors = %(pending)s, spooled = %(spooled)s, problem = %(problem)s
-    WHERE name = %(process)s RETURNING name
+    -- A report must not wait for a standby that is away: the next one says the same.
+    WHERE name = %(process)s AND set_config('synchronous_commit', 'local', true) <> '' RETURNING name
 )
 SELECT {COLUMNS}, EXISTS (SELECT FROM mine),
     m.id, CAST(extract(epoch FROM m.hold_until - clock_timestamp()) AS float8)
