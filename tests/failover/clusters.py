@@ -53,11 +53,6 @@ def _at(url: str, act: Callable[[AsyncConnection], Awaitable[None]]) -> None:
 
 
 def settings_for(url: str, **given: Any) -> Settings:
-    """Settings of a bot that has only PostgreSQL."""
-    return Settings(
-        _env_file=None,
-        database_url=url,
-        use_repository_pattern=True,
-        cutover_stage="complete",
-        **{"query_timeout": 20.0, **given},
-    )
+    """Settings of a bot that has only PostgreSQL, unless they say otherwise."""
+    fixed = {"database_url": url, "cutover_stage": "complete", "query_timeout": 20.0}
+    return Settings(_env_file=None, **(fixed | given))

@@ -66,7 +66,7 @@ async def test_a_new_process_asks_all_hosts_and_takes_the_highest_timeline(
 
 async def test_a_failover_that_lost_a_move_stops_the_writes_until_the_owner_moves_again() -> None:
     with bot_cluster(synchronous=False) as cluster:
-        set_stage(cluster, Stage.RAMPDOWN)
+        set_stage(cluster, Stage.COMPLETE)
         (standby,) = cluster.standbys
         async with open_data_layer(settings_for(cluster.url(DATABASE))) as data:
             standby.stop()
@@ -81,8 +81,9 @@ async def test_a_failover_that_lost_a_move_stops_the_writes_until_the_owner_move
 
             refused = await data.upsert_client(_CLIENT)
             assert refused.error_code == "unavailable"
-            assert "a failover has lost move 2 of the cutover, to complete: the row of the stage says rampdown" in str(
-                refused.error
+            assert (
+                "a failover has lost move 2 of the cutover, to complete: the row of the stage says complete, of move 1"
+                in str(refused.error)
             )
             assert cluster.primary.execute("SELECT count(*) FROM clients", DATABASE) == [(0,)]
             await asyncio.sleep(1.0)
