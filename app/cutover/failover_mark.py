@@ -65,7 +65,8 @@ class FailoverMark:
         if known is not None and _age(row) < _age(known):
             raise MoveLostError(
                 f"a failover has lost move {known.moves} of the cutover, to {known.stage}: the row of the stage says "
-                f"{row.stage}, of move {row.moves}; nothing was written. `botdata cutover status` says what to do"
+                f"{row.stage}, of move {row.moves}; nothing was written. Look at `botdata cutover status`, then move "
+                "the stage again: `botdata cutover advance` or `back`, with --force REASON"
             )
         self._row = row
 

@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from time import monotonic
 
+import psycopg
+
 from app.data_layer import DataLayer
 from tests.failover.clusters import DATABASE
 from tests.support.streaming import Node
@@ -18,7 +20,7 @@ _PAUSE = 0.02  # seconds between two calls of a task
 
 
 class Load:
-    """What the tasks have done.
+    """What the tasks have done. Numbers rise from one load to the next, as the clock does.
 
     Attributes:
         codes: of all answers.
@@ -34,11 +36,11 @@ class Load:
 
     async def write(self, data: DataLayer, key: int) -> None:
         """Write one key again and again, each time a higher number."""
-        number = 0
+        number = int(monotonic() * 1000)
         while True:
             number += 1
             self.begun[key, number] = monotonic()
-            row = {"yclients_id": key, "company_id": COMPANY, "phone": f"79{key:09d}", "name": str(number)}
+            row = {"yclients_id": key, "company_id": COMPANY, "phone": f"7900555{key:04d}", "name": str(number)}
             answer = await data.upsert_client(row)
             self._keep("write", answer.error_code)
             if answer.success:
@@ -69,16 +71,20 @@ class Load:
                 assert monotonic() < moment + seconds, f"no {kind} is answered well after {seconds:g} s: {self.codes}"
                 await asyncio.sleep(0.01)
 
-    def lost(self, node: Node) -> dict[int, tuple[int, int]]:
-        """Keys of which a node holds less than was acknowledged: what it holds, and what was."""
-        held = tokens(node)
+    def lost(self, held: dict[int, int]) -> dict[int, tuple[int, int]]:
+        """Keys of which a store holds less than was acknowledged: what it holds, and what was."""
         return {key: (held.get(key, 0), last) for key, last in self.acknowledged.items() if held.get(key, 0) < last}
 
 
 def tokens(node: Node) -> dict[int, int]:
     """The number that a node holds of each key."""
-    rows = node.execute("SELECT yclients_id, name::int FROM clients", DATABASE)
-    return dict(rows)
+    return rows_of(node.url(DATABASE))
+
+
+def rows_of(url: str) -> dict[int, int]:
+    """The same of a database."""
+    with psycopg.connect(url) as connection:
+        return dict(connection.execute("SELECT yclients_id, name::int FROM clients").fetchall())
 
 
 @asynccontextmanager

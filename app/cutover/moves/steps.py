@@ -13,7 +13,7 @@ from app.cutover.moves.gates.objection import Objection
 from app.cutover.moves.gates.objections import objections as objections_to
 from app.cutover.moves.gates.thresholds import Thresholds
 from app.cutover.moves.handover import Crossing, Late, cross, moved_meanwhile, under_way
-from app.cutover.moves.stage_row import lock_stage_row, open_cutover
+from app.cutover.moves.stage_row import kept, lock_stage_row, open_cutover
 from app.cutover.stages import Stage
 from app.errors import SettingsError, StoreError
 from app.settings import Settings
@@ -127,7 +127,7 @@ async def _move(
             return outcome
         said = "; ".join(one.what for one in objections) or None
         if row.stage.authority is to.authority:
-            await _step(connection, kind, row, to, reason=force, said=said)
+            await _step(url, connection, kind, row, to, reason=force, said=said)
         else:
             drops = any(one.loses_outbox for one in objections)
             crossing = Crossing(kind, row.stage, to, settings.cutover_hold, force, said, drops_outbox=drops)
@@ -147,10 +147,10 @@ async def _prepare(settings: Settings, row: StageRow, to: Stage, send: Sending |
 
 
 async def _step(
-    connection: AsyncConnection, kind: str, seen: StageRow, to: Stage, *, reason: str | None, said: str | None
+    url: str, connection: AsyncConnection, kind: str, seen: StageRow, to: Stage, *, reason: str | None, said: str | None
 ) -> None:
     """Move the stage where the authority stays."""
-    async with connection.transaction():
+    async with kept(url, connection, step=f"cutover {kind}"):
         row = await lock_stage_row(connection, "FOR UPDATE", step=f"cutover {kind}")  # after the writes in flight
         if row != seen:
             raise moved_meanwhile(f"cutover {kind}", seen.stage, row.stage)

@@ -27,7 +27,8 @@ WITH mine AS (
         reported_at = clock_timestamp(), held_move = %(held_move)s, in_flight = %(in_flight)s,
         pending_mirrors = %(pending)s, spooled = %(spooled)s, problem = %(problem)s,
         standby_reads = CAST(%(reads)s AS json)
-    WHERE name = %(process)s RETURNING name
+    -- A report must not wait for a standby that is away: the next one says the same.
+    WHERE name = %(process)s AND set_config('synchronous_commit', 'local', true) <> '' RETURNING name
 )
 SELECT {COLUMNS}, EXISTS (SELECT FROM mine),
     m.id, CAST(extract(epoch FROM m.hold_until - clock_timestamp()) AS float8)
