@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
 from time import monotonic
@@ -210,14 +211,20 @@ async def test_reads_wait_for_no_standby_where_all_are_away(standbys: Cluster) -
         assert share(router_of(data))[0] == 0
 
 
-async def test_the_primary_is_no_standby_and_answers_all_the_same(standbys: Cluster) -> None:
-    settings = _settings(standbys, standbys.primary)
-    async with open_data_layer(settings) as data:
+async def test_the_primary_is_no_standby_and_answers_all_the_same(
+    standbys: Cluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    read_url = standbys.primary.url(DATABASE).replace("postgres@", "postgres:planted-secret@")
+    async with open_data_layer(_settings(standbys, database_read_url=read_url)) as data:
         router = router_of(data)
         await until(lambda: [one.state for one in router.report().standbys] == ["no standby"])
         await _write(data, "1")
         assert await _title(data) == "1"
         assert share(router) == (0, 1)
+        assert "planted-secret" not in str(router.report())
+    assert f"127.0.0.1:{standbys.primary.port}: no standby" in caplog.text
+    assert "planted-secret" not in caplog.text
 
 
 async def test_a_failover_begins_the_mark_anew_and_what_was_lost_is_not_read() -> None:
