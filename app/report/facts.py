@@ -84,7 +84,8 @@ async def gather(
         ],
         "quarantine": reasons,
         "stage": {
-            "stage": stage.stage, "moved_at": _moment(stage.moved_at), "finished_at": _moment(stage.finished_at)
+            "stage": stage.stage, "moved_at": _moment(stage.moved_at), "finished_at": _moment(stage.finished_at),
+            "moves": stage.moves, "timeline": stage.server_timeline,
         },
         "moves": [_move(move, mask) for move in reversed(moves)],
         "comparisons": {
