@@ -31,6 +31,7 @@ from app.state.cutover.processes import (
 )
 from app.state.cutover.stage import StageRow, can_read_stage
 from app.stores.postgres.database import Database
+from app.stores.standbys.read_router import ReadRouter
 
 T = TypeVar("T")
 
@@ -60,16 +61,24 @@ class Membership:
         database: a pool for the reports alone, so that nothing can keep them waiting.
         process: this process's name.
         counts: what the writers have left to do; asked at each report.
+        router: the way of reads to standbys, none of which may answer as of before the last move.
     """
 
     def __init__(
-        self, database: Database, flags: Flags, settings: Settings, process: str, counts: Callable[[], WriterCounts]
+        self,
+        database: Database,
+        flags: Flags,
+        settings: Settings,
+        process: str,
+        counts: Callable[[], WriterCounts],
+        router: ReadRouter | None = None,
     ) -> None:
         self._database = database
         self._flags = flags
         self._settings = settings
         self._process = process
         self._counts = counts
+        self._router = router
         self._row: StageRow | None = None
         # These two stages need nothing of the target's row before they write: `off` is as it was before there was a
         # cutover, and PostgreSQL's writes read the row themselves.
@@ -257,7 +266,8 @@ class Membership:
             held = self._hold.move
             self._hold.reported = True  # before it is sent, since its answer may be lost
         problem = self._went_back or self._contradiction(strictly=True) or counts.problem
-        return Report(self._process, earlier or current, held, in_flight, counts._replace(problem=problem))
+        reads = self._router.report() if self._router is not None else None
+        return Report(self._process, earlier or current, held, in_flight, counts._replace(problem=problem), reads)
 
     def _take(self, look: StageReading) -> None:
         """Go by what was read."""
@@ -274,6 +284,8 @@ class Membership:
                 logger.error("%s", error)
         else:
             self._row = look.row
+            if self._router is not None and look.row.place is not None:
+                self._router.reach(look.row.place)  # before a read goes by the new stage
         stage = self._stage if self._went_back else self._stage_of(look.row)
         if stage is not self._stage:
             logger.info("the cutover stands at %s", stage)

@@ -135,6 +135,11 @@ _TEXTS: dict[str, tuple[str, str]] = {
         "No command has moved it. Where an environment fixes a stage, that holds.",
         "Ни одна команда его не двигала. Где этап задан окружением, действует он.",
     ),
+    "reads": (
+        "Standbys have answered {by_standbys} of {all} reads of the processes that report themselves.",
+        "Резервные серверы ответили на {by_standbys} из {all} чтений у процессов, которые сообщают о себе.",
+    ),
+    "standby_behind": ("{standby}: {state}, {bytes} bytes behind.", "{standby}: {state}, отстаёт на {bytes} байт."),
     "way_back_ended": ("The way back was ended", "Обратный путь закрыт"),
     "move": ("Move", "Переход"),
     "when": ("When", "Когда"),

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     pass
 
 _CLOSING_SECONDS = 2.0
+_SCHEMA = "public"  # where the bot's tables are
 # What psycopg raises for a value that it has received and Python cannot hold.
 UNREADABLE = (psycopg.DataError, ValueError, OverflowError, RecursionError)
 
@@ -61,7 +62,8 @@ class Database:
         primary: finds it, where the URL names several hosts; by default this pool looks for itself.
 
     Attributes:
-        on_commit: told where the log stands after each commit; None: it is not asked for.
+        on_commit: told where the log stands after each commit, or None where that is not known; None: it is not asked
+            for.
     """
 
     def __init__(
@@ -77,7 +79,7 @@ class Database:
     ) -> None:
         self.mark = mark or FailoverMark()
         self._primary = primary or Primary.of(url, self.mark)
-        self.on_commit: Callable[[WalPlace], None] | None = None
+        self.on_commit: Callable[[WalPlace | None], None] | None = None
         address = sqlalchemy_url(url)
         connect_args: dict[str, Any] = {
             **{name: value for name, value in KEEPALIVES.items() if name not in address.query},
@@ -105,48 +107,96 @@ class Database:
         self._acquiring = BackgroundTasks()
         self._returning = BackgroundTasks()
 
+    @property
+    def is_pooled(self) -> bool:
+        """Whether a pooler stands before the server, as far as it is known."""
+        return self._idle.is_pooled
+
     async def fetch(
         self, statement: Select[Any], parameters: Mapping[str, object] | None = None
     ) -> list[tuple[Any, ...]]:
         """The rows of a statement: one round trip in autocommit, with nothing between it and the driver.
 
         Args:
-            statement: one that is kept, since it is compiled at its first use.
+            statement: one that is kept, since it is compiled at its first use. No value in it is cast to text, whose
+                form settings decide: there are none through a pooler.
 
         Raises:
             UnreadableError: a value cannot be held.
             StoreError: one of its kinds.
         """
-        query, values = _compiled(statement, self.engine.dialect)
-        if parameters:
-            values = {**values, **parameters}
         with translated_errors(writing=False):
             try:
-                return await self._fetch(query, values)
+                return await self._fetch(statement, parameters)
             except ANOTHERS_SESSION:
                 self._idle.is_pooled = True
-                return await self._fetch(query, values)
+                return await self._fetch(statement, parameters)
 
-    async def _fetch(self, query: bytes, values: Mapping[str, object]) -> list[tuple[Any, ...]]:
+    async def fetch_text(
+        self, statement: Select[Any], parameters: Mapping[str, object] | None = None
+    ) -> list[tuple[Any, ...]]:
+        """The same for values that are cast to text: in a transaction, which has its settings."""
+        with translated_errors(writing=False):
+            async with self._connected(self.engine) as connection:
+                return [tuple(row) for row in await connection.execute(statement, parameters)]
+
+    async def _fetch(self, statement: Select[Any], parameters: Mapping[str, object] | None) -> list[tuple[Any, ...]]:
         await self._take_turn()
         try:
             with self._watched():
                 idle = await self._idle.take()
                 if idle is None:
-                    return await self._fetch_on_new(query, values)
+                    return await self._fetch_on_new(statement, parameters)
                 try:
                     driver: Any = idle.driver_connection
                     if not driver.autocommit:
                         await driver.set_autocommit(True)
-                    return await _rows(driver, query, values)
+                    return await self._rows(driver, statement, parameters)
                 finally:
                     self._idle.put_back(idle)
         finally:
             self._turns.release()
 
     @asynccontextmanager
+    async def driver(self) -> AsyncIterator[Driver]:
+        """A connection of the driver's in autocommit; one that is left amid a transaction is dropped.
+
+        Through a pooler it is as one of `reader`, and is found out as there.
+        """
+        await self._take_turn()
+        try:
+            idle = await self._idle.take()
+            if idle is None:
+                async with self._taken(self._reading) as connection:
+                    new = (await connection.get_raw_connection()).driver_connection
+                    assert new is not None
+                    try:
+                        yield new
+                    finally:
+                        if new.closed:
+                            await connection.invalidate()
+                return
+            try:
+                driver: Any = idle.driver_connection
+                if not driver.autocommit:
+                    await driver.set_autocommit(True)
+                yield driver
+            finally:
+                self._idle.put_back(idle)
+        except ANOTHERS_SESSION:
+            self._idle.is_pooled = True
+            raise
+        finally:
+            self._turns.release()
+
+    @asynccontextmanager
     async def reader(self) -> AsyncIterator[AsyncConnection]:
-        """A connection in autocommit: one statement, one round trip."""
+        """A connection in autocommit: one statement, one round trip.
+
+        Through a pooler it has no settings of its own, and is answered in PostgreSQL's binary form: a statement names
+        its tables with their schema, casts no time and no number to text, and gives no type of which psycopg knows no
+        binary form (as `pg_lsn`).
+        """
         with translated_errors(writing=False):
             async with self._connected(self._reading) as connection:
                 yield connection
@@ -167,7 +217,7 @@ class Database:
         """
         with translated_errors(writing=True):
             place = await commit(connection, locate=self.on_commit is not None)
-        if place is not None and self.on_commit is not None:
+        if self.on_commit is not None:
             self.on_commit(place)
 
     @asynccontextmanager
@@ -204,15 +254,29 @@ class Database:
         finally:
             await asyncio.shield(self._give_back(connection))
 
-    async def _fetch_on_new(self, query: bytes, values: Mapping[str, object]) -> list[tuple[Any, ...]]:
+    async def _fetch_on_new(
+        self, statement: Select[Any], parameters: Mapping[str, object] | None
+    ) -> list[tuple[Any, ...]]:
         async with self._taken(self._reading) as connection:
             driver = (await connection.get_raw_connection()).driver_connection
             assert driver is not None
             try:
-                return await _rows(driver, query, values)
+                return await self._rows(driver, statement, parameters)
             finally:
                 if driver.closed:
                     await connection.invalidate()
+
+    async def _rows(
+        self, driver: Driver, statement: Select[Any], parameters: Mapping[str, object] | None
+    ) -> list[tuple[Any, ...]]:
+        return await fetched(await driver.execute(*self.compiled(statement, parameters)))
+
+    def compiled(
+        self, statement: Select[Any], parameters: Mapping[str, object] | None
+    ) -> tuple[bytes, Mapping[str, object]]:
+        """The text and the values of a statement that is kept, for a connection of `driver`."""
+        query, values = _compiled(statement, self.engine.dialect, names_schema=self.is_pooled)
+        return query, {**values, **parameters} if parameters else values
 
     async def _acquire(self, engine: AsyncEngine) -> AsyncConnection:
         # A cancelled caller must not interrupt the pool half-way: the connection would be lost, and left open.
@@ -285,19 +349,24 @@ async def _start(engine: AsyncEngine) -> AsyncConnection:
         raise UnavailableError("PostgreSQL closes its connections as soon as they are made") from None
 
 
-@lru_cache(maxsize=512)
-def _compiled(statement: Select[Any], dialect: Dialect) -> tuple[bytes, Mapping[str, object]]:
-    """The text of a statement, and the values that it comes with."""
-    compiled = statement.compile(dialect=dialect)
-    return str(compiled).encode(), compiled.params
-
-
-async def _rows(driver: Driver, query: bytes, values: Mapping[str, object]) -> list[tuple[Any, ...]]:
-    cursor = await driver.execute(query, values)
+async def fetched(cursor: psycopg.AsyncCursor[Any]) -> list[tuple[Any, ...]]:
+    """The rows of a statement that was carried out; UnreadableError where a value cannot be held."""
     try:
         return await cursor.fetchall()
     except UNREADABLE as error:
         raise UnreadableError("a row holds a value that Python cannot hold") from without_values(error)
+
+
+@lru_cache(maxsize=512)
+def _compiled(statement: Select[Any], dialect: Dialect, *, names_schema: bool) -> tuple[bytes, Mapping[str, object]]:
+    """The text of a statement, and the values that it comes with.
+
+    Args:
+        names_schema: its tables are found whatever the search path is.
+    """
+    named: dict[str, Any] = {"schema_translate_map": {None: _SCHEMA}, "render_schema_translate": True}
+    compiled = statement.compile(dialect=dialect, **(named if names_schema else {}))
+    return str(compiled).encode(), compiled.params
 
 
 @contextmanager
@@ -324,7 +393,8 @@ def _translate(original: BaseException | None, *, invalidated: bool, writing: bo
         kind = OutcomeUnknownError if writing else UnavailableError
         return kind("a pooler gave the connection another session; no statement is prepared from here on")
     if isinstance(original, psycopg.Error) and original.sqlstate is not None:
-        return error_for_sqlstate(original.sqlstate, detail=_where(original))
+        severity = original.diag.severity_nonlocalized or original.diag.severity  # Supavisor sends the latter alone
+        return error_for_sqlstate(original.sqlstate, detail=_where(original), ends_session=severity == "FATAL")
     disconnected = invalidated or isinstance(
         error, (OperationalError, InterfaceError, psycopg.OperationalError, psycopg.InterfaceError)
     )

@@ -180,7 +180,16 @@ function showProcesses(cutover) {
     ],
     cutover.processes,
     (one) => one.age > 5 || one.problem !== null || one.spooled > 0,
-  )]);
+  ), ...cutover.processes.filter((one) => one.reads !== null).map((one) => standbysOf(one))]);
+}
+
+function standbysOf(process) {
+  const { by_standbys: own, by_primary: others, standbys } = process.reads;
+  const share = (100 * own / Math.max(1, own + others)).toFixed(1);
+  const told = standbys.map((one) => `${one.standby} ${one.state}` +
+    (one.lag_bytes === null ? "" : `, ${count(one.lag_bytes)} bytes behind`) +
+    (one.lag_seconds ? ` (${one.lag_seconds} s)` : ""));
+  return make("p", {}, `${process.process}: standbys answered ${share} % of ${count(own + others)} reads; ${told.join("; ")}`);
 }
 
 function showWaiting(cutover) {

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from app.cli.commands.watch.document import watch_document
 from app.cli.output import plain
-from app.cli.reports.cutover_words import ago
+from app.cli.reports.cutover_words import ago, reads_told
 from app.cutover.stages import Store
 
 if TYPE_CHECKING:
@@ -102,6 +102,9 @@ def _cutover(cutover: Document, asked_at: str | None) -> Iterable[RenderableType
             for one in cutover["processes"]
         ],
     )
+    for one in cutover["processes"]:
+        for line in reads_told(one["reads"]) if one["reads"] else ():
+            yield _line(f"{one['process']}: {line}")
     waiting = [(kind, one) for kind, field in (("journal", "notes"), ("outbox", "outbox")) for one in cutover[field]]
     yield _table(
         ("waiting in", "table", "rows", "oldest", "failed"),
