@@ -88,6 +88,7 @@ async def gather(
         "quarantine": reasons,
         "stage": {
             "stage": stage.stage, "moved_at": _moment(stage.moved_at), "finished_at": _moment(stage.finished_at),
+            "moves": stage.moves, "timeline": stage.server_timeline,
             "reads": _reads(reads, mask) if reads else None,
         },
         "moves": [_move(move, mask) for move in reversed(moves)],

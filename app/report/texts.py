@@ -156,6 +156,7 @@ _TEXTS: dict[str, tuple[str, str]] = {
     ),
     "no_comparisons": ("No reads were compared.", "Чтения не сравнивались."),
     "method": ("Method", "Метод"),
+    "timeline": ("The server is on timeline {number}.", "Линия времени сервера: {number}."),
     "stage": ("Stage", "Этап"),
     "calls": ("Calls", "Вызовов"),
     "compared": ("Compared", "Сравнено"),

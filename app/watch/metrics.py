@@ -79,6 +79,12 @@ def _add_cutover(text: _Text, facts: Facts) -> None:
     text.add("botdata_processes", "gauge", "Processes that count as running.", [({}, len(processes))])
     ages = [(name, one.age) for name, one in processes]
     text.add("botdata_process_heartbeat_age_seconds", "gauge", "Since a process last reported.", ages)
+    for name, what, number in (
+        ("botdata_timeline", "The target's timeline; a failover raises it.", found.standbys.timeline),
+        ("botdata_standbys", "Standbys that follow the target.", found.standbys.following),
+        ("botdata_synchronous_standbys", "Those that a commit may wait for.", found.standbys.synchronous),
+    ):
+        text.add(name, "gauge", what, [({}, number)] if number is not None else [])
     reading = [({"process": one.name}, one.reads) for one in found.processes if one.reads]
     counts = [({**name, "by": "standby"}, one.by_standbys) for name, one in reading]
     counts += [({**name, "by": "primary"}, one.by_primary) for name, one in reading]

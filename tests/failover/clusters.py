@@ -54,5 +54,5 @@ def _at(url: str, act: Callable[[AsyncConnection], Awaitable[None]]) -> None:
 
 def settings_for(url: str, **given: Any) -> Settings:
     """Settings of a bot that has only PostgreSQL, unless they say otherwise."""
-    fixed = {"database_url": url, "cutover_stage": "complete", "query_timeout": 20.0}
+    fixed: dict[str, Any] = {"database_url": url, "cutover_stage": "complete", "query_timeout": 20.0}
     return Settings(_env_file=None, **(fixed | given))

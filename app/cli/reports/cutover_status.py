@@ -59,6 +59,8 @@ def show_status(found: Cutover) -> None:
     for what, waiting in (("notes", found.notes), ("outbox", found.outbox)):
         say(f"{what}: {_waiting(waiting)}")
     show_accepted(found.accepted)
+    say(f"target: {found.standbys.label}")
+    show_objections(found.warnings, "warning")
     show_objections(found.troubles, "trouble")
     if found.objections is None:
         say(f"the gate to {row.stage.next} could not be asked: {found.unasked}")
@@ -157,6 +159,11 @@ def status_document(found: Cutover) -> dict[str, Any]:
         move=None
         if move is None
         else {"move": move.label, "begun_at": move.begun_at, "hold_until": move.hold_until, "done_by": move.done_by},
+        timeline=found.standbys.timeline,
+        standbys=found.standbys.following,
+        synchronous_standbys=found.standbys.synchronous,
+        moves=row.moves,
+        warnings=reason_list(found.warnings),
         troubles=reason_list(found.troubles),
         next_stage=row.stage.next,
         objections=None if found.objections is None else reason_list(found.objections),

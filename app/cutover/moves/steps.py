@@ -11,6 +11,7 @@ from psycopg import AsyncConnection
 from app.cutover.moves.gates.id_gap import raise_sequences
 from app.cutover.moves.gates.objection import Objection
 from app.cutover.moves.gates.objections import objections as objections_to
+from app.cutover.moves.gates.standby_gate import read_standbys, warnings
 from app.cutover.moves.gates.thresholds import Thresholds
 from app.cutover.moves.handover import Crossing, Late, cross, moved_meanwhile, under_way
 from app.cutover.moves.stage_row import kept, lock_stage_row, open_cutover
@@ -35,6 +36,7 @@ class MoveOutcome:
         to: the stage to move to; None: there is none further.
         moved: the stage stands at `to`.
         objections: the reasons against it, whether they stopped it or were passed over by force.
+        warnings: what may be lost at the stages on either side of it; they stop nothing.
         late: who or what was late at the barrier, so that the old stage has resumed.
         behind: processes that do not report the new stage, as they report themselves.
     """
@@ -46,6 +48,7 @@ class MoveOutcome:
     dry_run: bool = False
     forced: bool = False
     objections: tuple[Objection, ...] = ()
+    warnings: tuple[Objection, ...] = ()
     late: tuple[Late, ...] = ()
     behind: tuple[Process, ...] = ()
 
@@ -121,7 +124,13 @@ async def _move(
         unsent = None if dry_run else await _prepare(settings, row, to, send)
         objections = [*await objections_to(settings, to, thresholds), *([unsent] if unsent else [])]
         outcome = MoveOutcome(
-            kind, row.stage, to, dry_run=dry_run, forced=force is not None, objections=tuple(objections)
+            kind,
+            row.stage,
+            to,
+            dry_run=dry_run,
+            forced=force is not None,
+            objections=tuple(objections),
+            warnings=warnings(await read_standbys(connection), to),
         )
         if dry_run or (objections and force is None):
             return outcome

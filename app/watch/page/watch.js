@@ -104,6 +104,8 @@ function nextStep() {
 function showAttention() {
   const section = at("attention");
   const troubles = facts.cutover ? facts.cutover.troubles : [];
+  const warnings = facts.cutover ? facts.cutover.warnings : [];
+  const mayBeLost = warnings.length ? reasons(warnings) : null;
   const next = nextStep();
   const after = next === null ? null : make("p", {}, "Next: ", remedy(next));
   const away = lost ?? facts.trouble;
@@ -114,11 +116,11 @@ function showAttention() {
     fill(section, [make("h2", {}, lost ? "botdata watch does not answer" : reading),
       make("p", {}, away), since && make("p", {}, since)]);
   } else if (troubles.length) {
-    fill(section, [make("h2", {}, `Needs attention: ${troubles.length}`), reasons(troubles), after]);
+    fill(section, [make("h2", {}, `Needs attention: ${troubles.length}`), reasons(troubles), mayBeLost, after]);
   } else {
     const against = facts.cutover?.objections?.length;
     const open = against ? `; to do before ${facts.cutover.next_stage}: ${against}` : "";
-    fill(section, [make("h2", {}, `Nothing is wrong${open}`), after]);
+    fill(section, [make("h2", {}, `Nothing is wrong${open}`), mayBeLost, after]);
   }
   section.className = away !== null || troubles.length ? "bad" : "good";
 }

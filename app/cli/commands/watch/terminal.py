@@ -68,6 +68,7 @@ def _attention(found: Document) -> Iterable[RenderableType]:
             yield _line(f"what is below is of {found['seen_at']}")
     troubles = cutover["troubles"] if cutover else []
     yield from _reasons(troubles, "bold red")
+    yield from _reasons(cutover["warnings"] if cutover else [], "yellow")
     if found["ok"]:
         yield _line("nothing is wrong", "green")
     part = cutover if cutover and cutover["objections"] is not None else found["status"]
