@@ -49,7 +49,7 @@ async def remove_reserved(rest: SupabaseRest, database: Database) -> None:
         for model, column, value in _OWNED:
             table = table_of(model)
             await connection.execute(delete(table).where(table.c[column] == value))
-        await connection.commit()
+        await database.commit(connection)
 
 
 async def _held_by_supabase(rest: SupabaseRest) -> list[str]:
