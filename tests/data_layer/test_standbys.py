@@ -92,6 +92,7 @@ async def test_what_was_written_is_read_and_a_standby_answers(standbys: Cluster)
         for _ in range(20):
             assert await _title(data) == "19"
         assert share(router)[0] - before[0] == 20
+        assert all(cast(Any, one._reads.engine.pool).checkedin() for one in router._standbys)  # in turn
 
 
 @pytest.mark.parametrize("reads", [200, pytest.param(10_000, marks=pytest.mark.soak)])
@@ -124,7 +125,7 @@ async def test_no_read_is_older_than_own_writes_nor_goes_back_in_time(standbys: 
 async def test_a_second_after_the_last_write_standbys_answer(standbys: Cluster) -> None:
     for node in standbys.standbys:
         node.configure(recovery_min_apply_delay="500ms")
-    async with opened(_settings(standbys)) as (data, router):
+    async with opened(_settings(standbys)) as (data, router), ticking(standbys):
         await _write(data, "1")
         before = share(router)
         assert await _title(data) == "1"
