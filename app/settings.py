@@ -83,7 +83,12 @@ class Settings(BaseSettings):
 
     supabase_url: OptionalText = Field(None, description="https://PROJECT.supabase.co")
     supabase_key: OptionalSecret = Field(None, description="the service key: sb_secret_... or a service_role JWT")
-    database_url: OptionalSecret = Field(None, description="postgresql://user:password@host:5432/database")
+    database_url: OptionalSecret = Field(
+        None, description="postgresql://user:password@host:5432/database; several hosts: host1:5432,host2:5432"
+    )
+    database_read_url: OptionalSecret = Field(
+        None, description="standbys that answer the bot's reads, one or several hosts: docs/scale-out.md"
+    )
 
     migration_source: OptionalSecret = Field(
         None, description="where rows are moved from: supabase (SUPABASE_URL), or postgresql://...; --source wins"

@@ -21,7 +21,9 @@ from app.state import tool_schema
 from app.state.cutover.accepted_differences import read_accepted
 from app.state.cutover.comparisons import DifferenceReport, MethodReport, read_differences, read_methods
 from app.state.cutover.moves import PastMove, read_moves
+from app.state.cutover.processes import read_processes
 from app.state.cutover.stage import read_stage_row
+from app.state.cutover.standby_reads import together
 from app.state.digests import BUCKETS, KeptDigest
 from app.state.fetching import fetch_rows, fetch_value
 from app.state.runs import quarantine
@@ -51,6 +53,7 @@ async def gather(
     reasons = await _reasons(connection)
     stage = await read_stage_row(connection)
     moves = await read_moves(connection, _MOST)
+    reads = together(process.reads for process in await read_processes(connection))
     steps = [_run(run) for run in status.runs[:_MOST]]
     steps += [
         {
@@ -84,7 +87,9 @@ async def gather(
         ],
         "quarantine": reasons,
         "stage": {
-            "stage": stage.stage, "moved_at": _moment(stage.moved_at), "finished_at": _moment(stage.finished_at)
+            "stage": stage.stage, "moved_at": _moment(stage.moved_at), "finished_at": _moment(stage.finished_at),
+            "moves": stage.moves, "timeline": stage.server_timeline,
+            "reads": reads.document() if reads else None,
         },
         "moves": [_move(move, mask) for move in reversed(moves)],
         "comparisons": {

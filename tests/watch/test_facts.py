@@ -170,7 +170,7 @@ async def test_the_dashboard_asks_for_figures_that_exist(filled: Pair, settings_
     assert {re.sub("_(bucket|sum|count)$", "", name) for name in asked} == shown
     for expression in (target["expr"] for panel in panels for target in panel["targets"]):
         labels = set(re.findall(r"\{\{(\w+)\}\}", str(panels)))
-        assert labels <= {"table", "process", "stage", "method", "result", "store"}
+        assert labels <= {"table", "process", "stage", "method", "result", "store", "standby", "by"}
         assert expression.count("(") == expression.count(")")
 
 

@@ -15,6 +15,7 @@ from app.next_step import Command, NextStep
 from app.stores.postgres.database_url import libpq_url, tls_advice, uses_pgbouncer
 from app.stores.postgres.keepalives import KEEPALIVES
 from app.stores.postgres.pooler import Pooling, UndecidedError, find_pooling
+from app.stores.postgres.primary import Primary
 
 # The server's own keepalives: the session of a machine that has gone would hold the run lock for hours.
 # No notices: in a COPY, whatever the server says is an error (see streams).
@@ -49,6 +50,7 @@ FROM (
 """
 # A source that hides rows from the role refuses instead: a sync would delete what is hidden.
 _READING = "SET default_transaction_read_only = on; SET row_security = off"
+_CONNECTING = 10  # seconds
 # Where it stands in an address, the server's greeting is not taken at its word.
 _TRANSACTION_POOLER_PORT = "6543"  # Supabase documentation, "Connect to your database"
 # The addresses that this process has looked at closely and found fit for sessions: host, ports, database and role.
@@ -135,14 +137,20 @@ async def _log_in(url: str, setting: str) -> AsyncConnection:
     address = libpq_url(url, name=setting)
     given = conninfo_to_dict(address)
     keepalives: dict[str, Any] = {key: value for key, value in KEEPALIVES.items() if key not in given}
-    return await AsyncConnection.connect(
-        address,
-        autocommit=True,
-        connect_timeout=10,
-        prepare_threshold=None,
-        cursor_factory=_Cursor,
+    options: dict[str, Any] = {
+        **given,
         **keepalives,
-    )
+        "autocommit": True,
+        "connect_timeout": _CONNECTING,
+        "prepare_threshold": None,
+        "cursor_factory": _Cursor,
+    }
+    if primary := Primary.of(url, name=setting):
+        try:
+            return await primary.connect(options, seconds=_CONNECTING)
+        except UnavailableError as error:
+            raise psycopg.OperationalError(str(error)) from error.__cause__
+    return await AsyncConnection.connect(**options)
 
 
 async def refuse_transaction_pooler(url: str, *, setting: str, step: str) -> None:
