@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from enum import Enum
 from functools import cache
 from typing import NamedTuple
 
 from app.cutover.stages import Store
+from tests.cutover import history
 from tests.handover.command_steps import command_steps
 from tests.handover.guards import Guards
 from tests.handover.process_steps import process_steps
@@ -41,6 +42,11 @@ class Move(NamedTuple):
 
     began: float
     ended: float
+
+
+def of_load(writes: Iterable[history.Write]) -> list[Write]:
+    """What a load wrote to one key."""
+    return [Write(write.writer, write.token, write.began, write.ended) for write in writes]
 
 
 class _Status(Enum):
