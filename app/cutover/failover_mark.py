@@ -40,7 +40,7 @@ class FailoverMark:
             StaleServerError, MoveLostError: it is older than what was seen before.
         """
         self.see_server(row.server_timeline)
-        self.see_move(row)
+        self.see_move(row, self._row)  # it is locked, so that none is newer
 
     def see_server(self, timeline: int | None) -> None:
         """Go by a server's timeline; None: it is a standby.
@@ -60,20 +60,29 @@ class FailoverMark:
             if was:
                 self._on_failover()
 
-    def see_move(self, row: StageRow) -> None:
-        """Go by a row of the stage.
+    @property
+    def row(self) -> StageRow | None:
+        """The newest row of the stage that was read; None: none was."""
+        return self._row
+
+    def see_move(self, row: StageRow, known: StageRow | None) -> StageRow:
+        """Go by a row of the stage; the newest that is known.
+
+        Args:
+            known: what was the newest when this row was asked for. A newer one may have come meanwhile.
 
         Raises:
-            MoveLostError: a failover has lost a move that this process knows of.
+            MoveLostError: a failover has lost a move that this process knew of.
         """
-        known = self._row
         if known is not None and _age(row) < _age(known):
             raise MoveLostError(
                 f"a failover has lost move {known.moves} of the cutover, to {known.stage}: the row of the stage says "
                 f"{row.stage}, of move {row.moves}; nothing was written. Look at `botdata cutover status`, then move "
                 "the stage again: `botdata cutover advance` or `back`, with --force REASON"
             )
-        self._row = row
+        if self._row is None or _age(row) >= _age(self._row):
+            self._row = row
+        return self._row
 
 
 def _age(row: StageRow) -> tuple[int, int]:

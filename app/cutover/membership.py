@@ -218,6 +218,7 @@ class Membership:
     async def _try_to_look(self, seconds: float | None = None) -> bool:
         """Report and read once; False, with the reason kept, when that could not be done in time."""
         async with self._looking:
+            known = self._database.mark.row
             try:
                 look = await within(_LOOK_TIMEOUT if seconds is None else seconds, self._look())
             except DataError as error:
@@ -225,7 +226,7 @@ class Membership:
             except Exception as error:  # whatever it is, the next look must come
                 self._is_lost(type(error).__name__)
             else:
-                self._take(look)
+                self._take(look, known)
                 return True
             return False
 
@@ -269,23 +270,24 @@ class Membership:
         reads = self._router.report() if self._router is not None else None
         return Report(self._process, earlier or current, held, in_flight, counts._replace(problem=problem), reads)
 
-    def _take(self, look: StageReading) -> None:
-        """Go by what was read."""
+    def _take(self, look: StageReading, known: StageRow | None) -> None:
+        """Go by what was read; `known` was the newest row before. A write may have read a newer one meanwhile."""
         if self._lost is not None and self._row is not None:
             logger.warning("the stage of the cutover can be read again: %s", look.row.stage)
         self._lost = None
         self._registered = look.registered
         was_back, self._went_back = self._went_back, None
         try:
-            self._database.mark.see_move(look.row)
+            row = self._database.mark.see_move(look.row, known)
         except MoveLostError as error:
             self._went_back = str(error)
             if was_back is None:
                 logger.error("%s", error)
         else:
-            self._row = look.row
-            if self._router is not None and look.row.place is not None:
-                self._router.reach(look.row.place)  # before a read goes by the new stage
+            self._row = row
+            if self._router is not None and row.place is not None:
+                self._router.reach(row.place)  # before a read goes by the new stage
+            look = look._replace(row=row)
         stage = self._stage if self._went_back else self._stage_of(look.row)
         if stage is not self._stage:
             logger.info("the cutover stands at %s", stage)

@@ -1,6 +1,7 @@
 """The tables of schema `botdata`, version by version."""
 
 from app.state.schema_name import SCHEMA
+from app.state.wal import TIMELINE
 
 # Each entry is one version and is never changed afterwards; a later version is a new entry.
 VERSIONS = (
@@ -412,5 +413,10 @@ VERSIONS = (
     f"""
     -- What the process says of its reads from standbys: see app.state.cutover.standby_reads.
     ALTER TABLE {SCHEMA}.processes ADD COLUMN standby_reads json;
+    """,
+    f"""
+    -- A failover may have lost what was mirrored since: a sync and a verify prove nothing on another timeline.
+    ALTER TABLE {SCHEMA}.synced_tables ADD COLUMN timeline bigint DEFAULT {TIMELINE};
+    ALTER TABLE {SCHEMA}.verifications ADD COLUMN timeline bigint DEFAULT {TIMELINE};
     """,
 )

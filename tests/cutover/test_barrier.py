@@ -11,6 +11,7 @@ import psycopg
 import pytest
 
 from app.cutover.moves import handover as barrier
+from app.cutover.moves.forget import forget
 from app.cutover.moves.steps import MoveOutcome, advance, back
 from app.cutover.stages import Stage
 from app.errors import MigrationError
@@ -315,3 +316,31 @@ async def test_a_process_that_does_not_follow(
         outcome = await advance(settings_of(), force="a test")
     assert (outcome.moved, outcome.ok) == (True, False)
     assert [(process.name, process.stage) for process in outcome.behind] == [("late:2:000000", "dualwrite")]
+
+
+async def test_a_process_that_is_forgotten_while_the_move_holds(pair: Pair, settings_of: MakeSettings) -> None:
+    """It may have written what is noted in its spool file alone, since the gates looked."""
+    pair.set_stage("shadow")
+    async with reporting(pair.target, ONE, holds=False):
+        moving = asyncio.create_task(advance(settings_of(cutover_hold=3), force="a test"))
+        await _until(pair, "EXISTS (SELECT FROM botdata.moves WHERE state = 'holding')")
+        await forget(settings_of(), ONE, force="a test")
+        outcome = await moving
+    told = "since the gates looked a process was forgotten, or a write was left to a sync"
+    assert [one.what for one in outcome.late] == [told]
+    assert pair.ask("SELECT stage FROM botdata.stage") == [("shadow",)]
+    assert pair.ask("SELECT state, said FROM botdata.moves WHERE kind = 'advance'") == [("given up", told)]
+
+
+async def test_a_process_whose_last_request_may_still_land_is_not_forgotten(
+    pair: Pair, settings_of: MakeSettings
+) -> None:
+    pair.set_stage("shadow")
+    pair.ask(
+        "INSERT INTO botdata.processes (name, stage, chosen_by, reported_at) "
+        f"VALUES ('{ONE}', 'shadow', 'CUTOVER_STAGE=database', now() - interval '50 seconds')"
+    )
+    with pytest.raises(MigrationError, match="what it sent to Supabase may land for OUTCOME_SETTLES_AFTER, 60 s"):
+        await forget(settings_of(outcome_settles_after=60), ONE)
+    pair.set_stage("live")
+    assert (await forget(settings_of(outcome_settles_after=60), ONE)).name == ONE

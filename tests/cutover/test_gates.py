@@ -230,6 +230,10 @@ async def test_a_note_of_a_write_that_is_just_being_made(ready: Ready) -> None:
          "bookings: not synced since", "botdata sync --tables bookings"),
         ("UPDATE botdata.verifications SET began_at = now() - interval '2 h' WHERE table_name = 'staff'",
          "staff: not verified since", "botdata verify --tables staff"),
+        ("UPDATE botdata.verifications SET timeline = timeline - 1 WHERE table_name = 'clients'",  # before a failover
+         "clients: not verified since", "botdata verify --tables clients"),
+        ("UPDATE botdata.synced_tables SET timeline = timeline - 1 WHERE table_name = 'clients'",
+         "clients: not synced since", "botdata sync --tables clients"),
         ("DELETE FROM botdata.verifications WHERE table_name = 'services'",
          "services: not verified since", "botdata verify --tables services"),
         ("INSERT INTO botdata.verifications (source, table_name, began_at, differences) "

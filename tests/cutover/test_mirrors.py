@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from app.cutover.replication.to_postgres.journal_table import JournalTable
+from app.errors import UnavailableError
 from app.models import Client
 from tests.cutover.forward import clients, forward, until
 from tests.fixtures.cutover import MakeSettings, Pair
@@ -42,3 +43,23 @@ async def test_one_note_of_a_batch_waits_for_a_silent_postgresql(
         await until(lambda: writer._mirrors.pump() or writer.pending == 0)
     source, target = clients(at_dualwrite)
     assert source == target
+
+
+async def test_a_note_of_unknown_outcome_counts_until_it_is_left(
+    at_dualwrite: Pair, patient: MakeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sync may have taken it for a dead process's: only once it is noted anew can the process be done with it."""
+    add_clients(at_dualwrite.source, 1)
+
+    async def away(*_: Any, **__: Any) -> Any:
+        raise UnavailableError("away")
+
+    async with forward(patient()) as process:
+        writer = process.writer
+        note = await writer._notes.take(Client, [("1", "1")])
+        with monkeypatch.context() as patch:
+            patch.setattr(JournalTable, "leave", away)
+            await writer._leave(note)
+        assert writer.pending == 1
+        await writer._leave(note)
+        assert writer.pending == 0

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from app.cutover.failover_mark import FailoverMark, StaleServerError
+from app.cutover.failover_mark import FailoverMark, MoveLostError, StaleServerError
 from app.cutover.fencing import WriteGuard
 from app.cutover.stages import Stage
 from app.data_layer import open_data_layer
 from app.repositories import UnitOfWork
+from app.state.cutover.stage import StageRow
 from app.stores.postgres.database import Database
 from tests.failover.clusters import DATABASE, bot_cluster, set_stage, settings_for
 from tests.failover.load import tokens
@@ -93,3 +94,14 @@ async def test_a_failover_that_lost_a_move_stops_the_writes_until_the_owner_move
             set_stage(cluster, Stage.COMPLETE)
             await asyncio.sleep(1.0)
             assert (await data.upsert_client(_CLIENT)).success
+
+
+def test_a_row_that_was_asked_for_before_a_move_is_not_taken_for_a_lost_one() -> None:
+    """The answer to a look may come after that to a write that has read a newer row."""
+    mark = FailoverMark()
+    first, second = (StageRow(stage, None, None, moves, None, 1) for moves, stage in enumerate((Stage.OFF, Stage.LIVE)))
+    known = mark.see_move(first, None)
+    mark.check(second)
+    assert mark.see_move(first, known) == second
+    with pytest.raises(MoveLostError):
+        mark.see_move(first, mark.row)

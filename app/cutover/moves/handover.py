@@ -23,6 +23,7 @@ from app.migration.target.target_session import open_target
 from app.next_step import Command, NextStep
 from app.state.cutover import backlog, moves
 from app.state.cutover.processes import read_processes
+from app.state.cutover.proofs import last_left
 from app.state.cutover.stage import lock_holders, move_stage, read_stage_row
 
 _LOOK_EVERY = 0.05  # seconds
@@ -51,6 +52,8 @@ class Crossing:
         reason: why it is forced.
         said: the reasons against it that were passed over.
         drops_outbox: entries in the outbox do not stop it, and are dropped: Supabase does not get these writes.
+        last_left: when a write was last left to a sync, or a process forgotten, before the gates looked; None:
+            they were not asked.
     """
 
     kind: str
@@ -60,6 +63,7 @@ class Crossing:
     reason: str | None = None
     said: str | None = None
     drops_outbox: bool = False
+    last_left: str | None = None
 
     @property
     def step(self) -> str:
@@ -196,6 +200,13 @@ async def _late(connection: AsyncConnection, crossing: Crossing, number: int) ->
                     "they are brought in by the process itself; look at: botdata cutover status",
                 )
             )
+    if forward and crossing.last_left is not None and await last_left(connection) != crossing.last_left:
+        late.append(
+            Late(
+                "since the gates looked a process was forgotten, or a write was left to a sync",
+                "botdata sync, botdata verify, then again",
+            )
+        )
     late += await (_notes(connection) if forward else _entries(connection, crossing))
     return tuple(late)
 

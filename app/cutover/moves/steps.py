@@ -20,6 +20,7 @@ from app.errors import SettingsError, StoreError
 from app.settings import Settings
 from app.state.cutover.moves import give_up_expired, open_move, record
 from app.state.cutover.processes import Process, read_processes
+from app.state.cutover.proofs import last_left
 from app.state.cutover.stage import StageRow, move_stage, read_stage_row
 
 _FOLLOW_WITHIN = 5.0  # seconds that processes may take to report the new stage; they follow within two
@@ -122,6 +123,7 @@ async def _move(
         if to is None:
             return MoveOutcome(kind, row.stage, None, dry_run=dry_run)
         unsent = None if dry_run else await _prepare(settings, row, to, send)
+        left = await last_left(connection)
         objections = [*await objections_to(settings, to, thresholds), *([unsent] if unsent else [])]
         outcome = MoveOutcome(
             kind,
@@ -139,7 +141,9 @@ async def _move(
             await _step(url, connection, kind, row, to, reason=force, said=said)
         else:
             drops = any(one.loses_outbox for one in objections)
-            crossing = Crossing(kind, row.stage, to, settings.cutover_hold, force, said, drops_outbox=drops)
+            crossing = Crossing(
+                kind, row.stage, to, settings.cutover_hold, force, said, drops_outbox=drops, last_left=left
+            )
             if late := await cross(url, connection, crossing):
                 return replace(outcome, late=late)
     return replace(outcome, moved=True, behind=await _behind(url, step, to))

@@ -6,8 +6,11 @@ from datetime import datetime
 from psycopg import AsyncConnection
 
 from app.state.schema_name import SCHEMA
+from app.state.wal import TIMELINE
 
 _OTHER_STORE = f"(SELECT table_name FROM {SCHEMA}.table_authority WHERE authority = 'postgres')"
+# A failover may have lost what was mirrored since a proof.
+_OF_NOW = f"timeline = {TIMELINE}"
 # The move that began it, and the processes that were there before and followed. A forced step to shadow says nothing of
 # those, so then its own followers count.
 _MIRRORED_SINCE = f"""
@@ -44,6 +47,13 @@ async def never_copied(connection: AsyncConnection, tables: Sequence[str]) -> li
     return [name for (name,) in await cursor.fetchall()]
 
 
+async def last_left(connection: AsyncConnection) -> str:
+    """When a write was last left to a sync, or a process was forgotten: a text that is another one after each time."""
+    cursor = await connection.execute(f"SELECT coalesce(left_at::text, 'never') FROM {SCHEMA}.last_left_note")
+    ((moment,),) = await cursor.fetchall()
+    return str(moment)
+
+
 async def mirrored_since(connection: AsyncConnection) -> datetime | None:
     """The last time from which on every process mirrored what it wrote; None where none is known."""
     ((since,),) = await (await connection.execute(_MIRRORED_SINCE)).fetchall()
@@ -62,8 +72,10 @@ async def table_proofs(
     """
     cursor = await connection.execute(
         "SELECT name, s.began_at, s.changed_at, v.began_at, v.differences "
-        f"FROM unnest(%(tables)s::text[]) name LEFT JOIN {SCHEMA}.synced_tables s ON s.table_name = name "
-        f"LEFT JOIN LATERAL (SELECT began_at, differences FROM {SCHEMA}.verifications WHERE table_name = name "
+        f"FROM unnest(%(tables)s::text[]) name LEFT JOIN {SCHEMA}.synced_tables s "
+        f"ON s.table_name = name AND {_OF_NOW} "
+        "LEFT JOIN LATERAL (SELECT began_at, differences "
+        f"FROM {SCHEMA}.verifications WHERE table_name = name AND {_OF_NOW} "
         f"ORDER BY began_at DESC LIMIT 1) v ON true WHERE name NOT IN {_OTHER_STORE}",
         {"tables": list(tables)},
     )

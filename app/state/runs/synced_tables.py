@@ -78,6 +78,7 @@ async def end_look(connection: AsyncConnection, source: str, table: str, begun: 
             f"INSERT INTO {SCHEMA}.synced_tables AS s (table_name, source, began_at, changed_at) "
             "VALUES (%(table)s, %(source)s, %(began)s, CASE WHEN %(aged)s THEN clock_timestamp() END) "
             "ON CONFLICT (table_name) DO UPDATE SET source = excluded.source, began_at = excluded.began_at, "
-            "ended_at = excluded.ended_at, changed_at = coalesce(excluded.changed_at, s.changed_at)",
+            "ended_at = excluded.ended_at, timeline = excluded.timeline, "
+            "changed_at = coalesce(excluded.changed_at, s.changed_at)",
             {"table": table, "source": source, "began": begun.began_at, "aged": aged},
         )

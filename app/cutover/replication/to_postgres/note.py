@@ -40,8 +40,8 @@ class Note(WaitingWrite):
 
     @property
     def is_pending(self) -> bool:
-        """Whether its mirror is to come; one of unknown outcome that the target has is a sync's as well."""
-        return not (self.settled.is_set() or (self.state == "unknown" and self.ids))
+        """Whether its mirror is to come; one of unknown outcome that was left in the target is a sync's as well."""
+        return not (self.settled.is_set() or (self.state == "unknown" and self.ids and self.left))
 
     def drop_keys(self, keys: Collection[Key]) -> None:
         """Take out the keys whose rows are mirrored; without any left it is settled."""
