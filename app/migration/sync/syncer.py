@@ -13,6 +13,7 @@ from app.errors import MigrationError
 from app.migration.load.table_authority import TableMovedError, in_words, read_authority
 from app.migration.progress import Progress
 from app.migration.sources.moved_tables import choose_moved
+from app.migration.sources.pace import Pace
 from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.sources.rest.rest_source import RestSource
 from app.migration.sources.rest.text_settings import require_readable_texts
@@ -73,6 +74,7 @@ class Sync:
         self._quiet = 0
         self._before: SyncRound | None = None
         self._is_connected = False
+        self._pace = Pace()  # the source's, once it is open
         self._left_out: dict[str, str] = {}
         self.report = SyncReport(None, options.reverse, options.dry_run)
 
@@ -136,6 +138,7 @@ class Sync:
         """Both ends, the tables, and the run's id."""
         options = self._options
         source = await ends.enter_async_context(self._open_source())
+        self._pace = source.pace
         target = open_target(self._target_url, step="sync", exclusive=not options.dry_run)
         connection = await ends.enter_async_context(target)
         self._is_connected = True
@@ -224,6 +227,7 @@ class Sync:
         tables: Sequence[CopyTable],
     ) -> None:
         while True:
+            await self._pace.ready()
             began = monotonic()
             working = asyncio.ensure_future(self._round(engine, whole, connection, tables))
             if not await self._unless_stopped(working):
@@ -277,7 +281,7 @@ class Sync:
         try:
             await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
             if not working.done():
-                await asyncio.wait({working}, timeout=_GRACE)
+                await asyncio.wait({working}, timeout=0 if self._pace.is_held else _GRACE)
             return working.done()
         finally:
             for task in (working, stopping):
@@ -286,7 +290,8 @@ class Sync:
 
     async def _stopped_within(self, seconds: float) -> bool:
         try:
-            await asyncio.wait_for(self._stop.wait(), seconds)
+            with self._pace.resting():
+                await asyncio.wait_for(self._stop.wait(), seconds)
         except TimeoutError:
             return False
         return True
