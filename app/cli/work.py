@@ -137,7 +137,9 @@ class Work:
         except MigrationError as error:
             raise typer.BadParameter(error.message, param_hint="--tables") from None
         rate = [f"--max-rate {shlex.quote(max_rate)}"] if max_rate is not None else []
-        given = GivenOptions(command, tuple(chosen_by), tuple(read_from), tuple(checks), (*own, *rate), models is not None)
+        given = GivenOptions(
+            command, tuple(chosen_by), tuple(read_from), tuple(checks), (*own, *rate), models is not None
+        )
         revisions = None if metadata else project.revisions
         return cls(command, settings, described, target, source_url, chosen, given, pace, revisions)
 

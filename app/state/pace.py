@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from psycopg import AsyncConnection
 
@@ -28,6 +29,11 @@ class Pause:
         why = f": {self.reason}" if self.reason else ""
         return f"by {self.asked_by} since {self.asked_at:%Y-%m-%d %H:%M:%S} UTC{why}"
 
+    @property
+    def document(self) -> dict[str, Any]:
+        """The same for `--json`, the report and the page of watch."""
+        return {"by": self.asked_by, "since": f"{self.asked_at:%Y-%m-%dT%H:%M:%SZ}", "reason": self.reason}
+
 
 @dataclass(frozen=True, slots=True)
 class WorkingPace:
@@ -45,12 +51,20 @@ class WorkingPace:
     slowdown: float
     is_held: bool
 
+    @property
+    def document(self) -> dict[str, Any]:
+        """The same for `--json`, the report and the page of watch."""
+        return {
+            "command": self.command,
+            "max_rate": self.max_rate,
+            "slowdown": round(self.slowdown, 1),
+            "held": self.is_held,
+        }
+
 
 async def read_pause(connection: AsyncConnection) -> Pause | None:
     """The pause that was asked for; None where there is none."""
-    rows = await fetch_rows(
-        connection, f"SELECT asked_by, asked_at AT TIME ZONE 'UTC', reason FROM {SCHEMA}.pauses"
-    )
+    rows = await fetch_rows(connection, f"SELECT asked_by, asked_at AT TIME ZONE 'UTC', reason FROM {SCHEMA}.pauses")
     return Pause(*rows[0]) if rows else None
 
 

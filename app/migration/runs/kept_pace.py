@@ -68,9 +68,7 @@ class _Keeper:
 
 
 @asynccontextmanager
-async def kept_pace(
-    pace: Pace, target_url: str, command: str, notice: Callable[[str], None]
-) -> AsyncIterator[None]:
+async def kept_pace(pace: Pace, target_url: str, command: str, notice: Callable[[str], None]) -> AsyncIterator[None]:
     """As long as the context lasts, the target's pause is the command's; it was looked at once when the context begins.
 
     Nothing of it stops a command: a target that cannot be asked is left to what the command itself does there.

@@ -184,11 +184,12 @@ class Pace:
     async def hold_back(self, *, rows: int, size: int) -> None:
         """The same amid a stream: more than a second's worth too early, it is read on later."""
         self.count(rows=rows, size=size)
-        while self.max_rate is not None and not self._at_once and (self._free_at or 0.0) - monotonic() > 1:
-            await asyncio.sleep(_NAP)
+        early = (self._free_at or 0.0) - monotonic()
+        if early > 1 and self.max_rate is not None and not self._at_once:
+            await asyncio.sleep(early - _NAP)
 
     def answered(self, table: str, kind: str, size: int, seconds: float, *, at_first: float | None = None) -> None:
-        """Compare how long an answer took with the first ones of its kind, byte by byte; wait where it took much longer.
+        """Compare how long an answer took with the first ones of its kind, by the byte; wait where that is much longer.
 
         Args:
             kind: of what is asked of the table: answers of one kind are alike.

@@ -15,6 +15,7 @@ from rich.text import Text
 from app.cli.commands.watch.document import watch_document
 from app.cli.output import plain
 from app.cli.reports.cutover_words import ago
+from app.cli.reports.pace_words import pace_lines
 from app.cutover.stages import Store
 
 if TYPE_CHECKING:
@@ -110,6 +111,8 @@ def _cutover(cutover: Document, asked_at: str | None) -> Iterable[RenderableType
 
 def _runs(status: Document) -> Iterable[RenderableType]:
     yield _line(f"\nat work now: {status['holder']}" if status["holder"] else "\nno run is at work", "bold")
+    for line in pace_lines(status["paused"], status["paces"]):
+        yield _line(line, "bold yellow")
     is_running = any(run["run"] == status["run"] and run["state"] == "running" for run in status["runs"])
     if status["in_quarantine"]:
         yield _line(f"{status['in_quarantine']:,} rows in quarantine: botdata quarantine list", "red")

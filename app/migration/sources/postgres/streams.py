@@ -59,7 +59,7 @@ async def pipe(
     if not stream.ended:
         raise OperationalError("the target spoke in the middle of a COPY, and named no error")
     if range_of is not None:
-        # While the target is waited for, the source is not, though it could be as slow: at first all of the time counts.
+        # While the target is waited for, the source is not, though it may be as slow: at first all of the time counts.
         took = monotonic() - began - stream.held_back
         pace.answered(range_of, "ranges", stream.size, stream.waited, at_first=took)
     return stream.rows
