@@ -207,6 +207,7 @@ class Sync:
         tables: Sequence[CopyTable],
     ) -> list[TableSynced]:
         """One round over the tables that may be written; begun anew where the authority of one moves meanwhile."""
+        await self._pace.ready()
         while True:
             with explained("sync", pending="everything of this round; nothing of it was written"):
                 permitted = await self._permitted(connection, [table.name for table in tables])
@@ -227,7 +228,6 @@ class Sync:
         tables: Sequence[CopyTable],
     ) -> None:
         while True:
-            await self._pace.ready()
             began = monotonic()
             working = asyncio.ensure_future(self._round(engine, whole, connection, tables))
             if not await self._unless_stopped(working):

@@ -102,16 +102,17 @@ class SourceStream:
 
     async def pieces(self) -> AsyncGenerator[Buffer, None]:
         """The bytes as they come, a few rows to a few thousand at a time; errors are StoreErrors."""
+        began = monotonic()
         with source_errors():
             async with self._connection.cursor() as cursor, cursor.copy(self._query):
                 while True:
-                    began = monotonic()
                     piece = await self._connection.wait(self._next(self._connection.pgconn))
                     self.waited += monotonic() - began
                     if not piece:
                         return
                     self.size += len(piece)
                     yield piece
+                    began = monotonic()
 
     async def pay(self, pace: Pace) -> None:
         """Count what has come since the last time."""

@@ -1,0 +1,126 @@
+"""`--max-rate`, a pause and backing off, measured from the source's side."""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+import pytest
+
+from app.migration.copy.copier import CopyOptions, copy
+from app.migration.copy.stream_copier import StreamOptions
+from app.migration.retry import Limits
+from app.migration.sources.pace import MaxRate, Pace
+from app.migration.sync.options import SyncOptions
+from app.migration.sync.syncer import Sync
+from app.migration.verify.verifier import VerifyOptions, verify
+from tests.migration.engine import Told, execute, query, row_texts, tables, value
+from tests.migration.paced import Given, counted, counted_connections, paced
+from tests.support.faults import Answer, Request
+from tests.support.page_server import PageServer
+
+_TABLES = ("clients", "whatsapp_keys")
+_WIDE = 2000  # bytes of a row, about
+_CHOSEN = tables(*_TABLES)
+
+
+def _fill(url: str, rows: int) -> None:
+    """As many rows in two tables, each of about _WIDE bytes that do not compress."""
+    text = "(SELECT string_agg(md5(n::text || i), '') FROM generate_series(1, 60) i)"
+    execute(
+        url,
+        "INSERT INTO clients (id, yclients_id, company_id, phone, notes) SELECT n, n, 1, (79000000000 + n)::text, "
+        f"{text} FROM generate_series(1, {rows}) n",
+    )
+    execute(
+        url,
+        "INSERT INTO whatsapp_keys (company_id, key_type, key_id, value) "
+        f"SELECT 'c', 't', n::text, to_json({text})::text::jsonb FROM generate_series(1, {rows}) n",
+    )
+
+
+@contextmanager
+def _source(kind: str, pages: PageServer, url: str) -> Iterator[tuple[PageServer | str, Given]]:
+    if kind == "page server":
+        with counted(pages) as given:
+            yield pages, given
+    else:
+        with counted_connections(url) as (way, given):
+            yield way, given
+
+
+async def _kept_to(
+    kind: str, rate: MaxRate, pages: PageServer, source_database: str, target: str, *, verifies: bool = False
+) -> Given:
+    """Copy both tables at a rate (or verify them), hold what the source gave against it, and give that."""
+    options = CopyOptions(streams=StreamOptions(jobs=3))
+    with _source(kind, pages, source_database) as (server, given):
+        async with paced(server, Pace(rate), Limits()) as source:
+            if verifies:
+                assert (await verify(source, target, _CHOSEN, Told(), VerifyOptions())).clean
+            else:
+                assert (await copy(source, target, _CHOSEN, Told(), options)).complete
+    for table in _TABLES:
+        assert row_texts(target, table) == row_texts(source_database, table)
+    over_rest = kind == "page server"
+    # Over a connection the rows are known by their bytes, with some for the questions about the catalog.
+    most = rate.rows if over_rest and rate.rows else rate.size or _WIDE * 1.15 * (rate.rows or 0)
+    allowance = 1.0 if over_rest else 1.5
+    assert given.most(rows=over_rest and rate.rows is not None, beyond=allowance) <= most * 1.02
+    return given
+
+
+@pytest.mark.parametrize("kind", ["page server", "connection"])
+@pytest.mark.parametrize("rate", [MaxRate(rows=600), MaxRate(size=1_000_000)], ids=str)
+async def test_a_copy_keeps_to_the_rate(
+    kind: str, rate: MaxRate, pages: PageServer, source_database: str, database_url: str
+) -> None:
+    _fill(source_database, 450)
+    given = await _kept_to(kind, rate, pages, source_database, database_url)
+    at_best = given.rows / rate.rows if rate.rows and given.rows else given.size / (rate.size or _WIDE * (rate.rows or 1))
+    assert at_best - 1.5 < given.seconds < 2 * at_best + 2  # machines at work are slow; the soak holds it within 10 %
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("kind", ["page server", "connection"])
+@pytest.mark.parametrize("rate", [MaxRate(rows=300), MaxRate(size=600_000)], ids=str)
+async def test_a_long_copy_keeps_to_the_rate_within_a_tenth(
+    kind: str, rate: MaxRate, pages: PageServer, source_database: str, database_url: str
+) -> None:
+    _fill(source_database, 1500)
+    for verifies in (False, True):
+        given = await _kept_to(kind, rate, pages, source_database, database_url, verifies=verifies)
+        amount = given.size if rate.size else given.rows or 2 * 1500  # over a connection no more are asked for
+        assert 0.9 < amount / given.seconds / (rate.size or rate.rows or 1) < 1.1
+
+
+async def test_a_source_that_slows_down_is_asked_less_often(
+    pages: PageServer, source_database: str, database_url: str
+) -> None:
+    _fill(source_database, 300)
+    asked: list[tuple[float, float]] = []  # when each page of the one table was asked for, and given
+
+    def delayed(answer: Answer) -> Answer:
+        began = time.monotonic()
+        time.sleep(0.15 if 8 <= len(asked) < 14 else 0.01)
+        asked.append((began, time.monotonic()))
+        return answer
+
+    def hook(request: Request) -> object:
+        whole = request.table == "clients" and "notes" in (request.parameter("select") or "")
+        return delayed if whole and not (request.parameter("id") or "").startswith("in.") else None
+
+    pages.hook = hook  # type: ignore[assignment]
+    told, pace = Told(), Pace()
+    pace.tell = told.notice
+    async with paced(pages, pace, Limits(page_rows=10)) as source:
+        assert (await copy(source, database_url, tables("clients"), told)).complete
+    began, over = told.notices
+    assert began.startswith("clients: the source takes ") and began.endswith("as long as at first; it is asked less often")
+    assert over == "clients: the source is asked as often as at first again"
+    gaps = [began - given for (_, given), (began, _) in zip(asked, asked[1:], strict=False)]
+    assert min(gaps[11:13]) > 0.1  # about as long as the answers took too long, and not for ever
+    assert max(gaps) < 5
+    assert sorted(gaps[17:])[len(gaps[17:]) // 2] < 0.1
+    assert row_texts(database_url, "clients") == row_texts(source_database, "clients")
