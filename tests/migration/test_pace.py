@@ -1,24 +1,23 @@
 """`--max-rate`, a pause and backing off, measured from the source's side."""
 
 import asyncio
+import itertools
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import psycopg
 import pytest
 
 from app.migration.copy.copier import CopyOptions, copy
 from app.migration.copy.stream_copier import StreamOptions
 from app.migration.retry import Limits
 from app.migration.sources.pace import MaxRate, Pace
-from app.migration.sync.options import SyncOptions
-from app.migration.sync.syncer import Sync
 from app.migration.verify.verifier import VerifyOptions, verify
-from tests.migration.engine import Told, execute, query, row_texts, tables, value
+from tests.migration.engine import Told, execute, row_texts, tables
 from tests.migration.paced import Given, counted, counted_connections, paced
 from tests.support.faults import Answer, Request
 from tests.support.page_server import PageServer
+from tests.support.relay import Relay, postgres_address
 
 _TABLES = ("clients", "whatsapp_keys")
 _WIDE = 2000  # bytes of a row, about
@@ -78,7 +77,9 @@ async def test_a_copy_keeps_to_the_rate(
 ) -> None:
     _fill(source_database, 450)
     given = await _kept_to(kind, rate, pages, source_database, database_url)
-    at_best = given.rows / rate.rows if rate.rows and given.rows else given.size / (rate.size or _WIDE * (rate.rows or 1))
+    at_best = (
+        given.rows / rate.rows if rate.rows and given.rows else given.size / (rate.size or _WIDE * (rate.rows or 1))
+    )
     assert at_best - 1.5 < given.seconds < 2 * at_best + 2  # machines at work are slow; the soak holds it within 10 %
 
 
@@ -93,6 +94,11 @@ async def test_a_long_copy_keeps_to_the_rate_within_a_tenth(
         given = await _kept_to(kind, rate, pages, source_database, database_url, verifies=verifies)
         amount = given.size if rate.size else given.rows or 2 * 1500  # over a connection no more are asked for
         assert 0.9 < amount / given.seconds / (rate.size or rate.rows or 1) < 1.1
+
+
+def _told_of_both(told: Told) -> None:
+    assert any("times as long as at first; it is asked less often" in said for said in told.notices)
+    assert told.notices[-1] == "clients: the source is asked as often as at first again"
 
 
 async def test_a_source_that_slows_down_is_asked_less_often(
@@ -116,11 +122,36 @@ async def test_a_source_that_slows_down_is_asked_less_often(
     pace.tell = told.notice
     async with paced(pages, pace, Limits(page_rows=10)) as source:
         assert (await copy(source, database_url, tables("clients"), told)).complete
-    began, over = told.notices
-    assert began.startswith("clients: the source takes ") and began.endswith("as long as at first; it is asked less often")
-    assert over == "clients: the source is asked as often as at first again"
-    gaps = [began - given for (_, given), (began, _) in zip(asked, asked[1:], strict=False)]
+    _told_of_both(told)
+    gaps = [began - given for (_, given), (began, _) in itertools.pairwise(asked)]
     assert min(gaps[11:13]) > 0.1  # about as long as the answers took too long, and not for ever
     assert max(gaps) < 5
+    assert pace.slowdown == 1
     assert sorted(gaps[17:])[len(gaps[17:]) // 2] < 0.1
+    assert row_texts(database_url, "clients") == row_texts(source_database, "clients")
+
+
+async def test_so_is_one_over_a_connection(source_database: str, database_url: str) -> None:
+    _fill(source_database, 300)
+    told, pace, asked_less = Told(), Pace(), False
+    pace.tell = told.notice
+    options = CopyOptions(streams=StreamOptions(jobs=1, range_rows=10))
+    with Relay(postgres_address(source_database)) as relay:
+
+        async def trouble() -> None:
+            nonlocal asked_less
+            while sum(told.rows) < 80:
+                await asyncio.sleep(0.002)
+            relay.slow(0.15)
+            while sum(told.rows) < 140:
+                await asyncio.sleep(0.002)
+            asked_less = pace.slowdown > 3
+            relay.heal()
+
+        async with paced(relay.way(source_database), pace, Limits()) as source, asyncio.TaskGroup() as both:
+            both.create_task(trouble())
+            both.create_task(copy(source, database_url, tables("clients"), told, options))
+    assert asked_less
+    assert pace.slowdown == 1
+    _told_of_both(told)
     assert row_texts(database_url, "clients") == row_texts(source_database, "clients")

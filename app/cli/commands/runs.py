@@ -41,8 +41,8 @@ def status(
 
 
 def _show_status(found: Status) -> None:
+    from app.cli.commands.pause.words import pace_lines
     from app.cli.output import say, show_table
-    from app.cli.reports.pace_words import pace_lines
 
     say(f"at work now: {found.holder}" if found.holder else "no run is at work")
     paused = found.pause.document if found.pause else None

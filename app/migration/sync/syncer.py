@@ -118,7 +118,8 @@ class Sync:
                 engine = await self._engine(ends, connection, source, run)
                 whole = WholeTables(connection, source, run, options) if isinstance(source, PostgresSource) else None
                 await self._rounds(engine, whole, connection, tables)
-            if not options.dry_run:
+            # One that is stopped while it is paused ends at once, and leaves the sequences to the next.
+            if not options.dry_run and not (self.report.interrupted and self._pace.is_paused):
                 done, pending = "the rounds", "the sequences, and to note that the run has ended"
                 with explained("sync", setting=source.setting, done=done, pending=pending):
                     if isinstance(engine, ReverseSync):

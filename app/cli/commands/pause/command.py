@@ -25,7 +25,7 @@ def pause(
 
     Exit code 0 when nothing is asked of the source any more.
 
-    Example: botdata pause --reason "the shop is busy until nine"
+    Example: botdata pause --reason lunchtime
     """
     from app.cli.output import complain, document, say, show_json
     from app.migration.runs.pausing import pause as ask
