@@ -140,10 +140,10 @@ async def test_so_is_one_over_a_connection(source_database: str, database_url: s
 
         async def trouble() -> None:
             nonlocal asked_less
-            while sum(told.rows) < 80:
+            while sum(told.rows) < 80:  # noqa: ASYNC110
                 await asyncio.sleep(0.002)
             relay.slow(0.15)
-            while sum(told.rows) < 140:
+            while sum(told.rows) < 140:  # noqa: ASYNC110
                 await asyncio.sleep(0.002)
             asked_less = pace.slowdown > 3
             relay.heal()
