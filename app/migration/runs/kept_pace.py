@@ -34,6 +34,7 @@ class _Keeper:
         while True:
             with suppress(BotdataError, psycopg.Error):
                 async with open_target(self._target_url, step=self._command) as connection:
+                    self._is_there = False
                     try:
                         while True:
                             await self._look(connection)
@@ -47,8 +48,9 @@ class _Keeper:
 
     async def _look(self, connection: AsyncConnection) -> None:
         self._is_there = self._is_there or await may_read(connection, "pauses")
-        if not self._is_there:
-            return  # the first copy makes the schema
+        if not self._is_there:  # the first copy makes the schema
+            self._follow(None)
+            return
         self._follow(await read_pause(connection))
         if self._may_say:
             rate = str(self._pace.max_rate) if self._pace.max_rate else None
