@@ -208,6 +208,7 @@ class Work:
     @asynccontextmanager
     async def open_source(self, notice: Callable[[str], None]) -> AsyncIterator[Source]:
         """The source, for as long as the context lasts."""
+        self.pace.tell = notice
         if self.source_url is not None:
             from app.migration.sources.postgres.postgres_source import open_postgres_source
             from app.migration.target.target_session import explained

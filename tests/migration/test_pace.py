@@ -12,8 +12,10 @@ from app.migration.copy.copier import CopyOptions, copy
 from app.migration.copy.stream_copier import StreamOptions
 from app.migration.retry import Limits
 from app.migration.sources.pace import MaxRate, Pace
+from app.migration.sync.options import SyncOptions
+from app.migration.sync.syncer import Sync
 from app.migration.verify.verifier import VerifyOptions, verify
-from tests.migration.engine import Told, execute, row_texts, tables
+from tests.migration.engine import Told, add_clients, execute, row_texts, tables
 from tests.migration.paced import Given, counted, counted_connections, paced
 from tests.support.faults import Answer, Request
 from tests.support.page_server import PageServer
@@ -155,3 +157,28 @@ async def test_so_is_one_over_a_connection(source_database: str, database_url: s
     assert pace.slowdown == 1
     _told_of_both(told)
     assert row_texts(database_url, "clients") == row_texts(source_database, "clients")
+
+
+@pytest.mark.parametrize("kind", ["page server", "connection"])
+async def test_what_is_read_at_a_rate_is_compared_and_brought(
+    kind: str, pages: PageServer, source_database: str, database_url: str
+) -> None:
+    add_clients(source_database, 700)
+    server = pages if kind == "page server" else source_database
+    pace, told, chosen = Pace(MaxRate(size=50_000_000)), Told(), tables("clients")
+    async with paced(server, pace) as source:
+        assert (await copy(source, database_url, chosen, told)).complete
+    synced = await Sync(lambda: paced(server, pace), database_url, chosen, told, SyncOptions()).run()
+    assert (synced.complete, synced.tables["clients"].changed) == (True, 0)
+    execute(database_url, "UPDATE clients SET notes = 'other' WHERE id = 3; DELETE FROM clients WHERE id = 5")
+    async with paced(server, pace) as source:
+        (found,) = (await verify(source, database_url, chosen, told, VerifyOptions(pause=0.01))).tables
+    assert (found.source_rows, found.equal, found.different, found.missing) == (700, 698, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "rate"),
+    [("2000", MaxRate(rows=2000)), ("5MB", MaxRate(size=5_000_000)), (" 0.5mb ", MaxRate(size=500_000))],
+)
+def test_how_a_rate_is_written(text: str, rate: MaxRate) -> None:
+    assert MaxRate.parse(text) == rate

@@ -78,7 +78,6 @@ async def kept_pace(pace: Pace, target_url: str, command: str, notice: Callable[
     Args:
         notice: told of a pause, and of its end.
     """
-    pace.tell = notice
     keeper = _Keeper(pace, target_url, command, notice)
     keeping = asyncio.create_task(keeper.keep())
     try:
