@@ -15,6 +15,7 @@ from app.state.pace import Pause, WorkingPace, end_pace, read_pause, say_pace
 from app.state.tool_schema import may_read
 
 _EVERY = 1.0  # seconds between looks
+_PATIENCE = 10.0  # seconds that a command waits for the first look
 _AGAIN = 2.0  # seconds until a target that is away is tried again
 
 
@@ -81,7 +82,8 @@ async def kept_pace(pace: Pace, target_url: str, command: str, notice: Callable[
     keeper = _Keeper(pace, target_url, command, notice)
     keeping = asyncio.create_task(keeper.keep())
     try:
-        await keeper.looked.wait()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(keeper.looked.wait(), _PATIENCE)
         yield
     finally:
         keeping.cancel()
