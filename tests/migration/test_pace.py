@@ -73,7 +73,7 @@ async def _kept_to(
 
 
 @pytest.mark.parametrize("kind", ["page server", "connection"])
-@pytest.mark.parametrize("rate", [MaxRate(rows=600), MaxRate(size=1_000_000)], ids=str)
+@pytest.mark.parametrize("rate", [MaxRate(rows=400), MaxRate(size=1_000_000)], ids=str)
 async def test_a_copy_keeps_to_the_rate(
     kind: str, rate: MaxRate, pages: PageServer, source_database: str, database_url: str
 ) -> None:

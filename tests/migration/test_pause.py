@@ -164,3 +164,19 @@ async def test_a_target_that_is_away_stops_nothing(pages: PageServer) -> None:
     pace = Pace()
     async with kept_pace(pace, "postgresql://x@127.0.0.1:9/x", "copy", print):
         await asyncio.wait_for(pace.ready(), 5)
+
+
+async def test_what_others_wait_for_does_not_wait() -> None:
+    pace = Pace(MaxRate(rows=1))
+    async with pace.request():
+        pace.count(rows=1000)
+    pace.pause()
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(pace.ready(in_snapshot=True), 0.1)  # for the rate
+    with pace.at_once():
+        await asyncio.wait_for(pace.ready(), 1)
+    pace = Pace()
+    pace.pause()
+    await asyncio.wait_for(pace.ready(in_snapshot=True), 1)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(pace.ready(), 0.1)

@@ -208,7 +208,6 @@ class Sync:
         tables: Sequence[CopyTable],
     ) -> list[TableSynced]:
         """One round over the tables that may be written; begun anew where the authority of one moves meanwhile."""
-        await self._pace.ready()
         while True:
             with explained("sync", pending="everything of this round; nothing of it was written"):
                 permitted = await self._permitted(connection, [table.name for table in tables])
