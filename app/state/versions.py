@@ -418,5 +418,21 @@ VERSIONS = (
     -- A failover may have lost what was mirrored since: a sync and a verify prove nothing on another timeline.
     ALTER TABLE {SCHEMA}.synced_tables ADD COLUMN timeline bigint DEFAULT {TIMELINE};
     ALTER TABLE {SCHEMA}.verifications ADD COLUMN timeline bigint DEFAULT {TIMELINE};
+=======
+    -- Who asked that whatever reads the source waits, and what each command at work does: see app.state.pace.
+    CREATE TABLE {SCHEMA}.pauses (
+        id integer PRIMARY KEY DEFAULT 1 CHECK (id = 1),
+        asked_by text NOT NULL,
+        asked_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+        reason text
+    );
+    CREATE TABLE {SCHEMA}.paces (
+        pid integer PRIMARY KEY, -- of the session that says it
+        command text NOT NULL,
+        max_rate text,
+        slowdown double precision NOT NULL,
+        held boolean NOT NULL, -- a pause has taken hold
+        said_at timestamptz NOT NULL DEFAULT clock_timestamp()
+    );
     """,
 )
