@@ -418,7 +418,8 @@ VERSIONS = (
     -- A failover may have lost what was mirrored since: a sync and a verify prove nothing on another timeline.
     ALTER TABLE {SCHEMA}.synced_tables ADD COLUMN timeline bigint DEFAULT {TIMELINE};
     ALTER TABLE {SCHEMA}.verifications ADD COLUMN timeline bigint DEFAULT {TIMELINE};
-=======
+    """,
+    f"""
     -- Who asked that whatever reads the source waits, and what each command at work does: see app.state.pace.
     CREATE TABLE {SCHEMA}.pauses (
         id integer PRIMARY KEY DEFAULT 1 CHECK (id = 1),
