@@ -7,6 +7,8 @@ from pathlib import Path
 
 import psycopg
 
+from app.cli.reports.cutover_status import status_document
+from app.cutover.moves.status import look
 from app.cutover.moves.steps import advance
 from app.cutover.staged_backend import StagedBackend
 from app.cutover.stages import Stage
@@ -49,6 +51,7 @@ async def test_no_read_is_older_than_the_handover(
             answer = await data.get_client_by_id(7, 1)
             assert answer.data is not None
         assert router._mark.current.lsn > before
+        await _is_shown(settings, state="answers")
         assert share(router)[0] == 0
         for node in standbys.standbys:
             node.configure(recovery_min_apply_delay="")
@@ -57,3 +60,18 @@ async def test_no_read_is_older_than_the_handover(
         answer = await data.get_client_by_id(7, 1)
         assert answer.data is not None
         assert share(router)[0] == 1
+
+
+async def _is_shown(settings: Settings, *, state: str) -> None:
+    """What the process says of its standbys is in `botdata cutover status`, within two reports."""
+    async with asyncio.timeout(10):
+        while True:
+            (process,) = status_document(await look(settings))["processes"]
+            reads = process["reads"]
+            if [one["state"] for one in reads["standbys"]] == [state] * 2 and reads["by_primary"] >= 20:
+                break
+            await asyncio.sleep(0.2)
+    assert reads["by_standbys"] == 0
+    for standby in reads["standbys"]:
+        assert standby["lag_bytes"] > 0
+        assert standby["lag_seconds"] < 5

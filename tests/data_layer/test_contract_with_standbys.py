@@ -10,6 +10,7 @@ def test_a_part() -> None:
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(1200)
 @pytest.mark.budget(600)
 def test_the_whole() -> None:
     run_through("standbys", "tests/contract", "-m", "not browser")

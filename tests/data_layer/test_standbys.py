@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
 from time import monotonic
@@ -10,12 +11,15 @@ from typing import Any, cast
 
 import psycopg
 import pytest
+from sqlalchemy import literal_column, select
 
 from app.cutover.staged_backend import StagedBackend
 from app.cutover.stages import Store
 from app.data_layer import DataLayer, open_data_layer
+from app.errors import ConflictError, OutcomeUnknownError, SchemaMismatchError, StoreTimeoutError
 from app.repositories.backend import RepositoryBackend
 from app.settings import Settings
+from app.stores.outgoing_write import OutgoingWrite
 from app.stores.standbys.read_router import ReadRouter
 from tests.fixtures.streaming import DATABASE, prepare, read_url
 from tests.pooler.bouncer import run_bouncer
@@ -88,6 +92,7 @@ async def test_what_was_written_is_read_and_a_standby_answers(standbys: Cluster)
         for _ in range(20):
             assert await _title(data) == "19"
         assert share(router)[0] - before[0] == 20
+        assert all(cast(Any, one._reads.engine.pool).checkedin() for one in router._standbys)  # in turn
 
 
 @pytest.mark.parametrize("reads", [200, pytest.param(10_000, marks=pytest.mark.soak)])
@@ -120,7 +125,7 @@ async def test_no_read_is_older_than_own_writes_nor_goes_back_in_time(standbys: 
 async def test_a_second_after_the_last_write_standbys_answer(standbys: Cluster) -> None:
     for node in standbys.standbys:
         node.configure(recovery_min_apply_delay="500ms")
-    async with opened(_settings(standbys)) as (data, router):
+    async with opened(_settings(standbys)) as (data, router), ticking(standbys):
         await _write(data, "1")
         before = share(router)
         assert await _title(data) == "1"
@@ -130,6 +135,42 @@ async def test_a_second_after_the_last_write_standbys_answer(standbys: Cluster) 
         for _ in range(100):
             assert await _title(data) == "1"
         assert share(router)[0] - by_standbys >= 80
+
+
+async def test_a_slow_statement_is_waited_for_and_one_that_fails_is_the_primarys(standbys: Cluster) -> None:
+    async with opened(_settings(standbys, query_timeout=5.0)) as (_, router):
+        assert await router.fetch(select(literal_column("1 FROM pg_sleep(1.2)"))) == [(1,)]
+        assert share(router) == (1, 0)
+        began = monotonic()
+        with pytest.raises(StoreTimeoutError):
+            await router.fetch(select(literal_column("1 FROM pg_sleep(20)")))
+        assert monotonic() - began < 5.0
+        assert share(router) == (1, 0)
+        with pytest.raises(SchemaMismatchError):
+            await router.fetch(select(literal_column("no_such_column")))
+        assert share(router) == (1, 1)
+        assert len(used(router)) == 2
+        assert await router.fetch(select(literal_column("2"))) == [(2,)]
+        assert share(router) == (2, 1)
+
+
+async def test_a_write_of_unknown_outcome_sends_reads_to_the_primary(standbys: Cluster) -> None:
+    async with opened(_settings(standbys)) as (_, router):
+        write = OutgoingWrite()
+        write.leave()
+        with pytest.raises(OutcomeUnknownError), router.writing(write):
+            raise OutcomeUnknownError("lost")
+        one = select(literal_column("1"))
+        assert await router.fetch(one) == [(1,)]
+        assert share(router) == (0, 1)
+        await until(lambda: router._mark.current is not None)
+        standbys.wait_for_standbys()
+        await asyncio.sleep(0.1)
+        assert await router.fetch(one) == [(1,)]
+        assert share(router) == (1, 1)
+        with pytest.raises(ConflictError), router.writing(write):
+            raise ConflictError("rolled back")
+        assert router._mark.current is not None
 
 
 async def test_through_a_transaction_pooler_before_each_standby(standbys: Cluster) -> None:
@@ -210,14 +251,20 @@ async def test_reads_wait_for_no_standby_where_all_are_away(standbys: Cluster) -
         assert share(router_of(data))[0] == 0
 
 
-async def test_the_primary_is_no_standby_and_answers_all_the_same(standbys: Cluster) -> None:
-    settings = _settings(standbys, standbys.primary)
-    async with open_data_layer(settings) as data:
+async def test_the_primary_is_no_standby_and_answers_all_the_same(
+    standbys: Cluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    read_url = standbys.primary.url(DATABASE).replace("postgres@", "postgres:planted-secret@")
+    async with open_data_layer(_settings(standbys, database_read_url=read_url)) as data:
         router = router_of(data)
         await until(lambda: [one.state for one in router.report().standbys] == ["no standby"])
         await _write(data, "1")
         assert await _title(data) == "1"
         assert share(router) == (0, 1)
+        assert "planted-secret" not in str(router.report())
+    assert f"127.0.0.1:{standbys.primary.port}: no standby" in caplog.text
+    assert "planted-secret" not in caplog.text
 
 
 async def test_a_failover_begins_the_mark_anew_and_what_was_lost_is_not_read() -> None:

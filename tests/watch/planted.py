@@ -24,7 +24,7 @@ def fill(pair: Pair) -> None:
             StandbyReads(
                 1234,
                 56,
-                (StandbyReport("10.0.0.2:5432", "answers", 8192, 0.4), StandbyReport(HOSTILE, "away", None, None)),
+                (StandbyReport("192.168.10.21:5432", "answers", 8192, 0.4), StandbyReport(HOSTILE, "away", None, None)),
             ).document()
         ),
     )
