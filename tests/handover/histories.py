@@ -95,10 +95,8 @@ def accepts(writes: Sequence[Write], moves: Sequence[Move], found: str | None) -
     stack, seen = [start], {start}
     while stack:
         place = stack.pop()
-        if place.point == len(points):
-            if place.newest == found:
-                return True
-            continue
+        if place.point == len(points) and place.newest == found:
+            return True
         if len(seen) > _MOST:
             raise RuntimeError("the history is too long to be decided")
         for following in _following(place, points):
@@ -122,6 +120,8 @@ def _points(writes: Sequence[Write], moves: Sequence[Move], writers: Sequence[st
 def _following(place: _Place, points: Sequence[_Point]) -> Iterator[_Place]:
     """Where a run may be next; what is looked at first comes last."""
     yield from _by_a_step(place)
+    if place.point == len(points):
+        return  # what was not acknowledged may still be made
     seen = _as_seen(place, points[place.point])
     if seen is not None:
         yield seen._replace(point=place.point + 1)

@@ -33,6 +33,7 @@ THERE, BACK = Move(10, 20), Move(30, 40)
         ([Write("a", "1", 1, 2), Write("b", "2", 1, 3)], "1"),  # either came first
         ([Write("a", "1", 1, 2), Write("a", "2", 12, 25)], "2"),  # held, and made at the new authority
         ([Write("a", "1", 1, 2), Write("a", "2", 12, None)], "1"),  # never made
+        ([Write("a", "1", 1, 2), Write("a", "2", 50, None)], "2"),  # made, and nobody heard of it
         ([Write("a", "1", 12, 25, Store.POSTGRES), Write("b", "2", 9, 15, Store.SUPABASE)], "1"),
         ([Write("a", "1", 21, 22, Store.POSTGRES), Write("a", "2", 41, 42, Store.SUPABASE)], "2"),
     ],
