@@ -62,7 +62,8 @@ async def source_keys(
     pages that follow the order of the key, so that the count has to prove them.
 
     Args:
-        versions: with a column VERSION for the rows' versions; it is NULL where the table has none.
+        versions: with a column VERSION for the rows' versions; it is NULL where the table has none. The keys count as
+            rows for the rate then, since this is how changes are found; else they are listed as a proof.
 
     Yields:
         How many there are. It may not be whole: see `require_whole`.
@@ -133,7 +134,7 @@ async def _pipe(connection: AsyncConnection, source: PostgresSource, table: Copy
     async def begin() -> None:
         await connection.execute("TRUNCATE pg_temp.source_keys")
 
-    rows = await source.pipe(query, connection, into, begin)
+    rows = await source.pipe(query, connection, into, begin, as_rows=versions)
     return await _listing(connection, table, rows, rows)
 
 
@@ -150,10 +151,10 @@ async def _walk(connection: AsyncConnection, source: RestSource, table: CopyTabl
     before: int | None = None
     for number in range(_LISTINGS):
         await connection.execute(f"ALTER TABLE pg_temp.source_keys ALTER botdata_walk SET DEFAULT {number}")
-        walk, rows, last = source.key_pages, 0, listing
-        if number % 2 and last.counted is None:
-            walk = source.key_pages_backwards
-        async with aclosing(ahead(walk(table, versions=with_versions))) as pages:
+        rows, last = 0, listing
+        backwards = bool(number % 2) and last.counted is None
+        walk = source.key_pages(table, versions=with_versions, as_rows=versions, backwards=backwards)
+        async with aclosing(ahead(walk)) as pages:
             async for page in pages:
                 await connection.execute(add, [JsonBytes(page.body)])
                 rows += page.rows

@@ -153,12 +153,15 @@ class PostgresSource:
         target: AsyncConnection,
         statement: sql.Composed,
         begin: Callable[[], Awaitable[None]],
+        *,
+        as_rows: bool = True,
     ) -> int:
         """Copy the rows of a query into the target; returns how many there were.
 
         Args:
             statement: COPY ... FROM STDIN, in text format.
             begin: makes what is copied into empty, before each try.
+            as_rows: what comes counts as rows for the rate.
         """
 
         async def copy() -> int:
@@ -166,7 +169,7 @@ class PostgresSource:
                 self._connection = await self.connect()
             await begin()
             rows = sql.SQL("COPY ({}) TO STDOUT").format(query)
-            return await pipe(self._connection, rows, target, statement, self.pace)
+            return await pipe(self._connection, rows, target, statement, self.pace, as_rows=as_rows)
 
         return await self._patiently(copy)
 

@@ -33,12 +33,14 @@ async def pipe(
     pace: Pace,
     *,
     range_of: str | None = None,
+    as_rows: bool = True,
 ) -> int:
     """Copy the rows of a query at the source into the target; in memory are a few pieces, and the largest row.
 
     Args:
         query, statement: COPY ... TO STDOUT and COPY ... FROM STDIN, of one format.
         pace: where the rate is exceeded, what the source sends is left unread for a while, so that it sends no more.
+        as_rows: what comes counts as rows for the rate.
         range_of: the table of whose rows this is one range of many, so that the time that it takes is compared.
 
     Returns:
@@ -53,7 +55,7 @@ async def pipe(
     async with aclosing(stream.pieces()) as pieces, target.cursor().copy(statement) as writing:
         async for piece in pieces:
             await writing.write(piece)
-            await stream.pay(pace)
+            await stream.pay(pace, as_rows=as_rows)
             if _has_refused(target):
                 break  # the end of the block raises what it said; the rest of the rows is not sent for nothing
     if not stream.ended:
@@ -114,12 +116,12 @@ class SourceStream:
                     yield piece
                     began = monotonic()
 
-    async def pay(self, pace: Pace) -> None:
-        """Count what has come since the last time."""
+    async def pay(self, pace: Pace, *, as_rows: bool) -> None:
+        """Count what has come since the last time: its bytes, and its rows where they are some."""
         rows, size = self._paid
         self._paid = self._came, self.size
         began = monotonic()
-        await pace.hold_back(rows=self._came - rows, size=self.size - size)
+        await pace.hold_back(rows=self._came - rows if as_rows else 0, size=self.size - size)
         self.held_back += monotonic() - began
 
     def _next(self, pgconn: PGconn) -> PQGen[bytes]:

@@ -12,7 +12,11 @@ from app.stores.supabase.grammar import alias, as_text, quoted_name
 
 @dataclass(frozen=True, slots=True)
 class PageQuestion:
-    """What is asked of a table: its columns, the select list, and the names that its answers' rows have."""
+    """What is asked of a table: its columns, the select list, and the names that its answers' rows have.
+
+    Attributes:
+        as_rows: what comes counts as rows for the rate: not where only the keys are listed as a proof.
+    """
 
     table: CopyTable
     columns: Sequence[CopyColumn]
@@ -20,10 +24,17 @@ class PageQuestion:
     select: str
     names: Set[str]
     backwards: bool = False
+    as_rows: bool = True
 
     @classmethod
     def of(
-        cls, table: CopyTable, columns: Sequence[CopyColumn], versions: bool, *, backwards: bool = False
+        cls,
+        table: CopyTable,
+        columns: Sequence[CopyColumn],
+        versions: bool,
+        *,
+        backwards: bool = False,
+        as_rows: bool = True,
     ) -> PageQuestion:
         """The question for some columns of a table, the key's first, and `versions` of its rows.
 
@@ -34,7 +45,7 @@ class PageQuestion:
         names = {alias(position) for position in range(len(columns))}
         if versions:
             select, names = f"{select},{version_item(table)}", names | {VERSION}
-        return cls(table, columns, versions, select, names, backwards)
+        return cls(table, columns, versions, select, names, backwards, as_rows)
 
 
 def version_item(table: CopyTable) -> str:

@@ -17,7 +17,7 @@ from app.migration.sources.rest.part_reader import PartReader, TooHeavyError
 from app.migration.sources.rest.question import PageQuestion, version_item
 from app.migration.sources.rest.row_counter import RowCounter
 from app.migration.sources.source import Page
-from app.migration.tables.copy_table import CopyColumn, CopyTable
+from app.migration.tables.copy_table import CopyTable
 from app.next_step import NextStep
 from app.stores.postgres.database_url import source_label
 from app.stores.supabase.client import SupabaseRest, refuse_other_columns, refuse_other_count, rows_told
@@ -96,24 +96,22 @@ class RestSource:
 
     async def pages(self, table: CopyTable, *, after: Key | None = None, versions: bool = False) -> AsyncIterator[Page]:
         """All rows after a key, in the order of the primary key as the source sorts it."""
-        async for page in self._walk(table, table.columns, after, versions=versions):
+        async for page in self._walk(PageQuestion.of(table, table.columns, versions), after):
             yield page
 
-    async def key_pages(self, table: CopyTable, *, versions: bool = False) -> AsyncIterator[Page]:
-        """The keys of all rows that a walk in the order of the key comes to."""
-        async for page in self._walk(table, table.key, None, versions=versions, rows=self._key_rows):
-            yield page
+    async def key_pages(
+        self, table: CopyTable, *, versions: bool = False, as_rows: bool = False, backwards: bool = False
+    ) -> AsyncIterator[Page]:
+        """The keys of all rows that a walk in the order of the key comes to.
 
-    async def key_pages_backwards(self, table: CopyTable, *, versions: bool = False) -> AsyncIterator[Page]:
-        """The same by a walk from the last key to the first, which would leave out other rows than the first walk."""
-        walk = self._walk(table, table.key, None, versions=versions, rows=self._key_rows, backwards=True)
-        async for page in walk:
+        Args:
+            as_rows: each counts as a row for the rate.
+            backwards: from the last key to the first, which would leave out other rows than the first walk.
+        """
+        question = PageQuestion.of(table, table.key, versions, backwards=backwards, as_rows=as_rows)
+        most = 10 * self.limits.page_rows
+        async for page in self._walk(question, None, rows=self.pace.most_rows(most) if as_rows else most):
             yield page
-
-    @property
-    def _key_rows(self) -> int:
-        """Rows of a page of keys at most."""
-        return self.pace.most_rows(10 * self.limits.page_rows)
 
     async def listed_count(self, table: CopyTable) -> int:
         """The number of rows by a listing of the keys, for a table that the server cannot count."""
@@ -158,24 +156,15 @@ class RestSource:
                     middle = len(wanted) // 2
                     waiting += [wanted[:middle], wanted[middle:]]
 
-    async def _walk(
-        self,
-        table: CopyTable,
-        columns: Sequence[CopyColumn],
-        after: Key | None,
-        *,
-        versions: bool,
-        rows: int | None = None,
-        backwards: bool = False,
-    ) -> AsyncIterator[Page]:
+    async def _walk(self, question: PageQuestion, after: Key | None, *, rows: int | None = None) -> AsyncIterator[Page]:
         """Keyset paging: a composite key by prefix, all columns but the last equal and the last greater.
 
         When a prefix has no more rows, one column fewer is held equal; an empty page with none held is the end. A page
         shorter than asked for says nothing: the server's row cap may be lower.
         """
+        table = question.table
         size = PageSize(replace(self.limits, page_rows=rows) if rows else self.limits)
         await self.heirs.learn(table)
-        question = PageQuestion.of(table, columns, versions, backwards=backwards)
         held = table.key_size - 1
         number, landmark = 0, after
         while True:
@@ -242,7 +231,7 @@ class RestSource:
 
         page = await self.patiently(ask)
         if page is not None:
-            self.pace.count(rows=page.rows)
+            self.pace.count(rows=page.rows if question.as_rows else 0)
             size.learn(page)
         return page
 
