@@ -42,6 +42,8 @@ class Standbys(NamedTuple):
     @property
     def label(self) -> str:
         """In a few words."""
+        if self.timeline is None:
+            return "a standby, which takes no writes"
         known = "not known how many" if self.synchronous is None else str(self.synchronous)
         return f"timeline {self.timeline}; standbys: {self.following}, synchronous: {known}"
 
@@ -57,6 +59,9 @@ def warnings(found: Standbys, *stages: Stage | None) -> tuple[Objection, ...]:
     """What may be lost where PostgreSQL is the authority at one of these stages."""
     if all(stage is None or stage.authority is not Store.POSTGRES for stage in stages):
         return ()
+    if found.timeline is None:
+        what = "the server of DATABASE_URL is a standby itself: what protects the primary is not known"
+        return (Objection(what, "name the primary in DATABASE_URL, or all hosts (docs/scale-out.md)"),)
     if not found.are_named and not found.following:
         what = f"PostgreSQL has no standby: with its disk all is lost that no backup holds; {_WOULD_LOSE}"
         return (Objection(what, f"have a standby, and {_SET_IT}"),)
