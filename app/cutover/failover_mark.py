@@ -5,6 +5,7 @@ primary may come back that does not know of the failover. PostgreSQL tells neith
 """
 
 from collections.abc import Callable
+from time import monotonic
 
 from app.errors import UnavailableError
 from app.state.cutover.stage import StageRow
@@ -26,10 +27,13 @@ class FailoverMark:
 
     Attributes:
         timeline: 0 before any was seen.
+        risen_at: when a failover was last seen, by the monotonic clock; connections from before may lead to an old
+            primary.
     """
 
     def __init__(self, on_failover: Callable[[], None] = lambda: None) -> None:
         self.timeline = 0
+        self.risen_at = float("-inf")
         self._on_failover = on_failover
         self._row: StageRow | None = None
 
@@ -58,6 +62,7 @@ class FailoverMark:
         if timeline > self.timeline:
             was, self.timeline = self.timeline, timeline
             if was:
+                self.risen_at = monotonic()
                 self._on_failover()
 
     @property

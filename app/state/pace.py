@@ -62,6 +62,11 @@ class WorkingPace:
         }
 
 
+async def wait_for_no_standby(connection: AsyncConnection) -> None:
+    """Have what this session says of pauses and paces wait for no synchronous standby that is away."""
+    await connection.execute("SET synchronous_commit = local")
+
+
 async def read_pause(connection: AsyncConnection) -> Pause | None:
     """The pause that was asked for; None where there is none."""
     rows = await fetch_rows(connection, f"SELECT asked_by, asked_at AT TIME ZONE 'UTC', reason FROM {SCHEMA}.pauses")

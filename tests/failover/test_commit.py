@@ -59,7 +59,8 @@ async def test_a_commit_tells_its_place(cluster: Cluster) -> None:
 @pytest.mark.parametrize("locates", [False, True])
 @pytest.mark.parametrize("ending", ["pg_cancel_backend", "pg_terminate_backend"])
 async def test_a_commit_whose_wait_is_ended_is_unknown(without_standby: Cluster, ending: str, locates: bool) -> None:
-    database = Database(without_standby.primary.url(DATABASE))
+    hides_warnings = "?options=-c%20client_min_messages%3Derror"  # as ALTER ROLE ... SET does
+    database = Database(without_standby.primary.url(DATABASE) + hides_warnings)
     if locates:
         database.on_commit = lambda _: None
     writing = asyncio.create_task(_write(database))

@@ -6,16 +6,20 @@ import asyncio
 from collections.abc import Iterator
 
 import pytest
+from sqlalchemy import Text, literal_column, select, text
 
 from app.cutover.failover_mark import FailoverMark, MoveLostError, StaleServerError
 from app.cutover.fencing import WriteGuard
 from app.cutover.stages import Stage
 from app.data_layer import open_data_layer
+from app.errors import MigrationError
+from app.migration.target.target_session import open_target
 from app.repositories import UnitOfWork
 from app.state.cutover.stage import StageRow
 from app.stores.postgres.database import Database
 from tests.failover.clusters import DATABASE, bot_cluster, set_stage, settings_for
 from tests.failover.load import tokens
+from tests.support.relay import Relay
 from tests.support.streaming import Node
 
 _CLIENT = {"yclients_id": 1, "company_id": 1, "phone": "79684484401", "name": "1"}
@@ -64,6 +68,32 @@ async def test_a_new_process_asks_all_hosts_and_takes_the_highest_timeline(
         port = (await connection.exec_driver_sql("SELECT current_setting('port')::int")).scalar_one()
     await database.close()
     assert port == two_primaries[1].port
+
+
+async def test_a_login_that_every_host_refuses_is_told(
+    two_primaries: tuple[Node, Node], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.stores.postgres.session._CONNECTING", 1)
+    hosts = ",".join(f"127.0.0.1:{node.port}" for node in two_primaries)
+    with pytest.raises(MigrationError, match=r"none of the hosts in DATABASE_URL takes writes \(.*role .* does not"):
+        async with open_target(f"postgresql://stranger@{hosts}/{DATABASE}", step="test"):
+            pass
+
+
+async def test_a_process_that_has_seen_the_new_primary_reads_from_no_old_one(two_primaries: tuple[Node, Node]) -> None:
+    old, new = two_primaries
+    with Relay(("127.0.0.1", old.port)) as balancer:
+        mark = FailoverMark()
+        database = Database(balancer.way(old.url(DATABASE)), guard=WriteGuard(Stage.COMPLETE, mark=mark), mark=mark)
+        async with database.reader():
+            await _write(database, 5)  # so that there are two connections to the old one
+        balancer.server = ("127.0.0.1", new.port)
+        async with database.reader(), database.reader():
+            await _write(database, 6)
+        names = select(literal_column("name", Text)).select_from(text("clients"))
+        for _ in range(4):
+            assert await database.fetch(names) == [("6",)]
+        await database.close()
 
 
 async def test_a_failover_that_lost_a_move_stops_the_writes_until_the_owner_moves_again() -> None:

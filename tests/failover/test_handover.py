@@ -9,13 +9,17 @@ import pytest
 from psycopg import AsyncConnection
 
 from app.cutover.moves import handover
+from app.cutover.moves.forget import forget
 from app.cutover.moves.handover import Crossing, cross
 from app.cutover.moves.stage_row import MoveUnknownError, require_standby
+from app.cutover.moves.status import see
+from app.cutover.moves.steps import advance
 from app.cutover.stages import Stage
 from app.errors import MigrationError
+from app.migration.runs.pausing import pause, resume
 from app.migration.target.target_session import open_target
 from app.state.cutover.moves import give_up_expired
-from tests.failover.clusters import DATABASE, bot_cluster, set_stage
+from tests.failover.clusters import DATABASE, bot_cluster, set_stage, settings_for
 from tests.support.streaming import Cluster
 
 _ADVANCE = Crossing("advance", Stage.SHADOW, Stage.LIVE, 6.0)
@@ -70,6 +74,23 @@ async def test_it_is_given_up_where_the_standby_goes_away_at_the_barrier(
     with pytest.raises(MigrationError, match="no commit can be made"):
         await _cross(at_shadow)
     assert _row(at_shadow) == ("shadow", 1, 1, None)  # the standby is away still
+
+
+async def test_no_other_change_of_the_cutover_waits_for_it_nor_does_a_pause(at_shadow: Cluster) -> None:
+    set_stage(at_shadow, Stage.LIVE)
+    url = at_shadow.url(DATABASE)
+    settings = settings_for(url)
+    at_shadow.standbys[0].hang()
+    for change in (advance(settings, force="it is tried"), forget(settings, "nobody")):
+        with pytest.raises(MigrationError, match="no commit can be made") as stopped:
+            await change
+        assert not isinstance(stopped.value, MoveUnknownError)
+    assert _row(at_shadow) == ("live", 2, 1, None)
+    async with open_target(url, step="test") as connection:
+        (away,) = (await see(connection)).troubles
+    assert "no write is answered as done" in away.what
+    assert (await pause(url, None, 0, lambda message: None)).is_new
+    assert (await resume(url))[0] is not None
 
 
 @pytest.mark.parametrize("then", ["the standby comes back", "the primary dies"])

@@ -55,6 +55,7 @@ async def test_what_is_read(cluster: Cluster) -> None:
         (_ALL._replace(are_waited_for=False), "synchronous_commit is off or local"),
         (_ALL._replace(synchronous=None), "is not known"),
         (_ALL._replace(synchronous=0), "no commit ends"),
+        (Standbys(None, are_named=False, are_waited_for=True, following=0, synchronous=0), "is a standby itself"),
     ],
 )
 def test_what_is_warned_of(found: Standbys, said: str | None) -> None:

@@ -104,11 +104,25 @@ async def test_a_transaction_lasts_and_reads_what_was_committed(database_url: st
         url = bouncer.url(database_url)
         database = Database(url)
         with psycopg.connect(url, autocommit=True, prepare_threshold=None) as other:
-            other.execute("SET synchronous_commit = local; SET default_transaction_isolation = 'repeatable read'")
+            other.execute(
+                "SET synchronous_commit = local; SET default_transaction_isolation = 'repeatable read'; "
+                "SET client_min_messages = error"  # would hide a commit's warning
+            )
             for _ in range(2):
                 async with database.writer() as connection:
                     assert await connection.scalar(text("SHOW synchronous_commit")) == own
                     assert await connection.scalar(text("SHOW transaction_isolation")) == "read committed"
+                    assert await connection.scalar(text("SHOW client_min_messages")) == "warning"
                 async with database.reader() as connection:  # after which SQLAlchemy puts its own level back
                     assert await connection.scalar(text("SHOW synchronous_commit")) == "local"
         await database.close()
+
+
+async def test_what_another_client_has_left_in_temporary_tables_takes_no_write(database_url: str) -> None:
+    with run_bouncer(database_url, size=1) as bouncer:
+        url = bouncer.url(database_url)
+        with psycopg.connect(url, autocommit=True, prepare_threshold=None) as other:
+            other.execute("CREATE TEMPORARY TABLE clients (LIKE public.clients INCLUDING ALL)")
+            async with _opened(url) as data:
+                await answers(data, {"upsert_client": WRITES["upsert_client"]})
+    assert value(database_url, "SELECT count(*) FROM public.clients") == 1

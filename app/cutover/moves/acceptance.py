@@ -36,7 +36,10 @@ async def accept(settings: Settings, method: str, field: str, *, reason: str, un
             next_step=NextStep(Command("verify"), ", which tells the rows; what is to stay so: advance with --force"),
         )
     reason = mask_free_text(reason)
-    async with open_cutover(settings.require_database_url(), _STEP) as connection, connection.transaction():
+    async with (
+        open_cutover(settings.require_database_url(), _STEP, writes=True) as connection,
+        connection.transaction(),
+    ):
         accepted = await state.accept(connection, method, field, reason=reason, until=until)
         if accepted is None:
             raise await _unknown(connection, method, field)
@@ -51,7 +54,10 @@ async def withdraw(settings: Settings, method: str, field: str) -> None:
     Raises:
         MigrationError: it is not accepted, or the target cannot be used.
     """
-    async with open_cutover(settings.require_database_url(), _STEP) as connection, connection.transaction():
+    async with (
+        open_cutover(settings.require_database_url(), _STEP, writes=True) as connection,
+        connection.transaction(),
+    ):
         if not await state.withdraw(connection, method, field):
             known = ", ".join(one.subject for one in await state.read_accepted(connection)) or "none"
             raise MigrationError(

@@ -47,7 +47,7 @@ async def look_at_end(settings: Settings) -> Ending:
 async def finish(settings: Settings) -> Ending:
     """End the way back. Errors are those of `look_at_end`."""
     url = settings.require_database_url()
-    async with open_cutover(url, _STEP) as connection, kept(url, connection, step=_STEP):
+    async with open_cutover(url, _STEP, writes=True) as connection, kept(url, connection, step=_STEP):
         row = await lock_stage_row(connection, "FOR UPDATE", step=_STEP)  # after the writes that are being recorded
         ending = await _ending(connection, row)
         if ending.finished_at is None:

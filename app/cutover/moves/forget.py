@@ -21,7 +21,10 @@ async def forget(settings: Settings, name: str, *, force: str | None = None) -> 
     Raises:
         MigrationError: there is no such process, or it reports, or the target cannot be used.
     """
-    async with open_cutover(settings.require_database_url(), _STEP) as connection, connection.transaction():
+    async with (
+        open_cutover(settings.require_database_url(), _STEP, writes=True) as connection,
+        connection.transaction(),
+    ):
         row = await lock_stage_row(connection, "FOR SHARE", step=_STEP)  # no move is made meanwhile
         processes = {process.name: process for process in await read_processes(connection)}
         process = processes.get(name)

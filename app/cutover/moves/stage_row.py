@@ -117,11 +117,16 @@ async def _hold_row(connection: AsyncConnection) -> StageRow:
 
 
 @asynccontextmanager
-async def open_cutover(url: str, step: str, *, pending: str = UNCHANGED) -> AsyncIterator[AsyncConnection]:
+async def open_cutover(
+    url: str, step: str, *, pending: str = UNCHANGED, writes: bool = False
+) -> AsyncIterator[AsyncConnection]:
     """A connection to a target that has the tool's schema as this version knows it.
 
+    Args:
+        writes: a commit of it is to end.
+
     Raises:
-        MigrationError: it cannot be reached, or has no such schema.
+        MigrationError: it cannot be reached, has no such schema, or is to be written and a synchronous standby is away.
     """
     async with open_target(url, step=step) as connection:
         with explained(step, pending=pending):
@@ -134,4 +139,6 @@ async def open_cutover(url: str, step: str, *, pending: str = UNCHANGED) -> Asyn
                         Command("upgrade"), ", as the owner of the target's schema; then: ", Command(step)
                     ),
                 )
+            if writes:
+                await require_standby(connection, step=step)
             yield connection

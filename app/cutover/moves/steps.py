@@ -14,7 +14,7 @@ from app.cutover.moves.gates.objections import objections as objections_to
 from app.cutover.moves.gates.standby_gate import read_standbys, warnings
 from app.cutover.moves.gates.thresholds import Thresholds
 from app.cutover.moves.handover import Crossing, Late, cross, moved_meanwhile, under_way
-from app.cutover.moves.stage_row import kept, lock_stage_row, open_cutover
+from app.cutover.moves.stage_row import kept, lock_stage_row, open_cutover, require_standby
 from app.cutover.stages import Stage
 from app.errors import SettingsError, StoreError
 from app.settings import Settings
@@ -163,6 +163,7 @@ async def _step(
     url: str, connection: AsyncConnection, kind: str, seen: StageRow, to: Stage, *, reason: str | None, said: str | None
 ) -> None:
     """Move the stage where the authority stays."""
+    await require_standby(connection, step=f"cutover {kind}")
     async with kept(url, connection, step=f"cutover {kind}"):
         row = await lock_stage_row(connection, "FOR UPDATE", step=f"cutover {kind}")  # after the writes in flight
         if row != seen:

@@ -57,7 +57,10 @@ async def move_table(
     """
     _refuse_other(table)
     shared_ids = await _shared_ids(settings, table, dry_run=dry_run) if to is Store.POSTGRES else []
-    async with open_cutover(settings.require_database_url(), _STEP) as connection, connection.transaction():
+    async with (
+        open_cutover(settings.require_database_url(), _STEP, writes=True) as connection,
+        connection.transaction(),
+    ):
         row = await lock_stage_row(connection, "FOR SHARE", step=_STEP)
         if row.moved_at is None and to is Store.POSTGRES:
             raise MigrationError(  # also with --force: a sync would put Supabase's rows over newer ones

@@ -11,7 +11,7 @@ from psycopg import AsyncConnection
 from app.errors import BotdataError
 from app.migration.sources.pace import Pace
 from app.migration.target.target_session import open_target
-from app.state.pace import Pause, WorkingPace, end_pace, read_pause, say_pace
+from app.state.pace import Pause, WorkingPace, end_pace, read_pause, say_pace, wait_for_no_standby
 from app.state.tool_schema import may_read
 
 _EVERY = 1.0  # seconds between looks
@@ -36,6 +36,7 @@ class _Keeper:
             with suppress(BotdataError, psycopg.Error):
                 async with open_target(self._target_url, step=self._command) as connection:
                     self._is_there = False
+                    await wait_for_no_standby(connection)
                     try:
                         while True:
                             await self._look(connection)

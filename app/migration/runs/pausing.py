@@ -8,7 +8,7 @@ from time import monotonic
 from app.migration.runs.status import require_installed
 from app.migration.target.target_session import explained, open_target
 from app.state.cutover.moves import who
-from app.state.pace import Pause, WorkingPace, ask_for_pause, end_pause, read_paces, read_pause
+from app.state.pace import Pause, WorkingPace, ask_for_pause, end_pause, read_paces, read_pause, wait_for_no_standby
 
 _EVERY = 0.5  # seconds between looks
 
@@ -47,6 +47,7 @@ async def pause(target_url: str, reason: str | None, patience: float, tell: Call
     async with open_target(target_url, step="pause") as connection:
         with explained("pause", pending="the pause; nothing was asked for"):
             await require_installed(connection, step="pause")
+            await wait_for_no_standby(connection)
             is_new = await ask_for_pause(connection, who(), reason)
         with explained("pause", done="the pause is asked for", pending="to see whether it has taken hold"):
             began, told = monotonic(), ""
@@ -75,6 +76,7 @@ async def resume(target_url: str) -> tuple[Pause | None, tuple[WorkingPace, ...]
     async with open_target(target_url, step="resume") as connection:
         with explained("resume", pending="the end of the pause"):
             await require_installed(connection, step="resume")
+            await wait_for_no_standby(connection)
             ended = await read_pause(connection)
             await end_pause(connection)
             return ended, await read_paces(connection)

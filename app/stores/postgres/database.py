@@ -99,7 +99,8 @@ class Database:
         self._milliseconds = max(1, int(statement_timeout * 1000))
         self._pool_timeout = pool_timeout
         self._tls_advice = tls_advice(url)
-        self._idle = IdleConnections(self.engine, is_pooled=uses_pgbouncer(url))  # whatever the server greets with
+        # Whatever the server greets with.
+        self._idle = IdleConnections(self.engine, self.mark, is_pooled=uses_pgbouncer(url))
         self._turns = asyncio.Semaphore(pool_size)
         self._acquiring = BackgroundTasks()
         self._returning = BackgroundTasks()

@@ -20,13 +20,16 @@ from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
+from app.cutover.failover_mark import FailoverMark
 from app.stores.postgres import keepalives
 from app.stores.postgres.keepalives import answers
 from app.stores.postgres.pooled_connection import ANOTHERS_SESSION
 
 Driver = psycopg.AsyncConnection[Any]
 
-_SINCE = "botdata_idle_since"  # in a pooled connection's info, by the monotonic clock
+# In a pooled connection's info, by the monotonic clock.
+_MADE = "botdata_made"
+_SINCE = "botdata_idle_since"
 
 
 class _NoneIsIdleError(Exception):
@@ -36,15 +39,20 @@ class _NoneIsIdleError(Exception):
 class IdleConnections:
     """Those of one engine, whose pool neither resets nor asks a connection by itself.
 
+    Args:
+        mark: what this process has seen of failovers; no connection from before the last one is used again.
+
     Attributes:
         is_pooled: a pooler stands before the server, so connections that prepare statements are of no use.
     """
 
-    def __init__(self, engine: AsyncEngine, *, is_pooled: bool) -> None:
+    def __init__(self, engine: AsyncEngine, mark: FailoverMark, *, is_pooled: bool) -> None:
         self.is_pooled = is_pooled
+        self._mark = mark
         self._engine = engine.sync_engine
         self._forgotten_since = 0.0  # by the monotonic clock: what was idle already is forgotten by the network, too
         self._is_taking = False
+        event.listen(self._engine, "connect", _keep_moment)
         event.listen(self._engine, "checkout", self._check_out)
         event.listen(self._engine, "checkin", self._check_in)
         event.listen(self._engine, "do_connect", self._refuse_to_connect)
@@ -102,6 +110,8 @@ class IdleConnections:
         # microseconds where the usual ping costs a whole one.
         if driver is None or driver.closed or info.get(_SINCE, inf) < self._forgotten_since:
             return True
+        if info.get(_MADE, inf) < self._mark.risen_at:
+            return True
         if self.is_pooled and driver.prepare_threshold is not None:
             return True  # made before that was known
         poll = select.poll()
@@ -136,6 +146,10 @@ class IdleConnections:
         if isinstance(context.original_exception, ANOTHERS_SESSION):
             self.is_pooled = True
             context.is_disconnect = True
+
+
+def _keep_moment(_connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
+    record.info[_MADE] = monotonic()
 
 
 def _was_idle_for_long(info: Mapping[Any, Any]) -> bool:

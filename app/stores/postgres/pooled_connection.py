@@ -26,12 +26,18 @@ from app.stores.postgres.statement_deadline import StatementDeadline
 # Another client's statement was found under a name of this one's, or this one's was not: a pooler is in between.
 ANOTHERS_SESSION = (psycopg.errors.InvalidSqlStatementName, psycopg.errors.DuplicatePreparedStatement)
 
-_SETTINGS = "set_config('TimeZone', 'UTC', {local}), set_config('statement_timeout', '{milliseconds}', {local})"
-# Beside those, what changes the text of values, and where the tables are.
+# A commit's warning is heard, whatever the role's messages are.
+_SETTINGS = (
+    "set_config('TimeZone', 'UTC', {local}), set_config('statement_timeout', '{milliseconds}', {local})"
+    ", set_config('client_min_messages', 'warning', {local})"
+)
+# Beside those, what changes the text of values, and where the tables are. Another client's temporary tables would come
+# first where pg_temp is not named.
 _OTHERS_SETTINGS = (
     ", set_config('DateStyle', 'ISO, MDY', true), set_config('bytea_output', 'hex', true)"
     ", set_config('extra_float_digits', '1', true)"
-    ", set_config('search_path', concat_ws(', ', 'public', nullif(current_setting('search_path'), '')), true)"
+    ", set_config('search_path', "
+    "concat_ws(', ', 'public', nullif(current_setting('search_path'), ''), 'pg_temp'), true)"
 )
 
 # A commit of ours lasts, whatever another client thinks of its own.

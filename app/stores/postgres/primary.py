@@ -41,9 +41,13 @@ class Primary:
         hosts: each host and its port.
         options: of libpq, for the connections by which hosts are asked.
         mark: what this process has seen of failovers.
+        name: the setting or option that names them, for messages.
     """
 
-    def __init__(self, hosts: list[tuple[str, str]], options: Mapping[str, Any], mark: FailoverMark) -> None:
+    def __init__(
+        self, hosts: list[tuple[str, str]], options: Mapping[str, Any], mark: FailoverMark, name: str = "DATABASE_URL"
+    ) -> None:
+        self._name = name
         self._hosts = hosts
         self._options = options
         self._mark = mark
@@ -66,7 +70,7 @@ class Primary:
         is_meant = address.query.get("target_session_attrs") in _MEANT
         if len(hosts) == 1 or not is_meant:
             return None
-        return cls(hosts, conninfo_to_dict(libpq_url(url, name=name)), mark or FailoverMark())
+        return cls(hosts, conninfo_to_dict(libpq_url(url, name=name)), mark or FailoverMark(), name)
 
     async def connect(self, options: Mapping[str, Any], *, seconds: float) -> Connection:
         """A new connection to the primary, which is waited for.
@@ -89,7 +93,7 @@ class Primary:
                             self._place = None
                     await asyncio.sleep(_PAUSE)
         except TimeoutError:
-            raise UnavailableError("none of the hosts in DATABASE_URL takes writes") from (
+            raise UnavailableError(f"none of the hosts in {self._name} takes writes") from (
                 without_values(self._failure) if self._failure else None
             )
 
@@ -123,6 +127,7 @@ class Primary:
         loop = asyncio.get_running_loop()
         began = loop.time()
         until = began + self._patience
+        self._failure = None
         asked = [asyncio.create_task(self._timeline_of(place)) for place in self._hosts]
         waiting, highest = set(asked), 0
         try:

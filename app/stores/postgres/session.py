@@ -149,7 +149,9 @@ async def _log_in(url: str, setting: str) -> AsyncConnection:
         try:
             return await primary.connect(options, seconds=_CONNECTING)
         except UnavailableError as error:
-            raise psycopg.OperationalError(str(error)) from error.__cause__
+            # The last refusal: a login may be wrong, and no host be away.
+            why = f" ({error.__cause__})" if error.__cause__ else ""
+            raise psycopg.OperationalError(f"{error}{why}") from error.__cause__
     return await AsyncConnection.connect(**options)
 
 

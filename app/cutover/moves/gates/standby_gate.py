@@ -11,13 +11,16 @@ from app.cutover.stages import Stage, Store
 from app.state.wal import TIMELINE
 
 _WOULD_LOSE = "a failover may lose the last writes that were answered as done, and the last move of the stage"
+_BRIEF = 2.0  # seconds that a commit may wait for a standby which is there
 _SET_IT = "set synchronous_standby_names at the primary (docs/scale-out.md), or accept that"
 # Of roles without pg_monitor the server hides sync_state.
 _READ = f"""
 SELECT {TIMELINE}, current_setting('synchronous_standby_names') <> '',
     current_setting('synchronous_commit') NOT IN ('off', 'local'), count(s.pid),
     CASE WHEN count(s.pid) = count(s.sync_state)
-        THEN count(*) FILTER (WHERE s.sync_state IN ('sync', 'quorum')) END
+        THEN count(*) FILTER (WHERE s.sync_state IN ('sync', 'quorum')) END,
+    (SELECT CAST(extract(epoch FROM max(clock_timestamp() - state_change)) AS float8)
+        FROM pg_stat_activity WHERE wait_event = 'SyncRep')
 FROM (SELECT) one LEFT JOIN pg_stat_replication s ON true
 """  # noqa: S608 - an expression
 
@@ -31,6 +34,7 @@ class Standbys(NamedTuple):
         are_waited_for: whether those of this role do (`synchronous_commit`).
         following: how many follow.
         synchronous: how many of them a commit may wait for; None: this role is not told.
+        waiting: seconds for which a commit has waited for one; None: none does, of those that this role may see.
     """
 
     timeline: int | None
@@ -38,10 +42,13 @@ class Standbys(NamedTuple):
     are_waited_for: bool
     following: int
     synchronous: int | None
+    waiting: float | None = None
 
     @property
     def label(self) -> str:
         """In a few words."""
+        if self.timeline is None:
+            return "a standby, which takes no writes"
         known = "not known how many" if self.synchronous is None else str(self.synchronous)
         return f"timeline {self.timeline}; standbys: {self.following}, synchronous: {known}"
 
@@ -53,10 +60,21 @@ async def read_standbys(connection: AsyncConnection) -> Standbys:
     return Standbys(*row)
 
 
+def standby_trouble(found: Standbys) -> Objection | None:
+    """A synchronous standby that is away, as commits show that wait for it: the server may list it for a minute."""
+    if found.waiting is None or found.waiting < _BRIEF:
+        return None
+    what = f"a commit has waited for a synchronous standby for {found.waiting:,.0f} s: no write is answered as done"
+    return Objection(what, "bring one of synchronous_standby_names back, or take it out of there")
+
+
 def warnings(found: Standbys, *stages: Stage | None) -> tuple[Objection, ...]:
     """What may be lost where PostgreSQL is the authority at one of these stages."""
     if all(stage is None or stage.authority is not Store.POSTGRES for stage in stages):
         return ()
+    if found.timeline is None:
+        what = "the server of DATABASE_URL is a standby itself: what protects the primary is not known"
+        return (Objection(what, "name the primary in DATABASE_URL, or all hosts (docs/scale-out.md)"),)
     if not found.are_named and not found.following:
         what = f"PostgreSQL has no standby: with its disk all is lost that no backup holds; {_WOULD_LOSE}"
         return (Objection(what, f"have a standby, and {_SET_IT}"),)
