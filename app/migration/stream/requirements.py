@@ -1,0 +1,109 @@
+"""What the source lacks for a change stream, each with the statement that helps."""
+
+from dataclasses import dataclass
+
+from psycopg import sql
+
+from app.errors import MigrationError
+from app.migration.sources.postgres.postgres_source import PostgresSource
+from app.next_step import Command, NextStep
+
+_LOOK = """
+SELECT current_setting('wal_level'), pg_is_in_recovery(),
+    (SELECT rolreplication OR rolsuper FROM pg_roles WHERE rolname = current_user),
+    (SELECT count(*) FROM pg_replication_slots) < current_setting('max_replication_slots')::int
+    OR EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = {slot}),
+    current_setting('max_slot_wal_keep_size'), has_database_privilege(current_database(), 'CREATE')
+    OR EXISTS (SELECT FROM pg_publication WHERE pubname = {slot}),
+    quote_ident(current_user), quote_ident(current_database())
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """Something that is missing.
+
+    Attributes:
+        code: stable.
+        message: a sentence.
+        remedy: the statement that helps, and what is to be done beside it.
+        table: the table it is about.
+    """
+
+    code: str
+    message: str
+    remedy: str
+    table: str | None = None
+
+
+async def find_missing(source: PostgresSource, *, name: str = "", accept_unbounded: bool = False) -> list[Missing]:
+    """What the source lacks.
+
+    Args:
+        name: of the stream, whose own slot and publication are not missing.
+        accept_unbounded: the source may keep its log without a limit.
+    """
+    ((level, standby, may, free, limit, create, role, database),) = await source.fetch(
+        sql.SQL(_LOOK).format(slot=sql.Literal(name))
+    )
+    found = []
+    if standby:
+        found.append(Missing("stream-standby", "the source is a standby", "give --source the primary's address"))
+    if level != "logical":
+        found.append(
+            Missing(
+                "stream-wal-level",
+                f"the source's wal_level is {level}",
+                "ALTER SYSTEM SET wal_level = logical, and a restart of the source",
+            )
+        )
+    if not may:
+        found.append(Missing("stream-role", f"the role {role} may not replicate", f"ALTER ROLE {role} REPLICATION"))
+    if not free:
+        found.append(
+            Missing(
+                "stream-slots",
+                "all of the source's replication slots are taken",
+                "ALTER SYSTEM SET max_replication_slots to more, and a restart; or drop one that nobody reads",
+            )
+        )
+    if limit == "-1" and not accept_unbounded:
+        found.append(
+            Missing(
+                "stream-unbounded-wal",
+                "max_slot_wal_keep_size is -1: where the stream stands still, the source's log grows until its disk "
+                "is full",
+                "ALTER SYSTEM SET max_slot_wal_keep_size = '20GB'; SELECT pg_reload_conf(); or --accept-unbounded-wal",
+            )
+        )
+    if not create:
+        found.append(
+            Missing(
+                "stream-publication",
+                f"the role {role} may not make a publication",
+                f"GRANT CREATE ON DATABASE {database} TO {role}; and it has to own the tables, or their owner makes "
+                "the publication",
+            )
+        )
+    return found
+
+
+async def refuse_missing(source: PostgresSource, *, name: str = "", accept_unbounded: bool = False) -> None:
+    """Stop where something is missing.
+
+    Raises:
+        MigrationError: names all of it.
+    """
+    found = await find_missing(source, name=name, accept_unbounded=accept_unbounded)
+    if found:
+        raise MigrationError(
+            f"the source cannot give a change stream: {'; '.join(one.message for one in found)}",
+            step="sync",
+            pending="everything; nothing was written",
+            next_step=NextStep(
+                f"at the source: {'; '.join(one.remedy for one in found)}; then: ",
+                Command("sync", "--follow --by stream"),
+                "; or without a stream: ",
+                Command("sync", "--follow"),
+            ),
+        )

@@ -1,0 +1,391 @@
+"""A following sync whose changes come by the change stream; what it cannot see is followed by xmin beside it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import Any
+
+from psycopg import AsyncConnection
+from sqlalchemy import Table
+
+from app.errors import MigrationError, StoreError
+from app.migration.load.table_authority import read_authority
+from app.migration.progress import Progress
+from app.migration.runs.report import refusals_of
+from app.migration.sources.postgres.postgres_source import PostgresSource
+from app.migration.sources.source import Source
+from app.migration.stream.applier import Applied, Applier, AuthorityChangedError, OtherRelationError
+from app.migration.stream.catalog import changed_tables, fingerprints
+from app.migration.stream.lsn import lsn_text, parse_lsn
+from app.migration.stream.options import StreamOptions
+from app.migration.stream.publication import Publication
+from app.migration.stream.requirements import refuse_missing
+from app.migration.stream.slot import StreamSlot, stream_name, target_identity
+from app.migration.sync.direction import Direction
+from app.migration.sync.options import SyncOptions
+from app.migration.sync.sync_report import SyncRound, TableSynced
+from app.migration.sync.syncer import OpenSource, Sync
+from app.migration.sync.whole_tables import WholeTables
+from app.migration.tables.copy_table import CopyTable
+from app.migration.target.target_session import explained
+from app.next_step import Command, NextStep
+from app.state.runs import quarantine, row_versions, streams
+
+_TRIES = 40  # of a slot that another session is reading still, as one that was killed does for a moment
+_PEEKS_APART = 5  # times a peek's own time: each decodes again from the slot's restart_lsn
+# The slot is gone, or gives nothing any more; or a session is reading it.
+_NO_SLOT, _IN_USE = {"42704", "55000"}, "55006"
+
+
+class _Clock:
+    """When something was last done."""
+
+    def __init__(self) -> None:
+        self.begin()
+
+    def begin(self) -> None:
+        """It is done now."""
+        self._at = monotonic()
+
+    def due(self, seconds: float) -> bool:
+        """Whether that is so long ago; it counts as done now, then."""
+        is_due = monotonic() - self._at >= seconds
+        if is_due:
+            self.begin()
+        return is_due
+
+
+@dataclass(slots=True)
+class _Stream:
+    """What is followed.
+
+    Attributes:
+        tables: by the stream.
+        rest: the other ones, by xmin or as a whole.
+        position: every transaction whose commit record begins before it is applied.
+        done: what was applied since it was last told.
+    """
+
+    slot: StreamSlot
+    publication: Publication
+    applier: Applier
+    tables: Sequence[CopyTable]
+    rest: Sequence[CopyTable]
+    prints: dict[str, str]
+    position: int
+    done: dict[str, TableSynced]
+    lags: list[float] = field(default_factory=list)
+    told: _Clock = field(default_factory=_Clock)
+    confirmed: _Clock = field(default_factory=_Clock)
+    checked: _Clock = field(default_factory=_Clock)
+    weighed: _Clock = field(default_factory=_Clock)
+    until: int | None = None
+
+
+class _BeginAnewError(Exception):
+    """The stream is to be begun again, with a look at everything."""
+
+
+class _GivenUpError(Exception):
+    """There is no stream any more; says why."""
+
+
+class StreamSync(Sync):
+    """A sync that follows by the change stream, or by xmin where the stream is given up."""
+
+    def __init__(
+        self,
+        open_source: OpenSource,
+        target_url: str,
+        tables: Sequence[Table],
+        progress: Progress,
+        options: SyncOptions,
+        stream: StreamOptions,
+        *,
+        stop: asyncio.Event | None = None,
+        on_round: Callable[[SyncRound], None] = lambda done: None,
+    ) -> None:
+        super().__init__(open_source, target_url, tables, progress, options, stop=stop, on_round=on_round)
+        self._how = stream
+        self._until = stream.until_lsn
+        self._peeking: AsyncConnection | None = None
+        self._postgres: PostgresSource | None = None
+        self._run_id = 0
+
+    async def _open(self, ends: AsyncExitStack) -> tuple[Source, AsyncConnection, list[CopyTable], int]:
+        source, connection, tables, run = await super()._open(ends)
+        assert isinstance(source, PostgresSource)  # the command line sees to it
+        with explained("sync", setting=source.setting, pending="everything of this start"):
+            await refuse_missing(source, accept_unbounded=self._how.accept_unbounded)
+            self._peeking = await ends.enter_async_context(await source.connect())
+        self._postgres, self._run_id = source, run
+        return source, connection, tables, run
+
+    async def _rounds(
+        self,
+        engine: Direction[Any],
+        whole: WholeTables | None,
+        connection: AsyncConnection,
+        tables: Sequence[CopyTable],
+    ) -> None:
+        assert self._postgres is not None
+        while True:
+            try:
+                with explained("sync", setting=self._postgres.setting, pending="the changes since"):
+                    stream = await self._start(engine, whole, connection, tables)
+                    if stream is not None:
+                        await self._follow(stream, engine, whole, connection)
+                        return
+            except _BeginAnewError as error:
+                self._progress.notice(str(error))
+                continue
+            except _GivenUpError as error:
+                self._progress.notice(str(error))
+            if not self.report.interrupted:
+                await super()._rounds(engine, whole, connection, tables)
+            return
+
+    async def _start(
+        self,
+        engine: Direction[Any],
+        whole: WholeTables | None,
+        connection: AsyncConnection,
+        tables: Sequence[CopyTable],
+    ) -> _Stream | None:
+        """The stream, with no gap before it; None where no table can be followed by one, or where it was stopped."""
+        assert self._postgres is not None
+        assert self._peeking is not None
+        source = self._postgres
+        name = stream_name(await target_identity(connection))
+        slot, publication = StreamSlot(source, self._peeking, name), Publication(self._peeking, name)
+        found = await publication.publish(tables)
+        for table, reason in found.left.items():
+            self._progress.notice(f"{table} is followed by its rows' versions: {reason}")
+        permitted = await self._permitted(connection, [table.name for table in tables])
+        authority = await read_authority(connection)
+        chosen = [t for t in found.tables if t.name in permitted and authority.mirrored(t.name) is None]
+        if not chosen:
+            self._progress.notice("no table can be followed by the change stream; all are followed by rows' versions")
+            return None
+        rest = [table for table in tables if table not in chosen]
+        server, prints = await slot.server(), await fingerprints(source, chosen)
+        known = next(iter(await streams.read_streams(connection, name)), None)
+        why = await self._gap(connection, slot, known, server, prints)
+        if why is None:
+            assert known is not None
+            lsn, settled = parse_lsn(known.lsn), parse_lsn(known.settled_lsn or "0/0")
+            self._progress.notice(f"by the change stream, from {known.lsn} on ({name})")
+        else:
+            self._progress.notice(f"by the change stream ({name}); first a sync by rows' versions, since {why}")
+            if not await self._xmin_round(engine, whole, connection, tables):
+                return None
+            settled = await slot.flushed()
+            await streams.settle_stream(connection, name, lsn_text(settled))
+            lsn = parse_lsn((await streams.read_streams(connection, name))[0].lsn)
+        done: dict[str, TableSynced] = {}
+        applier = Applier(connection, source, slot, self._run_id, self._options, chosen, done)
+        applier.settled_lsn = settled
+        if self._how.until_now and self._until is None:
+            self._until = await slot.flushed()
+        return _Stream(slot, publication, applier, chosen, rest, prints, lsn, done, until=self._until)
+
+    async def _gap(
+        self,
+        connection: AsyncConnection,
+        slot: StreamSlot,
+        known: streams.Stream | None,
+        server: str,
+        prints: dict[str, str],
+    ) -> str | None:
+        """Why changes may be missing, in words; None: none is. Where they may be, the slot is ready for a new start."""
+        assert self._postgres is not None
+        look = await slot.look()
+        changed = changed_tables(known.tables, prints) if known else []
+        anew, lsn, why = True, 0, ""
+        if known is None:
+            why = "it is the first start"
+        elif known.server != server:
+            why = "the source is another server, or has another timeline; run botdata verify when this is done"
+            await row_versions.forget_all(connection)
+        elif look is None or look.lost:
+            why = f"the slot is {'gone' if look is None else f'lost ({look.lost})'}"
+        elif changed:
+            why = f"{', '.join(changed)} changed at the source"
+            for table in changed:
+                await row_versions.forget_all(connection, table)
+        elif look.confirmed is not None and look.confirmed > parse_lsn(known.lsn):
+            why, anew, lsn = "the slot is ahead of the target", False, look.confirmed
+        elif known.settled_lsn is None or set(known.tables) != set(prints):
+            why, anew, lsn = "not all tables were brought up to date", False, parse_lsn(known.lsn)
+        else:
+            return None
+        if anew:
+            async with self._unused(slot):
+                await slot.drop()
+            lsn = await self._created(slot)
+        await streams.begin_stream(
+            connection, name=slot.name, source=self._postgres.label, server=server, tables=prints, lsn=lsn_text(lsn)
+        )
+        return why
+
+    async def _created(self, slot: StreamSlot) -> int:
+        creating = asyncio.ensure_future(slot.create())
+        done, _ = await asyncio.wait({creating}, timeout=self._how.idle_interval)
+        if not done and (oldest := await slot.oldest_transaction()):
+            self._progress.notice(f"the slot waits for the source's open transactions, the oldest of them {oldest}")
+        return await creating
+
+    @asynccontextmanager
+    async def _unused(self, slot: StreamSlot) -> AsyncIterator[None]:
+        """Wait until no session reads the slot any more."""
+        for _ in range(_TRIES):
+            look = await slot.look()
+            if look is None or not look.active:
+                break
+            await asyncio.sleep(self._how.interval)
+        yield
+
+    async def _xmin_round(
+        self,
+        engine: Direction[Any],
+        whole: WholeTables | None,
+        connection: AsyncConnection,
+        tables: Sequence[CopyTable],
+    ) -> bool:
+        """A round by xmin; False where it was stopped."""
+        began = monotonic()
+        working = asyncio.ensure_future(self._round(engine, whole, connection, tables))
+        if not await self._unless_stopped(working):
+            self.report.interrupted = True
+            return False
+        self._tell_round(working.result(), monotonic() - began)
+        return True
+
+    def _tell_round(self, done: Sequence[TableSynced], lag: float) -> None:
+        told = SyncRound(self.report.rounds + 1, tuple(done), lag)
+        self.report.add(told)
+        self._on_round(told)
+
+    async def _follow(
+        self, stream: _Stream, engine: Direction[Any], whole: WholeTables | None, connection: AsyncConnection
+    ) -> None:
+        """Apply changes until it is stopped, or has come to its end.
+
+        Raises:
+            _BeginAnewError: something has changed that only a new start takes in.
+            _GivenUpError: go on by xmin.
+        """
+        while True:
+            working = asyncio.ensure_future(self._step(stream))
+            if not await self._unless_stopped(working):
+                await self._tell(stream, connection)
+                return
+            more, upto = working.result()
+            is_last = stream.until is not None and not more and upto >= stream.until
+            if is_last or stream.told.due(self._options.interval):
+                if stream.rest and not await self._xmin_round(engine, whole, connection, stream.rest):
+                    return
+                await self._tell(stream, connection)
+            if is_last or stream.checked.due(self._how.check_interval):
+                await self._check_catalog(stream)
+            if is_last:
+                return
+            if stream.confirmed.due(self._how.idle_interval) and not more and upto > stream.position:
+                await streams.note_applied(connection, stream.slot.name, lsn_text(upto))
+                stream.position = upto
+                await stream.slot.advance(upto)
+            if stream.weighed.due(self._how.idle_interval):
+                await self._weigh(stream, connection)
+            wait = 0.0 if more else max(self._how.interval, _PEEKS_APART * stream.slot.peek_seconds)
+            if await self._stopped_within(wait):
+                await self._tell(stream, connection)
+                return
+
+    async def _step(self, stream: _Stream) -> tuple[bool, int]:
+        """One peek, applied and confirmed; whether there is more at once, and up to where it looked."""
+        upto = await stream.slot.flushed()
+        try:
+            applied = await self._peeked(stream, upto)
+        except AuthorityChangedError as error:
+            raise _BeginAnewError(f"{error}: who writes it has changed") from None
+        except OtherRelationError as error:
+            await self._peeked(stream, upto, before=error.before)
+            raise self._changed([error.table], stream) from None
+        except StoreError as error:
+            if error.sqlstate == _IN_USE:
+                await asyncio.sleep(self._how.interval)
+                return True, upto
+            if error.sqlstate in _NO_SLOT:
+                raise _BeginAnewError(f"the slot {stream.slot.name} gives no changes any more") from None
+            raise
+        return applied.messages >= self._how.most_messages, upto
+
+    async def _peeked(self, stream: _Stream, upto: int, before: int | None = None) -> Applied:
+        peek = stream.slot.peek(upto=upto, most=self._how.most_messages)
+        async with aclosing(peek) as parts:
+            applied = await stream.applier.apply(parts, after=stream.position, before=before)
+        stream.lags += applied.lags
+        if applied.lsn is not None:
+            stream.position = applied.lsn
+            stream.confirmed.begin()
+            await stream.slot.advance(stream.position)
+        return applied
+
+    async def _weigh(self, stream: _Stream, connection: AsyncConnection) -> None:
+        """Give the stream up where the source keeps too much of its log for it."""
+        look = await stream.slot.look()
+        if look is None or look.held is None or look.held <= self._how.most_held:
+            return
+        oldest = await stream.slot.oldest_transaction()
+        await stream.slot.drop()
+        await stream.publication.drop()
+        await streams.forget_stream(connection, stream.slot.name)
+        because = f"; the oldest open transaction there is {oldest}" if oldest else ""
+        raise _GivenUpError(
+            f"the change stream is given up, and its slot dropped: the source kept {look.held:,} bytes of its log for "
+            f"it, more than --max-wal{because}. All tables are followed by their rows' versions from here on"
+        )
+
+    async def _check_catalog(self, stream: _Stream) -> None:
+        """See whether the source's tables are as they were, can be published as before."""
+        assert self._postgres is not None
+        prints = await fingerprints(self._postgres, stream.tables)
+        if changed := changed_tables(stream.prints, prints):
+            await self._peeked(stream, await stream.slot.flushed())
+            raise self._changed(changed, stream)
+        stream.prints = prints
+        if (await stream.publication.look(stream.tables)).left:
+            raise _BeginAnewError("a table can no longer be published")
+
+    def _changed(self, tables: Sequence[str], stream: _Stream) -> MigrationError:
+        return MigrationError(
+            f"the source's tables {', '.join(tables)} were changed; the stream stops at {lsn_text(stream.position)}",
+            step="sync",
+            table=tables[0] if len(tables) == 1 else None,
+            done="all transactions before it",
+            pending="the changes since",
+            next_step=NextStep(
+                "change the target's tables in the same way (",
+                Command("preflight"),
+                " compares them), then: ",
+                Command("sync", "--follow --by stream"),
+            ),
+        )
+
+    async def _tell(self, stream: _Stream, connection: AsyncConnection) -> None:
+        """Tell what was applied since it was last told, as a round."""
+        stream.told.begin()
+        done = list(stream.done.values())
+        if not done:
+            return
+        by_name = {table.name: table for table in stream.tables}
+        for one in done:
+            refused = await quarantine.refusals(connection, one.table)
+            one.refused = refusals_of(by_name[one.table], refused)
+        self._tell_round(done, max(stream.lags, default=0.0))
+        stream.done.clear()
+        stream.lags.clear()
