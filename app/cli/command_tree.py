@@ -12,6 +12,7 @@ from app.cli.commands.inventory import command as inventory
 from app.cli.commands.notify import command as notify
 from app.cli.commands.rehearse import command as rehearse
 from app.cli.commands.report import command as report
+from app.cli.commands.stream import command as stream
 from app.cli.commands.watch import command as watch
 
 EPILOG = "Exit code 0 only when all is well; 1 when something stopped or differs; 2 for a wrong command line."
@@ -52,6 +53,7 @@ preflight.register(cli)
 schema.register(cli)
 copy.register(cli)
 sync.register(cli)
+stream.register(cli)
 verify.register(cli)
 inventory.register(cli)
 report.register(cli)

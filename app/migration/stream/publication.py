@@ -1,7 +1,8 @@
 """The publication at the source: of exactly those moved tables whose updates and deletions it can publish."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ import psycopg
 from psycopg import AsyncConnection, sql
 
 from app.errors import MigrationError
+from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.tables.copy_table import CopyTable
 from app.next_step import Command, NextStep
 from app.stores.postgres.session import source_errors
@@ -67,30 +69,22 @@ class Publishable:
 
 
 class Publication:
-    """One publication, over a session at the source in autocommit."""
+    """One publication; what changes it has a session of its own, which may write."""
 
-    def __init__(self, connection: AsyncConnection, name: str) -> None:
-        self._connection = connection
+    def __init__(self, source: PostgresSource, name: str) -> None:
+        self._source = source
         self.name = name
 
     async def look(self, tables: Sequence[CopyTable]) -> Publishable:
         """Ask the source's catalog."""
-        wanted = [
-            {
-                "name": table.identifier.as_string(None),
-                "key": [column.name for column in table.key],
-                "columns": table.names,
-                "is_only": table.has_only,
-            }
-            for table in tables
-        ]
-        rows = await self._fetch(_LOOK, wanted=sql.Literal(json.dumps(wanted)))
-        why = {table.name: reason for table, (reason,) in zip(tables, rows, strict=True) if reason}
-        return Publishable(tuple(table for table in tables if table.name not in why), why)
+        return _sorted_out(tables, await self._source.fetch(_look(tables)))
+
+    async def _look(self, connection: AsyncConnection, tables: Sequence[CopyTable]) -> Publishable:
+        return _sorted_out(tables, await (await connection.execute(_look(tables))).fetchall())
 
     async def exists(self) -> bool:
         """Whether it is there."""
-        return bool(await self._fetch(_OPTIONS, sql.Literal(self.name)))
+        return bool(await self._source.fetch(sql.SQL(_OPTIONS).format(sql.Literal(self.name))))
 
     async def publish(self, tables: Sequence[CopyTable]) -> Publishable:
         """Make it hold exactly those of the tables that can be published, or alter it.
@@ -102,45 +96,44 @@ class Publication:
             MigrationError: the role may not; names the statement for the tables' owner.
             StoreError: the source failed.
         """
-        with source_errors():
-            async with self._connection.transaction():
-                await self._connection.execute("SET TRANSACTION READ WRITE")
-                first = await self.look(tables)
-                if first.tables:
-                    names = sql.SQL(", ").join(table.identifier for table in first.tables)
-                    await self._connection.execute(sql.SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(names))
-                second = await self.look(first.tables)
-                found = Publishable(second.tables, first.left | second.left)
-                await self._change(found)
+        async with self._writing() as connection:
+            first = await self._look(connection, tables)
+            if first.tables:
+                names = sql.SQL(", ").join(table.identifier for table in first.tables)
+                await connection.execute(sql.SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(names))
+            second = await self._look(connection, first.tables)
+            found = Publishable(second.tables, first.left | second.left)
+            await self._change(connection, found)
         return found
 
     async def drop(self) -> None:
-        """Drop it; nothing where it is not there, or where it is another role's."""
-        rows = await self._fetch(_OPTIONS, sql.Literal(self.name))
-        if not rows:
-            return
-        with source_errors():
-            async with self._connection.transaction():
-                await self._connection.execute("SET TRANSACTION READ WRITE")
-                await self._connection.execute(
-                    sql.SQL("DROP PUBLICATION IF EXISTS {}").format(sql.Identifier(self.name))
-                )
+        """Drop it; nothing where it is not there."""
+        async with self._writing() as connection:
+            await connection.execute(sql.SQL("DROP PUBLICATION IF EXISTS {}").format(sql.Identifier(self.name)))
 
-    async def _change(self, found: Publishable) -> None:
-        rows = await self._fetch(_OPTIONS, sql.Literal(self.name))
+    @asynccontextmanager
+    async def _writing(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction that may write, in a session that ends with it."""
+        with source_errors():
+            async with await self._source.connect() as connection, connection.transaction():
+                await connection.execute("SET TRANSACTION READ WRITE")
+                yield connection
+
+    async def _change(self, connection: AsyncConnection, found: Publishable) -> None:
+        name = sql.Identifier(self.name)
+        rows = await self._ask(connection, _OPTIONS)
         if not found.tables:
             if rows:
-                await self._connection.execute(sql.SQL("DROP PUBLICATION {}").format(sql.Identifier(self.name)))
+                await connection.execute(sql.SQL("DROP PUBLICATION {}").format(name))
             return
         tables = members_of(found.tables)
-        name = sql.Identifier(self.name)
         if not rows:
             statements = [sql.SQL("CREATE PUBLICATION {} FOR TABLE {} WITH ({})").format(name, tables, sql.SQL(_WITH))]
         else:
             (for_all, options, _) = rows[0]
             if for_all:
                 raise self._refused("it publishes all tables, and is left alone", ())
-            members = await self._fetch(_MEMBERS, sql.Literal(self.name))
+            members = await self._ask(connection, _MEMBERS)
             statements = []
             wanted = {(table.schema, table.relation_name, True) for table in found.tables}
             if set(members) != wanted:
@@ -148,9 +141,8 @@ class Publication:
             if not options:
                 statements.append(sql.SQL("ALTER PUBLICATION {} SET ({})").format(name, sql.SQL(_WITH)))
         try:
-            async with self._connection.transaction():
-                for statement in statements:
-                    await self._connection.execute(statement)
+            for statement in statements:
+                await connection.execute(statement)
         except psycopg.errors.InsufficientPrivilege as error:
             raise self._refused(
                 error.diag.message_primary or "permission denied", [one.as_string(None) for one in statements]
@@ -167,9 +159,26 @@ class Publication:
             next_step=NextStep(*remedy, Command("sync", "--follow --by stream")),
         )
 
-    async def _fetch(self, query: str, *parts: sql.Composable, **named: sql.Composable) -> list[tuple[Any, ...]]:
-        with source_errors():
-            return await (await self._connection.execute(sql.SQL(query).format(*parts, **named))).fetchall()
+    async def _ask(self, connection: AsyncConnection, query: str) -> list[tuple[Any, ...]]:
+        return await (await connection.execute(sql.SQL(query).format(sql.Literal(self.name)))).fetchall()
+
+
+def _look(tables: Sequence[CopyTable]) -> sql.Composed:
+    wanted = [
+        {
+            "name": table.identifier.as_string(None),
+            "key": [column.name for column in table.key],
+            "columns": table.names,
+            "is_only": table.has_only,
+        }
+        for table in tables
+    ]
+    return sql.SQL(_LOOK).format(wanted=sql.Literal(json.dumps(wanted)))
+
+
+def _sorted_out(tables: Sequence[CopyTable], rows: Sequence[tuple[Any, ...]]) -> Publishable:
+    why = {table.name: reason for table, (reason,) in zip(tables, rows, strict=True) if reason}
+    return Publishable(tuple(table for table in tables if table.name not in why), why)
 
 
 def members_of(tables: Sequence[CopyTable]) -> sql.Composed:

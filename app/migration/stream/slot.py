@@ -81,11 +81,11 @@ class StreamSlot:
 
     Args:
         source: where everything but changes is asked for.
-        connection: another session there, in autocommit, for the changes.
+        connection: another session there, in autocommit, for the changes; None: none are read.
         name: of the slot and of its publication.
     """
 
-    def __init__(self, source: PostgresSource, connection: AsyncConnection, name: str) -> None:
+    def __init__(self, source: PostgresSource, connection: AsyncConnection | None, name: str) -> None:
         self._source = source
         self._connection = connection
         self.name = name
@@ -175,6 +175,7 @@ class StreamSlot:
             publication=sql.Literal(f'"{self.name}"'),
         )
         connection = self._connection
+        assert connection is not None
         with source_errors():
             async with connection.transaction(force_rollback=True):
                 await connection.execute(_TEXT)

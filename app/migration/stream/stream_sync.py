@@ -110,6 +110,7 @@ class StreamSync(Sync):
         on_round: Callable[[SyncRound], None] = lambda done: None,
     ) -> None:
         super().__init__(open_source, target_url, tables, progress, options, stop=stop, on_round=on_round)
+        self.report.by = "stream"
         self._how = stream
         self._until = stream.until_lsn
         self._peeking: AsyncConnection | None = None
@@ -145,6 +146,7 @@ class StreamSync(Sync):
                 continue
             except _GivenUpError as error:
                 self._progress.notice(str(error))
+            self.report.by = "xmin"
             if not self.report.interrupted:
                 await super()._rounds(engine, whole, connection, tables)
             return
@@ -161,7 +163,7 @@ class StreamSync(Sync):
         assert self._peeking is not None
         source = self._postgres
         name = stream_name(await target_identity(connection))
-        slot, publication = StreamSlot(source, self._peeking, name), Publication(self._peeking, name)
+        slot, publication = StreamSlot(source, self._peeking, name), Publication(source, name)
         found = await publication.publish(tables)
         for table, reason in found.left.items():
             self._progress.notice(f"{table} is followed by its rows' versions: {reason}")
