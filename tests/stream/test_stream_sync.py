@@ -143,8 +143,7 @@ async def test_a_table_without_identity_takes_its_updates_and_is_followed_by_xmi
     for _ in range(100):
         if len(query(ends.source, "SELECT FROM pg_publication_tables")) == 2:
             break
-        execute(ends.target, "SELECT pg_sleep(0.05)")
-        await stream.caught_up()
+        await stream.pause()
     change("c")
     await stream.caught_up()
     await stream.end()

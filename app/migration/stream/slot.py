@@ -176,20 +176,21 @@ class StreamSlot:
         )
         connection = self._connection
         assert connection is not None
+        self.peek_seconds = 0.0
         with source_errors():
             async with connection.transaction(force_rollback=True):
                 await connection.execute(_TEXT)
-                async with connection.cursor(name="botdata_changes") as cursor:
-                    began = monotonic()
-                    await cursor.execute(query, binary=True)
-                    rows = _FIRST_ROWS
-                    batch = await cursor.fetchmany(rows)
-                    self.peek_seconds = monotonic() - began
-                    while batch:
-                        size = sum(len(data) for (data,) in batch)
-                        rows = max(1, min(_MOST_ROWS, _FETCH_BYTES * len(batch) // max(size, 1), 4 * rows))
-                        yield [(decode(data), len(data)) for (data,) in batch]
-                        batch = await cursor.fetchmany(rows)
+                began, rows = monotonic(), _FIRST_ROWS
+                await connection.execute(sql.SQL("DECLARE botdata_changes NO SCROLL CURSOR FOR {}").format(query))
+                while True:
+                    fetch = sql.SQL("FETCH {} FROM botdata_changes").format(sql.Literal(rows))
+                    batch = await (await connection.execute(fetch, binary=True)).fetchall()
+                    self.peek_seconds = self.peek_seconds or monotonic() - began
+                    if not batch:
+                        break
+                    size = sum(len(data) for (data,) in batch)
+                    rows = max(1, min(_MOST_ROWS, _FETCH_BYTES * len(batch) // max(size, 1), 4 * rows))
+                    yield [(decode(data), len(data)) for (data,) in batch]
 
     async def _fetch(self, query: str, *parts: sql.Composable) -> list[tuple[Any, ...]]:
         return await self._source.fetch(sql.SQL(query).format(*parts))
