@@ -28,7 +28,7 @@ from app.migration.stream.slot import StreamSlot
 from app.migration.sync import target_before_images
 from app.migration.sync.options import SyncOptions
 from app.migration.sync.sync_report import TableSynced
-from app.migration.tables.copy_table import CopyTable
+from app.migration.tables.copy_table import CopyTable, label
 from app.migration.target.interference import silenced
 from app.migration.target.target_session import CONFLICTS
 from app.next_step import Command, NextStep
@@ -45,16 +45,18 @@ _BETWEEN_LOOKS = 0.1  # seconds
 
 
 class OtherRelationError(Exception):
-    """A table's columns are not those of before.
+    """A table's columns, or its replica identity, are not those of before.
 
     Attributes:
         before: the first transaction that shows it: where its commit record begins.
+        columns: it is the columns.
     """
 
-    def __init__(self, table: str, before: int) -> None:
+    def __init__(self, table: str, before: int, *, columns: bool) -> None:
         super().__init__(table)
         self.table = table
         self.before = before
+        self.columns = columns
 
 
 class AuthorityChangedError(Exception):
@@ -189,7 +191,8 @@ class Applier:
         known = self._relations.get(relation.oid)
         table = self._tables.get((relation.schema, relation.name))
         if begin is not None and known is not None and known != relation:
-            raise OtherRelationError(table.name if table else f"{relation.schema}.{relation.name}", begin.commit_lsn)
+            name = table.name if table else label(relation.schema, relation.name)
+            raise OtherRelationError(name, begin.commit_lsn, columns=known.shape != relation.shape)
         self._relations[relation.oid] = relation
         if table is not None and relation.oid not in self._pending:
             self._pending[relation.oid] = PendingChanges(table, relation)

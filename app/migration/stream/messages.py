@@ -70,6 +70,12 @@ class Relation:
     identity: str
     columns: tuple[RelationColumn, ...]
 
+    @property
+    def shape(self) -> object:
+        """What it is without its replica identity."""
+        columns = [(column.name, column.type_oid, column.type_modifier) for column in self.columns]
+        return self.schema, self.name, columns
+
 
 @dataclass(frozen=True, slots=True)
 class Insert:
@@ -130,7 +136,7 @@ def decode(data: bytes) -> Message:
         if reader is None:
             raise StoreError(f"the source sent a change of an unknown kind, {data[:1]!r}")
         message, end = reader(data)
-    except (IndexError, struct.error, UnicodeDecodeError):
+    except (IndexError, struct.error, UnicodeDecodeError, OverflowError):
         raise StoreError("the source sent a change that is cut short or garbled") from None
     if end != len(data):
         raise StoreError("the source sent a change that is longer than it says")

@@ -19,7 +19,7 @@ from app.migration.runs.report import refusals_of
 from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.sources.source import Source
 from app.migration.stream.applier import Applied, Applier, AuthorityChangedError, OtherRelationError
-from app.migration.stream.catalog import changed_tables, fingerprints
+from app.migration.stream.catalog import changed_tables, fingerprints, other_identities
 from app.migration.stream.lsn import lsn_text, parse_lsn
 from app.migration.stream.options import StreamOptions
 from app.migration.stream.publication import Publication
@@ -219,6 +219,8 @@ class StreamSync(Sync):
             why = f"{', '.join(changed)} changed at the source"
             for table in changed:
                 await row_versions.forget_all(connection, table)
+        elif known and (others := other_identities(known.tables, prints)):
+            why = f"the replica identity of {', '.join(others)} changed at the source"
         elif look.confirmed is not None and look.confirmed > parse_lsn(known.lsn):
             why, anew, lsn = "the slot is ahead of the target", False, look.confirmed
         elif known.settled_lsn is None or set(known.tables) != set(prints):
@@ -316,6 +318,8 @@ class StreamSync(Sync):
             raise _BeginAnewError(f"{error}: who writes it has changed") from None
         except OtherRelationError as error:
             await self._peeked(stream, upto, before=error.before)
+            if not error.columns:
+                raise _BeginAnewError(f"the replica identity of {error.table} has changed") from None
             raise self._changed([error.table], stream) from None
         except StoreError as error:
             if error.sqlstate == _IN_USE:
@@ -359,6 +363,8 @@ class StreamSync(Sync):
         if changed := changed_tables(stream.prints, prints):
             await self._peeked(stream, await stream.slot.flushed())
             raise self._changed(changed, stream)
+        if other_identities(stream.prints, prints):
+            raise _BeginAnewError("a replica identity has changed at the source")
         stream.prints = prints
         if (await stream.publication.look(stream.tables)).left:
             raise _BeginAnewError("a table can no longer be published")
