@@ -405,7 +405,7 @@ VERSIONS = (
     );
     """,
     f"""
-    -- Change streams: see app.state.runs.streams.
+    -- Change streams: see app.state.streams.
     CREATE TABLE {SCHEMA}.streams (
         name text PRIMARY KEY,
         source text NOT NULL,

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from app.cli.commands.preflight import Accept, accepted_of, repeated
-from app.cli.work import AsJson, KeyRoleOk, Metadata, SourceUrl, Tables, WithBaileys, Work
+from app.cli.work import AsJson, By, KeyRoleOk, Metadata, SourceUrl, Tables, WithBaileys, Work
 
 if TYPE_CHECKING:
     from app.migration.preflight.findings import Accepted, Finding
@@ -18,13 +17,6 @@ if TYPE_CHECKING:
     from app.migration.sync.sync_report import SyncReport
 
 _MAX_WAL = 10_240  # MB
-
-
-class By(StrEnum):
-    """How changes are found."""
-
-    XMIN = "xmin"
-    STREAM = "stream"
 
 
 def register(cli: typer.Typer) -> None:

@@ -32,8 +32,9 @@ from app.migration.tables.copy_table import CopyTable, label
 from app.migration.target.interference import silenced
 from app.migration.target.target_session import CONFLICTS
 from app.next_step import Command, NextStep
+from app.state import streams
 from app.state.json_keys import keys_json
-from app.state.runs import before_images, quarantine, streams
+from app.state.runs import before_images, quarantine
 from app.stores.supabase.grammar import alias
 
 _PART_ROWS = 5_000  # rows that wait in memory at most

@@ -1,11 +1,16 @@
 """What the source lacks for a change stream, each with the statement that helps."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from psycopg import sql
+from sqlalchemy import Table
 
 from app.errors import MigrationError
 from app.migration.sources.postgres.postgres_source import PostgresSource
+from app.migration.stream.slot import stream_name, target_identity
+from app.migration.tables.copy_table import name_of
+from app.migration.target.target_session import open_target
 from app.next_step import Command, NextStep
 
 _LOOK = """
@@ -17,6 +22,10 @@ SELECT current_setting('wal_level'), pg_is_in_recovery(),
     OR EXISTS (SELECT FROM pg_publication WHERE pubname = {slot}),
     quote_ident(current_user), quote_ident(current_database())
 """
+_NOT_OWNED = """
+SELECT name FROM unnest({names}::text[]) name JOIN pg_class c ON c.oid = to_regclass(name)
+WHERE NOT pg_has_role(relowner, 'USAGE') AND NOT EXISTS (SELECT FROM pg_publication WHERE pubname = {publication})
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +36,11 @@ class Missing:
         code: stable.
         message: a sentence.
         remedy: the statement that helps, and what is to be done beside it.
-        table: the table it is about.
     """
 
     code: str
     message: str
     remedy: str
-    table: str | None = None
 
 
 async def find_missing(source: PostgresSource, *, name: str = "", accept_unbounded: bool = False) -> list[Missing]:
@@ -48,21 +55,23 @@ async def find_missing(source: PostgresSource, *, name: str = "", accept_unbound
     )
     found = []
     if standby:
-        found.append(Missing("stream-standby", "the source is a standby", "give --source the primary's address"))
+        found.append(Missing("source-stream-standby", "the source is a standby", "give --source the primary's address"))
     if level != "logical":
         found.append(
             Missing(
-                "stream-wal-level",
+                "source-stream-wal-level",
                 f"the source's wal_level is {level}",
                 "ALTER SYSTEM SET wal_level = logical, and a restart of the source",
             )
         )
     if not may:
-        found.append(Missing("stream-role", f"the role {role} may not replicate", f"ALTER ROLE {role} REPLICATION"))
+        found.append(
+            Missing("source-stream-role", f"the role {role} may not replicate", f"ALTER ROLE {role} REPLICATION")
+        )
     if not free:
         found.append(
             Missing(
-                "stream-slots",
+                "source-stream-slots",
                 "all of the source's replication slots are taken",
                 "ALTER SYSTEM SET max_replication_slots to more, and a restart; or drop one that nobody reads",
             )
@@ -70,7 +79,7 @@ async def find_missing(source: PostgresSource, *, name: str = "", accept_unbound
     if limit == "-1" and not accept_unbounded:
         found.append(
             Missing(
-                "stream-unbounded-wal",
+                "source-stream-wal-unbounded",
                 "max_slot_wal_keep_size is -1: where the stream stands still, the source's log grows until its disk "
                 "is full",
                 "ALTER SYSTEM SET max_slot_wal_keep_size = '20GB'; SELECT pg_reload_conf(); or --accept-unbounded-wal",
@@ -79,10 +88,37 @@ async def find_missing(source: PostgresSource, *, name: str = "", accept_unbound
     if not create:
         found.append(
             Missing(
-                "stream-publication",
+                "source-stream-publication",
                 f"the role {role} may not make a publication",
                 f"GRANT CREATE ON DATABASE {database} TO {role}; and it has to own the tables, or their owner makes "
                 "the publication",
+            )
+        )
+    return found
+
+
+async def examine_stream(source: PostgresSource, target_url: str, tables: Sequence[Table]) -> list[Missing]:
+    """The same for a target and its tables: with those of which the role may not make a publication.
+
+    Raises:
+        MigrationError: the target cannot be reached.
+        StoreError: the source cannot.
+    """
+    async with open_target(target_url, step="preflight") as connection:
+        name = stream_name(await target_identity(connection))
+    found = await find_missing(source, name=name)
+    quoted = {sql.Identifier(one.schema or "public", one.name).as_string(None): name_of(one) for one in tables}
+    rows = await source.fetch(
+        sql.SQL(_NOT_OWNED).format(names=sql.Literal(list(quoted)), publication=sql.Literal(name))
+    )
+    if rows:
+        listed = ", ".join(quoted[one] for (one,) in rows)
+        found.append(
+            Missing(
+                "source-stream-publication",
+                f"the role does not own {listed}, and so cannot publish them",
+                f"as their owner: CREATE PUBLICATION {name} FOR TABLE ... WITH (publish_via_partition_root = true), of "
+                "which sync names all tables; or let the owner run the sync",
             )
         )
     return found

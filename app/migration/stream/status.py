@@ -14,7 +14,8 @@ from app.migration.stream.publication import Publication
 from app.migration.stream.slot import StreamSlot, stream_name, target_identity
 from app.migration.target.target_session import explained, open_target
 from app.next_step import Command, NextStep
-from app.state.runs import quarantine, streams
+from app.state import streams
+from app.state.runs import quarantine
 from app.state.tool_schema import may_read
 
 

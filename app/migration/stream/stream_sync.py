@@ -33,7 +33,8 @@ from app.migration.sync.whole_tables import WholeTables
 from app.migration.tables.copy_table import CopyTable
 from app.migration.target.target_session import explained
 from app.next_step import Command, NextStep
-from app.state.runs import quarantine, row_versions, streams
+from app.state import streams
+from app.state.runs import quarantine, row_versions
 
 _TRIES = 40  # of a slot that another session is reading still, as one that was killed does for a moment
 _PEEKS_APART = 5  # times a peek's own time: each decodes again from the slot's restart_lsn
@@ -84,6 +85,7 @@ class _Stream:
     checked: _Clock = field(default_factory=_Clock)
     weighed: _Clock = field(default_factory=_Clock)
     until: int | None = None
+    is_busy: bool = False
 
 
 class _BeginAnewError(Exception):
@@ -286,14 +288,14 @@ class StreamSync(Sync):
         while True:
             working = asyncio.ensure_future(self._step(stream))
             if not await self._unless_stopped(working):
-                await self._tell(stream, connection)
+                await self._tell(stream, connection, is_last=True)
                 return
             more, upto = working.result()
             is_last = stream.until is not None and not more and upto >= stream.until
             if is_last or stream.told.due(self._options.interval):
                 if stream.rest and not await self._xmin_round(engine, whole, connection, stream.rest):
                     return
-                await self._tell(stream, connection)
+                await self._tell(stream, connection, is_last=is_last)
             if is_last or stream.checked.due(self._how.check_interval):
                 await self._check_catalog(stream)
             if is_last:
@@ -306,7 +308,7 @@ class StreamSync(Sync):
                 await self._weigh(stream, connection)
             wait = 0.0 if more else max(self._how.interval, _PEEKS_APART * stream.slot.peek_seconds)
             if await self._stopped_within(wait):
-                await self._tell(stream, connection)
+                await self._tell(stream, connection, is_last=True)
                 return
 
     async def _step(self, stream: _Stream) -> tuple[bool, int]:
@@ -323,6 +325,9 @@ class StreamSync(Sync):
             raise self._changed([error.table], stream) from None
         except StoreError as error:
             if error.sqlstate == _IN_USE:
+                if not stream.is_busy:
+                    self._progress.notice(f"another session is reading the slot {stream.slot.name}; trying again")
+                stream.is_busy = True
                 await asyncio.sleep(self._how.interval)
                 return True, upto
             if error.sqlstate in _NO_SLOT:
@@ -384,16 +389,17 @@ class StreamSync(Sync):
             ),
         )
 
-    async def _tell(self, stream: _Stream, connection: AsyncConnection) -> None:
-        """Tell what was applied since it was last told, as a round."""
+    async def _tell(self, stream: _Stream, connection: AsyncConnection, *, is_last: bool = False) -> None:
+        """Tell what was applied since it was last told, as a round; the last one is of all tables."""
         stream.told.begin()
-        done = list(stream.done.values())
-        if not done:
-            return
-        by_name = {table.name: table for table in stream.tables}
-        for one in done:
-            refused = await quarantine.refusals(connection, one.table)
-            one.refused = refusals_of(by_name[one.table], refused)
-        self._tell_round(done, max(stream.lags, default=0.0))
+        told = []
+        for table in stream.tables:
+            done = stream.done.get(table.name)
+            if done is not None or is_last:
+                done = done or TableSynced(table.name, keys_only=table.keys_only)
+                done.refused = refusals_of(table, await quarantine.refusals(connection, table.name))
+                told.append(done)
+        if told:
+            self._tell_round(told, max(stream.lags, default=0.0))
         stream.done.clear()
         stream.lags.clear()

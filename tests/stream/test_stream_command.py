@@ -1,0 +1,169 @@
+"""`botdata sync --by stream` and `botdata stream ...` as a user runs them: words, documents, exit codes, kills."""
+
+import asyncio
+import json
+import random
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli.command import Command, start
+from tests.cli.test_json import check_document
+from tests.fixtures.servers import migrated_template
+from tests.fixtures.streams import StreamEnds, dropping
+from tests.migration.engine import add_clients, execute, query, row_texts, value
+from tests.support.postgres import PostgresServer
+from tests.support.streaming import Node
+
+_CHOSEN = ("--tables", "clients")
+_BY = ("--by", "stream", "--accept-unbounded-wal")
+
+
+@pytest.fixture
+def salon(logical_node: Node, logical_server: PostgresServer, database_url: str) -> Iterator[StreamEnds]:
+    """The salon's tables at both ends, with clients at the source."""
+    source = logical_server.create_database(template=migrated_template(logical_server))
+    with dropping(logical_server, source):
+        add_clients(source, 30)
+        yield StreamEnds(logical_node, source, database_url)
+
+
+def test_a_stream_from_its_start_to_its_end(command: Command, salon: StreamEnds) -> None:
+    settings = {"DATABASE_URL": salon.target, "MIGRATION_SOURCE": salon.source}
+    refused = command("sync", "--by", "stream", "--until-lsn", "now", *_CHOSEN, **settings)
+    assert refused.code == 1
+    assert "max_slot_wal_keep_size is -1" in refused.err
+    assert "ALTER SYSTEM SET max_slot_wal_keep_size = '20GB'" in refused.err
+    assert salon.slots() == []
+    outcome = command("sync", *_BY, "--until-lsn", "now", *_CHOSEN, **settings)
+    assert outcome.code == 0, outcome.err
+    assert "first a sync by rows' versions, since it is the first start" in outcome.err
+    execute(salon.source, "UPDATE clients SET notes = 'x' WHERE id = 3; DELETE FROM clients WHERE id = 4")
+    outcome = command("sync", *_BY, "--until-lsn", "now", *_CHOSEN, "--json", **settings)
+    document = check_document(outcome.out, "sync")
+    assert (document["ok"], document["by"]) == (True, "stream")
+    (clients,) = document["tables"]
+    assert (clients["inserted"], clients["updated"], clients["deleted"]) == (0, 1, 1)
+    assert row_texts(salon.target, "clients") == row_texts(salon.source, "clients")
+
+    outcome = command("stream", "status", "--json", **settings)
+    document = check_document(outcome.out, "stream status")
+    assert outcome.code == 0
+    assert (document["slot"], document["publication"], document["settled"], document["tables"]) == (
+        True,
+        True,
+        True,
+        ["clients"],
+    )
+    assert "slot there, publication there" in command("stream", "status", **settings).out
+    outcome = command("stream", "drop", "--json", **settings)
+    assert len(check_document(outcome.out, "stream drop")["removed"]) == 3
+    assert (salon.slots(), query(salon.source, "SELECT FROM pg_publication")) == ([], [])
+    assert "nothing is there" in command("stream", "drop", **settings).out
+    assert command("stream", "status", **settings).code == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--by", "stream"], "goes with --follow or with --until-lsn"),
+        (["--by", "stream", "--follow", "--until-lsn", "now"], "goes with --follow or with --until-lsn"),
+        (["--by", "stream", "--follow", "--reverse"], "one way only"),
+        (["--until-lsn", "now"], "goes with --by stream only"),
+        (["--by", "stream", "--until-lsn", "16"], "two hexadecimal numbers"),
+    ],
+)
+def test_options_that_do_not_go_together(options: list[str], said: str, command: Command, database_url: str) -> None:
+    outcome = command("sync", *options, DATABASE_URL=database_url, MIGRATION_SOURCE=database_url)
+    assert outcome.code == 2
+    assert said in outcome.err
+
+
+def test_a_rest_source_has_no_stream(command: Command, database_url: str) -> None:
+    rest = {"SUPABASE_URL": "https://project.supabase.example", "SUPABASE_KEY": "sb_secret_key"}
+    for words in (["sync", "--follow"], ["preflight"]):
+        outcome = command(*words, "--by", "stream", DATABASE_URL=database_url, **rest)
+        assert outcome.code == 2
+        assert "a change stream needs --source postgresql://..." in outcome.err
+
+
+@pytest.mark.separate_server
+def test_preflight_names_what_is_missing(command: Command, source_database: str, database_url: str) -> None:
+    """Of a server with PostgreSQL's own settings, for a role that may only read."""
+    execute(
+        source_database, "CREATE ROLE stream_reader LOGIN; GRANT SELECT ON ALL TABLES IN SCHEMA public TO stream_reader"
+    )
+    reader = source_database.replace("//postgres", "//stream_reader", 1)
+    try:
+        outcome = command(
+            "preflight", "--by", "stream", *_CHOSEN, "--json", DATABASE_URL=database_url, MIGRATION_SOURCE=reader
+        )
+        found = {one["code"]: one for one in json.loads(outcome.out)["findings"] if "stream" in one["code"]}
+        assert outcome.code == 1
+        assert sorted(found) == [
+            "source-stream-publication",
+            "source-stream-role",
+            "source-stream-wal-level",
+            "source-stream-wal-unbounded",
+        ]
+        assert "ALTER ROLE stream_reader REPLICATION" in found["source-stream-role"]["remedy"]
+    finally:
+        execute(source_database, "DROP OWNED BY stream_reader; DROP ROLE stream_reader")
+
+
+async def _killed(salon: StreamEnds, directory: Path, kills: int, seed: int) -> None:
+    """Kill the command so often while somebody writes, start it again each time, and see that both ends are equal."""
+    chance = random.Random(seed)
+    settings = {"DATABASE_URL": salon.target, "MIGRATION_SOURCE": salon.source}
+    done = asyncio.Event()
+    writing = asyncio.ensure_future(_write(salon.source, chance, done))
+    for _ in range(kills):
+        before = salon.applied()
+        with start("sync", "--follow", *_BY, *_CHOSEN, directory=directory, **settings) as process:
+            for _ in range(600):
+                if process.poll() is not None or salon.applied() > before:
+                    break
+                await asyncio.sleep(0.05)
+            await asyncio.sleep(chance.random())
+            process.send_signal(signal.SIGKILL)
+            output = await asyncio.to_thread(process.communicate)
+        assert process.returncode == -signal.SIGKILL, output
+    done.set()
+    await writing
+    with start("sync", *_BY, "--until-lsn", "now", *_CHOSEN, directory=directory, **settings) as process:
+        output = await asyncio.to_thread(process.communicate)
+    assert process.returncode == 0, output
+    assert row_texts(salon.target, "clients") == row_texts(salon.source, "clients")
+    assert value(salon.target, "SELECT count(*) FROM botdata.quarantine") == 0
+
+
+async def _write(url: str, chance: random.Random, done: asyncio.Event) -> None:
+    added = 100
+    while not done.is_set():
+        statements = []
+        for _ in range(10):
+            added, key = added + 1, chance.randrange(1, added)
+            statements += [
+                "INSERT INTO clients (id, yclients_id, company_id, phone, name) VALUES "
+                f"({added}, {added}, 1, '{79000000000 + added}', 'name')",
+                chance.choice(
+                    (
+                        f"UPDATE clients SET name = name || '+' WHERE id = {key}",
+                        f"DELETE FROM clients WHERE id = {key}",
+                        f"UPDATE clients SET id = -id WHERE id = {key}",
+                    )
+                ),
+            ]
+        await asyncio.to_thread(execute, url, ";".join(statements))
+
+
+async def test_a_kill_loses_no_change(salon: StreamEnds, tmp_path: Path) -> None:
+    await _killed(salon, tmp_path, 1, 1)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", range(4))
+async def test_many_kills_lose_no_change(seed: int, salon: StreamEnds, tmp_path: Path) -> None:
+    await _killed(salon, tmp_path, 12, seed)
