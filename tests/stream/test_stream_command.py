@@ -5,6 +5,7 @@ import json
 import random
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,9 @@ from tests.cli.command import Command, start
 from tests.cli.test_json import check_document
 from tests.fixtures.servers import migrated_template
 from tests.fixtures.streams import StreamEnds, dropping
-from tests.migration.engine import add_clients, execute, query, row_texts, value
+from tests.migration.engine import add_clients, execute, query, row_texts, tables, value
+from tests.migration.test_authority import stand_at
+from tests.pooler.bouncer import run_bouncer
 from tests.support.postgres import PostgresServer
 from tests.support.streaming import Node
 
@@ -167,3 +170,45 @@ async def test_a_kill_loses_no_change(salon: StreamEnds, tmp_path: Path) -> None
 @pytest.mark.parametrize("seed", range(4))
 async def test_many_kills_lose_no_change(seed: int, salon: StreamEnds, tmp_path: Path) -> None:
     await _killed(salon, tmp_path, 12, seed)
+
+
+async def test_tables_that_mirrors_write_are_followed_by_their_versions(salon: StreamEnds) -> None:
+    """From dualwrite on; a table of no method goes on by the stream."""
+    chosen = tables("clients", "staff")
+    stream = salon.stream(chosen)
+    await stream.begun()
+    staff = "INSERT INTO staff (id, yclients_id, company_id, name) VALUES ({0}, {0}, 1, 's')"
+    execute(salon.source, staff.format(1))
+    await stream.caught_up()
+    stand_at(salon.target, "dualwrite")
+    # A change from before a mirror's write, which the stream sees only after it: what is older is not put over it.
+    execute(
+        salon.source, "UPDATE clients SET notes = 'old' WHERE id = 5; UPDATE clients SET notes = 'new' WHERE id = 5"
+    )
+    execute(salon.target, "UPDATE clients SET notes = 'new' WHERE id = 5")
+    execute(salon.source, staff.format(2))
+    await stream.caught_up()
+    assert await stream.until(lambda: value(salon.target, _FOLLOWED) == ["staff"])
+    execute(salon.source, "UPDATE clients SET notes = 'later' WHERE id = 6")
+    await stream.rounds(2)
+    for name in ("clients", "staff"):
+        assert row_texts(salon.target, name) == row_texts(salon.source, name)
+    stand_at(salon.target, "live")
+    execute(salon.source, "UPDATE clients SET notes = 'not brought' WHERE id = 7")
+    execute(salon.source, staff.format(3))
+    await stream.caught_up()
+    await stream.end()
+    assert value(salon.target, "SELECT notes FROM clients WHERE id = 7") is None
+    assert row_texts(salon.target, "staff") == row_texts(salon.source, "staff")
+
+
+_FOLLOWED = "SELECT array_agg(k) FROM botdata.streams, json_object_keys(tables) k"
+
+
+async def test_through_a_pooler_in_session_mode(salon: StreamEnds) -> None:
+    with run_bouncer(salon.node.url(), mode="session", size=10) as bouncer:
+        pooled = replace(salon, source=bouncer.url(salon.source))
+        await pooled.until_now(tables("clients"))
+        execute(salon.source, "UPDATE clients SET notes = 'x' WHERE id = 3")
+        assert (await pooled.until_now(tables("clients"))).complete
+        assert row_texts(salon.target, "clients") == row_texts(salon.source, "clients")

@@ -54,7 +54,11 @@ async def target_identity(connection: AsyncConnection) -> str:
         await connection.execute("SELECT has_function_privilege('pg_control_system()', 'EXECUTE')")
     ).fetchone()
     server = "(SELECT system_identifier FROM pg_control_system())::text" if allowed == (True,) else "''"
-    cursor = await connection.execute(sql.SQL("SELECT {} || '/' || current_database()").format(sql.SQL(server)))
+    cursor = await connection.execute(
+        sql.SQL("SELECT concat_ws('/', {}, oid, datname) FROM pg_database WHERE datname = current_database()").format(
+            sql.SQL(server)
+        )
+    )
     ((identity,),) = await cursor.fetchall()
     return str(identity)
 

@@ -53,13 +53,16 @@ class StreamStatus:
         return self.slot and self.lost is None and self.known.settled_lsn is not None
 
 
-async def stream_status(source: Source, target_url: str) -> StreamStatus:
+OpenSource = Callable[[], AbstractAsyncContextManager[Source]]
+
+
+async def stream_status(open_source: OpenSource, target_url: str) -> StreamStatus:
     """Look at both ends; writes nothing.
 
     Raises:
         MigrationError: one cannot be reached.
     """
-    async with open_target(target_url, step="stream status") as connection:
+    async with open_target(target_url, step="stream status") as connection, open_source() as source:
         with explained("stream status", setting=source.setting, pending="the look"):
             slot, publication = await _ends(source, connection)
             look = await slot.look()
@@ -81,9 +84,7 @@ async def stream_status(source: Source, target_url: str) -> StreamStatus:
             )
 
 
-async def drop_stream(
-    open_source: Callable[[], AbstractAsyncContextManager[Source]], target_url: str
-) -> tuple[str, list[str]]:
+async def drop_stream(open_source: OpenSource, target_url: str) -> tuple[str, list[str]]:
     """Remove the slot and the publication from the source, and from the target what it knew of the stream.
 
     Returns:
@@ -93,7 +94,7 @@ async def drop_stream(
         MigrationError: a sync is at work, a session is reading the slot, or an end cannot be reached.
     """
     removed = []
-    async with open_source() as source, open_target(target_url, step="stream drop", exclusive=True) as connection:
+    async with open_target(target_url, step="stream drop", exclusive=True) as connection, open_source() as source:
         with explained("stream drop", setting=source.setting, pending="what was not removed yet"):
             slot, publication = await _ends(source, connection)
             if (look := await slot.look()) is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 from psycopg import AsyncConnection
 from sqlalchemy import Table
 
-from app.errors import MigrationError, StoreError
+from app.errors import AccessDeniedError, MigrationError, StoreError
 from app.migration.load.table_authority import read_authority
 from app.migration.progress import Progress
 from app.migration.runs.report import refusals_of
@@ -169,12 +169,10 @@ class StreamSync(Sync):
         found = await publication.publish(tables)
         for table, reason in found.left.items():
             self._progress.notice(f"{table} is followed by its rows' versions: {reason}")
-        permitted = await self._permitted(connection, [table.name for table in tables])
-        authority = await read_authority(connection)
-        chosen = [t for t in found.tables if t.name in permitted and authority.mirrored(t.name) is None]
+        chosen = await self._chosen(connection, found.tables)
         if not chosen:
-            self._progress.notice("no table can be followed by the change stream; all are followed by rows' versions")
-            return None
+            await self._remove(slot, publication, connection)
+            raise _GivenUpError("no table can be followed by the change stream; all are followed by rows' versions")
         rest = [table for table in tables if table not in chosen]
         server, prints = await slot.server(), await fingerprints(source, chosen)
         known = next(iter(await streams.read_streams(connection, name)), None)
@@ -183,6 +181,7 @@ class StreamSync(Sync):
             assert known is not None
             lsn, settled = parse_lsn(known.lsn), parse_lsn(known.settled_lsn or "0/0")
             self._progress.notice(f"by the change stream, from {known.lsn} on ({name})")
+            self._tell_round([], 0.0)  # from here on it waits for an end that is away
         else:
             self._progress.notice(f"by the change stream ({name}); first a sync by rows' versions, since {why}")
             if not await self._xmin_round(engine, whole, connection, tables):
@@ -196,6 +195,21 @@ class StreamSync(Sync):
         if self._how.until_now and self._until is None:
             self._until = await slot.flushed()
         return _Stream(slot, publication, applier, chosen, rest, prints, lsn, done, until=self._until)
+
+    async def _chosen(self, connection: AsyncConnection, published: Sequence[CopyTable]) -> list[CopyTable]:
+        """Those that may be written by the stream now: the others by no sync, or with a look at what mirrors wrote."""
+        permitted = await self._permitted(connection, [table.name for table in published])
+        authority = await read_authority(connection)
+        return [t for t in published if t.name in permitted and authority.mirrored(t.name) is None]
+
+    async def _remove(self, slot: StreamSlot, publication: Publication, connection: AsyncConnection) -> None:
+        """Leave nothing at the source that nobody reads."""
+        if await slot.look() is not None:
+            async with self._unused(slot):
+                await slot.drop()
+        with suppress(AccessDeniedError):  # where its owner is another: without a slot it costs nothing
+            await publication.drop()
+        await streams.forget_stream(connection, slot.name)
 
     async def _gap(
         self,
@@ -297,7 +311,7 @@ class StreamSync(Sync):
                     return
                 await self._tell(stream, connection, is_last=is_last)
             if is_last or stream.checked.due(self._how.check_interval):
-                await self._check_catalog(stream)
+                await self._check_catalog(stream, connection)
             if is_last:
                 return
             if stream.confirmed.due(self._how.idle_interval) and not more and upto > stream.position:
@@ -352,16 +366,14 @@ class StreamSync(Sync):
         if look is None or look.held is None or look.held <= self._how.most_held:
             return
         oldest = await stream.slot.oldest_transaction()
-        await stream.slot.drop()
-        await stream.publication.drop()
-        await streams.forget_stream(connection, stream.slot.name)
+        await self._remove(stream.slot, stream.publication, connection)
         because = f"; the oldest open transaction there is {oldest}" if oldest else ""
         raise _GivenUpError(
             f"the change stream is given up, and its slot dropped: the source kept {look.held:,} bytes of its log for "
             f"it, more than --max-wal{because}. All tables are followed by their rows' versions from here on"
         )
 
-    async def _check_catalog(self, stream: _Stream) -> None:
+    async def _check_catalog(self, stream: _Stream, connection: AsyncConnection) -> None:
         """See whether the source's tables are as they were, can be published as before."""
         assert self._postgres is not None
         prints = await fingerprints(self._postgres, stream.tables)
@@ -371,8 +383,9 @@ class StreamSync(Sync):
         if other_identities(stream.prints, prints):
             raise _BeginAnewError("a replica identity has changed at the source")
         stream.prints = prints
-        if (await stream.publication.look(stream.tables)).left:
-            raise _BeginAnewError("a table can no longer be published")
+        published = (await stream.publication.look([*stream.tables, *stream.rest])).tables
+        if {one.name for one in await self._chosen(connection, published)} != set(prints):
+            raise _BeginAnewError("other tables can be followed by the change stream than before")
 
     def _changed(self, tables: Sequence[str], stream: _Stream) -> MigrationError:
         return MigrationError(

@@ -28,11 +28,11 @@ def status(source: SourceUrl = None, as_json: AsJson = False) -> None:
 
     Example: botdata stream status --source postgresql://reader@db.example/salon
     """
-    from app.cli.output import show_json
+    from app.cli.output import complain, show_json
     from app.migration.stream.status import stream_status
 
     work = _prepare("stream status", source)
-    found = work.run("stream", lambda opened, _: stream_status(opened, work.target))
+    found = work.carry_out(lambda: stream_status(lambda: work.open_source(complain), work.target))
     if as_json:
         show_json(_document(found, _next(found, work)))
     else:
