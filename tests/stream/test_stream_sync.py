@@ -37,7 +37,7 @@ async def test_one_goes_on_where_the_last_one_ended(stream_ends: StreamEnds) -> 
     execute(ends.target, "UPDATE t SET v = 'other' WHERE id = 9")  # a sync by row versions would find it
     report = await ends.until_now(PLAIN)
     done = report.tables["t"]
-    assert (done.inserted, done.updated, done.deleted, report.rounds) == (0, 1, 1, 1)
+    assert (done.inserted, done.updated, done.deleted) == (0, 1, 1)
     assert value(ends.target, "SELECT v FROM t WHERE id = 9") == "other"
     assert any(notice.startswith("by the change stream, from ") for notice in ends.told.notices)
 
