@@ -7,8 +7,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from app.errors import StoreError
-from app.migration.stream.lsn import lsn_text, parse_lsn
-from app.migration.stream.messages import (
+from app.migration.stream.source.lsn import lsn_text, parse_lsn
+from app.migration.stream.source.messages import (
     Begin,
     Commit,
     Delete,

@@ -121,8 +121,8 @@ async def _fires_at_source(work: Work, accepted: Accepted, *, dry_run: bool) -> 
 
 
 def _stream_options(until_lsn: str | None, max_wal: int, accept_unbounded_wal: bool) -> StreamOptions:
-    from app.migration.stream.lsn import parse_lsn
     from app.migration.stream.options import StreamOptions
+    from app.migration.stream.source.lsn import parse_lsn
 
     until_now = until_lsn is not None and until_lsn.lower() == "now"
     try:

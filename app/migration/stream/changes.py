@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from app.common.keys import Key
 from app.errors import StoreError
-from app.migration.stream.messages import Delete, Insert, Relation, Row, Unchanged, Update
+from app.migration.stream.source.messages import Delete, Insert, Relation, Row, Unchanged, Update
 from app.migration.tables.copy_table import CopyTable
 
 

@@ -9,9 +9,9 @@ from psycopg import AsyncConnection
 from app.errors import MigrationError, StoreError
 from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.sources.source import Source
-from app.migration.stream.lsn import parse_lsn
-from app.migration.stream.publication import Publication
-from app.migration.stream.slot import StreamSlot, stream_name, target_identity
+from app.migration.stream.source.lsn import parse_lsn
+from app.migration.stream.source.publication import Publication
+from app.migration.stream.source.slot import StreamSlot, stream_name, target_identity
 from app.migration.target.target_session import explained, open_target
 from app.next_step import Command, NextStep
 from app.state import streams

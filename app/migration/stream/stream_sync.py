@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, field
+from math import inf
 from time import monotonic
 from typing import Any
 
 from psycopg import AsyncConnection
 from sqlalchemy import Table
 
-from app.errors import AccessDeniedError, MigrationError, StoreError
+from app.errors import MigrationError, StoreError
 from app.migration.load.table_authority import read_authority
 from app.migration.progress import Progress
 from app.migration.runs.report import refusals_of
 from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.sources.source import Source
 from app.migration.stream.applier import Applied, Applier, AuthorityChangedError, OtherRelationError
-from app.migration.stream.catalog import changed_tables, fingerprints, other_identities
-from app.migration.stream.lsn import lsn_text, parse_lsn
+from app.migration.stream.gaps import close_gap, remove
+from app.migration.stream.looks import Looks
 from app.migration.stream.options import StreamOptions
-from app.migration.stream.publication import Publication
-from app.migration.stream.requirements import refuse_missing
-from app.migration.stream.slot import StreamSlot, stream_name, target_identity
+from app.migration.stream.row_writer import RowWriter
+from app.migration.stream.source.catalog import changed_tables, fingerprints, other_identities
+from app.migration.stream.source.lsn import lsn_text, parse_lsn
+from app.migration.stream.source.publication import Publication
+from app.migration.stream.source.requirements import refuse_missing
+from app.migration.stream.source.slot import StreamSlot, stream_name, target_identity
 from app.migration.sync.direction import Direction
 from app.migration.sync.options import SyncOptions
 from app.migration.sync.sync_report import SyncRound, TableSynced
@@ -34,9 +38,8 @@ from app.migration.tables.copy_table import CopyTable
 from app.migration.target.target_session import explained
 from app.next_step import Command, NextStep
 from app.state import streams
-from app.state.runs import quarantine, row_versions
+from app.state.runs import quarantine
 
-_TRIES = 40  # of a slot that another session is reading still, as one that was killed does for a moment
 _PEEKS_APART = 5  # times a peek's own time: each decodes again from the slot's restart_lsn
 # The slot is gone, or gives nothing any more; or a session is reading it.
 _NO_SLOT, _IN_USE = {"42704", "55000"}, "55006"
@@ -79,6 +82,7 @@ class _Stream:
     prints: dict[str, str]
     position: int
     done: dict[str, TableSynced]
+    looks: Looks
     lags: list[float] = field(default_factory=list)
     told: _Clock = field(default_factory=_Clock)
     confirmed: _Clock = field(default_factory=_Clock)
@@ -123,7 +127,8 @@ class StreamSync(Sync):
         source, connection, tables, run = await super()._open(ends)
         assert isinstance(source, PostgresSource)  # the command line sees to it
         with explained("sync", setting=source.setting, pending="everything of this start"):
-            await refuse_missing(source, accept_unbounded=self._how.accept_unbounded)
+            name = stream_name(await target_identity(connection))
+            await refuse_missing(source, name=name, accept_unbounded=self._how.accept_unbounded)
             self._peeking = await ends.enter_async_context(await source.connect())
         self._postgres, self._run_id = source, run
         return source, connection, tables, run
@@ -171,12 +176,20 @@ class StreamSync(Sync):
             self._progress.notice(f"{table} is followed by its rows' versions: {reason}")
         chosen = await self._chosen(connection, found.tables)
         if not chosen:
-            await self._remove(slot, publication, connection)
+            await remove(connection, slot, publication)
             raise _GivenUpError("no table can be followed by the change stream; all are followed by rows' versions")
         rest = [table for table in tables if table not in chosen]
         server, prints = await slot.server(), await fingerprints(source, chosen)
         known = next(iter(await streams.read_streams(connection, name)), None)
-        why = await self._gap(connection, slot, known, server, prints)
+        why = await close_gap(
+            connection,
+            slot,
+            known,
+            source=source.label,
+            server=server,
+            prints=prints,
+            tell=self._progress.notice,
+        )
         if why is None:
             assert known is not None
             lsn, settled = parse_lsn(known.lsn), parse_lsn(known.settled_lsn or "0/0")
@@ -190,84 +203,21 @@ class StreamSync(Sync):
             await streams.settle_stream(connection, name, lsn_text(settled))
             lsn = parse_lsn((await streams.read_streams(connection, name))[0].lsn)
         done: dict[str, TableSynced] = {}
-        applier = Applier(connection, source, slot, self._run_id, self._options, chosen, done)
-        applier.settled_lsn = settled
+        writer = RowWriter(connection, source, slot, self._run_id, self._options)
+        writer.settled_lsn = settled
+        applier = Applier(connection, writer, name, self._options.permit, chosen, done)
+        looks = Looks(connection, source.label, slot, chosen, self._options)
+        await looks.begin()
         if self._how.until_now and self._until is None:
+            await asyncio.sleep(await slot.flushed_after())
             self._until = await slot.flushed()
-        return _Stream(slot, publication, applier, chosen, rest, prints, lsn, done, until=self._until)
+        return _Stream(slot, publication, applier, chosen, rest, prints, lsn, done, looks, until=self._until)
 
     async def _chosen(self, connection: AsyncConnection, published: Sequence[CopyTable]) -> list[CopyTable]:
         """Those that may be written by the stream now: the others by no sync, or with a look at what mirrors wrote."""
         permitted = await self._permitted(connection, [table.name for table in published])
         authority = await read_authority(connection)
         return [t for t in published if t.name in permitted and authority.mirrored(t.name) is None]
-
-    async def _remove(self, slot: StreamSlot, publication: Publication, connection: AsyncConnection) -> None:
-        """Leave nothing at the source that nobody reads."""
-        if await slot.look() is not None:
-            async with self._unused(slot):
-                await slot.drop()
-        with suppress(AccessDeniedError):  # where its owner is another: without a slot it costs nothing
-            await publication.drop()
-        await streams.forget_stream(connection, slot.name)
-
-    async def _gap(
-        self,
-        connection: AsyncConnection,
-        slot: StreamSlot,
-        known: streams.Stream | None,
-        server: str,
-        prints: dict[str, str],
-    ) -> str | None:
-        """Why changes may be missing, in words; None: none is. Where they may be, the slot is ready for a new start."""
-        assert self._postgres is not None
-        look = await slot.look()
-        changed = changed_tables(known.tables, prints) if known else []
-        anew, lsn, why = True, 0, ""
-        if known is None:
-            why = "it is the first start"
-        elif known.server != server:
-            why = "the source is another server, or has another timeline; run botdata verify when this is done"
-            await row_versions.forget_all(connection)
-        elif look is None or look.lost:
-            why = f"the slot is {'gone' if look is None else f'lost ({look.lost})'}"
-        elif changed:
-            why = f"{', '.join(changed)} changed at the source"
-            for table in changed:
-                await row_versions.forget_all(connection, table)
-        elif known and (others := other_identities(known.tables, prints)):
-            why = f"the replica identity of {', '.join(others)} changed at the source"
-        elif look.confirmed is not None and look.confirmed > parse_lsn(known.lsn):
-            why, anew, lsn = "the slot is ahead of the target", False, look.confirmed
-        elif known.settled_lsn is None or set(known.tables) != set(prints):
-            why, anew, lsn = "not all tables were brought up to date", False, parse_lsn(known.lsn)
-        else:
-            return None
-        if anew:
-            async with self._unused(slot):
-                await slot.drop()
-            lsn = await self._created(slot)
-        await streams.begin_stream(
-            connection, name=slot.name, source=self._postgres.label, server=server, tables=prints, lsn=lsn_text(lsn)
-        )
-        return why
-
-    async def _created(self, slot: StreamSlot) -> int:
-        creating = asyncio.ensure_future(slot.create())
-        done, _ = await asyncio.wait({creating}, timeout=self._how.idle_interval)
-        if not done and (oldest := await slot.oldest_transaction()):
-            self._progress.notice(f"the slot waits for the source's open transactions, the oldest of them {oldest}")
-        return await creating
-
-    @asynccontextmanager
-    async def _unused(self, slot: StreamSlot) -> AsyncIterator[None]:
-        """Wait until no session reads the slot any more."""
-        for _ in range(_TRIES):
-            look = await slot.look()
-            if look is None or not look.active:
-                break
-            await asyncio.sleep(self._how.interval)
-        yield
 
     async def _xmin_round(
         self,
@@ -300,12 +250,16 @@ class StreamSync(Sync):
             _GivenUpError: go on by xmin.
         """
         while True:
+            began = monotonic()
             working = asyncio.ensure_future(self._step(stream))
             if not await self._unless_stopped(working):
                 await self._tell(stream, connection, is_last=True)
                 return
             more, upto = working.result()
             is_last = stream.until is not None and not more and upto >= stream.until
+            if not more:
+                await stream.looks.peeked(inf if is_last and self._how.until_now else began)
+                await stream.looks.begin()
             if is_last or stream.told.due(self._options.interval):
                 if stream.rest and not await self._xmin_round(engine, whole, connection, stream.rest):
                     return
@@ -354,6 +308,7 @@ class StreamSync(Sync):
         async with aclosing(peek) as parts:
             applied = await stream.applier.apply(parts, after=stream.position, before=before)
         stream.lags += applied.lags
+        stream.looks.changed |= stream.done.keys()
         if applied.lsn is not None:
             stream.position = applied.lsn
             stream.confirmed.begin()
@@ -366,7 +321,7 @@ class StreamSync(Sync):
         if look is None or look.held is None or look.held <= self._how.most_held:
             return
         oldest = await stream.slot.oldest_transaction()
-        await self._remove(stream.slot, stream.publication, connection)
+        await remove(connection, stream.slot, stream.publication)
         because = f"; the oldest open transaction there is {oldest}" if oldest else ""
         raise _GivenUpError(
             f"the change stream is given up, and its slot dropped: the source kept {look.held:,} bytes of its log for "

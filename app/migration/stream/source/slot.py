@@ -10,8 +10,8 @@ from psycopg import AsyncConnection, sql
 
 from app.errors import StoreError
 from app.migration.sources.postgres.postgres_source import PostgresSource
-from app.migration.stream.lsn import lsn_text, parse_lsn
-from app.migration.stream.messages import Message, decode
+from app.migration.stream.source.lsn import lsn_text, parse_lsn
+from app.migration.stream.source.messages import Message, decode
 from app.state.schema_name import SCHEMA
 from app.stores.postgres.session import source_errors
 
@@ -135,6 +135,11 @@ class StreamSlot:
     async def flushed(self) -> int:
         """The LSN up to which the source's log is on disk."""
         return parse_lsn((await self._fetch("SELECT pg_current_wal_flush_lsn()::text"))[0][0])
+
+    async def flushed_after(self) -> float:
+        """Seconds after which a commit is on disk whose session did not wait for that (synchronous_commit = off)."""
+        delay = "SELECT setting::float8 * 3 / 1000 FROM pg_settings WHERE name = 'wal_writer_delay'"
+        return float((await self._fetch(delay))[0][0])
 
     async def server(self) -> str:
         """The source's system identifier, where the role may read it, and the timeline of its log."""
