@@ -3,6 +3,7 @@
 import asyncio
 import json
 import random
+import re
 import signal
 from collections.abc import Iterator
 from dataclasses import replace
@@ -21,6 +22,7 @@ from tests.support.postgres import PostgresServer
 from tests.support.streaming import Node
 
 _CHOSEN = ("--tables", "clients")
+_MANY = 1_000_000
 _BY = ("--by", "stream", "--accept-unbounded-wal")
 
 
@@ -61,6 +63,13 @@ def test_a_stream_from_its_start_to_its_end(command: Command, salon: StreamEnds)
         ["clients"],
     )
     assert "slot there, publication there" in command("stream", "status", **settings).out
+    (stream,) = check_document(command("status", "--json", **settings).out, "status")["streams"]
+    assert (stream["settled"], stream["changes"]) == (True, 2)
+    assert "2 changes, up to " in command("status", **settings).out
+    assert (
+        value(salon.target, "SELECT count(*) FROM botdata.synced_tables WHERE began_at > now() - interval '1 h'") == 1
+    )
+    assert "nobody reads the slot" in command("sync", *_CHOSEN, **settings).err
     outcome = command("stream", "drop", "--json", **settings)
     assert len(check_document(outcome.out, "stream drop")["removed"]) == 3
     assert (salon.slots(), query(salon.source, "SELECT FROM pg_publication")) == ([], [])
@@ -172,6 +181,25 @@ async def test_many_kills_lose_no_change(seed: int, salon: StreamEnds, tmp_path:
     await _killed(salon, tmp_path, 12, seed)
 
 
+@pytest.mark.soak
+async def test_a_transaction_of_a_million_rows_is_held_in_little_memory(salon: StreamEnds, tmp_path: Path) -> None:
+    settings = {"DATABASE_URL": salon.target, "MIGRATION_SOURCE": salon.source}
+    with start("sync", "--follow", *_BY, *_CHOSEN, directory=tmp_path, **settings) as process:
+        while process.poll() is None and not salon.applied():
+            await asyncio.sleep(0.2)
+        add_clients(salon.source, _MANY, first=1000)
+        lsn = salon.lsn()
+        while process.poll() is None and salon.applied() < lsn:
+            await asyncio.sleep(0.2)
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        process.send_signal(signal.SIGTERM)
+        output = await asyncio.to_thread(process.communicate)
+    assert process.returncode == 0, output
+    assert int(re.findall(r"VmHWM:\s*(\d+) kB", status)[0]) < 150_000
+    sums = "SELECT count(*), sum(hashtext(c::text)) FROM clients c"
+    assert query(salon.target, sums) == query(salon.source, sums)
+
+
 async def test_tables_that_mirrors_write_are_followed_by_their_versions(salon: StreamEnds) -> None:
     """From dualwrite on; a table of no method goes on by the stream."""
     chosen = tables("clients", "staff")
@@ -203,6 +231,22 @@ async def test_tables_that_mirrors_write_are_followed_by_their_versions(salon: S
 
 
 _FOLLOWED = "SELECT array_agg(k) FROM botdata.streams, json_object_keys(tables) k"
+
+
+async def test_a_stream_that_has_caught_up_is_a_look_at_its_tables(salon: StreamEnds) -> None:
+    """Which the gates of a cutover ask for."""
+    stream = salon.stream(tables("clients"))
+    await stream.begun()
+    first = value(salon.target, _BEGAN)
+    assert await stream.until(lambda: value(salon.target, _BEGAN) > first)
+    execute(salon.source, "UPDATE clients SET notes = 'x' WHERE id = 3")
+    second = value(salon.target, "SELECT clock_timestamp()")
+    assert await stream.until(lambda: value(salon.target, _BEGAN) > second)
+    assert value(salon.target, "SELECT notes FROM clients WHERE id = 3") == "x"
+    await stream.end()
+
+
+_BEGAN = "SELECT began_at FROM botdata.synced_tables"
 
 
 async def test_through_a_pooler_in_session_mode(salon: StreamEnds) -> None:

@@ -1,5 +1,6 @@
 """What the tool's schema remembers of the runs on a target: read, and never written."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from psycopg import AsyncConnection
@@ -11,6 +12,7 @@ from app.next_step import Command, NextStep
 from app.state.notifications import Undelivered, undelivered
 from app.state.runs import checkpoints, foreign_keys, quarantine, runs
 from app.state.runs.inventory import KeptInventory, last_inventory
+from app.state.streams import Stream, read_streams
 from app.state.tool_schema import newest_version, version
 
 
@@ -89,6 +91,7 @@ class Status:
         in_quarantine: rows of all tables.
         inventory: the last one; None where none was taken.
         undelivered: what people were to be told, and were not.
+        streams: change streams, as far as the target knows them.
         next_step: what to do next.
     """
 
@@ -101,6 +104,7 @@ class Status:
     foreign_keys: tuple[ForeignKeyStatus, ...]
     inventory: KeptInventory | None = None
     undelivered: Undelivered = field(default_factory=Undelivered)
+    streams: Sequence[Stream] = ()
 
     @property
     def next_step(self) -> NextStep:
@@ -156,6 +160,7 @@ async def status_of(connection: AsyncConnection, run: int | None = None) -> Stat
         ),
         await last_inventory(connection),
         await undelivered(connection),
+        await read_streams(connection),
     )
 
 
