@@ -19,6 +19,7 @@ class Stream:
         name: of the slot and the publication at the source.
         source: its label.
         server: what tells the source's server and timeline from others.
+        publication: what tells the publication from one that was altered since.
         tables: those that it follows, each with a fingerprint of the source's catalog.
         lsn: every transaction whose commit record begins before it is applied.
         settled_lsn: from it on no change is older than a row that was read; None: a sync by xmin is still to come.
@@ -30,6 +31,7 @@ class Stream:
     name: str
     source: str
     server: str
+    publication: str
     tables: Mapping[str, str]
     lsn: str
     settled_lsn: str | None
@@ -42,7 +44,7 @@ async def read_streams(connection: AsyncConnection, name: str | None = None) -> 
     """All streams into this target, or the one of a name."""
     rows = await fetch_rows(
         connection,
-        "SELECT name, source, server, tables, lsn::text, settled_lsn::text, committed_at, applied_at, changes "
+        "SELECT name, source, server, publication, tables, lsn::text, settled_lsn::text, committed_at, applied_at, changes "
         f"FROM {SCHEMA}.streams WHERE %(name)s::text IS NULL OR name = %(name)s ORDER BY name",
         {"name": name},
     )
@@ -50,15 +52,23 @@ async def read_streams(connection: AsyncConnection, name: str | None = None) -> 
 
 
 async def begin_stream(
-    connection: AsyncConnection, *, name: str, source: str, server: str, tables: Mapping[str, str], lsn: str
+    connection: AsyncConnection,
+    *,
+    name: str,
+    source: str,
+    server: str,
+    publication: str,
+    tables: Mapping[str, str],
+    lsn: str,
 ) -> None:
     """Note a stream that is begun, or begun anew: a sync by xmin is still to come."""
     await connection.execute(
-        f"INSERT INTO {SCHEMA}.streams (name, source, server, tables, lsn) "
-        "VALUES (%(name)s, %(source)s, %(server)s, %(tables)s, %(lsn)s) ON CONFLICT (name) DO UPDATE SET "
-        "source = excluded.source, server = excluded.server, tables = excluded.tables, lsn = excluded.lsn, "
+        f"INSERT INTO {SCHEMA}.streams (name, source, server, publication, tables, lsn) "
+        "VALUES (%(name)s, %(source)s, %(server)s, %(publication)s, %(tables)s, %(lsn)s) ON CONFLICT (name) DO UPDATE "
+        "SET source = excluded.source, server = excluded.server, publication = excluded.publication, tables = excluded.tables, lsn = excluded.lsn, "
         "settled_lsn = NULL",
-        {"name": name, "source": source, "server": server, "tables": Json(dict(tables)), "lsn": lsn},
+        {"name": name, "source": source, "server": server, "publication": publication}
+        | {"tables": Json(dict(tables)), "lsn": lsn},
     )
 
 

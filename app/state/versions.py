@@ -410,6 +410,7 @@ VERSIONS = (
         name text PRIMARY KEY,
         source text NOT NULL,
         server text NOT NULL,
+        publication text NOT NULL,
         tables json NOT NULL,
         lsn pg_lsn NOT NULL,
         settled_lsn pg_lsn,

@@ -192,3 +192,30 @@ async def test_lost_connections_lose_no_change(end: str, followed: StreamEnds) -
     await stream.caught_up()
     await stream.end()
     assert row_texts(ends.target, "t") == row_texts(ends.source, "t")
+
+
+@pytest.mark.parametrize(
+    "meddling",
+    [
+        "DROP PUBLICATION {0}; {1}",
+        "DROP PUBLICATION {0}; CREATE PUBLICATION {0} FOR TABLE ONLY t WITH (publish_via_partition_root); {1}",
+        "ALTER PUBLICATION {0} DROP TABLE ONLY t; {1}; ALTER PUBLICATION {0} ADD TABLE ONLY t",
+    ],
+)
+async def test_a_publication_that_somebody_altered(meddling: str, followed: StreamEnds) -> None:
+    """What was written while the table was not published is brought all the same."""
+    await followed.until_now(PLAIN)
+    (name,) = followed.slots()
+    execute(followed.source, meddling.format(name, "UPDATE t SET v = 'unpublished' WHERE id = 8"))
+    await _repaired(followed, "the publication was altered")
+
+
+async def test_a_publication_that_is_altered_meanwhile(followed: StreamEnds) -> None:
+    stream = followed.stream(PLAIN)
+    await stream.begun()
+    (name,) = followed.slots()
+    execute(followed.source, f"DROP PUBLICATION {name}; UPDATE t SET v = 'unpublished' WHERE id = 8")
+    assert await stream.until(lambda: value(followed.target, "SELECT v FROM t WHERE id = 8") == "unpublished")
+    await stream.caught_up()
+    await stream.end()
+    assert row_texts(followed.target, "t") == row_texts(followed.source, "t")

@@ -26,6 +26,7 @@ async def close_gap(
     *,
     source: str,
     server: str,
+    publication: str,
     prints: Mapping[str, str],
     tell: Callable[[str], None],
 ) -> str | None:
@@ -37,6 +38,7 @@ async def close_gap(
         known: the stream as the target knows it.
         source: its label.
         server: what tells the source's server and timeline from others.
+        publication: its fingerprint.
         prints: of the tables to be followed.
         tell: called with a sentence where something takes long.
     """
@@ -54,6 +56,8 @@ async def close_gap(
         why = f"{', '.join(changed)} changed at the source"
         for table in changed:
             await row_versions.forget_all(connection, table)
+    elif known.publication != publication:
+        why = "the publication was altered"
     elif others := other_identities(known.tables, prints):
         why = f"the replica identity of {', '.join(others)} changed at the source"
     elif look.confirmed is not None and look.confirmed > parse_lsn(known.lsn):
@@ -66,7 +70,13 @@ async def close_gap(
         await _drop(slot)
         lsn = await _created(slot, tell)
     await streams.begin_stream(
-        connection, name=slot.name, source=source, server=server, tables=prints, lsn=lsn_text(lsn)
+        connection,
+        name=slot.name,
+        source=source,
+        server=server,
+        publication=publication,
+        tables=prints,
+        lsn=lsn_text(lsn),
     )
     return why
 

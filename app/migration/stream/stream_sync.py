@@ -79,6 +79,7 @@ class _Stream:
     applier: Applier
     tables: Sequence[CopyTable]
     rest: Sequence[CopyTable]
+    published: str
     prints: dict[str, str]
     position: int
     done: dict[str, TableSynced]
@@ -150,6 +151,7 @@ class StreamSync(Sync):
                         return
             except _BeginAnewError as error:
                 self._progress.notice(str(error))
+                await asyncio.sleep(self._how.interval)
                 continue
             except _GivenUpError as error:
                 self._progress.notice(str(error))
@@ -179,7 +181,8 @@ class StreamSync(Sync):
             await remove(connection, slot, publication)
             raise _GivenUpError("no table can be followed by the change stream; all are followed by rows' versions")
         rest = [table for table in tables if table not in chosen]
-        server, prints = await slot.server(), await fingerprints(source, chosen)
+        server, published = await slot.server(), await publication.fingerprint()
+        prints = await fingerprints(source, chosen)
         known = next(iter(await streams.read_streams(connection, name)), None)
         why = await close_gap(
             connection,
@@ -187,6 +190,7 @@ class StreamSync(Sync):
             known,
             source=source.label,
             server=server,
+            publication=published,
             prints=prints,
             tell=self._progress.notice,
         )
@@ -211,7 +215,7 @@ class StreamSync(Sync):
         if self._how.until_now and self._until is None:
             await asyncio.sleep(await slot.flushed_after())
             self._until = await slot.flushed()
-        return _Stream(slot, publication, applier, chosen, rest, prints, lsn, done, looks, until=self._until)
+        return _Stream(slot, publication, applier, chosen, rest, published, prints, lsn, done, looks, until=self._until)
 
     async def _chosen(self, connection: AsyncConnection, published: Sequence[CopyTable]) -> list[CopyTable]:
         """Those that may be written by the stream now: the others by no sync, or with a look at what mirrors wrote."""
@@ -333,13 +337,14 @@ class StreamSync(Sync):
         assert self._postgres is not None
         prints = await fingerprints(self._postgres, stream.tables)
         if changed := changed_tables(stream.prints, prints):
-            await self._peeked(stream, await stream.slot.flushed())
+            await self._step(stream)
             raise self._changed(changed, stream)
         if other_identities(stream.prints, prints):
             raise _BeginAnewError("a replica identity has changed at the source")
         stream.prints = prints
         published = (await stream.publication.look([*stream.tables, *stream.rest])).tables
-        if {one.name for one in await self._chosen(connection, published)} != set(prints):
+        chosen = {one.name for one in await self._chosen(connection, published)}
+        if chosen != set(prints) or await stream.publication.fingerprint() != stream.published:
             raise _BeginAnewError("other tables can be followed by the change stream than before")
 
     def _changed(self, tables: Sequence[str], stream: _Stream) -> MigrationError:

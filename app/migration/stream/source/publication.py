@@ -57,6 +57,10 @@ _OPTIONS = """
 SELECT puballtables, pubinsert AND pubupdate AND pubdelete AND pubtruncate AND pubviaroot,
     pg_has_role(pubowner, 'USAGE') FROM pg_publication WHERE pubname = {}
 """
+_FINGERPRINT = """
+SELECT md5(concat_ws(' ', p.oid, p.xmin, (SELECT string_agg(pr.oid::text, ',' ORDER BY pr.oid)
+    FROM pg_publication_rel pr WHERE prpubid = p.oid))) FROM pg_publication p WHERE pubname = {}
+"""
 _WITH = "publish = 'insert, update, delete, truncate', publish_via_partition_root = true"
 
 
@@ -85,6 +89,11 @@ class Publication:
     async def exists(self) -> bool:
         """Whether it is there."""
         return bool(await self._source.fetch(sql.SQL(_OPTIONS).format(sql.Literal(self.name))))
+
+    async def fingerprint(self) -> str:
+        """Another one where it was altered, or made anew: what was written meanwhile may not have been published."""
+        rows = await self._source.fetch(sql.SQL(_FINGERPRINT).format(sql.Literal(self.name)))
+        return str(rows[0][0]) if rows else ""
 
     async def publish(self, tables: Sequence[CopyTable]) -> Publishable:
         """Make it hold exactly those of the tables that can be published, or alter it.

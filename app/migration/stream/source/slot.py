@@ -31,6 +31,7 @@ _PEEK = (
     "SELECT data FROM pg_logical_slot_peek_binary_changes({slot}, {upto}, {most}, 'proto_version', '1', "
     "'publication_names', {publication})"
 )
+_FLUSHED = "SELECT pg_current_wal_flush_lsn()::text"
 _LOOK = """
 SELECT slot_type, plugin, database = current_database(), active, wal_status, confirmed_flush_lsn::text,
     to_jsonb(s) ->> 'invalidation_reason', pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn)::bigint
@@ -134,7 +135,11 @@ class StreamSlot:
 
     async def flushed(self) -> int:
         """The LSN up to which the source's log is on disk."""
-        return parse_lsn((await self._fetch("SELECT pg_current_wal_flush_lsn()::text"))[0][0])
+        if self._connection is None:
+            return parse_lsn((await self._fetch(_FLUSHED))[0][0])
+        with source_errors():  # by the session that peeks: another one may have come to another server since
+            ((lsn,),) = await (await self._connection.execute(_FLUSHED)).fetchall()
+        return parse_lsn(lsn)
 
     async def flushed_after(self) -> float:
         """Seconds after which a commit is on disk whose session did not wait for that (synchronous_commit = off)."""
