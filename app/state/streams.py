@@ -44,8 +44,8 @@ async def read_streams(connection: AsyncConnection, name: str | None = None) -> 
     """All streams into this target, or the one of a name."""
     rows = await fetch_rows(
         connection,
-        "SELECT name, source, server, publication, tables, lsn::text, settled_lsn::text, committed_at, applied_at, changes "
-        f"FROM {SCHEMA}.streams WHERE %(name)s::text IS NULL OR name = %(name)s ORDER BY name",
+        "SELECT name, source, server, publication, tables, lsn::text, settled_lsn::text, committed_at, applied_at, "
+        f"changes FROM {SCHEMA}.streams WHERE %(name)s::text IS NULL OR name = %(name)s ORDER BY name",
         {"name": name},
     )
     return [Stream(*row) for row in rows]
@@ -64,11 +64,17 @@ async def begin_stream(
     """Note a stream that is begun, or begun anew: a sync by xmin is still to come."""
     await connection.execute(
         f"INSERT INTO {SCHEMA}.streams (name, source, server, publication, tables, lsn) "
-        "VALUES (%(name)s, %(source)s, %(server)s, %(publication)s, %(tables)s, %(lsn)s) ON CONFLICT (name) DO UPDATE "
-        "SET source = excluded.source, server = excluded.server, publication = excluded.publication, tables = excluded.tables, lsn = excluded.lsn, "
-        "settled_lsn = NULL",
-        {"name": name, "source": source, "server": server, "publication": publication}
-        | {"tables": Json(dict(tables)), "lsn": lsn},
+        "VALUES (%(name)s, %(source)s, %(server)s, %(publication)s, %(tables)s, %(lsn)s) "
+        "ON CONFLICT (name) DO UPDATE SET source = excluded.source, server = excluded.server, "
+        "publication = excluded.publication, tables = excluded.tables, lsn = excluded.lsn, settled_lsn = NULL",
+        {
+            "name": name,
+            "source": source,
+            "server": server,
+            "publication": publication,
+            "tables": Json(dict(tables)),
+            "lsn": lsn,
+        },
     )
 
 
