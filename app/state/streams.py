@@ -23,7 +23,8 @@ class Stream:
         tables: those that it follows, each with a fingerprint of the source's catalog.
         lsn: every transaction whose commit record begins before it is applied.
         settled_lsn: from it on no change is older than a row that was read; None: a sync by xmin is still to come.
-        committed_at: when the last transaction that was applied was committed, by the source's clock.
+        commit_lsn: where the commit record of the last transaction that was applied begins; None: there was none.
+        committed_at: when it was committed, by the source's clock.
         applied_at: when that was, by the target's.
         changes: rows changed by it since it was begun.
     """
@@ -35,6 +36,7 @@ class Stream:
     tables: Mapping[str, str]
     lsn: str
     settled_lsn: str | None
+    commit_lsn: str | None
     committed_at: datetime | None
     applied_at: datetime | None
     changes: int
@@ -44,8 +46,9 @@ async def read_streams(connection: AsyncConnection, name: str | None = None) -> 
     """All streams into this target, or the one of a name."""
     rows = await fetch_rows(
         connection,
-        "SELECT name, source, server, publication, tables, lsn::text, settled_lsn::text, committed_at, applied_at, "
-        f"changes FROM {SCHEMA}.streams WHERE %(name)s::text IS NULL OR name = %(name)s ORDER BY name",
+        "SELECT name, source, server, publication, tables, lsn::text, settled_lsn::text, commit_lsn::text, "
+        f"committed_at, applied_at, changes FROM {SCHEMA}.streams "
+        "WHERE %(name)s::text IS NULL OR name = %(name)s ORDER BY name",
         {"name": name},
     )
     return [Stream(*row) for row in rows]
@@ -66,7 +69,8 @@ async def begin_stream(
         f"INSERT INTO {SCHEMA}.streams (name, source, server, publication, tables, lsn) "
         "VALUES (%(name)s, %(source)s, %(server)s, %(publication)s, %(tables)s, %(lsn)s) "
         "ON CONFLICT (name) DO UPDATE SET source = excluded.source, server = excluded.server, "
-        "publication = excluded.publication, tables = excluded.tables, lsn = excluded.lsn, settled_lsn = NULL",
+        "publication = excluded.publication, tables = excluded.tables, lsn = excluded.lsn, settled_lsn = NULL, "
+        "commit_lsn = NULL",
         {
             "name": name,
             "source": source,
@@ -87,17 +91,24 @@ async def settle_stream(connection: AsyncConnection, name: str, lsn: str) -> Non
 
 
 async def note_applied(
-    connection: AsyncConnection, name: str, lsn: str, *, committed_at: datetime | None = None, changes: int = 0
+    connection: AsyncConnection,
+    name: str,
+    lsn: str,
+    *,
+    commit_lsn: str | None = None,
+    committed_at: datetime | None = None,
+    changes: int = 0,
 ) -> None:
     """In the transaction that applies changes: everything before this LSN is applied with it.
 
     Args:
-        committed_at: of the last of its transactions; None: there was none.
+        commit_lsn, committed_at: of the last of its transactions; None: there was none.
     """
     await connection.execute(
         f"UPDATE {SCHEMA}.streams SET lsn = %(lsn)s, changes = changes + %(changes)s, applied_at = clock_timestamp(), "
-        "committed_at = coalesce(%(committed)s, committed_at) WHERE name = %(name)s",
-        {"name": name, "lsn": lsn, "changes": changes, "committed": committed_at},
+        "commit_lsn = coalesce(%(commit)s::pg_lsn, commit_lsn), committed_at = coalesce(%(committed)s, committed_at) "
+        "WHERE name = %(name)s",
+        {"name": name, "lsn": lsn, "changes": changes, "commit": commit_lsn, "committed": committed_at},
     )
 
 

@@ -414,6 +414,7 @@ VERSIONS = (
         tables json NOT NULL,
         lsn pg_lsn NOT NULL,
         settled_lsn pg_lsn,
+        commit_lsn pg_lsn,
         committed_at timestamptz,
         applied_at timestamptz,
         changes bigint NOT NULL DEFAULT 0

@@ -153,6 +153,7 @@ class Applier:
                 self._connection,
                 self._name,
                 lsn_text(lsn),
+                commit_lsn=lsn_text(batch.last.commit_lsn),
                 committed_at=batch.committed_at,
                 changes=batch.rows,
             )

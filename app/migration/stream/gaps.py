@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import aclosing, suppress
 
 from psycopg import AsyncConnection
 
 from app.errors import AccessDeniedError
 from app.migration.stream.source.catalog import changed_tables, other_identities
 from app.migration.stream.source.lsn import lsn_text, parse_lsn
+from app.migration.stream.source.messages import Begin
 from app.migration.stream.source.publication import Publication
 from app.migration.stream.source.slot import StreamSlot
 from app.state import streams
@@ -62,6 +63,8 @@ async def close_gap(
         why = f"the replica identity of {', '.join(others)} changed at the source"
     elif look.confirmed is not None and look.confirmed > parse_lsn(known.lsn):
         why, anew, lsn = "the slot is ahead of the target", False, look.confirmed
+    elif look.confirmed is not None and not await _goes_on(slot, look.confirmed, known):
+        why = "the source's log is not that of before"
     elif known.settled_lsn is None or set(known.tables) != set(prints):
         why, anew, lsn = "not all tables were brought up to date", False, parse_lsn(known.lsn)
     else:
@@ -79,6 +82,26 @@ async def close_gap(
         lsn=lsn_text(lsn),
     )
     return why
+
+
+async def _goes_on(slot: StreamSlot, confirmed: int, known: streams.Stream) -> bool:
+    """Whether the source's log is the one that the target has applied a part of.
+
+    After a crash of the source its slot gives again what was applied. So it does where the source was restored from a
+    copy of its files, and has written another log since: then the last transaction that was applied is not in it.
+    """
+    lsn = parse_lsn(known.lsn)
+    if confirmed >= lsn:
+        return True
+    if known.commit_lsn is None or parse_lsn(known.commit_lsn) < confirmed or await slot.flushed() < lsn:
+        return False
+    last = parse_lsn(known.commit_lsn)
+    async with aclosing(slot.peek(upto=lsn, most=2**31 - 1)) as parts:
+        async for part in parts:
+            for message, _ in part:
+                if isinstance(message, Begin) and message.commit_lsn == last:
+                    return message.committed_at == known.committed_at
+    return False
 
 
 async def remove(connection: AsyncConnection, slot: StreamSlot, publication: Publication) -> None:
