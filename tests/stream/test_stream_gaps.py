@@ -227,3 +227,14 @@ async def test_a_publication_that_is_altered_meanwhile(followed: StreamEnds) -> 
     await stream.caught_up()
     await stream.end()
     assert row_texts(followed.target, "t") == row_texts(followed.source, "t")
+
+
+async def test_a_slot_that_is_dropped_meanwhile(followed: StreamEnds) -> None:
+    stream = followed.stream(PLAIN)
+    await stream.begun()
+    execute(followed.source, "SELECT pg_drop_replication_slot(%s)", followed.slots())
+    execute(followed.source, "UPDATE t SET v = 'without a slot' WHERE id = 8")
+    assert await stream.until(lambda: value(followed.target, "SELECT v FROM t WHERE id = 8") == "without a slot")
+    await stream.caught_up()
+    await stream.end()
+    assert row_texts(followed.target, "t") == row_texts(followed.source, "t")

@@ -1,12 +1,16 @@
 """A following sync by the change stream: what it brings, and that nothing is lost on the way."""
 
+import psycopg
 import pytest
 from sqlalchemy import Column, DateTime, Double, Integer, Interval, LargeBinary, Text, UniqueConstraint
 
 from app.errors import MigrationError
+from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.stream.options import StreamOptions
+from app.migration.stream.source.messages import Insert
+from app.migration.stream.source.slot import StreamSlot
 from tests.fixtures.streams import StreamEnds
-from tests.migration.engine import copy_from, execute, query, row_texts, value, verify_from
+from tests.migration.engine import copy_from, execute, query, row_texts, source_of, value, verify_from
 from tests.stream.projects import PLAIN, ROWS, SCHEMA, named, one
 
 _LARGE = "SELECT string_agg(md5(n::text || {0}), '') FROM generate_series(1, 300) n"  # out of line, not compressible
@@ -61,20 +65,18 @@ async def test_values_that_an_update_leaves_out_are_kept(stream_ends: StreamEnds
 async def test_rows_that_exchange_unique_values(stream_ends: StreamEnds) -> None:
     ends = stream_ends
     chosen = one(Column("id", Integer, primary_key=True), Column("u", Integer), UniqueConstraint("u"))
-    ends.make(
-        "CREATE TABLE t (id integer PRIMARY KEY, u integer UNIQUE)",
-        "INSERT INTO t SELECT n, n FROM generate_series(1, 6) n",
-    )
+    schema = "CREATE TABLE t (id integer PRIMARY KEY, u integer UNIQUE)"
+    ends.make(schema, "INSERT INTO t SELECT n, n FROM generate_series(1, 6) n")
     await ends.until_now(chosen)
-    execute(
-        ends.source,
+    for statements in (
         "UPDATE t SET u = -1 WHERE id = 1; UPDATE t SET u = 1 WHERE id = 2; UPDATE t SET u = 2 WHERE id = 1",
-    )
-    execute(ends.source, "UPDATE t SET u = -u; UPDATE t SET u = -u - 100")
-    execute(ends.source, "DELETE FROM t WHERE id = 6; UPDATE t SET u = 6 WHERE id = 5")
-    report = await ends.until_now(chosen)
-    assert (report.complete, query(ends.target, "SELECT FROM botdata.quarantine")) == (True, [])
-    assert row_texts(ends.target, "t") == row_texts(ends.source, "t")
+        "UPDATE t SET u = -u; UPDATE t SET u = 7 + u",
+        "DELETE FROM t WHERE id = 6; UPDATE t SET u = 1 WHERE id = 5 AND u <> 1",
+    ):
+        execute(ends.source, statements)
+        report = await ends.until_now(chosen)
+        assert (report.complete, query(ends.target, "SELECT FROM botdata.quarantine")) == (True, [])
+        assert row_texts(ends.target, "t") == row_texts(ends.source, "t")
 
 
 async def test_refused_rows_are_set_aside_and_come_with_a_later_change(stream_ends: StreamEnds) -> None:
@@ -203,6 +205,24 @@ async def test_hostile_settings_change_no_text(stream_ends: StreamEnds) -> None:
     assert (report.complete, report.tables["t"].inserted) == (True, 2)
     verified = await verify_from(ends.served, ends.target, chosen)
     assert (verified.clean, verified.tables[0].equal) == (True, 2)
+
+
+async def test_a_peek_sets_what_shapes_text_itself(stream_ends: StreamEnds) -> None:
+    """In its own transaction: a session may be another's before and after."""
+    execute(stream_ends.source, "CREATE TABLE t (at timestamptz); CREATE PUBLICATION botdata_tests FOR TABLE t")
+    async with (
+        source_of(stream_ends.served) as source,
+        await psycopg.AsyncConnection.connect(stream_ends.source) as plain,
+    ):
+        assert isinstance(source, PostgresSource)
+        slot = StreamSlot(source, plain, "botdata_tests")
+        await slot.create()
+        execute(stream_ends.source, "INSERT INTO t VALUES ('2024-03-04 05:06:07+00')")
+        await plain.set_autocommit(True)
+        for setting in _HOSTILE:
+            await plain.execute(f"SET {setting}".encode())
+        seen = [one async for part in slot.peek(upto=await slot.flushed(), most=10) for one, _ in part]
+        assert [one.row for one in seen if isinstance(one, Insert)] == [["2024-03-04 05:06:07+00"]]
 
 
 async def test_a_transaction_larger_than_what_is_held_in_memory(stream_ends: StreamEnds) -> None:

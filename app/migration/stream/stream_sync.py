@@ -70,6 +70,7 @@ class _Stream:
     Attributes:
         tables: by the stream.
         rest: the other ones, by xmin or as a whole.
+        seen: up to where a peek has looked.
         position: every transaction whose commit record begins before it is applied.
         done: what was applied since it was last told.
     """
@@ -90,6 +91,7 @@ class _Stream:
     checked: _Clock = field(default_factory=_Clock)
     weighed: _Clock = field(default_factory=_Clock)
     until: int | None = None
+    seen: int | None = None
     is_busy: bool = False
 
 
@@ -286,6 +288,8 @@ class StreamSync(Sync):
     async def _step(self, stream: _Stream) -> tuple[bool, int]:
         """One peek, applied and confirmed; whether there is more at once, and up to where it looked."""
         upto = await stream.slot.flushed()
+        if upto == stream.seen:
+            return False, upto
         try:
             applied = await self._peeked(stream, upto)
         except AuthorityChangedError as error:
@@ -305,7 +309,9 @@ class StreamSync(Sync):
             if error.sqlstate in _NO_SLOT:
                 raise _BeginAnewError(f"the slot {stream.slot.name} gives no changes any more") from None
             raise
-        return applied.messages >= self._how.most_messages, upto
+        more = applied.messages >= self._how.most_messages
+        stream.seen = stream.seen if more else upto
+        return more, upto
 
     async def _peeked(self, stream: _Stream, upto: int, before: int | None = None) -> Applied:
         peek = stream.slot.peek(upto=upto, most=self._how.most_messages)
@@ -322,7 +328,9 @@ class StreamSync(Sync):
     async def _weigh(self, stream: _Stream, connection: AsyncConnection) -> None:
         """Give the stream up where the source keeps too much of its log for it."""
         look = await stream.slot.look()
-        if look is None or look.held is None or look.held <= self._how.most_held:
+        if look is None or look.lost:
+            raise _BeginAnewError(f"the slot {stream.slot.name} gives no changes any more")
+        if look.held is None or look.held <= self._how.most_held:
             return
         oldest = await stream.slot.oldest_transaction()
         await remove(connection, stream.slot, stream.publication)

@@ -159,9 +159,7 @@ class Sync:
                 await sync_run.refuse_taken_out(connection, [table.name for table in tables])
             if self.report.by == "xmin" and not options.dry_run:
                 for stream in await streams.read_streams(connection):
-                    self._progress.notice(
-                        f"the slot {stream.name} at the source is read by nobody: botdata stream drop"
-                    )
+                    self._progress.notice(f"nobody reads the slot {stream.name} at the source: botdata stream drop")
             run = await sync_run.begin(connection, source, [t for t in tables if t.name in permitted], options)
         self.report.run = run
         return source, connection, tables, run
