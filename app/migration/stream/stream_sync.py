@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, aclosing
-from dataclasses import dataclass, field
 from math import inf
 from time import monotonic
 from typing import Any
@@ -20,6 +19,7 @@ from app.migration.runs.report import refusals_of
 from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.sources.source import Source
 from app.migration.stream.applier import Applied, Applier, AuthorityChangedError, OtherRelationError
+from app.migration.stream.followed import BeginAnewError, GivenUpError, Stream
 from app.migration.stream.gaps import close_gap, remove
 from app.migration.stream.looks import Looks
 from app.migration.stream.options import StreamOptions
@@ -43,64 +43,6 @@ from app.state.runs import quarantine
 _PEEKS_APART = 5  # times a peek's own time: each decodes again from the slot's restart_lsn
 # The slot is gone, or gives nothing any more; or a session is reading it.
 _NO_SLOT, _IN_USE = {"42704", "55000"}, "55006"
-
-
-class _Clock:
-    """When something was last done."""
-
-    def __init__(self) -> None:
-        self.begin()
-
-    def begin(self) -> None:
-        """It is done now."""
-        self._at = monotonic()
-
-    def due(self, seconds: float) -> bool:
-        """Whether that is so long ago; it counts as done now, then."""
-        is_due = monotonic() - self._at >= seconds
-        if is_due:
-            self.begin()
-        return is_due
-
-
-@dataclass(slots=True)
-class _Stream:
-    """What is followed.
-
-    Attributes:
-        tables: by the stream.
-        rest: the other ones, by xmin or as a whole.
-        seen: up to where a peek has looked.
-        position: every transaction whose commit record begins before it is applied.
-        done: what was applied since it was last told.
-    """
-
-    slot: StreamSlot
-    publication: Publication
-    applier: Applier
-    tables: Sequence[CopyTable]
-    rest: Sequence[CopyTable]
-    published: str
-    prints: dict[str, str]
-    position: int
-    done: dict[str, TableSynced]
-    looks: Looks
-    lags: list[float] = field(default_factory=list)
-    told: _Clock = field(default_factory=_Clock)
-    confirmed: _Clock = field(default_factory=_Clock)
-    checked: _Clock = field(default_factory=_Clock)
-    weighed: _Clock = field(default_factory=_Clock)
-    until: int | None = None
-    seen: int | None = None
-    is_busy: bool = False
-
-
-class _BeginAnewError(Exception):
-    """The stream is to be begun again, with a look at everything."""
-
-
-class _GivenUpError(Exception):
-    """There is no stream any more; says why."""
 
 
 class StreamSync(Sync):
@@ -150,16 +92,15 @@ class StreamSync(Sync):
                     stream = await self._start(engine, whole, connection, tables)
                     if stream is not None:
                         await self._follow(stream, engine, whole, connection)
-                        return
-            except _BeginAnewError as error:
+                    return
+            except BeginAnewError as error:
                 self._progress.notice(str(error))
                 await asyncio.sleep(self._how.interval)
                 continue
-            except _GivenUpError as error:
+            except GivenUpError as error:
                 self._progress.notice(str(error))
             self.report.by = "xmin"
-            if not self.report.interrupted:
-                await super()._rounds(engine, whole, connection, tables)
+            await super()._rounds(engine, whole, connection, tables)
             return
 
     async def _start(
@@ -168,8 +109,12 @@ class StreamSync(Sync):
         whole: WholeTables | None,
         connection: AsyncConnection,
         tables: Sequence[CopyTable],
-    ) -> _Stream | None:
-        """The stream, with no gap before it; None where no table can be followed by one, or where it was stopped."""
+    ) -> Stream | None:
+        """The stream, with no gap before it; None where it was stopped.
+
+        Raises:
+            GivenUpError: no table can be followed by one.
+        """
         assert self._postgres is not None
         assert self._peeking is not None
         source = self._postgres
@@ -181,7 +126,7 @@ class StreamSync(Sync):
         chosen = await self._chosen(connection, found.tables)
         if not chosen:
             await remove(connection, slot, publication)
-            raise _GivenUpError("no table can be followed by the change stream; all are followed by rows' versions")
+            raise GivenUpError("no table can be followed by the change stream; all are followed by rows' versions")
         rest = [table for table in tables if table not in chosen]
         server, published = await slot.server(), await publication.fingerprint()
         prints = await fingerprints(source, chosen)
@@ -217,7 +162,7 @@ class StreamSync(Sync):
         if self._how.until_now and self._until is None:
             await asyncio.sleep(await slot.flushed_after())
             self._until = await slot.flushed()
-        return _Stream(slot, publication, applier, chosen, rest, published, prints, lsn, done, looks, until=self._until)
+        return Stream(slot, publication, applier, chosen, rest, published, prints, lsn, done, looks, until=self._until)
 
     async def _chosen(self, connection: AsyncConnection, published: Sequence[CopyTable]) -> list[CopyTable]:
         """Those that may be written by the stream now: the others by no sync, or with a look at what mirrors wrote."""
@@ -247,13 +192,13 @@ class StreamSync(Sync):
         self._on_round(told)
 
     async def _follow(
-        self, stream: _Stream, engine: Direction[Any], whole: WholeTables | None, connection: AsyncConnection
+        self, stream: Stream, engine: Direction[Any], whole: WholeTables | None, connection: AsyncConnection
     ) -> None:
         """Apply changes until it is stopped, or has come to its end.
 
         Raises:
-            _BeginAnewError: something has changed that only a new start takes in.
-            _GivenUpError: go on by xmin.
+            BeginAnewError: something has changed that only a new start takes in.
+            GivenUpError: go on by xmin.
         """
         while True:
             began = monotonic()
@@ -285,7 +230,7 @@ class StreamSync(Sync):
                 await self._tell(stream, connection, is_last=True)
                 return
 
-    async def _step(self, stream: _Stream) -> tuple[bool, int]:
+    async def _step(self, stream: Stream) -> tuple[bool, int]:
         """One peek, applied and confirmed; whether there is more at once, and up to where it looked."""
         upto = await stream.slot.flushed()
         if upto == stream.seen:
@@ -293,11 +238,11 @@ class StreamSync(Sync):
         try:
             applied = await self._peeked(stream, upto)
         except AuthorityChangedError as error:
-            raise _BeginAnewError(f"{error}: who writes it has changed") from None
+            raise BeginAnewError(f"{error}: who writes it has changed") from None
         except OtherRelationError as error:
             await self._peeked(stream, upto, before=error.before)
             if not error.columns:
-                raise _BeginAnewError(f"the replica identity of {error.table} has changed") from None
+                raise BeginAnewError(f"the replica identity of {error.table} has changed") from None
             raise self._changed([error.table], stream) from None
         except StoreError as error:
             if error.sqlstate == _IN_USE:
@@ -307,13 +252,13 @@ class StreamSync(Sync):
                 await asyncio.sleep(self._how.interval)
                 return True, upto
             if error.sqlstate in _NO_SLOT:
-                raise _BeginAnewError(f"the slot {stream.slot.name} gives no changes any more") from None
+                raise BeginAnewError(f"the slot {stream.slot.name} gives no changes any more") from None
             raise
         more = applied.messages >= self._how.most_messages
         stream.seen = stream.seen if more else upto
         return more, upto
 
-    async def _peeked(self, stream: _Stream, upto: int, before: int | None = None) -> Applied:
+    async def _peeked(self, stream: Stream, upto: int, before: int | None = None) -> Applied:
         peek = stream.slot.peek(upto=upto, most=self._how.most_messages)
         async with aclosing(peek) as parts:
             applied = await stream.applier.apply(parts, after=stream.position, before=before)
@@ -325,22 +270,22 @@ class StreamSync(Sync):
             await stream.slot.advance(stream.position)
         return applied
 
-    async def _weigh(self, stream: _Stream, connection: AsyncConnection) -> None:
+    async def _weigh(self, stream: Stream, connection: AsyncConnection) -> None:
         """Give the stream up where the source keeps too much of its log for it."""
         look = await stream.slot.look()
         if look is None or look.lost:
-            raise _BeginAnewError(f"the slot {stream.slot.name} gives no changes any more")
+            raise BeginAnewError(f"the slot {stream.slot.name} gives no changes any more")
         if look.held is None or look.held <= self._how.most_held:
             return
         oldest = await stream.slot.oldest_transaction()
         await remove(connection, stream.slot, stream.publication)
         because = f"; the oldest open transaction there is {oldest}" if oldest else ""
-        raise _GivenUpError(
+        raise GivenUpError(
             f"the change stream is given up, and its slot dropped: the source kept {look.held:,} bytes of its log for "
             f"it, more than --max-wal{because}. All tables are followed by their rows' versions from here on"
         )
 
-    async def _check_catalog(self, stream: _Stream, connection: AsyncConnection) -> None:
+    async def _check_catalog(self, stream: Stream, connection: AsyncConnection) -> None:
         """See whether the source's tables are as they were, can be published as before."""
         assert self._postgres is not None
         prints = await fingerprints(self._postgres, stream.tables)
@@ -348,14 +293,14 @@ class StreamSync(Sync):
             await self._step(stream)
             raise self._changed(changed, stream)
         if other_identities(stream.prints, prints):
-            raise _BeginAnewError("a replica identity has changed at the source")
+            raise BeginAnewError("a replica identity has changed at the source")
         stream.prints = prints
         published = (await stream.publication.look([*stream.tables, *stream.rest])).tables
         chosen = {one.name for one in await self._chosen(connection, published)}
         if chosen != set(prints) or await stream.publication.fingerprint() != stream.published:
-            raise _BeginAnewError("other tables can be followed by the change stream than before")
+            raise BeginAnewError("other tables can be followed by the change stream than before")
 
-    def _changed(self, tables: Sequence[str], stream: _Stream) -> MigrationError:
+    def _changed(self, tables: Sequence[str], stream: Stream) -> MigrationError:
         return MigrationError(
             f"the source's tables {', '.join(tables)} were changed; the stream stops at {lsn_text(stream.position)}",
             step="sync",
@@ -370,7 +315,7 @@ class StreamSync(Sync):
             ),
         )
 
-    async def _tell(self, stream: _Stream, connection: AsyncConnection, *, is_last: bool = False) -> None:
+    async def _tell(self, stream: Stream, connection: AsyncConnection, *, is_last: bool = False) -> None:
         """Tell what was applied since it was last told, as a round; the last one is of all tables."""
         stream.told.begin()
         told = []
