@@ -205,8 +205,11 @@ async def test_lost_connections_lose_no_change(end: str, followed: StreamEnds) -
 @pytest.mark.parametrize(
     "meddling",
     [
-        "DROP PUBLICATION {0}; {1}",
-        "DROP PUBLICATION {0}; CREATE PUBLICATION {0} FOR TABLE ONLY t WITH (publish_via_partition_root); {1}",
+        pytest.param("DROP PUBLICATION {0}; {1}", marks=pytest.mark.soak),
+        pytest.param(
+            "DROP PUBLICATION {0}; {1}; CREATE PUBLICATION {0} FOR TABLE ONLY t WITH (publish_via_partition_root)",
+            marks=pytest.mark.soak,
+        ),
         "ALTER PUBLICATION {0} DROP TABLE ONLY t; {1}; ALTER PUBLICATION {0} ADD TABLE ONLY t",
     ],
 )
