@@ -82,6 +82,14 @@ async def begin_stream(
     )
 
 
+async def keep_tables(connection: AsyncConnection, name: str, tables: Mapping[str, str]) -> None:
+    """Note the fingerprints of now, where nothing in them tells of other rows."""
+    await connection.execute(
+        f"UPDATE {SCHEMA}.streams SET tables = %(tables)s WHERE name = %(name)s",
+        {"name": name, "tables": Json(dict(tables))},
+    )
+
+
 async def settle_stream(connection: AsyncConnection, name: str, lsn: str) -> None:
     """Rows were read up to this LSN at the latest: until then changes may be older than they are."""
     await connection.execute(

@@ -144,6 +144,7 @@ class StreamSync(Sync):
         if why is None:
             assert known is not None
             lsn, settled = parse_lsn(known.lsn), parse_lsn(known.settled_lsn or "0/0")
+            await streams.keep_tables(connection, name, prints)
             self._progress.notice(f"by the change stream, from {known.lsn} on ({name})")
             self._tell_round([], 0.0)  # from here on it waits for an end that is away
         else:
@@ -294,7 +295,9 @@ class StreamSync(Sync):
             raise self._changed(changed, stream)
         if other_identities(stream.prints, prints):
             raise BeginAnewError("a replica identity has changed at the source")
-        stream.prints = prints
+        if stream.prints != prints:
+            await streams.keep_tables(connection, stream.slot.name, prints)
+            stream.prints = prints
         published = (await stream.publication.look([*stream.tables, *stream.rest])).tables
         chosen = {one.name for one in await self._chosen(connection, published)}
         if chosen != set(prints) or await stream.publication.fingerprint() != stream.published:
