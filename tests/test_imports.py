@@ -35,6 +35,7 @@ LAYERS = [
     ["migration.verify"],
     ["migration.copy"],
     ["migration.sync", "migration.preflight", "migration.inventory"],
+    ["migration.stream"],
     ["schema"],
     ["migration.migrate", "cutover.moves", "adopt", "report"],
     ["notify"],

@@ -13,6 +13,7 @@ from app.cli.commands.notify import command as notify
 from app.cli.commands.pause import command as pause
 from app.cli.commands.rehearse import command as rehearse
 from app.cli.commands.report import command as report
+from app.cli.commands.stream import command as stream
 from app.cli.commands.watch import command as watch
 
 EPILOG = "Exit code 0 only when all is well; 1 when something stopped or differs; 2 for a wrong command line."
@@ -53,6 +54,7 @@ preflight.register(cli)
 schema.register(cli)
 copy.register(cli)
 sync.register(cli)
+stream.register(cli)
 verify.register(cli)
 pause.register(cli)
 inventory.register(cli)

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -26,6 +27,15 @@ if TYPE_CHECKING:
     from app.settings import Settings
 
 _Answer = TypeVar("_Answer")
+
+
+class By(StrEnum):
+    """How changes are found."""
+
+    XMIN = "xmin"
+    STREAM = "stream"
+
+
 _SUPABASE = "supabase"
 _PAUSED = ("copy", "migrate", "sync", "verify")  # by `botdata pause`
 

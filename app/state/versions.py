@@ -436,4 +436,20 @@ VERSIONS = (
         said_at timestamptz NOT NULL DEFAULT clock_timestamp()
     );
     """,
+    f"""
+    -- Change streams: see app.state.streams.
+    CREATE TABLE {SCHEMA}.streams (
+        name text PRIMARY KEY,
+        source text NOT NULL,
+        server text NOT NULL,
+        publication text NOT NULL,
+        tables json NOT NULL,
+        lsn pg_lsn NOT NULL,
+        settled_lsn pg_lsn,
+        commit_lsn pg_lsn,
+        committed_at timestamptz,
+        applied_at timestamptz,
+        changes bigint NOT NULL DEFAULT 0
+    );
+    """,
 )

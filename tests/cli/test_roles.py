@@ -19,7 +19,9 @@ from tests.support.postgres import PostgresServer
 from tests.support.supabase import SupabaseServers
 
 TEXT = (Path(__file__).parents[2] / "docs" / "rights.md").read_text(encoding="utf-8")
-ADMINISTRATOR, OWNER, EXISTING, READER, WRITER = re.findall(r"^```sql\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)
+ADMINISTRATOR, OWNER, EXISTING, READER, WRITER, STREAMER = re.findall(
+    r"^```sql\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE
+)
 ROLES = {
     command: (target, source)
     for command, target, source in re.findall(r"^\| `botdata ([a-z -]+)` \| (\w*) \| (\w*) ?\|$", TEXT, re.MULTILINE)

@@ -26,6 +26,7 @@ LINES = [
     "cutover status", "cutover history", "cutover report", "cutover advance", "cutover back", "cutover finish",
     "cutover forget gone", "cutover table messages postgres", "cutover accept --list", "notify",
     "report", "rehearse --yes", "watch --json", "pause", "resume",
+    "stream status --source postgresql://nobody@127.0.0.1:1/none", "stream drop --source postgresql://nobody@127.0.0.1:1/none",
 ]  # fmt: skip
 # They use the data layer's connections, which work there; some of them end with 1 for what they find.
 WORKING = ["parity", "parity --writes", "mirror status", "mirror drain", "mirror retry"]
@@ -44,6 +45,8 @@ FROM_SOURCE = [
     "adopt new",
     "report",
     "rehearse --yes",
+    "stream status",
+    "stream drop",
 ]
 
 

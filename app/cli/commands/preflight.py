@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.cli.work import AsJson, KeyRoleOk, Metadata, SourceUrl, Tables, WithBaileys, Work
+from app.cli.work import AsJson, By, KeyRoleOk, Metadata, SourceUrl, Tables, WithBaileys, Work
 
 if TYPE_CHECKING:
     from app.migration.preflight.findings import Accepted, PreflightReport
@@ -57,6 +57,9 @@ def preflight(
             metavar="ROLE",
         ),
     ] = None,
+    by: Annotated[
+        By, typer.Option(help="How a sync is to find changes later: stream asks more of the source.")
+    ] = By.XMIN,
     as_json: AsJson = False,
 ) -> None:
     """Look at both ends before a copy: schemas, data, servers. Writes nothing. Exit code 0 only without errors.
@@ -75,19 +78,44 @@ def preflight(
         metadata,
         check_key=False,
         checks=repeated(ignore_column, accept),
-        own=[] if app_role is None else [f"--app-role {shlex.quote(app_role)}"],
+        own=[
+            *([] if app_role is None else [f"--app-role {shlex.quote(app_role)}"]),
+            *["--by stream"] * (by is By.STREAM),
+        ],
     )
+    if by is By.STREAM and work.source_url is None:
+        raise typer.BadParameter("a change stream needs --source postgresql://...", param_hint="--by")
     report = work.carry_out(
         lambda: examine(
             work, key_role_ok, ignore_column or [], accept or [], quick=False, upgrades=True, app_role=app_role
         )
     )
+    if by is By.STREAM and not any(one.code.endswith("-unreachable") for one in report.errors):
+        report = work.carry_out(lambda: _with_stream(work, report, accepted_of(ignore_column, accept)))
     if as_json:
         show_json(preflight_document(report, work.given))
     else:
         show_preflight(report, work.given)
     if not report.clear:
         raise typer.Exit(1)
+
+
+async def _with_stream(work: Work, report: PreflightReport, accepted: Accepted) -> PreflightReport:
+    """The report with what the source lacks for a change stream."""
+    from dataclasses import replace
+
+    from app.cli.output import complain
+    from app.migration.preflight.findings import finding
+    from app.migration.preflight.run import FIRST_THE_ERRORS
+    from app.migration.sources.postgres.postgres_source import PostgresSource
+    from app.migration.stream.source.requirements import examine_stream
+
+    async with work.open_source(complain) as source:
+        assert isinstance(source, PostgresSource)
+        missing = await examine_stream(source, work.target, work.tables)
+    found = accepted.apply([*report.findings, *(finding(one.code, one.message, one.remedy) for one in missing)])
+    settled = replace(report, findings=found)
+    return settled if settled.clear or not report.clear else replace(settled, next_step=FIRST_THE_ERRORS)
 
 
 def repeated(ignore_column: Sequence[str] | None, accept: Sequence[str] | None) -> list[str]:

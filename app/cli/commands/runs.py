@@ -10,6 +10,8 @@ from app.cli.event_loop import run_async
 from app.cli.work import AsJson
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from app.migration.runs.status import Status
 
 _SHOWN = 20  # open items of an inventory
@@ -89,6 +91,10 @@ def _show_status(found: Status) -> None:
         say(f"  by hand, once all rows have theirs: {key.statement}")
     if found.in_quarantine:
         say(f"{found.in_quarantine:,} rows in quarantine: botdata quarantine list")
+    for stream in found.streams:
+        waits = "" if stream.settled_lsn else "; a sync by rows' versions is to come first"
+        applied = f", last {stream.applied_at:%Y-%m-%d %H:%M:%S} UTC" if stream.applied_at else ""
+        say(f"change stream {stream.name}: {stream.changes:,} changes, up to {stream.lsn}{applied}{waits}")
     _show_inventory(found)
     _show_undelivered(found)
     say(f"Next: {found.next_step}")
@@ -164,6 +170,18 @@ def runs_document(found: Status) -> dict[str, Any]:
             for key in found.foreign_keys
         ],
         in_quarantine=found.in_quarantine,
+        streams=[
+            {
+                "name": stream.name,
+                "source": stream.source,
+                "lsn": stream.lsn,
+                "settled": stream.settled_lsn is not None,
+                "changes": stream.changes,
+                "committed_at": _moment(stream.committed_at),
+                "applied_at": _moment(stream.applied_at),
+            }
+            for stream in found.streams
+        ],
         inventory_taken_at=found.inventory.taken_at if found.inventory else None,
         inventory_open=list(found.inventory.open_items) if found.inventory else [],
         notifications_waiting=found.undelivered.waiting,
@@ -171,6 +189,10 @@ def runs_document(found: Status) -> dict[str, Any]:
         notifications_error=found.undelivered.last_error,
         next=str(found.next_step),
     )
+
+
+def _moment(moment: datetime | None) -> str | None:
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ") if moment else None
 
 
 def uninstall(
@@ -186,7 +208,8 @@ def uninstall(
     from app.migration.target.foreign_keys import put_back
     from app.migration.target.target_session import explained, open_target
     from app.settings import load_settings
-    from app.state.tool_schema import drop_tool_schema
+    from app.state.streams import read_streams
+    from app.state.tool_schema import drop_tool_schema, may_read
     from app.stores.postgres.database_url import shown_url
 
     if as_json and not yes:
@@ -203,6 +226,10 @@ def uninstall(
                 await refuse_with_rehearsals(connection)
                 for key in await put_back(connection, step="uninstall"):
                     typer.echo(f"{key.sentence}; once there are none: {key.statement}", err=True)
+                if await may_read(connection, "streams"):
+                    for name in [stream.name for stream in await read_streams(connection)]:
+                        drop = f"SELECT pg_drop_replication_slot('{name}'); DROP PUBLICATION {name}"
+                        typer.echo(f"at the source a change stream's slot may be left: {drop}", err=True)
                 return await drop_tool_schema(connection)
 
     dropped = run_async(work())

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from app.cli.commands.preflight import Accept, accepted_of, repeated
-from app.cli.work import AsJson, KeyRoleOk, MaxRate, Metadata, SourceUrl, Tables, WithBaileys, Work
+from app.cli.work import AsJson, By, KeyRoleOk, MaxRate, Metadata, SourceUrl, Tables, WithBaileys, Work
 
 if TYPE_CHECKING:
     from app.migration.preflight.findings import Accepted, Finding
+    from app.migration.stream.options import StreamOptions
     from app.migration.sync.options import SyncOptions
     from app.migration.sync.sync_report import SyncReport
+
+_MAX_WAL = 10_240  # MB
 
 
 def register(cli: typer.Typer) -> None:
@@ -41,6 +44,19 @@ def sync(
         bool, typer.Option("--overwrite", help="Although the side written to may hold what the other has not.")
     ] = False,
     max_rate: MaxRate = None,
+    by: Annotated[
+        By, typer.Option(help="How changes are found: by rows' versions, or by the source's change stream.")
+    ] = By.XMIN,
+    until_lsn: Annotated[
+        str | None,
+        typer.Option("--until-lsn", help="With --by stream: end when the target is as of then.", metavar="LSN|now"),
+    ] = None,
+    max_wal: Annotated[
+        int, typer.Option("--max-wal", help="MB of the source's log past which the stream is given up.", min=1)
+    ] = _MAX_WAL,
+    accept_unbounded_wal: Annotated[
+        bool, typer.Option("--accept-unbounded-wal", help="Although max_slot_wal_keep_size is -1 at the source.")
+    ] = False,
     key_role_ok: KeyRoleOk = False,
     source: SourceUrl = None,
     metadata: Metadata = None,
@@ -59,15 +75,25 @@ def sync(
         raise typer.BadParameter("it goes on until stopped, and so has no other end", param_hint="--follow")
     if accept and not reverse:
         raise typer.BadParameter("it goes with --reverse only", param_hint="--accept")
+    if by is By.STREAM and (reverse or dry_run or until_clean or follow is (until_lsn is not None)):
+        raise typer.BadParameter("it goes with --follow or with --until-lsn, and one way only", param_hint="--by")
+    if until_lsn is not None and by is not By.STREAM:
+        raise typer.BadParameter("it goes with --by stream only", param_hint="--until-lsn")
     accepted = accepted_of(None, accept)
     switches = {"--reverse": reverse, "--follow": follow, "--until-clean": until_clean, "--overwrite": overwrite}
     own = [name for name, is_on in switches.items() if is_on]
+    streams = by is By.STREAM
+    if streams:
+        own.append("--by stream")
+        own += [f"--max-wal {max_wal}"] * (max_wal != _MAX_WAL) + ["--accept-unbounded-wal"] * accept_unbounded_wal
     own += repeated(None, accept)
     work = Work.prepare("sync", tables, with_baileys, key_role_ok, source, metadata, own=own, max_rate=max_rate)
+    if streams and work.source_url is None:
+        raise typer.BadParameter("a change stream needs --source postgresql://...", param_hint="--by")
     options = SyncOptions(
         reverse=reverse,
         follow=follow and not dry_run,
-        until_clean=until_clean,
+        until_clean=until_clean or until_lsn is not None,
         interval=interval,
         most_deleted=max_deletes,
         most_refused=max_quarantine,
@@ -78,7 +104,7 @@ def sync(
         dry_run=dry_run,
     )
     fires = work.carry_out(lambda: _fires_at_source(work, accepted, dry_run=dry_run)) if reverse else ()
-    report = _run(work, options)
+    report = _run(work, options, _stream_options(until_lsn, max_wal, accept_unbounded_wal) if streams else None)
     if as_json:
         show_json(sync_document(report, work.given, fires))
     else:
@@ -95,7 +121,21 @@ async def _fires_at_source(work: Work, accepted: Accepted, *, dry_run: bool) -> 
     return found if dry_run else refuse_unaccepted(found, accepted)
 
 
-def _run(work: Work, options: SyncOptions) -> SyncReport:
+def _stream_options(until_lsn: str | None, max_wal: int, accept_unbounded_wal: bool) -> StreamOptions:
+    from app.migration.stream.options import StreamOptions
+    from app.migration.stream.source.lsn import parse_lsn
+
+    until_now = until_lsn is not None and until_lsn.lower() == "now"
+    try:
+        lsn = None if until_lsn is None or until_now else parse_lsn(until_lsn)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--until-lsn") from None
+    return StreamOptions(
+        most_held=max_wal * 1024**2, until_lsn=lsn, until_now=until_now, accept_unbounded=accept_unbounded_wal
+    )
+
+
+def _run(work: Work, options: SyncOptions, stream: StreamOptions | None) -> SyncReport:
     import asyncio
     import signal
     from contextlib import AsyncExitStack
@@ -105,6 +145,7 @@ def _run(work: Work, options: SyncOptions) -> SyncReport:
     from app.cli.reports.sync_report import RoundLines
     from app.migration.progress import Progress
     from app.migration.runs.kept_progress import kept_progress
+    from app.migration.stream.stream_sync import StreamSync
     from app.migration.sync.syncer import Sync
     from app.notify.troubles import looking
 
@@ -123,15 +164,9 @@ def _run(work: Work, options: SyncOptions) -> SyncReport:
                     told = await beside.enter_async_context(kept_progress(bars, work.target))
                 if options.follow:
                     await beside.enter_async_context(looking(work.settings))
-                syncing = Sync(
-                    lambda: work.open_source(bars.notice),
-                    work.target,
-                    work.tables,
-                    told,
-                    options,
-                    stop=stop,
-                    on_round=lines.add,
-                )
-                return await syncing.run()
+                ends = (lambda: work.open_source(bars.notice), work.target, work.tables)
+                if stream is None:
+                    return await Sync(*ends, told, options, stop=stop, on_round=lines.add).run()
+                return await StreamSync(*ends, told, options, stream, stop=stop, on_round=lines.add).run()
 
         return work.carry_out(run, None if options.dry_run else lambda report: sync_end(report, work.given))

@@ -147,6 +147,7 @@ def sync_document(report: SyncReport, given: GivenOptions, fires: Sequence[Findi
         ok=report.complete,
         run=report.run or None,
         reverse=report.reverse,
+        by=report.by,
         dry_run=report.dry_run,
         rounds=report.rounds,
         interrupted=report.interrupted,

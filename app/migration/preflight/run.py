@@ -48,7 +48,7 @@ from app.next_step import Command, NextStep
 from app.stores.postgres.database_url import shown_url
 from app.stores.supabase.client import SupabaseRest
 
-_FIRST_THE_ERRORS = NextStep("put the errors right, then: ", Command("preflight"))
+FIRST_THE_ERRORS = NextStep("put the errors right, then: ", Command("preflight"))
 
 # Rows of a table past which a copy does not look for duplicates over REST beforehand: it would read all keys twice.
 _MOST_KEYS_WHEN_QUICK = 20_000
@@ -169,10 +169,10 @@ def _next(found: tuple[Finding, ...], state: TargetState, wanted: str) -> NextSt
     """The command that the state of the target asks for, unless there is other trouble to be put right first."""
     errors = {one.code for one in found if one.severity == "error"}
     if errors - {one.code for one in state.findings}:
-        return _FIRST_THE_ERRORS
+        return FIRST_THE_ERRORS
     if state.next_step is not None:
         return state.next_step
-    return _FIRST_THE_ERRORS if errors else NextStep(Command(wanted))
+    return FIRST_THE_ERRORS if errors else NextStep(Command(wanted))
 
 
 async def _look_at_target(

@@ -1,5 +1,6 @@
 """What the tool's schema remembers of the runs on a target: read, and never written."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from psycopg import AsyncConnection
@@ -12,6 +13,7 @@ from app.state.notifications import Undelivered, undelivered
 from app.state.pace import Pause, WorkingPace, read_paces, read_pause
 from app.state.runs import checkpoints, foreign_keys, quarantine, runs
 from app.state.runs.inventory import KeptInventory, last_inventory
+from app.state.streams import Stream, read_streams
 from app.state.tool_schema import newest_version, version
 
 
@@ -92,6 +94,7 @@ class Status:
         undelivered: what people were to be told, and were not.
         pause: who asked that nothing be read; None where nobody did.
         paces: of the commands that read the source now.
+        streams: change streams, as far as the target knows them.
         next_step: what to do next.
     """
 
@@ -106,6 +109,7 @@ class Status:
     undelivered: Undelivered = field(default_factory=Undelivered)
     pause: Pause | None = None
     paces: tuple[WorkingPace, ...] = ()
+    streams: Sequence[Stream] = ()
 
     @property
     def next_step(self) -> NextStep:
@@ -165,6 +169,7 @@ async def status_of(connection: AsyncConnection, run: int | None = None) -> Stat
         await undelivered(connection),
         await read_pause(connection),
         await read_paces(connection),
+        await read_streams(connection),
     )
 
 

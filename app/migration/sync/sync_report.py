@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from app.migration.runs.report import Refusal
 from app.migration.sources.moved_tables import NotMoved
@@ -111,6 +112,7 @@ class SyncReport:
         not_usable: objects of the target that the application cannot use as they are.
         not_seen: sentences about what could not be seen, and so may not be as in the source.
         not_moved: tables that cannot be synced with this source.
+        by: how changes are found: by rows' versions or, where it can be, by the change stream.
     """
 
     run: int | None
@@ -126,6 +128,7 @@ class SyncReport:
     not_usable: list[Unusable] = field(default_factory=list)
     not_seen: list[str] = field(default_factory=list)
     not_moved: Sequence[NotMoved] = ()
+    by: Literal["xmin", "stream"] = "xmin"
 
     @property
     def complete(self) -> bool:

@@ -34,6 +34,7 @@ from app.migration.target.foreign_keys import prove, without_foreign_keys
 from app.migration.target.materialized_views import refresh, stale_views
 from app.migration.target.target_session import explained, open_target
 from app.next_step import Command, NextStep
+from app.state import streams
 from app.state.tool_schema import ensure_tool_schema, is_current
 
 OpenSource = Callable[[], AbstractAsyncContextManager[Source]]
@@ -160,6 +161,9 @@ class Sync:
             await ensure_tool_schema(connection)
             if not options.reverse:
                 await sync_run.refuse_taken_out(connection, [table.name for table in tables])
+            if self.report.by == "xmin" and not options.dry_run:
+                for stream in await streams.read_streams(connection):
+                    self._progress.notice(f"nobody reads the slot {stream.name} at the source: botdata stream drop")
             run = await sync_run.begin(connection, source, [t for t in tables if t.name in permitted], options)
         self.report.run = run
         return source, connection, tables, run

@@ -1,0 +1,233 @@
+"""Applies the changes of a peek to the target: whole transactions of the source, in their order, with their LSN."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from psycopg import AsyncConnection
+
+from app.migration.load.table_authority import Permit, read_authority
+from app.migration.stream.changes import PendingChanges
+from app.migration.stream.row_writer import Batch, RowWriter
+from app.migration.stream.source.lsn import lsn_text
+from app.migration.stream.source.messages import Begin, Commit, Delete, Insert, Message, Relation, Truncate, Update
+from app.migration.sync.sync_report import TableSynced
+from app.migration.tables.copy_table import CopyTable, label
+from app.state import streams
+
+_PART_ROWS = 5_000  # rows that wait in memory at most
+_PART_BYTES = 4_000_000
+_BATCH_ROWS = 5_000  # rows after which a transaction of the target ends, with the next one of the source
+
+
+class OtherRelationError(Exception):
+    """A table's columns, or its replica identity, are not those of before.
+
+    Attributes:
+        before: the first transaction that shows it: where its commit record begins.
+        columns: it is the columns.
+    """
+
+    def __init__(self, table: str, before: int, *, columns: bool) -> None:
+        super().__init__(table)
+        self.table = table
+        self.before = before
+        self.columns = columns
+
+
+class AuthorityChangedError(Exception):
+    """A table may not be written by the stream any more, or is written by mirrors now."""
+
+
+@dataclass(slots=True)
+class Applied:
+    """What a peek came to.
+
+    Attributes:
+        messages: how many were sent.
+        lsn: the end of the last transaction that was applied; None: there was none.
+        lags: of each batch, seconds from the commit of its first transaction at the source to its own.
+    """
+
+    messages: int = 0
+    lsn: int | None = None
+    lags: list[float] = field(default_factory=list)
+
+
+class Applier:
+    """Applies changes of some tables.
+
+    Args:
+        connection: to the target, in autocommit.
+        writer: writes rows in this connection's transactions.
+        name: the stream's.
+        permit: under what conditions rows may be written.
+        tables: those to be followed, parents before children; what else comes is passed over.
+        done: what is added to, by table.
+    """
+
+    def __init__(
+        self,
+        connection: AsyncConnection,
+        writer: RowWriter,
+        name: str,
+        permit: Permit,
+        tables: Sequence[CopyTable],
+        done: dict[str, TableSynced],
+    ) -> None:
+        self._connection = connection
+        self._writer = writer
+        self._name = name
+        self._permit = permit
+        self._tables = {(table.schema, table.relation_name): table for table in tables}
+        self._order = [table.name for table in tables]
+        self._done = done
+        self._relations: dict[int, Relation] = {}
+        self._pending: dict[int, PendingChanges] = {}
+        self._xids: set[int] = set()
+
+    async def apply(
+        self, parts: AsyncIterator[list[tuple[Message, int]]], *, after: int, before: int | None = None
+    ) -> Applied:
+        """Apply what a peek gives.
+
+        Args:
+            after: transactions whose commit records begin before it are applied already.
+            before: stop at this one.
+
+        Raises:
+            OtherRelationError: nothing of the batch is applied.
+            AuthorityChangedError: the same.
+            MigrationError: too many rows were refused; the same.
+        """
+        applied = Applied()
+        messages = _flat(parts, applied)
+        while (first := await anext(messages, None)) is not None:
+            if not await self._batch(first, messages, applied, after, before):
+                break
+        return applied
+
+    async def _batch(
+        self,
+        first: tuple[Message, int],
+        messages: AsyncGenerator[tuple[Message, int], None],
+        applied: Applied,
+        after: int,
+        before: int | None,
+    ) -> bool:
+        """Apply some transactions in one of the target; False where it came to `before`."""
+        batch = Batch()
+        self._pending.clear()
+        self._xids.clear()
+        goes_on = True
+        async with self._connection.transaction():
+            begin: Begin | None = None
+            item: tuple[Message, int] | None = first
+            while item is not None:
+                message, size = item
+                if isinstance(message, Begin):
+                    if before is not None and message.commit_lsn >= before:
+                        goes_on = False
+                        break
+                    begin = message if message.commit_lsn >= after else None
+                    if begin is not None:
+                        batch.begins(begin)
+                elif isinstance(message, Commit):
+                    if begin is not None:
+                        batch.ends(begin, message)
+                    if batch.rows >= _BATCH_ROWS:
+                        break
+                elif isinstance(message, Relation):
+                    # Its changes of before keep the old one: a transaction that shows another is not begun here.
+                    self._take_relation(message, begin)
+                elif begin is not None:
+                    await self._change(message, size, begin, batch)
+                item = await anext(messages, None)
+            if batch.last is None:
+                return goes_on
+            await self._flush(batch)
+            lsn = batch.last.end_lsn
+            await streams.note_applied(
+                self._connection,
+                self._name,
+                lsn_text(lsn),
+                commit_lsn=lsn_text(batch.last.commit_lsn),
+                committed_at=batch.committed_at,
+                changes=batch.rows,
+            )
+        applied.lsn = lsn
+        for name, one in batch.done.items():
+            self._done.setdefault(name, TableSynced(name)).add(one)
+        assert batch.first is not None
+        applied.lags.append((datetime.now(UTC) - batch.first.committed_at).total_seconds())
+        return goes_on
+
+    def _take_relation(self, relation: Relation, begin: Begin | None) -> None:
+        known = self._relations.get(relation.oid)
+        table = self._tables.get((relation.schema, relation.name))
+        if begin is not None and known is not None and known != relation:
+            name = table.name if table else label(relation.schema, relation.name)
+            raise OtherRelationError(name, begin.commit_lsn, columns=known.shape != relation.shape)
+        self._relations[relation.oid] = relation
+        if table is not None and relation.oid not in self._pending:
+            self._pending[relation.oid] = PendingChanges(table, relation)
+
+    async def _change(self, message: Message, size: int, begin: Begin, batch: Batch) -> None:
+        if isinstance(message, Truncate):
+            for oid in message.relations:
+                if (pending := self._changes_of(oid)) is not None:
+                    await self._flush(batch)
+                    await self._confirm(pending.table)
+                    await self._writer.empty(pending.table, batch)
+        elif isinstance(message, Insert | Update | Delete):
+            pending = self._changes_of(message.relation)
+            if pending is None:
+                return
+            pending.add(message)
+            self._xids.add(begin.xid)
+            batch.rows += 1
+            batch.bytes += size
+            if batch.bytes >= _PART_BYTES or sum(map(len, self._pending.values())) >= _PART_ROWS:
+                await self._flush(batch)
+
+    def _changes_of(self, oid: int) -> PendingChanges | None:
+        if oid not in self._pending and (relation := self._relations.get(oid)) is not None:
+            table = self._tables.get((relation.schema, relation.name))
+            if table is None:
+                return None
+            self._pending[oid] = PendingChanges(table, relation)
+        return self._pending.get(oid)
+
+    async def _flush(self, batch: Batch) -> None:
+        """Write what waits: deletions from children to parents, then rows from parents to children."""
+        batch.bytes = 0
+        taken = [(one.table, *one.take()) for one in self._pending.values() if len(one)]
+        taken.sort(key=lambda one: self._order.index(one[0].name))
+        rows = []
+        for table, deleted, puts in taken:
+            await self._confirm(table)
+            records = await self._writer.records(table, puts, self._xids)
+            rows.append((table, [key for key in deleted if key not in puts], records))
+        for table, deleted, _ in reversed(rows):
+            if deleted:
+                await self._writer.delete(table, deleted, batch)
+        for table, _, records in rows:
+            if records:
+                await self._writer.put(table, records, batch)
+
+    async def _confirm(self, table: CopyTable) -> None:
+        """The table may be written until this transaction ends, and no mirror writes to it."""
+        authority = await read_authority(self._connection, share=True)
+        if self._permit.refusal(authority, table.name) or authority.mirrored(table.name):
+            raise AuthorityChangedError(table.name)
+
+
+async def _flat(
+    parts: AsyncIterator[list[tuple[Message, int]]], applied: Applied
+) -> AsyncGenerator[tuple[Message, int], None]:
+    async for part in parts:
+        for item in part:
+            applied.messages += 1
+            yield item

@@ -1,0 +1,70 @@
+"""A stream that is being followed, and the two ways in which it ends by itself."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from time import monotonic
+
+from app.migration.stream.applier import Applier
+from app.migration.stream.looks import Looks
+from app.migration.stream.source.publication import Publication
+from app.migration.stream.source.slot import StreamSlot
+from app.migration.sync.sync_report import TableSynced
+from app.migration.tables.copy_table import CopyTable
+
+
+class Clock:
+    """When something was last done."""
+
+    def __init__(self) -> None:
+        self.begin()
+
+    def begin(self) -> None:
+        """It is done now."""
+        self._at = monotonic()
+
+    def due(self, seconds: float) -> bool:
+        """Whether that is so long ago; it counts as done now, then."""
+        is_due = monotonic() - self._at >= seconds
+        if is_due:
+            self.begin()
+        return is_due
+
+
+@dataclass(slots=True)
+class Stream:
+    """What is followed.
+
+    Attributes:
+        tables: by the stream.
+        rest: the other ones, by xmin or as a whole.
+        seen: up to where a peek has looked.
+        position: every transaction whose commit record begins before it is applied.
+        done: what was applied since it was last told.
+    """
+
+    slot: StreamSlot
+    publication: Publication
+    applier: Applier
+    tables: Sequence[CopyTable]
+    rest: Sequence[CopyTable]
+    published: str
+    prints: dict[str, str]
+    position: int
+    done: dict[str, TableSynced]
+    looks: Looks
+    lags: list[float] = field(default_factory=list)
+    told: Clock = field(default_factory=Clock)
+    confirmed: Clock = field(default_factory=Clock)
+    checked: Clock = field(default_factory=Clock)
+    weighed: Clock = field(default_factory=Clock)
+    until: int | None = None
+    seen: int | None = None
+    is_busy: bool = False
+
+
+class BeginAnewError(Exception):
+    """The stream is to be begun again, with a look at everything."""
+
+
+class GivenUpError(Exception):
+    """There is no stream any more; says why."""

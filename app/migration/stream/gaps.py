@@ -1,0 +1,134 @@
+"""The slot made ready for a start: whether changes may be missing since the last one, and why."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from contextlib import aclosing, suppress
+
+from psycopg import AsyncConnection
+
+from app.errors import AccessDeniedError
+from app.migration.stream.source.catalog import changed_tables, other_identities
+from app.migration.stream.source.lsn import lsn_text, parse_lsn
+from app.migration.stream.source.messages import Begin
+from app.migration.stream.source.publication import Publication
+from app.migration.stream.source.slot import StreamSlot
+from app.state import streams
+from app.state.runs import row_versions
+
+_TRIES = 40  # of a slot that another session is reading still, as one that was killed does for a moment
+_BETWEEN_TRIES = 0.5  # seconds
+_PATIENCE = 10.0  # seconds for a slot to be made, before it is told what it waits for
+
+
+async def close_gap(
+    connection: AsyncConnection,
+    slot: StreamSlot,
+    known: streams.Stream | None,
+    *,
+    source: str,
+    server: str,
+    publication: str,
+    prints: Mapping[str, str],
+    tell: Callable[[str], None],
+) -> str | None:
+    """Why changes may be missing, in words; None: none is.
+
+    Where they may be, the slot gives all changes from now on when this returns, and a sync by xmin is to follow.
+
+    Args:
+        known: the stream as the target knows it.
+        source: its label.
+        server: what tells the source's server and timeline from others.
+        publication: its fingerprint.
+        prints: of the tables to be followed.
+        tell: called with a sentence where something takes long.
+    """
+    look = await slot.look()
+    changed = changed_tables(known.tables, prints) if known else []
+    anew, lsn = True, 0
+    if known is None:
+        why = "it is the first start"
+    elif known.server != server:
+        why = "the source is another server, or has another timeline; run botdata verify when this is done"
+        await row_versions.forget_all(connection)
+    elif look is None or look.lost:
+        why = f"the slot is {'gone' if look is None else f'lost ({look.lost})'}"
+    elif changed:
+        why = f"{', '.join(changed)} changed at the source"
+        for table in changed:
+            await row_versions.forget_all(connection, table)
+    elif known.publication != publication:
+        why = "the publication was altered"
+    elif others := other_identities(known.tables, prints):
+        why = f"the replica identity of {', '.join(others)} changed at the source"
+    elif look.confirmed is not None and look.confirmed > parse_lsn(known.lsn):
+        why, anew, lsn = "the slot is ahead of the target", False, look.confirmed
+    elif look.confirmed is not None and not await _goes_on(slot, look.confirmed, known):
+        why = "the source's log is not that of before"
+    elif known.settled_lsn is None or set(known.tables) != set(prints):
+        why, anew, lsn = "not all tables were brought up to date", False, parse_lsn(known.lsn)
+    else:
+        return None
+    if anew:
+        await _drop(slot)
+        lsn = await _created(slot, tell)
+    await streams.begin_stream(
+        connection,
+        name=slot.name,
+        source=source,
+        server=server,
+        publication=publication,
+        tables=prints,
+        lsn=lsn_text(lsn),
+    )
+    return why
+
+
+async def _goes_on(slot: StreamSlot, confirmed: int, known: streams.Stream) -> bool:
+    """Whether the source's log is the one that the target has applied a part of.
+
+    After a crash of the source its slot gives again what was applied. So it does where the source was restored from a
+    copy of its files, and has written another log since: then the last transaction that was applied is not in it.
+    """
+    lsn = parse_lsn(known.lsn)
+    if confirmed >= lsn:
+        return True
+    if known.commit_lsn is None or parse_lsn(known.commit_lsn) < confirmed or await slot.flushed() < lsn:
+        return False
+    last = parse_lsn(known.commit_lsn)
+    async with aclosing(slot.peek(upto=lsn, most=2**31 - 1)) as parts:
+        async for part in parts:
+            for message, _ in part:
+                if isinstance(message, Begin) and message.commit_lsn == last:
+                    return message.committed_at == known.committed_at
+    return False
+
+
+async def remove(connection: AsyncConnection, slot: StreamSlot, publication: Publication) -> None:
+    """Leave nothing at the source that nobody reads."""
+    await _drop(slot)
+    with suppress(AccessDeniedError):  # where its owner is another: without a slot it costs nothing
+        await publication.drop()
+    await streams.forget_stream(connection, slot.name)
+
+
+async def _drop(slot: StreamSlot) -> None:
+    for _ in range(_TRIES):
+        look = await slot.look()
+        if look is None:
+            return
+        if not look.active:
+            break
+        await asyncio.sleep(_BETWEEN_TRIES)
+    await slot.drop()
+
+
+async def _created(slot: StreamSlot, tell: Callable[[str], None]) -> int:
+    creating = asyncio.ensure_future(slot.create())
+    try:
+        await asyncio.wait({creating}, timeout=_PATIENCE)
+        if not creating.done():
+            tell("the slot waits for the transactions that are open at the source")
+        return await creating
+    finally:
+        creating.cancel()

@@ -1,0 +1,1 @@
+"""The source of a change stream: what it has to have, what is made there, and what it sends."""

@@ -1,0 +1,145 @@
+"""What the source lacks for a change stream, each with the statement that helps."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from psycopg import sql
+from sqlalchemy import Table
+
+from app.errors import MigrationError
+from app.migration.sources.postgres.postgres_source import PostgresSource
+from app.migration.stream.source.slot import stream_name, target_identity
+from app.migration.tables.copy_table import name_of
+from app.migration.target.target_session import open_target
+from app.next_step import Command, NextStep
+
+_LOOK = """
+SELECT current_setting('wal_level'), pg_is_in_recovery(),
+    (SELECT rolreplication OR rolsuper FROM pg_roles WHERE rolname = current_user),
+    (SELECT count(*) FROM pg_replication_slots) < current_setting('max_replication_slots')::int
+    OR EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = {slot}),
+    current_setting('max_slot_wal_keep_size'), has_database_privilege(current_database(), 'CREATE')
+    OR EXISTS (SELECT FROM pg_publication WHERE pubname = {slot}),
+    quote_ident(current_user), quote_ident(current_database())
+"""
+_NOT_OWNED = """
+SELECT name FROM unnest({names}::text[]) name JOIN pg_class c ON c.oid = to_regclass(name)
+WHERE NOT pg_has_role(relowner, 'USAGE') AND NOT EXISTS (SELECT FROM pg_publication WHERE pubname = {publication})
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """Something that is missing.
+
+    Attributes:
+        code: stable.
+        message: a sentence.
+        remedy: the statement that helps, and what is to be done beside it.
+    """
+
+    code: str
+    message: str
+    remedy: str
+
+
+async def find_missing(source: PostgresSource, *, name: str = "", accept_unbounded: bool = False) -> list[Missing]:
+    """What the source lacks.
+
+    Args:
+        name: of the stream, whose own slot and publication are not missing.
+        accept_unbounded: the source may keep its log without a limit.
+    """
+    ((level, standby, may, free, limit, create, role, database),) = await source.fetch(
+        sql.SQL(_LOOK).format(slot=sql.Literal(name))
+    )
+    found = []
+    if standby:
+        found.append(Missing("source-stream-standby", "the source is a standby", "give --source the primary's address"))
+    if level != "logical":
+        found.append(
+            Missing(
+                "source-stream-wal-level",
+                f"the source's wal_level is {level}",
+                "ALTER SYSTEM SET wal_level = logical, and a restart of the source",
+            )
+        )
+    if not may:
+        found.append(
+            Missing("source-stream-role", f"the role {role} may not replicate", f"ALTER ROLE {role} REPLICATION")
+        )
+    if not free:
+        found.append(
+            Missing(
+                "source-stream-slots",
+                "all of the source's replication slots are taken",
+                "ALTER SYSTEM SET max_replication_slots to more, and a restart; or drop one that nobody reads",
+            )
+        )
+    if limit == "-1" and not accept_unbounded:
+        found.append(
+            Missing(
+                "source-stream-wal-unbounded",
+                "max_slot_wal_keep_size is -1: where the stream stands still, the source's log grows until its disk "
+                "is full",
+                "ALTER SYSTEM SET max_slot_wal_keep_size = '20GB'; SELECT pg_reload_conf(); or --accept-unbounded-wal",
+            )
+        )
+    if not create:
+        found.append(
+            Missing(
+                "source-stream-publication",
+                f"the role {role} may not make a publication",
+                f"GRANT CREATE ON DATABASE {database} TO {role}; and it has to own the tables, or their owner makes "
+                "the publication",
+            )
+        )
+    return found
+
+
+async def examine_stream(source: PostgresSource, target_url: str, tables: Sequence[Table]) -> list[Missing]:
+    """The same for a target and its tables: with those of which the role may not make a publication.
+
+    Raises:
+        MigrationError: the target cannot be reached.
+        StoreError: the source cannot.
+    """
+    async with open_target(target_url, step="preflight") as connection:
+        name = stream_name(await target_identity(connection))
+    found = await find_missing(source, name=name)
+    quoted = {sql.Identifier(one.schema or "public", one.name).as_string(None): name_of(one) for one in tables}
+    rows = await source.fetch(
+        sql.SQL(_NOT_OWNED).format(names=sql.Literal(list(quoted)), publication=sql.Literal(name))
+    )
+    if rows:
+        listed = ", ".join(quoted[one] for (one,) in rows)
+        found.append(
+            Missing(
+                "source-stream-publication",
+                f"the role does not own {listed}, and so cannot publish them",
+                f"as their owner: CREATE PUBLICATION {name} FOR TABLE ... WITH (publish_via_partition_root = true), of "
+                "which sync names all tables; or let the owner run the sync",
+            )
+        )
+    return found
+
+
+async def refuse_missing(source: PostgresSource, *, name: str = "", accept_unbounded: bool = False) -> None:
+    """Stop where something is missing.
+
+    Raises:
+        MigrationError: names all of it.
+    """
+    found = await find_missing(source, name=name, accept_unbounded=accept_unbounded)
+    if found:
+        raise MigrationError(
+            f"the source cannot give a change stream: {'; '.join(one.message for one in found)}",
+            step="sync",
+            pending="everything; nothing was written",
+            next_step=NextStep(
+                f"at the source: {'; '.join(one.remedy for one in found)}; then: ",
+                Command("sync", "--follow --by stream"),
+                "; or without a stream: ",
+                Command("sync", "--follow"),
+            ),
+        )

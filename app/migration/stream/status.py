@@ -1,0 +1,123 @@
+"""What a change stream has made at the source and how far it is; and both ends without it."""
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+
+from psycopg import AsyncConnection
+
+from app.errors import MigrationError, StoreError
+from app.migration.sources.postgres.postgres_source import PostgresSource
+from app.migration.sources.source import Source
+from app.migration.stream.source.lsn import parse_lsn
+from app.migration.stream.source.publication import Publication
+from app.migration.stream.source.slot import StreamSlot, stream_name, target_identity
+from app.migration.target.target_session import explained, open_target
+from app.next_step import Command, NextStep
+from app.state import streams
+from app.state.runs import quarantine
+from app.state.tool_schema import may_read
+
+
+@dataclass(frozen=True, slots=True)
+class StreamStatus:
+    """A stream as both ends show it.
+
+    Attributes:
+        name: of its slot and of its publication.
+        slot: there is one at the source.
+        publication: the same.
+        lost: why the slot gives no changes any more; None: it does, or there is none.
+        held_bytes: of the source's log that it keeps for the slot; None where it is not known.
+        oldest_transaction: at the source, which may be why; in words, None where none is open.
+        known: how far the target is; None: no stream was begun.
+        behind_bytes: of the source's log that is not applied yet.
+        set_aside: rows in quarantine.
+    """
+
+    name: str
+    slot: bool
+    publication: bool
+    lost: str | None
+    held_bytes: int | None
+    oldest_transaction: str | None
+    known: streams.Stream | None
+    behind_bytes: int | None
+    set_aside: int
+
+    @property
+    def is_well(self) -> bool:
+        """Whether the stream can go on with nothing missing; also where there is none at all."""
+        if self.known is None:
+            return not (self.slot or self.publication)
+        return self.slot and self.lost is None and self.known.settled_lsn is not None
+
+
+OpenSource = Callable[[], AbstractAsyncContextManager[Source]]
+
+
+async def stream_status(open_source: OpenSource, target_url: str) -> StreamStatus:
+    """Look at both ends; writes nothing.
+
+    Raises:
+        MigrationError: one cannot be reached.
+    """
+    async with open_target(target_url, step="stream status") as connection, open_source() as source:
+        with explained("stream status", setting=source.setting, pending="the look"):
+            slot, publication = await _ends(source, connection)
+            look = await slot.look()
+            known, set_aside = None, 0
+            if await may_read(connection, "streams"):
+                known = next(iter(await streams.read_streams(connection, slot.name)), None)
+                set_aside = await quarantine.count_rows(connection)
+            flushed = await slot.flushed()
+            return StreamStatus(
+                slot.name,
+                look is not None,
+                await publication.exists(),
+                look.lost if look else None,
+                look.held if look else None,
+                await slot.oldest_transaction() if look else None,
+                known,
+                max(0, flushed - parse_lsn(known.lsn)) if known else None,
+                set_aside,
+            )
+
+
+async def drop_stream(open_source: OpenSource, target_url: str) -> tuple[str, list[str]]:
+    """Remove the slot and the publication from the source, and from the target what it knew of the stream.
+
+    Returns:
+        Its name, and what was removed, in words.
+
+    Raises:
+        MigrationError: a sync is at work, a session is reading the slot, or an end cannot be reached.
+    """
+    removed = []
+    async with open_target(target_url, step="stream drop", exclusive=True) as connection, open_source() as source:
+        with explained("stream drop", setting=source.setting, pending="what was not removed yet"):
+            slot, publication = await _ends(source, connection)
+            if (look := await slot.look()) is not None:
+                if look.active:
+                    raise StoreError(f"a session at the source is reading the slot {slot.name} still")
+                await slot.drop()
+                removed.append("the replication slot")
+            if await publication.exists():
+                await publication.drop()
+                removed.append("the publication")
+            if await may_read(connection, "streams") and await streams.read_streams(connection, slot.name):
+                await streams.forget_stream(connection, slot.name)
+                removed.append("the stream's place in the target")
+    return slot.name, removed
+
+
+async def _ends(source: Source, connection: AsyncConnection) -> tuple[StreamSlot, Publication]:
+    if not isinstance(source, PostgresSource):
+        raise MigrationError(
+            "a change stream needs a connection to the source's PostgreSQL",
+            step="stream",
+            pending="everything",
+            next_step=NextStep(Command("stream status", "--source postgresql://...")),
+        )
+    name = stream_name(await target_identity(connection))
+    return StreamSlot(source, None, name), Publication(source, name)

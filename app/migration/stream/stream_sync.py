@@ -1,0 +1,334 @@
+"""A following sync whose changes come by the change stream; what it cannot see is followed by xmin beside it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack, aclosing
+from math import inf
+from time import monotonic
+from typing import Any
+
+from psycopg import AsyncConnection
+from sqlalchemy import Table
+
+from app.errors import MigrationError, StoreError
+from app.migration.load.table_authority import read_authority
+from app.migration.progress import Progress
+from app.migration.runs.report import refusals_of
+from app.migration.sources.postgres.postgres_source import PostgresSource
+from app.migration.sources.source import Source
+from app.migration.stream.applier import Applied, Applier, AuthorityChangedError, OtherRelationError
+from app.migration.stream.followed import BeginAnewError, GivenUpError, Stream
+from app.migration.stream.gaps import close_gap, remove
+from app.migration.stream.looks import Looks
+from app.migration.stream.options import StreamOptions
+from app.migration.stream.row_writer import RowWriter
+from app.migration.stream.source.catalog import changed_tables, fingerprints, other_identities
+from app.migration.stream.source.lsn import lsn_text, parse_lsn
+from app.migration.stream.source.publication import Publication
+from app.migration.stream.source.requirements import refuse_missing
+from app.migration.stream.source.slot import StreamSlot, stream_name, target_identity
+from app.migration.sync.direction import Direction
+from app.migration.sync.options import SyncOptions
+from app.migration.sync.sync_report import SyncRound, TableSynced
+from app.migration.sync.syncer import OpenSource, Sync
+from app.migration.sync.whole_tables import WholeTables
+from app.migration.tables.copy_table import CopyTable
+from app.migration.target.target_session import explained
+from app.next_step import Command, NextStep
+from app.state import streams
+from app.state.runs import quarantine
+
+_PEEKS_APART = 5  # times a peek's own time: each decodes again from the slot's restart_lsn
+# The slot is gone, or gives nothing any more; or a session is reading it.
+_NO_SLOT, _IN_USE = {"42704", "55000"}, "55006"
+
+
+class StreamSync(Sync):
+    """A sync that follows by the change stream, or by xmin where the stream is given up."""
+
+    def __init__(
+        self,
+        open_source: OpenSource,
+        target_url: str,
+        tables: Sequence[Table],
+        progress: Progress,
+        options: SyncOptions,
+        stream: StreamOptions,
+        *,
+        stop: asyncio.Event | None = None,
+        on_round: Callable[[SyncRound], None] = lambda done: None,
+    ) -> None:
+        super().__init__(open_source, target_url, tables, progress, options, stop=stop, on_round=on_round)
+        self.report.by = "stream"
+        self._how = stream
+        self._until = stream.until_lsn
+        self._peeking: AsyncConnection | None = None
+        self._postgres: PostgresSource | None = None
+        self._run_id = 0
+
+    async def _open(self, ends: AsyncExitStack) -> tuple[Source, AsyncConnection, list[CopyTable], int]:
+        source, connection, tables, run = await super()._open(ends)
+        assert isinstance(source, PostgresSource)  # the command line sees to it
+        with explained("sync", setting=source.setting, pending="everything of this start"):
+            name = stream_name(await target_identity(connection))
+            await refuse_missing(source, name=name, accept_unbounded=self._how.accept_unbounded)
+            self._peeking = await ends.enter_async_context(await source.connect())
+        self._postgres, self._run_id = source, run
+        return source, connection, tables, run
+
+    async def _rounds(
+        self,
+        engine: Direction[Any],
+        whole: WholeTables | None,
+        connection: AsyncConnection,
+        tables: Sequence[CopyTable],
+    ) -> None:
+        assert self._postgres is not None
+        while True:
+            try:
+                with explained("sync", setting=self._postgres.setting, pending="the changes since"):
+                    stream = await self._start(engine, whole, connection, tables)
+                    if stream is not None:
+                        await self._follow(stream, engine, whole, connection)
+                    return
+            except BeginAnewError as error:
+                self._progress.notice(str(error))
+                await asyncio.sleep(self._how.interval)
+                continue
+            except GivenUpError as error:
+                self._progress.notice(str(error))
+            self.report.by = "xmin"
+            await super()._rounds(engine, whole, connection, tables)
+            return
+
+    async def _start(
+        self,
+        engine: Direction[Any],
+        whole: WholeTables | None,
+        connection: AsyncConnection,
+        tables: Sequence[CopyTable],
+    ) -> Stream | None:
+        """The stream, with no gap before it; None where it was stopped.
+
+        Raises:
+            GivenUpError: no table can be followed by one.
+        """
+        assert self._postgres is not None
+        assert self._peeking is not None
+        source = self._postgres
+        name = stream_name(await target_identity(connection))
+        slot, publication = StreamSlot(source, self._peeking, name), Publication(source, name)
+        found = await publication.publish(tables)
+        for table, reason in found.left.items():
+            self._progress.notice(f"{table} is followed by its rows' versions: {reason}")
+        chosen = await self._chosen(connection, found.tables)
+        if not chosen:
+            await remove(connection, slot, publication)
+            raise GivenUpError("no table can be followed by the change stream; all are followed by rows' versions")
+        rest = [table for table in tables if table not in chosen]
+        server, published = await slot.server(), await publication.fingerprint()
+        prints = await fingerprints(source, chosen)
+        known = next(iter(await streams.read_streams(connection, name)), None)
+        why = await close_gap(
+            connection,
+            slot,
+            known,
+            source=source.label,
+            server=server,
+            publication=published,
+            prints=prints,
+            tell=self._progress.notice,
+        )
+        if why is None:
+            assert known is not None
+            lsn, settled = parse_lsn(known.lsn), parse_lsn(known.settled_lsn or "0/0")
+            await streams.keep_tables(connection, name, prints)
+            self._progress.notice(f"by the change stream, from {known.lsn} on ({name})")
+            self._tell_round([], 0.0)  # from here on it waits for an end that is away
+        else:
+            self._progress.notice(f"by the change stream ({name}); first a sync by rows' versions, since {why}")
+            if not await self._xmin_round(engine, whole, connection, tables):
+                return None
+            settled = await slot.flushed()
+            await streams.settle_stream(connection, name, lsn_text(settled))
+            lsn = parse_lsn((await streams.read_streams(connection, name))[0].lsn)
+        done: dict[str, TableSynced] = {}
+        writer = RowWriter(connection, source, slot, self._run_id, self._options)
+        writer.settled_lsn = settled
+        applier = Applier(connection, writer, name, self._options.permit, chosen, done)
+        looks = Looks(connection, source.label, slot, chosen, self._options)
+        await looks.begin()
+        if self._how.until_now and self._until is None:
+            await asyncio.sleep(await slot.flushed_after())
+            self._until = await slot.flushed()
+        return Stream(slot, publication, applier, chosen, rest, published, prints, lsn, done, looks, until=self._until)
+
+    async def _chosen(self, connection: AsyncConnection, published: Sequence[CopyTable]) -> list[CopyTable]:
+        """Those that may be written by the stream now: the others by no sync, or with a look at what mirrors wrote."""
+        permitted = await self._permitted(connection, [table.name for table in published])
+        authority = await read_authority(connection)
+        return [t for t in published if t.name in permitted and authority.mirrored(t.name) is None]
+
+    async def _xmin_round(
+        self,
+        engine: Direction[Any],
+        whole: WholeTables | None,
+        connection: AsyncConnection,
+        tables: Sequence[CopyTable],
+    ) -> bool:
+        """A round by xmin; False where it was stopped."""
+        began = monotonic()
+        working = asyncio.ensure_future(self._round(engine, whole, connection, tables))
+        if not await self._unless_stopped(working):
+            self.report.interrupted = True
+            return False
+        self._tell_round(working.result(), monotonic() - began)
+        return True
+
+    def _tell_round(self, done: Sequence[TableSynced], lag: float) -> None:
+        told = SyncRound(self.report.rounds + 1, tuple(done), lag)
+        self.report.add(told)
+        self._on_round(told)
+
+    async def _follow(
+        self, stream: Stream, engine: Direction[Any], whole: WholeTables | None, connection: AsyncConnection
+    ) -> None:
+        """Apply changes until it is stopped, or has come to its end.
+
+        Raises:
+            BeginAnewError: something has changed that only a new start takes in.
+            GivenUpError: go on by xmin.
+        """
+        while True:
+            began = monotonic()
+            working = asyncio.ensure_future(self._step(stream))
+            if not await self._unless_stopped(working):
+                await self._tell(stream, connection, is_last=True)
+                return
+            more, upto = working.result()
+            is_last = stream.until is not None and not more and upto >= stream.until
+            if not more:
+                await stream.looks.peeked(inf if is_last and self._how.until_now else began)
+                await stream.looks.begin()
+            if is_last or stream.told.due(self._options.interval):
+                if stream.rest and not await self._xmin_round(engine, whole, connection, stream.rest):
+                    return
+                await self._tell(stream, connection, is_last=is_last)
+            if is_last or stream.checked.due(self._how.check_interval):
+                await self._check_catalog(stream, connection)
+            if is_last:
+                return
+            if stream.confirmed.due(self._how.idle_interval) and not more and upto > stream.position:
+                await streams.note_applied(connection, stream.slot.name, lsn_text(upto))
+                stream.position = upto
+                await stream.slot.advance(upto)
+            if stream.weighed.due(self._how.idle_interval):
+                await self._weigh(stream, connection)
+            wait = 0.0 if more else max(self._how.interval, _PEEKS_APART * stream.slot.peek_seconds)
+            if await self._stopped_within(wait):
+                await self._tell(stream, connection, is_last=True)
+                return
+
+    async def _step(self, stream: Stream) -> tuple[bool, int]:
+        """One peek, applied and confirmed; whether there is more at once, and up to where it looked."""
+        upto = await stream.slot.flushed()
+        if upto == stream.seen:
+            return False, upto
+        try:
+            applied = await self._peeked(stream, upto)
+        except AuthorityChangedError as error:
+            raise BeginAnewError(f"{error}: who writes it has changed") from None
+        except OtherRelationError as error:
+            await self._peeked(stream, upto, before=error.before)
+            if not error.columns:
+                raise BeginAnewError(f"the replica identity of {error.table} has changed") from None
+            raise self._changed([error.table], stream) from None
+        except StoreError as error:
+            if error.sqlstate == _IN_USE:
+                if not stream.is_busy:
+                    self._progress.notice(f"another session is reading the slot {stream.slot.name}; trying again")
+                stream.is_busy = True
+                await asyncio.sleep(self._how.interval)
+                return True, upto
+            if error.sqlstate in _NO_SLOT:
+                raise BeginAnewError(f"the slot {stream.slot.name} gives no changes any more") from None
+            raise
+        more = applied.messages >= self._how.most_messages
+        stream.seen = stream.seen if more else upto
+        return more, upto
+
+    async def _peeked(self, stream: Stream, upto: int, before: int | None = None) -> Applied:
+        peek = stream.slot.peek(upto=upto, most=self._how.most_messages)
+        async with aclosing(peek) as parts:
+            applied = await stream.applier.apply(parts, after=stream.position, before=before)
+        stream.lags += applied.lags
+        stream.looks.changed |= stream.done.keys()
+        if applied.lsn is not None:
+            stream.position = applied.lsn
+            stream.confirmed.begin()
+            await stream.slot.advance(stream.position)
+        return applied
+
+    async def _weigh(self, stream: Stream, connection: AsyncConnection) -> None:
+        """Give the stream up where the source keeps too much of its log for it."""
+        look = await stream.slot.look()
+        if look is None or look.lost:
+            raise BeginAnewError(f"the slot {stream.slot.name} gives no changes any more")
+        if look.held is None or look.held <= self._how.most_held:
+            return
+        oldest = await stream.slot.oldest_transaction()
+        await remove(connection, stream.slot, stream.publication)
+        because = f"; the oldest open transaction there is {oldest}" if oldest else ""
+        raise GivenUpError(
+            f"the change stream is given up, and its slot dropped: the source kept {look.held:,} bytes of its log for "
+            f"it, more than --max-wal{because}. All tables are followed by their rows' versions from here on"
+        )
+
+    async def _check_catalog(self, stream: Stream, connection: AsyncConnection) -> None:
+        """See whether the source's tables are as they were, can be published as before."""
+        assert self._postgres is not None
+        prints = await fingerprints(self._postgres, stream.tables)
+        if changed := changed_tables(stream.prints, prints):
+            await self._step(stream)
+            raise self._changed(changed, stream)
+        if other_identities(stream.prints, prints):
+            raise BeginAnewError("a replica identity has changed at the source")
+        if stream.prints != prints:
+            await streams.keep_tables(connection, stream.slot.name, prints)
+            stream.prints = prints
+        published = (await stream.publication.look([*stream.tables, *stream.rest])).tables
+        chosen = {one.name for one in await self._chosen(connection, published)}
+        if chosen != set(prints) or await stream.publication.fingerprint() != stream.published:
+            raise BeginAnewError("other tables can be followed by the change stream than before")
+
+    def _changed(self, tables: Sequence[str], stream: Stream) -> MigrationError:
+        return MigrationError(
+            f"the source's tables {', '.join(tables)} were changed; the stream stops at {lsn_text(stream.position)}",
+            step="sync",
+            table=tables[0] if len(tables) == 1 else None,
+            done="all transactions before it",
+            pending="the changes since",
+            next_step=NextStep(
+                "change the target's tables in the same way (",
+                Command("preflight"),
+                " compares them), then: ",
+                Command("sync", "--follow --by stream"),
+            ),
+        )
+
+    async def _tell(self, stream: Stream, connection: AsyncConnection, *, is_last: bool = False) -> None:
+        """Tell what was applied since it was last told, as a round; the last one is of all tables."""
+        stream.told.begin()
+        told = []
+        for table in stream.tables:
+            done = stream.done.get(table.name)
+            if done is not None or is_last:
+                done = done or TableSynced(table.name, keys_only=table.keys_only)
+                done.refused = refusals_of(table, await quarantine.refusals(connection, table.name))
+                told.append(done)
+        if told:
+            self._tell_round(told, max(stream.lags, default=0.0))
+        stream.done.clear()
+        stream.lags.clear()

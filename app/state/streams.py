@@ -1,0 +1,125 @@
+"""Change streams: how far the target has applied one, written in the transaction that applies it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from psycopg import AsyncConnection
+from psycopg.types.json import Json
+
+from app.state.fetching import fetch_rows
+from app.state.schema_name import SCHEMA
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """A stream.
+
+    Attributes:
+        name: of the slot and the publication at the source.
+        source: its label.
+        server: what tells the source's server and timeline from others.
+        publication: what tells the publication from one that was altered since.
+        tables: those that it follows, each with a fingerprint of the source's catalog.
+        lsn: every transaction whose commit record begins before it is applied.
+        settled_lsn: from it on no change is older than a row that was read; None: a sync by xmin is still to come.
+        commit_lsn: where the commit record of the last transaction that was applied begins; None: there was none.
+        committed_at: when it was committed, by the source's clock.
+        applied_at: when that was, by the target's.
+        changes: rows changed by it since it was begun.
+    """
+
+    name: str
+    source: str
+    server: str
+    publication: str
+    tables: Mapping[str, str]
+    lsn: str
+    settled_lsn: str | None
+    commit_lsn: str | None
+    committed_at: datetime | None
+    applied_at: datetime | None
+    changes: int
+
+
+async def read_streams(connection: AsyncConnection, name: str | None = None) -> list[Stream]:
+    """All streams into this target, or the one of a name."""
+    rows = await fetch_rows(
+        connection,
+        "SELECT name, source, server, publication, tables, lsn::text, settled_lsn::text, commit_lsn::text, "
+        f"committed_at, applied_at, changes FROM {SCHEMA}.streams "
+        "WHERE %(name)s::text IS NULL OR name = %(name)s ORDER BY name",
+        {"name": name},
+    )
+    return [Stream(*row) for row in rows]
+
+
+async def begin_stream(
+    connection: AsyncConnection,
+    *,
+    name: str,
+    source: str,
+    server: str,
+    publication: str,
+    tables: Mapping[str, str],
+    lsn: str,
+) -> None:
+    """Note a stream that is begun, or begun anew: a sync by xmin is still to come."""
+    await connection.execute(
+        f"INSERT INTO {SCHEMA}.streams (name, source, server, publication, tables, lsn) "
+        "VALUES (%(name)s, %(source)s, %(server)s, %(publication)s, %(tables)s, %(lsn)s) "
+        "ON CONFLICT (name) DO UPDATE SET source = excluded.source, server = excluded.server, "
+        "publication = excluded.publication, tables = excluded.tables, lsn = excluded.lsn, settled_lsn = NULL, "
+        "commit_lsn = NULL",
+        {
+            "name": name,
+            "source": source,
+            "server": server,
+            "publication": publication,
+            "tables": Json(dict(tables)),
+            "lsn": lsn,
+        },
+    )
+
+
+async def keep_tables(connection: AsyncConnection, name: str, tables: Mapping[str, str]) -> None:
+    """Note the fingerprints of now, where nothing in them tells of other rows."""
+    await connection.execute(
+        f"UPDATE {SCHEMA}.streams SET tables = %(tables)s WHERE name = %(name)s",
+        {"name": name, "tables": Json(dict(tables))},
+    )
+
+
+async def settle_stream(connection: AsyncConnection, name: str, lsn: str) -> None:
+    """Rows were read up to this LSN at the latest: until then changes may be older than they are."""
+    await connection.execute(
+        f"UPDATE {SCHEMA}.streams SET settled_lsn = greatest(settled_lsn, %(lsn)s::pg_lsn) WHERE name = %(name)s",
+        {"name": name, "lsn": lsn},
+    )
+
+
+async def note_applied(
+    connection: AsyncConnection,
+    name: str,
+    lsn: str,
+    *,
+    commit_lsn: str | None = None,
+    committed_at: datetime | None = None,
+    changes: int = 0,
+) -> None:
+    """In the transaction that applies changes: everything before this LSN is applied with it.
+
+    Args:
+        commit_lsn, committed_at: of the last of its transactions; None: there was none.
+    """
+    await connection.execute(
+        f"UPDATE {SCHEMA}.streams SET lsn = %(lsn)s, changes = changes + %(changes)s, applied_at = clock_timestamp(), "
+        "commit_lsn = coalesce(%(commit)s::pg_lsn, commit_lsn), committed_at = coalesce(%(committed)s, committed_at) "
+        "WHERE name = %(name)s",
+        {"name": name, "lsn": lsn, "changes": changes, "commit": commit_lsn, "committed": committed_at},
+    )
+
+
+async def forget_stream(connection: AsyncConnection, name: str) -> None:
+    """Forget how far it was."""
+    await connection.execute(f"DELETE FROM {SCHEMA}.streams WHERE name = %(name)s", {"name": name})
