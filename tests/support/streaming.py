@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import random
 import signal
 import socket
 import subprocess
@@ -37,6 +38,19 @@ _SETTINGS = {
     "wal_retrieve_retry_interval": "100ms",
 }
 _START_SECONDS = 30.0
+_PORTS = range(20_000, 32_000)  # none that the system gives to a connection while a node is down
+# When its standard input closes, since this process has ended, it ends what is left of the nodes, hung ones, too.
+_GUARD = """
+read -r _
+for file in "$1"/*/data/postmaster.pid; do
+    [ -e "$file" ] || continue
+    server=$(head -n 1 "$file")
+    kill -STOP "$server"
+    pkill -KILL -P "$server"
+    kill -KILL "$server"
+done
+rm -rf "$1"
+"""
 
 
 class Node:
@@ -92,6 +106,7 @@ class Node:
             self._signal(signal.SIGKILL)
             self._process.wait()
             self._process = None
+            (self.data / "postmaster.pid").unlink(missing_ok=True)  # the number may be another's soon: see _GUARD
 
     def hang(self) -> None:
         """Stop all of its processes: connections stay open, and nothing answers any more."""
@@ -232,6 +247,8 @@ def run_cluster(standbys: int = 1) -> Iterator[Cluster]:
         root = Path(tempfile.mkdtemp(prefix="botdata-cluster-", dir=memory_directory() or "/tmp"))
         clean_up.callback(rmtree, root, ignore_errors=True)
         root.chmod(0o755)
+        guard = [*("/bin/sh", "-c", _GUARD, "guard"), root]
+        clean_up.enter_context(subprocess.Popen(guard, stdin=subprocess.PIPE, start_new_session=True))
         with EmbeddedPostgres.start(root / "primary", durable=False) as first:
             programs, environment = first.binary(""), first.environment
         nodes: list[Node] = []
@@ -277,6 +294,7 @@ def _children(parent: int) -> list[int]:
 
 
 def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
+    while True:
+        with socket.socket() as free, suppress(OSError):
+            free.bind(("127.0.0.1", random.choice(_PORTS)))
+            return int(free.getsockname()[1])

@@ -1,5 +1,12 @@
 """The cluster that tests are run on does what its methods say."""
 
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
 import psycopg
 import pytest
 
@@ -35,3 +42,26 @@ def test_a_standby_follows_is_delayed_and_becomes_the_primary() -> None:
         cluster.wait_for_standbys()
         assert again.port == old.port
         assert again.execute("SELECT count(*) FROM seen") == [(3,)]
+
+
+_HANGS = """
+from tests.support.streaming import run_cluster
+with run_cluster(standbys=0) as cluster:
+    cluster.primary.hang()
+    print(cluster.primary.data, flush=True)
+    input()
+"""
+
+
+def test_nothing_outlives_a_process_that_is_killed() -> None:
+    command = [sys.executable, "-c", _HANGS]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2])
+    with process:
+        assert process.stdout is not None
+        data = Path(process.stdout.readline().decode().strip())
+        server = int((data / "postmaster.pid").read_text().split()[0])
+        process.send_signal(signal.SIGKILL)
+    deadline = time.monotonic() + 20
+    while data.exists() or Path(f"/proc/{server}").exists():
+        assert time.monotonic() < deadline, os.listdir(data.parent)
+        time.sleep(0.05)
