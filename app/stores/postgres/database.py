@@ -7,7 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext, suppress
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import psycopg
 from sqlalchemy import Dialect, Select
@@ -33,9 +33,6 @@ from app.stores.postgres.idle_connections import Driver, IdleConnections
 from app.stores.postgres.keepalives import KEEPALIVES
 from app.stores.postgres.pooled_connection import ANOTHERS_SESSION, settle
 from app.stores.postgres.primary import Primary
-
-if TYPE_CHECKING:
-    pass
 
 _CLOSING_SECONDS = 2.0
 _SCHEMA = "public"  # where the bot's tables are
