@@ -163,7 +163,7 @@ class Standby:
             raise
         finally:
             self.running -= 1
-        self.at, self.seen = answer.before, monotonic()
+        self.at, self.seen = answer.after, monotonic()  # what its own answer has raised the mark to
         return answer
 
     def _is_there(self) -> bool:
