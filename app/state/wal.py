@@ -12,6 +12,8 @@ TIMELINE = (
     "CASE WHEN NOT pg_is_in_recovery() "
     "THEN CAST(CAST('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8) AS bit(32)) AS bigint) END"
 )
+# A number that a primary and its standbys have in common, and no other server has.
+SYSTEM = "(SELECT system_identifier FROM pg_control_system())"
 INSERT_LSN = "CASE WHEN NOT pg_is_in_recovery() THEN pg_current_wal_insert_lsn() END"
 
 

@@ -267,6 +267,23 @@ async def test_the_primary_is_no_standby_and_answers_all_the_same(
     assert "planted-secret" not in caplog.text
 
 
+async def test_a_standby_of_another_primary_answers_nothing(standbys: Cluster) -> None:
+    standbys.primary.execute("INSERT INTO companies (company_id, title) VALUES (7, 'another bot''s')", DATABASE)
+    with run_cluster(0) as own:
+        prepare(own)
+        for _ in range(5):
+            standbys.primary.execute(
+                "SELECT pg_logical_emit_message(true, '', ''), pg_switch_wal()"
+            )  # its log is ahead
+        async with open_data_layer(_settings(own, database_read_url=read_url(standbys))) as data:
+            router = router_of(data)
+            await until(lambda: {one.state for one in router.report().standbys} == {"other server"})
+            await _write(data, "1")
+            for _ in range(4):
+                assert await _title(data) == "1"
+            assert share(router) == (0, 4)
+
+
 async def test_a_failover_begins_the_mark_anew_and_what_was_lost_is_not_read() -> None:
     """One standby is promoted, one has what is lost by that, and one follows the new primary."""
     with run_cluster(standbys=3) as cluster:

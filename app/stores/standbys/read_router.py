@@ -16,7 +16,7 @@ from app.common.deadlines import within
 from app.common.metrics import Metrics
 from app.errors import DataError, OutcomeUnknownError, StoreError, StoreTimeoutError, UnavailableError
 from app.state.cutover.standby_reads import StandbyReads, StandbyReport
-from app.state.wal import INSERT_LSN, TIMELINE, WalPlace, lsn_as_number
+from app.state.wal import INSERT_LSN, SYSTEM, TIMELINE, WalPlace, lsn_as_number
 from app.stores.outgoing_write import OutgoingWrite
 from app.stores.postgres.database import Database, UnreadableError
 from app.stores.postgres.database_url import hosts_of, sqlalchemy_url, uses_pgbouncer
@@ -25,7 +25,9 @@ from app.stores.standbys.standby import NoStandbyError, Standby, StandbyAnswer, 
 
 # The insert LSN: a commit that was not flushed (synchronous_commit off) is before it, too.
 _PRIMARY_IS_AT: Any = select(
-    literal_column(TIMELINE, BigInteger), literal_column(lsn_as_number(INSERT_LSN), BigInteger)
+    literal_column(TIMELINE, BigInteger),
+    literal_column(lsn_as_number(INSERT_LSN), BigInteger),
+    literal_column(SYSTEM, BigInteger),
 )
 _LOOK = 0.5  # seconds between looks at the primary
 _LOOK_TIMEOUT = 2.0
@@ -59,6 +61,7 @@ class ReadRouter:
         self._standbys = [
             Standby(name, address, self._judge, pool_size=pool_size, **timeouts) for name, address in _each_host(url)
         ]
+        self._system: int | None = None  # of the primary, and so of its standbys
         self._turn = count()
         self._history: deque[tuple[float, WalPlace]] = deque()  # where the primary was, and when; the oldest first
         self._hurry = asyncio.Event()
@@ -130,7 +133,9 @@ class ReadRouter:
         usable = [
             one
             for one in self._standbys
-            if one.answers and (one.at is None or one.seen < fresh or mark.allows(one.at, one))
+            if one.answers
+            and one.system == self._system
+            and (one.at is None or one.seen < fresh or mark.allows(one.at, one))
         ]
         if len(usable) > 1:
             first = next(self._turn) % len(usable)
@@ -156,9 +161,10 @@ class ReadRouter:
         self._hurry.set()
 
     async def _ask_primary(self) -> WalPlace:
-        ((timeline, lsn),) = await self._primary.fetch(_PRIMARY_IS_AT)
+        ((timeline, lsn, system),) = await self._primary.fetch(_PRIMARY_IS_AT)
         if timeline is None:
             raise UnavailableError("the server of DATABASE_URL is in recovery")
+        self._system = system
         return WalPlace(timeline, lsn)
 
     async def _keep_looking(self) -> None:
@@ -181,7 +187,9 @@ class ReadRouter:
         while now - self._history[0][0] > _REMEMBERED:
             self._history.popleft()
 
-    def _judge(self, at: WalPlace) -> StandbyState:
+    def _judge(self, at: WalPlace, system: int) -> StandbyState:
+        if self._system not in {None, system}:
+            return StandbyState.OTHER_SERVER
         if self._history and at.timeline != self._history[-1][1].timeline:
             if at.timeline > self._history[-1][1].timeline:
                 self._hurry.set()

@@ -20,7 +20,7 @@ from sqlalchemy import Select
 
 from app.common.background import BackgroundTasks
 from app.errors import StoreError, UnavailableError
-from app.state.wal import WalPlace, lsn_as_number
+from app.state.wal import SYSTEM, WalPlace, lsn_as_number
 from app.stores.postgres.database import Database, fetched, translated_errors
 from app.stores.postgres.idle_connections import Driver
 from app.stores.postgres.keepalives import hang_up
@@ -32,10 +32,12 @@ logger = logging.getLogger("app.data_layer")
 # A standby that crossed to a timeline has it in its control file after its next restartpoint. Before that its receiver
 # tells of it, to roles that may read all statistics. Either is proof; neither ever tells of a later timeline than the
 # standby will come to.
-_WHERE = (
-    f"SELECT pg_is_in_recovery(), {lsn_as_number('pg_last_wal_replay_lsn()')}, greatest("  # noqa: S608 - constants
+_PLACE = (
+    f"pg_is_in_recovery(), {lsn_as_number('pg_last_wal_replay_lsn()')}, greatest("  # noqa: S608 - constants
     "(SELECT timeline_id FROM pg_control_checkpoint()), (SELECT received_tli FROM pg_stat_wal_receiver))"
-).encode()
+)
+_WHERE = f"SELECT {_PLACE}".encode()
+_WHERE_AND_WHOSE = f"SELECT {_PLACE}, {SYSTEM}".encode()
 _WHERE_AFTERWARDS = (
     f"SELECT pg_is_in_recovery(), {lsn_as_number('pg_last_wal_replay_lsn()')}, "  # noqa: S608
     "pg_last_wal_replay_lsn() IS NOT DISTINCT FROM pg_last_wal_receive_lsn()"
@@ -54,6 +56,7 @@ class StandbyState(StrEnum):
     AWAY = "away"
     BEHIND = "behind"  # so far that it is left alone, whatever the mark
     NO_STANDBY = "no standby"  # a primary
+    OTHER_SERVER = "other server"  # a standby of another primary
     OTHER_TIMELINE = "other timeline"
 
 
@@ -82,7 +85,7 @@ class Standby:
     Args:
         name: host and port.
         url: of this host alone.
-        judge: says of a position how the standby is.
+        judge: says of a position, and the number of the system that it is in, how the standby is.
         pool_size, pool_timeout, statement_timeout: as of `Database`.
     """
 
@@ -90,7 +93,7 @@ class Standby:
         self,
         name: str,
         url: str,
-        judge: Callable[[WalPlace], StandbyState],
+        judge: Callable[[WalPlace, int], StandbyState],
         *,
         pool_size: int,
         pool_timeout: float,
@@ -101,6 +104,7 @@ class Standby:
         self.state = StandbyState.AWAY
         self.at: WalPlace | None = None  # where it was last seen
         self.seen = float("-inf")  # when, by the monotonic clock
+        self.system: int | None = None  # see `app.state.wal.SYSTEM`
         self._judge = judge
         self._pool_size = pool_size
         # In all less than a call may take, so that another server can answer it.
@@ -159,7 +163,7 @@ class Standby:
             raise
         finally:
             self.running -= 1
-        self.at, self.seen = answer.before, monotonic()
+        self.at, self.seen = answer.after, monotonic()  # what its own answer has raised the mark to
         return answer
 
     def _is_there(self) -> bool:
@@ -241,14 +245,15 @@ class Standby:
         until = monotonic() + self._look_timeout
         held: list[Driver] = []
 
-        async def ask() -> WalPlace:
+        async def ask() -> tuple[WalPlace, int]:
             async with self._looks.driver() as driver:
                 held.append(driver)
-                return _position(await (await driver.execute(_WHERE)).fetchone())
+                found: Any = await (await driver.execute(_WHERE_AND_WHOSE)).fetchone()
+                return _position(found[:3]), found[3]
 
-        at = await self._while(lambda: monotonic() < until, ask(), held)
+        at, system = await self._while(lambda: monotonic() < until, ask(), held)
         self.at, self.seen = at, monotonic()
-        self.state = self._judge(at)
+        self.system, self.state = system, self._judge(at, system)
 
 
 def _position(row: Any) -> WalPlace:
