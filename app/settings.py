@@ -7,7 +7,10 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
+from app.common.schemas import trouble_with_target
 from app.errors import SettingsError
 from app.flags import STAGE_CHOICES, Flags
 
@@ -68,6 +71,12 @@ def _command(value: SecretStr | None) -> SecretStr | None:
     return value
 
 
+def _target_schema(value: str | None) -> str | None:
+    if value not in {None, "public"} and (trouble := trouble_with_target(value)) is not None:
+        raise ValueError(trouble)
+    return value
+
+
 YesNo = Annotated[bool, BeforeValidator(_clear_yes_or_no)]
 OptionalText = Annotated[str | None, BeforeValidator(_blank_is_unset)]
 OptionalSecret = Annotated[SecretStr | None, BeforeValidator(_blank_is_unset)]
@@ -84,6 +93,9 @@ class Settings(BaseSettings):
     supabase_url: OptionalText = Field(None, description="https://PROJECT.supabase.co")
     supabase_key: OptionalSecret = Field(None, description="the service key: sb_secret_... or a service_role JWT")
     database_url: OptionalSecret = Field(None, description="postgresql://user:password@host:5432/database")
+    database_schema: Annotated[str | None, BeforeValidator(_blank_is_unset), AfterValidator(_target_schema)] = Field(
+        None, description="the schema of DATABASE_URL's database that holds the tables; unset: public"
+    )
 
     migration_source: OptionalSecret = Field(
         None, description="where rows are moved from: supabase (SUPABASE_URL), or postgresql://...; --source wins"
@@ -197,8 +209,8 @@ class Settings(BaseSettings):
         return sorted(filter(None, found), key=len, reverse=True)
 
     def require_database_url(self) -> str:
-        """DATABASE_URL as given; SettingsError when it is not set."""
-        return self._required("database_url")[0]
+        """DATABASE_URL with the schema in it; SettingsError when it is not set, or names another schema."""
+        return self._with_schema(self._required("database_url")[0])
 
     def require_supabase(self) -> tuple[str, str]:
         """SUPABASE_URL and SUPABASE_KEY; SettingsError when one is not set or Supabase is switched off."""
@@ -210,7 +222,23 @@ class Settings(BaseSettings):
         """DATABASE_URL, SUPABASE_URL and SUPABASE_KEY; errors as in `require_supabase`, of all three at once."""
         self._refuse_switched_off()
         target, url, key = self._required("database_url", "supabase_url", "supabase_key")
-        return target, url, key
+        return self._with_schema(target), url, key
+
+    def _with_schema(self, address: str) -> str:
+        """An address says by its parameter `schema` where the tables are, so that all who have it know."""
+        try:
+            url = make_url(address.strip())
+        except (ArgumentError, ValueError):
+            return address  # whoever opens it says what is wrong
+        named = url.query.get("schema")
+        wanted = self.database_schema or named or "public"
+        if named not in {None, wanted}:
+            raise SettingsError(f"DATABASE_URL says schema={named} and DATABASE_SCHEMA says {wanted}; take one away")
+        if isinstance(wanted, str) and wanted != "public" and (trouble := trouble_with_target(wanted)) is not None:
+            raise SettingsError(f"DATABASE_URL asks for a schema (schema=...) that {trouble}")
+        if wanted in {named, "public"}:
+            return address
+        return url.update_query_dict({"schema": wanted}).render_as_string(hide_password=False)
 
     def _refuse_switched_off(self) -> None:
         if not self.use_legacy_supabase:

@@ -19,13 +19,13 @@ from app.migration.tables.quoting import quoted
 from app.state.schema_name import SCHEMA
 
 OLDEST_VERSION = 13
-_FACTS = """
+_FACTS = f"""
 SELECT current_setting('server_version_num')::integer / 10000 AS version, current_user AS role,
     current_database() AS database, has_database_privilege(current_database(), 'CREATE') AS may_create,
     has_database_privilege(current_database(), 'TEMP') AS may_temp,
-    to_regnamespace(%(schema)s) IS NOT NULL AS has_tool_schema,
+    to_regnamespace('{SCHEMA}') IS NOT NULL AS has_tool_schema,
     (SELECT has_schema_privilege(oid, 'USAGE') AND has_schema_privilege(oid, 'CREATE') FROM pg_namespace
-        WHERE nspname = %(schema)s) AS may_use_tool_schema,
+        WHERE nspname = '{SCHEMA}') AS may_use_tool_schema,
     coalesce((SELECT has_schema_privilege(oid, 'CREATE') FROM pg_namespace WHERE nspname = 'public'), false)
         AS may_create_tables,
     current_setting('max_connections')::integer - current_setting('superuser_reserved_connections')::integer
@@ -59,7 +59,7 @@ class Server:
 
 async def _facts(connection: AsyncConnection) -> dict[str, Any]:
     async with connection.cursor(row_factory=dict_row) as cursor:
-        row = await (await cursor.execute(_FACTS, {"schema": SCHEMA})).fetchone()
+        row = await (await cursor.execute(_FACTS)).fetchone()
     assert row is not None
     return row
 

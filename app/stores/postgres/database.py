@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import psycopg
-from sqlalchemy import Dialect, Select
+from sqlalchemy import Connection, Dialect, Select, event
 from sqlalchemy.exc import (
     DBAPIError,
     InterfaceError,
@@ -22,10 +22,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from app.common.background import BackgroundTasks
 from app.common.driver_errors import without_values
+from app.common.schemas import DATA, Schemas
 from app.cutover.fencing import GUARD_OPTION, WriteGuard
 from app.errors import OutcomeUnknownError, StoreError, UnavailableError, error_for_sqlstate
 from app.stores.codec.text_values import register_loaders
-from app.stores.postgres.database_url import sqlalchemy_url, tls_advice, uses_pgbouncer
+from app.stores.postgres.database_url import schemas_of_url, sqlalchemy_url, tls_advice, uses_pgbouncer
 from app.stores.postgres.idle_connections import Driver, IdleConnections
 from app.stores.postgres.keepalives import KEEPALIVES
 from app.stores.postgres.pooled_connection import ANOTHERS_SESSION, settle
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     pass
 
 _CLOSING_SECONDS = 2.0
+_SCHEMAS_OPTION = "botdata_schemas"  # the execution option that says what the statements of a connection mean
 # What psycopg raises for a value that it has received and Python cannot hold.
 UNREADABLE = (psycopg.DataError, ValueError, OverflowError, RecursionError)
 
@@ -65,6 +67,7 @@ class Database:
         guard: WriteGuard | None = None,
     ) -> None:
         address = sqlalchemy_url(url)
+        self.schemas = schemas = schemas_of_url(url)
         connect_args: dict[str, Any] = {
             **{name: value for name, value in KEEPALIVES.items() if name not in address.query},
             "connect_timeout": max(2, int(pool_timeout)),
@@ -79,8 +82,14 @@ class Database:
             hide_parameters=True,
             use_native_hstore=False,  # would ask each new connection about a type that no table has
             connect_args=connect_args,
-            execution_options={GUARD_OPTION: guard or WriteGuard()},
+            # Statements on models name the schema too: behind a pooler no search path is one's own.
+            execution_options={
+                GUARD_OPTION: guard or WriteGuard(),
+                _SCHEMAS_OPTION: schemas,
+                "schema_translate_map": {None: schemas.data},
+            },
         )
+        event.listen(self.engine.sync_engine, "before_cursor_execute", _name_schemas, retval=True)
         _hide_rows()
         self._reading = self.engine.execution_options(isolation_level="AUTOCOMMIT")
         self._milliseconds = max(1, int(statement_timeout * 1000))
@@ -103,7 +112,8 @@ class Database:
             UnreadableError: a value cannot be held.
             StoreError: one of its kinds.
         """
-        query, values = _compiled(statement, self.engine.dialect)
+        text, values = _compiled(statement, self.engine.dialect)
+        query = self.schemas.named(text).encode()
         if parameters:
             values = {**values, **parameters}
         with translated_errors(writing=False):
@@ -248,11 +258,20 @@ async def _start(engine: AsyncEngine) -> AsyncConnection:
         raise UnavailableError("PostgreSQL closes its connections as soon as they are made") from None
 
 
+def _name_schemas(
+    connection: Connection, cursor: Any, statement: str, parameters: Any, context: Any, executemany: bool
+) -> tuple[str, Any]:
+    schemas: Schemas = connection.get_execution_options()[_SCHEMAS_OPTION]
+    return schemas.named(statement), parameters
+
+
 @lru_cache(maxsize=512)
-def _compiled(statement: Select[Any], dialect: Dialect) -> tuple[bytes, Mapping[str, object]]:
-    """The text of a statement, and the values that it comes with."""
-    compiled = statement.compile(dialect=dialect)
-    return str(compiled).encode(), compiled.params
+def _compiled(statement: Select[Any], dialect: Dialect) -> tuple[str, Mapping[str, object]]:
+    """The text of a statement, of whatever schema, and the values that it comes with."""
+    compiled = statement.compile(
+        dialect=dialect, schema_translate_map={None: DATA}, render_schema_translate=True
+    )
+    return str(compiled), compiled.params
 
 
 async def _rows(driver: Driver, query: bytes, values: Mapping[str, object]) -> list[tuple[Any, ...]]:

@@ -1,8 +1,9 @@
 """Connections to either PostgreSQL: sessions fit for a long run, and addresses that cannot serve one."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from typing import Any, NoReturn, Self
+from functools import lru_cache
+from typing import Any, ClassVar, NoReturn, Self
 
 import psycopg
 from psycopg import AsyncConnection, AsyncCopy, AsyncCursor, sql
@@ -10,9 +11,10 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import Conninfo, TransactionStatus
 
 from app.common.driver_errors import missing_right, without_values
+from app.common.schemas import Schemas
 from app.errors import MigrationError, StoreError, UnavailableError, error_for_sqlstate
 from app.next_step import Command, NextStep
-from app.stores.postgres.database_url import libpq_url, tls_advice, uses_pgbouncer
+from app.stores.postgres.database_url import libpq_url, schemas_of_url, tls_advice, uses_pgbouncer
 from app.stores.postgres.keepalives import KEEPALIVES
 from app.stores.postgres.pooler import Pooling, UndecidedError, find_pooling
 
@@ -56,19 +58,39 @@ _FIT: set[tuple[str, ...]] = set()
 
 
 class _Cursor(AsyncCursor[Any]):
-    """Takes a percent sign in a name as one, where psycopg would look for a placeholder if there are parameters."""
+    """Puts the names of its schemas into statements.
+
+    It takes a percent sign in a name as one, where psycopg would look for a placeholder if there are parameters.
+    """
+
+    schemas: ClassVar[Schemas]
 
     async def execute(self, query: Any, params: Any = None, **options: Any) -> Self:
-        return await super().execute(_escaped(query, params), params, **options)
+        return await super().execute(self._ready(query, params), params, **options)
+
+    async def executemany(self, query: Any, params_seq: Iterable[Any], *, returning: bool = False) -> None:
+        await super().executemany(self._ready(query, ()), params_seq, returning=returning)
 
     @asynccontextmanager
     async def copy(self, statement: Any, params: Any = None, **options: Any) -> AsyncIterator[AsyncCopy]:
         try:
-            async with super().copy(_escaped(statement, params), params, **options) as copy:
+            async with super().copy(self._ready(statement, params), params, **options) as copy:
                 yield copy
         finally:
             if is_amid_statement(self.connection):
                 await self.connection.close()
+
+
+    def _ready(self, query: Any, params: Any) -> str:
+        if isinstance(query, sql.Composable):
+            query = _escaped(query, params).as_string(self.connection)
+        return self.schemas.named(query if isinstance(query, str) else bytes(query).decode())
+
+
+@lru_cache(maxsize=1024)
+def cursor_in(schemas: Schemas) -> type[AsyncCursor[Any]]:
+    """The cursors of a connection whose statements mean the tables of these schemas (psycopg's `cursor_factory`)."""
+    return type("Cursor", (_Cursor,), {"schemas": schemas})
 
 
 def is_amid_statement(connection: AsyncConnection) -> bool:
@@ -140,7 +162,7 @@ async def _log_in(url: str, setting: str) -> AsyncConnection:
         autocommit=True,
         connect_timeout=10,
         prepare_threshold=None,
-        cursor_factory=_Cursor,
+        cursor_factory=cursor_in(schemas_of_url(url, name=setting)),
         **keepalives,
     )
 
