@@ -233,7 +233,7 @@ class Settings(BaseSettings):
         named = url.query.get("schema")
         wanted = self.database_schema or named or "public"
         if named not in {None, wanted}:
-            raise SettingsError(f"DATABASE_URL says schema={named} and DATABASE_SCHEMA says {wanted}; take one away")
+            raise SettingsError("DATABASE_URL (schema=...) and DATABASE_SCHEMA name two schemas; take one of them away")
         if isinstance(wanted, str) and wanted != "public" and (trouble := trouble_with_target(wanted)) is not None:
             raise SettingsError(f"DATABASE_URL asks for a schema (schema=...) that {trouble}")
         if wanted in {named, "public"}:

@@ -1,6 +1,7 @@
 """The ten business tables, as in Supabase, with the natural keys that the upserts need."""
 
 from alembic import context, op
+
 from app.common.schemas import DATA
 from app.schema.revisions import named
 

@@ -6,6 +6,7 @@ the database when it runs, so that an offline script does the same.
 """
 
 from alembic import op
+
 from app.common.schemas import DATA
 from app.schema.revisions import named
 

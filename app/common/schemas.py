@@ -46,7 +46,12 @@ class Schemas:
         """The key of an advisory lock of this schema; for `public` the number itself, as in older versions."""
         if self.data == "public":
             return number
-        return int.from_bytes(blake2b(f"{number} {self.data}".encode(), digest_size=8).digest(), "big", signed=True)
+        return int.from_bytes(blake2b(f"{number} {self.data}".encode(), digest_size=8).digest(), "big") >> 1
+
+
+def said(column: str) -> str:
+    """An expression for a schema's name out of the catalog, as statements say it: DATA for their own."""
+    return f"CASE {column}::text WHEN '{DATA}' THEN '{DATA[:1]}' || '{DATA[1:]}' ELSE {column}::text END"
 
 
 def schemas_of(connection: AsyncConnection) -> Schemas:
@@ -74,4 +79,6 @@ def trouble_with_target(name: str) -> str | None:
     """Why the rows cannot be moved to a schema of this name; None where they can."""
     if (trouble := trouble_with_name(name)) is not None:
         return trouble
-    return "is the name of a schema of PostgreSQL's, Supabase's or this tool's own" if _RESERVED.fullmatch(name) else None
+    return (
+        "is the name of a schema of PostgreSQL's, Supabase's or this tool's own" if _RESERVED.fullmatch(name) else None
+    )

@@ -48,6 +48,7 @@ class Stores:
         database_urls: libpq URLs of the databases behind them, likewise.
         stages: a data layer at each stage of a cutover from the one to the other.
         connections: to the two databases, each statement a transaction.
+        tool: the schema of the tool's own tables.
     """
 
     layers: dict[str, DataLayer]
@@ -55,6 +56,7 @@ class Stores:
     stages: dict[Stage, DataLayer] = field(default_factory=dict)
     connections: list[psycopg.Connection[Any]] = field(default_factory=list)
     clock: Clock = field(default_factory=Clock)
+    tool: str = "botdata"
 
     @property
     def urls(self) -> list[str]:
@@ -90,7 +92,7 @@ class Stores:
             row = connection.execute(_IS_USED.encode()).fetchone()
             if row and row[0]:
                 connection.execute(f"TRUNCATE {', '.join(TABLES)} RESTART IDENTITY".encode())
-        self.connections[1].execute("TRUNCATE botdata.notes, botdata.outbox")
+        self.connections[1].execute(f"TRUNCATE {self.tool}.notes, {self.tool}.outbox".encode())
 
     def written(self) -> list[list[str]]:
         """What either store holds of the tables that methods write, as text.

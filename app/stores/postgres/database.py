@@ -268,9 +268,7 @@ def _name_schemas(
 @lru_cache(maxsize=512)
 def _compiled(statement: Select[Any], dialect: Dialect) -> tuple[str, Mapping[str, object]]:
     """The text of a statement, of whatever schema, and the values that it comes with."""
-    compiled = statement.compile(
-        dialect=dialect, schema_translate_map={None: DATA}, render_schema_translate=True
-    )
+    compiled = statement.compile(dialect=dialect, schema_translate_map={None: DATA}, render_schema_translate=True)
     return str(compiled), compiled.params
 
 

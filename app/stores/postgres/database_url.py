@@ -102,8 +102,9 @@ def tls_advice(text: str) -> str | None:
 def shown_url(text: str) -> str:
     """The URL for people: host and database, and what else tells one database from another, but no user or password.
 
-    That is a port other than PostgreSQL's own, a schema other than public and, behind Supabase's pooler, where the host is the same for all
-    projects, the project: the user's name ends in it (its documentation, "Connect to your database").
+    That is a port other than PostgreSQL's own, a schema other than public and, behind Supabase's pooler, where the host
+    is the same for all projects, the project: the user's name ends in it (its documentation, "Connect to your
+    database").
     """
     url = sqlalchemy_url(text)
     host = url.query.get("host") or url.host or "local socket"

@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import Any, ClassVar, NoReturn, Self
 
 import psycopg
-from psycopg import AsyncConnection, AsyncCopy, AsyncCursor, sql
+from psycopg import AsyncConnection, AsyncCopy, AsyncCursor, AsyncServerCursor, sql
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import Conninfo, TransactionStatus
 
@@ -80,17 +80,30 @@ class _Cursor(AsyncCursor[Any]):
             if is_amid_statement(self.connection):
                 await self.connection.close()
 
-
     def _ready(self, query: Any, params: Any) -> str:
         if isinstance(query, sql.Composable):
             query = _escaped(query, params).as_string(self.connection)
-        return self.schemas.named(query if isinstance(query, str) else bytes(query).decode())
+        return _named(self.schemas, query)
+
+
+class _ServerCursor(AsyncServerCursor[Any]):
+    """Likewise, for rows that are fetched a few at a time."""
+
+    schemas: ClassVar[Schemas]
+
+    async def execute(self, query: Any, params: Any = None, **options: Any) -> Self:
+        return await super().execute(_named(self.schemas, query), params, **options)
+
+
+def _named(schemas: Schemas, query: str | bytes) -> str:
+    return schemas.named(query if isinstance(query, str) else query.decode())
 
 
 @lru_cache(maxsize=1024)
-def cursor_in(schemas: Schemas) -> type[AsyncCursor[Any]]:
-    """The cursors of a connection whose statements mean the tables of these schemas (psycopg's `cursor_factory`)."""
-    return type("Cursor", (_Cursor,), {"schemas": schemas})
+def cursors_in(schemas: Schemas) -> tuple[type[AsyncCursor[Any]], type[AsyncServerCursor[Any]]]:
+    """The two kinds of cursor of a connection whose statements mean these schemas."""
+    own = {"schemas": schemas}
+    return type("Cursor", (_Cursor,), own), type("ServerCursor", (_ServerCursor,), own)
 
 
 def is_amid_statement(connection: AsyncConnection) -> bool:
@@ -157,14 +170,17 @@ async def _log_in(url: str, setting: str) -> AsyncConnection:
     address = libpq_url(url, name=setting)
     given = conninfo_to_dict(address)
     keepalives: dict[str, Any] = {key: value for key, value in KEEPALIVES.items() if key not in given}
-    return await AsyncConnection.connect(
+    cursor, server_cursor = cursors_in(schemas_of_url(url, name=setting))
+    connection = await AsyncConnection.connect(
         address,
         autocommit=True,
         connect_timeout=10,
         prepare_threshold=None,
-        cursor_factory=cursor_in(schemas_of_url(url, name=setting)),
+        cursor_factory=cursor,
         **keepalives,
     )
+    connection.server_cursor_factory = server_cursor
+    return connection
 
 
 async def refuse_transaction_pooler(url: str, *, setting: str, step: str) -> None:
