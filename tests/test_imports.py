@@ -40,7 +40,7 @@ LAYERS = [
     ["parity", "watch"],
     ["rehearsal"],
     ["embedded"],
-    ["cli.event_loop", "cli.given_options", "cli.output", "cli.project"],
+    ["cli.event_loop", "cli.given_options", "cli.other_schemas", "cli.output", "cli.project"],
     ["cli.reports", "cli.work"],
     ["cli.commands"],
     ["cli.command_tree", "cli.main"],

@@ -13,6 +13,7 @@ import typer
 
 from app.cli.event_loop import run_async
 from app.cli.given_options import GivenOptions
+from app.cli.other_schemas import refuse_other_schema
 from app.cli.project import read_project
 
 if TYPE_CHECKING:
@@ -97,6 +98,8 @@ class Work:
         settings = load_settings()
         project = read_project()
         models = metadata or project.metadata
+        if models is not None:
+            refuse_other_schema(command, " with another project's models (--metadata)")
         described = load_metadata(models)
         is_required = needs_target or settings.database_url is not None
         source_url = None
