@@ -67,7 +67,7 @@ class Database:
         guard: WriteGuard | None = None,
     ) -> None:
         address = sqlalchemy_url(url)
-        self.schemas = schemas = schemas_of_url(url)
+        self.schemas = schemas_of_url(url)
         connect_args: dict[str, Any] = {
             **{name: value for name, value in KEEPALIVES.items() if name not in address.query},
             "connect_timeout": max(2, int(pool_timeout)),
@@ -82,12 +82,7 @@ class Database:
             hide_parameters=True,
             use_native_hstore=False,  # would ask each new connection about a type that no table has
             connect_args=connect_args,
-            # Statements on models name the schema too: behind a pooler no search path is one's own.
-            execution_options={
-                GUARD_OPTION: guard or WriteGuard(),
-                _SCHEMAS_OPTION: schemas,
-                "schema_translate_map": {None: schemas.data},
-            },
+            execution_options={GUARD_OPTION: guard or WriteGuard(), **_named_by(self.schemas)},
         )
         event.listen(self.engine.sync_engine, "before_cursor_execute", _name_schemas, retval=True)
         _hide_rows()
@@ -256,6 +251,12 @@ async def _start(engine: AsyncEngine) -> AsyncConnection:
         return await engine.connect()
     except InvalidRequestError:  # the pool's word after several that were not fit to be given out
         raise UnavailableError("PostgreSQL closes its connections as soon as they are made") from None
+
+
+def _named_by(schemas: Schemas) -> dict[str, Any]:
+    """Options by which statements mean the tables of these schemas; those of `public` are found by the path."""
+    translated = {} if schemas.data == "public" else {"schema_translate_map": {None: schemas.data}}
+    return {_SCHEMAS_OPTION: schemas, **translated}
 
 
 def _name_schemas(
