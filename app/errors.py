@@ -201,7 +201,8 @@ class SchemaMismatchError(StoreError):
     code = "schema_mismatch"
 
 
-# PostgreSQL Appendix A, "Error Codes": exact codes first, then classes (two characters).
+# PostgreSQL Appendix A, "Error Codes": exact codes first, then classes (two characters). docs/scale-out.md says which
+# pooler sends which of them, and means what: all of 08 is "nothing was done" as long as no commit was sent.
 _BY_SQLSTATE: dict[str, tuple[type[StoreError], str]] = {
     "28P01": (AccessDeniedError, "the password is refused"),
     "23505": (ConflictError, "a unique key is already taken"),
@@ -212,6 +213,7 @@ _BY_SQLSTATE: dict[str, tuple[type[StoreError], str]] = {
     "53300": (UnavailableError, "the server has no free connection"),
     "57P01": (UnavailableError, "the server is shutting down, or an administrator ended the connection"),
     "57P03": (UnavailableError, "the server is starting up"),
+    "58000": (UnavailableError, "a pooler could not carry the call out"),  # PgCat and PgDog: whatever it is
     "25006": (UnavailableError, "the server accepts no writes at the moment (read-only)"),
     "57014": (StoreTimeoutError, "the statement took too long and was cancelled"),
     "25P03": (StoreTimeoutError, "the transaction was idle too long and was ended"),
@@ -232,13 +234,21 @@ _BY_CLASS: dict[str, tuple[type[StoreError], str]] = {
 }
 
 
-def error_for_sqlstate(sqlstate: str | None, *, detail: str = "") -> StoreError:
+_ENDED = "XX000"  # an internal error of PostgreSQL; of Supavisor every one of its own, after which it hangs up
+
+
+def error_for_sqlstate(sqlstate: str | None, *, detail: str = "", ends_session: bool = False) -> StoreError:
     """The error for a SQLSTATE.
 
     Args:
         sqlstate: five characters, or None where the server gave none.
         detail: the name of the constraint, column or table, as " (clients_pkey)"; never a value.
+        ends_session: its severity is FATAL: whoever sent it ends the connection, and any transaction with it.
     """
+    if ends_session and sqlstate == _ENDED:
+        return UnavailableError(
+            f"a pooler, or the server, ended the connection [SQLSTATE {sqlstate}]", sqlstate=sqlstate
+        )
     if sqlstate is None:
         return StoreError(f"the store answered with an error{detail}")
     error, meaning = _BY_SQLSTATE.get(sqlstate) or _BY_CLASS.get(

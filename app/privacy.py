@@ -5,10 +5,12 @@ from collections.abc import Iterable
 
 # +7 (900) 000-00-07 has two signs in a row, and a text that was set in type has dashes of its own.
 _DIGITS = re.compile(r"\d(?:[\s().\-\u2010-\u2015]{0,3}\d){7,}")
-# As long as a phone number, and none: a day in ISO 8601, with a time perhaps, and the name of a process of the bot.
+# As long as a phone number, and none: a day in ISO 8601, with a time perhaps, the name of a process of the bot, and the
+# address of a server with its port.
 _NO_PHONE = re.compile(
     r"((?<!\d)20\d\d-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])(?:[T ]\d\d:\d\d(?::\d\d)?)?(?!\d)"
-    r"|[\w.-]+:\d+:[0-9a-f]{6}\b)"
+    r"|[\w.-]+:\d+:[0-9a-f]{6}\b"
+    r"|(?<![\d.])(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d):\d{4,5}(?!\d))"
 )
 # User and password of an address; Supabase's keys, which are JWTs or begin with sb_.
 _SECRETS = re.compile(r"(?<=://)[^\s/@]+(?=@)|\beyJ[\w-]+(?:\.[\w-]+)*|\bsb_\w+")

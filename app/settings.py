@@ -1,14 +1,13 @@
 """The environment and `.env`, read once when asked for, into one frozen object."""
 
+import re
 import shlex
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
 
 from app.common.schemas import trouble_with_target
 from app.errors import SettingsError
@@ -92,9 +91,14 @@ class Settings(BaseSettings):
 
     supabase_url: OptionalText = Field(None, description="https://PROJECT.supabase.co")
     supabase_key: OptionalSecret = Field(None, description="the service key: sb_secret_... or a service_role JWT")
-    database_url: OptionalSecret = Field(None, description="postgresql://user:password@host:5432/database")
+    database_url: OptionalSecret = Field(
+        None, description="postgresql://user:password@host:5432/database; several hosts: host1:5432,host2:5432"
+    )
     database_schema: Annotated[str | None, BeforeValidator(_blank_is_unset), AfterValidator(_target_schema)] = Field(
         None, description="the schema of DATABASE_URL's database that holds the tables; unset: public"
+    )
+    database_read_url: OptionalSecret = Field(
+        None, description="standbys that answer the bot's reads, one or several hosts: docs/scale-out.md"
     )
 
     migration_source: OptionalSecret = Field(
@@ -224,21 +228,28 @@ class Settings(BaseSettings):
         target, url, key = self._required("database_url", "supabase_url", "supabase_key")
         return self._with_schema(target), url, key
 
-    def _with_schema(self, address: str) -> str:
+    def read_url(self) -> str | None:
+        """DATABASE_READ_URL with the schema of DATABASE_URL in it; errors as in `require_database_url`."""
+        if self.database_read_url is None:
+            return None
+        return self._with_schema(self.database_read_url.get_secret_value(), "DATABASE_READ_URL")
+
+    @property
+    def schema_of_target(self) -> str:
+        """What DATABASE_SCHEMA says, else the parameter `schema` of DATABASE_URL; else `public`."""
+        address = "" if self.database_url is None else self.database_url.get_secret_value()
+        return self.database_schema or _schema_in(address) or "public"
+
+    def _with_schema(self, address: str, name: str = "DATABASE_URL") -> str:
         """An address says by its parameter `schema` where the tables are, so that all who have it know."""
-        try:
-            url = make_url(address.strip())
-        except (ArgumentError, ValueError):
-            return address  # whoever opens it says what is wrong
-        named = url.query.get("schema")
-        wanted = self.database_schema or named or "public"
-        if named not in {None, wanted}:
-            raise SettingsError("DATABASE_URL (schema=...) and DATABASE_SCHEMA name two schemas; take one of them away")
-        if isinstance(wanted, str) and wanted != "public" and (trouble := trouble_with_target(wanted)) is not None:
-            raise SettingsError(f"DATABASE_URL asks for a schema (schema=...) that {trouble}")
-        if wanted in {named, "public"}:
+        schema, named = self.schema_of_target, _schema_in(address)
+        if named not in {None, schema}:
+            raise SettingsError(f"{name} (schema=...) and DATABASE_SCHEMA name two schemas; take one of them away")
+        if schema != "public" and (trouble := trouble_with_target(schema)) is not None:
+            raise SettingsError(f"{name} asks for a schema (schema=...) that {trouble}")
+        if schema in {named, "public"}:
             return address
-        return url.update_query_dict({"schema": wanted}).render_as_string(hide_password=False)
+        return f"{address.strip()}{'&' if '?' in _after_login(address) else '?'}schema={schema}"
 
     def _refuse_switched_off(self) -> None:
         if not self.use_legacy_supabase:
@@ -253,6 +264,21 @@ class Settings(BaseSettings):
             examples = " ".join(f"{name.upper()}={_EXAMPLES[name]}" for name in missing)
             raise SettingsError(f"{told} {are} not set; put {them} into the environment or into .env: {examples}")
         return [value.get_secret_value() if isinstance(value, SecretStr) else value for value in values]
+
+
+# As SQLAlchemy takes an address apart; a password may hold any sign but @.
+_LOGIN = re.compile(r"\s*\w[\w+]*://([^:/]*(:[^@]*)?@)?")
+
+
+def _after_login(address: str) -> str:
+    found = _LOGIN.match(address)
+    return address[found.end() :] if found else ""
+
+
+def _schema_in(address: str) -> str | None:
+    """What an address says by its parameter `schema`."""
+    said = parse_qs(_after_login(address).strip().partition("?")[2]).get("schema")
+    return said[-1] if said else None
 
 
 _EXAMPLES = {

@@ -30,6 +30,7 @@ SUITES = (
     "copy_memory",
     "calls",
     "callers",
+    "pooler",
     "stages",
     "imports",
 )

@@ -97,17 +97,19 @@ class BotLoad:
                 group.create_task(self._timed(method, due, waited))
         return waited
 
-    async def at_once(self, calls: int, tasks: int) -> None:
-        """So many calls by some tasks that make one after the other, without a pause."""
+    async def at_once(self, calls: int, tasks: int) -> Waited:
+        """So many calls by some tasks that make one after the other, without a pause; what each took."""
+        waited = Waited()
         methods = iter(self._random.choices(list(_OFTEN), weights=list(_OFTEN.values()), k=calls))
 
         async def task() -> None:
             for method in methods:
-                await self._timed(method, perf_counter(), Waited())
+                await self._timed(method, perf_counter(), waited)
 
         async with asyncio.TaskGroup() as group:
             for _ in range(tasks):
                 group.create_task(task())
+        return waited
 
     async def _timed(self, method: str, due: float, waited: Waited) -> None:
         answer = await self._call(method)

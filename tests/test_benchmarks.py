@@ -21,7 +21,7 @@ from benchmarks.row import at_least, at_most, by_turns
 from tests.support.result_tables import ROOT, markdown_table
 
 _ROWS = {"copy_rest": 2, "copy_connection": 2, "verify": 1, "first_sync": 1, "copy_memory": 2}
-_ROWS |= {"calls": 5, "callers": 1, "stages": 1, "imports": 1}
+_ROWS |= {"calls": 5, "callers": 1, "pooler": 2, "stages": 1, "imports": 1}
 
 
 @pytest.mark.soak

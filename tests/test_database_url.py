@@ -63,9 +63,11 @@ def test_prisma_parameters_reach_no_server(database_url: str) -> None:
         ("https://swordfish.example/d", "begins with https://"),
         ("postgresql://u:swordfish@h", "names no database"),
         ("postgresql://u:swordfish@h/", "names no database"),
-        ("postgresql://u:swordfish@h1:5432,h2:5432/d", "names several hosts; one host is expected"),
-        ("postgresql://h1:5432,h2/swordfish", "names several hosts; one host is expected"),
-        ("postgresql://u:swordfish@h1,h2:5432/d", "names several hosts; one host is expected"),
+        ("postgresql://u:swordfish@h1:5432,h2:port/d", "is not a URL"),
+        ("postgresql://u:swordfish@h1:5432,h2:5432:1/d", "is not a URL"),
+        ("postgresql://u:p@swordfish@h1,h2/d", "more than one @ before its host"),
+        ("postgresql://u:swordfish@h1,h2:5432", "names no database"),
+        ("postgresql://u:swordfish@h1,h2,h3/d?port=1,2", "3 hosts and 2 ports"),
         ("postgresql://u:sword,fish:1,@h:port/d", "is not a URL"),
         ("postgresql://u:swordfish@/d?host=a&host=b", "a parameter more than once: host$"),
         ("postgresql://u:swordfish@h/d?pgbouncer=true&pgbouncer=swordfish", "a parameter more than once: pgbouncer$"),
@@ -116,9 +118,28 @@ def test_a_host_in_both_places() -> None:
     assert shown_url(text) == "db.example/d"
 
 
-def test_several_hosts_at_the_end() -> None:
-    expected = {"user": "u", "host": "h1,h2", "port": "5432,5433", "dbname": "d"}
-    assert _given("postgresql://u@/d?host=h1,h2&port=5432,5433") == (expected, expected)
+@pytest.mark.parametrize(
+    ("address", "host", "port"),
+    [
+        ("u@/d?host=h1,h2&port=5432,5433", "h1,h2", "5432,5433"),
+        ("u@h1:5432,h2:5433/d", "h1,h2", "5432,5433"),
+        ("u@h1,h2:5433/d", "h1,h2", ",5433"),
+        ("u@h1:5433,h2/d?host=h3,h4", "h3,h4", "5433,"),
+        ("u@[fe80::1]:5433,%2Ftmp%2Fdir:5434,h3/d", "fe80::1,/tmp/dir,h3", "5433,5434,"),
+        ("u@/d?host=h1,h2&port=6000", "h1,h2", "6000,6000"),
+    ],
+)
+def test_several_hosts(address: str, host: str, port: str) -> None:
+    expected = {"user": "u", "host": host, "port": port, "dbname": "d", "target_session_attrs": "read-write"}
+    assert _given(f"postgresql://{address}") == (expected, expected)
+
+
+def test_several_hosts_without_ports_and_with_what_else_was_said() -> None:
+    text = "postgres://u:p%40,x@h1,h2/d?sslmode=require&target_session_attrs=any"
+    said = {"user": "u", "password": "p@,x", "host": "h1,h2", "port": ",", "dbname": "d", "sslmode": "require"}
+    expected = {**said, "target_session_attrs": "any"}
+    assert _given(text) == (expected, expected)
+    assert "target_session_attrs" not in sqlalchemy_url("postgresql://u@h1,h2/d", name="--source").query
 
 
 def test_a_socket_directory_leads_to_the_server(databases: PostgresServer) -> None:
@@ -142,6 +163,8 @@ def test_a_socket_directory_leads_to_the_server(databases: PostgresServer) -> No
         ("postgresql:///botdata", "local socket/botdata"),
         ("postgresql://u@db.example:5433/botdata", "db.example:5433/botdata"),
         ("postgresql://u@/botdata?host=/run/postgresql&port=5433", "/run/postgresql:5433/botdata"),
+        ("postgresql://u:swordfish@h1:5432,h2:5433,h3/botdata", "h1,h2:5433,h3/botdata"),
+        ("postgresql://u:swordfish@/botdata?host=h1,h2&port=5433", "h1:5433,h2:5433/botdata"),
         (
             "postgresql://postgres.abcdefgh:swordfish@aws-0-eu.pooler.supabase.com:5432/postgres",
             "abcdefgh@aws-0-eu.pooler.supabase.com/postgres",

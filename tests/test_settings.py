@@ -250,7 +250,8 @@ def test_a_directory_in_place_of_the_file(tmp_path: Path) -> None:
     [
         (None, "postgresql://u:p%2Fw@h/d", "postgresql://u:p%2Fw@h/d"),
         ("public", "postgresql://u@h/d", "postgresql://u@h/d"),
-        ("t1", "postgresql://u:p%2Fw@h/d?sslmode=require", "postgresql://u:p%2Fw@h/d?schema=t1&sslmode=require"),
+        ("t1", "postgresql://u:p%2Fw@h/d?sslmode=require", "postgresql://u:p%2Fw@h/d?sslmode=require&schema=t1"),
+        ("t1", "postgresql://u:p?w@h1:1,h2:2/d", "postgresql://u:p?w@h1:1,h2:2/d?schema=t1"),
         ("t1", "postgresql://u@h/d?schema=t1", "postgresql://u@h/d?schema=t1"),
         (" ", "postgresql://u@h/d?schema=t1", "postgresql://u@h/d?schema=t1"),
     ],
@@ -283,3 +284,9 @@ def test_a_schema_that_is_none(monkeypatch: pytest.MonkeyPatch, schema: str | No
         monkeypatch.setenv("DATABASE_SCHEMA", schema)
     with pytest.raises(SettingsError, match=told):
         load_settings(None).require_database_url()
+
+
+def test_the_address_of_standbys_means_the_same_schema(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://u@h/d?schema=t1")
+    monkeypatch.setenv("DATABASE_READ_URL", "postgresql://u@h2,h3/d?connect_timeout=3")
+    assert load_settings(None).read_url() == "postgresql://u@h2,h3/d?connect_timeout=3&schema=t1"

@@ -16,13 +16,9 @@ def refuse_other_schema(command: str, what: str = "") -> None:
         MigrationError: another schema is meant.
     """
     from app.settings import load_settings
-    from app.stores.postgres.database_url import schemas_of_url
 
     with suppress(SettingsError):  # which the command itself says
-        settings = load_settings()
-        schema = settings.database_schema or "public"
-        if settings.database_url is not None:
-            schema = schemas_of_url(settings.require_database_url()).data
+        schema = load_settings().schema_of_target
         if schema != "public":
             raise MigrationError(
                 f"botdata {command}{what} works on the schema public alone, and DATABASE_SCHEMA is {schema}",

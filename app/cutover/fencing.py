@@ -10,6 +10,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.common.driver_errors import without_values
+from app.cutover.failover_mark import FailoverMark, StaleServerError
 from app.cutover.stages import Stage, Store
 from app.errors import AuthorityMovedError, StoreTimeoutError, UnavailableError
 from app.state.cutover import outbox
@@ -29,10 +30,12 @@ class WriteGuard:
     Args:
         fixed: the stage that the environment fixed, which holds while the row is not managed; None: the row's.
         process: the name of this process, for the outbox.
+        mark: what this process has seen of failovers.
     """
 
-    def __init__(self, fixed: Stage | None = None, process: str = "") -> None:
+    def __init__(self, fixed: Stage | None = None, process: str = "", mark: FailoverMark | None = None) -> None:
         self._fixed = fixed
+        self._mark = mark or FailoverMark()
         self.process = process
         self._is_there = False
         self._looked = float("-inf")
@@ -43,7 +46,8 @@ class WriteGuard:
 
         Raises:
             AuthorityMovedError: Supabase is the store to write to; nothing may be written here.
-            UnavailableError: there is no row that says which is, nor where to record; nothing may be written either.
+            UnavailableError: there is no row that says which is, nor where to record, or a failover has made the server
+                or the row an old one; nothing may be written either.
             StoreTimeoutError: the row, or the outbox, is not there any more or not to be used; the transaction can be
                 repeated, and says then what is missing.
         """
@@ -67,6 +71,11 @@ class WriteGuard:
                 "the cutover's tables, or the right to them, were taken away meanwhile; the call can be repeated",
                 sqlstate=_ROLLED_BACK,
             ) from without_values(error.orig)
+        try:
+            self._mark.check(row)
+        except StaleServerError:
+            await connection.invalidate()  # the pool makes another one, perhaps to the new primary
+            raise
         stage = row.stage if row.managed else self._fixed
         if stage is not None and stage.authority is not Store.POSTGRES:
             raise AuthorityMovedError(

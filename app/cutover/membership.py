@@ -9,7 +9,10 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import TypeVar
 
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from app.common.deadlines import within
+from app.cutover.failover_mark import MoveLostError, StaleServerError
 from app.cutover.fencing import NO_STAGE
 from app.cutover.stages import Stage, Store
 from app.errors import DataError, SettingsError, UnavailableError
@@ -28,6 +31,7 @@ from app.state.cutover.processes import (
 )
 from app.state.cutover.stage import StageRow, can_read_stage
 from app.stores.postgres.database import Database
+from app.stores.standbys.read_router import ReadRouter
 
 T = TypeVar("T")
 
@@ -57,16 +61,24 @@ class Membership:
         database: a pool for the reports alone, so that nothing can keep them waiting.
         process: this process's name.
         counts: what the writers have left to do; asked at each report.
+        router: the way of reads to standbys, none of which may answer as of before the last move.
     """
 
     def __init__(
-        self, database: Database, flags: Flags, settings: Settings, process: str, counts: Callable[[], WriterCounts]
+        self,
+        database: Database,
+        flags: Flags,
+        settings: Settings,
+        process: str,
+        counts: Callable[[], WriterCounts],
+        router: ReadRouter | None = None,
     ) -> None:
         self._database = database
         self._flags = flags
         self._settings = settings
         self._process = process
         self._counts = counts
+        self._router = router
         self._row: StageRow | None = None
         # These two stages need nothing of the target's row before they write: `off` is as it was before there was a
         # cutover, and PostgreSQL's writes read the row themselves.
@@ -77,6 +89,7 @@ class Membership:
         self._hold: _Hold | None = None
         self._in_flight: Counter[Stage] = Counter()
         self._lost: str | None = None
+        self._went_back: str | None = None
         self._began = monotonic()
         self._looking = asyncio.Lock()
         self._hurry = asyncio.Event()
@@ -97,7 +110,7 @@ class Membership:
     @property
     def problem(self) -> str | None:
         """What keeps this process from knowing the stage, or from writing at it."""
-        return self._lost or self._contradiction()
+        return self._lost or self._went_back or self._contradiction()
 
     async def start(self) -> None:
         """Look once, and go on looking.
@@ -144,6 +157,8 @@ class Membership:
         asked = monotonic()
         while True:
             stage = self.stage
+            if self._went_back:
+                raise UnavailableError(self._went_back)
             if contradiction := self._contradiction():
                 raise UnavailableError(f"{contradiction}; nothing was written")
             if self._hold is not None:
@@ -219,6 +234,7 @@ class Membership:
             if self._row is None and not await can_read_stage(connection):
                 raise UnavailableError(NO_STAGE)
             look = await report_and_read(connection, self._report())
+            await self._refuse_old_server(connection, look.row)
             if look.move is not None and look.move.seconds < 0:
                 given = {"number": look.move.id, "said": "its time was up"}
                 await connection.exec_driver_sql(GIVE_UP_EXPIRED, given)
@@ -228,10 +244,17 @@ class Membership:
             self._may_be_registered = True
             async with self._database.writer() as connection:
                 await register(connection, self._process, stage, self._flags.chosen_by, monotonic() - self._began)
-                await connection.commit()
+                await self._database.commit(connection)
             async with self._database.reader() as connection:
                 look = await report_and_read(connection, self._report(stage))
         return look
+
+    async def _refuse_old_server(self, connection: AsyncConnection, row: StageRow) -> None:
+        try:
+            self._database.mark.see_server(row.server_timeline)
+        except StaleServerError:
+            await connection.invalidate()  # the pool makes another one, perhaps to the new primary
+            raise
 
     def _report(self, stage: Stage | None = None) -> Report:
         counts = self._counts()
@@ -242,17 +265,28 @@ class Membership:
         if self._hold is not None and not in_flight and not counts.pending:
             held = self._hold.move
             self._hold.reported = True  # before it is sent, since its answer may be lost
-        problem = self._contradiction(strictly=True) or counts.problem
-        return Report(self._process, earlier or current, held, in_flight, counts._replace(problem=problem))
+        problem = self._went_back or self._contradiction(strictly=True) or counts.problem
+        reads = self._router.report() if self._router is not None else None
+        return Report(self._process, earlier or current, held, in_flight, counts._replace(problem=problem), reads)
 
     def _take(self, look: StageReading) -> None:
         """Go by what was read."""
         if self._lost is not None and self._row is not None:
             logger.warning("the stage of the cutover can be read again: %s", look.row.stage)
         self._lost = None
-        self._row = look.row
         self._registered = look.registered
-        stage = self._stage_of(look.row)
+        was_back, self._went_back = self._went_back, None
+        try:
+            self._database.mark.see_move(look.row)
+        except MoveLostError as error:
+            self._went_back = str(error)
+            if was_back is None:
+                logger.error("%s", error)
+        else:
+            self._row = look.row
+            if self._router is not None and look.row.place is not None:
+                self._router.reach(look.row.place)  # before a read goes by the new stage
+        stage = self._stage if self._went_back else self._stage_of(look.row)
         if stage is not self._stage:
             logger.info("the cutover stands at %s", stage)
             self._stage = stage
@@ -286,7 +320,7 @@ class Membership:
         async def leave() -> None:
             async with self._database.writer() as connection:
                 await connection.exec_driver_sql(TAKE_AWAY, {"process": self._process})
-                await connection.commit()
+                await self._database.commit(connection)
 
         if self._may_be_registered:
             try:

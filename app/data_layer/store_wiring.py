@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING
 
 # What is heavy is imported where it is used: a process that uses one store needs nothing of the other's.
 if TYPE_CHECKING:
+    from app.common.metrics import Metrics
+    from app.cutover.failover_mark import FailoverMark
     from app.cutover.fencing import WriteGuard
     from app.repositories.backend import RepositoryBackend
     from app.settings import Settings
+    from app.stores.postgres.primary import Primary
     from app.stores.supabase.backend import SupabaseBackend
     from app.stores.supabase.client import SupabaseRest
 
@@ -17,19 +20,40 @@ _CONNECTING = 0.3
 _STATEMENT = 0.6
 
 
-async def open_repository(settings: Settings, guard: WriteGuard | None = None) -> RepositoryBackend:
-    """The backend on the bot's own PostgreSQL (DATABASE_URL)."""
+async def open_repository(
+    settings: Settings,
+    guard: WriteGuard | None = None,
+    mark: FailoverMark | None = None,
+    primary: Primary | None = None,
+    metrics: Metrics | None = None,
+) -> RepositoryBackend:
+    """The backend on the bot's own PostgreSQL (DATABASE_URL); see `Database` for the others.
+
+    Args:
+        metrics: of callers whose reads may go to DATABASE_READ_URL once its `router` is started; None: all reads go to
+            DATABASE_URL.
+    """
     from app.repositories.backend import RepositoryBackend
     from app.stores.postgres.database import Database
+    from app.stores.standbys.read_router import ReadRouter
 
+    timeouts = {
+        "pool_timeout": settings.query_timeout * _CONNECTING,
+        "statement_timeout": settings.query_timeout * _STATEMENT,
+    }
     database = Database(
         settings.require_database_url(),
         pool_size=settings.database_pool_size,
-        pool_timeout=settings.query_timeout * _CONNECTING,
-        statement_timeout=settings.query_timeout * _STATEMENT,
         guard=guard,
+        mark=mark,
+        primary=primary,
+        **timeouts,
     )
-    return RepositoryBackend(database, default_timezone=settings.default_timezone)
+    router = None
+    if metrics is not None and (url := settings.read_url()) is not None:
+        size = max(1, settings.database_pool_size // 2)
+        router = ReadRouter(database, url, metrics, pool_size=size, **timeouts)
+    return RepositoryBackend(database, default_timezone=settings.default_timezone, router=router)
 
 
 async def open_rest(settings: Settings) -> SupabaseRest:

@@ -1,6 +1,6 @@
 """The made-up company that the writing methods are tried on, and its removal from both stores."""
 
-from sqlalchemy import Select, Table, delete, func, select
+from sqlalchemy import delete, select
 
 from app import models
 from app.errors import MigrationError
@@ -49,7 +49,7 @@ async def remove_reserved(rest: SupabaseRest, database: Database) -> None:
         for model, column, value in _OWNED:
             table = table_of(model)
             await connection.execute(delete(table).where(table.c[column] == value))
-        await connection.commit()
+        await database.commit(connection)
 
 
 async def _held_by_supabase(rest: SupabaseRest) -> list[str]:
@@ -67,20 +67,14 @@ async def _title_in_supabase(rest: SupabaseRest) -> str | None:
 
 
 async def _held_by_postgresql(database: Database) -> list[str]:
-    async with database.reader() as connection:
-        return [
-            table_of(model).name
-            for model, column, value in _OWNED
-            if await connection.scalar(_count(table_of(model), column, value))
-        ]
-
-
-def _count(table: Table, column: str, value: object) -> Select[int]:
-    return select(func.count()).select_from(table).where(table.c[column] == value)
+    return [
+        table_of(model).name
+        for model, column, value in _OWNED
+        if await database.fetch(select(table_of(model).c[column]).where(table_of(model).c[column] == value).limit(1))
+    ]
 
 
 async def _title_in_postgresql(database: Database) -> str | None:
     table = table_of(models.Company)
-    async with database.reader() as connection:
-        title: str | None = await connection.scalar(select(table.c.title).where(table.c.company_id == COMPANY_ID))
-        return title
+    rows = await database.fetch(select(table.c.title).where(table.c.company_id == COMPANY_ID))
+    return rows[0][0] if rows else None

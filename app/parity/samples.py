@@ -71,9 +71,8 @@ async def _from_postgresql(
 ) -> list[SampledRow]:
     table = table_of(model)
     anywhere = func.md5(cast(table.primary_key.columns[0], String))
-    async with database.reader() as connection:
-        rows = await connection.execute(select(*[table.c[name] for name in names]).order_by(anywhere).limit(size))
-        return [dict(zip(names, row, strict=True)) for row in rows]
+    rows = await database.fetch(select(*[table.c[name] for name in names]).order_by(anywhere).limit(size))
+    return [dict(zip(names, row, strict=True)) for row in rows]
 
 
 async def _from_supabase(

@@ -22,7 +22,9 @@ from app.state import tool_schema
 from app.state.cutover.accepted_differences import read_accepted
 from app.state.cutover.comparisons import DifferenceReport, MethodReport, read_differences, read_methods
 from app.state.cutover.moves import PastMove, read_moves
+from app.state.cutover.processes import read_processes
 from app.state.cutover.stage import read_stage_row
+from app.state.cutover.standby_reads import StandbyReads, together
 from app.state.digests import BUCKETS, KeptDigest
 from app.state.fetching import fetch_rows, fetch_value
 from app.state.runs import quarantine
@@ -52,6 +54,7 @@ async def gather(
     reasons = await _reasons(connection)
     stage = await read_stage_row(connection)
     moves = await read_moves(connection, _MOST)
+    reads = together(process.reads for process in await read_processes(connection))
     steps = [_run(run) for run in status.runs[:_MOST]]
     steps += [
         {
@@ -85,7 +88,9 @@ async def gather(
         ],
         "quarantine": reasons,
         "stage": {
-            "stage": stage.stage, "moved_at": _moment(stage.moved_at), "finished_at": _moment(stage.finished_at)
+            "stage": stage.stage, "moved_at": _moment(stage.moved_at), "finished_at": _moment(stage.finished_at),
+            "moves": stage.moves, "timeline": stage.server_timeline,
+            "reads": _reads(reads, mask) if reads else None,
         },
         "moves": [_move(move, mask) for move in reversed(moves)],
         "comparisons": {
@@ -189,6 +194,11 @@ def _move(move: PastMove, mask: _Mask) -> dict[str, Any]:
         "forced": move.is_forced, "reason": mask(move.reason) if move.reason is not None else None,
         "said": mask(move.said) if move.said is not None else None,
     }  # fmt: skip
+
+
+def _reads(reads: StandbyReads, mask: _Mask) -> dict[str, Any]:
+    standbys = tuple(one._replace(standby=mask(one.standby)) for one in reads.standbys)
+    return reads._replace(standbys=standbys).document()
 
 
 def _method(method: MethodReport) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The repository backend: the bot's own PostgreSQL."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -32,6 +33,7 @@ from app.stores.company_time import local_now
 from app.stores.outgoing_write import OutgoingWrite
 from app.stores.postgres.database import Database
 from app.stores.reads import UPCOMING_AT_MOST
+from app.stores.standbys.read_router import ReadRouter
 
 _REPEATS = 2
 _ROLLED_BACK_BY_OTHERS = {"40001", "40P01"}
@@ -39,37 +41,43 @@ _LONGEST_UTC_OFFSET = timedelta(hours=24)
 
 
 class RepositoryBackend:
-    """Reads are one statement in autocommit, writes one unit of work. See `Backend` for the methods."""
+    """Reads are one statement in autocommit, writes one unit of work. See `Backend` for the methods.
 
-    def __init__(self, database: Database, *, default_timezone: str) -> None:
+    Args:
+        router: where reads go; None: to the database.
+    """
+
+    def __init__(self, database: Database, *, default_timezone: str, router: ReadRouter | None = None) -> None:
         self._database = database
+        self._reads = router or database
+        self.router = router
         self._default_timezone = default_timezone
 
     async def get_dialog_context(self, user_id: str) -> DialogContextRow | None:
-        return await DialogContextRepository(self._database).get(user_id)
+        return await DialogContextRepository(self._reads).get(user_id)
 
     async def get_client_by_phone(self, phone: str, company_id: int | None) -> ClientRow | None:
-        return await ClientRepository(self._database).get_by_phone(phone, company_id)
+        return await ClientRepository(self._reads).get_by_phone(phone, company_id)
 
     async def get_client_by_id(self, yclients_id: int, company_id: int | None) -> ClientRow | None:
-        return await ClientRepository(self._database).get_by_yclients_id(yclients_id, company_id)
+        return await ClientRepository(self._reads).get_by_yclients_id(yclients_id, company_id)
 
     async def get_client_appointments(
         self, client_id: int, *, company_id: int | None, limit: int, order_by: str, descending: bool
     ) -> list[BookingRow]:
-        return await BookingRepository(self._database).list_of_client(
+        return await BookingRepository(self._reads).list_of_client(
             client_id, company_id=company_id, order_by=order_by, descending=descending, limit=limit
         )
 
     async def get_upcoming_appointments(self, client_id: int, company_id: int, now: datetime) -> Upcoming:
         # The zone comes with the bookings, in one round trip: first those that could be to come in any zone.
         since = now.replace(tzinfo=None) - _LONGEST_UTC_OFFSET
-        bookings = BookingRepository(self._database)
+        bookings = BookingRepository(self._reads)
         try:
             found = await bookings.list_active_since(client_id, company_id, since)
         except UnrepresentableValueError:
             # Perhaps in a booking that is not to be returned: only those that are, in two more round trips.
-            zone = await CompanyRepository(self._database).timezone(company_id)
+            zone = await CompanyRepository(self._reads).timezone(company_id)
             here, unknown = local_now(now, zone, self._default_timezone)
             found = await bookings.list_active_since(client_id, company_id, here, limit=UPCOMING_AT_MOST)
             return Upcoming(found.bookings, unknown)
@@ -78,10 +86,10 @@ class RepositoryBackend:
         return Upcoming(to_come[:UPCOMING_AT_MOST], unknown)
 
     async def search_clients_by_name(self, company_id: int, pattern: str, limit: int) -> list[ClientSummary]:
-        return await ClientRepository(self._database).search_by_name(company_id, pattern, limit)
+        return await ClientRepository(self._reads).search_by_name(company_id, pattern, limit)
 
     async def get_staff_by_id(self, staff_id: int, company_id: int) -> StaffRow | None:
-        return await StaffRepository(self._database).get_by_yclients_id(staff_id, company_id)
+        return await StaffRepository(self._reads).get_by_yclients_id(staff_id, company_id)
 
     async def get_staff_schedules(
         self,
@@ -94,7 +102,7 @@ class RepositoryBackend:
         date_to: date | None,
         is_working: bool | None,
     ) -> list[StaffScheduleRow]:
-        return await StaffScheduleRepository(self._database).list_of_company(
+        return await StaffScheduleRepository(self._reads).list_of_company(
             company_id,
             limit=limit,
             staff_id=staff_id,
@@ -105,34 +113,38 @@ class RepositoryBackend:
         )
 
     async def get_staff_schedule(self, staff_id: int, day: date, company_id: int | None) -> StaffScheduleRow | None:
-        return await StaffScheduleRepository(self._database).get(staff_id, day, company_id)
+        return await StaffScheduleRepository(self._reads).get(staff_id, day, company_id)
 
     async def get_services(self, company_id: int, *, include_inactive: bool) -> list[ServiceRow]:
-        return await ServiceRepository(self._database).list_of_company(company_id, include_inactive=include_inactive)
+        return await ServiceRepository(self._reads).list_of_company(company_id, include_inactive=include_inactive)
 
     async def get_staff(self, company_id: int, *, include_inactive: bool) -> list[StaffRow]:
-        return await StaffRepository(self._database).list_of_company(company_id, include_inactive=include_inactive)
+        return await StaffRepository(self._reads).list_of_company(company_id, include_inactive=include_inactive)
 
     async def get_service_by_id(self, yclients_id: int, company_id: int | None) -> ServiceRow | None:
-        return await ServiceRepository(self._database).get_by_yclients_id(yclients_id, company_id)
+        return await ServiceRepository(self._reads).get_by_yclients_id(yclients_id, company_id)
 
     async def get_services_by_category(self, company_id: int, category_id: int) -> list[ServiceRow]:
-        return await ServiceRepository(self._database).list_of_category(company_id, category_id)
+        return await ServiceRepository(self._reads).list_of_category(company_id, category_id)
 
     async def get_company(self, company_id: int) -> CompanyRow | None:
-        return await CompanyRepository(self._database).get(company_id)
+        return await CompanyRepository(self._reads).get(company_id)
 
     async def upsert(self, model: type[models.Base], rows: Sequence[Values], write: OutgoingWrite) -> list[Any]:
+        with self.router.writing(write) if self.router else nullcontext():
+            return await self._upsert(model, rows, write)
+
+    async def _upsert(self, model: type[models.Base], rows: Sequence[Values], write: OutgoingWrite) -> list[Any]:
         # Mixed batches at once, of several statements each, can want each other's rows; PostgreSQL rolls one back.
         for _ in range(_REPEATS):
             try:
-                return await self._upsert(model, rows, write)
+                return await self._upsert_once(model, rows, write)
             except StoreTimeoutError as error:
                 if error.sqlstate not in _ROLLED_BACK_BY_OTHERS:
                     raise
-        return await self._upsert(model, rows, write)
+        return await self._upsert_once(model, rows, write)
 
-    async def _upsert(self, model: type[models.Base], rows: Sequence[Values], write: OutgoingWrite) -> list[Any]:
+    async def _upsert_once(self, model: type[models.Base], rows: Sequence[Values], write: OutgoingWrite) -> list[Any]:
         async with UnitOfWork(self._database) as work:
             write.leave()
             try:
@@ -147,4 +159,6 @@ class RepositoryBackend:
         await CompanyRepository(self._database).ping()
 
     async def close(self) -> None:
+        if self.router:
+            await self.router.close()
         await self._database.close()

@@ -39,6 +39,7 @@ from app.stores.codec.json_rows import by_shape, encode, in_key_order
 from app.stores.codec.rows import table_of
 from app.stores.codec.text_values import RowDecoder
 from app.stores.postgres.database import UNREADABLE, Database, UnreadableError
+from app.stores.standbys.read_router import ReadRouter
 
 R = TypeVar("R")  # the row type
 _ROWS = bindparam("rows", type_=Text())
@@ -52,26 +53,27 @@ class Repository(Generic[R]):
     Subclasses name the model and its row type from `app.stores.codec.rows`.
 
     Args:
-        connection: one that the caller opens and, after a write, commits; or a database, for reads of a statement each.
+        connection: one that the caller opens and, after a write, commits; or a database, or the way to
+            standbys, for reads of a statement each.
     """
 
     model: ClassVar[type[models.Base]]
     row: ClassVar[Any]
 
-    def __init__(self, connection: AsyncConnection | Database) -> None:
+    def __init__(self, connection: AsyncConnection | Database | ReadRouter) -> None:
         self._source = connection
 
     @property
     def _connection(self) -> AsyncConnection:
         """The connection to write on."""
-        if isinstance(self._source, Database):
+        if not isinstance(self._source, AsyncConnection):
             raise TypeError("a write needs a unit of work")
         return self._source
 
     async def _fetch(
         self, statement: Select[Any], parameters: Mapping[str, object] | None = None
     ) -> Sequence[Sequence[Any]]:
-        if isinstance(self._source, Database):
+        if not isinstance(self._source, AsyncConnection):
             return await self._source.fetch(statement, parameters)
         rows: Sequence[Sequence[Any]] = (await self._source.execute(statement, parameters)).all()
         return rows
@@ -165,7 +167,8 @@ class Repository(Generic[R]):
         as_text: Any = statement.with_only_columns(*[cast(c, Text).label(c.name) for c in columns])
         decoder = RowDecoder(columns)
         names = [c.name for c in columns]
-        for row in await self._fetch(as_text, parameters):
+        fetch = self._fetch if isinstance(self._source, AsyncConnection) else self._source.fetch_text
+        for row in await fetch(as_text, parameters):
             try:
                 decoder.decode(dict(zip(names, row, strict=True)))
             except UnrepresentableValueError as named:

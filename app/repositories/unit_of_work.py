@@ -6,14 +6,14 @@ from types import TracebackType
 from typing import Any, Self
 
 from app import models
-from app.errors import InvalidArgumentError, OutcomeUnknownError, UnavailableError
+from app.errors import InvalidArgumentError
 from app.repositories.bookings import BookingRepository
 from app.repositories.clients import ClientRepository
 from app.repositories.companies import CompanyRepository
 from app.repositories.dialog_contexts import DialogContextRepository
 from app.repositories.services import ServiceRepository
 from app.repositories.staff import StaffRepository, StaffScheduleRepository
-from app.stores.postgres.database import Database, translated_errors
+from app.stores.postgres.database import Database
 
 
 class UnitOfWork:
@@ -70,13 +70,11 @@ class UnitOfWork:
         """Make the writes last.
 
         Raises:
-            OutcomeUnknownError: the connection was lost in between; they may have been committed.
+            OutcomeUnknownError: the connection was lost in between, or a synchronous standby is away; they may have
+                been committed.
+            StoreError: rolled back.
         """
-        try:
-            with translated_errors(writing=True):
-                await self._connection.commit()
-        except UnavailableError as error:
-            raise OutcomeUnknownError("the connection to PostgreSQL was lost during a commit") from error
+        await self._database.commit(self._connection)
 
     async def __aexit__(
         self,

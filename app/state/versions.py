@@ -404,4 +404,13 @@ VERSIONS = (
         said_at timestamptz NOT NULL DEFAULT clock_timestamp()
     );
     """,
+    f"""
+    -- The number of the last move, and where it was made: a failover that lost it shows.
+    ALTER TABLE {SCHEMA}.stage ADD COLUMN moves bigint NOT NULL DEFAULT 0, ADD COLUMN timeline bigint,
+        ADD COLUMN lsn pg_lsn;
+    """,
+    f"""
+    -- What the process says of its reads from standbys: see app.state.cutover.standby_reads.
+    ALTER TABLE {SCHEMA}.processes ADD COLUMN standby_reads json;
+    """,
 )

@@ -79,6 +79,26 @@ def _add_cutover(text: _Text, facts: Facts) -> None:
     text.add("botdata_processes", "gauge", "Processes that count as running.", [({}, len(processes))])
     ages = [(name, one.age) for name, one in processes]
     text.add("botdata_process_heartbeat_age_seconds", "gauge", "Since a process last reported.", ages)
+    for name, what, number in (
+        ("botdata_timeline", "The target's timeline; a failover raises it.", found.standbys.timeline),
+        ("botdata_standbys", "Standbys that follow the target.", found.standbys.following),
+        ("botdata_synchronous_standbys", "Those that a commit may wait for.", found.standbys.synchronous),
+    ):
+        text.add(name, "gauge", what, [({}, number)] if number is not None else [])
+    reading = [({"process": one.name}, one.reads) for one in found.processes if one.reads]
+    counts = [({**name, "by": "standby"}, one.by_standbys) for name, one in reading]
+    counts += [({**name, "by": "primary"}, one.by_primary) for name, one in reading]
+    text.add("botdata_reads_total", "counter", "Reads of a process that may be answered by standbys.", counts)
+    standbys = [({**name, "standby": one.standby}, one) for name, reads in reading for one in reads.standbys]
+    text.add(
+        "botdata_standby_answers",
+        "gauge",
+        "Whether a process asks it.",
+        [(label, one.state == "answers") for label, one in standbys],
+    )
+    for name, what in (("lag_bytes", "What it has not replayed."), ("lag_seconds", "Since the primary was there.")):
+        lags = [(label, getattr(one, name)) for label, one in standbys if getattr(one, name) is not None]
+        text.add(f"botdata_standby_{name}", "gauge", what, lags)
     text.add("botdata_troubles", "gauge", "What is not well, counted.", [({}, len(found.troubles))])
 
 

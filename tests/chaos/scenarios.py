@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.chaos import (
     cancelled_calls,
+    failovers,
     fidelity,
     generated_calls,
     hostile_source,
@@ -19,6 +20,7 @@ SCENARIOS: list[Scenario] = [
     postgres_faults.SCENARIO,
     generated_calls.SCENARIO,
     cancelled_calls.SCENARIO,
+    failovers.SCENARIO,
     hostile_source.SCENARIO,
     fidelity.SCENARIO,
 ]

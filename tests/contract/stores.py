@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -12,6 +13,7 @@ from psycopg import sql
 from psycopg.rows import dict_row
 
 from app import models
+from app.common.metrics import Metrics
 from app.cutover.stages import Stage, Store
 from app.data_layer import DataLayer, Result
 from app.data_layer.store_wiring import open_repository, open_supabase
@@ -49,6 +51,7 @@ class Stores:
         stages: a data layer at each stage of a cutover from the one to the other.
         connections: to the two databases, each statement a transaction.
         tool: the schema of the tool's own tables.
+        follow: waits until standbys have what was written behind the data layers' back.
     """
 
     layers: dict[str, DataLayer]
@@ -57,6 +60,7 @@ class Stores:
     connections: list[psycopg.Connection[Any]] = field(default_factory=list)
     clock: Clock = field(default_factory=Clock)
     tool: str = "botdata"
+    follow: Callable[[], None] = lambda: None
 
     @property
     def urls(self) -> list[str]:
@@ -71,6 +75,7 @@ class Stores:
         stamps = _stamps(table)
         for url in self.urls:
             insert(url, table, *[stamps | row for row in rows])
+        self.follow()
 
     def authority_of(self, layer: DataLayer) -> Store:
         """The store that answers one of the stages' layers."""
@@ -85,6 +90,7 @@ class Stores:
         for url in self.urls:
             with psycopg.connect(url) as connection:
                 connection.execute(statement.encode())
+        self.follow()
 
     def empty(self) -> None:
         """Remove every row, and start the ids from 1 again, where there is anything."""
@@ -93,6 +99,7 @@ class Stores:
             if row and row[0]:
                 connection.execute(f"TRUNCATE {', '.join(TABLES)} RESTART IDENTITY".encode())
         self.connections[1].execute(f"TRUNCATE {self.tool}.notes, {self.tool}.outbox".encode())
+        self.follow()
 
     def written(self) -> list[list[str]]:
         """What either store holds of the tables that methods write, as text.
@@ -139,5 +146,10 @@ def rows_of(url: str, statement: str) -> list[dict[str, Any]]:
 
 async def open_layer(settings: Settings, backend: str, clock: Clock) -> DataLayer:
     """A data layer on one of the two backends."""
-    opened = await (open_supabase if backend == "supabase" else open_repository)(settings)
-    return DataLayer(opened, settings, clock=clock)
+    metrics = Metrics()
+    if backend == "supabase":
+        return DataLayer(await open_supabase(settings), settings, clock=clock)
+    opened = await open_repository(settings, metrics=metrics)
+    if opened.router is not None:
+        opened.router.start()
+    return DataLayer(opened, settings, clock=clock, metrics=metrics)

@@ -1,6 +1,7 @@
 """Every command with a pooler at either end: it works, or stops before it changed anything."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,19 @@ FROM_SOURCE = [
 def test_every_command_is_among_them() -> None:
     lines = [*LINES, *WORKING, *WITHOUT_ADDRESS]
     assert [name for name in COMMANDS if not any(f"{line} ".startswith(f"{name} ") for line in lines)] == []
+
+
+def test_the_page_says_which_of_them_work() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "scale-out.md").read_text(encoding="utf-8")
+    said = {
+        name: word
+        for programs, word in re.findall(r"^\| (.*?) \| (works|stops) \|", text, re.MULTILINE)
+        for name in re.findall(r"`botdata ([a-z ]+)`", programs)
+    }
+    stop = [*LINES, *(line for line in FROM_SOURCE if line not in WORKING)]
+    assert said == {
+        name: "stops" if any(f"{line} ".startswith(f"{name} ") for line in stop) else "works" for name in COMMANDS
+    }
 
 
 def _contents(url: str) -> dict[str, Any]:

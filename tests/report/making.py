@@ -18,6 +18,7 @@ from app.models import Base
 from app.report.making import make_report
 from app.report.page import render
 from app.report.texts import Language
+from app.state.cutover.standby_reads import StandbyReads, StandbyReport
 from app.state.tool_schema import ensure_tool_schema
 from tests.cutover.test_report import COUNTS
 from tests.migration.engine import Served, Told, copy_from, execute, source_of, verify_from
@@ -96,6 +97,10 @@ def remember(target: str, told: str = "the client asked for it", name: str = "cl
                 "back" if day == 3 else "advance", before, after, state, f"2026-03-0{day + 1} 22:00Z",
                 f"2026-03-0{day + 1} 22:00Z", reason, said,
             )  # fmt: skip
+        ask(
+            "INSERT INTO botdata.processes (name, stage, chosen_by, standby_reads) VALUES ('bot', 'live', 'x', %s)",
+            Json(StandbyReads(1234, 56, (StandbyReport(told, "answers", 8192, 0.4),)).document()),
+        )
         counts = COUNTS.replace("'get_company'", "%s")
         for method, fast, slow in (
             ("get_client_by_phone", 0.004, 0.09),

@@ -19,7 +19,9 @@ def in_schema(url: str, schema: str) -> str:
 
 
 def searching(url: str, schema: str) -> str:
-    """A libpq URL whose sessions find the tables of a schema by their path."""
+    """A libpq URL whose sessions find the tables of a schema by their path; the same URL for `public`."""
+    if schema == "public":
+        return url
     parsed = make_url(url).update_query_dict({"options": f"-csearch_path={schema}"})
     return parsed.render_as_string(hide_password=False)
 

@@ -1,5 +1,8 @@
 """A cutover with a bit of everything: troubles, a run, compared reads, hostile names and a person's phone number."""
 
+import json
+
+from app.state.cutover.standby_reads import StandbyReads, StandbyReport
 from tests.fixtures.cutover import Pair
 
 HOSTILE = "<img src=x onerror=alert(1)>\"'&<script>alert(2)</script>"
@@ -14,6 +17,16 @@ def fill(pair: Pair) -> None:
         "('bot-1:4711:a1b2c3', 'shadow', 'CUTOVER_STAGE=database', now() + interval '1 day', now(), NULL), "
         "('bot-2:4712:b2c3d4', 'shadow', 'CUTOVER_STAGE=database', now() - interval '7 min', now(), %s)",
         f"cannot write {HOSTILE} for {PHONE}",
+    )
+    pair.ask(
+        "UPDATE botdata.processes SET standby_reads = %s::json WHERE name LIKE 'bot-1:%%'",
+        json.dumps(
+            StandbyReads(
+                1234,
+                56,
+                (StandbyReport("192.168.10.21:5432", "answers", 8192, 0.4), StandbyReport(HOSTILE, "away", None, None)),
+            ).document()
+        ),
     )
     pair.ask(
         "INSERT INTO botdata.notes (process, table_name, key, attempts, state, last_error) VALUES "

@@ -94,7 +94,7 @@ async def test_nothing_personal_in_any_answer(filled: Pair, page_of: MakePage, s
 
 
 def test_dates_and_names_of_processes_are_no_phones() -> None:
-    text = "process a-1:47110815:012345 at 2026-11-29 20:08:23 UTC, 2026-11-29T20:08:23Z"
+    text = "process a-1:47110815:012345 at 2026-11-29 20:08:23 UTC, 2026-11-29T20:08:23Z, standby 192.168.10.21:5432"
     assert mask_free_text(text) == text
     assert mask_free_text("call +7 (968) 448-44-88 or 2026-99-29") == "call +7968***4488 or ***"
     assert mask_free_text("with hunter22 in it", ["hunter22"]) == "with *** in it"
@@ -130,6 +130,8 @@ async def test_the_figures(filled: Pair, settings_of: MakeSettings) -> None:
     assert found["botdata_outbox_pending"] == {'table="clients"': 1}
     assert 100 <= found["botdata_outbox_oldest_seconds"][""] < 160
     assert found["botdata_journal_failed"]['table="clients"'] == 1
+    assert found["botdata_standby_lag_bytes"]['process="bot-1:4711:a1b2c3",standby="192.168.10.21:5432"'] == 8192
+    assert found["botdata_reads_total"]['process="bot-1:4711:a1b2c3",by="standby"'] == 1234
     assert 420 <= found["botdata_process_heartbeat_age_seconds"]['process="bot-2:4712:b2c3d4"'] < 480
     assert found["botdata_comparisons_total"]['method="get_staff",result="different"'] == 31
     buckets = {
@@ -170,7 +172,7 @@ async def test_the_dashboard_asks_for_figures_that_exist(filled: Pair, settings_
     assert {re.sub("_(bucket|sum|count)$", "", name) for name in asked} == shown
     for expression in (target["expr"] for panel in panels for target in panel["targets"]):
         labels = set(re.findall(r"\{\{(\w+)\}\}", str(panels)))
-        assert labels <= {"table", "process", "stage", "method", "result", "store"}
+        assert labels <= {"table", "process", "stage", "method", "result", "store", "standby", "by"}
         assert expression.count("(") == expression.count(")")
 
 

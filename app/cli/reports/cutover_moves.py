@@ -36,6 +36,7 @@ def send_recorded(settings: Settings) -> Sending:
 def show_outcome(outcome: MoveOutcome) -> None:
     """Print what stands against the move, what came of it, and what to run next."""
     show_objections(outcome.objections, "passed over" if outcome.moved or outcome.late else "against it")
+    show_objections(outcome.warnings, "warning")
     for late in outcome.late:
         say(f"late: {late.what}")
         say(f"  remedy: {late.remedy}")
@@ -99,6 +100,7 @@ def outcome_document(outcome: MoveOutcome) -> dict[str, Any]:
         dry_run=outcome.dry_run,
         forced=outcome.forced,
         objections=reason_list(outcome.objections),
+        warnings=reason_list(outcome.warnings),
         late=reason_list(outcome.late),
         behind=[
             {"process": one.name, "stage": one.stage, "chosen_by": one.chosen_by, "age": round(one.age, 1)}

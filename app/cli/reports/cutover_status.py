@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from app.cli.output import document, say, show_table
-from app.cli.reports.cutover_words import accepted_list, after, ago, moment, reason_list, show_accepted, show_objections
+from app.cli.reports.cutover_words import (
+    accepted_list,
+    after,
+    ago,
+    moment,
+    reads_told,
+    reason_list,
+    show_accepted,
+    show_objections,
+)
 
 if TYPE_CHECKING:
     from app.cutover.moves.status import Cutover
@@ -45,9 +55,12 @@ def show_status(found: Cutover) -> None:
         )
     else:
         say("no process of the bot reports itself: start the bot with CUTOVER_STAGE=database and DATABASE_URL")
+    show_reads(found.processes)
     for what, waiting in (("notes", found.notes), ("outbox", found.outbox)):
         say(f"{what}: {_waiting(waiting)}")
     show_accepted(found.accepted)
+    say(f"target: {found.standbys.label}")
+    show_objections(found.warnings, "warning")
     show_objections(found.troubles, "trouble")
     if found.objections is None:
         say(f"the gate to {row.stage.next} could not be asked: {found.unasked}")
@@ -92,6 +105,13 @@ def _process_cells(process: Process) -> list[str]:
     ]
 
 
+def show_reads(processes: Iterable[Process]) -> None:
+    """Print it for those that read from standbys."""
+    for process in processes:
+        for line in reads_told(process.reads.document()) if process.reads else ():
+            say(f"{process.name}: {line}")
+
+
 def _waiting(waiting: tuple[Waiting, ...]) -> str:
     if not waiting:
         return "none"
@@ -129,6 +149,7 @@ def status_document(found: Cutover) -> dict[str, Any]:
                 "pending_mirrors": one.pending,
                 "spooled": one.spooled,
                 "problem": one.problem,
+                "reads": None if one.reads is None else one.reads.document(),
             }
             for one in found.processes
         ],
@@ -138,6 +159,11 @@ def status_document(found: Cutover) -> dict[str, Any]:
         move=None
         if move is None
         else {"move": move.label, "begun_at": move.begun_at, "hold_until": move.hold_until, "done_by": move.done_by},
+        timeline=found.standbys.timeline,
+        standbys=found.standbys.following,
+        synchronous_standbys=found.standbys.synchronous,
+        moves=row.moves,
+        warnings=reason_list(found.warnings),
         troubles=reason_list(found.troubles),
         next_stage=row.stage.next,
         objections=None if found.objections is None else reason_list(found.objections),

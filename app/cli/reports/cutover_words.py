@@ -74,3 +74,15 @@ def ago(seconds: float) -> str:
         if seconds >= 2 * size:
             return f"{seconds / size:,.0f} {unit}"
     return f"{max(0.0, seconds):.0f} s"
+
+
+def reads_told(reads: dict[str, Any]) -> list[str]:
+    """What a process says of its reads, as lines: the share of standbys, and how each is."""
+    all_reads = reads["by_standbys"] + reads["by_primary"]
+    share = 100 * reads["by_standbys"] / max(1, all_reads)
+    lines = [f"standbys answered {share:.1f} % of {all_reads:,} reads"]
+    for one in reads["standbys"]:
+        lag = "" if one["lag_bytes"] is None else f", {one['lag_bytes']:,} bytes behind"
+        lag += "" if not one["lag_seconds"] else f" ({one['lag_seconds']:.1f} s)"
+        lines.append(f"standby {one['standby']}: {one['state']}{lag}")
+    return lines

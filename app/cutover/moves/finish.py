@@ -5,7 +5,7 @@ from datetime import datetime
 
 from psycopg import AsyncConnection
 
-from app.cutover.moves.stage_row import lock_stage_row, open_cutover
+from app.cutover.moves.stage_row import kept, lock_stage_row, open_cutover
 from app.cutover.stages import Stage, Store
 from app.cutover.tables import OWN_AUTHORITY
 from app.errors import MigrationError
@@ -46,7 +46,8 @@ async def look_at_end(settings: Settings) -> Ending:
 
 async def finish(settings: Settings) -> Ending:
     """End the way back. Errors are those of `look_at_end`."""
-    async with open_cutover(settings.require_database_url(), _STEP) as connection, connection.transaction():
+    url = settings.require_database_url()
+    async with open_cutover(url, _STEP) as connection, kept(url, connection, step=_STEP):
         row = await lock_stage_row(connection, "FOR UPDATE", step=_STEP)  # after the writes that are being recorded
         ending = await _ending(connection, row)
         if ending.finished_at is None:

@@ -3,6 +3,9 @@
 A move in state 'holding' asks every process to hold its writes. When all of them report that they do, and every mirror
 is settled, one transaction ends the move and moves the stage, if the time is not up. A process that finds the time up
 ends the move itself, with a conditional UPDATE of the same row: so either the stage moves, or the old one resumes.
+
+Where a synchronous standby is away, a commit neither ends nor fails. So the standby is tried before the stage is
+written. Where it goes away just then, the barrier stays until it is known what became of the move.
 """
 
 import asyncio
@@ -13,7 +16,7 @@ import psycopg
 from psycopg import AsyncConnection
 from psycopg.errors import LockNotAvailable, UniqueViolation
 
-from app.cutover.moves.stage_row import LET_IT_END, UNCHANGED, lock_stage_row
+from app.cutover.moves.stage_row import LET_IT_END, UNCHANGED, MoveUnknownError, kept, lock_stage_row, require_standby
 from app.cutover.stages import Stage, Store
 from app.errors import MigrationError
 from app.migration.target.target_session import open_target
@@ -73,11 +76,14 @@ async def cross(url: str, connection: AsyncConnection, crossing: Crossing) -> tu
     Raises:
         MigrationError: another move is under way, or it is not known whether the stage has moved.
     """
+    await require_standby(connection, step=crossing.step)
     number = await _begin(url, connection, crossing)
     try:
-        late = await _hold(connection, crossing, number)
+        late = await _hold(url, connection, crossing, number)
         if late and not await moves.give_up(connection, number, "; ".join(one.what for one in late)):
             late = late if not await moves.is_done(connection, number) else ()
+    except MoveUnknownError:
+        raise
     except BaseException as error:
         if not await asyncio.shield(_settle(url, crossing, number)):
             raise
@@ -96,7 +102,7 @@ async def _begin(url: str, connection: AsyncConnection, crossing: Crossing) -> i
     """Ask every process to hold its writes; the number of the move."""
     number: int | None = None
     try:
-        async with connection.transaction():
+        async with kept(url, connection, step=crossing.step):
             # FOR SHARE: a step of another command, which takes it FOR UPDATE, comes wholly before or wholly after.
             row = await lock_stage_row(connection, "FOR SHARE", step=crossing.step)
             await moves.give_up_expired(connection)
@@ -114,6 +120,8 @@ async def _begin(url: str, connection: AsyncConnection, crossing: Crossing) -> i
         if error.diag.constraint_name != moves.ONE_MOVE:
             raise
         raise await under_way(connection, crossing.step) from None
+    except MoveUnknownError:
+        raise
     except BaseException:
         if number is not None:  # stopped at the commit, which may have been made
             await asyncio.shield(_settle(url, crossing, number))
@@ -121,7 +129,7 @@ async def _begin(url: str, connection: AsyncConnection, crossing: Crossing) -> i
     return number
 
 
-async def _hold(connection: AsyncConnection, crossing: Crossing, number: int) -> tuple[Late, ...]:
+async def _hold(url: str, connection: AsyncConnection, crossing: Crossing, number: int) -> tuple[Late, ...]:
     """Wait until all is still, and move; what was late, where the time ran out."""
     late: tuple[Late, ...] = ()
     while True:
@@ -130,17 +138,20 @@ async def _hold(connection: AsyncConnection, crossing: Crossing, number: int) ->
             return late or await _late(connection, crossing, number) or (_TIME_WAS_UP,)
         late = await _late(connection, crossing, number)
         if not late:
-            late = await _move(connection, crossing, number, remaining)
+            late = await _move(url, connection, crossing, number, remaining)
             if not late:
                 return ()
         await asyncio.sleep(_LOOK_EVERY)
 
 
-async def _move(connection: AsyncConnection, crossing: Crossing, number: int, remaining: float) -> tuple[Late, ...]:
+async def _move(
+    url: str, connection: AsyncConnection, crossing: Crossing, number: int, remaining: float
+) -> tuple[Late, ...]:
     """End the move and move the stage, in one transaction, if all is still and the time is not up."""
+    await require_standby(connection, step=crossing.step)
     milliseconds = max(1, int(remaining * 1000))
     try:
-        async with connection.transaction():
+        async with kept(url, connection, step=crossing.step):
             # The last one: should this command hang, the server ends its transaction, and the old stage resumes.
             await connection.execute(
                 f"SET LOCAL lock_timeout = {milliseconds}; SET LOCAL statement_timeout = {milliseconds + 1000}; "

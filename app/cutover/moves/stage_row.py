@@ -2,25 +2,80 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
+import psycopg
 from psycopg import AsyncConnection
 from psycopg.errors import LockNotAvailable
 
 from app.common.driver_errors import without_values
 from app.cutover.locks import HOLD_STAGE, HOLD_TURN
-from app.errors import MigrationError
+from app.errors import MigrationError, OutcomeUnknownError
 from app.migration.target.target_session import explained, open_target
 from app.next_step import Command, NextStep
+from app.state.cutover.moves import try_commit
 from app.state.cutover.stage import StageRow, lock_holders, read_stage_row
 from app.state.tool_schema import is_current
+from app.stores.postgres.commit import transaction
 
 UNCHANGED = "nothing was changed"
 LET_IT_END = "let it end, or end it with SELECT pg_terminate_backend(its pid)"
+BRING_BACK = "bring a standby of synchronous_standby_names back, or take it out of there"
+_COMMIT = 3.0  # seconds
 _PATIENCE = b"SET LOCAL lock_timeout = '5s'"
 _MOMENT = b"SET LOCAL lock_timeout = '300ms'"
 _BETWEEN = 0.2  # seconds
 _TRIES = 10
+
+
+class MoveUnknownError(MigrationError):
+    """A move's own commit may have been made, or may still be: nothing else is to be done for it."""
+
+
+@asynccontextmanager
+async def kept(url: str, connection: AsyncConnection, *, step: str) -> AsyncIterator[None]:
+    """A transaction of a move, whose commit is to be known.
+
+    Raises:
+        MoveUnknownError: it is not: a synchronous standby is away, or the connection was lost; says how the row stands.
+    """
+    try:
+        async with transaction(connection, seconds=_COMMIT):
+            yield
+    except OutcomeUnknownError as error:
+        raise MoveUnknownError(
+            f"{error}; {await _as_it_stands(url, step)}",
+            step=step,
+            pending="perhaps all of it: the move is made as soon as the standby answers, and the processes hold their "
+            "writes until then; it is lost where the primary fails before",
+            next_step=NextStep(f"{BRING_BACK}; then: ", Command("cutover status")),
+        ) from error
+
+
+async def require_standby(connection: AsyncConnection, *, step: str) -> None:
+    """Stop where a commit would wait for a synchronous standby that is away.
+
+    Raises:
+        MigrationError: it is; the connection is of no use any more.
+    """
+    try:
+        async with transaction(connection, seconds=_COMMIT):
+            await try_commit(connection)
+    except OutcomeUnknownError as error:
+        raise MigrationError(
+            f"no commit can be made: {error}",
+            step=step,
+            pending=f"all of it; {UNCHANGED}",
+            next_step=NextStep(f"{BRING_BACK}; then: ", Command(step)),
+        ) from error
+
+
+async def _as_it_stands(url: str, step: str) -> str:
+    with suppress(MigrationError, psycopg.Error, TimeoutError):
+        async with asyncio.timeout(_COMMIT), open_target(url, step=step) as connection:
+            row = await read_stage_row(connection)
+            return f"the row of the stage says {row.stage}, of move {row.moves}"
+    return "the row of the stage cannot be read"
 
 
 async def lock_stage_row(connection: AsyncConnection, lock: str, *, step: str) -> StageRow:

@@ -6,6 +6,7 @@ from psycopg import AsyncConnection
 
 from app.cutover.moves.gates.objection import Objection
 from app.cutover.moves.gates.objections import objections
+from app.cutover.moves.gates.standby_gate import Standbys, read_standbys, warnings
 from app.cutover.moves.gates.thresholds import Thresholds
 from app.cutover.moves.stage_row import open_cutover
 from app.cutover.stages import Stage, Store
@@ -32,6 +33,7 @@ class Cutover:
         authorities: the store that each table's writers write to.
         own: the tables of them that do not move with the stage.
         synced: seconds since the last sync from Supabase began at a table; only those that had one.
+        standbys: those that follow the target.
         move: one that holds writes, or whose command has ended in the middle.
         objections: what the gate of the next stage has against it; None: it could not be asked.
         unasked: why not.
@@ -45,10 +47,16 @@ class Cutover:
     processes: tuple[Process, ...]
     notes: tuple[Waiting, ...]
     outbox: tuple[Waiting, ...]
+    standbys: Standbys
     move: PastMove | None
     objections: tuple[Objection, ...] | None
     unasked: str | None
     accepted: tuple[AcceptedDifference, ...]
+
+    @property
+    def warnings(self) -> tuple[Objection, ...]:
+        """What may be lost at this stage or the next one; it stops no move."""
+        return warnings(self.standbys, self.row.stage, self.row.stage.next)
 
     @property
     def troubles(self) -> tuple[Objection, ...]:
@@ -98,6 +106,7 @@ async def see(connection: AsyncConnection) -> Cutover:
         await read_processes(connection),
         await backlog.notes(connection),
         await backlog.entries(connection),
+        await read_standbys(connection),
         await open_move(connection),
         None,
         "it was not asked",

@@ -11,9 +11,10 @@ from psycopg import AsyncConnection
 from app.cutover.moves.gates.id_gap import raise_sequences
 from app.cutover.moves.gates.objection import Objection
 from app.cutover.moves.gates.objections import objections as objections_to
+from app.cutover.moves.gates.standby_gate import read_standbys, warnings
 from app.cutover.moves.gates.thresholds import Thresholds
 from app.cutover.moves.handover import Crossing, Late, cross, moved_meanwhile, under_way
-from app.cutover.moves.stage_row import lock_stage_row, open_cutover
+from app.cutover.moves.stage_row import kept, lock_stage_row, open_cutover
 from app.cutover.stages import Stage
 from app.errors import SettingsError, StoreError
 from app.settings import Settings
@@ -35,6 +36,7 @@ class MoveOutcome:
         to: the stage to move to; None: there is none further.
         moved: the stage stands at `to`.
         objections: the reasons against it, whether they stopped it or were passed over by force.
+        warnings: what may be lost at the stages on either side of it; they stop nothing.
         late: who or what was late at the barrier, so that the old stage has resumed.
         behind: processes that do not report the new stage, as they report themselves.
     """
@@ -46,6 +48,7 @@ class MoveOutcome:
     dry_run: bool = False
     forced: bool = False
     objections: tuple[Objection, ...] = ()
+    warnings: tuple[Objection, ...] = ()
     late: tuple[Late, ...] = ()
     behind: tuple[Process, ...] = ()
 
@@ -121,13 +124,19 @@ async def _move(
         unsent = None if dry_run else await _prepare(settings, row, to, send)
         objections = [*await objections_to(settings, to, thresholds), *([unsent] if unsent else [])]
         outcome = MoveOutcome(
-            kind, row.stage, to, dry_run=dry_run, forced=force is not None, objections=tuple(objections)
+            kind,
+            row.stage,
+            to,
+            dry_run=dry_run,
+            forced=force is not None,
+            objections=tuple(objections),
+            warnings=warnings(await read_standbys(connection), to),
         )
         if dry_run or (objections and force is None):
             return outcome
         said = "; ".join(one.what for one in objections) or None
         if row.stage.authority is to.authority:
-            await _step(connection, kind, row, to, reason=force, said=said)
+            await _step(url, connection, kind, row, to, reason=force, said=said)
         else:
             drops = any(one.loses_outbox for one in objections)
             crossing = Crossing(kind, row.stage, to, settings.cutover_hold, force, said, drops_outbox=drops)
@@ -147,10 +156,10 @@ async def _prepare(settings: Settings, row: StageRow, to: Stage, send: Sending |
 
 
 async def _step(
-    connection: AsyncConnection, kind: str, seen: StageRow, to: Stage, *, reason: str | None, said: str | None
+    url: str, connection: AsyncConnection, kind: str, seen: StageRow, to: Stage, *, reason: str | None, said: str | None
 ) -> None:
     """Move the stage where the authority stays."""
-    async with connection.transaction():
+    async with kept(url, connection, step=f"cutover {kind}"):
         row = await lock_stage_row(connection, "FOR UPDATE", step=f"cutover {kind}")  # after the writes in flight
         if row != seen:
             raise moved_meanwhile(f"cutover {kind}", seen.stage, row.stage)

@@ -127,7 +127,7 @@ class ComparisonLog:
             await comparisons.save_counts(connection, self._process, encode(rows))
             if found:
                 await comparisons.save_differences(connection, encode(found))
-            await connection.commit()
+            await database.commit(connection)
 
 
 def _row(minute: int, line: Line, counts: ComparisonCounts) -> dict[str, Any]:

@@ -13,11 +13,14 @@ from app.cutover.stages import Stage
 from app.state.schema_name import SCHEMA
 
 ONE_MOVE = "moves_holding"  # the unique index that lets one move hold at a time
+# A move that is given up must not wait for a standby that is away. Should a failover bring it back, its time runs out.
+_LOCALLY = "set_config('synchronous_commit', 'local', true) <> ''"
 # Of the move of this number; of any where that is NULL. Either this or the move's own last statement comes first, and
 # the other one then finds the move ended.
 GIVE_UP_EXPIRED = (
     f"UPDATE {SCHEMA}.moves SET state = 'given up', ended_at = clock_timestamp(), said = %(said)s "
-    "WHERE id = coalesce(%(number)s::bigint, id) AND state = 'holding' AND hold_until < clock_timestamp()"
+    "WHERE id = coalesce(%(number)s::bigint, id) AND state = 'holding' AND hold_until < clock_timestamp() "
+    f"AND {_LOCALLY}"
 )
 _READ = (
     "SELECT id, kind, from_stage, to_stage, subject, state, begun_at, hold_until, ended_at, done_by, reason, said, "
@@ -155,10 +158,15 @@ async def give_up(connection: AsyncConnection, number: int, said: str) -> bool:
     """Let the old stage resume, unless it has moved, and keep why: a process that gave the move up could not say."""
     ended = await connection.execute(
         f"UPDATE {SCHEMA}.moves SET state = 'given up', ended_at = coalesce(ended_at, clock_timestamp()), "
-        "said = %(said)s WHERE id = %(number)s AND state <> 'done'",
+        f"said = %(said)s WHERE id = %(number)s AND state <> 'done' AND {_LOCALLY}",
         {"said": said, "number": number},
     )
     return ended.rowcount == 1
+
+
+async def try_commit(connection: AsyncConnection) -> None:
+    """Write to the log, and nowhere else, so that the transaction's commit waits for the standbys as any other does."""
+    await connection.execute(f"SELECT pg_logical_emit_message(true, '{SCHEMA}', '')")
 
 
 async def is_done(connection: AsyncConnection, number: int) -> bool:

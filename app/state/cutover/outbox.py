@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.common.keys import Key
 from app.cutover.stages import Stage
-from app.state.cutover.stage import READ_IN_TURN, StageRow
+from app.state.cutover.stage import COLUMNS, READ_IN_TURN, StageRow
 from app.state.json_keys import AMONG_KEYS
 from app.state.schema_name import SCHEMA
 
@@ -38,7 +38,7 @@ _RECORD_WRITE = (
     "AND key = w.key AND NOT unsure AND attempts = 0 FOR UPDATE SKIP LOCKED) o WHERE w.is_sure))), "
     f"recorded AS (INSERT INTO {SCHEMA}.outbox (process, table_name, key, unsure) "
     "SELECT %(process)s, %(table)s, key, NOT is_sure FROM written) "
-    "SELECT stage, moved_at, finished_at FROM stage"
+    f"SELECT {COLUMNS} FROM stage"
 )
 
 

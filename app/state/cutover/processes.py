@@ -1,5 +1,6 @@
 """Table `processes`: what each process of the bot writes of itself, and what it reads of the stage with it."""
 
+import json
 import os
 import secrets
 import socket
@@ -12,7 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection as PooledConnection
 
 from app.cutover.stages import Stage
 from app.flags import FOLLOW
-from app.state.cutover.stage import READ_IN_TURN, StageRow
+from app.state.cutover.stage import COLUMNS, READ, READ_IN_TURN, StageRow
+from app.state.cutover.standby_reads import StandbyReads
 from app.state.schema_name import SCHEMA
 
 SILENT_AFTER = 5.0  # seconds without a report; a process reports every second
@@ -23,17 +25,19 @@ WITH mine AS (
     UPDATE {SCHEMA}.processes SET
         stage = %(stage)s, stage_since = CASE stage WHEN %(stage)s THEN stage_since ELSE clock_timestamp() END,
         reported_at = clock_timestamp(), held_move = %(held_move)s, in_flight = %(in_flight)s,
-        pending_mirrors = %(pending)s, spooled = %(spooled)s, problem = %(problem)s
-    WHERE name = %(process)s RETURNING name
+        pending_mirrors = %(pending)s, spooled = %(spooled)s, problem = %(problem)s,
+        standby_reads = CAST(%(reads)s AS json)
+    -- A report must not wait for a standby that is away: the next one says the same.
+    WHERE name = %(process)s AND set_config('synchronous_commit', 'local', true) <> '' RETURNING name
 )
-SELECT s.stage, s.moved_at, s.finished_at, EXISTS (SELECT FROM mine),
+SELECT {COLUMNS}, EXISTS (SELECT FROM mine),
     m.id, CAST(extract(epoch FROM m.hold_until - clock_timestamp()) AS float8)
-FROM {SCHEMA}.stage s LEFT JOIN {SCHEMA}.moves m ON m.state = 'holding'
+FROM ({READ}) s LEFT JOIN {SCHEMA}.moves m ON m.state = 'holding'
 """
 _READ = f"""
 SELECT name, stage, chosen_by, extract(epoch FROM clock_timestamp() - reported_at)::double precision,
 extract(epoch FROM clock_timestamp() - stage_since)::double precision, held_move, in_flight, pending_mirrors, spooled,
-problem FROM {SCHEMA}.processes ORDER BY name
+problem, standby_reads FROM {SCHEMA}.processes ORDER BY name
 """
 
 
@@ -58,6 +62,7 @@ class Report:
     Attributes:
         stage: the stage that it is at; an older one while a write is in flight that began there.
         held_move: it holds its writes for this move, and nothing is in flight.
+        reads: None: it has no standbys.
     """
 
     process: str
@@ -65,6 +70,7 @@ class Report:
     held_move: int | None
     in_flight: int
     counts: WriterCounts
+    reads: StandbyReads | None = None
 
 
 class HeldMove(NamedTuple):
@@ -100,6 +106,7 @@ class Process:
         pending: mirrors that are not settled.
         spooled: notes in its spool file.
         problem: what it says of itself.
+        reads: by standbys and by the primary; None: it has no standbys.
     """
 
     name: str
@@ -112,6 +119,7 @@ class Process:
     pending: int
     spooled: int
     problem: str | None
+    reads: StandbyReads | None = None
 
     @property
     def silent(self) -> bool:
@@ -150,6 +158,7 @@ async def report_and_read(connection: PooledConnection, report: Report) -> Stage
         "pending": counts.pending,
         "spooled": counts.spooled,
         "problem": counts.problem,
+        "reads": None if report.reads is None else json.dumps(report.reads.document()),
     }
     reading: Sequence[Any] = (await connection.exec_driver_sql(_REPORT_AND_READ, given)).one()
     *row, registered, move, seconds = reading
@@ -172,4 +181,4 @@ async def followers(connection: PooledConnection, process: str) -> list[str]:
 async def read_processes(connection: AsyncConnection) -> tuple[Process, ...]:
     """All of them, in the order of their names."""
     rows = await (await connection.execute(_READ)).fetchall()
-    return tuple(Process(row[0], Stage(row[1]), *row[2:]) for row in rows)
+    return tuple(Process(*[row[0], Stage(row[1]), *row[2:-1], StandbyReads.of(row[-1])]) for row in rows)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -14,9 +14,16 @@ from app.cutover.locks import IN_TURN
 from app.cutover.stages import Stage
 from app.errors import SchemaMismatchError
 from app.state.schema_name import SCHEMA
+from app.state.wal import INSERT_LSN, TIMELINE, WalPlace, lsn_as_number
 
 # What `StageRow.of` reads.
-READ = f"SELECT stage, moved_at, finished_at FROM {SCHEMA}.stage"
+COLUMNS = "stage, moved_at, finished_at, moves, timeline, lsn, server_timeline"
+READ = (
+    f"SELECT stage, moved_at, finished_at, moves, timeline, {lsn_as_number('lsn')} AS lsn, "
+    f"{TIMELINE} AS server_timeline FROM {SCHEMA}.stage"
+)
+# What each change of the row leaves in it.
+_STAMP = f"moves = moves + 1, timeline = {TIMELINE}, lsn = {INSERT_LSN}"
 # A row that was locked is read as it is then.
 READ_IN_TURN = f"{READ} WHERE {IN_TURN} FOR SHARE"
 # The catalog, since the name alone would be an error where the schema is not there or not to be used. FOR SHARE wants
@@ -35,11 +42,17 @@ class StageRow:
     Attributes:
         moved_at: when a command last moved it; None: none did, so a stage that an environment fixes holds there.
         finished_at: when the way back was ended, so that nothing is recorded any more; None: it was not.
+        moves: how many moves there were: the number of the last one.
+        place: where the log stood as the last one was made; None: there was none, or it was made by an older version.
+        server_timeline: of the server that was asked, now; None: it is a standby.
     """
 
     stage: Stage
     moved_at: datetime | None
     finished_at: datetime | None
+    moves: int = 0
+    place: WalPlace | None = None
+    server_timeline: int | None = field(default=None, compare=False)
 
     @classmethod
     def of(cls, row: Sequence[Any] | None) -> StageRow:
@@ -50,7 +63,9 @@ class StageRow:
         """
         if row is None:
             raise SchemaMismatchError("the tool's table stage has lost its row")
-        return cls(Stage(row[0]), row[1], row[2])
+        stage, moved_at, finished_at, moves, timeline, lsn, server_timeline = row
+        place = None if timeline is None else WalPlace(timeline, lsn)
+        return cls(Stage(stage), moved_at, finished_at, moves, place, server_timeline)
 
     @property
     def managed(self) -> bool:
@@ -81,13 +96,14 @@ async def read_stage_row(connection: AsyncConnection, *, lock: str = "") -> Stag
 async def move_stage(connection: AsyncConnection, to: Stage) -> None:
     """Let the cutover stand at a stage, with its way back open."""
     await connection.execute(
-        f"UPDATE {SCHEMA}.stage SET stage = %(to)s, moved_at = clock_timestamp(), finished_at = NULL", {"to": to}
+        f"UPDATE {SCHEMA}.stage SET stage = %(to)s, moved_at = clock_timestamp(), finished_at = NULL, {_STAMP}",
+        {"to": to},
     )
 
 
 async def end_way_back(connection: AsyncConnection) -> None:
     """Keep that nothing is recorded for Supabase any more."""
-    await connection.execute(f"UPDATE {SCHEMA}.stage SET finished_at = clock_timestamp()")
+    await connection.execute(f"UPDATE {SCHEMA}.stage SET finished_at = clock_timestamp(), {_STAMP}")
 
 
 async def lock_holders(connection: AsyncConnection) -> str:

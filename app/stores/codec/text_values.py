@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 from psycopg import adapters, pq
 from psycopg.adapt import AdaptersMap, Buffer, Loader
-from psycopg.types.datetime import TimeLoader
+from psycopg.types.datetime import TimeBinaryLoader, TimeLoader
 from sqlalchemy import ARRAY, Column
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.types import TypeEngine
@@ -29,6 +29,8 @@ _NAMES = {
     "TIMESTAMP WITH TIME ZONE": "timestamptz",
     "TIME WITHOUT TIME ZONE": "time",
 }
+
+_MIDNIGHT = (24 * 60 * 60 * 1_000_000).to_bytes(8)  # 24:00:00 in PostgreSQL's binary form
 
 _decode_json = json.JSONDecoder().decode
 
@@ -47,11 +49,30 @@ class _TimeOrMidnightLoader(TimeLoader):
         return time.max if bytes(data) == b"24:00:00" else super().load(data)
 
 
+class _JsonBinaryLoader(_JsonLoader):
+    format = pq.Format.BINARY
+
+
+class _JsonbBinaryLoader(_JsonLoader):
+    format = pq.Format.BINARY
+
+    def load(self, data: Buffer) -> Any:
+        return super().load(data[1:])  # after the number of the form, which has been 1 ever since (jsonb_send)
+
+
+class _TimeOrMidnightBinaryLoader(TimeBinaryLoader):
+    def load(self, data: Buffer) -> time:
+        return time.max if bytes(data) == _MIDNIGHT else super().load(data)
+
+
 def register_loaders(adapters_map: AdaptersMap) -> None:
     """Add what psycopg's standard loaders lack to a connection's adapters."""
     adapters_map.register_loader("time", _TimeOrMidnightLoader)
     adapters_map.register_loader("json", _JsonLoader)
     adapters_map.register_loader("jsonb", _JsonLoader)
+    adapters_map.register_loader("time", _TimeOrMidnightBinaryLoader)
+    adapters_map.register_loader("json", _JsonBinaryLoader)
+    adapters_map.register_loader("jsonb", _JsonbBinaryLoader)
 
 
 class RowDecoder:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext, suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -23,13 +23,17 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from app.common.background import BackgroundTasks
 from app.common.driver_errors import without_values
 from app.common.schemas import DATA, Schemas
+from app.cutover.failover_mark import FailoverMark
 from app.cutover.fencing import GUARD_OPTION, WriteGuard
 from app.errors import OutcomeUnknownError, StoreError, UnavailableError, error_for_sqlstate
+from app.state.wal import WalPlace
 from app.stores.codec.text_values import register_loaders
+from app.stores.postgres.commit import commit
 from app.stores.postgres.database_url import schemas_of_url, sqlalchemy_url, tls_advice, uses_pgbouncer
 from app.stores.postgres.idle_connections import Driver, IdleConnections
 from app.stores.postgres.keepalives import KEEPALIVES
 from app.stores.postgres.pooled_connection import ANOTHERS_SESSION, settle
+from app.stores.postgres.primary import Primary
 
 if TYPE_CHECKING:
     pass
@@ -55,6 +59,12 @@ class Database:
         pool_timeout: seconds to wait for a free connection, and for a new one to be made.
         statement_timeout: seconds after which the server cancels a statement.
         guard: asked before each write of a repository.
+        mark: what this process has seen of failovers.
+        primary: finds it, where the URL names several hosts; by default this pool looks for itself.
+
+    Attributes:
+        on_commit: told where the log stands after each commit, or None where that is not known; None: it is not asked
+            for.
     """
 
     def __init__(
@@ -65,7 +75,12 @@ class Database:
         pool_timeout: float = 30.0,
         statement_timeout: float = 30.0,
         guard: WriteGuard | None = None,
+        mark: FailoverMark | None = None,
+        primary: Primary | None = None,
     ) -> None:
+        self.mark = mark or FailoverMark()
+        self._primary = primary or Primary.of(url, self.mark)
+        self.on_commit: Callable[[WalPlace | None], None] | None = None
         address = sqlalchemy_url(url)
         self.schemas = schemas_of_url(url)
         connect_args: dict[str, Any] = {
@@ -82,7 +97,7 @@ class Database:
             hide_parameters=True,
             use_native_hstore=False,  # would ask each new connection about a type that no table has
             connect_args=connect_args,
-            execution_options={GUARD_OPTION: guard or WriteGuard(), **_named_by(self.schemas)},
+            execution_options={GUARD_OPTION: guard or WriteGuard(mark=self.mark), **_named_by(self.schemas)},
         )
         event.listen(self.engine.sync_engine, "before_cursor_execute", _name_schemas, retval=True)
         _hide_rows()
@@ -95,48 +110,96 @@ class Database:
         self._acquiring = BackgroundTasks()
         self._returning = BackgroundTasks()
 
+    @property
+    def is_pooled(self) -> bool:
+        """Whether a pooler stands before the server, as far as it is known."""
+        return self._idle.is_pooled
+
     async def fetch(
         self, statement: Select[Any], parameters: Mapping[str, object] | None = None
     ) -> list[tuple[Any, ...]]:
         """The rows of a statement: one round trip in autocommit, with nothing between it and the driver.
 
         Args:
-            statement: one that is kept, since it is compiled at its first use.
+            statement: one that is kept, since it is compiled at its first use. No value in it is cast to text, whose
+                form settings decide: there are none through a pooler.
 
         Raises:
             UnreadableError: a value cannot be held.
             StoreError: one of its kinds.
         """
-        text, values = _compiled(statement, self.engine.dialect)
-        query = self.schemas.named(text).encode()
-        if parameters:
-            values = {**values, **parameters}
         with translated_errors(writing=False):
             try:
-                return await self._fetch(query, values)
+                return await self._fetch(statement, parameters)
             except ANOTHERS_SESSION:
                 self._idle.is_pooled = True
-                return await self._fetch(query, values)
+                return await self._fetch(statement, parameters)
 
-    async def _fetch(self, query: bytes, values: Mapping[str, object]) -> list[tuple[Any, ...]]:
+    async def fetch_text(
+        self, statement: Select[Any], parameters: Mapping[str, object] | None = None
+    ) -> list[tuple[Any, ...]]:
+        """The same for values that are cast to text: in a transaction, which has its settings."""
+        with translated_errors(writing=False):
+            async with self._connected(self.engine) as connection:
+                return [tuple(row) for row in await connection.execute(statement, parameters)]
+
+    async def _fetch(self, statement: Select[Any], parameters: Mapping[str, object] | None) -> list[tuple[Any, ...]]:
+        await self._take_turn()
+        try:
+            with self._watched():
+                idle = await self._idle.take()
+                if idle is None:
+                    return await self._fetch_on_new(statement, parameters)
+                try:
+                    driver: Any = idle.driver_connection
+                    if not driver.autocommit:
+                        await driver.set_autocommit(True)
+                    return await self._rows(driver, statement, parameters)
+                finally:
+                    self._idle.put_back(idle)
+        finally:
+            self._turns.release()
+
+    @asynccontextmanager
+    async def driver(self) -> AsyncIterator[Driver]:
+        """A connection of the driver's in autocommit; one that is left amid a transaction is dropped.
+
+        Through a pooler it is as one of `reader`, and is found out as there.
+        """
         await self._take_turn()
         try:
             idle = await self._idle.take()
             if idle is None:
-                return await self._fetch_on_new(query, values)
+                async with self._taken(self._reading) as connection:
+                    new = (await connection.get_raw_connection()).driver_connection
+                    assert new is not None
+                    try:
+                        yield new
+                    finally:
+                        if new.closed:
+                            await connection.invalidate()
+                return
             try:
                 driver: Any = idle.driver_connection
                 if not driver.autocommit:
                     await driver.set_autocommit(True)
-                return await _rows(driver, query, values)
+                yield driver
             finally:
                 self._idle.put_back(idle)
+        except ANOTHERS_SESSION:
+            self._idle.is_pooled = True
+            raise
         finally:
             self._turns.release()
 
     @asynccontextmanager
     async def reader(self) -> AsyncIterator[AsyncConnection]:
-        """A connection in autocommit: one statement, one round trip."""
+        """A connection in autocommit: one statement, one round trip.
+
+        Through a pooler it has no settings of its own, and is answered in PostgreSQL's binary form: a statement names
+        its tables with their schema, casts no time and no number to text, and gives no type of which psycopg knows no
+        binary form (as `pg_lsn`).
+        """
         with translated_errors(writing=False):
             async with self._connected(self._reading) as connection:
                 yield connection
@@ -148,15 +211,32 @@ class Database:
             async with self._connected(self.engine) as connection:
                 yield connection
 
+    async def commit(self, connection: AsyncConnection) -> None:
+        """Make the writes of a transaction of `writer` last.
+
+        Raises:
+            OutcomeUnknownError: see `app.stores.postgres.commit`.
+            StoreError: rolled back.
+        """
+        with translated_errors(writing=True):
+            place = await commit(connection, locate=self.on_commit is not None)
+        if self.on_commit is not None:
+            self.on_commit(place)
+
     @asynccontextmanager
     async def _connected(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
         with translated_errors(writing=False):  # nothing can be written before there is a connection
             await self._take_turn()
         try:
-            async with self._taken(engine) as connection:
-                yield connection
+            with self._watched():
+                async with self._taken(engine) as connection:
+                    yield connection
         finally:
             self._turns.release()
+
+    def _watched(self) -> AbstractContextManager[None]:
+        """For as long as a server is waited for: see `Primary.waiting`."""
+        return nullcontext() if self._primary is None else self._primary.waiting()
 
     async def _take_turn(self) -> None:
         if not self._turns.locked():
@@ -177,15 +257,30 @@ class Database:
         finally:
             await asyncio.shield(self._give_back(connection))
 
-    async def _fetch_on_new(self, query: bytes, values: Mapping[str, object]) -> list[tuple[Any, ...]]:
+    async def _fetch_on_new(
+        self, statement: Select[Any], parameters: Mapping[str, object] | None
+    ) -> list[tuple[Any, ...]]:
         async with self._taken(self._reading) as connection:
             driver = (await connection.get_raw_connection()).driver_connection
             assert driver is not None
             try:
-                return await _rows(driver, query, values)
+                return await self._rows(driver, statement, parameters)
             finally:
                 if driver.closed:
                     await connection.invalidate()
+
+    async def _rows(
+        self, driver: Driver, statement: Select[Any], parameters: Mapping[str, object] | None
+    ) -> list[tuple[Any, ...]]:
+        return await fetched(await driver.execute(*self.compiled(statement, parameters)))
+
+    def compiled(
+        self, statement: Select[Any], parameters: Mapping[str, object] | None
+    ) -> tuple[bytes, Mapping[str, object]]:
+        """The text and the values of a statement that is kept, for a connection of `driver`."""
+        names_schema = self.is_pooled or self.schemas.data != "public"
+        query, values = _compiled(statement, self.engine.dialect, names_schema=names_schema)
+        return self.schemas.named(query).encode(), {**values, **parameters} if parameters else values
 
     async def _acquire(self, engine: AsyncEngine) -> AsyncConnection:
         # A cancelled caller must not interrupt the pool half-way: the connection would be lost, and left open.
@@ -206,7 +301,10 @@ class Database:
 
     async def _new_connection(self, *arguments: Any, **options: Any) -> psycopg.AsyncConnection[Any]:
         try:
-            connection = await psycopg.AsyncConnection.connect(*arguments, **options)
+            if self._primary is not None:
+                connection = await self._primary.connect(options, seconds=self._pool_timeout)
+            else:
+                connection = await psycopg.AsyncConnection.connect(*arguments, **options)
         except psycopg.OperationalError as error:
             if error.sqlstate is None and self._tls_advice:
                 message = f"PostgreSQL cannot be reached; {self._tls_advice}"
@@ -225,6 +323,8 @@ class Database:
     async def close(self) -> None:
         """Close every connection of the pool, and give up those that are still being made."""
         self._acquiring.cancel()
+        if self._primary is not None:
+            await self._primary.close()
         with suppress(TimeoutError):
             async with asyncio.timeout(_CLOSING_SECONDS):
                 while len(self._acquiring) or len(self._returning):  # one that was acquired is then returned
@@ -266,19 +366,24 @@ def _name_schemas(
     return schemas.named(statement), parameters
 
 
-@lru_cache(maxsize=512)
-def _compiled(statement: Select[Any], dialect: Dialect) -> tuple[str, Mapping[str, object]]:
-    """The text of a statement, of whatever schema, and the values that it comes with."""
-    compiled = statement.compile(dialect=dialect, schema_translate_map={None: DATA}, render_schema_translate=True)
-    return str(compiled), compiled.params
-
-
-async def _rows(driver: Driver, query: bytes, values: Mapping[str, object]) -> list[tuple[Any, ...]]:
-    cursor = await driver.execute(query, values)
+async def fetched(cursor: psycopg.AsyncCursor[Any]) -> list[tuple[Any, ...]]:
+    """The rows of a statement that was carried out; UnreadableError where a value cannot be held."""
     try:
         return await cursor.fetchall()
     except UNREADABLE as error:
         raise UnreadableError("a row holds a value that Python cannot hold") from without_values(error)
+
+
+@lru_cache(maxsize=512)
+def _compiled(statement: Select[Any], dialect: Dialect, *, names_schema: bool) -> tuple[str, Mapping[str, object]]:
+    """The text of a statement, the same for all schemas, and the values that it comes with.
+
+    Args:
+        names_schema: its tables are found whatever the search path is.
+    """
+    named: dict[str, Any] = {"schema_translate_map": {None: DATA}, "render_schema_translate": True}
+    compiled = statement.compile(dialect=dialect, **(named if names_schema else {}))
+    return str(compiled), compiled.params
 
 
 @contextmanager
@@ -305,7 +410,8 @@ def _translate(original: BaseException | None, *, invalidated: bool, writing: bo
         kind = OutcomeUnknownError if writing else UnavailableError
         return kind("a pooler gave the connection another session; no statement is prepared from here on")
     if isinstance(original, psycopg.Error) and original.sqlstate is not None:
-        return error_for_sqlstate(original.sqlstate, detail=_where(original))
+        severity = original.diag.severity_nonlocalized or original.diag.severity  # Supavisor sends the latter alone
+        return error_for_sqlstate(original.sqlstate, detail=_where(original), ends_session=severity == "FATAL")
     disconnected = invalidated or isinstance(
         error, (OperationalError, InterfaceError, psycopg.OperationalError, psycopg.InterfaceError)
     )

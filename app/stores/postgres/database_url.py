@@ -2,7 +2,7 @@
 
 import os
 import re
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from psycopg.pq import Conninfo
 from sqlalchemy.engine import URL, make_url
@@ -26,22 +26,24 @@ _PRISMA_PARAMETERS = {
     "sslidentity",
     "statement_cache_size",
 }
-_HOSTS_WITH_PORTS = re.compile(r"\w[\w+]*://([^/?]*@)?[^/?@]*:\d*,[^/?@]*([/?]|$)")
+# libpq's own form ("Connection URIs"): SQLAlchemy reads the hosts only where they stand at the end.
+_SEVERAL_HOSTS = re.compile(
+    r"(?P<scheme>[\w+]+)://((?P<login>[^/?]*)@)?(?P<hosts>[^/?@]*,[^/?@]*)(?P<path>(/[^?]*)?)([?](?P<query>.*))?"
+)
+_HOST_AND_PORT = re.compile(r"(?P<host>\[[^\]]+\]|[^:\[\]]*)(:(?P<port>\d*))?")
 
 _DATABASE_HOST = re.compile(r"db\.(?P<project>[a-z0-9]+)\.supabase\.co")
+_DEFAULT_PORTS = {"", "5432"}
 _POOLERS = ".pooler.supabase.com"
-
-_SEVERAL_HOSTS = (
-    "{name} names several hosts; one host is expected, or all of them at the end: "
-    "postgresql://user:password@/database?host=HOST1,HOST2&port=5432,5432"
-)
 
 
 def sqlalchemy_url(text: str, *, name: str = "DATABASE_URL") -> URL:
     """Parse a URL that begins with postgres://, postgresql:// or postgresql+psycopg://.
 
     Prisma's parameters are left out; everything else goes on to libpq. A host written with percent signs, as the
-    directory of a socket is, becomes the parameter `host`: libpq decodes it in either place, SQLAlchemy only there.
+    directory of a socket is, becomes the parameter `host`: libpq decodes it in either place, SQLAlchemy only there. So
+    do several hosts and their ports. Of several hosts of DATABASE_URL the one that takes writes is meant, unless
+    `target_session_attrs` says otherwise.
 
     Args:
         name: the setting or option that it comes from, for messages.
@@ -65,6 +67,10 @@ def sqlalchemy_url(text: str, *, name: str = "DATABASE_URL") -> URL:
     if url.host and "%" in url.host:
         host = url.query.get("host", unquote(url.host))  # libpq prefers the parameter
         url = url.set(host=None).update_query_dict({"host": host})
+    if len(places := hosts_of(url)) > 1:
+        url = url.update_query_dict({"port": ",".join(port for _, port in places)})  # SQLAlchemy wants one for each
+        if name == "DATABASE_URL" and "target_session_attrs" not in url.query:
+            url = url.update_query_dict({"target_session_attrs": "read-write"})
     return url
 
 
@@ -75,6 +81,21 @@ def schemas_of_url(text: str, *, name: str = "DATABASE_URL") -> Schemas:
 
 def _schema(url: URL) -> str:
     return str(url.query.get("schema", "public"))
+
+
+def hosts_of(url: URL) -> list[tuple[str, str]]:
+    """Each host of a URL that `sqlalchemy_url` gave, and its port; "" is libpq's default.
+
+    Raises:
+        SettingsError: as many ports as hosts, or one for all, are expected.
+    """
+    hosts = str(url.query.get("host") or url.host or "").split(",")
+    ports = str(url.query.get("port") or url.port or "").split(",")
+    if len(ports) == 1:
+        ports *= len(hosts)
+    if len(ports) != len(hosts):
+        raise SettingsError(f"the URL names {len(hosts)} hosts and {len(ports)} ports; give each host its port")
+    return list(zip(hosts, ports, strict=True))
 
 
 def libpq_url(text: str, *, name: str = "DATABASE_URL") -> str:
@@ -107,18 +128,11 @@ def shown_url(text: str) -> str:
     database").
     """
     url = sqlalchemy_url(text)
-    host = url.query.get("host") or url.host or "local socket"
-    port = str(url.query.get("port") or url.port or "")
+    places = [f"{host or 'local socket'}{'' if port in _DEFAULT_PORTS else f':{port}'}" for host, port in hosts_of(url)]
     project = (url.username or "").partition(".")[2]
-    return "".join(
-        (
-            f"{project}@" if project else "",
-            str(host),
-            f":{port}" if port not in {"", "5432"} else "",
-            f"/{url.database}",
-            f"?schema={schema}" if (schema := _schema(_parsed(text, "DATABASE_URL"))) != "public" else "",
-        )
-    )
+    schema = _schema(_parsed(text, "DATABASE_URL"))
+    shown = "" if schema == "public" else f"?schema={schema}"
+    return f"{f'{project}@' if project else ''}{','.join(places)}/{url.database}{shown}"
 
 
 def source_label(text: str) -> str:
@@ -146,19 +160,32 @@ def source_label(text: str) -> str:
 
 def _parsed(text: str, name: str) -> URL:
     """The URL as it is; SettingsError when it is none, or says a thing twice."""
-    text = text.strip()
     try:
-        url = make_url(text)
+        url = make_url(_with_hosts_at_the_end(text.strip()))
     except (ArgumentError, ValueError):
-        if _HOSTS_WITH_PORTS.match(text):
-            raise SettingsError(_SEVERAL_HOSTS.format(name=name)) from None
         raise SettingsError(
             f"{name} is not a URL; it should look like postgresql://user:password@host:5432/database"
         ) from None
-    if "," in (url.host or "") and "@" not in (url.host or ""):
-        raise SettingsError(
-            _SEVERAL_HOSTS.format(name=name)
-        )  # libpq and SQLAlchemy disagree about the port of the first
     if repeated := sorted(key for key, value in url.query.items() if not isinstance(value, str)):
         raise SettingsError(f"{name} gives a parameter more than once: {', '.join(repeated)}")
     return url
+
+
+def _with_hosts_at_the_end(text: str) -> str:
+    """The same URL, with its several hosts and their ports as parameters."""
+    found = _SEVERAL_HOSTS.fullmatch(text)
+    if found is None:
+        return text
+    places = [_HOST_AND_PORT.fullmatch(place) for place in found["hosts"].split(",")]
+    if not all(places):
+        raise ValueError("a host or a port is none")
+    hosts = ",".join(unquote(place["host"]).strip("[]") for place in places if place)
+    ports = ",".join(place["port"] or "" for place in places if place)
+    query = found["query"] or ""
+    given = "&".join(
+        f"{name}={quote(value, safe=',')}"
+        for name, value in (("host", hosts), ("port", ports.strip(",") and ports))
+        if value and not re.search(rf"(^|&){name}=", query)  # libpq prefers the parameter
+    )
+    login = "" if found["login"] is None else f"{found['login']}@"
+    return f"{found['scheme']}://{login}{found['path'] or '/'}?{'&'.join(part for part in (query, given) if part)}"

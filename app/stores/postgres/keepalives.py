@@ -29,7 +29,7 @@ async def answers(connection: psycopg.AsyncConnection[Any]) -> bool:
         await asyncio.wait({asking}, timeout=_ANSWER)
     finally:
         if not asking.done():
-            _hang_up(connection)  # which ends what waits for the answer
+            hang_up(connection)  # which ends what waits for the answer
             await asyncio.wait({asking}, timeout=_ANSWER)
     return asking.done() and asking.result()
 
@@ -44,6 +44,7 @@ async def _ask(connection: psycopg.AsyncConnection[Any]) -> bool:
     return True
 
 
-def _hang_up(connection: psycopg.AsyncConnection[Any]) -> None:
+def hang_up(connection: psycopg.AsyncConnection[Any]) -> None:
+    """End the line at once, without a word to the server; what waits for an answer fails."""
     with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as line:
         line.shutdown(socket.SHUT_RDWR)

@@ -1,11 +1,15 @@
 """A connection through a pooler, whose server process may serve other clients between two transactions.
 
 What one client sets there, others find, and what others have set, this one finds. So nothing is set that outlives a
-transaction, no statement is prepared, and each transaction begins with the settings that it counts on, in one round
-trip with its first statement.
+transaction, and no statement is prepared.
 
-A pipeline of psycopg's may end with a Flush after its Sync. A pooler that has taken its server back by then gives one
-out again, and keeps it for this client until the next Sync. So a pipeline ends amid a transaction, never with it.
+A statement in autocommit is sent alone, in one round trip, and nothing in it may depend on a setting: values come in
+PostgreSQL's binary form, which no setting changes, and tables are named with their schema. Its time is kept here, since
+there is no `statement_timeout` of ours: the server is told to cancel it.
+
+A transaction begins with the settings that it counts on, in one round trip with its first statement. A pipeline of
+psycopg's may end with a Flush after its Sync. A pooler that has taken its server back by then gives one out again, and
+keeps it for this client until the next Sync. So a pipeline ends amid a transaction, never with it.
 """
 
 import asyncio
@@ -13,8 +17,11 @@ from collections.abc import Iterable
 from typing import Any, Self
 
 import psycopg
+from psycopg import IsolationLevel
 from psycopg.pq import PipelineStatus, TransactionStatus
-from psycopg.types.datetime import DateLoader, TimestampLoader, TimestamptzLoader
+from psycopg.types.datetime import DateLoader, TimestampLoader, TimestamptzBinaryLoader, TimestamptzLoader
+
+from app.stores.postgres.statement_deadline import StatementDeadline
 
 # Another client's statement was found under a name of this one's, or this one's was not: a pooler is in between.
 ANOTHERS_SESSION = (psycopg.errors.InvalidSqlStatementName, psycopg.errors.DuplicatePreparedStatement)
@@ -26,6 +33,9 @@ _OTHERS_SETTINGS = (
     ", set_config('extra_float_digits', '1', true)"
     ", set_config('search_path', concat_ws(', ', 'public', nullif(current_setting('search_path'), '')), true)"
 )
+
+# A commit of ours lasts, whatever another client thinks of its own.
+_DURABLE = b"SET LOCAL synchronous_commit TO DEFAULT"
 
 
 async def settle(connection: psycopg.AsyncConnection[Any], milliseconds: int, *, is_pooled: bool) -> bool:
@@ -51,7 +61,9 @@ async def settle(connection: psycopg.AsyncConnection[Any], milliseconds: int, *,
     if row is None or not row[0]:
         return False
     connection.prepare_threshold = None
-    for name, loader in _LOADERS.items():
+    # A client may have left another one as the server's default; what waits for a lock is to read what was committed.
+    await connection.set_isolation_level(IsolationLevel.READ_COMMITTED)
+    for name, loader in _LOADERS:
         connection.adapters.register_loader(name, loader)
     connection.cursor_factory = _cursor_with(milliseconds)
     return True
@@ -59,34 +71,32 @@ async def settle(connection: psycopg.AsyncConnection[Any], milliseconds: int, *,
 
 def _cursor_with(milliseconds: int) -> type[psycopg.AsyncCursor[Any]]:
     settings = f"SELECT {_SETTINGS.format(milliseconds=milliseconds, local='true')}{_OTHERS_SETTINGS}".encode()
+    deadline = StatementDeadline(milliseconds / 1000)
 
     class Cursor(psycopg.AsyncCursor[Any]):
-        """Begins each transaction with the settings; in autocommit, each statement gets a transaction of its own."""
+        """Begins each transaction with the settings; a statement in autocommit needs none, and has its time."""
 
         async def execute(self, query: Any, params: Any = None, **options: Any) -> Self:
             connection = self.connection
             if not _is_idle(connection):
                 return await super().execute(query, params, **options)
+            if connection.autocommit:
+                return await deadline.keep(super().execute(query, params, **{**options, "binary": True}))
             try:
                 async with connection.pipeline():
-                    if connection.autocommit:
-                        await psycopg.AsyncCursor(connection).execute("BEGIN")
+                    await psycopg.AsyncCursor(connection).execute(_DURABLE)
                     await psycopg.AsyncCursor(connection).execute(settings)
-                    await super().execute(query, params, **options)
+                    return await super().execute(query, params, **options)
             except BaseException as error:
                 if connection.pgconn.pipeline_status != PipelineStatus.OFF:
                     connection.pgconn.finish()  # cancelled amid the answers: nothing more can be made of it
                     if isinstance(error.__context__, asyncio.CancelledError):
                         raise error.__context__ from None  # which psycopg's word on that has replaced
-                elif connection.autocommit and not connection.closed:
-                    await connection.rollback()
                 raise
-            if connection.autocommit:
-                await connection.commit()
-            return self
 
         async def executemany(self, query: Any, params_seq: Iterable[Any], *, returning: bool = False) -> None:
             if _is_idle(self.connection) and not self.connection.autocommit:
+                await psycopg.AsyncCursor(self.connection).execute(_DURABLE)
                 await psycopg.AsyncCursor(self.connection).execute(settings)
             await super().executemany(query, params_seq, returning=returning)
 
@@ -113,8 +123,14 @@ class _TimestamptzLoader(TimestamptzLoader):
         super().__init__(oid)
 
 
-_LOADERS: dict[str, Any] = {
-    "date": _DateLoader,
-    "timestamp": _TimestampLoader,
-    "timestamptz": _TimestamptzLoader,
-}
+class _TimestamptzBinaryLoader(TimestamptzBinaryLoader):
+    def __init__(self, oid: int, context: Any = None) -> None:
+        super().__init__(oid)
+
+
+_LOADERS: tuple[tuple[str, Any], ...] = (
+    ("date", _DateLoader),
+    ("timestamp", _TimestampLoader),
+    ("timestamptz", _TimestamptzLoader),
+    ("timestamptz", _TimestamptzBinaryLoader),
+)

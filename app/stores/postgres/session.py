@@ -17,6 +17,7 @@ from app.next_step import Command, NextStep
 from app.stores.postgres.database_url import libpq_url, schemas_of_url, tls_advice, uses_pgbouncer
 from app.stores.postgres.keepalives import KEEPALIVES
 from app.stores.postgres.pooler import Pooling, UndecidedError, find_pooling
+from app.stores.postgres.primary import Primary
 
 # The server's own keepalives: the session of a machine that has gone would hold the run lock for hours.
 # No notices: in a COPY, whatever the server says is an error (see streams).
@@ -51,6 +52,7 @@ FROM (
 """
 # A source that hides rows from the role refuses instead: a sync would delete what is hidden.
 _READING = "SET default_transaction_read_only = on; SET row_security = off"
+_CONNECTING = 10  # seconds
 # Where it stands in an address, the server's greeting is not taken at its word.
 _TRANSACTION_POOLER_PORT = "6543"  # Supabase documentation, "Connect to your database"
 # The addresses that this process has looked at closely and found fit for sessions: host, ports, database and role.
@@ -171,14 +173,21 @@ async def _log_in(url: str, setting: str) -> AsyncConnection:
     given = conninfo_to_dict(address)
     keepalives: dict[str, Any] = {key: value for key, value in KEEPALIVES.items() if key not in given}
     cursor, server_cursor = cursors_in(schemas_of_url(url, name=setting))
-    connection = await AsyncConnection.connect(
-        address,
-        autocommit=True,
-        connect_timeout=10,
-        prepare_threshold=None,
-        cursor_factory=cursor,
+    options: dict[str, Any] = {
+        **given,
         **keepalives,
-    )
+        "autocommit": True,
+        "connect_timeout": _CONNECTING,
+        "prepare_threshold": None,
+        "cursor_factory": cursor,
+    }
+    if primary := Primary.of(url, name=setting):
+        try:
+            connection = await primary.connect(options, seconds=_CONNECTING)
+        except UnavailableError as error:
+            raise psycopg.OperationalError(str(error)) from error.__cause__
+    else:
+        connection = await AsyncConnection.connect(**options)
     connection.server_cursor_factory = server_cursor
     return connection
 

@@ -104,6 +104,8 @@ function nextStep() {
 function showAttention() {
   const section = at("attention");
   const troubles = facts.cutover ? facts.cutover.troubles : [];
+  const warnings = facts.cutover ? facts.cutover.warnings : [];
+  const mayBeLost = warnings.length ? reasons(warnings) : null;
   const next = nextStep();
   const after = next === null ? null : make("p", {}, "Next: ", remedy(next));
   const away = lost ?? facts.trouble;
@@ -114,11 +116,11 @@ function showAttention() {
     fill(section, [make("h2", {}, lost ? "botdata watch does not answer" : reading),
       make("p", {}, away), since && make("p", {}, since)]);
   } else if (troubles.length) {
-    fill(section, [make("h2", {}, `Needs attention: ${troubles.length}`), reasons(troubles), after]);
+    fill(section, [make("h2", {}, `Needs attention: ${troubles.length}`), reasons(troubles), mayBeLost, after]);
   } else {
     const against = facts.cutover?.objections?.length;
     const open = against ? `; to do before ${facts.cutover.next_stage}: ${against}` : "";
-    fill(section, [make("h2", {}, `Nothing is wrong${open}`), after]);
+    fill(section, [make("h2", {}, `Nothing is wrong${open}`), mayBeLost, after]);
   }
   section.className = away !== null || troubles.length ? "bad" : "good";
 }
@@ -178,7 +180,16 @@ function showProcesses(cutover) {
     ],
     cutover.processes,
     (one) => one.age > 5 || one.problem !== null || one.spooled > 0,
-  )]);
+  ), ...cutover.processes.filter((one) => one.reads !== null).map((one) => standbysOf(one))]);
+}
+
+function standbysOf(process) {
+  const { by_standbys: own, by_primary: others, standbys } = process.reads;
+  const share = (100 * own / Math.max(1, own + others)).toFixed(1);
+  const told = standbys.map((one) => `${one.standby} ${one.state}` +
+    (one.lag_bytes === null ? "" : `, ${count(one.lag_bytes)} bytes behind`) +
+    (one.lag_seconds ? ` (${one.lag_seconds} s)` : ""));
+  return make("p", {}, `${process.process}: standbys answered ${share} % of ${count(own + others)} reads; ${told.join("; ")}`);
 }
 
 function showWaiting(cutover) {

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from app.cli.commands.watch.document import watch_document
 from app.cli.output import plain
-from app.cli.reports.cutover_words import ago
+from app.cli.reports.cutover_words import ago, reads_told
 from app.cutover.stages import Store
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ def _attention(found: Document) -> Iterable[RenderableType]:
             yield _line(f"what is below is of {found['seen_at']}")
     troubles = cutover["troubles"] if cutover else []
     yield from _reasons(troubles, "bold red")
+    yield from _reasons(cutover["warnings"] if cutover else [], "yellow")
     if found["ok"]:
         yield _line("nothing is wrong", "green")
     part = cutover if cutover and cutover["objections"] is not None else found["status"]
@@ -101,6 +102,9 @@ def _cutover(cutover: Document, asked_at: str | None) -> Iterable[RenderableType
             for one in cutover["processes"]
         ],
     )
+    for one in cutover["processes"]:
+        for line in reads_told(one["reads"]) if one["reads"] else ():
+            yield _line(f"{one['process']}: {line}")
     waiting = [(kind, one) for kind, field in (("journal", "notes"), ("outbox", "outbox")) for one in cutover[field]]
     yield _table(
         ("waiting in", "table", "rows", "oldest", "failed"),

@@ -75,6 +75,7 @@ class PostgresApplier:
             # After the request, so that no move of the stage waits for Supabase. The authority has not been moved to
             # PostgreSQL and back meanwhile: both moves wait until no process has mirrors or notes.
             stage = await read_stage(connection, share=True)
+            self._database.mark.check(stage)
             if stage.managed and stage.stage.authority is not Store.SUPABASE:
                 raise AuthorityMovedError(f"the cutover stands at {stage.stage}; Supabase is not copied from any more")
             rows = encode(records)
@@ -83,7 +84,7 @@ class PostgresApplier:
                 await connection.execute(_replacement(table), {"rows": rows})
             if settle is not None:
                 await settle(connection)
-            await connection.commit()
+            await self._database.commit(connection)
 
 
 def _quoted(column: Column[Any]) -> str:

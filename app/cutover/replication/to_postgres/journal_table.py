@@ -48,7 +48,7 @@ class JournalTable:
             ]
             if spoils_proofs:
                 await connection.exec_driver_sql(SPOIL_PROOFS)
-            await connection.commit()
+            await self._database.commit(connection)
         return ids
 
     async def bring_in_left(self, left: Left) -> None:
@@ -63,13 +63,13 @@ class JournalTable:
                     part = encode(keys[start : start + _KEYS_AT_ONCE])
                     await journal.insert(connection, left.process, table, part, "unknown")
             await connection.exec_driver_sql(SPOIL_PROOFS)
-            await connection.commit()
+            await self._database.commit(connection)
 
     async def delete(self, ids: Sequence[int]) -> None:
         """Delete notes whose writes were not made."""
         async with self._database.writer() as connection:
             await self.clear(connection, ids)
-            await connection.commit()
+            await self._database.commit(connection)
 
     async def clear(self, connection: AsyncConnection, ids: Sequence[int], *, spoils_proofs: bool = False) -> None:
         """Delete notes in the transaction of another; `spoils_proofs`: proofs of before are worth nothing."""
@@ -105,5 +105,5 @@ class JournalTable:
                 left = {key: number for key, number in ids.items() if number in there}
             if spoils_proofs:
                 await connection.exec_driver_sql(SPOIL_PROOFS)
-            await connection.commit()
+            await self._database.commit(connection)
         return left

@@ -114,7 +114,7 @@ async def _begin(
         if ids is None and only_failed:
             ids = [entry.number for entry in await outbox.failed_entries(connection, last)]
         await outbox.hurry(connection, last, ids)
-        await connection.commit()
+        await sender.database.commit(connection)
     return state, last, ids
 
 

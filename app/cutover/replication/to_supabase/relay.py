@@ -119,7 +119,7 @@ class Relay:
                     (claims.to_read_back if entry.sent else claims.to_send).append(entry)
             await outbox.claim(connection, [entry.id for entry in claims.to_send], lasts)
             await outbox.wait(connection, [entry.id for entry in claims.to_read_back], lasts)
-            await connection.commit()
+            await self._sender.database.commit(connection)
         return claims
 
     async def _read_back(self, table: str, entries: Sequence[Entry]) -> None:
@@ -141,7 +141,7 @@ class Relay:
                 self._sender.breaker.succeeded()
                 await outbox.delete(connection, [id_ for id_, key in ids.items() if key not in differing])
                 await outbox.send_again(connection, [id_ for id_, key in ids.items() if key in differing])
-            await connection.commit()
+            await self._sender.database.commit(connection)
 
 
 def _keys(entries: Sequence[Entry]) -> list[Key]:

@@ -112,6 +112,7 @@ class Sender:
         if not self._is_there:
             return None
         row = await read_stage(connection, share=True)
+        self.database.mark.check(row)
         stage = row.stage if row.managed else self._fixed
         return stage if stage is not None and stage.records and not row.finished else None
 
@@ -135,7 +136,7 @@ class Sender:
         """Say of this process's entries of these keys that no send was begun: they are the relay's."""
         async with self.database.writer() as connection:
             await outbox.leave(connection, self._process, table, encode(keys), except_for=self._begun)
-            await connection.commit()
+            await self.database.commit(connection)
 
     async def record_lost(self) -> None:
         """Leave entries anew for what was sent in transactions that were lost."""
@@ -144,7 +145,7 @@ class Sender:
         async with self.database.writer() as connection:
             if await self._recording_stage(connection):
                 await outbox.record(connection, self._process, encode(list(lost)))
-                await connection.commit()
+                await self.database.commit(connection)
         self._lost -= lost
 
     async def _send(self, table: str, keys: Sequence[Key], claimed: Mapping[int, Entry] | None) -> Sent:
@@ -177,7 +178,7 @@ class Sender:
                     await self._take_out(connection, entries, begun)
                 elif not is_parted:
                     await self._keep(connection, begun, refusal, counted=claimed is None)
-                await connection.commit()
+                await self.database.commit(connection)
                 self._begun -= begun.keys()
         except BaseException:
             self._lost |= {(table, key) for key in rows}

@@ -1,0 +1,76 @@
+"""What this process has seen of failovers: a server, or a stage's row, that is older is not gone by.
+
+A failover to a standby that lacked the last transactions takes the stage's row back to an earlier move. And an old
+primary may come back that does not know of the failover. PostgreSQL tells neither: the process has to remember.
+"""
+
+from app.errors import UnavailableError
+from app.state.cutover.stage import StageRow
+
+
+class StaleServerError(UnavailableError):
+    """The server is an old primary, or a standby; nothing was written."""
+
+
+class MoveLostError(UnavailableError):
+    """The stage's row is older than the one that this process has read before; nothing was written."""
+
+
+class FailoverMark:
+    """The highest timeline that a process has met, and the last move of the stage that it has read.
+
+    Attributes:
+        timeline: 0 before any was seen.
+        failovers: how many times it rose.
+    """
+
+    def __init__(self) -> None:
+        self.timeline = 0
+        self.failovers = 0
+        self._row: StageRow | None = None
+
+    def check(self, row: StageRow) -> None:
+        """Go by a row that was read just now, in the transaction that is to write.
+
+        Raises:
+            StaleServerError, MoveLostError: it is older than what was seen before.
+        """
+        self.see_server(row.server_timeline)
+        self.see_move(row)
+
+    def see_server(self, timeline: int | None) -> None:
+        """Go by a server's timeline; None: it is a standby.
+
+        Raises:
+            StaleServerError: a lower one, so that the server must not be written to.
+        """
+        if timeline is None:
+            raise StaleServerError("the server is a standby, which takes no writes; nothing was written")
+        if timeline < self.timeline:
+            raise StaleServerError(
+                f"the server is an old primary: it is on timeline {timeline}, and a failover has begun timeline "
+                f"{self.timeline}; nothing was written. Stop that server, or take it out of DATABASE_URL"
+            )
+        if timeline > self.timeline:
+            self.failovers += self.timeline > 0
+            self.timeline = timeline
+
+    def see_move(self, row: StageRow) -> None:
+        """Go by a row of the stage.
+
+        Raises:
+            MoveLostError: a failover has lost a move that this process knows of.
+        """
+        known = self._row
+        if known is not None and _age(row) < _age(known):
+            raise MoveLostError(
+                f"a failover has lost move {known.moves} of the cutover, to {known.stage}: the row of the stage says "
+                f"{row.stage}, of move {row.moves}; nothing was written. Look at `botdata cutover status`, then move "
+                "the stage again: `botdata cutover advance` or `back`, with --force REASON"
+            )
+        self._row = row
+
+
+def _age(row: StageRow) -> tuple[int, int]:
+    """Orders moves: one on a later timeline was made by a person who knew what the failover had left."""
+    return (row.place.timeline if row.place else 0, row.moves)

@@ -1,0 +1,74 @@
+"""Gate that only warns: what a failover may lose while PostgreSQL is the authority without a synchronous standby."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from psycopg import AsyncConnection
+
+from app.cutover.moves.gates.objection import Objection
+from app.cutover.stages import Stage, Store
+from app.state.wal import TIMELINE
+
+_WOULD_LOSE = "a failover may lose the last writes that were answered as done, and the last move of the stage"
+_SET_IT = "set synchronous_standby_names at the primary (docs/scale-out.md), or accept that"
+# Of roles without pg_monitor the server hides sync_state.
+_READ = f"""
+SELECT {TIMELINE}, current_setting('synchronous_standby_names') <> '',
+    current_setting('synchronous_commit') NOT IN ('off', 'local'), count(s.pid),
+    CASE WHEN count(s.pid) = count(s.sync_state)
+        THEN count(*) FILTER (WHERE s.sync_state IN ('sync', 'quorum')) END
+FROM (SELECT) one LEFT JOIN pg_stat_replication s ON true
+"""  # noqa: S608 - an expression
+
+
+class Standbys(NamedTuple):
+    """What the primary tells of those that follow it.
+
+    Attributes:
+        timeline: the primary's; None: the server is a standby itself.
+        are_named: whether commits wait for standbys at all.
+        are_waited_for: whether those of this role do (`synchronous_commit`).
+        following: how many follow.
+        synchronous: how many of them a commit may wait for; None: this role is not told.
+    """
+
+    timeline: int | None
+    are_named: bool
+    are_waited_for: bool
+    following: int
+    synchronous: int | None
+
+    @property
+    def label(self) -> str:
+        """In a few words."""
+        known = "not known how many" if self.synchronous is None else str(self.synchronous)
+        return f"timeline {self.timeline}; standbys: {self.following}, synchronous: {known}"
+
+
+async def read_standbys(connection: AsyncConnection) -> Standbys:
+    """As of now."""
+    row = await (await connection.execute(_READ.encode())).fetchone()
+    assert row is not None
+    return Standbys(*row)
+
+
+def warnings(found: Standbys, *stages: Stage | None) -> tuple[Objection, ...]:
+    """What may be lost where PostgreSQL is the authority at one of these stages."""
+    if all(stage is None or stage.authority is not Store.POSTGRES for stage in stages):
+        return ()
+    if not found.are_named and not found.following:
+        what = f"PostgreSQL has no standby: with its disk all is lost that no backup holds; {_WOULD_LOSE}"
+        return (Objection(what, f"have a standby, and {_SET_IT}"),)
+    if not found.are_named:
+        return (Objection(f"no standby is synchronous: {_WOULD_LOSE}", _SET_IT),)
+    if not found.are_waited_for:
+        what = f"synchronous_commit is off or local, so that no commit waits for a standby: {_WOULD_LOSE}"
+        return (Objection(what, "ALTER ROLE ... SET synchronous_commit = 'on', for the roles of the bot"),)
+    if found.synchronous is None:
+        what = "whether a synchronous standby follows is not known: this role may not see sync_state"
+        return (Objection(what, "GRANT pg_monitor to the role in DATABASE_URL"),)
+    if not found.synchronous:
+        what = "no standby of synchronous_standby_names follows: no commit ends, and no write is answered as done"
+        return (Objection(what, "bring one of them back, or take it out of synchronous_standby_names"),)
+    return ()

@@ -1,0 +1,1 @@
+"""Standbys that answer reads: how new each must be for this process, and which one is asked."""

@@ -1,0 +1,1 @@
+"""Tests of failovers: a primary with standbys, of which one takes over."""

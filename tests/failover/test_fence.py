@@ -1,0 +1,94 @@
+"""What is older than what a process has seen, after a failover: a server, and the row of the stage."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+
+from app.cutover.failover_mark import FailoverMark, StaleServerError
+from app.cutover.fencing import WriteGuard
+from app.cutover.stages import Stage
+from app.data_layer import open_data_layer
+from app.repositories import UnitOfWork
+from app.stores.postgres.database import Database
+from tests.failover.clusters import DATABASE, bot_cluster, set_stage, settings_for
+from tests.failover.load import tokens
+from tests.support.streaming import Node
+
+_CLIENT = {"yclients_id": 1, "company_id": 1, "phone": "79684484401", "name": "1"}
+
+
+@pytest.fixture(scope="module")
+def two_primaries() -> Iterator[tuple[Node, Node]]:
+    """An old primary that is alive, and the new one."""
+    with bot_cluster(synchronous=False) as cluster:
+        set_stage(cluster, Stage.COMPLETE)
+        old = cluster.promote(cluster.standbys[0])
+        yield old, cluster.primary
+
+
+async def _write(database: Database, number: int) -> None:
+    async with UnitOfWork(database) as work:
+        await work.clients.upsert([_CLIENT | {"name": str(number)}])
+        await work.commit()
+
+
+async def test_a_process_that_has_seen_the_new_primary_writes_to_no_old_one(two_primaries: tuple[Node, Node]) -> None:
+    old, new = two_primaries
+    mark = FailoverMark()
+    by_name = [
+        Database(node.url(DATABASE), guard=WriteGuard(Stage.COMPLETE, mark=mark), mark=mark) for node in (old, new)
+    ]
+    await _write(by_name[0], 1)  # it knows of no other yet
+    await _write(by_name[1], 2)
+    with pytest.raises(StaleServerError, match="on timeline 1, and a failover has begun timeline 2; nothing was"):
+        await _write(by_name[0], 3)
+    for database in by_name:
+        await database.close()
+    assert [tokens(node) for node in (old, new)] == [{1: 1}, {1: 2}]
+    assert (mark.timeline, mark.failovers) == (2, 1)
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+async def test_a_new_process_asks_all_hosts_and_takes_the_highest_timeline(
+    two_primaries: tuple[Node, Node], order: tuple[int, int]
+) -> None:
+    first, second = (two_primaries[place].port for place in order)
+    url = f"postgresql://postgres@127.0.0.1:{first},127.0.0.1:{second}/{DATABASE}"
+    database = Database(url)
+    async with database.reader() as connection:
+        port = (await connection.exec_driver_sql("SELECT current_setting('port')::int")).scalar_one()
+    await database.close()
+    assert port == two_primaries[1].port
+
+
+async def test_a_failover_that_lost_a_move_stops_the_writes_until_the_owner_moves_again() -> None:
+    with bot_cluster(synchronous=False) as cluster:
+        set_stage(cluster, Stage.COMPLETE)
+        (standby,) = cluster.standbys
+        async with open_data_layer(settings_for(cluster.url(DATABASE))) as data:
+            standby.stop()
+            cluster.standbys.clear()
+            set_stage(cluster, Stage.COMPLETE)
+            assert (await data.upsert_client(_CLIENT)).success
+            await asyncio.sleep(0.7)  # it has looked
+            cluster.primary.kill()
+            standby.start()
+            cluster.standbys.append(standby)
+            cluster.promote(standby)
+
+            refused = await data.upsert_client(_CLIENT)
+            assert refused.error_code == "unavailable"
+            assert (
+                "a failover has lost move 2 of the cutover, to complete: the row of the stage says complete, of move 1"
+                in str(refused.error)
+            )
+            assert cluster.primary.execute("SELECT count(*) FROM clients", DATABASE) == [(0,)]
+            await asyncio.sleep(1.0)
+            ((problem,),) = cluster.primary.execute("SELECT problem FROM botdata.processes", DATABASE)
+            assert "a failover has lost move 2" in problem
+            set_stage(cluster, Stage.COMPLETE)
+            await asyncio.sleep(1.0)
+            assert (await data.upsert_client(_CLIENT)).success

@@ -1,0 +1,17 @@
+"""The contract suite through PgBouncer in transaction mode, with a pool of three for every stage at once."""
+
+import pytest
+
+from tests.contract.through import run_through
+
+_PART = [f"tests/contract/test_{name}.py" for name in ("values", "lookups", "upcoming", "search")]
+
+
+def test_a_part() -> None:
+    run_through("pgbouncer", *_PART, "-k", "complete")
+
+
+@pytest.mark.soak
+@pytest.mark.budget(300)
+def test_the_whole() -> None:
+    run_through("pgbouncer", "tests/contract", "-m", "not browser")
