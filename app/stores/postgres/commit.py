@@ -26,8 +26,10 @@ _NOT_KEPT_FOR_SURE = "the commit ended with a warning: the write was made, and a
 _LOST = "the connection to PostgreSQL was lost during a commit"
 # One round trip. The place is read after the commit, so that it covers it.
 _COMMIT_AND_LOCATE = f"COMMIT; SELECT {TIMELINE}, {lsn_as_number(INSERT_LSN)}".encode()
+# Classes of what is said on the way, and not of the transaction: by a server that ends, or by a pooler.
+_ON_THE_WAY = {"57", "58", "XX"}
 # Classes of what can end any statement: it is cancelled, ended, refused, or out of means.
-_OF_ANY_STATEMENT = {"0A", "42", "53", "57", "XX"}
+_OF_ANY_STATEMENT = {"0A", "42", "53", *_ON_THE_WAY}
 _CANCELLED = "57014"  # of a commit: amid the deferred triggers, before the commit itself
 _HEAR_WARNINGS = b"SET LOCAL client_min_messages = 'warning'"
 
@@ -82,7 +84,7 @@ def _unknown(error: DBAPIError | psycopg.Error, *, located: bool) -> OutcomeUnkn
     state = original.sqlstate if isinstance(original, psycopg.Error) else None
     if state is None or state[:2] == "08":
         return OutcomeUnknownError(_LOST)
-    if state[:2] in _OF_ANY_STATEMENT if located else state[:2] == "57" and state != _CANCELLED:
+    if state[:2] in _OF_ANY_STATEMENT if located else state[:2] in _ON_THE_WAY and state != _CANCELLED:
         return OutcomeUnknownError(f"{_LOST} [SQLSTATE {state}]", sqlstate=state)
     return None
 
