@@ -1,15 +1,14 @@
 """The environment and `.env`, read once when asked for, into one frozen object."""
 
-import re
 import shlex
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from app.common.schemas import trouble_with_target
+from app.common.schemas import address_in, schema_in, trouble_with_target
 from app.errors import SettingsError
 from app.flags import STAGE_CHOICES, Flags
 
@@ -238,18 +237,18 @@ class Settings(BaseSettings):
     def schema_of_target(self) -> str:
         """What DATABASE_SCHEMA says, else the parameter `schema` of DATABASE_URL; else `public`."""
         address = "" if self.database_url is None else self.database_url.get_secret_value()
-        return self.database_schema or _schema_in(address) or "public"
+        return self.database_schema or schema_in(address) or "public"
 
     def _with_schema(self, address: str, name: str = "DATABASE_URL") -> str:
         """An address says by its parameter `schema` where the tables are, so that all who have it know."""
-        schema, named = self.schema_of_target, _schema_in(address)
+        schema, named = self.schema_of_target, schema_in(address)
         if named not in {None, schema}:
             raise SettingsError(f"{name} (schema=...) and DATABASE_SCHEMA name two schemas; take one of them away")
         if schema != "public" and (trouble := trouble_with_target(schema)) is not None:
             raise SettingsError(f"{name} asks for a schema (schema=...) that {trouble}")
         if schema in {named, "public"}:
             return address
-        return f"{address.strip()}{'&' if '?' in _after_login(address) else '?'}schema={schema}"
+        return address_in(address, schema)
 
     def _refuse_switched_off(self) -> None:
         if not self.use_legacy_supabase:
@@ -264,21 +263,6 @@ class Settings(BaseSettings):
             examples = " ".join(f"{name.upper()}={_EXAMPLES[name]}" for name in missing)
             raise SettingsError(f"{told} {are} not set; put {them} into the environment or into .env: {examples}")
         return [value.get_secret_value() if isinstance(value, SecretStr) else value for value in values]
-
-
-# As SQLAlchemy takes an address apart; a password may hold any sign but @.
-_LOGIN = re.compile(r"\s*\w[\w+]*://([^:/]*(:[^@]*)?@)?")
-
-
-def _after_login(address: str) -> str:
-    found = _LOGIN.match(address)
-    return address[found.end() :] if found else ""
-
-
-def _schema_in(address: str) -> str | None:
-    """What an address says by its parameter `schema`."""
-    said = parse_qs(_after_login(address).strip().partition("?")[2]).get("schema")
-    return said[-1] if said else None
 
 
 _EXAMPLES = {

@@ -5,12 +5,17 @@ its address there. So one process serves many schemas; a statement that is sent 
 never reads another salon's rows.
 """
 
+from __future__ import annotations
+
 import re
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs
 
-from psycopg import AsyncConnection
+if TYPE_CHECKING:
+    from psycopg import AsyncConnection
 
 DATA, TOOL = "<data>", "<botdata>"
 _LONGEST = 55  # with "_botdata", 63, the longest name that PostgreSQL keeps
@@ -64,6 +69,26 @@ def schemas_of(connection: AsyncConnection) -> Schemas:
     if not isinstance(schemas, Schemas):
         raise TypeError("the connection says nothing of schemas")
     return schemas
+
+
+# As SQLAlchemy takes an address apart; a password may hold any sign but @.
+_LOGIN = re.compile(r"\s*\w[\w+]*://([^:/]*(:[^@]*)?@)?")
+
+
+def schema_in(address: str) -> str | None:
+    """What the address of a PostgreSQL says by its parameter `schema`."""
+    said = parse_qs(_after_login(address).strip().partition("?")[2]).get("schema")
+    return said[-1] if said else None
+
+
+def address_in(address: str, schema: str) -> str:
+    """An address that names no schema yet, with one."""
+    return f"{address.strip()}{'&' if '?' in _after_login(address) else '?'}schema={schema}"
+
+
+def _after_login(address: str) -> str:
+    found = _LOGIN.match(address)
+    return address[found.end() :] if found else ""
 
 
 def trouble_with_name(name: str) -> str | None:

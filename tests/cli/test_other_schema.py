@@ -5,6 +5,7 @@ import typer
 
 from app.cli.command_tree import cli
 from app.cli.other_schemas import OF_PUBLIC_ALONE
+from app.schema import revisions
 from tests.cli.command import Command
 from tests.fixtures.cutover import Pair
 from tests.migration.engine import add_clients, execute, row_texts, value
@@ -61,6 +62,22 @@ def test_a_move_over_rest_and_back(command: Command, pair: Pair) -> None:
     assert "schema t1_botdata: dropped" in done.out
     assert pair.ask("SELECT notes FROM clients WHERE id = 2", store="source") == [("written here",)]
     assert value(pair.target, _OF_PUBLIC) == before
+
+
+def test_from_one_schema_to_another_of_the_same_database(command: Command, database_url: str) -> None:
+    revisions.upgrade(in_schema(database_url, "old"))
+    add_clients(searching(database_url, "old"), 3)
+    salon = {"DATABASE_URL": database_url, "DATABASE_SCHEMA": "t1"}
+    source = ("--source", database_url, "--source-schema", "old")
+    moved = command("migrate", *source, **salon)
+    assert moved.code == 0, moved.err
+    assert row_texts(searching(database_url, "t1"), "clients") == row_texts(searching(database_url, "old"), "clients")
+    execute(searching(database_url, "t1"), "UPDATE clients SET name = 'changed here' WHERE id = 2")
+    differs = command("verify", *source, **salon)
+    assert differs.code == 1
+    assert "--source-schema old" in differs.out
+    assert value(database_url, "SELECT count(*) FROM clients") == 0
+    assert command("verify", *source[:2], "--source-schema", "Old", **salon).code == 2
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from app.cli.commands.preflight import Accept, accepted_of, repeated
-from app.cli.work import AsJson, KeyRoleOk, Metadata, SourceUrl, Tables, WithBaileys, Work
+from app.cli.work import AsJson, KeyRoleOk, Metadata, SourceSchema, SourceUrl, Tables, WithBaileys, Work
 
 if TYPE_CHECKING:
     from app.migration.preflight.findings import Accepted, Finding
@@ -42,6 +42,7 @@ def sync(
     ] = False,
     key_role_ok: KeyRoleOk = False,
     source: SourceUrl = None,
+    source_schema: SourceSchema = None,
     metadata: Metadata = None,
     accept: Accept = None,
     as_json: AsJson = False,
@@ -62,7 +63,7 @@ def sync(
     switches = {"--reverse": reverse, "--follow": follow, "--until-clean": until_clean, "--overwrite": overwrite}
     own = [name for name, is_on in switches.items() if is_on]
     own += repeated(None, accept)
-    work = Work.prepare("sync", tables, with_baileys, key_role_ok, source, metadata, own=own)
+    work = Work.prepare("sync", tables, with_baileys, key_role_ok, source, metadata, source_schema, own=own)
     options = SyncOptions(
         reverse=reverse,
         follow=follow and not dry_run,

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from app.cli.work import AsJson, KeyRoleOk, Metadata, ShowValues, SourceUrl, Tables, WithBaileys, Work
+from app.cli.work import AsJson, KeyRoleOk, Metadata, ShowValues, SourceSchema, SourceUrl, Tables, WithBaileys, Work
 
 
 def register(cli: typer.Typer) -> None:
@@ -29,6 +29,7 @@ def verify(
     overwrite: Overwrite = False,
     key_role_ok: KeyRoleOk = False,
     source: SourceUrl = None,
+    source_schema: SourceSchema = None,
     metadata: Metadata = None,
     show_values: ShowValues = False,
     as_json: AsJson = False,
@@ -45,7 +46,9 @@ def verify(
 
     if fix and sample is not None:
         raise typer.BadParameter("a sample would leave most differences as they are", param_hint="--fix with --sample")
-    work = Work.prepare("verify --fix" if fix else "verify", tables, with_baileys, key_role_ok, source, metadata)
+    work = Work.prepare(
+        "verify --fix" if fix else "verify", tables, with_baileys, key_role_ok, source, metadata, source_schema
+    )
     in_use = work.settings.flags.use_repository_pattern
     options = VerifyOptions(fix=fix, sample=sample, overwrite=overwrite, target_in_use=in_use)
     report = work.run(
