@@ -17,7 +17,7 @@ from urllib.parse import parse_qs
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
 
-DATA, TOOL = "<data>", "<botdata>"
+DATA, TOOL = "<data schema>", "<botdata schema>"
 _LONGEST = 55  # with "_botdata", 63, the longest name that PostgreSQL keeps
 _NAME = re.compile(r"[a-z_][a-z0-9_]*")
 # Of PostgreSQL, of this tool, of Supabase and its extensions, and of Citus.

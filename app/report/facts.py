@@ -238,9 +238,11 @@ async def _bytes(connection: AsyncConnection, table: CopyTable) -> int | None:
 
 
 async def _revision(connection: AsyncConnection) -> str | None:
-    if not await fetch_value(connection, "SELECT to_regclass('<data>.alembic_version') IS NOT NULL"):
+    if not await fetch_value(connection, "SELECT to_regclass('<data schema>.alembic_version') IS NOT NULL"):
         return None
-    return ", ".join(one for (one,) in await fetch_rows(connection, "SELECT version_num FROM <data>.alembic_version"))
+    return ", ".join(
+        one for (one,) in await fetch_rows(connection, "SELECT version_num FROM <data schema>.alembic_version")
+    )
 
 
 def _moment(at: datetime | None) -> str | None:

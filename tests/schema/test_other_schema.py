@@ -74,7 +74,7 @@ def test_an_upgrade_waits_for_none_of_another_schema(fresh_database: str) -> Non
 
 def test_locks_of_public_are_those_of_older_versions() -> None:
     assert Schemas().lock(UPGRADE_LOCK) == int.from_bytes(b"alembic", "big")
-    assert Schemas().named("'<botdata> stage'") == "'botdata stage'"
+    assert Schemas().named("'<botdata schema> stage'") == "'botdata stage'"
     assert len({Schemas(name).lock(UPGRADE_LOCK) for name in ("public", "t1", "t2")}) == 3
 
 
