@@ -63,4 +63,4 @@ async def drop(connection: AsyncConnection) -> None:
 
 
 async def _unique_indexes(connection: AsyncConnection, table: sql.Identifier) -> list[TupleRow]:
-    return await (await connection.execute(_UNIQUE_INDEXES, [table.as_string(None)])).fetchall()
+    return await (await connection.execute(_UNIQUE_INDEXES, [named(connection, table)])).fetchall()

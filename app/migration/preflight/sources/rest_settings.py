@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from sqlalchemy import Table
 
-from app.common.schemas import DATA
 from app.errors import MigrationError, StoreError
 from app.migration.preflight.findings import Finding, finding
 from app.migration.preflight.schemas.source_schema import SourceSeen
@@ -86,7 +85,7 @@ def _described(table: Table, seen: SourceSeen) -> CopyTable | None:
     if absent.intersection(key):
         return None
     columns = tuple(_column(name, model_type(table.columns[name]) or "") for name in names)
-    return CopyTable(table.schema or DATA, table.name, columns, len(key), False, False)
+    return CopyTable(table.schema or "public", table.name, columns, len(key), False, False)
 
 
 def _column(name: str, type_name: str) -> CopyColumn:

@@ -10,7 +10,6 @@ from typing import Any
 
 from sqlalchemy import Table
 
-from app.common.schemas import DATA
 from app.errors import StoreError
 from app.migration.preflight.findings import Finding, finding
 from app.migration.preflight.schemas.source_schema import SourceSeen, SourceTable, wanted_columns
@@ -38,7 +37,7 @@ async def see_rest(
     Raises:
         StoreError: it cannot be reached, or refuses the key.
     """
-    schemas = dict.fromkeys(table.schema or DATA for table in tables)
+    schemas = dict.fromkeys(table.schema or "public" for table in tables)
     definitions = {
         label(schema, name): definition
         for schema in schemas
@@ -129,7 +128,7 @@ async def _row_cap(
     key = table.primary_key.columns.keys()
     if not key or key[0] in {*largest.missing, *largest.denied}:
         return []
-    builder = selected(rest.table(table.name, table.schema or DATA), f"_0:{quoted_name(key[0])}::text").limit(
+    builder = selected(rest.table(table.name, table.schema or "public"), f"_0:{quoted_name(key[0])}::text").limit(
         _MORE_THAN_ANY_CAP
     )
     given = len(await patiently(lambda: rest.rows(builder)))

@@ -7,7 +7,6 @@ from urllib.parse import quote
 
 from sqlalchemy import Table
 
-from app.common.schemas import DATA
 from app.errors import AccessDeniedError, CountTimeoutError, SchemaMismatchError
 from app.migration.preflight.findings import finding
 from app.migration.preflight.schemas.source_schema import SourceSeen, wanted_columns
@@ -49,7 +48,7 @@ class TableLooker:
     def __init__(self, rest: SupabaseRest, table: Table, patiently: Patiently, seen: SourceSeen) -> None:
         self._rest = rest
         self._table = table
-        self._schema = table.schema or DATA
+        self._schema = table.schema or "public"
         self._name = name_of(table)
         self._patiently = patiently
         self._seen = seen
