@@ -18,6 +18,7 @@ from app.embedded.salon.offer import schedule_rows
 from benchmarks.__main__ import SUITES
 from benchmarks.bot_load import SCHEDULES, BotLoad
 from benchmarks.row import at_least, at_most, by_turns
+from tests.pooler.bouncer import program as pgbouncer
 from tests.support.result_tables import ROOT, markdown_table
 
 _ROWS = {"copy_rest": 2, "copy_connection": 2, "verify": 1, "first_sync": 1, "copy_memory": 2}
@@ -27,6 +28,8 @@ _ROWS |= {"calls": 5, "callers": 1, "pooler": 2, "stages": 1, "imports": 1}
 @pytest.mark.soak
 @pytest.mark.parametrize("suite", SUITES)
 def test_a_suite_measures_its_rows(suite: str, tmp_path: Path) -> None:
+    if suite == "pooler" and pgbouncer() is None:
+        pytest.skip("pgbouncer is not installed (Debian's package of that name)")
     program = [sys.executable, "-m", "benchmarks", "--quick", "--only", suite, "--output", str(tmp_path)]
     done = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

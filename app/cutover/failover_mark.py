@@ -4,6 +4,8 @@ A failover to a standby that lacked the last transactions takes the stage's row 
 primary may come back that does not know of the failover. PostgreSQL tells neither: the process has to remember.
 """
 
+from collections.abc import Callable
+
 from app.errors import UnavailableError
 from app.state.cutover.stage import StageRow
 
@@ -19,14 +21,16 @@ class MoveLostError(UnavailableError):
 class FailoverMark:
     """The highest timeline that a process has met, and the last move of the stage that it has read.
 
+    Args:
+        on_failover: called each time that the timeline rises.
+
     Attributes:
         timeline: 0 before any was seen.
-        failovers: how many times it rose.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, on_failover: Callable[[], None] = lambda: None) -> None:
         self.timeline = 0
-        self.failovers = 0
+        self._on_failover = on_failover
         self._row: StageRow | None = None
 
     def check(self, row: StageRow) -> None:
@@ -52,8 +56,9 @@ class FailoverMark:
                 f"{self.timeline}; nothing was written. Stop that server, or take it out of DATABASE_URL"
             )
         if timeline > self.timeline:
-            self.failovers += self.timeline > 0
-            self.timeline = timeline
+            was, self.timeline = self.timeline, timeline
+            if was:
+                self._on_failover()
 
     def see_move(self, row: StageRow) -> None:
         """Go by a row of the stage.

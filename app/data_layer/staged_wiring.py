@@ -27,7 +27,7 @@ async def open_staged(settings: Settings, metrics: Metrics) -> StagedBackend:
         SettingsError: a setting is missing, or the stage that the environment fixes contradicts the target's row.
     """
     process = process_name()
-    mark = FailoverMark()
+    mark = FailoverMark(lambda: metrics.count("failovers"))
     primary = Primary.of(settings.require_database_url(), mark)
     stores, writers, pools, router = await _open_stores(settings, process, metrics, mark, primary)
     reports = Database(

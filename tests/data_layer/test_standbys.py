@@ -11,12 +11,15 @@ from typing import Any, cast
 
 import psycopg
 import pytest
+from sqlalchemy import literal_column, select
 
 from app.cutover.staged_backend import StagedBackend
 from app.cutover.stages import Store
 from app.data_layer import DataLayer, open_data_layer
+from app.errors import ConflictError, OutcomeUnknownError, SchemaMismatchError, StoreTimeoutError
 from app.repositories.backend import RepositoryBackend
 from app.settings import Settings
+from app.stores.outgoing_write import OutgoingWrite
 from app.stores.standbys.read_router import ReadRouter
 from tests.fixtures.streaming import DATABASE, prepare, read_url
 from tests.pooler.bouncer import run_bouncer
@@ -89,6 +92,7 @@ async def test_what_was_written_is_read_and_a_standby_answers(standbys: Cluster)
         for _ in range(20):
             assert await _title(data) == "19"
         assert share(router)[0] - before[0] == 20
+        assert all(cast(Any, one._reads.engine.pool).checkedin() for one in router._standbys)  # in turn
 
 
 @pytest.mark.parametrize("reads", [200, pytest.param(10_000, marks=pytest.mark.soak)])
@@ -121,7 +125,7 @@ async def test_no_read_is_older_than_own_writes_nor_goes_back_in_time(standbys: 
 async def test_a_second_after_the_last_write_standbys_answer(standbys: Cluster) -> None:
     for node in standbys.standbys:
         node.configure(recovery_min_apply_delay="500ms")
-    async with opened(_settings(standbys)) as (data, router):
+    async with opened(_settings(standbys)) as (data, router), ticking(standbys):
         await _write(data, "1")
         before = share(router)
         assert await _title(data) == "1"
@@ -131,6 +135,42 @@ async def test_a_second_after_the_last_write_standbys_answer(standbys: Cluster) 
         for _ in range(100):
             assert await _title(data) == "1"
         assert share(router)[0] - by_standbys >= 80
+
+
+async def test_a_slow_statement_is_waited_for_and_one_that_fails_is_the_primarys(standbys: Cluster) -> None:
+    async with opened(_settings(standbys, query_timeout=5.0)) as (_, router):
+        assert await router.fetch(select(literal_column("1 FROM pg_sleep(1.2)"))) == [(1,)]
+        assert share(router) == (1, 0)
+        began = monotonic()
+        with pytest.raises(StoreTimeoutError):
+            await router.fetch(select(literal_column("1 FROM pg_sleep(20)")))
+        assert monotonic() - began < 5.0
+        assert share(router) == (1, 0)
+        with pytest.raises(SchemaMismatchError):
+            await router.fetch(select(literal_column("no_such_column")))
+        assert share(router) == (1, 1)
+        assert len(used(router)) == 2
+        assert await router.fetch(select(literal_column("2"))) == [(2,)]
+        assert share(router) == (2, 1)
+
+
+async def test_a_write_of_unknown_outcome_sends_reads_to_the_primary(standbys: Cluster) -> None:
+    async with opened(_settings(standbys)) as (_, router):
+        write = OutgoingWrite()
+        write.leave()
+        with pytest.raises(OutcomeUnknownError), router.writing(write):
+            raise OutcomeUnknownError("lost")
+        one = select(literal_column("1"))
+        assert await router.fetch(one) == [(1,)]
+        assert share(router) == (0, 1)
+        await until(lambda: router._mark.current is not None)
+        standbys.wait_for_standbys()
+        await asyncio.sleep(0.1)
+        assert await router.fetch(one) == [(1,)]
+        assert share(router) == (1, 1)
+        with pytest.raises(ConflictError), router.writing(write):
+            raise ConflictError("rolled back")
+        assert router._mark.current is not None
 
 
 async def test_through_a_transaction_pooler_before_each_standby(standbys: Cluster) -> None:

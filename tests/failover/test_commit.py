@@ -44,12 +44,13 @@ async def _write(database: Database) -> None:
 
 async def test_a_commit_tells_its_place(cluster: Cluster) -> None:
     database = Database(cluster.primary.url(DATABASE))
-    places: list[WalPlace] = []
+    places: list[WalPlace | None] = []
     database.on_commit = places.append
     await _write(database)
     await database.close()
     ((lsn,),) = cluster.primary.execute("SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint")
     (place,) = places
+    assert place is not None
     assert place.timeline == 1
     assert lsn - 10_000 < place.lsn <= lsn
     assert cluster.primary.execute("SELECT count(*) FROM clients", DATABASE) == [(1,)]

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterator
 
 import pytest
+from psycopg import AsyncConnection
 
 from app.cutover.moves import handover
 from app.cutover.moves.handover import Crossing, cross
@@ -53,6 +54,24 @@ async def test_it_tries_the_standby_before_anything_is_written(at_shadow: Cluste
     assert _row(at_shadow) == ("live", 2, 1, None)
 
 
+async def test_it_is_given_up_where_the_standby_goes_away_at_the_barrier(
+    at_shadow: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries: list[str] = []
+
+    async def gone_and_tried(connection: AsyncConnection, *, step: str) -> None:
+        tries.append(step)
+        if len(tries) == 2:
+            assert _row(at_shadow) == ("shadow", 1, 1, "holding")
+            at_shadow.standbys[0].hang()
+        await require_standby(connection, step=step)
+
+    monkeypatch.setattr(handover, "require_standby", gone_and_tried)
+    with pytest.raises(MigrationError, match="no commit can be made"):
+        await _cross(at_shadow)
+    assert _row(at_shadow) == ("shadow", 1, 1, None)  # the standby is away still
+
+
 @pytest.mark.parametrize("then", ["the standby comes back", "the primary dies"])
 async def test_the_barrier_stays_while_its_commit_is_unknown(
     at_shadow: Cluster, monkeypatch: pytest.MonkeyPatch, then: str
@@ -60,8 +79,8 @@ async def test_the_barrier_stays_while_its_commit_is_unknown(
     (standby,) = at_shadow.standbys
     tries: list[str] = []
 
-    async def tried_and_gone(connection: object, *, step: str) -> None:
-        await require_standby(connection, step=step)  # type: ignore[arg-type]
+    async def tried_and_gone(connection: AsyncConnection, *, step: str) -> None:
+        await require_standby(connection, step=step)
         tries.append(step)
         if len(tries) == 2:  # right before the stage is written
             standby.hang()

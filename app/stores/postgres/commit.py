@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.common.driver_errors import without_values
-from app.errors import OutcomeUnknownError
+from app.errors import OutcomeUnknownError, UnavailableError, error_for_sqlstate
 from app.state.wal import INSERT_LSN, TIMELINE, WalPlace, lsn_as_number
 from app.stores.postgres.keepalives import hang_up
 
@@ -26,11 +26,8 @@ _NOT_KEPT_FOR_SURE = "the commit ended with a warning: the write was made, and a
 _LOST = "the connection to PostgreSQL was lost during a commit"
 # One round trip. The place is read after the commit, so that it covers it.
 _COMMIT_AND_LOCATE = f"COMMIT; SELECT {TIMELINE}, {lsn_as_number(INSERT_LSN)}".encode()
-# Classes of what is said on the way, and not of the transaction: by a server that ends, or by a pooler.
-_ON_THE_WAY = {"57", "58", "XX"}
-# Classes of what can end any statement: it is cancelled, ended, refused, or out of means.
-_OF_ANY_STATEMENT = {"0A", "42", "53", *_ON_THE_WAY}
-_CANCELLED = "57014"  # of a commit: amid the deferred triggers, before the commit itself
+# Classes of what can end the statement after a commit: it is cancelled, ended, refused, or out of means.
+_OF_ANY_STATEMENT = {"0A", "42", "53", "57", "XX"}
 _HEAR_WARNINGS = b"SET LOCAL client_min_messages = 'warning'"
 
 
@@ -82,9 +79,12 @@ def _unknown(error: DBAPIError | psycopg.Error, *, located: bool) -> OutcomeUnkn
     """
     original = error.orig if isinstance(error, DBAPIError) else error
     state = original.sqlstate if isinstance(original, psycopg.Error) else None
-    if state is None or state[:2] == "08":
+    if not isinstance(original, psycopg.Error) or state is None:
         return OutcomeUnknownError(_LOST)
-    if state[:2] in _OF_ANY_STATEMENT if located else state[:2] in _ON_THE_WAY and state != _CANCELLED:
+    ends_session = "FATAL" in {original.diag.severity_nonlocalized, original.diag.severity}
+    # What would be "nothing was done" of any other statement: a pooler's errors and the server's that say so.
+    is_open = isinstance(error_for_sqlstate(state), UnavailableError)
+    if ends_session or is_open or (located and state[:2] in _OF_ANY_STATEMENT):
         return OutcomeUnknownError(f"{_LOST} [SQLSTATE {state}]", sqlstate=state)
     return None
 

@@ -26,7 +26,8 @@ from app.stores.postgres.keepalives import hang_up
 logger = logging.getLogger("app.data_layer")
 
 Connection = psycopg.AsyncConnection[Any]
-_ANSWER = 0.7  # seconds that a host may take to answer
+_ANSWER = 0.7  # seconds that a host may take to answer; more where none answers, and where the way to them is long
+_LONGEST = 3.0
 _PAUSE = 0.15  # seconds between two rounds without a primary
 _SUSPICIOUS = 1.0  # seconds without an answer to a statement; perhaps its server hangs, and another has taken over
 _ASK = f"SELECT {TIMELINE}".encode()
@@ -47,6 +48,7 @@ class Primary:
         self._options = options
         self._mark = mark
         self._place: tuple[str, str] | None = None
+        self._patience = _ANSWER
         self._failure: psycopg.Error | None = None
         self._round: asyncio.Task[None] | None = None
         self._tasks = BackgroundTasks()
@@ -118,16 +120,26 @@ class Primary:
         await asyncio.wait({self._round})
 
     async def _ask_all(self) -> None:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        until = began + self._patience
         asked = [asyncio.create_task(self._timeline_of(place)) for place in self._hosts]
+        waiting, highest = set(asked), 0
         try:
-            await asyncio.wait(asked, timeout=_ANSWER)
+            while waiting and (left := until - loop.time()) > 0:
+                answered, waiting = await asyncio.wait(waiting, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+                if not highest and (highest := max((task.result() for task in answered), default=0)):
+                    self._patience = min(_LONGEST, max(_ANSWER, 2 * (loop.time() - began)))
+                    until = min(until, loop.time() + self._patience)  # for others that take writes
         finally:
-            for task in asked:
+            for task in waiting:
                 task.cancel()
-        answers = [task.result() if task.done() and not task.cancelled() else 0 for task in asked]
-        highest = max(answers)
-        if highest and highest >= self._mark.timeline:
-            self._go_to(self._hosts[answers.index(highest)], highest)
+        timelines = [0 if task in waiting else task.result() for task in asked]
+        highest = max(timelines)
+        if not highest:
+            self._patience = min(_LONGEST, 2 * self._patience)
+        elif highest >= self._mark.timeline:
+            self._go_to(self._hosts[timelines.index(highest)], highest)
 
     def _go_to(self, place: tuple[str, str], timeline: int) -> None:
         if place != self._place:
@@ -148,7 +160,7 @@ class Primary:
             return 0
 
     async def _connect(self, options: Mapping[str, Any], place: tuple[str, str]) -> Connection:
-        async with asyncio.timeout(_ANSWER):
+        async with asyncio.timeout(self._patience):
             connection = await _log_in(options, place)
             try:
                 autocommit = connection.autocommit

@@ -14,7 +14,7 @@ from sqlalchemy import BigInteger, Select, literal_column, select
 
 from app.common.deadlines import within
 from app.common.metrics import Metrics
-from app.errors import StoreError, StoreTimeoutError, UnavailableError
+from app.errors import DataError, OutcomeUnknownError, StoreError, StoreTimeoutError, UnavailableError
 from app.state.cutover.standby_reads import StandbyReads, StandbyReport
 from app.state.wal import INSERT_LSN, TIMELINE, WalPlace, lsn_as_number
 from app.stores.outgoing_write import OutgoingWrite
@@ -103,11 +103,12 @@ class ReadRouter:
 
     @contextmanager
     def writing(self, write: OutgoingWrite) -> Iterator[None]:
-        """A write of this process: where it fails, it may have landed all the same, and nobody knows where."""
+        """A write of this process: where its outcome is unknown, it may have landed, and nobody knows where."""
         try:
             yield
-        except BaseException:
-            if write.has_left:
+        except BaseException as error:
+            is_settled = isinstance(error, DataError) and not isinstance(error, OutcomeUnknownError)
+            if write.has_left and not is_settled:
                 self._lose()
             raise
 
