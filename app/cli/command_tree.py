@@ -10,6 +10,7 @@ from app.cli.commands.cutover import mirror
 from app.cli.commands.cutover import moves as cutover
 from app.cli.commands.inventory import command as inventory
 from app.cli.commands.notify import command as notify
+from app.cli.commands.pause import command as pause
 from app.cli.commands.rehearse import command as rehearse
 from app.cli.commands.report import command as report
 from app.cli.commands.watch import command as watch
@@ -56,6 +57,7 @@ schema.register(cli)
 copy.register(cli)
 sync.register(cli)
 verify.register(cli)
+pause.register(cli)
 inventory.register(cli)
 report.register(cli)
 runs.register(cli)

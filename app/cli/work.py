@@ -22,17 +22,27 @@ if TYPE_CHECKING:
 
     from app.errors import MigrationError
     from app.migration.progress import Progress
+    from app.migration.sources.pace import Pace
     from app.migration.sources.source import Source
     from app.notify.steps import StepEnd
     from app.settings import Settings
 
 _Answer = TypeVar("_Answer")
 _SUPABASE = "supabase"
+_PAUSED = ("copy", "migrate", "sync", "verify")  # by `botdata pause`
 
 Tables = Annotated[str | None, typer.Option("--tables", help="Only these tables, separated by commas.")]
 WithBaileys = Annotated[bool, typer.Option("--with-baileys", help="The WhatsApp session tables too.")]
 KeyRoleOk = Annotated[bool, typer.Option("--key-role-ok", help="The key's own role is known to see every row.")]
 ShowValues = Annotated[bool, typer.Option("--show-values", help="Print the values that differ, and keys unmasked.")]
+MaxRate = Annotated[
+    str | None,
+    typer.Option(
+        "--max-rate",
+        help="Read no more of the source in a second than so many rows (2000), or megabytes (5MB).",
+        metavar="ROWS|MB",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on standard output, and nothing else there.")]
 SourceUrl = Annotated[
     str | None,
@@ -65,6 +75,7 @@ class Work:
         target: the URL of the target; empty where none is set, and the command does without.
         source_url: the URL of the source's PostgreSQL; None: Supabase over REST.
         given: the options to be repeated in the next command.
+        pace: how much may be asked of the source.
         revisions: the `alembic.ini` of the project's own revisions, where it names them.
     """
 
@@ -75,6 +86,7 @@ class Work:
     source_url: str | None
     tables: list[Table]
     given: GivenOptions
+    pace: Pace
     revisions: Path | None = None
 
     @classmethod
@@ -92,6 +104,7 @@ class Work:
         needs_source: bool = True,
         checks: Sequence[str] = (),
         own: Sequence[str] = (),
+        max_rate: str | None = None,
     ) -> Work:
         """Read the settings, choose the tables and the source, and check its address and (`check_key`) its key.
 
@@ -105,6 +118,7 @@ class Work:
         from app.migration.tables.metadata import load_metadata
         from app.settings import load_settings
 
+        pace = _pace(max_rate)
         settings = load_settings()
         project = read_project()
         models = metadata or project.metadata
@@ -138,10 +152,12 @@ class Work:
             chosen = select_tables(described, names=names, groups=groups)
         except MigrationError as error:
             raise typer.BadParameter(error.message, param_hint="--tables") from None
-        given = GivenOptions(command, tuple(chosen_by), tuple(read_from), tuple(checks), tuple(own), models is not None)
-        return cls(
-            command, settings, described, target, source_url, chosen, given, None if metadata else project.revisions
+        rate = [f"--max-rate {shlex.quote(max_rate)}"] if max_rate is not None else []
+        given = GivenOptions(
+            command, tuple(chosen_by), tuple(read_from), tuple(checks), (*own, *rate), models is not None
         )
+        revisions = None if metadata else project.revisions
+        return cls(command, settings, described, target, source_url, chosen, given, pace, revisions)
 
     def run(
         self,
@@ -163,12 +179,23 @@ class Work:
 
     @asynccontextmanager
     async def working(self, what: str) -> AsyncIterator[tuple[Source, Progress]]:
-        """The source, for as long as the context lasts, and the progress of what is done with it."""
+        """The source, for as long as the context lasts, and the progress of what is done with it; a pause holds it."""
         from app.cli.output import progress
 
         with progress(what) as bars:
-            async with self.open_source(bars.notice) as source:
+            async with self.paced(bars.notice), self.open_source(bars.notice) as source:
                 yield source, bars
+
+    @asynccontextmanager
+    async def paced(self, notice: Callable[[str], None]) -> AsyncIterator[None]:
+        """For as long as the context lasts, the source is asked nothing while the target says that it is paused."""
+        from app.migration.runs.kept_pace import kept_pace
+
+        if self.command.partition(" ")[0] not in _PAUSED:
+            yield
+            return
+        async with kept_pace(self.pace, self.target, self.command, notice):
+            yield
 
     def carry_out(
         self, work: Callable[[], Awaitable[_Answer]], end_of: Callable[[_Answer], StepEnd] | None = None
@@ -197,12 +224,13 @@ class Work:
     @asynccontextmanager
     async def open_source(self, notice: Callable[[str], None]) -> AsyncIterator[Source]:
         """The source, for as long as the context lasts."""
+        self.pace.tell = notice
         if self.source_url is not None:
             from app.migration.sources.postgres.postgres_source import open_postgres_source
             from app.migration.target.target_session import explained
 
             with explained(self.command, setting="--source", pending=f"all of {self.command}"):
-                opened = open_postgres_source(self.source_url, step=self.command, on_retry=notice)
+                opened = open_postgres_source(self.source_url, step=self.command, on_retry=notice, pace=self.pace)
                 postgres = await opened.__aenter__()
             try:
                 yield postgres
@@ -215,7 +243,7 @@ class Work:
         url, key = self.settings.require_supabase()
         rest = await SupabaseRest.open(url, key, request_timeout=60.0)
         try:
-            yield RestSource(rest, url, on_retry=notice)
+            yield RestSource(rest, url, on_retry=notice, pace=self.pace)
         finally:
             await rest.close()
 
@@ -234,6 +262,16 @@ def carry_out(work: Callable[[], Awaitable[_Answer]], given: GivenOptions) -> _A
             step = error.step
             error.next_step = error.next_step.with_options(lambda command: given.complete(command, step=step))
         raise
+
+
+def _pace(max_rate: str | None) -> Pace:
+    from app.migration.sources.pace import MaxRate as Rate
+    from app.migration.sources.pace import Pace
+
+    try:
+        return Pace(Rate.parse(max_rate) if max_rate is not None else None)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--max-rate") from None
 
 
 def _source_url(

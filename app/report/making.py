@@ -89,6 +89,8 @@ async def make_report(
         "target": shown_url(target_url),
         "read": "nothing" if kept else "both sides" if source else "the target",
         "at_work": status.holder,
+        "paused": status.pause and status.pause.document,
+        "paces": [one.document for one in status.paces],
         "hashes": hash_facts(key),
         "not_moved": [{"table": one.table, "why": one.why} for one in not_moved],
     }

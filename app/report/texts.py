@@ -74,6 +74,12 @@ _TEXTS: dict[str, tuple[str, str]] = {
         "таблиц, которые нельзя перенести из этого источника: {count}",
     ),
     "at_work": ("At work on the target as this was made:", "Во время составления с приёмником работал:"),
+    "paused_by": ("Paused by {by} since", "Приостановлено ({by}) с"),
+    "max_rate": ("The most that {command} reads of the source:", "Предел чтения источника для {command}:"),
+    "slowdown": (
+        "{command} asks less often: the source takes {times} times as long as at first.",
+        "{command} спрашивает реже: источник отвечает в {times} раза дольше, чем вначале.",
+    ),
     "tables": ("Tables", "Таблицы"),
     "tables_note": (
         "Differences are those of the last verify that compared all rows. A hash is over all rows as text. Its first "

@@ -413,4 +413,21 @@ VERSIONS = (
     -- What the process says of its reads from standbys: see app.state.cutover.standby_reads.
     ALTER TABLE {SCHEMA}.processes ADD COLUMN standby_reads json;
     """,
+    f"""
+    -- Who asked that whatever reads the source waits, and what each command at work does: see app.state.pace.
+    CREATE TABLE {SCHEMA}.pauses (
+        id integer PRIMARY KEY DEFAULT 1 CHECK (id = 1),
+        asked_by text NOT NULL,
+        asked_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+        reason text
+    );
+    CREATE TABLE {SCHEMA}.paces (
+        pid integer PRIMARY KEY, -- of the session that says it
+        command text NOT NULL,
+        max_rate text,
+        slowdown double precision NOT NULL,
+        held boolean NOT NULL, -- a pause has taken hold
+        said_at timestamptz NOT NULL DEFAULT clock_timestamp()
+    );
+    """,
 )

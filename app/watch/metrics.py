@@ -57,6 +57,9 @@ def _add_runs(text: _Text, facts: Facts) -> None:
     lags = [({"table": table}, seconds) for table, seconds in facts.synced.items()]
     text.add("botdata_sync_lag_seconds", "gauge", "Since the last sync of a table began.", lags)
     text.add("botdata_quarantine_rows", "gauge", "Rows in quarantine.", [({}, status.in_quarantine)])
+    text.add("botdata_paused", "gauge", "Whether a pause was asked for.", [({}, status.pause is not None)])
+    slow = max((one.slowdown for one in status.paces), default=1.0)
+    text.add("botdata_source_slowdown", "gauge", "How many times as long as at first it takes.", [({}, slow)])
     text.add("botdata_run_at_work", "gauge", "Whether a run is at work.", [({}, status.holder is not None)])
 
 

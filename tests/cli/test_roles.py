@@ -113,6 +113,8 @@ def test_each_command_as_the_roles_of_the_table(sides: Sides) -> None:
     execute(sides.target, "UPDATE clients SET notes = 'of the bot' WHERE id = 5; DELETE FROM clients WHERE id = 1")
     well("sync --reverse", "--overwrite")
     well("verify", "--with-baileys")
+    well("pause")
+    well("resume")
     well("status")
     well("inventory", code=1)
     well("report", "--output", "report.html")

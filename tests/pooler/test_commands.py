@@ -25,7 +25,7 @@ LINES = [
     "quarantine import rows.json",
     "cutover status", "cutover history", "cutover report", "cutover advance", "cutover back", "cutover finish",
     "cutover forget gone", "cutover table messages postgres", "cutover accept --list", "notify",
-    "report", "rehearse --yes", "watch --json",
+    "report", "rehearse --yes", "watch --json", "pause", "resume",
 ]  # fmt: skip
 # They use the data layer's connections, which work there; some of them end with 1 for what they find.
 WORKING = ["parity", "parity --writes", "mirror status", "mirror drain", "mirror retry"]

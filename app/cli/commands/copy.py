@@ -8,7 +8,7 @@ import typer
 
 from app.cli.commands.dry_run import try_copy
 from app.cli.commands.preflight import TYPES_UNSEEN, Accept, IgnoreColumn, repeated, stop_on_errors
-from app.cli.work import AsJson, KeyRoleOk, Metadata, SourceSchema, SourceUrl, Tables, WithBaileys, Work
+from app.cli.work import AsJson, KeyRoleOk, MaxRate, Metadata, SourceSchema, SourceUrl, Tables, WithBaileys, Work
 
 if TYPE_CHECKING:
     from app.migration.copy.copier import CopyOptions
@@ -52,6 +52,7 @@ def copy(
     accept: Accept = None,
     max_quarantine: MaxQuarantine = 1000,
     jobs: Jobs = JOBS,
+    max_rate: MaxRate = None,
     dry_run: DryRun = False,
     sample: Sample = None,
     as_json: AsJson = False,
@@ -77,6 +78,7 @@ def copy(
         source_schema,
         checks=repeated(ignore_column, accept),
         own=own_options(overwrite=overwrite, jobs=jobs),
+        max_rate=max_rate,
     )
     options = copy_options(work, overwrite=overwrite, restart=restart, max_quarantine=max_quarantine, jobs=jobs)
     codes = work.carry_out(

@@ -11,7 +11,18 @@ from app.cli.commands.copy import JOBS, Jobs, MaxQuarantine, Overwrite, Restart,
 from app.cli.commands.preflight import TYPES_UNSEEN, Accept, IgnoreColumn, repeated, stop_on_errors
 from app.cli.event_loop import run_async
 from app.cli.project import read_project
-from app.cli.work import AsJson, KeyRoleOk, Metadata, ShowValues, SourceSchema, SourceUrl, Tables, WithBaileys, Work
+from app.cli.work import (
+    AsJson,
+    KeyRoleOk,
+    MaxRate,
+    Metadata,
+    ShowValues,
+    SourceSchema,
+    SourceUrl,
+    Tables,
+    WithBaileys,
+    Work,
+)
 
 if TYPE_CHECKING:
     from app.schema.revisions import Upgrade
@@ -36,6 +47,7 @@ def migrate(
     accept: Accept = None,
     max_quarantine: MaxQuarantine = 1000,
     jobs: Jobs = JOBS,
+    max_rate: MaxRate = None,
     show_values: ShowValues = False,
     as_json: AsJson = False,
 ) -> None:
@@ -63,6 +75,7 @@ def migrate(
         source_schema,
         checks=repeated(ignore_column, accept),
         own=own_options(overwrite=overwrite, jobs=jobs),
+        max_rate=max_rate,
     )
 
     async def look(options: CopyOptions) -> CopyOptions:

@@ -131,11 +131,13 @@ async def stop_on_errors(
     Raises:
         MigrationError: errors were found, and printed; nothing was written.
     """
-    from app.cli.output import say
+    from app.cli.output import complain, say
     from app.cli.reports.preflight_report import show_findings
     from app.errors import MigrationError
 
-    report = await examine(work, key_role_ok, ignore_column or [], accept or [], quick=True, upgrades=upgrades)
+    async with work.paced(complain):
+        await work.pace.ready()
+        report = await examine(work, key_role_ok, ignore_column or [], accept or [], quick=True, upgrades=upgrades)
     errors = [one for one in report.errors if not one.code.endswith("-unreachable")]
     if not errors:
         warnings = [one for one in report.findings if one.severity == "warning"]

@@ -41,9 +41,13 @@ def status(
 
 
 def _show_status(found: Status) -> None:
+    from app.cli.commands.pause.words import pace_lines
     from app.cli.output import say, show_table
 
     say(f"at work now: {found.holder}" if found.holder else "no run is at work")
+    paused = found.pause.document if found.pause else None
+    for line in pace_lines(paused, [one.document for one in found.paces]):
+        say(line)
     if not found.installed:
         say("the target has no schema botdata: no run has begun there")
     else:
@@ -122,6 +126,8 @@ def runs_document(found: Status) -> dict[str, Any]:
         ok=True,
         installed=found.installed,
         holder=found.holder,
+        paused=found.pause and found.pause.document,
+        paces=[one.document for one in found.paces],
         runs=[
             {
                 "run": run.number,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from app.cli.commands.preflight import Accept, accepted_of, repeated
-from app.cli.work import AsJson, KeyRoleOk, Metadata, SourceSchema, SourceUrl, Tables, WithBaileys, Work
+from app.cli.work import AsJson, KeyRoleOk, MaxRate, Metadata, SourceSchema, SourceUrl, Tables, WithBaileys, Work
 
 if TYPE_CHECKING:
     from app.migration.preflight.findings import Accepted, Finding
@@ -40,6 +40,7 @@ def sync(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Although the side written to may hold what the other has not.")
     ] = False,
+    max_rate: MaxRate = None,
     key_role_ok: KeyRoleOk = False,
     source: SourceUrl = None,
     source_schema: SourceSchema = None,
@@ -63,7 +64,9 @@ def sync(
     switches = {"--reverse": reverse, "--follow": follow, "--until-clean": until_clean, "--overwrite": overwrite}
     own = [name for name, is_on in switches.items() if is_on]
     own += repeated(None, accept)
-    work = Work.prepare("sync", tables, with_baileys, key_role_ok, source, metadata, source_schema, own=own)
+    work = Work.prepare(
+        "sync", tables, with_baileys, key_role_ok, source, metadata, source_schema, own=own, max_rate=max_rate
+    )
     options = SyncOptions(
         reverse=reverse,
         follow=follow and not dry_run,
@@ -118,6 +121,7 @@ def _run(work: Work, options: SyncOptions) -> SyncReport:
                     asyncio.get_running_loop().add_signal_handler(number, stop.set)
             async with AsyncExitStack() as beside:
                 told: Progress = bars
+                await beside.enter_async_context(work.paced(bars.notice))
                 if not options.dry_run:
                     told = await beside.enter_async_context(kept_progress(bars, work.target))
                 if options.follow:

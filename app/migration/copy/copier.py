@@ -13,7 +13,7 @@ from app.errors import MigrationError
 from app.migration.copy.changed_on_the_way import compare_where_due
 from app.migration.copy.completeness import Completeness, complete_table
 from app.migration.copy.second_try import try_again
-from app.migration.copy.stream_copier import StreamCopy, StreamOptions
+from app.migration.copy.stream_copier import StreamCopy, StreamOptions, TableJob
 from app.migration.load.foreign_rows import refuse_foreign_rows
 from app.migration.load.loader import PageLoader
 from app.migration.load.table_authority import Permit, read_authority
@@ -181,7 +181,10 @@ class _Start:
     async def copy_streams(
         self, source: PostgresSource, target_url: str, tables: list[CopyTable]
     ) -> tuple[list[TableCopied], int]:
-        """Several ranges at a time, all of one moment; gives too how many snapshots the run has read by now."""
+        """Several ranges at a time, all of one moment; gives too how many snapshots the run has read by now.
+
+        A pause ends the snapshot, which would keep the source from cleaning up, and takes another one afterwards.
+        """
         streams = StreamCopy(
             source,
             self.connection,
@@ -192,17 +195,24 @@ class _Start:
             self.options.most_refused,
             self.options.permit,
         )
-        copied = []
+        copied: list[TableCopied] = []
         with explained("copy", setting=source.setting, pending="the snapshot, and all that is not complete"):
-            async with source.snapshot() as snapshot:
-                snapshots = await runs.add_snapshot(self.connection, self.run, snapshot)
-                for job in await streams.load(tables, snapshot):
-                    began = monotonic()
-                    with explained("copy", setting=source.setting, table=job.table.name, pending="to count its rows"):
-                        whole = await streams.complete(job, one_snapshot=snapshots == 1)
-                        seconds = job.seconds + monotonic() - began
-                        copied.append(await self._finish(job.table, whole, job.done_before, seconds))
-        return copied, snapshots
+            while True:
+                await source.pace.ready()
+                async with source.snapshot() as snapshot:
+                    snapshots = await runs.add_snapshot(self.connection, self.run, snapshot)
+                    for job in await streams.load(tables[len(copied) :], snapshot):
+                        if job.open or source.pace.is_paused:
+                            break
+                        copied.append(await self._complete(streams, job, one_snapshot=snapshots == 1))
+                if len(copied) == len(tables):
+                    return copied, snapshots
+
+    async def _complete(self, streams: StreamCopy, job: TableJob, *, one_snapshot: bool) -> TableCopied:
+        began = monotonic()
+        with explained("copy", setting=self.source.setting, table=job.table.name, pending="to count its rows"):
+            whole = await streams.complete(job, one_snapshot=one_snapshot)
+            return await self._finish(job.table, whole, job.done_before, job.seconds + monotonic() - began)
 
     async def _copy_table(self, table: CopyTable) -> TableCopied:
         began = monotonic()

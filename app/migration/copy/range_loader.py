@@ -11,6 +11,7 @@ from app.migration.load.loader import load_staged, record_loaded
 from app.migration.load.table_authority import Permit
 from app.migration.retry import repeated
 from app.migration.runs.report import Loaded
+from app.migration.sources.pace import Pace
 from app.migration.sources.postgres.snapshot import SnapshotSession
 from app.migration.sources.postgres.streams import pipe
 from app.migration.tables.copy_table import CopyTable
@@ -51,16 +52,25 @@ class RangeLoader:
         target: a session of its own, in autocommit.
         most_refused: refused rows in the run past which the mistake is elsewhere.
         permit: asked before each commit whether the table may be written still.
+        pace: a range begins when it allows it, before the target's transaction does.
     """
 
     def __init__(
-        self, reader: SnapshotSession, target: AsyncConnection, run: int, *, most_refused: int, permit: Permit
+        self,
+        reader: SnapshotSession,
+        target: AsyncConnection,
+        run: int,
+        *,
+        most_refused: int,
+        permit: Permit,
+        pace: Pace,
     ) -> None:
         self._reader = reader
         self._target = target
         self._run = run
         self._most_refused = most_refused
         self._permit = permit
+        self._pace = pace
 
     async def load(self, route: Route, key_range: KeyRange) -> Loaded:
         """Load a range and mark it complete in the same transaction.
@@ -70,6 +80,10 @@ class RangeLoader:
             psycopg.Error: the target failed; nothing of the range is in.
             MigrationError: more rows were refused than `most_refused`.
         """
+        async with self._pace.request(in_snapshot=True):
+            return await self._load(route, key_range)
+
+    async def _load(self, route: Route, key_range: KeyRange) -> Loaded:
         if route.straight:
             try:
                 return await repeated(lambda: self._straight(route, key_range))
@@ -136,6 +150,8 @@ class RangeLoader:
             sql.SQL("COPY ({}) TO STDOUT {}").format(rows, form),
             self._target,
             sql.SQL("COPY {} ({}) FROM STDIN {}").format(into, names, form),
+            self._pace,
+            range_of=route.table.name,
         )
 
     async def _record(self, table: CopyTable, key_range: KeyRange, loaded: Loaded) -> None:

@@ -96,7 +96,8 @@ class StreamCopy:
         self._waiting: deque[tuple[TableJob, KeyRange]] = deque()
 
     async def load(self, tables: Sequence[CopyTable], snapshot: str) -> list[TableJob]:
-        """Load every range that is not complete yet."""
+        """Load every range that is not complete yet; a pause leaves the rest open."""
+        self._waiting.clear()
         jobs = [await self._plan(table) for table in tables]
         if self._waiting:
             async with self._sessions(snapshot) as loaders:
@@ -140,12 +141,13 @@ class StreamCopy:
             )
             checkpoint = await checkpoints.find_checkpoint(self._connection, self._run, table.name)
             if checkpoint is None:
+                pace = self._source.pace
                 planned = await plan_ranges(
                     self._source,
                     table,
                     rows,
-                    most_rows=self._options.range_rows,
-                    most_bytes=self._options.range_bytes,
+                    most_rows=pace.most_rows(self._options.range_rows, 1 / self._options.jobs),
+                    most_bytes=pace.most_bytes(self._options.range_bytes, 1 / self._options.jobs),
                 )
                 async with self._connection.transaction():
                     begun = self._connection, self._run, table.name
@@ -188,12 +190,19 @@ class StreamCopy:
             target = await connect_target(self._target_url, step="copy")
             own.push_async_callback(target.close)
             stack.push_async_callback(own.pop_all().aclose)
-            return RangeLoader(reader, target, self._run, most_refused=self._most_refused, permit=self._permit)
+            return RangeLoader(
+                reader,
+                target,
+                self._run,
+                most_refused=self._most_refused,
+                permit=self._permit,
+                pace=self._source.pace,
+            )
 
     async def _work(self, loader: RangeLoader, jobs: list[TableJob]) -> None:
-        """Load ranges until none waits."""
+        """Load ranges until none waits, or it is paused."""
         source = self._source
-        while self._waiting:
+        while self._waiting and not source.pace.is_paused:
             job, key_range = self._waiting.popleft()
             job.began = job.began or monotonic()
 

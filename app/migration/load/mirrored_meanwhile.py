@@ -18,6 +18,7 @@ from psycopg import AsyncConnection, sql
 from app.common.keys import Key
 from app.migration.load.statements import aliases, listed, names_of, same_key
 from app.migration.load.table_authority import Authority, Permit, read_authority
+from app.migration.sources.pace import Pace
 from app.migration.sources.pages import key_of, records_of
 from app.migration.sources.source import Page
 from app.migration.tables.copy_table import CopyTable
@@ -109,6 +110,7 @@ class UnlockedReading:
     Attributes:
         read: gives the source's rows of some keys, as they are now.
         load: loads a page in a transaction that has the table to itself.
+        pace: the source's.
     """
 
     connection: AsyncConnection
@@ -116,6 +118,7 @@ class UnlockedReading:
     table: CopyTable
     read: Callable[[Sequence[Key]], AsyncIterator[Page]]
     load: Callable[[Page], Awaitable[None]]
+    pace: Pace
 
     async def bring(self, page: Page, moment: Moment) -> set[Key]:
         """Load a page that was read after a moment; the keys of rows that mirrors write again and again.
@@ -148,7 +151,7 @@ class UnlockedReading:
                 await self.load(page_of(records, table))
             if old.absent:
                 # No trace tells whether a mirror deleted them. What is read with the table to itself is not older.
-                with suppress(TimeoutError):
+                with suppress(TimeoutError), self.pace.at_once():
                     async with asyncio.timeout(_PATIENCE):
                         pages = self.read(sorted(old.absent))
                         newest = [record async for newer in pages for record in records_of(newer.body)]

@@ -9,6 +9,7 @@ from app.migration.target.foreign_keys import statement_for
 from app.migration.target.target_session import explained, open_target, run_lock_holder
 from app.next_step import Command, NextStep
 from app.state.notifications import Undelivered, undelivered
+from app.state.pace import Pause, WorkingPace, read_paces, read_pause
 from app.state.runs import checkpoints, foreign_keys, quarantine, runs
 from app.state.runs.inventory import KeptInventory, last_inventory
 from app.state.tool_schema import newest_version, version
@@ -89,6 +90,8 @@ class Status:
         in_quarantine: rows of all tables.
         inventory: the last one; None where none was taken.
         undelivered: what people were to be told, and were not.
+        pause: who asked that nothing be read; None where nobody did.
+        paces: of the commands that read the source now.
         next_step: what to do next.
     """
 
@@ -101,10 +104,14 @@ class Status:
     foreign_keys: tuple[ForeignKeyStatus, ...]
     inventory: KeptInventory | None = None
     undelivered: Undelivered = field(default_factory=Undelivered)
+    pause: Pause | None = None
+    paces: tuple[WorkingPace, ...] = ()
 
     @property
     def next_step(self) -> NextStep:
         """What to do next, by the newest run and by what is in quarantine."""
+        if self.pause is not None:
+            return NextStep(Command("resume"), ", when the source may be read again")
         if self.holder is not None:
             return NextStep(Command("status"), ", when that run has ended")
         newest = self.runs[0] if self.runs else None
@@ -139,7 +146,7 @@ async def status_of(connection: AsyncConnection, run: int | None = None) -> Stat
         psycopg.Error: the target cannot be read.
     """
     holder = await run_lock_holder(connection)
-    if not await _is_installed(connection):
+    if not await _is_installed(connection, "status"):
         return Status(False, holder, (), None, (), 0, ())
     known = await _runs(connection, holder)
     shown = _chosen(known, run) if run is not None else await _newest_with_tables(connection, known)
@@ -156,10 +163,27 @@ async def status_of(connection: AsyncConnection, run: int | None = None) -> Stat
         ),
         await last_inventory(connection),
         await undelivered(connection),
+        await read_pause(connection),
+        await read_paces(connection),
     )
 
 
-async def _is_installed(connection: AsyncConnection) -> bool:
+async def require_installed(connection: AsyncConnection, *, step: str) -> None:
+    """Stop where the tool's schema is not there.
+
+    Raises:
+        MigrationError: it is not, or another version of the tool made it.
+    """
+    if not await _is_installed(connection, step):
+        raise MigrationError(
+            "the target has no schema botdata: no run has begun there",
+            step=step,
+            pending="nothing is changed by it",
+            next_step=NextStep(Command("upgrade"), ", which makes it; then: ", Command(step)),
+        )
+
+
+async def _is_installed(connection: AsyncConnection, step: str) -> bool:
     there, newest = await version(connection), newest_version()
     if not there:
         return False
@@ -167,9 +191,9 @@ async def _is_installed(connection: AsyncConnection) -> bool:
         made_by = "an older" if there < newest else "a newer"
         raise MigrationError(
             f"the tool's schema in the target was made by {made_by} botdata",
-            step="status",
+            step=step,
             pending="nothing is changed by it",
-            next_step=NextStep(Command("upgrade"), ", as the owner of the target's schema; then: ", Command("status"))
+            next_step=NextStep(Command("upgrade"), ", as the owner of the target's schema; then: ", Command(step))
             if made_by == "an older"
             else NextStep(INSTALL_NEWER),
         )

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from app.common.keys import Key
+from app.migration.sources.pace import Pace
 from app.migration.tables.copy_table import CopyTable
 
 # The name in a page of a row's version (its xmin), where versions were asked for.
@@ -41,6 +42,10 @@ class Source(Protocol):
     @property
     def setting(self) -> str:
         """The setting or option that names it, for messages: "SUPABASE_URL" or "--source"."""
+
+    @property
+    def pace(self) -> Pace:
+        """How much may be asked of it."""
 
     async def count(self, table: CopyTable) -> int:
         """Exact number of rows."""

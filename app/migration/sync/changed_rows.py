@@ -51,7 +51,8 @@ async def changed_keys(
         return None
     most = options.most_by_key
     keys = await unsettled_keys(connection, table, missing=missing, most=most + 1)
-    if len(keys) > most and isinstance(source, PostgresSource) and not options.dry_run:
+    hashes = source.pace.max_rate is None and not options.dry_run  # they have the source read all rows at once
+    if len(keys) > most and isinstance(source, PostgresSource) and hashes:
         await record_equal_rows(connection, source, table.with_made)
         keys = await unsettled_keys(connection, table, missing=missing, most=most + 1)
     return keys if len(keys) <= most else None

@@ -204,6 +204,7 @@ class ForwardSync(Direction[_Look]):
                 table,
                 read=lambda keys: self._source.rows_by_key(table.with_made, keys, versions=bool(table.version)),
                 load=lambda rows: self._load(table, loader, rows, done),
+                pace=self._source.pace,
             )
             left = await reading.bring(page, moment)
             done.unsettled += len(left)  # after the loads, which count there too

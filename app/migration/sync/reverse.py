@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ from app.migration.keys.key_counts import count_keys
 from app.migration.keys.key_listing import require_whole, source_keys
 from app.migration.keys.target_rows import target_pages
 from app.migration.load import statements
+from app.migration.load.table_authority import Authority
 from app.migration.progress import Progress
 from app.migration.retry import patiently
 from app.migration.runs.report import refusals_of
@@ -100,7 +102,9 @@ class ReverseSync(Direction[_Look]):
                 if not look.cascades or not await self._delete_rows(look.table, keys, done[look.table.name]):
                     kept[look.table.name] = await self._delete_one_by_one(look.table, keys, done[look.table.name])
         for look in looks:
-            await self._finish_table(look, kept.get(look.table.name, {}), done[look.table.name])
+            await self._source.pace.ready()
+            with self._source.pace.at_once():  # rows may be out of the source meanwhile, and are to come back soon
+                await self._finish_table(look, kept.get(look.table.name, {}), done[look.table.name])
 
     async def _finish_table(self, look: _Look, kept: _Refused, done: TableSynced) -> None:
         name, refused = look.table.name, self._refused[look.table.name]
@@ -155,7 +159,7 @@ class ReverseSync(Direction[_Look]):
             done.spared = len(await keyed_rows.existing_keys(connection, table, keys))
             done.deleted += len(keys) - done.spared
             return True
-        async with self._options.permit.held(connection, table.name) as confirm:
+        async with self._held(table) as confirm:
             there = await keyed_rows.existing_keys(connection, table, keys)
             gone = [key for key in keys if key not in there]
             done.spared = len(there)
@@ -264,7 +268,7 @@ class ReverseSync(Direction[_Look]):
             pages = target_pages(self._connection, table, pending)
             while True:
                 # What is read here is not older than what a mirror sends: none of the table is sent meanwhile.
-                async with self._options.permit.held(self._connection, table.name) as confirm:
+                async with self._held(table) as confirm:
                     page = await anext(pages, None)
                     if page is None:
                         break
@@ -283,6 +287,14 @@ class ReverseSync(Direction[_Look]):
             await asyncio.sleep(min(self._writer.limits.wait_max, self._writer.limits.wait_initial * 2**tries))
             pending = list(behind)
 
+    @asynccontextmanager
+    async def _held(self, table: CopyTable) -> AsyncIterator[Callable[[], Awaitable[Authority]]]:
+        """See `Permit.held`; it begins when the source may be asked, and does not wait for that any more then."""
+        await self._source.pace.ready()
+        async with self._options.permit.held(self._connection, table.name) as confirm:
+            with self._source.pace.at_once():
+                yield confirm
+
     async def _put(self, table: CopyTable, records: list[dict[str, Any]], refused: _Refused) -> StoreError | None:
         """Send rows, halving where they are refused; the error that left it open whether all were written."""
         sendable = []
@@ -295,7 +307,9 @@ class ReverseSync(Direction[_Look]):
 
         async def attempt(part: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:
             try:
-                await self._writer.write(table, Page(json.dumps(part).encode(), len(part), key_of(part[-1], table)))
+                page = Page(json.dumps(part).encode(), len(part), key_of(part[-1], table))
+                self._source.pace.count(rows=page.rows, size=len(page.body))
+                await self._writer.write(table, page)
             except (UnavailableError, StoreTimeoutError, OutcomeUnknownError) as error:
                 lost.append(error)
             except StoreError as error:

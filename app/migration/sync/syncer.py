@@ -13,6 +13,7 @@ from app.errors import MigrationError
 from app.migration.load.table_authority import TableMovedError, in_words, read_authority
 from app.migration.progress import Progress
 from app.migration.sources.moved_tables import choose_moved
+from app.migration.sources.pace import Pace
 from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.sources.rest.rest_source import RestSource
 from app.migration.sources.rest.text_settings import require_readable_texts
@@ -73,6 +74,7 @@ class Sync:
         self._quiet = 0
         self._before: SyncRound | None = None
         self._is_connected = False
+        self._pace = Pace()  # the source's, once it is open
         self._left_out: dict[str, str] = {}
         self.report = SyncReport(None, options.reverse, options.dry_run)
 
@@ -116,7 +118,8 @@ class Sync:
                 engine = await self._engine(ends, connection, source, run)
                 whole = WholeTables(connection, source, run, options) if isinstance(source, PostgresSource) else None
                 await self._rounds(engine, whole, connection, tables)
-            if not options.dry_run:
+            # One that is stopped while it is paused ends at once, and leaves the sequences to the next.
+            if not options.dry_run and not (self.report.interrupted and self._pace.is_paused):
                 done, pending = "the rounds", "the sequences, and to note that the run has ended"
                 with explained("sync", setting=source.setting, done=done, pending=pending):
                     if isinstance(engine, ReverseSync):
@@ -136,6 +139,7 @@ class Sync:
         """Both ends, the tables, and the run's id."""
         options = self._options
         source = await ends.enter_async_context(self._open_source())
+        self._pace = source.pace
         target = open_target(self._target_url, step="sync", exclusive=not options.dry_run)
         connection = await ends.enter_async_context(target)
         self._is_connected = True
@@ -277,7 +281,7 @@ class Sync:
         try:
             await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
             if not working.done():
-                await asyncio.wait({working}, timeout=_GRACE)
+                await asyncio.wait({working}, timeout=0 if self._pace.is_held else _GRACE)
             return working.done()
         finally:
             for task in (working, stopping):
@@ -286,7 +290,8 @@ class Sync:
 
     async def _stopped_within(self, seconds: float) -> bool:
         try:
-            await asyncio.wait_for(self._stop.wait(), seconds)
+            with self._pace.resting():
+                await asyncio.wait_for(self._stop.wait(), seconds)
         except TimeoutError:
             return False
         return True

@@ -40,7 +40,12 @@ class Fixer:
         self._run = run
         self._loader = PageLoader(connection, table, run, most_refused=most_refused)
         self._reading = UnlockedReading(
-            connection, permit, table, read=lambda keys: source.rows_by_key(table, keys), load=self._load
+            connection,
+            permit,
+            table,
+            read=lambda keys: source.rows_by_key(table, keys),
+            load=self._load,
+            pace=source.pace,
         )
 
     async def fix(self, keys: Sequence[Key]) -> dict[Key, str]:

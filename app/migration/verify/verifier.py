@@ -17,6 +17,7 @@ from app.migration.progress import Progress
 from app.migration.runs.report import TableVerified, VerifyReport
 from app.migration.sources.counts import exact_count
 from app.migration.sources.moved_tables import choose_moved
+from app.migration.sources.postgres.null_keys import refuse_null_keys
 from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.sources.rest.rest_source import RestSource
 from app.migration.sources.rest.text_settings import require_readable_texts
@@ -240,9 +241,11 @@ async def _compare_table(
     if options.sample is not None:
         sampled = await _look_at_sample(source, table, findings, progress, options.sample)
         source_rows, target_rows = await exact_count(source, table), await count_target(connection, table)
-    elif isinstance(source, PostgresSource):
+    elif isinstance(source, PostgresSource) and source.pace.max_rate is None:
         source_rows, target_rows = await compare_by_hashes(connection, source, table, findings, progress)
-    else:
+    else:  # hashes would have the source read all of its rows at once
+        if isinstance(source, PostgresSource):
+            await refuse_null_keys(source, table, step="verify")
         source_rows, target_rows = await compare_by_pages(connection, source, table, findings, progress)
     seconds = monotonic() - began
     return _Comparison(table, table, findings, began_at, sampled, source_rows, target_rows, seconds)

@@ -219,6 +219,21 @@ function copyLine(tables, isRunning) {
   return `${rows(done)} copied, ${count(left)} to come of the tables that were begun${time}`;
 }
 
+function paceLines({ paused, paces }) {
+  const why = paused?.reason ? `: ${paused.reason}` : "";
+  const since = paused ? `${day(paused.since)}, ${clock(paused.since)}` : "";
+  return [
+    ...(paused ? [make("p", { class: "bad-text" }, `Paused by ${paused.by} since ${since}${why}; to go on: `,
+      make("code", {}, "botdata resume"))] : []),
+    ...paces.map((one) => [
+      one.max_rate === null ? null : `reads ${one.max_rate} at most`,
+      one.slowdown > 1 ? `asks less often, since the source takes ${one.slowdown} times as long as at first` : null,
+      paused ? (one.held ? "waits for the end of the pause" : "comes to the end of what it has begun") : null,
+    ].filter((part) => part !== null)).flatMap((parts, place) =>
+      (parts.length ? [make("p", {}, `${paces[place].command}: ${parts.join("; ")}`)] : [])),
+  ];
+}
+
 function showRuns(status, synced, syncing) {
   const run = status.runs.find((one) => one.run === status.run);
   const isRunning = run?.state === "running";
@@ -227,6 +242,7 @@ function showRuns(status, synced, syncing) {
   fill(at("runs"), [
     make("h2", {}, "Copy and sync"),
     make("p", {}, status.holder ? `At work now: ${status.holder}` : "No run is at work."),
+    ...paceLines(status),
     status.in_quarantine ? make("p", { class: "bad-text" }, `${rows(status.in_quarantine)} in quarantine: `,
       make("code", {}, "botdata quarantine list")) : null,
     ...(run ? [

@@ -9,7 +9,7 @@ import typer
 
 from app.cli.commands.copy import JOBS, Jobs
 from app.cli.commands.preflight import Accept, IgnoreColumn, repeated
-from app.cli.work import AsJson, KeyRoleOk, Metadata, SourceUrl, Tables, WithBaileys, Work
+from app.cli.work import AsJson, KeyRoleOk, MaxRate, Metadata, SourceUrl, Tables, WithBaileys, Work
 
 if TYPE_CHECKING:
     from app.cli.given_options import GivenOptions
@@ -42,6 +42,7 @@ def rehearse(
     ignore_column: IgnoreColumn = None,
     accept: Accept = None,
     jobs: Jobs = JOBS,
+    max_rate: MaxRate = None,
     on: On = None,
     without_cutover: Annotated[
         bool, typer.Option("--without-cutover", help="End after the sync, as for the plain cutover.")
@@ -86,7 +87,7 @@ def rehearse(
     wishes = Wishes(key_role_ok, ignore_column or [], accept or [], jobs, unwished)
     work = Work.prepare(
         "rehearse", tables, with_baileys, key_role_ok, source, metadata, checks=repeated(ignore_column, accept),
-        own=["--without-cutover"] * without_cutover + shown_on,
+        own=["--without-cutover"] * without_cutover + shown_on, max_rate=max_rate,
     )  # fmt: skip
     places = Places(work.target, on)
     found = work.carry_out(lambda: remove_leftovers(places, complain))

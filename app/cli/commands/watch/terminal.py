@@ -12,6 +12,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from app.cli.commands.pause.words import pace_lines
 from app.cli.commands.watch.document import watch_document
 from app.cli.output import plain
 from app.cli.reports.cutover_words import ago, reads_told
@@ -114,6 +115,8 @@ def _cutover(cutover: Document, asked_at: str | None) -> Iterable[RenderableType
 
 def _runs(status: Document) -> Iterable[RenderableType]:
     yield _line(f"\nat work now: {status['holder']}" if status["holder"] else "\nno run is at work", "bold")
+    for line in pace_lines(status["paused"], status["paces"]):
+        yield _line(line, "bold yellow")
     is_running = any(run["run"] == status["run"] and run["state"] == "running" for run in status["runs"])
     if status["in_quarantine"]:
         yield _line(f"{status['in_quarantine']:,} rows in quarantine: botdata quarantine list", "red")

@@ -3,7 +3,8 @@
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
-from typing import Any
+from time import monotonic
+from typing import Any, TypeVar
 
 import psycopg
 from psycopg import AsyncConnection, sql
@@ -11,6 +12,7 @@ from psycopg import AsyncConnection, sql
 from app.common.keys import Key
 from app.errors import SchemaMismatchError
 from app.migration.retry import Limits, patiently
+from app.migration.sources.pace import Pace
 from app.migration.sources.pages import PageSize, key_of, read_page, records_of
 from app.migration.sources.postgres.streams import pipe
 from app.migration.sources.source import VERSION, Page
@@ -19,6 +21,7 @@ from app.stores.postgres.database_url import source_label
 from app.stores.postgres.session import connect, source_errors
 from app.stores.supabase.grammar import alias
 
+_Answer = TypeVar("_Answer")
 _KEYS_A_STATEMENT = 1000
 
 
@@ -29,7 +32,13 @@ class PostgresSource:
     """
 
     def __init__(
-        self, connection: AsyncConnection, url: str, step: str, limits: Limits, on_retry: Callable[[str], None]
+        self,
+        connection: AsyncConnection,
+        url: str,
+        step: str,
+        limits: Limits,
+        on_retry: Callable[[str], None],
+        pace: Pace | None = None,
     ) -> None:
         self._connection = connection
         self.url = url
@@ -37,7 +46,8 @@ class PostgresSource:
         self._in_snapshot = False
         self._label = source_label(url)
         self._has_only: dict[str, bool] = {}  # by table, see `own`
-        self.limits = limits
+        self.pace = pace or Pace()
+        self.limits = self.pace.limits(limits)
         self.on_retry = on_retry
 
     @property
@@ -109,8 +119,9 @@ class PostgresSource:
         self, table: CopyTable, keys: Sequence[Key], *, versions: bool = False, listed: bool = False
     ) -> AsyncIterator[Page]:
         """The rows of these keys that exist; of keys that it listed itself, also those that an index does not find."""
-        for first in range(0, len(keys), _KEYS_A_STATEMENT):
-            wanted = keys[first : first + _KEYS_A_STATEMENT]
+        size = self.pace.most_rows(_KEYS_A_STATEMENT)
+        for first in range(0, len(keys), size):
+            wanted = keys[first : first + size]
             page = await self._of_keys(table, wanted, versions=versions)
             if page:
                 yield page
@@ -154,24 +165,25 @@ class PostgresSource:
             if self._connection.closed and not self._in_snapshot:
                 self._connection = await self.connect()
             await begin()
-            return await pipe(self._connection, sql.SQL("COPY ({}) TO STDOUT").format(query), target, statement)
+            rows = sql.SQL("COPY ({}) TO STDOUT").format(query)
+            return await pipe(self._connection, rows, target, statement, self.pace)
 
-        if self._in_snapshot:
-            return await copy()
-        return await patiently(copy, self.limits, self.on_retry, self._label)
+        return await self._patiently(copy)
 
     async def fetch(self, query: sql.Composed) -> list[tuple[Any, ...]]:
         """The rows of a query."""
         return await self._fetch(query)
 
     async def stream(self, query: sql.Composed) -> AsyncIterator[bytes | bytearray | memoryview]:
-        """The rows of a query in COPY's text format, piece by piece."""
+        """The rows of a query in COPY's text format, row by row."""
+        await self.pace.ready(in_snapshot=self._in_snapshot)
         with source_errors():
             async with (
                 self._connection.cursor() as cursor,
                 cursor.copy(sql.SQL("COPY ({}) TO STDOUT").format(query)) as copied,
             ):
                 async for piece in copied:
+                    await self.pace.hold_back(rows=1, size=len(piece))
                     yield piece
 
     async def _walk(
@@ -183,32 +195,60 @@ class PostgresSource:
             behind = sql.SQL("WHERE {} > {}").format(key, _row_of_parameters(table)) if after else sql.SQL("")
             rest = sql.SQL("{} ORDER BY {} LIMIT {}").format(behind, order, sql.Literal(size.rows))
             own = await self.own(table)
-            page = await self._page(table, _page(own, columns, versions, rest), list(after or ()))
+            kind = f"{len(columns)} columns"
+            page = await self._page(table, _page(own, columns, versions, rest), list(after or ()), kind=kind)
             if page is None:
                 return
             size.learn(page)
             after = page.last_key
             yield page
 
-    async def _page(self, table: CopyTable, query: sql.Composed, parameters: Sequence[object]) -> Page | None:
-        ((body,),) = await self._fetch(query, parameters)
-        return read_page(body.encode(), table) if body is not None else None
+    async def _page(
+        self, table: CopyTable, query: sql.Composed, parameters: Sequence[object], *, kind: str | None = None
+    ) -> Page | None:
+        """A page; `kind`: of an answer whose time is compared with others'."""
+
+        async def ask() -> Page | None:
+            began = monotonic()
+            ((body,),) = await self._execute(query, parameters)
+            page = read_page(body.encode(), table) if body is not None else None
+            if page is not None:
+                self.pace.count(rows=page.rows, size=len(page.body))
+                if kind is not None:
+                    self.pace.answered(table.name, kind, len(page.body), monotonic() - began)
+            return page
+
+        return await self._patiently(ask)
 
     async def _fetch(self, query: sql.Composed | sql.SQL, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
-        async def ask() -> list[tuple[Any, ...]]:
-            if self._connection.closed and not self._in_snapshot:
-                self._connection = await self.connect()
-            with source_errors():
-                return await (await self._connection.execute(query, parameters or None)).fetchall()
+        return await self._patiently(lambda: self._execute(query, parameters))
+
+    async def _execute(self, query: sql.Composed | sql.SQL, parameters: Sequence[object]) -> list[tuple[Any, ...]]:
+        if self._connection.closed and not self._in_snapshot:
+            self._connection = await self.connect()
+        with source_errors():
+            return await (await self._connection.execute(query, parameters or None)).fetchall()
+
+    async def _patiently(self, ask: Callable[[], Awaitable[_Answer]]) -> _Answer:
+        """The answer, when the pace allows it; tried again where its failure can pass, but for one in a snapshot."""
+
+        async def paced() -> _Answer:
+            async with self.pace.request(in_snapshot=self._in_snapshot):
+                return await ask()
 
         if self._in_snapshot:
-            return await ask()
-        return await patiently(ask, self.limits, self.on_retry, self._label)
+            return await paced()
+        return await patiently(paced, self.limits, self.on_retry, self._label)
 
 
 @asynccontextmanager
 async def open_postgres_source(
-    url: str, *, step: str, limits: Limits | None = None, on_retry: Callable[[str], None] = lambda message: None
+    url: str,
+    *,
+    step: str,
+    limits: Limits | None = None,
+    on_retry: Callable[[str], None] = lambda message: None,
+    pace: Pace | None = None,
 ) -> AsyncIterator[PostgresSource]:
     """A source on a PostgreSQL, read-only.
 
@@ -216,6 +256,7 @@ async def open_postgres_source(
         url: as in --source.
         step: the name of the step, for `application_name`.
         on_retry: called with a sentence each time that a read is to be tried again.
+        pace: how much may be asked; None: as much as it gives.
 
     Raises:
         SettingsError: not a PostgreSQL URL.
@@ -224,7 +265,7 @@ async def open_postgres_source(
     """
     with source_errors():
         connection = await connect(url, setting="--source", step=step, read_only=True)
-    source = PostgresSource(connection, url, step, limits or Limits(), on_retry)
+    source = PostgresSource(connection, url, step, limits or Limits(), on_retry, pace)
     try:
         yield source
     finally:

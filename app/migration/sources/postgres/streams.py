@@ -9,6 +9,7 @@ document; no other file does.
 import select
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from time import monotonic
 
 from psycopg import AsyncConnection, OperationalError, sql
 from psycopg.abc import Buffer, PQGen
@@ -18,16 +19,27 @@ from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGconn
 from psycopg.waiting import WAIT_R
 
+from app.migration.sources.pace import Pace
 from app.stores.postgres.session import source_errors
 
 _PIECE_BYTES = 128 * 1024
 
 
-async def pipe(source: AsyncConnection, query: sql.Composed, target: AsyncConnection, statement: sql.Composed) -> int:
+async def pipe(
+    source: AsyncConnection,
+    query: sql.Composed,
+    target: AsyncConnection,
+    statement: sql.Composed,
+    pace: Pace,
+    *,
+    range_of: str | None = None,
+) -> int:
     """Copy the rows of a query at the source into the target; in memory are a few pieces, and the largest row.
 
     Args:
         query, statement: COPY ... TO STDOUT and COPY ... FROM STDIN, of one format.
+        pace: where the rate is exceeded, what the source sends is left unread for a while, so that it sends no more.
+        range_of: the table of whose rows this is one range of many, so that the time that it takes is compared.
 
     Returns:
         How many rows the source sent.
@@ -37,13 +49,19 @@ async def pipe(source: AsyncConnection, query: sql.Composed, target: AsyncConnec
         psycopg.Error: the target failed, or refuses a row.
     """
     stream = SourceStream(source, query)
+    began = monotonic()
     async with aclosing(stream.pieces()) as pieces, target.cursor().copy(statement) as writing:
         async for piece in pieces:
             await writing.write(piece)
+            await stream.pay(pace)
             if _has_refused(target):
                 break  # the end of the block raises what it said; the rest of the rows is not sent for nothing
     if not stream.ended:
         raise OperationalError("the target spoke in the middle of a COPY, and named no error")
+    if range_of is not None:
+        # While the target is waited for, the source is not, though it may be as slow: at first all of the time counts.
+        took = monotonic() - began - stream.held_back
+        pace.answered(range_of, "ranges", stream.size, stream.waited, at_first=took)
     return stream.rows
 
 
@@ -66,6 +84,9 @@ class SourceStream:
     Attributes:
         ended: all of them came.
         rows: how many there were, once it has ended.
+        size: bytes that came.
+        waited: seconds that the source was waited for.
+        held_back: seconds that it was left unread, to keep to the rate.
     """
 
     def __init__(self, connection: AsyncConnection, query: sql.Composed) -> None:
@@ -73,13 +94,33 @@ class SourceStream:
         self._query = query
         self.ended = False
         self.rows = 0
+        self.size = 0
+        self.waited = 0.0
+        self.held_back = 0.0
+        self._came = 0
+        self._paid = 0, 0
 
     async def pieces(self) -> AsyncGenerator[Buffer, None]:
         """The bytes as they come, a few rows to a few thousand at a time; errors are StoreErrors."""
+        began = monotonic()
         with source_errors():
             async with self._connection.cursor() as cursor, cursor.copy(self._query):
-                while piece := await self._connection.wait(self._next(self._connection.pgconn)):
+                while True:
+                    piece = await self._connection.wait(self._next(self._connection.pgconn))
+                    self.waited += monotonic() - began
+                    if not piece:
+                        return
+                    self.size += len(piece)
                     yield piece
+                    began = monotonic()
+
+    async def pay(self, pace: Pace) -> None:
+        """Count what has come since the last time."""
+        rows, size = self._paid
+        self._paid = self._came, self.size
+        began = monotonic()
+        await pace.hold_back(rows=self._came - rows, size=self.size - size)
+        self.held_back += monotonic() - began
 
     def _next(self, pgconn: PGconn) -> PQGen[bytes]:
         """The next rows, at least one; nothing at the end."""
@@ -91,6 +132,7 @@ class SourceStream:
             if length > 0:
                 taken.append(row)
                 size += length
+                self._came += 1
                 looked = False
             elif length == 0:  # libpq's buffer of a few rows is empty; the socket's, a larger one, often is not
                 while looked and not (yield WAIT_R):

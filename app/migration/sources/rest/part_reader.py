@@ -1,7 +1,7 @@
 """Reads rows whose columns one address cannot name: some columns at a time, each part with the key, joined by it."""
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -11,7 +11,7 @@ from app.migration.sources.pages import key_of, records_of
 from app.migration.sources.rest.key_filters import key_groups, where_keys
 from app.migration.sources.source import VERSION, Page
 from app.migration.tables.copy_table import CopyColumn, CopyTable
-from app.stores.supabase.client import SupabaseRest, refuse_other_columns, refuse_other_count
+from app.stores.supabase.client import refuse_other_columns, refuse_other_count
 from app.stores.supabase.grammar import LONGEST_ADDRESS, alias, quoted_name
 from app.stores.supabase.request_parameters import address_length
 
@@ -19,6 +19,7 @@ _TRIES = 5
 _SELECT_BESIDE_KEYS = 2000  # bytes of a select list in an address that names keys too
 _Record = dict[str, Any]
 Request = Callable[[str], Any]  # the builder of a request, for a select list
+Read = Callable[[Any, int], Awaitable[tuple[bytes, int | None] | None]]  # see `SupabaseRest.read_at_most`
 
 
 class PartReader:
@@ -36,7 +37,7 @@ class PartReader:
 
     def __init__(
         self,
-        rest: SupabaseRest,
+        read: Read,
         selected: Request,
         table: CopyTable,
         columns: Sequence[CopyColumn],
@@ -44,7 +45,7 @@ class PartReader:
         version: str | None,
         keep_version: bool,
     ) -> None:
-        self._rest = rest
+        self._send = read
         self._selected = selected
         self._table = table
         self._version = version
@@ -118,7 +119,7 @@ class PartReader:
         return Page(body, len(records), key_of(records[-1], self._table))
 
     async def _read(self, request: Request, items: list[str], most_bytes: int = 2**62) -> dict[Key, _Record]:
-        answer = await self._rest.read_at_most(request(",".join(items)), most_bytes)
+        answer = await self._send(request(",".join(items)), most_bytes)
         if answer is None:
             raise TooHeavyError
         body, told = answer

@@ -3,11 +3,13 @@
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
+from time import monotonic
 from typing import Any, TypeVar
 
 from app.common.keys import Key
 from app.errors import MigrationError, SchemaMismatchError, StoreError, StoreTimeoutError
 from app.migration.retry import Limits, patiently
+from app.migration.sources.pace import Pace
 from app.migration.sources.pages import PageSize, key_of, read_page, records_of
 from app.migration.sources.rest.heirs import Heirs
 from app.migration.sources.rest.key_filters import key_groups, where_keys
@@ -34,6 +36,7 @@ class RestSource:
         rest: an open connection.
         url: the project's URL, for messages.
         on_retry: called with a sentence each time that a request is to be tried again.
+        pace: how much may be asked; None: as much as it gives.
     """
 
     def __init__(
@@ -43,9 +46,11 @@ class RestSource:
         *,
         limits: Limits | None = None,
         on_retry: Callable[[str], None] = lambda message: None,
+        pace: Pace | None = None,
     ) -> None:
         self.rest = rest
-        self.limits = limits or Limits()
+        self.pace = pace or Pace()
+        self.limits = self.pace.limits(limits or Limits())
         self.on_retry = on_retry
         self._host = source_label(url)
         self._versioned: dict[tuple[str, str], bool] = {}  # tables read in parts, by name and column of the version
@@ -96,14 +101,19 @@ class RestSource:
 
     async def key_pages(self, table: CopyTable, *, versions: bool = False) -> AsyncIterator[Page]:
         """The keys of all rows that a walk in the order of the key comes to."""
-        async for page in self._walk(table, table.key, None, versions=versions, rows=10 * self.limits.page_rows):
+        async for page in self._walk(table, table.key, None, versions=versions, rows=self._key_rows):
             yield page
 
     async def key_pages_backwards(self, table: CopyTable, *, versions: bool = False) -> AsyncIterator[Page]:
         """The same by a walk from the last key to the first, which would leave out other rows than the first walk."""
-        rows = 10 * self.limits.page_rows
-        async for page in self._walk(table, table.key, None, versions=versions, rows=rows, backwards=True):
+        walk = self._walk(table, table.key, None, versions=versions, rows=self._key_rows, backwards=True)
+        async for page in walk:
             yield page
+
+    @property
+    def _key_rows(self) -> int:
+        """Rows of a page of keys at most."""
+        return self.pace.most_rows(10 * self.limits.page_rows)
 
     async def listed_count(self, table: CopyTable) -> int:
         """The number of rows by a listing of the keys, for a table that the server cannot count."""
@@ -130,6 +140,7 @@ class RestSource:
                     where_keys(builder, table, wanted)
                     response = await self.rest.respond(builder)
                     records = records_of(response.content)
+                    self.pace.count(rows=len(records), size=len(response.content))
                     refuse_other_count(len(records), rows_told(response.headers))
                     refuse_other_columns(records, question.names)
                     return records
@@ -199,16 +210,22 @@ class RestSource:
         async def ask() -> Page | None:
             if address_length(request()) > LONGEST_ADDRESS and len(question.columns) > table.key_size:
                 return await ask_for_parts()
+            began = monotonic()
             try:
-                answer = await self.rest.read_at_most(request(), size.most_bytes)
+                answer = await self._read(request(), size.most_bytes)
             except StoreTimeoutError:
                 size.too_slow()
                 raise
             while answer is None:
                 size.too_heavy()
-                answer = await self.rest.read_at_most(request(), size.most_bytes)
+                await self.pace.ready()
+                began = monotonic()
+                answer = await self._read(request(), size.most_bytes)
             body, told = answer
+            seconds = monotonic() - began
             page = read_page(body, table, question.names)
+            if page is not None:
+                self.pace.answered(table.name, f"{len(question.columns)} columns", len(body), seconds)
             refuse_other_count(page.rows if page else 0, told)
             return page
 
@@ -225,6 +242,7 @@ class RestSource:
 
         page = await self.patiently(ask)
         if page is not None:
+            self.pace.count(rows=page.rows)
             size.learn(page)
         return page
 
@@ -238,6 +256,7 @@ class RestSource:
                 return reader.joined(found.values()) if found else None
 
             if (page := await self.patiently(ask)) is not None:
+                self.pace.count(rows=page.rows)
                 yield page
 
     async def _part_reader(self, question: PageQuestion) -> PartReader:
@@ -251,7 +270,7 @@ class RestSource:
                     "--source postgresql://..., which reads a row in one piece"
                 )
         return PartReader(
-            self.rest,
+            self._read,
             lambda select: self._selected(table, select),
             table,
             question.columns,
@@ -263,8 +282,19 @@ class RestSource:
         return self.heirs.leave_out(selected(self.rest.table(table.relation_name, table.schema), select), table)
 
     async def patiently(self, ask: Callable[[], Awaitable[_Answer]]) -> _Answer:
-        """The answer to a request that is tried again where its failure can pass."""
-        return await patiently(ask, self.limits, self.on_retry, self._host)
+        """The answer to a request, when the pace allows it; it is tried again where its failure can pass."""
+
+        async def paced() -> _Answer:
+            async with self.pace.request():
+                return await ask()
+
+        return await patiently(paced, self.limits, self.on_retry, self._host)
+
+    async def _read(self, builder: Any, most_bytes: int) -> tuple[bytes, int | None] | None:
+        """An answer as `SupabaseRest.read_at_most` gives it, whose bytes are counted."""
+        answer = await self.rest.read_at_most(builder, most_bytes)
+        self.pace.count(size=most_bytes if answer is None else len(answer[0]))
+        return answer
 
 
 def _refuse_null(key: Sequence[str | None], table: CopyTable) -> None:

@@ -1,0 +1,1 @@
+"""The commands `botdata pause` and `botdata resume`."""
