@@ -56,7 +56,13 @@ def test_a_move_over_rest_and_back(command: Command, pair: Pair) -> None:
         done = command(*step.split(), **salon)
         assert done.code == 0, step + done.err + done.out
     execute(searching(pair.target, "t1"), "UPDATE clients SET notes = 'written here' WHERE id = 2")
-    for step in ("sync --reverse --accept source-triggers-unseen", "mirror status", "uninstall --yes"):
+    for step in (
+        "sync --reverse --accept source-triggers-unseen",
+        "mirror status",
+        "pause",
+        "resume",
+        "uninstall --yes",
+    ):
         done = command(*step.split(), **salon, USE_REPOSITORY_PATTERN="true")
         assert done.code == 0, step + done.err + done.out
     assert "schema t1_botdata: dropped" in done.out
@@ -96,7 +102,7 @@ def test_a_command_of_public_alone_is_refused(command: Command, database_url: st
 def test_every_command_is_right_or_refused_for_another_schema() -> None:
     """A new command is to be tried in another schema, and then stands in one of the two lists."""
     tried = {
-        "copy", "cutover", "demo", "migrate", "mirror", "notify", "parity", "preflight", "quarantine", "report",
-        "status", "sync", "uninstall", "upgrade", "verify", "watch",
+        "copy", "cutover", "demo", "migrate", "mirror", "notify", "parity", "pause", "preflight", "quarantine",
+        "report", "resume", "status", "sync", "uninstall", "upgrade", "verify", "watch",
     }  # fmt: skip
     assert set(_COMMANDS) == tried | set(OF_PUBLIC_ALONE)

@@ -156,7 +156,8 @@ async def connect(url: str, *, setting: str, step: str, read_only: bool = False)
     try:
         await _stop_at_transaction_pooler(connection, url, setting, step)
         # Not given when logging in: PgBouncer would leave it to the next client that has no name.
-        name = sql.Literal(f"botdata {step}")
+        schema = schemas_of_url(url, name=setting).data
+        name = sql.Literal(f"botdata {step}" if schema == "public" else f"botdata {schema} {step}")
         await connection.execute(sql.SQL("{}; SET application_name = {}").format(sql.SQL(_SESSION), name))
         await connection.execute(_UNHURRIED)
         await connection.execute(_OPERATORS)
