@@ -65,11 +65,12 @@ def test_the_functions_of_public_are_as_they_were(database_url: str) -> None:
         ).fetchall() == [(None,)]
 
 
-def test_an_upgrade_waits_for_none_of_another_schema(fresh_database: str) -> None:
+def test_an_upgrade_waits_for_none_of_another_schema(fresh_database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STATEMENT_TIMEOUT", "10")
     with psycopg.connect(fresh_database) as holding, ThreadPoolExecutor(1) as pool:
         for schema in ("public", "t2"):
             holding.execute("SELECT pg_advisory_xact_lock(%s)", [Schemas(schema).lock(UPGRADE_LOCK)])
-        assert pool.submit(revisions.upgrade, in_schema(fresh_database, "t1")).result(30).after == revisions.head()
+        assert pool.submit(revisions.upgrade, in_schema(fresh_database, "t1")).result().after == revisions.head()
 
 
 def test_locks_of_public_are_those_of_older_versions() -> None:
