@@ -2,7 +2,7 @@
 
 `config.attributes` may hold, from a program that runs Alembic:
 
-- "database_url": str, in place of DATABASE_URL;
+- "database_url": str, in place of DATABASE_URL; its parameter `schema` says which schema is meant;
 - "connection": a SQLAlchemy connection to run on. When it is in a transaction, that transaction is the caller's to
   commit, and the timeouts and search path set here last until its end;
 - "notices": a list that takes what the server said on the way, as `app.schema.revisions.Notice`.
@@ -20,11 +20,12 @@ from alembic.util import CommandError
 from sqlalchemy import Connection, NullPool, create_engine
 from sqlalchemy.exc import DBAPIError
 
+from app.common.schemas import DATA, Schemas
 from app.errors import SettingsError
 from app.models import Base
 from app.schema.revisions import UPGRADE_LOCK, Notice, explain
 from app.settings import load_settings
-from app.stores.postgres.database_url import sqlalchemy_url
+from app.stores.postgres.database_url import schemas_of_url, sqlalchemy_url
 
 CONNECT_TIMEOUT = 10  # seconds
 
@@ -32,6 +33,12 @@ config = context.config
 if config.config_file_name is not None:
     fileConfig(config.config_file_name, disable_existing_loggers=False)
 logger = logging.getLogger("alembic.server")
+# Not by IF NOT EXISTS, which asks for the right to make one where there is one.
+MAKE_SCHEMA = f"""
+DO $$ BEGIN
+    IF to_regnamespace('{DATA}') IS NULL THEN CREATE SCHEMA {DATA}; END IF;
+END $$
+"""
 
 
 def include_object(item: Any, name: str | None, kind: str, reflected: bool, compare_to: Any) -> bool:
@@ -52,9 +59,11 @@ def settle() -> None:
     settings = load_settings()
     # Waiting for the other upgrade is bounded by the statement timeout; only what follows by the lock timeout.
     context.execute(f"SET LOCAL statement_timeout = {milliseconds(settings.statement_timeout)}")
-    context.execute(f"SELECT pg_advisory_xact_lock({UPGRADE_LOCK})")
+    context.execute(f"SELECT pg_advisory_xact_lock({schemas.lock(UPGRADE_LOCK)})")
     context.execute(f"SET LOCAL lock_timeout = {milliseconds(settings.lock_timeout)}")
-    context.execute("SET LOCAL search_path = public")
+    if schemas.data != "public":
+        context.execute(schemas.named(MAKE_SCHEMA))
+    context.execute(schemas.named(f"SET LOCAL search_path = {DATA}"))
     context.execute("SET LOCAL client_min_messages = notice")
 
 
@@ -81,8 +90,8 @@ def heard_notices(connection: Connection) -> Iterator[None]:
 
 
 def run_on(connection: Connection) -> None:
-    # The tables are in public, whatever search path the role has.
-    connection.dialect.default_schema_name = "public"
+    # The tables are in this schema, whatever search path the role has.
+    connection.dialect.default_schema_name = schemas.data
     context.configure(
         connection=connection,
         target_metadata=Base.metadata,
@@ -100,9 +109,8 @@ def run_online() -> None:
     if shared is not None:
         run_on(shared)
         return
-    url = config.attributes.get("database_url") or load_settings().require_database_url()
     engine = create_engine(
-        sqlalchemy_url(url),
+        sqlalchemy_url(address or load_settings().require_database_url()),
         poolclass=NullPool,
         # The revision that is read after waiting for another upgrade must be the one that it left.
         isolation_level="READ COMMITTED",
@@ -127,6 +135,10 @@ def run_offline() -> None:
 
 
 try:
+    given = load_settings()
+    address = config.attributes.get("database_url") or (given.database_url and given.require_database_url())
+    schemas = schemas_of_url(address) if address else Schemas(given.database_schema or "public")
+    config.attributes["schemas"] = schemas
     if context.is_offline_mode():
         run_offline()
     else:

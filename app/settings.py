@@ -8,6 +8,7 @@ from urllib.parse import unquote, urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from app.common.schemas import address_in, schema_in, trouble_with_target
 from app.errors import SettingsError
 from app.flags import STAGE_CHOICES, Flags
 
@@ -68,6 +69,12 @@ def _command(value: SecretStr | None) -> SecretStr | None:
     return value
 
 
+def _target_schema(value: str | None) -> str | None:
+    if value not in {None, "public"} and (trouble := trouble_with_target(value)) is not None:
+        raise ValueError(trouble)
+    return value
+
+
 YesNo = Annotated[bool, BeforeValidator(_clear_yes_or_no)]
 OptionalText = Annotated[str | None, BeforeValidator(_blank_is_unset)]
 OptionalSecret = Annotated[SecretStr | None, BeforeValidator(_blank_is_unset)]
@@ -85,6 +92,9 @@ class Settings(BaseSettings):
     supabase_key: OptionalSecret = Field(None, description="the service key: sb_secret_... or a service_role JWT")
     database_url: OptionalSecret = Field(
         None, description="postgresql://user:password@host:5432/database; several hosts: host1:5432,host2:5432"
+    )
+    database_schema: Annotated[str | None, BeforeValidator(_blank_is_unset), AfterValidator(_target_schema)] = Field(
+        None, description="the schema of DATABASE_URL's database that holds the tables; unset: public"
     )
     database_read_url: OptionalSecret = Field(
         None, description="standbys that answer the bot's reads, one or several hosts: docs/scale-out.md"
@@ -202,8 +212,8 @@ class Settings(BaseSettings):
         return sorted(filter(None, found), key=len, reverse=True)
 
     def require_database_url(self) -> str:
-        """DATABASE_URL as given; SettingsError when it is not set."""
-        return self._required("database_url")[0]
+        """DATABASE_URL with the schema in it; SettingsError when it is not set, or names another schema."""
+        return self._with_schema(self._required("database_url")[0])
 
     def require_supabase(self) -> tuple[str, str]:
         """SUPABASE_URL and SUPABASE_KEY; SettingsError when one is not set or Supabase is switched off."""
@@ -215,7 +225,30 @@ class Settings(BaseSettings):
         """DATABASE_URL, SUPABASE_URL and SUPABASE_KEY; errors as in `require_supabase`, of all three at once."""
         self._refuse_switched_off()
         target, url, key = self._required("database_url", "supabase_url", "supabase_key")
-        return target, url, key
+        return self._with_schema(target), url, key
+
+    def read_url(self) -> str | None:
+        """DATABASE_READ_URL with the schema of DATABASE_URL in it; errors as in `require_database_url`."""
+        if self.database_read_url is None:
+            return None
+        return self._with_schema(self.database_read_url.get_secret_value(), "DATABASE_READ_URL")
+
+    @property
+    def schema_of_target(self) -> str:
+        """What DATABASE_SCHEMA says, else the parameter `schema` of DATABASE_URL; else `public`."""
+        address = "" if self.database_url is None else self.database_url.get_secret_value()
+        return self.database_schema or schema_in(address) or "public"
+
+    def _with_schema(self, address: str, name: str = "DATABASE_URL") -> str:
+        """An address says by its parameter `schema` where the tables are, so that all who have it know."""
+        schema, named = self.schema_of_target, schema_in(address)
+        if named not in {None, schema}:
+            raise SettingsError(f"{name} (schema=...) and DATABASE_SCHEMA name two schemas; take one of them away")
+        if schema != "public" and (trouble := trouble_with_target(schema)) is not None:
+            raise SettingsError(f"{name} asks for a schema (schema=...) that {trouble}")
+        if schema in {named, "public"}:
+            return address
+        return address_in(address, schema)
 
     def _refuse_switched_off(self) -> None:
         if not self.use_legacy_supabase:

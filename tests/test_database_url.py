@@ -71,7 +71,7 @@ def test_prisma_parameters_reach_no_server(database_url: str) -> None:
         ("postgresql://u:sword,fish:1,@h:port/d", "is not a URL"),
         ("postgresql://u:swordfish@/d?host=a&host=b", "a parameter more than once: host$"),
         ("postgresql://u:swordfish@h/d?pgbouncer=true&pgbouncer=swordfish", "a parameter more than once: pgbouncer$"),
-        ("postgresql://u:swordfish@h/d?schema=private", "a schema other than public"),
+        ("postgresql://u:swordfish@h/d?schema=Private", "a schema \\(schema=...\\) that must be of small letters"),
         ("postgresql://u:swordfish@h/d?supa=pooler&sslmode=require&x=swordfish", "does not know: supa, x$"),
     ],
 )

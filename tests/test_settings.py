@@ -243,3 +243,50 @@ def test_a_directory_in_place_of_the_file(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"\.env cannot be read: it is a directory"):
         load_settings(file)
     assert load_settings(tmp_path / "none").max_limit == 1000
+
+
+@pytest.mark.parametrize(
+    ("schema", "address", "meant"),
+    [
+        (None, "postgresql://u:p%2Fw@h/d", "postgresql://u:p%2Fw@h/d"),
+        ("public", "postgresql://u@h/d", "postgresql://u@h/d"),
+        ("t1", "postgresql://u:p%2Fw@h/d?sslmode=require", "postgresql://u:p%2Fw@h/d?sslmode=require&schema=t1"),
+        ("t1", "postgresql://u:p?w@h1:1,h2:2/d", "postgresql://u:p?w@h1:1,h2:2/d?schema=t1"),
+        ("t1", "postgresql://u@h/d?schema=t1", "postgresql://u@h/d?schema=t1"),
+        (" ", "postgresql://u@h/d?schema=t1", "postgresql://u@h/d?schema=t1"),
+    ],
+)
+def test_the_schema_is_in_the_address(
+    monkeypatch: pytest.MonkeyPatch, schema: str | None, address: str, meant: str
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", address)
+    if schema is not None:
+        monkeypatch.setenv("DATABASE_SCHEMA", schema)
+    assert load_settings(None).require_database_url() == meant
+
+
+@pytest.mark.parametrize(
+    ("schema", "address", "told"),
+    [
+        ("a" * 56, "postgresql://u@h/d", "longer than 55"),
+        ("T1", "postgresql://u@h/d", "small letters"),
+        ("1t", "postgresql://u@h/d", "small letters"),
+        ("t1; DROP", "postgresql://u@h/d", "small letters"),
+        *((name, "postgresql://u@h/d", "name of a schema of") for name in ("pg_x", "botdata", "t1_botdata", "auth")),
+        ("t1", "postgresql://u@h/d?schema=t2", "name two schemas"),
+        ("t1", "postgresql://u@h/d?schema=public", "name two schemas"),
+        (None, "postgresql://u@h/d?schema=vault", "name of a schema of"),
+    ],
+)
+def test_a_schema_that_is_none(monkeypatch: pytest.MonkeyPatch, schema: str | None, address: str, told: str) -> None:
+    monkeypatch.setenv("DATABASE_URL", address)
+    if schema is not None:
+        monkeypatch.setenv("DATABASE_SCHEMA", schema)
+    with pytest.raises(SettingsError, match=told):
+        load_settings(None).require_database_url()
+
+
+def test_the_address_of_standbys_means_the_same_schema(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://u@h/d?schema=t1")
+    monkeypatch.setenv("DATABASE_READ_URL", "postgresql://u@h2,h3/d?connect_timeout=3")
+    assert load_settings(None).read_url() == "postgresql://u@h2,h3/d?connect_timeout=3&schema=t1"

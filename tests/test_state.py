@@ -1,4 +1,7 @@
-"""Schema `botdata` has one owner: SQL on its tables stands in app/state, and its name in one module of it."""
+"""Schema `botdata` has one owner: SQL on its tables stands in app/state, and no statement has its name.
+
+Statements say it as `app.common.schemas` does, since it has another name beside each schema of the data.
+"""
 
 import ast
 import re
@@ -12,9 +15,10 @@ from app.state.versions import VERSIONS
 
 APP = Path(__file__).parent.parent / "app"
 TABLES = "|".join(sorted({"version", *re.findall(rf"CREATE TABLE {SCHEMA}\.(\w+)", "".join(VERSIONS))}))
-_TABLE = re.compile(rf"(?:\b{SCHEMA}|\{{SCHEMA\}})\.(?:(?:{TABLES})\b|\{{)")
+_SPOKEN = rf"(?:\bbotdata|{SCHEMA}|\{{(?:SCHEMA|TOOL)\}})"
+_TABLE = re.compile(rf"{_SPOKEN}\.(?:(?:{TABLES})\b|\{{)")
 _WORD = re.compile(r"\b(?:SELECT|FROM|JOIN|INSERT|UPDATE|DELETE|TRUNCATE|LOCK|CREATE|ALTER|DROP)\b|::\s*regclass")
-_NAME = re.compile(rf"\bnspname\s*(?:=|<>|IN)\s*\(?'{SCHEMA}'|\bto_reg\w+\('{SCHEMA}")
+_NAME = re.compile(rf"\bnspname\s*(?:=|<>|IN)\s*\(?'{_SPOKEN}'|\bto_reg\w+\('{_SPOKEN}")
 
 
 def _texts(file: Path) -> Iterator[str]:
@@ -66,7 +70,26 @@ def test_what_is_sql_on_the_schema(tmp_path: Path, source: str) -> None:
     assert _has_sql_on_the_schema(file)
 
 
-def test_the_schema_s_name_stands_in_one_module() -> None:
-    written = re.compile(rf"^{SCHEMA}$|\b{SCHEMA}\.(?:{TABLES})\b|'{SCHEMA}'")
+def test_no_statement_has_the_schema_s_name() -> None:
+    written = re.compile(rf"^botdata$|\bbotdata\.(?:{TABLES})\b|'botdata'")
     files = sorted((APP / "state").rglob("*.py"))
-    assert [file.name for file in files if any(map(written.search, _texts(file)))] == ["schema_name.py"]
+    assert [file.name for file in files if any(map(written.search, _texts(file)))] == []
+
+
+# Commands that are refused for another schema (app.cli.other_schemas), and what tells `public` from other schemas.
+_OF_PUBLIC = (
+    "adopt/", "embedded/", "migration/inventory/", "schema/backup", "schema/ddl", "schema/plan", "schema/replace",
+    "migration/preflight/schemas/catalog", "migration/preflight/surroundings", "migration/target/sequences",
+    "state/versions",
+)  # fmt: skip
+
+
+def test_no_statement_names_the_schema_of_the_data() -> None:
+    written = re.compile(r"'public'|\bpublic\.\w+|\"public\"")
+    found = {
+        str(file.relative_to(APP).with_suffix(""))
+        for file in APP.rglob("*.py")
+        for text in _texts(file)
+        if _WORD.search(text) and written.search(text)
+    }
+    assert {name for name in found if not name.startswith(_OF_PUBLIC)} == set()

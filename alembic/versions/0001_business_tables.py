@@ -2,6 +2,9 @@
 
 from alembic import context, op
 
+from app.common.schemas import DATA
+from app.schema.revisions import named
+
 revision = "0001"
 down_revision = None
 branch_labels = None
@@ -272,7 +275,7 @@ DECLARE
 BEGIN
     SELECT string_agg(relname, ', ' ORDER BY relname) INTO taken
     FROM pg_class
-    WHERE relnamespace = 'public'::regnamespace AND relname = ANY (ARRAY{list(TABLES)});
+    WHERE relnamespace = '{DATA}'::regnamespace AND relname = ANY (ARRAY{list(TABLES)});
     IF taken IS NOT NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'BD001', MESSAGE = 'the database already has tables of these names, which '
             'no revision made (' || taken || '); nothing was changed';
@@ -291,8 +294,8 @@ BEGIN
     SET LOCAL row_security = off;
     FOREACH name IN ARRAY ARRAY{list(TABLES)} LOOP
         -- Nothing is to slip in between the look and the drop.
-        EXECUTE format('LOCK TABLE public.%I IN ACCESS EXCLUSIVE MODE', name);
-        EXECUTE format('SELECT EXISTS (SELECT FROM public.%I)', name) INTO holds;
+        EXECUTE format('LOCK TABLE {DATA}.%I IN ACCESS EXCLUSIVE MODE', name);
+        EXECUTE format('SELECT EXISTS (SELECT FROM {DATA}.%I)', name) INTO holds;
         IF holds THEN
             filled = filled || name;
         END IF;
@@ -307,7 +310,7 @@ END $$
 
 
 def upgrade() -> None:
-    op.execute(REFUSE_OTHER_TABLES)
+    op.execute(named(REFUSE_OTHER_TABLES))
     for name, definition in TABLES.items():
         op.execute(f"CREATE TABLE {name} ({definition})")
     for statement in INDEXES:
@@ -316,5 +319,5 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     if context.get_x_argument(as_dictionary=True).get("allow-data-loss") != "yes":
-        op.execute(REFUSE_DATA_LOSS)
+        op.execute(named(REFUSE_DATA_LOSS))
     op.execute(f"DROP TABLE {', '.join(TABLES)}")

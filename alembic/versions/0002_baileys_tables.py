@@ -7,6 +7,9 @@ the database when it runs, so that an offline script does the same.
 
 from alembic import op
 
+from app.common.schemas import DATA
+from app.schema.revisions import named
+
 revision = "0002"
 down_revision = "0001"
 branch_labels = None
@@ -68,19 +71,19 @@ END
 # CREATE INDEX keeps a running bot from writing until the upgrade commits, at tables of this size a moment.
 # CONCURRENTLY cannot run inside the one transaction that lets a failed upgrade leave nothing behind.
 INDEXES_AND_TRIGGERS = (
-    "CREATE INDEX idx_whatsapp_auth_company ON public.whatsapp_auth USING btree (company_id)",
-    "CREATE INDEX idx_whatsapp_keys_company ON public.whatsapp_keys USING btree (company_id)",
-    "CREATE INDEX idx_whatsapp_keys_company_type_id ON public.whatsapp_keys USING btree "
+    f"CREATE INDEX idx_whatsapp_auth_company ON {DATA}.whatsapp_auth USING btree (company_id)",
+    f"CREATE INDEX idx_whatsapp_keys_company ON {DATA}.whatsapp_keys USING btree (company_id)",
+    f"CREATE INDEX idx_whatsapp_keys_company_type_id ON {DATA}.whatsapp_keys USING btree "
     "(company_id, key_type, key_id) INCLUDE (value, created_at, updated_at, expires_at)",
-    "CREATE INDEX idx_whatsapp_keys_expires ON public.whatsapp_keys USING btree (expires_at) "
+    f"CREATE INDEX idx_whatsapp_keys_expires ON {DATA}.whatsapp_keys USING btree (expires_at) "
     "WHERE (expires_at IS NOT NULL)",
-    "CREATE INDEX idx_whatsapp_keys_expires_cleanup ON public.whatsapp_keys USING btree (expires_at) "
+    f"CREATE INDEX idx_whatsapp_keys_expires_cleanup ON {DATA}.whatsapp_keys USING btree (expires_at) "
     "WHERE (expires_at IS NOT NULL)",
-    "CREATE INDEX idx_whatsapp_keys_type ON public.whatsapp_keys USING btree (key_type)",
-    "CREATE INDEX idx_whatsapp_keys_type_company ON public.whatsapp_keys USING btree (key_type, company_id)",
-    "CREATE TRIGGER trigger_whatsapp_auth_updated_at BEFORE UPDATE ON public.whatsapp_auth "
+    f"CREATE INDEX idx_whatsapp_keys_type ON {DATA}.whatsapp_keys USING btree (key_type)",
+    f"CREATE INDEX idx_whatsapp_keys_type_company ON {DATA}.whatsapp_keys USING btree (key_type, company_id)",
+    f"CREATE TRIGGER trigger_whatsapp_auth_updated_at BEFORE UPDATE ON {DATA}.whatsapp_auth "
     "FOR EACH ROW EXECUTE FUNCTION update_whatsapp_auth_updated_at()",
-    "CREATE TRIGGER trigger_whatsapp_keys_updated_at BEFORE UPDATE ON public.whatsapp_keys "
+    f"CREATE TRIGGER trigger_whatsapp_keys_updated_at BEFORE UPDATE ON {DATA}.whatsapp_keys "
     "FOR EACH ROW EXECUTE FUNCTION update_whatsapp_keys_updated_at()",
 )
 
@@ -96,19 +99,19 @@ def expected() -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     for table, key in PRIMARY_KEYS.items():
         columns = ", ".join(f"{name} {kind} {rest}" for on, name, kind, rest in COLUMNS if on == table)
-        rows.append(("table", table, table, "", f"CREATE TABLE public.{table} ({columns}, {key})"))
+        rows.append(("table", table, table, "", f"CREATE TABLE {DATA}.{table} ({columns}, {key})"))
     for name, (result, body) in FUNCTIONS.items():
-        statement = f"CREATE FUNCTION public.{name}() RETURNS {result} LANGUAGE plpgsql AS $function${body}$function$"
+        statement = f"CREATE FUNCTION {DATA}.{name}() RETURNS {result} LANGUAGE plpgsql AS $function${body}$function$"
         rows.append(("function", "", name, result, statement))
     for statement in INDEXES_AND_TRIGGERS:
         _, kind, name, *_ = statement.split()
-        table = statement.split(" ON public.")[1].split()[0]
+        table = statement.split(f" ON {DATA}.")[1].split()[0]
         rows.append((kind.lower(), table, name, statement, statement))
     for table in PRIMARY_KEYS:
         policy = f"Allow service role full access to {table}"
-        statement = f'CREATE POLICY "{policy}" ON public.{table} USING (true) WITH CHECK (true)'
+        statement = f'CREATE POLICY "{policy}" ON {DATA}.{table} USING (true) WITH CHECK (true)'
         rows.append(("policy", table, policy, "", statement))
-        statement = f"ALTER TABLE public.{table} ENABLE ROW LEVEL SECURITY"
+        statement = f"ALTER TABLE {DATA}.{table} ENABLE ROW LEVEL SECURITY"
         rows.append(("row-level security", table, "", "", statement))
     return rows
 
@@ -123,14 +126,14 @@ BEGIN
     FROM (
         SELECT relname || ' is not an ordinary table'
         FROM pg_class
-        WHERE relnamespace = 'public'::regnamespace AND relname IN {tuple(PRIMARY_KEYS)} AND relkind <> 'r'
+        WHERE relnamespace = '{DATA}'::regnamespace AND relname IN {tuple(PRIMARY_KEYS)} AND relkind <> 'r'
         UNION ALL
         SELECT on_table || '.' || name || coalesce(
             ' is of type ' || format_type(atttypid, atttypmod) || ', not ' || type, ' is missing')
         FROM (VALUES
         {values([row[:3] for row in COLUMNS])}
         ) AS expected (on_table, name, type)
-        JOIN pg_class ON relname = on_table AND relnamespace = 'public'::regnamespace
+        JOIN pg_class ON relname = on_table AND relnamespace = '{DATA}'::regnamespace
         LEFT JOIN pg_attribute ON attrelid = pg_class.oid AND attname = name AND NOT attisdropped
         WHERE format_type(atttypid, atttypmod) IS DISTINCT FROM type
         UNION ALL
@@ -138,7 +141,7 @@ BEGIN
         FROM (VALUES
         {values(list(PRIMARY_KEYS.items()))}
         ) AS expected (on_table, key)
-        JOIN pg_class ON relname = on_table AND relnamespace = 'public'::regnamespace
+        JOIN pg_class ON relname = on_table AND relnamespace = '{DATA}'::regnamespace
         LEFT JOIN pg_constraint ON conrelid = pg_class.oid AND contype = 'p'
         WHERE pg_get_constraintdef(pg_constraint.oid) IS DISTINCT FROM key
     ) AS found (problem);
@@ -157,12 +160,13 @@ DECLARE
     item record;
 BEGIN
     SELECT coalesce(array_agg(relname), '{{}}') INTO adopted
-    FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relname IN {tuple(PRIMARY_KEYS)};
+    FROM pg_class WHERE relnamespace = '{DATA}'::regnamespace AND relname IN {tuple(PRIMARY_KEYS)};
     -- Under policies of the user's own, one that allows everything, or switching them on, would change who may
     -- do what.
     SELECT coalesce(array_agg(DISTINCT relname), '{{}}') INTO own_policies
     FROM pg_policy JOIN pg_class ON pg_class.oid = polrelid
-    WHERE relname = ANY (adopted) AND polname <> 'Allow service role full access to ' || relname;
+    WHERE relnamespace = '{DATA}'::regnamespace AND relname = ANY (adopted)
+    AND polname <> 'Allow service role full access to ' || relname;
 
     FOR item IN
         WITH expected AS (
@@ -171,7 +175,7 @@ BEGIN
             ) AS listed (kind, on_table, name, definition, statement)
         ), adopted_table AS (
             SELECT oid, relname, relrowsecurity FROM pg_class
-            WHERE relnamespace = 'public'::regnamespace AND relname = ANY (adopted)
+            WHERE relnamespace = '{DATA}'::regnamespace AND relname = ANY (adopted)
         ), existing AS (
             SELECT 'table' AS kind, relname::text AS on_table, relname::text AS name, '' AS definition
             FROM adopted_table
@@ -202,7 +206,7 @@ BEGIN
             UNION ALL
             SELECT 'function', '', proname, pg_get_function_result(oid)
             FROM pg_proc
-            WHERE pronamespace = 'public'::regnamespace AND pronargs = 0
+            WHERE pronamespace = '{DATA}'::regnamespace AND pronargs = 0
             AND proname = ANY (ARRAY{list(FUNCTIONS)})
         )
         SELECT kind, on_table, name, statement, expected.definition AS wanted, existing.definition AS found,
@@ -244,26 +248,29 @@ DECLARE
 BEGIN
     -- A policy that hides rows from this role is to be an error, not an empty table.
     SET LOCAL row_security = off;
-    SELECT EXISTS (SELECT FROM public.whatsapp_auth) OR EXISTS (SELECT FROM public.whatsapp_keys) INTO filled;
+    SELECT EXISTS (SELECT FROM {DATA}.whatsapp_auth) OR EXISTS (SELECT FROM {DATA}.whatsapp_keys) INTO filled;
     IF NOT filled THEN
         -- Nothing is to slip in between the look and the drop.
-        LOCK TABLE public.whatsapp_auth, public.whatsapp_keys IN ACCESS EXCLUSIVE MODE;
-        SELECT EXISTS (SELECT FROM public.whatsapp_auth) OR EXISTS (SELECT FROM public.whatsapp_keys) INTO filled;
+        LOCK TABLE {DATA}.whatsapp_auth, {DATA}.whatsapp_keys IN ACCESS EXCLUSIVE MODE;
+        SELECT EXISTS (SELECT FROM {DATA}.whatsapp_auth) OR EXISTS (SELECT FROM {DATA}.whatsapp_keys) INTO filled;
     END IF;
     IF filled THEN
         RAISE WARNING 'kept whatsapp_auth and whatsapp_keys, with all that belongs to them: they hold rows';
     ELSE
-        DROP TABLE public.whatsapp_keys, public.whatsapp_auth;
-        DROP FUNCTION IF EXISTS {", ".join(f"public.{name}()" for name in FUNCTIONS)};
+        DROP TABLE {DATA}.whatsapp_keys, {DATA}.whatsapp_auth;
+        DROP FUNCTION IF EXISTS {", ".join(f"{DATA}.{name}()" for name in FUNCTIONS)};
     END IF;
 END $$
 """
 
 
 def upgrade() -> None:
-    op.execute(REFUSE_OTHER_COLUMNS)
-    op.execute(ADOPT_OR_CREATE)
+    op.execute(named(REFUSE_OTHER_COLUMNS))
+    op.execute(named(ADOPT_OR_CREATE))
+    if named(DATA) != "public":  # whose functions go by the path of whoever calls them, as they always have
+        for name in FUNCTIONS:
+            op.execute(named(f"ALTER FUNCTION {DATA}.{name}() SET search_path = {DATA}, pg_temp"))
 
 
 def downgrade() -> None:
-    op.execute(DROP_UNLESS_FILLED)
+    op.execute(named(DROP_UNLESS_FILLED))

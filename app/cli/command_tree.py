@@ -15,6 +15,7 @@ from app.cli.commands.rehearse import command as rehearse
 from app.cli.commands.report import command as report
 from app.cli.commands.stream import command as stream
 from app.cli.commands.watch import command as watch
+from app.cli.other_schemas import OF_PUBLIC_ALONE, refuse_other_schema
 
 EPILOG = "Exit code 0 only when all is well; 1 when something stopped or differs; 2 for a wrong command line."
 
@@ -40,11 +41,13 @@ def _version(wanted: bool) -> None:
 
 @cli.callback()
 def _main(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    pass
+    if context.invoked_subcommand in OF_PUBLIC_ALONE and not {"--help", "-h"}.intersection(sys.argv):
+        refuse_other_schema(context.invoked_subcommand)
 
 
 adopt.register(cli)

@@ -14,7 +14,9 @@ import typer
 
 from app.cli.event_loop import run_async
 from app.cli.given_options import GivenOptions
+from app.cli.other_schemas import refuse_other_schema
 from app.cli.project import read_project
+from app.common.schemas import address_in, schema_in, trouble_with_name
 
 if TYPE_CHECKING:
     from sqlalchemy import MetaData, Table
@@ -60,6 +62,14 @@ SourceUrl = Annotated[
         metavar="supabase|URL",
     ),
 ]
+SourceSchema = Annotated[
+    str | None,
+    typer.Option(
+        "--source-schema",
+        help="The schema of --source's database that holds the tables; public unless given.",
+        metavar="NAME",
+    ),
+]
 Metadata = Annotated[
     str | None,
     typer.Option("--metadata", help="Another project's tables in place of the bot's.", metavar="PACKAGE.MODULE:BASE"),
@@ -98,6 +108,7 @@ class Work:
         key_role_ok: bool = False,
         source: str | None = None,
         metadata: str | None = None,
+        source_schema: str | None = None,
         check_key: bool = True,
         needs_target: bool = True,
         needs_source: bool = True,
@@ -121,11 +132,14 @@ class Work:
         settings = load_settings()
         project = read_project()
         models = metadata or project.metadata
+        if models is not None:
+            refuse_other_schema(command, " with another project's models (--metadata)")
         described = load_metadata(models)
         is_required = needs_target or settings.database_url is not None
         source_url = None
         if needs_source:
             source_url = _source_url(settings, source, key_role_ok if check_key else None, command, is_required)
+            source_url = _in_schema(source_url, source_schema)
         target = settings.require_database_url() if is_required else ""
         groups = None if models else {"business", "baileys"} if with_baileys else {"business"}
         chosen_by = ["--with-baileys"] if with_baileys else []
@@ -138,6 +152,8 @@ class Work:
         read_from = []
         if source is not None:
             read_from.append(f"--source {shlex.quote(_shown_source(source))}")
+        if source_schema is not None:
+            read_from.append(f"--source-schema {shlex.quote(source_schema)}")
         if metadata is not None:
             read_from.append(f"--metadata {metadata}")
         if key_role_ok and source_url is None:
@@ -287,10 +303,28 @@ def _source_url(
     return None
 
 
+def _in_schema(source_url: str | None, schema: str | None) -> str | None:
+    """The source's address with the schema of --source-schema."""
+    if schema is None:
+        return source_url
+    trouble = trouble_with_name(schema)
+    if source_url is None and schema != "public":
+        trouble = "is of a source over a database connection; Supabase's REST API is read in public"
+    if source_url is not None and schema_in(source_url) not in {None, schema}:
+        trouble = "is another one than the address names (schema=...)"
+    if trouble is not None:
+        raise typer.BadParameter(f"{schema} {trouble}", param_hint="--source-schema")
+    if source_url is None or schema_in(source_url) is not None:
+        return source_url
+    return address_in(source_url, schema)
+
+
 def _shown_source(source: str) -> str:
     """The option as it can be repeated in a message: without a password."""
     from app.stores.postgres.database_url import sqlalchemy_url
 
     if source.strip().lower() == _SUPABASE:
         return _SUPABASE
-    return sqlalchemy_url(source, name="--source").set(drivername="postgresql").render_as_string(hide_password=True)
+    shown = sqlalchemy_url(source, name="--source").set(drivername="postgresql").render_as_string(hide_password=True)
+    schema = schema_in(source)
+    return shown if schema is None else address_in(shown, schema)

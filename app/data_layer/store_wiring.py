@@ -50,8 +50,8 @@ async def open_repository(
         **timeouts,
     )
     router = None
-    if metrics is not None and settings.database_read_url is not None:
-        url, size = settings.database_read_url.get_secret_value(), max(1, settings.database_pool_size // 2)
+    if metrics is not None and (url := settings.read_url()) is not None:
+        size = max(1, settings.database_pool_size // 2)
         router = ReadRouter(database, url, metrics, pool_size=size, **timeouts)
     return RepositoryBackend(database, default_timezone=settings.default_timezone, router=router)
 

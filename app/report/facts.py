@@ -8,13 +8,14 @@ from functools import partial
 from importlib.metadata import version
 from typing import Any
 
-from psycopg import AsyncConnection, sql
+from psycopg import AsyncConnection
 
 from app.common.latency import Latencies
 from app.cutover.stages import Store
 from app.errors import error_for_sqlstate
 from app.migration.runs.status import RunStatus, Status
 from app.migration.tables.copy_table import CopyTable
+from app.migration.tables.quoting import named
 from app.privacy import mask_free_text, mask_phone
 from app.report.limits import read_limits
 from app.state import tool_schema
@@ -231,15 +232,17 @@ async def _bytes(connection: AsyncConnection, table: CopyTable) -> int | None:
         connection,
         "SELECT sum(pg_total_relation_size(relid))::bigint FROM (SELECT to_regclass(%(name)s) AS relid UNION "
         "SELECT relid FROM pg_partition_tree(to_regclass(%(name)s))) r",
-        {"name": sql.Identifier(table.schema, table.relation_name).as_string(None)},
+        {"name": named(connection, table.identifier)},
     )
     return size
 
 
 async def _revision(connection: AsyncConnection) -> str | None:
-    if not await fetch_value(connection, "SELECT to_regclass('public.alembic_version') IS NOT NULL"):
+    if not await fetch_value(connection, "SELECT to_regclass('<data schema>.alembic_version') IS NOT NULL"):
         return None
-    return ", ".join(one for (one,) in await fetch_rows(connection, "SELECT version_num FROM public.alembic_version"))
+    return ", ".join(
+        one for (one,) in await fetch_rows(connection, "SELECT version_num FROM <data schema>.alembic_version")
+    )
 
 
 def _moment(at: datetime | None) -> str | None:

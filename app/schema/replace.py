@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection as EngineConnection
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from app.common.schemas import Schemas
 from app.errors import MigrationError
 from app.migration.target.target_session import explained, open_target
 from app.next_step import Command, NextStep
@@ -22,7 +23,7 @@ from app.schema.pg_dump import find_pg_dump
 from app.schema.plan import ReplacePlan, read_plan
 from app.schema.session_indexes import make_session_indexes
 from app.stores.postgres.database_url import sqlalchemy_url
-from app.stores.postgres.session import is_amid_statement
+from app.stores.postgres.session import cursors_in, is_amid_statement
 
 _WITHOUT_PG_DUMP = NextStep(Command(STEP, "--pg-dump none"), ", which writes COPY files")
 _NOTHING = "everything; nothing was changed"
@@ -170,7 +171,12 @@ async def _transaction(url: str) -> AsyncIterator[tuple[EngineConnection, AsyncC
         poolclass=NullPool,
         isolation_level="REPEATABLE READ",
         hide_parameters=True,
-        connect_args={"connect_timeout": 10, "prepare_threshold": None, "application_name": f"botdata {STEP}"},
+        connect_args={
+            "connect_timeout": 10,
+            "prepare_threshold": None,
+            "application_name": f"botdata {STEP}",
+            "cursor_factory": cursors_in(Schemas())[0],
+        },
     )
     try:
         connection = await engine.connect()

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import psycopg
-from alembic import command
+from alembic import command, context
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
@@ -11,10 +11,11 @@ from alembic.util import CommandError
 from sqlalchemy import Connection, NullPool, create_engine
 from sqlalchemy.exc import DBAPIError
 
+from app.common.schemas import Schemas
 from app.errors import INSTALL_NEWER, MigrationError, error_for_sqlstate
 from app.next_step import Command, NextStep
 from app.schema.revision_files import scripts
-from app.stores.postgres.database_url import sqlalchemy_url
+from app.stores.postgres.database_url import schemas_of_url, sqlalchemy_url
 
 # SQLSTATE of the errors that the revisions raise themselves; their message is written for a person.
 REFUSED = "BD001"
@@ -43,12 +44,18 @@ def alembic_config(database_url: str) -> Config:
     """Alembic's configuration for a database, without any file.
 
     Args:
-        database_url: as in DATABASE_URL.
+        database_url: as in DATABASE_URL; its parameter `schema` says which schema is meant.
     """
     config = Config()
     config.set_main_option("script_location", str(scripts()).replace("%", "%%"))
     config.attributes["database_url"] = database_url
     return config
+
+
+def named(statement: str) -> str:
+    """A statement of a revision with the name of the schema that it is run for in place of DATA."""
+    schemas: Schemas = context.config.attributes["schemas"]
+    return schemas.named(statement)
 
 
 def upgrade(database_url: str, revision: str = "head") -> Upgrade:
@@ -146,7 +153,8 @@ def current(database_url: str) -> str | None:
     )
     try:
         with engine.connect() as connection:
-            return MigrationContext.configure(connection).get_current_revision()
+            options = {"version_table_schema": schemas_of_url(database_url).data}
+            return MigrationContext.configure(connection, opts=options).get_current_revision()
     except DBAPIError as error:
         raise MigrationError(
             explain(error),

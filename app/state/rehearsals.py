@@ -10,7 +10,7 @@ from app.state.tool_schema import may_read
 
 # Of the session of a rehearsal that lives, and of the one that makes its database; %(id)s is the rehearsal's id.
 OWNER, MAKER = "owner", "maker"
-_LOCK = "hashtextextended('botdata rehearsal ' || %(id)s::text || ' ' || %(part)s::text, 0)"
+_LOCK = f"hashtextextended('{SCHEMA} rehearsal ' || %(id)s::text || ' ' || %(part)s::text, 0)"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,3 +1,5 @@
-"""The name of the tool's own schema in the target. Every statement of this package has it from here."""
+"""What every statement of this package says for the tool's own schema; its connection puts the name there."""
 
-SCHEMA = "botdata"
+from app.common.schemas import TOOL as SCHEMA
+
+__all__ = ["SCHEMA"]

@@ -2,6 +2,7 @@
 
 from psycopg import AsyncConnection
 
+from app.common.schemas import schemas_of
 from app.state.schema_name import SCHEMA
 from app.state.versions import VERSIONS
 
@@ -28,7 +29,7 @@ async def ensure_tool_schema(connection: AsyncConnection) -> None:
     if await is_current(connection):
         return  # asks for no right to create anything
     async with connection.transaction():
-        await connection.execute("SELECT pg_advisory_xact_lock(%(lock)s)", {"lock": _LOCK})
+        await connection.execute("SELECT pg_advisory_xact_lock(%(lock)s)", {"lock": schemas_of(connection).lock(_LOCK)})
         await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
         await connection.execute(f"CREATE TABLE IF NOT EXISTS {SCHEMA}.version (version integer NOT NULL)")
         current = await version(connection)
@@ -50,9 +51,9 @@ async def version(connection: AsyncConnection) -> int:
 async def may_read(connection: AsyncConnection, table: str) -> bool:
     """Whether the schema has this table, and the role may read it."""
     cursor = await connection.execute(
-        "SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname = %(schema)s "
+        f"SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname = '{SCHEMA}' "
         "AND relname = %(table)s AND has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT')",
-        {"schema": SCHEMA, "table": table},
+        {"table": table},
     )
     return await cursor.fetchone() is not None
 

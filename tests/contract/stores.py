@@ -50,6 +50,7 @@ class Stores:
         database_urls: libpq URLs of the databases behind them, likewise.
         stages: a data layer at each stage of a cutover from the one to the other.
         connections: to the two databases, each statement a transaction.
+        tool: the schema of the tool's own tables.
         follow: waits until standbys have what was written behind the data layers' back.
     """
 
@@ -58,6 +59,7 @@ class Stores:
     stages: dict[Stage, DataLayer] = field(default_factory=dict)
     connections: list[psycopg.Connection[Any]] = field(default_factory=list)
     clock: Clock = field(default_factory=Clock)
+    tool: str = "botdata"
     follow: Callable[[], None] = lambda: None
 
     @property
@@ -96,7 +98,7 @@ class Stores:
             row = connection.execute(_IS_USED.encode()).fetchone()
             if row and row[0]:
                 connection.execute(f"TRUNCATE {', '.join(TABLES)} RESTART IDENTITY".encode())
-        self.connections[1].execute("TRUNCATE botdata.notes, botdata.outbox")
+        self.connections[1].execute(f"TRUNCATE {self.tool}.notes, {self.tool}.outbox".encode())
         self.follow()
 
     def written(self) -> list[list[str]]:

@@ -22,9 +22,9 @@ async def test_mixed_batches_with_crossed_shapes_are_both_written(
     # The first row waits for another, so that each batch has its first row before it wants the other's.
     stores.execute(
         "CREATE SEQUENCE begun;"
-        "CREATE FUNCTION linger() RETURNS trigger LANGUAGE plpgsql AS "
-        "$$BEGIN PERFORM nextval('public.begun');"
-        "FOR turn IN 1..100 LOOP EXIT WHEN (SELECT last_value > 1 FROM public.begun); PERFORM pg_sleep(0.01); END LOOP;"
+        "CREATE FUNCTION linger() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS "
+        "$$BEGIN PERFORM nextval('begun');"
+        "FOR turn IN 1..100 LOOP EXIT WHEN (SELECT last_value > 1 FROM begun); PERFORM pg_sleep(0.01); END LOOP;"
         "RETURN NEW; END$$;"
         "CREATE TRIGGER linger BEFORE INSERT ON clients FOR EACH ROW EXECUTE FUNCTION linger()"
     )

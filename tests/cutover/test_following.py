@@ -9,6 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from app.common.schemas import Schemas
 from app.cutover import membership
 from app.cutover.locks import HOLD_TURN
 from app.cutover.membership import Membership
@@ -63,7 +64,7 @@ async def test_a_process_registers_in_turn_so_that_many_keep_no_move_waiting(
     pair: Pair, settings_of: MakeSettings
 ) -> None:
     with psycopg.connect(pair.target) as mover:
-        await asyncio.to_thread(mover.execute, HOLD_TURN)
+        await asyncio.to_thread(mover.execute, Schemas().named(HOLD_TURN))
         async with open_data_layer(settings_of()):
             assert await ask(pair, STAGES) == []
             await asyncio.to_thread(mover.rollback)

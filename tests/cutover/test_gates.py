@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import psycopg
 import pytest
 
 from app.cutover.moves.gates.id_gap import raise_sequences
@@ -13,6 +12,7 @@ from app.cutover.moves.gates.outbox_gate import unsent
 from app.cutover.stages import Stage
 from app.errors import MigrationError
 from app.migration.preflight.findings import Accepted
+from app.migration.target.target_session import open_target
 from app.settings import Settings
 from tests.fixtures.cutover import MakeSettings, Pair
 
@@ -375,7 +375,7 @@ async def test_writes_that_are_on_their_way_are_no_loss_however_many_come_meanwh
     ready.reach(Stage.LIVE)
     entry = "INSERT INTO botdata.outbox (process, table_name, key) VALUES ('host:1:abcdef', 'clients', '{7}')"
     ready.pair.ask(entry)
-    async with await psycopg.AsyncConnection.connect(ready.pair.target, autocommit=True) as connection:
+    async with open_target(ready.pair.target, step="test") as connection:
         execute = connection.execute
 
         async def busy(*given: Any, **options: Any) -> Any:

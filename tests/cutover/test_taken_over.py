@@ -8,6 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from app.common.schemas import Schemas
 from app.cutover.replication.to_supabase.drain import drain
 from app.data_layer import open_data_layer
 from app.migration.target.target_session import open_target
@@ -51,7 +52,7 @@ def _make_version(url: str, version: int) -> None:
         connection.execute("DROP SCHEMA IF EXISTS botdata CASCADE")
         connection.execute("CREATE SCHEMA botdata")
         connection.execute("CREATE TABLE botdata.version (version integer NOT NULL)")
-        for number, ddl in enumerate(VERSIONS[:version], start=1):
+        for number, ddl in enumerate(map(Schemas().named, VERSIONS[:version]), start=1):
             connection.execute(ddl)
             connection.execute("INSERT INTO botdata.version VALUES (%s)", [number])
 

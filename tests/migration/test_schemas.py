@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Column, Integer, MetaData, Table, Text
 
+from app.common.schemas import Schemas
 from app.migration.target.target_session import open_target
 from app.state import tool_schema
 from app.state.versions import VERSIONS
@@ -257,7 +258,7 @@ async def test_the_tools_own_tables_of_before(fresh_database: str) -> None:
         "INSERT INTO botdata.version VALUES (1), (2), (3)",
     )
     for ddl in VERSIONS[:3]:
-        execute(fresh_database, ddl)
+        execute(fresh_database, Schemas().named(ddl))
     names = "ARRAY['invoices', 'payments', 'visits', 'gone']"
     execute(fresh_database, _OLD.replace("%(names)s", names))
     async with open_target(fresh_database, step="test") as connection:

@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 import pytest
 from sqlalchemy import Column, Integer, MetaData, Table
 
+from app.common.schemas import Schemas
 from app.errors import MigrationError
 from app.migration.copy.copier import CopyOptions
 from app.migration.tables.copy_table import select_tables
@@ -167,5 +168,5 @@ async def test_names_of_before(connected: Source, database_url: str) -> None:
     execute(database_url, "DELETE FROM botdata.runs")
     for name in names:
         execute(database_url, "INSERT INTO botdata.runs (command, source) VALUES ('copy', %s)", [name])
-    execute(database_url, next(ddl for ddl in reversed(VERSIONS) if "pooler" in ddl))
+    execute(database_url, Schemas().named(next(ddl for ddl in reversed(VERSIONS) if "pooler" in ddl)))
     assert query(database_url, "SELECT source FROM botdata.runs ORDER BY id") == [(name,) for name in names.values()]

@@ -58,18 +58,29 @@ OF_TABLES = {
 }
 
 
-def read_catalog(url: str) -> dict[str, Any]:
-    """The catalog of schema public, without Alembic's own table."""
+def read_catalog(url: str, schema: str = "public") -> dict[str, Any]:
+    """The catalog of a schema as it would be in `public`, without Alembic's own table."""
     with psycopg.connect(url, row_factory=dict_row) as connection:
-        tables = {row.pop("name"): row for row in connection.execute(TABLES)}
+        connection.execute(f"SET search_path = {schema}".encode())
+        tables = {row.pop("name"): row for row in connection.execute(_of(schema, TABLES))}
         for kind, query in OF_TABLES.items():
             for table in tables.values():
                 table[kind] = []
             for row in connection.execute(query):
                 on_table = row.pop("on_table")
                 if on_table in tables:
-                    tables[on_table][kind].append(row)
-        return {"tables": tables, "functions": connection.execute(FUNCTIONS).fetchall()}
+                    tables[on_table][kind].append(
+                        {name: _named(schema, text) if name == "definition" else text for name, text in row.items()}
+                    )
+        return {"tables": tables, "functions": connection.execute(_of(schema, FUNCTIONS)).fetchall()}
+
+
+def _of(schema: str, query: str) -> bytes:
+    return query.replace("'public'", f"'{schema}'").encode()
+
+
+def _named(schema: str, definition: str) -> str:
+    return definition.replace(f" ON {schema}.", " ON public.")
 
 
 def expected_catalog() -> dict[str, Any]:

@@ -8,7 +8,7 @@ import typer
 
 from app.cli.commands.dry_run import try_copy
 from app.cli.commands.preflight import TYPES_UNSEEN, Accept, IgnoreColumn, repeated, stop_on_errors
-from app.cli.work import AsJson, KeyRoleOk, MaxRate, Metadata, SourceUrl, Tables, WithBaileys, Work
+from app.cli.work import AsJson, KeyRoleOk, MaxRate, Metadata, SourceSchema, SourceUrl, Tables, WithBaileys, Work
 
 if TYPE_CHECKING:
     from app.migration.copy.copier import CopyOptions
@@ -46,6 +46,7 @@ def copy(
     restart: Restart = False,
     key_role_ok: KeyRoleOk = False,
     source: SourceUrl = None,
+    source_schema: SourceSchema = None,
     metadata: Metadata = None,
     ignore_column: IgnoreColumn = None,
     accept: Accept = None,
@@ -74,6 +75,7 @@ def copy(
         key_role_ok,
         source,
         metadata,
+        source_schema,
         checks=repeated(ignore_column, accept),
         own=own_options(overwrite=overwrite, jobs=jobs),
         max_rate=max_rate,

@@ -11,7 +11,18 @@ from app.cli.commands.copy import JOBS, Jobs, MaxQuarantine, Overwrite, Restart,
 from app.cli.commands.preflight import TYPES_UNSEEN, Accept, IgnoreColumn, repeated, stop_on_errors
 from app.cli.event_loop import run_async
 from app.cli.project import read_project
-from app.cli.work import AsJson, KeyRoleOk, MaxRate, Metadata, ShowValues, SourceUrl, Tables, WithBaileys, Work
+from app.cli.work import (
+    AsJson,
+    KeyRoleOk,
+    MaxRate,
+    Metadata,
+    ShowValues,
+    SourceSchema,
+    SourceUrl,
+    Tables,
+    WithBaileys,
+    Work,
+)
 
 if TYPE_CHECKING:
     from app.schema.revisions import Upgrade
@@ -30,6 +41,7 @@ def migrate(
     restart: Restart = False,
     key_role_ok: KeyRoleOk = False,
     source: SourceUrl = None,
+    source_schema: SourceSchema = None,
     metadata: Metadata = None,
     ignore_column: IgnoreColumn = None,
     accept: Accept = None,
@@ -60,6 +72,7 @@ def migrate(
         key_role_ok,
         source,
         metadata,
+        source_schema,
         checks=repeated(ignore_column, accept),
         own=own_options(overwrite=overwrite, jobs=jobs),
         max_rate=max_rate,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.cli.work import AsJson, By, KeyRoleOk, Metadata, SourceUrl, Tables, WithBaileys, Work
+from app.cli.work import AsJson, By, KeyRoleOk, Metadata, SourceSchema, SourceUrl, Tables, WithBaileys, Work
 
 if TYPE_CHECKING:
     from app.migration.preflight.findings import Accepted, PreflightReport
@@ -46,6 +46,7 @@ def preflight(
     with_baileys: WithBaileys = False,
     key_role_ok: KeyRoleOk = False,
     source: SourceUrl = None,
+    source_schema: SourceSchema = None,
     metadata: Metadata = None,
     ignore_column: IgnoreColumn = None,
     accept: Accept = None,
@@ -76,6 +77,7 @@ def preflight(
         key_role_ok,
         source,
         metadata,
+        source_schema,
         check_key=False,
         checks=repeated(ignore_column, accept),
         own=[

@@ -210,14 +210,15 @@ def uninstall(
     from app.settings import load_settings
     from app.state.streams import read_streams
     from app.state.tool_schema import drop_tool_schema, may_read
-    from app.stores.postgres.database_url import shown_url
+    from app.stores.postgres.database_url import schemas_of_url, shown_url
 
     if as_json and not yes:
         raise typer.BadParameter("with --json nothing is asked, so --yes is needed too", param_hint="--json")
     target = load_settings().require_database_url()
+    tool = schemas_of_url(target).tool
     if not yes:
         say("The next copy will not know the rows that earlier ones put there, and asks for --overwrite.")
-        typer.confirm(f"Drop schema botdata, with the rows in quarantine, from {shown_url(target)}?", abort=True)
+        typer.confirm(f"Drop schema {tool}, with the rows in quarantine, from {shown_url(target)}?", abort=True)
 
     async def work() -> bool:
         async with open_target(target, step="uninstall", exclusive=True) as connection:
@@ -236,4 +237,4 @@ def uninstall(
     if as_json:
         show_json(document("uninstall", ok=True, dropped=dropped))
     else:
-        say("schema botdata: dropped" if dropped else "schema botdata: there was none")
+        say(f"schema {tool}: dropped" if dropped else f"schema {tool}: there was none")

@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from app.cli.commands.preflight import Accept, accepted_of, repeated
-from app.cli.work import AsJson, By, KeyRoleOk, MaxRate, Metadata, SourceUrl, Tables, WithBaileys, Work
+from app.cli.work import (
+    AsJson,
+    By,
+    KeyRoleOk,
+    MaxRate,
+    Metadata,
+    SourceSchema,
+    SourceUrl,
+    Tables,
+    WithBaileys,
+    Work,
+)
 
 if TYPE_CHECKING:
     from app.migration.preflight.findings import Accepted, Finding
@@ -59,6 +70,7 @@ def sync(
     ] = False,
     key_role_ok: KeyRoleOk = False,
     source: SourceUrl = None,
+    source_schema: SourceSchema = None,
     metadata: Metadata = None,
     accept: Accept = None,
     as_json: AsJson = False,
@@ -87,7 +99,9 @@ def sync(
         own.append("--by stream")
         own += [f"--max-wal {max_wal}"] * (max_wal != _MAX_WAL) + ["--accept-unbounded-wal"] * accept_unbounded_wal
     own += repeated(None, accept)
-    work = Work.prepare("sync", tables, with_baileys, key_role_ok, source, metadata, own=own, max_rate=max_rate)
+    work = Work.prepare(
+        "sync", tables, with_baileys, key_role_ok, source, metadata, source_schema, own=own, max_rate=max_rate
+    )
     if streams and work.source_url is None:
         raise typer.BadParameter("a change stream needs --source postgresql://...", param_hint="--by")
     options = SyncOptions(

@@ -4,7 +4,18 @@ from typing import Annotated
 
 import typer
 
-from app.cli.work import AsJson, KeyRoleOk, MaxRate, Metadata, ShowValues, SourceUrl, Tables, WithBaileys, Work
+from app.cli.work import (
+    AsJson,
+    KeyRoleOk,
+    MaxRate,
+    Metadata,
+    ShowValues,
+    SourceSchema,
+    SourceUrl,
+    Tables,
+    WithBaileys,
+    Work,
+)
 
 
 def register(cli: typer.Typer) -> None:
@@ -30,6 +41,7 @@ def verify(
     max_rate: MaxRate = None,
     key_role_ok: KeyRoleOk = False,
     source: SourceUrl = None,
+    source_schema: SourceSchema = None,
     metadata: Metadata = None,
     show_values: ShowValues = False,
     as_json: AsJson = False,
@@ -47,7 +59,7 @@ def verify(
     if fix and sample is not None:
         raise typer.BadParameter("a sample would leave most differences as they are", param_hint="--fix with --sample")
     command = "verify --fix" if fix else "verify"
-    work = Work.prepare(command, tables, with_baileys, key_role_ok, source, metadata, max_rate=max_rate)
+    work = Work.prepare(command, tables, with_baileys, key_role_ok, source, metadata, source_schema, max_rate=max_rate)
     in_use = work.settings.flags.use_repository_pattern
     options = VerifyOptions(fix=fix, sample=sample, overwrite=overwrite, target_in_use=in_use)
     report = work.run(

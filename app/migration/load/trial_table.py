@@ -6,6 +6,7 @@ from psycopg import AsyncConnection, sql
 from psycopg.rows import TupleRow
 
 from app.migration.tables.copy_table import CopyTable
+from app.migration.tables.quoting import named
 from app.migration.tables.unvalidated_checks import find_unvalidated
 
 NAME = "trial_rows"
@@ -34,7 +35,7 @@ async def create(connection: AsyncConnection, table: CopyTable) -> dict[str, str
     cursor = await connection.execute(_OTHER_COLUMNS, [_HERE.as_string(None), table.names])
     for (name,) in await cursor.fetchall():
         await connection.execute(sql.SQL("ALTER TABLE {} ALTER {} DROP NOT NULL").format(_HERE, sql.Identifier(name)))
-    for check in await find_unvalidated(connection, table.identifier.as_string(None)):
+    for check in await find_unvalidated(connection, named(connection, table.identifier)):
         if check.owned and check.of_table:
             await connection.execute(
                 sql.SQL("ALTER TABLE {} DROP CONSTRAINT IF EXISTS {}").format(_HERE, sql.Identifier(check.name))
@@ -62,4 +63,4 @@ async def drop(connection: AsyncConnection) -> None:
 
 
 async def _unique_indexes(connection: AsyncConnection, table: sql.Identifier) -> list[TupleRow]:
-    return await (await connection.execute(_UNIQUE_INDEXES, [table.as_string(None)])).fetchall()
+    return await (await connection.execute(_UNIQUE_INDEXES, [named(connection, table)])).fetchall()

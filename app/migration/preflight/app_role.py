@@ -9,10 +9,11 @@ import psycopg
 from psycopg import AsyncConnection, sql
 from sqlalchemy import Table
 
+from app.common.schemas import schemas_of
 from app.migration.preflight.findings import AppRole, Finding, RoleAtTable, Severity, finding
 from app.migration.preflight.schemas.catalog import CatalogTable
 from app.migration.tables.copy_table import name_of
-from app.migration.tables.quoting import quoted
+from app.migration.tables.quoting import identifier_of, named, quoted
 
 _READING, _WRITING = "SELECT", ("INSERT", "UPDATE", "DELETE")
 _POLICY_LETTERS = {"SELECT": "r", "INSERT": "a", "UPDATE": "w", "DELETE": "d"}
@@ -78,16 +79,17 @@ async def _takes_its_place(connection: AsyncConnection, role: str) -> bool:
 async def _at_table(
     connection: AsyncConnection, role: str, table: Table, *, counts: bool
 ) -> tuple[RoleAtTable, list[Finding]]:
-    name, place = name_of(table), sql.Identifier(table.schema or "public", table.name)
-    given = {"role": role, "table": place.as_string(None)}
+    name, place = name_of(table), identifier_of(table)
+    schema = table.schema or schemas_of(connection).data
+    given = {"role": role, "table": named(connection, place)}
     row = await (await connection.execute(_RIGHTS, given)).fetchone()
     assert row is not None
     may_use, rights, sequences, policies = row
     grants = []
     if not may_use:
-        grants.append(f"GRANT USAGE ON SCHEMA {quoted(table.schema or 'public')} TO {quoted(role)}")
+        grants.append(f"GRANT USAGE ON SCHEMA {quoted(schema)} TO {quoted(role)}")
     lacking = [right for right in (_READING, *_WRITING) if right not in rights]
-    shown = f"{quoted(table.schema or 'public')}.{quoted(table.name)}"
+    shown = f"{quoted(schema)}.{quoted(table.name)}"
     if lacking:
         grants.append(f"GRANT {', '.join(lacking)} ON {shown} TO {quoted(role)}")
     grants += [f"GRANT USAGE ON SEQUENCE {sequence} TO {quoted(role)}" for sequence in sequences]

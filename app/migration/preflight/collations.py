@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from psycopg import AsyncConnection
 from sqlalchemy import Table
 
+from app.common.schemas import schemas_of
 from app.migration.preflight.findings import Finding, finding
 from app.migration.tables.copy_table import name_of
 from app.migration.tables.quoting import quoted
@@ -37,7 +38,7 @@ async def collation_findings(
         version: the server's.
     """
     given = {
-        "schemas": [table.schema or "public" for table in tables],
+        "schemas": [table.schema or schemas_of(connection).data for table in tables],
         "relations": [table.name for table in tables],
         "names": [name_of(table) for table in tables],
     }

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from psycopg import AsyncConnection, sql
 from sqlalchemy import Table
 
+from app.common.schemas import DATA
 from app.migration.preflight.findings import Finding, finding
 from app.migration.sources.counts import known_count
 from app.migration.sources.pages import records_of
 from app.migration.sources.source import Source
 from app.migration.tables.copy_table import CopyColumn, CopyTable, name_of
+from app.migration.tables.quoting import identifier_of
 from app.migration.tables.unique_keys import key_columns, unique_in_model
 from app.privacy import mask_phones
 from app.stores.supabase.grammar import alias
@@ -54,7 +56,6 @@ async def by_query(connection: AsyncConnection, table: Table, key: tuple[str, ..
     Args:
         own: the prefix that leaves out the rows of tables that inherit.
     """
-    schema = table.schema or "public"
     names = sql.SQL(", ").join(map(sql.Identifier, key))
     ids = sql.SQL(" || ', ' || ").join(sql.SQL("{}::text").format(sql.Identifier(name)) for name in key_columns(table))
     present = sql.SQL(" AND ").join(sql.SQL("{} IS NOT NULL").format(sql.Identifier(name)) for name in key)
@@ -66,7 +67,7 @@ async def by_query(connection: AsyncConnection, table: Table, key: tuple[str, ..
         texts=texts,
         ids=ids,
         own=sql.SQL(own),
-        table=sql.Identifier(schema, table.name),
+        table=identifier_of(table),
         present=present,
         names=names,
         shown=sql.Literal(_SHOWN),
@@ -89,7 +90,7 @@ async def by_pages(source: Source, table: Table, key: tuple[str, ...], *, counts
     primary = list(key_columns(table))
     rest = [name for name in key if name not in primary]
     columns = tuple(CopyColumn(name, "text", False) for name in (*primary, *rest))
-    reduced = CopyTable(table.schema or "public", table.name, columns, len(primary), False, False)
+    reduced = CopyTable(table.schema or DATA, table.name, columns, len(primary), False, False)
     wanted = [alias(reduced.names.index(name)) for name in key]
     ids = [alias(position) for position in range(len(primary))]
     counts = counts and key == tuple(primary)  # the rows of any other key are not unseen

@@ -8,19 +8,21 @@ import psycopg
 from psycopg import AsyncConnection, sql
 from sqlalchemy import Table
 
+from app.common.schemas import DATA, said
 from app.errors import StoreError
 from app.migration.preflight.findings import Finding, finding
 from app.migration.preflight.schemas.catalog import CatalogTable
 from app.migration.sources.pages import records_of
 from app.migration.sources.source import Source
-from app.migration.tables.copy_table import CopyColumn, CopyTable, name_of
+from app.migration.tables.copy_table import CopyColumn, CopyTable, label, name_of
 from app.migration.tables.grants import grant_select, grant_usage
+from app.migration.tables.quoting import identifier_of, named
 from app.migration.tables.unique_keys import key_columns
 from app.stores.supabase.grammar import alias
 
 # Those that hold new rows up to their parent. A partition's follow the partitioned table's.
 _LEADING_OUT = """
-SELECT n.nspname, t.relname, o.conname, rn.nspname, r.relname,
+SELECT SAID, t.relname, o.conname, rn.nspname, r.relname,
     ARRAY(SELECT a.attname::text FROM unnest(o.conkey) WITH ORDINALITY k (attnum, place)
         JOIN pg_attribute a USING (attnum) WHERE a.attrelid = o.conrelid ORDER BY place),
     ARRAY(SELECT a.attname::text FROM unnest(o.confkey) WITH ORDINALITY k (attnum, place)
@@ -34,7 +36,7 @@ JOIN pg_class r ON r.oid = o.confrelid JOIN pg_namespace rn ON rn.oid = r.relnam
 WHERE o.contype = 'f' AND o.conparentid = 0 AND coalesce((to_jsonb(o) ->> 'conenforced')::boolean, true)
 AND o.conrelid = ANY (%(tables)s::regclass[]) AND o.confrelid <> ALL (%(tables)s::regclass[])
 ORDER BY 1, 2, 3
-"""
+""".replace("SAID", said("n.nspname"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,7 @@ class LeadingOut:
     @property
     def sentence(self) -> str:
         """What it is, and where it leads."""
-        child = self.table if self.schema == "public" else f"{self.schema}.{self.table}"
+        child = label(self.schema, self.table)
         return (
             f"{self.name} of the target's {child} leads to {self.parent_schema}.{self.parent}, which is not among the "
             "tables that are moved"
@@ -101,11 +103,7 @@ async def keys_leading_out(
     connection: AsyncConnection, tables: Sequence[Table], catalog: dict[str, CatalogTable]
 ) -> list[LeadingOut]:
     """Those of the target, by its catalog."""
-    there = [
-        sql.Identifier(table.schema or "public", table.name).as_string(None)
-        for table in tables
-        if name_of(table) in catalog
-    ]
+    there = [named(connection, identifier_of(table)) for table in tables if name_of(table) in catalog]
     rows = await (await connection.execute(_LEADING_OUT, {"tables": there})).fetchall()
     return [LeadingOut(*row) for row in rows]
 
@@ -120,7 +118,7 @@ async def parent_findings(
     """
     found = []
     for key in keys:
-        table = next(one for one in tables if (one.schema or "public", one.name) == (key.schema, key.table))
+        table = next(one for one in tables if (one.schema or DATA, one.name) == (key.schema, key.table))
         rows = None
         remedy = "botdata preflight counts the rows that would lack theirs"
         if counting is not None and key_columns(table) and set(key.ours) <= set(table.columns.keys()):

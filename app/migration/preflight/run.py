@@ -42,6 +42,7 @@ from app.migration.sources.rest.key_role import key_role, require_service_key
 from app.migration.sources.rest.rest_source import RestSource
 from app.migration.tables.copy_table import name_of
 from app.migration.tables.grants import SERVICE_ROLE
+from app.migration.tables.quoting import identifier_of
 from app.migration.tables.unique_keys import keeps_unique, key_columns
 from app.migration.target.target_session import open_target
 from app.next_step import Command, NextStep
@@ -222,7 +223,7 @@ async def _count_target(connection: AsyncConnection, tables: Sequence[Table], en
     for table in tables:
         if name_of(table) in ends.catalog and ends.state.usable:
             query = sql.SQL("SELECT count(*) FROM {}{}").format(
-                sql.SQL(ends.catalog[name_of(table)].own), sql.Identifier(table.schema or "public", table.name)
+                sql.SQL(ends.catalog[name_of(table)].own), identifier_of(table)
             )
             try:
                 row = await (await connection.execute(query)).fetchone()

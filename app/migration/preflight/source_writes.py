@@ -7,6 +7,7 @@ from dataclasses import replace
 from psycopg import AsyncConnection
 from sqlalchemy import Table
 
+from app.common.schemas import said, schemas_of
 from app.errors import MigrationError
 from app.migration.preflight.findings import Accepted, Finding, finding
 from app.migration.preflight.sources.postgres_source import connect_to_source
@@ -25,14 +26,14 @@ WITH RECURSIVE reached (oid) AS (
     SELECT k.conrelid FROM reached JOIN pg_constraint k ON k.confrelid = reached.oid
     WHERE k.contype = 'f' AND (k.confdeltype IN ('c', 'n', 'd') OR k.confupdtype IN ('c', 'n', 'd'))
 )
-SELECT n.nspname, c.relname, quote_ident(n.nspname) || '.' || quote_ident(c.relname),
+SELECT SAID, c.relname, quote_ident(n.nspname) || '.' || quote_ident(c.relname),
     is_named AND c.relkind NOT IN ('r', 'f')
 FROM reached JOIN pg_class c USING (oid) JOIN pg_namespace n ON n.oid = c.relnamespace
 CROSS JOIN LATERAL (
     SELECT (n.nspname, c.relname) IN (SELECT * FROM unnest(%(schemas)s::text[], %(names)s::text[])) AS is_named) named
 WHERE is_named OR NOT c.relispartition
 ORDER BY 1, 2
-"""
+""".replace("SAID", said("n.nspname"))
 # A sync connects; and for a table that is none of the plain ones it makes a temporary table.
 _EVENT_TRIGGERS = """
 SELECT evtname, evtfoid::regproc::text FROM pg_event_trigger WHERE evtenabled IN ('O', 'A')
@@ -67,7 +68,8 @@ async def examine_source_writes(url: str | None, tables: Sequence[Table]) -> lis
 
 
 async def _examine(connection: AsyncConnection, tables: Sequence[Table]) -> list[Finding]:
-    named = {"schemas": [table.schema or "public" for table in tables], "names": [table.name for table in tables]}
+    here = schemas_of(connection).data
+    named = {"schemas": [table.schema or here for table in tables], "names": [table.name for table in tables]}
     reached = await (await connection.execute(_REACHED, named)).fetchall()
     found = {}
     for schema, name, quoted, _ in reached:

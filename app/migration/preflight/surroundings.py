@@ -10,24 +10,24 @@ from psycopg import AsyncConnection
 from psycopg.rows import dict_row
 from sqlalchemy import Table
 
+from app.common.schemas import schemas_of
 from app.migration.preflight.collations import collation_findings
 from app.migration.preflight.findings import Finding, finding
 from app.migration.preflight.schemas.catalog import CatalogTable
 from app.migration.preflight.target_writes import examine_writes
 from app.migration.tables.copy_table import label, name_of
 from app.migration.tables.quoting import quoted
-from app.state.schema_name import SCHEMA
 
 OLDEST_VERSION = 13
 _FACTS = """
 SELECT current_setting('server_version_num')::integer / 10000 AS version, current_user AS role,
     current_database() AS database, has_database_privilege(current_database(), 'CREATE') AS may_create,
     has_database_privilege(current_database(), 'TEMP') AS may_temp,
-    to_regnamespace(%(schema)s) IS NOT NULL AS has_tool_schema,
+    to_regnamespace(%(tool)s) IS NOT NULL AS has_tool_schema,
     (SELECT has_schema_privilege(oid, 'USAGE') AND has_schema_privilege(oid, 'CREATE') FROM pg_namespace
-        WHERE nspname = %(schema)s) AS may_use_tool_schema,
-    coalesce((SELECT has_schema_privilege(oid, 'CREATE') FROM pg_namespace WHERE nspname = 'public'), false)
-        AS may_create_tables,
+        WHERE nspname = %(tool)s) AS may_use_tool_schema,
+    coalesce((SELECT has_schema_privilege(oid, 'CREATE') FROM pg_namespace WHERE nspname = %(data)s),
+        %(data)s <> 'public' AND has_database_privilege(current_database(), 'CREATE')) AS may_create_tables,
     current_setting('max_connections')::integer - current_setting('superuser_reserved_connections')::integer
         - coalesce(current_setting('reserved_connections', true), '0')::integer
         - (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid())
@@ -58,8 +58,9 @@ class Server:
 
 
 async def _facts(connection: AsyncConnection) -> dict[str, Any]:
+    here = schemas_of(connection)
     async with connection.cursor(row_factory=dict_row) as cursor:
-        row = await (await cursor.execute(_FACTS, {"schema": SCHEMA})).fetchone()
+        row = await (await cursor.execute(_FACTS, {"data": here.data, "tool": here.tool})).fetchone()
     assert row is not None
     return row
 
@@ -197,19 +198,22 @@ async def _rights(
     creates_tables: bool,
 ) -> list[Finding]:
     role, database = quoted(facts["role"]), quoted(facts["database"])
+    here = schemas_of(connection)
+    tool = here.tool
     lacks: list[tuple[str, str, str | None]] = []
     if facts["has_tool_schema"]:
         if not facts["may_use_tool_schema"]:
-            lacks.append(("use schema botdata", f"GRANT USAGE, CREATE ON SCHEMA botdata TO {role}", None))
+            lacks.append((f"use schema {tool}", f"GRANT USAGE, CREATE ON SCHEMA {tool} TO {role}", None))
     elif not facts["may_create"]:
-        lacks.append(("make the schema botdata", f"GRANT CREATE ON DATABASE {database} TO {role}", None))
+        lacks.append((f"make the schema {tool}", f"GRANT CREATE ON DATABASE {database} TO {role}", None))
     if not facts["may_temp"]:
         lacks.append(("make temporary tables", f"GRANT TEMP ON DATABASE {database} TO {role}", None))
     if creates_tables and not facts["may_create_tables"]:
-        lacks.append(("make tables", f"GRANT CREATE ON SCHEMA public TO {role}", None))
-    named = [[table.schema or "public" for table in tables], [table.name for table in tables]]
+        make = "" if here.data == "public" else f"CREATE SCHEMA IF NOT EXISTS {here.data}; "
+        lacks.append(("make tables", f"{make}GRANT CREATE ON SCHEMA {here.data} TO {role}", None))
+    named = [[table.schema or here.data for table in tables], [table.name for table in tables]]
     for schema, relation, missing, owns in await (await connection.execute(_TABLE_RIGHTS, named)).fetchall():
-        name = label(schema, relation)
+        name = label(None if schema == here.data else schema, relation)
         if missing:
             rights = ", ".join(missing)
             lacks.append((f"{rights} on {name}", f"GRANT {rights} ON {catalog[name].quoted} TO {role}", name))

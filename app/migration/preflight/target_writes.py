@@ -3,14 +3,14 @@
 import shlex
 from dataclasses import replace
 
-from psycopg import AsyncConnection, sql
+from psycopg import AsyncConnection
 from sqlalchemy import Table
 
 from app.migration.preflight.findings import Finding, finding
 from app.migration.preflight.schemas.catalog import CatalogTable
 from app.migration.sources.moved_tables import WITHOUT_COLUMNS, WITHOUT_COLUMNS_REMEDY, WITHOUT_KEY, WITHOUT_KEY_REMEDY
 from app.migration.tables import row_security
-from app.migration.tables.quoting import quoted
+from app.migration.tables.quoting import identifier_of, named, quoted
 from app.migration.tables.silence import grant_of_silence, silence
 from app.migration.tables.unique_keys import key_columns, key_trouble, read_unique_indexes
 from app.migration.tables.unvalidated_checks import UnvalidatedCheck, find_unvalidated
@@ -25,7 +25,7 @@ async def examine_writes(
     Args:
         over_rest: the rows come from a REST source.
     """
-    qualified = sql.Identifier(table.schema or "public", table.name).as_string(None)
+    qualified = named(connection, identifier_of(table))
     found = []
     if there.kind in "rp":
         unique = await read_unique_indexes(connection, qualified)

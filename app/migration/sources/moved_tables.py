@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from psycopg import AsyncConnection, sql
+from psycopg import AsyncConnection
 from sqlalchemy import Table
 
 from app.errors import MigrationError
@@ -12,6 +12,7 @@ from app.migration.progress import Progress
 from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.sources.source import Source
 from app.migration.tables.copy_table import name_of
+from app.migration.tables.quoting import identifier_of, named
 from app.migration.tables.unique_keys import key_columns, read_unique_indexes
 from app.next_step import Command, NextStep
 
@@ -45,7 +46,7 @@ class MovedTables:
 
 async def partitions_among(connection: AsyncConnection, tables: Sequence[Table]) -> list[str]:
     """Names of the tables that are partitions, in the target, of others of them: their rows are those tables' rows."""
-    quoted = {sql.Identifier(t.schema or "public", t.name).as_string(None): name_of(t) for t in tables}
+    quoted = {named(connection, identifier_of(table)): name_of(table) for table in tables}
     cursor = await connection.execute(_PARTITIONS, {"names": list(quoted)})
     return [quoted[name] for (name,) in await cursor.fetchall()]
 
@@ -89,7 +90,7 @@ async def _has_key(connection: AsyncConnection, table: Table) -> bool:
     """Whether something tells its rows apart; also of a table that the target lacks, which is said elsewhere."""
     if key_columns(table):
         return True
-    qualified = sql.Identifier(table.schema or "public", table.name).as_string(None)
+    qualified = named(connection, identifier_of(table))
     if key_columns(table, await read_unique_indexes(connection, qualified)):
         return True
     found = await (await connection.execute("SELECT to_regclass(%s) IS NULL", [qualified])).fetchone()

@@ -11,9 +11,11 @@ from sqlalchemy import ForeignKeyConstraint, MetaData, Table
 from sqlalchemy.exc import NoReferencedTableError
 from sqlalchemy.schema import sort_tables_and_constraints
 
+from app.common.schemas import DATA, said, schemas_of
 from app.errors import MigrationError
 from app.migration.tables import row_security
 from app.migration.tables.column_shapes import PARTS, shapes
+from app.migration.tables.quoting import identifier_of, named
 from app.migration.tables.silence import silence
 from app.migration.tables.unique_keys import key_columns, key_trouble, read_unique_indexes
 from app.migration.tables.unvalidated_checks import find_unvalidated
@@ -65,7 +67,7 @@ class CopyTable:
     """A table as the engine moves it.
 
     Attributes:
-        schema, relation_name: where the table is, on both ends.
+        schema, relation_name: where the table is, on both ends, as statements say it: see app.common.schemas.
         has_only: the target's table is a plain one. Read with ONLY, it does not show the rows of tables that inherit
             from it, which are tables of their own; a partitioned table has no other rows than its partitions'.
         heirs: the tables that inherit from it, each after its own heirs.
@@ -147,8 +149,8 @@ class CopyTable:
 
 
 def label(schema: str | None, name: str) -> str:
-    """A table's name as people give and read it: with its schema, unless that is public."""
-    return name if schema in {None, "public"} else f"{schema}.{name}"
+    """A table's name as people give and read it: with its schema, unless that is the one of DATABASE_SCHEMA."""
+    return name if schema in {None, DATA, "public"} else f"{schema}.{name}"
 
 
 def name_of(table: Table) -> str:
@@ -259,17 +261,17 @@ WITH RECURSIVE heir (oid, depth) AS (
     WHERE inhparent = to_regclass(%s) AND p.relkind = 'r'
     UNION ALL SELECT i.inhrelid, h.depth + 1 FROM heir h JOIN pg_inherits i ON i.inhparent = h.oid
 )
-SELECT n.nspname, c.relname, NOT EXISTS (SELECT FROM pg_inherits i WHERE i.inhparent = c.oid)
+SELECT SAID, c.relname, NOT EXISTS (SELECT FROM pg_inherits i WHERE i.inhparent = c.oid)
 FROM heir h JOIN pg_class c USING (oid) JOIN pg_namespace n ON n.oid = c.relnamespace
 GROUP BY 1, 2, 3 ORDER BY max(h.depth) DESC, 1, 2
-"""
+""".replace("SAID", said("n.nspname"))
 
 
 _FAMILY = """
-SELECT n.nspname, c.relname FROM (SELECT relid FROM pg_partition_tree(to_regclass(%(name)s)) UNION
+SELECT SAID, c.relname FROM (SELECT relid FROM pg_partition_tree(to_regclass(%(name)s)) UNION
     SELECT relid FROM pg_partition_ancestors(to_regclass(%(name)s))) f JOIN pg_class c ON c.oid = f.relid
 JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid <> to_regclass(%(name)s) ORDER BY 1, 2
-"""
+""".replace("SAID", said("n.nspname"))
 
 
 def is_plain(table: CopyTable) -> sql.Composed:
@@ -306,12 +308,12 @@ async def describe(
         MigrationError: the table or one of its columns is missing in the target, its rows cannot be loaded again by
             their key, or not all be seen.
     """
-    schema, name = table.schema or "public", name_of(table)
-    qualified = sql.Identifier(schema, table.name).as_string(None)
+    schema, name = table.schema or DATA, name_of(table)
+    qualified = named(connection, identifier_of(table))
     rows = await (await connection.execute(_COLUMNS, [qualified])).fetchall()
     if not rows:
         raise MigrationError(
-            f"the target has no table {schema}.{table.name}",
+            f"the target has no table {schemas_of(connection).named(schema)}.{table.name}",
             step=step,
             table=name,
             pending=f"{name} and the tables after it",

@@ -1,4 +1,19 @@
-"""Names in statements that people may carry out as they are."""
+"""Names of tables: in our statements, as parameters of them, and in statements that people may carry out."""
+
+from psycopg import AsyncConnection, sql
+from sqlalchemy import Table
+
+from app.common.schemas import DATA, schemas_of
+
+
+def identifier_of(table: Table) -> sql.Identifier:
+    """A model's table as our statements say it."""
+    return sql.Identifier(table.schema or DATA, table.name)
+
+
+def named(connection: AsyncConnection, identifier: sql.Identifier) -> str:
+    """The quoted name itself, which a parameter of a statement and a sentence need."""
+    return schemas_of(connection).named(identifier.as_string(None))
 
 
 def quoted(name: str) -> str:

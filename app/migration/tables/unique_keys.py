@@ -7,6 +7,7 @@ from psycopg import AsyncConnection, sql
 from sqlalchemy import Table, UniqueConstraint
 
 from app.migration.tables.models_description import of_expressions
+from app.migration.tables.quoting import identifier_of, named
 
 # Of a whole table: neither partial nor on expressions. One that PostgreSQL did not finish making serves nobody.
 _UNIQUE_INDEXES = """
@@ -51,7 +52,7 @@ async def read_unique_indexes(connection: AsyncConnection, qualified: str) -> li
 async def keeps_unique(connection: AsyncConnection, table: Table, columns: Iterable[str]) -> bool:
     """Whether a database has a unique index on these columns of a table, or on some of them."""
     wanted = set(columns)
-    qualified = sql.Identifier(table.schema or "public", table.name).as_string(None)
+    qualified = named(connection, identifier_of(table))
     return any(wanted.issuperset(one.columns) for one in await read_unique_indexes(connection, qualified))
 
 

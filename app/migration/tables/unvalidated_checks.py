@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from psycopg import AsyncConnection
 from psycopg.rows import class_row
 
+from app.common.schemas import schemas_of
+
 # From PostgreSQL 18 on a NOT NULL can be NOT VALID too. One that is inherited is taken away where it comes from.
 # pg_range.rngmultitypid came with PostgreSQL 14.
 _FIND = """
@@ -52,7 +54,7 @@ SELECT conname AS name, format('%%s%%I.%%I', lower(kind), nspname, name) AS plac
 FROM found ORDER BY kind, nspname, name, conname
 """
 # No lock keeps two sessions from changing one domain, so they come one after the other.
-_ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(5287410333)"
+_ONE_AT_A_TIME = 5_287_410_333
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,8 @@ async def find_unvalidated(connection: AsyncConnection, qualified: str) -> list[
 @asynccontextmanager
 async def without_unvalidated(connection: AsyncConnection, qualified: str) -> AsyncIterator[None]:
     """The first part of a transaction, which writes rows of a table; deferred constraints speak up at its end."""
-    await connection.execute(_ONE_AT_A_TIME)
+    lock = schemas_of(connection).lock(_ONE_AT_A_TIME)
+    await connection.execute("SELECT pg_advisory_xact_lock(%s)", [lock])
     away: list[UnvalidatedCheck] = []
     if any(one.owned and one.of_table for one in await find_unvalidated(connection, qualified)):
         await connection.execute(f"LOCK TABLE {qualified} IN ACCESS EXCLUSIVE MODE".encode())

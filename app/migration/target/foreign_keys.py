@@ -14,6 +14,7 @@ from psycopg import AsyncConnection, sql
 from app.errors import MigrationError
 from app.migration.retry import repeated
 from app.migration.tables.copy_table import CopyTable
+from app.migration.tables.quoting import named
 from app.migration.target.target_session import explained
 from app.next_step import Command, NextStep
 from app.state.runs import foreign_keys
@@ -204,7 +205,7 @@ async def put_back(connection: AsyncConnection, *, step: str) -> list[BrokenFore
 async def _drop(connection: AsyncConnection, run: int, tables: Sequence[CopyTable], step: str) -> None:
     async with connection.transaction():
         await connection.execute("SELECT set_config('search_path', '', true)")  # names are written with their schemas
-        names = [table.identifier.as_string(None) for table in tables]
+        names = [named(connection, table.identifier) for table in tables]
         found = await foreign_keys.find_foreign_keys(connection, names)
         if foreign := [f"{key.name} on {key.table} (owner {owner})" for key, owned, owner in found if not owned]:
             raise MigrationError(

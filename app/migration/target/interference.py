@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from psycopg import AsyncConnection
 
 from app.migration.tables.copy_table import CopyTable
+from app.migration.tables.quoting import named
 from app.migration.tables.silence import BE_SILENT, NO_LONGER
 from app.migration.tables.unvalidated_checks import without_unvalidated
 from app.state.runs import foreign_keys
@@ -84,7 +85,7 @@ async def find_firing(connection: AsyncConnection, tables: Sequence[CopyTable]) 
     """Those that fire when this program writes to the tables."""
     found: dict[Interference, None] = {}
     for silent in (False, True):
-        names = [table.identifier.as_string(None) for table in tables if table.silent is silent]
+        names = [named(connection, table.identifier) for table in tables if table.silent is silent]
         found |= {one: None for one in await find_interference(connection, *names) if one.fires(silent=silent)}
     return list(found)
 
@@ -100,7 +101,7 @@ async def loading(connection: AsyncConnection, run: int, table: CopyTable) -> As
     """The first part of a transaction, which brings rows: `silenced`, and without checks that are NOT VALID."""
     async with AsyncExitStack() as entered:
         if table.has_unvalidated:
-            await entered.enter_async_context(without_unvalidated(connection, table.identifier.as_string(None)))
+            await entered.enter_async_context(without_unvalidated(connection, named(connection, table.identifier)))
         await entered.enter_async_context(silenced(connection, run, table))
         yield
 
@@ -115,7 +116,7 @@ async def silenced(connection: AsyncConnection, run: int, table: CopyTable) -> A
     if not table.silent:
         yield
         return
-    await foreign_keys.note_unproved(connection, run, table.identifier.as_string(None))
+    await foreign_keys.note_unproved(connection, run, named(connection, table.identifier))
     await connection.execute(BE_SILENT)
     yield
     await connection.execute(NO_LONGER)  # after an error the transaction ends, and this with it

@@ -7,9 +7,11 @@ import psycopg
 from psycopg import AsyncConnection, sql
 
 from app.common.driver_errors import missing_right
+from app.common.schemas import said
 from app.errors import error_for_sqlstate
 from app.migration.progress import Progress
 from app.migration.tables.copy_table import CopyTable
+from app.migration.tables.quoting import named
 from app.migration.target.leftovers import Unusable
 
 # Partitions and the tables that others inherit from hold each other's rows. A view that is made of another has a
@@ -26,10 +28,10 @@ WITH RECURSIVE below (oid) AS (
         AND d.refobjid = r.oid AND d.classid = 'pg_rewrite'::regclass JOIN pg_rewrite w ON w.oid = d.objid
         WHERE w.ev_class <> r.oid AND w.ev_type = '1'
 )
-SELECT n.nspname, c.relname, format('%%I.%%I', n.nspname, c.relname), c.relispopulated FROM reached r
+SELECT SAID, c.relname, format('%%I.%%I', n.nspname, c.relname), c.relispopulated FROM reached r
 JOIN pg_class c ON c.oid = r.oid AND c.relkind = 'm' JOIN pg_namespace n ON n.oid = c.relnamespace
 GROUP BY c.oid, n.nspname, c.relname, c.relispopulated ORDER BY max(r.steps), n.nspname, c.relname
-"""
+""".replace("SAID", said("n.nspname"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,11 @@ class MaterializedView:
     relation: str
     name: str
     populated: bool
+
+    @property
+    def identifier(self) -> sql.Identifier:
+        """Its quoted name as statements at either end say it."""
+        return sql.Identifier(self.schema, self.relation)
 
     def unusable(self, why: str) -> Unusable:
         """It is not to be used as it is."""
@@ -53,8 +60,8 @@ def stale(name: str, why: str) -> Unusable:
 
 async def dependent_views(connection: AsyncConnection, tables: Sequence[CopyTable]) -> list[MaterializedView]:
     """Those made of these tables, in an order to refresh them in."""
-    named = [table.identifier.as_string(None) for table in tables]
-    cursor = await connection.execute(_DEPENDENTS, {"tables": named})
+    names = [named(connection, table.identifier) for table in tables]
+    cursor = await connection.execute(_DEPENDENTS, {"tables": names})
     return [MaterializedView(*row) for row in await cursor.fetchall()]
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import psycopg
 from psycopg import AsyncConnection, sql
 
+from app.common.schemas import DATA, Schemas, said
 from app.migration.tables.copy_table import CopyTable, label
 from app.migration.tables.quoting import quoted
 from app.state.runs import quarantine
@@ -31,7 +32,8 @@ WITH named AS (SELECT DISTINCT to_regclass(name)::oid AS oid FROM unnest({tables
         ON d.classid = 'pg_attrdef'::regclass AND d.objid = f.oid AND d.refclassid = 'pg_class'::regclass
     UNION SELECT s.oid FROM pg_class s JOIN pg_namespace n ON n.oid = s.relnamespace
         WHERE {others} AND s.relkind = 'S' AND n.nspname NOT IN ({schema}, 'information_schema')
-        AND n.nspname !~ '^pg_'
+        AND n.nspname !~ '^pg_' AND ({data} = 'public' OR n.nspname = {data}) AND n.nspname !~ '_botdata$'
+        AND NOT EXISTS (SELECT FROM pg_namespace o WHERE n.nspname <> {data} AND o.nspname = n.nspname || '_botdata')
 ), used AS (
     SELECT c.oid, d.refobjid AS relation, d.refobjsubid AS number FROM chosen c JOIN pg_depend d
         ON d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.refclassid = 'pg_class'::regclass
@@ -46,9 +48,9 @@ WITH named AS (SELECT DISTINCT to_regclass(name)::oid AS oid FROM unnest({tables
         WHERE NOT EXISTS (SELECT FROM named o WHERE o.oid = u.relation) LIMIT 1
     ) whole ON true LEFT JOIN pg_attribute w ON w.attrelid = whole.oid AND w.attname = o.attname
 )
-SELECT n.nspname, s.relname, q.seqincrement, q.seqmin, q.seqmax,
+SELECT {schema_said}, s.relname, n.nspname, q.seqincrement, q.seqmin, q.seqmax,
     has_schema_privilege(n.oid, 'USAGE') AND has_sequence_privilege(s.oid, 'SELECT'),
-    has_sequence_privilege(s.oid, 'UPDATE'), tn.nspname, t.relname, a.attname,
+    has_sequence_privilege(s.oid, 'UPDATE'), {table_schema_said}, t.relname, a.attname,
     a.atttypid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype),
     a.attidentity <> '' OR coalesce(pg_get_expr(f.adbin, f.adrelid) = 'nextval(' || quote_literal(s.oid::regclass::text)
         || '::regclass)', a.atttypid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype)),
@@ -104,10 +106,16 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class DatabaseSequence:
-    """A sequence; `low` and `high` bound what it can give out."""
+    """A sequence.
+
+    Attributes:
+        schema: as statements say it; `place`: its name.
+        low, high: bound what it can give out.
+    """
 
     schema: str
     relation: str
+    place: str
     increment: int
     low: int
     high: int
@@ -123,7 +131,7 @@ class DatabaseSequence:
     @property
     def name(self) -> str:
         """The name as it stands in a statement: quoted where it must be, and with its schema."""
-        return f"{quoted(self.schema)}.{quoted(self.relation)}"
+        return f"{quoted(self.place)}.{quoted(self.relation)}"
 
     def next_after(self, position: Position) -> int:
         """The number that it gives out next."""
@@ -150,14 +158,17 @@ async def find_sequences(fetch: Fetch, tables: Sequence[CopyTable], *, others: b
         tables=sql.Literal([table.identifier.as_string(None) for table in tables]),
         others=sql.SQL("true" if others else "false"),
         schema=sql.Literal(SCHEMA),
+        data=sql.Literal(DATA),
+        schema_said=sql.SQL(said("n.nspname")),
+        table_schema_said=sql.SQL(said("tn.nspname")),
     )
     found: dict[tuple[Any, ...], list[tuple[Any, ...]]] = {}
     for row in await fetch(query):
-        found.setdefault(row[:7], []).append(row[7:])
+        found.setdefault(row[:8], []).append(row[8:])
     sequences = []
-    for (schema, relation, increment, low, high, readable, settable), columns in found.items():
+    for own, columns in found.items():
         uses = tuple(Use(*column) for column in columns if column[0] is not None)
-        sequences.append(DatabaseSequence(schema, relation, increment, low, high, readable, settable, uses))
+        sequences.append(DatabaseSequence(*(*own, uses)))
     return sequences
 
 
@@ -280,7 +291,7 @@ async def sequence_statements(connection: AsyncConnection, table: CopyTable) -> 
     sequences = await find_sequences(fetch, [table])
     positions = await read_positions(fetch, sequences)
     return [
-        _statement(one, use, table, positions.get(one)).as_string(connection)
+        Schemas().named(_statement(one, use, table, positions.get(one)).as_string(connection))  # to Supabase's `public`
         for one in sequences
         for use in one.uses_of([table])
     ]

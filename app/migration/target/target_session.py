@@ -10,6 +10,7 @@ from psycopg.adapt import Dumper
 from psycopg.pq import TransactionStatus
 
 from app.common.driver_errors import missing_right, without_values
+from app.common.schemas import schemas_of
 from app.errors import (
     AccessDeniedError,
     AddressTooLongError,
@@ -112,7 +113,7 @@ def register_json_bytes(connection: AsyncConnection) -> None:
 
 async def run_lock_holder(connection: AsyncConnection) -> str | None:
     """Who holds the lock of the run that is at work on this target, in words; None where no run is."""
-    holder = await (await connection.execute(_LOCK_HOLDER, {"lock": _RUN_LOCK})).fetchone()
+    holder = await (await connection.execute(_LOCK_HOLDER, {"lock": schemas_of(connection).lock(_RUN_LOCK)})).fetchone()
     if holder is None:
         return None
     name, since = holder  # another role's session does not tell since when
@@ -120,7 +121,8 @@ async def run_lock_holder(connection: AsyncConnection) -> str | None:
 
 
 async def _take_run_lock(connection: AsyncConnection, step: str, target: str) -> None:
-    row = await (await connection.execute("SELECT pg_try_advisory_lock(%s)", [_RUN_LOCK])).fetchone()
+    lock = schemas_of(connection).lock(_RUN_LOCK)
+    row = await (await connection.execute("SELECT pg_try_advisory_lock(%s)", [lock])).fetchone()
     if row and row[0]:
         return
     holder = await run_lock_holder(connection)
@@ -138,7 +140,7 @@ async def _give_run_lock_back(connection: AsyncConnection) -> None:
     if not connection.closed and connection.info.transaction_status is TransactionStatus.IDLE:
         with suppress(psycopg.Error, TimeoutError):
             async with asyncio.timeout(_UNLOCKING):
-                await connection.execute("SELECT pg_advisory_unlock(%s)", [_RUN_LOCK])
+                await connection.execute("SELECT pg_advisory_unlock(%s)", [schemas_of(connection).lock(_RUN_LOCK)])
 
 
 # SQLSTATE classes that say: this row, not the server or the program. 21 the same key twice in one page, 22 data,

@@ -7,6 +7,7 @@ from psycopg import AsyncConnection, sql
 from app.migration.progress import Progress
 from app.migration.sources.source import Source
 from app.migration.tables.copy_table import CopyTable
+from app.migration.tables.quoting import named
 from app.migration.target.followed_sequences import follow_source
 from app.migration.target.leftovers import Unusable
 from app.migration.target.materialized_views import refresh
@@ -41,7 +42,7 @@ async def make_usable(
 
 
 async def _invalid_indexes(connection: AsyncConnection, tables: Sequence[CopyTable]) -> list[Unusable]:
-    cursor = await connection.execute(_INVALID_INDEXES, [[table.identifier.as_string(None) for table in tables]])
+    cursor = await connection.execute(_INVALID_INDEXES, [[named(connection, table.identifier) for table in tables]])
     return [
         Unusable(f"index {name}", "it was never finished, so that no query uses it", f"REINDEX INDEX {name}")
         for (name,) in await cursor.fetchall()

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from time import monotonic
 
-from psycopg import AsyncConnection, AsyncServerCursor
+from psycopg import AsyncConnection
 
 from app.common.keys import Key
 from app.errors import MigrationError
@@ -240,7 +240,7 @@ class Findings:
 
 async def stream_keys(connection: AsyncConnection, query: str) -> AsyncIterator[list[Key]]:
     """The keys (text[]) that a query returns, a thousand at a time; the server keeps the rest."""
-    async with AsyncServerCursor(connection, "botdata_keys", withhold=True) as cursor:
+    async with connection.cursor("botdata_keys", withhold=True) as cursor:
         await cursor.execute(query)
         while rows := await cursor.fetchmany(1000):
             yield [tuple(row[0]) for row in rows]

@@ -10,6 +10,7 @@ from app.migration.progress import Progress
 from app.migration.sources.postgres.null_keys import refuse_null_keys
 from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.tables.copy_table import CopyTable
+from app.migration.tables.quoting import named
 from app.migration.verify import hashes
 from app.migration.verify.findings import Findings, stream_keys
 from app.migration.verify.hashes import HashedTable, Range
@@ -98,7 +99,7 @@ async def _estimate(connection: AsyncConnection, table: CopyTable) -> int:
     """About how many rows the target holds: to count them would cost half as much as to compare them."""
     cursor = await connection.execute(
         "SELECT greatest(reltuples, 0)::bigint FROM pg_class WHERE oid = to_regclass(%s)",
-        [table.identifier.as_string(None)],
+        [named(connection, table.identifier)],
     )
     row = await cursor.fetchone()
     return int(row[0]) if row else 0

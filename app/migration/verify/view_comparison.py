@@ -47,7 +47,7 @@ async def _compare(connection: AsyncConnection, source: Source, view: Materializ
     columns = await (await connection.execute(_columns(view))).fetchall()
     table = _as_table(view, columns)
     if isinstance(source, PostgresSource):
-        there = await source.fetch(sql.SQL(_THERE).format(sql.Literal(view.name)))
+        there = await source.fetch(sql.SQL(_THERE).format(sql.Literal(view.identifier.as_string(None))))
         if not there:
             return ViewCompared(view.name, why="the source has none of this name")
         if not there[0][0]:
@@ -103,7 +103,7 @@ async def _hash(connection: AsyncConnection, table: CopyTable, rows: sql.Compose
 
 
 def _columns(view: MaterializedView) -> sql.Composed:
-    return sql.SQL(_COLUMNS).format(sql.Literal(view.name))
+    return sql.SQL(_COLUMNS).format(sql.Literal(view.identifier.as_string(None)))
 
 
 def _as_table(view: MaterializedView, columns: Sequence[tuple[str, str]]) -> CopyTable:

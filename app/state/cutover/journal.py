@@ -41,7 +41,7 @@ async def note(connection: AsyncConnection, process: str, table: str, keys: str)
     given = {"process": process, "table": table, "keys": keys, "stages": _OF_SUPABASE}
     rows: Sequence[Any] = (await connection.exec_driver_sql(_NOTE, given)).all()
     if not rows:
-        raise SchemaMismatchError(f"{SCHEMA}.stage has no row")
+        raise SchemaMismatchError("the tool's table stage has no row")
     stage, may_write = rows[0][:2]
     if not may_write:
         raise AuthorityMovedError(

@@ -166,7 +166,7 @@ async def give_up(connection: AsyncConnection, number: int, said: str) -> bool:
 
 async def try_commit(connection: AsyncConnection) -> None:
     """Write to the log, and nowhere else, so that the transaction's commit waits for the standbys as any other does."""
-    await connection.execute("SELECT pg_logical_emit_message(true, %(prefix)s, '')", {"prefix": SCHEMA})
+    await connection.execute(f"SELECT pg_logical_emit_message(true, '{SCHEMA}', '')")
 
 
 async def is_done(connection: AsyncConnection, number: int) -> bool:

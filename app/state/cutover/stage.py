@@ -29,7 +29,7 @@ READ_IN_TURN = f"{READ} WHERE {IN_TURN} FOR SHARE"
 # The catalog, since the name alone would be an error where the schema is not there or not to be used. FOR SHARE wants
 # the right to UPDATE (PostgreSQL, "The Locking Clause").
 _CAN_BE_READ = (
-    "SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname = %(schema)s "
+    f"SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname = '{SCHEMA}' "
     "AND relname = 'stage' AND has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT') "
     "AND has_table_privilege(c.oid, 'UPDATE')"
 )
@@ -62,7 +62,7 @@ class StageRow:
             SchemaMismatchError: no row.
         """
         if row is None:
-            raise SchemaMismatchError(f"{SCHEMA}.stage has lost its row")
+            raise SchemaMismatchError("the tool's table stage has lost its row")
         stage, moved_at, finished_at, moves, timeline, lsn, server_timeline = row
         place = None if timeline is None else WalPlace(timeline, lsn)
         return cls(Stage(stage), moved_at, finished_at, moves, place, server_timeline)
@@ -85,7 +85,7 @@ async def read_stage(connection: PooledConnection, *, share: bool = False) -> St
 
 async def can_read_stage(connection: PooledConnection) -> bool:
     """Whether the row is there and may be read and locked."""
-    return (await connection.exec_driver_sql(_CAN_BE_READ, {"schema": SCHEMA})).first() is not None
+    return (await connection.exec_driver_sql(_CAN_BE_READ)).first() is not None
 
 
 async def read_stage_row(connection: AsyncConnection, *, lock: str = "") -> StageRow:

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 
 from psycopg import AsyncConnection, sql
 
+from app.common.schemas import DATA
 from app.state.fetching import fetch_rows
 from app.state.schema_name import SCHEMA
 
@@ -12,7 +13,8 @@ from app.state.schema_name import SCHEMA
 # hinders nothing. One that we left NOT VALID for its orphans is to be valid again. What breaks one is asked as
 # PostgreSQL itself asks it: by the key's own operators, without the rows of heirs.
 _FOREIGN_KEYS = f"""
-SELECT n.nspname, t.relname, c.conname, regexp_replace(pg_get_constraintdef(c.oid), ' NOT VALID$', ''),
+SELECT n.nspname, t.relname, CASE n.nspname WHEN '{DATA}' THEN '' ELSE n.nspname || '.' END || t.relname, c.conname,
+    regexp_replace(pg_get_constraintdef(c.oid), ' NOT VALID$', ''),
     format('SELECT c.* FROM %%s%%I.%%I c WHERE (%%s) AND NOT EXISTS (SELECT FROM %%s%%I.%%I p WHERE %%s)',
         CASE t.relkind WHEN 'r' THEN 'ONLY ' END, n.nspname, t.relname, tested.named,
         CASE r.relkind WHEN 'r' THEN 'ONLY ' END, rn.nspname, r.relname, tested.same),
@@ -43,7 +45,7 @@ WHERE c.contype = 'f' AND coalesce((to_jsonb(c) ->> 'conenforced')::boolean, tru
 _FIND = f"""
 {_FOREIGN_KEYS} AND c.conparentid = 0
 AND (c.conrelid = ANY (%(tables)s::regclass[]) OR c.confrelid = ANY (%(tables)s::regclass[]))
-ORDER BY 1, 2, 3
+ORDER BY 1, 2, c.conname
 """
 # Those of a table and its partitions that are marked valid, and of which nothing is noted yet; where the table is a
 # partition itself, its parent's.
@@ -56,7 +58,7 @@ up (oid, parent) AS (SELECT oid, conparentid FROM pg_constraint WHERE contype = 
 {_FOREIGN_KEYS} AND c.convalidated AND c.oid IN (SELECT oid FROM up WHERE parent = 0)
 AND NOT EXISTS (SELECT FROM {SCHEMA}.foreign_keys f WHERE f.schema_name = n.nspname
     AND f.table_name = t.relname AND f.name = c.conname AND f.state <> 'validated')
-ORDER BY 1, 2, 3
+ORDER BY 1, 2, c.conname
 """
 # Those that are still away. What their owner has put back, validated or dropped meanwhile is not. Tables are found by
 # name, for a role too that may not use a parent's schema.
@@ -83,12 +85,14 @@ class KeptForeignKey:
         orphans: the query for the rows that break it; a NULL in the reference names none.
         was_valid: it was valid when it was taken away, and is to be so again.
         state: "dropped", "not valid", or "unproved": on its table and marked valid, but not checked for some rows.
-        parent: the table that it refers to, with its schema unless that is public; referenced: its quoted name.
+        of_table, parent: its table, and the one that it refers to, with a schema unless that is DATABASE_SCHEMA's;
+            referenced: the parent's quoted name.
         comment: what is said of it.
     """
 
     schema: str
     table: str
+    of_table: str
     name: str
     definition: str
     orphans: str
@@ -97,11 +101,6 @@ class KeptForeignKey:
     parent: str
     referenced: str
     comment: str | None
-
-    @property
-    def of_table(self) -> str:
-        """Its table, with its schema unless that is public."""
-        return self.table if self.schema == "public" else f"{self.schema}.{self.table}"
 
     @property
     def identifier(self) -> sql.Identifier:
@@ -152,8 +151,10 @@ async def away(connection: AsyncConnection) -> list[KeptForeignKey]:
     """Those that any run took away and that are not back and validated, and those that none has proved."""
     rows = await fetch_rows(
         connection,
-        "SELECT f.schema_name, f.table_name, f.name, f.definition, f.orphans, f.was_valid, f.state, CASE n.nspname "
-        "WHEN 'public' THEN p.relname::text ELSE coalesce(n.nspname || '.' || p.relname, f.referenced) END, "
+        "SELECT f.schema_name, f.table_name, "
+        f"CASE f.schema_name WHEN '{DATA}' THEN '' ELSE f.schema_name || '.' END || f.table_name, "
+        f"f.name, f.definition, f.orphans, f.was_valid, f.state, CASE n.nspname WHEN '{DATA}' "
+        "THEN p.relname::text ELSE coalesce(n.nspname || '.' || p.relname, f.referenced) END, "
         f"f.referenced, f.comment FROM {_KEPT} WHERE {_AWAY} ORDER BY f.schema_name, f.table_name, f.name",
     )
     return [KeptForeignKey(*row) for row in rows]

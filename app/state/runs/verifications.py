@@ -18,9 +18,8 @@ async def begin_verification(connection: AsyncConnection) -> datetime | None:
     began_at: datetime | None = await fetch_value(
         connection,
         "SELECT clock_timestamp() FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace "
-        "WHERE nspname = %(schema)s AND relname = 'verifications' AND has_schema_privilege(n.oid, 'USAGE') "
+        f"WHERE nspname = '{SCHEMA}' AND relname = 'verifications' AND has_schema_privilege(n.oid, 'USAGE') "
         "AND has_table_privilege(c.oid, 'INSERT')",
-        {"schema": SCHEMA},
     )
     return began_at
 

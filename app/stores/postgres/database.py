@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 import psycopg
-from sqlalchemy import Dialect, Select
+from sqlalchemy import Connection, Dialect, Select, event
 from sqlalchemy.exc import (
     DBAPIError,
     InterfaceError,
@@ -22,20 +22,21 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from app.common.background import BackgroundTasks
 from app.common.driver_errors import without_values
+from app.common.schemas import DATA, Schemas
 from app.cutover.failover_mark import FailoverMark
 from app.cutover.fencing import GUARD_OPTION, WriteGuard
 from app.errors import OutcomeUnknownError, StoreError, UnavailableError, error_for_sqlstate
 from app.state.wal import WalPlace
 from app.stores.codec.text_values import register_loaders
 from app.stores.postgres.commit import commit
-from app.stores.postgres.database_url import sqlalchemy_url, tls_advice, uses_pgbouncer
+from app.stores.postgres.database_url import schemas_of_url, sqlalchemy_url, tls_advice, uses_pgbouncer
 from app.stores.postgres.idle_connections import Driver, IdleConnections
 from app.stores.postgres.keepalives import KEEPALIVES
 from app.stores.postgres.pooled_connection import ANOTHERS_SESSION, settle
 from app.stores.postgres.primary import Primary
 
 _CLOSING_SECONDS = 2.0
-_SCHEMA = "public"  # where the bot's tables are
+_SCHEMAS_OPTION = "botdata_schemas"  # the execution option that says what the statements of a connection mean
 # What psycopg raises for a value that it has received and Python cannot hold.
 UNREADABLE = (psycopg.DataError, ValueError, OverflowError, RecursionError)
 
@@ -78,6 +79,7 @@ class Database:
         self._primary = primary or Primary.of(url, self.mark)
         self.on_commit: Callable[[WalPlace | None], None] | None = None
         address = sqlalchemy_url(url)
+        self.schemas = schemas_of_url(url)
         connect_args: dict[str, Any] = {
             **{name: value for name, value in KEEPALIVES.items() if name not in address.query},
             "connect_timeout": max(2, int(pool_timeout)),
@@ -92,8 +94,9 @@ class Database:
             hide_parameters=True,
             use_native_hstore=False,  # would ask each new connection about a type that no table has
             connect_args=connect_args,
-            execution_options={GUARD_OPTION: guard or WriteGuard(mark=self.mark)},
+            execution_options={GUARD_OPTION: guard or WriteGuard(mark=self.mark), **_named_by(self.schemas)},
         )
+        event.listen(self.engine.sync_engine, "before_cursor_execute", _name_schemas, retval=True)
         _hide_rows()
         self._reading = self.engine.execution_options(isolation_level="AUTOCOMMIT")
         self._milliseconds = max(1, int(statement_timeout * 1000))
@@ -273,8 +276,9 @@ class Database:
         self, statement: Select[Any], parameters: Mapping[str, object] | None
     ) -> tuple[bytes, Mapping[str, object]]:
         """The text and the values of a statement that is kept, for a connection of `driver`."""
-        query, values = _compiled(statement, self.engine.dialect, names_schema=self.is_pooled)
-        return query, {**values, **parameters} if parameters else values
+        names_schema = self.is_pooled or self.schemas.data != "public"
+        query, values = _compiled(statement, self.engine.dialect, names_schema=names_schema)
+        return self.schemas.named(query).encode(), {**values, **parameters} if parameters else values
 
     async def _acquire(self, engine: AsyncEngine) -> AsyncConnection:
         # A cancelled caller must not interrupt the pool half-way: the connection would be lost, and left open.
@@ -347,6 +351,19 @@ async def _start(engine: AsyncEngine) -> AsyncConnection:
         raise UnavailableError("PostgreSQL closes its connections as soon as they are made") from None
 
 
+def _named_by(schemas: Schemas) -> dict[str, Any]:
+    """Options by which statements mean the tables of these schemas; those of `public` are found by the path."""
+    translated = {} if schemas.data == "public" else {"schema_translate_map": {None: schemas.data}}
+    return {_SCHEMAS_OPTION: schemas, **translated}
+
+
+def _name_schemas(
+    connection: Connection, cursor: Any, statement: str, parameters: Any, context: Any, executemany: bool
+) -> tuple[str, Any]:
+    schemas: Schemas = connection.get_execution_options()[_SCHEMAS_OPTION]
+    return schemas.named(statement), parameters
+
+
 async def fetched(cursor: psycopg.AsyncCursor[Any]) -> list[tuple[Any, ...]]:
     """The rows of a statement that was carried out; UnreadableError where a value cannot be held."""
     try:
@@ -356,15 +373,15 @@ async def fetched(cursor: psycopg.AsyncCursor[Any]) -> list[tuple[Any, ...]]:
 
 
 @lru_cache(maxsize=512)
-def _compiled(statement: Select[Any], dialect: Dialect, *, names_schema: bool) -> tuple[bytes, Mapping[str, object]]:
-    """The text of a statement, and the values that it comes with.
+def _compiled(statement: Select[Any], dialect: Dialect, *, names_schema: bool) -> tuple[str, Mapping[str, object]]:
+    """The text of a statement, the same for all schemas, and the values that it comes with.
 
     Args:
         names_schema: its tables are found whatever the search path is.
     """
-    named: dict[str, Any] = {"schema_translate_map": {None: _SCHEMA}, "render_schema_translate": True}
+    named: dict[str, Any] = {"schema_translate_map": {None: DATA}, "render_schema_translate": True}
     compiled = statement.compile(dialect=dialect, **(named if names_schema else {}))
-    return str(compiled).encode(), compiled.params
+    return str(compiled), compiled.params
 
 
 @contextmanager

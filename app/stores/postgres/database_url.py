@@ -8,9 +8,11 @@ from psycopg.pq import Conninfo
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from app.common.schemas import Schemas, trouble_with_name
 from app.errors import SettingsError
 
-# Prisma's own parameters (its reference, "PostgreSQL connection URL"): libpq refuses them, and they mean nothing here.
+# Prisma's own parameters (its reference, "PostgreSQL connection URL"): libpq refuses them. Only `schema` and
+# `pgbouncer` mean something here.
 _PRISMA_PARAMETERS = {
     "connection_limit",
     "max_connection_lifetime",
@@ -56,9 +58,8 @@ def sqlalchemy_url(text: str, *, name: str = "DATABASE_URL") -> URL:
         raise SettingsError(f"{name} has more than one @ before its host; write @ in a password as %40")
     if not url.database:
         raise SettingsError(f"{name} names no database; add /NAME after the host")
-    schema = url.query.get("schema", "public")
-    if schema != "public":
-        raise SettingsError(f"{name} asks for a schema other than public, where the bot's tables are")
+    if (trouble := trouble_with_name(_schema(url))) is not None:
+        raise SettingsError(f"{name} names a schema (schema=...) that {trouble}")
     url = url.set(drivername="postgresql+psycopg").difference_update_query(_PRISMA_PARAMETERS & url.query.keys())
     known = {option.keyword.decode() for option in Conninfo.get_defaults()}
     if unknown := sorted(url.query.keys() - known):
@@ -71,6 +72,15 @@ def sqlalchemy_url(text: str, *, name: str = "DATABASE_URL") -> URL:
         if name == "DATABASE_URL" and "target_session_attrs" not in url.query:
             url = url.update_query_dict({"target_session_attrs": "read-write"})
     return url
+
+
+def schemas_of_url(text: str, *, name: str = "DATABASE_URL") -> Schemas:
+    """Where the tables are that an address means: `public`, or what its parameter `schema` says."""
+    return Schemas(_schema(_parsed(text, name)))
+
+
+def _schema(url: URL) -> str:
+    return str(url.query.get("schema", "public"))
 
 
 def hosts_of(url: URL) -> list[tuple[str, str]]:
@@ -113,13 +123,16 @@ def tls_advice(text: str) -> str | None:
 def shown_url(text: str) -> str:
     """The URL for people: host and database, and what else tells one database from another, but no user or password.
 
-    That is a port other than PostgreSQL's own and, behind Supabase's pooler, where the host is the same for all
-    projects, the project: the user's name ends in it (its documentation, "Connect to your database").
+    That is a port other than PostgreSQL's own, a schema other than public and, behind Supabase's pooler, where the host
+    is the same for all projects, the project: the user's name ends in it (its documentation, "Connect to your
+    database").
     """
     url = sqlalchemy_url(text)
     places = [f"{host or 'local socket'}{'' if port in _DEFAULT_PORTS else f':{port}'}" for host, port in hosts_of(url)]
     project = (url.username or "").partition(".")[2]
-    return f"{f'{project}@' if project else ''}{','.join(places)}/{url.database}"
+    schema = _schema(_parsed(text, "DATABASE_URL"))
+    shown = "" if schema == "public" else f"?schema={schema}"
+    return f"{f'{project}@' if project else ''}{','.join(places)}/{url.database}{shown}"
 
 
 def source_label(text: str) -> str:
@@ -140,7 +153,7 @@ def source_label(text: str) -> str:
         project = own["project"]
     elif host.endswith(_POOLERS):
         project = (url.username or "").partition(".")[2].lower()
-    if url.database == "postgres" and project:
+    if url.database == "postgres" and project and _schema(_parsed(text, "--source")) == "public":
         return f"{project}.supabase.co"
     return shown_url(text)
 

@@ -1,18 +1,20 @@
 """Connections to either PostgreSQL: sessions fit for a long run, and addresses that cannot serve one."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from typing import Any, NoReturn, Self
+from functools import lru_cache
+from typing import Any, ClassVar, NoReturn, Self
 
 import psycopg
-from psycopg import AsyncConnection, AsyncCopy, AsyncCursor, sql
+from psycopg import AsyncConnection, AsyncCopy, AsyncCursor, AsyncServerCursor, sql
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import Conninfo, TransactionStatus
 
 from app.common.driver_errors import missing_right, without_values
+from app.common.schemas import Schemas
 from app.errors import MigrationError, StoreError, UnavailableError, error_for_sqlstate
 from app.next_step import Command, NextStep
-from app.stores.postgres.database_url import libpq_url, tls_advice, uses_pgbouncer
+from app.stores.postgres.database_url import libpq_url, schemas_of_url, tls_advice, uses_pgbouncer
 from app.stores.postgres.keepalives import KEEPALIVES
 from app.stores.postgres.pooler import Pooling, UndecidedError, find_pooling
 from app.stores.postgres.primary import Primary
@@ -58,19 +60,52 @@ _FIT: set[tuple[str, ...]] = set()
 
 
 class _Cursor(AsyncCursor[Any]):
-    """Takes a percent sign in a name as one, where psycopg would look for a placeholder if there are parameters."""
+    """Puts the names of its schemas into statements.
+
+    It takes a percent sign in a name as one, where psycopg would look for a placeholder if there are parameters.
+    """
+
+    schemas: ClassVar[Schemas]
 
     async def execute(self, query: Any, params: Any = None, **options: Any) -> Self:
-        return await super().execute(_escaped(query, params), params, **options)
+        return await super().execute(self._ready(query, params), params, **options)
+
+    async def executemany(self, query: Any, params_seq: Iterable[Any], *, returning: bool = False) -> None:
+        await super().executemany(self._ready(query, ()), params_seq, returning=returning)
 
     @asynccontextmanager
     async def copy(self, statement: Any, params: Any = None, **options: Any) -> AsyncIterator[AsyncCopy]:
         try:
-            async with super().copy(_escaped(statement, params), params, **options) as copy:
+            async with super().copy(self._ready(statement, params), params, **options) as copy:
                 yield copy
         finally:
             if is_amid_statement(self.connection):
                 await self.connection.close()
+
+    def _ready(self, query: Any, params: Any) -> str:
+        if isinstance(query, sql.Composable):
+            query = _escaped(query, params).as_string(self.connection)
+        return _named(self.schemas, query)
+
+
+class _ServerCursor(AsyncServerCursor[Any]):
+    """Likewise, for rows that are fetched a few at a time."""
+
+    schemas: ClassVar[Schemas]
+
+    async def execute(self, query: Any, params: Any = None, **options: Any) -> Self:
+        return await super().execute(_named(self.schemas, query), params, **options)
+
+
+def _named(schemas: Schemas, query: str | bytes) -> str:
+    return schemas.named(query if isinstance(query, str) else query.decode())
+
+
+@lru_cache(maxsize=1024)
+def cursors_in(schemas: Schemas) -> tuple[type[AsyncCursor[Any]], type[AsyncServerCursor[Any]]]:
+    """The two kinds of cursor of a connection whose statements mean these schemas."""
+    own = {"schemas": schemas}
+    return type("Cursor", (_Cursor,), own), type("ServerCursor", (_ServerCursor,), own)
 
 
 def is_amid_statement(connection: AsyncConnection) -> bool:
@@ -121,7 +156,8 @@ async def connect(url: str, *, setting: str, step: str, read_only: bool = False)
     try:
         await _stop_at_transaction_pooler(connection, url, setting, step)
         # Not given when logging in: PgBouncer would leave it to the next client that has no name.
-        name = sql.Literal(f"botdata {step}")
+        schema = schemas_of_url(url, name=setting).data
+        name = sql.Literal(f"botdata {step}" if schema == "public" else f"botdata {schema} {step}")
         await connection.execute(sql.SQL("{}; SET application_name = {}").format(sql.SQL(_SESSION), name))
         await connection.execute(_UNHURRIED)
         await connection.execute(_OPERATORS)
@@ -137,22 +173,26 @@ async def _log_in(url: str, setting: str) -> AsyncConnection:
     address = libpq_url(url, name=setting)
     given = conninfo_to_dict(address)
     keepalives: dict[str, Any] = {key: value for key, value in KEEPALIVES.items() if key not in given}
+    cursor, server_cursor = cursors_in(schemas_of_url(url, name=setting))
     options: dict[str, Any] = {
         **given,
         **keepalives,
         "autocommit": True,
         "connect_timeout": _CONNECTING,
         "prepare_threshold": None,
-        "cursor_factory": _Cursor,
+        "cursor_factory": cursor,
     }
     if primary := Primary.of(url, name=setting):
         try:
-            return await primary.connect(options, seconds=_CONNECTING)
+            connection = await primary.connect(options, seconds=_CONNECTING)
         except UnavailableError as error:
             # The last refusal: a login may be wrong, and no host be away.
             why = f" ({error.__cause__})" if error.__cause__ else ""
             raise psycopg.OperationalError(f"{error}{why}") from error.__cause__
-    return await AsyncConnection.connect(**options)
+    else:
+        connection = await AsyncConnection.connect(**options)
+    connection.server_cursor_factory = server_cursor
+    return connection
 
 
 async def refuse_transaction_pooler(url: str, *, setting: str, step: str) -> None:

@@ -14,6 +14,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import httpx
 
 from app.common.background import BackgroundTasks
+from app.common.schemas import DATA
 from app.errors import OutcomeUnknownError, SettingsError, StoreError, UnavailableError
 from app.stores.supabase.errors import error_of, translated_transport_errors
 from app.stores.supabase.quiet_logs import hide_queries
@@ -99,9 +100,9 @@ class SupabaseRest:
         hide_queries()
         return cls(client, session, connections)
 
-    def table(self, name: str, schema: str = "public") -> AsyncRequestBuilder:
+    def table(self, name: str, schema: str = DATA) -> AsyncRequestBuilder:
         """Begin a request on a table, with the client's own builder; its headers name the schema."""
-        return (self._client if schema == "public" else self._client.schema(schema)).table(name)
+        return (self._client if schema in {DATA, "public"} else self._client.schema(schema)).table(name)
 
     async def send(self, builder: Any, *, writing: bool = False, headers: dict[str, str] | None = None) -> bytes:
         """Carry a request out once and return the body as it came.
@@ -198,13 +199,13 @@ class SupabaseRest:
             refuse_other_count(len(rows), rows_told(response.headers))
         return rows
 
-    async def root_document(self, schema: str = "public") -> bytes:
+    async def root_document(self, schema: str = DATA) -> bytes:
         """The server's description of a schema's tables, an OpenAPI document; some servers give none, or an empty one.
 
         Raises:
             StoreError: one of its kinds.
         """
-        postgrest = self._client if schema == "public" else self._client.schema(schema)
+        postgrest = self._client if schema in {DATA, "public"} else self._client.schema(schema)
         with translated_transport_errors(writing=False):
             response = await self._session.get(f"{str(postgrest.base_url).rstrip('/')}/", headers=postgrest.headers)
         if response.is_success:

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from app.cli.work import AsJson, KeyRoleOk, Metadata, SourceUrl, Tables, WithBaileys, Work
+from app.cli.work import AsJson, KeyRoleOk, Metadata, SourceSchema, SourceUrl, Tables, WithBaileys, Work
 
 if TYPE_CHECKING:
     from app.migration.sources.source import Source
     from app.report.check import ReportChecked
+
+_Chosen = tuple[str | None, bool, bool, str | None, str | None, str | None]  # the options that choose tables and source
 
 
 def register(cli: typer.Typer) -> None:
@@ -48,6 +50,7 @@ def report(
     with_baileys: WithBaileys = False,
     key_role_ok: KeyRoleOk = False,
     source: SourceUrl = None,
+    source_schema: SourceSchema = None,
     metadata: Metadata = None,
     as_json: AsJson = False,
 ) -> None:
@@ -58,7 +61,7 @@ def report(
 
     Example: botdata report --output report.html
     """
-    chosen = (tables, with_baileys, key_role_ok, source, metadata)
+    chosen = (tables, with_baileys, key_role_ok, source, metadata, source_schema)
     if check is None:
         _write(output, language or spoken_here(), target_only, kept, chosen, as_json=as_json)
         return
@@ -95,7 +98,7 @@ def _write(
     language: Literal["en", "ru"],
     target_only: bool,
     kept: bool,
-    chosen: tuple[str | None, bool, bool, str | None, str | None],
+    chosen: _Chosen,
     *,
     as_json: bool,
 ) -> None:
@@ -135,9 +138,7 @@ def _words(point: dict[str, Any]) -> str:
     return texts("en")[f"point_{point['point']}"].format(count=f"{point['count']:,}")
 
 
-def _compare(
-    file: Path, target_only: bool, chosen: tuple[str | None, bool, bool, str | None, str | None], *, as_json: bool
-) -> None:
+def _compare(file: Path, target_only: bool, chosen: _Chosen, *, as_json: bool) -> None:
     from app.cli.commands.report.words import checked_document, show_checked
     from app.cli.output import progress, show_json
     from app.errors import MigrationError, StoreError

@@ -9,6 +9,7 @@ from sqlalchemy import Table
 from app.cutover.moves.stage_row import open_cutover
 from app.migration.retry import Limits
 from app.migration.sources.rest.rest_source import RestSource
+from app.migration.tables.quoting import identifier_of, named
 from app.models import Base
 from app.settings import Settings
 from app.stores.supabase.client import SupabaseRest
@@ -98,8 +99,8 @@ async def raise_sequences(settings: Settings) -> list[Gap]:
 
 
 async def _gaps(connection: AsyncConnection, source: RestSource, table: Table) -> list[Gap]:
-    identifier = sql.Identifier(table.schema or "public", table.name)
-    cursor = await connection.execute(_SEQUENCES, {"table": identifier.as_string(None)})
+    identifier = identifier_of(table)
+    cursor = await connection.execute(_SEQUENCES, {"table": named(connection, identifier)})
     gaps = []
     for column, sequence, last_id in await cursor.fetchall():
         theirs = await _highest_at_source(source, table.name, column)

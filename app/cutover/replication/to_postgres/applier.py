@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app import models
 from app.common.keys import Key
+from app.common.schemas import DATA
 from app.cutover.locks import HOLD_KEYS, SHARE_TABLE
 from app.cutover.stages import Store
 from app.errors import AuthorityMovedError, StoreError
@@ -102,7 +103,7 @@ def _deletion(table: Table) -> TextClause:
     (id_column,) = table.primary_key
     same = " AND ".join(f"t.{_quoted(c)} = CAST(k ->> {place} AS {_type(c)})" for place, c in enumerate(key))
     return text(
-        f"DELETE FROM {table.name} t USING json_array_elements(CAST(:keys AS json)) k WHERE {same} "  # noqa: S608
+        f'DELETE FROM "{DATA}".{table.name} t USING json_array_elements(CAST(:keys AS json)) k WHERE {same} '  # noqa: S608
         f"AND t.{_quoted(id_column)} NOT IN (SELECT CAST(x.id AS {_type(id_column)}) "
         f"FROM json_to_recordset(CAST(:rows AS json)) AS x ({_quoted(id_column)} text))"
     )
@@ -117,6 +118,6 @@ def _replacement(table: Table) -> TextClause:
     values = ", ".join(f"CAST(x.{_quoted(c)} AS {_type(c)})" for c in columns)
     changed = ", ".join(f"{_quoted(c)} = excluded.{_quoted(c)}" for c in columns if not c.primary_key)
     return text(
-        f"INSERT INTO {table.name} ({names}) OVERRIDING SYSTEM VALUE SELECT {values} "  # noqa: S608
+        f'INSERT INTO "{DATA}".{table.name} ({names}) OVERRIDING SYSTEM VALUE SELECT {values} '  # noqa: S608
         f"FROM json_to_recordset(CAST(:rows AS json)) AS x ({given}) ON CONFLICT (id) DO UPDATE SET {changed}"
     )

@@ -57,10 +57,11 @@ class JournalWriter:
         self._settings = settings
         self._metrics = metrics
         self._breaker = Breaker(longest_pause=2.0)
+        self._spool = spool = database.schemas.directory(settings.cutover_spool)
         self._notes = Notes(
             JournalTable(database, process),
-            FallbackFile(settings.cutover_spool, process),
-            Overflow(settings.cutover_spool, process),
+            FallbackFile(spool, process),
+            Overflow(spool, process),
             self._breaker,
             note_timeout=settings.note_timeout,
             timeout=settings.mirror_timeout,
@@ -230,7 +231,7 @@ class JournalWriter:
         except OSError as error:
             problem = f"spool files of processes that have ended cannot be read ({error.strerror})"
             if self._problem is None:
-                logger.error("%s; their notes wait in %s", problem, self._settings.cutover_spool)
+                logger.error("%s; their notes wait in %s", problem, self._spool)
             self._problem = problem
         else:
             self._problem = None

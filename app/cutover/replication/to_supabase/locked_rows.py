@@ -8,6 +8,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.common.keys import Key
+from app.common.schemas import DATA
 from app.cutover.locks import SHARE_STAGE, SHARE_TABLE, TRY_EACH_KEY
 from app.stores.codec.json_rows import encode
 from app.stores.supabase.table import Record
@@ -48,7 +49,7 @@ async def rows_as_text(connection: AsyncConnection, table: Table, keys: Sequence
     names = ", ".join(quote(name) for name in natural)
     parts = ", ".join(f"CAST(k->>{i} AS {table.c[name].type.compile(_DIALECT)})" for i, name in enumerate(natural))
     statement = (
-        f"SELECT {columns} FROM {quote(table.name)} WHERE ({names}) "  # noqa: S608
+        f'SELECT {columns} FROM "{DATA}".{quote(table.name)} WHERE ({names}) '  # noqa: S608
         f"IN (SELECT {parts} FROM json_array_elements(CAST(:keys AS json)) k) ORDER BY id"
     )
     found: dict[Key, Record | None] = dict.fromkeys(keys)

@@ -7,6 +7,7 @@ from typing import Any
 from psycopg import AsyncConnection
 from sqlalchemy import Table
 
+from app.common.schemas import DATA, schemas_of
 from app.migration.preflight.schemas.user_types import USER_TYPES, UserType
 from app.migration.tables.copy_table import label
 
@@ -121,18 +122,18 @@ WHERE n.nspname = %s AND NOT t.tgisinternal AND t.tgenabled IN ('O', 'A') ORDER 
 
 
 async def read_all(connection: AsyncConnection, models: Sequence[Table]) -> dict[str, CatalogTable]:
-    """The tables and views of schema public, and of the schemas that the models name, by name (see `tables.label`)."""
+    """The tables and views of the data's schema, and of those that the models name, by name (see `tables.label`)."""
     tables: dict[str, CatalogTable] = {}
-    for schema in {model.schema or "public" for model in models} | {"public"}:
+    for schema in {model.schema or DATA for model in models} | {DATA}:
         tables |= await read_tables(connection, schema)
     return tables
 
 
-async def read_tables(connection: AsyncConnection, schema: str = "public") -> dict[str, CatalogTable]:
+async def read_tables(connection: AsyncConnection, schema: str = DATA) -> dict[str, CatalogTable]:
     """The tables and views of a schema by name (see `tables.label`), without what extensions made."""
 
     async def rows(statement: str) -> list[tuple[Any, ...]]:
-        found = await (await connection.execute(statement, [schema])).fetchall()
+        found = await (await connection.execute(statement, [schemas_of(connection).named(schema)])).fetchall()
         return [(label(schema, name), *rest) for name, *rest in found]
 
     tables = {name: CatalogTable(name, kind, quoted) for name, kind, quoted in await rows(_TABLES)}

@@ -55,7 +55,7 @@ async def revision_of(connection: AsyncConnection, catalog: dict[str, CatalogTab
     """The revision that a database says it is at."""
     if "alembic_version" not in catalog:
         return None
-    row = await (await connection.execute("SELECT version_num FROM public.alembic_version")).fetchone()
+    row = await (await connection.execute("SELECT version_num FROM <data schema>.alembic_version")).fetchone()
     return row[0] if row else None
 
 

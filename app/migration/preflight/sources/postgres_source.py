@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from psycopg import AsyncConnection, sql
 from sqlalchemy import Table
 
+from app.common.schemas import said, schemas_of
 from app.migration.preflight.findings import finding
 from app.migration.preflight.schemas.catalog import CatalogTable, read_all
 from app.migration.preflight.schemas.source_schema import SourceSeen, SourceTable, wanted_columns
@@ -20,8 +21,8 @@ SELECT has_schema_privilege(n.oid, 'USAGE'), row_security_active(c.oid), ARRAY(S
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = %s AND c.relname = %s
 """
 _PARTITIONS = """
-SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relispartition
-"""
+SELECT SAID, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relispartition
+""".replace("SAID", said("n.nspname"))
 
 
 @asynccontextmanager
@@ -60,7 +61,7 @@ async def _table(connection: AsyncConnection, table: Table, found: CatalogTable,
     there.generated = {column.name for column in found.columns.values() if column.generated}
     there.missing = [column.name for column in table.columns if column.name not in found.columns]
     there.user_types = {column.name: column.user_type for column in found.columns.values() if column.user_type}
-    wanted, schema = wanted_columns(table), table.schema or "public"
+    wanted, schema = wanted_columns(table), table.schema or schemas_of(connection).data
     rights = await (await connection.execute(_RIGHTS, [wanted, schema, table.name])).fetchone()
     may_use, hidden, there.denied = rights or (False, False, wanted)
     present = [name for name in wanted if name not in there.missing]

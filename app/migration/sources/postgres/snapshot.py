@@ -8,6 +8,7 @@ from app.common.driver_errors import without_values
 from app.errors import StoreError
 from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.tables.copy_table import CopyTable
+from app.migration.tables.quoting import named
 from app.stores.postgres.session import source_errors
 
 # Views and foreign tables either cannot be locked or are not what holds the rows.
@@ -58,7 +59,7 @@ class SnapshotSession:
         """
         connection = await self.connection()
         with source_errors():
-            cursor = await connection.execute(_CAN_BE_LOCKED, [table.identifier.as_string(connection)])
+            cursor = await connection.execute(_CAN_BE_LOCKED, [named(connection, table.identifier)])
             if await cursor.fetchone() == (True,):
                 lock = sql.SQL("LOCK TABLE {} IN ACCESS SHARE MODE NOWAIT").format(table.identifier)
                 try:

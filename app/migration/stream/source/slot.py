@@ -8,11 +8,11 @@ from typing import Any
 
 from psycopg import AsyncConnection, sql
 
+from app.common.schemas import schemas_of
 from app.errors import StoreError
 from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.stream.source.lsn import lsn_text, parse_lsn
 from app.migration.stream.source.messages import Message, decode
-from app.state.schema_name import SCHEMA
 from app.stores.postgres.session import source_errors
 
 PLUGIN = "pgoutput"
@@ -45,12 +45,12 @@ WHERE backend_xid IS NOT NULL AND pid <> pg_backend_pid() ORDER BY xact_start LI
 
 
 def stream_name(target: str) -> str:
-    """The name of the slot and of the publication: a hash of the target and the tool's schema."""
-    return f"botdata_{hashlib.sha256(f'{target}/{SCHEMA}'.encode()).hexdigest()[:16]}"
+    """The name of the slot and of the publication: a hash of the target's identity."""
+    return f"botdata_{hashlib.sha256(f'{target}'.encode()).hexdigest()[:16]}"
 
 
 async def target_identity(connection: AsyncConnection) -> str:
-    """What tells one target from another, whatever its address: its server and database, also after a failover."""
+    """What tells one target from another, whatever its address: server, database and schema, also after a failover."""
     allowed = await (
         await connection.execute("SELECT has_function_privilege('pg_control_system()', 'EXECUTE')")
     ).fetchone()
@@ -61,7 +61,7 @@ async def target_identity(connection: AsyncConnection) -> str:
         )
     )
     ((identity,),) = await cursor.fetchall()
-    return str(identity)
+    return f"{identity}/{schemas_of(connection).tool}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from app.migration.load import statements
 from app.migration.retry import Limits
 from app.migration.sources.source import Page
 from app.migration.tables.copy_table import CopyTable, is_plain
+from app.migration.tables.quoting import named
 from app.migration.target.followed_sequences import follow_other, read_other
 from app.migration.target.sequences import fetching, raise_sequences
 from app.migration.target.target_session import JsonBytes, register_json_bytes
@@ -106,7 +107,7 @@ class PostgresWriter:
 
 async def _is_referred_to(connection: AsyncConnection, table: CopyTable) -> bool:
     """Whether a foreign key leads to the table: a deletion would be refused, or take the rows that refer to its row."""
-    cursor = await connection.execute(_REFERRED_TO, [table.identifier.as_string(None)])
+    cursor = await connection.execute(_REFERRED_TO, [named(connection, table.identifier)])
     row = await cursor.fetchone()
     return bool(row and row[0])
 
