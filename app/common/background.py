@@ -7,6 +7,20 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
+_AGAIN = 1.0  # seconds until a task that has not ended is cancelled once more
+
+
+async def end_task(task: asyncio.Task[Any]) -> None:
+    """Cancel a task, and wait until it has ended, whatever it came to.
+
+    A cancel is lost where an error of the task's own takes its place, as that of a connection that was lost: a task
+    that goes on after such errors would never end. So it is cancelled again.
+    """
+    while not task.done():
+        task.cancel()
+        await asyncio.wait({task}, timeout=_AGAIN)
+
+
 class BackgroundTasks:
     """Tasks that are kept until they have ended, whoever waits for them."""
 

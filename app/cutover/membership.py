@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.common.background import end_task
 from app.common.deadlines import within
 from app.cutover.failover_mark import MoveLostError, StaleServerError
 from app.cutover.fencing import NO_STAGE
@@ -143,8 +144,7 @@ class Membership:
 
     async def close(self) -> None:
         if self._loop is not None:
-            self._loop.cancel()
-            await asyncio.wait([self._loop])
+            await end_task(self._loop)
         if self._counts().spooled:
             # It counts as running: no gate may open before its notes are brought in and repaired.
             logger.warning("process %s has ended and left notes in its spool file; start it again here", self._process)

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from psycopg import AsyncConnection
 
+from app.common.background import end_task
 from app.common.driver_errors import without_values
 from app.errors import BotdataError
 from app.migration.target.target_session import open_target
@@ -42,9 +43,7 @@ async def looking(settings: Settings) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+        await end_task(task)
 
 
 async def look_for_trouble(settings: Settings) -> bool:

@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from tests.support.models import described_here
 
 BOTDATA = Path(sys.executable).with_name("botdata")
 VARIABLES = (
-    "SUPABASE_URL", "SUPABASE_KEY", "DATABASE_URL", "DATABASE_SCHEMA", "MIGRATION_SOURCE",
+    "SUPABASE_URL", "SUPABASE_KEY", "DATABASE_URL", "DATABASE_SCHEMA", "DATABASE_READ_URL", "MIGRATION_SOURCE",
     "USE_REPOSITORY_PATTERN", "USE_LEGACY_SUPABASE", "LOG_DATABASE_CALLS",
     "CUTOVER_STAGE", "CUTOVER_HOLD", "CUTOVER_SPOOL", "CUTOVER_ID_GAP",
     "NOTIFY_URL", "NOTIFY_COMMAND",
@@ -77,3 +79,13 @@ def start(*arguments: str, directory: Path, **environment: str) -> subprocess.Po
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def wait_beside(process: subprocess.Popen[str], until: Callable[[], bool]) -> None:
+    """Wait until something is so, for a minute at most, while a command is at work."""
+    for _ in range(600):
+        if process.poll() is not None or until():
+            break
+        time.sleep(0.1)
+    assert process.poll() is None, process.communicate()
+    assert until()

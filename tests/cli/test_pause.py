@@ -2,9 +2,7 @@
 
 import io
 import signal
-import subprocess
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
@@ -12,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from app.cli.commands.watch.terminal import rendered
-from tests.cli.command import Command, start
+from tests.cli.command import Command, start, wait_beside
 from tests.cli.test_json import check_document
 from tests.migration.engine import add_clients, execute, row_texts, value
 from tests.migration.paced import counted
@@ -28,15 +26,6 @@ def settings(pages: PageServer, source_database: str, database_url: str) -> dict
     return {"SUPABASE_URL": pages.url, "SUPABASE_KEY": pages.service_key, "DATABASE_URL": database_url}
 
 
-def _wait(process: subprocess.Popen[str], until: Callable[[], bool]) -> None:
-    for _ in range(_SECONDS * 10):
-        if process.poll() is not None or until():
-            break
-        time.sleep(0.1)
-    assert process.poll() is None, process.communicate()
-    assert until()
-
-
 def test_a_pause_outlasts_a_copy_that_is_killed(
     command: Command, pages: PageServer, source_database: str, settings: dict[str, str], tmp_path: Path
 ) -> None:
@@ -45,7 +34,7 @@ def test_a_pause_outlasts_a_copy_that_is_killed(
     words = ["copy", "--tables", "clients"]
     with start(*words, "--max-rate", "100", directory=tmp_path, **settings) as killed:
         try:
-            _wait(killed, lambda: value(target, copied) > 0)
+            wait_beside(killed, lambda: value(target, copied) > 0)
             outcome = command("pause", "--json", "--reason", f"{_PHONE} calls", **settings)
             document = check_document(outcome.out, "pause")
             assert (outcome.code, document["new"], document["paused"]["reason"]) == (0, True, "7912***6789 calls")
@@ -57,7 +46,7 @@ def test_a_pause_outlasts_a_copy_that_is_killed(
     execute(target, "DELETE FROM botdata.paces")  # it could not take its row with it
     with counted(pages) as given, start(*words, directory=tmp_path, **settings) as ended:
         try:
-            _wait(
+            wait_beside(
                 ended, lambda: value(target, "SELECT count(*) FROM botdata.paces WHERE held AND command = 'copy'") > 0
             )
             ended.send_signal(signal.SIGTERM)
@@ -71,7 +60,9 @@ def test_a_pause_outlasts_a_copy_that_is_killed(
     assert not given.seen
     with start(*words, directory=tmp_path, **settings) as last:
         try:
-            _wait(last, lambda: value(target, "SELECT count(*) FROM botdata.paces WHERE held AND command = 'copy'") > 0)
+            wait_beside(
+                last, lambda: value(target, "SELECT count(*) FROM botdata.paces WHERE held AND command = 'copy'") > 0
+            )
             assert value(target, copied) == done
             outcome = command("resume", "--json", **settings)
             assert check_document(outcome.out, "resume")["paces"][0]["command"] == "copy"

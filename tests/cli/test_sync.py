@@ -4,14 +4,13 @@ import json
 import re
 import signal
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.cli.command import Command, start
+from tests.cli.command import Command, start, wait_beside
 from tests.migration.engine import add_clients, execute, query, row_texts, value
 from tests.notify.receiver import Receiver
 from tests.support import faults
@@ -35,15 +34,6 @@ def _running(*arguments: str, directory: Path, **environment: str) -> Iterator[s
             yield process
         finally:
             process.kill()
-
-
-def _wait(process: subprocess.Popen[str], until: Callable[[], bool]) -> None:
-    for _ in range(_SECONDS * 10):
-        if process.poll() is not None or until():
-            break
-        time.sleep(0.1)
-    assert process.poll() is None, process.communicate()
-    assert until()
 
 
 def test_says_what_it_did_and_what_is_next(command: Command, settings: dict[str, str], source_database: str) -> None:
@@ -123,9 +113,11 @@ def test_follow_ends_with_a_report(
     execute(database_url, f"INSERT INTO botdata.processes (name, stage, chosen_by, reported_at) {silent}")
     told = {"NOTIFY_URL": receiver.url}
     with _running("--follow", "--interval", "0.2", directory=tmp_path, **settings, **told) as process:
-        _wait(process, lambda: _rows(database_url) == 30 and "process_silent" in receiver.kinds)
+        wait_beside(process, lambda: _rows(database_url) == 30 and "process_silent" in receiver.kinds)
         execute(source_database, "UPDATE clients SET notes = 'while it follows'")
-        _wait(process, lambda: value(database_url, "SELECT bool_and(notes = 'while it follows') FROM clients") is True)
+        wait_beside(
+            process, lambda: value(database_url, "SELECT bool_and(notes = 'while it follows') FROM clients") is True
+        )
         process.send_signal(how)
         out, err = process.communicate(timeout=_SECONDS)
     assert (process.returncode, "Traceback" in err) == (0, False), err
@@ -165,7 +157,7 @@ def test_stopped_in_the_middle_the_same_command_goes_on(
 
     pages.hook = hang
     with _running(directory=tmp_path, **settings) as process:
-        _wait(process, lambda: len(reached) == 2)
+        wait_beside(process, lambda: len(reached) == 2)
         process.send_signal(how)
         _, err = process.communicate(timeout=_SECONDS)
     if how == signal.SIGINT:

@@ -1,6 +1,7 @@
 """A pause that the target keeps: a run asks nothing, holds nothing, and goes on where it was."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -19,6 +20,7 @@ from app.migration.sync.syncer import Sync
 from tests.migration.engine import Told, add_clients, execute, row_texts, tables, value
 from tests.migration.paced import counted, paced
 from tests.support.page_server import PageServer
+from tests.support.relay import Relay, postgres_address
 
 _OPEN = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND xact_start IS NOT NULL"
 _LOCKS = (
@@ -164,6 +166,14 @@ async def test_a_target_that_is_away_stops_nothing(pages: PageServer) -> None:
     pace = Pace()
     async with kept_pace(pace, "postgresql://x@127.0.0.1:9/x", "copy", print):
         await asyncio.wait_for(pace.ready(), 5)
+
+
+async def test_a_target_that_goes_at_the_end_keeps_no_command(database_url: str) -> None:
+    with Relay(postgres_address(database_url)) as relay:
+        async with kept_pace(Pace(), relay.way(database_url), "copy", Told().notice):
+            relay.cut()  # what its end asks of the target fails now
+            began = time.monotonic()
+    assert time.monotonic() - began < 15  # it would never end
 
 
 async def test_what_others_wait_for_does_not_wait() -> None:

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from time import monotonic
 
+from app.common.background import end_task
 from app.common.deadlines import within
 from app.common.metrics import Metrics
 from app.cutover.shadow.log import ComparisonLog
@@ -43,8 +44,7 @@ class ComparisonSaving:
         """End, and save what there is, within some seconds."""
         if self._task is None:
             return
-        self._task.cancel()
-        await asyncio.wait({self._task})
+        await end_task(self._task)
         self._task = None
         await self._save()
         self._tell()

@@ -8,6 +8,7 @@ from time import monotonic
 import psycopg
 from psycopg import AsyncConnection
 
+from app.common.background import end_task
 from app.errors import BotdataError
 from app.migration.sources.pace import Pace
 from app.migration.target.target_session import open_target
@@ -87,7 +88,5 @@ async def kept_pace(pace: Pace, target_url: str, command: str, notice: Callable[
             await asyncio.wait_for(keeper.looked.wait(), _PATIENCE)
         yield
     finally:
-        keeping.cancel()
-        with suppress(asyncio.CancelledError):
-            await keeping
+        await end_task(keeping)
         pace.resume()

@@ -9,6 +9,7 @@ from time import monotonic
 
 import psycopg
 
+from app.common.background import end_task
 from app.errors import BotdataError
 from app.migration.progress import Progress
 from app.migration.target.target_session import open_target
@@ -73,6 +74,4 @@ async def kept_progress(told: Progress, target_url: str) -> AsyncIterator[Progre
     try:
         yield progress
     finally:
-        keeping.cancel()
-        with suppress(asyncio.CancelledError):
-            await keeping
+        await end_task(keeping)

@@ -84,8 +84,6 @@ class Pace:
         self._resting = 0
         self._at_once = 0
 
-    # --- how much at once ---
-
     def limits(self, limits: Limits) -> Limits:
         """Pages that take half a second at most by the rate."""
         if self.max_rate is None:
@@ -103,8 +101,6 @@ class Pace:
         """The same for bytes."""
         most = self.max_rate.size if self.max_rate is not None else None
         return size if most is None else max(1, min(size, int(most * seconds)))
-
-    # --- when ---
 
     @property
     def is_paused(self) -> bool:
@@ -173,8 +169,6 @@ class Pace:
             yield
         finally:
             self._at_once -= 1
-
-    # --- what came ---
 
     def count(self, *, rows: int = 0, size: int = 0) -> None:
         """So much has come from the source."""

@@ -72,15 +72,15 @@ async def stream_status(open_source: OpenSource, target_url: str) -> StreamStatu
                 set_aside = await quarantine.count_rows(connection)
             flushed = await slot.flushed()
             return StreamStatus(
-                slot.name,
-                look is not None,
-                await publication.exists(),
-                look.lost if look else None,
-                look.held if look else None,
-                await slot.oldest_transaction() if look else None,
-                known,
-                max(0, flushed - parse_lsn(known.lsn)) if known else None,
-                set_aside,
+                name=slot.name,
+                slot=look is not None,
+                publication=await publication.exists(),
+                lost=look.lost if look else None,
+                held_bytes=look.held if look else None,
+                oldest_transaction=await slot.oldest_transaction() if look else None,
+                known=known,
+                behind_bytes=max(0, flushed - parse_lsn(known.lsn)) if known else None,
+                set_aside=set_aside,
             )
 
 

@@ -129,8 +129,7 @@ class Database:
         with translated_errors(writing=False):
             try:
                 return await self._fetch(statement, parameters)
-            except ANOTHERS_SESSION:
-                self._idle.is_pooled = True
+            except ANOTHERS_SESSION:  # a pooler is known to be there now
                 return await self._fetch(statement, parameters)
 
     async def fetch_text(
@@ -142,21 +141,8 @@ class Database:
                 return [tuple(row) for row in await connection.execute(statement, parameters)]
 
     async def _fetch(self, statement: Select[Any], parameters: Mapping[str, object] | None) -> list[tuple[Any, ...]]:
-        await self._take_turn()
-        try:
-            with self._watched():
-                idle = await self._idle.take()
-                if idle is None:
-                    return await self._fetch_on_new(statement, parameters)
-                try:
-                    driver: Any = idle.driver_connection
-                    if not driver.autocommit:
-                        await driver.set_autocommit(True)
-                    return await self._rows(driver, statement, parameters)
-                finally:
-                    self._idle.put_back(idle)
-        finally:
-            self._turns.release()
+        async with self.driver() as driver:
+            return await fetched(await driver.execute(*self.compiled(statement, parameters)))
 
     @asynccontextmanager
     async def driver(self) -> AsyncIterator[Driver]:
@@ -166,24 +152,25 @@ class Database:
         """
         await self._take_turn()
         try:
-            idle = await self._idle.take()
-            if idle is None:
-                async with self._taken(self._reading) as connection:
-                    new = (await connection.get_raw_connection()).driver_connection
-                    assert new is not None
-                    try:
-                        yield new
-                    finally:
-                        if new.closed:
-                            await connection.invalidate()
-                return
-            try:
-                driver: Any = idle.driver_connection
-                if not driver.autocommit:
-                    await driver.set_autocommit(True)
-                yield driver
-            finally:
-                self._idle.put_back(idle)
+            with self._watched():
+                idle = await self._idle.take()
+                if idle is None:
+                    async with self._taken(self._reading) as connection:
+                        new = (await connection.get_raw_connection()).driver_connection
+                        assert new is not None
+                        try:
+                            yield new
+                        finally:
+                            if new.closed:
+                                await connection.invalidate()
+                    return
+                try:
+                    driver: Any = idle.driver_connection
+                    if not driver.autocommit:
+                        await driver.set_autocommit(True)
+                    yield driver
+                finally:
+                    self._idle.put_back(idle)
         except ANOTHERS_SESSION:
             self._idle.is_pooled = True
             raise
@@ -254,23 +241,6 @@ class Database:
             yield connection
         finally:
             await asyncio.shield(self._give_back(connection))
-
-    async def _fetch_on_new(
-        self, statement: Select[Any], parameters: Mapping[str, object] | None
-    ) -> list[tuple[Any, ...]]:
-        async with self._taken(self._reading) as connection:
-            driver = (await connection.get_raw_connection()).driver_connection
-            assert driver is not None
-            try:
-                return await self._rows(driver, statement, parameters)
-            finally:
-                if driver.closed:
-                    await connection.invalidate()
-
-    async def _rows(
-        self, driver: Driver, statement: Select[Any], parameters: Mapping[str, object] | None
-    ) -> list[tuple[Any, ...]]:
-        return await fetched(await driver.execute(*self.compiled(statement, parameters)))
 
     def compiled(
         self, statement: Select[Any], parameters: Mapping[str, object] | None

@@ -14,8 +14,10 @@ T = TypeVar("T")
 
 
 class StatementDeadline:
-    """Args:
-    seconds: that a statement may take.
+    """The time that each statement of one connection may take.
+
+    Args:
+        seconds: of a statement.
     """
 
     def __init__(self, seconds: float) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Select, literal_column, select
 
+from app.common.background import end_task
 from app.common.deadlines import within
 from app.common.metrics import Metrics
 from app.errors import DataError, OutcomeUnknownError, StoreError, StoreTimeoutError, UnavailableError
@@ -76,8 +77,7 @@ class ReadRouter:
     async def close(self) -> None:
         """Close the connections to the standbys."""
         if self._looking is not None:
-            self._looking.cancel()
-            await asyncio.wait({self._looking})
+            await end_task(self._looking)
         await asyncio.gather(*(standby.close() for standby in self._standbys))
 
     async def fetch(

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import psycopg
 from sqlalchemy import Select
 
-from app.common.background import BackgroundTasks
+from app.common.background import BackgroundTasks, end_task
 from app.errors import StoreError, UnavailableError
 from app.state.wal import SYSTEM, WalPlace, lsn_as_number
 from app.stores.postgres.database import Database, fetched, translated_errors
@@ -130,8 +130,7 @@ class Standby:
     async def close(self) -> None:
         """End what runs."""
         if self._watching is not None:
-            self._watching.cancel()
-            await asyncio.wait({self._watching})
+            await end_task(self._watching)
         self._begun.cancel()
         await self._begun.wait(_LOOK_TIMEOUT)
         for database in (self._reads, self._looks):

@@ -118,6 +118,7 @@ async def _until_stopped(
     import asyncio
     import signal
 
+    from app.common.background import end_task
     from app.notify.troubles import looking
 
     shown = asyncio.create_task(showing)
@@ -130,7 +131,7 @@ async def _until_stopped(
             await asyncio.wait({shown, watching}, return_when=asyncio.FIRST_COMPLETED)
     finally:
         for task in (shown, watching):
-            task.cancel()
+            await end_task(task)
         ended = await asyncio.gather(shown, watching, return_exceptions=True)
     for error in ended:
         if isinstance(error, Exception):
