@@ -5,7 +5,20 @@ from typing import Annotated
 
 import typer
 
-from app.cli.commands import adopt, copy, demo, migration, parity, preflight, quarantine, runs, schema, sync, verify
+from app.cli.commands import (
+    adopt,
+    copy,
+    demo,
+    fleet,
+    migration,
+    parity,
+    preflight,
+    quarantine,
+    runs,
+    schema,
+    sync,
+    verify,
+)
 from app.cli.commands.cutover import mirror
 from app.cli.commands.cutover import moves as cutover
 from app.cli.commands.inventory import command as inventory
@@ -52,6 +65,7 @@ def _main(
 
 adopt.register(cli)
 migration.register(cli)
+fleet.register(cli)
 rehearse.register(cli)
 preflight.register(cli)
 schema.register(cli)

@@ -54,6 +54,22 @@ class _Lines:
         errors.print(plain(f"{self._what} {table}: {done:,} of {total:,} rows"), markup=False)
 
 
+class _SalonLines(_Lines):
+    """Progress through many salons, with the time that is left."""
+
+    def begin(self, table: str, total: int, done: int) -> None:
+        self._began = monotonic()
+        super().begin(table, total, done)
+
+    def _print(self, table: str) -> None:
+        self._printed = monotonic()
+        done, total = self._done[table], self._total[table]
+        left = (
+            f", about {(self._printed - self._began) / done * (total - done):,.0f} s left" if 0 < done < total else ""
+        )
+        errors.print(plain(f"{self._what}: {done:,} of {total:,} salons{left}"), markup=False)
+
+
 class _Bars:
     """Progress as live bars, one a table."""
 
@@ -72,10 +88,10 @@ class _Bars:
 
 
 @contextmanager
-def progress(what: str) -> Iterator[ProgressProtocol]:
+def progress(what: str, *, of_salons: bool = False) -> Iterator[ProgressProtocol]:
     """Live bars on a terminal, plain lines elsewhere; both on standard error."""
     if not errors.is_terminal:
-        yield _Lines(what)
+        yield _SalonLines(what) if of_salons else _Lines(what)
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
