@@ -40,7 +40,7 @@ def database_of(settings: Settings) -> str:
     url = settings.require_database_url()
     if settings.schema_of_target != "public":
         raise SettingsError(
-            f"botdata fleet works on all salons of DATABASE_URL, and the settings name {settings.schema_of_target} alone; "
+            f"botdata fleet works on all salons of DATABASE_URL; the settings name {settings.schema_of_target} alone: "
             "take its name out of them, or give it with --only"
         )
     return url
