@@ -1,4 +1,4 @@
-"""What many salons in one database come to: catalog, files, memory, locks, dumps and commands, at growing numbers of them.
+"""What many salons in one database come to: catalog, files, memory, locks, dumps and commands, by their number.
 
     python -m benchmarks.fleet_sums [--salons 100 300 1000] [--filled 20] [--output FILE]
 

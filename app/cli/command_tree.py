@@ -5,22 +5,10 @@ from typing import Annotated
 
 import typer
 
-from app.cli.commands import (
-    adopt,
-    copy,
-    demo,
-    fleet,
-    migration,
-    parity,
-    preflight,
-    quarantine,
-    runs,
-    schema,
-    sync,
-    verify,
-)
+from app.cli.commands import adopt, copy, demo, migration, parity, preflight, quarantine, runs, schema, sync, verify
 from app.cli.commands.cutover import mirror
 from app.cli.commands.cutover import moves as cutover
+from app.cli.commands.fleet import command as fleet
 from app.cli.commands.inventory import command as inventory
 from app.cli.commands.notify import command as notify
 from app.cli.commands.pause import command as pause

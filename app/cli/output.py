@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
     from app.migration.progress import Progress as ProgressProtocol
 
+_WIDTH, _WIDEST = 240, 10_000
 # Wide, so that a table is never cut or folded: a narrower terminal wraps its lines.
-console = Console(highlight=False, soft_wrap=True, width=240)
+console = Console(highlight=False, soft_wrap=True, width=_WIDTH)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 _SECONDS_BETWEEN_LINES = 5.0
 
@@ -110,6 +111,7 @@ def show_table(headings: list[str], rows: list[list[str]], *, numbers: frozenset
         table.add_column(heading, justify="right" if position in numbers else "left", no_wrap=True)
     for row in rows:
         table.add_row(*(Text(plain(cell)) for cell in row))
+    console.width = max(_WIDTH, console.measure(table, options=console.options.update(max_width=_WIDEST)).maximum)
     console.print(table)
 
 

@@ -11,7 +11,7 @@ from app.migration.target.target_session import explained, open_target
 from app.next_step import Command, NextStep
 from app.settings import Settings
 from app.state.fetching import fetch_value
-from app.state.salons import Salon, filled_schemas, find_salons
+from app.state.fleet.salons import Salon, filled_schemas, find_salons
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from app.errors import BotdataError
 from app.fleet.outcome import Outcome, Result, failed
 from app.migration.progress import Progress
 from app.migration.target.target_session import connect_target, explained
-from app.state.salons import Salon
+from app.state.fleet.salons import Salon
 from app.stores.postgres.session import turn_to
 
 Work = Callable[[AsyncConnection, Salon], Awaitable[Outcome]]

@@ -5,7 +5,7 @@ from enum import StrEnum
 
 from app.errors import BotdataError, MigrationError
 from app.next_step import NextStep
-from app.state.salons import Standing
+from app.state.fleet.salons import Standing
 
 
 class Result(StrEnum):

@@ -8,7 +8,7 @@ from app.fleet.outcome import Outcome, Result
 from app.migration.runs.status import Status, status_of
 from app.next_step import Command, NextStep
 from app.schema.revision_files import known_revisions
-from app.state.salons import Salon, read_standing
+from app.state.fleet.salons import Salon, read_standing
 from app.state.tool_schema import newest_version
 
 STEP = "fleet status"

@@ -9,7 +9,7 @@ from app.fleet.choosing import Chosen, address_of
 from app.fleet.outcome import Outcome, Result
 from app.next_step import Command, NextStep
 from app.schema import revisions
-from app.state.salons import Salon, Standing, read_standing
+from app.state.fleet.salons import Salon, Standing, read_standing
 from app.state.tool_schema import ensure_tool_schema, newest_version
 
 STEP = "fleet upgrade"

@@ -22,8 +22,8 @@ from app.migration.target.materialized_views import views_of
 from app.migration.target.target_session import explained
 from app.migration.verify.verifier import VerifyOptions, verify
 from app.next_step import Command, NextStep
+from app.state.fleet.salons import Salon, read_standing
 from app.state.runs.verifications import equal_since
-from app.state.salons import Salon, read_standing
 from app.state.tool_schema import may_read
 
 STEP = "fleet verify"

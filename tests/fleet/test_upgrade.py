@@ -1,6 +1,5 @@
 """`fleet upgrade`: makes and upgrades salons, goes on after a failure, and after a stop or a kill."""
 
-import json
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -15,14 +14,15 @@ from app.common.schemas import Schemas
 from app.schema import revisions
 from app.schema.revisions import UPGRADE_LOCK
 from tests.cli.command import Command, start, wait_beside
+from tests.cli.test_json import check_document
 from tests.migration.engine import execute, query, value
 from tests.support.other_schemas import in_schema
 
 # What a schema holds, as it says of itself, without its name.
 _CONTENTS = """
 SELECT replace(t, 'SCHEMA_botdata', 'tool') AS t FROM (
-    SELECT c.relkind::text || ' ' || coalesce(pg_get_indexdef(c.oid), c.oid::regclass::text || ' ' || (SELECT string_agg(
-        format('%s %s %s', attname, format_type(atttypid, atttypmod), attnotnull), ',' ORDER BY attnum)
+    SELECT c.relkind::text || ' ' || coalesce(pg_get_indexdef(c.oid), c.oid::regclass::text || ' ' || (
+        SELECT string_agg(format('%s %s %s', attname, format_type(atttypid, atttypmod), attnotnull), ',' ORDER BY 1)
         FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0)) AS t
     FROM pg_class c WHERE relnamespace IN ('SCHEMA'::regnamespace, 'SCHEMA_botdata'::regnamespace) AND relkind <> 'S'
     UNION ALL SELECT pg_get_functiondef(oid) FROM pg_proc WHERE pronamespace = 'SCHEMA'::regnamespace
@@ -38,7 +38,7 @@ def _contents(url: str, schema: str) -> list[str]:
 
 
 def _document(out: str) -> dict[str, Any]:
-    document = json.loads(out)
+    document = check_document(out, "fleet upgrade")
     return {"ok": document["ok"], **{one["salon"]: one for one in document["salons"]}}
 
 

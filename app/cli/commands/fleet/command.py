@@ -198,8 +198,8 @@ def _run(
 
 
 def _end(fleet: Fleet, settings: Settings, stopped: str | None, as_json: bool, again: str | None) -> None:
+    from app.cli.commands.fleet.report import fleet_document, show_fleet
     from app.cli.output import show_json
-    from app.cli.reports.fleet_report import fleet_document, show_fleet
 
     outcomes = [_masked(one, settings) for one in fleet.outcomes.values()]
     ok = stopped is None and all(one.result.is_well for one in outcomes)

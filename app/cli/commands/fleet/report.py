@@ -16,20 +16,9 @@ def show_fleet(outcomes: Collection[Outcome], stopped: str | None, following: st
         stopped: why not all was done, in words.
         following: the command to run next.
     """
-    show_table(
-        ["salon", "revision", "stage", "outcome", "reason", "next step"],
-        [
-            [
-                one.salon,
-                (one.standing and one.standing.revision) or "-",
-                (one.standing and one.standing.stage) or "-",
-                one.result,
-                one.reason or "",
-                _next(one) or "",
-            ]
-            for one in sorted(outcomes, key=lambda one: not one.result.is_well)
-        ],
-    )
+    headings = ["salon", "revision", "stage", "outcome", "reason", "next step"]
+    lines = [_line(one) for one in sorted(outcomes, key=lambda one: not one.result.is_well)]
+    show_table(headings, lines)
     counts = Counter(one.result for one in outcomes)
     told = ", ".join(f"{count:,} {result}" for result, count in counts.most_common())
     say(f"{len(outcomes):,} salon{'s' if len(outcomes) != 1 else ''}: {told}")
@@ -37,6 +26,11 @@ def show_fleet(outcomes: Collection[Outcome], stopped: str | None, following: st
         say(f"NOT all was done: {plain(stopped)}")
     if following is not None:
         say(f"Next: {following}")
+
+
+def _line(one: Outcome) -> list[str]:
+    revision, stage = (one.standing.revision, one.standing.stage) if one.standing else (None, None)
+    return [one.salon, revision or "-", stage or "-", one.result, one.reason or "", _next(one) or ""]
 
 
 def fleet_document(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from psycopg import AsyncConnection
 
-from app.common.schemas import DATA, trouble_with_target
+from app.common.schemas import DATA, Schemas, trouble_with_target
 from app.state.fetching import fetch_rows
 from app.state.schema_name import SCHEMA
 
@@ -18,7 +18,7 @@ _FILLED = """
 SELECT nspname::text FROM pg_namespace WHERE nspname = ANY (%(names)s)
 AND oid IN (SELECT relnamespace FROM pg_class UNION SELECT pronamespace FROM pg_proc)
 """
-_TOOL = "botdata"
+_TOOL = Schemas().tool  # beside public; the others' end in its name
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ async def find_salons(connection: AsyncConnection) -> list[Salon]:
     salons = []
     for name in sorted(names):
         if name == "public" or trouble_with_target(name) is None:
-            tool = tables.get(_TOOL if name == "public" else f"{name}_{_TOOL}", set())
+            tool = tables.get(Schemas(name).tool, set())
             has_revisions = "alembic_version" in tables.get(name, set())
             salons.append(Salon(name, has_revisions, "version" in tool, {"version", "stage"} <= tool))
     return salons
