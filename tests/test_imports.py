@@ -39,7 +39,7 @@ LAYERS = [
     ["schema"],
     ["migration.migrate", "cutover.moves", "adopt", "report"],
     ["notify"],
-    ["parity", "watch"],
+    ["fleet", "parity", "watch"],
     ["rehearsal"],
     ["embedded"],
     ["cli.event_loop", "cli.given_options", "cli.other_schemas", "cli.output", "cli.project"],

@@ -8,6 +8,7 @@ import typer
 from app.cli.commands import adopt, copy, demo, migration, parity, preflight, quarantine, runs, schema, sync, verify
 from app.cli.commands.cutover import mirror
 from app.cli.commands.cutover import moves as cutover
+from app.cli.commands.fleet import command as fleet
 from app.cli.commands.inventory import command as inventory
 from app.cli.commands.notify import command as notify
 from app.cli.commands.pause import command as pause
@@ -52,6 +53,7 @@ def _main(
 
 adopt.register(cli)
 migration.register(cli)
+fleet.register(cli)
 rehearse.register(cli)
 preflight.register(cli)
 schema.register(cli)

@@ -13,7 +13,7 @@ from itertools import takewhile
 _OBJECTS_BETWEEN_COLLECTIONS = 50_000
 _INTERRUPTED = 130  # Typer's exit code after a KeyboardInterrupt
 _RESUMED = ("copy", "migrate", "sync")
-_GROUPS = ("cutover", "mirror", "quarantine", "schema", "stream")  # their commands have names of two words
+_GROUPS = ("cutover", "fleet", "mirror", "quarantine", "schema", "stream")  # their commands have names of two words
 
 
 def run() -> None:

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
     from app.migration.progress import Progress as ProgressProtocol
 
+_WIDTH, _WIDEST = 240, 10_000
 # Wide, so that a table is never cut or folded: a narrower terminal wraps its lines.
-console = Console(highlight=False, soft_wrap=True, width=240)
+console = Console(highlight=False, soft_wrap=True, width=_WIDTH)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 _SECONDS_BETWEEN_LINES = 5.0
 
@@ -54,6 +55,22 @@ class _Lines:
         errors.print(plain(f"{self._what} {table}: {done:,} of {total:,} rows"), markup=False)
 
 
+class _SalonLines(_Lines):
+    """Progress through many salons, with the time that is left."""
+
+    def begin(self, table: str, total: int, done: int) -> None:
+        self._began = monotonic()
+        super().begin(table, total, done)
+
+    def _print(self, table: str) -> None:
+        self._printed = monotonic()
+        done, total = self._done[table], self._total[table]
+        left = (
+            f", about {(self._printed - self._began) / done * (total - done):,.0f} s left" if 0 < done < total else ""
+        )
+        errors.print(plain(f"{self._what}: {done:,} of {total:,} salons{left}"), markup=False)
+
+
 class _Bars:
     """Progress as live bars, one a table."""
 
@@ -72,10 +89,10 @@ class _Bars:
 
 
 @contextmanager
-def progress(what: str) -> Iterator[ProgressProtocol]:
+def progress(what: str, *, of_salons: bool = False) -> Iterator[ProgressProtocol]:
     """Live bars on a terminal, plain lines elsewhere; both on standard error."""
     if not errors.is_terminal:
-        yield _Lines(what)
+        yield _SalonLines(what) if of_salons else _Lines(what)
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -94,6 +111,7 @@ def show_table(headings: list[str], rows: list[list[str]], *, numbers: frozenset
         table.add_column(heading, justify="right" if position in numbers else "left", no_wrap=True)
     for row in rows:
         table.add_row(*(Text(plain(cell)) for cell in row))
+    console.width = max(_WIDTH, console.measure(table, options=console.options.update(max_width=_WIDEST)).maximum)
     console.print(table)
 
 

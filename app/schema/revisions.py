@@ -1,5 +1,7 @@
 """The schema revisions, for programs: upgrade, and where a database stands."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import psycopg
@@ -8,7 +10,7 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import Connection, NullPool, create_engine
+from sqlalchemy import Connection, Engine, NullPool, create_engine
 from sqlalchemy.exc import DBAPIError
 
 from app.common.schemas import Schemas
@@ -56,6 +58,36 @@ def named(statement: str) -> str:
     """A statement of a revision with the name of the schema that it is run for in place of DATA."""
     schemas: Schemas = context.config.attributes["schemas"]
     return schemas.named(statement)
+
+
+def open_engine(database_url: str) -> Engine:
+    """For `upgrade_with`: one connection, which is opened when it is needed, and again where it was lost."""
+    return create_engine(
+        sqlalchemy_url(database_url),
+        pool_size=1,
+        max_overflow=0,
+        isolation_level="READ COMMITTED",
+        hide_parameters=True,
+        connect_args={"connect_timeout": 10, "prepare_threshold": None},  # see alembic/env.py
+    )
+
+
+def upgrade_with(engine: Engine, database_url: str) -> Upgrade:
+    """Upgrade one of many schemas of the engine's database to the newest revision, as `upgrade` does.
+
+    Raises:
+        MigrationError: likewise.
+    """
+    notices: list[Notice] = []
+    with _reached(), engine.connect() as connection:
+        with connection.begin():
+            before = _current_on(connection, database_url)
+        if before is not None:
+            _refuse_to_go_down(before, "head")
+        with connection.begin():
+            upgrade_on(connection, database_url, notices)
+        with connection.begin():
+            return Upgrade(before, _current_on(connection, database_url), tuple(notices))
 
 
 def upgrade(database_url: str, revision: str = "head") -> Upgrade:
@@ -151,10 +183,20 @@ def current(database_url: str) -> str | None:
         poolclass=NullPool,
         connect_args={"connect_timeout": 10, "prepare_threshold": None},  # see alembic/env.py
     )
+    with _reached(), engine.connect() as connection:
+        return _current_on(connection, database_url)
+
+
+def _current_on(connection: Connection, database_url: str) -> str | None:
+    options = {"version_table_schema": schemas_of_url(database_url).data}
+    return MigrationContext.configure(connection, opts=options).get_current_revision()
+
+
+@contextmanager
+def _reached() -> Iterator[None]:
+    """Turn an error of the server into a MigrationError."""
     try:
-        with engine.connect() as connection:
-            options = {"version_table_schema": schemas_of_url(database_url).data}
-            return MigrationContext.configure(connection, opts=options).get_current_revision()
+        yield
     except DBAPIError as error:
         raise MigrationError(
             explain(error),

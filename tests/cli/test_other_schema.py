@@ -102,7 +102,7 @@ def test_a_command_of_public_alone_is_refused(command: Command, database_url: st
 def test_every_command_is_right_or_refused_for_another_schema() -> None:
     """A new command is to be tried in another schema, and then stands in one of the two lists."""
     tried = {
-        "copy", "cutover", "demo", "migrate", "mirror", "notify", "parity", "pause", "preflight", "quarantine",
+        "copy", "cutover", "demo", "fleet", "migrate", "mirror", "notify", "parity", "pause", "preflight", "quarantine",
         "report", "resume", "status", "sync", "uninstall", "upgrade", "verify", "watch",
     }  # fmt: skip
     assert set(_COMMANDS) == tried | set(OF_PUBLIC_ALONE)

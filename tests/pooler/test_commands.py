@@ -26,6 +26,7 @@ LINES = [
     "cutover status", "cutover history", "cutover report", "cutover advance", "cutover back", "cutover finish",
     "cutover forget gone", "cutover table messages postgres", "cutover accept --list", "notify",
     "report", "rehearse --yes", "watch --json", "pause", "resume",
+    "fleet status", "fleet upgrade --create t1", "fleet verify --sources sources.toml",
     "stream status --source postgresql://nobody@127.0.0.1:1/none", "stream drop --source postgresql://nobody@127.0.0.1:1/none",
 ]  # fmt: skip
 # They use the data layer's connections, which work there; some of them end with 1 for what they find.
@@ -97,6 +98,7 @@ def _works(bouncer: Bouncer, url: str) -> None:
 def settings(pair: Pair, pages: PageServer, tmp_path: Path) -> dict[str, str]:
     add_clients(pair.source, 5)
     (tmp_path / "rows.json").write_text("")
+    (tmp_path / "sources.toml").touch(mode=0o600)
     return {
         "SUPABASE_URL": pair.supabase.url,
         "SUPABASE_KEY": pair.supabase.service_key,

@@ -1,10 +1,11 @@
-"""A source of either kind, opened for a look at its rows."""
+"""A source of either kind, opened for reading its rows."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from app.migration.retry import Limits
+from app.migration.sources.pace import Pace
 from app.migration.sources.postgres.postgres_source import open_postgres_source
 from app.migration.sources.rest.rest_source import RestSource
 from app.migration.sources.source import Source
@@ -21,22 +22,30 @@ class Supabase:
 
 
 @asynccontextmanager
-async def open_source(source: Supabase | str, limits: Limits, on_retry: Callable[[str], None]) -> AsyncIterator[Source]:
+async def open_source(
+    source: Supabase | str,
+    limits: Limits,
+    on_retry: Callable[[str], None],
+    *,
+    step: str = "preflight",
+    pace: Pace | None = None,
+) -> AsyncIterator[Source]:
     """The source, for as long as the context lasts.
 
     Args:
         source: Supabase over REST, or the URL of a PostgreSQL.
-        limits, on_retry: as for every source.
+        limits, on_retry, pace: as for every source.
+        step: the name of the step.
 
     Raises:
         BotdataError: it cannot be opened.
     """
     if isinstance(source, str):
-        async with open_postgres_source(source, step="preflight", limits=limits, on_retry=on_retry) as postgres:
+        async with open_postgres_source(source, step=step, limits=limits, on_retry=on_retry, pace=pace) as postgres:
             yield postgres
         return
     rest = await SupabaseRest.open(source.url, source.key, request_timeout=60.0)
     try:
-        yield RestSource(rest, source.url, limits=limits, on_retry=on_retry)
+        yield RestSource(rest, source.url, limits=limits, on_retry=on_retry, pace=pace)
     finally:
         await rest.close()

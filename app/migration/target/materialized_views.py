@@ -5,13 +5,14 @@ from dataclasses import dataclass
 
 import psycopg
 from psycopg import AsyncConnection, sql
+from sqlalchemy import Table
 
 from app.common.driver_errors import missing_right
 from app.common.schemas import said
 from app.errors import error_for_sqlstate
 from app.migration.progress import Progress
 from app.migration.tables.copy_table import CopyTable
-from app.migration.tables.quoting import named
+from app.migration.tables.quoting import identifier_of, named
 from app.migration.target.leftovers import Unusable
 
 # Partitions and the tables that others inherit from hold each other's rows. A view that is made of another has a
@@ -60,7 +61,16 @@ def stale(name: str, why: str) -> Unusable:
 
 async def dependent_views(connection: AsyncConnection, tables: Sequence[CopyTable]) -> list[MaterializedView]:
     """Those made of these tables, in an order to refresh them in."""
-    names = [named(connection, table.identifier) for table in tables]
+    return await _made_of(connection, [table.identifier for table in tables])
+
+
+async def views_of(connection: AsyncConnection, tables: Sequence[Table]) -> list[MaterializedView]:
+    """The same, of tables that were not looked at."""
+    return await _made_of(connection, [identifier_of(table) for table in tables])
+
+
+async def _made_of(connection: AsyncConnection, tables: Sequence[sql.Identifier]) -> list[MaterializedView]:
+    names = [named(connection, table) for table in tables]
     cursor = await connection.execute(_DEPENDENTS, {"tables": names})
     return [MaterializedView(*row) for row in await cursor.fetchall()]
 

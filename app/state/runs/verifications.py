@@ -1,5 +1,6 @@
 """Verifications: what a verify found of a table, kept for the gates of a cutover."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -64,6 +65,19 @@ async def last_verifications(connection: AsyncConnection) -> dict[str, LastVerif
         f"FROM {SCHEMA}.verifications ORDER BY table_name, id DESC",
     )
     return {table: LastVerification(*rest) for table, *rest in rows}
+
+
+async def equal_since(connection: AsyncConnection, source: str, tables: Sequence[str], since: datetime) -> bool:
+    """Whether the last verify of each of the tables compared all rows with this source, began since then, and found
+    none that differs."""
+    count = await fetch_value(
+        connection,
+        "SELECT count(*) FROM (SELECT DISTINCT ON (table_name) source, differences, began_at "
+        f"FROM {SCHEMA}.verifications WHERE table_name = ANY (%(tables)s) ORDER BY table_name, id DESC) v "
+        "WHERE source = %(source)s AND differences = 0 AND began_at >= %(since)s",
+        {"source": source, "tables": list(tables), "since": since},
+    )
+    return bool(count == len(tables))
 
 
 @dataclass(frozen=True, slots=True)

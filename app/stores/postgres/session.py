@@ -108,6 +108,11 @@ def cursors_in(schemas: Schemas) -> tuple[type[AsyncCursor[Any]], type[AsyncServ
     return type("Cursor", (_Cursor,), own), type("ServerCursor", (_ServerCursor,), own)
 
 
+def turn_to(connection: AsyncConnection, schemas: Schemas) -> None:
+    """Let the statements of a connection, which is at rest, mean other schemas from now on."""
+    connection.cursor_factory, connection.server_cursor_factory = cursors_in(schemas)
+
+
 def is_amid_statement(connection: AsyncConnection) -> bool:
     """Whether nothing can be sent any more, not even a rollback: only closing ends what the server is doing.
 

@@ -1,0 +1,1 @@
+"""The commands `botdata fleet ...` and what they show."""

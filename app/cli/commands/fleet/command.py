@@ -1,0 +1,239 @@
+"""The commands `botdata fleet ...`: for all salons of a database what `status`, `upgrade` and `verify` do for one."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from app.cli.event_loop import run_async
+from app.cli.work import AsJson, MaxRate, WithBaileys
+
+if TYPE_CHECKING:
+    from app.fleet.choosing import Chosen
+    from app.fleet.each import Fleet, Work
+    from app.fleet.outcome import Outcome
+    from app.migration.progress import Progress
+    from app.settings import Settings
+
+_MOMENT = "%Y-%m-%dT%H:%M:%SZ"
+
+Only = Annotated[
+    list[str] | None,
+    typer.Option("--only", help="Only salons of such names, as 't*'; may be given again.", metavar="PATTERN"),
+]
+Jobs = Annotated[int, typer.Option("--jobs", help="So many salons at a time.", min=1, max=32, metavar="N")]
+
+
+def register(cli: typer.Typer) -> None:
+    """Add the commands."""
+    group = typer.Typer(
+        no_args_is_help=True,
+        help="All salons of DATABASE_URL's database, the schemas with revisions or with a NAME_botdata beside "
+        "them.\n\nExample: botdata fleet status",
+    )
+    for command in (status, upgrade, verify):
+        group.command()(command)
+    cli.add_typer(group, name="fleet")
+
+
+def status(only: Only = None, jobs: Jobs = 4, as_json: AsJson = False) -> None:
+    """Where each salon stands, and what is not well with it. Reads only. Exit code 1 where something is not.
+
+    Example: botdata fleet status --only 't*'
+    """
+    from app.fleet.choosing import choose
+    from app.fleet.status import STEP, look
+
+    settings, url = _prepared(STEP)
+    chosen = run_async(choose(url, only or (), step=STEP))
+    fleet, stopped = _run(STEP, url, chosen, jobs, lambda _: look, to_its_end=False)
+    _end(fleet, settings, stopped, as_json, None)
+
+
+def upgrade(
+    only: Only = None,
+    create: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--create", help="Make a salon of this name where it is missing; may be given again.", metavar="NAME"
+        ),
+    ] = None,
+    create_from: Annotated[
+        Path | None, typer.Option("--create-from", help="The same for each name of a file, one a line.", metavar="FILE")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
+    jobs: Jobs = 4,
+    as_json: AsJson = False,
+) -> None:
+    """Upgrade each salon's schema, and the tool's own beside it. Each in one transaction; goes on after a failure.
+
+    What is at the newest revision is passed over, so that the same command goes on after a stop.
+
+    Example: botdata fleet upgrade --create t17 --only 't*'
+    """
+    from app.fleet.choosing import checked_names, choose
+    from app.fleet.upgrade import STEP, Upgrades
+
+    settings, url = _prepared(STEP)
+    names = checked_names([*(create or ()), *(_names_in(create_from) if create_from else ())])
+    chosen = run_async(choose(url, only or (), names, step=STEP))
+    upgrades = Upgrades(url, chosen, dry_run=dry_run)
+    try:
+        fleet, stopped = _run(STEP, url, chosen, jobs, lambda _: upgrades.upgrade, to_its_end=True)
+    finally:
+        upgrades.close()
+    again = [*_repeated(only, jobs), *_options("--create", create)]
+    again += [f"--create-from {shlex.quote(str(create_from))}"] if create_from else []
+    _end(fleet, settings, stopped, as_json, " ".join([f"botdata {STEP}", *again]))
+
+
+def verify(
+    sources: Annotated[
+        Path,
+        typer.Option(
+            "--sources",
+            help="A TOML file with each salon's source, closed to others: docs/settings.md.",
+            metavar="FILE",
+            show_default=False,
+        ),
+    ],
+    only: Only = None,
+    since: Annotated[
+        datetime | None,
+        typer.Option(
+            "--since",
+            help="Pass over salons that a verify found equal to the same source since then (UTC).",
+            formats=[_MOMENT, "%Y-%m-%d"],
+            show_default=False,
+        ),
+    ] = None,
+    with_baileys: WithBaileys = False,
+    max_rate: MaxRate = None,
+    jobs: Jobs = 4,
+    as_json: AsJson = False,
+) -> None:
+    """Compare every row of each salon with its own source. Exit code 0 only when all that were asked for are equal.
+
+    A salon at `complete` that the file does not name is "not compared", which is no failure; any other one is.
+
+    Example: botdata fleet verify --sources sources.toml --only 't*'
+    """
+    from app.fleet.choosing import choose
+    from app.fleet.outcome import Outcome, Result
+    from app.fleet.sources import read_sources
+    from app.fleet.verify import STEP, Verifications
+    from app.migration.sources.pace import MaxRate as Rate
+    from app.migration.tables.copy_table import select_tables
+    from app.migration.tables.metadata import load_metadata
+
+    try:
+        rate = Rate.parse(max_rate) if max_rate is not None else None
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--max-rate") from None
+    settings, url = _prepared(STEP)
+    known = read_sources(sources)
+    groups = {"business", "baileys"} if with_baileys else {"business"}
+    tables = select_tables(load_metadata(None), names=None, groups=groups)
+    chosen = run_async(choose(url, only or (), step=STEP))
+    moment = since.replace(tzinfo=UTC) if since else None
+
+    def work(progress: Progress) -> Work:
+        return Verifications(url, known, tables, moment, rate, progress.notice).compare
+
+    fleet, stopped = _run(STEP, url, chosen, jobs, work, to_its_end=False)
+    if not only:
+        for name in sorted(known.keys() - fleet.outcomes.keys()):
+            reason = "the file names a source for it, and the database has no such salon"
+            fleet.outcomes[name] = Outcome(name, Result.FAILED, reason=reason)
+    since_then = f"--since {(moment or chosen.began_at).astimezone(UTC):{_MOMENT}}"
+    again = [f"--sources {shlex.quote(str(sources))}", *_repeated(only, jobs), since_then]
+    again += ["--with-baileys"] if with_baileys else []
+    again += [f"--max-rate {shlex.quote(max_rate)}"] if max_rate is not None else []
+    compared = {Result.EQUAL, Result.EQUAL_SINCE, Result.DIFFERS, Result.FAILED, Result.NOT_DONE}
+    if stopped is None and not any(one.result in compared for one in fleet.outcomes.values()):
+        stopped = "nothing was compared"
+    _end(fleet, settings, stopped, as_json, " ".join([f"botdata {STEP}", *again]))
+
+
+def _prepared(step: str) -> tuple[Settings, str]:
+    from app.cli.project import read_project
+    from app.errors import MigrationError
+    from app.fleet.choosing import database_of
+    from app.settings import load_settings
+
+    settings = load_settings()
+    project = read_project()
+    if project.metadata is not None or project.revisions is not None:
+        raise MigrationError(
+            f"botdata {step} knows the bot's own tables alone, and pyproject.toml names another project's",
+            step=step,
+            pending="everything; nothing was read or written",
+        )
+    return settings, database_of(settings)
+
+
+def _run(
+    step: str, url: str, chosen: Chosen, jobs: int, work: Callable[[Progress], Work], *, to_its_end: bool
+) -> tuple[Fleet, str | None]:
+    """Do it; gives what came of it, and why it stopped before its end, in words."""
+    from app.cli.output import complain, progress
+    from app.errors import MigrationError
+    from app.fleet.each import Fleet
+
+    with progress(step, of_salons=True) as bars:
+        fleet = Fleet(url, step, chosen.salons, jobs, bars, to_its_end)
+        try:
+            run_async(fleet.run(work(bars)))
+        except KeyboardInterrupt:
+            return fleet, "it was interrupted"
+        except MigrationError as error:
+            complain(f"botdata {step} stopped: {error.message}")
+            return fleet, error.message
+    return fleet, None
+
+
+def _end(fleet: Fleet, settings: Settings, stopped: str | None, as_json: bool, again: str | None) -> None:
+    from app.cli.commands.fleet.report import fleet_document, show_fleet
+    from app.cli.output import show_json
+
+    outcomes = [_masked(one, settings) for one in fleet.outcomes.values()]
+    ok = stopped is None and all(one.result.is_well for one in outcomes)
+    following = again if not ok else None
+    if as_json:
+        show_json(fleet_document(fleet.step, outcomes, ok, stopped, following))
+    else:
+        show_fleet(outcomes, stopped, following)
+    if not ok:
+        raise typer.Exit(1)
+
+
+def _masked(one: Outcome, settings: Settings) -> Outcome:
+    from dataclasses import replace
+
+    from app.privacy import mask_free_text
+
+    return replace(one, reason=one.reason and mask_free_text(one.reason, settings.secrets()))
+
+
+def _names_in(file: Path) -> list[str]:
+    from app.errors import SettingsError
+
+    try:
+        return [line.strip() for line in file.read_text("utf-8").splitlines() if line.strip()]
+    except OSError as error:
+        raise SettingsError(f"{file} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError:
+        raise SettingsError(f"{file} is not a UTF-8 text file") from None
+
+
+def _repeated(only: list[str] | None, jobs: int) -> list[str]:
+    return [*_options("--only", only), *([f"--jobs {jobs}"] if jobs != 4 else [])]
+
+
+def _options(name: str, given: list[str] | None) -> list[str]:
+    return [f"{name} {shlex.quote(text)}" for text in given or ()]

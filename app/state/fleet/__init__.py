@@ -1,0 +1,1 @@
+"""Many salons of one database, as the tables tell of them."""

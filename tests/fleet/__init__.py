@@ -1,0 +1,1 @@
+"""`botdata fleet`, on a database of several salons."""
