@@ -132,10 +132,12 @@ class ArchiveWriter:
         except OSError as error:
             raise self._failed(error) from error
         self._zip = ZipFile(self._file, "w", ZIP_DEFLATED, compresslevel=1)
+        self._member: MemberWriter | None = None
 
     def table(self, table: TableRows) -> "MemberWriter":
         """Begin a table; one at a time."""
-        return MemberWriter(self._zip, table)
+        self._member = MemberWriter(self._zip, table)
+        return self._member
 
     def finish(self, manifest: Manifest) -> None:
         """Write the manifest, see to it that all is on the disk, and give the file its name."""
@@ -150,8 +152,10 @@ class ArchiveWriter:
 
     def give_up(self) -> None:
         """Leave nothing behind, after `finish` too."""
-        with suppress(OSError, ValueError):
-            self._file.close()
+        endings = [self._member.close] if self._member else []
+        for close in (*endings, self._zip.close, self._file.close):
+            with suppress(OSError, ValueError):
+                close()
         for path in [self._part, *([self._path] if self._finished else [])]:
             with suppress(OSError):
                 path.unlink(missing_ok=True)

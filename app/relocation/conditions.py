@@ -10,8 +10,8 @@ from app.state.cutover import backlog
 from app.state.cutover.moves import open_move
 from app.state.cutover.processes import Process, read_processes
 from app.state.cutover.stage import StageRow
-from app.state.moved_out import outbox_to_move
 from app.state.rehearsals import not_removed
+from app.state.relocation.contents import outbox_to_move
 from app.state.runs.runs import is_unfinished
 from app.state.streams import read_streams
 

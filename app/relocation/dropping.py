@@ -10,7 +10,8 @@ from app.migration.target.target_session import explained, open_target
 from app.next_step import Command, NextStep
 from app.relocation.archive import receipt_of
 from app.state.cutover.processes import read_processes
-from app.state.moved_out import archive_kept, dependents, drop_both, relations_in_the_way
+from app.state.relocation.contents import dependents, drop_both, relations_in_the_way
+from app.state.relocation.mark import archive_kept
 from app.state.streams import read_streams
 from app.state.tool_schema import is_current
 from app.stores.postgres.database_url import schemas_of_url

@@ -19,7 +19,7 @@ from app.schema import revisions
 from app.schema.revision_files import known_revisions
 from app.schema.transaction import revisions_transaction
 from app.state.cutover.moves import record
-from app.state.moved_out import relations_in_the_way, settle_in
+from app.state.relocation.contents import relations_in_the_way, settle_in
 from app.state.tool_schema import bring_to_version, ensure_tool_schema, newest_version
 from app.stores.postgres.database_url import schemas_of_url
 

@@ -27,7 +27,8 @@ from app.state.cutover.moves import record
 from app.state.cutover.processes import read_processes
 from app.state.cutover.stage import StageRow, read_stage_row
 from app.state.fetching import fetch_rows
-from app.state.moved_out import TAKEN, archive_kept, keep_archive, mark_moved_out, unmark_moved_out
+from app.state.relocation.contents import TAKEN
+from app.state.relocation.mark import archive_kept, keep_archive, mark_moved_out, unmark_moved_out
 from app.state.tool_schema import newest_version
 from app.stores.postgres.database_url import schemas_of_url
 

@@ -14,6 +14,7 @@ from app.migration.target.target_session import explained
 from app.relocation.rows import tables_of
 from app.schema import revisions
 from app.schema.transaction import revisions_transaction
+from app.state.relocation.mark import TRIGGER
 from app.stores.postgres.database_url import schemas_of_url
 
 # Of what lies on a table: its name ends with the table's.
@@ -53,7 +54,8 @@ async def read_salon(url: str, revision: str, *, step: str) -> SalonCatalog:
     # A function is everybody's unless it is taken from them.
     grants = [name for kind, name in found if kind == "grant" and not name.startswith("EXECUTE to PUBLIC ")]
     found = {(kind, name): definition for (kind, name), definition in found.items() if kind != "grant"}
-    return SalonCatalog(tables, _own(made, _neutral(found, salon.data)), tuple(grants))
+    own = _own(made, _neutral(found, salon.data))
+    return SalonCatalog(tables, tuple(one for one in own if not one.startswith(f"trigger {TRIGGER} ")), tuple(grants))
 
 
 def _neutral(catalog: Catalog, schema: str) -> Catalog:

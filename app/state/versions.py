@@ -453,7 +453,7 @@ VERSIONS = (
     );
     """,
     f"""
-    -- The schema has moved to another server (see app.state.moved_out), and its archive's checksum; NULL: it is not
+    -- The schema has moved to another server (see app.state.relocation), and its archive's checksum; NULL: it is not
     -- complete.
     ALTER TABLE {SCHEMA}.stage ADD COLUMN moved_out_at timestamptz, ADD COLUMN archive text;
     ALTER TABLE {SCHEMA}.moves DROP CONSTRAINT moves_kind_check, ADD CONSTRAINT moves_kind_check

@@ -11,17 +11,13 @@ import psycopg
 import pytest
 
 from app.data_layer import open_data_layer
-from app.schema import revisions
 from app.settings import Settings
 from tests.cli.command import Command, start
 from tests.cli.test_json import check_document
-from tests.fixtures.servers import with_tool_schema
-from tests.migration.engine import add_clients, execute, query, value
+from tests.migration.engine import execute, query, value
+from tests.relocation.salon import salon_in, texts
 from tests.support.other_schemas import in_schema, searching
 from tests.support.streaming import run_cluster
-
-_NEVER = "2001-01-01"
-_OF_ALL = "SELECT relname FROM pg_class WHERE relnamespace = '{}'::regnamespace AND relkind = 'r' ORDER BY 1"
 
 
 @pytest.fixture(scope="module")
@@ -30,36 +26,6 @@ def elsewhere() -> Iterator[str]:
     with run_cluster(standbys=0) as cluster:
         cluster.primary.execute("CREATE DATABASE salons")
         yield cluster.primary.url("salons")
-
-
-def make_salon(database: str, name: str) -> str:
-    """A salon with rows at the stage `complete`; its address for psycopg."""
-    revisions.upgrade(in_schema(database, name))
-    with_tool_schema(in_schema(database, name))
-    url = searching(database, f"{name},{name}_botdata")
-    add_clients(url, 300)
-    execute(url, "UPDATE clients SET notes = E'Ё\\t\\\\N\\n' || id, branch_ids = '[0:1]={1,2}' WHERE id % 3 = 0")
-    execute(url, "UPDATE clients SET created_at = 'infinity' WHERE id = 7")
-    execute(url, "SELECT setval('clients_id_seq', 4000); DELETE FROM clients WHERE id = 300")
-    execute(url, "INSERT INTO whatsapp_auth (company_id, creds) VALUES ('ё', '{\"k\": 1.50}'), ('Я', '{}')")
-    execute(
-        url,
-        f"INSERT INTO whatsapp_keys (company_id, key_type, key_id, value, expires_at) VALUES ('ё', 'a', 'B', '1', '{_NEVER}')",
-    )
-    execute(url, "UPDATE stage SET stage = 'complete', moved_at = now(), moves = 5, timeline = 1, lsn = 'F/0'")
-    execute(url, "INSERT INTO outbox (process, table_name, key, unsure) VALUES ('gone', 'clients', '{1}', false)")
-    execute(url, "INSERT INTO runs (command, source, state) VALUES ('copy', 'p.supabase.co', 'complete')")
-    execute(
-        url,
-        "INSERT INTO quarantine (run_id, table_name, key, row_text, sqlstate, message) VALUES (1, 'clients', '{9}', '{}', '23505', 'm')",
-    )
-    return url
-
-
-def texts(url: str, schema: str) -> dict[str, list[str]]:
-    """Every row of the salon's own tables as text."""
-    names = [name for (name,) in query(url, _OF_ALL.format(schema))]
-    return {name: [row for (row,) in query(url, f"SELECT t::text FROM {schema}.{name} t ORDER BY 1")] for name in names}
 
 
 def settings_of(database: str, schema: str) -> Settings:
@@ -73,24 +39,25 @@ def settings_of(database: str, schema: str) -> Settings:
 
 
 def test_from_one_server_to_another_under_another_name(
-    command: Command, fresh_database: str, elsewhere: str, tmp_path: Path
+    command: Command, salons: str, elsewhere: str, tmp_path: Path
 ) -> None:
-    old = make_salon(fresh_database, "t1")
+    old = salon_in(salons)
     before = texts(old, "t1")
     archive = tmp_path / "t1.zip"
 
     async def beside() -> tuple[list[bool], list[str | None]]:
         """A process of the bot lives on the salon as it moves out."""
-        async with open_data_layer(settings_of(fresh_database, "t1")) as data:
+        async with open_data_layer(settings_of(salons, "t1")) as data:
             answers = [await data.get_client_by_phone("79000000001")]
-            moving = start(*"schema move-out t1 --to t1.zip".split(), directory=tmp_path, DATABASE_URL=fresh_database)
+            line = ("schema", "move-out", "t1", "--to", "t1.zip")
+            moving = start(*line, directory=tmp_path, DATABASE_URL=salons)
             said, complained = await asyncio.to_thread(moving.communicate, timeout=60)
             assert moving.returncode == 0, complained
             assert "answer unavailable until" in said
             row = {"yclients_id": 7, "company_id": 1, "phone": "79000000007", "name": "lost"}
             answers.append(await data.upsert_clients([row]))
             async with asyncio.timeout(10):
-                while (read := await data.get_client_by_phone("79000000001")).success:
+                while (read := await data.get_client_by_phone("79000000001")).success:  # noqa: ASYNC110
                     await asyncio.sleep(0.05)
             answers.append(read)
         return [one.success for one in answers], [one.error_code for one in answers]
@@ -127,10 +94,10 @@ def test_from_one_server_to_another_under_another_name(
             return answer.success
 
     assert asyncio.run(there())
-    early = command("schema", "drop", "t1", DATABASE_URL=fresh_database)
+    early = command("schema", "drop", "t1", DATABASE_URL=salons)
     assert early.code == 1
     assert "--moved-in RECEIPT" in early.err
-    assert command("schema", "drop", "t1", "--moved-in", "0" * 12, DATABASE_URL=fresh_database).code == 1
-    gone = command(*document["next"].split()[1:], DATABASE_URL=fresh_database)
+    assert command("schema", "drop", "t1", "--moved-in", "0" * 12, DATABASE_URL=salons).code == 1
+    gone = command(*document["next"].split()[1:], DATABASE_URL=salons)
     assert gone.code == 0, gone.err
-    assert value(fresh_database, "SELECT count(*) FROM pg_namespace WHERE nspname LIKE 't1%%'") == 0
+    assert value(salons, "SELECT count(*) FROM pg_namespace WHERE nspname LIKE 't1%%'") == 0

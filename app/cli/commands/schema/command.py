@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from app.cli.commands import salons
+from app.cli.commands.schema import salons
 from app.cli.event_loop import run_async
 from app.cli.other_schemas import refuse_other_schema
 from app.cli.work import AsJson

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -197,8 +198,8 @@ def _completed(name: str, file: Path | None, work: Callable[[], _Answer]) -> _An
     from app.settings import load_settings
 
     def complete(command: Command) -> Command:
-        options = command.options.replace("NAME", name).replace("FILE", shlex.quote(str(file)))
-        return Command(command.name, options)
+        options = re.sub(r"\bNAME\b", name, command.options)
+        return Command(command.name, options.replace("FILE", shlex.quote(str(file))))
 
     try:
         return work()
