@@ -209,6 +209,14 @@ def test_a_damaged_archive_is_refused_before_anything_is_written(command: Comman
     assert command("schema", "move-in", "missing.zip", DATABASE_URL=salons).code == 1
 
 
+def test_at_the_old_place_no_command_goes_on(command: Command, archive: Path, salons: str) -> None:
+    settings = {"DATABASE_URL": salons, "DATABASE_SCHEMA": "t1"}
+    for line in ("cutover back --force X", "cutover finish --yes", "uninstall --yes"):
+        refused = command(*line.split(), **settings)
+        assert (refused.code, "moved to another server" in refused.err) == (1, True), line + refused.err
+    assert "NOT SERVED HERE" in command("cutover", "status", **settings).out
+
+
 def test_what_is_there_is_not_touched(command: Command, archive: Path, salons: str) -> None:
     taken = command("schema", "move-in", str(archive), DATABASE_URL=salons)
     assert taken.code == 1
