@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from app.cli.commands import adopt, copy, demo, migration, parity, preflight, quarantine, runs, schema, sync, verify
+from app.cli.commands import adopt, copy, demo, migration, parity, preflight, quarantine, runs, sync, verify
 from app.cli.commands.cutover import mirror
 from app.cli.commands.cutover import moves as cutover
 from app.cli.commands.fleet import command as fleet
@@ -14,6 +14,7 @@ from app.cli.commands.notify import command as notify
 from app.cli.commands.pause import command as pause
 from app.cli.commands.rehearse import command as rehearse
 from app.cli.commands.report import command as report
+from app.cli.commands.schema import command as schema
 from app.cli.commands.stream import command as stream
 from app.cli.commands.watch import command as watch
 from app.cli.other_schemas import OF_PUBLIC_ALONE, refuse_other_schema

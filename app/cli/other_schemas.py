@@ -6,7 +6,7 @@ from app.errors import MigrationError, SettingsError
 from app.next_step import NextStep
 
 # They compare or rewrite what a database holds beside the rows, by the names that it has there.
-OF_PUBLIC_ALONE = ("adopt", "inventory", "rehearse", "schema")
+OF_PUBLIC_ALONE = ("adopt",)
 
 
 def refuse_other_schema(command: str, what: str = "") -> None:

@@ -47,7 +47,7 @@ class WriteGuard:
         Raises:
             AuthorityMovedError: Supabase is the store to write to; nothing may be written here.
             UnavailableError: there is no row that says which is, nor where to record, or a failover has made the server
-                or the row an old one; nothing may be written either.
+                or the row an old one, or the tables are another server's; nothing may be written either.
             StoreTimeoutError: the row, or the outbox, is not there any more or not to be used; the transaction can be
                 repeated, and says then what is missing.
         """
@@ -76,6 +76,8 @@ class WriteGuard:
         except StaleServerError:
             await connection.invalidate()  # the pool makes another one, perhaps to the new primary
             raise
+        if row.moved_out:
+            raise UnavailableError(f"{row.moved_out}; nothing was written")
         stage = row.stage if row.managed else self._fixed
         if stage is not None and stage.authority is not Store.POSTGRES:
             raise AuthorityMovedError(

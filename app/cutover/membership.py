@@ -99,6 +99,8 @@ class Membership:
 
     @property
     def stage(self) -> Stage:
+        if moved_out := self._moved_out():
+            raise UnavailableError(moved_out)
         if self._stage is None:
             raise UnavailableError(f"where the cutover stands is not known yet: {self._lost or 'it was not read'}")
         return self._stage
@@ -111,7 +113,7 @@ class Membership:
     @property
     def problem(self) -> str | None:
         """What keeps this process from knowing the stage, or from writing at it."""
-        return self._lost or self._went_back or self._contradiction()
+        return self._lost or self._went_back or self._moved_out() or self._contradiction()
 
     async def start(self) -> None:
         """Look once, and go on looking.
@@ -171,6 +173,12 @@ class Membership:
             if seconds <= 0:
                 raise UnavailableError(f"{obstacle}; nothing was written")
             await _wait(self._changed, seconds)
+
+    def _moved_out(self) -> str | None:
+        """Why the row is no use here; a process that the environment keeps at Supabase's stages does not need it."""
+        if self._row is None or self._flags.stage is Stage.OFF:
+            return None
+        return self._row.moved_out
 
     def _contradiction(self, *, strictly: bool = False) -> str | None:
         """Why the fixed stage cannot be written at beside the row's; strictly: why it should not be chosen."""

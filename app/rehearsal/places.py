@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from psycopg import AsyncConnection, sql
 from sqlalchemy.engine import make_url
 
+from app.common.schemas import address_with
 from app.errors import MigrationError
 from app.migration.target.target_session import connect_named
 from app.next_step import Command, NextStep
-from app.stores.postgres.database_url import libpq_url, shown_url
+from app.stores.postgres.database_url import libpq_url, schemas_of_url, shown_url
 
 STEP = "rehearse"
 PREFIX = "botdata_rehearsal_"
@@ -44,9 +45,11 @@ class Places:
         return self.label or shown_url(self.target).rpartition("/")[0]
 
     def url(self, name: str) -> str:
-        """The libpq URL of a database of the server."""
-        address = make_url(libpq_url(self.on or self.target, name=self.setting))
-        return libpq_url(address.set(database=name).render_as_string(hide_password=False))
+        """The address of a database of the server, with the target's schema."""
+        server = make_url(libpq_url(self.on or self.target, name=self.setting))
+        address = libpq_url(server.set(database=name).render_as_string(hide_password=False))
+        schema = schemas_of_url(self.target).data
+        return address if schema == "public" else address_with(address, schema)
 
     async def target_session(self) -> AsyncConnection:
         """A session at the real target; the caller closes it, and raises as `server_session`."""

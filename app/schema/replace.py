@@ -1,19 +1,16 @@
 """Replaces a schema that no revision made: backup, drop and upgrade in one transaction; the session tables stay."""
 
-from collections.abc import AsyncIterator, Collection, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psycopg
 from psycopg import AsyncConnection, sql
-from sqlalchemy import NullPool
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection as EngineConnection
-from sqlalchemy.ext.asyncio import create_async_engine
 
-from app.common.schemas import Schemas
 from app.errors import MigrationError
 from app.migration.target.target_session import explained, open_target
 from app.next_step import Command, NextStep
@@ -22,8 +19,7 @@ from app.schema.backup import STEP, Backup, back_up, make_directory
 from app.schema.pg_dump import find_pg_dump
 from app.schema.plan import ReplacePlan, read_plan
 from app.schema.session_indexes import make_session_indexes
-from app.stores.postgres.database_url import sqlalchemy_url
-from app.stores.postgres.session import cursors_in, is_amid_statement
+from app.schema.transaction import revisions_transaction
 
 _WITHOUT_PG_DUMP = NextStep(Command(STEP, "--pg-dump none"), ", which writes COPY files")
 _NOTHING = "everything; nothing was changed"
@@ -107,7 +103,7 @@ async def replace(url: str, plan: ReplacePlan, options: ReplaceOptions) -> Repla
             )
             make_directory(options.backup_directory)
             await make_session_indexes(guard, plan.indexes, options.lock_timeout)
-        async with _transaction(url) as (engine_connection, connection):
+        async with revisions_transaction(url, step=STEP) as (engine_connection, connection):
             with _named_leftovers(options.backup_directory), explained(STEP, pending=_NOTHING):
                 await _lock(connection, guard, plan, options)
                 plan = await _same_plan(connection, plan, options)
@@ -161,44 +157,6 @@ async def _commit(connection: EngineConnection) -> None:
             pending="nothing, or all of the replacement",
             next_step=NextStep(Command(STEP), ", which says which of the two"),
         ) from error
-
-
-@asynccontextmanager
-async def _transaction(url: str) -> AsyncIterator[tuple[EngineConnection, AsyncConnection]]:
-    """One REPEATABLE READ transaction, as Alembic and as psycopg see it; rolled back unless it is committed."""
-    engine = create_async_engine(
-        sqlalchemy_url(url),
-        poolclass=NullPool,
-        isolation_level="REPEATABLE READ",
-        hide_parameters=True,
-        connect_args={
-            "connect_timeout": 10,
-            "prepare_threshold": None,
-            "application_name": f"botdata {STEP}",
-            "cursor_factory": cursors_in(Schemas())[0],
-        },
-    )
-    try:
-        connection = await engine.connect()
-    except DBAPIError as error:
-        raise MigrationError(
-            revisions.explain(error), step=STEP, pending=_NOTHING, next_step=NextStep(Command(STEP))
-        ) from error
-    driver: Any = (await connection.get_raw_connection()).driver_connection
-    try:
-        # No upgrade is to begin meanwhile, and one that runs is waited for before the snapshot is taken.
-        with explained(STEP, pending=_NOTHING):
-            await driver.execute("SELECT set_config('statement_timeout', '30s', false)")
-            await driver.execute("SELECT pg_advisory_lock(%s)", [revisions.UPGRADE_LOCK])
-            await driver.commit()
-        await connection.begin()
-        yield connection, driver
-    finally:
-        with suppress(DBAPIError):  # it was lost, and the error on its way says so
-            if is_amid_statement(driver):
-                await connection.invalidate()
-            await connection.close()
-        await engine.dispose()
 
 
 async def _lock(

@@ -122,11 +122,12 @@ def _refused(error: CommandError) -> bool:
     return isinstance(cause, DBAPIError) and getattr(cause.orig, "sqlstate", None) == REFUSED
 
 
-def upgrade_on(connection: Connection, database_url: str, notices: list[Notice]) -> None:
-    """Upgrade to the newest revision inside the caller's transaction, which is the caller's to commit.
+def upgrade_on(connection: Connection, database_url: str, notices: list[Notice], revision: str = "head") -> None:
+    """Upgrade inside the caller's transaction, which is the caller's to commit.
 
     Args:
         notices: takes what was said.
+        revision: the newest one, or the name of another.
 
     Raises:
         MigrationError: the server refuses; the transaction is of no more use.
@@ -134,7 +135,7 @@ def upgrade_on(connection: Connection, database_url: str, notices: list[Notice])
     config = alembic_config(database_url)
     config.attributes.update(connection=connection, notices=notices)
     try:
-        command.upgrade(config, "head")
+        command.upgrade(config, revision)
     except CommandError as error:
         raise MigrationError(
             str(error),

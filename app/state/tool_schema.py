@@ -28,12 +28,19 @@ async def ensure_tool_schema(connection: AsyncConnection) -> None:
     """
     if await is_current(connection):
         return  # asks for no right to create anything
+    await bring_to_version(connection, newest_version())
+
+
+async def bring_to_version(connection: AsyncConnection, wanted: int) -> None:
+    """Make the schema of this version, or bring an older one to it. Errors are those of `ensure_tool_schema`."""
     async with connection.transaction():
         await connection.execute("SELECT pg_advisory_xact_lock(%(lock)s)", {"lock": schemas_of(connection).lock(_LOCK)})
-        await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
+        # Not by IF NOT EXISTS, which asks for the right to make one where there is one.
+        if not await _is_there(connection):
+            await connection.execute(f"CREATE SCHEMA {SCHEMA}")
         await connection.execute(f"CREATE TABLE IF NOT EXISTS {SCHEMA}.version (version integer NOT NULL)")
         current = await version(connection)
-        for number, ddl in enumerate(VERSIONS, start=1):
+        for number, ddl in enumerate(VERSIONS[:wanted], start=1):
             if number > current:
                 await connection.execute(ddl)
                 await connection.execute(f"INSERT INTO {SCHEMA}.version VALUES (%(number)s)", {"number": number})
@@ -61,6 +68,11 @@ async def may_read(connection: AsyncConnection, table: str) -> bool:
 async def drop_tool_schema(connection: AsyncConnection) -> bool:
     """Drop the schema with all it remembers; False where there was none."""
     async with connection.transaction():
-        row = await (await connection.execute(f"SELECT to_regnamespace('{SCHEMA}') IS NOT NULL")).fetchone()
+        was_there = await _is_there(connection)
         await connection.execute(f"DROP SCHEMA IF EXISTS {SCHEMA} CASCADE")
+    return was_there
+
+
+async def _is_there(connection: AsyncConnection) -> bool:
+    row = await (await connection.execute(f"SELECT to_regnamespace('{SCHEMA}') IS NOT NULL")).fetchone()
     return bool(row and row[0])

@@ -452,4 +452,12 @@ VERSIONS = (
         changes bigint NOT NULL DEFAULT 0
     );
     """,
+    f"""
+    -- The schema has moved to another server (see app.state.relocation), and its archive's checksum; NULL: it is not
+    -- complete.
+    ALTER TABLE {SCHEMA}.stage ADD COLUMN moved_out_at timestamptz, ADD COLUMN archive text;
+    ALTER TABLE {SCHEMA}.moves DROP CONSTRAINT moves_kind_check, ADD CONSTRAINT moves_kind_check
+        CHECK (kind IN ('advance', 'back', 'finish', 'forget', 'table', 'accept', 'withdraw', 'move-out', 'move-in',
+            'cancel'));
+    """,
 )

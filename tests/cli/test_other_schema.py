@@ -1,5 +1,7 @@
 """The commands in a schema of another name, in a database where a second salon lives in `public`."""
 
+import json
+
 import pytest
 import typer
 
@@ -99,10 +101,37 @@ def test_a_command_of_public_alone_is_refused(command: Command, database_url: st
     assert asked.code == 0
 
 
+def test_an_inventory_compares_with_the_salons_own_schema(command: Command, salon: dict[str, str]) -> None:
+    target, source = salon["DATABASE_URL"], salon["MIGRATION_SOURCE"]
+    assert command("migrate", "--with-baileys", **salon).code == 0
+    for url, schema in ((source, "public"), (target, "t1"), (target, "public")):
+        execute(url, f"CREATE VIEW {schema}.phones AS SELECT phone FROM {schema}.clients")
+    execute(source, "CREATE VIEW here AS SELECT 1 AS one; CREATE TABLE lost (id integer)")
+    execute(target, "CREATE VIEW here AS SELECT 1 AS one; CREATE TABLE lost (id integer)")
+    taken = command("inventory", "--json", **salon)
+    fates = {one["item"]: one["fate"] for one in json.loads(taken.out)["items"]}
+    of_a_salon = ("view public.phones", "columns public.clients", "function public.cleanup_expired_whatsapp_keys()")
+    assert {fates[name] for name in of_a_salon} == {"recreated and proved"}
+    assert fates["table public.clients"] == "moved and verified"
+    assert (fates["view public.here"], fates["table public.lost"]) == ("by hand", "by hand")
+    assert [name for name, fate in fates.items() if fate == "by hand" and "clients" in name] == []
+
+
+def test_a_rehearsal_is_of_the_salons_own_schema(command: Command, salon: dict[str, str]) -> None:
+    before = value(salon["DATABASE_URL"], _OF_PUBLIC)
+    done = command("rehearse", "--yes", "--without-cutover", **salon)
+    assert done.code == 0, done.out + done.err
+    assert value(salon["DATABASE_URL"], _OF_PUBLIC) == before
+    assert value(salon["DATABASE_URL"], "SELECT count(*) FROM t1_botdata.rehearsals WHERE removed_at IS NOT NULL") == 1
+    databases = "SELECT count(*) FROM pg_database WHERE datname LIKE %s"
+    assert value(salon["DATABASE_URL"], databases, ["botdata_rehearsal_%"]) == 0
+
+
 def test_every_command_is_right_or_refused_for_another_schema() -> None:
     """A new command is to be tried in another schema, and then stands in one of the two lists."""
     tried = {
-        "copy", "cutover", "demo", "fleet", "migrate", "mirror", "notify", "parity", "pause", "preflight", "quarantine",
-        "report", "resume", "status", "sync", "uninstall", "upgrade", "verify", "watch",
+        "copy", "cutover", "demo", "fleet", "inventory", "migrate", "mirror", "notify", "parity", "pause", "preflight",
+        "quarantine", "rehearse", "report", "resume", "schema", "status", "stream", "sync", "uninstall", "upgrade",
+        "verify", "watch",
     }  # fmt: skip
     assert set(_COMMANDS) == tried | set(OF_PUBLIC_ALONE)

@@ -21,6 +21,7 @@ BACK = "sync --reverse --overwrite --accept source-triggers-unseen"
 LINES = [
     "migrate", "upgrade", "preflight", "copy", "copy --dry-run", "sync", "sync --follow", BACK,
     "verify", "verify --fix", "inventory", "status", "uninstall --yes", "schema replace --yes",
+    "schema move-out public", "schema move-in rows.json", "schema drop t1 --yes-drop t1",
     "quarantine list", "quarantine show 1", "quarantine replay", "quarantine export out.json",
     "quarantine import rows.json",
     "cutover status", "cutover history", "cutover report", "cutover advance", "cutover back", "cutover finish",

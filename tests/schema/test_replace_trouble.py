@@ -16,6 +16,7 @@ from app.schema import replace as replacing
 from app.schema import revisions
 from app.schema.backup import make_directory
 from app.schema.replace import ReplaceOptions, look, replace
+from app.schema.transaction import revisions_transaction
 from tests.migration.engine import value
 from tests.schema import phase08
 from tests.schema.test_replace import carry_out, execute
@@ -167,7 +168,7 @@ _SESSIONS = (
 async def _copy_in_transaction(url: str, relay: Relay) -> None:
     task = asyncio.current_task()
     assert task is not None
-    async with replacing._transaction(url) as (_, connection):
+    async with revisions_transaction(url, step="schema replace") as (_, connection):
         relay.slow(0.5)
         # Once the statement is on its way; what would cancel it comes behind it.
         asyncio.get_running_loop().call_later(0.3, task.cancel)

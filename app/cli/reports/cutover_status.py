@@ -29,6 +29,8 @@ def show_status(found: Cutover) -> None:
     row = found.row
     since = f"since {row.moved_at:%Y-%m-%d %H:%M:%S} UTC" if row.moved_at else "no command has moved it yet"
     say(f"stage: {row.stage} ({since}); authority: {row.stage.authority.label}")
+    if row.moved_out:
+        say(f"NOT SERVED HERE: {row.moved_out}")
     if row.finished_at:
         say(f"the way back was ended at {row.finished_at:%Y-%m-%d %H:%M:%S} UTC")
     if found.move:
@@ -129,6 +131,7 @@ def status_document(found: Cutover) -> dict[str, Any]:
         stage=row.stage,
         moved_at=moment(row.moved_at),
         finished_at=moment(row.finished_at),
+        moved_out_at=moment(row.moved_out_at),
         authority=row.stage.authority,
         tables=[
             {

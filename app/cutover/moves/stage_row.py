@@ -78,21 +78,23 @@ async def _as_it_stands(url: str, step: str) -> str:
     return "the row of the stage cannot be read"
 
 
-async def lock_stage_row(connection: AsyncConnection, lock: str, *, step: str) -> StageRow:
+async def lock_stage_row(
+    connection: AsyncConnection, lock: str, *, step: str, although_moved_out: bool = False
+) -> StageRow:
     """The row, locked in a transaction that from then on waits for no lock longer than a write should take.
 
     Raises:
-        MigrationError: others hold it; says who.
+        MigrationError: others hold it, and it says who; or the tables have moved to another server.
     """
     await connection.execute(_PATIENCE)
     try:
         async with connection.transaction():
-            if lock != "FOR UPDATE":
-                return await read_stage_row(connection, lock=lock)
-            await connection.execute(HOLD_STAGE.encode())
-            row = await _hold_row(connection)
-            await connection.execute(_PATIENCE)
-            return row
+            if lock == "FOR UPDATE":
+                await connection.execute(HOLD_STAGE.encode())
+                row = await _hold_row(connection)
+                await connection.execute(_PATIENCE)
+            else:
+                row = await read_stage_row(connection, lock=lock)
     except LockNotAvailable as error:
         raise MigrationError(
             f"a transaction holds the stage: {await lock_holders(connection)}",
@@ -100,6 +102,9 @@ async def lock_stage_row(connection: AsyncConnection, lock: str, *, step: str) -
             pending=UNCHANGED,
             next_step=NextStep(f"{LET_IT_END}; then: ", Command(step)),
         ) from without_values(error)
+    if row.moved_out and not although_moved_out:
+        raise MigrationError(row.moved_out, step=step, pending=UNCHANGED, next_step=NextStep(Command("cutover status")))
+    return row
 
 
 async def _hold_row(connection: AsyncConnection) -> StageRow:

@@ -2,6 +2,7 @@
 
 from psycopg import AsyncConnection
 
+from app.common.schemas import schemas_of
 from app.cutover.stages import Stage
 from app.errors import MigrationError
 from app.next_step import Command, NextStep
@@ -22,6 +23,13 @@ async def refuse_during_cutover(connection: AsyncConnection) -> None:
     if not await is_current(connection):
         return
     row = await read_stage_row(connection)
+    if row.moved_out:  # the triggers that hold the tables still would go with the schema
+        raise MigrationError(
+            row.moved_out,
+            step=_STEP,
+            pending="everything; nothing was dropped",
+            next_step=NextStep(Command("schema drop", schemas_of(connection).data)),
+        )
     if row.moved_at is not None and row.stage is not Stage.OFF and row.finished_at is None:
         raise MigrationError(
             f"the cutover stands at {row.stage}: with the schema, the stage and the writes that the other store is "

@@ -7,6 +7,7 @@ import psycopg
 from psycopg import AsyncConnection
 from sqlalchemy import MetaData
 
+from app.common.schemas import schemas_of
 from app.migration.inventory.fates import Fates, TargetSeen
 from app.migration.inventory.items import Fate, Item
 from app.migration.inventory.moved_tables import Moved
@@ -16,6 +17,7 @@ from app.migration.inventory.questions.schema_objects import SCHEMA_OBJECTS
 from app.migration.inventory.questions.services import SERVICES, items_outside
 from app.migration.inventory.questions.table_parts import TABLE_PARTS
 from app.migration.inventory.rest_tables import items_over_rest
+from app.migration.inventory.salon_names import as_in_public, found_as_in_public
 from app.migration.inventory.source_tables import table_items
 from app.migration.inventory.supabase_objects import is_supabase_role
 from app.migration.inventory.unknown_objects import unknown_items
@@ -126,13 +128,15 @@ async def _look_at_target(connection: AsyncConnection, moved: Moved) -> TargetSe
     await connection.execute(_SESSION)
     moved.has_target = True
     tables = await (await connection.execute(_TARGET_TABLES)).fetchall()
-    moved.tables = {label(schema, name) for schema, name in tables}
+    salon = schemas_of(connection).data
+    moved.tables = {label(*named) for one in tables if (named := as_in_public(salon, *one)) is not None}
     objects: dict[str, dict[str, Found]] = {}
     for question in QUESTIONS:
         if question.compared:
             answer = await ask(connection, question, SCHEMA)
             if answer.denied is None and answer.failed is None:
-                objects.setdefault(question.kind, {}).update((one.name, one) for one in answer.found)
+                found = filter(None, (found_as_in_public(salon, one) for one in answer.found))
+                objects.setdefault(question.kind, {}).update((one.name, one) for one in found)
     available = await (await connection.execute(_AVAILABLE)).fetchall()
     return TargetSeen(objects, dict(available))
 

@@ -17,13 +17,13 @@ from app.state.schema_name import SCHEMA
 from app.state.wal import INSERT_LSN, TIMELINE, WalPlace, lsn_as_number
 
 # What `StageRow.of` reads.
-COLUMNS = "stage, moved_at, finished_at, moves, timeline, lsn, server_timeline"
+COLUMNS = "stage, moved_at, finished_at, moves, timeline, lsn, server_timeline, moved_out_at"
 READ = (
     f"SELECT stage, moved_at, finished_at, moves, timeline, {lsn_as_number('lsn')} AS lsn, "
-    f"{TIMELINE} AS server_timeline FROM {SCHEMA}.stage"
+    f"{TIMELINE} AS server_timeline, moved_out_at FROM {SCHEMA}.stage"
 )
 # What each change of the row leaves in it.
-_STAMP = f"moves = moves + 1, timeline = {TIMELINE}, lsn = {INSERT_LSN}"
+STAMP = f"moves = moves + 1, timeline = {TIMELINE}, lsn = {INSERT_LSN}"
 # A row that was locked is read as it is then.
 READ_IN_TURN = f"{READ} WHERE {IN_TURN} FOR SHARE"
 # The catalog, since the name alone would be an error where the schema is not there or not to be used. FOR SHARE wants
@@ -45,6 +45,7 @@ class StageRow:
         moves: how many moves there were: the number of the last one.
         place: where the log stood as the last one was made; None: there was none, or it was made by an older version.
         server_timeline: of the server that was asked, now; None: it is a standby.
+        moved_out_at: since when the tables are another server's; None: they are this one's.
     """
 
     stage: Stage
@@ -53,6 +54,7 @@ class StageRow:
     moves: int = 0
     place: WalPlace | None = None
     server_timeline: int | None = field(default=None, compare=False)
+    moved_out_at: datetime | None = None
 
     @classmethod
     def of(cls, row: Sequence[Any] | None) -> StageRow:
@@ -63,14 +65,21 @@ class StageRow:
         """
         if row is None:
             raise SchemaMismatchError("the tool's table stage has lost its row")
-        stage, moved_at, finished_at, moves, timeline, lsn, server_timeline = row
+        stage, moved_at, finished_at, moves, timeline, lsn, server_timeline, moved_out_at = row
         place = None if timeline is None else WalPlace(timeline, lsn)
-        return cls(Stage(stage), moved_at, finished_at, moves, place, server_timeline)
+        return cls(Stage(stage), moved_at, finished_at, moves, place, server_timeline, moved_out_at)
 
     @property
     def managed(self) -> bool:
         """Whether a command has moved it, so it is the truth; until then a stage that the environment fixes is."""
         return self.moved_at is not None
+
+    @property
+    def moved_out(self) -> str | None:
+        """Why nothing is to be read or written here; None where it may be."""
+        if self.moved_out_at is None:
+            return None
+        return f"the tables have moved to another server, at {self.moved_out_at:%Y-%m-%dT%H:%M:%SZ}"
 
     @property
     def finished(self) -> bool:
@@ -96,14 +105,14 @@ async def read_stage_row(connection: AsyncConnection, *, lock: str = "") -> Stag
 async def move_stage(connection: AsyncConnection, to: Stage) -> None:
     """Let the cutover stand at a stage, with its way back open."""
     await connection.execute(
-        f"UPDATE {SCHEMA}.stage SET stage = %(to)s, moved_at = clock_timestamp(), finished_at = NULL, {_STAMP}",
+        f"UPDATE {SCHEMA}.stage SET stage = %(to)s, moved_at = clock_timestamp(), finished_at = NULL, {STAMP}",
         {"to": to},
     )
 
 
 async def end_way_back(connection: AsyncConnection) -> None:
     """Keep that nothing is recorded for Supabase any more."""
-    await connection.execute(f"UPDATE {SCHEMA}.stage SET finished_at = clock_timestamp(), {_STAMP}")
+    await connection.execute(f"UPDATE {SCHEMA}.stage SET finished_at = clock_timestamp(), {STAMP}")
 
 
 async def lock_holders(connection: AsyncConnection) -> str:

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from app.cli.commands.schema import salons
 from app.cli.event_loop import run_async
+from app.cli.other_schemas import refuse_other_schema
 from app.cli.work import AsJson
 from app.next_step import Command, NextStep
 
@@ -24,7 +26,7 @@ def register(cli: typer.Typer) -> None:
     """Add the group."""
     group = typer.Typer(help="The target's schema as a whole.", no_args_is_help=True)
     group.command("replace")(replace)
-    group.callback()(lambda: None)  # a group also with one command
+    salons.register(group)
     cli.add_typer(group, name="schema")
 
 
@@ -62,6 +64,7 @@ def replace(
     from app.schema.plan import is_current
     from app.settings import load_settings
 
+    refuse_other_schema(_COMMAND)
     settings = load_settings()
     target = settings.require_database_url()
     plan = run_async(schema.look(target, keep or ()))

@@ -1,0 +1,278 @@
+"""The commands `botdata schema move-out`, `move-in` and `drop`: one salon leaves a server, or comes to it."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from app.cli.event_loop import run_async
+from app.cli.work import AsJson
+from app.common.schemas import address_with, trouble_with_target
+from app.next_step import Command, NextStep
+
+if TYPE_CHECKING:
+    from app.relocation.archive import Archive, Manifest
+    from app.relocation.moving_out import Leaving, MovedOut
+
+_OUT, _IN, _DROP = "schema move-out", "schema move-in", "schema drop"
+_Answer = TypeVar("_Answer")
+Name = Annotated[str, typer.Argument(help="The salon's schema in DATABASE_URL.", metavar="NAME")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done, and what speaks against it.")]
+
+
+def register(group: typer.Typer) -> None:
+    """Add the commands to the group `schema`."""
+    group.command("move-out")(move_out)
+    group.command("move-in")(move_in)
+    group.command("drop")(drop)
+
+
+def move_out(
+    name: Name,
+    to: Annotated[
+        Path | None,
+        typer.Option(help="The archive to write; never one that is there.", show_default="botdata-NAME-TIME.zip"),
+    ] = None,
+    leave: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--leave",
+            help="An object of your own that stays behind, as it is named.",
+            metavar="OBJECT",
+            show_default=False,
+        ),
+    ] = None,
+    dry_run: DryRun = False,
+    cancel: Annotated[bool, typer.Option("--cancel", help="It was moved in nowhere: let it live here again.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Archive one salon for another server: rows, revision and the cutover's state. From then on it is not served here.
+
+    Example: botdata schema move-out t1 --to /var/backups/t1.zip
+    """
+    from app.cli.output import document, progress, say, show_json
+    from app.relocation import moving_out
+
+    url = _address(name)
+    if cancel:
+        if to is not None or leave or dry_run:
+            raise typer.BadParameter("goes with no other option", param_hint="--cancel")
+        was_out = _carry_out(name, lambda: moving_out.cancel(url))
+        say(f"{name}: it lives here again" if was_out else f"{name}: it had not moved out; nothing was changed")
+        if as_json:
+            show_json(document(_OUT, ok=True, **{**_out_fields(name), "cancelled": was_out}))
+        return
+    leaving = _carry_out(name, lambda: moving_out.look(url))
+    left = frozenset(leave or ())
+    if unknown := sorted(left - set(leaving.catalog.own)):
+        raise typer.BadParameter(f"there is none such: {', '.join(unknown)}", param_hint="--leave")
+    if dry_run:
+        _try(name, leaving, left, as_json)
+        return
+    path = to or Path(f"botdata-{name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.zip")
+
+    async def archive() -> MovedOut:
+        with progress("move-out") as bars:
+            return await moving_out.move_out(url, leaving, path, left, bars)
+
+    done = _carry_out(name, archive)
+    following = f"botdata {_IN} {shlex.quote(path.name)}"
+    if as_json:
+        show_json(document(_OUT, ok=True, **{**_out_fields(name, leaving, done), "next": following}))
+        return
+    rows = sum(table.rows for table in done.manifest.tables if table.of == "data")
+    say(f"{name}: {rows:,} rows in {path}, {path.stat().st_size:,} bytes of personal data")
+    _say_left(done.manifest)
+    if done.processes:
+        say(f"These answer unavailable until they are started with the new DATABASE_URL: {', '.join(done.processes)}")
+    say(f"Next: bring the archive to the new server, then there: {following}")
+    say(f"If it does not come to that: botdata {_OUT} {name} --cancel")
+
+
+def move_in(
+    file: Annotated[Path, typer.Argument(help="The archive.", metavar="FILE")],
+    name: Annotated[
+        str | None,
+        typer.Option("--as", help="The schema to make.", metavar="NAME", show_default="the one that it had"),
+    ] = None,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Restore an archive into DATABASE_URL: all of it, read back as text, or nothing.
+
+    Example: botdata schema move-in t1.zip --as salon_17
+    """
+    from app.cli.output import document, progress, say, show_json
+    from app.relocation import moving_in
+    from app.relocation.archive import Archive
+
+    archive = _completed(name or "NAME", file, lambda: Archive(file, step=_IN))
+    name = name or archive.manifest.schema
+    url = _address(name, param_hint="--as")
+    _carry_out(name, lambda: moving_in.look(url, archive), file)
+    if dry_run:
+        if as_json:
+            show_json(document(_IN, ok=True, **_in_fields(name, archive), moved_in=False, receipt=None, next=None))
+        else:
+            of = f"{archive.manifest.schema}, of {archive.manifest.made_at}"
+            say(f"{name}: the archive of {of}, is whole and can be moved in")
+        return
+
+    async def restore() -> Any:
+        with progress("move-in") as bars:
+            return await moving_in.move_in(url, archive, bars)
+
+    _carry_out(name, restore, file)
+    manifest = archive.manifest
+    drop_there = f"botdata {_DROP} {manifest.schema} --moved-in {manifest.receipt}"
+    if as_json:
+        fields = _in_fields(name, archive)
+        show_json(document(_IN, ok=True, **fields, moved_in=True, receipt=manifest.receipt, next=drop_there))
+        return
+    rows = sum(table.rows for table in manifest.tables if table.of == "data")
+    say(f"{name}: {rows:,} rows at revision {manifest.revision}, each read back and the same text")
+    say(f"The stage is {manifest.stage}.")
+    _say_left(manifest)
+    say("Next: start the bot here; when it is well, at the old place:")
+    say(f"  {drop_there}")
+
+
+def drop(
+    name: Name,
+    moved_in: Annotated[
+        str | None,
+        typer.Option("--moved-in", help="The receipt that move-in gave.", metavar="RECEIPT", show_default=False),
+    ] = None,
+    yes_drop: Annotated[
+        str | None,
+        typer.Option("--yes-drop", help="The name once more: it is lost.", metavar="NAME", show_default=False),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Drop one salon, with what the tool knows of it: one that has moved, by the receipt of its new place.
+
+    Example: botdata schema drop t1 --moved-in 5f3c0a9d12be
+    """
+    from app.cli.output import document, say, show_json
+    from app.relocation import dropping
+
+    url = _address(name)
+    if yes_drop not in {None, name}:
+        raise typer.BadParameter(f"{yes_drop} is not {name}", param_hint="--yes-drop")
+    done = _carry_out(name, lambda: dropping.drop(url, receipt=moved_in, confirmed=yes_drop))
+    if as_json:
+        show_json(document(_DROP, ok=True, schema=name, relations=done.relations))
+    else:
+        say(f"{name}: dropped, {done.relations} relations with the tool's own")
+
+
+def _address(name: str, param_hint: str = "NAME") -> str:
+    """DATABASE_URL with this schema."""
+    from app.settings import load_settings
+
+    settings = load_settings()
+    trouble = None if name == "public" else trouble_with_target(name)
+    if settings.schema_of_target not in {"public", name}:
+        trouble = f"is not DATABASE_SCHEMA, which is {settings.schema_of_target}"
+    if trouble is not None:
+        raise typer.BadParameter(f"{name} {trouble}", param_hint=param_hint)
+    return address_with(settings.require_database_url(), name)
+
+
+def _carry_out(name: str, work: Callable[[], Awaitable[_Answer]], file: Path | None = None) -> _Answer:
+    async def run() -> _Answer:
+        return await work()
+
+    return _completed(name, file, lambda: run_async(run()))
+
+
+def _completed(name: str, file: Path | None, work: Callable[[], _Answer]) -> _Answer:
+    """The next commands of errors get the salon's name, and the file's; those of other groups are told its setting."""
+    from app.errors import MigrationError
+    from app.settings import load_settings
+
+    def complete(command: Command) -> Command:
+        options = re.sub(r"\bNAME\b", name, command.options)
+        return Command(command.name, options.replace("FILE", shlex.quote(str(file))))
+
+    try:
+        return work()
+    except MigrationError as error:
+        if error.next_step is not None:
+            step = error.next_step.with_options(complete)
+            others = any(isinstance(part, Command) and not part.name.startswith("schema ") for part in step)
+            if others and load_settings().schema_of_target != name:
+                step = NextStep(*step, f" (with DATABASE_SCHEMA={name})")
+            error.next_step = step
+        raise
+
+
+def _try(name: str, leaving: Leaving, left: frozenset[str], as_json: bool) -> None:
+    """Say what moving out would do; exit code 1 where something speaks against it."""
+    from app.cli.output import document, say, show_json
+    from app.relocation.moving_out import refuse
+
+    _completed(name, None, lambda: refuse(leaving, left))
+    if as_json:
+        show_json(document(_OUT, ok=True, **{**_out_fields(name, leaving), "next": f"botdata {_OUT} {name}"}))
+        return
+    say(f"{name}: about {sum(leaving.rows.values()):,} rows at revision {leaving.revision}")
+    say(f"The stage is {leaving.row.stage}.")
+    say(f"Nothing was changed. Next: botdata {_OUT} {name}")
+
+
+def _say_left(manifest: Manifest) -> None:
+    from app.cli.output import say
+
+    if manifest.left:
+        say(f"Left behind: {', '.join(manifest.left)}")
+    if manifest.grants:
+        say(f"Grants are not brought along; make them anew: {', '.join(manifest.grants)}")
+
+
+def _out_fields(name: str, leaving: Leaving | None = None, done: MovedOut | None = None) -> dict[str, Any]:
+    manifest = done.manifest if done else None
+    return {
+        "schema": name,
+        "moved_out": done is not None,
+        "cancelled": False,
+        "revision": leaving.revision if leaving else None,
+        "stage": str(leaving.row.stage) if leaving else None,
+        "file": str(done.path) if done else None,
+        "bytes": done.path.stat().st_size if done else None,
+        "checksum": manifest.checksum if manifest else None,
+        "tables": _tables(manifest) if manifest else [],
+        "left": list(manifest.left) if manifest else [],
+        "grants": list(leaving.catalog.grants) if leaving else [],
+        "processes": list(leaving.processes) if leaving else [],
+        "next": None,
+    }
+
+
+def _in_fields(name: str, archive: Archive) -> dict[str, Any]:
+    manifest = archive.manifest
+    return {
+        "schema": name,
+        "was": manifest.schema,
+        "made_at": manifest.made_at,
+        "revision": manifest.revision,
+        "stage": manifest.stage,
+        "checksum": manifest.checksum,
+        "tables": _tables(manifest),
+        "left": list(manifest.left),
+        "grants": list(manifest.grants),
+    }
+
+
+def _tables(manifest: Manifest) -> list[dict[str, Any]]:
+    return [
+        {"table": table.name, "rows": table.rows, "bytes": table.size, "sha256": table.sha256}
+        for table in manifest.tables
+        if table.of == "data"
+    ]

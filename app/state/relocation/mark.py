@@ -1,0 +1,57 @@
+"""The mark that a schema has moved to another server, and the triggers that hold its tables still.
+
+The mark tells the bot's processes. The triggers refuse every other writer, too: the WhatsApp login, a sync, a person.
+"""
+
+from collections.abc import Sequence
+
+from psycopg import AsyncConnection, sql
+
+from app.common.schemas import schemas_of
+from app.state.cutover.stage import STAMP
+from app.state.fetching import fetch_value
+from app.state.schema_name import SCHEMA
+
+TRIGGER = "botdata_moved_out"
+# 25006, read_only_sql_transaction: to the data layer the store is unavailable, to a sync its target is.
+_MAKE_FUNCTION = f"""
+CREATE OR REPLACE FUNCTION {SCHEMA}.refuse_moved_out() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog AS
+$$ BEGIN RAISE EXCEPTION USING ERRCODE = '25006', MESSAGE = 'the tables have moved to another server'; END $$
+"""
+# ALWAYS: a copy switches the others off.
+_MAKE_TRIGGER = (
+    "CREATE TRIGGER {trigger} BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON {table} FOR EACH STATEMENT "
+    "EXECUTE FUNCTION {function}(); ALTER TABLE {table} ENABLE ALWAYS TRIGGER {trigger}"
+)
+
+
+async def mark_moved_out(connection: AsyncConnection, tables: Sequence[str]) -> None:
+    """Hold the tables still, after the writes in flight: in the caller's transaction, with the stage's row locked."""
+    await connection.execute(f"UPDATE {SCHEMA}.stage SET moved_out_at = clock_timestamp(), archive = NULL, {STAMP}")
+    await connection.execute(_MAKE_FUNCTION)
+    schemas = schemas_of(connection)
+    for table in tables:
+        await connection.execute(
+            sql.SQL(_MAKE_TRIGGER).format(
+                trigger=sql.Identifier(TRIGGER),
+                table=sql.Identifier(schemas.data, table),
+                function=sql.Identifier(schemas.tool, "refuse_moved_out"),
+            )
+        )
+
+
+async def keep_archive(connection: AsyncConnection, checksum: str) -> None:
+    """The archive is complete."""
+    await connection.execute(f"UPDATE {SCHEMA}.stage SET archive = %(checksum)s", {"checksum": checksum})
+
+
+async def archive_kept(connection: AsyncConnection) -> str | None:
+    """The checksum of the archive that the schema moved out with; None: it is here, or the archive is not complete."""
+    checksum: str | None = await fetch_value(connection, f"SELECT archive FROM {SCHEMA}.stage")
+    return checksum
+
+
+async def unmark_moved_out(connection: AsyncConnection) -> None:
+    """Let the tables be written to again."""
+    await connection.execute(f"DROP FUNCTION IF EXISTS {SCHEMA}.refuse_moved_out() CASCADE")
+    await connection.execute(f"UPDATE {SCHEMA}.stage SET moved_out_at = NULL, archive = NULL, {STAMP}")
