@@ -452,4 +452,9 @@ VERSIONS = (
         changes bigint NOT NULL DEFAULT 0
     );
     """,
+    f"""
+    -- What the sync that follows a stream has last seen of it, for those who cannot ask the source.
+    ALTER TABLE {SCHEMA}.streams ADD COLUMN lag double precision, ADD COLUMN held bigint, ADD COLUMN to_come bigint,
+        ADD COLUMN looked_at timestamptz;
+    """,
 )

@@ -44,12 +44,14 @@ def _cost(clients: int, target: str, seconds: int, first: int) -> float:
         sessions = sum(session_seconds(server, without=WRITER) for server in (both.source, both.target))
         return process_seconds(pid) + sessions
 
-    with following(source, target) as process:
-        with writing(source, clients, rate=_RATE, seconds=seconds, first=first) as load:
-            before = spent(process.pid)
-            load.wait()
-            after = spent(process.pid)
-            ended(load)
+    with (
+        following(source, target) as process,
+        writing(source, clients, rate=_RATE, seconds=seconds, first=first) as load,
+    ):
+        before = spent(process.pid)
+        load.wait()
+        after = spent(process.pid)
+        ended(load)
     return after - before
 
 

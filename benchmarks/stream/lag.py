@@ -10,7 +10,7 @@ import psycopg
 
 from benchmarks.row import Row
 from benchmarks.stream.following import dropped, following, lsn_of, wait_until
-from benchmarks.stream.load import ended, writing
+from benchmarks.stream.load import WRITER, ended, writing
 from benchmarks.stream.servers import (
     are_equal,
     ask,
@@ -18,6 +18,7 @@ from benchmarks.stream.servers import (
     logical_servers,
     peak_megabytes,
     process_seconds,
+    session_seconds,
 )
 
 _MOST_SECONDS, _MOST_MEGABYTES = 2.0, 150
@@ -36,11 +37,13 @@ def rows(*, clients: int, seconds: int, rate: int) -> Iterator[Row]:
     both.botdata("copy", "--source", source, "--tables", "clients", target=target)
     with following(source, target) as process:
         since = ask(source, "SELECT clock_timestamp()")
-        before = process_seconds(process.pid)
+        begun = peak_megabytes(process.pid)
+        before = _spent(process.pid)
         with writing(source, clients, rate=rate, seconds=seconds) as load:
             ended(load)
         wait_until(target, lsn_of(source), process)
-        spent, memory = process_seconds(process.pid) - before, peak_megabytes(process.pid)
+        spent = [after - before for after, before in zip(_spent(process.pid), before, strict=True)]
+        memory = peak_megabytes(process.pid)
         with psycopg.connect(target) as connection:
             lags = [lag for (lag,) in connection.execute(_LAGS, [since]).fetchall()]
         equal = are_equal(source, target)
@@ -49,9 +52,9 @@ def rows(*, clients: int, seconds: int, rate: int) -> Iterator[Row]:
             f"lag of the change stream, {rate:,} changes a second for {seconds} s, {clients:,} clients",
             "the moment of each change at the source",
             f"p99 under {_MOST_SECONDS:g} s, under {_MOST_MEGABYTES} MB, equal at the end",
-            f"p50 {p50:.2f} s, p99 {p99:.2f} s, at most {lags[-1]:.2f} s; {memory:.0f} MB; "
-            f"{'equal' if equal else 'DIFFERENT'}; {len(lags):,} rows; {spent:.0f} s of processor time; "
-            f"load average {os.getloadavg()[1]:.1f}",
+            f"p50 {p50:.2f} s, p99 {p99:.2f} s, at most {lags[-1]:.2f} s; {memory:.0f} MB, {begun:.0f} MB of them at its "
+            f"beginning; {'equal' if equal else 'DIFFERENT'}; {len(lags):,} rows; processor time {spent[0]:.0f} s, "
+            f"{spent[1]:.0f} s at the source, {spent[2]:.0f} s at the target; load average {os.getloadavg()[1]:.1f}",
             p99 < _MOST_SECONDS and memory < _MOST_MEGABYTES and equal,
             {"lag p50": [p50], "lag p99": [p99], "lag max": [lags[-1]], "peak, MB": [memory]},
         )
@@ -70,6 +73,12 @@ def rows(*, clients: int, seconds: int, rate: int) -> Iterator[Row]:
             {"peak, MB": [memory], "seconds": [took]},
         )
     dropped(source, target)
+
+
+def _spent(pid: int) -> list[float]:
+    """Processor time of the command, and of the sessions at both ends without the writer's."""
+    both = logical_servers()
+    return [process_seconds(pid), *(session_seconds(server, without=WRITER) for server in (both.source, both.target))]
 
 
 def _quantile(ordered: list[float], part: float) -> float:

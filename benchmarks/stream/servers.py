@@ -67,7 +67,7 @@ def session_seconds(server: EmbeddedPostgres, *, without: str) -> float:
         ).fetchall()
     first = int((server.socket_directory / "data" / "postmaster.pid").read_text().split()[0])
     left_out = {pid for (pid,) in others}
-    own, ended = _ticks(first)
+    _own, ended = _ticks(first)
     return (ended + sum(_ticks(pid)[0] for pid in _children(first) if pid not in left_out)) / _TICKS
 
 

@@ -19,7 +19,7 @@ from app.migration.tables.copy_table import CopyTable, label
 from app.state import streams
 
 _PART_ROWS = 5_000  # rows that wait in memory at most
-_PART_BYTES = 4_000_000
+_PART_BYTES = 2_000_000
 _BATCH_ROWS = 5_000  # rows after which a transaction of the target ends, with the next one of the source
 
 
@@ -152,6 +152,8 @@ class Applier:
                 return goes_on
             await self._flush(batch)
             lsn = batch.last.end_lsn
+            assert batch.first is not None
+            lag = (datetime.now(UTC) - batch.first.committed_at).total_seconds()
             await streams.note_applied(
                 self._connection,
                 self._name,
@@ -159,11 +161,11 @@ class Applier:
                 commit_lsn=lsn_text(batch.last.commit_lsn),
                 committed_at=batch.committed_at,
                 changes=batch.rows,
+                lag=lag,
             )
         applied.lsn = lsn
         for name, one in batch.done.items():
             self._done.setdefault(name, TableSynced(name)).add(one)
-        assert batch.first is not None
         applied.lags.append((datetime.now(UTC) - batch.first.committed_at).total_seconds())
         return goes_on
 

@@ -276,6 +276,8 @@ class StreamSync(Sync):
         look = await stream.slot.look()
         if look is None or look.lost:
             raise BeginAnewError(f"the slot {stream.slot.name} gives no changes any more")
+        to_come = max(0, await stream.slot.flushed() - max(stream.position, stream.seen or 0))
+        await streams.note_look(connection, stream.slot.name, held=look.held, to_come=to_come)
         if look.held is None or look.held <= self._how.most_held:
             return
         oldest = await stream.slot.oldest_transaction()
