@@ -52,8 +52,8 @@ def rows(*, clients: int, seconds: int, rate: int) -> Iterator[Row]:
             f"lag of the change stream, {rate:,} changes a second for {seconds} s, {clients:,} clients",
             "the moment of each change at the source",
             f"p99 under {_MOST_SECONDS:g} s, under {_MOST_MEGABYTES} MB, equal at the end",
-            f"p50 {p50:.2f} s, p99 {p99:.2f} s, at most {lags[-1]:.2f} s; {memory:.0f} MB, {begun:.0f} MB of them at its "
-            f"beginning; {'equal' if equal else 'DIFFERENT'}; {len(lags):,} rows; processor time {spent[0]:.0f} s, "
+            f"p50 {p50:.2f} s, p99 {p99:.2f} s, at most {lags[-1]:.2f} s; {memory:.0f} MB ({begun:.0f} MB at first); "
+            f"{'equal' if equal else 'DIFFERENT'}; {len(lags):,} rows; processor time {spent[0]:.0f} s, "
             f"{spent[1]:.0f} s at the source, {spent[2]:.0f} s at the target; load average {os.getloadavg()[1]:.1f}",
             p99 < _MOST_SECONDS and memory < _MOST_MEGABYTES and equal,
             {"lag p50": [p50], "lag p99": [p99], "lag max": [lags[-1]], "peak, MB": [memory]},
