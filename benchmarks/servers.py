@@ -6,9 +6,12 @@ import atexit
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
+from shutil import rmtree
 from time import perf_counter
 from types import MappingProxyType
 
@@ -102,11 +105,21 @@ def run(command: Sequence[str], environment: dict[str, str]) -> Ran:
 @cache
 def servers() -> Servers:
     """The run's two servers; they stop with it."""
-    return Servers(_start(), _start())
+    return Servers(start(), start())
 
 
-def _start() -> EmbeddedPostgres:
-    server = EmbeddedPostgres.start(durable=False)
+def start(**settings: str) -> EmbeddedPostgres:
+    """A server with a database at head; it stops with the run."""
+    directory = Path(tempfile.mkdtemp(prefix="botdata-"))
+    atexit.register(rmtree, directory, ignore_errors=True)
+    server = EmbeddedPostgres.start(directory, durable=False)
+    if settings:
+        with psycopg.connect(server.url(), autocommit=True) as connection:
+            for name, text in settings.items():
+                change = sql.SQL("ALTER SYSTEM SET {} = {}").format(sql.Identifier(name), sql.Literal(text))
+                connection.execute(change)
+        server.stop()
+        server = EmbeddedPostgres.start(directory, durable=False)
     atexit.register(server.stop)
     revisions.upgrade(server.create_database(_HEAD))
     return server
@@ -127,7 +140,12 @@ def _database_from(server: EmbeddedPostgres, name: str, template: object) -> str
 @cache
 def source_of(clients: int) -> str:
     """The URL of a database at the source with so many clients of 1.6 kB each, and its other tables empty."""
-    url = _database_at_head(servers().source, f"clients_{clients}")
+    return database_of_clients(servers().source, clients)
+
+
+def database_of_clients(server: EmbeddedPostgres, clients: int) -> str:
+    """The same, on any server that `start` has started."""
+    url = _database_at_head(server, f"clients_{clients}")
     block = min(clients, _MADE_ONE_BY_ONE)
     fill_salon(url, clients=block, services=0, staff=0, schedules=0, bookings=0, dialog_contexts=0, baileys_keys=0)
     own = {"id", "yclients_id", "phone", "raw_phone"}

@@ -105,6 +105,7 @@ async def gather(
                 for one in await read_accepted(connection)
             ],
         },
+        "streams": [stream.document for stream in status.streams],
         "inventory": {
             "taken_at": status.inventory.taken_at,
             "source": status.inventory.source,

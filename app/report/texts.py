@@ -125,6 +125,17 @@ _TEXTS: dict[str, tuple[str, str]] = {
         "Foreign keys that are not back as they were, or not proved yet:",
         "Внешние ключи, ещё не возвращённые или не доказанные:",
     ),
+    "stream": ("Change stream {name}: {changes} changes", "Поток изменений {name}: изменений {changes}"),
+    "stream_seen": (
+        "The sync last looked at it {age} before this page. The source kept {held} of its log for it; {behind} to come.",
+        "Синхронизация смотрела на него за {age} до этой страницы: источник хранил для него {held} журнала, "
+        "впереди {behind}.",
+    ),
+    "stream_lag": ("Lag of the last batch:", "Отставание последней порции:"),
+    "stream_waits": (
+        "A sync by the rows' versions is to come first: changes may be missing.",
+        "Сначала нужна синхронизация по версиям строк: часть изменений может отсутствовать.",
+    ),
     "quarantine": ("Quarantine", "Карантин"),
     "quarantine_note": (
         "Rows that the target refused. Keys are masked; the number finds the row with `botdata quarantine show`.",

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from psycopg import AsyncConnection
 from psycopg.types.json import Json
@@ -27,6 +28,9 @@ class Stream:
         committed_at: when it was committed, by the source's clock.
         applied_at: when that was, by the target's.
         changes: rows changed by it since it was begun.
+        lag: seconds from a commit at the source to its own in the target, the longest of the last batch.
+        held, to_come: bytes of the source's log that it keeps for the slot, and that are not applied, at the last look.
+        look_age: seconds since the sync last looked at the slot; None: it has not.
     """
 
     name: str
@@ -40,6 +44,31 @@ class Stream:
     committed_at: datetime | None
     applied_at: datetime | None
     changes: int
+    lag: float | None
+    held: int | None
+    to_come: int | None
+    look_age: float | None
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """All that is shown of it, for the documents of `--json` and the report."""
+        return {
+            "name": self.name,
+            "source": self.source,
+            "lsn": self.lsn,
+            "settled": self.settled_lsn is not None,
+            "changes": self.changes,
+            "committed_at": _moment(self.committed_at),
+            "applied_at": _moment(self.applied_at),
+            "lag": None if self.lag is None else round(self.lag, 3),
+            "held_bytes": self.held,
+            "behind_bytes": self.to_come,
+            "look_age": None if self.look_age is None else round(self.look_age, 1),
+        }
+
+
+def _moment(at: datetime | None) -> str | None:
+    return None if at is None else f"{at:%Y-%m-%dT%H:%M:%SZ}"
 
 
 async def read_streams(connection: AsyncConnection, name: str | None = None) -> list[Stream]:
@@ -47,7 +76,8 @@ async def read_streams(connection: AsyncConnection, name: str | None = None) -> 
     rows = await fetch_rows(
         connection,
         "SELECT name, source, server, publication, tables, lsn::text, settled_lsn::text, commit_lsn::text, "
-        f"committed_at, applied_at, changes FROM {SCHEMA}.streams "
+        "committed_at, applied_at, changes, lag, held, to_come, "
+        f"extract(epoch FROM clock_timestamp() - looked_at)::float8 FROM {SCHEMA}.streams "
         "WHERE %(name)s::text IS NULL OR name = %(name)s ORDER BY name",
         {"name": name},
     )
@@ -106,17 +136,28 @@ async def note_applied(
     commit_lsn: str | None = None,
     committed_at: datetime | None = None,
     changes: int = 0,
+    lag: float | None = None,
 ) -> None:
     """In the transaction that applies changes: everything before this LSN is applied with it.
 
     Args:
         commit_lsn, committed_at: of the last of its transactions; None: there was none.
+        lag: seconds since the first of them was committed; None: there was none.
     """
     await connection.execute(
         f"UPDATE {SCHEMA}.streams SET lsn = %(lsn)s, changes = changes + %(changes)s, applied_at = clock_timestamp(), "
-        "commit_lsn = coalesce(%(commit)s::pg_lsn, commit_lsn), committed_at = coalesce(%(committed)s, committed_at) "
+        "commit_lsn = coalesce(%(commit)s::pg_lsn, commit_lsn), committed_at = coalesce(%(committed)s, committed_at), "
+        "lag = coalesce(%(lag)s, lag) WHERE name = %(name)s",
+        {"name": name, "lsn": lsn, "changes": changes, "commit": commit_lsn, "committed": committed_at, "lag": lag},
+    )
+
+
+async def note_look(connection: AsyncConnection, name: str, *, held: int | None, to_come: int) -> None:
+    """What was just seen of the slot: bytes of the source's log that it keeps for it, and that are not applied yet."""
+    await connection.execute(
+        f"UPDATE {SCHEMA}.streams SET held = %(held)s, to_come = %(to_come)s, looked_at = clock_timestamp() "
         "WHERE name = %(name)s",
-        {"name": name, "lsn": lsn, "changes": changes, "commit": commit_lsn, "committed": committed_at},
+        {"name": name, "held": held, "to_come": to_come},
     )
 
 

@@ -460,4 +460,9 @@ VERSIONS = (
         CHECK (kind IN ('advance', 'back', 'finish', 'forget', 'table', 'accept', 'withdraw', 'move-out', 'move-in',
             'cancel'));
     """,
+    f"""
+    -- What the sync that follows a stream has last seen of it, for those who cannot ask the source.
+    ALTER TABLE {SCHEMA}.streams ADD COLUMN lag double precision, ADD COLUMN held bigint, ADD COLUMN to_come bigint,
+        ADD COLUMN looked_at timestamptz;
+    """,
 )

@@ -11,6 +11,13 @@ from app.watch.facts import Facts
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _RESULTS = ("equal", "different", "error", "skipped")
 _PER_DOUBLING = 4  # buckets of ours in one of these
+_OF_STREAMS = {
+    "changes": "botdata_stream_changes_total",
+    "lag": "botdata_stream_lag_seconds",
+    "held": "botdata_stream_held_bytes",
+    "to_come": "botdata_stream_behind_bytes",
+    "look_age": "botdata_stream_look_age_seconds",
+}
 Labels = Mapping[str, str]
 
 
@@ -56,6 +63,16 @@ def _add_runs(text: _Text, facts: Facts) -> None:
     text.add("botdata_sync_rows_left", "gauge", "Rows still to come.", [(name, one.left) for name, one in syncing])
     lags = [({"table": table}, seconds) for table, seconds in facts.synced.items()]
     text.add("botdata_sync_lag_seconds", "gauge", "Since the last sync of a table began.", lags)
+    streams = [({"stream": one.name}, one) for one in status.streams]
+    for name, kind, what in (
+        ("changes", "counter", "Changes of the source that a change stream has applied."),
+        ("lag", "gauge", "Seconds from a commit at the source to its own in the target, of the last batch."),
+        ("held", "gauge", "Bytes of the source's log that it keeps for the slot."),
+        ("to_come", "gauge", "Bytes of the source's log that are not applied yet."),
+        ("look_age", "gauge", "Seconds since the sync that follows it last looked at the slot."),
+    ):
+        samples = [(label, getattr(one, name)) for label, one in streams if getattr(one, name) is not None]
+        text.add(_OF_STREAMS[name], kind, what, samples)
     text.add("botdata_quarantine_rows", "gauge", "Rows in quarantine.", [({}, status.in_quarantine)])
     text.add("botdata_paused", "gauge", "Whether a pause was asked for.", [({}, status.pause is not None)])
     slow = max((one.slowdown for one in status.paces), default=1.0)

@@ -11,6 +11,7 @@ from tests.chaos import (
     http_answers,
     postgres_faults,
     processes,
+    streams,
 )
 from tests.chaos.scenario import Scenario
 
@@ -23,4 +24,5 @@ SCENARIOS: list[Scenario] = [
     failovers.SCENARIO,
     hostile_source.SCENARIO,
     fidelity.SCENARIO,
+    streams.SCENARIO,
 ]

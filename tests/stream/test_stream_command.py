@@ -65,7 +65,8 @@ def test_a_stream_from_its_start_to_its_end(command: Command, salon: StreamEnds)
     )
     assert "slot there, publication there" in command("stream", "status", **settings).out
     (stream,) = check_document(command("status", "--json", **settings).out, "status")["streams"]
-    assert (stream["settled"], stream["changes"]) == (True, 2)
+    assert (stream["settled"], stream["changes"], stream["look_age"]) == (True, 2, None)
+    assert 0 < stream["lag"] < 60
     assert "2 changes, up to " in command("status", **settings).out
     assert "nobody reads the slot" in command("sync", *_CHOSEN, **settings).err
     outcome = command("stream", "drop", "--json", **settings)

@@ -72,6 +72,9 @@ async def test_rows_that_exchange_unique_values(stream_ends: StreamEnds) -> None
         "UPDATE t SET u = -1 WHERE id = 1; UPDATE t SET u = 1 WHERE id = 2; UPDATE t SET u = 2 WHERE id = 1",
         "UPDATE t SET u = -u; UPDATE t SET u = 7 + u",
         "DELETE FROM t WHERE id = 6; UPDATE t SET u = 1 WHERE id = 5 AND u <> 1",
+        "UPDATE t SET u = id * 1000",
+        # The row that takes the value comes first, since the one that gave it up was changed once more.
+        "UPDATE t SET u = 1 WHERE id = 3; UPDATE t SET u = 3000 WHERE id = 2; UPDATE t SET u = 5 WHERE id = 3",
     ):
         execute(ends.source, statements)
         report = await ends.until_now(chosen)

@@ -10,8 +10,6 @@ from app.cli.event_loop import run_async
 from app.cli.work import AsJson
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from app.migration.runs.status import Status
 
 _SHOWN = 20  # open items of an inventory
@@ -44,6 +42,7 @@ def status(
 
 def _show_status(found: Status) -> None:
     from app.cli.commands.pause.words import pace_lines
+    from app.cli.commands.stream.words import stream_lines
     from app.cli.output import say, show_table
 
     say(f"at work now: {found.holder}" if found.holder else "no run is at work")
@@ -92,9 +91,8 @@ def _show_status(found: Status) -> None:
     if found.in_quarantine:
         say(f"{found.in_quarantine:,} rows in quarantine: botdata quarantine list")
     for stream in found.streams:
-        waits = "" if stream.settled_lsn else "; a sync by rows' versions is to come first"
-        applied = f", last {stream.applied_at:%Y-%m-%d %H:%M:%S} UTC" if stream.applied_at else ""
-        say(f"change stream {stream.name}: {stream.changes:,} changes, up to {stream.lsn}{applied}{waits}")
+        for line in stream_lines(stream.document):
+            say(line)
     _show_inventory(found)
     _show_undelivered(found)
     say(f"Next: {found.next_step}")
@@ -170,18 +168,7 @@ def runs_document(found: Status) -> dict[str, Any]:
             for key in found.foreign_keys
         ],
         in_quarantine=found.in_quarantine,
-        streams=[
-            {
-                "name": stream.name,
-                "source": stream.source,
-                "lsn": stream.lsn,
-                "settled": stream.settled_lsn is not None,
-                "changes": stream.changes,
-                "committed_at": _moment(stream.committed_at),
-                "applied_at": _moment(stream.applied_at),
-            }
-            for stream in found.streams
-        ],
+        streams=[stream.document for stream in found.streams],
         inventory_taken_at=found.inventory.taken_at if found.inventory else None,
         inventory_open=list(found.inventory.open_items) if found.inventory else [],
         notifications_waiting=found.undelivered.waiting,
@@ -189,10 +176,6 @@ def runs_document(found: Status) -> dict[str, Any]:
         notifications_error=found.undelivered.last_error,
         next=str(found.next_step),
     )
-
-
-def _moment(moment: datetime | None) -> str | None:
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ") if moment else None
 
 
 def uninstall(

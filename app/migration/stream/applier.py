@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from psycopg import AsyncConnection
 
+from app.common.schemas import Schemas
 from app.migration.load.table_authority import Permit, read_authority
 from app.migration.stream.changes import PendingChanges
 from app.migration.stream.row_writer import Batch, RowWriter
@@ -18,7 +19,7 @@ from app.migration.tables.copy_table import CopyTable, label
 from app.state import streams
 
 _PART_ROWS = 5_000  # rows that wait in memory at most
-_PART_BYTES = 4_000_000
+_PART_BYTES = 2_000_000
 _BATCH_ROWS = 5_000  # rows after which a transaction of the target ends, with the next one of the source
 
 
@@ -65,6 +66,7 @@ class Applier:
         name: the stream's.
         permit: under what conditions rows may be written.
         tables: those to be followed, parents before children; what else comes is passed over.
+        schemas: the source's, by whose names its changes come.
         done: what is added to, by table.
     """
 
@@ -75,13 +77,14 @@ class Applier:
         name: str,
         permit: Permit,
         tables: Sequence[CopyTable],
+        schemas: Schemas,
         done: dict[str, TableSynced],
     ) -> None:
         self._connection = connection
         self._writer = writer
         self._name = name
         self._permit = permit
-        self._tables = {(table.schema, table.relation_name): table for table in tables}
+        self._tables = {(schemas.named(table.schema), table.relation_name): table for table in tables}
         self._order = [table.name for table in tables]
         self._done = done
         self._relations: dict[int, Relation] = {}
@@ -149,6 +152,8 @@ class Applier:
                 return goes_on
             await self._flush(batch)
             lsn = batch.last.end_lsn
+            assert batch.first is not None
+            lag = (datetime.now(UTC) - batch.first.committed_at).total_seconds()
             await streams.note_applied(
                 self._connection,
                 self._name,
@@ -156,11 +161,11 @@ class Applier:
                 commit_lsn=lsn_text(batch.last.commit_lsn),
                 committed_at=batch.committed_at,
                 changes=batch.rows,
+                lag=lag,
             )
         applied.lsn = lsn
         for name, one in batch.done.items():
             self._done.setdefault(name, TableSynced(name)).add(one)
-        assert batch.first is not None
         applied.lags.append((datetime.now(UTC) - batch.first.committed_at).total_seconds())
         return goes_on
 

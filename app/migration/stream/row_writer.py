@@ -177,8 +177,8 @@ class RowWriter:
         done.updated += loaded.updated
 
     async def _exchange(self, table: CopyTable, records: list[dict[str, Any]]) -> None:
-        """Put rows that hold each other's unique keys: their old rows are deleted first."""
-        while len(records) > 1:
+        """Put rows whose unique keys are held by each other, or were until the rest was put: old rows go first."""
+        while records:
             keys = [key_of(one, table) for one in records]
             try:
                 async with self._connection.transaction():

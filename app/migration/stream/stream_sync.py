@@ -157,7 +157,7 @@ class StreamSync(Sync):
         done: dict[str, TableSynced] = {}
         writer = RowWriter(connection, source, slot, self._run_id, self._options)
         writer.settled_lsn = settled
-        applier = Applier(connection, writer, name, self._options.permit, chosen, done)
+        applier = Applier(connection, writer, name, self._options.permit, chosen, source.schemas, done)
         looks = Looks(connection, source.label, slot, chosen, self._options)
         await looks.begin()
         if self._how.until_now and self._until is None:
@@ -276,6 +276,8 @@ class StreamSync(Sync):
         look = await stream.slot.look()
         if look is None or look.lost:
             raise BeginAnewError(f"the slot {stream.slot.name} gives no changes any more")
+        to_come = max(0, await stream.slot.flushed() - max(stream.position, stream.seen or 0))
+        await streams.note_look(connection, stream.slot.name, held=look.held, to_come=to_come)
         if look.held is None or look.held <= self._how.most_held:
             return
         oldest = await stream.slot.oldest_transaction()

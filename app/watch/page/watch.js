@@ -243,6 +243,17 @@ function showRuns(status, synced, syncing) {
     make("h2", {}, "Copy and sync"),
     make("p", {}, status.holder ? `At work now: ${status.holder}` : "No run is at work."),
     ...paceLines(status),
+    ...(status.streams.length ? [
+      make("h3", {}, "Change stream"),
+      table("Change stream", [
+        ["stream", (one) => one.name],
+        ["changes", (one) => count(one.changes), true],
+        ["lag", (one) => span(one.lag), true],
+        ["log kept at the source, bytes", (one) => count(one.held_bytes), true],
+        ["log to come, bytes", (one) => count(one.behind_bytes), true],
+        ["last looked at", (one) => (one.look_age === null ? "never" : `${span(one.look_age)} ago`), true],
+      ], status.streams, (one) => !one.settled),
+    ] : []),
     status.in_quarantine ? make("p", { class: "bad-text" }, `${rows(status.in_quarantine)} in quarantine: `,
       make("code", {}, "botdata quarantine list")) : null,
     ...(run ? [

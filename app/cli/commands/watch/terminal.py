@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from app.cli.commands.pause.words import pace_lines
+from app.cli.commands.stream.words import stream_lines
 from app.cli.commands.watch.document import watch_document
 from app.cli.output import plain
 from app.cli.reports.cutover_words import ago, reads_told
@@ -117,6 +118,8 @@ def _runs(status: Document) -> Iterable[RenderableType]:
     yield _line(f"\nat work now: {status['holder']}" if status["holder"] else "\nno run is at work", "bold")
     for line in pace_lines(status["paused"], status["paces"]):
         yield _line(line, "bold yellow")
+    for stream in status["streams"]:
+        yield from map(_line, stream_lines(stream))
     is_running = any(run["run"] == status["run"] and run["state"] == "running" for run in status["runs"])
     if status["in_quarantine"]:
         yield _line(f"{status['in_quarantine']:,} rows in quarantine: botdata quarantine list", "red")

@@ -16,7 +16,7 @@ from app.migration.stream.source.messages import Message, decode
 from app.stores.postgres.session import source_errors
 
 PLUGIN = "pgoutput"
-_FETCH_BYTES = 2_000_000  # of a fetch from the cursor
+_FETCH_BYTES = 1_000_000  # of a fetch from the cursor
 _FIRST_ROWS, _MOST_ROWS = 500, 5_000
 
 # The settings that shape values as text, for the transaction of one peek: a database or a role may have others, and a
