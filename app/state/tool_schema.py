@@ -8,6 +8,8 @@ from app.state.versions import VERSIONS
 
 # Two first starts at once must not both make the schema; any constant that no other program uses will do.
 _LOCK = 5_287_410_331
+# Until the transaction ends, Citus distributes no schema that is made; nothing where there is no Citus.
+LEAVE_LOCAL = "SELECT set_config(name, 'off', true) FROM pg_settings WHERE name = 'citus.enable_schema_based_sharding'"
 
 
 def newest_version() -> int:
@@ -30,6 +32,7 @@ async def ensure_tool_schema(connection: AsyncConnection) -> None:
         return  # asks for no right to create anything
     async with connection.transaction():
         await connection.execute("SELECT pg_advisory_xact_lock(%(lock)s)", {"lock": schemas_of(connection).lock(_LOCK)})
+        await connection.execute(LEAVE_LOCAL)
         await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
         await connection.execute(f"CREATE TABLE IF NOT EXISTS {SCHEMA}.version (version integer NOT NULL)")
         current = await version(connection)
