@@ -25,6 +25,7 @@ from app.errors import SettingsError
 from app.models import Base
 from app.schema.revisions import UPGRADE_LOCK, Notice, explain
 from app.settings import load_settings
+from app.state.tool_schema import LEAVE_LOCAL
 from app.stores.postgres.database_url import schemas_of_url, sqlalchemy_url
 
 CONNECT_TIMEOUT = 10  # seconds
@@ -36,7 +37,14 @@ logger = logging.getLogger("alembic.server")
 # Not by IF NOT EXISTS, which asks for the right to make one where there is one.
 MAKE_SCHEMA = f"""
 DO $$ BEGIN
-    IF to_regnamespace('{DATA}') IS NULL THEN CREATE SCHEMA {DATA}; END IF;
+    IF to_regnamespace('{DATA}') IS NULL THEN
+        CREATE SCHEMA {DATA};
+    ELSIF to_regclass('{DATA}.alembic_version') IS NULL AND to_regclass('pg_catalog.pg_dist_schema') IS NOT NULL THEN
+        IF EXISTS (SELECT FROM pg_catalog.pg_dist_schema WHERE schemaid = to_regnamespace('{DATA}')) THEN
+            RAISE EXCEPTION USING ERRCODE = 'BD001', MESSAGE =
+                'schema {DATA} is distributed by Citus already; its tables are to be made and filled before that';
+        END IF;
+    END IF;
 END $$
 """
 
@@ -62,6 +70,7 @@ def settle() -> None:
     context.execute(f"SELECT pg_advisory_xact_lock({schemas.lock(UPGRADE_LOCK)})")
     context.execute(f"SET LOCAL lock_timeout = {milliseconds(settings.lock_timeout)}")
     if schemas.data != "public":
+        context.execute(LEAVE_LOCAL)
         context.execute(schemas.named(MAKE_SCHEMA))
     context.execute(schemas.named(f"SET LOCAL search_path = {DATA}"))
     context.execute("SET LOCAL client_min_messages = notice")

@@ -8,6 +8,8 @@ from app.state.versions import VERSIONS
 
 # Two first starts at once must not both make the schema; any constant that no other program uses will do.
 _LOCK = 5_287_410_331
+# Until the transaction ends, Citus distributes no schema that is made; nothing where there is no Citus.
+LEAVE_LOCAL = "SELECT set_config(name, 'off', true) FROM pg_settings WHERE name = 'citus.enable_schema_based_sharding'"
 
 
 def newest_version() -> int:
@@ -35,6 +37,7 @@ async def bring_to_version(connection: AsyncConnection, wanted: int) -> None:
     """Make the schema of this version, or bring an older one to it. Errors are those of `ensure_tool_schema`."""
     async with connection.transaction():
         await connection.execute("SELECT pg_advisory_xact_lock(%(lock)s)", {"lock": schemas_of(connection).lock(_LOCK)})
+        await connection.execute(LEAVE_LOCAL)
         # Not by IF NOT EXISTS, which asks for the right to make one where there is one.
         if not await _is_there(connection):
             await connection.execute(f"CREATE SCHEMA {SCHEMA}")

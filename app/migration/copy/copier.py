@@ -27,6 +27,7 @@ from app.migration.sources.rest.rest_source import RestSource
 from app.migration.sources.rest.text_settings import require_readable_texts
 from app.migration.sources.source import Source
 from app.migration.tables.copy_table import CopyTable, describe, name_of
+from app.migration.target.distributed import refuse_distributed
 from app.migration.target.foreign_keys import without_foreign_keys
 from app.migration.target.sequences import raise_sequences
 from app.migration.target.target_session import explained, open_target
@@ -95,6 +96,7 @@ async def copy_into(
     began = monotonic()
     with explained("copy", setting=source.setting, pending="every table; no row was written"):
         options.permit.refuse(await read_authority(connection), [name_of(table) for table in tables])
+        await refuse_distributed(connection, tables, step="copy")
         moved = await choose_moved(connection, source, tables, progress, step="copy")
         styled = isinstance(source, RestSource)
         described = [await describe(connection, table, step="copy", styled=styled) for table in moved.tables]

@@ -61,6 +61,7 @@ CODES: dict[str, Code] = {
     "target-ahead": Code("error", acceptable=False),
     "target-phase08": Code("error", acceptable=False),
     "target-incompatible": Code("error", acceptable=False),
+    "target-distributed": Code("error", acceptable=False),
     "target-table-missing": Code("error", acceptable=False),
     "target-column-missing": Code("error", acceptable=False),
     "target-column-extra": Code("warning"),

@@ -17,6 +17,7 @@ from app.migration.preflight.schemas.catalog import CatalogTable
 from app.migration.preflight.target_writes import examine_writes
 from app.migration.tables.copy_table import label, name_of
 from app.migration.tables.quoting import quoted
+from app.migration.target.distributed import distributed_tables, is_schema_distributed, undistribute
 
 OLDEST_VERSION = 13
 _FACTS = """
@@ -96,11 +97,26 @@ async def examine_target(
     found += await _letters(connection)
     found += await collation_findings(connection, tables, "target", version=facts["version"])
     found += await _rights(connection, facts, tables, catalog, creates_tables=creates_tables)
+    found += await _distributed(connection, tables)
     for table in tables:
         if name_of(table) in catalog:
             found += _interference(catalog[name_of(table)])
             found += await examine_writes(connection, table, catalog[name_of(table)], over_rest=over_rest)
     return Server(facts["version"], tuple(found))
+
+
+async def _distributed(connection: AsyncConnection, tables: Sequence[Table]) -> list[Finding]:
+    names = await distributed_tables(connection, tables)
+    if not names and not await is_schema_distributed(connection):
+        return []
+    which = ", ".join(names) or "what is made in the schema"
+    return [
+        finding(
+            "target-distributed",
+            f"Citus keeps the target's tables on the nodes of a cluster ({which}); copy and sync come before that",
+            undistribute(connection),
+        )
+    ]
 
 
 def _version(facts: dict[str, Any], end: str) -> list[Finding]:

@@ -13,6 +13,7 @@ from app.migration.load.table_authority import Permit, read_authority
 from app.migration.quarantine.quarantined_rows import choose_tables, masked, unknown_numbers
 from app.migration.runs.report import Refusal
 from app.migration.tables.copy_table import CopyTable, describe, name_of, select_tables
+from app.migration.target.distributed import refuse_distributed
 from app.migration.target.foreign_keys import without_cascades
 from app.migration.target.interference import loading
 from app.migration.target.leftovers import Unusable
@@ -118,6 +119,7 @@ async def replay(
             rows.sort(key=lambda row: (order.get(row.table, len(order)), row.table, row.run, row.number))
             replayed = []
             known = {row.table: in_their_order[order[row.table]] for row in rows if row.table in order}
+            await refuse_distributed(connection, list(known.values()), step=STEP)
             described = {name: await describe(connection, table, step=STEP) for name, table in known.items()}
             run = max((row.run for row in rows), default=0)
             async with without_cascades(connection, run, list(described.values()), step=STEP):

@@ -29,6 +29,7 @@ from app.migration.sync.writers.postgres_writer import open_postgres_writer
 from app.migration.sync.writers.rest_writer import RestWriter
 from app.migration.sync.writers.writer import SourceWriter
 from app.migration.tables.copy_table import CopyTable, name_of
+from app.migration.target.distributed import refuse_distributed
 from app.migration.target.followed_sequences import follow_source
 from app.migration.target.foreign_keys import prove, without_foreign_keys
 from app.migration.target.materialized_views import refresh, stale_views
@@ -146,6 +147,7 @@ class Sync:
         self._is_connected = True
         with explained("sync", setting=source.setting, pending="what has changed since the last round"):
             permitted = await self._permitted(connection, [name_of(table) for table in self._tables])
+            await refuse_distributed(connection, self._tables, step="sync")
             moved = await choose_moved(connection, source, self._tables, self._progress, step="sync")
             self.report.not_moved = moved.not_moved
             tables = [

@@ -24,6 +24,7 @@ from app.migration.sources.rest.text_settings import require_readable_texts
 from app.migration.sources.sample import pick_keys
 from app.migration.sources.source import Source
 from app.migration.tables.copy_table import CopyTable, describe, name_of
+from app.migration.target.distributed import refuse_distributed
 from app.migration.target.followed_sequences import follow_source
 from app.migration.target.foreign_keys import describe_away, unproved_keys, without_cascades
 from app.migration.target.generated_columns import compared_table
@@ -121,6 +122,7 @@ async def verify_on(
         if options.fix:
             with explained(step, setting=source.setting, pending="everything; nothing was written"):
                 options.permit.refuse(authority, [name_of(table) for table in tables])
+                await refuse_distributed(connection, tables, step=step)
                 await ensure_tool_schema(connection)
                 run = await runs.begin_instead(connection, step, source.label)
                 written = [await describe(connection, table, step=step, styled=styled) for table in tables]

@@ -14,6 +14,7 @@ from app.migration.tables.copy_table import name_of
 
 # Each rule gives the difference, the code of its finding, and how severe it is here (None: as usual).
 _Rule = tuple[SchemaDifference, str, Severity | None]
+_SCHEMA = re.compile(r" ON \w+\.")
 
 
 def compare(tables: Sequence[Table], found: dict[str, CatalogTable], *, strict: bool) -> list[_Rule]:
@@ -192,6 +193,6 @@ def _index(index: Index) -> str:
 
 def _plain_index(definition: str) -> str:
     """A definition without the words that PostgreSQL adds when it prints it."""
-    text = definition.replace(" USING btree", "").replace(" ON public.", " ON ").replace('"', "")
+    text = _SCHEMA.sub(" ON ", definition.replace(" USING btree", "").replace('"', ""))
     head, where, condition = text.partition(" WHERE ")
     return f"{head}{where}{condition.strip().removeprefix('(').removesuffix(')')}"
