@@ -16,9 +16,9 @@ from app.errors import SettingsError
 from app.stores.company_time import require_timezone
 
 if TYPE_CHECKING:
+    from app.cutover.resting_backend import RestingBackend
     from app.cutover.staged_backend import StagedBackend
     from app.data_layer.pools import SharedPools
-    from app.cutover.resting_backend import RestingBackend
     from app.settings import Settings
     from app.stores.backend import Backend
 
