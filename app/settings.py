@@ -1,6 +1,7 @@
 """The environment and `.env`, read once when asked for, into one frozen object."""
 
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import unquote, urlsplit
@@ -186,6 +187,28 @@ class Settings(BaseSettings):
         300.0, gt=0, allow_inf_nan=False, description="seconds for one statement of a schema upgrade"
     )
 
+    def of_salon(self, schema: str, own: Mapping[str, object]) -> "Settings":
+        """The settings of one salon among those that a process serves over one pool.
+
+        Args:
+            own: what differs for it, by the field's name, such as `supabase_key`.
+
+        Raises:
+            SettingsError: the schema or a setting of its own is none, or a setting is one for all salons.
+        """
+        place = f"of the salon {schema!r}"
+        if shared := sorted(OF_ALL_SALONS & own.keys()):
+            raise SettingsError(f"{', '.join(shared)} {place}: is one for all salons, and cannot be its own")
+        if unknown := sorted(own.keys() - type(self).model_fields.keys()):
+            raise SettingsError(f"{', '.join(unknown)} {place}: there is no such setting")
+        given = {**self.model_dump(exclude_unset=True), **own, "database_schema": schema}
+        try:
+            settings = Settings(_env_file=None, **given)
+            settings.flags  # noqa: B018 - contradictions are an error before the first call
+        except ValidationError as error:
+            raise SettingsError(f"{place}: {'; '.join(_explain(error))}") from None
+        return settings
+
     @property
     def flags(self) -> Flags:
         """The switches between the two backends, checked against each other."""
@@ -271,6 +294,18 @@ _EXAMPLES = {
     "supabase_key": "sb_secret_... (the project's service key)",
 }
 
+# Of the connections that salons share.
+OF_ALL_SALONS = frozenset(
+    {
+        "database_url",
+        "database_schema",
+        "database_read_url",
+        "database_pool_size",
+        "mirror_connections",
+        "mirror_timeout",
+        "query_timeout",
+    }
+)
 _FLAGS = ("cutover_stage", "use_repository_pattern", "use_legacy_supabase", "log_database_calls", "validate_input")
 
 

@@ -5,6 +5,7 @@ primary may come back that does not know of the failover. PostgreSQL tells neith
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from time import monotonic
 
 from app.errors import UnavailableError
@@ -19,23 +20,41 @@ class MoveLostError(UnavailableError):
     """The stage's row is older than the one that this process has read before; nothing was written."""
 
 
+@dataclass(slots=True)
+class _Servers:
+    """What was seen of the servers, whichever salon's rows were asked for."""
+
+    timeline: int = 0
+    risen_at: float = float("-inf")
+
+
 class FailoverMark:
     """The highest timeline that a process has met, and the last move of the stage that it has read.
 
     Args:
         on_failover: called each time that the timeline rises.
-
-    Attributes:
-        timeline: 0 before any was seen.
-        risen_at: when a failover was last seen, by the monotonic clock; connections from before may lead to an old
-            primary.
     """
 
     def __init__(self, on_failover: Callable[[], None] = lambda: None) -> None:
-        self.timeline = 0
-        self.risen_at = float("-inf")
+        self._servers = _Servers()
         self._on_failover = on_failover
         self._row: StageRow | None = None
+
+    def beside(self) -> "FailoverMark":
+        """The mark of another salon on the same servers: their timeline is one, each stage's row its own."""
+        other = FailoverMark(self._on_failover)
+        other._servers = self._servers
+        return other
+
+    @property
+    def timeline(self) -> int:
+        """The highest one; 0 before any was seen."""
+        return self._servers.timeline
+
+    @property
+    def risen_at(self) -> float:
+        """When a failover was last seen, by the monotonic clock; connections from before may lead to an old primary."""
+        return self._servers.risen_at
 
     def check(self, row: StageRow) -> None:
         """Go by a row that was read just now, in the transaction that is to write.
@@ -60,9 +79,9 @@ class FailoverMark:
                 f"{self.timeline}; nothing was written. Stop that server, or take it out of DATABASE_URL"
             )
         if timeline > self.timeline:
-            was, self.timeline = self.timeline, timeline
+            was, self._servers.timeline = self.timeline, timeline
             if was:
-                self.risen_at = monotonic()
+                self._servers.risen_at = monotonic()
                 self._on_failover()
 
     @property

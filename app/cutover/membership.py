@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from time import monotonic
 from typing import TypeVar
@@ -13,8 +13,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.common.background import end_task
 from app.common.deadlines import within
+from app.common.schemas import Schemas
 from app.cutover.failover_mark import MoveLostError, StaleServerError
 from app.cutover.fencing import NO_STAGE
+from app.cutover.looks import Looks
 from app.cutover.stages import Stage, Store
 from app.errors import DataError, SettingsError, UnavailableError
 from app.flags import Flags
@@ -33,6 +35,7 @@ from app.state.cutover.processes import (
 from app.state.cutover.stage import StageRow, can_read_stage
 from app.stores.postgres.database import Database
 from app.stores.standbys.read_router import ReadRouter
+from app.stores.standbys.schema_reads import SchemaReads
 
 T = TypeVar("T")
 
@@ -63,6 +66,8 @@ class Membership:
         process: this process's name.
         counts: what the writers have left to do; asked at each report.
         router: the way of reads to standbys, none of which may answer as of before the last move.
+        looks: looks for it, as for the other salons of the process, while all is well; None: it looks by itself.
+        at_stage: told each stage that this process comes to.
     """
 
     def __init__(
@@ -72,8 +77,13 @@ class Membership:
         settings: Settings,
         process: str,
         counts: Callable[[], WriterCounts],
-        router: ReadRouter | None = None,
+        router: ReadRouter | SchemaReads | None = None,
+        *,
+        looks: Looks | None = None,
+        at_stage: Callable[[Stage], None] = lambda _: None,
     ) -> None:
+        self._looks = looks
+        self._at_stage = at_stage
         self._database = database
         self._flags = flags
         self._settings = settings
@@ -115,6 +125,25 @@ class Membership:
         """What keeps this process from knowing the stage, or from writing at it."""
         return self._lost or self._went_back or self._moved_out() or self._contradiction()
 
+    @property
+    def schemas(self) -> Schemas:
+        """Where the salon's rows are."""
+        return self._database.schemas
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether its last look went well, and found it in the list of the processes, and no move."""
+        return self._registered and self._lost is None and self._hold is None
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no write is under way here, and none is held."""
+        return self._hold is None and not +self._in_flight
+
+    def look_now(self) -> None:
+        """Look at once."""
+        self._hurry.set()
+
     async def start(self) -> None:
         """Look once, and go on looking.
 
@@ -125,6 +154,8 @@ class Membership:
             if contradiction := self._contradiction(strictly=True):
                 raise SettingsError(contradiction)
             await self._refuse_beside_followers()
+        if self._looks is not None:
+            self._looks.follow(self)
         self._loop = asyncio.create_task(self._keep_looking())
 
     @asynccontextmanager
@@ -145,6 +176,8 @@ class Membership:
             await asyncio.sleep(_INTERVAL_HOLDING)  # moved back meanwhile, or about to be moved
 
     async def close(self) -> None:
+        if self._looks is not None:
+            self._looks.leave(self)
         if self._loop is not None:
             await end_task(self._loop)
         if self._counts().spooled:
@@ -215,13 +248,17 @@ class Membership:
 
     async def _keep_looking(self) -> None:
         while True:
+            seconds: float | None
             if self._hold is not None:
                 seconds = _INTERVAL_HOLDING
+            elif self._looks is not None and self.is_settled:
+                seconds = None
             else:
                 seconds = _INTERVAL if self._row is not None or self._stage is None else _INTERVAL_WITHOUT
             await _wait(self._hurry, seconds)
             self._hurry.clear()
-            await self._try_to_look()
+            async with nullcontext() if self._looks is None or self._hold is not None else self._looks.turns:
+                await self._try_to_look()
 
     async def _try_to_look(self, seconds: float | None = None) -> bool:
         """Report and read once; False, with the reason kept, when that could not be done in time."""
@@ -242,7 +279,7 @@ class Membership:
         async with self._database.reader() as connection:
             if self._row is None and not await can_read_stage(connection):
                 raise UnavailableError(NO_STAGE)
-            look = await report_and_read(connection, self._report())
+            look = await report_and_read(connection, self.report())
             await self._refuse_old_server(connection, look.row)
             if look.move is not None and look.move.seconds < 0:
                 given = {"number": look.move.id, "said": "its time was up"}
@@ -255,7 +292,7 @@ class Membership:
                 await register(connection, self._process, stage, self._flags.chosen_by, monotonic() - self._began)
                 await self._database.commit(connection)
             async with self._database.reader() as connection:
-                look = await report_and_read(connection, self._report(stage))
+                look = await report_and_read(connection, self.report(stage))
         return look
 
     async def _refuse_old_server(self, connection: AsyncConnection, row: StageRow) -> None:
@@ -265,7 +302,8 @@ class Membership:
             await connection.invalidate()  # the pool makes another one, perhaps to the new primary
             raise
 
-    def _report(self, stage: Stage | None = None) -> Report:
+    def report(self, stage: Stage | None = None) -> Report:
+        """What this process says of itself; the given stage where none is known."""
         counts = self._counts()
         in_flight = sum(self._in_flight.values())
         current = self._stage or stage or Stage.OFF
@@ -300,6 +338,8 @@ class Membership:
         if stage is not self._stage:
             logger.info("the cutover stands at %s", stage)
             self._stage = stage
+            if stage is not None:
+                self._at_stage(stage)
         if look.move is None:
             self._hold = None
         elif self._hold is None or self._hold.move != look.move.id:
@@ -344,7 +384,7 @@ class Membership:
                 )
 
 
-async def _wait(event: asyncio.Event, seconds: float) -> None:
+async def _wait(event: asyncio.Event, seconds: float | None) -> None:
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await event.wait()

@@ -82,6 +82,13 @@ class StagedBackend:
                     write.was_refused()
             await self.membership.look_again(stage)
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is under way here or to be done by this process."""
+        writers = self._writers.values()
+        is_done = not any(writer.pending or writer.spooled or writer.problem for writer in writers)
+        return is_done and self.membership.is_idle and self._comparisons.is_idle
+
     async def ping(self) -> None:
         await self._stores[self.membership.stage.authority].ping()
 

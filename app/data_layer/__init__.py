@@ -2,6 +2,6 @@
 
 from app.data_layer.layer import DataLayer, Health
 from app.data_layer.result import Result
-from app.data_layer.wiring import open_data_layer
+from app.data_layer.wiring import open_data_layer, open_data_layers
 
-__all__ = ["DataLayer", "Health", "Result", "open_data_layer"]
+__all__ = ["DataLayer", "Health", "Result", "open_data_layer", "open_data_layers"]

@@ -1,43 +1,35 @@
 """Opens the backend of a process that has a target: the stores, what runs between them, and its membership."""
 
+from app.common.background import BackgroundTasks
 from app.common.metrics import Metrics
-from app.cutover.failover_mark import FailoverMark
 from app.cutover.fencing import WriteGuard
 from app.cutover.membership import Membership
 from app.cutover.replication.direct_writer import DirectWriter
 from app.cutover.shadow.comparisons import Comparisons
 from app.cutover.staged_backend import AuthorityWriter, StagedBackend
 from app.cutover.stages import Stage, Store
-from app.data_layer.store_wiring import open_repository, open_rest, open_supabase
+from app.data_layer.pools import Pools
+from app.data_layer.store_wiring import open_rest, open_supabase
 from app.settings import Settings
-from app.state.cutover.processes import WriterCounts, process_name
+from app.state.cutover.processes import WriterCounts
 from app.stores.backend import Backend
 from app.stores.postgres.database import Database
-from app.stores.postgres.primary import Primary
 from app.stores.standbys.read_router import ReadRouter
-
-_REPORTING = 2  # connections; one may hang
-_REPORT_TIMEOUT = 2.0
+from app.stores.standbys.schema_reads import SchemaReads
 
 
-async def open_staged(settings: Settings, metrics: Metrics) -> StagedBackend:
+async def open_staged(settings: Settings, metrics: Metrics, pools: Pools | None = None) -> StagedBackend:
     """The backend that goes by the stage, started.
+
+    Args:
+        pools: of this salon; None: it makes its own.
 
     Raises:
         SettingsError: a setting is missing, or the stage that the environment fixes contradicts the target's row.
     """
-    process = process_name()
-    mark = FailoverMark(lambda: metrics.count("failovers"))
-    primary = Primary.of(settings.require_database_url(), mark)
-    stores, writers, pools, router = await _open_stores(settings, process, metrics, mark, primary)
-    reports = Database(
-        settings.require_database_url(),
-        pool_size=_REPORTING,
-        pool_timeout=_REPORT_TIMEOUT,
-        statement_timeout=_REPORT_TIMEOUT,
-        mark=mark,
-        primary=primary,
-    )
+    pools = pools or Pools(settings, metrics)
+    stores, writers, beside, router = await _open_stores(settings, pools, metrics)
+    reports = pools.reports(settings)
 
     def counts() -> WriterCounts:
         each = writers.values()
@@ -46,15 +38,17 @@ async def open_staged(settings: Settings, metrics: Metrics) -> StagedBackend:
             sum(writer.pending for writer in each), sum(writer.spooled for writer in each), "; ".join(problems) or None
         )
 
-    membership = Membership(reports, settings.flags, settings, process, counts, router)
-    comparisons = Comparisons(stores, pools[0] if pools else None, settings, process, metrics)
-    backend = StagedBackend(membership, stores, writers, comparisons, [*pools, reports])
+    starting = _Starting(writers, waits_for_stage=pools.looks is not None)
+    membership = Membership(
+        reports, settings.flags, settings, pools.process, counts, router, looks=pools.looks, at_stage=starting.at_stage
+    )
+    comparisons = Comparisons(stores, beside[0] if beside else None, settings, pools.process, metrics)
+    backend = StagedBackend(membership, stores, writers, comparisons, [*beside, reports])
     try:
         if router is not None:
             router.start()
         await membership.start()
-        for writer in writers.values():
-            await writer.start()
+        await starting.begin()
         await comparisons.start()
     except BaseException:
         await backend.close()
@@ -63,8 +57,8 @@ async def open_staged(settings: Settings, metrics: Metrics) -> StagedBackend:
 
 
 async def _open_stores(
-    settings: Settings, process: str, metrics: Metrics, mark: FailoverMark, primary: Primary | None
-) -> tuple[dict[Store, Backend], dict[Store, AuthorityWriter], list[Database], ReadRouter | None]:
+    settings: Settings, pools: Pools, metrics: Metrics
+) -> tuple[dict[Store, Backend], dict[Store, AuthorityWriter], list[Database], ReadRouter | SchemaReads | None]:
     """What the stages of this process can need.
 
     Returns:
@@ -79,7 +73,7 @@ async def _open_stores(
         settings.require_stores()
     # A plain switch to PostgreSQL records nothing while no command has moved the row; a follower is at `off` then.
     fixed = (flags.stage or Stage.OFF) if flags.names_a_stage else None
-    postgres = await open_repository(settings, WriteGuard(fixed, process, mark), mark, primary, metrics)
+    postgres = await pools.callers(settings, WriteGuard(fixed, pools.process, pools.mark))
     if flags.stage is Stage.COMPLETE:
         return {Store.POSTGRES: postgres}, {Store.POSTGRES: DirectWriter(postgres)}, [], postgres.router
     from app.cutover.replication.to_postgres.journal_writer import JournalWriter
@@ -87,16 +81,38 @@ async def _open_stores(
 
     rest = await open_rest(settings)
     supabase = await open_supabase(settings, rest)
-    pool = Database(
-        settings.require_database_url(),
-        pool_size=settings.mirror_connections,
-        pool_timeout=settings.mirror_timeout / 2,
-        statement_timeout=settings.mirror_timeout,
-        mark=mark,
-        primary=primary,
-    )
+    pool = pools.mirrors(settings)
     writers: dict[Store, AuthorityWriter] = {
-        Store.SUPABASE: JournalWriter(supabase, rest, pool, settings, process, metrics),
-        Store.POSTGRES: OutboxWriter(postgres, rest, pool, settings, process, metrics),
+        Store.SUPABASE: JournalWriter(supabase, rest, pool, settings, pools.process, metrics),
+        Store.POSTGRES: OutboxWriter(postgres, rest, pool, settings, pools.process, metrics),
     }
     return {Store.SUPABASE: supabase, Store.POSTGRES: postgres}, writers, [pool], postgres.router
+
+
+class _Starting:
+    """Starts the writers: at once, or, for one of many salons, at the first stage that needs what they do beside."""
+
+    def __init__(self, writers: dict[Store, AuthorityWriter], *, waits_for_stage: bool) -> None:
+        self._left = dict(writers)
+        self._waits_for_stage = waits_for_stage
+        self._has_begun = False
+        self._stage: Stage | None = None
+        self._tasks = BackgroundTasks()
+
+    def at_stage(self, stage: Stage) -> None:
+        self._stage = stage
+        if self._has_begun and self._left:
+            self._tasks.start(self.begin())
+
+    async def begin(self) -> None:
+        self._has_begun = True
+        for store in [store for store in self._left if self._is_needed(store)]:
+            await self._left.pop(store).start()
+
+    def _is_needed(self, store: Store) -> bool:
+        stage = self._stage
+        if not self._waits_for_stage or stage is None:
+            return True
+        if store is Store.POSTGRES:
+            return stage.mirrors and stage.authority is Store.POSTGRES
+        return stage is not Stage.COMPLETE  # what a process has noted may be left for another

@@ -34,6 +34,7 @@ from app.stores.outgoing_write import OutgoingWrite
 from app.stores.postgres.database import Database
 from app.stores.reads import UPCOMING_AT_MOST
 from app.stores.standbys.read_router import ReadRouter
+from app.stores.standbys.schema_reads import SchemaReads
 
 _REPEATS = 2
 _ROLLED_BACK_BY_OTHERS = {"40001", "40P01"}
@@ -47,7 +48,9 @@ class RepositoryBackend:
         router: where reads go; None: to the database.
     """
 
-    def __init__(self, database: Database, *, default_timezone: str, router: ReadRouter | None = None) -> None:
+    def __init__(
+        self, database: Database, *, default_timezone: str, router: ReadRouter | SchemaReads | None = None
+    ) -> None:
         self._database = database
         self._reads = router or database
         self.router = router

@@ -40,6 +40,7 @@ from app.stores.codec.rows import table_of
 from app.stores.codec.text_values import RowDecoder
 from app.stores.postgres.database import UNREADABLE, Database, UnreadableError
 from app.stores.standbys.read_router import ReadRouter
+from app.stores.standbys.schema_reads import SchemaReads
 
 R = TypeVar("R")  # the row type
 _ROWS = bindparam("rows", type_=Text())
@@ -60,7 +61,7 @@ class Repository(Generic[R]):
     model: ClassVar[type[models.Base]]
     row: ClassVar[Any]
 
-    def __init__(self, connection: AsyncConnection | Database | ReadRouter) -> None:
+    def __init__(self, connection: AsyncConnection | Database | ReadRouter | SchemaReads) -> None:
         self._source = connection
 
     @property

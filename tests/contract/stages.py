@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from threading import Thread
 from typing import Any, cast
 
+from app.cutover.resting_backend import RestingBackend
 from app.cutover.staged_backend import StagedBackend
 from app.cutover.stages import Stage
 from app.data_layer import DataLayer, open_data_layer
 from app.settings import Settings
 from tests.contract.stores import Clock
+
+Opening = Callable[..., AbstractAsyncContextManager[DataLayer]]
 
 
 @contextmanager
@@ -59,7 +62,7 @@ class Distant:
 
 @asynccontextmanager
 async def open_stages(
-    settings: Settings, clock: Clock, loop: asyncio.AbstractEventLoop
+    settings: Settings, clock: Clock, loop: asyncio.AbstractEventLoop, opening: Opening = open_data_layer
 ) -> AsyncIterator[dict[Stage, DataLayer]]:
     """A data layer at each stage, fixed by CUTOVER_STAGE."""
     exits = AsyncExitStack()
@@ -67,7 +70,7 @@ async def open_stages(
     try:
         for stage in Stage:
             given = settings.model_copy(update={"cutover_stage": stage.value})
-            opened = await on(loop, exits.enter_async_context(open_data_layer(given, clock=clock)))
+            opened = await on(loop, exits.enter_async_context(opening(given, clock=clock)))
             layers[stage] = cast(DataLayer, Distant(opened, loop))
         yield layers
     finally:
@@ -77,7 +80,9 @@ async def open_stages(
 async def settled(layer: DataLayer) -> None:
     """Return once every mirror of a stage's layer has arrived, and every comparison is done."""
     distant = cast(Distant, layer)
-    backend = distant.layer._backend
+    backend: Any = distant.layer._backend
+    if isinstance(backend, RestingBackend):
+        backend = await on(distant.loop, backend.open())
     assert isinstance(backend, StagedBackend)
     comparisons = cast(Any, backend._comparisons)
     async with asyncio.timeout(60):

@@ -103,6 +103,11 @@ class Comparisons:
         self._timer: asyncio.TimerHandle | None = None  # for the one that waits longest
         self._closed = False
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no call is being answered, and none compared."""
+        return not (self._in_flight or self._waiting or self._running)
+
     async def start(self) -> None:
         """Begin to save the counts every few seconds."""
         self._saving.start()

@@ -4,13 +4,14 @@ import json
 import os
 import secrets
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from psycopg import AsyncConnection
 from sqlalchemy.ext.asyncio import AsyncConnection as PooledConnection
 
+from app.common.schemas import Schemas
 from app.cutover.stages import Stage
 from app.flags import FOLLOW
 from app.state.cutover.stage import COLUMNS, READ, READ_IN_TURN, StageRow
@@ -34,6 +35,28 @@ SELECT {COLUMNS}, EXISTS (SELECT FROM mine),
     m.id, CAST(extract(epoch FROM m.hold_until - clock_timestamp()) AS float8)
 FROM ({READ}) s LEFT JOIN {SCHEMA}.moves m ON m.state = 'holding'
 """
+LOCK_TIMEOUT = "55P03"
+_DO_NOT_WAIT = "SET LOCAL lock_timeout = '200ms'"
+# The same for many schemas: for one who looks whether there is anything new in them, and for their processes' reports.
+_SEE = f"""
+SELECT '<data schema>' AS salon, {COLUMNS}, EXISTS (SELECT FROM {SCHEMA}.processes WHERE name = %(process)s),
+    (SELECT max(id) FROM {SCHEMA}.moves WHERE state = 'holding')
+FROM ({READ}) s
+"""
+_REPORTS = """
+WITH reports AS MATERIALIZED (
+    SELECT * FROM json_to_recordset(CAST(%(reports)s AS json)) AS r (salon text, process text, stage text,
+        held_move bigint, in_flight integer, pending integer, spooled integer, problem text, reads json)
+)"""
+_REPORT = f"""
+, {{name}} AS (
+    UPDATE {SCHEMA}.processes p SET
+        stage = r.stage, stage_since = CASE p.stage WHEN r.stage THEN p.stage_since ELSE clock_timestamp() END,
+        reported_at = clock_timestamp(), held_move = r.held_move, in_flight = r.in_flight,
+        pending_mirrors = r.pending, spooled = r.spooled, problem = r.problem, standby_reads = r.reads
+    FROM reports r WHERE r.salon = '<data schema>' AND p.name = r.process
+    AND set_config('synchronous_commit', 'local', true) <> '' RETURNING r.salon
+)"""
 _READ = f"""
 SELECT name, stage, chosen_by, extract(epoch FROM clock_timestamp() - reported_at)::double precision,
 extract(epoch FROM clock_timestamp() - stage_since)::double precision, held_move, in_flight, pending_mirrors, spooled,
@@ -72,12 +95,41 @@ class Report:
     counts: WriterCounts
     reads: StandbyReads | None = None
 
+    def document(self) -> dict[str, Any]:
+        """What goes into the process's row."""
+        return {
+            "process": self.process,
+            "stage": self.stage.value,
+            "held_move": self.held_move,
+            "in_flight": self.in_flight,
+            **self.counts._asdict(),
+            "reads": None if self.reads is None else self.reads.document(),
+        }
+
 
 class HeldMove(NamedTuple):
     """A move that asks for the writes to be held, and the seconds until it is given up."""
 
     id: int
     seconds: float
+
+
+class Sight(NamedTuple):
+    """What one who looks for many schemas sees in one of them, to be compared with what was seen before.
+
+    Attributes:
+        stage: its row.
+        registered: the process's own row is there.
+        move: the number of the move that asks for a hold, if there is one.
+    """
+
+    stage: tuple[Any, ...]
+    registered: bool
+    move: int | None
+
+    def is_quiet(self, known: StageRow | None) -> bool:
+        """Whether there is nothing new for one who has read this row of the stage."""
+        return self.registered and self.move is None and StageRow.of(self.stage) == known
 
 
 class StageReading(NamedTuple):
@@ -149,17 +201,8 @@ async def register(connection: PooledConnection, process: str, stage: Stage, cho
 
 async def report_and_read(connection: PooledConnection, report: Report) -> StageReading:
     """Write the report into the process's row, if that is there, and read the stage: one statement."""
-    counts = report.counts
-    given = {
-        "process": report.process,
-        "stage": report.stage.value,
-        "held_move": report.held_move,
-        "in_flight": report.in_flight,
-        "pending": counts.pending,
-        "spooled": counts.spooled,
-        "problem": counts.problem,
-        "reads": None if report.reads is None else json.dumps(report.reads.document()),
-    }
+    given = report.document()
+    given["reads"] = None if report.reads is None else json.dumps(given["reads"])
     reading: Sequence[Any] = (await connection.exec_driver_sql(_REPORT_AND_READ, given)).one()
     *row, registered, move, seconds = reading
     return StageReading(
@@ -167,6 +210,33 @@ async def report_and_read(connection: PooledConnection, report: Report) -> Stage
         registered,
         None if move is None else HeldMove(move, float("inf") if seconds is None else seconds),
     )
+
+
+def seeing(schemas: Sequence[Schemas]) -> str:
+    """The statement of `see`, which is worth keeping."""
+    return " UNION ALL ".join(each.named(_SEE) for each in schemas)
+
+
+async def see(connection: PooledConnection, statement: str, process: str) -> dict[str, Sight]:
+    """What a look would find in each of the schemas of a statement of `seeing`, by the schema's name.
+
+    Raises:
+        StoreTimeoutError: with LOCK_TIMEOUT for its SQLSTATE, a table of one of them is locked.
+    """
+    await connection.exec_driver_sql(_DO_NOT_WAIT)
+    rows: Iterable[Any] = await connection.exec_driver_sql(statement, {"process": process})
+    return {row[0]: Sight(tuple(row[1:-2]), row[-2], row[-1]) for row in rows}
+
+
+async def report_all(connection: PooledConnection, reports: Mapping[Schemas, Report]) -> set[str]:
+    """Write a report into each schema; the names of those where the process's row was there. Errors as of `see`."""
+    await connection.exec_driver_sql(_DO_NOT_WAIT)
+    parts = {f"mine_{number}": each for number, each in enumerate(reports)}
+    statement = _REPORTS + "".join(each.named(_REPORT.format(name=name)) for name, each in parts.items())
+    statement += " UNION ALL ".join(f" SELECT salon FROM {name}" for name in parts)
+    documents = [{"salon": each.data, **report.document()} for each, report in reports.items()]
+    told = await connection.exec_driver_sql(statement, {"reports": json.dumps(documents)})
+    return set(told.scalars())
 
 
 async def followers(connection: PooledConnection, process: str) -> list[str]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext, suppress
+from copy import copy
 from functools import lru_cache
-from typing import Any
+from typing import Any, Self
 
 import psycopg
 from sqlalchemy import Connection, Dialect, Select, event
@@ -58,6 +59,7 @@ class Database:
         guard: asked before each write of a repository.
         mark: what this process has seen of failovers.
         primary: finds it, where the URL names several hosts; by default this pool looks for itself.
+        prepared_max: statements that a connection keeps prepared; None: as psycopg does.
 
     Attributes:
         on_commit: told where the log stands after each commit, or None where that is not known; None: it is not asked
@@ -74,7 +76,9 @@ class Database:
         guard: WriteGuard | None = None,
         mark: FailoverMark | None = None,
         primary: Primary | None = None,
+        prepared_max: int | None = None,
     ) -> None:
+        self._prepared_max = prepared_max
         self.mark = mark or FailoverMark()
         self._primary = primary or Primary.of(url, self.mark)
         self.on_commit: Callable[[WalPlace | None], None] | None = None
@@ -104,9 +108,30 @@ class Database:
         self._tls_advice = tls_advice(url)
         # Whatever the server greets with.
         self._idle = IdleConnections(self.engine, self.mark, is_pooled=uses_pgbouncer(url))
-        self._turns = asyncio.Semaphore(pool_size)
+        self._pool_size = pool_size
+        self._turns: tuple[asyncio.Semaphore, ...] = (asyncio.Semaphore(pool_size),)
+        self._is_shared = False
         self._acquiring = BackgroundTasks()
         self._returning = BackgroundTasks()
+
+    def in_schema(self, schema: str, *, guard: WriteGuard | None = None, mark: FailoverMark | None = None) -> Self:
+        """The tables of a schema, over the connections of this pool; closing it closes none.
+
+        It has half of the connections at most, so that those who wait in one schema leave some for the others.
+
+        Args:
+            guard, mark: of that schema.
+        """
+        other = copy(self)
+        other.schemas = Schemas(schema)
+        other.mark = mark or self.mark.beside()
+        other.engine = self.engine.execution_options(
+            **{GUARD_OPTION: guard or WriteGuard(mark=other.mark), **_named_by(other.schemas)}
+        )
+        other._reading = other.engine.execution_options(isolation_level="AUTOCOMMIT")
+        other._turns = (asyncio.Semaphore(-(-self._pool_size // 2)), *self._turns)
+        other._is_shared = True
+        return other
 
     @property
     def is_pooled(self) -> bool:
@@ -175,7 +200,7 @@ class Database:
             self._idle.is_pooled = True
             raise
         finally:
-            self._turns.release()
+            self._end_turn(self._turns)
 
     @asynccontextmanager
     async def reader(self) -> AsyncIterator[AsyncConnection]:
@@ -217,21 +242,33 @@ class Database:
                 async with self._taken(engine) as connection:
                     yield connection
         finally:
-            self._turns.release()
+            self._end_turn(self._turns)
 
     def _watched(self) -> AbstractContextManager[None]:
         """For as long as a server is waited for: see `Primary.waiting`."""
         return nullcontext() if self._primary is None else self._primary.waiting()
 
     async def _take_turn(self) -> None:
-        if not self._turns.locked():
-            await self._turns.acquire()  # at once
+        if not any(turns.locked() for turns in self._turns):
+            for turns in self._turns:
+                await turns.acquire()  # at once
             return
+        taken: list[asyncio.Semaphore] = []
         try:
             async with asyncio.timeout(self._pool_timeout):
-                await self._turns.acquire()
-        except TimeoutError as error:
-            raise UnavailableError("no free database connection in time") from error
+                for turns in self._turns:
+                    await turns.acquire()
+                    taken.append(turns)
+        except BaseException as error:
+            self._end_turn(taken)
+            if isinstance(error, TimeoutError):
+                raise UnavailableError("no free database connection in time") from error
+            raise
+
+    @staticmethod
+    def _end_turn(taken: Iterable[asyncio.Semaphore]) -> None:
+        for turns in taken:
+            turns.release()
 
     @asynccontextmanager
     async def _taken(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
@@ -243,12 +280,17 @@ class Database:
             await asyncio.shield(self._give_back(connection))
 
     def compiled(
-        self, statement: Select[Any], parameters: Mapping[str, object] | None
+        self, statement: Select[Any], parameters: Mapping[str, object] | None, schemas: Schemas | None = None
     ) -> tuple[bytes, Mapping[str, object]]:
-        """The text and the values of a statement that is kept, for a connection of `driver`."""
-        names_schema = self.is_pooled or self.schemas.data != "public"
+        """The text and the values of a statement that is kept, for a connection of `driver`.
+
+        Args:
+            schemas: whose tables are meant; None: this pool's.
+        """
+        schemas = schemas or self.schemas
+        names_schema = self.is_pooled or schemas.data != "public"
         query, values = _compiled(statement, self.engine.dialect, names_schema=names_schema)
-        return self.schemas.named(query).encode(), {**values, **parameters} if parameters else values
+        return schemas.named(query).encode(), {**values, **parameters} if parameters else values
 
     async def _acquire(self, engine: AsyncEngine) -> AsyncConnection:
         # A cancelled caller must not interrupt the pool half-way: the connection would be lost, and left open.
@@ -280,6 +322,8 @@ class Database:
             raise
         try:
             register_loaders(connection.adapters)
+            if self._prepared_max is not None:
+                connection.prepared_max = self._prepared_max
             # The clock's defaults (CURRENT_TIMESTAMP into a timestamp without zone) are to be UTC, as in Supabase.
             is_pooled = await settle(connection, self._milliseconds, is_pooled=self._idle.is_pooled)
             self._idle.is_pooled |= is_pooled
@@ -290,6 +334,8 @@ class Database:
 
     async def close(self) -> None:
         """Close every connection of the pool, and give up those that are still being made."""
+        if self._is_shared:
+            return
         self._acquiring.cancel()
         if self._primary is not None:
             await self._primary.close()

@@ -15,6 +15,7 @@ from sqlalchemy import BigInteger, Select, literal_column, select
 from app.common.background import end_task
 from app.common.deadlines import within
 from app.common.metrics import Metrics
+from app.common.schemas import Schemas
 from app.errors import DataError, OutcomeUnknownError, StoreError, StoreTimeoutError, UnavailableError
 from app.state.cutover.standby_reads import StandbyReads, StandbyReport
 from app.state.wal import INSERT_LSN, SYSTEM, TIMELINE, WalPlace, lsn_as_number
@@ -81,22 +82,31 @@ class ReadRouter:
         await asyncio.gather(*(standby.close() for standby in self._standbys))
 
     async def fetch(
-        self, statement: Select[Any], parameters: Mapping[str, object] | None = None
+        self,
+        statement: Select[Any],
+        parameters: Mapping[str, object] | None = None,
+        *,
+        database: Database | None = None,
     ) -> list[tuple[Any, ...]]:
-        """The rows of a statement, as of `Database.fetch`."""
+        """The rows of a statement, as of `Database.fetch`.
+
+        Args:
+            database: the callers' pool, for the tables of another schema; None: of the primary's own.
+        """
+        primary = database or self._primary
         mark = self._mark.current
         if mark is not None and mark.timeline < self._primary.mark.timeline:
             self._lose()  # another pool has met a new primary
         elif mark is not None:
             for standby in self._in_turn(mark):
-                answer = await self._ask(standby, statement, parameters)
+                answer = await self._ask(standby, statement, parameters, primary.schemas)
                 if answer is None or not mark.allows(answer.before, standby):
                     continue
                 if self._mark.shown(answer.after, standby, is_all=answer.is_all):
                     self._metrics.count("reads", by="standby")
                     return answer.rows
         self._metrics.count("reads", by="primary")
-        return await self._primary.fetch(statement, parameters)
+        return await primary.fetch(statement, parameters)
 
     async def fetch_text(
         self, statement: Select[Any], parameters: Mapping[str, object] | None = None
@@ -143,10 +153,10 @@ class ReadRouter:
         return usable
 
     async def _ask(
-        self, standby: Standby, statement: Select[Any], parameters: Mapping[str, object] | None
+        self, standby: Standby, statement: Select[Any], parameters: Mapping[str, object] | None, schemas: Schemas
     ) -> StandbyAnswer | None:
         try:
-            return await standby.read(statement, parameters)
+            return await standby.read(statement, parameters, schemas)
         except UnreadableError:
             raise
         except StoreTimeoutError as error:

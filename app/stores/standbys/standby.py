@@ -19,6 +19,7 @@ import psycopg
 from sqlalchemy import Select
 
 from app.common.background import BackgroundTasks, end_task
+from app.common.schemas import Schemas
 from app.errors import StoreError, UnavailableError
 from app.state.wal import SYSTEM, WalPlace, lsn_as_number
 from app.stores.postgres.database import Database, fetched, translated_errors
@@ -140,8 +141,13 @@ class Standby:
         """Ask it at once how it is."""
         self._hurry.set()
 
-    async def read(self, statement: Select[Any], parameters: Mapping[str, object] | None) -> StandbyAnswer:
+    async def read(
+        self, statement: Select[Any], parameters: Mapping[str, object] | None, schemas: Schemas
+    ) -> StandbyAnswer:
         """The answer to a statement that is kept; a standby that hangs is found out, and the read given up.
+
+        Args:
+            schemas: whose tables are meant.
 
         Raises:
             NoStandbyError: it is none.
@@ -151,7 +157,7 @@ class Standby:
         self.running += 1
         held: list[Driver] = []
         try:
-            answer = await self._while(self._is_there, self._read(statement, parameters, held), held)
+            answer = await self._while(self._is_there, self._read((statement, parameters, schemas), held), held)
         except NoStandbyError:
             self.state = StandbyState.NO_STANDBY
             raise
@@ -188,12 +194,12 @@ class Standby:
         return calling.result()
 
     async def _read(
-        self, statement: Select[Any], parameters: Mapping[str, object] | None, held: list[Driver]
+        self, asked: tuple[Select[Any], Mapping[str, object] | None, Schemas], held: list[Driver]
     ) -> StandbyAnswer:
         with translated_errors(writing=False):
             async with self._reads.driver() as driver:
                 held.append(driver)
-                query, values = self._reads.compiled(statement, parameters)
+                query, values = self._reads.compiled(*asked)
                 is_pooled = self._reads.is_pooled
 
                 def execute(query: bytes, values: Any = None, **options: Any) -> Awaitable[psycopg.AsyncCursor[Any]]:

@@ -1,0 +1,114 @@
+"""A salon's backend that is opened at its first call, and rests while nobody calls.
+
+An open one costs memory, and its share of the looks at the stages. One that rests costs neither: it has said goodbye,
+as a process that ends, and looks at its stage before its next call is answered. So no call goes by an old stage.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from time import monotonic
+from typing import Any
+
+from app.cutover.staged_backend import StagedBackend
+from app.errors import UnavailableError
+from app.models import Base
+from app.stores.codec.json_rows import Values
+from app.stores.outgoing_write import OutgoingWrite
+from app.stores.reads import TABLES_READ
+
+
+class RestingBackend:
+    """A `Backend`, whose reading methods take their arguments by name alone.
+
+    Args:
+        open_it: opens the salon's backend.
+    """
+
+    def __init__(self, open_it: Callable[[], Awaitable[StagedBackend]]) -> None:
+        self._open_it = open_it
+        self._backend: StagedBackend | None = None
+        self._calls = 0
+        self._called_at = monotonic()
+        self._turn = asyncio.Lock()
+        self._opening: asyncio.Task[StagedBackend] | None = None
+        self._is_closed = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it does not rest."""
+        return self._backend is not None
+
+    async def open(self) -> StagedBackend:
+        """The backend, opened where it rests.
+
+        Raises:
+            SettingsError: the salon's settings, or its stage, do not allow it.
+        """
+        if self._backend is not None:
+            return self._backend
+        if self._opening is None or self._opening.done():
+            self._opening = asyncio.create_task(self._open())
+            self._opening.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # perhaps nobody asks
+        # It is for other callers too, whoever is cancelled meanwhile.
+        return await asyncio.shield(self._opening)
+
+    async def _open(self) -> StagedBackend:
+        async with self._turn:
+            if self._is_closed:
+                raise UnavailableError("the data layer is closed")
+            if self._backend is None:
+                self._backend = await self._open_it()
+                self._called_at = monotonic()
+            return self._backend
+
+    async def rest(self, after: float) -> None:
+        """Close it where nobody has called for so many seconds, and nothing is left to be done."""
+        async with self._turn:
+            backend = self._backend
+            if backend is None or self._calls or monotonic() - self._called_at < after or not backend.is_idle:
+                return
+            self._backend = None  # a call that comes from here on opens another one, after this is closed
+            await backend.close()
+
+    async def upsert(self, model: type[Base], rows: Sequence[Values], write: OutgoingWrite) -> list[Any]:
+        self._calls += 1
+        try:
+            return await (self._backend or await self.open()).upsert(model, rows, write)
+        finally:
+            self._ended()
+
+    async def ping(self) -> None:
+        self._calls += 1
+        try:
+            await (self._backend or await self.open()).ping()
+        finally:
+            self._ended()
+
+    async def close(self) -> None:
+        """End; it is not opened again."""
+        async with self._turn:
+            self._is_closed = True
+            backend, self._backend = self._backend, None
+            if backend is not None:
+                await backend.close()
+
+    def _ended(self) -> None:
+        self._calls -= 1
+        self._called_at = monotonic()
+
+
+def _read(method: str) -> Callable[..., Awaitable[Any]]:
+    async def read(self: RestingBackend, **arguments: Any) -> Any:
+        self._calls += 1
+        try:
+            return await getattr(self._backend or await self.open(), method)(**arguments)
+        finally:
+            self._ended()
+
+    return read
+
+
+for _method in TABLES_READ:
+    setattr(RestingBackend, _method, _read(_method))
