@@ -87,7 +87,9 @@ class Fleet:
         try:
             await asyncio.shield(task)
         except asyncio.CancelledError:
-            if not self.to_its_end:
+            if self.to_its_end:
+                self.progress.notice(f"stopping: {salon.name} is brought to its end")
+            else:
                 task.cancel()
             await asyncio.wait({task})
             raise
