@@ -16,7 +16,8 @@ from app.state.fleet.salons import Salon
 from app.stores.postgres.session import turn_to
 
 Work = Callable[[AsyncConnection, Salon], Awaitable[Outcome]]
-_SALONS_OF_A_SESSION = 200  # a server process remembers each table that it has seen, and gives that back as it ends
+# A server process remembers each table that it has seen, and gives that memory back only as it ends.
+SALONS_OF_A_SESSION = 200
 
 
 @dataclass
@@ -58,7 +59,7 @@ class Fleet:
             connection, seen = None, 0
             try:
                 for salon in waiting:
-                    if connection is not None and (seen >= _SALONS_OF_A_SESSION or connection.closed):
+                    if connection is not None and (seen >= SALONS_OF_A_SESSION or connection.closed):
                         await connection.close()
                         connection, seen = None, 0
                     if connection is None:
