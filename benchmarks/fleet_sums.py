@@ -79,8 +79,7 @@ class Sums:
         return int(count)
 
     def _botdata(self, command: str) -> str:
-        ran = run(self._fleet(command), self._environment)
-        return f"{ran.seconds:,.1f} s, {ran.peak:,.0f} MB"
+        return f"{run(self._fleet(command), self._environment).seconds:,.1f} s"
 
     def _fleet(self, *words: str) -> list[str]:
         return [sys.executable, "-m", "app.cli.main", "fleet", *words]
@@ -124,18 +123,16 @@ class Sums:
         yield "a connection, opened and closed", f"{(perf_counter() - began) / 20 * 1000:.1f} ms"
         with psycopg.connect(self._url, autocommit=True) as connection:
             before = _cache_size(connection)
-            for name in self._names:
-                connection.execute(f"SELECT FROM {name}.clients WHERE id = 1")
-            one = _cache_size(connection)
-            for name in self._names:
-                for (table,) in connection.execute(
-                    "SELECT format('%%I.%%I', schemaname, tablename) FROM pg_tables WHERE schemaname = ANY (%s)",
-                    [[name, Schemas(name).tool]],
-                ).fetchall():
-                    connection.execute(f"SELECT FROM {table} LIMIT 0")
-            after = _cache_size(connection)
-            yield "memory of a session that reads `clients` of each", f"{(one - before) / _MEGABYTE:,.1f} MB"
-            yield "memory of a session that reads each table of each", f"{(after - before) / _MEGABYTE:,.1f} MB"
+            for what, tables in (
+                ("`clients`", lambda name: [f"{name}.clients"]),
+                ("each table of rows", lambda name: _tables(connection, name)),
+                ("each table, the tool's too,", lambda name: _tables(connection, name, Schemas(name).tool)),
+            ):
+                for name in self._names:
+                    for table in tables(name):
+                        connection.execute(f"SELECT FROM {table} LIMIT 0")
+                size = (_cache_size(connection) - before) / _MEGABYTE
+                yield f"memory of a session that reads {what} of every salon", f"{size:,.1f} MB"
             began = perf_counter()
             connection.execute(
                 "SELECT count(pg_stat_get_mod_since_analyze(oid)) FROM pg_class WHERE relkind IN ('r', 'm', 't')"
@@ -148,12 +145,9 @@ class Sums:
         with psycopg.connect(self._url) as connection:
             tables = 0
             for number, name in enumerate(self._names, start=1):
-                found = connection.execute(
-                    "SELECT format('%%I.%%I', schemaname, tablename) FROM pg_tables WHERE schemaname = ANY (%s)",
-                    [[name, Schemas(name).tool]],
-                ).fetchall()
+                found = _tables(connection, name, Schemas(name).tool)
                 try:
-                    connection.execute(f"LOCK TABLE {', '.join(table for (table,) in found)} IN ACCESS SHARE MODE")
+                    connection.execute(f"LOCK TABLE {', '.join(found)} IN ACCESS SHARE MODE")
                 except psycopg.errors.OutOfMemory:
                     return f"{tables:,}, of {number - 1:,} salons; more: out of shared memory"
                 tables += len(found)
@@ -181,6 +175,11 @@ def _one(connection: psycopg.Connection, statement: str) -> tuple[Any, ...]:
     row = connection.execute(statement.encode()).fetchone()
     assert row is not None
     return row
+
+
+def _tables(connection: psycopg.Connection, *schemas: str) -> list[str]:
+    statement = "SELECT format('%%I.%%I', schemaname, tablename) FROM pg_tables WHERE schemaname = ANY (%s)"
+    return [table for (table,) in connection.execute(statement, [list(schemas)]).fetchall()]
 
 
 def _cache_size(connection: psycopg.Connection) -> int:

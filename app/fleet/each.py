@@ -16,7 +16,8 @@ from app.state.fleet.salons import Salon
 from app.stores.postgres.session import turn_to
 
 Work = Callable[[AsyncConnection, Salon], Awaitable[Outcome]]
-_SALONS_OF_A_SESSION = 200  # a server process remembers each table that it has seen, and gives that back as it ends
+# A server process remembers each table that it has seen, and gives that memory back only as it ends.
+SALONS_OF_A_SESSION = 200
 
 
 @dataclass
@@ -58,7 +59,7 @@ class Fleet:
             connection, seen = None, 0
             try:
                 for salon in waiting:
-                    if connection is not None and (seen >= _SALONS_OF_A_SESSION or connection.closed):
+                    if connection is not None and (seen >= SALONS_OF_A_SESSION or connection.closed):
                         await connection.close()
                         connection, seen = None, 0
                     if connection is None:
@@ -87,7 +88,9 @@ class Fleet:
         try:
             await asyncio.shield(task)
         except asyncio.CancelledError:
-            if not self.to_its_end:
+            if self.to_its_end:
+                self.progress.notice(f"stopping: {salon.name} is brought to its end")
+            else:
                 task.cancel()
             await asyncio.wait({task})
             raise

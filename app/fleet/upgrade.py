@@ -6,6 +6,7 @@ from psycopg import AsyncConnection
 
 from app.errors import INSTALL_NEWER, MigrationError
 from app.fleet.choosing import Chosen, address_of
+from app.fleet.each import SALONS_OF_A_SESSION
 from app.fleet.outcome import Outcome, Result
 from app.next_step import Command, NextStep
 from app.schema import revisions
@@ -29,6 +30,7 @@ class Upgrades:
         self._head = revisions.head()
         self._engine = revisions.open_engine(url)
         self._alembic = asyncio.Lock()
+        self._upgraded = 0
 
     def close(self) -> None:
         """Close Alembic's connection."""
@@ -60,6 +62,9 @@ class Upgrades:
             return Outcome(salon.name, result, before, reason, NextStep(Command(STEP)))
         if before.revision != self._head:
             async with self._alembic:
+                self._upgraded += 1
+                if self._upgraded % SALONS_OF_A_SESSION == 0:
+                    self._engine.dispose()
                 done = await asyncio.to_thread(revisions.upgrade_with, self._engine, address_of(self._url, salon.name))
             warnings = [notice.text for notice in done.notices if notice.warning]
             reason = "; ".join([*([reason] if reason else []), *warnings]) or None

@@ -12,6 +12,7 @@ from app.fleet.each import Fleet
 from app.fleet.outcome import Outcome, Result
 from app.state.fleet.salons import Salon
 from tests.cli.command import Command
+from tests.cli.test_json import check_document
 from tests.migration.engine import Told, execute
 
 _SALONS = [Salon(f"t{number}", True, True, True) for number in (1, 2, 3)]
@@ -39,7 +40,8 @@ def test_it_names_what_is_not_well(command: Command, salons: str) -> None:
     assert "DATABASE_SCHEMA=t2 botdata copy, with the same source and tables" in lines["t2"]
     assert "t4 ffff - not well" in lines["t4"]
     assert "pip install --upgrade" in lines["t4"]
-    assert command("fleet", "status", "--only", "t3", DATABASE_URL=salons).code == 0
+    one = command("fleet", "status", "--only", "t3", "--json", DATABASE_URL=salons)
+    assert (one.code, check_document(one.out, "fleet status")["next"]) == (0, None)
 
 
 @pytest.mark.separate_server

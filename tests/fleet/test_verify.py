@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.command import Command, Outcome
+from tests.cli.test_json import check_document
 from tests.migration.engine import add_clients, execute
 from tests.support.other_schemas import searching
 from tests.support.page_server import PageServer
@@ -56,6 +57,9 @@ def test_each_salon_is_compared_with_its_own_source(
     assert again.code == 0, again.out
     assert "t1 0002 off equal before all tables, since 20" in lines["t1"]
     assert lines["t2"] == "t2 0002 off equal 5 rows"
+    later = command(*line, "--only", "t1", "--since", "2100-01-01", "--json", DATABASE_URL=salons)
+    (t1,) = check_document(later.out, "fleet verify")["salons"]
+    assert (t1["outcome"], t1["ok"]) == ("equal", True)
     execute(salons, "CREATE MATERIALIZED VIEW t1.totals AS SELECT count(*) FROM t1.clients WITH NO DATA")
     stale = command(*following, "--only", "t1", DATABASE_URL=salons)
     assert (stale.code, "materialized view t1.totals" in _lines(stale)["t1"]) == (1, True)
