@@ -50,7 +50,7 @@ def test_there_and_back_beside_another_salon(salons: SalonServers) -> None:
     salons.botdata("verify")
     with (
         Bots(salons, 1, name="beside", first=5, DATABASE_SCHEMA="public") as beside,
-        Bots(salons, 2, name="salon") as bots,
+        Bots(salons, 1, name="salon") as bots,
     ):
         for stage in there_and_back():
             step(salons, stage)

@@ -6,6 +6,7 @@ import asyncio
 import json
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
@@ -15,7 +16,7 @@ from app.common.schemas import Schemas
 from app.migration.target.target_session import open_target
 from app.next_step import Command as NextCommand
 from app.relocation import moving_out
-from app.relocation.archive import Archive
+from app.relocation.archive import Archive, TableRows
 from app.relocation.conditions import objections
 from app.relocation.rows import tables_of
 from app.state.cutover.stage import read_stage_row
@@ -223,6 +224,20 @@ def test_what_is_there_is_not_touched(command: Command, archive: Path, salons: s
     assert "--as ANOTHER_NAME" in taken.err
     tried = command("schema", "move-in", str(archive), "--as", "t2", "--dry-run", "--json", DATABASE_URL=salons)
     assert check_document(tried.out, "schema move-in")["moved_in"] is False
+    assert query(salons, _SCHEMAS) == [("t1",), ("t1_botdata",)]
+
+
+def test_what_is_read_back_otherwise_is_rolled_back(
+    command: Command, archive: Path, salons: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = Archive.blocks
+
+    def changed(self: Archive, table: TableRows) -> Iterator[bytes]:
+        return (block.replace(b"name7\t", b"name_\t") for block in whole(self, table))
+
+    monkeypatch.setattr(Archive, "blocks", changed)
+    refused = command("schema", "move-in", str(archive), "--as", "t2", DATABASE_URL=salons)
+    assert (refused.code, "read back, clients is not as the archive has it" in refused.err) == (1, True)
     assert query(salons, _SCHEMAS) == [("t1",), ("t1_botdata",)]
 
 
