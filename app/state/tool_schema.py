@@ -11,24 +11,6 @@ _LOCK = 5_287_410_331
 # Until the transaction ends, Citus distributes no schema that is made; nothing where there is no Citus.
 LEAVE_LOCAL = "SELECT set_config(name, 'off', true) FROM pg_settings WHERE name = 'citus.enable_schema_based_sharding'"
 
-_ONE_COMMIT = "one_commit"
-# Citus lets the node commit first, and then the coordinator, unless the transaction writes to a second table that Citus
-# knows: then it commits in two phases. A kill in between would leave a row that nobody sends to Supabase. The table is
-# always empty; the outbox itself cannot be one that Citus knows, since that takes no clock_timestamp() in an UPDATE.
-_COMMIT_AS_ONE = f"""
-CREATE TABLE {SCHEMA}.{_ONE_COMMIT} (never boolean);
-SELECT citus_add_local_table_to_metadata('{SCHEMA}.{_ONE_COMMIT}');
-CREATE FUNCTION {SCHEMA}.{_ONE_COMMIT}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    DELETE FROM {SCHEMA}.{_ONE_COMMIT};
-    RETURN NULL;
-END
-$$;
-CREATE TRIGGER {_ONE_COMMIT} AFTER INSERT ON {SCHEMA}.outbox FOR EACH STATEMENT
-    EXECUTE FUNCTION {SCHEMA}.{_ONE_COMMIT}();
-"""
-
 
 def newest_version() -> int:
     """The version of the schema that this botdata makes."""
@@ -58,23 +40,6 @@ async def ensure_tool_schema(connection: AsyncConnection) -> None:
             if number > current:
                 await connection.execute(ddl)
                 await connection.execute(f"INSERT INTO {SCHEMA}.version VALUES (%(number)s)", {"number": number})
-
-
-async def commits_as_one(connection: AsyncConnection) -> bool:
-    """Whether `commit_as_one` was done."""
-    query = f"SELECT FROM pg_trigger WHERE tgname = '{_ONE_COMMIT}' AND tgrelid = to_regclass('{SCHEMA}.outbox')"
-    return await (await connection.execute(query)).fetchone() is not None
-
-
-async def commit_as_one(connection: AsyncConnection) -> None:
-    """Where Citus keeps the rows: let a write on a node and its entry in the outbox be one commit; may be repeated.
-
-    Raises:
-        psycopg.Error: the role may not, or the coordinator is no node of the cluster.
-    """
-    if not await commits_as_one(connection):
-        async with connection.transaction():
-            await connection.execute(_COMMIT_AS_ONE)
 
 
 async def version(connection: AsyncConnection) -> int:

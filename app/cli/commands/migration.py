@@ -176,16 +176,12 @@ def _say_upgrade(done: Upgrade) -> None:
 
 async def _upgrade_tool_schema(url: str) -> None:
     """Make schema `botdata`, or bring it to this version: the bot's role, which reports itself there, may not."""
-    from app.migration.load.distributed import distributed_tables
     from app.migration.target.target_session import explained, open_target
-    from app.models import Base
-    from app.state.tool_schema import commit_as_one, ensure_tool_schema
+    from app.state.tool_schema import ensure_tool_schema
 
     async with open_target(url, step="upgrade") as connection:
         with explained("upgrade", pending="the tool's own schema botdata"):
             await ensure_tool_schema(connection)
-            if await distributed_tables(connection, list(Base.metadata.tables.values())):
-                await commit_as_one(connection)
 
 
 def _upgrade_document(done: Upgrade) -> dict[str, Any]:

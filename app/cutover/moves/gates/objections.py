@@ -17,7 +17,7 @@ from app.cutover.moves.gates import (
 from app.cutover.moves.gates.objection import Objection
 from app.cutover.moves.gates.thresholds import Thresholds
 from app.cutover.moves.stage_row import open_cutover
-from app.cutover.stages import Stage, Store
+from app.cutover.stages import Stage
 from app.settings import Settings
 from app.state.cutover.stage import StageRow, read_stage_row
 
@@ -63,8 +63,6 @@ async def _forward(
         found["proofs"] = await copied_gate.proven(connection)
     if to is Stage.LIVE:
         found["sequences"] = await sequence_gate.sequences(connection, settings)
-    if to.authority is Store.POSTGRES:
-        found["one commit"] = await outbox_gate.one_commit(connection)
     if to in {Stage.LIVE, Stage.RAMPDOWN}:
         found["comparisons"] = await comparison_gate.comparisons(connection, row.stage, thresholds)
     if to in {Stage.RAMPDOWN, Stage.COMPLETE}:

@@ -3,12 +3,8 @@
 from psycopg import AsyncConnection
 
 from app.cutover.moves.gates.objection import Objection
-from app.cutover.tables import METHODS_TABLES
-from app.migration.load.distributed import distributed_tables
-from app.models import Base
 from app.state.cutover import backlog
 from app.state.cutover.stage import StageRow
-from app.state.tool_schema import commits_as_one
 
 
 async def outbox(connection: AsyncConnection, most_seconds: float) -> list[Objection]:
@@ -31,20 +27,6 @@ async def outbox(connection: AsyncConnection, most_seconds: float) -> list[Objec
             )
         )
     return found
-
-
-async def one_commit(connection: AsyncConnection) -> list[Objection]:
-    """A write and its entry in the outbox that Citus would commit one after the other."""
-    tables = [Base.metadata.tables[name] for name in sorted(METHODS_TABLES)]
-    if await commits_as_one(connection) or not await distributed_tables(connection, tables):
-        return []
-    return [
-        Objection(
-            "Citus keeps the rows on another node than the outbox, and commits the one before the other: a crash in "
-            "between would leave a write that Supabase never gets",
-            "botdata upgrade, which makes them one commit",
-        )
-    ]
 
 
 async def unsent(connection: AsyncConnection) -> list[Objection]:
