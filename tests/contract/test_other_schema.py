@@ -35,13 +35,13 @@ async def test_the_whole_contract(way: str, postgres_server: PostgresServer, tra
     through = transaction_pooler.url(url) if way == "pooled" else url
     names = NAMES if way == "three at once" else NAMES[:1]
     options = ["--contract-through", "salons"] if way == "over one pool" else []
-    suites = [_suite(in_schema(through, name), postgres_server, *options) for name in names]
+    suites = [run_suite(in_schema(through, name), postgres_server, *options) for name in names]
     ended = await asyncio.gather(*suites)
     postgres_server.drop_database(url)
     assert [code for code, _ in ended] == [0] * len(names), "\n".join(said[-3000:] for _, said in ended)
 
 
-async def _suite(target: str, server: PostgresServer, *options: str) -> tuple[int | None, str]:
+async def run_suite(target: str, server: PostgresServer, *options: str) -> tuple[int | None, str]:
     """The contract suite in a process of its own, on a target that is ready: its exit code and its output."""
     arguments = [*options, "-q", "-n", "0", "-p", "no:cacheprovider", "--contract-target", target, str(HERE)]
     process = await asyncio.create_subprocess_exec(

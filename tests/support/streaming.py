@@ -86,7 +86,7 @@ class Node:
                 stderr=log,
                 env=self._environment,
                 start_new_session=True,
-                **_as_user(),
+                **as_user(),
             )
         self.wait_until("SELECT true")
 
@@ -241,14 +241,22 @@ class Cluster:
 
 
 @contextmanager
-def run_cluster(standbys: int = 1) -> Iterator[Cluster]:
-    """A primary and so many standbys, "standby1" and so on; all of them are ended with the block."""
+def guarded_directory() -> Iterator[Path]:
+    """A directory for nodes, each in one of its own; what is left of them is ended with the block, or this process."""
     with ExitStack() as clean_up:
         root = Path(tempfile.mkdtemp(prefix="botdata-cluster-", dir=memory_directory() or "/tmp"))
         clean_up.callback(rmtree, root, ignore_errors=True)
         root.chmod(0o755)
         guard = [*("/bin/sh", "-c", _GUARD, "guard"), root]
         clean_up.enter_context(subprocess.Popen(guard, stdin=subprocess.PIPE, start_new_session=True))
+        yield root
+
+
+@contextmanager
+def run_cluster(standbys: int = 1) -> Iterator[Cluster]:
+    """A primary and so many standbys, "standby1" and so on; all of them are ended with the block."""
+    with ExitStack() as clean_up:
+        root = clean_up.enter_context(guarded_directory())
         with EmbeddedPostgres.start(root / "primary", durable=False) as first:
             programs, environment = first.binary(""), first.environment
         nodes: list[Node] = []
@@ -264,7 +272,7 @@ def run_cluster(standbys: int = 1) -> Iterator[Cluster]:
             nodes.append(node)
             source = f"host=127.0.0.1 port={primary.port} user=postgres application_name={name}"
             backup = [programs / "pg_basebackup", "-D", node.data, "-d", source, "-R", "-X", "stream", "-c", "fast"]
-            subprocess.run([*backup, "--no-sync"], env=environment, check=True, capture_output=True, **_as_user())
+            subprocess.run([*backup, "--no-sync"], env=environment, check=True, capture_output=True, **as_user())
             node.start()
             return node
 
@@ -279,7 +287,8 @@ def run_cluster(standbys: int = 1) -> Iterator[Cluster]:
         yield Cluster(primary, [make_standby(f"standby{n + 1}", primary) for n in range(standbys)], make_standby)
 
 
-def _as_user() -> dict[str, Any]:
+def as_user() -> dict[str, Any]:
+    """Options of subprocess by which PostgreSQL runs, which refuses to as root."""
     return {"user": _USER, "group": pwd.getpwnam(_USER).pw_gid, "extra_groups": []} if _USER else {}
 
 

@@ -14,6 +14,7 @@ from app.migration.copy.changed_on_the_way import compare_where_due
 from app.migration.copy.completeness import Completeness, complete_table
 from app.migration.copy.second_try import try_again
 from app.migration.copy.stream_copier import StreamCopy, StreamOptions, TableJob
+from app.migration.load.distributed import refuse_distributed
 from app.migration.load.foreign_rows import refuse_foreign_rows
 from app.migration.load.loader import PageLoader
 from app.migration.load.table_authority import Permit, read_authority
@@ -27,7 +28,6 @@ from app.migration.sources.rest.rest_source import RestSource
 from app.migration.sources.rest.text_settings import require_readable_texts
 from app.migration.sources.source import Source
 from app.migration.tables.copy_table import CopyTable, describe, name_of
-from app.migration.target.distributed import refuse_distributed
 from app.migration.target.foreign_keys import without_foreign_keys
 from app.migration.target.sequences import raise_sequences
 from app.migration.target.target_session import explained, open_target

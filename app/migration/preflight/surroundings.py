@@ -11,13 +11,13 @@ from psycopg.rows import dict_row
 from sqlalchemy import Table
 
 from app.common.schemas import schemas_of
+from app.migration.load.distributed import distributed_tables, is_schema_distributed, undistribute
 from app.migration.preflight.collations import collation_findings
 from app.migration.preflight.findings import Finding, finding
 from app.migration.preflight.schemas.catalog import CatalogTable
 from app.migration.preflight.target_writes import examine_writes
 from app.migration.tables.copy_table import label, name_of
 from app.migration.tables.quoting import quoted
-from app.migration.target.distributed import distributed_tables, is_schema_distributed, undistribute
 
 OLDEST_VERSION = 13
 _FACTS = """

@@ -10,6 +10,7 @@ from psycopg import AsyncConnection
 from sqlalchemy import Table
 
 from app.errors import MigrationError
+from app.migration.load.distributed import refuse_distributed
 from app.migration.load.table_authority import TableMovedError, in_words, read_authority
 from app.migration.progress import Progress
 from app.migration.sources.moved_tables import choose_moved
@@ -29,7 +30,6 @@ from app.migration.sync.writers.postgres_writer import open_postgres_writer
 from app.migration.sync.writers.rest_writer import RestWriter
 from app.migration.sync.writers.writer import SourceWriter
 from app.migration.tables.copy_table import CopyTable, name_of
-from app.migration.target.distributed import refuse_distributed
 from app.migration.target.followed_sequences import follow_source
 from app.migration.target.foreign_keys import prove, without_foreign_keys
 from app.migration.target.materialized_views import refresh, stale_views

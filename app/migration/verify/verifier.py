@@ -12,6 +12,7 @@ from sqlalchemy import Table
 
 from app.errors import MigrationError
 from app.migration.keys.key_counts import count_target
+from app.migration.load.distributed import refuse_distributed
 from app.migration.load.table_authority import Permit, read_authority
 from app.migration.progress import Progress
 from app.migration.runs.report import TableVerified, VerifyReport
@@ -24,7 +25,6 @@ from app.migration.sources.rest.text_settings import require_readable_texts
 from app.migration.sources.sample import pick_keys
 from app.migration.sources.source import Source
 from app.migration.tables.copy_table import CopyTable, describe, name_of
-from app.migration.target.distributed import refuse_distributed
 from app.migration.target.followed_sequences import follow_source
 from app.migration.target.foreign_keys import describe_away, unproved_keys, without_cascades
 from app.migration.target.generated_columns import compared_table
