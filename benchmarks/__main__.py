@@ -32,6 +32,7 @@ SUITES = (
     "callers",
     "pooler",
     "stages",
+    "salons",
     "imports",
 )
 COLUMNS = ("what", "against", "to reach", "measured", "reached")

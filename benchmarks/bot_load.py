@@ -111,6 +111,11 @@ class BotLoad:
                 group.create_task(task())
         return waited
 
+    async def call_one(self, waited: Waited) -> None:
+        """One call, as often of a kind as the others say."""
+        (method,) = self._random.choices(list(_OFTEN), weights=list(_OFTEN.values()))
+        await self._timed(method, perf_counter(), waited)
+
     async def _timed(self, method: str, due: float, waited: Waited) -> None:
         answer = await self._call(method)
         seconds = perf_counter() - due

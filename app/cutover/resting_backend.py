@@ -37,8 +37,8 @@ class RestingBackend:
 
     @property
     def is_open(self) -> bool:
-        """Whether it does not rest."""
-        return self._backend is not None
+        """Whether it does not rest, or just goes to."""
+        return self._backend is not None or self._turn.locked()
 
     async def open(self) -> StagedBackend:
         """The backend, opened where it rests.

@@ -36,7 +36,10 @@ SELECT {COLUMNS}, EXISTS (SELECT FROM mine),
 FROM ({READ}) s LEFT JOIN {SCHEMA}.moves m ON m.state = 'holding'
 """
 LOCK_TIMEOUT = "55P03"
-_DO_NOT_WAIT = "SET LOCAL lock_timeout = '200ms'"
+# Nor keep others waiting: the locks are those of many salons.
+_DO_NOT_WAIT = (
+    "SELECT set_config('lock_timeout', '200ms', true), set_config('idle_in_transaction_session_timeout', '2s', true)"
+)
 # The same for many schemas: for one who looks whether there is anything new in them, and for their processes' reports.
 _SEE = f"""
 SELECT '<data schema>' AS salon, {COLUMNS}, EXISTS (SELECT FROM {SCHEMA}.processes WHERE name = %(process)s),

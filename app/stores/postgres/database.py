@@ -324,6 +324,7 @@ class Database:
             register_loaders(connection.adapters)
             if self._prepared_max is not None:
                 connection.prepared_max = self._prepared_max
+                connection.prepare_threshold = 1  # nothing is said of how often a statement of one schema comes
             # The clock's defaults (CURRENT_TIMESTAMP into a timestamp without zone) are to be UTC, as in Supabase.
             is_pooled = await settle(connection, self._milliseconds, is_pooled=self._idle.is_pooled)
             self._idle.is_pooled |= is_pooled
