@@ -19,6 +19,7 @@ from tests.fixtures.streams import StreamEnds, dropping
 from tests.migration.engine import add_clients, execute, query, row_texts, tables, value
 from tests.migration.test_authority import stand_at
 from tests.pooler.bouncer import run_bouncer
+from tests.support.other_schemas import in_schema, searching
 from tests.support.postgres import PostgresServer
 from tests.support.streaming import Node
 
@@ -245,6 +246,34 @@ async def test_a_stream_that_has_caught_up_is_a_look_at_its_tables(salon: Stream
 
 
 _BEGAN = "SELECT began_at FROM botdata.synced_tables"
+
+
+def test_two_salons_of_one_source_and_one_target(salon: StreamEnds, command: Command) -> None:
+    """One in `public` of both, the other in a schema of its own at each end: two slots, and nothing of one in both."""
+    for url, schema in ((salon.source, "s1"), (salon.target, "t1")):
+        execute(url, f"CREATE SCHEMA {schema}; CREATE TABLE {schema}.clients (LIKE public.clients INCLUDING ALL)")
+    theirs, ours = searching(salon.source, "s1"), searching(salon.target, "t1")
+    add_clients(theirs, 7)
+    other = replace(salon, source=in_schema(salon.source, "s1"), target=in_schema(salon.target, "t1"))
+    for ends in (salon, other):
+        assert asyncio.run(ends.until_now(tables("clients"))).complete
+    execute(salon.source, "UPDATE clients SET notes = 'of public' WHERE id = 3; DELETE FROM clients WHERE id = 4")
+    execute(theirs, "UPDATE clients SET notes = 'of s1' WHERE id = 3; DELETE FROM clients WHERE id = 5")
+    for ends, source, target in ((salon, salon.source, salon.target), (other, theirs, ours)):
+        report = asyncio.run(ends.until_now(tables("clients")))
+        done = report.tables["clients"]
+        assert (report.by, done.inserted, done.updated, done.deleted) == ("stream", 0, 1, 1)
+        assert row_texts(target, "clients") == row_texts(source, "clients")
+    assert len(salon.slots()) == 2
+    execute(theirs, "TRUNCATE clients")
+    settings = {"DATABASE_URL": salon.target, "DATABASE_SCHEMA": "t1", "MIGRATION_SOURCE": salon.source}
+    words = ["sync", *_BY, "--until-lsn", "now", *_CHOSEN, "--source-schema", "s1"]
+    outcome = command(*words, **settings)
+    assert outcome.code == 0, outcome.err
+    assert (row_texts(ours, "clients"), len(row_texts(salon.target, "clients"))) == ([], 29)
+    outcome = command("stream", "drop", "--json", **settings)
+    assert len(check_document(outcome.out, "stream drop")["removed"]) == 3
+    assert len(salon.slots()) == 1
 
 
 async def test_through_a_pooler_in_session_mode(salon: StreamEnds) -> None:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from psycopg import AsyncConnection
 
+from app.common.schemas import Schemas
 from app.migration.load.table_authority import Permit, read_authority
 from app.migration.stream.changes import PendingChanges
 from app.migration.stream.row_writer import Batch, RowWriter
@@ -65,6 +66,7 @@ class Applier:
         name: the stream's.
         permit: under what conditions rows may be written.
         tables: those to be followed, parents before children; what else comes is passed over.
+        schemas: the source's, by whose names its changes come.
         done: what is added to, by table.
     """
 
@@ -75,13 +77,14 @@ class Applier:
         name: str,
         permit: Permit,
         tables: Sequence[CopyTable],
+        schemas: Schemas,
         done: dict[str, TableSynced],
     ) -> None:
         self._connection = connection
         self._writer = writer
         self._name = name
         self._permit = permit
-        self._tables = {(table.schema, table.relation_name): table for table in tables}
+        self._tables = {(schemas.named(table.schema), table.relation_name): table for table in tables}
         self._order = [table.name for table in tables]
         self._done = done
         self._relations: dict[int, Relation] = {}

@@ -157,7 +157,7 @@ class StreamSync(Sync):
         done: dict[str, TableSynced] = {}
         writer = RowWriter(connection, source, slot, self._run_id, self._options)
         writer.settled_lsn = settled
-        applier = Applier(connection, writer, name, self._options.permit, chosen, done)
+        applier = Applier(connection, writer, name, self._options.permit, chosen, source.schemas, done)
         looks = Looks(connection, source.label, slot, chosen, self._options)
         await looks.begin()
         if self._how.until_now and self._until is None:

@@ -10,6 +10,7 @@ import psycopg
 from psycopg import AsyncConnection, sql
 
 from app.common.keys import Key
+from app.common.schemas import Schemas, schemas_of
 from app.errors import SchemaMismatchError
 from app.migration.retry import Limits, patiently
 from app.migration.sources.pace import Pace
@@ -59,6 +60,11 @@ class PostgresSource:
     def setting(self) -> str:
         """The option that names it."""
         return "--source"
+
+    @property
+    def schemas(self) -> Schemas:
+        """The names of the schemas that its statements mean."""
+        return schemas_of(self._connection)
 
     async def own(self, table: CopyTable) -> CopyTable:
         """The table as it is read here: with ONLY where both ends have a plain one, else with all that it shows.

@@ -144,7 +144,7 @@ class Publication:
                 raise self._refused("it publishes all tables, and is left alone", ())
             members = await self._ask(connection, _MEMBERS)
             statements = []
-            wanted = {(table.schema, table.relation_name, True) for table in found.tables}
+            wanted = {(self._source.schemas.named(one.schema), one.relation_name, True) for one in found.tables}
             if set(members) != wanted:
                 statements.append(sql.SQL("ALTER PUBLICATION {} SET TABLE {}").format(name, tables))
             if not options:
@@ -154,7 +154,8 @@ class Publication:
                 await connection.execute(statement)
         except psycopg.errors.InsufficientPrivilege as error:
             raise self._refused(
-                error.diag.message_primary or "permission denied", [one.as_string(None) for one in statements]
+                error.diag.message_primary or "permission denied",
+                [self._source.schemas.named(one.as_string(None)) for one in statements],
             ) from None
 
     def _refused(self, why: str, statements: Sequence[str]) -> MigrationError:

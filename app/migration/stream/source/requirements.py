@@ -10,6 +10,7 @@ from app.errors import MigrationError
 from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.stream.source.slot import stream_name, target_identity
 from app.migration.tables.copy_table import name_of
+from app.migration.tables.quoting import identifier_of
 from app.migration.target.target_session import open_target
 from app.next_step import Command, NextStep
 
@@ -107,7 +108,7 @@ async def examine_stream(source: PostgresSource, target_url: str, tables: Sequen
     async with open_target(target_url, step="preflight") as connection:
         name = stream_name(await target_identity(connection))
     found = await find_missing(source, name=name)
-    quoted = {sql.Identifier(one.schema or "public", one.name).as_string(None): name_of(one) for one in tables}
+    quoted = {source.schemas.named(identifier_of(one).as_string(None)): name_of(one) for one in tables}
     rows = await source.fetch(
         sql.SQL(_NOT_OWNED).format(names=sql.Literal(list(quoted)), publication=sql.Literal(name))
     )
