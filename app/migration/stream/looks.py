@@ -5,7 +5,6 @@ from time import monotonic
 
 from psycopg import AsyncConnection
 
-from app.cutover.tables import METHODS_TABLES
 from app.migration.stream.source.slot import StreamSlot
 from app.migration.sync.options import SyncOptions
 from app.migration.tables.copy_table import CopyTable
@@ -19,7 +18,7 @@ class Looks:
     with a peek that began so much later, and that left nothing out.
 
     Attributes:
-        changed: tables of which something was applied since the look began.
+        unexplained: tables with changes since the look began that no mirror explains.
     """
 
     def __init__(
@@ -37,13 +36,13 @@ class Looks:
         self._options = options
         self._begun: dict[str, LookBegun] = {}
         self._ends_after = 0.0
-        self.changed: set[str] = set()
+        self.unexplained: set[str] = set()
 
     async def begin(self) -> None:
         """Begin a look, unless one is under way."""
         if self._begun:
             return
-        self.changed.clear()
+        self.unexplained.clear()
         for table in self._tables:
             self._begun[table.name] = await begin_look(self._connection, table.name, self._options.settles_after)
         self._ends_after = monotonic() + max(self._options.interval, await self._slot.flushed_after())
@@ -53,6 +52,6 @@ class Looks:
         if not self._begun or began < self._ends_after:
             return
         for name, begun in self._begun.items():
-            aged = not self._options.follow or (name in METHODS_TABLES and name in self.changed)
+            aged = not self._options.follow or name in self.unexplained
             await end_look(self._connection, self._source, name, begun, aged=aged)
         self._begun.clear()

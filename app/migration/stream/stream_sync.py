@@ -13,7 +13,6 @@ from psycopg import AsyncConnection
 from sqlalchemy import Table
 
 from app.errors import MigrationError, StoreError
-from app.migration.load.table_authority import read_authority
 from app.migration.progress import Progress
 from app.migration.runs.report import refusals_of
 from app.migration.sources.postgres.postgres_source import PostgresSource
@@ -22,6 +21,7 @@ from app.migration.stream.applier import Applied, Applier, AuthorityChangedError
 from app.migration.stream.followed import BeginAnewError, GivenUpError, Stream
 from app.migration.stream.gaps import close_gap, remove
 from app.migration.stream.looks import Looks
+from app.migration.stream.moments import Moments
 from app.migration.stream.options import StreamOptions
 from app.migration.stream.row_writer import RowWriter
 from app.migration.stream.source.catalog import changed_tables, fingerprints, other_identities
@@ -157,19 +157,21 @@ class StreamSync(Sync):
         done: dict[str, TableSynced] = {}
         writer = RowWriter(connection, source, slot, self._run_id, self._options)
         writer.settled_lsn = settled
-        applier = Applier(connection, writer, name, self._options.permit, chosen, source.schemas, done)
+        moments = Moments(connection, chosen)
+        applier = Applier(connection, writer, moments, name, self._options.permit, chosen, source.schemas, done)
         looks = Looks(connection, source.label, slot, chosen, self._options)
         await looks.begin()
         if self._how.until_now and self._until is None:
             await asyncio.sleep(await slot.flushed_after())
             self._until = await slot.flushed()
-        return Stream(slot, publication, applier, chosen, rest, published, prints, lsn, done, looks, until=self._until)
+        return Stream(
+            slot, publication, applier, moments, chosen, rest, published, prints, lsn, done, looks, until=self._until
+        )
 
     async def _chosen(self, connection: AsyncConnection, published: Sequence[CopyTable]) -> list[CopyTable]:
-        """Those that may be written by the stream now: the others by no sync, or with a look at what mirrors wrote."""
+        """Those that may be written now."""
         permitted = await self._permitted(connection, [table.name for table in published])
-        authority = await read_authority(connection)
-        return [t for t in published if t.name in permitted and authority.mirrored(t.name) is None]
+        return [table for table in published if table.name in permitted]
 
     async def _xmin_round(
         self,
@@ -233,7 +235,9 @@ class StreamSync(Sync):
 
     async def _step(self, stream: Stream) -> tuple[bool, int]:
         """One peek, applied and confirmed; whether there is more at once, and up to where it looked."""
-        upto = await stream.slot.flushed()
+        taken = await stream.moments.take()
+        upto, end = await stream.slot.places()
+        stream.moments.place(taken, end)
         if upto == stream.seen:
             return False, upto
         try:
@@ -264,7 +268,7 @@ class StreamSync(Sync):
         async with aclosing(peek) as parts:
             applied = await stream.applier.apply(parts, after=stream.position, before=before)
         stream.lags += applied.lags
-        stream.looks.changed |= stream.done.keys()
+        stream.looks.unexplained |= applied.unexplained
         if applied.lsn is not None:
             stream.position = applied.lsn
             stream.confirmed.begin()
