@@ -452,4 +452,8 @@ VERSIONS = (
         changes bigint NOT NULL DEFAULT 0
     );
     """,
+    f"""
+    -- The last moment up to which all that the source had committed is here, and a place in its log that was read then.
+    ALTER TABLE {SCHEMA}.streams ADD COLUMN looked_at timestamptz, ADD COLUMN looked_lsn pg_lsn;
+    """,
 )

@@ -38,9 +38,11 @@ from app.migration.tables.copy_table import CopyTable
 from app.migration.target.target_session import explained
 from app.next_step import Command, NextStep
 from app.state import streams
+from app.state.cutover.moves import open_move
 from app.state.runs import quarantine
 
 _PEEKS_APART = 5  # times a peek's own time: each decodes again from the slot's restart_lsn
+_HURRIED = 0.1  # seconds between peeks while the bot's writes are held for them
 # The slot is gone, or gives nothing any more; or a session is reading it.
 _NO_SLOT, _IN_USE = {"42704", "55000"}, "55006"
 
@@ -211,10 +213,12 @@ class StreamSync(Sync):
                 return
             more, upto = working.result()
             is_last = stream.until is not None and not more and upto >= stream.until
-            if not more:
-                await stream.looks.peeked(inf if is_last and self._how.until_now else began)
-                await stream.looks.begin()
-            if is_last or stream.told.due(self._options.interval):
+            if more:
+                await stream.looks.passed(stream.position)
+            else:
+                await stream.looks.passed(upto, inf if is_last and self._how.until_now else began)
+            await stream.looks.begin()
+            if is_last or (stream.told.due(self._options.interval) and not stream.looks.hurried):
                 if stream.rest and not await self._xmin_round(engine, whole, connection, stream.rest):
                     return
                 await self._tell(stream, connection, is_last=is_last)
@@ -229,9 +233,22 @@ class StreamSync(Sync):
             if stream.weighed.due(self._how.idle_interval):
                 await self._weigh(stream, connection)
             wait = 0.0 if more else max(self._how.interval, _PEEKS_APART * stream.slot.peek_seconds)
-            if await self._stopped_within(wait):
+            if await self._rested(wait, stream, connection):
                 await self._tell(stream, connection, is_last=True)
                 return
+
+    async def _rested(self, seconds: float, stream: Stream, connection: AsyncConnection) -> bool:
+        """Wait for the next peek, briefly while a move of the stage waits for the stream; whether it was stopped."""
+        until = monotonic() + seconds
+        while True:
+            is_awaited = bool(stream.moments.mirrored) and await open_move(connection) is not None
+            stream.looks.hurried = is_awaited
+            left = max(0.0, until - monotonic())
+            wait = min(left, _HURRIED if is_awaited else self._how.interval)
+            if await self._stopped_within(wait):
+                return True
+            if is_awaited or left <= wait:
+                return False
 
     async def _step(self, stream: Stream) -> tuple[bool, int]:
         """One peek, applied and confirmed; whether there is more at once, and up to where it looked."""
