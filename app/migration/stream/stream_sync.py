@@ -12,6 +12,7 @@ from typing import Any
 from psycopg import AsyncConnection
 from sqlalchemy import Table
 
+from app.common.background import end_task
 from app.errors import MigrationError, StoreError
 from app.migration.progress import Progress
 from app.migration.runs.report import refusals_of
@@ -29,6 +30,7 @@ from app.migration.stream.source.lsn import lsn_text, parse_lsn
 from app.migration.stream.source.publication import Publication
 from app.migration.stream.source.requirements import refuse_missing
 from app.migration.stream.source.slot import StreamSlot, stream_name, target_identity
+from app.migration.stream.weighing import weigh
 from app.migration.sync.direction import Direction
 from app.migration.sync.options import SyncOptions
 from app.migration.sync.sync_report import SyncRound, TableSynced
@@ -68,6 +70,7 @@ class StreamSync(Sync):
         self._until = stream.until_lsn
         self._peeking: AsyncConnection | None = None
         self._postgres: PostgresSource | None = None
+        self._followed: StreamSlot | None = None
         self._run_id = 0
 
     async def _open(self, ends: AsyncExitStack) -> tuple[Source, AsyncConnection, list[CopyTable], int]:
@@ -96,14 +99,24 @@ class StreamSync(Sync):
                         await self._follow(stream, engine, whole, connection)
                     return
             except BeginAnewError as error:
+                self._followed = None
                 self._progress.notice(str(error))
                 await asyncio.sleep(self._how.interval)
                 continue
             except GivenUpError as error:
+                with explained("sync", setting=self._postgres.setting, pending="to drop the slot and the publication"):
+                    await remove(connection, *await self._ends(connection))
                 self._progress.notice(str(error))
+            self._followed = None
             self.report.by = "xmin"
             await super()._rounds(engine, whole, connection, tables)
             return
+
+    async def _ends(self, connection: AsyncConnection) -> tuple[StreamSlot, Publication]:
+        """What the stream has at the source."""
+        assert self._postgres is not None
+        name = stream_name(await target_identity(connection))
+        return StreamSlot(self._postgres, self._peeking, name), Publication(self._postgres, name)
 
     async def _start(
         self,
@@ -118,16 +131,14 @@ class StreamSync(Sync):
             GivenUpError: no table can be followed by one.
         """
         assert self._postgres is not None
-        assert self._peeking is not None
         source = self._postgres
-        name = stream_name(await target_identity(connection))
-        slot, publication = StreamSlot(source, self._peeking, name), Publication(source, name)
+        slot, publication = await self._ends(connection)
+        name = slot.name
         found = await publication.publish(tables)
         for table, reason in found.left.items():
             self._progress.notice(f"{table} is followed by its rows' versions: {reason}")
         chosen = await self._chosen(connection, found.tables)
         if not chosen:
-            await remove(connection, slot, publication)
             raise GivenUpError("no table can be followed by the change stream; all are followed by rows' versions")
         rest = [table for table in tables if table not in chosen]
         server, published = await slot.server(), await publication.fingerprint()
@@ -205,6 +216,7 @@ class StreamSync(Sync):
             BeginAnewError: something has changed that only a new start takes in.
             GivenUpError: go on by xmin.
         """
+        self._followed = stream.slot
         while True:
             began = monotonic()
             working = asyncio.ensure_future(self._step(stream))
@@ -223,7 +235,11 @@ class StreamSync(Sync):
                     return
                 await self._tell(stream, connection, is_last=is_last)
             if is_last or stream.checked.due(self._how.check_interval):
-                await self._check_catalog(stream, connection)
+                checking = asyncio.ensure_future(self._check_catalog(stream, connection))
+                if not await self._unless_stopped(checking):
+                    await self._tell(stream, connection, is_last=True)
+                    return
+                checking.result()
             if is_last:
                 return
             if stream.confirmed.due(self._how.idle_interval) and not more and upto > stream.position:
@@ -231,11 +247,23 @@ class StreamSync(Sync):
                 stream.position = upto
                 await stream.slot.advance(upto)
             if stream.weighed.due(self._how.idle_interval):
-                await self._weigh(stream, connection)
+                await weigh(stream.slot, self._how.most_held)
             wait = 0.0 if more else max(self._how.interval, _PEEKS_APART * stream.slot.peek_seconds)
             if await self._rested(wait, stream, connection):
                 await self._tell(stream, connection, is_last=True)
                 return
+
+    async def _unless_stopped(self, working: asyncio.Future[Any]) -> bool:
+        """As any sync waits; a slot that is followed is weighed while a pause holds the work."""
+        waiting = asyncio.ensure_future(super()._unless_stopped(working))
+        try:
+            while not waiting.done():
+                await asyncio.wait({waiting}, timeout=self._how.idle_interval)
+                if self._followed is not None and self._pace.is_held and not waiting.done():
+                    await weigh(self._followed, self._how.most_held)
+            return waiting.result()
+        finally:
+            await end_task(waiting)
 
     async def _rested(self, seconds: float, stream: Stream, connection: AsyncConnection) -> bool:
         """Wait for the next peek, briefly while a move of the stage waits for the stream; whether it was stopped."""
@@ -252,6 +280,7 @@ class StreamSync(Sync):
 
     async def _step(self, stream: Stream) -> tuple[bool, int]:
         """One peek, applied and confirmed; whether there is more at once, and up to where it looked."""
+        await self._pace.ready()  # nothing is begun while it is paused
         taken = await stream.moments.take()
         upto, end = await stream.slot.places()
         stream.moments.place(taken, end)
@@ -291,21 +320,6 @@ class StreamSync(Sync):
             stream.confirmed.begin()
             await stream.slot.advance(stream.position)
         return applied
-
-    async def _weigh(self, stream: Stream, connection: AsyncConnection) -> None:
-        """Give the stream up where the source keeps too much of its log for it."""
-        look = await stream.slot.look()
-        if look is None or look.lost:
-            raise BeginAnewError(f"the slot {stream.slot.name} gives no changes any more")
-        if look.held is None or look.held <= self._how.most_held:
-            return
-        oldest = await stream.slot.oldest_transaction()
-        await remove(connection, stream.slot, stream.publication)
-        because = f"; the oldest open transaction there is {oldest}" if oldest else ""
-        raise GivenUpError(
-            f"the change stream is given up, and its slot dropped: the source kept {look.held:,} bytes of its log for "
-            f"it, more than --max-wal{because}. All tables are followed by their rows' versions from here on"
-        )
 
     async def _check_catalog(self, stream: Stream, connection: AsyncConnection) -> None:
         """See whether the source's tables are as they were, can be published as before."""

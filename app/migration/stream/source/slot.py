@@ -215,4 +215,5 @@ class StreamSlot:
                     yield [(decode(data), len(data)) for (data,) in batch]
 
     async def _fetch(self, query: str, *parts: sql.Composable) -> list[tuple[Any, ...]]:
-        return await self._source.fetch(sql.SQL(query).format(*parts))
+        with self._source.pace.at_once():  # a pause and a rate are for rows; the log grows meanwhile
+            return await self._source.fetch(sql.SQL(query).format(*parts))
