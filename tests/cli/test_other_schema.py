@@ -103,6 +103,6 @@ def test_every_command_is_right_or_refused_for_another_schema() -> None:
     """A new command is to be tried in another schema, and then stands in one of the two lists."""
     tried = {
         "copy", "cutover", "demo", "migrate", "mirror", "notify", "parity", "pause", "preflight", "quarantine",
-        "report", "resume", "status", "sync", "uninstall", "upgrade", "verify", "watch",
+        "report", "resume", "status", "stream", "sync", "uninstall", "upgrade", "verify", "watch",
     }  # fmt: skip
     assert set(_COMMANDS) == tried | set(OF_PUBLIC_ALONE)

@@ -40,7 +40,7 @@ async def _followed(salon: StreamEnds) -> None:
     await stream.begun()
     execute(salon.source, "UPDATE clients SET notes = 'x' WHERE id < 6")
     await stream.caught_up()
-    seen = "SELECT count(*) FROM botdata.streams WHERE looked_at > applied_at AND changes > 0"
+    seen = "SELECT count(*) FROM botdata.streams WHERE weighed_at > applied_at AND changes > 0"
     assert await stream.until(lambda: value(salon.target, seen) == 1)
     await stream.end()
 
@@ -49,7 +49,7 @@ def test_a_stream_shows_its_figures_with_their_age(salon: StreamEnds, command: C
     settings = {"DATABASE_URL": salon.target}
     watcher = Watcher(Settings(_env_file=None, database_url=salon.target))  # type: ignore[call-arg]
     asyncio.run(_followed(salon))
-    execute(salon.target, "UPDATE botdata.streams SET looked_at = looked_at - interval '3 min', lag = 1.5")
+    execute(salon.target, "UPDATE botdata.streams SET weighed_at = weighed_at - interval '3 min', lag = 1.5")
 
     (shown,) = check_document(command("status", "--json", **settings).out, "status")["streams"]
     assert (shown["changes"], shown["lag"], shown["held_bytes"] > 0) == (5, 1.5, True)
