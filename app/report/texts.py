@@ -127,7 +127,7 @@ _TEXTS: dict[str, tuple[str, str]] = {
     ),
     "stream": ("Change stream {name}: {changes} changes", "Поток изменений {name}: изменений {changes}"),
     "stream_seen": (
-        "The sync last looked at it {age} before this page. The source kept {held} of its log for it; {behind} to come.",
+        "The sync last looked at it {age} before this page. The source kept {held} of its log; {behind} to come.",
         "Синхронизация смотрела на него за {age} до этой страницы: источник хранил для него {held} журнала, "
         "впереди {behind}.",
     ),

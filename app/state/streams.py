@@ -1,6 +1,6 @@
 """Change streams: how far the target has applied one, written in the transaction that applies it."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -77,7 +77,7 @@ async def read_streams(connection: AsyncConnection, name: str | None = None) -> 
         connection,
         "SELECT name, source, server, publication, tables, lsn::text, settled_lsn::text, commit_lsn::text, "
         "committed_at, applied_at, changes, lag, held, to_come, "
-        f"extract(epoch FROM clock_timestamp() - looked_at)::float8 FROM {SCHEMA}.streams "
+        f"extract(epoch FROM clock_timestamp() - weighed_at)::float8 FROM {SCHEMA}.streams "
         "WHERE %(name)s::text IS NULL OR name = %(name)s ORDER BY name",
         {"name": name},
     )
@@ -100,7 +100,7 @@ async def begin_stream(
         "VALUES (%(name)s, %(source)s, %(server)s, %(publication)s, %(tables)s, %(lsn)s) "
         "ON CONFLICT (name) DO UPDATE SET source = excluded.source, server = excluded.server, "
         "publication = excluded.publication, tables = excluded.tables, lsn = excluded.lsn, settled_lsn = NULL, "
-        "commit_lsn = NULL",
+        "commit_lsn = NULL, looked_at = NULL, looked_lsn = NULL",
         {
             "name": name,
             "source": source,
@@ -152,13 +152,65 @@ async def note_applied(
     )
 
 
-async def note_look(connection: AsyncConnection, name: str, *, held: int | None, to_come: int) -> None:
+async def note_weighed(connection: AsyncConnection, name: str, *, held: int | None, to_come: int) -> None:
     """What was just seen of the slot: bytes of the source's log that it keeps for it, and that are not applied yet."""
     await connection.execute(
-        f"UPDATE {SCHEMA}.streams SET held = %(held)s, to_come = %(to_come)s, looked_at = clock_timestamp() "
+        f"UPDATE {SCHEMA}.streams SET held = %(held)s, to_come = %(to_come)s, weighed_at = clock_timestamp() "
         "WHERE name = %(name)s",
         {"name": name, "held": held, "to_come": to_come},
     )
+
+
+async def note_look(connection: AsyncConnection, name: str, looked_at: datetime, lsn: str) -> None:
+    """All that the source had committed at a moment, by the target's clock, is in the target.
+
+    Args:
+        lsn: where the source's log ended after that moment.
+    """
+    await connection.execute(
+        f"UPDATE {SCHEMA}.streams SET looked_at = %(at)s, looked_lsn = %(lsn)s WHERE name = %(name)s",
+        {"name": name, "at": looked_at, "lsn": lsn},
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class StreamLook:
+    """The last look of a stream.
+
+    Attributes:
+        looked_at: all that the source had committed then is in the target; None: there was no look yet.
+        age: seconds since then.
+        lsn: up to where the target has applied it.
+    """
+
+    name: str
+    looked_at: datetime | None
+    age: float | None
+    lsn: str
+
+    def told(self) -> str:
+        """How far it is, in words."""
+        when = "it has not caught up yet" if self.age is None else f"it last had all of {self.age:,.0f} s ago"
+        return f"the change stream {self.name} stands at {self.lsn}: {when}"
+
+
+async def read_looks(connection: AsyncConnection, tables: Collection[str]) -> list[StreamLook]:
+    """The last looks of the streams that follow any of these tables."""
+    rows = await fetch_rows(
+        connection,
+        "SELECT name, looked_at, extract(epoch FROM clock_timestamp() - looked_at)::float8, lsn::text "
+        f"FROM {SCHEMA}.streams WHERE EXISTS (SELECT FROM json_object_keys(tables) k WHERE k = ANY (%(tables)s)) "
+        "ORDER BY name",
+        {"tables": list(tables)},
+    )
+    return [StreamLook(*row) for row in rows]
+
+
+async def clock(connection: AsyncConnection) -> datetime:
+    """The target's clock, by which looks are told."""
+    ((now,),) = await fetch_rows(connection, "SELECT clock_timestamp()", {})
+    moment: datetime = now
+    return moment
 
 
 async def forget_stream(connection: AsyncConnection, name: str) -> None:

@@ -461,8 +461,12 @@ VERSIONS = (
             'cancel'));
     """,
     f"""
+    -- The last moment up to which all that the source had committed is here, and a place in its log that was read then.
+    ALTER TABLE {SCHEMA}.streams ADD COLUMN looked_at timestamptz, ADD COLUMN looked_lsn pg_lsn;
+    """,
+    f"""
     -- What the sync that follows a stream has last seen of it, for those who cannot ask the source.
     ALTER TABLE {SCHEMA}.streams ADD COLUMN lag double precision, ADD COLUMN held bigint, ADD COLUMN to_come bigint,
-        ADD COLUMN looked_at timestamptz;
+        ADD COLUMN weighed_at timestamptz;
     """,
 )

@@ -88,7 +88,7 @@ def remember(target: str, told: str = "the client asked for it", name: str = "cl
             )  # fmt: skip
         ask(
             "INSERT INTO botdata.streams (name, source, server, publication, tables, lsn, changes, lag, held, to_come, "
-            "looked_at) VALUES ('botdata_1', 'project.supabase.co', '1', '1', '{}', '0/1', 42, 0.8, 9000000, 0, now())"
+            "weighed_at) VALUES ('botdata_1', 'project.supabase.co', '1', '1', '{}', '0/1', 42, 0.8, 9000000, 0, now())"
         )
         ask("UPDATE botdata.stage SET stage = 'live', moved_at = '2026-03-04 22:15:00+00'")
         steps = (("off", "dualwrite"), ("dualwrite", "shadow"), ("shadow", "live"), ("live", "shadow"))

@@ -6,7 +6,6 @@ import random
 import re
 import signal
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,26 +13,15 @@ import pytest
 
 from tests.cli.command import Command, start
 from tests.cli.test_json import check_document
-from tests.fixtures.servers import migrated_template
-from tests.fixtures.streams import StreamEnds, dropping
+from tests.fixtures.streams import StreamEnds
 from tests.migration.engine import add_clients, execute, query, row_texts, tables, value
 from tests.migration.test_authority import stand_at
 from tests.pooler.bouncer import run_bouncer
-from tests.support.postgres import PostgresServer
-from tests.support.streaming import Node
+from tests.support.other_schemas import in_schema, searching
 
 _CHOSEN = ("--tables", "clients")
 _MANY = 1_000_000
 _BY = ("--by", "stream", "--accept-unbounded-wal")
-
-
-@pytest.fixture
-def salon(logical_node: Node, logical_server: PostgresServer, database_url: str) -> Iterator[StreamEnds]:
-    """The salon's tables at both ends, with clients at the source."""
-    source = logical_server.create_database(template=migrated_template(logical_server))
-    with dropping(logical_server, source):
-        add_clients(source, 30)
-        yield StreamEnds(logical_node, source, database_url)
 
 
 def test_a_stream_from_its_start_to_its_end(command: Command, salon: StreamEnds) -> None:
@@ -199,8 +187,8 @@ def test_a_transaction_of_a_million_rows_is_held_in_little_memory(salon: StreamE
     assert query(salon.target, sums) == query(salon.source, sums)
 
 
-async def test_tables_that_mirrors_write_are_followed_by_their_versions(salon: StreamEnds) -> None:
-    """From dualwrite on; a table of no method goes on by the stream."""
+async def test_tables_that_mirrors_write_go_on_by_the_stream(salon: StreamEnds) -> None:
+    """From dualwrite on; from live on only those of no method."""
     chosen = tables("clients", "staff")
     stream = salon.stream(chosen)
     await stream.begun()
@@ -208,25 +196,25 @@ async def test_tables_that_mirrors_write_are_followed_by_their_versions(salon: S
     execute(salon.source, staff.format(1))
     await stream.caught_up()
     stand_at(salon.target, "dualwrite")
-    # A change from before a mirror's write, which the stream sees only after it: what is older is not put over it.
-    execute(
-        salon.source, "UPDATE clients SET notes = 'old' WHERE id = 5; UPDATE clients SET notes = 'new' WHERE id = 5"
-    )
-    execute(salon.target, "UPDATE clients SET notes = 'new' WHERE id = 5")
+    execute(salon.source, "UPDATE clients SET notes = 'later' WHERE id = 6; DELETE FROM clients WHERE id = 8")
     execute(salon.source, staff.format(2))
     await stream.caught_up()
-    assert await stream.until(lambda: value(salon.target, _FOLLOWED) == ["staff"])
-    execute(salon.source, "UPDATE clients SET notes = 'later' WHERE id = 6")
-    await stream.rounds(2)
+    assert value(salon.target, _FOLLOWED) == ["clients", "staff"]
     for name in ("clients", "staff"):
         assert row_texts(salon.target, name) == row_texts(salon.source, name)
     stand_at(salon.target, "live")
     execute(salon.source, "UPDATE clients SET notes = 'not brought' WHERE id = 7")
     execute(salon.source, staff.format(3))
     await stream.caught_up()
-    await stream.end()
+    assert value(salon.target, _FOLLOWED) == ["staff"]
     assert value(salon.target, "SELECT notes FROM clients WHERE id = 7") is None
     assert row_texts(salon.target, "staff") == row_texts(salon.source, "staff")
+    stand_at(salon.target, "shadow")
+    execute(salon.source, staff.format(4))
+    await stream.caught_up()
+    assert await stream.until(lambda: value(salon.target, _FOLLOWED) == ["clients", "staff"])
+    await stream.end()
+    assert row_texts(salon.target, "clients") == row_texts(salon.source, "clients")
 
 
 _FOLLOWED = "SELECT array_agg(k) FROM botdata.streams, json_object_keys(tables) k"
@@ -246,6 +234,34 @@ async def test_a_stream_that_has_caught_up_is_a_look_at_its_tables(salon: Stream
 
 
 _BEGAN = "SELECT began_at FROM botdata.synced_tables"
+
+
+def test_two_salons_of_one_source_and_one_target(salon: StreamEnds, command: Command) -> None:
+    """One in `public` of both, the other in a schema of its own at each end: two slots, and nothing of one in both."""
+    for url, schema in ((salon.source, "s1"), (salon.target, "t1")):
+        execute(url, f"CREATE SCHEMA {schema}; CREATE TABLE {schema}.clients (LIKE public.clients INCLUDING ALL)")
+    theirs, ours = searching(salon.source, "s1"), searching(salon.target, "t1")
+    add_clients(theirs, 7)
+    other = replace(salon, source=in_schema(salon.source, "s1"), target=in_schema(salon.target, "t1"))
+    for ends in (salon, other):
+        assert asyncio.run(ends.until_now(tables("clients"))).complete
+    execute(salon.source, "UPDATE clients SET notes = 'of public' WHERE id = 3; DELETE FROM clients WHERE id = 4")
+    execute(theirs, "UPDATE clients SET notes = 'of s1' WHERE id = 3; DELETE FROM clients WHERE id = 5")
+    for ends, source, target in ((salon, salon.source, salon.target), (other, theirs, ours)):
+        report = asyncio.run(ends.until_now(tables("clients")))
+        done = report.tables["clients"]
+        assert (report.by, done.inserted, done.updated, done.deleted) == ("stream", 0, 1, 1)
+        assert row_texts(target, "clients") == row_texts(source, "clients")
+    assert len(salon.slots()) == 2
+    execute(theirs, "TRUNCATE clients")
+    settings = {"DATABASE_URL": salon.target, "DATABASE_SCHEMA": "t1", "MIGRATION_SOURCE": salon.source}
+    words = ["sync", *_BY, "--until-lsn", "now", *_CHOSEN, "--source-schema", "s1"]
+    outcome = command(*words, **settings)
+    assert outcome.code == 0, outcome.err
+    assert (row_texts(ours, "clients"), len(row_texts(salon.target, "clients"))) == ([], 29)
+    outcome = command("stream", "drop", "--json", **settings)
+    assert len(check_document(outcome.out, "stream drop")["removed"]) == 3
+    assert len(salon.slots()) == 1
 
 
 async def test_through_a_pooler_in_session_mode(salon: StreamEnds) -> None:

@@ -3,10 +3,8 @@
 import asyncio
 import io
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 from rich.console import Console
 
 from app.cli.commands.watch.document import watch_document
@@ -16,22 +14,10 @@ from app.watch.metrics import metrics_text
 from app.watch.watcher import Watcher
 from tests.cli.command import Command
 from tests.cli.test_json import check_document
-from tests.fixtures.servers import migrated_template
-from tests.fixtures.streams import StreamEnds, dropping
-from tests.migration.engine import add_clients, execute, tables, value
-from tests.support.postgres import PostgresServer
-from tests.support.streaming import Node
+from tests.fixtures.streams import StreamEnds
+from tests.migration.engine import execute, tables, value
 
 _CHOSEN = ("--tables", "clients")
-
-
-@pytest.fixture
-def salon(logical_node: Node, logical_server: PostgresServer, database_url: str) -> Iterator[StreamEnds]:
-    """The salon's tables at both ends, with clients at the source."""
-    source = logical_server.create_database(template=migrated_template(logical_server))
-    with dropping(logical_server, source):
-        add_clients(source, 30)
-        yield StreamEnds(logical_node, source, database_url)
 
 
 async def _followed(salon: StreamEnds) -> None:
@@ -40,7 +26,7 @@ async def _followed(salon: StreamEnds) -> None:
     await stream.begun()
     execute(salon.source, "UPDATE clients SET notes = 'x' WHERE id < 6")
     await stream.caught_up()
-    seen = "SELECT count(*) FROM botdata.streams WHERE looked_at > applied_at AND changes > 0"
+    seen = "SELECT count(*) FROM botdata.streams WHERE weighed_at > applied_at AND changes > 0"
     assert await stream.until(lambda: value(salon.target, seen) == 1)
     await stream.end()
 
@@ -49,7 +35,7 @@ def test_a_stream_shows_its_figures_with_their_age(salon: StreamEnds, command: C
     settings = {"DATABASE_URL": salon.target}
     watcher = Watcher(Settings(_env_file=None, database_url=salon.target))  # type: ignore[call-arg]
     asyncio.run(_followed(salon))
-    execute(salon.target, "UPDATE botdata.streams SET looked_at = looked_at - interval '3 min', lag = 1.5")
+    execute(salon.target, "UPDATE botdata.streams SET weighed_at = weighed_at - interval '3 min', lag = 1.5")
 
     (shown,) = check_document(command("status", "--json", **settings).out, "status")["streams"]
     assert (shown["changes"], shown["lag"], shown["held_bytes"] > 0) == (5, 1.5, True)

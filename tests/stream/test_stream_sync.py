@@ -1,5 +1,7 @@
 """A following sync by the change stream: what it brings, and that nothing is lost on the way."""
 
+import asyncio
+
 import psycopg
 import pytest
 from sqlalchemy import Column, DateTime, Double, Integer, Interval, LargeBinary, Text, UniqueConstraint
@@ -257,3 +259,31 @@ async def test_the_log_that_the_source_keeps_has_a_limit(stream_ends: StreamEnds
     assert (ends.slots(), query(ends.source, "SELECT FROM pg_publication")) == ([], [])
     assert row_texts(ends.target, "t") == row_texts(ends.source, "t")
     assert (await stream.end()).by == "xmin"
+
+
+async def test_a_paused_stream_applies_nothing_and_watches_the_log_that_the_source_keeps(
+    stream_ends: StreamEnds,
+) -> None:
+    ends = stream_ends
+    ends.make(SCHEMA, ROWS)
+    how = StreamOptions(interval=0.05, accept_unbounded=True, idle_interval=0.1, most_held=4_000_000)
+    stream = ends.stream(PLAIN, how)
+    await stream.begun()
+    stream.sync._pace.pause()
+    await stream.until(lambda: stream.sync._pace.is_held)
+    execute(ends.source, "UPDATE t SET v = 'while paused' WHERE id = 2")
+    await asyncio.sleep(0.5)
+    assert (value(ends.target, "SELECT v FROM t WHERE id = 2"), len(ends.slots())) == ("old", 1)
+    stream.sync._pace.resume()
+    await stream.caught_up()
+    assert value(ends.target, "SELECT v FROM t WHERE id = 2") == "while paused"
+    stream.sync._pace.pause()
+    execute(ends.source, "UPDATE t SET v = 'again' WHERE id = 2")
+    execute(ends.source, "SELECT pg_logical_emit_message(false, 'botdata tests', repeat('x', 5000000))")
+    await stream.until(lambda: ends.slots() == [])
+    assert "more than --max-wal" in ends.told.notices[-1]
+    assert value(ends.target, "SELECT v FROM t WHERE id = 2") == "while paused"
+    stream.sync._pace.resume()
+    await stream.rounds(1)
+    assert (await stream.end()).by == "xmin"
+    assert row_texts(ends.target, "t") == row_texts(ends.source, "t")

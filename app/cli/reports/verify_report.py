@@ -116,6 +116,8 @@ def _say_verdict(report: VerifyReport) -> None:
     if not all(table.clean for table in report.tables):
         counts = "the counts differ; " if any(table.counts_differ for table in report.tables) else ""
         say(f"NOT the same: {counts}{sum(table.rows_that_differ for table in report.tables):,} rows differ, of {what}")
+        if report.stream_stands:
+            say(f"They may only be late: {report.stream_stands}")
     elif report.not_moved:
         say(f"NOT all compared: no difference was found in {what} of the other tables")
     elif report.not_usable:
@@ -143,6 +145,8 @@ def next_step(report: VerifyReport, given: GivenOptions) -> NextStep:
             after = "once nothing writes to the source any more; then set USE_REPOSITORY_PATTERN=true"
             return NextStep(Command("sync", "--until-clean"), f", {after}")
         return NextStep(Command("cutover status" if report.managed else "parity"))
+    if report.stream_stands and not all(table.clean for table in report.tables):
+        return NextStep(Command("stream status"), ", and when the stream goes on: ", again)
     if report.not_moved and not report.not_usable and all(table.clean for table in report.tables):
         return not_moved_next(report.not_moved, "verify")
     if all(table.clean for table in report.tables):
@@ -241,5 +245,6 @@ def verify_document(report: VerifyReport, given: GivenOptions) -> dict[str, Any]
         ],
         not_moved=not_moved_list(report.not_moved),
         unproved_foreign_keys=list(report.unproved),
+        stream_stands=report.stream_stands,
         next=given.text(next_step(report, given)),
     )

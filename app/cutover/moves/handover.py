@@ -8,14 +8,18 @@ Where a synchronous standby is away, a commit neither ends nor fails. So the sta
 written. Where it goes away just then, the barrier stays until it is known what became of the move.
 """
 
+from __future__ import annotations
+
 import asyncio
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 
 import psycopg
 from psycopg import AsyncConnection
 from psycopg.errors import LockNotAvailable, UniqueViolation
 
+from app.cutover.moves.gates.copied_gate import not_past
 from app.cutover.moves.stage_row import LET_IT_END, UNCHANGED, MoveUnknownError, kept, lock_stage_row, require_standby
 from app.cutover.stages import Stage, Store
 from app.errors import MigrationError
@@ -25,6 +29,7 @@ from app.state.cutover import backlog, moves
 from app.state.cutover.processes import read_processes
 from app.state.cutover.proofs import last_left
 from app.state.cutover.stage import lock_holders, move_stage, read_stage_row
+from app.state.streams import clock
 
 _LOOK_EVERY = 0.05  # seconds
 _SILENT = 1.0  # seconds until the server ends the last transaction of a command that hangs
@@ -52,6 +57,7 @@ class Crossing:
         reason: why it is forced.
         said: the reasons against it that were passed over.
         drops_outbox: entries in the outbox do not stop it, and are dropped: Supabase does not get these writes.
+        passes_streams: a change stream that stands still does not stop it.
         last_left: when a write was last left to a sync, or a process forgotten, before the gates looked; None:
             they were not asked.
     """
@@ -63,6 +69,7 @@ class Crossing:
     reason: str | None = None
     said: str | None = None
     drops_outbox: bool = False
+    passes_streams: bool = False
     last_left: str | None = None
 
     @property
@@ -136,20 +143,21 @@ async def _begin(url: str, connection: AsyncConnection, crossing: Crossing) -> i
 async def _hold(url: str, connection: AsyncConnection, crossing: Crossing, number: int) -> tuple[Late, ...]:
     """Wait until all is still, and move; what was late, where the time ran out."""
     late: tuple[Late, ...] = ()
+    still = _Still()
     while True:
         remaining = await moves.seconds_left(connection, number)
         if remaining is None or remaining <= 0:
-            return late or await _late(connection, crossing, number) or (_TIME_WAS_UP,)
-        late = await _late(connection, crossing, number)
+            return late or await _late(connection, crossing, number, still) or (_TIME_WAS_UP,)
+        late = await _late(connection, crossing, number, still)
         if not late:
-            late = await _move(url, connection, crossing, number, remaining)
+            late = await _move(url, connection, crossing, number, remaining, still)
             if not late:
                 return ()
         await asyncio.sleep(_LOOK_EVERY)
 
 
 async def _move(
-    url: str, connection: AsyncConnection, crossing: Crossing, number: int, remaining: float
+    url: str, connection: AsyncConnection, crossing: Crossing, number: int, remaining: float, still: _Still
 ) -> tuple[Late, ...]:
     """End the move and move the stage, in one transaction, if all is still and the time is not up."""
     await require_standby(connection, step=crossing.step)
@@ -162,7 +170,7 @@ async def _move(
                 f"SET LOCAL idle_in_transaction_session_timeout = {int(_SILENT * 1000)}".encode()
             )
             await read_stage_row(connection, lock="FOR UPDATE")  # after every write and every sender
-            late = await _late(connection, crossing, number)
+            late = await _late(connection, crossing, number, still)
             if late:
                 raise _NotYetError(late)
             if not await moves.end_move(connection, number):
@@ -186,8 +194,15 @@ class _NotYetError(Exception):
         self.late = late
 
 
-async def _late(connection: AsyncConnection, crossing: Crossing, number: int) -> tuple[Late, ...]:
-    """Who or what is not still."""
+@dataclass(slots=True)
+class _Still:
+    """Since when all processes have been still, by the target's clock; None: not yet."""
+
+    since: datetime | None = None
+
+
+async def _late(connection: AsyncConnection, crossing: Crossing, number: int, still: _Still) -> tuple[Late, ...]:
+    """Who or what is not still; when all are, the change streams that are not past the last write yet."""
     forward = crossing.to.authority is Store.POSTGRES
     late = []
     for process in await read_processes(connection):
@@ -208,6 +223,11 @@ async def _late(connection: AsyncConnection, crossing: Crossing, number: int) ->
             )
         )
     late += await (_notes(connection) if forward else _entries(connection, crossing))
+    if late:
+        still.since = None
+    elif forward and not crossing.passes_streams:
+        still.since = still.since or await clock(connection)
+        late += [Late(one.what, one.remedy) for one in await not_past(connection, still.since)]
     return tuple(late)
 
 

@@ -142,7 +142,15 @@ async def _move(
         else:
             drops = any(one.loses_outbox for one in objections)
             crossing = Crossing(
-                kind, row.stage, to, settings.cutover_hold, force, said, drops_outbox=drops, last_left=left
+                kind,
+                row.stage,
+                to,
+                settings.cutover_hold,
+                force,
+                said,
+                drops_outbox=drops,
+                passes_streams=any(one.of_stream for one in objections),
+                last_left=left,
             )
             if late := await cross(url, connection, crossing):
                 return replace(outcome, late=late)

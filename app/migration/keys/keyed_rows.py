@@ -1,6 +1,7 @@
 """Rows of the target by their keys: which are there, and which a page gives."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Sequence
 
 from psycopg import AsyncConnection, sql
 
@@ -11,6 +12,7 @@ from app.migration.sources.source import VERSION
 from app.migration.tables.copy_table import CopyTable
 from app.migration.target.target_session import JsonBytes
 from app.state.json_keys import keys_json
+from app.stores.supabase.grammar import alias
 
 
 def versioned_rows(table: CopyTable, name: str, columns: int) -> sql.Composed:
@@ -46,6 +48,11 @@ def of_keys(table: CopyTable) -> sql.Composed:
     return sql.SQL("(SELECT {} FROM json_array_elements(%s::json) j) k JOIN {} t ON {}").format(
         columns, table.rows, same
     )
+
+
+def page_of_keys(keys: Iterable[Key]) -> bytes:
+    """The body of a page that has nothing but keys."""
+    return json.dumps([{alias(i): part for i, part in enumerate(key)} for key in keys]).encode()
 
 
 async def keys_of(connection: AsyncConnection, table: CopyTable, body: bytes) -> set[Key]:

@@ -59,9 +59,13 @@ class Outdated:
     absent: frozenset[Key] = frozenset()
 
 
-async def this_moment(connection: AsyncConnection, table: CopyTable) -> Moment:
-    """To be asked before the source is read, outside of a transaction."""
-    authority = await read_authority(connection)
+async def this_moment(connection: AsyncConnection, table: CopyTable, authority: Authority | None = None) -> Moment:
+    """To be asked before the source is read, outside of a transaction.
+
+    Args:
+        authority: where the cutover stands, where that was just asked.
+    """
+    authority = authority or await read_authority(connection)
     if authority.mirrored(table.name) is None:
         return Moment(authority, None, (), (0, 0))
     notes = await synced_tables.noted(connection, table.name)
@@ -98,7 +102,8 @@ async def outdated(
     given = {"page": JsonBytes(body), "running": list(moment.running), "next": moment.next_xid}
     rows = await (await connection.execute(query, given)).fetchall()
     absent = frozenset(tuple(row[0]) for row in rows if row[1])
-    if absent and await synced_tables.noted(connection, table.name) == moment.notes:
+    is_known = moment.next_xid is not None
+    if absent and is_known and await synced_tables.noted(connection, table.name) == moment.notes:
         absent = frozenset()  # no mirror has come to its end since
     return Outdated(frozenset(tuple(row[0]) for row in rows if not row[1]), absent)
 

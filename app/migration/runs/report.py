@@ -228,6 +228,7 @@ class VerifyReport:
         not_moved: tables that cannot be compared with this source.
         unproved: foreign keys of the target that are marked valid, and that no run has proved since it wrote rows which
             PostgreSQL did not check.
+        stream_stands: how far the change stream is, in words, where it stood still while rows were to be read again.
     """
 
     tables: tuple[TableVerified, ...]
@@ -240,6 +241,7 @@ class VerifyReport:
     views: tuple[ViewCompared, ...] = ()
     not_moved: tuple[NotMoved, ...] = ()
     unproved: tuple[str, ...] = ()
+    stream_stands: str | None = None
 
     @property
     def differences(self) -> list[FoundDifference]:

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, sql
 
+from app.common.keys import Key
 from app.common.schemas import Schemas
-from app.migration.load.table_authority import Permit, read_authority
-from app.migration.stream.changes import PendingChanges
+from app.cutover.locks import HOLD_TABLE
+from app.cutover.tables import METHODS_TABLES
+from app.migration.load.statements import key_array
+from app.migration.load.table_authority import Authority, Permit, read_authority
+from app.migration.sources.pages import key_of
+from app.migration.stream.changes import PendingChanges, Put
+from app.migration.stream.moments import Moments
 from app.migration.stream.row_writer import Batch, RowWriter
 from app.migration.stream.source.lsn import lsn_text
 from app.migration.stream.source.messages import Begin, Commit, Delete, Insert, Message, Relation, Truncate, Update
 from app.migration.sync.sync_report import TableSynced
 from app.migration.tables.copy_table import CopyTable, label
 from app.state import streams
+from app.state.runs import synced_tables
 
 _PART_ROWS = 5_000  # rows that wait in memory at most
 _PART_BYTES = 2_000_000
@@ -39,7 +47,7 @@ class OtherRelationError(Exception):
 
 
 class AuthorityChangedError(Exception):
-    """A table may not be written by the stream any more, or is written by mirrors now."""
+    """A table may not be written by the stream any more, or mirrors have begun to write it."""
 
 
 @dataclass(slots=True)
@@ -50,11 +58,13 @@ class Applied:
         messages: how many were sent.
         lsn: the end of the last transaction that was applied; None: there was none.
         lags: of each batch, seconds from the commit of its first transaction at the source to its own.
+        unexplained: tables of the methods with more changed rows than mirrors are to bring.
     """
 
     messages: int = 0
     lsn: int | None = None
     lags: list[float] = field(default_factory=list)
+    unexplained: set[str] = field(default_factory=set)
 
 
 class Applier:
@@ -63,6 +73,7 @@ class Applier:
     Args:
         connection: to the target, in autocommit.
         writer: writes rows in this connection's transactions.
+        moments: tell what mirrors wrote.
         name: the stream's.
         permit: under what conditions rows may be written.
         tables: those to be followed, parents before children; what else comes is passed over.
@@ -74,6 +85,7 @@ class Applier:
         self,
         connection: AsyncConnection,
         writer: RowWriter,
+        moments: Moments,
         name: str,
         permit: Permit,
         tables: Sequence[CopyTable],
@@ -82,6 +94,7 @@ class Applier:
     ) -> None:
         self._connection = connection
         self._writer = writer
+        self._moments = moments
         self._name = name
         self._permit = permit
         self._tables = {(schemas.named(table.schema), table.relation_name): table for table in tables}
@@ -90,6 +103,8 @@ class Applier:
         self._relations: dict[int, Relation] = {}
         self._pending: dict[int, PendingChanges] = {}
         self._xids: set[int] = set()
+        self._held: set[str] = set()  # the tables that the batch keeps from mirrors
+        self._authority: Authority | None = None  # in the batch's transaction
 
     async def apply(
         self, parts: AsyncIterator[list[tuple[Message, int]]], *, after: int, before: int | None = None
@@ -124,6 +139,8 @@ class Applier:
         batch = Batch()
         self._pending.clear()
         self._xids.clear()
+        self._held.clear()
+        self._authority = None
         goes_on = True
         async with self._connection.transaction():
             begin: Begin | None = None
@@ -151,6 +168,11 @@ class Applier:
             if batch.last is None:
                 return goes_on
             await self._flush(batch)
+            unexplained = [
+                name
+                for name, one in batch.done.items()
+                if name in METHODS_TABLES and one.changed > await synced_tables.count_noted_keys(self._connection, name)
+            ]
             lsn = batch.last.end_lsn
             assert batch.first is not None
             lag = (datetime.now(UTC) - batch.first.committed_at).total_seconds()
@@ -164,6 +186,7 @@ class Applier:
                 lag=lag,
             )
         applied.lsn = lsn
+        applied.unexplained.update(unexplained)
         for name, one in batch.done.items():
             self._done.setdefault(name, TableSynced(name)).add(one)
         applied.lags.append((datetime.now(UTC) - batch.first.committed_at).total_seconds())
@@ -184,8 +207,7 @@ class Applier:
             for oid in message.relations:
                 if (pending := self._changes_of(oid)) is not None:
                     await self._flush(batch)
-                    await self._confirm(pending.table)
-                    await self._writer.empty(pending.table, batch)
+                    await self._empty(pending.table, batch)
         elif isinstance(message, Insert | Update | Delete):
             pending = self._changes_of(message.relation)
             if pending is None:
@@ -212,9 +234,8 @@ class Applier:
         taken.sort(key=lambda one: self._order.index(one[0].name))
         rows = []
         for table, deleted, puts in taken:
-            await self._confirm(table)
-            records = await self._writer.records(table, puts, self._xids)
-            rows.append((table, [key for key in deleted if key not in puts], records))
+            authority = await self._confirmed(table)
+            rows.append((table, *await self._as_of_now(table, deleted, puts, batch, authority)))
         for table, deleted, _ in reversed(rows):
             if deleted:
                 await self._writer.delete(table, deleted, batch)
@@ -222,11 +243,54 @@ class Applier:
             if records:
                 await self._writer.put(table, records, batch)
 
-    async def _confirm(self, table: CopyTable) -> None:
-        """The table may be written until this transaction ends, and no mirror writes to it."""
-        authority = await read_authority(self._connection, share=True)
-        if self._permit.refusal(authority, table.name) or authority.mirrored(table.name):
-            raise AuthorityChangedError(table.name)
+    async def _as_of_now(
+        self, table: CopyTable, deleted: Sequence[Key], puts: Mapping[Key, Put], batch: Batch, authority: Authority
+    ) -> tuple[list[Key], list[dict[str, Any]]]:
+        """The keys to be deleted, and the rows to be put: those that mirrors wrote later, as the source has them."""
+        keys = {*deleted, *puts, *(put.origin for put in puts.values() if not put.whole)}
+        newer = await self._moments.newer(table, keys, puts.keys(), batch.begun_at, authority)
+        # A value that was not sent is to come from no row that a mirror wrote.
+        newer |= {key for key, put in puts.items() if not put.whole and put.origin in newer}
+        rest = {key: put for key, put in puts.items() if key not in newer}
+        gone = [key for key in deleted if key not in puts and key not in newer]
+        records = await self._writer.records(table, rest, self._xids)
+        if newer:
+            fetched = await self._writer.fetched(table, sorted(newer), self._xids)
+            there = {key_of(record, table) for record in fetched}
+            return [*gone, *sorted(newer - there)], records + fetched
+        return gone, records
+
+    async def _empty(self, table: CopyTable, batch: Batch) -> None:
+        """Delete all rows, as a TRUNCATE at the source did; not those that mirrors wrote later."""
+        authority = await self._confirmed(table)
+        if authority.mirrored(table.name) is None:
+            await self._writer.empty(table, batch)
+            return
+        query = sql.SQL("SELECT {} FROM {} t").format(key_array(table, "t"), table.rows).as_string(None)
+        async with self._connection.cursor("botdata_emptied") as cursor:
+            await cursor.execute(query)
+            while rows := await cursor.fetchmany(_PART_ROWS):
+                keys = [tuple(key) for (key,) in rows]
+                gone, records = await self._as_of_now(table, keys, {}, batch, authority)
+                await self._writer.delete(table, gone, batch)
+                if records:
+                    await self._writer.put(table, records, batch)
+
+    async def _confirmed(self, table: CopyTable) -> Authority:
+        """Where the cutover stands until this transaction ends, in which the table may be written.
+
+        Tables that mirrors write are held, all of them before the stage's row is: in another order a mirror, a move
+        and this transaction could wait for each other.
+        """
+        if self._authority is None:
+            for one in self._moments.mirrored:
+                await self._connection.execute(HOLD_TABLE, {"table": one.name})
+                self._held.add(one.name)
+            self._authority = await read_authority(self._connection, share=True)
+        authority, name = self._authority, table.name
+        if self._permit.refusal(authority, name) or (authority.mirrored(name) and name not in self._held):
+            raise AuthorityChangedError(name)
+        return authority
 
 
 async def _flat(

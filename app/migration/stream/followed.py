@@ -6,6 +6,7 @@ from time import monotonic
 
 from app.migration.stream.applier import Applier
 from app.migration.stream.looks import Looks
+from app.migration.stream.moments import Moments
 from app.migration.stream.source.publication import Publication
 from app.migration.stream.source.slot import StreamSlot
 from app.migration.sync.sync_report import TableSynced
@@ -37,6 +38,7 @@ class Stream:
     Attributes:
         tables: by the stream.
         rest: the other ones, by xmin or as a whole.
+        moments: of the target, taken before each peek.
         seen: up to where a peek has looked.
         position: every transaction whose commit record begins before it is applied.
         done: what was applied since it was last told.
@@ -45,6 +47,7 @@ class Stream:
     slot: StreamSlot
     publication: Publication
     applier: Applier
+    moments: Moments
     tables: Sequence[CopyTable]
     rest: Sequence[CopyTable]
     published: str

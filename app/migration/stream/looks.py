@@ -1,25 +1,29 @@
 """When all that the source had committed at a moment is in the target, for the gates of a cutover and for watchers."""
 
 from collections.abc import Sequence
+from math import inf
 from time import monotonic
 
 from psycopg import AsyncConnection
 
-from app.cutover.tables import METHODS_TABLES
+from app.migration.stream.source.lsn import lsn_text
 from app.migration.stream.source.slot import StreamSlot
 from app.migration.sync.options import SyncOptions
 from app.migration.tables.copy_table import CopyTable
+from app.state import streams
 from app.state.runs.synced_tables import LookBegun, begin_look, end_look
 
 
 class Looks:
     """Looks at the source, as a round by xmin makes them: one after another, each as long as it takes.
 
-    A commit is in the log at once, and flushed a moment later where its session does not wait for that. So a look ends
-    with a peek that began so much later, and that left nothing out.
+    A look begins with the end of the source's log, and ends when all before that is applied. Where nobody writes, that
+    end may come to disk much later. So it also ends with a peek that left nothing out, and that began when a commit was
+    on disk whose session did not wait for that.
 
     Attributes:
-        changed: tables of which something was applied since the look began.
+        unexplained: tables with changes since the look began that no mirror explains.
+        hurried: somebody waits for the next look, so that it is not put off.
     """
 
     def __init__(
@@ -36,23 +40,36 @@ class Looks:
         self._tables = tables
         self._options = options
         self._begun: dict[str, LookBegun] = {}
-        self._ends_after = 0.0
-        self.changed: set[str] = set()
+        self._lsn = 0
+        self._due_at = 0.0
+        self._flushed_at = 0.0
+        self.unexplained: set[str] = set()
+        self.hurried = False
 
     async def begin(self) -> None:
         """Begin a look, unless one is under way."""
         if self._begun:
             return
-        self.changed.clear()
+        self.unexplained.clear()
         for table in self._tables:
             self._begun[table.name] = await begin_look(self._connection, table.name, self._options.settles_after)
-        self._ends_after = monotonic() + max(self._options.interval, await self._slot.flushed_after())
+        _, self._lsn = await self._slot.places()
+        self._flushed_at = monotonic() + await self._slot.flushed_after()
+        self._due_at = monotonic() + self._options.interval
 
-    async def peeked(self, began: float) -> None:
-        """A peek that began then, on the clock `monotonic`, has left nothing out, and all of it is applied."""
-        if not self._begun or began < self._ends_after:
+    async def passed(self, lsn: int, peeked: float = -inf) -> None:
+        """All before a place in the source's log is applied.
+
+        Args:
+            peeked: when the last peek began that left nothing out, on the clock `monotonic`.
+        """
+        if not self._begun or not (self.hurried or monotonic() >= self._due_at or peeked == inf):
+            return
+        if lsn < self._lsn and peeked < self._flushed_at:
             return
         for name, begun in self._begun.items():
-            aged = not self._options.follow or (name in METHODS_TABLES and name in self.changed)
+            aged = not self._options.follow or name in self.unexplained
             await end_look(self._connection, self._source, name, begun, aged=aged)
+        first = min(begun.began_at for begun in self._begun.values())
+        await streams.note_look(self._connection, self._slot.name, first, lsn_text(self._lsn))
         self._begun.clear()

@@ -103,7 +103,7 @@ class RowWriter:
             dict(zip(names, put.values, strict=True)) for key, put in puts.items() if key not in absent
         ]
         if absent:
-            records += await self._fetched(table, sorted(absent), xids)
+            records += await self.fetched(table, sorted(absent), xids)
         return records
 
     async def _complete(self, table: CopyTable, puts: Mapping[Key, Put]) -> set[Key]:
@@ -122,7 +122,7 @@ class RowWriter:
                 ]
         return absent
 
-    async def _fetched(self, table: CopyTable, keys: list[Key], xids: Collection[int]) -> list[dict[str, Any]]:
+    async def fetched(self, table: CopyTable, keys: Sequence[Key], xids: Collection[int]) -> list[dict[str, Any]]:
         """The source's rows of these keys as they are now; changes up to now may be older than they are."""
         for _ in range(_LOOKS):
             if await self._slot.are_seen(xids):
@@ -130,7 +130,8 @@ class RowWriter:
             await asyncio.sleep(_BETWEEN_LOOKS)
         else:
             raise UnavailableError("the source waits for its synchronous standby with a transaction that it has logged")
-        records = [one async for page in self._source.rows_by_key(table, keys) for one in records_of(page.body)]
+        with self._source.pace.at_once():  # a table may be held meanwhile
+            records = [one async for page in self._source.rows_by_key(table, keys) for one in records_of(page.body)]
         self.settled_lsn = max(self.settled_lsn, await self._slot.flushed())
         await streams.settle_stream(self._connection, self._slot.name, lsn_text(self.settled_lsn))
         return records

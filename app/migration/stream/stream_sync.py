@@ -12,8 +12,8 @@ from typing import Any
 from psycopg import AsyncConnection
 from sqlalchemy import Table
 
+from app.common.background import end_task
 from app.errors import MigrationError, StoreError
-from app.migration.load.table_authority import read_authority
 from app.migration.progress import Progress
 from app.migration.runs.report import refusals_of
 from app.migration.sources.postgres.postgres_source import PostgresSource
@@ -22,6 +22,7 @@ from app.migration.stream.applier import Applied, Applier, AuthorityChangedError
 from app.migration.stream.followed import BeginAnewError, GivenUpError, Stream
 from app.migration.stream.gaps import close_gap, remove
 from app.migration.stream.looks import Looks
+from app.migration.stream.moments import Moments
 from app.migration.stream.options import StreamOptions
 from app.migration.stream.row_writer import RowWriter
 from app.migration.stream.source.catalog import changed_tables, fingerprints, other_identities
@@ -29,6 +30,7 @@ from app.migration.stream.source.lsn import lsn_text, parse_lsn
 from app.migration.stream.source.publication import Publication
 from app.migration.stream.source.requirements import refuse_missing
 from app.migration.stream.source.slot import StreamSlot, stream_name, target_identity
+from app.migration.stream.weighing import weigh
 from app.migration.sync.direction import Direction
 from app.migration.sync.options import SyncOptions
 from app.migration.sync.sync_report import SyncRound, TableSynced
@@ -38,9 +40,11 @@ from app.migration.tables.copy_table import CopyTable
 from app.migration.target.target_session import explained
 from app.next_step import Command, NextStep
 from app.state import streams
+from app.state.cutover.moves import open_move
 from app.state.runs import quarantine
 
 _PEEKS_APART = 5  # times a peek's own time: each decodes again from the slot's restart_lsn
+_HURRIED = 0.1  # seconds between peeks while the bot's writes are held for them
 # The slot is gone, or gives nothing any more; or a session is reading it.
 _NO_SLOT, _IN_USE = {"42704", "55000"}, "55006"
 
@@ -66,6 +70,7 @@ class StreamSync(Sync):
         self._until = stream.until_lsn
         self._peeking: AsyncConnection | None = None
         self._postgres: PostgresSource | None = None
+        self._followed: StreamSlot | None = None
         self._run_id = 0
 
     async def _open(self, ends: AsyncExitStack) -> tuple[Source, AsyncConnection, list[CopyTable], int]:
@@ -94,14 +99,24 @@ class StreamSync(Sync):
                         await self._follow(stream, engine, whole, connection)
                     return
             except BeginAnewError as error:
+                self._followed = None
                 self._progress.notice(str(error))
                 await asyncio.sleep(self._how.interval)
                 continue
             except GivenUpError as error:
+                with explained("sync", setting=self._postgres.setting, pending="to drop the slot and the publication"):
+                    await remove(connection, *await self._ends(connection))
                 self._progress.notice(str(error))
+            self._followed = None
             self.report.by = "xmin"
             await super()._rounds(engine, whole, connection, tables)
             return
+
+    async def _ends(self, connection: AsyncConnection) -> tuple[StreamSlot, Publication]:
+        """What the stream has at the source."""
+        assert self._postgres is not None
+        name = stream_name(await target_identity(connection))
+        return StreamSlot(self._postgres, self._peeking, name), Publication(self._postgres, name)
 
     async def _start(
         self,
@@ -116,16 +131,14 @@ class StreamSync(Sync):
             GivenUpError: no table can be followed by one.
         """
         assert self._postgres is not None
-        assert self._peeking is not None
         source = self._postgres
-        name = stream_name(await target_identity(connection))
-        slot, publication = StreamSlot(source, self._peeking, name), Publication(source, name)
+        slot, publication = await self._ends(connection)
+        name = slot.name
         found = await publication.publish(tables)
         for table, reason in found.left.items():
             self._progress.notice(f"{table} is followed by its rows' versions: {reason}")
         chosen = await self._chosen(connection, found.tables)
         if not chosen:
-            await remove(connection, slot, publication)
             raise GivenUpError("no table can be followed by the change stream; all are followed by rows' versions")
         rest = [table for table in tables if table not in chosen]
         server, published = await slot.server(), await publication.fingerprint()
@@ -157,19 +170,21 @@ class StreamSync(Sync):
         done: dict[str, TableSynced] = {}
         writer = RowWriter(connection, source, slot, self._run_id, self._options)
         writer.settled_lsn = settled
-        applier = Applier(connection, writer, name, self._options.permit, chosen, source.schemas, done)
+        moments = Moments(connection, chosen)
+        applier = Applier(connection, writer, moments, name, self._options.permit, chosen, source.schemas, done)
         looks = Looks(connection, source.label, slot, chosen, self._options)
         await looks.begin()
         if self._how.until_now and self._until is None:
             await asyncio.sleep(await slot.flushed_after())
             self._until = await slot.flushed()
-        return Stream(slot, publication, applier, chosen, rest, published, prints, lsn, done, looks, until=self._until)
+        return Stream(
+            slot, publication, applier, moments, chosen, rest, published, prints, lsn, done, looks, until=self._until
+        )
 
     async def _chosen(self, connection: AsyncConnection, published: Sequence[CopyTable]) -> list[CopyTable]:
-        """Those that may be written by the stream now: the others by no sync, or with a look at what mirrors wrote."""
+        """Those that may be written now."""
         permitted = await self._permitted(connection, [table.name for table in published])
-        authority = await read_authority(connection)
-        return [t for t in published if t.name in permitted and authority.mirrored(t.name) is None]
+        return [table for table in published if table.name in permitted]
 
     async def _xmin_round(
         self,
@@ -201,6 +216,7 @@ class StreamSync(Sync):
             BeginAnewError: something has changed that only a new start takes in.
             GivenUpError: go on by xmin.
         """
+        self._followed = stream.slot
         while True:
             began = monotonic()
             working = asyncio.ensure_future(self._step(stream))
@@ -209,15 +225,21 @@ class StreamSync(Sync):
                 return
             more, upto = working.result()
             is_last = stream.until is not None and not more and upto >= stream.until
-            if not more:
-                await stream.looks.peeked(inf if is_last and self._how.until_now else began)
-                await stream.looks.begin()
-            if is_last or stream.told.due(self._options.interval):
+            if more:
+                await stream.looks.passed(stream.position)
+            else:
+                await stream.looks.passed(upto, inf if is_last and self._how.until_now else began)
+            await stream.looks.begin()
+            if is_last or (stream.told.due(self._options.interval) and not stream.looks.hurried):
                 if stream.rest and not await self._xmin_round(engine, whole, connection, stream.rest):
                     return
                 await self._tell(stream, connection, is_last=is_last)
             if is_last or stream.checked.due(self._how.check_interval):
-                await self._check_catalog(stream, connection)
+                checking = asyncio.ensure_future(self._check_catalog(stream, connection))
+                if not await self._unless_stopped(checking):
+                    await self._tell(stream, connection, is_last=True)
+                    return
+                checking.result()
             if is_last:
                 return
             if stream.confirmed.due(self._how.idle_interval) and not more and upto > stream.position:
@@ -225,15 +247,45 @@ class StreamSync(Sync):
                 stream.position = upto
                 await stream.slot.advance(upto)
             if stream.weighed.due(self._how.idle_interval):
-                await self._weigh(stream, connection)
+                look = await weigh(stream.slot, self._how.most_held)
+                to_come = max(0, await stream.slot.flushed() - max(stream.position, stream.seen or 0))
+                await streams.note_weighed(connection, stream.slot.name, held=look.held, to_come=to_come)
             wait = 0.0 if more else max(self._how.interval, _PEEKS_APART * stream.slot.peek_seconds)
-            if await self._stopped_within(wait):
+            if await self._rested(wait, stream, connection):
                 await self._tell(stream, connection, is_last=True)
                 return
 
+    async def _unless_stopped(self, working: asyncio.Future[Any]) -> bool:
+        """As any sync waits; a slot that is followed is weighed while a pause holds the work."""
+        waiting = asyncio.ensure_future(super()._unless_stopped(working))
+        try:
+            while not waiting.done():
+                await asyncio.wait({waiting}, timeout=self._how.idle_interval)
+                if self._followed is not None and self._pace.is_held and not waiting.done():
+                    await weigh(self._followed, self._how.most_held)
+            return waiting.result()
+        finally:
+            await end_task(waiting)
+
+    async def _rested(self, seconds: float, stream: Stream, connection: AsyncConnection) -> bool:
+        """Wait for the next peek, briefly while a move of the stage waits for the stream; whether it was stopped."""
+        until = monotonic() + seconds
+        while True:
+            is_awaited = bool(stream.moments.mirrored) and await open_move(connection) is not None
+            stream.looks.hurried = is_awaited
+            left = max(0.0, until - monotonic())
+            wait = min(left, _HURRIED if is_awaited else self._how.interval)
+            if await self._stopped_within(wait):
+                return True
+            if is_awaited or left <= wait:
+                return False
+
     async def _step(self, stream: Stream) -> tuple[bool, int]:
         """One peek, applied and confirmed; whether there is more at once, and up to where it looked."""
-        upto = await stream.slot.flushed()
+        await self._pace.ready()  # nothing is begun while it is paused
+        taken = await stream.moments.take()
+        upto, end = await stream.slot.places()
+        stream.moments.place(taken, end)
         if upto == stream.seen:
             return False, upto
         try:
@@ -264,29 +316,12 @@ class StreamSync(Sync):
         async with aclosing(peek) as parts:
             applied = await stream.applier.apply(parts, after=stream.position, before=before)
         stream.lags += applied.lags
-        stream.looks.changed |= stream.done.keys()
+        stream.looks.unexplained |= applied.unexplained
         if applied.lsn is not None:
             stream.position = applied.lsn
             stream.confirmed.begin()
             await stream.slot.advance(stream.position)
         return applied
-
-    async def _weigh(self, stream: Stream, connection: AsyncConnection) -> None:
-        """Give the stream up where the source keeps too much of its log for it."""
-        look = await stream.slot.look()
-        if look is None or look.lost:
-            raise BeginAnewError(f"the slot {stream.slot.name} gives no changes any more")
-        to_come = max(0, await stream.slot.flushed() - max(stream.position, stream.seen or 0))
-        await streams.note_look(connection, stream.slot.name, held=look.held, to_come=to_come)
-        if look.held is None or look.held <= self._how.most_held:
-            return
-        oldest = await stream.slot.oldest_transaction()
-        await remove(connection, stream.slot, stream.publication)
-        because = f"; the oldest open transaction there is {oldest}" if oldest else ""
-        raise GivenUpError(
-            f"the change stream is given up, and its slot dropped: the source kept {look.held:,} bytes of its log for "
-            f"it, more than --max-wal{because}. All tables are followed by their rows' versions from here on"
-        )
 
     async def _check_catalog(self, stream: Stream, connection: AsyncConnection) -> None:
         """See whether the source's tables are as they were, can be published as before."""

@@ -43,7 +43,6 @@ from app.migration.verify.rows_beside import counts_of, find_writers, rows_besid
 from app.next_step import Command, NextStep
 from app.state.runs import before_images, quarantine, row_versions
 from app.state.runs.synced_tables import LookBegun, begin_look, count_noted_keys, end_look
-from app.stores.supabase.grammar import alias
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +143,7 @@ class ForwardSync(Direction[_Look]):
         if gone and not self._options.dry_run:
             async with self._permit.held(self._connection, table.name, moment.authority) as confirm:
                 now = await confirm()
-                page = json.dumps([{alias(i): part for i, part in enumerate(key)} for key in gone]).encode()
+                page = keyed_rows.page_of_keys(gone)
                 written = (await outdated(self._connection, table, page, moment, now)).written
                 gone = [key for key in gone if key not in written]
                 done.kept += await target_before_images.keep_foreign(self._connection, self._run, table, gone)

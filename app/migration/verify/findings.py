@@ -1,21 +1,26 @@
 """Rows that seem to differ are read again, a while after, before they count as differences: the sides may move.
 
 A row that the source has written meanwhile is read once more, a few times: what brings it over may be a moment late.
+Beside a change stream a row is read again when the stream has passed the last look at it. There it counts where a
+column differs in the same way in two looks; a row of which both sides go on changing is one that the stream follows.
 """
 
 import asyncio
 import json
 from collections import deque
-from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from itertools import takewhile
 from time import monotonic
+from typing import Any
 
 from psycopg import AsyncConnection
 
 from app.common.keys import Key
 from app.errors import MigrationError
 from app.migration.keys.key_listing import require_whole, source_keys
+from app.migration.runs.beside_stream import BesideStream
 from app.migration.runs.report import FoundDifference
 from app.migration.sources.source import Source
 from app.migration.tables.copy_table import CopyTable
@@ -39,6 +44,7 @@ class _Suspect:
     Attributes:
         looks: how often it was looked at.
         source: a hash of what the source gave then of the columns that differed; None for the first look.
+        seen_at: when that was, where a change stream is to pass it; pairs: what both sides held, by column.
     """
 
     key: Key
@@ -46,6 +52,8 @@ class _Suspect:
     ready_at: float
     looks: int = 1
     source: int | None = None
+    seen_at: datetime | None = None
+    pairs: Mapping[str, tuple[str | None, str | None]] = field(default_factory=dict)
 
 
 @dataclass
@@ -58,6 +66,7 @@ class Findings:
         recount: look at the source's set of keys too before a row that it had, and does not give any more, counts as
             gone.
         fixer: copies again what differs.
+        stream: the change stream that brings rows of this table over, if one does.
     """
 
     connection: AsyncConnection
@@ -67,6 +76,7 @@ class Findings:
     most: int
     recount: bool
     fixer: Fixer | None = None
+    stream: BesideStream | None = None
     differences: list[FoundDifference] = field(default_factory=list)
     missing: int = 0
     extra: int = 0
@@ -95,8 +105,8 @@ class Findings:
 
     async def suspect(self, keys: Iterable[Key], *, in_source: bool) -> None:
         """Rows that seem to differ, and whether the source has them; those that waited long enough are settled."""
-        ready_at = monotonic() + self.pause
-        self._waiting.extend(_Suspect(key, in_source, ready_at) for key in keys)
+        ready_at, seen_at = monotonic() + self.pause, await self._now()
+        self._waiting.extend(_Suspect(key, in_source, ready_at, seen_at=seen_at) for key in keys)
         while len(self._waiting) > _MOST_WAITING or (
             len(self._waiting) >= _BATCH and self._waiting[_BATCH - 1].ready_at <= monotonic()
         ):
@@ -126,7 +136,7 @@ class Findings:
 
     async def _settle_batch(self, size: int) -> None:
         batch = [self._waiting.popleft() for _ in range(size)]
-        await asyncio.sleep(max(0.0, batch[-1].ready_at - monotonic()))
+        await self._wait_for(batch)
         keys = [suspect.key for suspect in batch]
         look = await look_at(self.connection, self.source, self.table, keys)
         if self.fixer is not None and look.unequal:
@@ -135,10 +145,15 @@ class Findings:
         absent = [key for key in keys if key not in look.records]
         held = await keys_held(self.connection, self.table, absent)
         refused = await self._refused_among(unequal)
+        seen_at = await self._now()
         for suspect in batch:
             if row := unequal.get(suspect.key):
-                if not self._is_looked_at_again(suspect, row):
+                if seen_at is not None:
+                    self._settle_beside_stream(suspect, row, refused.get(row.key), seen_at)
+                elif not self._is_looked_at_again(suspect, row):
                     self._count_unequal(row, refused.get(row.key))
+            elif seen_at is not None and suspect.looks == 1 and suspect.key in held:
+                self._wait_again(suspect, seen_at=seen_at)
             elif suspect.key in look.records:
                 self.changed += 1
             elif suspect.in_source and self.recount:
@@ -152,9 +167,36 @@ class Findings:
         source = hash(tuple(row.source))
         if self.fixer is not None or suspect.looks == _MOST_LOOKS or suspect.source == source:
             return False
-        ready_at = monotonic() + self.pause
-        self._waiting.append(replace(suspect, ready_at=ready_at, looks=suspect.looks + 1, source=source))
+        self._wait_again(suspect, source=source)
         return True
+
+    def _settle_beside_stream(self, suspect: _Suspect, row: UnequalRow, refused: str | None, seen_at: datetime) -> None:
+        """After the stream has passed the last look: the row differs, is looked at again, or is followed."""
+        pairs = dict(zip(row.columns, zip(row.source, row.target, strict=True), strict=True))
+        again = suspect.looks > 1
+        stays = again and (row.missing or any(suspect.pairs.get(name) == pair for name, pair in pairs.items()))
+        if not stays and suspect.looks < _MOST_LOOKS:
+            self._wait_again(suspect, seen_at=seen_at, pairs=pairs)
+        elif stays or any(target == suspect.pairs.get(name, ("", ""))[1] for name, (_, target) in pairs.items()):
+            self._count_unequal(row, refused)
+        else:
+            self.changed += 1
+
+    def _wait_again(self, suspect: _Suspect, **changes: Any) -> None:
+        ready_at = monotonic() + self.pause
+        self._waiting.append(replace(suspect, ready_at=ready_at, looks=suspect.looks + 1, **changes))
+
+    async def _now(self) -> datetime | None:
+        """The moment that the change stream is to pass; None where none brings rows, or it stands still."""
+        if self.stream is None or self.stream.stands is not None or self.fixer is not None:
+            return None
+        return await self.stream.now()
+
+    async def _wait_for(self, batch: Sequence[_Suspect]) -> None:
+        """Until rows can be read again."""
+        seen_at = batch[-1].seen_at
+        if seen_at is None or self.stream is None or not await self.stream.passed(seen_at):
+            await asyncio.sleep(max(0.0, batch[-1].ready_at - monotonic()))
 
     async def _fix(self, keys: Sequence[Key], look: RowsCompared) -> RowsCompared:
         """Copy the unequal rows again; returns a new look at all keys."""

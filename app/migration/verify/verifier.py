@@ -15,6 +15,7 @@ from app.migration.keys.key_counts import count_target
 from app.migration.load.distributed import refuse_distributed
 from app.migration.load.table_authority import Permit, read_authority
 from app.migration.progress import Progress
+from app.migration.runs.beside_stream import BesideStream
 from app.migration.runs.report import TableVerified, VerifyReport
 from app.migration.sources.counts import exact_count
 from app.migration.sources.moved_tables import choose_moved
@@ -44,7 +45,7 @@ from app.state.runs.verifications import begin_verification, keep_verification
 from app.state.tool_schema import ensure_tool_schema
 
 _LOOKED_AT_ONCE = 1000
-_RECOUNTS = 3
+_RECOUNTS, _RECOUNTS_BESIDE_STREAM = 3, 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +113,7 @@ async def verify_on(
     run, styled = None, isinstance(source, RestSource)
     with explained(step, pending="everything; nothing was compared"):
         authority = await read_authority(connection)
+        stream = await BesideStream.find(connection, source.label, progress.notice)
         moved = await choose_moved(connection, source, tables, progress, step=step)
         tables = moved.tables
     if isinstance(source, RestSource):
@@ -139,7 +141,8 @@ async def verify_on(
                 if run is not None:
                     most = options.most_refused
                     fixer = Fixer(connection, source, described, run, options.permit, most_refused=most)
-                comparison = await _compare_table(connection, source, whole, progress, options, fixer)
+                beside = stream if stream is not None and whole.name in stream.tables else None
+                comparison = await _compare_table(connection, source, whole, progress, options, fixer, beside)
                 compared.append(replace(comparison, described=described, left_out=left_out))
         with explained(step, setting=source.setting, done="every table read", pending="to read again what differs"):
             if any(isinstance(one, WholeComparison) and one.differs for one in compared):
@@ -179,6 +182,7 @@ async def verify_on(
         views=views,
         not_moved=moved.not_moved,
         unproved=tuple(unproved),
+        stream_stands=stream.stands if stream is not None else None,
     )
 
 
@@ -226,6 +230,7 @@ async def _compare_table(
     progress: Progress,
     options: VerifyOptions,
     fixer: Fixer | None,
+    stream: BesideStream | None,
 ) -> _Comparison:
     began = monotonic()
     findings = Findings(
@@ -236,6 +241,7 @@ async def _compare_table(
         most=options.most_differences,
         recount=not isinstance(source, PostgresSource),
         fixer=fixer,
+        stream=stream,
     )
     began_at = await begin_verification(connection)
     await findings.begin()
@@ -274,7 +280,8 @@ async def _verified(
         target_rows = await count_target(connection, table)
     source_rows -= 0 if sampled is not None else findings.gone
     explained = 0 if sampled is not None else findings.extra - findings.missing
-    counts = await _agreeing(connection, source, table, options.pause, source_rows, target_rows, explained)
+    recounts = _RECOUNTS if findings.stream is None else _RECOUNTS_BESIDE_STREAM
+    counts = await _agreeing(connection, source, table, options.pause, source_rows, target_rows, explained, recounts)
     if comparison.began_at is not None and sampled is None:
         differences = findings.missing + findings.extra + findings.different
         differences = differences if counts.agree else max(1, differences)
@@ -334,7 +341,14 @@ class _Counts:
 
 
 async def _agreeing(
-    connection: AsyncConnection, source: Source, table: CopyTable, pause: float, ours: int, held: int, more: int
+    connection: AsyncConnection,
+    source: Source,
+    table: CopyTable,
+    pause: float,
+    ours: int,
+    held: int,
+    more: int,
+    recounts: int,
 ) -> _Counts:
     """The counts of both sides; counted again a few times where they do not agree, since either may just be changing.
 
@@ -347,7 +361,7 @@ async def _agreeing(
     if held == ours + more:
         return _Counts(ours, held, True)
     counted = [ours]
-    for _ in range(_RECOUNTS):
+    for _ in range(recounts):
         await asyncio.sleep(pause)
         counted.append(await exact_count(source, table))
         held = await count_target(connection, table)

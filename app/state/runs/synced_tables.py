@@ -53,8 +53,8 @@ async def noted(connection: AsyncConnection, table: str) -> tuple[int, int]:
     """
     ((ever, now),) = await fetch_rows(
         connection,
-        f"SELECT last_value, (SELECT count(*) FROM {SCHEMA}.notes WHERE table_name = %(table)s) "
-        f"FROM {SCHEMA}.notes_id_seq",
+        "SELECT CASE WHEN is_called THEN last_value ELSE 0 END, "
+        f"(SELECT count(*) FROM {SCHEMA}.notes WHERE table_name = %(table)s) FROM {SCHEMA}.notes_id_seq",
         {"table": table},
     )
     return ever, now

@@ -6,12 +6,19 @@ from psycopg import AsyncConnection
 
 from app.cutover.moves.gates.objection import Objection
 from app.cutover.stages import Store
-from app.cutover.tables import BUSINESS_TABLES, READ_TABLES
+from app.cutover.tables import BUSINESS_TABLES, METHODS_TABLES, READ_TABLES
 from app.state.cutover import backlog
 from app.state.cutover.processes import SILENT_AFTER, read_processes
 from app.state.cutover.proofs import mirrored_since, never_copied, refused_rows, table_proofs
 from app.state.cutover.table_authority import read_authorities
 from app.state.runs.foreign_keys import away
+from app.state.streams import read_looks
+
+_STANDS_AFTER = 30.0  # seconds without a look, where one takes about two
+_FOLLOW = (
+    "botdata stream status, which says what holds it up; where nobody follows it: botdata sync --follow --by stream, "
+    "or botdata stream drop"
+)
 
 
 async def quarantine(connection: AsyncConnection) -> list[Objection]:
@@ -91,6 +98,24 @@ async def proven(connection: AsyncConnection) -> list[Objection]:
         if names:
             found.append(Objection(f"{', '.join(names)}: {what}", f"botdata {command} --tables {','.join(names)}"))
     return found
+
+
+async def streams(connection: AsyncConnection) -> list[Objection]:
+    """Change streams of the bot's tables that nobody follows, or that have not caught up for a while."""
+    return [
+        Objection(look.told(), _FOLLOW, of_stream=True)
+        for look in await read_looks(connection, METHODS_TABLES)
+        if look.age is None or look.age > _STANDS_AFTER
+    ]
+
+
+async def not_past(connection: AsyncConnection, moment: datetime) -> list[Objection]:
+    """Change streams of the bot's tables that are not past what the source's log held at a moment."""
+    return [
+        Objection(f"{look.told()}, and not of when the last write had ended", _FOLLOW)
+        for look in await read_looks(connection, METHODS_TABLES)
+        if not _after(look.looked_at, moment)
+    ]
 
 
 async def left_behind(connection: AsyncConnection) -> list[Objection]:

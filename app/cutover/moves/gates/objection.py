@@ -9,8 +9,10 @@ class Objection:
 
     Attributes:
         loses_outbox: who moves all the same drops the entries of the outbox, which Supabase will not get.
+        of_stream: who moves all the same does not wait for the change stream either.
     """
 
     what: str
     remedy: str
     loses_outbox: bool = False
+    of_stream: bool = False

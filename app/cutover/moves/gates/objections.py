@@ -62,6 +62,7 @@ async def _forward(
         found["journal"] = await copied_gate.notes(connection)
         found["proofs"] = await copied_gate.proven(connection)
     if to is Stage.LIVE:
+        found["streams"] = await copied_gate.streams(connection)
         found["sequences"] = await sequence_gate.sequences(connection, settings)
     if to in {Stage.LIVE, Stage.RAMPDOWN}:
         found["comparisons"] = await comparison_gate.comparisons(connection, row.stage, thresholds)

@@ -31,7 +31,7 @@ _PEEK = (
     "SELECT data FROM pg_logical_slot_peek_binary_changes({slot}, {upto}, {most}, 'proto_version', '1', "
     "'publication_names', {publication})"
 )
-_FLUSHED = "SELECT pg_current_wal_flush_lsn()::text"
+_PLACES = "SELECT pg_current_wal_flush_lsn()::text, pg_current_wal_insert_lsn()::text"
 _LOOK = """
 SELECT slot_type, plugin, database = current_database(), active, wal_status, confirmed_flush_lsn::text,
     to_jsonb(s) ->> 'invalidation_reason', pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn)::bigint
@@ -135,11 +135,19 @@ class StreamSlot:
 
     async def flushed(self) -> int:
         """The LSN up to which the source's log is on disk."""
+        return (await self.places())[0]
+
+    async def places(self) -> tuple[int, int]:
+        """The same, and where its log ends: the commit record of what is committed from now on begins there or later.
+
+        The log's end may be on disk some seconds later, or be a place that nothing is ever written at.
+        """
         if self._connection is None:
-            return parse_lsn((await self._fetch(_FLUSHED))[0][0])
-        with source_errors():  # by the session that peeks: another one may have come to another server since
-            ((lsn,),) = await (await self._connection.execute(_FLUSHED)).fetchall()
-        return parse_lsn(lsn)
+            ((flushed, end),) = await self._fetch(_PLACES)
+        else:
+            with source_errors():  # by the session that peeks: another one may have come to another server since
+                ((flushed, end),) = await (await self._connection.execute(_PLACES)).fetchall()
+        return parse_lsn(flushed), parse_lsn(end)
 
     async def flushed_after(self) -> float:
         """Seconds after which a commit is on disk whose session did not wait for that (synchronous_commit = off)."""
@@ -207,4 +215,5 @@ class StreamSlot:
                     yield [(decode(data), len(data)) for (data,) in batch]
 
     async def _fetch(self, query: str, *parts: sql.Composable) -> list[tuple[Any, ...]]:
-        return await self._source.fetch(sql.SQL(query).format(*parts))
+        with self._source.pace.at_once():  # a pause and a rate are for rows; the log grows meanwhile
+            return await self._source.fetch(sql.SQL(query).format(*parts))
