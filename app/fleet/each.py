@@ -99,7 +99,7 @@ class Fleet:
         self.outcomes[salon.name] = Outcome(salon.name, Result.NOT_DONE, reason="stopped before its end")
         began = monotonic()
         try:
-            with explained(self.step):
+            with explained(self.step, pending="the rest of this salon"):
                 outcome = await work(connection, salon)
         except BotdataError as error:
             outcome = failed(salon.name, error)

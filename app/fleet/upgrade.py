@@ -46,12 +46,16 @@ class Upgrades:
             raise MigrationError(
                 "the schema is there, and what it holds is no salon",
                 step="upgrade",
+                pending="the schema is as it was",
                 next_step=NextStep(Command("upgrade"), ", if it is meant all the same"),
             )
         before = await read_standing(connection, salon)
         if before.tool_version > newest_version():
             raise MigrationError(
-                "a newer botdata has made the tool's own schema", step="upgrade", next_step=NextStep(INSTALL_NEWER)
+                "a newer botdata has made the tool's own schema",
+                step="upgrade",
+                pending="the schema is as it was",
+                next_step=NextStep(INSTALL_NEWER),
             )
         if before.revision == self._head and before.tool_version == newest_version():
             return Outcome(salon.name, Result.AT_HEAD, before)

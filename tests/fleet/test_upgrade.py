@@ -162,7 +162,7 @@ def test_it_goes_on_after_a_stop_and_after_a_kill(command: Command, fresh_databa
 
 @pytest.mark.soak
 def test_many_are_made_though_it_is_killed_amid(command: Command, fresh_database: str, tmp_path: Path) -> None:
-    url, many = fresh_database, 120
+    url, many = fresh_database, 60
     (tmp_path / "names").write_text("\n".join(f"s{number}" for number in range(many)))
     made = _MADE.replace("array_agg(n.nspname ORDER BY 1)", "count(*)") + "relname = 'alembic_version'"
     for at in (many // 4, many // 2):

@@ -164,6 +164,7 @@ def _prepared(step: str) -> tuple[Settings, str]:
     from app.cli.project import read_project
     from app.errors import MigrationError
     from app.fleet.choosing import database_of
+    from app.next_step import NextStep
     from app.settings import load_settings
 
     settings = load_settings()
@@ -173,6 +174,7 @@ def _prepared(step: str) -> tuple[Settings, str]:
             f"botdata {step} knows the bot's own tables alone, and pyproject.toml names another project's",
             step=step,
             pending="everything; nothing was read or written",
+            next_step=NextStep("the same command in another directory"),
         )
     return settings, database_of(settings)
 
