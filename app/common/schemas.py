@@ -82,17 +82,11 @@ def schema_in(address: str) -> str | None:
 
 
 def address_in(address: str, schema: str) -> str:
-    """An address that names no schema yet, with one."""
-    return f"{address.strip()}{'&' if '?' in _after_login(address) else '?'}schema={schema}"
-
-
-def address_with(address: str, schema: str) -> str:
-    """An address with this schema, in place of the one that it may name."""
-    rest = _after_login(address)
-    where, _, query = rest.strip().partition("?")
-    kept = "&".join(part for part in query.split("&") if part and not part.startswith("schema="))
-    start = address[: len(address) - len(rest)]
-    return address_in(f"{start}{where}{'?' if kept else ''}{kept}", schema)
+    """An address with a schema, in place of the one that it names, if it does."""
+    rest = _after_login(address.strip())
+    place, _, query = rest.partition("?")
+    others = [part for part in query.split("&") if part and not part.startswith("schema=")]
+    return f"{address.strip().removesuffix(rest)}{place}?{'&'.join([*others, f'schema={schema}'])}"
 
 
 def _after_login(address: str) -> str:
