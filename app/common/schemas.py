@@ -89,15 +89,6 @@ def address_in(address: str, schema: str) -> str:
     return f"{address.strip().removesuffix(rest)}{place}?{'&'.join([*others, f'schema={schema}'])}"
 
 
-def address_with(address: str, schema: str) -> str:
-    """An address with this schema, in place of the one that it may name."""
-    rest = _after_login(address)
-    where, _, query = rest.strip().partition("?")
-    kept = "&".join(part for part in query.split("&") if part and not part.startswith("schema="))
-    start = address[: len(address) - len(rest)]
-    return address_in(f"{start}{where}{'?' if kept else ''}{kept}", schema)
-
-
 def _after_login(address: str) -> str:
     found = _LOGIN.match(address)
     return address[found.end() :] if found else ""

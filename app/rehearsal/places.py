@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from psycopg import AsyncConnection, sql
 from sqlalchemy.engine import make_url
 
-from app.common.schemas import address_with
+from app.common.schemas import address_in
 from app.errors import MigrationError
 from app.migration.target.target_session import connect_named
 from app.next_step import Command, NextStep
@@ -49,7 +49,7 @@ class Places:
         server = make_url(libpq_url(self.on or self.target, name=self.setting))
         address = libpq_url(server.set(database=name).render_as_string(hide_password=False))
         schema = schemas_of_url(self.target).data
-        return address if schema == "public" else address_with(address, schema)
+        return address if schema == "public" else address_in(address, schema)
 
     async def target_session(self) -> AsyncConnection:
         """A session at the real target; the caller closes it, and raises as `server_session`."""

@@ -9,7 +9,7 @@ import secrets
 from dataclasses import dataclass
 
 from app.adopt.catalog import Catalog, differences, read_catalog, split_name
-from app.common.schemas import DATA, Schemas, address_with
+from app.common.schemas import DATA, Schemas, address_in
 from app.migration.target.target_session import explained
 from app.relocation.rows import tables_of
 from app.schema import revisions
@@ -44,7 +44,7 @@ async def read_salon(url: str, revision: str, *, step: str) -> SalonCatalog:
     """
     salon = schemas_of_url(url)
     scratch = Schemas(f"botdata_look_{secrets.token_hex(6)}")
-    address = address_with(url, scratch.data)
+    address = address_in(url, scratch.data)
     async with revisions_transaction(address, step=step) as (engine_connection, connection):
         await engine_connection.run_sync(lambda shared: revisions.upgrade_on(shared, address, [], revision))
         with explained(step, pending="everything; nothing was changed"):

@@ -7,7 +7,9 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
+from zipfile import ZipFile
 
 import psycopg
 import pytest
@@ -201,10 +203,16 @@ def test_a_damaged_archive_is_refused_before_anything_is_written(command: Comman
     whole = archive.read_bytes()
     before = query(salons, _SCHEMAS)
     at = whole.index(b"data/clients.copy") + 60
-    for damaged in (whole[:-100], whole[: len(whole) // 2], b"", whole[:at] + b"x" + whole[at + 1 :]):
+    exchanged = BytesIO()  # of which ZIP's own sums are right
+    with ZipFile(archive) as source, ZipFile(exchanged, "w") as target:
+        for name in source.namelist():
+            target.writestr(name, source.read(name).replace(b"name7\t", b"name_\t"))
+    flipped = whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :]
+    for damaged in (whole[:-100], whole[: len(whole) // 2], b"", flipped, exchanged.getvalue()):
         archive.write_bytes(damaged)
         refused = command("schema", "move-in", str(archive), "--as", "t2", DATABASE_URL=salons)
         assert refused.code == 1
+        assert "cannot be used" in refused.err
         assert "nothing was written" in refused.err
         assert query(salons, _SCHEMAS) == before
     assert command("schema", "move-in", "missing.zip", DATABASE_URL=salons).code == 1

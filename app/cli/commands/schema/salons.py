@@ -13,7 +13,7 @@ import typer
 
 from app.cli.event_loop import run_async
 from app.cli.work import AsJson
-from app.common.schemas import address_with, trouble_with_target
+from app.common.schemas import address_in, trouble_with_target
 from app.next_step import Command, NextStep
 
 if TYPE_CHECKING:
@@ -182,7 +182,7 @@ def _address(name: str, param_hint: str = "NAME") -> str:
         trouble = f"is not DATABASE_SCHEMA, which is {settings.schema_of_target}"
     if trouble is not None:
         raise typer.BadParameter(f"{name} {trouble}", param_hint=param_hint)
-    return address_with(settings.require_database_url(), name)
+    return address_in(settings.require_database_url(), name)
 
 
 def _carry_out(name: str, work: Callable[[], Awaitable[_Answer]], file: Path | None = None) -> _Answer:
