@@ -31,7 +31,7 @@ _REPORT_EVERY = 2.0  # seconds; past `processes.SILENT_AFTER` a process counts a
 _SEEN_AT_ONCE = 100  # schemas
 _REPORTS_AT_ONCE = 25
 _TIMEOUT = 3.0
-_SHARE = 0.25  # of the time that is spent with this at most
+_SHARE = 0.5  # of the time that is spent with this at most
 
 
 class Member(Protocol):
@@ -76,6 +76,7 @@ class Looks:
         self._statements: dict[tuple[Schemas, ...], str] = {}
         self._told = monotonic()
         self._is_away = False
+        self._late: Exception | None = None
         self._loop: asyncio.Task[None] | None = None
 
     def follow(self, member: Member) -> None:
@@ -98,15 +99,19 @@ class Looks:
         while True:
             began = monotonic()
             try:
+                self._late = None
                 await self._look()
-                self._is_away = False
+                self._say(self._late)
             except Exception as error:  # whatever it is, the next look must come
-                if not self._is_away:
-                    why = str(error) if isinstance(error, DataError) else type(error).__name__
-                    logger.warning("the stages of %d salons cannot be looked at: %s", len(self._members), why)
-                self._is_away = True
+                self._say(error)
             took = monotonic() - began
             await asyncio.sleep(max(_INTERVAL - took, took * (1 / _SHARE - 1)))
+
+    def _say(self, error: Exception | None) -> None:
+        if error is not None and not self._is_away:
+            why = str(error) if isinstance(error, DataError) else type(error).__name__
+            logger.warning("the stages of %d salons cannot be looked at: %s", len(self._members), why)
+        self._is_away = error is not None
 
     async def _look(self) -> None:
         settled = [schemas for schemas, member in self._members.items() if member.is_settled]
@@ -126,14 +131,16 @@ class Looks:
         """Ask of a group; all of it, to be asked in halves, where one of its schemas is gone or locked.
 
         Raises:
-            UnavailableError, StoreTimeoutError: PostgreSQL is away, or too slow; nobody has to look for that.
+            UnavailableError: PostgreSQL is away; nobody has to look for that.
         """
         try:
             await within(_TIMEOUT, ask(group))
+        except UnavailableError:
+            raise
         except DataError as error:
-            is_locked = isinstance(error, StoreTimeoutError) and error.sqlstate == LOCK_TIMEOUT
-            if isinstance(error, UnavailableError | StoreTimeoutError) and not is_locked:
-                raise
+            if isinstance(error, StoreTimeoutError) and error.sqlstate != LOCK_TIMEOUT:
+                self._late = error  # the next look may come through
+                return ()
             if len(group) > 1:
                 return group
             self._tell(group[0])  # it finds out for itself

@@ -184,8 +184,12 @@ class Membership:
             # It counts as running: no gate may open before its notes are brought in and repaired.
             logger.warning("process %s has ended and left notes in its spool file; start it again here", self._process)
             await self._try_to_look()
-        else:
-            await self._say_goodbye()
+        elif not await self.leave():
+            logger.warning(
+                "process %s has ended and could not say so: run `botdata cutover forget %s`",
+                self._process,
+                self._process,
+            )
 
     async def _admitted(self) -> Stage:
         """Wait until a write may begin."""
@@ -366,22 +370,24 @@ class Membership:
             self._changed.set()
             self._changed = asyncio.Event()
 
-    async def _say_goodbye(self) -> None:
+    async def leave(self) -> bool:
+        """Say goodbye to the list of processes; whether the target has heard it. No write may be under way."""
+
         async def leave() -> None:
             async with self._database.writer() as connection:
                 await connection.exec_driver_sql(TAKE_AWAY, {"process": self._process})
                 await self._database.commit(connection)
 
         if self._may_be_registered:
+            self._registered = False  # perhaps it is heard, and the answer lost
             try:
                 await within(_LOOK_TIMEOUT, leave())
             except DataError as error:
-                logger.warning(
-                    "process %s has ended and could not say so (%s): run `botdata cutover forget %s`",
-                    self._process,
-                    error,
-                    self._process,
-                )
+                logger.info("the target has not heard that process %s ends: %s", self._process, error)
+                self.look_now()
+                return False
+            self._may_be_registered = False
+        return True
 
 
 async def _wait(event: asyncio.Event, seconds: float | None) -> None:

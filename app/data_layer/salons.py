@@ -26,9 +26,9 @@ logger = logging.getLogger("app.data_layer")
 
 SalonSettings = Callable[[str], Mapping[str, object] | None] | Mapping[str, Mapping[str, object]]
 
-_REST_AFTER = 30.0  # seconds without a call
+_REST_AFTER = 60.0  # seconds without a call
 _LOOK = 5.0  # seconds between looks for those
-_AT_ONCE = 20  # salons that are opened or closed
+_AT_ONCE = 4  # salons that are opened or closed; the reports have two connections
 
 
 class Salons:
@@ -74,7 +74,7 @@ class Salons:
         return layer
 
     def __len__(self) -> int:
-        """How many are open, which those are not that nobody has called for half a minute."""
+        """How many are open, which those are not that nobody has called for a minute."""
         return sum(backend.is_open for backend in self._backends.values())
 
     async def open(self, *schemas: str) -> None:

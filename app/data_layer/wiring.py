@@ -62,7 +62,7 @@ async def open_data_layers(
             answer = await salons["t1"].get_client_by_phone("8 968 648-44-88")
 
     Each has its own stage, journal, outbox and spool. None costs a connection. A salon is opened at its first call, and
-    rests after half a minute without one.
+    rests after a minute without one.
 
     Args:
         of_salons: by a schema's name, what differs from `settings` for its salon, by the names of the fields, such as

@@ -23,7 +23,7 @@ import os
 import random
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from time import monotonic
 from typing import Any
@@ -199,22 +199,30 @@ def key_of(table: str, row: dict[str, Any]) -> list[str]:
     return [str(row[column]) for column in KEY[table]]
 
 
-async def main(log: Log, process: int) -> None:
-    """Work until SIGTERM, and close."""
+async def work(bots: Sequence[tuple[DataLayer, Log]], process: int) -> None:
+    """Work until SIGTERM, on each data layer, with a log for each."""
     ended = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
-    async with open_data_layer() as data:
+    writers = []
+    for place, (data, log) in enumerate(bots):
         log("ready", monotonic())
-        writers = [asyncio.create_task(Writer(data, log, process * 10 + n).work()) for n in range(_TASKS)]
-        stop = asyncio.create_task(ended.wait())
-        done, _ = await asyncio.wait([stop, *writers], return_when=asyncio.FIRST_COMPLETED)
-        for task in done - {stop}:
-            task.result()  # a writer that ends has raised
-        for task in writers:
-            task.cancel()
-        for task in writers:
-            with suppress(asyncio.CancelledError):
-                await task
+        first = (process + 100 * place) * 10
+        writers += [asyncio.create_task(Writer(data, log, first + n).work()) for n in range(_TASKS)]
+    stop = asyncio.create_task(ended.wait())
+    done, _ = await asyncio.wait([stop, *writers], return_when=asyncio.FIRST_COMPLETED)
+    for task in done - {stop}:
+        task.result()  # a writer that ends has raised
+    for task in writers:
+        task.cancel()
+    for task in writers:
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def main(log: Log, process: int) -> None:
+    """Work until SIGTERM, and close."""
+    async with open_data_layer() as data:
+        await work([(data, log)], process)
     log("closed", monotonic())
 
 

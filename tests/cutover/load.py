@@ -21,9 +21,17 @@ _CLOSING = 40.0
 
 
 class Bots:
-    """Processes of `tests.cutover.bot_process`, working until the end of the block."""
+    """Processes of a program, `tests.cutover.bot_process` unless it is named, working until the end of the block."""
 
-    def __init__(self, servers: Servers, count: int, name: str = "load", first: int = 0, **environment: str) -> None:
+    def __init__(
+        self,
+        servers: Servers,
+        count: int,
+        name: str = "load",
+        first: int = 0,
+        program: str = "tests.cutover.bot_process",
+        **environment: str,
+    ) -> None:
         self._servers = servers
         self.logs = [servers.directory / f"{name}.{first + n}.log" for n in range(count)]
         self._errors = [log.with_suffix(".err") for log in self.logs]
@@ -34,7 +42,7 @@ class Bots:
             with errors.open("wb") as output:
                 self.processes.append(
                     subprocess.Popen(
-                        [sys.executable, "-m", "tests.cutover.bot_process", log, str(number)],
+                        [sys.executable, "-m", program, log, str(number)],
                         env=servers.environment(**environment),
                         stdin=subprocess.DEVNULL,
                         stdout=output,

@@ -192,6 +192,15 @@ class Servers:
         self._clean_up.callback(relay.close)
         return relay
 
+    def another_supabase(self, name: str) -> SupabaseLite:
+        """One more project, without rows, until the servers are closed."""
+        revisions.upgrade(self._source.create_database(name, replace=True))
+        return self._clean_up.enter_context(SupabaseLite.start(self._source, name, self.directory / name))
+
+    def another_url(self, name: str) -> str:
+        """The database of such a project, as a libpq URL."""
+        return self._source.url(name)
+
     def heal(self) -> None:
         """End the relays' trouble."""
         for relay in self.relays.values():
