@@ -71,15 +71,15 @@ def _moment(at: datetime | None) -> str | None:
     return None if at is None else f"{at:%Y-%m-%dT%H:%M:%SZ}"
 
 
-async def read_streams(connection: AsyncConnection, name: str | None = None) -> list[Stream]:
-    """All streams into this target, or the one of a name."""
+async def read_streams(connection: AsyncConnection, name: str | None = None, *, reverse: bool = False) -> list[Stream]:
+    """All streams into this target (or, `reverse`, from it back), or the one of a name."""
     rows = await fetch_rows(
         connection,
         "SELECT name, source, server, publication, tables, lsn::text, settled_lsn::text, commit_lsn::text, "
         "committed_at, applied_at, changes, lag, held, to_come, "
         f"extract(epoch FROM clock_timestamp() - weighed_at)::float8 FROM {SCHEMA}.streams "
-        "WHERE %(name)s::text IS NULL OR name = %(name)s ORDER BY name",
-        {"name": name},
+        "WHERE reverse = %(reverse)s AND (%(name)s::text IS NULL OR name = %(name)s) ORDER BY name",
+        {"name": name, "reverse": reverse},
     )
     return [Stream(*row) for row in rows]
 
@@ -93,11 +93,12 @@ async def begin_stream(
     publication: str,
     tables: Mapping[str, str],
     lsn: str,
+    reverse: bool = False,
 ) -> None:
     """Note a stream that is begun, or begun anew: a sync by xmin is still to come."""
     await connection.execute(
-        f"INSERT INTO {SCHEMA}.streams (name, source, server, publication, tables, lsn) "
-        "VALUES (%(name)s, %(source)s, %(server)s, %(publication)s, %(tables)s, %(lsn)s) "
+        f"INSERT INTO {SCHEMA}.streams (name, source, server, publication, tables, lsn, reverse) "
+        "VALUES (%(name)s, %(source)s, %(server)s, %(publication)s, %(tables)s, %(lsn)s, %(reverse)s) "
         "ON CONFLICT (name) DO UPDATE SET source = excluded.source, server = excluded.server, "
         "publication = excluded.publication, tables = excluded.tables, lsn = excluded.lsn, settled_lsn = NULL, "
         "commit_lsn = NULL, looked_at = NULL, looked_lsn = NULL",
@@ -108,6 +109,7 @@ async def begin_stream(
             "publication": publication,
             "tables": Json(dict(tables)),
             "lsn": lsn,
+            "reverse": reverse,
         },
     )
 
@@ -126,6 +128,11 @@ async def settle_stream(connection: AsyncConnection, name: str, lsn: str) -> Non
         f"UPDATE {SCHEMA}.streams SET settled_lsn = greatest(settled_lsn, %(lsn)s::pg_lsn) WHERE name = %(name)s",
         {"name": name, "lsn": lsn},
     )
+
+
+async def unsettle_stream(connection: AsyncConnection, name: str) -> None:
+    """Rows are left behind, so that the next start makes a sync by xmin."""
+    await connection.execute(f"UPDATE {SCHEMA}.streams SET settled_lsn = NULL WHERE name = %(name)s", {"name": name})
 
 
 async def note_applied(
@@ -199,8 +206,8 @@ async def read_looks(connection: AsyncConnection, tables: Collection[str]) -> li
     rows = await fetch_rows(
         connection,
         "SELECT name, looked_at, extract(epoch FROM clock_timestamp() - looked_at)::float8, lsn::text "
-        f"FROM {SCHEMA}.streams WHERE EXISTS (SELECT FROM json_object_keys(tables) k WHERE k = ANY (%(tables)s)) "
-        "ORDER BY name",
+        f"FROM {SCHEMA}.streams WHERE NOT reverse "
+        "AND EXISTS (SELECT FROM json_object_keys(tables) k WHERE k = ANY (%(tables)s)) ORDER BY name",
         {"tables": list(tables)},
     )
     return [StreamLook(*row) for row in rows]

@@ -454,7 +454,9 @@ VERSIONS = (
     """,
     f"""
     -- The last moment up to which all that the source had committed is here, and a place in its log that was read then.
-    ALTER TABLE {SCHEMA}.streams ADD COLUMN looked_at timestamptz, ADD COLUMN looked_lsn pg_lsn;
+    -- A stream whose slot is at the target, and that brings its changes back to the source, has none of them.
+    ALTER TABLE {SCHEMA}.streams ADD COLUMN looked_at timestamptz, ADD COLUMN looked_lsn pg_lsn,
+        ADD COLUMN reverse boolean NOT NULL DEFAULT false;
     """,
     f"""
     -- What the sync that follows a stream has last seen of it, for those who cannot ask the source.

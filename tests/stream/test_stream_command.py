@@ -69,7 +69,7 @@ def test_a_stream_from_its_start_to_its_end(command: Command, salon: StreamEnds)
     [
         (["--by", "stream"], "goes with --follow or with --until-lsn"),
         (["--by", "stream", "--follow", "--until-lsn", "now"], "goes with --follow or with --until-lsn"),
-        (["--by", "stream", "--follow", "--reverse"], "one way only"),
+        (["--by", "stream", "--reverse"], "goes with --follow or with --until-lsn"),
         (["--until-lsn", "now"], "goes with --by stream only"),
         (["--by", "stream", "--until-lsn", "16"], "two hexadecimal numbers"),
     ],
@@ -106,6 +106,7 @@ def test_preflight_names_what_is_missing(command: Command, source_database: str,
             "source-stream-role",
             "source-stream-wal-level",
             "source-stream-wal-unbounded",
+            "target-stream-wal-level",
         ]
         assert "ALTER ROLE stream_reader REPLICATION" in found["source-stream-role"]["remedy"]
     finally:

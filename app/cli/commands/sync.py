@@ -56,7 +56,8 @@ def sync(
     ] = False,
     max_rate: MaxRate = None,
     by: Annotated[
-        By, typer.Option(help="How changes are found: by rows' versions, or by the source's change stream.")
+        By,
+        typer.Option(help="How changes are found: by rows' versions, or by a change stream."),
     ] = By.XMIN,
     until_lsn: Annotated[
         str | None,
@@ -87,8 +88,8 @@ def sync(
         raise typer.BadParameter("it goes on until stopped, and so has no other end", param_hint="--follow")
     if accept and not reverse:
         raise typer.BadParameter("it goes with --reverse only", param_hint="--accept")
-    if by is By.STREAM and (reverse or dry_run or until_clean or follow is (until_lsn is not None)):
-        raise typer.BadParameter("it goes with --follow or with --until-lsn, and one way only", param_hint="--by")
+    if by is By.STREAM and (dry_run or until_clean or follow is (until_lsn is not None)):
+        raise typer.BadParameter("it goes with --follow or with --until-lsn", param_hint="--by")
     if until_lsn is not None and by is not By.STREAM:
         raise typer.BadParameter("it goes with --by stream only", param_hint="--until-lsn")
     accepted = accepted_of(None, accept)
@@ -159,6 +160,7 @@ def _run(work: Work, options: SyncOptions, stream: StreamOptions | None) -> Sync
     from app.cli.reports.sync_report import RoundLines
     from app.migration.progress import Progress
     from app.migration.runs.kept_progress import kept_progress
+    from app.migration.stream.reverse_stream import ReverseStreamSync
     from app.migration.stream.stream_sync import StreamSync
     from app.migration.sync.syncer import Sync
     from app.notify.troubles import looking
@@ -181,6 +183,7 @@ def _run(work: Work, options: SyncOptions, stream: StreamOptions | None) -> Sync
                 ends = (lambda: work.open_source(bars.notice), work.target, work.tables)
                 if stream is None:
                     return await Sync(*ends, told, options, stop=stop, on_round=lines.add).run()
-                return await StreamSync(*ends, told, options, stream, stop=stop, on_round=lines.add).run()
+                way = ReverseStreamSync if options.reverse else StreamSync
+                return await way(*ends, told, options, stream, stop=stop, on_round=lines.add).run()
 
         return work.carry_out(run, None if options.dry_run else lambda report: sync_end(report, work.given))

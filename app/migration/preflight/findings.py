@@ -53,6 +53,7 @@ CODES: dict[str, Code] = {
     "source-stream-slots": Code("error", acceptable=False),
     "source-stream-wal-unbounded": Code("error"),
     "source-stream-publication": Code("error", acceptable=False),
+    "target-stream-wal-level": Code("warning"),
     "target-collation-version": Code("warning"),
     "source-tls-off": Code("warning"),
     "target-unreachable": Code("error", acceptable=False),

@@ -11,8 +11,8 @@ from psycopg import AsyncConnection, sql
 
 from app.common.keys import Key
 from app.common.schemas import Schemas
-from app.cutover.locks import HOLD_TABLE
-from app.cutover.tables import METHODS_TABLES
+from app.cutover.locks import HOLD_TABLE, SHARE_TABLE
+from app.cutover.tables import METHODS_TABLES, OWN_AUTHORITY
 from app.migration.load.statements import key_array
 from app.migration.load.table_authority import Authority, Permit, read_authority
 from app.migration.sources.pages import key_of
@@ -67,7 +67,44 @@ class Applied:
     unexplained: set[str] = field(default_factory=set)
 
 
-class Applier:
+class Changes:
+    """Changes of some tables, which wait by table.
+
+    Args:
+        tables: those to be followed, parents before children; what else comes is passed over.
+        schemas: of the end whose changes come, by their names.
+    """
+
+    def __init__(self, tables: Sequence[CopyTable], schemas: Schemas) -> None:
+        self._tables = {(schemas.named(table.schema), table.relation_name): table for table in tables}
+        self._order = [table.name for table in tables]
+        self._relations: dict[int, Relation] = {}
+        self._pending: dict[int, PendingChanges] = {}
+
+    def _take_relation(self, relation: Relation, begin: Begin | None) -> None:
+        known = self._relations.get(relation.oid)
+        table = self._tables.get((relation.schema, relation.name))
+        if begin is not None and known is not None and known != relation:
+            name = table.name if table else label(relation.schema, relation.name)
+            raise OtherRelationError(name, begin.commit_lsn, columns=known.shape != relation.shape)
+        self._relations[relation.oid] = relation
+        if table is not None and relation.oid not in self._pending:
+            self._pending[relation.oid] = PendingChanges(table, relation)
+
+    def _changes_of(self, oid: int) -> PendingChanges | None:
+        if oid not in self._pending and (relation := self._relations.get(oid)) is not None:
+            table = self._tables.get((relation.schema, relation.name))
+            if table is None:
+                return None
+            self._pending[oid] = PendingChanges(table, relation)
+        return self._pending.get(oid)
+
+    @property
+    def _waiting(self) -> int:
+        return sum(map(len, self._pending.values()))
+
+
+class Applier(Changes):
     """Applies changes of some tables.
 
     Args:
@@ -76,8 +113,6 @@ class Applier:
         moments: tell what mirrors wrote.
         name: the stream's.
         permit: under what conditions rows may be written.
-        tables: those to be followed, parents before children; what else comes is passed over.
-        schemas: the source's, by whose names its changes come.
         done: what is added to, by table.
     """
 
@@ -92,18 +127,15 @@ class Applier:
         schemas: Schemas,
         done: dict[str, TableSynced],
     ) -> None:
+        super().__init__(tables, schemas)
         self._connection = connection
         self._writer = writer
         self._moments = moments
         self._name = name
         self._permit = permit
-        self._tables = {(schemas.named(table.schema), table.relation_name): table for table in tables}
-        self._order = [table.name for table in tables]
         self._done = done
-        self._relations: dict[int, Relation] = {}
-        self._pending: dict[int, PendingChanges] = {}
         self._xids: set[int] = set()
-        self._held: set[str] = set()  # the tables that the batch keeps from mirrors
+        self._held: set[str] = set()  # the tables that the batch keeps from mirrors, and from being moved
         self._authority: Authority | None = None  # in the batch's transaction
 
     async def apply(
@@ -192,16 +224,6 @@ class Applier:
         applied.lags.append((datetime.now(UTC) - batch.first.committed_at).total_seconds())
         return goes_on
 
-    def _take_relation(self, relation: Relation, begin: Begin | None) -> None:
-        known = self._relations.get(relation.oid)
-        table = self._tables.get((relation.schema, relation.name))
-        if begin is not None and known is not None and known != relation:
-            name = table.name if table else label(relation.schema, relation.name)
-            raise OtherRelationError(name, begin.commit_lsn, columns=known.shape != relation.shape)
-        self._relations[relation.oid] = relation
-        if table is not None and relation.oid not in self._pending:
-            self._pending[relation.oid] = PendingChanges(table, relation)
-
     async def _change(self, message: Message, size: int, begin: Begin, batch: Batch) -> None:
         if isinstance(message, Truncate):
             for oid in message.relations:
@@ -216,16 +238,8 @@ class Applier:
             self._xids.add(begin.xid)
             batch.rows += 1
             batch.bytes += size
-            if batch.bytes >= _PART_BYTES or sum(map(len, self._pending.values())) >= _PART_ROWS:
+            if batch.bytes >= _PART_BYTES or self._waiting >= _PART_ROWS:
                 await self._flush(batch)
-
-    def _changes_of(self, oid: int) -> PendingChanges | None:
-        if oid not in self._pending and (relation := self._relations.get(oid)) is not None:
-            table = self._tables.get((relation.schema, relation.name))
-            if table is None:
-                return None
-            self._pending[oid] = PendingChanges(table, relation)
-        return self._pending.get(oid)
 
     async def _flush(self, batch: Batch) -> None:
         """Write what waits: deletions from children to parents, then rows from parents to children."""
@@ -279,16 +293,18 @@ class Applier:
     async def _confirmed(self, table: CopyTable) -> Authority:
         """Where the cutover stands until this transaction ends, in which the table may be written.
 
-        Tables that mirrors write are held, all of them before the stage's row is: in another order a mirror, a move
-        and this transaction could wait for each other.
+        Tables that mirrors write are held, and those that a command may move alone stay where they are: all of them
+        before the stage's row is. In another order a mirror, a move and this transaction could wait for each other.
         """
         if self._authority is None:
-            for one in self._moments.mirrored:
-                await self._connection.execute(HOLD_TABLE, {"table": one.name})
-                self._held.add(one.name)
+            for lock, tables in ((HOLD_TABLE, self._moments.mirrored), (SHARE_TABLE, self._moments.movable)):
+                for one in tables:
+                    await self._connection.execute(lock, {"table": one.name})
+                    self._held.add(one.name)
             self._authority = await read_authority(self._connection, share=True)
         authority, name = self._authority, table.name
-        if self._permit.refusal(authority, name) or (authority.mirrored(name) and name not in self._held):
+        needed = authority.mirrored(name) is not None or (authority.managed and name in OWN_AUTHORITY)
+        if self._permit.refusal(authority, name) or (needed and name not in self._held):
             raise AuthorityChangedError(name)
         return authority
 

@@ -1,16 +1,27 @@
 """A stream that is being followed, and the two ways in which it ends by itself."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
+from typing import Protocol
 
-from app.migration.stream.applier import Applier
+from app.migration.stream.applier import Applied
 from app.migration.stream.looks import Looks
 from app.migration.stream.moments import Moments
+from app.migration.stream.source.messages import Message
 from app.migration.stream.source.publication import Publication
 from app.migration.stream.source.slot import StreamSlot
 from app.migration.sync.sync_report import TableSynced
 from app.migration.tables.copy_table import CopyTable
+
+
+class Applying(Protocol):
+    """Brings the changes of a peek to the other end."""
+
+    async def apply(
+        self, parts: AsyncIterator[list[tuple[Message, int]]], *, after: int, before: int | None = None
+    ) -> Applied:
+        """See `Applier.apply`."""
 
 
 class Clock:
@@ -46,7 +57,7 @@ class Stream:
 
     slot: StreamSlot
     publication: Publication
-    applier: Applier
+    applier: Applying
     moments: Moments
     tables: Sequence[CopyTable]
     rest: Sequence[CopyTable]

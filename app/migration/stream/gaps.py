@@ -30,6 +30,7 @@ async def close_gap(
     publication: str,
     prints: Mapping[str, str],
     tell: Callable[[str], None],
+    reverse: bool = False,
 ) -> str | None:
     """Why changes may be missing, in words; None: none is.
 
@@ -42,6 +43,7 @@ async def close_gap(
         publication: its fingerprint.
         prints: of the tables to be followed.
         tell: called with a sentence where something takes long.
+        reverse: the log is the target's, for the way back.
     """
     look = await slot.look()
     changed = changed_tables(known.tables, prints) if known else []
@@ -49,22 +51,23 @@ async def close_gap(
     if known is None:
         why = "it is the first start"
     elif known.server != server:
-        why = "the source is another server, or has another timeline; run botdata verify when this is done"
+        end = "target" if reverse else "source"
+        why = f"the {end} is another server, or has another timeline; run botdata verify when this is done"
         await row_versions.forget_all(connection)
     elif look is None or look.lost:
         why = f"the slot is {'gone' if look is None else f'lost ({look.lost})'}"
     elif changed:
-        why = f"{', '.join(changed)} changed at the source"
+        why = f"{', '.join(changed)} changed"
         for table in changed:
             await row_versions.forget_all(connection, table)
     elif known.publication != publication:
         why = "the publication was altered"
     elif others := other_identities(known.tables, prints):
-        why = f"the replica identity of {', '.join(others)} changed at the source"
+        why = f"the replica identity of {', '.join(others)} changed"
     elif look.confirmed is not None and look.confirmed > parse_lsn(known.lsn):
-        why, anew, lsn = "the slot is ahead of the target", False, look.confirmed
+        why, anew, lsn = "the slot is ahead of what is noted", False, look.confirmed
     elif look.confirmed is not None and not await _goes_on(slot, look.confirmed, known):
-        why = "the source's log is not that of before"
+        why = "its log is not that of before"
     elif known.settled_lsn is None or not set(prints) <= set(known.tables):
         why, anew, lsn = "not all tables were brought up to date", False, parse_lsn(known.lsn)
     else:
@@ -80,6 +83,7 @@ async def close_gap(
         publication=publication,
         tables=prints,
         lsn=lsn_text(lsn),
+        reverse=reverse,
     )
     return why
 

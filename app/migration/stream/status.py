@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from psycopg import AsyncConnection
 
 from app.errors import MigrationError, StoreError
-from app.migration.sources.postgres.postgres_source import PostgresSource
+from app.migration.sources.postgres.postgres_source import PostgresSource, open_postgres_source
 from app.migration.sources.source import Source
 from app.migration.stream.source.lsn import parse_lsn
 from app.migration.stream.source.publication import Publication
@@ -108,7 +108,25 @@ async def drop_stream(open_source: OpenSource, target_url: str) -> tuple[str, li
             if await may_read(connection, "streams") and await streams.read_streams(connection, slot.name):
                 await streams.forget_stream(connection, slot.name)
                 removed.append("the stream's place in the target")
+            removed += await _drop_back(connection, target_url)
     return slot.name, removed
+
+
+async def _drop_back(connection: AsyncConnection, target_url: str) -> list[str]:
+    """The same for streams back to a source, whose slots are at the target."""
+    if not await may_read(connection, "streams"):
+        return []
+    removed = []
+    for known in await streams.read_streams(connection, reverse=True):
+        async with open_postgres_source(target_url, step="stream drop", setting="DATABASE_URL") as log:
+            slot = StreamSlot(log, None, known.name)
+            if (look := await slot.look()) is not None and look.active:
+                raise StoreError(f"a session at the target is reading the slot {slot.name} still")
+            await slot.drop()
+            await Publication(log, known.name).drop()
+        await streams.forget_stream(connection, known.name)
+        removed.append(f"slot and publication {known.name} at the target, of the way back")
+    return removed
 
 
 async def _ends(source: Source, connection: AsyncConnection) -> tuple[StreamSlot, Publication]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack, aclosing
+from contextlib import AsyncExitStack, aclosing, suppress
 from math import inf
 from time import monotonic
-from typing import Any
+from typing import Any, ClassVar
 
 from psycopg import AsyncConnection
 from sqlalchemy import Table
@@ -15,11 +15,11 @@ from sqlalchemy import Table
 from app.common.background import end_task
 from app.errors import MigrationError, StoreError
 from app.migration.progress import Progress
-from app.migration.runs.report import refusals_of
+from app.migration.runs.report import Refusal, refusals_of
 from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.sources.source import Source
 from app.migration.stream.applier import Applied, Applier, AuthorityChangedError, OtherRelationError
-from app.migration.stream.followed import BeginAnewError, GivenUpError, Stream
+from app.migration.stream.followed import Applying, BeginAnewError, GivenUpError, Stream
 from app.migration.stream.gaps import close_gap, remove
 from app.migration.stream.looks import Looks
 from app.migration.stream.moments import Moments
@@ -50,7 +50,13 @@ _NO_SLOT, _IN_USE = {"42704", "55000"}, "55006"
 
 
 class StreamSync(Sync):
-    """A sync that follows by the change stream, or by xmin where the stream is given up."""
+    """A sync that follows by the change stream, or by xmin where the stream is given up.
+
+    The log is that of one end, and its changes are brought to the other one.
+    """
+
+    _end: ClassVar[str] = "source"  # whose log it is
+    _command: ClassVar[str] = "--follow --by stream"
 
     def __init__(
         self,
@@ -76,12 +82,20 @@ class StreamSync(Sync):
     async def _open(self, ends: AsyncExitStack) -> tuple[Source, AsyncConnection, list[CopyTable], int]:
         source, connection, tables, run = await super()._open(ends)
         assert isinstance(source, PostgresSource)  # the command line sees to it
-        with explained("sync", setting=source.setting, pending="everything of this start"):
-            name = stream_name(await target_identity(connection))
-            await refuse_missing(source, name=name, accept_unbounded=self._how.accept_unbounded)
-            self._peeking = await ends.enter_async_context(await source.connect())
-        self._postgres, self._run_id = source, run
+        self._postgres, self._run_id = await self._open_log(ends, source), run
+        with explained("sync", setting=self._postgres.setting, pending="everything of this start"):
+            name = await self._name(connection)
+            await refuse_missing(self._postgres, name=name, accept_unbounded=self._how.accept_unbounded, end=self._end)
+            self._peeking = await ends.enter_async_context(await self._postgres.connect())
         return source, connection, tables, run
+
+    async def _open_log(self, ends: AsyncExitStack, source: PostgresSource) -> PostgresSource:
+        """The end whose log it is."""
+        return source
+
+    async def _name(self, connection: AsyncConnection) -> str:
+        """The stream's."""
+        return stream_name(await target_identity(connection))
 
     async def _rounds(
         self,
@@ -115,7 +129,7 @@ class StreamSync(Sync):
     async def _ends(self, connection: AsyncConnection) -> tuple[StreamSlot, Publication]:
         """What the stream has at the source."""
         assert self._postgres is not None
-        name = stream_name(await target_identity(connection))
+        name = await self._name(connection)
         return StreamSlot(self._postgres, self._peeking, name), Publication(self._postgres, name)
 
     async def _start(
@@ -143,7 +157,8 @@ class StreamSync(Sync):
         rest = [table for table in tables if table not in chosen]
         server, published = await slot.server(), await publication.fingerprint()
         prints = await fingerprints(source, chosen)
-        known = next(iter(await streams.read_streams(connection, name)), None)
+        reverse = self._options.reverse
+        known = next(iter(await streams.read_streams(connection, name, reverse=reverse)), None)
         why = await close_gap(
             connection,
             slot,
@@ -153,6 +168,7 @@ class StreamSync(Sync):
             publication=published,
             prints=prints,
             tell=self._progress.notice,
+            reverse=reverse,
         )
         if why is None:
             assert known is not None
@@ -166,13 +182,12 @@ class StreamSync(Sync):
                 return None
             settled = await slot.flushed()
             await streams.settle_stream(connection, name, lsn_text(settled))
-            lsn = parse_lsn((await streams.read_streams(connection, name))[0].lsn)
+            lsn = parse_lsn((await streams.read_streams(connection, name, reverse=reverse))[0].lsn)
         done: dict[str, TableSynced] = {}
-        writer = RowWriter(connection, source, slot, self._run_id, self._options)
-        writer.settled_lsn = settled
-        moments = Moments(connection, chosen)
-        applier = Applier(connection, writer, moments, name, self._options.permit, chosen, source.schemas, done)
-        looks = Looks(connection, source.label, slot, chosen, self._options)
+        mirrored = [] if reverse else chosen
+        moments = Moments(connection, mirrored)
+        looks = Looks(connection, source.label, slot, mirrored, self._options)
+        applier = await self._applier(connection, engine, slot, moments, settled, chosen, done)
         await looks.begin()
         if self._how.until_now and self._until is None:
             await asyncio.sleep(await slot.flushed_after())
@@ -180,6 +195,23 @@ class StreamSync(Sync):
         return Stream(
             slot, publication, applier, moments, chosen, rest, published, prints, lsn, done, looks, until=self._until
         )
+
+    async def _applier(
+        self,
+        connection: AsyncConnection,
+        engine: Direction[Any],
+        slot: StreamSlot,
+        moments: Moments,
+        settled: int,
+        tables: Sequence[CopyTable],
+        done: dict[str, TableSynced],
+    ) -> Applying:
+        """What brings changes to the other end."""
+        assert self._postgres is not None
+        writer = RowWriter(connection, self._postgres, slot, self._run_id, self._options)
+        writer.settled_lsn = settled
+        schemas, permit = self._postgres.schemas, self._options.permit
+        return Applier(connection, writer, moments, slot.name, permit, tables, schemas, done)
 
     async def _chosen(self, connection: AsyncConnection, published: Sequence[CopyTable]) -> list[CopyTable]:
         """Those that may be written now."""
@@ -247,13 +279,27 @@ class StreamSync(Sync):
                 stream.position = upto
                 await stream.slot.advance(upto)
             if stream.weighed.due(self._how.idle_interval):
-                look = await weigh(stream.slot, self._how.most_held)
+                look = await weigh(stream.slot, self._how.most_held, self._end)
                 to_come = max(0, await stream.slot.flushed() - max(stream.position, stream.seen or 0))
                 await streams.note_weighed(connection, stream.slot.name, held=look.held, to_come=to_come)
             wait = 0.0 if more else max(self._how.interval, _PEEKS_APART * stream.slot.peek_seconds)
             if await self._rested(wait, stream, connection):
+                bringing = asyncio.ensure_future(self._bring_rest(stream, connection))
+                if await self._unless_stopped(bringing):
+                    bringing.result()
                 await self._tell(stream, connection, is_last=True)
                 return
+
+    async def _bring_rest(self, stream: Stream, connection: AsyncConnection) -> None:
+        """What had been committed when it was stopped, so that a person who stopped the writers before has it all."""
+        with suppress(BeginAnewError):  # which the next start takes in
+            await asyncio.sleep(await stream.slot.flushed_after())
+            until = await stream.slot.flushed()
+            more = True
+            while more:
+                more, _ = await self._step(stream)
+            await self._check_catalog(stream, connection)
+            self._progress.notice(f"everything up to {lsn_text(until)} of the log is in, where it was stopped")
 
     async def _unless_stopped(self, working: asyncio.Future[Any]) -> bool:
         """As any sync waits; a slot that is followed is weighed while a pause holds the work."""
@@ -262,7 +308,7 @@ class StreamSync(Sync):
             while not waiting.done():
                 await asyncio.wait({waiting}, timeout=self._how.idle_interval)
                 if self._followed is not None and self._pace.is_held and not waiting.done():
-                    await weigh(self._followed, self._how.most_held)
+                    await weigh(self._followed, self._how.most_held, self._end)
             return waiting.result()
         finally:
             await end_task(waiting)
@@ -331,7 +377,7 @@ class StreamSync(Sync):
             await self._step(stream)
             raise self._changed(changed, stream)
         if other_identities(stream.prints, prints):
-            raise BeginAnewError("a replica identity has changed at the source")
+            raise BeginAnewError(f"a replica identity has changed at the {self._end}")
         if stream.prints != prints:
             await streams.keep_tables(connection, stream.slot.name, prints)
             stream.prints = prints
@@ -342,18 +388,23 @@ class StreamSync(Sync):
 
     def _changed(self, tables: Sequence[str], stream: Stream) -> MigrationError:
         return MigrationError(
-            f"the source's tables {', '.join(tables)} were changed; the stream stops at {lsn_text(stream.position)}",
+            f"the {self._end}'s tables {', '.join(tables)} were changed; the stream stops at "
+            f"{lsn_text(stream.position)}",
             step="sync",
             table=tables[0] if len(tables) == 1 else None,
             done="all transactions before it",
             pending="the changes since",
             next_step=NextStep(
-                "change the target's tables in the same way (",
+                f"change the {'source' if self._options.reverse else 'target'}'s tables in the same way (",
                 Command("preflight"),
                 " compares them), then: ",
-                Command("sync", "--follow --by stream"),
+                Command("sync", self._command),
             ),
         )
+
+    async def _refusals(self, connection: AsyncConnection, table: CopyTable) -> tuple[Refusal, ...]:
+        """The rows of a table that are refused now."""
+        return refusals_of(table, await quarantine.refusals(connection, table.name))
 
     async def _tell(self, stream: Stream, connection: AsyncConnection, *, is_last: bool = False) -> None:
         """Tell what was applied since it was last told, as a round; the last one is of all tables."""
@@ -363,7 +414,7 @@ class StreamSync(Sync):
             done = stream.done.get(table.name)
             if done is not None or is_last:
                 done = done or TableSynced(table.name, keys_only=table.keys_only)
-                done.refused = refusals_of(table, await quarantine.refusals(connection, table.name))
+                done.refused = await self._refusals(connection, table)
                 told.append(done)
         if told:
             self._tell_round(told, max(stream.lags, default=0.0))

@@ -41,11 +41,11 @@ from app.state.runs import before_images, quarantine, row_versions
 from app.stores.supabase.grammar import alias
 
 _REFERRED_TO = "23503"  # foreign_key_violation
-_Refused = dict[Key, tuple[str, str | None]]  # SQLSTATE, and the place where the server named one
+Refused = dict[Key, tuple[str, str | None]]  # SQLSTATE, and the place where the server named one
 
 
 @dataclass(frozen=True, slots=True)
-class _Look(TableLook):
+class ReverseLook(TableLook):
     """A look at a table.
 
     Attributes:
@@ -59,7 +59,7 @@ class _Look(TableLook):
     cascades: bool
 
 
-class ReverseSync(Direction[_Look]):
+class ReverseSync(Direction[ReverseLook]):
     """Brings the source's tables to the target's present state."""
 
     side, other = "the source", "the target"
@@ -78,24 +78,25 @@ class ReverseSync(Direction[_Look]):
         # Rows that stayed different although they were written, as the target held them: not to be written again.
         self._stuck: dict[str, dict[Key, str]] = {}
         self._images: dict[str, list[int]] = {}  # of the round's rows to be written over
-        self._refused: dict[str, _Refused] = {}  # of the round, by table
-        self._waiting_deletions: list[_Look] = []  # of the round: rows that referred to these are changed first
+        self._refused: dict[str, Refused] = {}  # of the round, by table
+        self._waiting_deletions: list[ReverseLook] = []  # of the round: rows that referred to these are changed first
+        self.left: dict[str, Refused] = {}  # by table, what the last round left
 
     async def _begin(self, tables: Sequence[CopyTable]) -> None:
         self._refused.clear()
         self._waiting_deletions.clear()
 
-    async def _delete(self, look: _Look, keys: list[Key], done: TableSynced) -> None:
+    async def _delete(self, look: ReverseLook, keys: list[Key], done: TableSynced) -> None:
         if look.cascades or not await self._delete_rows(look.table, keys, done):
             self._waiting_deletions.append(look)
 
-    async def _finish(self, looks: Sequence[_Look], done: Mapping[str, TableSynced]) -> None:
+    async def _finish(self, looks: Sequence[ReverseLook], done: Mapping[str, TableSynced]) -> None:
         if any(look.cascades for look in self._waiting_deletions):
             for look in looks:  # the rows that they refer to are there by now, in whatever order the tables are
                 if self._refused[look.table.name]:
                     with self._explained(look.table, "the deletions, and what they stand in the way of"):
                         await self._once_more(look, done[look.table.name])
-        kept: dict[str, _Refused] = {}
+        kept: dict[str, Refused] = {}
         for look in self._waiting_deletions:
             with self._explained(look.table, "deletions that were refused at first"):
                 keys = look.gone.keys or []
@@ -106,7 +107,7 @@ class ReverseSync(Direction[_Look]):
             with self._source.pace.at_once():  # rows may be out of the source meanwhile, and are to come back soon
                 await self._finish_table(look, kept.get(look.table.name, {}), done[look.table.name])
 
-    async def _finish_table(self, look: _Look, kept: _Refused, done: TableSynced) -> None:
+    async def _finish_table(self, look: ReverseLook, kept: Refused, done: TableSynced) -> None:
         name, refused = look.table.name, self._refused[look.table.name]
         done.left = look.left
         if refused:
@@ -116,7 +117,7 @@ class ReverseSync(Direction[_Look]):
             with self._explained(look.table, f"rows of {name} that make room for others, and are to come back"):
                 await self._put_back(look.table, refused)
         done.kept += await before_images.drop_images(self._connection, self._images.pop(name, []), refused)
-        still = refused | kept
+        self.left[name] = still = refused | kept
         done.refused = refusals_of(look.table, [(key, *still[key]) for key in sorted(still)])
 
     async def raise_sequences(self, tables: Sequence[CopyTable]) -> list[str]:
@@ -129,7 +130,7 @@ class ReverseSync(Direction[_Look]):
             by_hand += await self._writer.follow_sequences(self._connection, tables)
         return by_hand
 
-    async def _look(self, table: CopyTable) -> _Look:
+    async def _look(self, table: CopyTable) -> ReverseLook:
         connection = self._connection
         cascades = await has_cascades(connection, self._source, table)
         stand = await values_stand(connection, self._source, table, dry_run=self._options.dry_run)
@@ -150,7 +151,7 @@ class ReverseSync(Direction[_Look]):
                 await listed.keep()
         if left:
             self._progress.notice(f"{table.name}: {left} rows in quarantine are left as they are in the source")
-        return _Look(table, listed if changed is None else changed, gone, new, left, cascades)
+        return ReverseLook(table, listed if changed is None else changed, gone, new, left, cascades)
 
     async def _delete_rows(self, table: CopyTable, keys: Sequence[Key], done: TableSynced) -> bool:
         """Delete rows that the target does not have; False where a constraint of the source refuses that for now."""
@@ -177,14 +178,14 @@ class ReverseSync(Direction[_Look]):
         done.deleted += len(gone)
         return True
 
-    async def _delete_one_by_one(self, table: CopyTable, keys: Sequence[Key], done: TableSynced) -> _Refused:
+    async def _delete_one_by_one(self, table: CopyTable, keys: Sequence[Key], done: TableSynced) -> Refused:
         """The same, once the rows that referred to these have been changed; gives those that are refused still."""
         return {key: (_REFERRED_TO, None) for key in keys if not await self._delete_rows(table, [key], done)}
 
-    async def _bring(self, look: _Look, done: TableSynced) -> None:
+    async def _bring(self, look: ReverseLook, done: TableSynced) -> None:
         self._refused[look.table.name] = await self._bring_rows(look, done)
 
-    async def _bring_rows(self, look: _Look, done: TableSynced) -> _Refused:
+    async def _bring_rows(self, look: ReverseLook, done: TableSynced) -> Refused:
         table = look.table
         different = await self._compare(look, done) if look.changed != [] else []
         stuck = await self._still_stuck(table, different)
@@ -193,7 +194,7 @@ class ReverseSync(Direction[_Look]):
         done.unsettled += len(stuck)
         if self._options.dry_run:
             return {}
-        refused: _Refused = {}
+        refused: Refused = {}
         self._stuck[table.name] = stuck
         async for new in look.new.parts():
             refused |= await self._write(table, new, done)
@@ -211,7 +212,7 @@ class ReverseSync(Direction[_Look]):
             same |= {key: text for key, text in _texts(table, page).items() if known[key] == text}
         return same
 
-    async def _compare(self, look: _Look, done: TableSynced) -> list[Key]:
+    async def _compare(self, look: ReverseLook, done: TableSynced) -> list[Key]:
         """Keys of the rows that differ, the later ones of which are kept; the others' pairs are recorded."""
         table, keys = look.table, look.changed
         versioned = bool(table.version)
@@ -254,13 +255,13 @@ class ReverseSync(Direction[_Look]):
                 await changed_rows.record_pairs(self._connection, table, json.dumps(equal).encode())
         return unequal
 
-    async def _write(self, table: CopyTable, keys: Sequence[Key], done: TableSynced) -> _Refused:
+    async def _write(self, table: CopyTable, keys: Sequence[Key], done: TableSynced) -> Refused:
         """Write the target's rows of these keys, and read them back: an answer that was lost says nothing.
 
         Returns:
             The rows refused.
         """
-        refused: _Refused = {}
+        refused: Refused = {}
         pending, tries = list(keys), 0
         while True:
             lost: StoreError | None = None
@@ -295,7 +296,7 @@ class ReverseSync(Direction[_Look]):
             with self._source.pace.at_once():
                 yield confirm
 
-    async def _put(self, table: CopyTable, records: list[dict[str, Any]], refused: _Refused) -> StoreError | None:
+    async def _put(self, table: CopyTable, records: list[dict[str, Any]], refused: Refused) -> StoreError | None:
         """Send rows, halving where they are refused; the error that left it open whether all were written."""
         sendable = []
         for record in records:
@@ -333,12 +334,12 @@ class ReverseSync(Direction[_Look]):
             unequal.update(key for key, _ in await self._unequal(table, page.body))
         return [key for key in keys if key not in there or key in unequal]
 
-    async def _once_more(self, look: _Look, done: TableSynced) -> None:
+    async def _once_more(self, look: ReverseLook, done: TableSynced) -> None:
         before = self._refused[look.table.name]
         self._refused[look.table.name] = await self._write(look.table, sorted(before), done)
         done.updated += len(before.keys() - self._refused[look.table.name].keys())
 
-    async def _try_again(self, look: _Look, refused: _Refused, done: TableSynced) -> _Refused:
+    async def _try_again(self, look: ReverseLook, refused: Refused, done: TableSynced) -> Refused:
         """Once more: what stood in the way may have gone since. Rows that hold each other's keys are deleted first.
 
         Not where other rows would go with them, or where no image of them may be kept.
@@ -355,7 +356,7 @@ class ReverseSync(Direction[_Look]):
         done.updated += len(before - set(refused))
         return refused
 
-    async def _put_back(self, table: CopyTable, refused: _Refused) -> None:
+    async def _put_back(self, table: CopyTable, refused: Refused) -> None:
         """Put rows back that were taken out of the source, by a sync that was killed too, where theirs are refused."""
         if not (images := await before_images.taken_out(self._connection, table.name)):
             return
@@ -364,7 +365,7 @@ class ReverseSync(Direction[_Look]):
             there |= {key_of(record, table) for record in records_of(page.body)}
         absent = [key for key in images if key in refused and key not in there]
         lost = [{alias(i): images[key].get(name) for i, name in enumerate(table.names)} for key in absent]
-        kept: _Refused = {}
+        kept: Refused = {}
         if lost and await self._put(table, lost, kept) is not None:
             kept |= dict.fromkeys(absent, ("", None))  # perhaps they are back; the next sync looks
         await before_images.drop_taken_out(self._connection, table.name, images.keys() - kept.keys())

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from time import monotonic
-from typing import Any
+from typing import Any, ClassVar
 
 from psycopg import AsyncConnection
 from sqlalchemy import Table
@@ -53,6 +53,8 @@ class Sync:
         stop: when it is set, the sync ends with its report.
         on_round: told of each round.
     """
+
+    _back: ClassVar[type[ReverseSync]] = ReverseSync
 
     def __init__(
         self,
@@ -256,7 +258,7 @@ class Sync:
         else:
             assert isinstance(source, PostgresSource)
             writer = await ends.enter_async_context(open_postgres_writer(source.url, step="sync", limits=source.limits))
-        return ReverseSync(connection, source, writer, run, self._options, self._progress)
+        return self._back(connection, source, writer, run, self._options, self._progress)
 
     def _is_last(self, done: SyncRound, before: SyncRound | None) -> bool:
         self._quiet = self._quiet + 1 if done.quiet or done.repeats(before) else 0

@@ -40,10 +40,12 @@ class PostgresSource:
         limits: Limits,
         on_retry: Callable[[str], None],
         pace: Pace | None = None,
+        setting: str = "--source",
     ) -> None:
         self._connection = connection
         self.url = url
         self._step = step
+        self._setting = setting
         self._in_snapshot = False
         self._label = source_label(url)
         self._has_only: dict[str, bool] = {}  # by table, see `own`
@@ -58,8 +60,8 @@ class PostgresSource:
 
     @property
     def setting(self) -> str:
-        """The option that names it."""
-        return "--source"
+        """What names its address."""
+        return self._setting
 
     @property
     def schemas(self) -> Schemas:
@@ -258,6 +260,7 @@ async def open_postgres_source(
     limits: Limits | None = None,
     on_retry: Callable[[str], None] = lambda message: None,
     pace: Pace | None = None,
+    setting: str = "--source",
 ) -> AsyncIterator[PostgresSource]:
     """A source on a PostgreSQL, read-only.
 
@@ -266,6 +269,7 @@ async def open_postgres_source(
         step: the name of the step, for `application_name`.
         on_retry: called with a sentence each time that a read is to be tried again.
         pace: how much may be asked; None: as much as it gives.
+        setting: what names the address.
 
     Raises:
         SettingsError: not a PostgreSQL URL.
@@ -273,8 +277,8 @@ async def open_postgres_source(
         StoreError: it cannot be reached, or refuses the login.
     """
     with source_errors():
-        connection = await connect(url, setting="--source", step=step, read_only=True)
-    source = PostgresSource(connection, url, step, limits or Limits(), on_retry, pace)
+        connection = await connect(url, setting=setting, step=step, read_only=True)
+    source = PostgresSource(connection, url, step, limits or Limits(), on_retry, pace, setting)
     try:
         yield source
     finally:

@@ -44,10 +44,13 @@ class Missing:
     remedy: str
 
 
-async def find_missing(source: PostgresSource, *, name: str = "", accept_unbounded: bool = False) -> list[Missing]:
+async def find_missing(
+    source: PostgresSource, *, name: str = "", accept_unbounded: bool = False, end: str = "source"
+) -> list[Missing]:
     """What the source lacks.
 
     Args:
+        end: what it is to the move, in a word: on the way back the target is the source.
         name: of the stream, whose own slot and publication are not missing.
         accept_unbounded: the source may keep its log without a limit.
     """
@@ -56,32 +59,32 @@ async def find_missing(source: PostgresSource, *, name: str = "", accept_unbound
     )
     found = []
     if standby:
-        found.append(Missing("source-stream-standby", "the source is a standby", "give --source the primary's address"))
+        found.append(Missing(f"{end}-stream-standby", f"the {end} is a standby", "give the primary's address"))
     if level != "logical":
         found.append(
             Missing(
-                "source-stream-wal-level",
-                f"the source's wal_level is {level}",
-                "ALTER SYSTEM SET wal_level = logical, and a restart of the source",
+                f"{end}-stream-wal-level",
+                f"the {end}'s wal_level is {level}",
+                f"ALTER SYSTEM SET wal_level = logical, and a restart of the {end}",
             )
         )
     if not may:
         found.append(
-            Missing("source-stream-role", f"the role {role} may not replicate", f"ALTER ROLE {role} REPLICATION")
+            Missing(f"{end}-stream-role", f"the role {role} may not replicate", f"ALTER ROLE {role} REPLICATION")
         )
     if not free:
         found.append(
             Missing(
-                "source-stream-slots",
-                "all of the source's replication slots are taken",
+                f"{end}-stream-slots",
+                f"all of the {end}'s replication slots are taken",
                 "ALTER SYSTEM SET max_replication_slots to more, and a restart; or drop one that nobody reads",
             )
         )
     if limit == "-1" and not accept_unbounded:
         found.append(
             Missing(
-                "source-stream-wal-unbounded",
-                "max_slot_wal_keep_size is -1: where the stream stands still, the source's log grows until its disk "
+                f"{end}-stream-wal-unbounded",
+                f"max_slot_wal_keep_size is -1: where the stream stands still, the {end}'s log grows until its disk "
                 "is full",
                 "ALTER SYSTEM SET max_slot_wal_keep_size = '20GB'; SELECT pg_reload_conf(); or --accept-unbounded-wal",
             )
@@ -89,7 +92,7 @@ async def find_missing(source: PostgresSource, *, name: str = "", accept_unbound
     if not create:
         found.append(
             Missing(
-                "source-stream-publication",
+                f"{end}-stream-publication",
                 f"the role {role} may not make a publication",
                 f"GRANT CREATE ON DATABASE {database} TO {role}; and it has to own the tables, or their owner makes "
                 "the publication",
@@ -107,7 +110,17 @@ async def examine_stream(source: PostgresSource, target_url: str, tables: Sequen
     """
     async with open_target(target_url, step="preflight") as connection:
         name = stream_name(await target_identity(connection))
+        level = await (await connection.execute("SELECT current_setting('wal_level')")).fetchone()
     found = await find_missing(source, name=name)
+    if level != ("logical",):
+        found.append(
+            Missing(
+                "target-stream-wal-level",
+                "the target's wal_level is not logical, so that there is no stream back to the source (sync --reverse "
+                "--by stream)",
+                "ALTER SYSTEM SET wal_level = logical, and a restart of the target, before anything lives on it",
+            )
+        )
     quoted = {source.schemas.named(identifier_of(one).as_string(None)): name_of(one) for one in tables}
     rows = await source.fetch(
         sql.SQL(_NOT_OWNED).format(names=sql.Literal(list(quoted)), publication=sql.Literal(name))
@@ -125,22 +138,25 @@ async def examine_stream(source: PostgresSource, target_url: str, tables: Sequen
     return found
 
 
-async def refuse_missing(source: PostgresSource, *, name: str = "", accept_unbounded: bool = False) -> None:
-    """Stop where something is missing.
+async def refuse_missing(
+    source: PostgresSource, *, name: str = "", accept_unbounded: bool = False, end: str = "source"
+) -> None:
+    """Stop where something is missing; as `find_missing`.
 
     Raises:
         MigrationError: names all of it.
     """
-    found = await find_missing(source, name=name, accept_unbounded=accept_unbounded)
+    found = await find_missing(source, name=name, accept_unbounded=accept_unbounded, end=end)
+    back = "--reverse " * (end == "target")
     if found:
         raise MigrationError(
-            f"the source cannot give a change stream: {'; '.join(one.message for one in found)}",
+            f"the {end} cannot give a change stream: {'; '.join(one.message for one in found)}",
             step="sync",
             pending="everything; nothing was written",
             next_step=NextStep(
-                f"at the source: {'; '.join(one.remedy for one in found)}; then: ",
-                Command("sync", "--follow --by stream"),
+                f"at the {end}: {'; '.join(one.remedy for one in found)}; then: ",
+                Command("sync", f"{back}--follow --by stream"),
                 "; or without a stream: ",
-                Command("sync", "--follow"),
+                Command("sync", f"{back}--follow"),
             ),
         )
