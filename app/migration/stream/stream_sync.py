@@ -299,7 +299,7 @@ class StreamSync(Sync):
             while more:
                 more, _ = await self._step(stream)
             await self._check_catalog(stream, connection)
-            self._progress.notice(f"everything up to {lsn_text(until)} of the log is in, where it was stopped")
+            self._progress.notice(f"all that was committed when this was stopped has come, up to {lsn_text(until)}")
 
     async def _unless_stopped(self, working: asyncio.Future[Any]) -> bool:
         """As any sync waits; a slot that is followed is weighed while a pause holds the work."""
