@@ -33,6 +33,7 @@ SUITES = (
     "pooler",
     "stages",
     "imports",
+    "stream",
 )
 COLUMNS = ("what", "against", "to reach", "measured", "reached")
 
