@@ -34,6 +34,7 @@ SUITES = (
     "stages",
     "salons",
     "imports",
+    "stream",
 )
 COLUMNS = ("what", "against", "to reach", "measured", "reached")
 

@@ -22,7 +22,7 @@ from tests.pooler.bouncer import program as pgbouncer
 from tests.support.result_tables import ROOT, markdown_table
 
 _ROWS = {"copy_rest": 2, "copy_connection": 2, "verify": 1, "first_sync": 1, "copy_memory": 2}
-_ROWS |= {"calls": 5, "callers": 1, "pooler": 2, "stages": 1, "salons": 1, "imports": 1}
+_ROWS |= {"calls": 5, "callers": 1, "pooler": 2, "stages": 1, "salons": 1, "imports": 1, "stream": 5}
 
 
 @pytest.mark.soak

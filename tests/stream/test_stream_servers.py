@@ -2,7 +2,8 @@
 
 import asyncio
 import random
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -11,7 +12,7 @@ from tests.fixtures.streams import StreamEnds
 from tests.migration.engine import execute, row_texts
 from tests.stream.projects import PLAIN, ROWS, SCHEMA
 from tests.stream.test_stream_gaps import write_until
-from tests.support.streaming import Cluster, run_cluster
+from tests.support.streaming import Cluster, Node, run_cluster
 
 pytestmark = pytest.mark.soak
 _HOW = StreamOptions(interval=0.05, accept_unbounded=True, check_interval=1.0, idle_interval=0.2)
@@ -96,5 +97,56 @@ async def test_a_standby_takes_the_targets_place(source: Cluster, target: Cluste
     target.promote(standby)
     ends.target = target.primary.url()
     assert (await ends.until_now(PLAIN)).complete
-    assert any("the slot is ahead of the target" in notice for notice in ends.told.notices)
+    assert any("the slot is ahead" in notice for notice in ends.told.notices)
+    assert row_texts(ends.target, "t") == row_texts(ends.source, "t")
+
+
+def _backed_up(node: Node) -> Callable[[], None]:
+    """Copy a server's files while it is down; gives what puts them back."""
+    copy = node.data.with_name("backup")
+    node.stop()
+    subprocess.run(["cp", "-a", node.data, copy], check=True)
+    node.start()
+
+    def restore() -> None:
+        node.stop()
+        subprocess.run(["rm", "-rf", node.data], check=True)
+        copy.rename(node.data)
+        node.start()
+
+    return restore
+
+
+async def test_a_source_that_is_restored_from_a_backup(source: Cluster, target: Cluster) -> None:
+    """Its slot is there, from before, and its log goes another way."""
+    ends = StreamEnds(source.primary, source.primary.url(), target.primary.url())
+    ends.make(SCHEMA, ROWS)
+    await ends.until_now(PLAIN)
+    restore = _backed_up(source.primary)
+    execute(ends.source, "UPDATE t SET v = 'after the backup' WHERE id = 1; DELETE FROM t WHERE id = 2")
+    await ends.until_now(PLAIN)
+    restore()
+    for change in ("UPDATE t SET v = 'other' WHERE id = 3", "DELETE FROM t WHERE id = 4", "UPDATE t SET v = 'more'"):
+        execute(ends.source, change)
+    ends.told.notices.clear()
+    assert (await ends.until_now(PLAIN, overwrite=True)).complete
+    assert row_texts(ends.target, "t") == row_texts(ends.source, "t")
+    execute(ends.source, "DELETE FROM t WHERE id = 5")
+    assert (await ends.until_now(PLAIN)).complete
+    assert row_texts(ends.target, "t") == row_texts(ends.source, "t")
+
+
+async def test_a_target_that_is_restored_from_a_backup(source: Cluster, target: Cluster) -> None:
+    """The slot has passed what it holds."""
+    ends = StreamEnds(source.primary, source.primary.url(), target.primary.url())
+    ends.make(SCHEMA, ROWS)
+    await ends.until_now(PLAIN)
+    restore = _backed_up(target.primary)
+    execute(ends.source, "UPDATE t SET v = 'after the backup' WHERE id = 1; DELETE FROM t WHERE id = 2")
+    await ends.until_now(PLAIN)
+    restore()
+    execute(ends.source, "UPDATE t SET v = 'later' WHERE id = 3")
+    ends.told.notices.clear()
+    assert (await ends.until_now(PLAIN)).complete
+    assert any("the slot is ahead" in notice for notice in ends.told.notices)
     assert row_texts(ends.target, "t") == row_texts(ends.source, "t")

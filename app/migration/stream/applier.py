@@ -11,8 +11,8 @@ from psycopg import AsyncConnection, sql
 
 from app.common.keys import Key
 from app.common.schemas import Schemas
-from app.cutover.locks import HOLD_TABLE
-from app.cutover.tables import METHODS_TABLES
+from app.cutover.locks import HOLD_TABLE, SHARE_TABLE
+from app.cutover.tables import METHODS_TABLES, OWN_AUTHORITY
 from app.migration.load.statements import key_array
 from app.migration.load.table_authority import Authority, Permit, read_authority
 from app.migration.sources.pages import key_of
@@ -135,7 +135,7 @@ class Applier(Changes):
         self._permit = permit
         self._done = done
         self._xids: set[int] = set()
-        self._held: set[str] = set()  # the tables that the batch keeps from mirrors
+        self._held: set[str] = set()  # the tables that the batch keeps from mirrors, and from being moved
         self._authority: Authority | None = None  # in the batch's transaction
 
     async def apply(
@@ -293,16 +293,18 @@ class Applier(Changes):
     async def _confirmed(self, table: CopyTable) -> Authority:
         """Where the cutover stands until this transaction ends, in which the table may be written.
 
-        Tables that mirrors write are held, all of them before the stage's row is: in another order a mirror, a move
-        and this transaction could wait for each other.
+        Tables that mirrors write are held, and those that a command may move alone stay where they are: all of them
+        before the stage's row is. In another order a mirror, a move and this transaction could wait for each other.
         """
         if self._authority is None:
-            for one in self._moments.mirrored:
-                await self._connection.execute(HOLD_TABLE, {"table": one.name})
-                self._held.add(one.name)
+            for lock, tables in ((HOLD_TABLE, self._moments.mirrored), (SHARE_TABLE, self._moments.movable)):
+                for one in tables:
+                    await self._connection.execute(lock, {"table": one.name})
+                    self._held.add(one.name)
             self._authority = await read_authority(self._connection, share=True)
         authority, name = self._authority, table.name
-        if self._permit.refusal(authority, name) or (authority.mirrored(name) and name not in self._held):
+        needed = authority.mirrored(name) is not None or (authority.managed and name in OWN_AUTHORITY)
+        if self._permit.refusal(authority, name) or (needed and name not in self._held):
             raise AuthorityChangedError(name)
         return authority
 

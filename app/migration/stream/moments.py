@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from psycopg import AsyncConnection
 
 from app.common.keys import Key
-from app.cutover.tables import METHODS_TABLES
+from app.cutover.tables import METHODS_TABLES, OWN_AUTHORITY
 from app.migration.keys.keyed_rows import page_of_keys
 from app.migration.load.mirrored_meanwhile import Moment, outdated, this_moment
 from app.migration.load.table_authority import Authority, read_authority
@@ -31,7 +31,7 @@ class _Placed:
 
 
 class Moments:
-    """Moments of the target, of the tables that mirrors may write.
+    """Moments of the target, of the tables that mirrors may write; and where the cutover stands.
 
     Args:
         connection: to the target.
@@ -43,7 +43,8 @@ class Moments:
 
     def __init__(self, connection: AsyncConnection, tables: Sequence[CopyTable]) -> None:
         self._connection = connection
-        self._tables = sorted((one for one in tables if one.name in METHODS_TABLES), key=lambda one: one.name)
+        names = {*METHODS_TABLES, *OWN_AUTHORITY}
+        self._tables = sorted((one for one in tables if one.name in names), key=lambda one: one.name)
         self._placed: deque[_Placed] = deque(maxlen=_MOST)
         self.authority = Authority()
 
@@ -63,6 +64,11 @@ class Moments:
     def mirrored(self) -> list[CopyTable]:
         """The tables that mirrors may have been writing at the last moment, in the order in which they are held."""
         return [table for table in self._tables if self.authority.mirrored(table.name) is not None]
+
+    @property
+    def movable(self) -> list[CopyTable]:
+        """The tables that a command may move alone, in the order in which they are kept where they are."""
+        return [table for table in self._tables if self.authority.managed and table.name in OWN_AUTHORITY]
 
     async def newer(
         self, table: CopyTable, keys: Collection[Key], put: Collection[Key], lsn: int, now: Authority

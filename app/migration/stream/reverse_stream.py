@@ -38,6 +38,7 @@ from app.migration.target.cascades import has_cascades
 from app.state import streams
 from app.state.json_keys import keys_json
 from app.state.runs import quarantine
+from app.stores.postgres.session import source_errors
 
 _PART_ROWS = 5_000  # keys that wait in memory at most
 
@@ -201,8 +202,9 @@ class ReverseStreamSync(StreamSync):
     _source_name = ""
 
     async def _open_log(self, ends: AsyncExitStack, source: PostgresSource) -> PostgresSource:
-        session = await ends.enter_async_context(await source.connect())
-        self._source_name = await back_name(session)
+        with source_errors():
+            async with await source.connect() as session:
+                self._source_name = stream_name(f"back/{await target_identity(session)}")
         log = open_postgres_source(self._target_url, step="sync", setting="DATABASE_URL", pace=source.pace)
         return await ends.enter_async_context(log)
 
@@ -234,8 +236,3 @@ class ReverseStreamSync(StreamSync):
     async def _refusals(self, connection: AsyncConnection, table: CopyTable) -> tuple[Refusal, ...]:
         left = self._applies.left.get(table.name, {}) if self._applies else {}
         return refusals_of(table, [(key, *left[key]) for key in sorted(left)])
-
-
-async def back_name(source: AsyncConnection) -> str:
-    """The name of the stream back to a source, by a session there."""
-    return stream_name(f"back/{await target_identity(source)}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack, aclosing
+from contextlib import AsyncExitStack, aclosing, suppress
 from math import inf
 from time import monotonic
 from typing import Any, ClassVar
@@ -284,8 +284,22 @@ class StreamSync(Sync):
                 await streams.note_weighed(connection, stream.slot.name, held=look.held, to_come=to_come)
             wait = 0.0 if more else max(self._how.interval, _PEEKS_APART * stream.slot.peek_seconds)
             if await self._rested(wait, stream, connection):
+                bringing = asyncio.ensure_future(self._bring_rest(stream, connection))
+                if await self._unless_stopped(bringing):
+                    bringing.result()
                 await self._tell(stream, connection, is_last=True)
                 return
+
+    async def _bring_rest(self, stream: Stream, connection: AsyncConnection) -> None:
+        """What had been committed when it was stopped, so that a person who stopped the writers before has it all."""
+        with suppress(BeginAnewError):  # which the next start takes in
+            await asyncio.sleep(await stream.slot.flushed_after())
+            until = await stream.slot.flushed()
+            more = True
+            while more:
+                more, _ = await self._step(stream)
+            await self._check_catalog(stream, connection)
+            self._progress.notice(f"all that was committed when this was stopped has come, up to {lsn_text(until)}")
 
     async def _unless_stopped(self, working: asyncio.Future[Any]) -> bool:
         """As any sync waits; a slot that is followed is weighed while a pause holds the work."""
