@@ -61,7 +61,7 @@ def test_the_page_says_which_of_them_work() -> None:
     said = {
         name: word
         for programs, word in re.findall(r"^\| (.*?) \| (works|stops) \|", text, re.MULTILINE)
-        for name in re.findall(r"`botdata ([a-z ]+)`", programs)
+        for name in re.findall(r"`botdata ([a-z -]+)`", programs)
     }
     stop = [*LINES, *(line for line in FROM_SOURCE if line not in WORKING)]
     assert said == {
