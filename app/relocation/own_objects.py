@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from app.adopt.catalog import Catalog, differences, read_catalog, split_name
 from app.common.schemas import DATA, Schemas, address_in
+from app.errors import MigrationError
 from app.migration.target.target_session import explained
 from app.relocation.rows import tables_of
 from app.schema import revisions
@@ -17,6 +18,7 @@ from app.schema.transaction import revisions_transaction
 from app.state.relocation.mark import TRIGGER
 from app.stores.postgres.database_url import schemas_of_url
 
+_NOTHING = "everything; nothing was changed"
 # Of what lies on a table: its name ends with the table's.
 _ON_TABLES = {"constraint", "index", "trigger", "rule", "policy"}
 
@@ -46,8 +48,12 @@ async def read_salon(url: str, revision: str, *, step: str) -> SalonCatalog:
     scratch = Schemas(f"botdata_look_{secrets.token_hex(6)}")
     address = address_in(url, scratch.data)
     async with revisions_transaction(address, step=step) as (engine_connection, connection):
-        await engine_connection.run_sync(lambda shared: revisions.upgrade_on(shared, address, [], revision))
-        with explained(step, pending="everything; nothing was changed"):
+        try:
+            await engine_connection.run_sync(lambda shared: revisions.upgrade_on(shared, address, [], revision))
+        except MigrationError as error:  # of a role that may make no schema
+            error.step, error.pending = step, _NOTHING
+            raise
+        with explained(step, pending=_NOTHING):
             tables = await tables_of(connection, scratch.data)
             made = _neutral(await read_catalog(connection, [scratch.data]), scratch.data)
             found = await read_catalog(connection, [salon.data], grants=True)

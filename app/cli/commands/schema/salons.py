@@ -111,7 +111,11 @@ def move_in(
     from app.cli.output import document, progress, say, show_json
     from app.relocation import moving_in
     from app.relocation.archive import Archive
+    from app.settings import load_settings
+    from app.stores.postgres.session import refuse_transaction_pooler
 
+    target = load_settings().require_database_url()
+    run_async(refuse_transaction_pooler(target, setting="DATABASE_URL", step=_IN))  # before a long look at the file
     archive = _completed(name or "NAME", file, lambda: Archive(file, step=_IN))
     name = name or archive.manifest.schema
     url = _address(name, param_hint="--as")
