@@ -10,9 +10,13 @@ import psycopg
 import pytest
 
 from app.errors import SettingsError
+from app.schema import revisions
 from tests.contract.stores import TABLES
+from tests.fixtures.streaming import DATABASE, read_url
+from tests.pooler.bouncer import Bouncer
 from tests.salons.opening import Opening, ask, client
-from tests.support.other_schemas import NAMES
+from tests.support.other_schemas import NAMES, in_schema
+from tests.support.streaming import Cluster
 from tests.support.supabase import SupabaseServer
 
 
@@ -43,6 +47,37 @@ async def test_rows_of_each_over_the_connections_of_one(opening: Opening, target
     for name in NAMES:
         assert ask(target, f"SELECT name FROM {name}.clients") == [(name,)]
         assert ask(target, f"SELECT name FROM {name}_botdata.processes") == []
+
+
+@pytest.mark.usefixtures("often")
+async def test_through_a_transaction_pooler(opening: Opening, target: str, transaction_pooler: Bouncer) -> None:
+    async with opening(database_url=transaction_pooler.url(target)) as salons:
+        for _ in range(3):
+            written = await asyncio.gather(*(salons[name].upsert_clients([client(name)]) for name in NAMES))
+            read = await asyncio.gather(*(salons[name].get_client_by_id(7) for name in NAMES * 4))
+            assert all(answer.success for answer in written), written
+            assert [answer.data and answer.data.name for answer in read] == [*NAMES * 4]
+        await _next_report(target, "t2")
+
+
+async def test_reads_from_standbys(opening: Opening, standbys: Cluster) -> None:
+    url = standbys.primary.url(DATABASE)
+    for name in ("t1", "t2"):
+        revisions.upgrade(in_schema(url, name))
+    try:
+        async with opening(database_url=url, database_read_url=read_url(standbys)) as salons:
+            async with asyncio.timeout(30):
+                while salons.metrics.total("reads", by="standby") < 20:
+                    for name in ("t1", "t2"):
+                        mark = f"{name}, {salons.metrics.total('reads')}"
+                        assert (await salons[name].upsert_clients([client(mark)])).success
+                        for _ in range(3):
+                            answer = await salons[name].get_client_by_id(7)
+                            assert answer.data
+                            assert answer.data.name == mark
+    finally:
+        standbys.primary.execute("DROP SCHEMA t1 CASCADE", DATABASE)
+        standbys.primary.execute("DROP SCHEMA t2 CASCADE", DATABASE)
 
 
 async def test_what_is_no_salon(opening: Opening) -> None:
