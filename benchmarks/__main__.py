@@ -2,7 +2,7 @@
 
     python -m benchmarks [--quick] [--only SUITE ...] [--output DIRECTORY]
 
-It takes about twenty minutes on a machine with nothing else to do, and prints a row as soon as it is known. What
+It takes about forty minutes on a machine with nothing else to do, and prints a row as soon as it is known. What
 is measured in full takes the place of its last figures in `results.json`, beside this file, and in
 docs/measurements.md.
 --quick takes small sizes, whose figures mean nothing, and needs a directory for its results.
