@@ -220,4 +220,4 @@ async def test_counts_of_a_target_that_is_late(
     monkeypatch.setattr(verify_module, "exact_count", of_source)
     monkeypatch.setattr(verify_module, "count_target", of_target)
     ends: Any = None  # they are only given to the two functions
-    assert (await verify_module._agreeing(ends, ends, ends, 0.0, 20, 19, 0)).agree is agree
+    assert (await verify_module._agreeing(ends, ends, ends, 0.0, 20, 19, 0, verify_module._RECOUNTS)).agree is agree
