@@ -43,6 +43,9 @@ def rows(size: Size) -> Iterator[Row]:
     count = size.of(1_000, 10)
     with EmbeddedPostgres.start(durable=False) as postgres, asyncio.Runner() as runner:
         url = postgres.create_database("salons")
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute("ALTER SYSTEM SET autovacuum = off")  # else its transactions are counted with ours
+            connection.execute("SELECT pg_reload_conf()")
         began = perf_counter()
         names = _make(postgres, url, count, runner)
         yield _row(runner, url, names, size, perf_counter() - began)
@@ -93,6 +96,7 @@ def _row(runner: asyncio.Runner, url: str, names: list[str], size: Size, making:
         )
         each = (_resident() - own) / len(names) * 1000
         servers, largest = _server_memory(url)
+        runner.run(asyncio.sleep(size.of(15, 0)))  # server processes that are idle report what they did late
         awake = runner.run(_transactions(url, size.of(10, 2)))
     finally:
         runner.run(opened.aclose())

@@ -70,9 +70,11 @@ class RestingBackend:
             if backend is None or self._calls or monotonic() - self._called_at < after or not backend.is_idle:
                 return
             self._backend = None  # a call that comes from here on waits, and looks at the stage anew
-            if await backend.membership.leave():
-                await backend.close()
-            else:  # it stays in the list, where a process that is silent would be in the way of a move
+            try:
+                if await backend.membership.leave():
+                    await backend.close()
+                    backend = None
+            finally:  # where it stays in the list, it is to go on: a process that is silent is in the way of a move
                 self._backend = backend
 
     async def upsert(self, model: type[Base], rows: Sequence[Values], write: OutgoingWrite) -> list[Any]:
