@@ -9,13 +9,12 @@ from typing import Any
 from psycopg import AsyncConnection, sql
 from sqlalchemy import Table
 
-from app.common.schemas import DATA
 from app.errors import AccessDeniedError, CountTimeoutError, SchemaMismatchError
 from app.migration.sources.pages import records_of
 from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.sources.rest.rest_source import RestSource
 from app.migration.sources.source import Source
-from app.migration.tables.quoting import identifier_of
+from app.migration.tables.quoting import identifier_of, schema_of
 from app.stores.supabase.client import total_told
 
 _TIMES = 2
@@ -75,7 +74,7 @@ async def source_bytes(source: Source, tables: Sequence[Table]) -> int | None:
 
 def _asking(source: RestSource, table: Table) -> Callable[[], Awaitable[int | None]]:
     async def ask() -> int | None:
-        builder = source.rest.table(table.name, table.schema or DATA).select("*").limit(_SAMPLED)
+        builder = source.rest.table(table.name, schema_of(table)).select("*").limit(_SAMPLED)
         response = await source.rest.respond(builder, headers={"Prefer": "count=exact"})
         total, rows = total_told(response.headers), len(records_of(response.content))
         if total is None:

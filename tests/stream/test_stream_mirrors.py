@@ -21,6 +21,7 @@ from tests.migration.test_authority import stand_at
 _STEPS = StreamOptions(interval=0.05, accept_unbounded=True, most_messages=1)  # a transaction in each peek
 _NOW = "SELECT id, notes FROM clients WHERE id IN (5, 6, 7) ORDER BY id"
 _APPLIED = "SELECT pg_wal_lsn_diff(lsn, '0/0') >= %s FROM botdata.streams"
+_LOOKED = "SELECT looked_at FROM botdata.streams"
 _MIRRORED = [(5, "new"), (6, "back")]
 
 
@@ -100,8 +101,9 @@ async def _cross(salon: StreamEnds, hold: float, **given: Any) -> tuple[Late, ..
 
 async def test_the_authority_moves_when_the_stream_is_past_the_last_write(salon: StreamEnds) -> None:
     stand_at(salon.target, "shadow")
-    stream = salon.stream(tables("clients"), replace(_STEPS, interval=0.5))
+    stream = salon.stream(tables("clients"), replace(_STEPS, interval=2.0))
     await stream.begun()
+    await stream.until(lambda: bool(value(salon.target, _LOOKED)))  # the next peek is two seconds off
     execute(salon.source, "UPDATE clients SET notes = 'the last' WHERE id < 20")
     assert await _cross(salon, 10.0) == ()
     assert value(salon.target, "SELECT count(*) FROM clients WHERE notes = 'the last'") == 19
@@ -116,7 +118,7 @@ async def test_a_stream_that_stands_still_holds_the_move(salon: StreamEnds) -> N
     stand_at(salon.target, "shadow")
     stream = salon.stream(tables("clients"))
     await stream.begun()
-    await stream.until(lambda: bool(value(salon.target, "SELECT looked_at FROM botdata.streams")))
+    await stream.until(lambda: bool(value(salon.target, _LOOKED)))
     await stream.end()
     execute(salon.source, "UPDATE clients SET notes = 'the last' WHERE id = 3")
     (late,) = await _cross(salon, 1.0)

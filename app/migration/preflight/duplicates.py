@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from psycopg import AsyncConnection, sql
 from sqlalchemy import Table
 
-from app.common.schemas import DATA
 from app.migration.preflight.findings import Finding, finding
 from app.migration.sources.counts import known_count
 from app.migration.sources.pages import records_of
 from app.migration.sources.source import Source
 from app.migration.tables.copy_table import CopyColumn, CopyTable, name_of
-from app.migration.tables.quoting import identifier_of
+from app.migration.tables.quoting import identifier_of, schema_of
 from app.migration.tables.unique_keys import key_columns, unique_in_model
 from app.privacy import mask_phones
 from app.stores.supabase.grammar import alias
@@ -90,7 +89,7 @@ async def by_pages(source: Source, table: Table, key: tuple[str, ...], *, counts
     primary = list(key_columns(table))
     rest = [name for name in key if name not in primary]
     columns = tuple(CopyColumn(name, "text", False) for name in (*primary, *rest))
-    reduced = CopyTable(table.schema or DATA, table.name, columns, len(primary), False, False)
+    reduced = CopyTable(schema_of(table), table.name, columns, len(primary), False, False)
     wanted = [alias(reduced.names.index(name)) for name in key]
     ids = [alias(position) for position in range(len(primary))]
     counts = counts and key == tuple(primary)  # the rows of any other key are not unseen

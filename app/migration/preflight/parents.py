@@ -8,7 +8,7 @@ import psycopg
 from psycopg import AsyncConnection, sql
 from sqlalchemy import Table
 
-from app.common.schemas import DATA, said
+from app.common.schemas import said
 from app.errors import StoreError
 from app.migration.preflight.findings import Finding, finding
 from app.migration.preflight.schemas.catalog import CatalogTable
@@ -16,7 +16,7 @@ from app.migration.sources.pages import records_of
 from app.migration.sources.source import Source
 from app.migration.tables.copy_table import CopyColumn, CopyTable, label, name_of
 from app.migration.tables.grants import grant_select, grant_usage
-from app.migration.tables.quoting import identifier_of, named
+from app.migration.tables.quoting import identifier_of, named, schema_of
 from app.migration.tables.unique_keys import key_columns
 from app.stores.supabase.grammar import alias
 
@@ -118,7 +118,7 @@ async def parent_findings(
     """
     found = []
     for key in keys:
-        table = next(one for one in tables if (one.schema or DATA, one.name) == (key.schema, key.table))
+        table = next(one for one in tables if (schema_of(one), one.name) == (key.schema, key.table))
         rows = None
         remedy = "botdata preflight counts the rows that would lack theirs"
         if counting is not None and key_columns(table) and set(key.ours) <= set(table.columns.keys()):

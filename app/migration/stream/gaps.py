@@ -47,27 +47,26 @@ async def close_gap(
     """
     look = await slot.look()
     changed = changed_tables(known.tables, prints) if known else []
-    anew, lsn = True, 0
+    anew, lsn, end = True, 0, "target" if reverse else "source"
     if known is None:
         why = "it is the first start"
     elif known.server != server:
-        end = "target" if reverse else "source"
         why = f"the {end} is another server, or has another timeline; run botdata verify when this is done"
         await row_versions.forget_all(connection)
     elif look is None or look.lost:
         why = f"the slot is {'gone' if look is None else f'lost ({look.lost})'}"
     elif changed:
-        why = f"{', '.join(changed)} changed"
+        why = f"{', '.join(changed)} changed at the {end}"
         for table in changed:
             await row_versions.forget_all(connection, table)
     elif known.publication != publication:
         why = "the publication was altered"
     elif others := other_identities(known.tables, prints):
-        why = f"the replica identity of {', '.join(others)} changed"
+        why = f"the replica identity of {', '.join(others)} changed at the {end}"
     elif look.confirmed is not None and look.confirmed > parse_lsn(known.lsn):
-        why, anew, lsn = "the slot is ahead of what is noted", False, look.confirmed
+        why, anew, lsn = "the slot is ahead of the target", False, look.confirmed
     elif look.confirmed is not None and not await _goes_on(slot, look.confirmed, known):
-        why = "its log is not that of before"
+        why = f"the {end}'s log is not that of before"
     elif known.settled_lsn is None or not set(prints) <= set(known.tables):
         why, anew, lsn = "not all tables were brought up to date", False, parse_lsn(known.lsn)
     else:

@@ -15,7 +15,7 @@ from app.common.schemas import DATA, said, schemas_of
 from app.errors import MigrationError
 from app.migration.tables import row_security
 from app.migration.tables.column_shapes import PARTS, shapes
-from app.migration.tables.quoting import identifier_of, named
+from app.migration.tables.quoting import identifier_of, named, schema_of
 from app.migration.tables.silence import silence
 from app.migration.tables.unique_keys import key_columns, key_trouble, read_unique_indexes
 from app.migration.tables.unvalidated_checks import find_unvalidated
@@ -308,7 +308,7 @@ async def describe(
         MigrationError: the table or one of its columns is missing in the target, its rows cannot be loaded again by
             their key, or not all be seen.
     """
-    schema, name = table.schema or DATA, name_of(table)
+    schema, name = schema_of(table), name_of(table)
     qualified = named(connection, identifier_of(table))
     rows = await (await connection.execute(_COLUMNS, [qualified])).fetchall()
     if not rows:

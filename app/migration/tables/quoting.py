@@ -6,9 +6,14 @@ from sqlalchemy import Table
 from app.common.schemas import DATA, schemas_of
 
 
+def schema_of(table: Table) -> str:
+    """A model's schema as our statements say it: `public`, written out or not, is that of DATABASE_SCHEMA."""
+    return DATA if table.schema in {None, "public"} else str(table.schema)
+
+
 def identifier_of(table: Table) -> sql.Identifier:
     """A model's table as our statements say it."""
-    return sql.Identifier(table.schema or DATA, table.name)
+    return sql.Identifier(schema_of(table), table.name)
 
 
 def named(connection: AsyncConnection, identifier: sql.Identifier) -> str:

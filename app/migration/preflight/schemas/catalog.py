@@ -10,6 +10,7 @@ from sqlalchemy import Table
 from app.common.schemas import DATA, schemas_of
 from app.migration.preflight.schemas.user_types import USER_TYPES, UserType
 from app.migration.tables.copy_table import label
+from app.migration.tables.quoting import schema_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +125,7 @@ WHERE n.nspname = %s AND NOT t.tgisinternal AND t.tgenabled IN ('O', 'A') ORDER 
 async def read_all(connection: AsyncConnection, models: Sequence[Table]) -> dict[str, CatalogTable]:
     """The tables and views of the data's schema, and of those that the models name, by name (see `tables.label`)."""
     tables: dict[str, CatalogTable] = {}
-    for schema in {model.schema or DATA for model in models} | {DATA}:
+    for schema in {schema_of(model) for model in models} | {DATA}:
         tables |= await read_tables(connection, schema)
     return tables
 
