@@ -71,7 +71,7 @@ async def test_a_target_that_was_restored(followed: StreamEnds) -> None:
         followed.target,
         "DELETE FROM t; INSERT INTO t SELECT * FROM kept; UPDATE botdata.streams SET lsn = p.lsn FROM place p",
     )
-    await _repaired(followed, "the slot is ahead of what is noted")
+    await _repaired(followed, "the slot is ahead of the target")
 
 
 async def test_another_server_or_timeline_voids_what_was_known_of_rows(followed: StreamEnds) -> None:
@@ -124,7 +124,7 @@ async def test_a_source_that_was_restored_from_a_copy_of_its_files(followed: Str
     """Its log has the same places, and other transactions there."""
     await _went_back(followed, "INSERT INTO t VALUES (20, 'once')")
     execute(followed.target, "UPDATE botdata.streams SET committed_at = committed_at - interval '1 s'")
-    await _repaired(followed, "its log is not that of before")
+    await _repaired(followed, "the source's log is not that of before")
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ async def test_a_changed_table_stops_it_with_all_before_applied(change: str, fol
         await asyncio.wait_for(stream.task, 30)
     assert "preflight" in str(raised.value.next_step)
     assert value(ends.target, "SELECT v FROM t WHERE id = 4") == "before"
-    await _repaired(ends, "t changed")
+    await _repaired(ends, "t changed at the source")
 
 
 async def test_what_changes_no_row_stops_nothing(followed: StreamEnds) -> None:
