@@ -87,7 +87,7 @@ def _row(runner: asyncio.Runner, url: str, names: list[str], size: Size, making:
     opening = perf_counter() - began
     load = _Load(salons)
     try:
-        runner.run(load.calls(names, len(names) * size.of(60, 5)))  # caches, and plans that are kept after some calls
+        runner.run(load.calls(names, len(names) * size.of(40, 5)))  # caches, and plans that are kept after some calls
         ways = {_ALL: names, _ONE: names[:1]}
         calls = size.of(1_000, 50)
         figures = by_turns(
