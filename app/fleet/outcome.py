@@ -1,10 +1,11 @@
 """What came of a command for one salon, and how well that is."""
 
 from dataclasses import dataclass
+from datetime import UTC
 from enum import StrEnum
 
 from app.errors import BotdataError, MigrationError
-from app.next_step import NextStep
+from app.next_step import Command, NextStep
 from app.state.fleet.salons import Standing
 
 
@@ -20,6 +21,7 @@ class Result(StrEnum):
     EQUAL = "equal"
     EQUAL_SINCE = "equal before"
     NOT_COMPARED = "not compared"
+    MOVED_OUT = "moved out"
     NOT_WELL = "not well"
     DIFFERS = "differs"
     NO_SOURCE = "no source"
@@ -61,3 +63,20 @@ def failed(salon: str, error: BotdataError) -> Outcome:
         done = f"; done: {error.done}" if error.done else ""
         return Outcome(salon, Result.FAILED, None, f"{error.message}{done}", error.next_step)
     return Outcome(salon, Result.FAILED, None, str(error))
+
+
+def away(salon: str, standing: Standing) -> Outcome | None:
+    """A salon that has moved to another server, or is on its way; None: it lives here."""
+    if standing.moved_out_at is None:
+        return None
+    since = f"{standing.moved_out_at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    if standing.archive is None:
+        why = f"it is held still for schema move-out since {since}, and its archive is not complete"
+        then = NextStep(
+            "where that command has ended: ", Command("schema move-out", salon),
+            ", which goes on, or ", Command("schema move-out", f"{salon} --cancel"),
+        )  # fmt: skip
+        return Outcome(salon, Result.NOT_WELL, standing, why, then)
+    why = f"its tables have moved to another server, at {since}, and stay as its archive has them"
+    then = NextStep("with what schema move-in said there: ", Command("schema drop", f"{salon} --moved-in RECEIPT"))
+    return Outcome(salon, Result.MOVED_OUT, standing, why, then)

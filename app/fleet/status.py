@@ -4,7 +4,7 @@ from psycopg import AsyncConnection
 
 from app.cutover.moves.status import see
 from app.errors import INSTALL_NEWER
-from app.fleet.outcome import Outcome, Result
+from app.fleet.outcome import Outcome, Result, away
 from app.migration.runs.status import Status, status_of
 from app.next_step import Command, NextStep
 from app.schema.revision_files import known_revisions
@@ -22,6 +22,8 @@ async def look(connection: AsyncConnection, salon: Salon) -> Outcome:
         MigrationError, psycopg.Error: it cannot be read.
     """
     standing = await read_standing(connection, salon)
+    if (gone := away(salon.name, standing)) is not None:
+        return gone
     is_unknown = standing.revision not in {None, *known_revisions()}
     is_newer = is_unknown or standing.tool_version > newest_version()
     upgrade = NextStep(INSTALL_NEWER if is_newer else Command("fleet upgrade", f"--only {salon.name}"))

@@ -7,7 +7,7 @@ from psycopg import AsyncConnection
 from app.errors import INSTALL_NEWER, MigrationError
 from app.fleet.choosing import Chosen, address_of
 from app.fleet.each import SALONS_OF_A_SESSION
-from app.fleet.outcome import Outcome, Result
+from app.fleet.outcome import Outcome, Result, away
 from app.next_step import Command, NextStep
 from app.schema import revisions
 from app.state.fleet.salons import Salon, Standing, read_standing
@@ -37,7 +37,7 @@ class Upgrades:
         self._engine.dispose()
 
     async def upgrade(self, connection: AsyncConnection, salon: Salon) -> Outcome:
-        """One salon. What is at the head already is told by one query.
+        """One salon. What is at the head already, or has moved out, is told by one query.
 
         Raises:
             MigrationError: a revision or the server refuses it; the schema is as it was.
@@ -50,6 +50,8 @@ class Upgrades:
                 next_step=NextStep(Command("upgrade"), ", if it is meant all the same"),
             )
         before = await read_standing(connection, salon)
+        if (gone := away(salon.name, before)) is not None:
+            return gone
         if before.tool_version > newest_version():
             raise MigrationError(
                 "a newer botdata has made the tool's own schema",

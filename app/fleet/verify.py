@@ -9,7 +9,7 @@ from sqlalchemy import Table
 
 from app.cutover.stages import Stage
 from app.fleet.choosing import address_of
-from app.fleet.outcome import Outcome, Result
+from app.fleet.outcome import Outcome, Result, away
 from app.fleet.sources import SalonSource
 from app.migration.preflight.opening import open_source
 from app.migration.retry import Limits
@@ -74,6 +74,8 @@ class Verifications:
             MigrationError: one of its two sides cannot be read.
         """
         standing = await read_standing(connection, salon)
+        if (gone := away(salon.name, standing)) is not None:
+            return gone
         source = self.sources.get(salon.name)
         if source is None:
             if standing.stage == Stage.COMPLETE:

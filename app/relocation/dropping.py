@@ -1,19 +1,21 @@
 """Drops a salon: after it has moved and its receipt was brought back, or by its name, said twice."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hmac import compare_digest
 
 from psycopg import AsyncConnection
 
-from app.errors import MigrationError
+from app.common.schemas import Schemas, schemas_of
+from app.errors import INSTALL_NEWER, MigrationError
 from app.migration.target.target_session import explained, open_target
 from app.next_step import Command, NextStep
 from app.relocation.archive import receipt_of
 from app.state.cutover.processes import read_processes
 from app.state.relocation.contents import dependents, drop_both, relations_in_the_way
-from app.state.relocation.mark import archive_kept
+from app.state.relocation.mark import archive_kept, tables_not_held
 from app.state.streams import read_streams
-from app.state.tool_schema import is_current
+from app.state.tool_schema import newest_version, version
 from app.stores.postgres.database_url import schemas_of_url
 
 STEP = "schema drop"
@@ -49,9 +51,9 @@ async def drop(url: str, *, receipt: str | None = None, confirmed: str | None = 
     async with open_target(url, step=STEP, exclusive=True) as connection:
         with explained(STEP, pending=_NOTHING):
             relations = await relations_in_the_way(connection)
-            if not relations:
+            if not _of_salon(relations, schemas_of(connection)):
                 raise MigrationError(
-                    f"there is no schema {schema} with tables in it",
+                    f"there is no schema {schema} with a salon in it",
                     step=STEP,
                     pending=_NOTHING,
                     next_step=NextStep("correct the name, or DATABASE_URL, then: ", Command(STEP, "NAME")),
@@ -72,9 +74,23 @@ async def drop(url: str, *, receipt: str | None = None, confirmed: str | None = 
     return Dropped(schema, len(relations))
 
 
+def _of_salon(relations: Sequence[str], schemas: Schemas) -> bool:
+    revisions, tool = f"{schemas.data}.alembic_version", f"{schemas.tool}."
+    return any(relation == revisions or relation.startswith(tool) for relation in relations)
+
+
 async def _refuse_unproved(connection: AsyncConnection, schema: str, receipt: str | None) -> None:
-    checksum = await archive_kept(connection) if await is_current(connection) else None
+    checksum = await archive_kept(connection)
     if receipt is not None and checksum is not None and compare_digest(receipt.encode(), receipt_of(checksum).encode()):
+        if left := await tables_not_held(connection):
+            raise MigrationError(
+                f"these tables stayed behind as {schema} moved out, and would be lost: {', '.join(left)}",
+                step=STEP,
+                pending=_NOTHING,
+                next_step=NextStep(
+                    "move them to another schema, or drop them; then: ", Command(STEP, f"{schema} --moved-in {receipt}")
+                ),
+            )
         return
     if checksum is None:
         why = f"{schema} has not moved out"
@@ -92,8 +108,19 @@ async def _refuse_unproved(connection: AsyncConnection, schema: str, receipt: st
 
 
 async def _refuse_living(connection: AsyncConnection, schema: str) -> None:
-    if not await is_current(connection):
+    found = await version(connection)
+    if not found:
         return
+    if found != newest_version():
+        raise MigrationError(
+            f"whether a process lives on {schema} cannot be read: another version of botdata made the tool's own schema",
+            step=STEP,
+            pending=_NOTHING,
+            next_step=NextStep(
+                INSTALL_NEWER if found > newest_version() else Command("upgrade"),
+                "; then: ", Command(STEP, f"{schema} --yes-drop {schema}"),
+            ),
+        )  # fmt: skip
     alive = [process.name for process in await read_processes(connection) if not process.silent]
     if alive:
         raise MigrationError(

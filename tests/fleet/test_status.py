@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import suppress
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -13,7 +14,7 @@ from app.fleet.outcome import Outcome, Result
 from app.state.fleet.salons import Salon
 from tests.cli.command import Command
 from tests.cli.test_json import check_document
-from tests.migration.engine import Told, execute
+from tests.migration.engine import Told, execute, value
 
 _SALONS = [Salon(f"t{number}", True, True, True) for number in (1, 2, 3)]
 
@@ -42,6 +43,28 @@ def test_it_names_what_is_not_well(command: Command, salons: str) -> None:
     assert "pip install --upgrade" in lines["t4"]
     one = command("fleet", "status", "--only", "t3", "--json", DATABASE_URL=salons)
     assert (one.code, check_document(one.out, "fleet status")["next"]) == (0, None)
+
+
+def test_a_salon_that_has_moved_out_is_named_so_and_left_as_it_is(
+    command: Command, salons: str, tmp_path: Path
+) -> None:
+    execute(salons, "UPDATE t1_botdata.stage SET moved_out_at = '2026-01-02 03:04:05Z', archive = 'a', stage = 'off'")
+    execute(salons, "UPDATE t1.alembic_version SET version_num = '0001'; DELETE FROM t1_botdata.version")
+    sources = tmp_path / "sources.toml"
+    sources.touch(mode=0o600)
+    line = ("--only", "t1", "--json")
+    for name, options in {"status": line, "upgrade": line, "verify": ("--sources", str(sources), *line)}.items():
+        done = command("fleet", name, *options, DATABASE_URL=salons)
+        (t1,) = check_document(done.out, f"fleet {name}")["salons"]
+        assert (done.code, t1["outcome"], t1["revision"]) == (1 if name == "verify" else 0, "moved out", "0001")
+        assert "2026-01-02T03:04:05Z" in t1["reason"]
+        assert "botdata schema drop t1 --moved-in RECEIPT" in t1["next"]
+    execute(salons, "UPDATE t1_botdata.stage SET archive = NULL")
+    for name in ("status", "upgrade"):
+        held = command("fleet", name, *line, DATABASE_URL=salons)
+        (t1,) = check_document(held.out, f"fleet {name}")["salons"]
+        assert (held.code, t1["outcome"], "--cancel" in t1["next"]) == (1, "not well", True)
+    assert value(salons, "SELECT version_num FROM t1.alembic_version") == "0001"
 
 
 @pytest.mark.separate_server

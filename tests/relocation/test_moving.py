@@ -284,6 +284,11 @@ def test_nothing_is_dropped_by_accident(command: Command, salon: str, salons: st
     assert drop("t1", "--yes-drop", "t2").code == 2
     assert "no schema t9" in drop("t9").err
     assert "public is no salon's" in drop("public", "--yes-drop", "public").err
+    execute(salons, "CREATE SCHEMA t8; CREATE TABLE t8.theirs (id integer)")
+    assert "no schema t8 with a salon" in drop("t8", "--yes-drop", "t8").err
+    execute(salon, "DROP SCHEMA t8 CASCADE; UPDATE version SET version = version - 1")
+    assert "cannot be read" in drop("t1", "--yes-drop", "t1").err
+    execute(salon, "UPDATE version SET version = version + 1")
     execute(salon, "INSERT INTO processes (name, stage, chosen_by) VALUES ('p:1', 'complete', 'x')")
     assert "processes of the bot live" in drop("t1", "--yes-drop", "t1").err
     execute(salon, "DELETE FROM processes; CREATE VIEW public.latest AS SELECT id FROM t1.clients")
@@ -293,4 +298,19 @@ def test_nothing_is_dropped_by_accident(command: Command, salon: str, salons: st
     gone = drop("t1", "--yes-drop", "t1", "--json")
     assert gone.code == 0, gone.err
     check_document(gone.out, "schema drop")
+    assert query(salons, _SCHEMAS) == []
+
+
+def test_a_receipt_drops_what_moved_and_no_table_that_stayed(  # type: ignore[no-untyped-def]
+    command: Command, salon: str, salons: str, move_out
+) -> None:
+    execute(salon, "CREATE TABLE t1.own (id integer)")
+    assert move_out("--to", "t1.zip", "--leave", "table own").code == 0
+    execute(salon, "UPDATE version SET version = version - 1")  # of an older botdata: what has moved is not upgraded
+    line = ("schema", "drop", "t1", "--moved-in", Archive(Path("t1.zip"), step="test").manifest.receipt)
+    refused = command(*line, DATABASE_URL=salons)
+    assert (refused.code, "stayed behind as t1 moved out, and would be lost: t1.own" in refused.err) == (1, True)
+    execute(salon, "DROP TABLE t1.own")
+    gone = command(*line, DATABASE_URL=salons)
+    assert gone.code == 0, gone.err
     assert query(salons, _SCHEMAS) == []

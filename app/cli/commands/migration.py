@@ -176,11 +176,12 @@ def _say_upgrade(done: Upgrade) -> None:
 
 async def _upgrade_tool_schema(url: str) -> None:
     """Make schema `botdata`, or bring it to this version: the bot's role, which reports itself there, may not."""
+    from app.common.schemas import schemas_of
     from app.migration.target.target_session import explained, open_target
     from app.state.tool_schema import ensure_tool_schema
 
     async with open_target(url, step="upgrade") as connection:
-        with explained("upgrade", pending="the tool's own schema botdata"):
+        with explained("upgrade", pending=f"the tool's own schema {schemas_of(connection).tool}"):
             await ensure_tool_schema(connection)
 
 

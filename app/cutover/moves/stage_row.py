@@ -9,6 +9,7 @@ from psycopg import AsyncConnection
 from psycopg.errors import LockNotAvailable
 
 from app.common.driver_errors import without_values
+from app.common.schemas import schemas_of
 from app.cutover.locks import HOLD_STAGE, HOLD_TURN
 from app.errors import MigrationError, OutcomeUnknownError
 from app.migration.target.target_session import explained, open_target
@@ -136,8 +137,9 @@ async def open_cutover(
     async with open_target(url, step=step) as connection:
         with explained(step, pending=pending):
             if not await is_current(connection):
+                tool = schemas_of(connection).tool
                 raise MigrationError(
-                    "the target has not the tables of a cutover: its schema botdata is missing or of another version",
+                    f"the target has not the tables of a cutover: its schema {tool} is missing or of another version",
                     step=step,
                     pending=pending,
                     next_step=NextStep(

@@ -112,9 +112,9 @@ async def _prepare(connection: AsyncConnection) -> str | None:
     except psycopg.Error as error:
         if error.sqlstate not in _NOT_WRITABLE:
             raise
-        why = "the role may not write to schema botdata of the target"
+        why = f"the role may not write to schema {schemas_of(connection).tool} of the target"
     else:
-        why = "schema botdata of the target was made by a newer botdata"
+        why = f"schema {schemas_of(connection).tool} of the target was made by a newer botdata"
     return f"{why}: what was moved is not known, nothing can be ticked off, and status knows nothing of this inventory"
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from psycopg import AsyncConnection
 
+from app.common.schemas import schemas_of
 from app.errors import INSTALL_NEWER, MigrationError
 from app.migration.target.foreign_keys import statement_for
 from app.migration.target.target_session import explained, open_target, run_lock_holder
@@ -181,7 +182,7 @@ async def require_installed(connection: AsyncConnection, *, step: str) -> None:
     """
     if not await _is_installed(connection, step):
         raise MigrationError(
-            "the target has no schema botdata: no run has begun there",
+            f"the target has no schema {schemas_of(connection).tool}: no run has begun there",
             step=step,
             pending="nothing is changed by it",
             next_step=NextStep(Command("upgrade"), ", which makes it; then: ", Command(step)),

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from psycopg import AsyncConnection
 
@@ -45,11 +46,15 @@ class Standing:
         revision: of its schema; None: none was ever applied.
         tool_version: of the tool's own schema; 0: there is none.
         stage: of its cutover; None: there is no row of it.
+        moved_out_at: since when its tables are another server's; None: they are this one's.
+        archive: the checksum of the archive that it left with; None: it is here, or the archive is not complete.
     """
 
     revision: str | None
     tool_version: int
     stage: str | None
+    moved_out_at: datetime | None = None
+    archive: str | None = None
 
 
 async def find_salons(connection: AsyncConnection) -> list[Salon]:
@@ -79,6 +84,14 @@ async def read_standing(connection: AsyncConnection, salon: Salon) -> Standing:
     """Where the salon stands whose tables the connection's statements mean, by one query."""
     revision = f"(SELECT string_agg(version_num, ', ') FROM {DATA}.alembic_version)" if salon.has_revisions else "NULL"
     version = f"(SELECT coalesce(max(version), 0) FROM {SCHEMA}.version)" if salon.has_tool else "0"
-    stage = f"(SELECT stage FROM {SCHEMA}.stage)" if salon.has_stage else "NULL"
-    ((found, number, at),) = await fetch_rows(connection, f"SELECT {revision}, {version}, {stage}")
-    return Standing(found, number, at)
+    row = f"(SELECT to_jsonb(s) FROM {SCHEMA}.stage s)" if salon.has_stage else "NULL"  # an older one has less columns
+    ((found, number, at),) = await fetch_rows(connection, f"SELECT {revision}, {version}, {row}")
+    row = at or {}
+    moved_out_at = row.get("moved_out_at")
+    return Standing(
+        found,
+        number,
+        row.get("stage"),
+        datetime.fromisoformat(moved_out_at) if moved_out_at else None,
+        row.get("archive"),
+    )

@@ -9,8 +9,9 @@ from psycopg import AsyncConnection, sql
 
 from app.common.schemas import schemas_of
 from app.state.cutover.stage import STAMP
-from app.state.fetching import fetch_value
+from app.state.fetching import fetch_rows, fetch_value
 from app.state.schema_name import SCHEMA
+from app.state.tool_schema import may_read
 
 TRIGGER = "botdata_moved_out"
 # 25006, read_only_sql_transaction: to the data layer the store is unavailable, to a sync its target is.
@@ -47,8 +48,23 @@ async def keep_archive(connection: AsyncConnection, checksum: str) -> None:
 
 async def archive_kept(connection: AsyncConnection) -> str | None:
     """The checksum of the archive that the schema moved out with; None: it is here, or the archive is not complete."""
-    checksum: str | None = await fetch_value(connection, f"SELECT archive FROM {SCHEMA}.stage")
+    if not await may_read(connection, "stage"):
+        return None
+    # An older version's row has no such column.
+    checksum: str | None = await fetch_value(connection, f"SELECT to_jsonb(s) ->> 'archive' FROM {SCHEMA}.stage s")
     return checksum
+
+
+async def tables_not_held(connection: AsyncConnection) -> list[str]:
+    """The tables of a schema that has moved out which did not go with it."""
+    rows = await fetch_rows(
+        connection,
+        "SELECT c.oid::regclass::text FROM pg_class c WHERE c.relnamespace = to_regnamespace('<data schema>') "
+        "AND c.relkind IN ('r', 'p', 'f') AND c.relname <> 'alembic_version' AND NOT EXISTS (SELECT FROM pg_trigger t "
+        "WHERE t.tgrelid = c.oid AND t.tgname = %(trigger)s) ORDER BY 1",
+        {"trigger": TRIGGER},
+    )
+    return [name for (name,) in rows]
 
 
 async def unmark_moved_out(connection: AsyncConnection) -> None:
