@@ -137,6 +137,7 @@ async def move_out(url: str, leaving: Leaving, path: Path, leave: Collection[str
                 raise MigrationError(
                     f"the archive cannot be written to {path}: {error.strerror}",
                     step=STEP,
+                    pending=_NOTHING,
                     next_step=NextStep("make room, or name another file in --to, then: ", Command(STEP, name)),
                 ) from error
             Archive(path, step=STEP)

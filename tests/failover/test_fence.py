@@ -73,7 +73,7 @@ async def test_a_new_process_asks_all_hosts_and_takes_the_highest_timeline(
 async def test_a_login_that_every_host_refuses_is_told(
     two_primaries: tuple[Node, Node], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.stores.postgres.session._CONNECTING", 1)
+    monkeypatch.setattr("app.stores.postgres.session._CONNECTING", 3)
     hosts = ",".join(f"127.0.0.1:{node.port}" for node in two_primaries)
     with pytest.raises(MigrationError, match=r"none of the hosts in DATABASE_URL takes writes \(.*role .* does not"):
         async with open_target(f"postgresql://stranger@{hosts}/{DATABASE}", step="test"):
