@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 
 from psycopg import AsyncConnection
 
@@ -100,16 +100,14 @@ class Steps:
             await stream.slot.advance(stream.position)
         return applied
 
-    async def bring_rest(self) -> None:
-        """What had been committed when it was stopped, so that a person who stopped the writers before has it all."""
-        with suppress(BeginAnewError):  # which the next start takes in
-            await asyncio.sleep(await self._stream.slot.flushed_after())
-            until = await self._stream.slot.flushed()
-            more = True
-            while more:
-                more, _ = await self.step()
-            await self.check_catalog()
-            self._progress.notice(f"all that was committed when this was stopped has come, up to {lsn_text(until)}")
+    async def catch_up(self) -> int:
+        """Apply what is committed by now; returns up to where that is."""
+        await asyncio.sleep(await self._stream.slot.flushed_after())
+        until = await self._stream.slot.flushed()
+        more = True
+        while more:
+            more, _ = await self.step()
+        return until
 
     async def confirm_idle(self, upto: int, *, more: bool) -> None:
         """Let the source forget a log without changes, as far as a peek has looked."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from math import inf
 from time import monotonic
 from typing import Any
@@ -14,6 +15,7 @@ from app.common.background import end_task
 from app.migration.runs.report import Refusal, refusals_of
 from app.migration.stream.followed import BeginAnewError, GivenUpError, Stream, weigh
 from app.migration.stream.source.gaps import remove
+from app.migration.stream.source.lsn import lsn_text
 from app.migration.stream.steps import Steps
 from app.migration.stream.stream_start import StreamStart
 from app.migration.sync.direction import Direction
@@ -106,11 +108,28 @@ class StreamSync(StreamStart):
             await steps.weigh()
             wait = 0.0 if more else max(self._how.interval, _PEEKS_APART * stream.slot.peek_seconds)
             if await self._rested(wait, stream, connection):
-                bringing = asyncio.ensure_future(steps.bring_rest())
+                bringing = asyncio.ensure_future(self._bring_rest(steps, stream, engine, whole, connection))
                 if await self._unless_stopped(bringing):
                     bringing.result()
                 await self._tell(stream, connection, is_last=True)
                 return
+
+    async def _bring_rest(
+        self,
+        steps: Steps,
+        stream: Stream,
+        engine: Direction[Any],
+        whole: WholeTables | None,
+        connection: AsyncConnection,
+    ) -> None:
+        """What had been committed when it was stopped, so that a person who stopped the writers before has it all."""
+        with suppress(BeginAnewError):  # which the next start takes in
+            until = await steps.catch_up()
+            if stream.rest:
+                began = monotonic()
+                self._tell_round(await self._round(engine, whole, connection, stream.rest), monotonic() - began)
+            await steps.check_catalog()
+            self._progress.notice(f"all that was committed when this was stopped has come, up to {lsn_text(until)}")
 
     async def _unless_stopped(self, working: asyncio.Future[Any]) -> bool:
         """As any sync waits; a slot that is followed is weighed while a pause holds the work."""
@@ -127,15 +146,14 @@ class StreamSync(StreamStart):
     async def _rested(self, seconds: float, stream: Stream, connection: AsyncConnection) -> bool:
         """Wait for the next peek, briefly while a move of the stage waits for the stream; whether it was stopped."""
         until = monotonic() + seconds
-        while True:
+        while not self._stop.is_set():
             is_awaited = bool(stream.moments.mirrored) and await open_move(connection) is not None
             stream.looks.hurried = is_awaited
             left = max(0.0, until - monotonic())
             wait = min(left, _HURRIED if is_awaited else self._how.interval)
-            if await self._stopped_within(wait):
-                return True
-            if is_awaited or left <= wait:
+            if not await self._stopped_within(wait) and (is_awaited or left <= wait):
                 return False
+        return True
 
     async def _refusals(self, connection: AsyncConnection, table: CopyTable) -> tuple[Refusal, ...]:
         """The rows of a table that are refused now."""
