@@ -1,0 +1,195 @@
+"""The start of a sync by the change stream: both ends are opened, and what may be missing comes by xmin."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from time import monotonic
+from typing import Any, ClassVar
+
+from psycopg import AsyncConnection
+from sqlalchemy import Table
+
+from app.migration.progress import Progress
+from app.migration.sources.postgres.postgres_source import PostgresSource
+from app.migration.sources.source import Source
+from app.migration.stream.applier import Applier
+from app.migration.stream.followed import Applying, GivenUpError, Stream
+from app.migration.stream.looks import Looks
+from app.migration.stream.moments import Moments
+from app.migration.stream.options import StreamOptions
+from app.migration.stream.row_writer import RowWriter
+from app.migration.stream.source.catalog import fingerprints
+from app.migration.stream.source.gaps import close_gap
+from app.migration.stream.source.lsn import lsn_text, parse_lsn
+from app.migration.stream.source.publication import Publication
+from app.migration.stream.source.requirements import refuse_missing
+from app.migration.stream.source.slot import StreamSlot, stream_name, target_identity
+from app.migration.sync.direction import Direction
+from app.migration.sync.options import SyncOptions
+from app.migration.sync.sync_report import SyncRound, TableSynced
+from app.migration.sync.syncer import OpenSource, Sync
+from app.migration.sync.whole_tables import WholeTables
+from app.migration.tables.copy_table import CopyTable
+from app.migration.target.target_session import explained
+from app.state import streams
+
+
+class StreamStart(Sync):
+    """A sync that can begin to follow the change stream of one end; `StreamSync` goes on from there."""
+
+    _end: ClassVar[str] = "source"  # whose log it is
+    _command: ClassVar[str] = "--follow --by stream"
+
+    def __init__(
+        self,
+        open_source: OpenSource,
+        target_url: str,
+        tables: Sequence[Table],
+        progress: Progress,
+        options: SyncOptions,
+        stream: StreamOptions,
+        *,
+        stop: asyncio.Event | None = None,
+        on_round: Callable[[SyncRound], None] = lambda done: None,
+    ) -> None:
+        super().__init__(open_source, target_url, tables, progress, options, stop=stop, on_round=on_round)
+        self.report.by = "stream"
+        self._how = stream
+        self._until = stream.until_lsn
+        self._peeking: AsyncConnection | None = None
+        self._postgres: PostgresSource | None = None
+        self._followed: StreamSlot | None = None
+        self._run_id = 0
+
+    async def _open(self, ends: AsyncExitStack) -> tuple[Source, AsyncConnection, list[CopyTable], int]:
+        source, connection, tables, run = await super()._open(ends)
+        assert isinstance(source, PostgresSource)  # the command line sees to it
+        self._postgres, self._run_id = await self._open_log(ends, source), run
+        with explained("sync", setting=self._postgres.setting, pending="everything of this start"):
+            name = await self._name(connection)
+            await refuse_missing(self._postgres, name=name, accept_unbounded=self._how.accept_unbounded, end=self._end)
+            self._peeking = await ends.enter_async_context(await self._postgres.connect())
+        return source, connection, tables, run
+
+    async def _open_log(self, ends: AsyncExitStack, source: PostgresSource) -> PostgresSource:
+        """The end whose log it is."""
+        return source
+
+    async def _name(self, connection: AsyncConnection) -> str:
+        """The stream's."""
+        return stream_name(await target_identity(connection))
+
+    async def _ends(self, connection: AsyncConnection) -> tuple[StreamSlot, Publication]:
+        """What the stream has at the source."""
+        assert self._postgres is not None
+        name = await self._name(connection)
+        return StreamSlot(self._postgres, self._peeking, name), Publication(self._postgres, name)
+
+    async def _start(
+        self,
+        engine: Direction[Any],
+        whole: WholeTables | None,
+        connection: AsyncConnection,
+        tables: Sequence[CopyTable],
+    ) -> Stream | None:
+        """The stream, with no gap before it; None where it was stopped.
+
+        Raises:
+            GivenUpError: no table can be followed by one.
+        """
+        assert self._postgres is not None
+        source = self._postgres
+        slot, publication = await self._ends(connection)
+        name = slot.name
+        found = await publication.publish(tables)
+        for table, reason in found.left.items():
+            self._progress.notice(f"{table} is followed by its rows' versions: {reason}")
+        chosen = await self._chosen(connection, found.tables)
+        if not chosen:
+            raise GivenUpError("no table can be followed by the change stream; all are followed by rows' versions")
+        rest = [table for table in tables if table not in chosen]
+        server, published = await slot.server(), await publication.fingerprint()
+        prints = await fingerprints(source, chosen)
+        reverse = self._options.reverse
+        known = next(iter(await streams.read_streams(connection, name, reverse=reverse)), None)
+        why = await close_gap(
+            connection,
+            slot,
+            known,
+            source=source.label,
+            server=server,
+            publication=published,
+            prints=prints,
+            tell=self._progress.notice,
+            reverse=reverse,
+        )
+        if why is None:
+            assert known is not None
+            lsn, settled = parse_lsn(known.lsn), parse_lsn(known.settled_lsn or "0/0")
+            await streams.keep_tables(connection, name, prints)
+            self._progress.notice(f"by the change stream, from {known.lsn} on ({name})")
+            self._tell_round([], 0.0)  # from here on it waits for an end that is away
+        else:
+            self._progress.notice(f"by the change stream ({name}); first a sync by rows' versions, since {why}")
+            if not await self._xmin_round(engine, whole, connection, tables):
+                return None
+            settled = await slot.flushed()
+            await streams.settle_stream(connection, name, lsn_text(settled))
+            lsn = parse_lsn((await streams.read_streams(connection, name, reverse=reverse))[0].lsn)
+        done: dict[str, TableSynced] = {}
+        mirrored = [] if reverse else chosen
+        moments = Moments(connection, mirrored)
+        looks = Looks(connection, source.label, slot, mirrored, self._options)
+        applier = await self._applier(connection, engine, slot, moments, settled, chosen, done)
+        await looks.begin()
+        if self._how.until_now and self._until is None:
+            await asyncio.sleep(await slot.flushed_after())
+            self._until = await slot.flushed()
+        return Stream(
+            slot, publication, applier, moments, chosen, rest, published, prints, lsn, done, looks, until=self._until
+        )
+
+    async def _applier(
+        self,
+        connection: AsyncConnection,
+        engine: Direction[Any],
+        slot: StreamSlot,
+        moments: Moments,
+        settled: int,
+        tables: Sequence[CopyTable],
+        done: dict[str, TableSynced],
+    ) -> Applying:
+        """What brings changes to the other end."""
+        assert self._postgres is not None
+        writer = RowWriter(connection, self._postgres, slot, self._run_id, self._options)
+        writer.settled_lsn = settled
+        schemas, permit = self._postgres.schemas, self._options.permit
+        return Applier(connection, writer, moments, slot.name, permit, tables, schemas, done)
+
+    async def _chosen(self, connection: AsyncConnection, published: Sequence[CopyTable]) -> list[CopyTable]:
+        """Those that may be written now."""
+        permitted = await self._permitted(connection, [table.name for table in published])
+        return [table for table in published if table.name in permitted]
+
+    async def _xmin_round(
+        self,
+        engine: Direction[Any],
+        whole: WholeTables | None,
+        connection: AsyncConnection,
+        tables: Sequence[CopyTable],
+    ) -> bool:
+        """A round by xmin; False where it was stopped."""
+        began = monotonic()
+        working = asyncio.ensure_future(self._round(engine, whole, connection, tables))
+        if not await self._unless_stopped(working):
+            self.report.interrupted = True
+            return False
+        self._tell_round(working.result(), monotonic() - began)
+        return True
+
+    def _tell_round(self, done: Sequence[TableSynced], lag: float) -> None:
+        told = SyncRound(self.report.rounds + 1, tuple(done), lag)
+        self.report.add(told)
+        self._on_round(told)
