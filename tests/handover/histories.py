@@ -17,7 +17,7 @@ from tests.handover.steps import About, Step
 
 _MOST = 200_000  # places that are looked at
 _UPSERTS = {"JournalWriter.upsert": Store.SUPABASE, "OutboxWriter.upsert": Store.POSTGRES}
-_NEVER_SEEN = {"Membership._say_goodbye", "JournalWriter._leave", "Notes.bring_in_of_the_dead"}
+_NEVER_SEEN = {"Membership.leave", "JournalWriter._leave", "Notes.bring_in_of_the_dead"}
 
 
 class Write(NamedTuple):

@@ -191,7 +191,7 @@ def _goodbye(shared: Shared, process: Process, guards: Guards) -> Iterator[Step]
     is_due = process.doing is Doing.MIRROR_DUE_UNNOTED and guards.asks("noted anew")
     if process.doing in {Doing.NOTHING, Doing.MIRROR_DUE, Doing.MIRROR_DUE_UNNOTED}:
         is_left = shared.orphan or is_due or process.doing is Doing.MIRROR_DUE
-        yield Step("Membership._say_goodbye", shared._replace(orphan=is_left), Process())
+        yield Step("Membership.leave", shared._replace(orphan=is_left), Process())
 
 
 def _silent_transaction_ends(shared: Shared, process: Process, guards: Guards) -> Iterator[Step]:
