@@ -82,11 +82,12 @@ async def test_reads_from_standbys(opening: Opening, standbys: Cluster) -> None:
 
 async def test_what_is_no_salon(opening: Opening) -> None:
     async with opening(
-        {"t1": {}, "nope": {}, "T1": {}, "t2": {"database_pool_size": 9}, "t3": {"colour": "red"}}
+        {"t1": {}, "nope": {}, "T1": {}, "": {}, "t2": {"database_pool_size": 9}, "t3": {"colour": "red"}}
     ) as salons:
         for name, said in {
             "other": "'other' is none of the salons",
             "T1": "DATABASE_SCHEMA: must be of small letters",
+            "": "of the salon '': a salon is asked for by the name",
             "t2": "database_pool_size of the salon 't2': is one for all salons",
             "t3": "colour of the salon 't3': there is no such setting",
         }.items():
@@ -168,6 +169,16 @@ async def test_a_salon_that_is_dropped_or_locked_keeps_no_other_from_its_reports
         await _next_report(target, "t2")
         assert (await salons["t1"].upsert_clients([client("t1")])).success
         assert (await salons["t3"].get_company(1)).error_code == "schema_mismatch"
+
+
+@pytest.mark.usefixtures("often")
+async def test_a_salon_whose_row_is_lost_keeps_no_other_from_its_reports(opening: Opening, target: str) -> None:
+    async with opening() as salons:
+        await salons.open("t1", "t2")
+        ask(target, "DELETE FROM t1_botdata.stage")
+        for _ in range(3):
+            await _next_report(target, "t2")
+        assert (await salons["t1"].upsert_clients([client("t1")])).error_code == "schema_mismatch"
 
 
 async def test_calls_that_wait_in_one_salon_leave_connections_to_another(opening: Opening, target: str) -> None:
