@@ -207,6 +207,8 @@ class Settings(BaseSettings):
             settings.flags  # noqa: B018 - contradictions are an error before the first call
         except ValidationError as error:
             raise SettingsError(f"{place}: {'; '.join(_explain(error))}") from None
+        if settings.database_schema != schema:
+            raise SettingsError(f"{place}: a salon is asked for by the name of its schema, and this is none")
         return settings
 
     @property

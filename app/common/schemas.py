@@ -27,6 +27,18 @@ _RESERVED = re.compile(
     r"citus|citus_internal|columnar|columnar_internal"
 )
 
+# The words that are no name unless quoted (pg_get_keywords(), catcode R and T); statements quote none.
+_KEYWORDS = re.compile(
+    r"all|analyse|analyze|and|any|array|as|asc|asymmetric|authorization|binary|both|case|cast|check|"
+    r"collate|collation|column|concurrently|constraint|create|cross|current_catalog|current_date|"
+    r"current_role|current_schema|current_time|current_timestamp|current_user|default|deferrable|desc|"
+    r"distinct|do|else|end|except|false|fetch|for|foreign|freeze|from|full|grant|group|having|ilike|"
+    r"in|initially|inner|intersect|into|is|isnull|join|lateral|leading|left|like|limit|localtime|"
+    r"localtimestamp|natural|not|notnull|null|offset|on|only|or|order|outer|overlaps|placing|primary|"
+    r"references|returning|right|select|session_user|similar|some|symmetric|system_user|table|tablesample|"
+    r"then|to|trailing|true|union|unique|user|using|variadic|verbose|when|where|window|with"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Schemas:
@@ -107,6 +119,8 @@ def trouble_with_target(name: str) -> str | None:
     """Why the rows cannot be moved to a schema of this name; None where they can."""
     if (trouble := trouble_with_name(name)) is not None:
         return trouble
+    if _KEYWORDS.fullmatch(name):
+        return "is a word of SQL"
     return (
         "is the name of a schema of PostgreSQL's, Supabase's or this tool's own" if _RESERVED.fullmatch(name) else None
     )

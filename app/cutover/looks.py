@@ -151,8 +151,10 @@ class Looks:
         async with self._database.writer() as connection:
             found = await processes.see(connection, statement, self._process)
         for schemas in group:
-            sight, member = found[schemas.data], self._members.get(schemas)
-            known = self._seen.get(schemas.data)
+            if (sight := found.get(schemas.data)) is None:  # the row of its stage is gone
+                self._tell(schemas)
+                continue
+            member, known = self._members.get(schemas), self._seen.get(schemas.data)
             self._seen[schemas.data] = sight
             if sight != known and not (known is None and member is not None and sight.is_quiet(member.row)):
                 self._tell(schemas)

@@ -18,7 +18,7 @@ from app.cutover.failover_mark import MoveLostError, StaleServerError
 from app.cutover.fencing import NO_STAGE
 from app.cutover.looks import Looks
 from app.cutover.stages import Stage, Store
-from app.errors import DataError, SettingsError, UnavailableError
+from app.errors import DataError, SchemaMismatchError, SettingsError, UnavailableError
 from app.flags import Flags
 from app.settings import Settings
 from app.state.cutover.moves import GIVE_UP_EXPIRED
@@ -382,6 +382,8 @@ class Membership:
             self._registered = False  # perhaps it is heard, and the answer lost
             try:
                 await within(_LOOK_TIMEOUT, leave())
+            except SchemaMismatchError:
+                pass  # the list is gone with the salon
             except DataError as error:
                 logger.info("the target has not heard that process %s ends: %s", self._process, error)
                 self.look_now()

@@ -216,7 +216,7 @@ class Archive:
                         raise self._refused(f"{table.member} is not as it was written")
         except OSError as error:
             raise self._refused(f"it cannot be read: {error.strerror or 'it ends too early'}") from error
-        except (BadZipFile, zlib.error, EOFError, KeyError, TypeError, ValueError, NotImplementedError) as error:
+        except (BadZipFile, zlib.error, EOFError, KeyError, TypeError, ValueError, RuntimeError) as error:
             raise self._refused("it is no archive of botdata schema move-out, or was cut or damaged") from error
 
     def blocks(self, table: TableRows) -> Iterator[bytes]:

@@ -113,7 +113,7 @@ async def _refuse_living(connection: AsyncConnection, schema: str) -> None:
         return
     if found != newest_version():
         raise MigrationError(
-            f"whether a process lives on {schema} cannot be read: another version of botdata made the tool's own schema",
+            f"whether a process lives on {schema} cannot be read: the tool's schema is of another version of botdata",
             step=STEP,
             pending=_NOTHING,
             next_step=NextStep(

@@ -21,7 +21,7 @@ from app.next_step import Command, NextStep
 from app.relocation.archive import Archive, ArchiveWriter, Manifest, SequenceState, TableRows
 from app.relocation.conditions import Objection, objections
 from app.relocation.own_objects import SalonCatalog, read_salon
-from app.relocation.rows import copy_out, read_sequences, schema_name, tables_of
+from app.relocation.rows import copy_out, hold_shape, read_sequences, schema_name, tables_of
 from app.schema.revision_files import known_revisions
 from app.state.cutover.moves import record
 from app.state.cutover.processes import read_processes
@@ -217,6 +217,14 @@ async def _write(
         await connection.execute(
             "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL row_security = off"
         )
+        # No upgrade changes them from here on: to a snapshot, a table that is rewritten after it is empty.
+        await hold_shape(connection, ["alembic_version", *leaving.catalog.tables])
+        if (revision := await _revision(connection)) != leaving.revision:
+            raise MigrationError(
+                f"the schema was brought from revision {leaving.revision} to {revision} meanwhile",
+                step=STEP,
+                next_step=NextStep(Command(STEP, schema_name(connection, "data"))),
+            )
         state = await tables_of(connection, schema_name(connection, "tool"))
         tables = [TableRows("data", name, columns) for name, columns in leaving.catalog.tables.items()]
         tables += [TableRows("tool", name, state[name]) for name in TAKEN]

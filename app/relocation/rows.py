@@ -39,6 +39,13 @@ async def tables_of(connection: AsyncConnection, schema: str) -> dict[str, tuple
     return {name: tuple(columns) for name, columns in rows if name != "alembic_version"}
 
 
+async def hold_shape(connection: AsyncConnection, tables: Iterable[str]) -> None:
+    """Let nobody alter these tables of the salon until the caller's transaction ends; as its first statement."""
+    schema = schema_name(connection, "data")
+    names = sql.SQL(", ").join(sql.Identifier(schema, name) for name in tables)
+    await connection.execute(sql.SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(names))
+
+
 async def copy_out(connection: AsyncConnection, table: TableRows, take: Callable[[bytes], object]) -> None:
     """Give every row of a table, in the order of its key, as COPY's text."""
     schema = schema_name(connection, table.of)

@@ -33,6 +33,8 @@ def salon(source_database: str, database_url: str) -> dict[str, str]:
 def test_a_move_to_another_schema(command: Command, salon: dict[str, str]) -> None:
     target, source = salon["DATABASE_URL"], salon["MIGRATION_SOURCE"]
     before = value(target, _OF_PUBLIC)
+    assert "the target has no schema t1_botdata" in command("status", **salon).out
+    assert "its schema t1_botdata is missing" in command("cutover", "status", **salon).err
     moved = command("migrate", "--with-baileys", **salon)
     assert moved.code == 0, moved.err + moved.out
     assert row_texts(searching(target, "t1"), "clients") == row_texts(source, "clients")

@@ -15,6 +15,7 @@ import psycopg
 import pytest
 
 from app.common.schemas import Schemas
+from app.errors import MigrationError
 from app.migration.target.target_session import open_target
 from app.next_step import Command as NextCommand
 from app.relocation import moving_out
@@ -26,7 +27,7 @@ from app.state.relocation.contents import LEFT, TAKEN
 from app.state.tool_schema import _LOCK
 from tests.cli.command import Command, start, wait_beside
 from tests.cli.test_json import check_document
-from tests.migration.engine import execute, query, value
+from tests.migration.engine import Told, execute, query, value
 from tests.relocation.salon import salon_in, texts
 from tests.support.other_schemas import in_schema, searching
 from tests.support.postgres import PostgresServer
@@ -175,6 +176,24 @@ def test_a_killed_one_is_gone_on_with_or_cancelled(salon: str, move_out, salons:
     assert value(salon, "SELECT string_agg(kind, ' ' ORDER BY id) FROM moves") == kinds
 
 
+async def test_no_upgrade_comes_between(salon: str, salons: str, tmp_path: Path) -> None:
+    url, tried = in_schema(salons, "t1"), []
+
+    class Upgrading(Told):
+        def begin(self, table: str, total: int, done: int) -> None:
+            with pytest.raises(psycopg.errors.LockNotAvailable):  # a table that is rewritten would be empty
+                execute(salon, "SET lock_timeout = '50ms'; ALTER TABLE staff ALTER COLUMN company_id TYPE bigint")
+            tried.append(table)
+
+    leaving = await moving_out.look(url)
+    execute(salon, "UPDATE t1.alembic_version SET version_num = '0001'")
+    with pytest.raises(MigrationError, match="from revision 0002 to 0001 meanwhile"):
+        await moving_out.move_out(url, leaving, tmp_path / "t1.zip", [], Told())
+    execute(salon, "UPDATE t1.alembic_version SET version_num = '0002'; UPDATE clients SET notes = 'goes on'")
+    await moving_out.move_out(url, leaving, tmp_path / "t1.zip", [], Upgrading())
+    assert tried
+
+
 def test_where_the_archive_fails_the_salon_goes_on(  # type: ignore[no-untyped-def]
     salon: str, move_out, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -208,7 +227,9 @@ def test_a_damaged_archive_is_refused_before_anything_is_written(command: Comman
         for name in source.namelist():
             target.writestr(name, source.read(name).replace(b"name7\t", b"name_\t"))
     flipped = whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :]
-    for damaged in (whole[:-100], whole[: len(whole) // 2], b"", flipped, exchanged.getvalue()):
+    flags = whole.index(b"PK\x01\x02") + 8  # of the list of members
+    encrypted = whole[:flags] + b"\x01" + whole[flags + 1 :]
+    for damaged in (encrypted, whole[:-100], whole[: len(whole) // 2], b"", flipped, exchanged.getvalue()):
         archive.write_bytes(damaged)
         refused = command("schema", "move-in", str(archive), "--as", "t2", DATABASE_URL=salons)
         assert refused.code == 1

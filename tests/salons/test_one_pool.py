@@ -82,11 +82,12 @@ async def test_reads_from_standbys(opening: Opening, standbys: Cluster) -> None:
 
 async def test_what_is_no_salon(opening: Opening) -> None:
     async with opening(
-        {"t1": {}, "nope": {}, "T1": {}, "t2": {"database_pool_size": 9}, "t3": {"colour": "red"}}
+        {"t1": {}, "nope": {}, "T1": {}, "": {}, "t2": {"database_pool_size": 9}, "t3": {"colour": "red"}}
     ) as salons:
         for name, said in {
             "other": "'other' is none of the salons",
             "T1": "DATABASE_SCHEMA: must be of small letters",
+            "": "of the salon '': a salon is asked for by the name",
             "t2": "database_pool_size of the salon 't2': is one for all salons",
             "t3": "colour of the salon 't3': there is no such setting",
         }.items():
@@ -156,7 +157,9 @@ async def _next_report(target: str, name: str) -> None:
 
 
 @pytest.mark.usefixtures("often")
-async def test_a_salon_that_is_dropped_or_locked_keeps_no_other_from_its_reports(opening: Opening, target: str) -> None:
+async def test_a_salon_that_is_dropped_or_locked_keeps_no_other_from_its_reports(
+    opening: Opening, target: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with opening() as salons:
         for name in reversed(NAMES):  # so that the others are asked for before it
             await salons.open(name)
@@ -168,6 +171,46 @@ async def test_a_salon_that_is_dropped_or_locked_keeps_no_other_from_its_reports
         await _next_report(target, "t2")
         assert (await salons["t1"].upsert_clients([client("t1")])).success
         assert (await salons["t3"].get_company(1)).error_code == "schema_mismatch"
+        monkeypatch.setattr("app.data_layer.salons._REST_AFTER", 0.1)
+        await until(lambda: len(salons) == 0)  # the dropped one too, which would look for its stage for ever
+
+
+@pytest.mark.usefixtures("often")
+async def test_a_salon_that_has_moved_out_is_not_served_awake_nor_after_a_rest(
+    opening: Opening, target: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def move_out(at: str) -> None:
+        ask(target, f"UPDATE t1_botdata.stage SET moved_out_at = {at}, moves = moves + 1")
+
+    async def code(name: str) -> str | None:
+        return (await salons[name].get_client_by_id(7)).error_code
+
+    async with opening() as salons:
+        assert (await code("t1"), await code("t2")) == (None, None)
+        move_out("now()")
+        assert (await salons["t1"].upsert_clients([client("lost")])).error_code == "unavailable"
+        async with asyncio.timeout(15):
+            while await code("t1") is None:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        assert (await code("t1"), await code("t2")) == ("unavailable", None)
+        monkeypatch.setattr("app.data_layer.salons._REST_AFTER", 0.1)
+        await until(lambda: len(salons) == 0)
+        assert ask(target, "SELECT name FROM t1_botdata.processes") == []
+        assert await code("t1") == "unavailable"
+        await until(lambda: len(salons) == 0)
+        move_out("NULL")
+        assert await code("t1") is None
+        assert ask(target, "SELECT name FROM t1.clients") == []
+
+
+@pytest.mark.usefixtures("often")
+async def test_a_salon_whose_row_is_lost_keeps_no_other_from_its_reports(opening: Opening, target: str) -> None:
+    async with opening() as salons:
+        await salons.open("t1", "t2")
+        ask(target, "DELETE FROM t1_botdata.stage")
+        for _ in range(3):
+            await _next_report(target, "t2")
+        assert (await salons["t1"].upsert_clients([client("t1")])).error_code == "schema_mismatch"
 
 
 async def test_calls_that_wait_in_one_salon_leave_connections_to_another(opening: Opening, target: str) -> None:

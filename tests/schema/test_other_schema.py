@@ -6,9 +6,10 @@ import psycopg
 import pytest
 from alembic import command
 
-from app.common.schemas import Schemas
+from app.common.schemas import Schemas, trouble_with_target
 from app.schema import revisions
 from app.schema.revisions import UPGRADE_LOCK, alembic_config
+from tests.migration.engine import query
 from tests.schema.catalog import differences, expected_catalog, read_catalog
 from tests.schema.commands import run_alembic
 from tests.schema.test_functions import ROWS
@@ -89,3 +90,9 @@ def test_a_role_that_may_not_make_schemas_upgrades_one_that_is_there(fresh_datab
     finally:
         with psycopg.connect(fresh_database, autocommit=True) as connection:
             connection.execute("DROP OWNED BY botdata_t1; DROP ROLE botdata_t1")
+
+
+def test_no_word_that_has_to_be_quoted_is_a_name(fresh_database: str) -> None:
+    words = query(fresh_database, "SELECT word FROM pg_get_keywords() WHERE catcode IN ('R', 'T')")
+    assert len(words) > 80
+    assert [word for (word,) in words if trouble_with_target(word) is None] == []

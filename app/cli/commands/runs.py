@@ -32,15 +32,17 @@ def status(
     from app.cli.output import show_json
     from app.migration.runs.status import read_status
     from app.settings import load_settings
+    from app.stores.postgres.database_url import schemas_of_url
 
-    found = run_async(read_status(load_settings().require_database_url(), run))
+    url = load_settings().require_database_url()
+    found = run_async(read_status(url, run))
     if as_json:
         show_json(runs_document(found))
     else:
-        _show_status(found)
+        _show_status(found, schemas_of_url(url).tool)
 
 
-def _show_status(found: Status) -> None:
+def _show_status(found: Status, tool: str) -> None:
     from app.cli.commands.pause.words import pace_lines
     from app.cli.commands.stream.words import stream_lines
     from app.cli.output import say, show_table
@@ -50,7 +52,7 @@ def _show_status(found: Status) -> None:
     for line in pace_lines(paused, [one.document for one in found.paces]):
         say(line)
     if not found.installed:
-        say("the target has no schema botdata: no run has begun there")
+        say(f"the target has no schema {tool}: no run has begun there")
     else:
         show_table(
             ["run", "command", "source", "state", "begun", "finished"],

@@ -221,7 +221,7 @@ def seeing(schemas: Sequence[Schemas]) -> str:
 
 
 async def see(connection: PooledConnection, statement: str, process: str) -> dict[str, Sight]:
-    """What a look would find in each of the schemas of a statement of `seeing`, by the schema's name.
+    """What a look would find in each of the schemas of a statement of `seeing` that has its row, by the schema's name.
 
     Raises:
         StoreTimeoutError: with LOCK_TIMEOUT for its SQLSTATE, a table of one of them is locked.

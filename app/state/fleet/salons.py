@@ -84,8 +84,9 @@ async def read_standing(connection: AsyncConnection, salon: Salon) -> Standing:
     """Where the salon stands whose tables the connection's statements mean, by one query."""
     revision = f"(SELECT string_agg(version_num, ', ') FROM {DATA}.alembic_version)" if salon.has_revisions else "NULL"
     version = f"(SELECT coalesce(max(version), 0) FROM {SCHEMA}.version)" if salon.has_tool else "0"
-    row = f"(SELECT to_jsonb(s) FROM {SCHEMA}.stage s)" if salon.has_stage else "NULL"  # an older one has less columns
-    ((found, number, at),) = await fetch_rows(connection, f"SELECT {revision}, {version}, {row}")
+    # An older version's row has fewer columns.
+    stage = f"(SELECT to_jsonb(s) FROM {SCHEMA}.stage s)" if salon.has_stage else "NULL"
+    ((found, number, at),) = await fetch_rows(connection, f"SELECT {revision}, {version}, {stage}")
     row = at or {}
     moved_out_at = row.get("moved_out_at")
     return Standing(
