@@ -11,7 +11,7 @@ from sqlalchemy import Column, Integer, Text
 from app.errors import MigrationError
 from app.migration.stream.options import StreamOptions
 from app.migration.stream.reverse_stream import ReverseStreamSync
-from app.migration.stream.status import drop_stream
+from app.migration.stream.status import drop_stream, stream_status
 from app.migration.sync.options import SyncOptions
 from app.migration.sync.sync_report import SyncReport
 from app.state import streams
@@ -71,6 +71,8 @@ async def test_what_is_written_at_the_target_goes_back(both: Back) -> None:
     execute(both.target, "TRUNCATE t; INSERT INTO t VALUES (1, 'one')")
     await both.back(PLAIN)
     assert row_texts(both.source, "t") == row_texts(both.target, "t") == ["(1,one)"]
+    (back,) = (await stream_status(lambda: opened(both), both.target)).back
+    assert (back.reverse, back.changes > 0, back.settled_lsn is not None) == (True, True, True)
     _, removed = await drop_stream(lambda: opened(both), both.target)
     assert [one.startswith("slot and publication botdata_") for one in removed] == [False, False, False, True]
     for url in (both.source, both.target):
@@ -182,3 +184,14 @@ def test_the_way_back_by_the_command(command: Command, logical_node: Node, logic
             document = check_document(outcome.out, "sync")
             assert (document["by"], document["tables"][0]["updated"]) == ("stream", 1)
         assert row_texts(source, "clients") == row_texts(target, "clients")
+        (back,) = check_document(command("stream", "status", "--json", **settings).out, "stream status")["back"]
+        assert (back["reverse"], back["settled"], back["changes"]) == (True, True, 1)
+        for words in (["stream", "status"], ["status"]):
+            assert f"stream back to the source {back['name']}: 1 changes" in command(*words, **settings).out
+        shown = check_document(command("status", "--json", **settings).out, "status")["streams"]
+        assert [one["reverse"] for one in shown] == [False, True]
+        left = command("uninstall", "--yes", **settings).err
+        assert (
+            f"at the target a change stream's slot may be left: SELECT pg_drop_replication_slot('{back['name']}')"
+            in left
+        )
