@@ -131,6 +131,15 @@ _TEXTS: dict[str, tuple[str, str]] = {
         "Синхронизация смотрела на него за {age} до этой страницы: источник хранил для него {held} журнала, "
         "впереди {behind}.",
     ),
+    "stream_back": (
+        "Stream back to the source {name}: {changes} changes",
+        "Поток обратно в источник {name}: изменений {changes}",
+    ),
+    "stream_back_seen": (
+        "The sync last looked at it {age} before this page. The target kept {held} of its log; {behind} to come.",
+        "Синхронизация смотрела на него за {age} до этой страницы: приёмник хранил для него {held} журнала, "
+        "впереди {behind}.",
+    ),
     "stream_lag": ("Lag of the last batch:", "Отставание последней порции:"),
     "stream_waits": (
         "A sync by the rows' versions is to come first: changes may be missing.",

@@ -31,6 +31,7 @@ class Stream:
         lag: seconds from a commit at the source to its own in the target, the longest of the last batch.
         held, to_come: bytes of the source's log that it keeps for the slot, and that are not applied, at the last look.
         look_age: seconds since the sync last looked at the slot; None: it has not.
+        reverse: it goes from the target back to the source, and its slot and its log are the target's.
     """
 
     name: str
@@ -48,12 +49,14 @@ class Stream:
     held: int | None
     to_come: int | None
     look_age: float | None
+    reverse: bool
 
     @property
     def document(self) -> dict[str, Any]:
         """All that is shown of it, for the documents of `--json` and the report."""
         return {
             "name": self.name,
+            "reverse": self.reverse,
             "source": self.source,
             "lsn": self.lsn,
             "settled": self.settled_lsn is not None,
@@ -71,14 +74,17 @@ def _moment(at: datetime | None) -> str | None:
     return None if at is None else f"{at:%Y-%m-%dT%H:%M:%SZ}"
 
 
-async def read_streams(connection: AsyncConnection, name: str | None = None, *, reverse: bool = False) -> list[Stream]:
-    """All streams into this target (or, `reverse`, from it back), or the one of a name."""
+async def read_streams(
+    connection: AsyncConnection, name: str | None = None, *, reverse: bool | None = False
+) -> list[Stream]:
+    """All streams into this target (or, `reverse`, from it back; None: both), or the one of a name."""
     rows = await fetch_rows(
         connection,
         "SELECT name, source, server, publication, tables, lsn::text, settled_lsn::text, commit_lsn::text, "
         "committed_at, applied_at, changes, lag, held, to_come, "
-        f"extract(epoch FROM clock_timestamp() - weighed_at)::float8 FROM {SCHEMA}.streams "
-        "WHERE reverse = %(reverse)s AND (%(name)s::text IS NULL OR name = %(name)s) ORDER BY name",
+        f"extract(epoch FROM clock_timestamp() - weighed_at)::float8, reverse FROM {SCHEMA}.streams "
+        "WHERE (%(reverse)s::boolean IS NULL OR reverse = %(reverse)s) "
+        "AND (%(name)s::text IS NULL OR name = %(name)s) ORDER BY reverse, name",
         {"name": name, "reverse": reverse},
     )
     return [Stream(*row) for row in rows]

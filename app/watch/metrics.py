@@ -65,10 +65,10 @@ def _add_runs(text: _Text, facts: Facts) -> None:
     text.add("botdata_sync_lag_seconds", "gauge", "Since the last sync of a table began.", lags)
     streams = [({"stream": one.name}, one) for one in status.streams]
     for name, kind, what in (
-        ("changes", "counter", "Changes of the source that a change stream has applied."),
+        ("changes", "counter", "Changes that a change stream has applied."),
         ("lag", "gauge", "Seconds from a commit at the source to its own in the target, of the last batch."),
-        ("held", "gauge", "Bytes of the source's log that it keeps for the slot."),
-        ("to_come", "gauge", "Bytes of the source's log that are not applied yet."),
+        ("held", "gauge", "Bytes of the log that is read that are kept for the slot."),
+        ("to_come", "gauge", "Bytes of it that are not applied yet."),
         ("look_age", "gauge", "Seconds since the sync that follows it last looked at the slot."),
     ):
         samples = [(label, getattr(one, name)) for label, one in streams if getattr(one, name) is not None]

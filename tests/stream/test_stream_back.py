@@ -2,16 +2,17 @@
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 from sqlalchemy import Column, Integer, Text
 
 from app.errors import MigrationError
+from app.migration.stream import reverse_stream
 from app.migration.stream.options import StreamOptions
 from app.migration.stream.reverse_stream import ReverseStreamSync
-from app.migration.stream.status import drop_stream
+from app.migration.stream.status import drop_stream, stream_status
 from app.migration.sync.options import SyncOptions
 from app.migration.sync.sync_report import SyncReport
 from app.state import streams
@@ -22,6 +23,7 @@ from tests.fixtures.streams import StreamEnds, dropping, opened
 from tests.migration.engine import add_clients, execute, query, row_texts, tables, value
 from tests.migration.test_authority import own_authority, stand_at
 from tests.stream.projects import PLAIN, ROWS, SCHEMA, one
+from tests.support.other_schemas import in_schema
 from tests.support.postgres import PostgresServer
 from tests.support.streaming import Node
 
@@ -71,11 +73,39 @@ async def test_what_is_written_at_the_target_goes_back(both: Back) -> None:
     execute(both.target, "TRUNCATE t; INSERT INTO t VALUES (1, 'one')")
     await both.back(PLAIN)
     assert row_texts(both.source, "t") == row_texts(both.target, "t") == ["(1,one)"]
+    (back,) = (await stream_status(lambda: opened(both), both.target)).back
+    assert (back.reverse, back.changes > 0, back.settled_lsn is not None) == (True, True, True)
     _, removed = await drop_stream(lambda: opened(both), both.target)
     assert [one.startswith("slot and publication botdata_") for one in removed] == [False, False, False, True]
     for url in (both.source, both.target):
         assert query(url, "SELECT FROM pg_replication_slots WHERE database = current_database()") == []
         assert query(url, "SELECT FROM pg_publication") == []
+
+
+async def test_two_salons_of_one_database_have_ways_back_of_their_own(both: Back) -> None:
+    """To one source; that of another project looks the same where a role may not read what tells servers apart."""
+    both.make(SCHEMA, ROWS)
+    execute(both.target, "CREATE SCHEMA t2; CREATE TABLE t2.t (LIKE t INCLUDING ALL)")
+    for ends in (both, replace(both, target=in_schema(both.target, "t2"))):
+        await ends.until_now(PLAIN)
+        await ends.back(PLAIN)
+    execute(both.target, "UPDATE t SET v = 'new' WHERE id = 1")
+    await both.back(PLAIN)
+    assert not both.began_anew
+    assert row_texts(both.source, "t") == row_texts(both.target, "t")
+    slots = "SELECT FROM pg_replication_slots WHERE database = current_database()"
+    assert [len(query(url, slots)) for url in (both.source, both.target)] == [2, 2]
+
+
+async def test_all_changes_of_a_long_transaction_are_counted(both: Back, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reverse_stream, "_PART_ROWS", 2)
+    both.make(SCHEMA, ROWS)
+    await both.until_now(PLAIN)
+    await both.back(PLAIN)
+    execute(both.target, "UPDATE t SET v = 'new'")
+    await both.back(PLAIN)
+    assert row_texts(both.source, "t") == row_texts(both.target, "t")
+    assert value(both.target, "SELECT changes FROM botdata.streams WHERE reverse") == 9
 
 
 async def test_what_is_done_twice_comes_to_the_same(both: Back, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,3 +212,16 @@ def test_the_way_back_by_the_command(command: Command, logical_node: Node, logic
             document = check_document(outcome.out, "sync")
             assert (document["by"], document["tables"][0]["updated"]) == ("stream", 1)
         assert row_texts(source, "clients") == row_texts(target, "clients")
+        (back,) = check_document(command("stream", "status", "--json", **settings).out, "stream status")["back"]
+        assert (back["reverse"], back["settled"], back["changes"]) == (True, True, 1)
+        for words in (["stream", "status"], ["status"]):
+            assert f"stream back to the source {back['name']}: 1 changes" in command(*words, **settings).out
+        shown = check_document(command("status", "--json", **settings).out, "status")["streams"]
+        assert [one["reverse"] for one in shown] == [False, True]
+        told = command("sync", "--reverse", "--tables", "clients", **settings).err
+        assert f"nobody reads the slot {back['name']} at the target: botdata stream drop" in told
+        left = command("uninstall", "--yes", **settings).err
+        assert (
+            f"at the target a change stream's slot may be left: SELECT pg_drop_replication_slot('{back['name']}')"
+            in left
+        )

@@ -213,9 +213,10 @@ def uninstall(
                 for key in await put_back(connection, step="uninstall"):
                     typer.echo(f"{key.sentence}; once there are none: {key.statement}", err=True)
                 if await may_read(connection, "streams"):
-                    for name in [stream.name for stream in await read_streams(connection)]:
-                        drop = f"SELECT pg_drop_replication_slot('{name}'); DROP PUBLICATION {name}"
-                        typer.echo(f"at the source a change stream's slot may be left: {drop}", err=True)
+                    for stream in await read_streams(connection, reverse=None):
+                        drop = f"SELECT pg_drop_replication_slot('{stream.name}'); DROP PUBLICATION {stream.name}"
+                        end = "target" if stream.reverse else "source"
+                        typer.echo(f"at the {end} a change stream's slot may be left: {drop}", err=True)
                 return await drop_tool_schema(connection)
 
     dropped = run_async(work())

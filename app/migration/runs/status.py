@@ -95,7 +95,7 @@ class Status:
         undelivered: what people were to be told, and were not.
         pause: who asked that nothing be read; None where nobody did.
         paces: of the commands that read the source now.
-        streams: change streams, as far as the target knows them.
+        streams: change streams, as far as the target knows them; those of the way back too.
         next_step: what to do next.
     """
 
@@ -170,7 +170,7 @@ async def status_of(connection: AsyncConnection, run: int | None = None) -> Stat
         await undelivered(connection),
         await read_pause(connection),
         await read_paces(connection),
-        await read_streams(connection),
+        await read_streams(connection, reverse=None),
     )
 
 

@@ -117,7 +117,7 @@ class BackApplier(Changes):
         self, parts: AsyncIterator[list[tuple[Message, int]]], *, after: int, before: int | None = None
     ) -> Applied:
         """Bring what a peek tells of; arguments and errors as of `Applier.apply`."""
-        applied, begin = Applied(), None
+        applied, begin, rows = Applied(), None, 0
         first: Begin | None = None
         last: tuple[Begin, Commit] | None = None
         self._pending.clear()
@@ -134,10 +134,10 @@ class BackApplier(Changes):
             elif begin is not None:
                 self._note(message)
                 if self._waiting >= _PART_ROWS:
-                    await self._bring()
+                    rows += await self._bring()
         if last is None:
             return applied
-        rows = await self._bring()
+        rows += await self._bring()
         applied.lsn = last[1].end_lsn
         await streams.note_applied(
             self._connection,
@@ -199,17 +199,18 @@ class ReverseStreamSync(StreamSync):
     _command: ClassVar[str] = "--reverse --follow --by stream"
     _back: ClassVar[type[ReverseSync]] = ReverseByKey
     _applies: BackApplier | None = None
-    _source_name = ""
+    _source_identity = ""
 
     async def _open_log(self, ends: AsyncExitStack, source: PostgresSource) -> PostgresSource:
         with source_errors():
             async with await source.connect() as session:
-                self._source_name = stream_name(f"back/{await target_identity(session)}")
+                self._source_identity = await target_identity(session)
         log = open_postgres_source(self._target_url, step="sync", setting="DATABASE_URL", pace=source.pace)
         return await ends.enter_async_context(log)
 
     async def _name(self, connection: AsyncConnection) -> str:
-        return self._source_name
+        """Of both ends: the salons of one database have each a way back, and their sources may look the same."""
+        return stream_name(f"back/{self._source_identity}/{await target_identity(connection)}")
 
     async def _applier(
         self,

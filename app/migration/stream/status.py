@@ -1,6 +1,6 @@
 """What a change stream has made at the source and how far it is; and both ends without it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
@@ -33,6 +33,7 @@ class StreamStatus:
         known: how far the target is; None: no stream was begun.
         behind_bytes: of the source's log that is not applied yet.
         set_aside: rows in quarantine.
+        back: the streams back to a source, as far as the target knows them.
     """
 
     name: str
@@ -44,6 +45,7 @@ class StreamStatus:
     known: streams.Stream | None
     behind_bytes: int | None
     set_aside: int
+    back: Sequence[streams.Stream] = ()
 
     @property
     def is_well(self) -> bool:
@@ -66,9 +68,10 @@ async def stream_status(open_source: OpenSource, target_url: str) -> StreamStatu
         with explained("stream status", setting=source.setting, pending="the look"):
             slot, publication = await _ends(source, connection)
             look = await slot.look()
-            known, set_aside = None, 0
+            known, set_aside, back = None, 0, list[streams.Stream]()
             if await may_read(connection, "streams"):
                 known = next(iter(await streams.read_streams(connection, slot.name)), None)
+                back = await streams.read_streams(connection, reverse=True)
                 set_aside = await quarantine.count_rows(connection)
             flushed = await slot.flushed()
             return StreamStatus(
@@ -81,6 +84,7 @@ async def stream_status(open_source: OpenSource, target_url: str) -> StreamStatu
                 known=known,
                 behind_bytes=max(0, flushed - parse_lsn(known.lsn)) if known else None,
                 set_aside=set_aside,
+                back=back,
             )
 
 

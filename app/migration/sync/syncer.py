@@ -166,8 +166,9 @@ class Sync:
             if not options.reverse:
                 await sync_run.refuse_taken_out(connection, [table.name for table in tables])
             if self.report.by == "xmin" and not options.dry_run:
-                for stream in await streams.read_streams(connection):
-                    self._progress.notice(f"nobody reads the slot {stream.name} at the source: botdata stream drop")
+                for stream in await streams.read_streams(connection, reverse=None):
+                    end = "target" if stream.reverse else "source"
+                    self._progress.notice(f"nobody reads the slot {stream.name} at the {end}: botdata stream drop")
             run = await sync_run.begin(connection, source, [t for t in tables if t.name in permitted], options)
         self.report.run = run
         return source, connection, tables, run

@@ -70,6 +70,7 @@ def _next(found: StreamStatus, work: Work) -> str | None:
 
 
 def _show(found: StreamStatus, then: str | None) -> None:
+    from app.cli.commands.stream.words import stream_lines
     from app.cli.output import say
 
     def there(is_there: bool) -> str:
@@ -90,6 +91,8 @@ def _show(found: StreamStatus, then: str | None) -> None:
         if known.settled_lsn is None:
             say("a sync by rows' versions is to come first, which the next start makes")
         say(f"tables: {', '.join(sorted(known.tables))}")
+    for line in (line for one in found.back for line in stream_lines(one.document)):
+        say(line)
     if found.set_aside:
         say(f"{found.set_aside:,} rows in quarantine: botdata quarantine list")
     if then:
@@ -122,5 +125,6 @@ def _document(found: StreamStatus, then: str | None) -> dict[str, Any]:
         applied_at=moment("applied_at"),
         tables=sorted(known.tables) if known else [],
         set_aside=found.set_aside,
+        back=[one.document for one in found.back],
         next=then,
     )

@@ -73,7 +73,7 @@ async def close_gap(
         return None
     if anew:
         await _drop(slot)
-        lsn = await _created(slot, tell)
+        lsn = await _created(slot, tell, end)
     await streams.begin_stream(
         connection,
         name=slot.name,
@@ -126,12 +126,12 @@ async def _drop(slot: StreamSlot) -> None:
     await slot.drop()
 
 
-async def _created(slot: StreamSlot, tell: Callable[[str], None]) -> int:
+async def _created(slot: StreamSlot, tell: Callable[[str], None], end: str) -> int:
     creating = asyncio.ensure_future(slot.create())
     try:
         await asyncio.wait({creating}, timeout=_PATIENCE)
         if not creating.done():
-            tell("the slot waits for the transactions that are open at the source")
+            tell(f"the slot waits for the transactions that are open at the {end}")
         return await creating
     finally:
         creating.cancel()
