@@ -28,7 +28,7 @@ SELECT replace(t, 'SCHEMA_botdata', 'tool') AS t FROM (
     UNION ALL SELECT pg_get_functiondef(oid) FROM pg_proc WHERE pronamespace = 'SCHEMA'::regnamespace
 ) t ORDER BY 1
 """
-_MADE = "SELECT array_agg(n.nspname ORDER BY 1) FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE "
+_MADE = "SELECT array_agg(nspname ORDER BY nspname) FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE "
 _WITH_TOOL = _MADE + "relname = 'stage' AND nspname LIKE '%_botdata'"
 
 
@@ -164,7 +164,7 @@ def test_it_goes_on_after_a_stop_and_after_a_kill(command: Command, fresh_databa
 def test_many_are_made_though_it_is_killed_amid(command: Command, fresh_database: str, tmp_path: Path) -> None:
     url, many = fresh_database, 60
     (tmp_path / "names").write_text("\n".join(f"s{number}" for number in range(many)))
-    made = _MADE.replace("array_agg(n.nspname ORDER BY 1)", "count(*)") + "relname = 'alembic_version'"
+    made = _MADE.replace("array_agg(nspname ORDER BY nspname)", "count(*)") + "relname = 'alembic_version'"
     for at in (many // 4, many // 2):
         process = start("fleet", "upgrade", "--create-from", "names", directory=tmp_path, DATABASE_URL=url)
         wait_beside(process, lambda at=at: value(url, made) >= at)  # type: ignore[misc]
