@@ -223,6 +223,7 @@ async def _write(
             raise MigrationError(
                 f"the schema was brought from revision {leaving.revision} to {revision} meanwhile",
                 step=STEP,
+                pending=_NOTHING,
                 next_step=NextStep(Command(STEP, schema_name(connection, "data"))),
             )
         state = await tables_of(connection, schema_name(connection, "tool"))
