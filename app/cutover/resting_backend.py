@@ -74,6 +74,9 @@ class RestingBackend:
                 if await backend.membership.leave():
                     await backend.close()
                     backend = None
+            except Exception:  # what is closed by half is not to answer; the next call opens another one
+                backend = None
+                raise
             finally:  # where it stays in the list, it is to go on: a process that is silent is in the way of a move
                 self._backend = backend
 

@@ -5,8 +5,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from psycopg import AsyncConnection
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection as EngineConnection
 
 from app.common.schemas import schemas_of
 from app.errors import INSTALL_NEWER, MigrationError
@@ -17,7 +15,7 @@ from app.relocation.archive import Archive, SequenceState
 from app.relocation.rows import copy_in, differing, read_sequences, set_sequence
 from app.schema import revisions
 from app.schema.revision_files import known_revisions
-from app.schema.transaction import revisions_transaction
+from app.schema.transaction import commit, revisions_transaction
 from app.state.cutover.moves import record
 from app.state.relocation.contents import relations_in_the_way, settle_in
 from app.state.tool_schema import bring_to_version, ensure_tool_schema, newest_version
@@ -81,7 +79,8 @@ async def move_in(url: str, archive: Archive, progress: Progress) -> MovedIn:
             await settle_in(connection)
             said = f"from the archive {manifest.checksum[:12]} of {manifest.made_at}"
             await record(connection, "move-in", said=said)
-        await _commit(engine_connection)
+        there = NextStep(Command(STEP, "FILE"), ", which says that the tables are there if it was")
+        await commit(engine_connection, step=STEP, next_step=there)
     data = {table.name: table.rows for table in manifest.tables if table.of == "data"}
     async with open_target(url, step=STEP) as connection:
         with explained(STEP, pending="the tables' statistics, which autovacuum makes in time"):
@@ -147,15 +146,3 @@ async def _refuse_other(connection: AsyncConnection, archive: Archive) -> None:
                 Command(STEP, "FILE"),
             ),
         )
-
-
-async def _commit(connection: EngineConnection) -> None:
-    try:
-        await connection.commit()
-    except DBAPIError as error:
-        raise MigrationError(
-            f"{revisions.explain(error)}; it was being committed, so it may have been carried out",
-            step=STEP,
-            pending="nothing, or everything",
-            next_step=NextStep(Command(STEP, "FILE"), ", which says that the tables are there if it was"),
-        ) from error

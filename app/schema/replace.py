@@ -8,7 +8,6 @@ from typing import Any
 
 import psycopg
 from psycopg import AsyncConnection, sql
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection as EngineConnection
 
 from app.errors import MigrationError
@@ -19,7 +18,7 @@ from app.schema.backup import STEP, Backup, back_up, make_directory
 from app.schema.pg_dump import find_pg_dump
 from app.schema.plan import ReplacePlan, read_plan
 from app.schema.session_indexes import make_session_indexes
-from app.schema.transaction import revisions_transaction
+from app.schema.transaction import commit, revisions_transaction
 
 _WITHOUT_PG_DUMP = NextStep(Command(STEP, "--pg-dump none"), ", which writes COPY files")
 _NOTHING = "everything; nothing was changed"
@@ -116,7 +115,8 @@ async def replace(url: str, plan: ReplacePlan, options: ReplaceOptions) -> Repla
                     notices = await _upgrade(engine_connection, url)
                     after = await _session_rows(connection, plan)
                     _refuse_touched(before, after)
-                    await _commit(engine_connection)
+                    which = NextStep(Command(STEP), ", which says which of the two")
+                    await commit(engine_connection, step=STEP, next_step=which)
             except MigrationError as error:
                 error.done = error.done or kept
                 raise
@@ -145,18 +145,6 @@ def _named_leftovers(directory: Path) -> Iterator[None]:
         except OSError:
             error.done = error.done or f"an unfinished backup in {directory}, which can be deleted"
         raise
-
-
-async def _commit(connection: EngineConnection) -> None:
-    try:
-        await connection.commit()
-    except DBAPIError as error:
-        raise MigrationError(
-            f"{revisions.explain(error)}; it was being committed, so it may have been carried out",
-            step=STEP,
-            pending="nothing, or all of the replacement",
-            next_step=NextStep(Command(STEP), ", which says which of the two"),
-        ) from error
 
 
 async def _lock(

@@ -59,3 +59,23 @@ async def revisions_transaction(url: str, *, step: str) -> AsyncIterator[tuple[E
                 await connection.invalidate()
             await connection.close()
         await engine.dispose()
+
+
+async def commit(connection: EngineConnection, *, step: str, next_step: NextStep) -> None:
+    """Make it last.
+
+    Args:
+        next_step: how to see whether it was, where the answer is lost.
+
+    Raises:
+        MigrationError: it may have been carried out, or not.
+    """
+    try:
+        await connection.commit()
+    except DBAPIError as error:
+        raise MigrationError(
+            f"{revisions.explain(error)}; it was being committed, so it may have been carried out",
+            step=step,
+            pending="nothing, or everything",
+            next_step=next_step,
+        ) from error

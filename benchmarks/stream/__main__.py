@@ -2,7 +2,7 @@
 
     python -m benchmarks.stream lag [--clients 1000000] [--seconds 300] [--rate 2000]
     python -m benchmarks.stream idle [--clients 1000000] [--seconds 60]
-    python -m benchmarks.stream subscription [--clients 200000] [--changes 200000] [--rounds 3]
+    python -m benchmarks.stream subscription [--clients 1000000] [--changes 200000] [--rounds 3]
 
 Nothing is written down.
 """
@@ -29,6 +29,6 @@ if given.what == "lag":
 elif given.what == "idle":
     found = idle.rows(few=10_000, many=given.clients or 1_000_000, seconds=given.seconds or 60)
 else:
-    found = subscription.rows(clients=given.clients or 200_000, changes=given.changes, rounds=given.rounds)
+    found = subscription.rows(clients=given.clients or 1_000_000, changes=given.changes, rounds=given.rounds)
 for row in found:
     print(f"{row.what}: {row.measured}; to reach: {row.to_reach}; {'yes' if row.reached else 'NO'}", flush=True)

@@ -28,7 +28,7 @@ from tests.support.postgres import PostgresServer
 _TRACES = """
 SELECT (SELECT string_agg(s::text, '') FROM (SELECT relname, last_value FROM pg_class c
         JOIN pg_sequences ON sequencename = relname ORDER BY 1) s),
-    (SELECT string_agg(nspname || '.' || relname, ' ' ORDER BY 1) FROM pg_class c
+    (SELECT string_agg(nspname || '.' || relname, ' ' ORDER BY nspname, relname) FROM pg_class c
         JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname NOT LIKE 'pg\\_%')
 """
 

@@ -3,11 +3,13 @@
 import asyncio
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 
+import psycopg
 import pytest
 
 from app.errors import MigrationError
-from tests.fixtures.streams import StreamEnds
+from tests.fixtures.streams import QUICK, StreamEnds
 from tests.migration.engine import execute, query, row_texts, value
 from tests.stream.projects import PLAIN, ROWS, SCHEMA
 
@@ -145,6 +147,19 @@ async def test_a_changed_table_stops_it_with_all_before_applied(change: str, fol
     assert "preflight" in str(raised.value.next_step)
     assert value(ends.target, "SELECT v FROM t WHERE id = 4") == "before"
     await _repaired(ends, "t changed at the source")
+
+
+async def test_all_before_a_change_of_the_table_is_applied_in_many_peeks(followed: StreamEnds) -> None:
+    stream = followed.stream(PLAIN, replace(QUICK, most_messages=1, check_interval=0.0))
+    await stream.begun()
+    with psycopg.connect(followed.target) as other:
+        other.execute("LOCK TABLE t")
+        for number in range(10):
+            execute(followed.source, f"UPDATE t SET v = 'before {number}' WHERE id = 4")
+        execute(followed.source, "ALTER TABLE t ALTER v TYPE text USING upper(v)")
+    with pytest.raises(MigrationError, match="the source's tables t were changed"):
+        await asyncio.wait_for(stream.task, 30)
+    assert value(followed.target, "SELECT v FROM t WHERE id = 4") == "before 9"
 
 
 async def test_what_changes_no_row_stops_nothing(followed: StreamEnds) -> None:

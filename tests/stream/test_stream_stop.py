@@ -1,5 +1,6 @@
 """A following stream that is stopped brings what was committed by then."""
 
+import asyncio
 from dataclasses import replace
 
 import pytest
@@ -49,3 +50,17 @@ async def test_a_stop_does_not_wait_for_all_that_is_behind(
     await stream.end()
     assert value(ends.target, "SELECT count(*) FROM t") < 399
     assert not any("all that was committed" in notice for notice in ends.told.notices)
+
+
+async def test_a_place_that_the_log_has_not_reached_is_waited_for_and_said(stream_ends: StreamEnds) -> None:
+    ends = stream_ends
+    ends.make(SCHEMA, ROWS)
+    await ends.until_now(PLAIN)
+    wanted = ends.lsn() + 20_000
+    stream = ends.stream(PLAIN, replace(QUICK, until_lsn=wanted), follow=False, until_clean=True)
+    while not stream.task.done():
+        execute(ends.source, "UPDATE t SET v = md5(random()::text) WHERE id = 1")
+        await asyncio.sleep(0.05)
+    assert (await stream.task).complete
+    assert any("before --until-lsn; waiting until it is there" in notice for notice in ends.told.notices)
+    assert ends.lsn() >= wanted

@@ -53,14 +53,17 @@ async def refuse_distributed(connection: AsyncConnection, tables: Sequence[Table
             f"Citus keeps these tables on the nodes of a cluster: {', '.join(found)}; {_WHY}",
             step=step,
             pending="everything; nothing was written",
-            next_step=NextStep(f"{undistribute(connection)}, then: ", Command(step)),
+            next_step=NextStep(f"{await undistribute(connection)}, then: ", Command(step)),
         )
 
 
-def undistribute(connection: AsyncConnection) -> str:
+async def undistribute(connection: AsyncConnection) -> str:
     """What brings the tables back to the coordinator, in words."""
-    data = schemas_of(connection).data
-    return f"SELECT citus_schema_undistribute('{data}') at the coordinator (docs/scale-out.md)"
+    if await is_schema_distributed(connection):
+        statement, which = f"citus_schema_undistribute('{schemas_of(connection).data}')", ""
+    else:
+        statement, which = "undistribute_table('TABLE', cascade_via_foreign_keys => true)", ", for each of them"
+    return f"SELECT {statement} at the coordinator{which} (docs/scale-out.md)"
 
 
 async def _is_there(connection: AsyncConnection, table: str) -> bool:

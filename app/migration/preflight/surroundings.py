@@ -114,7 +114,7 @@ async def _distributed(connection: AsyncConnection, tables: Sequence[Table]) -> 
         finding(
             "target-distributed",
             f"Citus keeps the target's tables on the nodes of a cluster ({which}); copy and sync come before that",
-            undistribute(connection),
+            await undistribute(connection),
         )
     ]
 

@@ -104,10 +104,13 @@ class Steps:
         """Apply what is committed by now; returns up to where that is."""
         await asyncio.sleep(await self._stream.slot.flushed_after())
         until = await self._stream.slot.flushed()
+        await self._catch_up()
+        return until
+
+    async def _catch_up(self) -> None:
         more = True
         while more:
             more, _ = await self.step()
-        return until
 
     async def confirm_idle(self, upto: int, *, more: bool) -> None:
         """Let the source forget a log without changes, as far as a peek has looked."""
@@ -126,11 +129,16 @@ class Steps:
             await streams.note_weighed(self._connection, stream.slot.name, held=look.held, to_come=to_come)
 
     async def check_catalog(self) -> None:
-        """See whether the source's tables are as they were, can be published as before."""
+        """See whether the tables are as they were at the end whose log it is, and can be published as before.
+
+        Raises:
+            MigrationError: they are not, and all that was committed before that is applied.
+            BeginAnewError: something else has changed that only a new start takes in.
+        """
         stream = self._stream
         prints = await fingerprints(self._log, stream.tables)
         if changed := changed_tables(stream.prints, prints):
-            await self.step()
+            await self._catch_up()
             raise self._changed(changed)
         if other_identities(stream.prints, prints):
             raise BeginAnewError(f"a replica identity has changed at the {self._end}")

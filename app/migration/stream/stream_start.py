@@ -147,6 +147,10 @@ class StreamStart(Sync):
         if self._how.until_now and self._until is None:
             await asyncio.sleep(await slot.flushed_after())
             self._until = await slot.flushed()
+        elif self._until is not None and self._until > (end := (await slot.places())[1]):
+            self._progress.notice(
+                f"the {self._end}'s log ends at {lsn_text(end)}, before --until-lsn; waiting until it is there"
+            )
         return Stream(
             slot, publication, applier, moments, chosen, rest, published, prints, lsn, done, looks, until=self._until
         )
