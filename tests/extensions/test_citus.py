@@ -140,11 +140,21 @@ def test_what_is_refused(salon: Salon, pair: Pair, command: Command) -> None:
         stopped = command(*line.split(), **given)
         assert stopped.code == 1
         assert "Citus keeps" in stopped.err, line
+    assert "SELECT citus_schema_undistribute('t1')" in command("sync", **given).err
     assert command("verify", **given).code == 0
     salon.citus.coordinator.execute("UPDATE t1.clients SET phone = '8'", salon.database)
     assert command("verify", **given).code == 1
     found = json.loads(command("preflight", "--json", **given).out)
     assert "target-distributed" in {one["code"] for one in found["findings"]}
+    salon.citus.coordinator.execute("SELECT citus_schema_undistribute('t1')", salon.database)
+    salon.citus.coordinator.execute("SELECT create_reference_table('t1.companies')", salon.database)
+    single = command("sync", **given).err
+    assert "companies; rows are brought" in single
+    assert "SELECT undistribute_table('TABLE', cascade_via_foreign_keys => true)" in single
+    salon.citus.coordinator.execute(
+        "SELECT undistribute_table('t1.companies', cascade_via_foreign_keys => true)", salon.database
+    )
+    assert "Citus keeps" not in command("sync", **given).err
     salon.citus.coordinator.execute("SET citus.enable_schema_based_sharding = on; CREATE SCHEMA t2", salon.database)
     with pytest.raises(MigrationError, match="t2 is distributed by Citus already"):
         revisions.upgrade(in_schema(salon.url, "t2"))
