@@ -38,7 +38,8 @@ from app.errors import (
 from app.stores.codec.json_rows import by_shape, encode, in_key_order
 from app.stores.codec.rows import table_of
 from app.stores.codec.text_values import RowDecoder
-from app.stores.postgres.database import UNREADABLE, Database, UnreadableError
+from app.stores.postgres.database import Database
+from app.stores.postgres.translated_errors import UNREADABLE, UnreadableError
 from app.stores.standbys.read_router import ReadRouter
 from app.stores.standbys.schema_reads import SchemaReads
 

@@ -1,24 +1,18 @@
-"""The bot's PostgreSQL: the engine, its pool, reads and connections, and driver errors turned into ours."""
+"""The bot's PostgreSQL: the engine, its pool, reads and connections."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext, suppress
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, nullcontext, suppress
 from copy import copy
 from functools import lru_cache
 from typing import Any, Self
 
 import psycopg
 from sqlalchemy import Connection, Dialect, Select, event
-from sqlalchemy.exc import (
-    DBAPIError,
-    InterfaceError,
-    InvalidRequestError,
-    OperationalError,
-)
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.exc import InvalidRequestError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from app.common.background import BackgroundTasks
@@ -26,7 +20,7 @@ from app.common.driver_errors import without_values
 from app.common.schemas import DATA, Schemas
 from app.cutover.failover_mark import FailoverMark
 from app.cutover.fencing import GUARD_OPTION, WriteGuard
-from app.errors import OutcomeUnknownError, StoreError, UnavailableError, error_for_sqlstate
+from app.errors import UnavailableError
 from app.state.wal import WalPlace
 from app.stores.codec.text_values import register_loaders
 from app.stores.postgres.commit import commit
@@ -35,15 +29,10 @@ from app.stores.postgres.idle_connections import Driver, IdleConnections
 from app.stores.postgres.keepalives import KEEPALIVES
 from app.stores.postgres.pooled_connection import ANOTHERS_SESSION, settle
 from app.stores.postgres.primary import Primary
+from app.stores.postgres.translated_errors import fetched, translated_errors
 
 _CLOSING_SECONDS = 2.0
 _SCHEMAS_OPTION = "botdata_schemas"  # the execution option that says what the statements of a connection mean
-# What psycopg raises for a value that it has received and Python cannot hold.
-UNREADABLE = (psycopg.DataError, ValueError, OverflowError, RecursionError)
-
-
-class UnreadableError(StoreError):
-    """A row has come that holds a value which Python cannot hold."""
 
 
 class Database:
@@ -175,7 +164,7 @@ class Database:
 
         Through a pooler it is as one of `reader`, and is found out as there.
         """
-        await self._take_turn()
+        await take_turns(self._turns, self._pool_timeout)
         try:
             with self._watched():
                 idle = await self._idle.take()
@@ -200,7 +189,7 @@ class Database:
             self._idle.is_pooled = True
             raise
         finally:
-            self._end_turn(self._turns)
+            end_turns(self._turns)
 
     @asynccontextmanager
     async def reader(self) -> AsyncIterator[AsyncConnection]:
@@ -236,39 +225,17 @@ class Database:
     @asynccontextmanager
     async def _connected(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
         with translated_errors(writing=False):  # nothing can be written before there is a connection
-            await self._take_turn()
+            await take_turns(self._turns, self._pool_timeout)
         try:
             with self._watched():
                 async with self._taken(engine) as connection:
                     yield connection
         finally:
-            self._end_turn(self._turns)
+            end_turns(self._turns)
 
     def _watched(self) -> AbstractContextManager[None]:
         """For as long as a server is waited for: see `Primary.waiting`."""
         return nullcontext() if self._primary is None else self._primary.waiting()
-
-    async def _take_turn(self) -> None:
-        if not any(turns.locked() for turns in self._turns):
-            for turns in self._turns:
-                await turns.acquire()  # at once
-            return
-        taken: list[asyncio.Semaphore] = []
-        try:
-            async with asyncio.timeout(self._pool_timeout):
-                for turns in self._turns:
-                    await turns.acquire()
-                    taken.append(turns)
-        except BaseException as error:
-            self._end_turn(taken)
-            if isinstance(error, TimeoutError):
-                raise UnavailableError("no free database connection in time") from error
-            raise
-
-    @staticmethod
-    def _end_turn(taken: Iterable[asyncio.Semaphore]) -> None:
-        for turns in taken:
-            turns.release()
 
     @asynccontextmanager
     async def _taken(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
@@ -348,6 +315,31 @@ class Database:
         await self.engine.dispose()
 
 
+async def take_turns(turns: Sequence[asyncio.Semaphore], seconds: float) -> None:
+    """Take a turn of each, one after the other; at once where all are free.
+
+    Raises:
+        UnavailableError: not all were free in time; none is kept.
+    """
+    if not any(one.locked() for one in turns):
+        for one in turns:
+            await one.acquire()
+        return
+    try:
+        async with asyncio.timeout(seconds), AsyncExitStack() as taken:
+            for one in turns:
+                await taken.enter_async_context(one)
+            taken.pop_all()
+    except TimeoutError as error:
+        raise UnavailableError("no free database connection in time") from error
+
+
+def end_turns(turns: Sequence[asyncio.Semaphore]) -> None:
+    """Give back what `take_turns` took."""
+    for one in turns:
+        one.release()
+
+
 class _HideRows(logging.Filter):
     """Drops the lines that show a result's rows, which SQLAlchemy logs at DEBUG, hidden parameters or not."""
 
@@ -381,14 +373,6 @@ def _name_schemas(
     return schemas.named(statement), parameters
 
 
-async def fetched(cursor: psycopg.AsyncCursor[Any]) -> list[tuple[Any, ...]]:
-    """The rows of a statement that was carried out; UnreadableError where a value cannot be held."""
-    try:
-        return await cursor.fetchall()
-    except UNREADABLE as error:
-        raise UnreadableError("a row holds a value that Python cannot hold") from without_values(error)
-
-
 @lru_cache(maxsize=512)
 def _compiled(statement: Select[Any], dialect: Dialect, *, names_schema: bool) -> tuple[str, Mapping[str, object]]:
     """The text of a statement, the same for all schemas, and the values that it comes with.
@@ -399,45 +383,3 @@ def _compiled(statement: Select[Any], dialect: Dialect, *, names_schema: bool) -
     named: dict[str, Any] = {"schema_translate_map": {None: DATA}, "render_schema_translate": True}
     compiled = statement.compile(dialect=dialect, **(named if names_schema else {}))
     return str(compiled), compiled.params
-
-
-@contextmanager
-def translated_errors(*, writing: bool) -> Iterator[None]:
-    """Turn driver errors into the tree of app.errors, by SQLSTATE and never by message text.
-
-    Args:
-        writing: a connection lost on the way leaves the outcome of a write unknown.
-    """
-    try:
-        yield
-    except PoolTimeoutError as error:
-        raise UnavailableError("no free database connection in time") from error
-    except DBAPIError as error:
-        raise _translate(
-            error.orig, invalidated=error.connection_invalidated, writing=writing, error=error
-        ) from without_values(error.orig)
-    except psycopg.Error as error:
-        raise _translate(error, invalidated=False, writing=writing, error=error) from without_values(error)
-
-
-def _translate(original: BaseException | None, *, invalidated: bool, writing: bool, error: BaseException) -> StoreError:
-    if isinstance(original, ANOTHERS_SESSION):  # another client's statement may have been carried out
-        kind = OutcomeUnknownError if writing else UnavailableError
-        return kind("a pooler gave the connection another session; no statement is prepared from here on")
-    if isinstance(original, psycopg.Error) and original.sqlstate is not None:
-        severity = original.diag.severity_nonlocalized or original.diag.severity  # Supavisor sends the latter alone
-        return error_for_sqlstate(original.sqlstate, detail=_where(original), ends_session=severity == "FATAL")
-    disconnected = invalidated or isinstance(
-        error, (OperationalError, InterfaceError, psycopg.OperationalError, psycopg.InterfaceError)
-    )
-    if not disconnected:
-        return StoreError("the database driver could not carry out the call")
-    if writing and invalidated:
-        return OutcomeUnknownError("the connection to PostgreSQL was lost during a write")
-    return UnavailableError("PostgreSQL cannot be reached")
-
-
-def _where(error: psycopg.Error) -> str:
-    diagnostics = error.diag
-    name = diagnostics.constraint_name or diagnostics.column_name or diagnostics.table_name
-    return f" ({name})" if name else ""

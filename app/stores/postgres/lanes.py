@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import Any
 from zlib import crc32
 
@@ -19,9 +19,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.common.schemas import Schemas
 from app.cutover.failover_mark import FailoverMark
 from app.cutover.fencing import WriteGuard
-from app.errors import UnavailableError
 from app.state.wal import WalPlace
-from app.stores.postgres.database import Database
+from app.stores.postgres.database import Database, end_turns, take_turns
 from app.stores.postgres.idle_connections import Driver
 
 
@@ -35,7 +34,7 @@ class Lanes:
 
     def __init__(self, databases: Sequence[Database], *, pool_timeout: float) -> None:
         self.databases = databases
-        self.pool_timeout = pool_timeout
+        self._pool_timeout = pool_timeout
         self._turns = asyncio.Semaphore(len(databases))
         self._busy: set[int] = set()
 
@@ -53,11 +52,7 @@ class Lanes:
         Raises:
             UnavailableError: none was free in time.
         """
-        if share.locked() or self._turns.locked():
-            await self._wait(share)
-        else:
-            await share.acquire()  # at once
-            await self._turns.acquire()
+        await take_turns((share, self._turns), self._pool_timeout)
         count = len(self.databases)
         lane = next(lane for n in range(count) if (lane := (first + n) % count) not in self._busy)
         self._busy.add(lane)
@@ -66,17 +61,7 @@ class Lanes:
     def give_back(self, share: asyncio.Semaphore, lane: int) -> None:
         """Of a lane that was taken."""
         self._busy.remove(lane)
-        self._turns.release()
-        share.release()
-
-    async def _wait(self, share: asyncio.Semaphore) -> None:
-        try:
-            async with asyncio.timeout(self.pool_timeout), AsyncExitStack() as taken:
-                for turns in (share, self._turns):
-                    await taken.enter_async_context(turns)
-                taken.pop_all()
-        except TimeoutError as error:
-            raise UnavailableError("no free database connection in time") from error
+        end_turns((share, self._turns))
 
     async def close(self) -> None:
         """Close every connection."""

@@ -20,8 +20,9 @@ from app.errors import DataError, OutcomeUnknownError, StoreError, StoreTimeoutE
 from app.state.cutover.standby_reads import StandbyReads, StandbyReport
 from app.state.wal import INSERT_LSN, SYSTEM, TIMELINE, WalPlace, lsn_as_number
 from app.stores.outgoing_write import OutgoingWrite
-from app.stores.postgres.database import Database, UnreadableError
+from app.stores.postgres.database import Database
 from app.stores.postgres.database_url import hosts_of, sqlalchemy_url, uses_pgbouncer
+from app.stores.postgres.translated_errors import UnreadableError
 from app.stores.standbys.read_mark import Mark, ReadMark
 from app.stores.standbys.standby import NoStandbyError, Standby, StandbyAnswer, StandbyState
 

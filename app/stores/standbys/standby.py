@@ -22,9 +22,10 @@ from app.common.background import BackgroundTasks, end_task
 from app.common.schemas import Schemas
 from app.errors import StoreError, UnavailableError
 from app.state.wal import SYSTEM, WalPlace, lsn_as_number
-from app.stores.postgres.database import Database, fetched, translated_errors
+from app.stores.postgres.database import Database
 from app.stores.postgres.idle_connections import Driver
 from app.stores.postgres.keepalives import hang_up
+from app.stores.postgres.translated_errors import fetched, translated_errors
 
 T = TypeVar("T")
 

@@ -1,0 +1,72 @@
+"""Errors of the driver and of SQLAlchemy turned into ours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from app.common.driver_errors import without_values
+from app.errors import OutcomeUnknownError, StoreError, UnavailableError, error_for_sqlstate
+from app.stores.postgres.pooled_connection import ANOTHERS_SESSION
+
+# What psycopg raises for a value that it has received and Python cannot hold.
+UNREADABLE = (psycopg.DataError, ValueError, OverflowError, RecursionError)
+
+
+class UnreadableError(StoreError):
+    """A row has come that holds a value which Python cannot hold."""
+
+
+async def fetched(cursor: psycopg.AsyncCursor[Any]) -> list[tuple[Any, ...]]:
+    """The rows of a statement that was carried out; UnreadableError where a value cannot be held."""
+    try:
+        return await cursor.fetchall()
+    except UNREADABLE as error:
+        raise UnreadableError("a row holds a value that Python cannot hold") from without_values(error)
+
+
+@contextmanager
+def translated_errors(*, writing: bool) -> Iterator[None]:
+    """Turn driver errors into the tree of app.errors, by SQLSTATE and never by message text.
+
+    Args:
+        writing: a connection lost on the way leaves the outcome of a write unknown.
+    """
+    try:
+        yield
+    except PoolTimeoutError as error:
+        raise UnavailableError("no free database connection in time") from error
+    except DBAPIError as error:
+        raise _translate(
+            error.orig, invalidated=error.connection_invalidated, writing=writing, error=error
+        ) from without_values(error.orig)
+    except psycopg.Error as error:
+        raise _translate(error, invalidated=False, writing=writing, error=error) from without_values(error)
+
+
+def _translate(original: BaseException | None, *, invalidated: bool, writing: bool, error: BaseException) -> StoreError:
+    if isinstance(original, ANOTHERS_SESSION):  # another client's statement may have been carried out
+        kind = OutcomeUnknownError if writing else UnavailableError
+        return kind("a pooler gave the connection another session; no statement is prepared from here on")
+    if isinstance(original, psycopg.Error) and original.sqlstate is not None:
+        severity = original.diag.severity_nonlocalized or original.diag.severity  # Supavisor sends the latter alone
+        return error_for_sqlstate(original.sqlstate, detail=_where(original), ends_session=severity == "FATAL")
+    disconnected = invalidated or isinstance(
+        error, (OperationalError, InterfaceError, psycopg.OperationalError, psycopg.InterfaceError)
+    )
+    if not disconnected:
+        return StoreError("the database driver could not carry out the call")
+    if writing and invalidated:
+        return OutcomeUnknownError("the connection to PostgreSQL was lost during a write")
+    return UnavailableError("PostgreSQL cannot be reached")
+
+
+def _where(error: psycopg.Error) -> str:
+    diagnostics = error.diag
+    name = diagnostics.constraint_name or diagnostics.column_name or diagnostics.table_name
+    return f" ({name})" if name else ""
