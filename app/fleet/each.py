@@ -13,7 +13,7 @@ from app.fleet.outcome import Outcome, Result, failed
 from app.migration.progress import Progress
 from app.migration.target.target_session import connect_target, explained
 from app.state.fleet.salons import Salon
-from app.stores.postgres.session import turn_to
+from app.stores.postgres.cursors import turn_to
 
 Work = Callable[[AsyncConnection, Salon], Awaitable[Outcome]]
 # A server process remembers each table that it has seen, and gives that memory back only as it ends.

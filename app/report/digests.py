@@ -22,7 +22,7 @@ from app.migration.target.target_session import JsonBytes
 from app.migration.whole.pairs import staged
 from app.state.digests import Bucket, KeptDigest, Side, add, bucket_sums, read_sums
 from app.state.fetching import fetch_rows, fetch_value
-from app.stores.postgres.session import rendered
+from app.stores.postgres.cursors import rendered
 
 _Text = Callable[[CopyColumn], sql.Composable]
 _NOW = "SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')"

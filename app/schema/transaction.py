@@ -15,8 +15,8 @@ from app.errors import MigrationError
 from app.migration.target.target_session import connect_target, explained
 from app.next_step import Command, NextStep
 from app.schema import revisions
+from app.stores.postgres.cursors import is_amid_statement
 from app.stores.postgres.database_url import sqlalchemy_url
-from app.stores.postgres.session import is_amid_statement
 
 _NOTHING = "everything; nothing was changed"
 

@@ -249,6 +249,14 @@ async def test_refuses_what_would_be_lost(source: Source, database_url: str) -> 
     assert report.tables["clients"].kept == 2
 
 
+async def test_rows_that_the_bot_mirrors_into_a_table_that_came_empty(source: Source, database_url: str) -> None:
+    await sync_from(source, database_url, "clients")
+    for url in (source.database_url, database_url):
+        add_clients(url, 2)
+    await sync_from(source, database_url, "clients")
+    assert row_texts(database_url, "clients") == row_texts(source.database_url, "clients")
+
+
 async def test_a_dry_run_writes_nothing(source: Source, database_url: str) -> None:
     add_clients(source.database_url, 10)
     await copy_from(source, database_url, tables("clients"))

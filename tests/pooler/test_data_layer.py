@@ -269,7 +269,7 @@ async def test_a_statement_that_takes_too_long(database_url: str) -> None:
 
 async def test_a_session_that_was_taken_for_its_own(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A pooler that greets with the number of the server's process is found out by the first error."""
-    from app.stores.postgres import pooled_connection
+    from app.stores.postgres.poolers import pooled_connection
 
     async def settle(*_: Any, is_pooled: bool, **__: Any) -> bool:
         if is_pooled:

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from psycopg import AsyncConnection
 
-from app.stores.postgres.pooler import Pooling, UndecidedError, find_pooling
+from app.stores.postgres.poolers.probe import Pooling, UndecidedError, find_pooling
 from tests.pooler.bouncer import Mode, run_bouncer
 
 
@@ -80,7 +80,7 @@ async def test_others_come_between(fresh_database: str, clients: int, round_robi
 
 
 async def test_a_pool_that_has_no_process_for_anyone(fresh_database: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.stores.postgres.pooler._PATIENCE", 0.5)
+    monkeypatch.setattr("app.stores.postgres.poolers.probe._PATIENCE", 0.5)
     with run_bouncer(fresh_database, size=1) as bouncer:
         looking = _Looking(bouncer.url(fresh_database))
         first = await looking.connect()

@@ -7,11 +7,10 @@ from dataclasses import replace
 import psycopg
 import pytest
 
-from tests.cli.command import Command
 from tests.cli.test_roles import READER, STREAMER
 from tests.fixtures.streams import StreamEnds
 from tests.migration.engine import execute, row_texts, tables
-from tests.pooler.bouncer import run_bouncer
+from tests.pooler.bouncer import Mode, run_bouncer
 
 _WORDS = ("sync", "--by", "stream", "--accept-unbounded-wal", "--until-lsn", "now", "--tables", "clients")
 
@@ -30,21 +29,11 @@ def reader(salon: StreamEnds) -> Iterator[str]:
             connection.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
 
 
-async def test_through_a_pooler_in_session_mode(salon: StreamEnds, reader: str) -> None:
-    with run_bouncer(salon.node.url().replace("postgres@", f"{reader}@"), mode="session", size=10) as bouncer:
+@pytest.mark.parametrize("mode", ["session", "transaction"])
+async def test_through_a_pooler(salon: StreamEnds, reader: str, mode: Mode) -> None:
+    with run_bouncer(salon.node.url().replace("postgres@", f"{reader}@"), mode=mode, size=10) as bouncer:
         pooled = replace(salon, source=bouncer.url(salon.source))
         await pooled.until_now(tables("clients"))
         execute(salon.source, "UPDATE clients SET notes = 'x' WHERE id = 3; DELETE FROM clients WHERE id = 4")
         assert (await pooled.until_now(tables("clients"))).complete
         assert row_texts(salon.target, "clients") == row_texts(salon.source, "clients")
-
-
-def test_through_a_pooler_in_transaction_mode_it_is_refused_with_what_to_do(
-    salon: StreamEnds, reader: str, command: Command
-) -> None:
-    with run_bouncer(salon.node.url().replace("postgres@", f"{reader}@"), mode="transaction", size=10) as bouncer:
-        outcome = command(*_WORDS, DATABASE_URL=salon.target, MIGRATION_SOURCE=bouncer.url(salon.source))
-        assert outcome.code == 1
-        assert "--source is the address of a transaction pooler" in outcome.err
-        assert "the session pooler, or the server itself" in outcome.err
-        assert salon.slots() == []

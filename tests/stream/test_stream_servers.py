@@ -10,6 +10,7 @@ import pytest
 from app.migration.stream.options import StreamOptions
 from tests.fixtures.streams import StreamEnds
 from tests.migration.engine import execute, row_texts
+from tests.pooler.bouncer import run_bouncer
 from tests.stream.projects import PLAIN, ROWS, SCHEMA
 from tests.stream.test_stream_gaps import write_until
 from tests.support.streaming import Cluster, Node, run_cluster
@@ -134,6 +135,29 @@ async def test_a_source_that_is_restored_from_a_backup(source: Cluster, target: 
     execute(ends.source, "DELETE FROM t WHERE id = 5")
     assert (await ends.until_now(PLAIN)).complete
     assert row_texts(ends.target, "t") == row_texts(ends.source, "t")
+
+
+async def test_a_source_that_is_restored_behind_a_transaction_pooler(source: Cluster, target: Cluster) -> None:
+    """A pooler that is paused meanwhile keeps the stream's connections, and sends its statements to another server."""
+    direct = source.primary.url()
+    with run_bouncer(direct, size=10) as bouncer:
+        ends = StreamEnds(source.primary, bouncer.url(direct), target.primary.url())
+        ends.make(SCHEMA, ROWS)
+        await ends.until_now(PLAIN)  # the backup has the slot
+        restore = await asyncio.to_thread(_backed_up, source.primary)
+        stream = ends.stream(PLAIN, _HOW, most_deleted=10_000, overwrite=True)
+        await stream.begun()
+        execute(direct, "UPDATE t SET v = 'after the backup' WHERE id = 1; DELETE FROM t WHERE id = 2")
+        await stream.caught_up()
+        await asyncio.to_thread(bouncer.console, "PAUSE")
+        await asyncio.to_thread(restore)
+        for change in ("UPDATE t SET v = 'other' WHERE id = 3", "DELETE FROM t WHERE id = 4"):
+            execute(direct, change)
+        await asyncio.to_thread(bouncer.console, "RESUME")
+        await stream.rounds(1)
+        await stream.caught_up()
+        await stream.end()
+        assert row_texts(ends.target, "t") == row_texts(direct, "t")
 
 
 async def test_a_target_that_is_restored_from_a_backup(source: Cluster, target: Cluster) -> None:

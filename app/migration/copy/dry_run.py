@@ -27,7 +27,7 @@ from app.migration.tables.copy_table import CopyTable, describe, name_of
 from app.migration.target.target_session import JsonBytes, explained, is_row_fault, open_target
 from app.migration.whole.pairs import count_staged, staged
 from app.privacy import mask_phones
-from app.stores.postgres.session import rendered
+from app.stores.postgres.cursors import rendered
 
 STEP = "copy --dry-run"
 # What a temporary table cannot tell.

@@ -32,13 +32,13 @@ from app.state.runs.inventory import Tick, keep_inventory, read_ticks
 from app.state.runs.verifications import last_verifications
 from app.state.schema_name import SCHEMA
 from app.state.tool_schema import ensure_tool_schema, is_current
-from app.stores.postgres.session import source_errors
+from app.stores.postgres.session import set_for_all, source_errors
 
 QUESTIONS = (*SCHEMA_OBJECTS, *TABLE_PARTS, *DATABASE_OBJECTS, *SERVICES)
 _STEP = "inventory"
 _SUPABASE_ROLE = "supabase_admin"
 # Each name with its schema in front of it, whatever the path of the role is; and hidden rows are an error, not none.
-_SESSION = "SET search_path = ''; SET row_security = off"
+_SETTINGS = "SET search_path = ''; SET row_security = off"
 _TARGET_TABLES = (
     "SELECT nspname, relname FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE relkind IN ('r', 'p')"
 )
@@ -125,7 +125,7 @@ async def _remembered(connection: AsyncConnection, moved: Moved) -> dict[str, Ti
 
 
 async def _look_at_target(connection: AsyncConnection, moved: Moved) -> TargetSeen:
-    await connection.execute(_SESSION)
+    await set_for_all(connection, _SETTINGS)
     moved.has_target = True
     tables = await (await connection.execute(_TARGET_TABLES)).fetchall()
     salon = schemas_of(connection).data
@@ -157,7 +157,7 @@ async def _look(
 async def _look_at_source(
     connection: AsyncConnection, moved: Moved, target: TargetSeen | None
 ) -> tuple[list[Item], tuple[str, ...]]:
-    await connection.execute(_SESSION)
+    await set_for_all(connection, _SETTINGS)
     roles = (await ask(connection, ROLES, SCHEMA)).found
     is_project = any(role.name == _SUPABASE_ROLE for role in roles)
     fates = Fates(moved, target, is_project)

@@ -18,7 +18,7 @@ from app.migration.tables.copy_table import CopyTable
 from app.migration.target.target_session import JsonBytes
 from app.next_step import Command, NextStep
 from app.privacy import mask_phones
-from app.stores.postgres.session import rendered
+from app.stores.postgres.cursors import rendered
 
 _LISTINGS = 3  # of the keys of a table over REST, where fewer came than the source counts
 _MOST_GONE = 10_000  # keys that are asked for, where the walks differ

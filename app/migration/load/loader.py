@@ -22,7 +22,7 @@ from app.migration.target.interference import loading
 from app.migration.target.target_session import JsonBytes, is_row_fault
 from app.next_step import Command, NextStep
 from app.state.runs import checkpoints, quarantine, writes
-from app.stores.postgres.session import rendered
+from app.stores.postgres.cursors import rendered
 
 # A deferred constraint would speak up at the commit, where the row at fault cannot be told.
 _IMMEDIATE = "SET CONSTRAINTS ALL IMMEDIATE"

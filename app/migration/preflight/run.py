@@ -270,7 +270,7 @@ async def _look_at_source(
         ends.findings.append(
             finding("source-unreachable", f"the source ({setting}): {error}", f"correct {setting}, or start the server")
         )
-    except MigrationError as error:  # the address of a transaction pooler
+    except MigrationError as error:
         ends.findings.append(finding("source-unreachable", error.message, str(error.next_step or f"correct {setting}")))
 
 

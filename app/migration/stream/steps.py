@@ -16,6 +16,7 @@ from app.migration.stream.followed import BeginAnewError, Stream, weigh
 from app.migration.stream.options import StreamOptions
 from app.migration.stream.source.catalog import changed_tables, fingerprints, other_identities
 from app.migration.stream.source.lsn import lsn_text
+from app.migration.stream.source.slot import OtherServerError
 from app.migration.tables.copy_table import CopyTable
 from app.next_step import Command, NextStep
 from app.state import streams
@@ -73,6 +74,8 @@ class Steps:
             if not error.columns:
                 raise BeginAnewError(f"the replica identity of {error.table} has changed") from None
             raise self._changed([error.table]) from None
+        except OtherServerError as error:
+            raise BeginAnewError(str(error)) from None
         except StoreError as error:
             if error.sqlstate == _IN_USE:
                 if not stream.is_busy:

@@ -8,7 +8,7 @@ from app.migration.sources.source import VERSION
 from app.migration.sync.target_before_images import keep_rows
 from app.migration.tables.copy_table import CopyTable
 from app.state.runs import before_images, row_versions
-from app.stores.postgres.session import rendered
+from app.stores.postgres.cursors import rendered
 
 
 async def keep_later(connection: AsyncConnection, run: int, table: CopyTable, body: bytes) -> list[int]:

@@ -36,7 +36,9 @@ from app.migration.target.materialized_views import refresh, stale_views
 from app.migration.target.target_session import explained, open_target
 from app.next_step import Command, NextStep
 from app.state import streams
+from app.state.runs import writes
 from app.state.tool_schema import ensure_tool_schema, is_current
+from app.stores.postgres.session import refuse_transaction_pooler
 
 OpenSource = Callable[[], AbstractAsyncContextManager[Source]]
 
@@ -80,6 +82,7 @@ class Sync:
         self._is_connected = False
         self._pace = Pace()  # the source's, once it is open
         self._left_out: dict[str, str] = {}
+        self._brought: set[str] = set()
         self.report = SyncReport(None, options.reverse, options.dry_run)
 
     async def run(self) -> SyncReport:
@@ -144,6 +147,8 @@ class Sync:
         options = self._options
         source = await ends.enter_async_context(self._open_source())
         self._pace = source.pace
+        if options.reverse and isinstance(source, PostgresSource):
+            await refuse_transaction_pooler(source.url, setting=source.setting, step="sync")
         target = open_target(self._target_url, step="sync", exclusive=not options.dry_run)
         connection = await ends.enter_async_context(target)
         self._is_connected = True
@@ -224,10 +229,20 @@ class Sync:
                 chosen = [table for table in tables if table.name in permitted]
                 done = await whole.round([table for table in chosen if not table.key]) if whole else []
                 done += await engine.round([table for table in chosen if table.key])
+                await self._note_brought(connection, chosen)
                 return sorted(done, key=lambda one: [table.name for table in chosen].index(one.table))
             except TableMovedError as error:
                 self._progress.notice(error.message)
                 await asyncio.sleep(_BETWEEN_MOVES)
+
+    async def _note_brought(self, connection: AsyncConnection, tables: Sequence[CopyTable]) -> None:
+        """Rows that a mirror writes later into a table that came empty are not taken for somebody else's."""
+        names = [table.name for table in tables if table.name not in self._brought]
+        run = self.report.run
+        if names and run is not None and not (self._options.dry_run or self._options.reverse):
+            with explained("sync", pending="to note that the round's tables were brought over"):
+                await writes.note_brought(connection, run, names)
+            self._brought.update(names)
 
     async def _rounds(
         self,

@@ -14,7 +14,7 @@ from app.migration.tables.copy_table import CopyTable
 from app.migration.target.target_session import JsonBytes, is_row_fault
 from app.state.json_keys import keys_json
 from app.state.runs import before_images, row_versions, writes
-from app.stores.postgres.session import rendered
+from app.stores.postgres.cursors import rendered
 
 
 async def keep_later(connection: AsyncConnection, run: int, table: CopyTable, body: bytes) -> list[int]:

@@ -17,7 +17,7 @@ from app.migration.sync.options import SyncOptions
 from app.migration.tables.copy_table import CopyTable
 from app.migration.target.target_session import JsonBytes
 from app.next_step import Command, NextStep
-from app.stores.postgres.session import rendered
+from app.stores.postgres.cursors import rendered
 
 _PART = 10_000
 

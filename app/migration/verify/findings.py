@@ -30,7 +30,7 @@ from app.migration.verify.row_comparison import RowsCompared, UnequalRow, keys_h
 from app.next_step import Command, NextStep
 from app.state.runs import quarantine
 from app.state.tool_schema import may_read
-from app.stores.postgres.session import rendered
+from app.stores.postgres.cursors import rendered
 
 _BATCH = 500
 _MOST_WAITING = 20_000

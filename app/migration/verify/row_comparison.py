@@ -15,7 +15,7 @@ from app.migration.tables.copy_table import CopyTable
 from app.migration.target.refused_texts import read_page
 from app.migration.target.target_session import JsonBytes, is_row_fault
 from app.migration.verify import statements as verify_statements
-from app.stores.postgres.session import rendered
+from app.stores.postgres.cursors import rendered
 
 
 @dataclass(frozen=True, slots=True)

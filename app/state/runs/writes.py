@@ -23,6 +23,14 @@ async def record_writes(connection: AsyncConnection, run: int, table: str, trans
     )
 
 
+async def note_brought(connection: AsyncConnection, run: int, tables: Sequence[str]) -> None:
+    """Remember that a run has brought tables over, of which there may have been no row to write."""
+    await connection.execute(
+        f"INSERT INTO {SCHEMA}.writes SELECT %(run)s, unnest(%(tables)s::text[]), pg_current_xact_id()::xid::text",
+        {"run": run, "tables": list(tables)},
+    )
+
+
 async def adopt_rows(connection: AsyncConnection, run: int, table: str, rows: sql.Composable) -> None:
     """Take every row of the table for ours from now on, those too that were there before and that were overwritten.
 

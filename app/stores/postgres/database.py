@@ -27,7 +27,7 @@ from app.stores.postgres.commit import commit
 from app.stores.postgres.database_url import schemas_of_url, sqlalchemy_url, tls_advice, uses_pgbouncer
 from app.stores.postgres.idle_connections import Driver, IdleConnections
 from app.stores.postgres.keepalives import KEEPALIVES
-from app.stores.postgres.pooled_connection import ANOTHERS_SESSION, settle
+from app.stores.postgres.poolers.pooled_connection import ANOTHERS_SESSION, settle
 from app.stores.postgres.primary import Primary
 from app.stores.postgres.translated_errors import fetched, translated_errors
 

@@ -23,7 +23,7 @@ from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 from app.cutover.failover_mark import FailoverMark
 from app.stores.postgres import keepalives
 from app.stores.postgres.keepalives import answers
-from app.stores.postgres.pooled_connection import ANOTHERS_SESSION
+from app.stores.postgres.poolers.pooled_connection import ANOTHERS_SESSION
 
 Driver = psycopg.AsyncConnection[Any]
 

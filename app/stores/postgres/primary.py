@@ -72,11 +72,14 @@ class Primary:
             return None
         return cls(hosts, conninfo_to_dict(libpq_url(url, name=name)), mark or FailoverMark(), name)
 
-    async def connect(self, options: Mapping[str, Any], *, seconds: float) -> Connection:
+    async def connect(
+        self, options: Mapping[str, Any], *, seconds: float, kind: type[Connection] = psycopg.AsyncConnection
+    ) -> Connection:
         """A new connection to the primary, which is waited for.
 
         Args:
             options: as `psycopg.AsyncConnection.connect` takes them; host and port are replaced.
+            kind: of connection.
 
         Raises:
             UnavailableError: none was found in time.
@@ -88,7 +91,7 @@ class Primary:
                         await self._look()
                     if (place := self._place) is not None:
                         with suppress(psycopg.OperationalError, StaleServerError, TimeoutError):
-                            return await self._connect(options, place)
+                            return await self._connect(options, place, kind)
                         if self._place == place:
                             self._place = None
                     await asyncio.sleep(_PAUSE)
@@ -164,9 +167,9 @@ class Primary:
             self._failure = error
             return 0
 
-    async def _connect(self, options: Mapping[str, Any], place: tuple[str, str]) -> Connection:
+    async def _connect(self, options: Mapping[str, Any], place: tuple[str, str], kind: type[Connection]) -> Connection:
         async with asyncio.timeout(self._patience):
-            connection = await _log_in(options, place)
+            connection = await _log_in(options, place, kind)
             try:
                 autocommit = connection.autocommit
                 await connection.set_autocommit(True)
@@ -181,11 +184,11 @@ class Primary:
         return connection
 
 
-async def _log_in(options: Mapping[str, Any], place: tuple[str, str]) -> Connection:
+async def _log_in(
+    options: Mapping[str, Any], place: tuple[str, str], kind: type[Connection] = psycopg.AsyncConnection
+) -> Connection:
     host, port = place
-    return await psycopg.AsyncConnection.connect(
-        **{**options, "host": host, "port": port or None, "target_session_attrs": "any"}
-    )
+    return await kind.connect(**{**options, "host": host, "port": port or None, "target_session_attrs": "any"})
 
 
 async def _ask(connection: Connection) -> int | None:

@@ -1,146 +1,81 @@
 """Connections to either PostgreSQL: sessions fit for a long run, and addresses that cannot serve one."""
 
-from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
-from functools import lru_cache
-from typing import Any, ClassVar, NoReturn, Self
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, NoReturn
 
 import psycopg
-from psycopg import AsyncConnection, AsyncCopy, AsyncCursor, AsyncServerCursor, sql
+from psycopg import AsyncConnection, AsyncCursor, sql
 from psycopg.conninfo import conninfo_to_dict
-from psycopg.pq import Conninfo, TransactionStatus
+from psycopg.pq import Conninfo
 
 from app.common.driver_errors import missing_right, without_values
-from app.common.schemas import Schemas
 from app.errors import MigrationError, StoreError, UnavailableError, error_for_sqlstate
 from app.next_step import Command, NextStep
+from app.stores.postgres.cursors import cursors_in
 from app.stores.postgres.database_url import libpq_url, schemas_of_url, tls_advice, uses_pgbouncer
 from app.stores.postgres.keepalives import KEEPALIVES
-from app.stores.postgres.pooler import Pooling, UndecidedError, find_pooling
+from app.stores.postgres.poolers.pooled_reader import PooledReader
+from app.stores.postgres.poolers.probe import Pooling, UndecidedError, find_pooling
 from app.stores.postgres.primary import Primary
 
-# The server's own keepalives: the session of a machine that has gone would hold the run lock for hours.
 # No notices: in a COPY, whatever the server says is an error (see streams).
 # How values are written as text: fixed, so that equal values have equal texts. With YMD, a date that the source
 # wrote in another style is refused instead of misread (but for years up to 31, which verify reports).
-_SESSION = """
+_VALUES = """
 SET statement_timeout = 0; SET lock_timeout = '30s';
 SET client_encoding = 'UTF8'; SET datestyle = 'ISO, YMD'; SET intervalstyle = 'postgres'; SET timezone = 'UTC';
 SET extra_float_digits = 1; SET bytea_output = 'hex'; SET xmloption = 'content'; SET client_min_messages = 'error';
 SET lc_monetary = 'C'; SET array_nulls = on; SET quote_all_identifiers = off; SET standard_conforming_strings = on;
-SET transform_null_equals = off; SET default_transaction_isolation = 'read committed';
-SET default_transaction_deferrable = off;
+SET transform_null_equals = off
+"""
+# The server's own keepalives: the session of a machine that has gone would hold the run lock for hours.
+_OF_SESSION = """
+SET default_transaction_isolation = 'read committed'; SET default_transaction_deferrable = off;
 SET tcp_keepalives_idle = 60; SET tcp_keepalives_interval = 15; SET tcp_keepalives_count = 4
 """
 # Set by a database or a role for short work (PostgreSQL 14 and 17 brought the last two): a run outlasts them.
-_UNHURRIED = """
-SELECT set_config(name, '0', false) FROM pg_settings
+_HURRYING = """
+SELECT name FROM pg_settings
 WHERE name IN ('idle_in_transaction_session_timeout', 'idle_session_timeout', 'transaction_timeout')
 """
+_UNHURRIED = f"SELECT set_config(name, '0', false) FROM ({_HURRYING}) hurrying"  # noqa: S608
 # A type compares by the operators of its extension, citext's in any case. Where the path lacks their schema, a cast to
 # text would be taken instead, and another order with it. At the end, a schema hides no name.
-_OPERATORS = """
-SELECT set_config('search_path', concat_ws(', ', nullif(current_setting('search_path'), ''), missing.names), false)
-FROM (
-    SELECT string_agg(DISTINCT quote_ident(n.nspname), ', ') AS names
-    FROM pg_amop a JOIN pg_am m ON m.oid = a.amopmethod JOIN pg_operator o ON o.oid = a.amopopr
-    JOIN pg_namespace n ON n.oid = o.oprnamespace
-    WHERE m.amname = 'btree' AND n.nspname NOT IN ('pg_catalog', 'information_schema')
-    AND n.nspname !~ '^pg_(toast|temp)' AND n.nspname <> ALL (current_schemas(false))
-    AND has_schema_privilege(n.oid, 'USAGE')
-) missing WHERE missing.names IS NOT NULL
+_MISSING = """
+SELECT string_agg(DISTINCT quote_ident(n.nspname), ', ') AS names
+FROM pg_amop a JOIN pg_am m ON m.oid = a.amopmethod JOIN pg_operator o ON o.oid = a.amopopr
+JOIN pg_namespace n ON n.oid = o.oprnamespace
+WHERE m.amname = 'btree' AND n.nspname NOT IN ('pg_catalog', 'information_schema')
+AND n.nspname !~ '^pg_(toast|temp)' AND n.nspname <> ALL (current_schemas(false))
+AND has_schema_privilege(n.oid, 'USAGE')
 """
-# A source that hides rows from the role refuses instead: a sync would delete what is hidden.
-_READING = "SET default_transaction_read_only = on; SET row_security = off"
+_OPERATORS = f"""
+SELECT set_config('search_path', concat_ws(', ', nullif(current_setting('search_path'), ''), missing.names), false)
+FROM ({_MISSING}) missing WHERE missing.names IS NOT NULL
+"""  # noqa: S608
+# Another client's temporary tables would come first where pg_temp is not named.
+_PATH = f"""
+SELECT concat_ws(', ', nullif(nullif(current_setting('search_path'), ''), '""'), missing.names, 'pg_temp')
+FROM ({_MISSING}) missing
+"""  # noqa: S608
+# What another client of the pool may have left.
+_ALL_ROWS = "SET row_security = off"
+_LEFT = "SET LOCAL role TO DEFAULT; SET LOCAL search_path TO DEFAULT"
 _CONNECTING = 10  # seconds
 # Where it stands in an address, the server's greeting is not taken at its word.
 _TRANSACTION_POOLER_PORT = "6543"  # Supabase documentation, "Connect to your database"
-# The addresses that this process has looked at closely and found fit for sessions: host, ports, database and role.
-_FIT: set[tuple[str, ...]] = set()
-
-
-class _Cursor(AsyncCursor[Any]):
-    """Puts the names of its schemas into statements.
-
-    It takes a percent sign in a name as one, where psycopg would look for a placeholder if there are parameters.
-    """
-
-    schemas: ClassVar[Schemas]
-
-    async def execute(self, query: Any, params: Any = None, **options: Any) -> Self:
-        return await super().execute(self._ready(query, params), params, **options)
-
-    async def executemany(self, query: Any, params_seq: Iterable[Any], *, returning: bool = False) -> None:
-        await super().executemany(self._ready(query, ()), params_seq, returning=returning)
-
-    @asynccontextmanager
-    async def copy(self, statement: Any, params: Any = None, **options: Any) -> AsyncIterator[AsyncCopy]:
-        try:
-            async with super().copy(self._ready(statement, params), params, **options) as copy:
-                yield copy
-        finally:
-            if is_amid_statement(self.connection):
-                await self.connection.close()
-
-    def _ready(self, query: Any, params: Any) -> str:
-        if isinstance(query, sql.Composable):
-            query = _escaped(query, params).as_string(self.connection)
-        return _named(self.schemas, query)
-
-
-class _ServerCursor(AsyncServerCursor[Any]):
-    """Likewise, for rows that are fetched a few at a time."""
-
-    schemas: ClassVar[Schemas]
-
-    async def execute(self, query: Any, params: Any = None, **options: Any) -> Self:
-        return await super().execute(_named(self.schemas, query), params, **options)
-
-
-def _named(schemas: Schemas, query: str | bytes) -> str:
-    return schemas.named(query if isinstance(query, str) else query.decode())
-
-
-@lru_cache(maxsize=1024)
-def cursors_in(schemas: Schemas) -> tuple[type[AsyncCursor[Any]], type[AsyncServerCursor[Any]]]:
-    """The two kinds of cursor of a connection whose statements mean these schemas."""
-    own = {"schemas": schemas}
-    return type("Cursor", (_Cursor,), own), type("ServerCursor", (_ServerCursor,), own)
-
-
-def turn_to(connection: AsyncConnection, schemas: Schemas) -> None:
-    """Let the statements of a connection, which is at rest, mean other schemas from now on."""
-    connection.cursor_factory, connection.server_cursor_factory = cursors_in(schemas)
-
-
-def is_amid_statement(connection: AsyncConnection) -> bool:
-    """Whether nothing can be sent any more, not even a rollback: only closing ends what the server is doing.
-
-    psycopg leaves a connection so where a task is cancelled just as a COPY begins, too late for the server to be told.
-    """
-    return connection.pgconn.transaction_status == TransactionStatus.ACTIVE
-
-
-def rendered(query: sql.Composed) -> str:
-    """The text of a statement that is carried out several times, always with parameters."""
-    text: str = _escaped(query, ()).as_string(None)
-    return text
-
-
-def _escaped(query: Any, params: Any) -> Any:
-    if params is None or not isinstance(query, sql.Composed):
-        return query
-    return sql.Composed([_escaped_part(part, params) for part in query])
-
-
-def _escaped_part(part: sql.Composable, params: Any) -> Any:
-    if isinstance(part, (sql.Identifier, sql.Literal)) and "%" in (text := part.as_string(None)):
-        return sql.SQL(text.replace("%", "%%"))
-    return _escaped(part, params)
+# The addresses that this process has looked at closely: host, ports, database and role; with why they are not fit for
+# sessions.
+_LOOKED_AT: dict[tuple[str, ...], str | None] = {}
 
 
 async def connect(url: str, *, setting: str, step: str, read_only: bool = False) -> AsyncConnection:
     """A connection in autocommit, without prepared statements, which a pooler's sessions may not share.
+
+    One to read by may go through a transaction pooler. It refuses to read where rows are hidden from the role: a sync
+    would delete what is hidden.
 
     Args:
         setting: what names the address, "DATABASE_URL" or "--source".
@@ -159,22 +94,74 @@ async def connect(url: str, *, setting: str, step: str, read_only: bool = False)
             raise psycopg.OperationalError(f"{error} ({advice})") from without_values(error)
         raise
     try:
-        await _stop_at_transaction_pooler(connection, url, setting, step)
+        if (refusal := await _transaction_pooler(connection, url, setting, step)) is not None:
+            if not read_only:
+                raise refusal
+            await connection.close()
+            return await _read_pooled(url, setting, step)
         # Not given when logging in: PgBouncer would leave it to the next client that has no name.
-        schema = schemas_of_url(url, name=setting).data
-        name = sql.Literal(f"botdata {step}" if schema == "public" else f"botdata {schema} {step}")
-        await connection.execute(sql.SQL("{}; SET application_name = {}").format(sql.SQL(_SESSION), name))
-        await connection.execute(_UNHURRIED)
-        await connection.execute(_OPERATORS)
+        settings = f"{_VALUES}; {_OF_SESSION}; SET application_name = {_name(url, setting, step)}"
+        await connection.execute(settings.encode())
+        await connection.execute(_UNHURRIED.encode())
+        await connection.execute(_OPERATORS.encode())
         if read_only:
-            await connection.execute(_READING)
+            await connection.execute(f"SET default_transaction_read_only = on; {_ALL_ROWS}".encode())
     except BaseException:
         await connection.close()
         raise
     return connection
 
 
-async def _log_in(url: str, setting: str) -> AsyncConnection:
+async def set_for_all(connection: AsyncConnection, settings: str) -> None:
+    """Let settings, "SET ...", hold for whatever the connection is asked from now on."""
+    if isinstance(connection, PooledReader):
+        connection.settings += f"; {_locally(settings)}"
+    else:
+        await connection.execute(settings.encode())
+
+
+async def begin_snapshot(connection: AsyncConnection, snapshot: str | None = None) -> None:
+    """Begin a transaction, which ROLLBACK ends, whose statements all see one moment: that of a snapshot, or this one.
+
+    Raises:
+        psycopg.Error: the snapshot is gone, or the connection was lost.
+    """
+    statements = ["BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY NOT DEFERRABLE"]
+    if isinstance(connection, PooledReader):
+        statements.append(connection.settings)
+    if snapshot is not None:
+        statements.append(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(snapshot)).as_string(None))
+    await AsyncCursor(connection).execute("; ".join(statements).encode())
+
+
+async def _read_pooled(url: str, setting: str, step: str) -> PooledReader:
+    connection = await _log_in(url, setting, PooledReader)
+    assert isinstance(connection, PooledReader)
+    try:
+        await connection.begin_by_default(schemas_of_url(url, name=setting))
+        named = f"{_VALUES}; {_ALL_ROWS}; SET application_name = {_name(url, setting, step)}"
+        connection.settings = f"{_locally(named)}; {_LEFT}"
+        ((path,),) = await (await connection.execute(_PATH.encode())).fetchall()
+        hurrying = await (await connection.execute(_HURRYING.encode())).fetchall()
+        for setting in (f"search_path = {path}", *(f"{name} = 0" for (name,) in hurrying)):
+            await set_for_all(connection, f"SET {setting}")
+    except BaseException:
+        await connection.close()
+        raise
+    return connection
+
+
+def _locally(settings: str) -> str:
+    return re.sub(r"(^|;)\s*SET ", r"\1 SET LOCAL ", settings)
+
+
+def _name(url: str, setting: str, step: str) -> str:
+    """A session's name, as a literal."""
+    schema = schemas_of_url(url, name=setting).data
+    return sql.Literal(f"botdata {step}" if schema == "public" else f"botdata {schema} {step}").as_string(None)
+
+
+async def _log_in(url: str, setting: str, kind: type[AsyncConnection[Any]] = AsyncConnection) -> AsyncConnection:
     address = libpq_url(url, name=setting)
     given = conninfo_to_dict(address)
     keepalives: dict[str, Any] = {key: value for key, value in KEEPALIVES.items() if key not in given}
@@ -189,13 +176,13 @@ async def _log_in(url: str, setting: str) -> AsyncConnection:
     }
     if primary := Primary.of(url, name=setting):
         try:
-            connection = await primary.connect(options, seconds=_CONNECTING)
+            connection = await primary.connect(options, seconds=_CONNECTING, kind=kind)
         except UnavailableError as error:
             # The last refusal: a login may be wrong, and no host be away.
             why = f" ({error.__cause__})" if error.__cause__ else ""
             raise psycopg.OperationalError(f"{error}{why}") from error.__cause__
     else:
-        connection = await AsyncConnection.connect(**options)
+        connection = await kind.connect(**options)
     connection.server_cursor_factory = server_cursor
     return connection
 
@@ -211,34 +198,37 @@ async def refuse_transaction_pooler(url: str, *, setting: str, step: str) -> Non
     """
     with suppress(psycopg.Error):
         async with await _log_in(url, setting) as connection:
-            await _stop_at_transaction_pooler(connection, url, setting, step)
+            if (refusal := await _transaction_pooler(connection, url, setting, step)) is not None:
+                raise refusal
 
 
-async def _stop_at_transaction_pooler(connection: AsyncConnection, url: str, setting: str, step: str) -> None:
-    """Stop where each transaction may get another session: settings and locks would be lost, and left to others."""
+async def _transaction_pooler(connection: AsyncConnection, url: str, setting: str, step: str) -> MigrationError | None:
+    """Why nothing can be done that keeps a session, which each transaction would lose there, and leave to others."""
     parts = conninfo_to_dict(libpq_url(url, name=setting))
     ports = str(parts.get("port") or _default_port() or "5432").split(",")
     place = (str(parts.get("host")), *ports, str(parts.get("dbname")), str(parts.get("user")))
-    if place in _FIT:
-        return
-    suspected = _TRANSACTION_POOLER_PORT in ports or uses_pgbouncer(url)
-    try:
-        pooling = await find_pooling(connection, lambda: _log_in(url, setting), suspected=suspected)
-        said = "is the address of a transaction pooler (its server processes go from client to client)"
-    except UndecidedError as error:
-        pooling = Pooling.TRANSACTION
-        said = f"is the address of a pooler, and it cannot be told whether it is a transaction pooler ({error})"
-    if pooling is not Pooling.TRANSACTION:
-        if suspected or pooling is Pooling.SESSION:
-            _FIT.add(place)
-        return
+    if place not in _LOOKED_AT:
+        suspected = _TRANSACTION_POOLER_PORT in ports or uses_pgbouncer(url)
+        said = None
+        try:
+            pooling = await find_pooling(connection, lambda: _log_in(url, setting), suspected=suspected)
+            if pooling is Pooling.TRANSACTION:
+                said = "is the address of a transaction pooler (its server processes go from client to client)"
+        except UndecidedError as error:
+            pooling = Pooling.TRANSACTION
+            said = f"is the address of a pooler, and it cannot be told whether it is a transaction pooler ({error})"
+        if pooling is Pooling.NONE and not suspected:
+            return None
+        _LOOKED_AT[place] = said
+    if (said := _LOOKED_AT[place]) is None:
+        return None
     host = parts.get("host") or "the same host"
     address = "another address" if ports == ["5432"] else f"{host}:5432 without pgbouncer=true"
     if setting == "DATABASE_URL":
         remedy = NextStep(f"set DATABASE_URL to {address} (the server itself), then: ", Command(step))
     else:
         remedy = NextStep(Command(step), f", with {address} in {setting} (the session pooler, or the server itself)")
-    raise MigrationError(
+    return MigrationError(
         f"{setting} {said}, where a session ends with each transaction",
         step=step,
         pending="everything; nothing was read or written",

@@ -12,7 +12,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from app.common.driver_errors import without_values
 from app.errors import OutcomeUnknownError, StoreError, UnavailableError, error_for_sqlstate
-from app.stores.postgres.pooled_connection import ANOTHERS_SESSION
+from app.stores.postgres.poolers.pooled_connection import ANOTHERS_SESSION
 
 # What psycopg raises for a value that it has received and Python cannot hold.
 UNREADABLE = (psycopg.DataError, ValueError, OverflowError, RecursionError)

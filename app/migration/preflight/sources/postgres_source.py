@@ -12,7 +12,7 @@ from app.migration.preflight.schemas.catalog import CatalogTable, read_all
 from app.migration.preflight.schemas.source_schema import SourceSeen, SourceTable, wanted_columns
 from app.migration.tables.copy_table import label, name_of
 from app.migration.tables.quoting import quoted
-from app.stores.postgres.session import connect, source_errors
+from app.stores.postgres.session import connect, set_for_all, source_errors
 
 _RIGHTS = """
 SELECT has_schema_privilege(n.oid, 'USAGE'), row_security_active(c.oid), ARRAY(SELECT a.attname::text
@@ -30,12 +30,11 @@ async def connect_to_source(url: str) -> AsyncIterator[AsyncConnection]:
     """A read-only session on the source.
 
     Raises:
-        MigrationError: the address of a transaction pooler.
         StoreError: it cannot be reached, or refuses.
     """
     with source_errors():
         async with await connect(url, setting="--source", step="preflight", read_only=True) as connection:
-            await connection.execute("SET row_security = on")  # hidden rows are a finding here, not an end
+            await set_for_all(connection, "SET row_security = on")  # hidden rows are a finding here, not an end
             yield connection
 
 

@@ -19,7 +19,7 @@ from app.migration.sources.postgres.streams import pipe
 from app.migration.sources.source import VERSION, Page
 from app.migration.tables.copy_table import CopyColumn, CopyTable, is_plain
 from app.stores.postgres.database_url import source_label
-from app.stores.postgres.session import connect, source_errors
+from app.stores.postgres.session import begin_snapshot, connect, source_errors
 from app.stores.supabase.grammar import alias
 
 _Answer = TypeVar("_Answer")
@@ -27,7 +27,7 @@ _KEYS_A_STATEMENT = 1000
 
 
 class PostgresSource:
-    """A Source on a PostgreSQL: a Supabase database, its session pooler, or any other.
+    """A Source on a PostgreSQL: a Supabase database, one of its poolers, or any other.
 
     Made with `open_postgres_source`. Where its connection is lost, a read makes a new one and is tried again.
     """
@@ -96,7 +96,7 @@ class PostgresSource:
         """
         await self._fetch(sql.SQL("SELECT"))  # makes the connection anew where it was lost before
         with source_errors():
-            await self._connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            await begin_snapshot(self._connection)
             self._in_snapshot = True
         try:
             ((name,),) = await self._fetch(sql.SQL("SELECT pg_export_snapshot()"))
@@ -273,7 +273,6 @@ async def open_postgres_source(
 
     Raises:
         SettingsError: not a PostgreSQL URL.
-        MigrationError: the address of a transaction pooler.
         StoreError: it cannot be reached, or refuses the login.
     """
     with source_errors():

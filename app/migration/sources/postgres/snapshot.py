@@ -9,7 +9,7 @@ from app.errors import StoreError
 from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.tables.copy_table import CopyTable
 from app.migration.tables.quoting import named
-from app.stores.postgres.session import source_errors
+from app.stores.postgres.session import begin_snapshot, source_errors
 
 # Views and foreign tables either cannot be locked or are not what holds the rows.
 _CAN_BE_LOCKED = (
@@ -77,9 +77,8 @@ class SnapshotSession:
             await self._connection.close()
 
     async def _take_snapshot(self, connection: AsyncConnection) -> None:
-        await connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         try:
-            await connection.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(self._snapshot)))
+            await begin_snapshot(connection, self._snapshot)
         except psycopg.Error as error:
             if error.sqlstate is None:
                 raise

@@ -13,6 +13,7 @@ from app.errors import StoreError
 from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.stream.source.lsn import lsn_text, parse_lsn
 from app.migration.stream.source.messages import Message, decode
+from app.stores.postgres.poolers.pooled_reader import PooledReader
 from app.stores.postgres.session import source_errors
 
 PLUGIN = "pgoutput"
@@ -37,6 +38,7 @@ SELECT slot_type, plugin, database = current_database(), active, wal_status, con
     to_jsonb(s) ->> 'invalidation_reason', pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn)::bigint
 FROM pg_replication_slots s WHERE slot_name = {}
 """
+_SERVER = "SELECT {} || '/' || left(pg_walfile_name(pg_current_wal_lsn()), 8), pg_postmaster_start_time()::text"
 # The oldest transaction that could be why the slot cannot go on: its place in the log is kept for it.
 _OLDEST = """
 SELECT pid, extract(epoch FROM now() - xact_start)::float8, application_name, datname FROM pg_stat_activity
@@ -81,6 +83,10 @@ class SlotLook:
     active: bool
 
 
+class OtherServerError(StoreError):
+    """What is asked is another server than before."""
+
+
 class StreamSlot:
     """One slot.
 
@@ -94,6 +100,8 @@ class StreamSlot:
         self._source = source
         self._connection = connection
         self.name = name
+        self._which_server: sql.Composed | None = None  # asks for it
+        self._server: tuple[str, str] | None = None  # and when it was started, as it was when asked last
         self.peek_seconds = 0.0  # that the source took to decode for the last peek
 
     async def look(self) -> SlotLook | None:
@@ -157,10 +165,10 @@ class StreamSlot:
     async def server(self) -> str:
         """The source's system identifier, where the role may read it, and the timeline of its log."""
         ((allowed,),) = await self._fetch("SELECT has_function_privilege('pg_control_system()', 'EXECUTE')")
-        system = "(SELECT system_identifier FROM pg_control_system())::text" if allowed else "'?'"
-        ((server,),) = await self._fetch(
-            "SELECT {} || '/' || left(pg_walfile_name(pg_current_wal_lsn()), 8)", sql.SQL(system)
-        )
+        system = sql.SQL("(SELECT system_identifier FROM pg_control_system())::text" if allowed else "'?'")
+        self._which_server = sql.SQL(_SERVER).format(system)
+        ((server, started),) = await self._source.fetch(self._which_server)
+        self._server = str(server), started
         return str(server)
 
     async def oldest_transaction(self) -> str | None:
@@ -189,6 +197,10 @@ class StreamSlot:
         Args:
             upto: an LSN; no record that begins after it is looked at.
             most: messages; it ends with the transaction in which so many are reached.
+
+        Raises:
+            OtherServerError: a pooler leads to another server than before.
+            StoreError: the slot gives none, or the source failed.
         """
         query = sql.SQL(_PEEK).format(
             slot=sql.Literal(self.name),
@@ -202,6 +214,8 @@ class StreamSlot:
         with source_errors():
             async with connection.transaction(force_rollback=True):
                 await connection.execute(_TEXT)
+                if isinstance(connection, PooledReader):
+                    await self._refuse_other_server(connection)
                 began, rows = monotonic(), _FIRST_ROWS
                 await connection.execute(sql.SQL("DECLARE botdata_changes NO SCROLL CURSOR FOR {}").format(query))
                 while True:
@@ -213,6 +227,13 @@ class StreamSlot:
                     size = sum(len(data) for (data,) in batch)
                     rows = max(1, min(_MOST_ROWS, _FETCH_BYTES * len(batch) // max(size, 1), 4 * rows))
                     yield [(decode(data), len(data)) for (data,) in batch]
+
+    async def _refuse_other_server(self, connection: AsyncConnection) -> None:
+        """A session ends with its server; through a pooler, a server that was restarted or restored is not noticed."""
+        if self._which_server is not None:
+            row = await (await connection.execute(self._which_server)).fetchone()
+            if row != self._server:
+                raise OtherServerError("the pooler leads to another server than before, or that was started anew")
 
     async def _fetch(self, query: str, *parts: sql.Composable) -> list[tuple[Any, ...]]:
         with self._source.pace.at_once():  # a pause and a rate are for rows; the log grows meanwhile

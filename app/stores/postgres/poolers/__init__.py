@@ -1,0 +1,1 @@
+"""Connections through a pooler, and how one is told from a server."""
