@@ -60,8 +60,9 @@ _PATH = f"""
 SELECT concat_ws(', ', nullif(nullif(current_setting('search_path'), ''), '""'), missing.names, 'pg_temp')
 FROM ({_MISSING}) missing
 """  # noqa: S608
-# What another client of the pool may have left.
+# A source that hides rows from the role refuses instead: a sync would delete what is hidden.
 _ALL_ROWS = "SET row_security = off"
+# Away with what another client of the pool may have left.
 _LEFT = "SET LOCAL role TO DEFAULT; SET LOCAL search_path TO DEFAULT"
 _CONNECTING = 10  # seconds
 # Where it stands in an address, the server's greeting is not taken at its word.
