@@ -16,34 +16,19 @@ from app.cutover.tables import METHODS_TABLES, OWN_AUTHORITY
 from app.migration.load.statements import key_array
 from app.migration.load.table_authority import Authority, Permit, read_authority
 from app.migration.sources.pages import key_of
-from app.migration.stream.changes import PendingChanges, Put
+from app.migration.stream.changes import Put, WaitingChanges
 from app.migration.stream.moments import Moments
 from app.migration.stream.row_writer import Batch, RowWriter
 from app.migration.stream.source.lsn import lsn_text
 from app.migration.stream.source.messages import Begin, Commit, Delete, Insert, Message, Relation, Truncate, Update
 from app.migration.sync.sync_report import TableSynced
-from app.migration.tables.copy_table import CopyTable, label
+from app.migration.tables.copy_table import CopyTable
 from app.state import streams
 from app.state.runs import synced_tables
 
 _PART_ROWS = 5_000  # rows that wait in memory at most
 _PART_BYTES = 2_000_000
 _BATCH_ROWS = 5_000  # rows after which a transaction of the target ends, with the next one of the source
-
-
-class OtherRelationError(Exception):
-    """A table's columns, or its replica identity, are not those of before.
-
-    Attributes:
-        before: the first transaction that shows it: where its commit record begins.
-        columns: it is the columns.
-    """
-
-    def __init__(self, table: str, before: int, *, columns: bool) -> None:
-        super().__init__(table)
-        self.table = table
-        self.before = before
-        self.columns = columns
 
 
 class AuthorityChangedError(Exception):
@@ -66,45 +51,15 @@ class Applied:
     lags: list[float] = field(default_factory=list)
     unexplained: set[str] = field(default_factory=set)
 
-
-class Changes:
-    """Changes of some tables, which wait by table.
-
-    Args:
-        tables: those to be followed, parents before children; what else comes is passed over.
-        schemas: of the end whose changes come, by their names.
-    """
-
-    def __init__(self, tables: Sequence[CopyTable], schemas: Schemas) -> None:
-        self._tables = {(schemas.named(table.schema), table.relation_name): table for table in tables}
-        self._order = [table.name for table in tables]
-        self._relations: dict[int, Relation] = {}
-        self._pending: dict[int, PendingChanges] = {}
-
-    def _take_relation(self, relation: Relation, begin: Begin | None) -> None:
-        known = self._relations.get(relation.oid)
-        table = self._tables.get((relation.schema, relation.name))
-        if begin is not None and known is not None and known != relation:
-            name = table.name if table else label(relation.schema, relation.name)
-            raise OtherRelationError(name, begin.commit_lsn, columns=known.shape != relation.shape)
-        self._relations[relation.oid] = relation
-        if table is not None and relation.oid not in self._pending:
-            self._pending[relation.oid] = PendingChanges(table, relation)
-
-    def _changes_of(self, oid: int) -> PendingChanges | None:
-        if oid not in self._pending and (relation := self._relations.get(oid)) is not None:
-            table = self._tables.get((relation.schema, relation.name))
-            if table is None:
-                return None
-            self._pending[oid] = PendingChanges(table, relation)
-        return self._pending.get(oid)
-
-    @property
-    def _waiting(self) -> int:
-        return sum(map(len, self._pending.values()))
+    async def each(self, parts: AsyncIterator[list[tuple[Message, int]]]) -> AsyncGenerator[tuple[Message, int], None]:
+        """The messages one by one, which are counted here."""
+        async for part in parts:
+            for item in part:
+                self.messages += 1
+                yield item
 
 
-class Applier(Changes):
+class Applier:
     """Applies changes of some tables.
 
     Args:
@@ -127,7 +82,7 @@ class Applier(Changes):
         schemas: Schemas,
         done: dict[str, TableSynced],
     ) -> None:
-        super().__init__(tables, schemas)
+        self._changes = WaitingChanges(tables, schemas)
         self._connection = connection
         self._writer = writer
         self._moments = moments
@@ -153,7 +108,7 @@ class Applier(Changes):
             MigrationError: too many rows were refused; the same.
         """
         applied = Applied()
-        messages = _flat(parts, applied)
+        messages = applied.each(parts)
         while (first := await anext(messages, None)) is not None:
             if not await self._batch(first, messages, applied, after, before):
                 break
@@ -169,7 +124,7 @@ class Applier(Changes):
     ) -> bool:
         """Apply some transactions in one of the target; False where it came to `before`."""
         batch = Batch()
-        self._pending.clear()
+        self._changes.clear()
         self._xids.clear()
         self._held.clear()
         self._authority = None
@@ -193,7 +148,7 @@ class Applier(Changes):
                         break
                 elif isinstance(message, Relation):
                     # Its changes of before keep the old one: a transaction that shows another is not begun here.
-                    self._take_relation(message, begin)
+                    self._changes.take_relation(message, begin)
                 elif begin is not None:
                     await self._change(message, size, begin, batch)
                 item = await anext(messages, None)
@@ -227,27 +182,25 @@ class Applier(Changes):
     async def _change(self, message: Message, size: int, begin: Begin, batch: Batch) -> None:
         if isinstance(message, Truncate):
             for oid in message.relations:
-                if (pending := self._changes_of(oid)) is not None:
+                if (pending := self._changes.of(oid)) is not None:
                     await self._flush(batch)
                     await self._empty(pending.table, batch)
         elif isinstance(message, Insert | Update | Delete):
-            pending = self._changes_of(message.relation)
+            pending = self._changes.of(message.relation)
             if pending is None:
                 return
             pending.add(message)
             self._xids.add(begin.xid)
             batch.rows += 1
             batch.bytes += size
-            if batch.bytes >= _PART_BYTES or self._waiting >= _PART_ROWS:
+            if batch.bytes >= _PART_BYTES or len(self._changes) >= _PART_ROWS:
                 await self._flush(batch)
 
     async def _flush(self, batch: Batch) -> None:
         """Write what waits: deletions from children to parents, then rows from parents to children."""
         batch.bytes = 0
-        taken = [(one.table, *one.take()) for one in self._pending.values() if len(one)]
-        taken.sort(key=lambda one: self._order.index(one[0].name))
         rows = []
-        for table, deleted, puts in taken:
+        for table, deleted, puts in self._changes.take():
             authority = await self._confirmed(table)
             rows.append((table, *await self._as_of_now(table, deleted, puts, batch, authority)))
         for table, deleted, _ in reversed(rows):
@@ -307,12 +260,3 @@ class Applier(Changes):
         if self._permit.refusal(authority, name) or (needed and name not in self._held):
             raise AuthorityChangedError(name)
         return authority
-
-
-async def _flat(
-    parts: AsyncIterator[list[tuple[Message, int]]], applied: Applied
-) -> AsyncGenerator[tuple[Message, int], None]:
-    async for part in parts:
-        for item in part:
-            applied.messages += 1
-            yield item

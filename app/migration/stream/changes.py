@@ -1,12 +1,13 @@
-"""Changes of one table that wait to be applied: of each key what it comes to, in the order of the last change."""
+"""Changes that wait to be applied, by table: of each key what it comes to, in the order of the last change."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from app.common.keys import Key
+from app.common.schemas import Schemas
 from app.errors import StoreError
-from app.migration.stream.source.messages import Delete, Insert, Relation, Row, Unchanged, Update
-from app.migration.tables.copy_table import CopyTable
+from app.migration.stream.source.messages import Begin, Delete, Insert, Relation, Row, Unchanged, Update
+from app.migration.tables.copy_table import CopyTable, label
 
 
 @dataclass(slots=True)
@@ -88,3 +89,74 @@ class PendingChanges:
         if not all(isinstance(part, str) for part in key):
             raise StoreError(f"a change of {self.table.name} came without its key")
         return tuple(key)  # type: ignore[arg-type]
+
+
+class OtherRelationError(Exception):
+    """A table's columns, or its replica identity, are not those of before.
+
+    Attributes:
+        before: the first transaction that shows it: where its commit record begins.
+        columns: it is the columns.
+    """
+
+    def __init__(self, table: str, before: int, *, columns: bool) -> None:
+        super().__init__(table)
+        self.table = table
+        self.before = before
+        self.columns = columns
+
+
+class WaitingChanges:
+    """The changes of some tables.
+
+    Args:
+        tables: those to be followed, parents before children; what else comes is passed over.
+        schemas: of the end whose changes come, by their names.
+    """
+
+    def __init__(self, tables: Sequence[CopyTable], schemas: Schemas) -> None:
+        self._tables = {(schemas.named(table.schema), table.relation_name): table for table in tables}
+        self._order = [table.name for table in tables]
+        self._relations: dict[int, Relation] = {}
+        self._pending: dict[int, PendingChanges] = {}
+
+    def __len__(self) -> int:
+        return sum(map(len, self._pending.values()))
+
+    def clear(self) -> None:
+        """Nothing waits any more."""
+        self._pending.clear()
+
+    def take_relation(self, relation: Relation, begin: Begin | None) -> None:
+        """From here on the source sends a table's rows so.
+
+        Args:
+            begin: of its transaction; None where that is passed over.
+
+        Raises:
+            OtherRelationError: the transaction sends them otherwise than those before.
+        """
+        known = self._relations.get(relation.oid)
+        if begin is not None and known is not None and known != relation:
+            table = self._tables.get((relation.schema, relation.name))
+            name = table.name if table else label(relation.schema, relation.name)
+            raise OtherRelationError(name, begin.commit_lsn, columns=known.shape != relation.shape)
+        self._relations[relation.oid] = relation
+
+    def of(self, oid: int) -> PendingChanges | None:
+        """Those of a table; None: it is not followed.
+
+        Raises:
+            StoreError: see `PendingChanges`.
+        """
+        if oid not in self._pending and (relation := self._relations.get(oid)) is not None:
+            table = self._tables.get((relation.schema, relation.name))
+            if table is None:
+                return None
+            self._pending[oid] = PendingChanges(table, relation)
+        return self._pending.get(oid)
+
+    def take(self) -> list[tuple[CopyTable, list[Key], Mapping[Key, Put]]]:
+        """Of each table, parents before children, the keys to be deleted and the rows to be put; nothing is left."""
+        taken = [(one.table, *one.take()) for one in self._pending.values() if len(one)]
+        return sorted(taken, key=lambda one: self._order.index(one[0].name))

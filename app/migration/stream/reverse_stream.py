@@ -22,7 +22,8 @@ from app.migration.keys import keyed_rows
 from app.migration.load.table_authority import TableMovedError, read_authority
 from app.migration.runs.report import Refusal, refusals_of
 from app.migration.sources.postgres.postgres_source import PostgresSource, open_postgres_source
-from app.migration.stream.applier import Applied, AuthorityChangedError, Changes
+from app.migration.stream.applier import Applied, AuthorityChangedError
+from app.migration.stream.changes import WaitingChanges
 from app.migration.stream.followed import Applying
 from app.migration.stream.moments import Moments
 from app.migration.stream.source.lsn import lsn_text
@@ -82,14 +83,14 @@ class ReverseByKey(ReverseSync):
         )
 
 
-class BackApplier(Changes):
+class BackApplier:
     """Brings the rows to the source whose keys a peek gives.
 
     Args:
         connection: to the target, in autocommit.
         engine: writes them.
         name: the stream's.
-        tables, schemas: see `Changes`.
+        tables, schemas: see `WaitingChanges`.
         done: what is added to, by table.
 
     Attributes:
@@ -105,7 +106,8 @@ class BackApplier(Changes):
         schemas: Schemas,
         done: dict[str, TableSynced],
     ) -> None:
-        super().__init__(tables, schemas)
+        self._changes = WaitingChanges(tables, schemas)
+        self._tables = tables
         self._connection = connection
         self._engine = engine
         self._name = name
@@ -120,8 +122,8 @@ class BackApplier(Changes):
         applied, begin, rows = Applied(), None, 0
         first: Begin | None = None
         last: tuple[Begin, Commit] | None = None
-        self._pending.clear()
-        async for message, _ in _each(parts, applied):
+        self._changes.clear()
+        async for message, _ in applied.each(parts):
             if isinstance(message, Begin):
                 if before is not None and message.commit_lsn >= before:
                     break
@@ -130,10 +132,10 @@ class BackApplier(Changes):
             elif isinstance(message, Commit):
                 last = (begin, message) if begin is not None else last
             elif isinstance(message, Relation):
-                self._take_relation(message, begin)
+                self._changes.take_relation(message, begin)
             elif begin is not None:
                 self._note(message)
-                if self._waiting >= _PART_ROWS:
+                if len(self._changes) >= _PART_ROWS:
                     rows += await self._bring()
         if last is None:
             return applied
@@ -153,43 +155,32 @@ class BackApplier(Changes):
 
     def _note(self, message: Message) -> None:
         if isinstance(message, Truncate):
-            of = [one for oid in message.relations if (one := self._changes_of(oid)) is not None]
+            of = [one for oid in message.relations if (one := self._changes.of(oid)) is not None]
             self._emptied.update(one.table.name for one in of)
         elif isinstance(message, Insert | Update | Delete):
-            pending = self._changes_of(message.relation)
+            pending = self._changes.of(message.relation)
             if pending is not None:
                 pending.add(message)
 
     async def _bring(self) -> int:
         """Bring the rows whose keys wait; returns how many these are."""
         keys: dict[str, set[Key]] = {}
-        for one in self._pending.values():
-            deleted, puts = one.take()
-            if deleted or puts:
-                keys[one.table.name] = {*deleted, *puts, *self.left[one.table.name]}
-        tables = [table for table in self._tables.values() if table.name in keys]
-        emptied = [table for table in self._tables.values() if table.name in self._emptied]
+        for table, deleted, puts in self._changes.take():
+            keys[table.name] = {*deleted, *puts, *self.left[table.name]}
+        tables = [table for table in self._tables if table.name in keys]
+        emptied = [table for table in self._tables if table.name in self._emptied]
         try:
             done = await self._engine.round(emptied) if emptied else []
             done += await self._engine.bring(tables, keys) if tables else []
         except TableMovedError as error:
             raise AuthorityChangedError(error.table) from None
         self._emptied.clear()
-        for table in done:
-            self._done.setdefault(table.table, TableSynced(table.table)).add(table)
-            self.left[table.table] = self._engine.left.get(table.table, {})
+        for one in done:
+            self._done.setdefault(one.table, TableSynced(one.table)).add(one)
+            self.left[one.table] = self._engine.left.get(one.table, {})
         if any(self.left.values()):  # the next start is to look at all rows
             await streams.unsettle_stream(self._connection, self._name)
         return sum(map(len, keys.values()))
-
-
-async def _each(
-    parts: AsyncIterator[list[tuple[Message, int]]], applied: Applied
-) -> AsyncIterator[tuple[Message, int]]:
-    async for part in parts:
-        for item in part:
-            applied.messages += 1
-            yield item
 
 
 class ReverseStreamSync(StreamSync):

@@ -11,7 +11,8 @@ from psycopg import AsyncConnection
 from app.errors import MigrationError, StoreError
 from app.migration.progress import Progress
 from app.migration.sources.postgres.postgres_source import PostgresSource
-from app.migration.stream.applier import Applied, AuthorityChangedError, OtherRelationError
+from app.migration.stream.applier import Applied, AuthorityChangedError
+from app.migration.stream.changes import OtherRelationError
 from app.migration.stream.followed import BeginAnewError, Stream, weigh
 from app.migration.stream.options import StreamOptions
 from app.migration.stream.source.catalog import changed_tables, fingerprints, other_identities
