@@ -124,8 +124,8 @@ class Work:
             checks, own: of the options to be repeated, see `GivenOptions`.
         """
         from app.errors import MigrationError
-        from app.migration.tables.copy_table import select_tables
         from app.migration.tables.metadata import load_metadata
+        from app.migration.tables.selected_tables import select_tables
         from app.settings import load_settings
 
         pace = _pace(max_rate)

@@ -17,7 +17,8 @@ from app.migration.progress import Progress
 from app.migration.sources.rest.rest_source import RestSource
 from app.migration.sources.rest.text_settings import require_readable_texts
 from app.migration.sources.source import Source
-from app.migration.tables.copy_table import CopyTable, describe
+from app.migration.tables.copy_table import CopyTable
+from app.migration.tables.described_table import describe
 from app.migration.target.target_session import explained, open_target
 from app.next_step import NextStep
 from app.report.digests import digest_source, digest_target, with_columns

@@ -17,7 +17,8 @@ from app.migration.sources.moved_tables import NotMoved, choose_moved, partition
 from app.migration.sources.rest.rest_source import RestSource
 from app.migration.sources.rest.text_settings import require_readable_texts
 from app.migration.sources.source import Source
-from app.migration.tables.copy_table import CopyTable, describe, name_of
+from app.migration.tables.copy_table import CopyTable, name_of
+from app.migration.tables.described_table import describe
 from app.migration.target.generated_columns import compared_table
 from app.migration.target.target_session import explained, open_target
 from app.next_step import Command, NextStep

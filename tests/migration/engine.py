@@ -17,7 +17,9 @@ from app.migration.runs.report import CopyReport, VerifyReport
 from app.migration.sources.postgres.postgres_source import open_postgres_source
 from app.migration.sources.rest.rest_source import RestSource
 from app.migration.sources.source import Source
-from app.migration.tables.copy_table import CopyTable, describe, select_tables
+from app.migration.tables.copy_table import CopyTable
+from app.migration.tables.described_table import describe
+from app.migration.tables.selected_tables import select_tables
 from app.migration.target.target_session import open_target
 from app.migration.verify.verifier import VerifyOptions, verify
 from app.models import Base

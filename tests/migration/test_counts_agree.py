@@ -12,7 +12,7 @@ from app.errors import MigrationError
 from app.migration.copy import completeness
 from app.migration.copy import stream_copier as copy_streams
 from app.migration.copy.copier import CopyOptions
-from app.migration.tables.copy_table import select_tables
+from app.migration.tables.selected_tables import select_tables
 from app.migration.verify import hash_comparison as compare_hashes
 from app.migration.verify import verifier as verify_module
 from app.migration.verify.verifier import VerifyOptions

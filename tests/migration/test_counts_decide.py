@@ -9,7 +9,7 @@ from app.cli.given_options import GivenOptions
 from app.cli.reports.copy_report import show_copy
 from app.cli.reports.verify_report import show_verify
 from app.errors import MigrationError
-from app.migration.tables.copy_table import select_tables
+from app.migration.tables.selected_tables import select_tables
 from tests.fidelity.key_kinds import KEYS, KeyKind
 from tests.fixtures.sources import MakeSource, Source
 from tests.migration.engine import copy_from, execute, query, value, verify_from

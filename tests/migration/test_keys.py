@@ -8,7 +8,7 @@ from app.errors import MigrationError
 from app.migration.preflight.schemas.target_state import examine_against
 from app.migration.quarantine.quarantined_rows import holds_phone
 from app.migration.quarantine.replay import replay
-from app.migration.tables.copy_table import select_tables
+from app.migration.tables.selected_tables import select_tables
 from app.migration.tables.unique_keys import UniqueIndex, key_columns
 from app.migration.verify.verifier import VerifyOptions
 from tests.fixtures.sources import MakeSource

@@ -11,7 +11,7 @@ from sqlalchemy import BigInteger, Column, MetaData, Table, Text
 
 from app.migration.sync import forward as sync_forward
 from app.migration.sync.writers import postgres_writer
-from app.migration.tables.copy_table import select_tables
+from app.migration.tables.selected_tables import select_tables
 from app.migration.verify import verifier as verify
 from app.migration.verify.verifier import VerifyOptions
 from tests.fixtures.sources import MakeSource, Source

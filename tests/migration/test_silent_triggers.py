@@ -20,7 +20,8 @@ from app.migration.preflight.findings import PreflightReport
 from app.migration.preflight.schemas.target_state import examine_against
 from app.migration.quarantine.replay import replay
 from app.migration.runs.status import read_status
-from app.migration.tables.copy_table import describe, select_tables
+from app.migration.tables.described_table import describe
+from app.migration.tables.selected_tables import select_tables
 from app.migration.tables.silence import BE_SILENT
 from app.migration.target import foreign_keys
 from app.migration.target.interference import silenced

@@ -7,7 +7,7 @@ from sqlalchemy import Column, Integer, MetaData, Table, Text
 
 from app.errors import MigrationError
 from app.migration.sync import forward as sync_forward
-from app.migration.tables.copy_table import select_tables
+from app.migration.tables.selected_tables import select_tables
 from app.next_step import Command, NextStep
 from tests.fixtures.sources import MakeSource
 from tests.migration.engine import Told, copy_from, execute, query, row_texts

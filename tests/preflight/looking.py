@@ -10,7 +10,7 @@ from app.migration.preflight.findings import Accepted, PreflightReport
 from app.migration.preflight.opening import Supabase
 from app.migration.preflight.run import run_preflight
 from app.migration.preflight.schemas.target_state import Examine
-from app.migration.tables.copy_table import select_tables
+from app.migration.tables.selected_tables import select_tables
 from app.models import Base
 from app.schema.state import ExamineSchema
 from tests.migration.engine import QUICK

@@ -12,7 +12,7 @@ from app.migration.preflight.findings import CODES
 from app.migration.preflight.schemas.catalog import CatalogTable
 from app.migration.preflight.schemas.target_state import TargetState, examine_against
 from app.migration.preflight.surroundings import travels_openly
-from app.migration.tables.copy_table import select_tables
+from app.migration.tables.selected_tables import select_tables
 from app.schema import revisions
 from app.schema.state import ExamineSchema
 from tests.fixtures.sources import Source

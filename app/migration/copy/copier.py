@@ -27,7 +27,8 @@ from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.sources.rest.rest_source import RestSource
 from app.migration.sources.rest.text_settings import require_readable_texts
 from app.migration.sources.source import Source
-from app.migration.tables.copy_table import CopyTable, describe, name_of
+from app.migration.tables.copy_table import CopyTable, name_of
+from app.migration.tables.described_table import describe
 from app.migration.target.foreign_keys import without_foreign_keys
 from app.migration.target.sequences import raise_sequences
 from app.migration.target.target_session import explained, open_target

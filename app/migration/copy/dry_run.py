@@ -23,7 +23,8 @@ from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.sources.rest.rest_source import RestSource
 from app.migration.sources.sample import pick_keys
 from app.migration.sources.source import Page, Source
-from app.migration.tables.copy_table import CopyTable, describe, name_of
+from app.migration.tables.copy_table import CopyTable, name_of
+from app.migration.tables.described_table import describe
 from app.migration.target.target_session import JsonBytes, explained, is_row_fault, open_target
 from app.migration.whole.pairs import count_staged, staged
 from app.privacy import mask_phones

@@ -13,7 +13,9 @@ from app.migration.load.distributed import refuse_distributed
 from app.migration.load.table_authority import Permit, read_authority
 from app.migration.quarantine.quarantined_rows import choose_tables, masked, unknown_numbers
 from app.migration.runs.report import Refusal
-from app.migration.tables.copy_table import CopyTable, describe, name_of, select_tables
+from app.migration.tables.copy_table import CopyTable, name_of
+from app.migration.tables.described_table import describe
+from app.migration.tables.selected_tables import select_tables
 from app.migration.target.foreign_keys import without_cascades
 from app.migration.target.interference import loading
 from app.migration.target.leftovers import Unusable

@@ -15,7 +15,8 @@ from app.migration.sources.counts import known_count
 from app.migration.sources.rest.rest_source import RestSource
 from app.migration.sources.source import Source
 from app.migration.sync.options import SyncOptions
-from app.migration.tables.copy_table import CopyTable, describe
+from app.migration.tables.copy_table import CopyTable
+from app.migration.tables.described_table import describe
 from app.migration.target.generated_columns import compared_table, without_made_by_source
 from app.next_step import Command, NextStep
 from app.state.runs import before_images, row_versions, runs, writes

@@ -25,7 +25,8 @@ from app.migration.sources.rest.rest_source import RestSource
 from app.migration.sources.rest.text_settings import require_readable_texts
 from app.migration.sources.sample import pick_keys
 from app.migration.sources.source import Source
-from app.migration.tables.copy_table import CopyTable, describe, name_of
+from app.migration.tables.copy_table import CopyTable, name_of
+from app.migration.tables.described_table import describe
 from app.migration.target.followed_sequences import follow_source
 from app.migration.target.foreign_keys import describe_away, unproved_keys, without_cascades
 from app.migration.target.generated_columns import compared_table

@@ -128,8 +128,8 @@ def verify(
     from app.fleet.sources import read_sources
     from app.fleet.verify import STEP, Verifications
     from app.migration.sources.pace import MaxRate as Rate
-    from app.migration.tables.copy_table import select_tables
     from app.migration.tables.metadata import load_metadata
+    from app.migration.tables.selected_tables import select_tables
 
     try:
         rate = Rate.parse(max_rate) if max_rate is not None else None

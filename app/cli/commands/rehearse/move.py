@@ -219,7 +219,8 @@ async def _weigh(work: Work, copies: Sequence[Step]) -> None:
 async def _cutover(work: Work, directory: Path, wishes: Wishes, steps: Steps, bars: Progress) -> None:
     from app.cutover.moves.gates.thresholds import Thresholds
     from app.cutover.tables import BUSINESS_TABLES
-    from app.migration.tables.copy_table import name_of, select_tables
+    from app.migration.tables.copy_table import name_of
+    from app.migration.tables.selected_tables import select_tables
     from app.rehearsal.there_and_back import Cutover, fill_stand_in, there_and_back
 
     tables = select_tables(work.metadata, groups={"business"})

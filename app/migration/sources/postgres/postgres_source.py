@@ -17,7 +17,8 @@ from app.migration.sources.pace import Pace
 from app.migration.sources.pages import PageSize, key_of, read_page, records_of
 from app.migration.sources.postgres.streams import pipe
 from app.migration.sources.source import VERSION, Page
-from app.migration.tables.copy_table import CopyColumn, CopyTable, is_plain
+from app.migration.tables.copy_table import CopyColumn, CopyTable
+from app.migration.tables.described_table import is_plain
 from app.stores.postgres.database_url import source_label
 from app.stores.postgres.session import begin_snapshot, connect, source_errors
 from app.stores.supabase.grammar import alias
