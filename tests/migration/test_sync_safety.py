@@ -9,8 +9,8 @@ import pytest
 from app.common.keys import Key
 from app.errors import MigrationError
 from app.migration.sync.options import SyncOptions
-from app.migration.sync.reverse import ReverseSync
 from app.migration.sync.syncer import Sync
+from app.migration.sync.writers.source_rows import SourceRows
 from app.migration.tables.copy_table import CopyTable
 from app.migration.target.target_session import open_target
 from tests.fixtures.sources import Source
@@ -73,14 +73,14 @@ async def test_back_that_is_killed_while_rows_are_out_of_the_source(
     before = row_texts(source.database_url, "clients")
     execute(database_url, "UPDATE clients SET yclients_id = id + 100 WHERE id < 3")
     execute(database_url, "UPDATE clients SET yclients_id = 3 - id, notes = 'swapped' WHERE id < 3")
-    delete = ReverseSync._delete_in_source
+    delete = SourceRows._delete_in_source
 
-    async def delete_and_die(self: ReverseSync, table: CopyTable, keys: Sequence[Key]) -> None:
+    async def delete_and_die(self: SourceRows, table: CopyTable, keys: Sequence[Key]) -> None:
         await delete(self, table, keys)
         raise _KilledError
 
     with monkeypatch.context() as patched:
-        patched.setattr(ReverseSync, "_delete_in_source", delete_and_die)
+        patched.setattr(SourceRows, "_delete_in_source", delete_and_die)
         with pytest.raises(_KilledError):
             await back(source, database_url, "clients")
     assert value(source.database_url, "SELECT count(*) FROM clients") == 2

@@ -31,9 +31,10 @@ from app.migration.stream.source.messages import Begin, Commit, Delete, Insert, 
 from app.migration.stream.source.slot import StreamSlot, stream_name, target_identity
 from app.migration.stream.stream_sync import StreamSync
 from app.migration.sync.direction import CandidateDeletions, Direction
-from app.migration.sync.reverse import Refused, ReverseLook, ReverseSync
+from app.migration.sync.reverse import ReverseLook, ReverseSync
 from app.migration.sync.sync_report import TableSynced
 from app.migration.sync.walked_keys import KeptKeys
+from app.migration.sync.writers.source_rows import Refused
 from app.migration.tables.copy_table import CopyTable
 from app.migration.target.cascades import has_cascades
 from app.state import streams
