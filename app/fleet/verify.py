@@ -20,7 +20,8 @@ from app.migration.tables.copy_table import name_of
 from app.migration.target.foreign_keys import unproved_keys
 from app.migration.target.materialized_views import views_of
 from app.migration.target.target_session import explained
-from app.migration.verify.verifier import VerifyOptions, verify
+from app.migration.verify.options import VerifyOptions
+from app.migration.verify.verifier import verify
 from app.next_step import Command, NextStep
 from app.state.fleet.salons import Salon, read_standing
 from app.state.runs.verifications import equal_since

@@ -17,7 +17,8 @@ from app.migration.runs.report import CopyReport, VerifyReport
 from app.migration.sources.source import Source
 from app.migration.tables.copy_table import name_of
 from app.migration.target.target_session import explained, open_target
-from app.migration.verify.verifier import VerifyOptions, verify_on
+from app.migration.verify.options import VerifyOptions
+from app.migration.verify.verifier import verify_on
 from app.schema.revisions import Upgrade
 
 _STEP = "migrate"

@@ -14,7 +14,8 @@ from app.migration.sources.rest.rest_source import RestSource
 from app.migration.sync.options import SyncOptions
 from app.migration.sync.syncer import Sync
 from app.migration.tables.selected_tables import select_tables
-from app.migration.verify.verifier import VerifyOptions, verify
+from app.migration.verify.options import VerifyOptions
+from app.migration.verify.verifier import verify
 from app.models import Base
 from app.stores.supabase.client import SupabaseRest
 from tests.chaos.http_trouble import Rates, Trouble

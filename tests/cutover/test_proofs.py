@@ -9,7 +9,7 @@ import pytest
 
 from app.cutover.moves.gates.objections import objections
 from app.cutover.stages import Stage
-from app.migration.verify.verifier import VerifyOptions
+from app.migration.verify.options import VerifyOptions
 from tests.fixtures.cutover import MakeSettings, Pair
 from tests.migration.engine import tables, verify_from
 from tests.migration.test_sync import sync_from

@@ -14,7 +14,8 @@ from app.migration.load.mirrored_meanwhile import Moment, Outdated, outdated, th
 from app.migration.load.table_authority import Authority, Permit
 from app.migration.sync import forward as forward_sync
 from app.migration.target.target_session import open_target
-from app.migration.verify.verifier import VerifyOptions, verify
+from app.migration.verify.options import VerifyOptions
+from app.migration.verify.verifier import verify
 from app.models import Client
 from tests.cutover.forward import CLIENT, Forward, clients, forward, until
 from tests.cutover.syncing import source_of_pair, sync_clients

@@ -21,7 +21,8 @@ from app.migration.tables.copy_table import CopyTable
 from app.migration.tables.described_table import describe
 from app.migration.tables.selected_tables import select_tables
 from app.migration.target.target_session import open_target
-from app.migration.verify.verifier import VerifyOptions, verify
+from app.migration.verify.options import VerifyOptions
+from app.migration.verify.verifier import verify
 from app.models import Base
 from app.stores.supabase.client import SupabaseRest
 from tests.support.faults import Answer, Fault, Hook, Request, agreeing

@@ -14,7 +14,7 @@ from app.errors import MigrationError
 from app.migration.copy.copier import CopyOptions
 from app.migration.load.table_authority import Authority
 from app.migration.quarantine.replay import replay
-from app.migration.verify.verifier import VerifyOptions
+from app.migration.verify.options import VerifyOptions
 from app.models import Base
 from tests.fixtures.sources import Source
 from tests.migration.engine import Told, add_clients, copy_from, execute, query, tables, value, verify_from

@@ -17,7 +17,7 @@ from app.migration.sources.moved_tables import WITHOUT_COLUMNS
 from app.migration.tables.metadata import load_metadata
 from app.migration.tables.selected_tables import select_tables
 from app.migration.tables.unique_keys import key_columns
-from app.migration.verify.verifier import VerifyOptions
+from app.migration.verify.options import VerifyOptions
 from app.stores.postgres.database_url import sqlalchemy_url
 from tests.fixtures.projects import MakeDatabase
 from tests.fixtures.sources import Ends, MakeSource, Source

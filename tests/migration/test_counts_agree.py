@@ -13,9 +13,9 @@ from app.migration.copy import completeness
 from app.migration.copy import stream_copier as copy_streams
 from app.migration.copy.copier import CopyOptions
 from app.migration.tables.selected_tables import select_tables
-from app.migration.verify import hash_comparison as compare_hashes
 from app.migration.verify import verifier as verify_module
-from app.migration.verify.verifier import VerifyOptions
+from app.migration.verify.by_hash import hash_comparison as compare_hashes
+from app.migration.verify.options import VerifyOptions
 from tests.fixtures.sources import MakeSource, Source
 from tests.migration.engine import copy_from, execute, query, value, verify_from
 from tests.migration.two_ends import sync_from

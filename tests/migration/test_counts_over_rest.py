@@ -9,7 +9,7 @@ from app.errors import MigrationError
 from app.migration.copy.copier import CopyOptions
 from app.migration.copy.dry_run import dry_run
 from app.migration.retry import Limits
-from app.migration.verify.verifier import VerifyOptions
+from app.migration.verify.options import VerifyOptions
 from tests.migration.engine import (
     QUICK,
     Told,

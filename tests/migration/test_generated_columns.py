@@ -10,7 +10,7 @@ from app.migration.runs.report import VerifyReport
 from app.migration.sync.options import SyncOptions
 from app.migration.sync.sync_report import SyncReport
 from app.migration.sync.syncer import Sync
-from app.migration.verify.verifier import VerifyOptions
+from app.migration.verify.options import VerifyOptions
 from tests.fixtures.sources import Ends
 from tests.migration.engine import Told, copy_from, execute, query, source_of, verify_from
 from tests.preflight.looking import codes, look

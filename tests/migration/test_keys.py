@@ -10,7 +10,7 @@ from app.migration.quarantine.quarantined_rows import holds_phone
 from app.migration.quarantine.replay import replay
 from app.migration.tables.selected_tables import select_tables
 from app.migration.tables.unique_keys import UniqueIndex, key_columns
-from app.migration.verify.verifier import VerifyOptions
+from app.migration.verify.options import VerifyOptions
 from tests.fixtures.sources import MakeSource
 from tests.migration.engine import copy_from, execute, query, row_texts, value, verify_from
 from tests.migration.two_ends import sync_from

@@ -3,7 +3,7 @@
 import psycopg
 import pytest
 
-from app.migration.verify.verifier import VerifyOptions
+from app.migration.verify.options import VerifyOptions
 from tests.migration.engine import add_clients, execute, row_texts, tables, verify_from
 from tests.migration.test_authority import stand_at
 from tests.migration.test_sync import sync_from

@@ -14,7 +14,8 @@ from app.migration.retry import Limits
 from app.migration.sources.pace import MaxRate, Pace
 from app.migration.sync.options import SyncOptions
 from app.migration.sync.syncer import Sync
-from app.migration.verify.verifier import VerifyOptions, verify
+from app.migration.verify.options import VerifyOptions
+from app.migration.verify.verifier import verify
 from tests.migration.engine import Told, add_clients, execute, row_texts, tables
 from tests.migration.paced import Given, counted, counted_connections, paced
 from tests.support.faults import Answer, Request

@@ -13,7 +13,7 @@ from app.migration.sync import forward as sync_forward
 from app.migration.sync.writers import postgres_writer
 from app.migration.tables.selected_tables import select_tables
 from app.migration.verify import verifier as verify
-from app.migration.verify.verifier import VerifyOptions
+from app.migration.verify.options import VerifyOptions
 from tests.fixtures.sources import MakeSource, Source
 from tests.migration.engine import add_clients, copy_from, execute, tables, value, verify_from
 from tests.migration.test_sync import sync_from

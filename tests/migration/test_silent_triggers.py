@@ -26,7 +26,7 @@ from app.migration.tables.silence import BE_SILENT
 from app.migration.target import foreign_keys
 from app.migration.target.interference import silenced
 from app.migration.target.target_session import open_target
-from app.migration.verify.verifier import VerifyOptions
+from app.migration.verify.options import VerifyOptions
 from app.state.runs.foreign_keys import note_unproved
 from app.state.runs.runs import begin
 from app.state.tool_schema import ensure_tool_schema

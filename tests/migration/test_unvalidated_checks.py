@@ -13,7 +13,7 @@ from app.migration.preflight.schemas.target_state import examine_against
 from app.migration.quarantine.replay import replay
 from app.migration.tables.copy_table import CopyTable
 from app.migration.tables.selected_tables import select_tables
-from app.migration.verify.verifier import VerifyOptions
+from app.migration.verify.options import VerifyOptions
 from tests.fixtures.sources import Ends
 from tests.migration.engine import Told, copy_from, execute, query, row_texts, source_of, value, verify_from
 from tests.migration.two_ends import sync_from

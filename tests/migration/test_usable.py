@@ -11,7 +11,7 @@ from app.migration.quarantine.replay import replay
 from app.migration.sync.options import SyncOptions
 from app.migration.sync.sync_report import SyncReport
 from app.migration.sync.syncer import Sync
-from app.migration.verify.verifier import VerifyOptions
+from app.migration.verify.options import VerifyOptions
 from tests.fixtures.sources import Ends, Source
 from tests.migration.engine import Told, copy_from, execute, query, source_of, value, verify_from
 

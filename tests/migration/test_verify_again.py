@@ -7,7 +7,7 @@ import pytest
 
 from app.errors import MigrationError
 from app.migration.verify.findings import Findings
-from app.migration.verify.verifier import VerifyOptions
+from app.migration.verify.options import VerifyOptions
 from tests.fixtures.sources import MakeSource, Source
 from tests.migration import test_keys_of_moments as moments
 from tests.migration.engine import (

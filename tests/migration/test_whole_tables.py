@@ -15,7 +15,7 @@ from app.migration.sync.options import SyncOptions
 from app.migration.sync.sync_report import SyncRound
 from app.migration.sync.syncer import Sync
 from app.migration.tables.selected_tables import select_tables
-from app.migration.verify.verifier import VerifyOptions
+from app.migration.verify.options import VerifyOptions
 from tests.fixtures.sources import Ends
 from tests.migration.engine import Told, copy_from, execute, query, source_of, value, verify_from
 from tests.migration.two_ends import sync_from

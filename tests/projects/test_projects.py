@@ -12,7 +12,7 @@ from sqlalchemy import MetaData, Table, create_engine
 
 from app.embedded import EmbeddedPostgres
 from app.migration.tables.selected_tables import select_tables
-from app.migration.verify.verifier import VerifyOptions
+from app.migration.verify.options import VerifyOptions
 from app.stores.postgres.database_url import sqlalchemy_url
 from tests.fixtures.projects import MakeDatabase
 from tests.migration.engine import copy_from, verify_from

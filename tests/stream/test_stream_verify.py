@@ -14,7 +14,7 @@ from app.migration.runs import beside_stream
 from app.migration.runs.beside_stream import BesideStream
 from app.migration.runs.report import VerifyReport
 from app.migration.stream.options import StreamOptions
-from app.migration.verify.verifier import VerifyOptions
+from app.migration.verify.options import VerifyOptions
 from tests.fixtures.streams import StreamEnds, Streaming
 from tests.migration.engine import execute, tables, value, verify_from
 

@@ -53,7 +53,7 @@ def verify(
     from app.cli.commands.notify.step_ends import verify_end
     from app.cli.output import show_json
     from app.cli.reports.verify_report import show_verify, verify_document
-    from app.migration.verify.verifier import VerifyOptions
+    from app.migration.verify.options import VerifyOptions
     from app.migration.verify.verifier import verify as verify_tables
 
     if fix and sample is not None:

@@ -14,7 +14,7 @@ from app.migration.sources.source import VERSION, Source
 from app.migration.sync.options import SyncOptions
 from app.migration.tables.copy_table import CopyTable
 from app.migration.target.target_session import JsonBytes
-from app.migration.verify.equal_rows import record_equal_rows
+from app.migration.verify.by_hash.equal_rows import record_equal_rows
 from app.state.runs import row_versions
 
 

@@ -16,7 +16,7 @@ from app.migration.sync.sync_report import TableSynced
 from app.migration.tables.copy_table import CopyTable
 from app.migration.target.sequences import raise_sequences
 from app.migration.target.target_session import explained
-from app.migration.verify.hashes import Range
+from app.migration.verify.by_hash.hashes import Range
 from app.migration.verify.whole_comparison import compare_whole, whole_hashes
 from app.migration.whole.pairs import Unpaired
 from app.migration.whole.replacement import bring_whole

@@ -13,7 +13,7 @@ from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.sources.source import Source
 from app.migration.tables.copy_table import CopyColumn, CopyTable
 from app.migration.target.materialized_views import MaterializedView, dependent_views
-from app.migration.verify.hashes import HashedTable, Range
+from app.migration.verify.by_hash.hashes import HashedTable, Range
 from app.migration.verify.whole_comparison import whole_hashes
 
 _COLUMNS = """

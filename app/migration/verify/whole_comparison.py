@@ -1,6 +1,6 @@
 """Comparing a table without a key, or a materialized view, by how often each row occurs on either side."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from time import monotonic
 
@@ -11,9 +11,8 @@ from app.migration.runs.report import FoundDifference, TableVerified
 from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.tables.copy_table import CopyTable
 from app.migration.target.leftovers import LeftOut
-from app.migration.verify import hashes
-from app.migration.verify.hash_comparison import hash_both
-from app.migration.verify.hashes import HashedTable, Range
+from app.migration.verify.by_hash.hash_comparison import hash_both
+from app.migration.verify.by_hash.hashes import HashedTable, Range
 from app.migration.whole.pairs import Unpaired, contents, count_missing, pair, staged
 from app.state.runs import quarantine
 from app.state.runs.verifications import begin_verification
@@ -21,8 +20,7 @@ from app.state.runs.verifications import begin_verification
 
 async def whole_hashes(connection: AsyncConnection, source: PostgresSource, table: CopyTable) -> tuple[Range, Range]:
     """The count of the rows and the sum of their hashes, at the source and in the target."""
-    hashed = HashedTable.of(table, dict(await source.fetch(hashes.column_types(table))))
-    at_source = replace(hashed, table=await source.own(table))
+    at_source, hashed = await HashedTable.of_both(source, table)
     theirs, ours = await hash_both(connection, source, at_source.whole(), hashed.whole())
     return theirs[0], ours[0]
 

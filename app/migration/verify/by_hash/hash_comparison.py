@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Collection
-from dataclasses import replace
 
 from psycopg import AsyncConnection, sql
 
@@ -11,9 +10,9 @@ from app.migration.sources.postgres.null_keys import refuse_null_keys
 from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.tables.copy_table import CopyTable
 from app.migration.tables.quoting import named
-from app.migration.verify import hashes
+from app.migration.verify.by_hash import hashes
+from app.migration.verify.by_hash.hashes import HashedTable, Range
 from app.migration.verify.findings import Findings, stream_keys
-from app.migration.verify.hashes import HashedTable, Range
 
 # A table is one range at first, since mostly all rows are equal; a larger one is split into so many (as bits) at once:
 # halving it again and again would read it as many times.
@@ -32,9 +31,7 @@ async def compare_by_hashes(
     """
     await refuse_null_keys(source, table, step="verify")
     progress.begin(table.name, await _estimate(connection, table), 0)
-    types = dict(await source.fetch(hashes.column_types(table)))
-    hashed = HashedTable.of(table, types)
-    at_source = replace(hashed, table=await source.own(table))
+    at_source, hashed = await HashedTable.of_both(source, table)
     theirs, ours = await hash_both(connection, source, at_source.whole(), hashed.whole())
     source_rows, target_rows = theirs[0].rows, ours[0].rows
     bits, unequal = 0, _unequal(theirs, ours)

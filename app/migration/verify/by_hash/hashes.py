@@ -7,11 +7,13 @@ every row that seems to differ is compared as text afterwards.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from typing import Self
 
 from psycopg import sql
 
+from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.tables.copy_table import CopyColumn, CopyTable
 
 
@@ -36,9 +38,11 @@ class HashedTable:
     cast: frozenset[str]
 
     @classmethod
-    def of(cls, table: CopyTable, source_types: Mapping[str, str]) -> HashedTable:
-        """The table, with the types that its columns have in the source."""
-        return cls(table, frozenset(c.name for c in table.columns if source_types.get(c.name) != c.type or c.holds_xml))
+    async def of_both(cls, source: PostgresSource, table: CopyTable) -> tuple[Self, Self]:
+        """The table as the source hashes it, and as the target does."""
+        types = dict(await source.fetch(_column_types(table)))
+        cast = frozenset(c.name for c in table.columns if types.get(c.name) != c.type or c.holds_xml)
+        return cls(await source.own(table), cast), cls(table, cast)
 
     def whole(self) -> sql.Composed:
         """One row: 0, the count of all rows, the sum of their hashes (numeric); without groups, so that it is fast."""
@@ -95,7 +99,7 @@ def _hash(columns: Iterable[sql.Composable]) -> sql.Composed:
     return sql.SQL('hashtextextended({}::text COLLATE "C", 0)').format(text)
 
 
-def column_types(table: CopyTable) -> sql.Composed:
+def _column_types(table: CopyTable) -> sql.Composed:
     """Rows of: a column's name and its type, written as in CopyColumn."""
     return sql.SQL(
         "SELECT attname, format_type(atttypid, -1) FROM pg_attribute "

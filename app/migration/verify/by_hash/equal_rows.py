@@ -1,7 +1,6 @@
 """Row versions of all rows that both ends of a connection hold alike, told by hashes: the rows stay where they are."""
 
 import asyncio
-from dataclasses import replace
 from tempfile import TemporaryFile
 from typing import IO
 
@@ -10,8 +9,8 @@ from psycopg import AsyncConnection
 from app.common.deadlines import cancel
 from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.tables.copy_table import CopyTable
-from app.migration.verify import hashes
-from app.migration.verify.hashes import HashedTable
+from app.migration.verify.by_hash import hashes
+from app.migration.verify.by_hash.hashes import HashedTable
 from app.state.runs import row_versions
 
 _ENDING = 5.0  # seconds for the source's statement, where the target's has failed
@@ -24,8 +23,7 @@ async def record_equal_rows(connection: AsyncConnection, source: PostgresSource,
     On each side one statement gives the hashes and the xmins, so that a row's are of one snapshot. Both sides are at
     work at the same time: what the source gives waits in a file.
     """
-    hashed = HashedTable.of(table, dict(await source.fetch(hashes.column_types(table))))
-    at_source = replace(hashed, table=await source.own(table))
+    at_source, hashed = await HashedTable.of_both(source, table)
     try:
         with TemporaryFile() as given:
             reading = asyncio.create_task(_read(source, at_source, given))

@@ -1,0 +1,1 @@
+"""Comparing by hashes, so that equal rows stay where they are."""

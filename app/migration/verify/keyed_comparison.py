@@ -1,0 +1,186 @@
+"""Comparing a table by its keys: its rows are read on both sides, and what differs is read again."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import datetime
+from time import monotonic
+
+from psycopg import AsyncConnection
+
+from app.migration.keys.key_counts import count_target
+from app.migration.progress import Progress
+from app.migration.runs.beside_stream import BesideStream
+from app.migration.runs.report import TableVerified
+from app.migration.sources.counts import exact_count
+from app.migration.sources.postgres.null_keys import refuse_null_keys
+from app.migration.sources.postgres.postgres_source import PostgresSource
+from app.migration.sources.sample import pick_keys
+from app.migration.sources.source import Source
+from app.migration.tables.copy_table import CopyTable
+from app.migration.target.leftovers import LeftOut
+from app.migration.target.sequences import raise_sequences
+from app.migration.verify.by_hash.hash_comparison import compare_by_hashes
+from app.migration.verify.findings import Findings
+from app.migration.verify.fix import Fixer
+from app.migration.verify.options import VerifyOptions
+from app.migration.verify.page_comparison import compare_by_pages
+from app.state.runs.verifications import begin_verification, keep_verification
+
+_LOOKED_AT_ONCE = 1000
+_RECOUNTS, _RECOUNTS_BESIDE_STREAM = 3, 10
+
+
+@dataclass(frozen=True, slots=True)
+class KeyedComparison:
+    """A table whose rows were read on both sides; those that seem to differ wait to be read again.
+
+    Attributes:
+        table: with the columns that are compared.
+        described: with all columns.
+        began_at: by the target's clock; None where what it finds is not kept.
+        source_rows, target_rows: as they were counted meanwhile.
+        seconds: that it took.
+    """
+
+    table: CopyTable
+    described: CopyTable
+    findings: Findings
+    left_out: tuple[LeftOut, ...]
+    began_at: datetime | None
+    sampled: int | None
+    source_rows: int
+    target_rows: int
+    seconds: float
+
+    @classmethod
+    async def compare(
+        cls,
+        connection: AsyncConnection,
+        source: Source,
+        tables: tuple[CopyTable, CopyTable],
+        left_out: tuple[LeftOut, ...],
+        progress: Progress,
+        options: VerifyOptions,
+        fixer: Fixer | None,
+        stream: BesideStream | None,
+    ) -> KeyedComparison:
+        """Compare all rows, or a sample of them.
+
+        Args:
+            tables: with the columns that are compared, and with all.
+            stream: which brings the table's changes meanwhile.
+        """
+        table, began = tables[0], monotonic()
+        findings = Findings(
+            connection,
+            source,
+            table,
+            pause=options.pause,
+            most=options.most_differences,
+            recount=not isinstance(source, PostgresSource),
+            fixer=fixer,
+            stream=stream,
+        )
+        began_at = await begin_verification(connection)
+        await findings.begin()
+        sampled = None
+        if options.sample is not None:
+            sampled = await _look_at_sample(source, table, findings, progress, options.sample)
+            source_rows, target_rows = await exact_count(source, table), await count_target(connection, table)
+        elif isinstance(source, PostgresSource) and source.pace.max_rate is None:
+            source_rows, target_rows = await compare_by_hashes(connection, source, table, findings, progress)
+        else:  # hashes would have the source read all of its rows at once
+            if isinstance(source, PostgresSource):
+                await refuse_null_keys(source, table, step="verify")
+            source_rows, target_rows = await compare_by_pages(connection, source, table, findings, progress)
+        seconds = monotonic() - began
+        return cls(*tables, findings, left_out, began_at, sampled, source_rows, target_rows, seconds)
+
+    async def verified(self, connection: AsyncConnection, source: Source, options: VerifyOptions) -> TableVerified:
+        """What differs still, once all was read again that seemed to."""
+        began, table, findings, sampled = monotonic(), self.table, self.findings, self.sampled
+        source_rows, target_rows = self.source_rows, self.target_rows
+        await findings.finish()
+        if findings.fixer is not None:
+            await raise_sequences(connection, table)
+        if findings.fixed:
+            target_rows = await count_target(connection, table)
+        source_rows -= 0 if sampled is not None else findings.gone
+        explained = 0 if sampled is not None else findings.extra - findings.missing
+        recounts = _RECOUNTS if findings.stream is None else _RECOUNTS_BESIDE_STREAM
+        counts = await _agreeing(
+            connection, source, table, options.pause, source_rows, target_rows, explained, recounts
+        )
+        if self.began_at is not None and sampled is None:
+            differences = findings.missing + findings.extra + findings.different
+            differences = differences if counts.agree else max(1, differences)
+            await keep_verification(connection, source.label, table.name, self.began_at, differences)
+        compared = source_rows + findings.gone if sampled is None else sampled
+        return TableVerified(
+            table=table.name,
+            source_rows=counts.source,
+            target_rows=counts.target,
+            equal=max(0, compared - findings.gone - findings.missing - findings.different),
+            missing=findings.missing,
+            extra=findings.extra,
+            different=findings.different,
+            quarantined=findings.quarantined,
+            changed=findings.changed,
+            fixed=findings.fixed,
+            sampled=sampled,
+            differences=tuple(findings.differences),
+            cut=findings.cut,
+            left_out=self.left_out,
+            seconds=self.seconds + monotonic() - began,
+            counts_agree=counts.agree,
+        )
+
+
+async def _look_at_sample(source: Source, table: CopyTable, findings: Findings, progress: Progress, wanted: int) -> int:
+    """Look at some rows; returns how many."""
+    keys = await pick_keys(source, table, wanted)
+    progress.begin(table.name, len(keys), 0)
+    for first in range(0, len(keys), _LOOKED_AT_ONCE):
+        await findings.look(keys[first : first + _LOOKED_AT_ONCE])
+        progress.advance(table.name, len(keys[first : first + _LOOKED_AT_ONCE]))
+    return len(keys)
+
+
+@dataclass(frozen=True, slots=True)
+class _Counts:
+    source: int
+    target: int
+    agree: bool
+
+
+async def _agreeing(
+    connection: AsyncConnection,
+    source: Source,
+    table: CopyTable,
+    pause: float,
+    ours: int,
+    held: int,
+    more: int,
+    recounts: int,
+) -> _Counts:
+    """The counts of both sides; counted again a few times where they do not agree, since either may just be changing.
+
+    What brings rows over may be a moment late, so the target may hold as many as the source had at an earlier count.
+
+    Args:
+        ours, held: the rows of the source and of the target, as they were counted first.
+        more: how many more the target holds, by the rows that were found to differ.
+    """
+    if held == ours + more:
+        return _Counts(ours, held, True)
+    counted = [ours]
+    for _ in range(recounts):
+        await asyncio.sleep(pause)
+        counted.append(await exact_count(source, table))
+        held = await count_target(connection, table)
+        counted.append(await exact_count(source, table))
+        if min(counted) + more <= held <= max(counted) + more:
+            return _Counts(held - more, held, True)
+    return _Counts(counted[-1], held, False)
