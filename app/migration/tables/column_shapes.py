@@ -39,7 +39,7 @@ INSIDE = "inside"
 _CUT = {"name", "char"}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
     """A column's type.
 
@@ -55,9 +55,9 @@ class Shape:
             another delimiter.
     """
 
-    written: str
-    parts: frozenset[str]
-    exact: str | None
+    written: str = ""
+    parts: frozenset[str] = frozenset()
+    exact: str | None = None
     styled: str | None = None
     opaque: bool = False
     listable: bool = True
@@ -91,6 +91,11 @@ def _shape(rows: list[Part]) -> Shape:
             exact = found if exact in {None, found} else "text"
     if exact == "text":
         styled = None  # what would be cut or rounded in there shows in the texts alone
-    opaque = len({row[7] for row in rows}) > 1
-    listable = all((row[2] == "column" and row[8]) or row[2] == "inside" for row in rows)
-    return Shape(written, frozenset(row[3] for row in rows), exact, styled, opaque, listable)
+    return Shape(
+        written=written,
+        parts=frozenset(row[3] for row in rows),
+        exact=exact,
+        styled=styled,
+        opaque=len({row[7] for row in rows}) > 1,
+        listable=all((row[2] == "column" and row[8]) or row[2] == "inside" for row in rows),
+    )

@@ -9,28 +9,22 @@ from psycopg import sql
 from sqlalchemy import Table
 
 from app.common.schemas import DATA
+from app.migration.tables.column_shapes import Shape
 
 
 @dataclass(frozen=True, slots=True)
-class CopyColumn:
+class CopyColumn(Shape):
     """A column of the target.
 
     Attributes:
         type: without a length or scale (`character varying`).
         phone: whether its values are phones.
-        written, parts, exact, opaque, listable: see `column_shapes.Shape`.
-        styled: the same; None where the source's session has the settings of the target's.
+        styled: None, too, where the source's session has the settings of the target's.
     """
 
     name: str
     type: str
     phone: bool
-    written: str = ""
-    parts: frozenset[str] = frozenset()
-    exact: str | None = None
-    styled: str | None = None
-    opaque: bool = False
-    listable: bool = True
 
     @property
     def zoned(self) -> bool:

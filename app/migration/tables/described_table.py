@@ -15,10 +15,11 @@ from app.migration.tables.silence import silence
 from app.migration.tables.unique_keys import key_columns, key_trouble, read_unique_indexes
 from app.migration.tables.unvalidated_checks import find_unvalidated
 from app.next_step import Command, NextStep
+from app.state.fetching import fetch_rows
 
 _COLUMNS = """
 SELECT a.attname, format_type(a.atttypid, -1), a.attidentity = 'a', a.attgenerated <> ''
-FROM pg_attribute a WHERE a.attrelid = to_regclass(%s) AND a.attnum > 0 AND NOT a.attisdropped
+FROM pg_attribute a WHERE a.attrelid = to_regclass(%(name)s) AND a.attnum > 0 AND NOT a.attisdropped
 """
 # pg_trigger.tgtype: bit 4 update (src/include/catalog/pg_trigger.h). One may be on a partition alone. A rule's ev_type:
 # 2 update, 3 insert; a partition's rules are of no matter to what is written to its table.
@@ -27,7 +28,7 @@ SELECT EXISTS (SELECT FROM pg_trigger WHERE (tgrelid = c.oid OR tgrelid IN (SELE
                AND NOT tgisinternal AND tgenabled = ANY (%(fire)s::"char"[]) AND tgtype & 16 = 16),
     c.relkind IN ('r', 'f'), c.relkind IN ('r', 'p'),
     EXISTS (SELECT FROM pg_rewrite WHERE ev_class = c.oid AND ev_type IN ('2', '3'))
-FROM pg_class c WHERE c.oid = to_regclass(%(table)s)
+FROM pg_class c WHERE c.oid = to_regclass(%(name)s)
 """
 
 
@@ -35,7 +36,7 @@ FROM pg_class c WHERE c.oid = to_regclass(%(table)s)
 _HEIRS = """
 WITH RECURSIVE heir (oid, depth) AS (
     SELECT inhrelid, 1 FROM pg_inherits JOIN pg_class p ON p.oid = inhparent
-    WHERE inhparent = to_regclass(%s) AND p.relkind = 'r'
+    WHERE inhparent = to_regclass(%(name)s) AND p.relkind = 'r'
     UNION ALL SELECT i.inhrelid, h.depth + 1 FROM heir h JOIN pg_inherits i ON i.inhparent = h.oid
 )
 SELECT SAID, c.relname, NOT EXISTS (SELECT FROM pg_inherits i WHERE i.inhparent = c.oid)
@@ -98,7 +99,7 @@ async def describe(
             next_step=NextStep(*before, Command(step)),
         )
 
-    rows = await (await connection.execute(_COLUMNS, [qualified])).fetchall()
+    rows = await fetch_rows(connection, _COLUMNS, {"name": qualified})
     if not rows:
         raise stopped(f"the target has no table {schemas_of(connection).named(schema)}.{table.name}", *look)
     types = {one: (type_name, always) for one, type_name, always, generated in rows if not generated}
@@ -117,37 +118,34 @@ async def describe(
         raise stopped(f"the target's table {name} lacks {', '.join(missing)}", *look)
     silent = not (reads or back) and (await silence(connection, qualified)).holds
     unvalidated = [] if reads or back else await find_unvalidated(connection, qualified)
-    fire = ["A", "R" if silent else "O"]
-    found = await (await connection.execute(_TABLE, {"table": qualified, "fire": fire})).fetchone()
-    assert found is not None
-    trouble = key_trouble(qualified, key, unique) if key and found[2] and not reads else None
+    asked = {"name": qualified, "fire": ["A", "R" if silent else "O"]}
+    ((has_triggers, has_only, is_table, has_rules),) = await fetch_rows(connection, _TABLE, asked)
+    trouble = key_trouble(qualified, key, unique) if key and is_table and not reads else None
     if trouble is None and await row_security.hides_rows(connection, qualified):
         trouble = "row-level security applies to the role, and may hide rows", row_security.remedy(qualified)
     if trouble is not None:
         raise stopped(f"the target's table {name}: {trouble[0]}", f"{trouble[1]}; then: ")
     is_written = any(types[column][1] for column in names[len(key) :])
-    replaces_rows = bool(key) and bool(found[0] or found[3] or is_written)
-    parts = await (await connection.execute(sql.SQL(PARTS).format(table=sql.Literal(qualified)))).fetchall()
+    parts = await fetch_rows(connection, sql.SQL(PARTS).format(table=sql.Literal(qualified)))
     shape = {one: of if styled else replace(of, styled=None) for one, of in shapes(parts).items()}
 
     def column(name: str, type_name: str) -> CopyColumn:
         return CopyColumn(name, type_name, bool(table.columns[name].info.get("phone")), **asdict(shape[name]))
 
-    family = await (await connection.execute(_FAMILY, {"name": qualified})).fetchall()
     return CopyTable(
         schema=schema,
         relation_name=table.name,
         columns=tuple(column(one, types[one][0]) for one in names),
         key_size=len(key),
         always_identity=any(types[column][1] for column in names),
-        replaces_rows=replaces_rows,
+        replaces_rows=bool(key) and (has_triggers or has_rules or is_written),
         changed_at=table.info.get("changed_at"),
         keys_only=bool(table.info.get("keys_only")),
-        has_only=found[1],
-        heirs=tuple([Heir(*row) for row in await (await connection.execute(_HEIRS, [qualified])).fetchall()]),
+        has_only=has_only,
+        heirs=tuple([Heir(*row) for row in await fetch_rows(connection, _HEIRS, {"name": qualified})]),
         made=tuple(column(c.name, made[c.name]) for c in table.columns if c.name in made),
-        family=tuple(label(*row) for row in family),
+        family=tuple([label(*row) for row in await fetch_rows(connection, _FAMILY, {"name": qualified})]),
         silent=silent,
-        has_rules=found[3],
+        has_rules=has_rules,
         has_unvalidated=any(one.owned for one in unvalidated),
     )
