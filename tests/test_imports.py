@@ -19,7 +19,7 @@ LAYERS = [
     ["cutover.failover_mark", "cutover.tables"],
     ["cutover.fencing"],
     ["stores"],
-    ["cutover.looks"],
+    ["cutover.known_stage", "cutover.looks"],
     ["cutover.membership"],
     ["repositories"],
     ["cutover.replication", "cutover.resting_backend", "cutover.shadow", "cutover.staged_backend"],

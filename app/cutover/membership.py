@@ -1,4 +1,4 @@
-"""What this process knows of the stage: it reports itself, follows the row, and holds its writes for a move."""
+"""This process among those of the cutover: it reports itself, follows the stage, and holds its writes for a move."""
 
 import asyncio
 import logging
@@ -7,15 +7,15 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from time import monotonic
-from typing import TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.common.background import end_task
 from app.common.deadlines import within
 from app.common.schemas import Schemas
-from app.cutover.failover_mark import MoveLostError, StaleServerError
+from app.cutover.failover_mark import StaleServerError
 from app.cutover.fencing import NO_STAGE
+from app.cutover.known_stage import KnownStage
 from app.cutover.looks import Looks
 from app.cutover.stages import Stage, Store
 from app.errors import DataError, SchemaMismatchError, SettingsError, UnavailableError
@@ -37,8 +37,6 @@ from app.stores.postgres.database import Database
 from app.stores.standbys.read_router import ReadRouter
 from app.stores.standbys.schema_reads import SchemaReads
 
-T = TypeVar("T")
-
 logger = logging.getLogger("app.data_layer")
 
 _INTERVAL = 0.5  # seconds between looks
@@ -59,7 +57,7 @@ class _Hold:
 
 
 class Membership:
-    """What a process with a target knows of the stage, and whether it may write.
+    """Of a process with a target: at which stage it is, and whether it may write.
 
     Args:
         database: a pool for the reports alone, so that nothing can keep them waiting.
@@ -90,17 +88,11 @@ class Membership:
         self._process = process
         self._counts = counts
         self._router = router
-        self._row: StageRow | None = None
-        # These two stages need nothing of the target's row before they write: `off` is as it was before there was a
-        # cutover, and PostgreSQL's writes read the row themselves.
-        fixed = flags.stage
-        self._stage = fixed if fixed and (fixed is Stage.OFF or fixed.authority is Store.POSTGRES) else None
+        self._known = KnownStage(flags, database.mark)
         self._registered = False
         self._may_be_registered = False  # also where the answer was lost
         self._hold: _Hold | None = None
         self._in_flight: Counter[Stage] = Counter()
-        self._lost: str | None = None
-        self._went_back: str | None = None
         self._began = monotonic()
         self._looking = asyncio.Lock()
         self._hurry = asyncio.Event()
@@ -109,21 +101,13 @@ class Membership:
 
     @property
     def stage(self) -> Stage:
-        if moved_out := self._moved_out():
-            raise UnavailableError(moved_out)
-        if self._stage is None:
-            raise UnavailableError(f"where the cutover stands is not known yet: {self._lost or 'it was not read'}")
-        return self._stage
+        """The stage whose authority is read; errors as of `KnownStage.readable`."""
+        return self._known.readable()
 
     @property
     def row(self) -> StageRow | None:
         """The row as it was last read; None: never."""
-        return self._row
-
-    @property
-    def problem(self) -> str | None:
-        """What keeps this process from knowing the stage, or from writing at it."""
-        return self._lost or self._went_back or self._moved_out() or self._contradiction()
+        return self._known.row
 
     @property
     def schemas(self) -> Schemas:
@@ -133,7 +117,7 @@ class Membership:
     @property
     def is_settled(self) -> bool:
         """Whether its last look went well, and found it in the list of the processes, and no move."""
-        return self._registered and self._lost is None and self._hold is None
+        return self._registered and self._known.lost is None and self._hold is None
 
     @property
     def is_idle(self) -> bool:
@@ -150,8 +134,8 @@ class Membership:
         Raises:
             SettingsError: the environment fixes a stage that contradicts the row or the processes that follow it.
         """
-        if await self._try_to_look(_FIRST_LOOK_TIMEOUT if self._stage else _LOOK_TIMEOUT):
-            if contradiction := self._contradiction(strictly=True):
+        if await self._try_to_look(_FIRST_LOOK_TIMEOUT if self._known.current else _LOOK_TIMEOUT):
+            if contradiction := self._known.contradiction(strictly=True):
                 raise SettingsError(contradiction)
             await self._refuse_beside_followers()
         if self._looks is not None:
@@ -171,8 +155,8 @@ class Membership:
 
     async def look_again(self, seen: Stage) -> None:
         if not await self._try_to_look():
-            raise UnavailableError(f"the stage has moved and cannot be read: {self._lost}")
-        if self._stage is not None and self._stage.authority is seen.authority:
+            raise UnavailableError(f"the stage has moved and cannot be read: {self._known.lost}")
+        if self._known.current is not None and self._known.current.authority is seen.authority:
             await asyncio.sleep(_INTERVAL_HOLDING)  # moved back meanwhile, or about to be moved
 
     async def close(self) -> None:
@@ -195,14 +179,10 @@ class Membership:
         """Wait until a write may begin."""
         asked = monotonic()
         while True:
-            stage = self.stage
-            if self._went_back:
-                raise UnavailableError(self._went_back)
-            if contradiction := self._contradiction():
-                raise UnavailableError(f"{contradiction}; nothing was written")
+            stage, row = self._known.writable(), self._known.row
             if self._hold is not None:
                 until, obstacle = self._hold.until, "writes are held while the authority moves"
-            elif not self._registered and self._row is not None and (self._flags.stage is None or self._row.managed):
+            elif not self._registered and row is not None and (self._flags.stage is None or row.managed):
                 until, obstacle = asked, "this process could not report itself to the target"
             else:
                 return stage
@@ -211,27 +191,9 @@ class Membership:
                 raise UnavailableError(f"{obstacle}; nothing was written")
             await _wait(self._changed, seconds)
 
-    def _moved_out(self) -> str | None:
-        """Why the row is no use here; a process that the environment keeps at Supabase's stages does not need it."""
-        if self._row is None or self._flags.stage is Stage.OFF:
-            return None
-        return self._row.moved_out
-
-    def _contradiction(self, *, strictly: bool = False) -> str | None:
-        """Why the fixed stage cannot be written at beside the row's; strictly: why it should not be chosen."""
-        fixed = self._flags.stage
-        if fixed is None or self._row is None or not self._row.managed or self._row.stage is fixed:
-            return None
-        if not strictly and self._row.stage.authority is fixed.authority:
-            return None
-        return (
-            f"{self._flags.chosen_by} fixes the stage {fixed}, and the cutover stands at {self._row.stage}; "
-            f"set {FOLLOWS} to follow it"
-        )
-
     async def _refuse_beside_followers(self) -> None:
-        fixed = self._flags.stage
-        if fixed is None or fixed.authority is Store.SUPABASE or self._row is None or self._row.managed:
+        fixed, row = self._flags.stage, self._known.row
+        if fixed is None or fixed.authority is Store.SUPABASE or row is None or row.managed:
             return
 
         async def ask() -> list[str]:
@@ -258,7 +220,7 @@ class Membership:
             elif self._looks is not None and self.is_settled:
                 seconds = None
             else:
-                seconds = _INTERVAL if self._row is not None or self._stage is None else _INTERVAL_WITHOUT
+                seconds = _INTERVAL if self._known.row is not None or self._known.current is None else _INTERVAL_WITHOUT
             await _wait(self._hurry, seconds)
             self._hurry.clear()
             async with nullcontext() if self._looks is None or self._hold is not None else self._looks.turns:
@@ -281,7 +243,7 @@ class Membership:
 
     async def _look(self) -> StageReading:
         async with self._database.reader() as connection:
-            if self._row is None and not await can_read_stage(connection):
+            if self._known.row is None and not await can_read_stage(connection):
                 raise UnavailableError(NO_STAGE)
             look = await report_and_read(connection, self.report())
             await self._refuse_old_server(connection, look.row)
@@ -290,7 +252,7 @@ class Membership:
                 await connection.exec_driver_sql(GIVE_UP_EXPIRED, given)
         if not look.registered:
             self._registered = False  # it may have been forgotten, and is to write no more until it is back
-            stage = self._stage_of(look.row)
+            stage = self._known.stage_of(look.row)
             self._may_be_registered = True
             async with self._database.writer() as connection:
                 await register(connection, self._process, stage, self._flags.chosen_by, monotonic() - self._began)
@@ -310,40 +272,26 @@ class Membership:
         """What this process says of itself; the given stage where none is known."""
         counts = self._counts()
         in_flight = sum(self._in_flight.values())
-        current = self._stage or stage or Stage.OFF
+        current = self._known.current or stage or Stage.OFF
         earlier = next((begun for begun, writes in self._in_flight.items() if writes and begun is not current), None)
         held = None
         if self._hold is not None and not in_flight and not counts.pending:
             held = self._hold.move
             self._hold.reported = True  # before it is sent, since its answer may be lost
-        problem = self._went_back or self._contradiction(strictly=True) or counts.problem
+        problem = self._known.went_back or self._known.contradiction(strictly=True) or counts.problem
         reads = self._router.report() if self._router is not None else None
         return Report(self._process, earlier or current, held, in_flight, counts._replace(problem=problem), reads)
 
     def _take(self, look: StageReading, known: StageRow | None) -> None:
-        """Go by what was read; `known` was the newest row before. A write may have read a newer one meanwhile."""
-        if self._lost is not None and self._row is not None:
-            logger.warning("the stage of the cutover can be read again: %s", look.row.stage)
-        self._lost = None
+        """Go by what was read; `known` was the newest row before."""
+        before = self._known.current
         self._registered = look.registered
-        was_back, self._went_back = self._went_back, None
-        try:
-            row = self._database.mark.see_move(look.row, known)
-        except MoveLostError as error:
-            self._went_back = str(error)
-            if was_back is None:
-                logger.error("%s", error)
-        else:
-            self._row = row
-            if self._router is not None and row.place is not None:
-                self._router.reach(row.place)  # before a read goes by the new stage
-            look = look._replace(row=row)
-        stage = self._stage if self._went_back else self._stage_of(look.row)
-        if stage is not self._stage:
-            logger.info("the cutover stands at %s", stage)
-            self._stage = stage
-            if stage is not None:
-                self._at_stage(stage)
+        self._known.take(look.row, known)
+        if self._router is not None and (row := self._known.row) is not None and row.place is not None:
+            self._router.reach(row.place)  # before a read goes by the new stage
+        stage = self._known.current
+        if stage is not None and stage is not before:
+            self._at_stage(stage)
         if look.move is None:
             self._hold = None
         elif self._hold is None or self._hold.move != look.move.id:
@@ -352,18 +300,8 @@ class Membership:
         self._changed.set()
         self._changed = asyncio.Event()
 
-    def _stage_of(self, row: StageRow) -> Stage:
-        if self._flags.stage is not None:
-            return self._flags.stage
-        return row.stage if row.managed else Stage.OFF
-
     def _is_lost(self, reason: str) -> None:
-        # `off` and the plain switch need no row, and may have none.
-        needs_it = self._flags.stage is not Stage.OFF and (self._flags.stage is None or self._flags.names_a_stage)
-        if self._lost is None and (self._row is not None or needs_it):
-            kept = f"; this process stays at {self._stage}" if self._stage else ""
-            logger.warning("the stage of the cutover cannot be read%s: %s", kept, reason)
-        self._lost = reason
+        self._known.lose(reason)
         hold = self._hold
         if hold is not None and not hold.reported and monotonic() > hold.until + _GRACE:
             self._hold = None  # the move could not be made without this process's word
