@@ -286,8 +286,8 @@ class Membership:
         """Go by what was read; `known` was the newest row before."""
         before = self._known.current
         self._registered = look.registered
-        self._known.take(look.row, known)
-        if self._router is not None and (row := self._known.row) is not None and row.place is not None:
+        row = self._known.take(look.row, known)
+        if self._router is not None and row is not None and row.place is not None:
             self._router.reach(row.place)  # before a read goes by the new stage
         stage = self._known.current
         if stage is not None and stage is not before:
