@@ -13,6 +13,7 @@ from sqlalchemy import select, text
 
 from app.errors import StoreTimeoutError, UnavailableError
 from app.models import Client
+from app.stores.postgres.connection_pool import ConnectionPool
 from app.stores.postgres.database import Database
 
 _CLIENTS = select(Client.__table__.c.id)
@@ -35,7 +36,7 @@ async def test_a_lost_connection_is_replaced_without_a_word(
     assert said == []
 
 
-class _Closing(Database):
+class _Closing(ConnectionPool):
     """Whose server ends each connection as soon as it is made, from some time on."""
 
     from_now_on = False
@@ -48,8 +49,9 @@ class _Closing(Database):
         return connection
 
 
-async def test_new_connections_that_are_closed_at_once(database_url: str) -> None:
-    database = _Closing(database_url)
+async def test_new_connections_that_are_closed_at_once(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.stores.postgres.database.ConnectionPool", _Closing)
+    database = Database(database_url)
 
     async def read() -> None:
         async with database.reader() as connection:
@@ -61,7 +63,7 @@ async def test_new_connections_that_are_closed_at_once(database_url: str) -> Non
 
     try:
         await read()
-        database.from_now_on = True
+        monkeypatch.setattr(_Closing, "from_now_on", True)
         await database.engine.dispose()
         for call in (read, write, lambda: database.fetch(_CLIENTS)):
             with pytest.raises(UnavailableError, match="as soon as they are made"):

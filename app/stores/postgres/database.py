@@ -1,37 +1,29 @@
-"""The bot's PostgreSQL: the engine, its pool, reads and connections."""
+"""The bot's PostgreSQL: reads by the driver alone, connections and commits, for the tables of a schema."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, nullcontext, suppress
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from copy import copy
 from functools import lru_cache
 from typing import Any, Self
 
-import psycopg
 from sqlalchemy import Connection, Dialect, Select, event
-from sqlalchemy.exc import InvalidRequestError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from app.common.background import BackgroundTasks
-from app.common.driver_errors import without_values
 from app.common.schemas import DATA, Schemas
 from app.cutover.failover_mark import FailoverMark
 from app.cutover.fencing import GUARD_OPTION, WriteGuard
-from app.errors import UnavailableError
 from app.state.wal import WalPlace
-from app.stores.codec.text_values import register_loaders
 from app.stores.postgres.commit import commit
-from app.stores.postgres.database_url import schemas_of_url, sqlalchemy_url, tls_advice, uses_pgbouncer
-from app.stores.postgres.idle_connections import Driver, IdleConnections
-from app.stores.postgres.keepalives import KEEPALIVES
-from app.stores.postgres.poolers.pooled_connection import ANOTHERS_SESSION, settle
+from app.stores.postgres.connection_pool import ConnectionPool, end_turns, take_turns
+from app.stores.postgres.database_url import schemas_of_url
+from app.stores.postgres.idle_connections import Driver
+from app.stores.postgres.poolers.pooled_connection import ANOTHERS_SESSION
 from app.stores.postgres.primary import Primary
 from app.stores.postgres.translated_errors import fetched, translated_errors
 
-_CLOSING_SECONDS = 2.0
 _SCHEMAS_OPTION = "botdata_schemas"  # the execution option that says what the statements of a connection mean
 
 
@@ -67,41 +59,27 @@ class Database:
         primary: Primary | None = None,
         prepared_max: int | None = None,
     ) -> None:
-        self._prepared_max = prepared_max
         self.mark = mark or FailoverMark()
-        self._primary = primary or Primary.of(url, self.mark)
-        self.on_commit: Callable[[WalPlace | None], None] | None = None
-        address = sqlalchemy_url(url)
         self.schemas = schemas_of_url(url)
-        connect_args: dict[str, Any] = {
-            **{name: value for name, value in KEEPALIVES.items() if name not in address.query},
-            "connect_timeout": max(2, int(pool_timeout)),
-            "async_creator_fn": self._new_connection,
-        }
-        self.engine: AsyncEngine = create_async_engine(
-            address,
-            pool_size=pool_size,
-            max_overflow=0,
-            pool_timeout=pool_timeout,
-            pool_reset_on_return=None,  # a transaction is ended by the code that began it
-            hide_parameters=True,
-            use_native_hstore=False,  # would ask each new connection about a type that no table has
-            connect_args=connect_args,
-            execution_options={GUARD_OPTION: guard or WriteGuard(mark=self.mark), **_named_by(self.schemas)},
+        self.on_commit: Callable[[WalPlace | None], None] | None = None
+        self._pool = ConnectionPool(
+            url,
+            size=pool_size,
+            timeout=pool_timeout,
+            statement_timeout=statement_timeout,
+            mark=self.mark,
+            primary=primary,
+            prepared_max=prepared_max,
         )
-        event.listen(self.engine.sync_engine, "before_cursor_execute", _name_schemas, retval=True)
-        _hide_rows()
-        self._reading = self.engine.execution_options(isolation_level="AUTOCOMMIT")
-        self._milliseconds = max(1, int(statement_timeout * 1000))
-        self._pool_timeout = pool_timeout
-        self._tls_advice = tls_advice(url)
-        # Whatever the server greets with.
-        self._idle = IdleConnections(self.engine, self.mark, is_pooled=uses_pgbouncer(url))
-        self._pool_size = pool_size
-        self._turns: tuple[asyncio.Semaphore, ...] = (asyncio.Semaphore(pool_size),)
+        event.listen(self._pool.engine.sync_engine, "before_cursor_execute", _name_schemas, retval=True)
+        self._turns: tuple[asyncio.Semaphore, ...] = (self._pool.turns,)
         self._is_shared = False
-        self._acquiring = BackgroundTasks()
-        self._returning = BackgroundTasks()
+        self._guarded_by(guard)
+
+    def _guarded_by(self, guard: WriteGuard | None) -> None:
+        options = {GUARD_OPTION: guard or WriteGuard(mark=self.mark), **_named_by(self.schemas)}
+        self.engine: AsyncEngine = self._pool.engine.execution_options(**options)
+        self._reading = self.engine.execution_options(isolation_level="AUTOCOMMIT")
 
     def in_schema(self, schema: str, *, guard: WriteGuard | None = None, mark: FailoverMark | None = None) -> Self:
         """The tables of a schema, over the connections of this pool; closing it closes none.
@@ -114,18 +92,15 @@ class Database:
         other = copy(self)
         other.schemas = Schemas(schema)
         other.mark = mark or self.mark.beside()
-        other.engine = self.engine.execution_options(
-            **{GUARD_OPTION: guard or WriteGuard(mark=other.mark), **_named_by(other.schemas)}
-        )
-        other._reading = other.engine.execution_options(isolation_level="AUTOCOMMIT")
-        other._turns = (asyncio.Semaphore(-(-self._pool_size // 2)), *self._turns)
+        other._turns = (asyncio.Semaphore(-(-self._pool.size // 2)), *self._turns)
         other._is_shared = True
+        other._guarded_by(guard)
         return other
 
     @property
     def is_pooled(self) -> bool:
         """Whether a pooler stands before the server, as far as it is known."""
-        return self._idle.is_pooled
+        return self._pool.idle.is_pooled
 
     async def fetch(
         self, statement: Select[Any], parameters: Mapping[str, object] | None = None
@@ -164,12 +139,12 @@ class Database:
 
         Through a pooler it is as one of `reader`, and is found out as there.
         """
-        await take_turns(self._turns, self._pool_timeout)
+        await take_turns(self._turns, self._pool.timeout)
         try:
-            with self._watched():
-                idle = await self._idle.take()
+            with self._pool.waiting():
+                idle = await self._pool.idle.take()
                 if idle is None:
-                    async with self._taken(self._reading) as connection:
+                    async with self._pool.taken(self._reading) as connection:
                         new = (await connection.get_raw_connection()).driver_connection
                         assert new is not None
                         try:
@@ -184,9 +159,9 @@ class Database:
                         await driver.set_autocommit(True)
                     yield driver
                 finally:
-                    self._idle.put_back(idle)
+                    self._pool.idle.put_back(idle)
         except ANOTHERS_SESSION:
-            self._idle.is_pooled = True
+            self._pool.idle.is_pooled = True
             raise
         finally:
             end_turns(self._turns)
@@ -225,26 +200,13 @@ class Database:
     @asynccontextmanager
     async def _connected(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
         with translated_errors(writing=False):  # nothing can be written before there is a connection
-            await take_turns(self._turns, self._pool_timeout)
+            await take_turns(self._turns, self._pool.timeout)
         try:
-            with self._watched():
-                async with self._taken(engine) as connection:
+            with self._pool.waiting():
+                async with self._pool.taken(engine) as connection:
                     yield connection
         finally:
             end_turns(self._turns)
-
-    def _watched(self) -> AbstractContextManager[None]:
-        """For as long as a server is waited for: see `Primary.waiting`."""
-        return nullcontext() if self._primary is None else self._primary.waiting()
-
-    @asynccontextmanager
-    async def _taken(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
-        with translated_errors(writing=False):
-            connection = await self._acquire(engine)
-        try:
-            yield connection
-        finally:
-            await asyncio.shield(self._give_back(connection))
 
     def compiled(
         self, statement: Select[Any], parameters: Mapping[str, object] | None, schemas: Schemas | None = None
@@ -259,105 +221,10 @@ class Database:
         query, values = _compiled(statement, self.engine.dialect, names_schema=names_schema)
         return schemas.named(query).encode(), {**values, **parameters} if parameters else values
 
-    async def _acquire(self, engine: AsyncEngine) -> AsyncConnection:
-        # A cancelled caller must not interrupt the pool half-way: the connection would be lost, and left open.
-        acquiring = self._acquiring.start(_start(engine))
-        try:
-            return await asyncio.shield(acquiring)
-        except asyncio.CancelledError:
-            acquiring.add_done_callback(self._give_up)
-            raise
-
-    def _give_up(self, acquired: asyncio.Task[AsyncConnection]) -> None:
-        if not acquired.cancelled() and acquired.exception() is None:
-            self._give_back(acquired.result())
-
-    def _give_back(self, connection: AsyncConnection) -> asyncio.Task[None]:
-        # A task of its own: a rollback that is cancelled half-way would lose the connection, and leave it open.
-        return self._returning.start(connection.close())
-
-    async def _new_connection(self, *arguments: Any, **options: Any) -> psycopg.AsyncConnection[Any]:
-        try:
-            if self._primary is not None:
-                connection = await self._primary.connect(options, seconds=self._pool_timeout)
-            else:
-                connection = await psycopg.AsyncConnection.connect(*arguments, **options)
-        except psycopg.OperationalError as error:
-            if error.sqlstate is None and self._tls_advice:
-                message = f"PostgreSQL cannot be reached; {self._tls_advice}"
-                raise UnavailableError(message) from without_values(error)
-            raise
-        try:
-            register_loaders(connection.adapters)
-            if self._prepared_max is not None:
-                connection.prepared_max = self._prepared_max
-                connection.prepare_threshold = 1  # nothing is said of how often a statement of one schema comes
-            # The clock's defaults (CURRENT_TIMESTAMP into a timestamp without zone) are to be UTC, as in Supabase.
-            is_pooled = await settle(connection, self._milliseconds, is_pooled=self._idle.is_pooled)
-            self._idle.is_pooled |= is_pooled
-        except BaseException:
-            await connection.close()
-            raise
-        return connection
-
     async def close(self) -> None:
         """Close every connection of the pool, and give up those that are still being made."""
-        if self._is_shared:
-            return
-        self._acquiring.cancel()
-        if self._primary is not None:
-            await self._primary.close()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_CLOSING_SECONDS):
-                while len(self._acquiring) or len(self._returning):  # one that was acquired is then returned
-                    await self._acquiring.wait()
-                    await self._returning.wait()
-        await self.engine.dispose()
-
-
-async def take_turns(turns: Sequence[asyncio.Semaphore], seconds: float) -> None:
-    """Take a turn of each, one after the other; at once where all are free.
-
-    Raises:
-        UnavailableError: not all were free in time; none is kept.
-    """
-    if not any(one.locked() for one in turns):
-        for one in turns:
-            await one.acquire()
-        return
-    try:
-        async with asyncio.timeout(seconds), AsyncExitStack() as taken:
-            for one in turns:
-                await taken.enter_async_context(one)
-            taken.pop_all()
-    except TimeoutError as error:
-        raise UnavailableError("no free database connection in time") from error
-
-
-def end_turns(turns: Sequence[asyncio.Semaphore]) -> None:
-    """Give back what `take_turns` took."""
-    for one in turns:
-        one.release()
-
-
-class _HideRows(logging.Filter):
-    """Drops the lines that show a result's rows, which SQLAlchemy logs at DEBUG, hidden parameters or not."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        return not str(record.msg).endswith("Row %r")
-
-
-def _hide_rows() -> None:
-    logger = logging.getLogger("sqlalchemy.engine.Engine")
-    if not any(isinstance(known, _HideRows) for known in logger.filters):
-        logger.addFilter(_HideRows())
-
-
-async def _start(engine: AsyncEngine) -> AsyncConnection:
-    try:
-        return await engine.connect()
-    except InvalidRequestError:  # the pool's word after several that were not fit to be given out
-        raise UnavailableError("PostgreSQL closes its connections as soon as they are made") from None
+        if not self._is_shared:
+            await self._pool.close()
 
 
 def _named_by(schemas: Schemas) -> dict[str, Any]:

@@ -20,7 +20,8 @@ from app.common.schemas import Schemas
 from app.cutover.failover_mark import FailoverMark
 from app.cutover.fencing import WriteGuard
 from app.state.wal import WalPlace
-from app.stores.postgres.database import Database, end_turns, take_turns
+from app.stores.postgres.connection_pool import end_turns, take_turns
+from app.stores.postgres.database import Database
 from app.stores.postgres.idle_connections import Driver
 
 
