@@ -9,7 +9,7 @@ from tests.migration.engine import execute, query
 from tests.support.page_server import PageServer
 from tests.support.postgres import PostgresServer
 
-METADATA = "tests.migration.test_silent_triggers:METADATA"
+METADATA = "tests.migration.silent_tables:METADATA"
 _TABLES = """
 CREATE TABLE users (id integer PRIMARY KEY, name text);
 CREATE TABLE posts (id integer PRIMARY KEY, author integer REFERENCES users ON DELETE CASCADE, body text);

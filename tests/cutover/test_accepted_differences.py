@@ -14,8 +14,8 @@ from app.cutover.stages import Stage
 from tests.cli.command import Command, Outcome
 from tests.cli.test_json import check_document
 from tests.cutover.comparing import both, compared
-from tests.cutover.test_gates import Ready
 from tests.fixtures.cutover import MakeSettings, Pair
+from tests.fixtures.gates import Ready
 
 METHOD = "get_client_by_phone"
 PHONE = "79684484488"
