@@ -13,7 +13,7 @@ from app.migration.copy import completeness
 from app.migration.copy import stream_copier as copy_streams
 from app.migration.copy.copier import CopyOptions
 from app.migration.tables.selected_tables import select_tables
-from app.migration.verify import verifier as verify_module
+from app.migration.verify import keyed_comparison
 from app.migration.verify.by_hash import hash_comparison as compare_hashes
 from app.migration.verify.options import VerifyOptions
 from tests.fixtures.sources import MakeSource, Source
@@ -217,7 +217,9 @@ async def test_counts_of_a_target_that_is_late(
     async def of_target(*given: Any) -> int:
         return counted[-1] - late
 
-    monkeypatch.setattr(verify_module, "exact_count", of_source)
-    monkeypatch.setattr(verify_module, "count_target", of_target)
+    monkeypatch.setattr(keyed_comparison, "exact_count", of_source)
+    monkeypatch.setattr(keyed_comparison, "count_target", of_target)
     ends: Any = None  # they are only given to the two functions
-    assert (await verify_module._agreeing(ends, ends, ends, 0.0, 20, 19, 0, verify_module._RECOUNTS)).agree is agree
+    assert (
+        await keyed_comparison._agreeing(ends, ends, ends, 0.0, 20, 19, 0, keyed_comparison._RECOUNTS)
+    ).agree is agree

@@ -277,7 +277,7 @@ async def test_a_session_that_was_taken_for_its_own(database_url: str, monkeypat
         return False
 
     real = pooled_connection.settle
-    monkeypatch.setattr("app.stores.postgres.database.settle", settle)
+    monkeypatch.setattr("app.stores.postgres.connection_pool.settle", settle)
     with run_bouncer(database_url, size=1) as bouncer:
         url = bouncer.url(database_url)
         with psycopg.connect(url, autocommit=True, prepare_threshold=None) as other:
