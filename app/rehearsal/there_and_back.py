@@ -142,11 +142,8 @@ async def _verified(cutover: Cutover, progress: Progress) -> VerifyReport:
 @asynccontextmanager
 async def _source(cutover: Cutover, progress: Progress) -> AsyncIterator[RestSource]:
     url, key = cutover.settings.require_supabase()
-    rest = await SupabaseRest.open(url, key, request_timeout=60.0)
-    try:
+    async with await SupabaseRest.open(url, key, request_timeout=60.0) as rest:
         yield RestSource(rest, url, on_retry=progress.notice)
-    finally:
-        await rest.close()
 
 
 async def _nothing_lost(cutover: Cutover, processes: "_Processes", step: Step, progress: Progress) -> None:

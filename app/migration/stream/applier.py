@@ -153,7 +153,7 @@ class Applier(Changes):
             MigrationError: too many rows were refused; the same.
         """
         applied = Applied()
-        messages = _flat(parts, applied)
+        messages = one_by_one(parts, applied)
         while (first := await anext(messages, None)) is not None:
             if not await self._batch(first, messages, applied, after, before):
                 break
@@ -309,9 +309,10 @@ class Applier(Changes):
         return authority
 
 
-async def _flat(
+async def one_by_one(
     parts: AsyncIterator[list[tuple[Message, int]]], applied: Applied
 ) -> AsyncGenerator[tuple[Message, int], None]:
+    """The messages of a peek, counted."""
     async for part in parts:
         for item in part:
             applied.messages += 1

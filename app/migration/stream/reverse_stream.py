@@ -22,7 +22,7 @@ from app.migration.keys import keyed_rows
 from app.migration.load.table_authority import TableMovedError, read_authority
 from app.migration.runs.report import Refusal, refusals_of
 from app.migration.sources.postgres.postgres_source import PostgresSource, open_postgres_source
-from app.migration.stream.applier import Applied, AuthorityChangedError, Changes
+from app.migration.stream.applier import Applied, AuthorityChangedError, Changes, one_by_one
 from app.migration.stream.followed import Applying
 from app.migration.stream.moments import Moments
 from app.migration.stream.source.lsn import lsn_text
@@ -121,7 +121,7 @@ class BackApplier(Changes):
         first: Begin | None = None
         last: tuple[Begin, Commit] | None = None
         self._pending.clear()
-        async for message, _ in _each(parts, applied):
+        async for message, _ in one_by_one(parts, applied):
             if isinstance(message, Begin):
                 if before is not None and message.commit_lsn >= before:
                     break
@@ -181,15 +181,6 @@ class BackApplier(Changes):
         if any(self.left.values()):  # the next start is to look at all rows
             await streams.unsettle_stream(self._connection, self._name)
         return sum(map(len, keys.values()))
-
-
-async def _each(
-    parts: AsyncIterator[list[tuple[Message, int]]], applied: Applied
-) -> AsyncIterator[tuple[Message, int]]:
-    async for part in parts:
-        for item in part:
-            applied.messages += 1
-            yield item
 
 
 class ReverseStreamSync(StreamSync):

@@ -53,7 +53,7 @@ async def _tables_client(url: str, key: str, session: httpx.AsyncClient) -> Asyn
 class SupabaseRest:
     """A client of Supabase's tables and the HTTP session under it.
 
-    Made with `await SupabaseRest.open(url, key)`, ended with `await rest.close()`.
+    Made with `await SupabaseRest.open(url, key)`, ended with `await rest.close()`; or used as a context.
     """
 
     def __init__(self, client: AsyncPostgrestClient, session: httpx.AsyncClient, connections: int) -> None:
@@ -99,6 +99,12 @@ class SupabaseRest:
             raise SettingsError(_NO_URL) from None
         hide_queries()
         return cls(client, session, connections)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.close()
 
     def table(self, name: str, schema: str = DATA) -> AsyncRequestBuilder:
         """Begin a request on a table, with the client's own builder; its headers name the schema."""
