@@ -5,6 +5,7 @@ from datetime import datetime
 
 from psycopg import AsyncConnection
 
+from app.state.fetching import fetch_row, fetch_value
 from app.state.schema_name import SCHEMA
 from app.state.wal import TIMELINE
 
@@ -49,15 +50,12 @@ async def never_copied(connection: AsyncConnection, tables: Sequence[str]) -> li
 
 async def last_left(connection: AsyncConnection) -> str:
     """When a write was last left to a sync, or a process was forgotten: a text that is another one after each time."""
-    cursor = await connection.execute(f"SELECT coalesce(left_at::text, 'never') FROM {SCHEMA}.last_left_note")
-    ((moment,),) = await cursor.fetchall()
-    return str(moment)
+    return str(await fetch_value(connection, f"SELECT coalesce(left_at::text, 'never') FROM {SCHEMA}.last_left_note"))
 
 
 async def mirrored_since(connection: AsyncConnection) -> datetime | None:
     """The last time from which on every process mirrored what it wrote; None where none is known."""
-    ((since,),) = await (await connection.execute(_MIRRORED_SINCE)).fetchall()
-    moment: datetime | None = since
+    moment: datetime | None = await fetch_value(connection, _MIRRORED_SINCE)
     return moment
 
 
@@ -89,7 +87,8 @@ async def proof_of(connection: AsyncConnection, table: str) -> tuple[float | Non
         Seconds since its last sync began; its rows in quarantine; seconds since its last verify began, and the
         differences that this one found. None: there was none.
     """
-    cursor = await connection.execute(
+    return await fetch_row(
+        connection,
         "SELECT extract(epoch FROM clock_timestamp() "
         f"- (SELECT began_at FROM {SCHEMA}.synced_tables WHERE table_name = %(table)s))::double precision, "
         f"(SELECT count(*) FROM {SCHEMA}.quarantine WHERE table_name = %(table)s), "
@@ -98,8 +97,6 @@ async def proof_of(connection: AsyncConnection, table: str) -> tuple[float | Non
         "WHERE table_name = %(table)s ORDER BY began_at DESC LIMIT 1) v ON true",
         {"table": table},
     )
-    ((synced, refused, verified, differences),) = await cursor.fetchall()
-    return synced, refused, verified, differences
 
 
 async def synced_ages(connection: AsyncConnection) -> dict[str, float]:

@@ -12,6 +12,7 @@ from app.migration.sources.rest.rest_source import RestSource
 from app.migration.tables.quoting import identifier_of, named
 from app.models import Base
 from app.settings import Settings
+from app.state.fetching import fetch_row, fetch_rows
 from app.stores.supabase.client import SupabaseRest
 from app.stores.supabase.grammar import quoted_name
 
@@ -63,13 +64,10 @@ async def read_gaps(connection: AsyncConnection, settings: Settings) -> list[Gap
         SettingsError: it is not named.
     """
     url, key = settings.require_supabase()
-    rest = await SupabaseRest.open(url, key, request_timeout=30.0)
-    try:
+    tables = [table for table in Base.metadata.sorted_tables if table.info["group"] == "business"]
+    async with await SupabaseRest.open(url, key, request_timeout=30.0) as rest:
         source = RestSource(rest, url, limits=_LIMITS)
-        tables = [table for table in Base.metadata.sorted_tables if table.info["group"] == "business"]
         return [gap for table in tables for gap in await _gaps(connection, source, table)]
-    finally:
-        await rest.close()
 
 
 async def raise_sequences(settings: Settings) -> list[Gap]:
@@ -100,16 +98,13 @@ async def raise_sequences(settings: Settings) -> list[Gap]:
 
 async def _gaps(connection: AsyncConnection, source: RestSource, table: Table) -> list[Gap]:
     identifier = identifier_of(table)
-    cursor = await connection.execute(_SEQUENCES, {"table": named(connection, identifier)})
     gaps = []
-    for column, sequence, last_id in await cursor.fetchall():
+    for column, sequence, last_id in await fetch_rows(connection, _SEQUENCES, {"table": named(connection, identifier)}):
         theirs = await _highest_at_source(source, table.name, column)
-        cursor = await connection.execute(
-            sql.SQL(
-                "SELECT CASE WHEN is_called THEN last_value + 1 ELSE last_value END, (SELECT max({}) FROM {}) FROM {}"
-            ).format(sql.Identifier(column), identifier, sql.SQL(sequence))
-        )
-        ((next_id, ours),) = await cursor.fetchall()
+        query = sql.SQL(
+            "SELECT CASE WHEN is_called THEN last_value + 1 ELSE last_value END, (SELECT max({}) FROM {}) FROM {}"
+        ).format(sql.Identifier(column), identifier, sql.SQL(sequence))
+        next_id, ours = await fetch_row(connection, query)
         gaps.append(Gap(table.name, column, sequence, next_id, max(theirs, ours or 0), theirs, last_id))
     return gaps
 

@@ -17,6 +17,7 @@ from app.migration.tables.quoting import named
 from app.migration.target.followed_sequences import follow_other, read_other
 from app.migration.target.sequences import fetching, raise_sequences
 from app.migration.target.target_session import JsonBytes, register_json_bytes
+from app.state.fetching import fetch_rows, fetch_value
 from app.stores.postgres.session import connect, source_errors
 
 _REFERRED_TO = "SELECT EXISTS (SELECT FROM pg_constraint WHERE contype = 'f' AND confrelid = to_regclass(%s))"
@@ -85,8 +86,7 @@ class PostgresWriter:
     async def _own(self, connection: AsyncConnection, table: CopyTable) -> CopyTable:
         """The table as this database has it."""
         if table.name not in self._kinds:
-            found = await (await connection.execute(is_plain(table))).fetchone()
-            self._kinds[table.name] = (bool(found and found[0]), bool(found and found[1]))
+            self._kinds[table.name] = next(iter(await fetch_rows(connection, is_plain(table))), (False, False))
         has_only, has_rules = self._kinds[table.name]
         # What a column makes of a value is found by reading back.
         columns = tuple(replace(column, exact=None) for column in table.columns)
@@ -107,9 +107,7 @@ class PostgresWriter:
 
 async def _is_referred_to(connection: AsyncConnection, table: CopyTable) -> bool:
     """Whether a foreign key leads to the table: a deletion would be refused, or take the rows that refer to its row."""
-    cursor = await connection.execute(_REFERRED_TO, [named(connection, table.identifier)])
-    row = await cursor.fetchone()
-    return bool(row and row[0])
+    return bool(await fetch_value(connection, _REFERRED_TO, [named(connection, table.identifier)]))
 
 
 @asynccontextmanager
