@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -259,6 +259,3 @@ async def _processes(cutover: Cutover, steps: Steps) -> AsyncIterator[_Processes
 
 def _stopped(message: str) -> MigrationError:
     return MigrationError(message, step=STEP, pending="the rest of the rehearsal", next_step=NextStep(Command(STEP)))
-
-
-Fill = Callable[[str], Awaitable[None]]

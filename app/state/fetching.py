@@ -1,12 +1,15 @@
 """Carrying out a statement and taking its answer."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from psycopg import AsyncConnection, sql
 
 Statement = str | bytes | sql.Composed
 Parameters = Mapping[str, Any] | Sequence[Any] | None
+# The rows of a query, from whichever side.
+Fetch = Callable[[sql.Composed], Awaitable[list[tuple[Any, ...]]]]
 
 
 async def fetch_rows(
@@ -14,6 +17,11 @@ async def fetch_rows(
 ) -> list[tuple[Any, ...]]:
     """All rows."""
     return await (await connection.execute(statement, parameters)).fetchall()
+
+
+def fetching(connection: AsyncConnection) -> Fetch:
+    """What fetches the rows of a query over this connection."""
+    return partial(fetch_rows, connection)
 
 
 async def fetch_row(

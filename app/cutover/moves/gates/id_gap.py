@@ -1,4 +1,4 @@
-"""The gap between the ids that the two stores give out: the target's sequences far past the source's highest ids."""
+"""Gate: a gap between the ids of the two stores, the target's sequences being far past the source's highest ids."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from psycopg import AsyncConnection, sql
 from sqlalchemy import Table
 
+from app.cutover.moves.gates.objection import Objection
 from app.cutover.moves.stage_row import open_cutover
+from app.errors import BotdataError
 from app.migration.retry import Limits
 from app.migration.sources.rest.rest_source import RestSource
 from app.migration.tables.quoting import identifier_of, named
@@ -118,3 +120,26 @@ async def _highest_at_source(source: RestSource, table: str, column: str) -> int
 
     rows = await source.patiently(ask)
     return int(rows[0]["_0"] or 0) if rows else 0
+
+
+async def sequences(connection: AsyncConnection, settings: Settings) -> list[Objection]:
+    """Sequences that may give out an id that Supabase has, or will have."""
+    try:
+        gaps = await read_gaps(connection, settings)
+    except BotdataError as error:
+        return [Objection(f"the highest ids of Supabase could not be read: {error}", "botdata preflight")]
+    gap = settings.cutover_id_gap
+    return [_objection(one, gap) for one in gaps if not one.is_safe(gap)]
+
+
+def _objection(one: Gap, gap: int) -> Objection:
+    if one.overflows(gap):
+        return Objection(
+            f"{one.table}.{one.column} ends at {one.last_id:,}, and a gap of {gap:,} past {one.highest:,} does not fit",
+            "a smaller CUTOVER_ID_GAP, that the ids given out until the end of the cutover do not fill",
+        )
+    return Objection(
+        f"{one.table}.{one.column}: the next id of PostgreSQL is {one.next_id:,}, and Supabase is at "
+        f"{one.source_highest:,}: the two would give out the same ids",
+        "botdata cutover advance, which raises the sequence by CUTOVER_ID_GAP first",
+    )

@@ -15,9 +15,9 @@ from app.migration.sources.source import Page
 from app.migration.tables.copy_table import CopyTable, is_plain
 from app.migration.tables.quoting import named
 from app.migration.target.followed_sequences import follow_other, read_other
-from app.migration.target.sequences import fetching, raise_sequences
+from app.migration.target.sequences import raise_sequences
 from app.migration.target.target_session import JsonBytes, register_json_bytes
-from app.state.fetching import fetch_rows, fetch_value
+from app.state.fetching import fetch_rows, fetch_value, fetching
 from app.stores.postgres.session import connect, source_errors
 
 _REFERRED_TO = "SELECT EXISTS (SELECT FROM pg_constraint WHERE contype = 'f' AND confrelid = to_regclass(%s))"
