@@ -29,14 +29,9 @@ class PostgresWriter:
     def __init__(self, url: str, step: str, limits: Limits) -> None:
         self._url = url
         self._step = step
-        self._limits = limits
+        self.limits = limits
         self._connection: AsyncConnection | None = None
         self._kinds: dict[str, tuple[bool, bool]] = {}  # by table, whether it is a plain one, and has rules
-
-    @property
-    def limits(self) -> Limits:
-        """Those of the source."""
-        return self._limits
 
     def unsendable(self, table: CopyTable, record: dict[str, Any]) -> str | None:
         """Every value can be sent."""
