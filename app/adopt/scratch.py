@@ -12,7 +12,7 @@ from app.adopt.scope import NOTHING_WRITTEN, STEP, Scope
 from app.errors import MigrationError
 from app.migration.target.target_session import connect_named, explained
 from app.next_step import Command, NextStep
-from app.state.fetching import fetch_rows, fetch_value
+from app.state.fetching import fetch_column, fetch_value
 from app.stores.postgres.database_url import libpq_url, shown_url
 
 # A server of our own for as long as the context lasts: gives the URL of an empty database.
@@ -122,7 +122,7 @@ async def _require_empty(connection: AsyncConnection, url: str) -> None:
 
 async def _missing(connection: AsyncConnection, scope: Scope) -> list[str]:
     needed = {"roles": [role.name for role in scope.roles], "extensions": [name for name, _ in scope.extensions]}
-    return [name for (name,) in await fetch_rows(connection, _MISSING, needed)]
+    return await fetch_column(connection, _MISSING, needed)
 
 
 @asynccontextmanager

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from psycopg import AsyncConnection, sql
 
-from app.state.fetching import fetch_row, fetch_rows, fetch_value
+from app.state.fetching import fetch_column, fetch_row, fetch_rows, fetch_value
 
 _OIDS = "SELECT oid FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relname = ANY (%(tables)s)"
 # The sequences that belong to the tables' columns, and those that their defaults use; not those of identity columns.
@@ -111,18 +111,18 @@ _HEADER = "SET client_encoding = 'UTF8'; SET check_function_bodies = off; SET se
 
 async def functions_sql(connection: AsyncConnection, functions: Sequence[str]) -> str:
     """The statements that make functions again, each named as `name(types)`."""
-    rows = await fetch_rows(connection, _FUNCTIONS, {"functions": list(functions)})
-    return _HEADER + "\n".join(text for (text,) in rows) + "\n"
+    texts = await fetch_column(connection, _FUNCTIONS, {"functions": list(functions)})
+    return _HEADER + "\n".join(texts) + "\n"
 
 
 async def tables_sql(connection: AsyncConnection, tables: Sequence[str]) -> tuple[str, str]:
     """What is to run before the rows are loaded, and what after them. The search path is to be empty."""
-    oids = [oid for (oid,) in await fetch_rows(connection, _OIDS, {"tables": list(tables)})]
+    oids = await fetch_column(connection, _OIDS, {"tables": list(tables)})
     found = await fetch_rows(connection, _SEQUENCES, {"oids": oids})
     arguments = {"oids": oids, "sequences": [oid for oid, _ in found]}
 
     async def texts(*queries: str) -> list[str]:
-        return [text for query in queries for (text,) in await fetch_rows(connection, query, arguments)]
+        return [text for query in queries for text in await fetch_column(connection, query, arguments)]
 
     before = await texts(_CREATE_SEQUENCES, _CREATE_TABLES, _ATTACH, _OWNED_BY)
     named = [(sql.Literal(name).as_string(connection), name) for _, name in found]

@@ -11,7 +11,7 @@ from app.models import Base
 from app.schema import phase08
 from app.schema.revision_files import known_revisions
 from app.schema.state import baileys_names, business_names
-from app.state.fetching import fetch_rows, fetch_value
+from app.state.fetching import fetch_column, fetch_rows, fetch_value
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +148,7 @@ async def read_plan(connection: AsyncConnection, keep: Collection[str] = ()) -> 
         for oid, name, arguments in await fetch_rows(connection, _FUNCTIONS)
         if (name, arguments) in phase08.FUNCTIONS
     ]
-    sequences = [name for (name,) in await fetch_rows(connection, _SEQUENCES, [dropped])]
+    sequences = await fetch_column(connection, _SEQUENCES, [dropped])
     given = {"relations": dropped + sequences, "functions": [oid for oid, _ in functions]}
     dependents = await fetch_rows(connection, _DEPENDENTS, given)
     not_owned = await fetch_rows(connection, _NOT_OWNED, [dropped + sequences])

@@ -32,6 +32,11 @@ async def fetch_row(
     return row
 
 
+async def fetch_column(connection: AsyncConnection, statement: Statement, parameters: Parameters = None) -> list[Any]:
+    """The first value of each row."""
+    return [row[0] for row in await fetch_rows(connection, statement, parameters)]
+
+
 async def fetch_value(connection: AsyncConnection, statement: Statement, parameters: Parameters = None) -> Any:
     """The first value of the first row; None where there is no row."""
     row = await (await connection.execute(statement, parameters)).fetchone()

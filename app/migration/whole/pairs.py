@@ -115,5 +115,5 @@ async def contents(connection: AsyncConnection, *, waiting: bool, most: int) -> 
 async def count_missing(connection: AsyncConnection, chosen: Mapping[str, int]) -> int:
     """How many of the rows that the target lacks have these contents, of each so many at most."""
     query = sql.SQL("SELECT content, count(*) FROM {} WHERE number IS NOT NULL AND content = ANY (%s) GROUP BY 1")
-    cursor = await connection.execute(query.format(UNPAIRED), [list(chosen)])
-    return sum(min(count, chosen[content]) for content, count in await cursor.fetchall())
+    rows = await fetch_rows(connection, query.format(UNPAIRED), [list(chosen)])
+    return sum(min(count, chosen[content]) for content, count in rows)

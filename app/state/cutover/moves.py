@@ -10,7 +10,7 @@ from typing import Any
 from psycopg import AsyncConnection
 
 from app.cutover.stages import Stage
-from app.state.fetching import fetch_value
+from app.state.fetching import fetch_rows, fetch_value
 from app.state.schema_name import SCHEMA
 
 ONE_MOVE = "moves_holding"  # the unique index that lets one move hold at a time
@@ -72,15 +72,14 @@ class PastMove:
 
 async def read_moves(connection: AsyncConnection, limit: int) -> tuple[PastMove, ...]:
     """The newest first."""
-    cursor = await connection.execute(f"{_READ}ORDER BY id DESC LIMIT %(limit)s", {"limit": limit})
-    return tuple([_move(row) for row in await cursor.fetchall()])
+    rows = await fetch_rows(connection, f"{_READ}ORDER BY id DESC LIMIT %(limit)s", {"limit": limit})
+    return tuple(map(_move, rows))
 
 
 async def open_move(connection: AsyncConnection) -> PastMove | None:
     """The move that holds writes now, its time run out or not."""
-    cursor = await connection.execute(f"{_READ}WHERE state = 'holding'")
-    row = await cursor.fetchone()
-    return _move(row) if row else None
+    rows = await fetch_rows(connection, f"{_READ}WHERE state = 'holding'")
+    return _move(rows[0]) if rows else None
 
 
 async def give_up_expired(connection: AsyncConnection) -> None:
