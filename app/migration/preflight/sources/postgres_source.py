@@ -55,11 +55,15 @@ async def see_postgres(connection: AsyncConnection, tables: Sequence[Table]) -> 
 
 
 async def _table(connection: AsyncConnection, table: Table, found: CatalogTable, seen: SourceSeen) -> SourceTable:
-    there = SourceTable(name_of(table), own=found.own)
-    there.columns = {column.name: column.type for column in found.columns.values()}
-    there.generated = {column.name for column in found.columns.values() if column.generated}
-    there.missing = [column.name for column in table.columns if column.name not in found.columns]
-    there.user_types = {column.name: column.user_type for column in found.columns.values() if column.user_type}
+    columns = found.columns.values()
+    there = SourceTable(
+        name_of(table),
+        columns={column.name: column.type for column in columns},
+        generated={column.name for column in columns if column.generated},
+        missing=[column.name for column in table.columns if column.name not in found.columns],
+        user_types={column.name: column.user_type for column in columns if column.user_type},
+        own=found.own,
+    )
     wanted, schema = wanted_columns(table), table.schema or schemas_of(connection).data
     rights = await fetch_rows(connection, _RIGHTS, [wanted, schema, table.name])
     may_use, hidden, there.denied = rights[0] if rights else (False, False, wanted)
