@@ -205,8 +205,8 @@ class SupabaseRest:
             refuse_other_count(len(rows), rows_told(response.headers))
         return rows
 
-    async def root_document(self, schema: str = DATA) -> bytes:
-        """The server's description of a schema's tables, an OpenAPI document; some servers give none, or an empty one.
+    async def described_tables(self, schema: str = DATA) -> dict[str, Any]:
+        """A schema's tables as the server's OpenAPI document defines them; some servers give none, or an empty one.
 
         Raises:
             StoreError: one of its kinds.
@@ -214,9 +214,14 @@ class SupabaseRest:
         postgrest = self._client if schema in {DATA, "public"} else self._client.schema(schema)
         with translated_transport_errors(writing=False):
             response = await self._session.get(f"{str(postgrest.base_url).rstrip('/')}/", headers=postgrest.headers)
-        if response.is_success:
-            return response.content
-        raise error_of(response, writing=False)
+        if not response.is_success:
+            raise error_of(response, writing=False)
+        try:
+            document = json.loads(response.content)
+        except ValueError:
+            return {}
+        definitions = document.get("definitions") if isinstance(document, dict) else None
+        return definitions if isinstance(definitions, dict) else {}
 
     async def _to_its_end(self, send: Callable[[], Coroutine[Any, Any, _Answer]]) -> _Answer:
         # Also where the caller is cancelled or out of time: httpcore's pool never gets back the place of a request that
