@@ -31,6 +31,7 @@ from app.errors import MigrationError
 from app.migration.target.target_session import explained
 from app.next_step import Command, NextStep
 from app.schema.pg_dump import PgDump, find_pg_dump
+from app.state.fetching import fetch_rows
 from app.stores.postgres.session import connect, source_errors
 
 # What Supabase's tables of users hold to let somebody in once: it stays unless it is asked for.
@@ -139,7 +140,12 @@ async def adopt(source_url: str, directory: Path, options: AdoptOptions) -> Adop
             options.told(f"reading the schemas {', '.join(scope.schemas)}")
             tables, types = await describe_tables(connection, scope.schemas, list(scope.auth_tables))
             if not tables:
-                raise _no_tables(scope)
+                raise MigrationError(
+                    f"the schemas {', '.join(scope.schemas)} hold no table that the role of --source can see",
+                    step=STEP,
+                    pending=NOTHING_WRITTEN,
+                    next_step=NextStep(Command(STEP), " with the --schemas that hold the project's tables"),
+                )
             catalog = await source_catalog(connection, scope)
             notes = await _notes(connection, scope)
         hidden = {} if options.with_auth_secrets else _SECRETS
@@ -197,15 +203,6 @@ async def _pg_dump(paths: Sequence[str | None], server_version: int) -> PgDump:
     )
 
 
-def _no_tables(scope: Scope) -> MigrationError:
-    return MigrationError(
-        f"the schemas {', '.join(scope.schemas)} hold no table that the role of --source can see",
-        step=STEP,
-        pending=NOTHING_WRITTEN,
-        next_step=NextStep(Command(STEP), " with the --schemas that hold the project's tables"),
-    )
-
-
 async def _notes(connection: AsyncConnection, scope: Scope) -> list[str]:
     """What a person should look at, one sentence each."""
     notes = [
@@ -230,8 +227,11 @@ async def _notes(connection: AsyncConnection, scope: Scope) -> list[str]:
         f"the function {name} is called, and comes along, though its schema {schema} is not part of the move"
         for schema, name, _ in scope.functions
     ]
-    rows = await (await connection.execute(_DEFINERS, {"schemas": list(scope.schemas)})).fetchall()
-    notes += [f"{name} runs with the rights of its owner (SECURITY DEFINER), who was {owner}" for name, owner in rows]
+    given = {"schemas": list(scope.schemas)}
+    notes += [
+        f"{name} runs with the rights of its owner (SECURITY DEFINER), who was {owner}"
+        for name, owner in await fetch_rows(connection, _DEFINERS, given)
+    ]
     notes += [
         f"trigger {name} calls Supabase's {function}: it is left out, and what it does is made by hand"
         for name, function in scope.strange_triggers.values()
@@ -240,8 +240,9 @@ async def _notes(connection: AsyncConnection, scope: Scope) -> list[str]:
         f"{schema}.{name} is a foreign table: its server, and the password for it, are made by hand, and the table then"
         for schema, name in scope.foreign_tables
     ]
-    rows = await (await connection.execute(_OUTSIDE, {"schemas": list(scope.schemas)})).fetchall()
-    notes += [f"{name} lies in no schema, and is made by hand" for (name,) in rows]
+    notes += [
+        f"{name} lies in no schema, and is made by hand" for (name,) in await fetch_rows(connection, _OUTSIDE, given)
+    ]
     if scope.left_extensions:
         notes.append(f"left out, since they serve Supabase itself: extensions {', '.join(scope.left_extensions)}")
     return notes

@@ -162,8 +162,7 @@ def _is_same(one: Difference, question: _Question, again: Catalog) -> bool:
         return answer == one.target
     said, now = json.loads(one.source), json.loads(answer)
     for part in _EXPRESSIONS[one.kind]:
-        written = now[part]
+        said[part] = now[part]
         if one.kind == "index":
-            written = written.replace(f" INDEX {question.alias} ON ", f" INDEX {question.name} ON ", 1)
-        said[part] = written
+            said[part] = now[part].replace(f" INDEX {question.alias} ON ", f" INDEX {question.name} ON ", 1)
     return bool(said == json.loads(one.target))

@@ -217,12 +217,11 @@ async def read_scope(
         psycopg.Error: the server refuses.
     """
     if schemas is None:
-        rows = await (await connection.execute(_SCHEMAS, {"managed": sorted(SCHEMAS)})).fetchall()
-        chosen = [name for (name,) in rows]
+        chosen = [name for (name,) in await _fetch(connection, _SCHEMAS, managed=sorted(SCHEMAS))]
     else:
         chosen = list(dict.fromkeys(schemas))
-        rows = await (await connection.execute(_EXISTING, {"schemas": chosen})).fetchall()
-        if missing := sorted(set(chosen) - {name for (name,) in rows}):
+        existing = {name for (name,) in await _fetch(connection, _EXISTING, schemas=chosen)}
+        if missing := sorted(set(chosen) - existing):
             raise _refused(f"the database has no schema {', '.join(missing)}", "with --schemas of those it has")
         if managed := sorted(SCHEMAS.keys() & set(chosen)):
             raise _refused(

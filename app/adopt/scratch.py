@@ -12,6 +12,7 @@ from app.adopt.scope import NOTHING_WRITTEN, STEP, Scope
 from app.errors import MigrationError
 from app.migration.target.target_session import connect_named, explained
 from app.next_step import Command, NextStep
+from app.state.fetching import fetch_column, fetch_value
 from app.stores.postgres.database_url import libpq_url, shown_url
 
 # A server of our own for as long as the context lasts: gives the URL of an empty database.
@@ -74,19 +75,16 @@ async def scratch_database(places: Places, scope: Scope) -> AsyncIterator[Scratc
             with explained(STEP, setting="--scratch", pending=NOTHING_WRITTEN):
                 await _require_empty(connection, places.named)
                 missing = await _missing(connection, scope)
-        if not missing:
-            yield Scratch(places.named, shown_url(places.named))
-            return
-        yield f"{shown_url(places.named)} lacks {', '.join(missing)}"
+        shown = shown_url(places.named)
+        yield f"{shown} lacks {', '.join(missing)}" if missing else Scratch(places.named, shown)
         return
     if places.target is None:
         reasons.append("DATABASE_URL is not set")
     else:
         async with await _session(places.target, places.setting) as connection:
             with explained(STEP, setting=places.setting, pending=NOTHING_WRITTEN):
-                row = await (await connection.execute(_MAY_CREATE)).fetchone()
                 missing = await _missing(connection, scope)
-                if row is not None and row[0] and not missing:
+                if await fetch_value(connection, _MAY_CREATE) and not missing:
                     async with _made(connection, places.target, places.setting) as scratch:
                         yield scratch
                     return
@@ -113,8 +111,7 @@ async def _session(url: str, setting: str) -> AsyncConnection:
 
 
 async def _require_empty(connection: AsyncConnection, url: str) -> None:
-    row = await (await connection.execute(_EMPTY)).fetchone()
-    if row is None or not row[0]:
+    if not await fetch_value(connection, _EMPTY):
         raise MigrationError(
             f"--scratch {shown_url(url)} is not empty",
             step=STEP,
@@ -125,7 +122,7 @@ async def _require_empty(connection: AsyncConnection, url: str) -> None:
 
 async def _missing(connection: AsyncConnection, scope: Scope) -> list[str]:
     needed = {"roles": [role.name for role in scope.roles], "extensions": [name for name, _ in scope.extensions]}
-    return [name for (name,) in await (await connection.execute(_MISSING, needed)).fetchall()]
+    return await fetch_column(connection, _MISSING, needed)
 
 
 @asynccontextmanager

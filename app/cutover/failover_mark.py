@@ -33,12 +33,15 @@ class FailoverMark:
 
     Args:
         on_failover: called each time that the timeline rises.
+
+    Attributes:
+        row: the newest row of the stage that was read; None: none was.
     """
 
     def __init__(self, on_failover: Callable[[], None] = lambda: None) -> None:
         self._servers = _Servers()
         self._on_failover = on_failover
-        self._row: StageRow | None = None
+        self.row: StageRow | None = None
 
     def beside(self) -> "FailoverMark":
         """The mark of another salon on the same servers: their timeline is one, each stage's row its own."""
@@ -63,7 +66,7 @@ class FailoverMark:
             StaleServerError, MoveLostError: it is older than what was seen before.
         """
         self.see_server(row.server_timeline)
-        self.see_move(row, self._row)  # it is locked, so that none is newer
+        self.see_move(row, self.row)  # it is locked, so that none is newer
 
     def see_server(self, timeline: int | None) -> None:
         """Go by a server's timeline; None: it is a standby.
@@ -84,11 +87,6 @@ class FailoverMark:
                 self._servers.risen_at = monotonic()
                 self._on_failover()
 
-    @property
-    def row(self) -> StageRow | None:
-        """The newest row of the stage that was read; None: none was."""
-        return self._row
-
     def see_move(self, row: StageRow, known: StageRow | None) -> StageRow:
         """Go by a row of the stage; the newest that is known.
 
@@ -104,9 +102,9 @@ class FailoverMark:
                 f"{row.stage}, of move {row.moves}; nothing was written. Look at `botdata cutover status`, then move "
                 "the stage again: `botdata cutover advance` or `back`, with --force REASON"
             )
-        if self._row is None or _age(row) >= _age(self._row):
-            self._row = row
-        return self._row
+        if self.row is None or _age(row) >= _age(self.row):
+            self.row = row
+        return self.row
 
 
 def _age(row: StageRow) -> tuple[int, int]:

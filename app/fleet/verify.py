@@ -1,6 +1,7 @@
 """`botdata fleet verify`: each salon's rows compared with those of its own source."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -90,15 +91,12 @@ class Verifications:
         progress, pace = _Quiet(salon.name, self.notice), Pace(self.max_rate)
         pace.tell = progress.notice
         target = address_of(self.url, salon.name)
-        async with kept_pace(pace, target, "verify", progress.notice):
+        async with kept_pace(pace, target, "verify", progress.notice), AsyncExitStack() as opened:
             with explained("verify", setting="--sources", pending="everything; nothing was compared"):
                 place = source.opened_by("verify")
-                opened = open_source(place, Limits(), progress.notice, step="verify", pace=pace)
-                rows = await opened.__aenter__()
-            try:
-                report = await verify(rows, target, self.tables, progress, VerifyOptions())
-            finally:
-                await opened.__aexit__(None, None, None)
+                opening = open_source(place, Limits(), progress.notice, step="verify", pace=pace)
+                rows = await opened.enter_async_context(opening)
+            report = await verify(rows, target, self.tables, progress, VerifyOptions())
         if report.clean:
             return Outcome(salon.name, Result.EQUAL, standing, f"{_rows(report):,} rows")
         return Outcome(salon.name, Result.DIFFERS, standing, "; ".join(_differing(report)), _AGAIN)

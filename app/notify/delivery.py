@@ -41,7 +41,10 @@ class Teller:
         """Write an event down, and begin to deliver; where it cannot be written, it is sent once as it is."""
         document = document_of(event, self._settings)
         try:
-            async with asyncio.timeout(TO_WRITE), open_target(_target(self._settings), step=STEP) as connection:
+            async with (
+                asyncio.timeout(TO_WRITE),
+                open_target(self._settings.require_database_url(), step=STEP) as connection,
+            ):
                 await notifications.add(connection, document, [one.name for one in self._channels], event.cause)
         except TROUBLE:
             self._background.start(self._send(document))
@@ -84,7 +87,7 @@ async def telling(settings: Settings) -> AsyncIterator[Teller | None]:
 async def deliver(settings: Settings, *, at_once: bool = False) -> int:
     """As `deliver_on`, on a connection of its own; a target that cannot be used is left to the next process."""
     with suppress(*TROUBLE):
-        async with open_target(_target(settings), step=STEP) as connection:
+        async with open_target(settings.require_database_url(), step=STEP) as connection:
             return await deliver_on(connection, settings, at_once=at_once)
     return 0
 
@@ -126,7 +129,7 @@ async def send_waiting(settings: Settings) -> tuple[int, notifications.Undeliver
     Raises:
         MigrationError: the target cannot be read, does not answer, or has no schema of this version.
     """
-    async with open_cutover(_target(settings), STEP, pending="what waits") as connection:
+    async with open_cutover(settings.require_database_url(), STEP, pending="what waits") as connection:
         try:
             delivered = await deliver_on(connection, settings, at_once=True)
         except TimeoutError as error:
@@ -143,7 +146,3 @@ async def try_channels(settings: Settings) -> dict[str, Answer]:
     """Send a test event by each channel now; what came of it."""
     document: dict[str, Any] = document_of(Event("test", "This is a test of botdata's notifications."), settings)
     return {channel.name: await channel.send(document) for channel in channels_of(settings)}
-
-
-def _target(settings: Settings) -> str:
-    return settings.require_database_url()

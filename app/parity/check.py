@@ -72,10 +72,7 @@ async def _stores(settings: Settings) -> AsyncIterator[tuple[SupabaseRest, Datab
     target, url, key = settings.require_stores()
     database = Database(target, pool_size=1)
     try:
-        rest = await SupabaseRest.open(url, key)
-        try:
+        async with await SupabaseRest.open(url, key) as rest:
             yield rest, database
-        finally:
-            await rest.close()
     finally:
         await database.close()

@@ -21,6 +21,7 @@ from app.migration.target.target_session import explained
 from app.rehearsal.directory import delete_directory, directory_of, make_directory
 from app.rehearsal.places import NOTHING_DONE, PREFIX, STEP, Places
 from app.state import rehearsals
+from app.state.fetching import fetch_value
 from app.state.rehearsals import MAKER, OWNER, RehearsalRecord
 from app.state.tool_schema import ensure_tool_schema
 
@@ -199,8 +200,7 @@ async def _drop(server: AsyncConnection, places: Places, record: RehearsalRecord
 
 async def _is_empty(places: Places, name: str) -> bool:
     async with await places.server_session(name) as connection:
-        row = await (await connection.execute(_EMPTY)).fetchone()
-    return bool(row and row[0])
+        return bool(await fetch_value(connection, _EMPTY))
 
 
 def _mark(rehearsal: str) -> str:

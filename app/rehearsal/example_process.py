@@ -46,11 +46,10 @@ def row_of(table: str, process: int, key: int, count: int) -> dict[str, Any]:
 async def _samples(settings: Settings) -> list[Call]:
     target, url, key = settings.require_stores()
     database = Database(target, pool_size=1)
-    rest = await SupabaseRest.open(url, key)
     try:
-        return list(reading_calls(await take_samples(rest, database, _SAMPLED)))
+        async with await SupabaseRest.open(url, key) as rest:
+            return list(reading_calls(await take_samples(rest, database, _SAMPLED)))
     finally:
-        await rest.close()
         await database.close()
 
 

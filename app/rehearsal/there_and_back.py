@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -142,11 +142,8 @@ async def _verified(cutover: Cutover, progress: Progress) -> VerifyReport:
 @asynccontextmanager
 async def _source(cutover: Cutover, progress: Progress) -> AsyncIterator[RestSource]:
     url, key = cutover.settings.require_supabase()
-    rest = await SupabaseRest.open(url, key, request_timeout=60.0)
-    try:
+    async with await SupabaseRest.open(url, key, request_timeout=60.0) as rest:
         yield RestSource(rest, url, on_retry=progress.notice)
-    finally:
-        await rest.close()
 
 
 async def _nothing_lost(cutover: Cutover, processes: "_Processes", step: Step, progress: Progress) -> None:
@@ -262,6 +259,3 @@ async def _processes(cutover: Cutover, steps: Steps) -> AsyncIterator[_Processes
 
 def _stopped(message: str) -> MigrationError:
     return MigrationError(message, step=STEP, pending="the rest of the rehearsal", next_step=NextStep(Command(STEP)))
-
-
-Fill = Callable[[str], Awaitable[None]]

@@ -6,7 +6,7 @@ again; where the command was killed, the next start goes on, or `cancel` takes i
 
 import asyncio
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from app.schema.revision_files import known_revisions
 from app.state.cutover.moves import record
 from app.state.cutover.processes import read_processes
 from app.state.cutover.stage import StageRow, read_stage_row
-from app.state.fetching import fetch_rows
+from app.state.fetching import fetch_rows, fetch_value
 from app.state.relocation.contents import TAKEN
 from app.state.relocation.mark import archive_kept, keep_archive, mark_moved_out, unmark_moved_out
 from app.state.tool_schema import newest_version
@@ -166,11 +166,9 @@ async def cancel(url: str) -> bool:
 
 async def _revision(connection: AsyncConnection) -> str:
     name = schema_name(connection, "data")
-    rows = await fetch_rows(connection, "SELECT to_regclass(format('%I.alembic_version', '<data schema>'))::text")
     revision = None
-    if rows[0][0] is not None:
-        found = await fetch_rows(connection, "SELECT version_num FROM <data schema>.alembic_version")
-        revision = found[0][0] if found else None
+    if await fetch_value(connection, "SELECT to_regclass(format('%I.alembic_version', '<data schema>'))") is not None:
+        revision = await fetch_value(connection, "SELECT version_num FROM <data schema>.alembic_version")
     if revision is None:
         raise MigrationError(
             f"no revision has made the schema {name}",
@@ -263,7 +261,7 @@ async def _write(
 def _of_tables(sequences: Sequence[SequenceState], leaving: Leaving, leave: Collection[str]) -> list[SequenceState]:
     """Those that the new place will have."""
     left = {one.removeprefix("sequence ") for one in leaving.catalog.own if one in leave}
-    return [replace(one) for one in sequences if one.of == "tool" or one.name not in left]
+    return [one for one in sequences if one.of == "tool" or one.name not in left]
 
 
 async def _let_go(url: str) -> bool:

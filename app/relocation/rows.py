@@ -7,7 +7,7 @@ from psycopg import AsyncConnection, sql
 
 from app.common.schemas import schemas_of
 from app.relocation.archive import SequenceState, TableRows
-from app.state.fetching import fetch_rows
+from app.state.fetching import fetch_column, fetch_row, fetch_rows
 
 _COLUMNS = """
 SELECT c.relname, array_agg(a.attname::text ORDER BY a.attnum) FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
@@ -96,10 +96,10 @@ async def read_sequences(
         names: those alone.
     """
     schema, found = schema_name(connection, of), []
-    for (name,) in await fetch_rows(connection, _SEQUENCES, {"schema": schema}):
+    for name in await fetch_column(connection, _SEQUENCES, {"schema": schema}):
         if names is None or name in names:
             query = sql.SQL("SELECT last_value, is_called FROM {}").format(sql.Identifier(schema, name))
-            found.append(SequenceState(of, name, *(await fetch_rows(connection, query))[0]))
+            found.append(SequenceState(of, name, *await fetch_row(connection, query)))
     return found
 
 

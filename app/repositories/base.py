@@ -104,7 +104,30 @@ class Repository(Generic[R]):
             raise AmbiguousError(message)
         return rows[0] if rows else None
 
-    async def _upsert(self, rows: Sequence[Mapping[str, Any]]) -> list[R]:
+    async def _name_unreadable(
+        self, statement: Select[Any], error: Exception, parameters: Mapping[str, object] | None = None
+    ) -> None:
+        """Read again as text, and raise UnrepresentableValueError for the first value that Python cannot hold."""
+        original = error.orig if isinstance(error, DataError) else error
+        if getattr(original, "sqlstate", None) is not None:
+            return  # the server's own error, not psycopg's
+        table = table_of(self.model)
+        columns = [c for c in statement.selected_columns if isinstance(c, Column) and c.table is table]
+        as_text: Any = statement.with_only_columns(*[cast(c, Text).label(c.name) for c in columns])
+        decoder = RowDecoder(columns)
+        names = [c.name for c in columns]
+        fetch = self._fetch if isinstance(self._source, AsyncConnection) else self._source.fetch_text
+        for row in await fetch(as_text, parameters):
+            try:
+                decoder.decode(dict(zip(names, row, strict=True)))
+            except UnrepresentableValueError as named:
+                raise named from without_values(original)
+
+
+class WritingRepository(Repository[R]):
+    """A repository whose table is written to, by its natural key."""
+
+    async def upsert(self, rows: Sequence[Mapping[str, Any]]) -> list[R]:
         """Write the given columns of each row by the natural key, and return the whole rows in the order given.
 
         Rows of one shape are one statement. Values are of the columns' Python types. Two batches of several shapes at
@@ -156,25 +179,6 @@ class Repository(Generic[R]):
             except UnrepresentableValueError as named:
                 return UnrepresentableValueError(table=named.table, key=named.key, column=named.column, written=True)
         raise error
-
-    async def _name_unreadable(
-        self, statement: Select[Any], error: Exception, parameters: Mapping[str, object] | None = None
-    ) -> None:
-        """Read again as text, and raise UnrepresentableValueError for the first value that Python cannot hold."""
-        original = error.orig if isinstance(error, DataError) else error
-        if getattr(original, "sqlstate", None) is not None:
-            return  # the server's own error, not psycopg's
-        table = table_of(self.model)
-        columns = [c for c in statement.selected_columns if isinstance(c, Column) and c.table is table]
-        as_text: Any = statement.with_only_columns(*[cast(c, Text).label(c.name) for c in columns])
-        decoder = RowDecoder(columns)
-        names = [c.name for c in columns]
-        fetch = self._fetch if isinstance(self._source, AsyncConnection) else self._source.fetch_text
-        for row in await fetch(as_text, parameters):
-            try:
-                decoder.decode(dict(zip(names, row, strict=True)))
-            except UnrepresentableValueError as named:
-                raise named from without_values(original)
 
 
 def given(**optional: object) -> dict[str, object]:

@@ -1,12 +1,9 @@
 """Clients."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-
 from sqlalchemy import Text, bindparam, select
 
 from app.models import Client
-from app.repositories.base import LIMIT, Repository, given, parameter
+from app.repositories.base import LIMIT, WritingRepository, given, parameter
 from app.stores.codec.rows import ClientRow, ClientSummary, table_of
 
 _CLIENTS = table_of(Client)
@@ -21,7 +18,7 @@ _BY_NAME = (
 )
 
 
-class ClientRepository(Repository[ClientRow]):
+class ClientRepository(WritingRepository[ClientRow]):
     """The table `clients`."""
 
     model = Client
@@ -43,7 +40,3 @@ class ClientRepository(Repository[ClientRow]):
         """
         values = {"company_id": company_id, "pattern": pattern, "limit": limit}
         return await self._rows(_BY_NAME, ClientSummary._make, values)
-
-    async def upsert(self, rows: Sequence[Mapping[str, Any]]) -> list[ClientRow]:
-        """Write clients by (yclients_id, company_id): the given columns of each; the stored rows in that order."""
-        return await self._upsert(rows)

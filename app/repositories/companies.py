@@ -1,12 +1,9 @@
 """Companies: the salons."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-
 from sqlalchemy import select
 
 from app.models import Company
-from app.repositories.base import Repository, parameter
+from app.repositories.base import WritingRepository, parameter
 from app.stores.codec.rows import CompanyRow, table_of
 
 _COMPANIES = table_of(Company)
@@ -14,7 +11,7 @@ _TINY = select(_COMPANIES.c.id).limit(1)
 _TIMEZONE = select(_COMPANIES.c.timezone).where(_COMPANIES.c.company_id == parameter(_COMPANIES.c.company_id))
 
 
-class CompanyRepository(Repository[CompanyRow]):
+class CompanyRepository(WritingRepository[CompanyRow]):
     """The table `companies`."""
 
     model = Company
@@ -32,7 +29,3 @@ class CompanyRepository(Repository[CompanyRow]):
     async def ping(self) -> None:
         """One tiny read."""
         await self._fetch(_TINY)
-
-    async def upsert(self, rows: Sequence[Mapping[str, Any]]) -> list[CompanyRow]:
-        """Write companies by company_id: the given columns of each; the stored rows in that order."""
-        return await self._upsert(rows)

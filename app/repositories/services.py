@@ -1,12 +1,9 @@
 """Services that the salons offer."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-
 from sqlalchemy import select
 
 from app.models import Service
-from app.repositories.base import Repository, by_code_point, given, parameter
+from app.repositories.base import WritingRepository, by_code_point, given, parameter
 from app.stores.codec.rows import ServiceRow, table_of
 
 _SERVICES = table_of(Service)
@@ -19,7 +16,7 @@ _ACTIVE = _ALL_SERVICES.where(_SERVICES.c.is_active.is_(True))
 _OF_CATEGORY = _ACTIVE.where(_SERVICES.c.category_id == parameter(_SERVICES.c.category_id))
 
 
-class ServiceRepository(Repository[ServiceRow]):
+class ServiceRepository(WritingRepository[ServiceRow]):
     """The table `services`. Lists are in the order of weight (the heaviest first, NULL last), title and id."""
 
     model = Service
@@ -37,7 +34,3 @@ class ServiceRepository(Repository[ServiceRow]):
         """The service with an id of YCLIENTS; AmbiguousError when several companies know it."""
         message = "services of several companies have this id"
         return await self._one(message, yclients_id=yclients_id, **given(company_id=company_id))
-
-    async def upsert(self, rows: Sequence[Mapping[str, Any]]) -> list[ServiceRow]:
-        """Write services by (yclients_id, company_id): the given columns of each; the stored rows in that order."""
-        return await self._upsert(rows)

@@ -1,6 +1,5 @@
 """Staff, and their working days."""
 
-from collections.abc import Mapping, Sequence
 from datetime import date
 from functools import lru_cache
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 from sqlalchemy import Select, bindparam, select
 
 from app.models import Staff, StaffSchedule
-from app.repositories.base import LIMIT, Repository, by_code_point, given, parameter
+from app.repositories.base import LIMIT, WritingRepository, by_code_point, given, parameter
 from app.stores.codec.rows import StaffRow, StaffScheduleRow, table_of
 
 _STAFF = table_of(Staff)
@@ -33,7 +32,7 @@ _FILTERS = {
 }
 
 
-class StaffRepository(Repository[StaffRow]):
+class StaffRepository(WritingRepository[StaffRow]):
     """The table `staff`."""
 
     model = Staff
@@ -48,12 +47,8 @@ class StaffRepository(Repository[StaffRow]):
         """The staff of a company by name and id, the active ones unless asked."""
         return await self._rows(_ALL_STAFF if include_inactive else _ACTIVE_STAFF, None, {"company_id": company_id})
 
-    async def upsert(self, rows: Sequence[Mapping[str, Any]]) -> list[StaffRow]:
-        """Write staff by (yclients_id, company_id): the given columns of each; the stored rows in that order."""
-        return await self._upsert(rows)
 
-
-class StaffScheduleRepository(Repository[StaffScheduleRow]):
+class StaffScheduleRepository(WritingRepository[StaffScheduleRow]):
     """The table `staff_schedules`, which has no company: a schedule is of the company of its member of staff."""
 
     model = StaffSchedule
@@ -84,10 +79,6 @@ class StaffScheduleRepository(Repository[StaffScheduleRow]):
             ),
         }
         return await self._rows(_listed_schedules(tuple(filters)), None, {**filters, "limit": limit})
-
-    async def upsert(self, rows: Sequence[Mapping[str, Any]]) -> list[StaffScheduleRow]:
-        """Write schedules by (staff_id, date): the given columns of each; the stored rows in that order."""
-        return await self._upsert(rows)
 
 
 @lru_cache

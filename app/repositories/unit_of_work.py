@@ -1,6 +1,6 @@
 """The unit of work: one transaction with every repository in it."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, Self
@@ -24,15 +24,6 @@ class UnitOfWork:
         await work.commit()
     """
 
-    clients: ClientRepository
-    companies: CompanyRepository
-    services: ServiceRepository
-    staff: StaffRepository
-    staff_schedules: StaffScheduleRepository
-    bookings: BookingRepository
-    dialog_contexts: DialogContextRepository
-    _writers: dict[type[models.Base], Callable[[Sequence[Mapping[str, Any]]], Awaitable[list[Any]]]]
-
     def __init__(self, database: Database) -> None:
         self._database = database
         self._exit = AsyncExitStack()
@@ -46,14 +37,6 @@ class UnitOfWork:
         self.staff_schedules = StaffScheduleRepository(connection)
         self.bookings = BookingRepository(connection)
         self.dialog_contexts = DialogContextRepository(connection)
-        self._writers = {
-            models.Client: self.clients.upsert,
-            models.Company: self.companies.upsert,
-            models.Service: self.services.upsert,
-            models.Staff: self.staff.upsert,
-            models.StaffSchedule: self.staff_schedules.upsert,
-            models.DialogContext: self.dialog_contexts.upsert,
-        }
         return self
 
     async def upsert(self, model: type[models.Base], rows: Sequence[Mapping[str, Any]]) -> list[Any]:
@@ -62,9 +45,11 @@ class UnitOfWork:
         Raises:
             InvalidArgumentError: beside what that raises, the model has no repository that writes.
         """
-        if model not in self._writers:
-            raise InvalidArgumentError(f"{model.__tablename__} is not written through a unit of work")
-        return await self._writers[model](rows)
+        writers = self.clients, self.companies, self.services, self.staff, self.staff_schedules, self.dialog_contexts
+        for repository in writers:
+            if repository.model is model:
+                return await repository.upsert(rows)
+        raise InvalidArgumentError(f"{model.__tablename__} is not written through a unit of work")
 
     async def commit(self) -> None:
         """Make the writes last.

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 from psycopg import AsyncConnection, sql
 
+from app.state.fetching import fetch_column, fetch_row, fetch_rows, fetch_value
+
 _OIDS = "SELECT oid FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relname = ANY (%(tables)s)"
 # The sequences that belong to the tables' columns, and those that their defaults use; not those of identity columns.
 _SEQUENCES = """
@@ -109,34 +111,31 @@ _HEADER = "SET client_encoding = 'UTF8'; SET check_function_bodies = off; SET se
 
 async def functions_sql(connection: AsyncConnection, functions: Sequence[str]) -> str:
     """The statements that make functions again, each named as `name(types)`."""
-    rows = await (await connection.execute(_FUNCTIONS, {"functions": list(functions)})).fetchall()
-    return _HEADER + "\n".join(text for (text,) in rows) + "\n"
+    texts = await fetch_column(connection, _FUNCTIONS, {"functions": list(functions)})
+    return _HEADER + "\n".join(texts) + "\n"
 
 
 async def tables_sql(connection: AsyncConnection, tables: Sequence[str]) -> tuple[str, str]:
     """What is to run before the rows are loaded, and what after them. The search path is to be empty."""
-    rows = await (await connection.execute(_OIDS, {"tables": list(tables)})).fetchall()
-    oids = [oid for (oid,) in rows]
-    found = await (await connection.execute(_SEQUENCES, {"oids": oids})).fetchall()
+    oids = await fetch_column(connection, _OIDS, {"tables": list(tables)})
+    found = await fetch_rows(connection, _SEQUENCES, {"oids": oids})
     arguments = {"oids": oids, "sequences": [oid for oid, _ in found]}
 
     async def texts(*queries: str) -> list[str]:
-        return [text for query in queries for (text,) in await (await connection.execute(query, arguments)).fetchall()]
+        return [text for query in queries for text in await fetch_column(connection, query, arguments)]
 
     before = await texts(_CREATE_SEQUENCES, _CREATE_TABLES, _ATTACH, _OWNED_BY)
     named = [(sql.Literal(name).as_string(connection), name) for _, name in found]
-    named += await (await connection.execute(_IDENTITIES, arguments)).fetchall()
+    named += await fetch_rows(connection, _IDENTITIES, arguments)
     values = []
     for restored, name in named:
         query = sql.SQL("SELECT last_value, is_called FROM {}").format(sql.SQL(name))
-        row = await (await connection.execute(query)).fetchone()
-        assert row is not None
-        values.append(f"SELECT setval({restored}, {row[0]}, {str(row[1]).lower()});")
+        value, called = await fetch_row(connection, query)
+        values.append(f"SELECT setval({restored}, {value}, {str(called).lower()});")
     behind = await texts(_CONSTRAINTS, _INDEXES, _TRIGGERS, _SECURITY, _GRANTS, _COMMENTS)
     return _HEADER + "\n".join(before) + "\n", _HEADER + "\n".join(values + behind) + "\n"
 
 
 async def columns_to_copy(connection: AsyncConnection, table: str) -> list[str]:
     """The columns of a table in its order, without generated ones."""
-    row = await (await connection.execute(_COLUMNS, {"table": table})).fetchone()
-    return list(row[0]) if row and row[0] else []
+    return list(await fetch_value(connection, _COLUMNS, {"table": table}) or ())

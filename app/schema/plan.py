@@ -11,6 +11,7 @@ from app.models import Base
 from app.schema import phase08
 from app.schema.revision_files import known_revisions
 from app.schema.state import baileys_names, business_names
+from app.state.fetching import fetch_column, fetch_rows, fetch_value
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,27 +135,23 @@ async def read_plan(connection: AsyncConnection, keep: Collection[str] = ()) -> 
         psycopg.Error: the server refuses.
     """
     catalog = await read_tables(connection)
-    row = await (await connection.execute("SELECT current_database()")).fetchone()
-    database = row[0] if row else ""
+    database = await fetch_value(connection, "SELECT current_database()")
     revision = await revision_of(connection, catalog)
     present = business_names() & catalog.keys()
     if revision is not None or not present:
         return ReplacePlan(database, None, revision)
     known = (phase08.TABLES | business_names()) & catalog.keys() - set(keep)
-    parents: dict[str, str] = dict(await (await connection.execute(_PARTITIONS, [list(known)])).fetchall())
+    parents: dict[str, str] = dict(await fetch_rows(connection, _PARTITIONS, [list(known)]))
     dropped = [name for name in sorted(known) if name not in parents] + sorted(parents)
     functions = [
         (oid, f"{name}({arguments})")
-        for oid, name, arguments in await (await connection.execute(_FUNCTIONS)).fetchall()
+        for oid, name, arguments in await fetch_rows(connection, _FUNCTIONS)
         if (name, arguments) in phase08.FUNCTIONS
     ]
-    sequences = [name for (name,) in await (await connection.execute(_SEQUENCES, [dropped])).fetchall()]
-    dependents = await (
-        await connection.execute(
-            _DEPENDENTS, {"relations": dropped + sequences, "functions": [oid for oid, _ in functions]}
-        )
-    ).fetchall()
-    not_owned = await (await connection.execute(_NOT_OWNED, [dropped + sequences])).fetchall()
+    sequences = await fetch_column(connection, _SEQUENCES, [dropped])
+    given = {"relations": dropped + sequences, "functions": [oid for oid, _ in functions]}
+    dependents = await fetch_rows(connection, _DEPENDENTS, given)
+    not_owned = await fetch_rows(connection, _NOT_OWNED, [dropped + sequences])
     baileys = sorted(baileys_names() & catalog.keys())
     others = catalog.keys() - set(dropped) - set(baileys)
     return ReplacePlan(
@@ -185,8 +182,7 @@ def _triggers(table: CatalogTable) -> set[str]:
 
 async def _planned(connection: AsyncConnection, table: CatalogTable, parent: str | None) -> PlannedTable:
     query = sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier("public", table.name))
-    row = await (await connection.execute(query)).fetchone()
-    return PlannedTable(table.name, row[0] if row else 0, table.kind == "p", parent)
+    return PlannedTable(table.name, await fetch_value(connection, query), table.kind == "p", parent)
 
 
 def is_current(plan: ReplacePlan) -> bool:

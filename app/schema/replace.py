@@ -19,6 +19,7 @@ from app.schema.pg_dump import find_pg_dump
 from app.schema.plan import ReplacePlan, read_plan
 from app.schema.session_indexes import make_session_indexes
 from app.schema.transaction import commit, revisions_transaction
+from app.state.fetching import fetch_row, fetch_rows
 
 _WITHOUT_PG_DUMP = NextStep(Command(STEP, "--pg-dump none"), ", which writes COPY files")
 _NOTHING = "everything; nothing was changed"
@@ -177,7 +178,7 @@ WHERE l.granted AND l.pid <> pg_backend_pid() AND a.datname = current_database()
 
 async def _in_use(guard: AsyncConnection, plan: ReplacePlan) -> MigrationError:
     names = [table.name for table in plan.tables]
-    holders = await (await guard.execute(_HOLDERS, [names])).fetchall()
+    holders = await fetch_rows(guard, _HOLDERS, [names])
     who = f": {', '.join(name for (name,) in holders)}" if holders else ""
     return MigrationError(
         f"the tables to be dropped are in use{who}",
@@ -187,7 +188,7 @@ async def _in_use(guard: AsyncConnection, plan: ReplacePlan) -> MigrationError:
     )
 
 
-async def _session_rows(connection: AsyncConnection, plan: ReplacePlan) -> dict[str, tuple[int, str, str]]:
+async def _session_rows(connection: AsyncConnection, plan: ReplacePlan) -> dict[str, tuple[Any, ...]]:
     """Count and hash of every row of the session tables, in whatever order; the snapshot hides what others write."""
     rows = {}
     for table in plan.kept:
@@ -195,9 +196,7 @@ async def _session_rows(connection: AsyncConnection, plan: ReplacePlan) -> dict[
             "SELECT count(*), coalesce(sum(hashtextextended(t::text, 0)::numeric), 0)::text, "
             "coalesce(sum(hashtextextended(t::text, 1)::numeric), 0)::text FROM {} t"
         ).format(sql.Identifier("public", table.name))
-        row = await (await connection.execute(query)).fetchone()
-        assert row is not None
-        rows[table.name] = row
+        rows[table.name] = await fetch_row(connection, query)
     return rows
 
 

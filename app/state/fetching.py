@@ -1,21 +1,43 @@
 """Carrying out a statement and taking its answer."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from psycopg import AsyncConnection, sql
 
+Statement = str | bytes | sql.Composed
+Parameters = Mapping[str, Any] | Sequence[Any] | None
+# The rows of a query, from whichever side.
+Fetch = Callable[[sql.Composed], Awaitable[list[tuple[Any, ...]]]]
+
 
 async def fetch_rows(
-    connection: AsyncConnection, statement: str | sql.Composed, parameters: Mapping[str, Any] | None = None
+    connection: AsyncConnection, statement: Statement, parameters: Parameters = None
 ) -> list[tuple[Any, ...]]:
     """All rows."""
     return await (await connection.execute(statement, parameters)).fetchall()
 
 
-async def fetch_value(
-    connection: AsyncConnection, statement: str | sql.Composed, parameters: Mapping[str, Any] | None = None
-) -> Any:
+def fetching(connection: AsyncConnection) -> Fetch:
+    """What fetches the rows of a query over this connection."""
+    return partial(fetch_rows, connection)
+
+
+async def fetch_row(
+    connection: AsyncConnection, statement: Statement, parameters: Parameters = None
+) -> tuple[Any, ...]:
+    """The one row that the statement always gives."""
+    (row,) = await fetch_rows(connection, statement, parameters)
+    return row
+
+
+async def fetch_column(connection: AsyncConnection, statement: Statement, parameters: Parameters = None) -> list[Any]:
+    """The first value of each row."""
+    return [row[0] for row in await fetch_rows(connection, statement, parameters)]
+
+
+async def fetch_value(connection: AsyncConnection, statement: Statement, parameters: Parameters = None) -> Any:
     """The first value of the first row; None where there is no row."""
     row = await (await connection.execute(statement, parameters)).fetchone()
     return row[0] if row else None

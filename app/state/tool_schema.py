@@ -3,6 +3,7 @@
 from psycopg import AsyncConnection
 
 from app.common.schemas import schemas_of
+from app.state.fetching import fetch_value
 from app.state.schema_name import SCHEMA
 from app.state.versions import VERSIONS
 
@@ -51,11 +52,9 @@ async def bring_to_version(connection: AsyncConnection, wanted: int) -> None:
 
 async def version(connection: AsyncConnection) -> int:
     """The version of the schema that is there; 0 for none."""
-    row = await (await connection.execute(f"SELECT to_regclass('{SCHEMA}.version') IS NOT NULL")).fetchone()
-    if not (row and row[0]):
+    if not await fetch_value(connection, f"SELECT to_regclass('{SCHEMA}.version') IS NOT NULL"):
         return 0
-    row = await (await connection.execute(f"SELECT max(version) FROM {SCHEMA}.version")).fetchone()
-    return (row[0] if row else None) or 0
+    return await fetch_value(connection, f"SELECT max(version) FROM {SCHEMA}.version") or 0
 
 
 async def may_read(connection: AsyncConnection, table: str) -> bool:
@@ -77,5 +76,4 @@ async def drop_tool_schema(connection: AsyncConnection) -> bool:
 
 
 async def _is_there(connection: AsyncConnection) -> bool:
-    row = await (await connection.execute(f"SELECT to_regnamespace('{SCHEMA}') IS NOT NULL")).fetchone()
-    return bool(row and row[0])
+    return bool(await fetch_value(connection, f"SELECT to_regnamespace('{SCHEMA}') IS NOT NULL"))

@@ -68,7 +68,7 @@ class Guard:
         """What the request gets instead of the page; None: the page."""
         hosts = request.headers.getlist("host")
         if len(hosts) != 1 or hosts[0] not in self._hosts:
-            return _refusal(HTTPStatus.MISDIRECTED_REQUEST, "This is not the address of botdata watch.\n")
+            return PlainTextResponse("This is not the address of botdata watch.\n", HTTPStatus.MISDIRECTED_REQUEST)
         if request.url.path == METRICS:
             return self._metrics(request)
         if request.url.path == "/" and "token" in request.query_params:
@@ -76,17 +76,17 @@ class Guard:
         # A page on another port is another origin, but gets the cookie sent: a site has no port.
         from_here = request.headers.get("sec-fetch-site", "none") in {"none", "same-origin"}
         if not (from_here and _same(request.cookies.get(self._cookie), self._session)):
-            return _refusal(HTTPStatus.FORBIDDEN, _CLOSED)
+            return PlainTextResponse(_CLOSED, HTTPStatus.FORBIDDEN)
         if request.method not in {"GET", "HEAD"} and not (
             request.headers.getlist("origin") == [f"http://{hosts[0]}"]
             and _same(request.headers.get(CSRF_HEADER), self.csrf)
         ):
-            return _refusal(HTTPStatus.FORBIDDEN, "Only the page itself may ask for this. Reload it.\n")
+            return PlainTextResponse("Only the page itself may ask for this. Reload it.\n", HTTPStatus.FORBIDDEN)
         return None
 
     def _exchange(self, token: str) -> Response:
         if not _same(token, self._token):
-            return _refusal(HTTPStatus.FORBIDDEN, _CLOSED)
+            return PlainTextResponse(_CLOSED, HTTPStatus.FORBIDDEN)
         self._token = None
         answer = RedirectResponse("/", HTTPStatus.SEE_OTHER)
         answer.set_cookie(self._cookie, self._session, httponly=True, samesite="strict", path="/")
@@ -94,7 +94,7 @@ class Guard:
 
     def _metrics(self, request: Request) -> Response | None:
         if self._metrics_token is None:
-            return _refusal(HTTPStatus.NOT_FOUND, "Without WATCH_METRICS_TOKEN there are no metrics.\n")
+            return PlainTextResponse("Without WATCH_METRICS_TOKEN there are no metrics.\n", HTTPStatus.NOT_FOUND)
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer" and _same(token.strip(), self._metrics_token):
             return None
@@ -103,10 +103,6 @@ class Guard:
             HTTPStatus.UNAUTHORIZED,
             {"WWW-Authenticate": "Bearer"},
         )
-
-
-def _refusal(status: HTTPStatus, said: str) -> Response:
-    return PlainTextResponse(said, status)
 
 
 def _same(given: str | None, kept: str | None) -> bool:

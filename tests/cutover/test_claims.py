@@ -52,7 +52,7 @@ async def test_a_claim_that_another_relay_took_over_is_not_used(
     ((number,),) = pair.ask("SELECT id FROM botdata.outbox")
     was = Entry(number, "p", "clients", KEY, attempts=0, unsure=False, sent=False)
     async with sender() as one:
-        await one.send_claimed("clients", [KEY], {number: was})
+        await one.send("clients", [KEY], {number: was})
     # The other relay's send may still land: its entry is to be read back.
     assert entries(pair) == ([] if sent else [(list(KEY), 2, True, False, None)])
     assert len(pair.texts("clients", "source")) == sent
@@ -61,7 +61,7 @@ async def test_a_claim_that_another_relay_took_over_is_not_used(
 async def test_what_was_recorded_at_complete_is_claimed_before_it_is_sent(pair: Pair, sender: MakeSender) -> None:
     pair.ask(ENTRY, list(KEY), 0, False)  # and a write of it, at live, that was not committed
     async with sender() as one:
-        await one.send_own("clients", [KEY])
+        await one.send("clients", [KEY])
     assert entries(pair) == [(list(KEY), 0, False, False, None)]
     assert pair.texts("clients", "source") == []
 

@@ -9,7 +9,8 @@ import pytest
 
 from app.cutover.locks import HOLD_TABLE, SHARE_TABLE
 from app.cutover.moves.gates import copied_gate
-from app.cutover.moves.handover import Crossing, Late, cross
+from app.cutover.moves.gates.objection import Objection
+from app.cutover.moves.handover import Crossing, cross
 from app.cutover.stages import Stage
 from app.migration.stream.moments import Moments
 from app.migration.stream.options import StreamOptions
@@ -92,7 +93,7 @@ async def test_a_start_that_knows_no_moment_asks_for_all_rows_anew(salon: Stream
     assert row_texts(salon.target, "clients") == row_texts(salon.source, "clients")
 
 
-async def _cross(salon: StreamEnds, hold: float, **given: Any) -> tuple[Late, ...]:
+async def _cross(salon: StreamEnds, hold: float, **given: Any) -> tuple[Objection, ...]:
     """The move from shadow to live, its gates being content."""
     crossing = Crossing("advance", Stage.SHADOW, Stage.LIVE, hold, **given)
     async with open_target(salon.target, step="test") as connection:

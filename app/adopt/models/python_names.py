@@ -10,9 +10,8 @@ _TAKEN = frozenset(
     {"Any", "Base", "DatabaseType", "Decimal", "Mapped", "Range", "UUID", "dt", "mapped_column", "metadata", "pg"}
     | {"registry", "relationship", "sa", "MultiRange", "TYPE_CHECKING"}
     | {"bool", "bytes", "float", "int", "list", "str"}
+    | {"I", "O", "l"}  # linters take them for 1 and 0
 )
-# Linters take them for 1 and 0.
-_AMBIGUOUS = frozenset({"I", "O", "l"})
 
 
 def attribute_name(name: str, taken: Iterable[str] = ()) -> str:
@@ -22,9 +21,7 @@ def attribute_name(name: str, taken: Iterable[str] = ()) -> str:
         plain = f"c_{plain}".rstrip("_") or "c"
     plain = re.sub(r"^__+", "c_", plain)  # Python keeps such names for itself
     plain = re.sub(r"^_sa_", "c_sa_", plain)  # and SQLAlchemy these
-    if keyword.iskeyword(plain) or plain in _TAKEN or plain in _AMBIGUOUS:
-        plain += "_"
-    return _unlike(plain, set(taken))
+    return _unlike(plain, taken)
 
 
 def class_name(name: str, taken: Iterable[str] = ()) -> str:
@@ -32,9 +29,7 @@ def class_name(name: str, taken: Iterable[str] = ()) -> str:
     plain = "".join(word[:1].upper() + word[1:] for word in _letters(name).split("_"))
     if not plain.isidentifier():
         plain = f"Table{plain}"
-    if keyword.iskeyword(plain) or plain in _TAKEN or plain in _AMBIGUOUS:
-        plain += "_"
-    return _unlike(plain, set(taken))
+    return _unlike(plain, taken)
 
 
 def module_name(name: str, taken: Iterable[str] = ()) -> str:
@@ -43,9 +38,7 @@ def module_name(name: str, taken: Iterable[str] = ()) -> str:
     plain = re.sub(r"_+", "_", words.lower()).strip("_")
     if not plain.isidentifier():
         plain = f"t_{plain}".rstrip("_")
-    if keyword.iskeyword(plain) or plain == "base":
-        plain += "_"
-    return _unlike(plain, set(taken))
+    return _unlike(plain, taken, frozenset({"base"}))
 
 
 def _letters(name: str) -> str:
@@ -53,7 +46,11 @@ def _letters(name: str) -> str:
     return "".join(c if f"_{c}".isidentifier() else "_" for c in unicodedata.normalize("NFKC", name))
 
 
-def _unlike(name: str, taken: set[str]) -> str:
+def _unlike(name: str, others: Iterable[str], reserved: frozenset[str] = _TAKEN) -> str:
+    """The name, or one like it that is neither Python's own nor taken."""
+    taken = set(others)
+    if keyword.iskeyword(name) or name in reserved:
+        name += "_"
     name = unicodedata.normalize("NFKC", name)  # as Python reads it, which joins an accent to the letter before it
     candidate, number = name, 2
     while candidate in taken:

@@ -10,7 +10,6 @@ from app.cli.output import say
 
 if TYPE_CHECKING:
     from app.cutover.moves.gates.objection import Objection
-    from app.cutover.moves.handover import Late
     from app.state.cutover.accepted_differences import AcceptedDifference
 
 
@@ -28,13 +27,13 @@ def counted(objections: Sequence[Objection]) -> str:
     return "one thing stands" if len(objections) == 1 else f"{len(objections)} things stand"
 
 
-def after(reasons: Sequence[Objection | Late], command: str) -> str:
+def after(reasons: Sequence[Objection], command: str) -> str:
     """The remedy, or all of them, and then a command."""
     first = reasons[0].remedy if len(reasons) == 1 else "each remedy"
     return first if first.endswith(command) else f"{first}; then: {command}"
 
 
-def reason_list(reasons: Sequence[Objection | Late]) -> list[dict[str, str]]:
+def reason_list(reasons: Sequence[Objection]) -> list[dict[str, str]]:
     """Reasons with their remedies, for a document."""
     return [{"what": one.what, "remedy": one.remedy} for one in reasons]
 

@@ -20,6 +20,7 @@ from psycopg import AsyncConnection
 from psycopg.errors import LockNotAvailable, UniqueViolation
 
 from app.cutover.moves.gates.copied_gate import not_past
+from app.cutover.moves.gates.objection import Objection
 from app.cutover.moves.stage_row import LET_IT_END, UNCHANGED, MoveUnknownError, kept, lock_stage_row, require_standby
 from app.cutover.stages import Stage, Store
 from app.errors import MigrationError
@@ -37,15 +38,7 @@ _LAST_WORD = 3.0  # seconds, to give a move up on a connection of its own
 _AGAIN = "run it again; a longer CUTOVER_HOLD gives more time"
 
 
-@dataclass(frozen=True, slots=True)
-class Late:
-    """Who or what was not ready in time, and what to do about it."""
-
-    what: str
-    remedy: str
-
-
-_TIME_WAS_UP = Late("nothing by name: the time was up between two looks", _AGAIN)
+_TIME_WAS_UP = Objection("nothing by name: the time was up between two looks", _AGAIN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +71,7 @@ class Crossing:
         return f"cutover {self.kind}"
 
 
-async def cross(url: str, connection: AsyncConnection, crossing: Crossing) -> tuple[Late, ...]:
+async def cross(url: str, connection: AsyncConnection, crossing: Crossing) -> tuple[Objection, ...]:
     """Move the authority; nothing has moved where something was late.
 
     Args:
@@ -140,9 +133,9 @@ async def _begin(url: str, connection: AsyncConnection, crossing: Crossing) -> i
     return number
 
 
-async def _hold(url: str, connection: AsyncConnection, crossing: Crossing, number: int) -> tuple[Late, ...]:
+async def _hold(url: str, connection: AsyncConnection, crossing: Crossing, number: int) -> tuple[Objection, ...]:
     """Wait until all is still, and move; what was late, where the time ran out."""
-    late: tuple[Late, ...] = ()
+    late: tuple[Objection, ...] = ()
     still = _Still()
     while True:
         remaining = await moves.seconds_left(connection, number)
@@ -158,7 +151,7 @@ async def _hold(url: str, connection: AsyncConnection, crossing: Crossing, numbe
 
 async def _move(
     url: str, connection: AsyncConnection, crossing: Crossing, number: int, remaining: float, still: _Still
-) -> tuple[Late, ...]:
+) -> tuple[Objection, ...]:
     """End the move and move the stage, in one transaction, if all is still and the time is not up."""
     await require_standby(connection, step=crossing.step)
     milliseconds = max(1, int(remaining * 1000))
@@ -182,14 +175,14 @@ async def _move(
         return error.late or (_TIME_WAS_UP,)
     except LockNotAvailable:
         holders = await lock_holders(connection)
-        return (Late(f"a transaction that holds the stage: {holders}", f"{LET_IT_END}; then again"),)
+        return (Objection(f"a transaction that holds the stage: {holders}", f"{LET_IT_END}; then again"),)
     return ()
 
 
 class _NotYetError(Exception):
     """Rolls the last transaction back."""
 
-    def __init__(self, late: tuple[Late, ...]) -> None:
+    def __init__(self, late: tuple[Objection, ...]) -> None:
         super().__init__("not yet")
         self.late = late
 
@@ -201,7 +194,7 @@ class _Still:
     since: datetime | None = None
 
 
-async def _late(connection: AsyncConnection, crossing: Crossing, number: int, still: _Still) -> tuple[Late, ...]:
+async def _late(connection: AsyncConnection, crossing: Crossing, number: int, still: _Still) -> tuple[Objection, ...]:
     """Who or what is not still; when all are, the change streams that are not past the last write yet."""
     forward = crossing.to.authority is Store.POSTGRES
     late = []
@@ -210,14 +203,14 @@ async def _late(connection: AsyncConnection, crossing: Crossing, number: int, st
             late.append(_late_process(process.name, process.age, process.in_flight, process.pending, process.silent))
         elif forward and process.spooled:
             late.append(
-                Late(
+                Objection(
                     f"process {process.name}: {process.spooled:,} notes in its spool file",
                     "they are brought in by the process itself; look at: botdata cutover status",
                 )
             )
     if forward and crossing.last_left is not None and await last_left(connection) != crossing.last_left:
         late.append(
-            Late(
+            Objection(
                 "since the gates looked a process was forgotten, or a write was left to a sync",
                 "botdata sync, botdata verify, then again",
             )
@@ -227,26 +220,26 @@ async def _late(connection: AsyncConnection, crossing: Crossing, number: int, st
         still.since = None
     elif forward and not crossing.passes_streams:
         still.since = still.since or await clock(connection)
-        late += [Late(one.what, one.remedy) for one in await not_past(connection, still.since)]
+        late += await not_past(connection, still.since)
     return tuple(late)
 
 
-def _late_process(name: str, age: float, in_flight: int, pending: int, silent: bool) -> Late:
+def _late_process(name: str, age: float, in_flight: int, pending: int, silent: bool) -> Objection:
     if silent:
-        return Late(
+        return Objection(
             f"process {name}: no report for {age:,.0f} s",
             f"bring it back, or stop it; if it has ended: botdata cutover forget {name}",
         )
     doing = [f"{in_flight:,} calls in flight"] * bool(in_flight) + [f"{pending:,} mirrors pending"] * bool(pending)
-    return Late(
+    return Objection(
         f"process {name}: did not hold its writes in time ({', '.join(doing) or 'nothing in flight'})",
         _AGAIN,
     )
 
 
-async def _notes(connection: AsyncConnection) -> list[Late]:
+async def _notes(connection: AsyncConnection) -> list[Objection]:
     return [
-        Late(
+        Objection(
             f"{left.table}: {left.count:,} notes whose rows PostgreSQL may not have{left.error_told}",
             "botdata sync, botdata verify, then again",
         )
@@ -254,11 +247,11 @@ async def _notes(connection: AsyncConnection) -> list[Late]:
     ]
 
 
-async def _entries(connection: AsyncConnection, crossing: Crossing) -> list[Late]:
+async def _entries(connection: AsyncConnection, crossing: Crossing) -> list[Objection]:
     if crossing.drops_outbox:
         return []
     return [
-        Late(
+        Objection(
             f"{left.table}: {left.count:,} entries in the outbox, not known to be in Supabase{left.error_told}",
             "botdata mirror drain, then again",
         )

@@ -13,7 +13,7 @@ from app.cutover.moves.gates.objection import Objection
 from app.cutover.moves.gates.objections import objections as objections_to
 from app.cutover.moves.gates.standby_gate import read_standbys, warnings
 from app.cutover.moves.gates.thresholds import Thresholds
-from app.cutover.moves.handover import Crossing, Late, cross, moved_meanwhile, under_way
+from app.cutover.moves.handover import Crossing, cross, moved_meanwhile, under_way
 from app.cutover.moves.stage_row import kept, lock_stage_row, open_cutover, require_standby
 from app.cutover.stages import Stage
 from app.errors import SettingsError, StoreError
@@ -50,7 +50,7 @@ class MoveOutcome:
     forced: bool = False
     objections: tuple[Objection, ...] = ()
     warnings: tuple[Objection, ...] = ()
-    late: tuple[Late, ...] = ()
+    late: tuple[Objection, ...] = ()
     behind: tuple[Process, ...] = ()
 
     @property

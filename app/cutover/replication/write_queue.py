@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -41,6 +42,12 @@ class WaitingWrite:
     def is_pending(self) -> bool:
         """Whether it is this process's to bring."""
         return not self.settled.is_set()
+
+    async def wait(self, seconds: float) -> None:
+        """Until nothing is left to be done for it, so many seconds at most."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.settled.wait()
 
 
 W = TypeVar("W", bound=WaitingWrite)

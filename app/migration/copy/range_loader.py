@@ -18,6 +18,7 @@ from app.migration.tables.copy_table import CopyTable
 from app.migration.target.interference import loading
 from app.migration.target.target_session import is_row_fault
 from app.migration.whole.replacement import replace_rows
+from app.state.fetching import fetch_value
 from app.state.runs.ranges import finish_range
 
 _STAGING = "staging"
@@ -103,10 +104,8 @@ class RangeLoader:
     async def _straight(self, route: Route, key_range: KeyRange) -> Loaded:
         async with self._target.transaction(), loading(self._target, self._run, route.table):
             rows = await self._pipe(route, key_range, route.table.identifier)
-            cursor = await self._target.execute("SELECT pg_current_xact_id()::xid::text")
-            row = await cursor.fetchone()
-            assert row is not None
-            loaded = Loaded(inserted=rows, rows=rows, transactions={row[0]})
+            transaction = await fetch_value(self._target, "SELECT pg_current_xact_id()::xid::text")
+            loaded = Loaded(inserted=rows, rows=rows, transactions={transaction})
             await self._record(route.table, key_range, loaded)
         return loaded
 

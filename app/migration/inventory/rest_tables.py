@@ -1,6 +1,5 @@
 """What a source shows over REST: the tables and views of its exposed schemas. All else is not visible there."""
 
-import json
 from collections.abc import Iterable
 
 from app.errors import AccessDeniedError, SchemaMismatchError, StoreError
@@ -48,11 +47,9 @@ async def items_over_rest(
 async def _definitions(source: RestSource, schema: str) -> dict[str, object]:
     """The server's description of a schema by table; empty where it gives none."""
     try:
-        document = json.loads(await source.patiently(lambda: source.rest.root_document(schema)))
-    except (SchemaMismatchError, ValueError):  # a schema that is not exposed, or a server that gives no document
+        return await source.patiently(lambda: source.rest.described_tables(schema))
+    except SchemaMismatchError:  # the schema is not exposed
         return {}
-    definitions = document.get("definitions") if isinstance(document, dict) else None
-    return definitions if isinstance(definitions, dict) else {}
 
 
 async def _table(source: RestSource, schema: str, name: str, definition: object, moved: Moved) -> Item:

@@ -39,11 +39,8 @@ async def table_items(connection: AsyncConnection, moved: Moved, own_schema: str
             how = NextStep("make it in the target, where the application reads it, with its foreign server")
             items.append(Item("table", shown, Fate.BY_HAND, said, how, hash_of(shown)))
             continue
-        count, right = None, None
-        if readable:
-            count, right = await _count(connection, shown, has_only=kind == "r")
-        else:
-            right = right_to_read(connection, quoted_schema, shown)
+        denied = None, right_to_read(connection, quoted_schema, shown)
+        count, right = await _count(connection, shown, has_only=kind == "r") if readable else denied
         fate, why, next_step = moved.fate_of(label(schema, name))
         if count is None and fate is not Fate.MOVED:
             said = "the role may not read its rows"

@@ -5,23 +5,20 @@ from psycopg import AsyncConnection, sql
 from app.common.keys import Key
 from app.migration.load import statements
 from app.migration.tables.copy_table import CopyTable
+from app.state.fetching import fetch_rows, fetch_value
 
 
 async def count_target(connection: AsyncConnection, table: CopyTable) -> int:
     """Rows in the target's table."""
-    row = await (await connection.execute(statements.count_rows(table))).fetchone()
-    assert row is not None
-    return int(row[0])
+    return int(await fetch_value(connection, statements.count_rows(table)))
 
 
 async def count_keys(connection: AsyncConnection, query: sql.Composed) -> int:
     """How many different keys (text[]) a query returns."""
     counted = sql.SQL("SELECT count(DISTINCT k.key) FROM ({}) k (key)").format(query)
-    ((count,),) = await (await connection.execute(counted)).fetchall()
-    return int(count)
+    return int(await fetch_value(connection, counted))
 
 
 async def select_keys(connection: AsyncConnection, query: str) -> set[Key]:
     """The keys (text[]) that a query returns."""
-    cursor = await connection.execute(query)
-    return {tuple(row[0]) for row in await cursor.fetchall()}
+    return {tuple(row[0]) for row in await fetch_rows(connection, query)}

@@ -18,6 +18,7 @@ from app.migration.tables.copy_table import CopyTable
 from app.migration.target.target_session import JsonBytes
 from app.next_step import Command, NextStep
 from app.privacy import mask_phones
+from app.state.fetching import fetch_column, fetch_value
 from app.stores.postgres.cursors import rendered
 
 _LISTINGS = 3  # of the keys of a table over REST, where fewer came than the source counts
@@ -184,13 +185,14 @@ async def _explained(connection: AsyncConnection, source: RestSource, table: Cop
     A row that the last one did not give must be gone by now, and so must one that only the walk between passed by: the
     source is asked for these.
     """
-    cursor = await connection.execute(
+    gone = await fetch_column(
+        connection,
         sql.SQL(
             "SELECT {key} FROM source_keys s GROUP BY 1 HAVING NOT bool_or(botdata_walk = 2) "
             "OR (bool_or(botdata_walk = 0) AND NOT bool_or(botdata_walk = 1)) LIMIT {most}"
-        ).format(key=statements.key_array(table, "s"), most=sql.Literal(_MOST_GONE + 1))
+        ).format(key=statements.key_array(table, "s"), most=sql.Literal(_MOST_GONE + 1)),
     )
-    left = [tuple(key) for (key,) in await cursor.fetchall()]
+    left = [tuple(key) for key in gone]
     if len(left) > _MOST_GONE:
         return False
     there = [page async for page in source.rows_by_key(replace(table, columns=table.key, made=()), left)]
@@ -206,18 +208,12 @@ async def _listing(
         first: the table holds one walk's keys, so that a key is there twice only where rows share it.
     """
     keys = sql.SQL(", ").join(sql.Identifier(column.name) for column in table.key)
-    cursor = await connection.execute(
-        sql.SQL("SELECT count(*) FROM (SELECT DISTINCT {} FROM source_keys) k").format(keys)
-    )
-    ((different,),) = await cursor.fetchall()
+    query = sql.SQL("SELECT count(*) FROM (SELECT DISTINCT {} FROM source_keys) k").format(keys)
+    different = int(await fetch_value(connection, query))
     twice = None
     if different < rows and first:
-        cursor = await connection.execute(
-            sql.SQL("SELECT {} FROM source_keys s GROUP BY 1 HAVING count(*) > 1 LIMIT 1").format(
-                statements.key_array(table, "s")
-            )
-        )
-        if row := await cursor.fetchone():
-            shown = ", ".join("NULL" if part is None else part for part in row[0])
+        twice_there = sql.SQL("SELECT {} FROM source_keys s GROUP BY 1 HAVING count(*) > 1 LIMIT 1")
+        if key := await fetch_value(connection, twice_there.format(statements.key_array(table, "s"))):
+            shown = ", ".join("NULL" if part is None else part for part in key)
             twice = mask_phones(shown) if table.key_holds_phone else shown
     return KeyListing(counted, rows, different, twice)

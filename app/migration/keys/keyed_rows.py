@@ -11,6 +11,7 @@ from app.migration.sources.pages import key_of, records_of
 from app.migration.sources.source import VERSION
 from app.migration.tables.copy_table import CopyTable
 from app.migration.target.target_session import JsonBytes
+from app.state.fetching import fetch_rows
 from app.state.json_keys import keys_json
 from app.stores.supabase.grammar import alias
 
@@ -28,8 +29,7 @@ async def page_keys(connection: AsyncConnection, table: CopyTable, body: bytes) 
     query = sql.SQL("WITH {} SELECT {} FROM page p").format(
         versioned_rows(table, "page", table.key_size), typed_key_array(table, "p")
     )
-    cursor = await connection.execute(query, [JsonBytes(body)])
-    return {tuple(row[0]) for row in await cursor.fetchall()}
+    return {tuple(row[0]) for row in await fetch_rows(connection, query, [JsonBytes(body)])}
 
 
 def of_keys(table: CopyTable) -> sql.Composed:
@@ -65,8 +65,7 @@ async def keys_of(connection: AsyncConnection, table: CopyTable, body: bytes) ->
 async def existing_keys(connection: AsyncConnection, table: CopyTable, keys: Sequence[Key]) -> set[Key]:
     """Those of the keys that the target holds."""
     query = sql.SQL("SELECT {} FROM {}").format(key_array(table, "t"), of_keys(table))
-    cursor = await connection.execute(query, [keys_json(keys)])
-    return {tuple(row[0]) for row in await cursor.fetchall()}
+    return {tuple(row[0]) for row in await fetch_rows(connection, query, [keys_json(keys)])}
 
 
 async def delete_rows(connection: AsyncConnection, table: CopyTable, keys: Sequence[Key]) -> int:

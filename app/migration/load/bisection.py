@@ -16,6 +16,7 @@ from app.migration.load import statements
 from app.migration.load.narrowing import ensure_refusal
 from app.migration.tables.copy_table import CopyColumn, CopyTable
 from app.migration.target.target_session import ROW_FAULTS, JsonBytes
+from app.state.fetching import fetch_row, fetch_rows, fetch_value
 from app.stores.supabase.grammar import alias
 
 # Rows of one try at most: a larger one gains nothing, and loses more when it fails.
@@ -139,26 +140,22 @@ async def load_rows(
     if not (table.has_only and table.key):
         await connection.execute(statements.create_marks())
     function = await _function(connection, table, staging)
-    cursor = await connection.execute(
-        sql.SQL("SELECT * FROM pg_temp.{}(%s, %s, %s, %s)").format(sql.Identifier(function)), [low, high, piece, most]
-    )
-    row = await cursor.fetchone()
-    assert row is not None
-    inserted, updated, transactions, *reasons = row
+    query = sql.SQL("SELECT * FROM pg_temp.{}(%s, %s, %s, %s)").format(sql.Identifier(function))
+    inserted, updated, transactions, *reasons = await fetch_row(connection, query, [low, high, piece, most])
     return LoadOutcome(inserted, updated, frozenset(transactions), tuple(map(Fault, *reasons)))
 
 
 async def _function(connection: AsyncConnection, table: CopyTable, staging: str) -> str:
     """The name of the function that loads this table from this staging table; made where it is not there yet."""
-    cursor = await connection.execute(
+    types = await fetch_rows(
+        connection,
         "SELECT attname, format_type(atttypid, -1) FROM pg_attribute "
         "WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped",
         [sql.Identifier("pg_temp", staging).as_string(None)],
     )
-    body = _function_body(table, staging, dict(await cursor.fetchall())).as_string(connection)
+    body = _function_body(table, staging, dict(types)).as_string(connection)
     name = f"load_{_digest(body)}"
-    found = await (await connection.execute("SELECT to_regproc(%s) IS NOT NULL", [f"pg_temp.{name}"])).fetchone()
-    if not (found and found[0]):
+    if not await fetch_value(connection, "SELECT to_regproc(%s) IS NOT NULL", [f"pg_temp.{name}"]):
         await connection.execute("CREATE TEMP SEQUENCE IF NOT EXISTS rows_tried")
         # A generic plan finds the piece by the number's index; the temporary table has no statistics to do better.
         await connection.execute(

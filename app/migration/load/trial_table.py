@@ -8,6 +8,7 @@ from psycopg.rows import TupleRow
 from app.migration.tables.copy_table import CopyTable
 from app.migration.tables.quoting import named
 from app.migration.tables.unvalidated_checks import find_unvalidated
+from app.state.fetching import fetch_column, fetch_rows, fetch_value
 
 NAME = "trial_rows"
 _HERE = sql.Identifier("pg_temp", NAME)
@@ -32,8 +33,7 @@ async def create(connection: AsyncConnection, table: CopyTable) -> dict[str, str
             sql.Identifier(NAME), table.identifier
         )
     )
-    cursor = await connection.execute(_OTHER_COLUMNS, [_HERE.as_string(None), table.names])
-    for (name,) in await cursor.fetchall():
+    for name in await fetch_column(connection, _OTHER_COLUMNS, [_HERE.as_string(None), table.names]):
         await connection.execute(sql.SQL("ALTER TABLE {} ALTER {} DROP NOT NULL").format(_HERE, sql.Identifier(name)))
     for check in await find_unvalidated(connection, named(connection, table.identifier)):
         if check.owned and check.of_table:
@@ -52,9 +52,7 @@ async def create(connection: AsyncConnection, table: CopyTable) -> dict[str, str
 
 async def size(connection: AsyncConnection) -> int:
     """Bytes on disk, with indexes and TOAST."""
-    cursor = await connection.execute("SELECT pg_total_relation_size(to_regclass(%s))", [_HERE.as_string(None)])
-    ((size_,),) = await cursor.fetchall()
-    return int(size_)
+    return int(await fetch_value(connection, "SELECT pg_total_relation_size(to_regclass(%s))", [_HERE.as_string(None)]))
 
 
 async def drop(connection: AsyncConnection) -> None:
@@ -63,4 +61,4 @@ async def drop(connection: AsyncConnection) -> None:
 
 
 async def _unique_indexes(connection: AsyncConnection, table: sql.Identifier) -> list[TupleRow]:
-    return await (await connection.execute(_UNIQUE_INDEXES, [named(connection, table)])).fetchall()
+    return await fetch_rows(connection, _UNIQUE_INDEXES, [named(connection, table)])

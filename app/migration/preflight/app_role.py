@@ -14,6 +14,7 @@ from app.migration.preflight.findings import AppRole, Finding, RoleAtTable, Seve
 from app.migration.preflight.schemas.catalog import CatalogTable
 from app.migration.tables.copy_table import name_of
 from app.migration.tables.quoting import identifier_of, named, quoted
+from app.state.fetching import fetch_row, fetch_value
 
 _READING, _WRITING = "SELECT", ("INSERT", "UPDATE", "DELETE")
 _POLICY_LETTERS = {"SELECT": "r", "INSERT": "a", "UPDATE": "w", "DELETE": "d"}
@@ -42,8 +43,7 @@ async def examine_app_role(
 ) -> AppRole:
     """Look at each table of the target as the role sees it, in a read-only transaction that takes the role's place."""
     query = "SELECT quote_ident(current_user), EXISTS (SELECT FROM pg_roles WHERE rolname = %s)"
-    row = await (await connection.execute(query, [role])).fetchone()
-    own, exists = row or ("", False)
+    own, exists = await fetch_row(connection, query, [role])
     if not exists:
         remedy = f"CREATE ROLE {quoted(role)} LOGIN, and then the rights that this look names"
         return AppRole(role, findings=(finding("app-role-missing", f"the target has no role {role}", remedy),))
@@ -82,9 +82,7 @@ async def _at_table(
     name, place = name_of(table), identifier_of(table)
     schema = table.schema or schemas_of(connection).data
     given = {"role": role, "table": named(connection, place)}
-    row = await (await connection.execute(_RIGHTS, given)).fetchone()
-    assert row is not None
-    may_use, rights, sequences, policies = row
+    may_use, rights, sequences, policies = await fetch_row(connection, _RIGHTS, given)
     grants = []
     if not may_use:
         grants.append(f"GRANT USAGE ON SCHEMA {quoted(schema)} TO {quoted(role)}")
@@ -172,10 +170,8 @@ async def _count(connection: AsyncConnection, role: str, place: sql.Identifier) 
     async with connection.transaction(force_rollback=True):
         await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         await connection.execute("SET LOCAL row_security = on")
-        rows = await (await connection.execute(count)).fetchone()
+        rows = await fetch_value(connection, count)
         await connection.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(role)))
-        applies = await (await connection.execute(secured)).fetchone()
-        if not (applies and applies[0]):
+        if not await fetch_value(connection, secured):
             return False, None, None
-        seen = await (await connection.execute(count)).fetchone()
-    return True, seen[0] if seen else None, rows[0] if rows else None
+        return True, await fetch_value(connection, count), rows

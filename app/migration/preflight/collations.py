@@ -9,6 +9,7 @@ from app.common.schemas import schemas_of
 from app.migration.preflight.findings import Finding, finding
 from app.migration.tables.copy_table import name_of
 from app.migration.tables.quoting import quoted
+from app.state.fetching import fetch_rows
 
 _VERSIONED_DATABASES = 15  # the first PostgreSQL that keeps a version for a database's own collation
 # An index may have another collation than its column. The default collation is the database's.
@@ -42,15 +43,13 @@ async def collation_findings(
         "relations": [table.name for table in tables],
         "names": [name_of(table) for table in tables],
     }
-    old = await (await connection.execute(_OLD, given)).fetchall()
     found = [
         _finding(
             end, f"collation {name}", made, now, f"indexes of {', '.join(places)}", f"ALTER COLLATION {name} REFRESH"
         )
-        for name, made, now, places in old
+        for name, made, now, places in await fetch_rows(connection, _OLD, given)
     ]
     if version >= _VERSIONED_DATABASES:
-        old = await (await connection.execute(_OLD_DEFAULT)).fetchall()
         found += [
             _finding(
                 end,
@@ -60,7 +59,7 @@ async def collation_findings(
                 "indexes on texts",
                 f"ALTER DATABASE {quoted(name)} REFRESH COLLATION",
             )
-            for name, made, now in old
+            for name, made, now in await fetch_rows(connection, _OLD_DEFAULT)
         ]
     return found
 

@@ -44,8 +44,5 @@ async def open_source(
         async with open_postgres_source(source, step=step, limits=limits, on_retry=on_retry, pace=pace) as postgres:
             yield postgres
         return
-    rest = await SupabaseRest.open(source.url, source.key, request_timeout=60.0)
-    try:
+    async with await SupabaseRest.open(source.url, source.key, request_timeout=60.0) as rest:
         yield RestSource(rest, source.url, limits=limits, on_retry=on_retry, pace=pace)
-    finally:
-        await rest.close()

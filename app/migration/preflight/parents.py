@@ -18,6 +18,7 @@ from app.migration.tables.copy_table import CopyColumn, CopyTable, label, name_o
 from app.migration.tables.grants import grant_select, grant_usage
 from app.migration.tables.quoting import identifier_of, named, schema_of
 from app.migration.tables.unique_keys import key_columns
+from app.state.fetching import fetch_rows, fetch_value
 from app.stores.supabase.grammar import alias
 
 # Those that hold new rows up to their parent. A partition's follow the partitioned table's.
@@ -104,8 +105,7 @@ async def keys_leading_out(
 ) -> list[LeadingOut]:
     """Those of the target, by its catalog."""
     there = [named(connection, identifier_of(table)) for table in tables if name_of(table) in catalog]
-    rows = await (await connection.execute(_LEADING_OUT, {"tables": there})).fetchall()
-    return [LeadingOut(*row) for row in rows]
+    return [LeadingOut(*row) for row in await fetch_rows(connection, _LEADING_OUT, {"tables": there})]
 
 
 async def parent_findings(
@@ -178,8 +178,7 @@ async def _count_lacking(ends: Counting, table: Table, key: LeadingOut) -> int |
             named = {value: rows for value, rows in values.items() if None not in value}
             if named:
                 columns = [list(column) for column in zip(*named, strict=True)]
-                row = await (await ends.target.execute(key.lacking, [list(named.values()), *columns])).fetchone()
-                lacking += row[0] if row else 0
+                lacking += await fetch_value(ends.target, key.lacking, [list(named.values()), *columns])
     except (StoreError, psycopg.DataError, psycopg.errors.UndefinedFunction):
         return None
     return lacking

@@ -46,6 +46,7 @@ from app.migration.tables.quoting import identifier_of
 from app.migration.tables.unique_keys import keeps_unique, key_columns
 from app.migration.target.target_session import open_target
 from app.next_step import Command, NextStep
+from app.state.fetching import fetch_value
 from app.stores.postgres.database_url import shown_url
 from app.stores.supabase.client import SupabaseRest
 
@@ -226,10 +227,9 @@ async def _count_target(connection: AsyncConnection, tables: Sequence[Table], en
                 sql.SQL(ends.catalog[name_of(table)].own), identifier_of(table)
             )
             try:
-                row = await (await connection.execute(query)).fetchone()
+                ends.target_rows[name_of(table)] = await fetch_value(connection, query)
             except psycopg.errors.InsufficientPrivilege:
                 continue  # a finding already
-            ends.target_rows[name_of(table)] = row[0] if row else 0
 
 
 async def _look_at_parents(
@@ -308,7 +308,7 @@ async def _look_at_supabase(
         except BotdataError as error:
             ends.findings.append(finding("source-unreachable", str(error), "correct SUPABASE_URL and SUPABASE_KEY"))
             return
-        stack.push_async_callback(rest.close)
+        await stack.enter_async_context(rest)
         pages = RestSource(rest, source.url, limits=limits, on_retry=on_retry)
         ends.source = await see_rest(rest, tables, pages.patiently, role=key_role(source.key.strip()) or SERVICE_ROLE)
         ends.findings += await settings_findings(pages, tables, ends.source)
@@ -316,9 +316,7 @@ async def _look_at_supabase(
         unusable = {one.table for one in ends.findings if one.code == "source-key-unusable"}
         for table, key in _keys_to_check(tables, ends.source):
             there = ends.source.tables[name_of(table)]
-            if name_of(table) in unusable:
-                continue
-            if there.primary_key and there.primary_key <= set(key):
+            if name_of(table) in unusable or (there.primary_key and there.primary_key <= set(key)):
                 continue
             if quick and (there.uncounted or (there.rows or 0) > _MOST_KEYS_WHEN_QUICK):
                 ends.findings.append(

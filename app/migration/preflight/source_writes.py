@@ -15,6 +15,7 @@ from app.migration.tables.copy_table import label
 from app.migration.target.interference import Interference, find_interference
 from app.migration.target.target_session import explained
 from app.next_step import Command, NextStep
+from app.state.fetching import fetch_rows
 
 # The tables, and those whose rows a foreign key deletes or changes with theirs: of other schemas too.
 # pg_constraint.confdeltype, confupdtype: c cascade, n set null, d set default.
@@ -70,7 +71,7 @@ async def examine_source_writes(url: str | None, tables: Sequence[Table]) -> lis
 async def _examine(connection: AsyncConnection, tables: Sequence[Table]) -> list[Finding]:
     here = schemas_of(connection).data
     named = {"schemas": [table.schema or here for table in tables], "names": [table.name for table in tables]}
-    reached = await (await connection.execute(_REACHED, named)).fetchall()
+    reached = await fetch_rows(connection, _REACHED, named)
     found = {}
     for schema, name, quoted, _ in reached:
         for one in await find_interference(connection, quoted):
@@ -78,7 +79,7 @@ async def _examine(connection: AsyncConnection, tables: Sequence[Table]) -> list
                 of_table = one.quoted == quoted  # and not of a partition
                 found[one.kind, one.name, one.quoted] = _of(one, label(schema, name) if of_table else one.relation)
     makes = any(partitioned for *_, partitioned in reached)
-    events = await (await connection.execute(_EVENT_TRIGGERS, {"makes": makes})).fetchall()
+    events = await fetch_rows(connection, _EVENT_TRIGGERS, {"makes": makes})
     return [
         *found.values(),
         *(

@@ -18,6 +18,7 @@ from app.migration.preflight.schemas.catalog import CatalogTable
 from app.migration.preflight.target_writes import examine_writes
 from app.migration.tables.copy_table import label, name_of
 from app.migration.tables.quoting import quoted
+from app.state.fetching import fetch_rows, fetch_value
 
 OLDEST_VERSION = 13
 _FACTS = """
@@ -188,12 +189,12 @@ def _session(facts: dict[str, Any], connections: int) -> list[Finding]:
 async def _letters(connection: AsyncConnection) -> list[Finding]:
     """Whether the database folds Cyrillic letters; in the locale C it does not, and every search by name fails."""
     try:
-        row = await (await connection.execute("SELECT lower('Я') = 'я' AND upper('ё') = 'Ё'")).fetchone()
+        folds = await fetch_value(connection, "SELECT lower('Я') = 'я' AND upper('ё') = 'Ё'")
     except psycopg.Error as error:
         if error.sqlstate != "22P05":  # the database's encoding has no such letter
             raise
-        row = (False,)
-    if row and row[0]:
+        folds = False
+    if folds:
         return []
     return [
         finding(
@@ -228,7 +229,7 @@ async def _rights(
         make = "" if here.data == "public" else f"CREATE SCHEMA IF NOT EXISTS {here.data}; "
         lacks.append(("make tables", f"{make}GRANT CREATE ON SCHEMA {here.data} TO {role}", None))
     named = [[table.schema or here.data for table in tables], [table.name for table in tables]]
-    for schema, relation, missing, owns in await (await connection.execute(_TABLE_RIGHTS, named)).fetchall():
+    for schema, relation, missing, owns in await fetch_rows(connection, _TABLE_RIGHTS, named):
         name = label(None if schema == here.data else schema, relation)
         if missing:
             rights = ", ".join(missing)
@@ -242,15 +243,14 @@ async def _rights(
 
 
 def _interference(table: CatalogTable) -> list[Finding]:
-    found = []
     keys = [one.name for one in table.constraints if one.kind == "f"]
-    if keys:
-        found.append(
-            finding(
-                "target-foreign-key",
-                f"the target's {table.name} has foreign keys: {', '.join(keys)}",
-                "nothing: a copy takes them away, which the tables' owner may, and puts them back, validated",
-                table=table.name,
-            )
+    if not keys:
+        return []
+    return [
+        finding(
+            "target-foreign-key",
+            f"the target's {table.name} has foreign keys: {', '.join(keys)}",
+            "nothing: a copy takes them away, which the tables' owner may, and puts them back, validated",
+            table=table.name,
         )
-    return found
+    ]

@@ -137,9 +137,7 @@ async def replay(
                         replayed.append(done)
             changed = [described[one.table] for one in replayed if one.loaded]
             not_usable = await stale_views(connection, changed)
-            remaining = 0
-            if await quarantine.exists(connection):
-                remaining = await quarantine.count_rows(connection)
+            remaining = await quarantine.count_rows(connection) if await quarantine.exists(connection) else 0
     return ReplayReport(len(rows), tuple(replayed), remaining, tuple(not_usable))
 
 

@@ -15,6 +15,7 @@ from app.migration.tables.copy_table import name_of
 from app.migration.tables.quoting import identifier_of, named
 from app.migration.tables.unique_keys import key_columns, read_unique_indexes
 from app.next_step import Command, NextStep
+from app.state.fetching import fetch_rows, fetch_value
 
 WITHOUT_KEY = "neither a primary key nor a unique key without NULLs tells its rows apart"
 WITHOUT_KEY_REMEDY = "--source postgresql://... moves it, as a whole; or give it a primary key, at the source and here"
@@ -47,8 +48,7 @@ class MovedTables:
 async def partitions_among(connection: AsyncConnection, tables: Sequence[Table]) -> list[str]:
     """Names of the tables that are partitions, in the target, of others of them: their rows are those tables' rows."""
     quoted = {named(connection, identifier_of(table)): name_of(table) for table in tables}
-    cursor = await connection.execute(_PARTITIONS, {"names": list(quoted)})
-    return [quoted[name] for (name,) in await cursor.fetchall()]
+    return [quoted[name] for (name,) in await fetch_rows(connection, _PARTITIONS, {"names": list(quoted)})]
 
 
 async def choose_moved(
@@ -93,5 +93,4 @@ async def _has_key(connection: AsyncConnection, table: Table) -> bool:
     qualified = named(connection, identifier_of(table))
     if key_columns(table, await read_unique_indexes(connection, qualified)):
         return True
-    found = await (await connection.execute("SELECT to_regclass(%s) IS NULL", [qualified])).fetchone()
-    return found == (True,)
+    return bool(await fetch_value(connection, "SELECT to_regclass(%s) IS NULL", [qualified]))

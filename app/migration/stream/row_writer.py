@@ -25,6 +25,7 @@ from app.migration.stream.source.lsn import lsn_text
 from app.migration.stream.source.messages import Begin, Commit, Unchanged
 from app.migration.stream.source.slot import StreamSlot
 from app.migration.sync import target_before_images
+from app.migration.sync.direction import StillRefusedError
 from app.migration.sync.options import SyncOptions
 from app.migration.sync.sync_report import TableSynced
 from app.migration.tables.copy_table import CopyTable
@@ -187,8 +188,8 @@ class RowWriter:
                     async with silenced(self._connection, self._run, table):
                         await keyed_rows.delete_rows(self._connection, table, keys)
                     if (await self._load(table, page_of(records, table))).refused:
-                        raise _StillRefusedError(await self._refused_now(table))
-            except _StillRefusedError as error:
+                        raise StillRefusedError(await self._refused_now(table))
+            except StillRefusedError as error:
                 records = [one for one in records if key_of(one, table) not in error.keys]
             else:
                 return
@@ -226,11 +227,3 @@ class RowWriter:
 
 
 _COMPARE = NextStep("compare the two schemas (", Command("preflight"), "), then: ", Command("sync"))
-
-
-class _StillRefusedError(Exception):
-    """Rows that are refused although the others' old rows are out of the way; rolls the attempt back."""
-
-    def __init__(self, keys: Collection[Key]) -> None:
-        super().__init__()
-        self.keys = set(keys)

@@ -1,7 +1,6 @@
 """What a change stream has made at the source and how far it is; and both ends without it."""
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from psycopg import AsyncConnection
@@ -12,6 +11,7 @@ from app.migration.sources.source import Source
 from app.migration.stream.source.lsn import parse_lsn
 from app.migration.stream.source.publication import Publication
 from app.migration.stream.source.slot import StreamSlot, stream_name, target_identity
+from app.migration.sync.syncer import OpenSource
 from app.migration.target.target_session import explained, open_target
 from app.next_step import Command, NextStep
 from app.state import streams
@@ -53,9 +53,6 @@ class StreamStatus:
         if self.known is None:
             return not (self.slot or self.publication)
         return self.slot and self.lost is None and self.known.settled_lsn is not None
-
-
-OpenSource = Callable[[], AbstractAsyncContextManager[Source]]
 
 
 async def stream_status(open_source: OpenSource, target_url: str) -> StreamStatus:

@@ -1,7 +1,7 @@
 """One way of a sync: the order of a round, which both ways share, and the deletions that it may make."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import ClassVar, Generic, Self, TypeVar
@@ -23,6 +23,14 @@ from app.migration.target.target_session import explained
 from app.next_step import Command, NextStep
 
 NOTHING_WRITTEN = "everything of this round; nothing of it was written"
+
+
+class StillRefusedError(Exception):
+    """Rows that are refused although the others' old rows are out of the way; rolls the attempt back."""
+
+    def __init__(self, keys: Collection[Key]) -> None:
+        super().__init__()
+        self.keys = set(keys)
 
 
 @dataclass(frozen=True, slots=True)

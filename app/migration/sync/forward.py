@@ -27,6 +27,7 @@ from app.migration.sync.direction import (
     NOTHING_WRITTEN,
     CandidateDeletions,
     Direction,
+    StillRefusedError,
     TableLook,
     gone_from_source,
     rows_kept,
@@ -275,14 +276,13 @@ class ForwardSync(Direction[_Look]):
             while len(records) > 1:
                 try:
                     await self._exchange_all(table, records, done)
-                except _StillRefusedError as error:
+                except StillRefusedError as error:
                     records = [record for record in records if key_of(record, table) not in error.keys]
                 else:
                     return
 
     async def _exchange_all(self, table: CopyTable, records: list[dict[str, Any]], done: TableSynced) -> None:
         page = page_of(records, table)
-        attempt = TableSynced(table.name)
         async with self._connection.transaction():
             images = await target_before_images.keep_later(self._connection, self._run, table, page.body)
             there = await keyed_rows.existing_keys(self._connection, table, [key_of(one, table) for one in records])
@@ -290,24 +290,14 @@ class ForwardSync(Direction[_Look]):
                 await keyed_rows.delete_rows(self._connection, table, sorted(there))
             loaded = await self._loader(table).load(page, checkpoint=False)
             if loaded.refused:
-                raise _StillRefusedError(set(await quarantine.refused_keys(self._connection, table.name, now=True)))
-            await self._settle(table, page, images, attempt)
+                raise StillRefusedError(await quarantine.refused_keys(self._connection, table.name, now=True))
+            await self._settle(table, page, images, done)
         await self._explain(table, len(records))
         done.inserted += loaded.inserted - len(there)
         done.updated += len(there)
-        done.kept += attempt.kept
-        done.unsettled += attempt.unsettled
 
     async def _explain(self, table: CopyTable, changed: int) -> None:
         """In the transaction that made some changes: remember the table where they are more than mirrors explain."""
         bots = changed and table.name in METHODS_TABLES
         if bots and changed > await count_noted_keys(self._connection, table.name):
             self._unexplained.add(table.name)
-
-
-class _StillRefusedError(Exception):
-    """Rows that are refused although the others' old rows are out of the way; rolls the attempt back."""
-
-    def __init__(self, keys: set[Key]) -> None:
-        super().__init__()
-        self.keys = keys

@@ -15,7 +15,7 @@ from app.migration.tables.silence import silence
 from app.migration.tables.unique_keys import key_columns, key_trouble, read_unique_indexes
 from app.migration.tables.unvalidated_checks import find_unvalidated
 from app.next_step import Command, NextStep
-from app.state.fetching import fetch_rows
+from app.state.fetching import fetch_row, fetch_rows
 
 _COLUMNS = """
 SELECT a.attname, format_type(a.atttypid, -1), a.attidentity = 'a', a.attgenerated <> ''
@@ -119,7 +119,7 @@ async def describe(
     silent = not (reads or back) and (await silence(connection, qualified)).holds
     unvalidated = [] if reads or back else await find_unvalidated(connection, qualified)
     asked = {"name": qualified, "fire": ["A", "R" if silent else "O"]}
-    ((has_triggers, has_only, is_table, has_rules),) = await fetch_rows(connection, _TABLE, asked)
+    has_triggers, has_only, is_table, has_rules = await fetch_row(connection, _TABLE, asked)
     trouble = key_trouble(qualified, key, unique) if key and is_table and not reads else None
     if trouble is None and await row_security.hides_rows(connection, qualified):
         trouble = "row-level security applies to the role, and may hide rows", row_security.remedy(qualified)

@@ -10,6 +10,7 @@ from psycopg import AsyncConnection
 from psycopg.errors import InsufficientPrivilege
 
 from app.migration.tables.quoting import quoted
+from app.state.fetching import fetch_row, fetch_value
 
 BE_SILENT = "SET LOCAL session_replication_role = replica"
 NO_LONGER = "SET LOCAL session_replication_role TO DEFAULT"
@@ -51,9 +52,7 @@ class Silence(NamedTuple):
 
 async def silence(connection: AsyncConnection, qualified: str) -> Silence:
     """Look at a table of the target, by its quoted name."""
-    row = await (await connection.execute(_LOOK, {"table": qualified})).fetchone()
-    assert row is not None
-    wanted, unsafe = row
+    wanted, unsafe = await fetch_row(connection, _LOOK, {"table": qualified})
     return Silence(wanted, unsafe, granted=wanted and await _is_granted(connection))
 
 
@@ -71,6 +70,5 @@ async def grant_of_silence(connection: AsyncConnection) -> str | None:
     """The statement with which a superuser lets the role set it; None where the server has no such grant."""
     if connection.info.server_version < 150000:
         return None
-    row = await (await connection.execute("SELECT current_user")).fetchone()
-    assert row is not None
-    return f"GRANT SET ON PARAMETER session_replication_role TO {quoted(row[0])}"
+    role = await fetch_value(connection, "SELECT current_user")
+    return f"GRANT SET ON PARAMETER session_replication_role TO {quoted(role)}"

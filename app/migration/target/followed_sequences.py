@@ -11,13 +11,12 @@ from app.migration.tables.copy_table import CopyTable
 from app.migration.target.leftovers import Unusable
 from app.migration.target.sequences import (
     DatabaseSequence,
-    Fetch,
     Position,
-    fetching,
     find_sequences,
     follow,
     read_positions,
 )
+from app.state.fetching import Fetch, fetching
 
 # One side's sequences, and where each stands; None where that could not be read.
 Other = dict[DatabaseSequence, Position | None]

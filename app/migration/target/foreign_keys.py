@@ -17,6 +17,7 @@ from app.migration.tables.copy_table import CopyTable
 from app.migration.tables.quoting import named
 from app.migration.target.target_session import explained
 from app.next_step import Command, NextStep
+from app.state.fetching import fetch_value
 from app.state.runs import foreign_keys
 from app.state.runs.foreign_keys import KeptForeignKey
 from app.state.tool_schema import may_read
@@ -295,9 +296,7 @@ async def _prove(connection: AsyncConnection, one: KeptForeignKey) -> bool:
         async with connection.transaction():
             tables = f"{one.identifier.as_string(None)}, {one.referenced}"
             await connection.execute(f"LOCK TABLE {tables} IN SHARE MODE".encode())
-            cursor = await connection.execute(f"SELECT EXISTS ({one.orphans})".encode())
-            row = await cursor.fetchone()
-            if row and row[0]:
+            if await fetch_value(connection, f"SELECT EXISTS ({one.orphans})"):
                 return False
             await foreign_keys.note_state(connection, one, "validated")
         return True
@@ -311,9 +310,7 @@ async def _prove(connection: AsyncConnection, one: KeptForeignKey) -> bool:
 async def _count(connection: AsyncConnection, one: KeptForeignKey, *, moved: bool) -> BrokenForeignKey:
     orphans: int | None = None
     with suppress(psycopg.errors.InsufficientPrivilege):
-        cursor = await connection.execute(f"SELECT count(*) FROM ({one.orphans}) o".encode())  # noqa: S608
-        row = await cursor.fetchone()
-        orphans = row[0] if row else None
+        orphans = await fetch_value(connection, f"SELECT count(*) FROM ({one.orphans}) o")  # noqa: S608
     return BrokenForeignKey(
         one.of_table,
         one.name,

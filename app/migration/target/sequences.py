@@ -3,7 +3,7 @@
 Further means in a sequence's own direction: a descending one goes down.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -14,11 +14,9 @@ from psycopg import AsyncConnection, sql
 from app.common.schemas import DATA, Schemas, said
 from app.migration.tables.copy_table import CopyTable, label
 from app.migration.tables.quoting import quoted
+from app.state.fetching import Fetch, fetching
 from app.state.runs import quarantine
 from app.state.schema_name import SCHEMA
-
-# The rows of a query, from whichever side.
-Fetch = Callable[[sql.Composed], Awaitable[list[tuple[Any, ...]]]]
 
 # A row for each column that uses a sequence, or one without a column. A sequence is a column's own (deptype i for an
 # identity, a for OWNED BY), or what its default depends on. What a partition's column uses, the table's does.
@@ -141,15 +139,6 @@ class DatabaseSequence:
         """The columns of these tables that use it."""
         named = {(table.schema, table.relation_name) for table in tables}
         return [use for use in self.uses if (use.schema, use.relation) in named]
-
-
-def fetching(connection: AsyncConnection) -> Fetch:
-    """The rows of a query over a connection."""
-
-    async def fetch(query: sql.Composed) -> list[tuple[Any, ...]]:
-        return await (await connection.execute(query)).fetchall()
-
-    return fetch
 
 
 async def find_sequences(fetch: Fetch, tables: Sequence[CopyTable], *, others: bool = False) -> list[DatabaseSequence]:

@@ -15,6 +15,7 @@ from app.migration.tables.copy_table import CopyTable
 from app.migration.verify import statements as verify_statements
 from app.migration.verify.findings import Findings, stream_keys
 from app.migration.verify.row_comparison import compare_page
+from app.state.fetching import fetch_row
 
 
 async def compare_by_pages(
@@ -36,9 +37,7 @@ async def compare_by_pages(
         missing = missing or any(row.missing for row in compared.unequal)
         await findings.suspect((row.key for row in compared.unequal), in_source=True)
         progress.advance(table.name, page.rows)
-    cursor = await connection.execute(verify_statements.key_fingerprint(table))
-    held = await cursor.fetchone()
-    assert held is not None
+    held = await fetch_row(connection, verify_statements.key_fingerprint(table))
     if missing or held != (rows, sum(hashes)) or await known_count(source, table) != rows:
         rows += await _compare_the_rest(connection, source, table, findings, hashes)
     return rows, held[0]

@@ -10,6 +10,7 @@ from app.migration.load.bisection import create_staging, number_column
 from app.migration.load.contents import content
 from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.tables.copy_table import CopyTable
+from app.state.fetching import fetch_row, fetch_rows, fetch_value
 
 _STAGING = "whole_table"
 UNPAIRED = sql.Identifier("pg_temp", "unpaired")
@@ -63,9 +64,7 @@ async def staged(connection: AsyncConnection, source: PostgresSource, table: Cop
 async def count_staged(connection: AsyncConnection, staging: str) -> int:
     """How many rows wait in a temporary table."""
     query = sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier("pg_temp", staging))
-    row = await (await connection.execute(query)).fetchone()
-    assert row is not None
-    return int(row[0])
+    return int(await fetch_value(connection, query))
 
 
 async def pair(connection: AsyncConnection, table: CopyTable, staging: str) -> Unpaired:
@@ -97,9 +96,7 @@ async def pair(connection: AsyncConnection, table: CopyTable, staging: str) -> U
     counted = sql.SQL(
         "SELECT (SELECT count(*) FROM {}), (SELECT count(*) FROM {}), count(number), count(place) FROM {}"
     ).format(here, table.rows, UNPAIRED)
-    row = await (await connection.execute(counted)).fetchone()
-    assert row is not None
-    return Unpaired(*row)
+    return Unpaired(*await fetch_row(connection, counted))
 
 
 async def contents(connection: AsyncConnection, *, waiting: bool, most: int) -> list[tuple[str, int]]:
@@ -112,11 +109,11 @@ async def contents(connection: AsyncConnection, *, waiting: bool, most: int) -> 
     query = sql.SQL(
         "SELECT content, count(*) FROM {} WHERE (number IS NOT NULL) = {} GROUP BY 1 ORDER BY 1 LIMIT {}"
     ).format(UNPAIRED, sql.Literal(waiting), sql.Literal(most))
-    return await (await connection.execute(query)).fetchall()
+    return await fetch_rows(connection, query)
 
 
 async def count_missing(connection: AsyncConnection, chosen: Mapping[str, int]) -> int:
     """How many of the rows that the target lacks have these contents, of each so many at most."""
     query = sql.SQL("SELECT content, count(*) FROM {} WHERE number IS NOT NULL AND content = ANY (%s) GROUP BY 1")
-    cursor = await connection.execute(query.format(UNPAIRED), [list(chosen)])
-    return sum(min(count, chosen[content]) for content, count in await cursor.fetchall())
+    rows = await fetch_rows(connection, query.format(UNPAIRED), [list(chosen)])
+    return sum(min(count, chosen[content]) for content, count in rows)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from psycopg import AsyncConnection
 
+from app.state.fetching import fetch_row, fetch_rows
 from app.state.schema_name import SCHEMA
 
 _NOTES = (
@@ -64,14 +65,13 @@ async def entries(connection: AsyncConnection) -> tuple[Waiting, ...]:
 
 async def overdue_entries(connection: AsyncConnection, seconds: float) -> tuple[int, float | None]:
     """Entries of the outbox without an error that are older than so many seconds: how many, and the oldest's age."""
-    cursor = await connection.execute(
+    return await fetch_row(
+        connection,
         "SELECT count(*), extract(epoch FROM clock_timestamp() - min(recorded_at))::double precision "
         f"FROM {SCHEMA}.outbox "
         "WHERE last_error IS NULL AND recorded_at < clock_timestamp() - make_interval(secs => %(seconds)s)",
         {"seconds": seconds},
     )
-    ((count, age),) = await cursor.fetchall()
-    return count, age
 
 
 async def drop_entries(connection: AsyncConnection) -> None:
@@ -80,5 +80,4 @@ async def drop_entries(connection: AsyncConnection) -> None:
 
 
 async def _read(connection: AsyncConnection, statement: str, seconds: float | None = None) -> tuple[Waiting, ...]:
-    rows = await (await connection.execute(statement, {"seconds": seconds})).fetchall()
-    return tuple([Waiting(*row) for row in rows])
+    return tuple([Waiting(*row) for row in await fetch_rows(connection, statement, {"seconds": seconds})])

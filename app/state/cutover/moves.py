@@ -10,6 +10,7 @@ from typing import Any
 from psycopg import AsyncConnection
 
 from app.cutover.stages import Stage
+from app.state.fetching import fetch_rows, fetch_value
 from app.state.schema_name import SCHEMA
 
 ONE_MOVE = "moves_holding"  # the unique index that lets one move hold at a time
@@ -71,15 +72,14 @@ class PastMove:
 
 async def read_moves(connection: AsyncConnection, limit: int) -> tuple[PastMove, ...]:
     """The newest first."""
-    cursor = await connection.execute(f"{_READ}ORDER BY id DESC LIMIT %(limit)s", {"limit": limit})
-    return tuple([_move(row) for row in await cursor.fetchall()])
+    rows = await fetch_rows(connection, f"{_READ}ORDER BY id DESC LIMIT %(limit)s", {"limit": limit})
+    return tuple(map(_move, rows))
 
 
 async def open_move(connection: AsyncConnection) -> PastMove | None:
     """The move that holds writes now, its time run out or not."""
-    cursor = await connection.execute(f"{_READ}WHERE state = 'holding'")
-    row = await cursor.fetchone()
-    return _move(row) if row else None
+    rows = await fetch_rows(connection, f"{_READ}WHERE state = 'holding'")
+    return _move(rows[0]) if rows else None
 
 
 async def give_up_expired(connection: AsyncConnection) -> None:
@@ -123,25 +123,25 @@ async def begin_move(
         psycopg.errors.UniqueViolation: of `ONE_MOVE`: another move holds.
     """
     given = {"kind": kind, "hold": hold, "reason": reason, "said": said}
-    cursor = await connection.execute(
+    number = await fetch_value(
+        connection,
         f"INSERT INTO {SCHEMA}.moves (kind, from_stage, to_stage, state, hold_until, done_by, reason, said) "
         "VALUES (%(kind)s, %(before)s, %(after)s, 'holding', clock_timestamp() + make_interval(secs => %(hold)s), "
         "%(who)s, %(reason)s, %(said)s) RETURNING id",
         {**given, "before": stages[0], "after": stages[1], "who": who()},
     )
-    ((number,),) = await cursor.fetchall()
     return int(number)
 
 
 async def seconds_left(connection: AsyncConnection, number: int) -> float | None:
     """Until the move is to be given up; None where it does not hold any more."""
-    cursor = await connection.execute(
+    left: float | None = await fetch_value(
+        connection,
         f"SELECT extract(epoch FROM hold_until - clock_timestamp())::double precision FROM {SCHEMA}.moves "
         "WHERE id = %(number)s AND state = 'holding'",
         {"number": number},
     )
-    row = await cursor.fetchone()
-    return row[0] if row else None
+    return left
 
 
 async def end_move(connection: AsyncConnection, number: int) -> bool:
@@ -171,11 +171,8 @@ async def try_commit(connection: AsyncConnection) -> None:
 
 async def is_done(connection: AsyncConnection, number: int) -> bool:
     """Whether the move was made."""
-    cursor = await connection.execute(
-        f"SELECT state = 'done' FROM {SCHEMA}.moves WHERE id = %(number)s", {"number": number}
-    )
-    row = await cursor.fetchone()
-    return bool(row and row[0])
+    query = f"SELECT state = 'done' FROM {SCHEMA}.moves WHERE id = %(number)s"
+    return bool(await fetch_value(connection, query, {"number": number}))
 
 
 async def recorded_again_since(connection: AsyncConnection) -> datetime | None:
@@ -183,15 +180,15 @@ async def recorded_again_since(connection: AsyncConnection) -> datetime | None:
 
     Recording began anew with that step. Who has left live since has answered for it already.
     """
-    cursor = await connection.execute(
+    since: datetime | None = await fetch_value(
+        connection,
         f"SELECT back.ended_at FROM {SCHEMA}.moves back WHERE back.state = 'done' AND back.from_stage = 'complete' "
         f"AND EXISTS (SELECT FROM {SCHEMA}.moves WHERE kind = 'finish' AND state = 'done' AND id < back.id) "
         f"AND NOT EXISTS (SELECT FROM {SCHEMA}.moves WHERE from_stage = 'live' AND to_stage = 'shadow' "
         f"AND state = 'done' AND id > (SELECT max(id) FROM {SCHEMA}.moves WHERE kind = 'finish' AND state = 'done')) "
-        "ORDER BY back.id DESC LIMIT 1"
+        "ORDER BY back.id DESC LIMIT 1",
     )
-    row = await cursor.fetchone()
-    return row[0] if row else None
+    return since
 
 
 def who() -> str:

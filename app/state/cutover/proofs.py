@@ -5,6 +5,7 @@ from datetime import datetime
 
 from psycopg import AsyncConnection
 
+from app.state.fetching import fetch_column, fetch_row, fetch_rows, fetch_value
 from app.state.schema_name import SCHEMA
 from app.state.wal import TIMELINE
 
@@ -30,34 +31,30 @@ SELECT greatest(began, (SELECT left_at FROM {SCHEMA}.last_left_note),
 
 async def refused_rows(connection: AsyncConnection) -> list[tuple[str, int]]:
     """The tables that have rows in quarantine, and how many."""
-    cursor = await connection.execute(
-        f"SELECT table_name, count(*) FROM {SCHEMA}.quarantine GROUP BY table_name ORDER BY table_name"
+    return await fetch_rows(
+        connection, f"SELECT table_name, count(*) FROM {SCHEMA}.quarantine GROUP BY table_name ORDER BY table_name"
     )
-    return await cursor.fetchall()
 
 
 async def never_copied(connection: AsyncConnection, tables: Sequence[str]) -> list[str]:
     """Those of these tables that were never brought over whole, and whose writer still writes to Supabase."""
-    cursor = await connection.execute(
+    return await fetch_column(
+        connection,
         "SELECT name FROM unnest(%(tables)s::text[]) name "
         f"WHERE name NOT IN (SELECT table_name FROM {SCHEMA}.checkpoints WHERE state = 'complete') "
         f"AND name NOT IN (SELECT table_name FROM {SCHEMA}.synced_tables) AND name NOT IN {_OTHER_STORE}",
         {"tables": list(tables)},
     )
-    return [name for (name,) in await cursor.fetchall()]
 
 
 async def last_left(connection: AsyncConnection) -> str:
     """When a write was last left to a sync, or a process was forgotten: a text that is another one after each time."""
-    cursor = await connection.execute(f"SELECT coalesce(left_at::text, 'never') FROM {SCHEMA}.last_left_note")
-    ((moment,),) = await cursor.fetchall()
-    return str(moment)
+    return str(await fetch_value(connection, f"SELECT coalesce(left_at::text, 'never') FROM {SCHEMA}.last_left_note"))
 
 
 async def mirrored_since(connection: AsyncConnection) -> datetime | None:
     """The last time from which on every process mirrored what it wrote; None where none is known."""
-    ((since,),) = await (await connection.execute(_MIRRORED_SINCE)).fetchall()
-    moment: datetime | None = since
+    moment: datetime | None = await fetch_value(connection, _MIRRORED_SINCE)
     return moment
 
 
@@ -70,7 +67,8 @@ async def table_proofs(
         Of each: its name; when its last sync began; when a sync last ended whose changes the mirrors do not explain;
         when its last verify began, and the differences that this one found. None: there was none.
     """
-    cursor = await connection.execute(
+    return await fetch_rows(
+        connection,
         "SELECT name, s.began_at, s.changed_at, v.began_at, v.differences "
         f"FROM unnest(%(tables)s::text[]) name LEFT JOIN {SCHEMA}.synced_tables s "
         f"ON s.table_name = name AND {_OF_NOW} "
@@ -79,7 +77,6 @@ async def table_proofs(
         f"ORDER BY began_at DESC LIMIT 1) v ON true WHERE name NOT IN {_OTHER_STORE}",
         {"tables": list(tables)},
     )
-    return await cursor.fetchall()
 
 
 async def proof_of(connection: AsyncConnection, table: str) -> tuple[float | None, int, float | None, int | None]:
@@ -89,7 +86,8 @@ async def proof_of(connection: AsyncConnection, table: str) -> tuple[float | Non
         Seconds since its last sync began; its rows in quarantine; seconds since its last verify began, and the
         differences that this one found. None: there was none.
     """
-    cursor = await connection.execute(
+    return await fetch_row(
+        connection,
         "SELECT extract(epoch FROM clock_timestamp() "
         f"- (SELECT began_at FROM {SCHEMA}.synced_tables WHERE table_name = %(table)s))::double precision, "
         f"(SELECT count(*) FROM {SCHEMA}.quarantine WHERE table_name = %(table)s), "
@@ -98,24 +96,24 @@ async def proof_of(connection: AsyncConnection, table: str) -> tuple[float | Non
         "WHERE table_name = %(table)s ORDER BY began_at DESC LIMIT 1) v ON true",
         {"table": table},
     )
-    ((synced, refused, verified, differences),) = await cursor.fetchall()
-    return synced, refused, verified, differences
 
 
 async def synced_ages(connection: AsyncConnection) -> dict[str, float]:
     """Seconds since the last sync from Supabase began at each table that had one."""
-    cursor = await connection.execute(
-        "SELECT table_name, extract(epoch FROM clock_timestamp() - began_at)::double precision "
-        f"FROM {SCHEMA}.synced_tables"
+    return dict(
+        await fetch_rows(
+            connection,
+            "SELECT table_name, extract(epoch FROM clock_timestamp() - began_at)::double precision "
+            f"FROM {SCHEMA}.synced_tables",
+        )
     )
-    return dict(await cursor.fetchall())
 
 
 async def unverified_since(connection: AsyncConnection, tables: Sequence[str], moment: datetime) -> list[str]:
     """Those of these tables of which no clean verify has begun since, by name."""
-    cursor = await connection.execute(
+    return await fetch_column(
+        connection,
         f"SELECT name FROM unnest(%(tables)s::text[]) name WHERE NOT EXISTS (SELECT FROM {SCHEMA}.verifications "
         "WHERE table_name = name AND differences = 0 AND began_at > %(moment)s) ORDER BY name",
         {"tables": list(tables), "moment": moment},
     )
-    return [name for (name,) in await cursor.fetchall()]

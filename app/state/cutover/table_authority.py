@@ -6,14 +6,13 @@ from typing import Any
 from psycopg import AsyncConnection
 
 from app.cutover.stages import Store
-from app.state.fetching import fetch_rows
+from app.state.fetching import fetch_row, fetch_rows
 from app.state.schema_name import SCHEMA
 
 
 async def read_authorities(connection: AsyncConnection, tables: Iterable[str]) -> dict[str, Store]:
     """The authority of each of these tables; one whose writer was never moved has Supabase."""
-    cursor = await connection.execute(f"SELECT table_name, authority FROM {SCHEMA}.table_authority")
-    moved: dict[str, str] = dict(await cursor.fetchall())
+    moved = dict(await fetch_rows(connection, f"SELECT table_name, authority FROM {SCHEMA}.table_authority"))
     return {table: Store(moved.get(table, Store.SUPABASE)) for table in tables}
 
 
@@ -28,11 +27,10 @@ async def set_authority(connection: AsyncConnection, table: str, to: Store) -> N
 
 async def read_tables_and_processes(connection: AsyncConnection) -> tuple[Any, ...]:
     """The tables whose own authority is PostgreSQL, when one last moved, the bot's processes and their stages."""
-    (row,) = await fetch_rows(
+    return await fetch_row(
         connection,
         f"SELECT ARRAY(SELECT table_name FROM {SCHEMA}.table_authority WHERE authority = 'postgres' ORDER BY 1), "
         f"(SELECT max(changed_at) FROM {SCHEMA}.table_authority), "
         f"ARRAY(SELECT name FROM {SCHEMA}.processes ORDER BY name), "
         f"ARRAY(SELECT stage FROM {SCHEMA}.processes ORDER BY name)",
     )
-    return row

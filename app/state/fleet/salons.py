@@ -7,7 +7,7 @@ from datetime import datetime
 from psycopg import AsyncConnection
 
 from app.common.schemas import DATA, Schemas, trouble_with_target
-from app.state.fetching import fetch_rows
+from app.state.fetching import fetch_column, fetch_rows
 from app.state.schema_name import SCHEMA
 
 # By the names of the tables, of which the catalog has an index: not the whole of it is read.
@@ -77,7 +77,7 @@ async def find_salons(connection: AsyncConnection) -> list[Salon]:
 
 async def filled_schemas(connection: AsyncConnection, names: Sequence[str]) -> set[str]:
     """Those of the names whose schemas are there and hold something."""
-    return {name for (name,) in await fetch_rows(connection, _FILLED, {"names": list(names)})}
+    return set(await fetch_column(connection, _FILLED, {"names": list(names)}))
 
 
 async def read_standing(connection: AsyncConnection, salon: Salon) -> Standing:

@@ -6,7 +6,7 @@ from psycopg import AsyncConnection
 
 from app.common.schemas import DATA, TOOL
 from app.state.cutover.stage import STAMP
-from app.state.fetching import fetch_rows
+from app.state.fetching import fetch_column, fetch_row
 from app.state.schema_name import SCHEMA
 
 # In this order: a table after those that it refers to.
@@ -37,12 +37,12 @@ async def outbox_to_move(connection: AsyncConnection, *, managed: bool) -> Outbo
         managed: a command has moved the stage; until then an entry is noted as unsure although nobody sends it.
     """
     unsettled = "attempts > 0 OR (unsure AND %(managed)s)"
-    rows = await fetch_rows(
+    row = await fetch_row(
         connection,
         f"SELECT count(*), count(*) FILTER (WHERE {unsettled}) FROM {SCHEMA}.outbox",
         {"managed": managed},
     )
-    return OutboxToMove(*rows[0])
+    return OutboxToMove(*row)
 
 
 async def settle_in(connection: AsyncConnection) -> None:
@@ -57,12 +57,11 @@ async def settle_in(connection: AsyncConnection) -> None:
 
 async def relations_in_the_way(connection: AsyncConnection) -> list[str]:
     """What the two schemas hold already, so that nothing can move in."""
-    rows = await fetch_rows(
+    return await fetch_column(
         connection,
         "SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
         f"WHERE n.nspname IN ('{DATA}', '{TOOL}') AND c.relkind NOT IN ('i', 'I', 't') ORDER BY 1",
     )
-    return [name for (name,) in rows]
 
 
 # The things of both schemas, and what outside of them stands on one: views, foreign keys, defaults, functions.
@@ -94,7 +93,7 @@ ORDER BY 1
 
 async def dependents(connection: AsyncConnection) -> list[str]:
     """What stands on the two schemas from outside, in PostgreSQL's words."""
-    return [name for (name,) in await fetch_rows(connection, _DEPENDENTS)]
+    return await fetch_column(connection, _DEPENDENTS)
 
 
 async def drop_both(connection: AsyncConnection) -> None:

@@ -9,7 +9,7 @@ from psycopg import AsyncConnection, sql
 
 from app.common.schemas import schemas_of
 from app.state.cutover.stage import STAMP
-from app.state.fetching import fetch_rows, fetch_value
+from app.state.fetching import fetch_column, fetch_value
 from app.state.schema_name import SCHEMA
 from app.state.tool_schema import may_read
 
@@ -57,14 +57,13 @@ async def archive_kept(connection: AsyncConnection) -> str | None:
 
 async def tables_not_held(connection: AsyncConnection) -> list[str]:
     """The tables of a schema that has moved out which did not go with it."""
-    rows = await fetch_rows(
+    return await fetch_column(
         connection,
         "SELECT c.oid::regclass::text FROM pg_class c WHERE c.relnamespace = to_regnamespace('<data schema>') "
         "AND c.relkind IN ('r', 'p', 'f') AND c.relname <> 'alembic_version' AND NOT EXISTS (SELECT FROM pg_trigger t "
         "WHERE t.tgrelid = c.oid AND t.tgname = %(trigger)s) ORDER BY 1",
         {"trigger": TRIGGER},
     )
-    return [name for (name,) in rows]
 
 
 async def unmark_moved_out(connection: AsyncConnection) -> None:

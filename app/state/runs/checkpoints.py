@@ -6,7 +6,7 @@ from typing import Any
 from psycopg import AsyncConnection, sql
 
 from app.common.keys import Key
-from app.state.fetching import fetch_rows, fetch_value
+from app.state.fetching import fetch_column, fetch_rows, fetch_value
 from app.state.runs import quarantine
 from app.state.schema_name import SCHEMA
 
@@ -159,5 +159,5 @@ async def tables_of(connection: AsyncConnection, run: int) -> list[tuple[Any, ..
 
 async def tables_copied(connection: AsyncConnection) -> set[str]:
     """The tables that any run has copied to their end."""
-    rows = await fetch_rows(connection, f"SELECT table_name FROM {SCHEMA}.checkpoints WHERE state = 'complete'")
-    return {table for (table,) in rows}
+    statement = f"SELECT table_name FROM {SCHEMA}.checkpoints WHERE state = 'complete'"
+    return set(await fetch_column(connection, statement))

@@ -8,7 +8,7 @@ from psycopg import AsyncConnection, sql
 from psycopg.types.json import Json
 
 from app.common.keys import Key
-from app.state.fetching import fetch_rows, fetch_value
+from app.state.fetching import fetch_column, fetch_rows, fetch_value
 from app.state.json_keys import AMONG_KEYS, keys_json
 from app.state.schema_name import SCHEMA
 
@@ -40,7 +40,7 @@ async def count_rows(connection: AsyncConnection, run: int | None = None) -> int
 
 async def table_names(connection: AsyncConnection) -> set[str]:
     """The tables that have rows in quarantine."""
-    return {row[0] for row in await fetch_rows(connection, f"SELECT DISTINCT table_name FROM {SCHEMA}.quarantine")}
+    return set(await fetch_column(connection, f"SELECT DISTINCT table_name FROM {SCHEMA}.quarantine"))
 
 
 async def count_by_reason(connection: AsyncConnection, tables: Sequence[str] | None) -> list[tuple[Any, ...]]:
@@ -137,13 +137,12 @@ async def refusals(
 
 async def numbers_but(connection: AsyncConnection, run: int, table: str, sqlstate: str) -> list[int]:
     """The numbers of the table's rows that the run put into quarantine for another reason than this SQLSTATE."""
-    rows = await fetch_rows(
+    return await fetch_column(
         connection,
         f"SELECT number FROM {SCHEMA}.quarantine WHERE run_id = %(run)s AND table_name = %(table)s "
         "AND sqlstate <> %(sqlstate)s ORDER BY number",
         {"run": run, "table": table, "sqlstate": sqlstate},
     )
-    return [number for (number,) in rows]
 
 
 async def refused_again(connection: AsyncConnection, run: int, table: str, keys: Iterable[Key]) -> dict[Key, str]:
@@ -183,13 +182,13 @@ async def waiting_rows(
 
 async def other_columns(connection: AsyncConnection, numbers: Sequence[int], names: Iterable[str]) -> set[int]:
     """Those of the rows that were refused when their table had other columns than these."""
-    rows = await fetch_rows(
+    found = await fetch_column(
         connection,
         f"SELECT number FROM {SCHEMA}.quarantine WHERE number = ANY (%(numbers)s) AND (SELECT array_agg(name "
         'ORDER BY name COLLATE "C") FROM json_object_keys(row_text) name) IS DISTINCT FROM %(names)s::text[]',
         {"numbers": numbers, "names": sorted(names)},
     )
-    return {number for (number,) in rows}
+    return set(found)
 
 
 async def stage_rows(

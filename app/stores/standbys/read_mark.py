@@ -36,26 +36,25 @@ class Mark(NamedTuple):
 
 
 class ReadMark:
-    """The mark of one process. It only rises, but for a new timeline, which begins it anew."""
+    """The mark of one process. It only rises, but for a new timeline, which begins it anew.
+
+    Attributes:
+        times_lost: how often it was lost, to be asked before the primary is, and given to `found`.
+    """
 
     def __init__(self) -> None:
         self._mark: Mark | None = None
-        self._lost = 1  # how often it was lost: it is not known at the start
+        self.times_lost = 1  # it is not known at the start
         self._found = 0
 
     @property
     def current(self) -> Mark | None:
         """The mark; None while it is not known, so that only the primary may answer."""
-        return self._mark if self._found == self._lost else None
-
-    @property
-    def times_lost(self) -> int:
-        """To be asked before the primary is, and given to `found`."""
-        return self._lost
+        return self._mark if self._found == self.times_lost else None
 
     def lose(self) -> None:
         """There may be a write whose position is not known: it is found by asking the primary where it is."""
-        self._lost += 1
+        self.times_lost += 1
 
     def found(self, at: WalPlace, times_lost: int) -> None:
         """Where the primary was, asked after the mark had been lost so often; changes nothing where it is known."""

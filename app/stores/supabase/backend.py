@@ -23,9 +23,8 @@ from app.stores.outgoing_write import OutgoingWrite
 from app.stores.reads import UPCOMING_AT_MOST
 from app.stores.supabase import schedules as supabase_schedules
 from app.stores.supabase.client import SupabaseRest
-from app.stores.supabase.grammar import in_list
 from app.stores.supabase.schedules import StaffId
-from app.stores.supabase.table import SupabaseTable
+from app.stores.supabase.table import SupabaseTable, equal
 from app.stores.supabase.upsert import upsert
 
 
@@ -54,27 +53,27 @@ class SupabaseBackend:
         self._zones = SupabaseTable(rest, models.Company, CompanyZone, CompanyZone._fields)
 
     async def get_dialog_context(self, user_id: str) -> DialogContextRow | None:
-        return await self._contexts.one(_equal(user_id=user_id), "several contexts have this user_id")
+        return await self._contexts.one(equal(user_id=user_id), "several contexts have this user_id")
 
     async def get_client_by_phone(self, phone: str, company_id: int | None) -> ClientRow | None:
-        return await self._clients.one(_equal(phone=phone, company_id=company_id), "several clients have this phone")
+        return await self._clients.one(equal(phone=phone, company_id=company_id), "several clients have this phone")
 
     async def get_client_by_id(self, yclients_id: int, company_id: int | None) -> ClientRow | None:
         return await self._clients.one(
-            _equal(yclients_id=yclients_id, company_id=company_id), "clients of several companies have this id"
+            equal(yclients_id=yclients_id, company_id=company_id), "clients of several companies have this id"
         )
 
     async def get_client_appointments(
         self, client_id: int, *, company_id: int | None, limit: int, order_by: str, descending: bool
     ) -> list[BookingRow]:
         return await self._bookings.first(
-            _equal(client_yclients_id=client_id, company_id=company_id), [(order_by, descending)], limit
+            equal(client_yclients_id=client_id, company_id=company_id), [(order_by, descending)], limit
         )
 
     async def get_upcoming_appointments(self, client_id: int, company_id: int, now: datetime) -> Upcoming:
-        company = await self._zones.one(_equal(company_id=company_id), "several companies have this id")
+        company = await self._zones.one(equal(company_id=company_id), "several companies have this id")
         here, unknown = local_now(now, company.timezone if company else None, self._default_timezone)
-        matching = _equal(client_yclients_id=client_id, company_id=company_id)
+        matching = equal(client_yclients_id=client_id, company_id=company_id)
         bookings = await self._bookings.first(
             lambda builder: (
                 matching(builder)
@@ -95,7 +94,7 @@ class SupabaseBackend:
 
     async def get_staff_by_id(self, staff_id: int, company_id: int) -> StaffRow | None:
         return await self._staff.one(
-            _equal(yclients_id=staff_id, company_id=company_id), "several members of staff have this id"
+            equal(yclients_id=staff_id, company_id=company_id), "several members of staff have this id"
         )
 
     async def get_staff_schedules(
@@ -125,30 +124,30 @@ class SupabaseBackend:
         if company_id is not None and not await supabase_schedules.staff_ids(self._staff_ids, company_id, staff_id):
             return None
         return await self._schedules.one(
-            _equal(staff_id=staff_id, date=day.isoformat()), "several schedules are of this day"
+            equal(staff_id=staff_id, date=day.isoformat()), "several schedules are of this day"
         )
 
     async def get_services(self, company_id: int, *, include_inactive: bool) -> list[ServiceRow]:
         active = None if include_inactive else True
-        found = await self._services.whole(_equal(company_id=company_id, is_active=active))
+        found = await self._services.whole(equal(company_id=company_id, is_active=active))
         return sorted(found, key=_by_weight_and_title)
 
     async def get_staff(self, company_id: int, *, include_inactive: bool) -> list[StaffRow]:
         active = None if include_inactive else True
-        found = await self._staff.whole(_equal(company_id=company_id, is_active=active))
+        found = await self._staff.whole(equal(company_id=company_id, is_active=active))
         return sorted(found, key=lambda member: (member.name, member.id))
 
     async def get_service_by_id(self, yclients_id: int, company_id: int | None) -> ServiceRow | None:
         return await self._services.one(
-            _equal(yclients_id=yclients_id, company_id=company_id), "services of several companies have this id"
+            equal(yclients_id=yclients_id, company_id=company_id), "services of several companies have this id"
         )
 
     async def get_services_by_category(self, company_id: int, category_id: int) -> list[ServiceRow]:
-        matching = _equal(company_id=company_id, category_id=category_id, is_active=True)
+        matching = equal(company_id=company_id, category_id=category_id, is_active=True)
         return sorted(await self._services.whole(matching), key=_by_weight_and_title)
 
     async def get_company(self, company_id: int) -> CompanyRow | None:
-        return await self._companies.one(_equal(company_id=company_id), "several companies have this id")
+        return await self._companies.one(equal(company_id=company_id), "several companies have this id")
 
     async def upsert(self, model: type[models.Base], rows: Sequence[Values], write: OutgoingWrite) -> list[Any]:
         written: dict[type[models.Base], SupabaseTable[Any]] = {
@@ -162,20 +161,6 @@ class SupabaseBackend:
 
     async def close(self) -> None:
         await self._rest.close()
-
-
-def _equal(**values: Any) -> Any:
-    """Narrows a request to rows with these values; None leaves a column out."""
-
-    def narrow(builder: Any) -> Any:
-        for name, value in values.items():
-            if isinstance(value, str):
-                builder = builder.filter(name, "in", in_list([value]))  # the operator whose operand can be quoted
-            elif value is not None:
-                builder = builder.eq(name, value)
-        return builder
-
-    return narrow
 
 
 def _by_weight_and_title(service: ServiceRow) -> tuple[Any, ...]:

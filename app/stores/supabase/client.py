@@ -53,7 +53,7 @@ async def _tables_client(url: str, key: str, session: httpx.AsyncClient) -> Asyn
 class SupabaseRest:
     """A client of Supabase's tables and the HTTP session under it.
 
-    Made with `await SupabaseRest.open(url, key)`, ended with `await rest.close()`.
+    Made with `await SupabaseRest.open(url, key)`, ended with `await rest.close()`; or used as a context.
     """
 
     def __init__(self, client: AsyncPostgrestClient, session: httpx.AsyncClient, connections: int) -> None:
@@ -99,6 +99,12 @@ class SupabaseRest:
             raise SettingsError(_NO_URL) from None
         hide_queries()
         return cls(client, session, connections)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.close()
 
     def table(self, name: str, schema: str = DATA) -> AsyncRequestBuilder:
         """Begin a request on a table, with the client's own builder; its headers name the schema."""
@@ -199,8 +205,8 @@ class SupabaseRest:
             refuse_other_count(len(rows), rows_told(response.headers))
         return rows
 
-    async def root_document(self, schema: str = DATA) -> bytes:
-        """The server's description of a schema's tables, an OpenAPI document; some servers give none, or an empty one.
+    async def described_tables(self, schema: str = DATA) -> dict[str, Any]:
+        """A schema's tables as the server's OpenAPI document defines them; some servers give none, or an empty one.
 
         Raises:
             StoreError: one of its kinds.
@@ -208,9 +214,14 @@ class SupabaseRest:
         postgrest = self._client if schema in {DATA, "public"} else self._client.schema(schema)
         with translated_transport_errors(writing=False):
             response = await self._session.get(f"{str(postgrest.base_url).rstrip('/')}/", headers=postgrest.headers)
-        if response.is_success:
-            return response.content
-        raise error_of(response, writing=False)
+        if not response.is_success:
+            raise error_of(response, writing=False)
+        try:
+            document = json.loads(response.content)
+        except ValueError:
+            return {}
+        definitions = document.get("definitions") if isinstance(document, dict) else None
+        return definitions if isinstance(definitions, dict) else {}
 
     async def _to_its_end(self, send: Callable[[], Coroutine[Any, Any, _Answer]]) -> _Answer:
         # Also where the caller is cancelled or out of time: httpcore's pool never gets back the place of a request that

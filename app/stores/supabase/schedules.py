@@ -5,8 +5,8 @@ from datetime import date
 from typing import Any, NamedTuple
 
 from app.stores.codec.rows import StaffScheduleRow
-from app.stores.supabase.grammar import in_list, key_parts
-from app.stores.supabase.table import Narrow, Record, SupabaseTable
+from app.stores.supabase.grammar import key_parts
+from app.stores.supabase.table import Narrow, Record, SupabaseTable, equal
 
 
 class StaffId(NamedTuple):
@@ -29,15 +29,15 @@ async def list_of_company(
     is_working: bool | None,
 ) -> list[StaffScheduleRow]:
     """The schedules of a company's staff, by date, staff name (NULL last) and id; `staff` reads (id, yclients_id)."""
+    matching = equal(staff_name=staff_name, is_working=is_working)
 
     def narrow(builder: Any) -> Any:
-        if staff_name is not None:
-            builder = builder.filter("staff_name", "in", in_list([staff_name]))
+        builder = matching(builder)
         if date_from is not None:
             builder = builder.gte("date", date_from.isoformat())
         if date_to is not None:
             builder = builder.lte("date", date_to.isoformat())
-        return builder if is_working is None else builder.eq("is_working", is_working)
+        return builder
 
     found: list[Record] = []
     ids = [(str(number),) for number in await staff_ids(staff, company_id, staff_id)]
@@ -52,12 +52,8 @@ async def list_of_company(
 
 async def staff_ids(staff: SupabaseTable[StaffId], company_id: int, staff_id: int | None = None) -> list[int]:
     """`staff.yclients_id` of a company's staff, or of one of them if he or she is of the company."""
-
-    def narrow(builder: Any) -> Any:
-        builder = builder.eq("company_id", company_id)
-        return builder if staff_id is None else builder.eq("yclients_id", staff_id)
-
-    return [member.yclients_id for member in await staff.whole(narrow)]
+    matching = equal(company_id=company_id, yclients_id=staff_id)
+    return [member.yclients_id for member in await staff.whole(matching)]
 
 
 async def _first_days(schedules: SupabaseTable[StaffScheduleRow], narrow: Narrow, limit: int) -> list[Record]:

@@ -29,6 +29,20 @@ Record = dict[str, str | None]
 _COUNTED = {"Prefer": "count=exact"}  # tells whether a page is the last, which its length does not: there may be a cap
 
 
+def equal(**values: Any) -> Narrow:
+    """Narrows a request to rows with these values; None leaves a column out."""
+
+    def narrow(builder: Any) -> Any:
+        for name, value in values.items():
+            if isinstance(value, str):
+                builder = builder.filter(name, "in", in_list([value]))  # the operator whose operand can be quoted
+            elif value is not None:
+                builder = builder.eq(name, value)
+        return builder
+
+    return narrow
+
+
 class SupabaseTable(Generic[R]):
     """Reads a model's rows.
 

@@ -1,6 +1,9 @@
 """Gate: both schemas are as the models say, by the comparisons of preflight."""
 
+from collections.abc import Sequence
+
 from psycopg import AsyncConnection
+from sqlalchemy import Table
 
 from app.cutover.moves.gates.objection import Objection
 from app.cutover.tables import BUSINESS_TABLES
@@ -26,7 +29,7 @@ async def drift(connection: AsyncConnection, settings: Settings, accepted: Accep
     catalog = await read_all(connection, tables)
     found = as_findings(compare(tables, catalog, strict=True), _BY_HAND)
     try:
-        seen = await _see_supabase(settings)
+        seen = await _see_supabase(settings, tables)
     except BotdataError as error:
         return [
             Objection(f"Supabase's schema could not be looked at: {error}", "botdata preflight, which says more of it"),
@@ -36,14 +39,10 @@ async def drift(connection: AsyncConnection, settings: Settings, accepted: Accep
     return _errors(accepted, found)
 
 
-async def _see_supabase(settings: Settings) -> SourceSeen:
+async def _see_supabase(settings: Settings, tables: Sequence[Table]) -> SourceSeen:
     url, key = settings.require_supabase()
-    tables = [table for table in Base.metadata.sorted_tables if table.name in BUSINESS_TABLES]
-    rest = await SupabaseRest.open(url, key, request_timeout=30.0)
-    try:
+    async with await SupabaseRest.open(url, key, request_timeout=30.0) as rest:
         return await see_rest(rest, tables, RestSource(rest, url, limits=_LIMITS).patiently)
-    finally:
-        await rest.close()
 
 
 def _errors(accepted: Accepted, found: list[Finding]) -> list[Objection]:

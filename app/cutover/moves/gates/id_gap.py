@@ -1,4 +1,4 @@
-"""The gap between the ids that the two stores give out: the target's sequences far past the source's highest ids."""
+"""Gate: a gap between the ids of the two stores, the target's sequences being far past the source's highest ids."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,12 +6,15 @@ from dataclasses import dataclass
 from psycopg import AsyncConnection, sql
 from sqlalchemy import Table
 
+from app.cutover.moves.gates.objection import Objection
 from app.cutover.moves.stage_row import open_cutover
+from app.errors import BotdataError
 from app.migration.retry import Limits
 from app.migration.sources.rest.rest_source import RestSource
 from app.migration.tables.quoting import identifier_of, named
 from app.models import Base
 from app.settings import Settings
+from app.state.fetching import fetch_row, fetch_rows
 from app.stores.supabase.client import SupabaseRest
 from app.stores.supabase.grammar import quoted_name
 
@@ -63,13 +66,10 @@ async def read_gaps(connection: AsyncConnection, settings: Settings) -> list[Gap
         SettingsError: it is not named.
     """
     url, key = settings.require_supabase()
-    rest = await SupabaseRest.open(url, key, request_timeout=30.0)
-    try:
+    tables = [table for table in Base.metadata.sorted_tables if table.info["group"] == "business"]
+    async with await SupabaseRest.open(url, key, request_timeout=30.0) as rest:
         source = RestSource(rest, url, limits=_LIMITS)
-        tables = [table for table in Base.metadata.sorted_tables if table.info["group"] == "business"]
         return [gap for table in tables for gap in await _gaps(connection, source, table)]
-    finally:
-        await rest.close()
 
 
 async def raise_sequences(settings: Settings) -> list[Gap]:
@@ -100,16 +100,13 @@ async def raise_sequences(settings: Settings) -> list[Gap]:
 
 async def _gaps(connection: AsyncConnection, source: RestSource, table: Table) -> list[Gap]:
     identifier = identifier_of(table)
-    cursor = await connection.execute(_SEQUENCES, {"table": named(connection, identifier)})
     gaps = []
-    for column, sequence, last_id in await cursor.fetchall():
+    for column, sequence, last_id in await fetch_rows(connection, _SEQUENCES, {"table": named(connection, identifier)}):
         theirs = await _highest_at_source(source, table.name, column)
-        cursor = await connection.execute(
-            sql.SQL(
-                "SELECT CASE WHEN is_called THEN last_value + 1 ELSE last_value END, (SELECT max({}) FROM {}) FROM {}"
-            ).format(sql.Identifier(column), identifier, sql.SQL(sequence))
-        )
-        ((next_id, ours),) = await cursor.fetchall()
+        query = sql.SQL(
+            "SELECT CASE WHEN is_called THEN last_value + 1 ELSE last_value END, (SELECT max({}) FROM {}) FROM {}"
+        ).format(sql.Identifier(column), identifier, sql.SQL(sequence))
+        next_id, ours = await fetch_row(connection, query)
         gaps.append(Gap(table.name, column, sequence, next_id, max(theirs, ours or 0), theirs, last_id))
     return gaps
 
@@ -123,3 +120,26 @@ async def _highest_at_source(source: RestSource, table: str, column: str) -> int
 
     rows = await source.patiently(ask)
     return int(rows[0]["_0"] or 0) if rows else 0
+
+
+async def sequences(connection: AsyncConnection, settings: Settings) -> list[Objection]:
+    """Sequences that may give out an id that Supabase has, or will have."""
+    try:
+        gaps = await read_gaps(connection, settings)
+    except BotdataError as error:
+        return [Objection(f"the highest ids of Supabase could not be read: {error}", "botdata preflight")]
+    gap = settings.cutover_id_gap
+    return [_objection(one, gap) for one in gaps if not one.is_safe(gap)]
+
+
+def _objection(one: Gap, gap: int) -> Objection:
+    if one.overflows(gap):
+        return Objection(
+            f"{one.table}.{one.column} ends at {one.last_id:,}, and a gap of {gap:,} past {one.highest:,} does not fit",
+            "a smaller CUTOVER_ID_GAP, that the ids given out until the end of the cutover do not fill",
+        )
+    return Objection(
+        f"{one.table}.{one.column}: the next id of PostgreSQL is {one.next_id:,}, and Supabase is at "
+        f"{one.source_highest:,}: the two would give out the same ids",
+        "botdata cutover advance, which raises the sequence by CUTOVER_ID_GAP first",
+    )

@@ -9,10 +9,9 @@ from app.cutover.moves.gates import (
     comparison_gate,
     copied_gate,
     drift_gate,
+    id_gap,
     outbox_gate,
     process_gate,
-    sequence_gate,
-    unrecorded_gate,
 )
 from app.cutover.moves.gates.objection import Objection
 from app.cutover.moves.gates.thresholds import Thresholds
@@ -63,7 +62,7 @@ async def _forward(
         found["proofs"] = await copied_gate.proven(connection)
     if to is Stage.LIVE:
         found["streams"] = await copied_gate.streams(connection)
-        found["sequences"] = await sequence_gate.sequences(connection, settings)
+        found["sequences"] = await id_gap.sequences(connection, settings)
     if to in {Stage.LIVE, Stage.RAMPDOWN}:
         found["comparisons"] = await comparison_gate.comparisons(connection, row.stage, thresholds)
     if to in {Stage.RAMPDOWN, Stage.COMPLETE}:
@@ -78,6 +77,6 @@ async def _back(connection: AsyncConnection, row: StageRow, to: Stage) -> dict[s
     if row.stage.authority is not to.authority:
         found["processes"] = await process_gate.fixed(connection)
         found["outbox"] = await outbox_gate.unsent(connection)
-        found["unrecorded"] = await unrecorded_gate.unrecorded_since_finish(connection)
+        found["unrecorded"] = await outbox_gate.unrecorded_since_finish(connection)
         found["left behind"] = await copied_gate.left_behind(connection)
     return found

@@ -8,6 +8,7 @@ from psycopg import AsyncConnection
 
 from app.cutover.moves.gates.objection import Objection
 from app.cutover.stages import Stage, Store
+from app.state.fetching import fetch_row
 from app.state.wal import TIMELINE
 
 _WOULD_LOSE = "a failover may lose the last writes that were answered as done, and the last move of the stage"
@@ -55,9 +56,7 @@ class Standbys(NamedTuple):
 
 async def read_standbys(connection: AsyncConnection) -> Standbys:
     """As of now."""
-    row = await (await connection.execute(_READ.encode())).fetchone()
-    assert row is not None
-    return Standbys(*row)
+    return Standbys(*await fetch_row(connection, _READ.encode()))
 
 
 def standby_trouble(found: Standbys) -> Objection | None:

@@ -132,9 +132,7 @@ class JournalWriter:
             raise
         self._is_written(note)
         if self._settings.mirror_wait and not self._breaker.is_open:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._settings.mirror_wait):
-                    await note.settled.wait()
+            await note.wait(self._settings.mirror_wait)
         return answer
 
     async def close(self) -> None:

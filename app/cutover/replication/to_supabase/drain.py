@@ -141,21 +141,20 @@ async def _send(
 @asynccontextmanager
 async def _opened(settings: Settings, sends_recorded: bool) -> AsyncIterator[Sender]:
     _, url, key = settings.require_stores()
-    async with _target(settings) as database:
-        rest = await SupabaseRest.open(url, key, request_timeout=settings.mirror_timeout)
-        try:
-            yield Sender(
-                database,
-                SupabaseApplier(rest, timeout=settings.mirror_timeout),
-                Breaker(),
-                fixed=settings.flags.stage,
-                process="botdata mirror",
-                timeout=settings.mirror_timeout,
-                settles_after=settings.outcome_settles_after,
-                sends_recorded=sends_recorded,
-            )
-        finally:
-            await rest.close()
+    async with (
+        _target(settings) as database,
+        await SupabaseRest.open(url, key, request_timeout=settings.mirror_timeout) as rest,
+    ):
+        yield Sender(
+            database,
+            SupabaseApplier(rest, timeout=settings.mirror_timeout),
+            Breaker(),
+            fixed=settings.flags.stage,
+            process="botdata mirror",
+            timeout=settings.mirror_timeout,
+            settles_after=settings.outcome_settles_after,
+            sends_recorded=sends_recorded,
+        )
 
 
 @asynccontextmanager

@@ -4,7 +4,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from typing import Any
 
 from app.common.breaker import Breaker
@@ -109,9 +108,7 @@ class OutboxWriter:
             write_waiting = WaitingWrite(table.name, keys)
             self._queue.add(write_waiting)
             if self._settings.mirror_wait and not self._breaker.is_open:
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(self._settings.mirror_wait):
-                        await write_waiting.settled.wait()
+                await write_waiting.wait(self._settings.mirror_wait)
         return answer
 
     async def close(self) -> None:
@@ -150,7 +147,7 @@ class OutboxWriter:
         """Make the first send of these keys; those that another sender holds are not sent."""
         began = time.monotonic()
         async with asyncio.timeout(2 * sender.timeout + _BESIDE_SENDING):
-            sent = await sender.send_own(table, keys)
+            sent = await sender.send(table, keys)
         self._metrics.count("mirrors", len(sent.done), store="supabase", outcome="sent")
         self._metrics.count("mirrors", len(sent.failed), store="supabase", outcome="failed")
         self._metrics.count("mirror_milliseconds", int((time.monotonic() - began) * 1000), store="supabase")

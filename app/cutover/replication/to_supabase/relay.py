@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 
 from app.common.keys import Key
 from app.cutover.replication.to_supabase import locked_rows as held_rows
@@ -20,14 +19,6 @@ _PAUSE_WITHOUT_POSTGRES = 2.0
 _TABLES_AT_ONCE = 5  # the bot writes no more
 _HELD = 0.5  # seconds until a key that another sender holds is looked at again
 _BESIDE_SENDING = 10.0  # seconds that a claim lasts beside the sending itself
-
-
-@dataclass(slots=True)
-class Claims:
-    """Entries of one table that this relay is to see to."""
-
-    to_send: list[Entry] = field(default_factory=list)
-    to_read_back: list[Entry] = field(default_factory=list)
 
 
 class Relay:
@@ -95,32 +86,32 @@ class Relay:
             tables = [name for name in await outbox.tables_due(connection, self._last) if self._sender.mirror.has(name)]
         largest = 0
         for table in tables:
-            claims = await self._claim(table, most)
-            await self._read_back(table, claims.to_read_back)
-            if claims.to_send:
-                claimed = {entry.id: entry for entry in claims.to_send}
-                await self._sender.send_claimed(table, _keys(claims.to_send), claimed)
-            largest = max(largest, len(claims.to_send) + len(claims.to_read_back))
+            to_send, to_read_back = await self._claim(table, most)
+            await self._read_back(table, to_read_back)
+            if to_send:
+                await self._sender.send(table, _keys(to_send), {entry.id: entry for entry in to_send})
+            largest = max(largest, len(to_send) + len(to_read_back))
         return largest
 
-    async def _claim(self, table: str, most: int) -> Claims:
-        """Say which entries are seen to, before anything is: the process that comes after a kill is to know."""
+    async def _claim(self, table: str, most: int) -> tuple[list[Entry], list[Entry]]:
+        """The entries to be sent, and to be read back.
+
+        They are claimed before anything is done: the process that comes after a kill is to know.
+        """
         lasts = self._sender.timeout + _BESIDE_SENDING
         async with self._sender.database.writer() as connection:
             if not await self._sender.enter(connection):
-                return Claims()
+                return [], []
             due = await outbox.due(connection, table, most, self._last)
             keys = [key for key in _keys(due) if not self._is_busy(table, key)]
             free = set(await held_rows.lock_keys(connection, table, keys))
             await outbox.wait(connection, [entry.id for entry in due if entry.key not in free], _HELD)
-            claims = Claims()
-            for entry in due:
-                if entry.key in free:
-                    (claims.to_read_back if entry.sent else claims.to_send).append(entry)
-            await outbox.claim(connection, [entry.id for entry in claims.to_send], lasts)
-            await outbox.wait(connection, [entry.id for entry in claims.to_read_back], lasts)
+            to_send = [entry for entry in due if entry.key in free and not entry.sent]
+            to_read_back = [entry for entry in due if entry.key in free and entry.sent]
+            await outbox.claim(connection, [entry.id for entry in to_send], lasts)
+            await outbox.wait(connection, [entry.id for entry in to_read_back], lasts)
             await self._sender.database.commit(connection)
-        return claims
+        return to_send, to_read_back
 
     async def _read_back(self, table: str, entries: Sequence[Entry]) -> None:
         """Nothing of these entries can land any more: they are done where both rows are equal, else to be sent."""

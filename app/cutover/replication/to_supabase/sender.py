@@ -54,13 +54,11 @@ class Sent:
         done: keys that Supabase has, or whose entries were gone already.
         held: keys that another sender holds.
         failed: keys that Supabase did not take, or perhaps not; their entries say why.
-        is_stopped: the stage is none that sends; nothing was done.
     """
 
     done: list[Key] = field(default_factory=list)
     held: list[Key] = field(default_factory=list)
     failed: list[Key] = field(default_factory=list)
-    is_stopped: bool = False
 
 
 class Sender:
@@ -116,21 +114,19 @@ class Sender:
         stage = row.stage if row.managed else self._fixed
         return stage if stage is not None and stage.records and not row.finished else None
 
-    async def send_own(self, table: str, keys: Sequence[Key]) -> Sent:
-        """Make the first send of this process's entries of these keys.
+    async def send(self, table: str, keys: Sequence[Key], claimed: Mapping[int, Entry] | None = None) -> Sent:
+        """Send the rows of these keys.
+
+        Args:
+            claimed: the entries by id, as they were before they were claimed; None: this process's own, for the first
+                time.
 
         Raises:
             StoreError: PostgreSQL's; the entries stay as they are or, after a lost commit, may be gone.
         """
-        return await self._send(table, keys, None)
-
-    async def send_claimed(self, table: str, keys: Sequence[Key], claimed: Mapping[int, Entry]) -> Sent:
-        """Send the keys of claimed entries; errors as in `send_own`.
-
-        Args:
-            claimed: the entries by id, as they were before they were claimed.
-        """
-        return await self._send(table, keys, claimed)
+        sent = Sent()
+        await in_halves(keys, lambda part: self._attempt(table, part, claimed, sent))
+        return sent
 
     async def leave(self, table: str, keys: Sequence[Key]) -> None:
         """Say of this process's entries of these keys that no send was begun: they are the relay's."""
@@ -148,11 +144,6 @@ class Sender:
                 await self.database.commit(connection)
         self._lost -= lost
 
-    async def _send(self, table: str, keys: Sequence[Key], claimed: Mapping[int, Entry] | None) -> Sent:
-        sent = Sent()
-        await in_halves(keys, lambda part: self._attempt(table, part, claimed, sent))
-        return sent
-
     async def _attempt(
         self, table: str, keys: Sequence[Key], claimed: Mapping[int, Entry] | None, sent: Sent
     ) -> Sequence[Key]:
@@ -163,7 +154,6 @@ class Sender:
         try:
             async with self.database.writer() as connection:
                 if not await self.enter(connection):
-                    sent.is_stopped = True
                     return ()
                 entered = monotonic()
                 free = await held_rows.lock_keys(connection, table, keys)

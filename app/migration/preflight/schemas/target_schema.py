@@ -27,13 +27,9 @@ def compare(tables: Sequence[Table], found: dict[str, CatalogTable], *, strict: 
     rules: list[_Rule] = []
     for table in tables:
         there = found.get(name_of(table))
-        if there is None:
-            rules.append((SchemaDifference(name_of(table), "table", None, "a table"), "target-table-missing", None))
-            continue
-        if there.kind not in "rp":
-            rules.append(
-                (SchemaDifference(name_of(table), "table", "no table", "a table"), "target-table-missing", None)
-            )
+        if there is None or there.kind not in "rp":
+            is_there = None if there is None else "no table"
+            rules.append((SchemaDifference(name_of(table), "table", is_there, "a table"), "target-table-missing", None))
             continue
         rules += _columns(table, there, strict=strict)
         if strict:

@@ -12,6 +12,7 @@ from app.migration.preflight.schemas.catalog import CatalogTable, read_all
 from app.migration.preflight.schemas.source_schema import SourceSeen, SourceTable, wanted_columns
 from app.migration.tables.copy_table import label, name_of
 from app.migration.tables.quoting import quoted
+from app.state.fetching import fetch_rows, fetch_value
 from app.stores.postgres.session import connect, set_for_all, source_errors
 
 _RIGHTS = """
@@ -44,10 +45,9 @@ async def see_postgres(connection: AsyncConnection, tables: Sequence[Table]) -> 
     names = {name_of(table) for table in tables}
     seen = SourceSeen(others=sorted(name for name in catalog.keys() - names if catalog[name].kind in "rp"))
     # A partition's rows are its table's, which is copied or named itself.
-    partitions = {label(*row) for row in await (await connection.execute(_PARTITIONS)).fetchall()}
+    partitions = {label(*row) for row in await fetch_rows(connection, _PARTITIONS)}
     seen.others = [name for name in seen.others if name != "alembic_version" and name not in partitions]
-    role = await (await connection.execute("SELECT quote_ident(current_user)")).fetchone()
-    seen.role = role[0] if role else ""
+    seen.role = await fetch_value(connection, "SELECT quote_ident(current_user)")
     for table in tables:
         if name_of(table) in catalog:
             seen.tables[name_of(table)] = await _table(connection, table, catalog[name_of(table)], seen)
@@ -55,14 +55,18 @@ async def see_postgres(connection: AsyncConnection, tables: Sequence[Table]) -> 
 
 
 async def _table(connection: AsyncConnection, table: Table, found: CatalogTable, seen: SourceSeen) -> SourceTable:
-    there = SourceTable(name_of(table), own=found.own)
-    there.columns = {column.name: column.type for column in found.columns.values()}
-    there.generated = {column.name for column in found.columns.values() if column.generated}
-    there.missing = [column.name for column in table.columns if column.name not in found.columns]
-    there.user_types = {column.name: column.user_type for column in found.columns.values() if column.user_type}
+    columns = found.columns.values()
+    there = SourceTable(
+        name_of(table),
+        columns={column.name: column.type for column in columns},
+        generated={column.name for column in columns if column.generated},
+        missing=[column.name for column in table.columns if column.name not in found.columns],
+        user_types={column.name: column.user_type for column in columns if column.user_type},
+        own=found.own,
+    )
     wanted, schema = wanted_columns(table), table.schema or schemas_of(connection).data
-    rights = await (await connection.execute(_RIGHTS, [wanted, schema, table.name])).fetchone()
-    may_use, hidden, there.denied = rights or (False, False, wanted)
+    rights = await fetch_rows(connection, _RIGHTS, [wanted, schema, table.name])
+    may_use, hidden, there.denied = rights[0] if rights else (False, False, wanted)
     present = [name for name in wanted if name not in there.missing]
     if not may_use or (present and len(there.denied) == len(present)):
         usage = "" if may_use else f"GRANT USAGE ON SCHEMA {quoted(schema)} TO {seen.role}; "
@@ -96,6 +100,5 @@ async def _table(connection: AsyncConnection, table: Table, found: CatalogTable,
             )
         )
     query = sql.SQL("SELECT count(*) FROM {}{}").format(sql.SQL(found.own), sql.Identifier(schema, table.name))
-    row = await (await connection.execute(query)).fetchone()
-    there.rows = row[0] if row else None
+    there.rows = await fetch_value(connection, query)
     return there

@@ -4,7 +4,6 @@ Each request is tried again where its failure can pass.
 """
 
 import asyncio
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -74,11 +73,9 @@ async def see_rest(
 async def _root_definitions(rest: SupabaseRest, schema: str, patiently: Patiently) -> dict[str, dict[str, Any]]:
     """The OpenAPI definitions of a schema by table; empty where the server gives none."""
     try:
-        document = json.loads(await patiently(lambda: rest.root_document(schema)))
-    except (StoreError, ValueError):
+        return await patiently(lambda: rest.described_tables(schema))
+    except StoreError:
         return {}
-    definitions = document.get("definitions") if isinstance(document, dict) else None
-    return definitions if isinstance(definitions, dict) else {}
 
 
 async def _table(

@@ -31,6 +31,10 @@ class PostgresSource:
     """A Source on a PostgreSQL: a Supabase database, one of its poolers, or any other.
 
     Made with `open_postgres_source`. Where its connection is lost, a read makes a new one and is tried again.
+
+    Attributes:
+        label: host and database, or the host of the Supabase project.
+        setting: what names its address.
     """
 
     def __init__(
@@ -46,23 +50,13 @@ class PostgresSource:
         self._connection = connection
         self.url = url
         self._step = step
-        self._setting = setting
+        self.setting = setting
         self._in_snapshot = False
-        self._label = source_label(url)
+        self.label = source_label(url)
         self._has_only: dict[str, bool] = {}  # by table, see `own`
         self.pace = pace or Pace()
         self.limits = self.pace.limits(limits)
         self.on_retry = on_retry
-
-    @property
-    def label(self) -> str:
-        """Host and database, or the host of the Supabase project."""
-        return self._label
-
-    @property
-    def setting(self) -> str:
-        """What names its address."""
-        return self._setting
 
     @property
     def schemas(self) -> Schemas:
@@ -75,13 +69,13 @@ class PostgresSource:
         A partitioned table of the target takes the rows of all the tables that inherit from this one.
         """
         if table.name not in self._has_only:
-            found = await self._fetch(is_plain(table))
+            found = await self.fetch(is_plain(table))
             self._has_only[table.name] = bool(found and found[0][0])
         return replace(table, has_only=table.has_only and self._has_only[table.name])
 
     async def count(self, table: CopyTable) -> int:
         """Exact number of rows."""
-        ((rows,),) = await self._fetch(sql.SQL("SELECT count(*) FROM {}").format((await self.own(table)).rows))
+        ((rows,),) = await self.fetch(sql.SQL("SELECT count(*) FROM {}").format((await self.own(table)).rows))
         return int(rows)
 
     async def connect(self) -> AsyncConnection:
@@ -95,12 +89,12 @@ class PostgresSource:
 
         A connection lost meanwhile is not made anew: the snapshot ends with it.
         """
-        await self._fetch(sql.SQL("SELECT"))  # makes the connection anew where it was lost before
+        await self.fetch(sql.SQL("SELECT"))  # makes the connection anew where it was lost before
         with source_errors():
             await begin_snapshot(self._connection)
             self._in_snapshot = True
         try:
-            ((name,),) = await self._fetch(sql.SQL("SELECT pg_export_snapshot()"))
+            ((name,),) = await self.fetch(sql.SQL("SELECT pg_export_snapshot()"))
             yield name
         finally:
             self._in_snapshot = False
@@ -114,7 +108,7 @@ class PostgresSource:
     async def has_versions(self, table: CopyTable) -> bool:
         """Whether the rows' xmin can be had: not where the source's table is a view."""
         try:
-            await self._fetch(sql.SQL("SELECT xmin FROM {} LIMIT 0").format((await self.own(table)).rows))
+            await self.fetch(sql.SQL("SELECT xmin FROM {} LIMIT 0").format((await self.own(table)).rows))
         except SchemaMismatchError:
             return False
         return True
@@ -182,9 +176,9 @@ class PostgresSource:
 
         return await self._patiently(copy)
 
-    async def fetch(self, query: sql.Composed) -> list[tuple[Any, ...]]:
+    async def fetch(self, query: sql.Composed | sql.SQL) -> list[tuple[Any, ...]]:
         """The rows of a query."""
-        return await self._fetch(query)
+        return await self._patiently(lambda: self._execute(query, ()))
 
     async def stream(self, query: sql.Composed) -> AsyncIterator[bytes | bytearray | memoryview]:
         """The rows of a query in COPY's text format, row by row."""
@@ -232,9 +226,6 @@ class PostgresSource:
 
         return await self._patiently(ask)
 
-    async def _fetch(self, query: sql.Composed | sql.SQL, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
-        return await self._patiently(lambda: self._execute(query, parameters))
-
     async def _execute(self, query: sql.Composed | sql.SQL, parameters: Sequence[object]) -> list[tuple[Any, ...]]:
         if self._connection.closed and not self._in_snapshot:
             self._connection = await self.connect()
@@ -250,7 +241,7 @@ class PostgresSource:
 
         if self._in_snapshot:
             return await paced()
-        return await patiently(paced, self.limits, self.on_retry, self._label)
+        return await patiently(paced, self.limits, self.on_retry, self.label)
 
 
 @asynccontextmanager

@@ -5,14 +5,12 @@ numbers may have been another's before. So a sync keeps what the catalogs of bot
 and compares all of its rows again where that is another thing than before.
 """
 
-from collections.abc import Awaitable, Callable
-from typing import Any
-
 from psycopg import AsyncConnection, sql
 
 from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.sources.source import Source
 from app.migration.tables.copy_table import CopyTable
+from app.state.fetching import Fetch, fetching
 from app.state.runs import shapes
 
 # Enums, domains and composite types are taken as a whole, whichever of them the table uses.
@@ -33,11 +31,7 @@ async def values_stand(connection: AsyncConnection, source: Source, table: CopyT
 
     Over REST only the target's catalog is seen. A dry run forgets nothing.
     """
-
-    async def fetch(query: sql.Composed) -> list[tuple[Any, ...]]:
-        return await (await connection.execute(query)).fetchall()
-
-    ours = await _shape(fetch, table)
+    ours = await _shape(fetching(connection), table)
     theirs = await _shape(source.fetch, table) if isinstance(source, PostgresSource) else ""
     if await shapes.are_known(connection, table.name, theirs, ours):
         return True
@@ -46,7 +40,7 @@ async def values_stand(connection: AsyncConnection, source: Source, table: CopyT
     return False
 
 
-async def _shape(fetch: Callable[[sql.Composed], Awaitable[list[tuple[Any, ...]]]], table: CopyTable) -> str:
+async def _shape(fetch: Fetch, table: CopyTable) -> str:
     ((may_ask,),) = await fetch(sql.SQL("SELECT has_function_privilege('pg_control_system()', 'EXECUTE')").format())
     server = sql.SQL("(SELECT system_identifier FROM pg_control_system())" if may_ask else "NULL")
     name = sql.Literal(table.identifier.as_string(None))

@@ -13,6 +13,7 @@ from app.errors import StoreError
 from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.stream.source.lsn import lsn_text, parse_lsn
 from app.migration.stream.source.messages import Message, decode
+from app.state.fetching import fetch_value
 from app.stores.postgres.poolers.pooled_reader import PooledReader
 from app.stores.postgres.session import source_errors
 
@@ -53,16 +54,10 @@ def stream_name(target: str) -> str:
 
 async def target_identity(connection: AsyncConnection) -> str:
     """What tells one target from another, whatever its address: server, database and schema, also after a failover."""
-    allowed = await (
-        await connection.execute("SELECT has_function_privilege('pg_control_system()', 'EXECUTE')")
-    ).fetchone()
-    server = "(SELECT system_identifier FROM pg_control_system())::text" if allowed == (True,) else "''"
-    cursor = await connection.execute(
-        sql.SQL("SELECT concat_ws('/', {}, oid, datname) FROM pg_database WHERE datname = current_database()").format(
-            sql.SQL(server)
-        )
-    )
-    ((identity,),) = await cursor.fetchall()
+    allowed = await fetch_value(connection, "SELECT has_function_privilege('pg_control_system()', 'EXECUTE')")
+    server = "(SELECT system_identifier FROM pg_control_system())::text" if allowed else "''"
+    query = sql.SQL("SELECT concat_ws('/', {}, oid, datname) FROM pg_database WHERE datname = current_database()")
+    identity = await fetch_value(connection, query.format(sql.SQL(server)))
     return f"{identity}/{schemas_of(connection).tool}"
 
 

@@ -16,8 +16,9 @@ from app.migration.tables.copy_table import CopyTable
 from app.migration.tables.described_table import is_plain
 from app.migration.tables.quoting import named
 from app.migration.target.followed_sequences import follow_other, read_other
-from app.migration.target.sequences import fetching, raise_sequences
+from app.migration.target.sequences import raise_sequences
 from app.migration.target.target_session import JsonBytes, register_json_bytes
+from app.state.fetching import fetch_rows, fetch_value, fetching
 from app.stores.postgres.session import connect, source_errors
 
 _REFERRED_TO = "SELECT EXISTS (SELECT FROM pg_constraint WHERE contype = 'f' AND confrelid = to_regclass(%s))"
@@ -29,14 +30,9 @@ class PostgresWriter:
     def __init__(self, url: str, step: str, limits: Limits) -> None:
         self._url = url
         self._step = step
-        self._limits = limits
+        self.limits = limits
         self._connection: AsyncConnection | None = None
         self._kinds: dict[str, tuple[bool, bool]] = {}  # by table, whether it is a plain one, and has rules
-
-    @property
-    def limits(self) -> Limits:
-        """Those of the source."""
-        return self._limits
 
     def unsendable(self, table: CopyTable, record: dict[str, Any]) -> str | None:
         """Every value can be sent."""
@@ -86,8 +82,7 @@ class PostgresWriter:
     async def _own(self, connection: AsyncConnection, table: CopyTable) -> CopyTable:
         """The table as this database has it."""
         if table.name not in self._kinds:
-            found = await (await connection.execute(is_plain(table))).fetchone()
-            self._kinds[table.name] = (bool(found and found[0]), bool(found and found[1]))
+            self._kinds[table.name] = next(iter(await fetch_rows(connection, is_plain(table))), (False, False))
         has_only, has_rules = self._kinds[table.name]
         # What a column makes of a value is found by reading back.
         columns = tuple(replace(column, exact=None) for column in table.columns)
@@ -108,9 +103,7 @@ class PostgresWriter:
 
 async def _is_referred_to(connection: AsyncConnection, table: CopyTable) -> bool:
     """Whether a foreign key leads to the table: a deletion would be refused, or take the rows that refer to its row."""
-    cursor = await connection.execute(_REFERRED_TO, [named(connection, table.identifier)])
-    row = await cursor.fetchone()
-    return bool(row and row[0])
+    return bool(await fetch_value(connection, _REFERRED_TO, [named(connection, table.identifier)]))
 
 
 @asynccontextmanager

@@ -7,7 +7,6 @@ from typing import Any
 
 from app.common.keys import Key
 from app.errors import error_for_sqlstate
-from app.migration.retry import Limits
 from app.migration.sources.pages import key_of, records_of
 from app.migration.sources.rest.key_filters import key_groups, where_keys
 from app.migration.sources.rest.rest_source import RestSource
@@ -31,12 +30,7 @@ class RestWriter:
     def __init__(self, source: RestSource) -> None:
         self._rest = source.rest
         self._heirs = source.heirs
-        self._limits = source.limits
-
-    @property
-    def limits(self) -> Limits:
-        """Those of the source."""
-        return self._limits
+        self.limits = source.limits
 
     def unsendable(self, table: CopyTable, record: dict[str, Any]) -> str | None:
         """A JSON column that holds JSON null."""

@@ -13,6 +13,7 @@ from app.migration.tables.quoting import named
 from app.migration.verify.by_hash import hashes
 from app.migration.verify.by_hash.hashes import HashedTable, Range
 from app.migration.verify.findings import Findings, stream_keys
+from app.state.fetching import fetch_rows, fetch_value
 
 # A table is one range at first, since mostly all rows are equal; a larger one is split into so many (as bits) at once:
 # halving it again and again would read it as many times.
@@ -57,11 +58,7 @@ async def hash_both(
     connection: AsyncConnection, source: PostgresSource, at_source: sql.Composed, at_target: sql.Composed
 ) -> tuple[dict[int, Range], dict[int, Range]]:
     """The ranges of both sides, hashed at the same time."""
-
-    async def in_target() -> list[tuple[int, int, int]]:
-        return await (await connection.execute(at_target)).fetchall()
-
-    both = await asyncio.gather(source.fetch(at_source), in_target(), return_exceptions=True)
+    both = await asyncio.gather(source.fetch(at_source), fetch_rows(connection, at_target), return_exceptions=True)
     for outcome in both:
         if isinstance(outcome, BaseException):
             raise outcome
@@ -94,12 +91,8 @@ async def _compare_rows(
 
 async def _estimate(connection: AsyncConnection, table: CopyTable) -> int:
     """About how many rows the target holds: to count them would cost half as much as to compare them."""
-    cursor = await connection.execute(
-        "SELECT greatest(reltuples, 0)::bigint FROM pg_class WHERE oid = to_regclass(%s)",
-        [named(connection, table.identifier)],
-    )
-    row = await cursor.fetchone()
-    return int(row[0]) if row else 0
+    query = "SELECT greatest(reltuples, 0)::bigint FROM pg_class WHERE oid = to_regclass(%s)"
+    return int(await fetch_value(connection, query, [named(connection, table.identifier)]) or 0)
 
 
 def _unequal(theirs: dict[int, Range], ours: dict[int, Range]) -> set[int]:

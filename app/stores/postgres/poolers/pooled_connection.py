@@ -114,29 +114,17 @@ def _is_idle(connection: psycopg.AsyncConnection[Any]) -> bool:
 
 
 # psycopg's own go by what the server last said of its time zone and styles, which a transaction's settings need not be.
-class _DateLoader(DateLoader):
+class _OfNoSession:
     def __init__(self, oid: int, context: Any = None) -> None:
-        super().__init__(oid)
+        super().__init__(oid)  # type: ignore[call-arg]
 
 
-class _TimestampLoader(TimestampLoader):
-    def __init__(self, oid: int, context: Any = None) -> None:
-        super().__init__(oid)
-
-
-class _TimestamptzLoader(TimestamptzLoader):
-    def __init__(self, oid: int, context: Any = None) -> None:
-        super().__init__(oid)
-
-
-class _TimestamptzBinaryLoader(TimestamptzBinaryLoader):
-    def __init__(self, oid: int, context: Any = None) -> None:
-        super().__init__(oid)
-
-
-_LOADERS: tuple[tuple[str, Any], ...] = (
-    ("date", _DateLoader),
-    ("timestamp", _TimestampLoader),
-    ("timestamptz", _TimestamptzLoader),
-    ("timestamptz", _TimestamptzBinaryLoader),
+_LOADERS: tuple[tuple[str, Any], ...] = tuple(
+    (name, type(loader.__name__, (_OfNoSession, loader), {"__module__": __name__}))
+    for name, loader in (
+        ("date", DateLoader),
+        ("timestamp", TimestampLoader),
+        ("timestamptz", TimestamptzLoader),
+        ("timestamptz", TimestamptzBinaryLoader),
+    )
 )
