@@ -80,7 +80,7 @@ class Mirrors:
 
         async def attempt(keys: Sequence[Key]) -> Sequence[Key]:
             model = notes[0].model
-            clear = self._applier.mirror(model, keys, lambda connection: self._notes.clear(connection, notes, keys))
+            clear = self._applier.mirror(model, keys, lambda done: self._notes.clear(done, notes, keys))
             try:
                 await within(self._timeout, clear)
             except (ConflictError, RejectedError) as error:
