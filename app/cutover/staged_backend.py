@@ -76,7 +76,7 @@ class StagedBackend:
         while True:
             async with self.membership.writing() as stage:
                 try:
-                    with self._comparisons.answering():
+                    with self._comparisons.calls.answering():
                         return await self._writers[stage.authority].upsert(stage, model, rows, write)
                 except AuthorityMovedError:
                     write.was_refused()

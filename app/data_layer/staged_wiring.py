@@ -2,6 +2,7 @@
 
 from app.common.background import BackgroundTasks
 from app.common.metrics import Metrics
+from app.common.quiet import Calls
 from app.cutover.fencing import WriteGuard
 from app.cutover.membership import Membership
 from app.cutover.replication.direct_writer import DirectWriter
@@ -28,7 +29,8 @@ async def open_staged(settings: Settings, metrics: Metrics, pools: Pools | None 
         SettingsError: a setting is missing, or the stage that the environment fixes contradicts the target's row.
     """
     pools = pools or Pools(settings, metrics)
-    stores, writers, beside, router = await _open_stores(settings, pools, metrics)
+    calls = Calls()
+    stores, writers, beside, router = await _open_stores(settings, pools, metrics, calls)
     reports = pools.reports(settings)
 
     def counts() -> WriterCounts:
@@ -42,7 +44,7 @@ async def open_staged(settings: Settings, metrics: Metrics, pools: Pools | None 
     membership = Membership(
         reports, settings.flags, settings, pools.process, counts, router, looks=pools.looks, at_stage=starting.at_stage
     )
-    comparisons = Comparisons(stores, beside[0] if beside else None, settings, pools.process, metrics)
+    comparisons = Comparisons(stores, beside[0] if beside else None, settings, pools.process, metrics, calls)
     backend = StagedBackend(membership, stores, writers, comparisons, [*beside, reports])
     try:
         if router is not None:
@@ -57,7 +59,7 @@ async def open_staged(settings: Settings, metrics: Metrics, pools: Pools | None 
 
 
 async def _open_stores(
-    settings: Settings, pools: Pools, metrics: Metrics
+    settings: Settings, pools: Pools, metrics: Metrics, calls: Calls
 ) -> tuple[dict[Store, Backend], dict[Store, AuthorityWriter], list[Database], ReadRouter | SchemaReads | None]:
     """What the stages of this process can need.
 
@@ -83,7 +85,7 @@ async def _open_stores(
     supabase = await open_supabase(settings, rest)
     pool = pools.mirrors(settings)
     writers: dict[Store, AuthorityWriter] = {
-        Store.SUPABASE: JournalWriter(supabase, rest, pool, settings, pools.process, metrics),
+        Store.SUPABASE: JournalWriter(supabase, rest, pool, settings, pools.process, metrics, calls),
         Store.POSTGRES: OutboxWriter(postgres, rest, pool, settings, pools.process, metrics),
     }
     return {Store.SUPABASE: supabase, Store.POSTGRES: postgres}, writers, [pool], postgres.router

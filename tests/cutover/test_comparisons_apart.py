@@ -99,7 +99,7 @@ async def test_a_slow_store_is_an_error_at_the_deadline(pair: Pair, settings_of:
 async def test_a_comparison_waits_for_a_moment_without_calls(
     settings_of: MakeSettings, monkeypatch: pytest.MonkeyPatch, patience: float
 ) -> None:
-    monkeypatch.setattr("app.cutover.shadow.comparisons._PATIENCE", patience)
+    monkeypatch.setattr("app.cutover.shadow.comparisons.PATIENCE", patience)
     asked: list[str] = []
 
     class Asked:
@@ -120,7 +120,7 @@ async def test_a_comparison_waits_for_a_moment_without_calls(
             while asked.count("comparison") < number:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
 
-    with comparisons.answering():
+    with comparisons.calls.answering():
         await read()
         await read()
         if patience < 1:  # not for ever

@@ -4,7 +4,10 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import pytest
+
 from app.common.bisection import in_halves
+from app.common.quiet import Calls
 from app.cutover.replication.write_queue import WaitingWrite, WriteQueue
 
 
@@ -85,3 +88,25 @@ async def test_halves_are_attempted_down_to_the_one_that_is_refused() -> None:
 
     await in_halves("abcdefg", attempt)  # type: ignore[arg-type]
     assert attempts == ["abcdefg", "abc", "a", "bc", "b", "c", "defg"]
+
+
+@pytest.mark.parametrize("patience", [3600.0, 0.01])
+async def test_what_nobody_waits_for_is_brought_together_in_a_moment_without_calls(
+    monkeypatch: pytest.MonkeyPatch, patience: float
+) -> None:
+    monkeypatch.setattr("app.cutover.replication.write_queue.PATIENCE", patience)
+    brought, calls = Brought(), Calls()
+    brought.may_end.set()
+    queue = WriteQueue(brought.bring, at_once=2, may_bring=lambda: True, calls=calls)
+    first, second = write(1), write(2)
+    with calls.answering():
+        for one in (first, second):
+            with calls.answering():
+                queue.add(one)
+        if patience < 1:  # not for ever
+            await asyncio.wait_for(second.settled.wait(), 20)
+        else:
+            await asyncio.sleep(0.05)
+            assert brought.batches == []
+    await asyncio.wait_for(second.settled.wait(), 20)
+    assert brought.batches == [[first, second]]

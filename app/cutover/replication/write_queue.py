@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 
 from app.common.deadlines import cancel
 from app.common.keys import Key
+from app.common.quiet import PATIENCE, Calls
 
 logger = logging.getLogger("app.data_layer.mirrors")
 
@@ -60,11 +61,18 @@ class WriteQueue(Generic[W]):
         bring: brings a batch, settles the writes that are done, and adds those again that are not.
         at_once: batches that are brought at a time.
         may_bring: whether the other store can be asked.
+        calls: for a moment without which a write that is due waits a little; None: it does not wait.
     """
 
     def __init__(
-        self, bring: Callable[[list[W]], Coroutine[Any, Any, None]], *, at_once: int, may_bring: Callable[[], bool]
+        self,
+        bring: Callable[[list[W]], Coroutine[Any, Any, None]],
+        *,
+        at_once: int,
+        may_bring: Callable[[], bool],
+        calls: Calls | None = None,
     ) -> None:
+        self._calls = calls
         self._bring = bring
         self._at_once = at_once
         self._may_bring = may_bring
@@ -86,6 +94,9 @@ class WriteQueue(Generic[W]):
             write.settled.set()
             return
         self._waiting[write] = time.monotonic() + wait
+        if self._calls is not None:
+            self._calls.when_quiet(self.pump)
+            wait += PATIENCE
         if wait:
             asyncio.get_running_loop().call_later(wait, self.pump)
         self.pump()
@@ -117,6 +128,8 @@ class WriteQueue(Generic[W]):
     def _next(self) -> list[W]:
         """Writes of one table that are due, whose keys no batch has that is being brought."""
         now = time.monotonic()
+        if self._calls is not None and self._calls.in_flight:
+            now -= PATIENCE
         busy = {(write.table, key) for batch in self._running.values() for write in batch for key in write.keys}
         batch: list[W] = []
         keys: set[Key] = set()

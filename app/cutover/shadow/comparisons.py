@@ -5,8 +5,7 @@ import logging
 import random
 import secrets
 from collections import deque
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from time import monotonic, perf_counter
 from typing import Any, NamedTuple, TypeVar
@@ -14,6 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 from app.common.breaker import Breaker
 from app.common.deadlines import ends, within
 from app.common.metrics import Metrics
+from app.common.quiet import PATIENCE, Calls
 from app.cutover.shadow.confirmation import DoubtfulAnswer, confirm
 from app.cutover.shadow.diff import AnswerDifference, are_the_same, difference
 from app.cutover.shadow.diff_record import record_of
@@ -31,8 +31,6 @@ T = TypeVar("T")
 
 logger = logging.getLogger("app.data_layer")
 
-_AFTER_THE_ANSWER = 0.001  # seconds, in which the caller goes on, and perhaps asks for more
-_PATIENCE = 0.1  # seconds that a comparison waits for a moment without calls
 _MOST_WAITING = 200
 _FAILURES = 3  # in a row, after which a store is left alone for a while
 _MOST_CAUSES_TOLD = 100
@@ -71,6 +69,7 @@ class Comparisons:
         database: a pool on the target beside the callers' one, for the comparisons' own reads and for what is kept of
             them; None: there is none.
         process: this process's name.
+        calls: what comparisons wait for the end of.
     """
 
     def __init__(
@@ -80,6 +79,7 @@ class Comparisons:
         settings: Settings,
         process: str,
         metrics: Metrics,
+        calls: Calls | None = None,
     ) -> None:
         self._stores = stores
         self._own = dict(stores)
@@ -97,7 +97,7 @@ class Comparisons:
         self._hash_key = secrets.token_bytes(32)
         self._told: set[tuple[Line, str]] = set()
         self._breakers = {store: Breaker(failures=_FAILURES) for store in Store}
-        self._in_flight = 0
+        self.calls = calls or Calls()
         self._waiting: deque[tuple[float, Read]] = deque()  # and since when
         self._running: dict[asyncio.Task[None], Read] = {}
         self._timer: asyncio.TimerHandle | None = None  # for the one that waits longest
@@ -106,7 +106,7 @@ class Comparisons:
     @property
     def is_idle(self) -> bool:
         """Whether no call is being answered, and none compared."""
-        return not (self._in_flight or self._waiting or self._running)
+        return not (self.calls.in_flight or self._waiting or self._running)
 
     async def start(self) -> None:
         """Begin to save the counts every few seconds."""
@@ -116,7 +116,7 @@ class Comparisons:
         """The authority's answer, as soon as it is there; nothing that comes of the comparison reaches the caller."""
         began = perf_counter()
         try:
-            with self.answering():
+            with self.calls.answering():
                 answer = await ask(self._stores[stage.authority], method, arguments)
         except DataError as error:
             self._answered(Read(stage, method, arguments, error, perf_counter() - began))
@@ -125,16 +125,6 @@ class Comparisons:
         kept = list(answer) if isinstance(answer, list) else answer
         self._answered(Read(stage, method, arguments, kept, perf_counter() - began))
         return answer
-
-    @contextmanager
-    def answering(self) -> Iterator[None]:
-        """A call that goes on: comparisons wait for its end, a little."""
-        self._in_flight += 1
-        try:
-            yield
-        finally:
-            self._in_flight -= 1
-            self._look_soon()
 
     async def close(self) -> None:
         """Wait for those that run or are to run, up to close_timeout in all, and save the counts."""
@@ -176,16 +166,16 @@ class Comparisons:
             self._count(read, ComparisonOutcome("skipped", "limit"))
             return
         self._waiting.append((monotonic(), read))
-        self._look_soon()
+        self.calls.when_quiet(self._pump)
         self._look_later()
 
     def _pump(self) -> None:
         """Begin what there is a place for: one in a quiet moment, and all that has waited long enough for that."""
         while self._waiting:
             since, read = self._waiting[0]
-            is_late = self._closed or monotonic() - since >= _PATIENCE
+            is_late = self._closed or monotonic() - since >= PATIENCE
             is_full = len(self._running) >= self._most_at_once
-            if (is_full or self._in_flight or self._running) and not is_late:
+            if (is_full or self.calls.in_flight or self._running) and not is_late:
                 break
             if is_full and self._closed:
                 break
@@ -196,19 +186,17 @@ class Comparisons:
             task = asyncio.create_task(self._compare(read))
             self._running[task] = read
             task.add_done_callback(self._ended)
+        if self._waiting and not self._running:  # else one that ends looks
+            self.calls.when_quiet(self._pump)
         self._look_later()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         del self._running[task]
         self._pump()
 
-    def _look_soon(self) -> None:
-        if self._waiting and not self._in_flight:
-            asyncio.get_running_loop().call_later(_AFTER_THE_ANSWER, self._pump)
-
     def _look_later(self) -> None:
         if self._timer is None and self._waiting and not self._closed:
-            pause = max(0.0, self._waiting[0][0] + _PATIENCE - monotonic())
+            pause = max(0.0, self._waiting[0][0] + PATIENCE - monotonic())
             self._timer = asyncio.get_running_loop().call_later(pause, self._time_is_up)
 
     def _time_is_up(self) -> None:

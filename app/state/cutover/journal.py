@@ -3,12 +3,11 @@
 `keys` is a JSON array of natural keys, each an array of texts.
 """
 
-from collections.abc import Iterable, Sequence
-from typing import Any, Literal, TypeAlias
-
-from sqlalchemy.ext.asyncio import AsyncConnection
+from collections.abc import Iterable
+from typing import Literal, TypeAlias
 
 from app.common.keys import Key
+from app.common.schemas import Statements
 from app.cutover.locks import IN_TURN
 from app.cutover.stages import Stage, Store
 from app.errors import AuthorityMovedError, SchemaMismatchError
@@ -30,7 +29,7 @@ _NOTE = (
 _OF_SUPABASE = [str(stage) for stage in Stage if stage.authority is Store.SUPABASE]
 
 
-async def note(connection: AsyncConnection, process: str, table: str, keys: str) -> Ids:
+async def note(statements: Statements, process: str, table: str, keys: str) -> Ids:
     """Note keys that are to be written.
 
     Raises:
@@ -39,7 +38,7 @@ async def note(connection: AsyncConnection, process: str, table: str, keys: str)
         SchemaMismatchError: there is no row of the stage.
     """
     given = {"process": process, "table": table, "keys": keys, "stages": _OF_SUPABASE}
-    rows: Sequence[Any] = (await connection.exec_driver_sql(_NOTE, given)).all()
+    rows = await (await statements.execute(_NOTE, given)).fetchall()
     if not rows:
         raise SchemaMismatchError("the tool's table stage has no row")
     stage, may_write = rows[0][:2]
@@ -51,7 +50,7 @@ async def note(connection: AsyncConnection, process: str, table: str, keys: str)
 
 
 async def insert(
-    connection: AsyncConnection,
+    statements: Statements,
     process: str,
     table: str,
     keys: str,
@@ -60,27 +59,25 @@ async def insert(
     error: str | None = None,
 ) -> Ids:
     """Add notes of writes that went on without one, whatever the stage is."""
-    rows: Iterable[Any] = await connection.exec_driver_sql(
+    noted = await statements.execute(
         f"INSERT INTO {SCHEMA}.notes (process, table_name, key, state, attempts, last_error) "
         "SELECT %(process)s, %(table)s, ARRAY(SELECT json_array_elements_text(k)), %(state)s, %(attempts)s, %(error)s "
         "FROM json_array_elements(CAST(%(keys)s AS json)) k RETURNING id, key",
         {"process": process, "table": table, "keys": keys, "state": state, "attempts": attempts, "error": error},
     )
-    return {tuple(key): number for number, key in rows}
+    return {tuple(key): number for number, key in await noted.fetchall()}
 
 
-async def delete(connection: AsyncConnection, ids: Iterable[int]) -> None:
+async def delete(statements: Statements, ids: Iterable[int]) -> None:
     """Take notes out."""
-    await connection.exec_driver_sql(f"DELETE FROM {SCHEMA}.notes WHERE id = ANY(%(ids)s)", {"ids": list(ids)})
+    await statements.execute(f"DELETE FROM {SCHEMA}.notes WHERE id = ANY(%(ids)s)", {"ids": list(ids)})
 
 
-async def leave(
-    connection: AsyncConnection, ids: Iterable[int], state: State, attempts: int, error: str | None
-) -> set[int]:
+async def leave(statements: Statements, ids: Iterable[int], state: State, attempts: int, error: str | None) -> set[int]:
     """Say what came of the writes or mirrors of notes; the ids of those that are there."""
-    there = await connection.exec_driver_sql(
+    there = await statements.execute(
         f"UPDATE {SCHEMA}.notes SET state = %(state)s, attempts = %(attempts)s, last_error = %(error)s "
         "WHERE id = ANY(%(ids)s) RETURNING id",
         {"ids": list(ids), "state": state, "attempts": attempts, "error": error},
     )
-    return set(there.scalars())
+    return {number for (number,) in await there.fetchall()}

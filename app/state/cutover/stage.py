@@ -10,6 +10,7 @@ from typing import Any
 from psycopg import AsyncConnection
 from sqlalchemy.ext.asyncio import AsyncConnection as PooledConnection
 
+from app.common.schemas import Statements
 from app.cutover.locks import IN_TURN
 from app.cutover.stages import Stage
 from app.errors import SchemaMismatchError
@@ -90,6 +91,11 @@ class StageRow:
 async def read_stage(connection: PooledConnection, *, share: bool = False) -> StageRow:
     """The row, which must be there; locked against moves until the transaction ends, if it is to be shared."""
     return StageRow.of((await connection.exec_driver_sql(READ_IN_TURN if share else READ)).first())
+
+
+async def share_stage(transaction: Statements) -> StageRow:
+    """The same, locked against moves."""
+    return StageRow.of(await (await transaction.execute(READ_IN_TURN)).fetchone())
 
 
 async def can_read_stage(connection: PooledConnection) -> bool:

@@ -64,6 +64,19 @@ async def commit(connection: AsyncConnection, *, locate: bool = False) -> WalPla
     return place
 
 
+async def commit_driver(driver: psycopg.AsyncConnection[Any]) -> None:
+    """The same for a connection of the driver's alone."""
+    with _warnings(driver) as warnings:
+        try:
+            await driver.commit()
+        except psycopg.Error as error:
+            if outcome := _unknown(error, located=False):
+                raise outcome from without_values(error)
+            raise
+    if warnings:
+        raise OutcomeUnknownError(_NOT_KEPT_FOR_SURE)
+
+
 async def _commit_and_locate(driver: psycopg.AsyncConnection[Any]) -> WalPlace | None:
     cursor = await driver.execute(_COMMIT_AND_LOCATE, prepare=False)
     cursor.nextset()

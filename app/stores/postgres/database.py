@@ -12,11 +12,11 @@ from typing import Any, Self
 from sqlalchemy import Connection, Dialect, Select, event
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from app.common.schemas import DATA, Schemas
+from app.common.schemas import DATA, Schemas, Statements
 from app.cutover.failover_mark import FailoverMark
 from app.cutover.fencing import GUARD_OPTION, WriteGuard
 from app.state.wal import WalPlace
-from app.stores.postgres.commit import commit
+from app.stores.postgres.commit import commit, commit_driver
 from app.stores.postgres.connection_pool import ConnectionPool, end_turns, take_turns
 from app.stores.postgres.database_url import schemas_of_url
 from app.stores.postgres.idle_connections import Driver
@@ -134,17 +134,17 @@ class Database:
             return await fetched(await driver.execute(*self.compiled(statement, parameters)))
 
     @asynccontextmanager
-    async def driver(self) -> AsyncIterator[Driver]:
-        """A connection of the driver's in autocommit; one that is left amid a transaction is dropped.
+    async def driver(self, *, autocommit: bool = True) -> AsyncIterator[Driver]:
+        """A connection of the driver's; one that is left amid a transaction is dropped.
 
-        Through a pooler it is as one of `reader`, and is found out as there.
+        In autocommit and through a pooler it is as one of `reader`, and is found out as there.
         """
         await take_turns(self._turns, self._pool.timeout)
         try:
             with self._pool.waiting():
                 idle = await self._pool.idle.take()
                 if idle is None:
-                    async with self._pool.taken(self._reading) as connection:
+                    async with self._pool.taken(self._reading if autocommit else self.engine) as connection:
                         new = (await connection.get_raw_connection()).driver_connection
                         assert new is not None
                         try:
@@ -155,8 +155,8 @@ class Database:
                     return
                 try:
                     driver: Any = idle.driver_connection
-                    if not driver.autocommit:
-                        await driver.set_autocommit(True)
+                    if driver.autocommit is not autocommit:
+                        await driver.set_autocommit(autocommit)
                     yield driver
                 finally:
                     self._pool.idle.put_back(idle)
@@ -177,6 +177,31 @@ class Database:
         with translated_errors(writing=False):
             async with self._connected(self._reading) as connection:
                 yield connection
+
+    @asynccontextmanager
+    async def statements(self) -> AsyncIterator[Statements]:
+        """As `reader`, by the driver alone: a third of the processor time."""
+        with translated_errors(writing=False):
+            async with self.driver() as driver:
+                yield Statements(driver, self.schemas)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Statements]:
+        """As `writer`, by the driver alone; committed at the end, rolled back on an error.
+
+        Raises:
+            OutcomeUnknownError: see `app.stores.postgres.commit`.
+            StoreError: rolled back.
+        """
+        with translated_errors(writing=True):
+            async with self.driver(autocommit=False) as driver:
+                try:
+                    yield Statements(driver, self.schemas)
+                except Exception:
+                    if not driver.closed:
+                        await driver.rollback()
+                    raise
+                await commit_driver(driver)
 
     @asynccontextmanager
     async def writer(self) -> AsyncIterator[AsyncConnection]:

@@ -106,8 +106,8 @@ class SchemaDatabase(Database):
             return await lane.fetch_text(statement, parameters)
 
     @asynccontextmanager
-    async def driver(self) -> AsyncIterator[Driver]:
-        async with self._taken_lane() as lane, lane.driver() as driver:
+    async def driver(self, *, autocommit: bool = True) -> AsyncIterator[Driver]:
+        async with self._taken_lane() as lane, lane.driver(autocommit=autocommit) as driver:
             yield driver
 
     @asynccontextmanager

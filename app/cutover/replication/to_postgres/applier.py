@@ -5,17 +5,16 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Column, Table, TextClause, text
+from sqlalchemy import Column, Table
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app import models
 from app.common.keys import Key
-from app.common.schemas import DATA
+from app.common.schemas import DATA, Statements
 from app.cutover.locks import HOLD_KEYS, SHARE_TABLE
 from app.cutover.stages import Store
 from app.errors import AuthorityMovedError, StoreError
-from app.state.cutover.stage import read_stage
+from app.state.cutover.stage import share_stage
 from app.stores.codec.json_rows import encode
 from app.stores.codec.rows import table_of
 from app.stores.postgres.database import Database
@@ -24,7 +23,7 @@ from app.stores.supabase.table import SupabaseTable
 
 _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
 _SILENT = 5.0  # seconds beside those for a mirror, after which its process is cut off, or stopped
-_GIVE_UP_LOCKS = text("SELECT set_config('idle_in_transaction_session_timeout', :milliseconds, true)")
+_GIVE_UP_LOCKS = "SELECT set_config('idle_in_transaction_session_timeout', %(milliseconds)s, true)"
 
 
 class AuthorityUnreadError(Exception):
@@ -47,7 +46,7 @@ class PostgresApplier:
         self,
         model: type[models.Base],
         keys: Sequence[Key],
-        settle: Callable[[AsyncConnection], Any] | None = None,
+        settle: Callable[[Statements], Any] | None = None,
     ) -> None:
         """Make the target's rows of these keys those of Supabase, in one transaction.
 
@@ -64,27 +63,26 @@ class PostgresApplier:
         """
         table = table_of(model)
         texts = encode(keys)
-        async with self._database.writer() as connection:
-            await connection.execute(_GIVE_UP_LOCKS, {"milliseconds": self._milliseconds})
-            await connection.exec_driver_sql(SHARE_TABLE, {"table": table.name})
-            await connection.exec_driver_sql(HOLD_KEYS, {"table": table.name, "keys": texts})
+        async with self._database.transaction() as transaction:
+            await transaction.execute(_GIVE_UP_LOCKS, {"milliseconds": self._milliseconds})
+            await transaction.execute(SHARE_TABLE, {"table": table.name})
+            await transaction.execute(HOLD_KEYS, {"table": table.name, "keys": texts})
             try:
                 records = await SupabaseTable(self._rest, model, tuple).of_keys(keys)
             except StoreError as error:
                 raise AuthorityUnreadError(str(error)) from error
             # After the request, so that no move of the stage waits for Supabase. The authority has not been moved to
             # PostgreSQL and back meanwhile: both moves wait until no process has mirrors or notes.
-            stage = await read_stage(connection, share=True)
+            stage = await share_stage(transaction)
             self._database.mark.check(stage)
             if stage.managed and stage.stage.authority is not Store.SUPABASE:
                 raise AuthorityMovedError(f"the cutover stands at {stage.stage}; Supabase is not copied from any more")
             rows = encode(records)
-            await connection.execute(_deletion(table), {"rows": rows, "keys": _named_keys(table, keys)})
+            await transaction.execute(_deletion(table), {"rows": rows, "keys": _named_keys(table, keys)})
             if records:
-                await connection.execute(_replacement(table), {"rows": rows})
+                await transaction.execute(_replacement(table), {"rows": rows})
             if settle is not None:
-                await settle(connection)
-            await self._database.commit(connection)
+                await settle(transaction)
 
 
 def _named_keys(table: Table, keys: Sequence[Key]) -> str:
@@ -101,7 +99,7 @@ def _type(column: Column[Any]) -> str:
 
 
 @lru_cache(maxsize=64)
-def _deletion(table: Table) -> TextClause:
+def _deletion(table: Table) -> str:
     """Rows of the keys that Supabase lacks, or has under another id.
 
     The functions give typed columns: Citus takes no cast of a column to a date in a DELETE.
@@ -111,22 +109,22 @@ def _deletion(table: Table) -> TextClause:
     same = " AND ".join(f"t.{_quoted(c)} = k.{_quoted(c)}" for c in key)
     given = ", ".join(f"{_quoted(c)} {_type(c)}" for c in key)
     kept = f"{_quoted(id_column)} {_type(id_column)}"
-    return text(
-        f'DELETE FROM "{DATA}".{table.name} t USING json_to_recordset(CAST(:keys AS json)) AS k ({given}) '  # noqa: S608
+    return (
+        f'DELETE FROM "{DATA}".{table.name} t USING json_to_recordset(CAST(%(keys)s AS json)) AS k ({given}) '  # noqa: S608
         f"WHERE {same} AND t.{_quoted(id_column)} NOT IN (SELECT x.{_quoted(id_column)} "
-        f"FROM json_to_recordset(CAST(:rows AS json)) AS x ({kept}))"
+        f"FROM json_to_recordset(CAST(%(rows)s AS json)) AS x ({kept}))"
     )
 
 
 @lru_cache(maxsize=64)
-def _replacement(table: Table) -> TextClause:
+def _replacement(table: Table) -> str:
     """The rows as they are at Supabase, ids too."""
     columns = list(table.c)
     names = ", ".join(map(_quoted, columns))
     given = ", ".join(f"{_quoted(c)} text" for c in columns)
     values = ", ".join(f"CAST(x.{_quoted(c)} AS {_type(c)})" for c in columns)
     changed = ", ".join(f"{_quoted(c)} = excluded.{_quoted(c)}" for c in columns if not c.primary_key)
-    return text(
+    return (
         f'INSERT INTO "{DATA}".{table.name} ({names}) OVERRIDING SYSTEM VALUE SELECT {values} '  # noqa: S608
-        f"FROM json_to_recordset(CAST(:rows AS json)) AS x ({given}) ON CONFLICT (id) DO UPDATE SET {changed}"
+        f"FROM json_to_recordset(CAST(%(rows)s AS json)) AS x ({given}) ON CONFLICT (id) DO UPDATE SET {changed}"
     )

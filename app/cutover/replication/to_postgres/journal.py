@@ -5,13 +5,12 @@ import logging
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from app import models
 from app.common.background import BackgroundTasks
 from app.common.breaker import Breaker
 from app.common.deadlines import within
 from app.common.keys import Key
+from app.common.schemas import Statements
 from app.cutover.replication.to_postgres.fallback_file import FallbackFile, Left, Overflow
 from app.cutover.replication.to_postgres.journal_table import JournalTable
 from app.cutover.replication.to_postgres.note import Note
@@ -162,10 +161,10 @@ class Notes:
         note.settled.set()
         return True
 
-    async def clear(self, connection: AsyncConnection, notes: Sequence[Note], keys: Collection[Key]) -> None:
+    async def clear(self, transaction: Statements, notes: Sequence[Note], keys: Collection[Key]) -> None:
         """Delete what is noted of these keys in the transaction of their mirror."""
         ids = [number for note in notes for key, number in note.ids.items() if key in keys]
-        await self._table.clear(connection, ids, spoils_proofs=any(note.state == "unknown" for note in notes))
+        await self._table.clear(transaction, ids, spoils_proofs=any(note.state == "unknown" for note in notes))
 
     async def probe(self) -> None:
         """Ask PostgreSQL whether it would take a note in time; StoreError where not."""

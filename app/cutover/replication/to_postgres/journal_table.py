@@ -2,9 +2,8 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from app.common.keys import Key
+from app.common.schemas import Statements
 from app.cutover.replication.to_postgres.fallback_file import Left
 from app.state.cutover import journal
 from app.state.cutover.journal import SPOIL_PROOFS, Ids, State
@@ -34,21 +33,20 @@ class JournalTable:
             AuthorityMovedError: Supabase is no longer the store to write to. The stage is read under a lock, so that
                 one who moves it afterwards sees the notes.
         """
-        async with self._database.reader() as connection:
-            return await journal.note(connection, self._process, table, encode(keys))
+        async with self._database.statements() as alone:
+            return await journal.note(alone, self._process, table, encode(keys))
 
     async def bring_in(
         self, notes: Sequence[tuple[str, Sequence[Key], State]], *, spoils_proofs: bool = True
     ) -> list[Ids]:
         """Insert notes that were kept elsewhere; `spoils_proofs`: proofs of before are worth nothing."""
-        async with self._database.writer() as connection:
+        async with self._database.transaction() as transaction:
             ids = [
-                await journal.insert(connection, self._process, table, encode(keys), state)
+                await journal.insert(transaction, self._process, table, encode(keys), state)
                 for table, keys, state in notes
             ]
             if spoils_proofs:
-                await connection.exec_driver_sql(SPOIL_PROOFS)
-            await self._database.commit(connection)
+                await transaction.execute(SPOIL_PROOFS)
         return ids
 
     async def bring_in_left(self, left: Left) -> None:
@@ -56,26 +54,24 @@ class JournalTable:
         by_table: dict[str, dict[Key, None]] = {}
         for table, keys in left.writes:
             by_table.setdefault(table, {}).update(dict.fromkeys(keys))
-        async with self._database.writer() as connection:
+        async with self._database.transaction() as transaction:
             for table, distinct in by_table.items():
                 keys = list(distinct)
                 for start in range(0, len(keys), _KEYS_AT_ONCE):
                     part = encode(keys[start : start + _KEYS_AT_ONCE])
-                    await journal.insert(connection, left.process, table, part, "unknown")
-            await connection.exec_driver_sql(SPOIL_PROOFS)
-            await self._database.commit(connection)
+                    await journal.insert(transaction, left.process, table, part, "unknown")
+            await transaction.execute(SPOIL_PROOFS)
 
     async def delete(self, ids: Sequence[int]) -> None:
         """Delete notes whose writes were not made."""
-        async with self._database.writer() as connection:
-            await self.clear(connection, ids)
-            await self._database.commit(connection)
+        async with self._database.transaction() as transaction:
+            await self.clear(transaction, ids)
 
-    async def clear(self, connection: AsyncConnection, ids: Sequence[int], *, spoils_proofs: bool = False) -> None:
+    async def clear(self, transaction: Statements, ids: Sequence[int], *, spoils_proofs: bool = False) -> None:
         """Delete notes in the transaction of another; `spoils_proofs`: proofs of before are worth nothing."""
-        await journal.delete(connection, ids)
+        await journal.delete(transaction, ids)
         if spoils_proofs:
-            await connection.exec_driver_sql(SPOIL_PROOFS)
+            await transaction.execute(SPOIL_PROOFS)
 
     async def leave(
         self,
@@ -96,14 +92,15 @@ class JournalTable:
             spoils_proofs: proofs of before are worth nothing. Else the notes are an objection for as long as they are
                 there, and their mirror, or the sync that repairs them, says the rest.
         """
-        async with self._database.writer() as connection:
+        async with self._database.transaction() as transaction:
             if anew:
-                await journal.delete(connection, ids.values())
-                left = await journal.insert(connection, self._process, table, encode(list(ids)), state, attempts, error)
+                await journal.delete(transaction, ids.values())
+                left = await journal.insert(
+                    transaction, self._process, table, encode(list(ids)), state, attempts, error
+                )
             else:
-                there = await journal.leave(connection, ids.values(), state, attempts, error)
+                there = await journal.leave(transaction, ids.values(), state, attempts, error)
                 left = {key: number for key, number in ids.items() if number in there}
             if spoils_proofs:
-                await connection.exec_driver_sql(SPOIL_PROOFS)
-            await self._database.commit(connection)
+                await transaction.execute(SPOIL_PROOFS)
         return left

@@ -10,6 +10,7 @@ from typing import Any
 from app.common.background import BackgroundTasks
 from app.common.breaker import Breaker
 from app.common.metrics import Metrics
+from app.common.quiet import Calls
 from app.cutover.replication.to_postgres.applier import PostgresApplier
 from app.cutover.replication.to_postgres.fallback_file import FallbackFile, Overflow
 from app.cutover.replication.to_postgres.journal import Notes
@@ -42,6 +43,7 @@ class JournalWriter:
         rest: for what mirrors read.
         database: connections for notes and mirrors, beside the callers' own.
         process: the name of this process.
+        calls: for the end of which mirrors wait a little, unless callers wait for them.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class JournalWriter:
         settings: Settings,
         process: str,
         metrics: Metrics,
+        calls: Calls | None = None,
     ) -> None:
         self._supabase = supabase
         self._settings = settings
@@ -74,6 +77,7 @@ class JournalWriter:
             at_once=max(1, settings.mirror_connections // 3),
             timeout=settings.mirror_timeout,
             settles_after=settings.outcome_settles_after,
+            calls=None if settings.mirror_wait else calls,
         )
         self._beside = BackgroundTasks()
         self._background: asyncio.Task[None] | None = None

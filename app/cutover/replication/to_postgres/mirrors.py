@@ -2,13 +2,14 @@
 
 import logging
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 
 from app.common.bisection import in_halves
 from app.common.breaker import Breaker
 from app.common.deadlines import within
 from app.common.keys import Key
 from app.common.metrics import Metrics
+from app.common.quiet import Calls
 from app.cutover.replication.to_postgres.applier import AuthorityUnreadError, PostgresApplier
 from app.cutover.replication.to_postgres.journal import Notes
 from app.cutover.replication.to_postgres.note import Note
@@ -29,6 +30,7 @@ class Mirrors:
         at_once: mirrors that run at a time; each holds a connection.
         timeout: seconds for one mirror.
         settles_after: seconds until a write of unknown outcome no longer lands.
+        calls: for the end of which mirrors wait a little; None: they do not wait.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class Mirrors:
         at_once: int,
         timeout: float,
         settles_after: float,
+        calls: Calls | None,
     ) -> None:
         self._applier = applier
         self._notes = notes
@@ -48,7 +51,8 @@ class Mirrors:
         self._metrics = metrics
         self._timeout = timeout
         self._settles_after = settles_after
-        self._queue = WriteQueue(self._bring, at_once=at_once, may_bring=lambda: not breaker.is_open)
+        self._calls = calls
+        self._queue = WriteQueue(self._bring, at_once=at_once, may_bring=lambda: not breaker.is_open, calls=calls)
 
     @property
     def pending(self) -> int:
@@ -76,11 +80,16 @@ class Mirrors:
                 await self._notes.leave(note, "its process ended before the mirror")
 
     async def _bring(self, notes: list[Note]) -> None:
+        # A comparison that waits for it too finds its rows, and need not ask again.
+        with nullcontext() if self._calls is None else self._calls.answering():
+            await self._bring_batch(notes)
+
+    async def _bring_batch(self, notes: list[Note]) -> None:
         refused: dict[Key, str] = {}
 
         async def attempt(keys: Sequence[Key]) -> Sequence[Key]:
             model = notes[0].model
-            clear = self._applier.mirror(model, keys, lambda connection: self._notes.clear(connection, notes, keys))
+            clear = self._applier.mirror(model, keys, lambda done: self._notes.clear(done, notes, keys))
             try:
                 await within(self._timeout, clear)
             except (ConflictError, RejectedError) as error:
