@@ -247,7 +247,7 @@ def error_for_sqlstate(sqlstate: str | None, *, detail: str = "", ends_session: 
     """
     if ends_session and sqlstate == _ENDED:
         return UnavailableError(
-            f"a pooler, or the server, ended the connection [SQLSTATE {sqlstate}]", sqlstate=sqlstate
+            f"a pooler, or the server, ended the connection{detail} [SQLSTATE {sqlstate}]", sqlstate=sqlstate
         )
     if sqlstate is None:
         return StoreError(f"the store answered with an error{detail}")

@@ -34,3 +34,16 @@ def missing_right(error: psycopg.Error) -> str | None:
     if error.sqlstate != "42501" or error.diag.context is not None:
         return None
     return error.diag.message_primary
+
+
+def ends_session(error: psycopg.Error) -> bool:
+    """Whether whoever sent an error ends the connection with it; Supavisor sends the second kind of severity alone."""
+    return (error.diag.severity_nonlocalized or error.diag.severity) == "FATAL"
+
+
+def poolers_words(error: psycopg.Error) -> str:
+    """Why a pooler, or the server, ended a connection, as ": query_wait_timeout"; nothing for other errors."""
+    said = error.diag.message_primary
+    if not said or not error.sqlstate or not (error.sqlstate[:2] == "08" or ends_session(error)):
+        return ""
+    return ": " + mask_phones(_QUOTED.sub('"..."', said))

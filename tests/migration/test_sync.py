@@ -257,6 +257,12 @@ async def test_rows_that_the_bot_mirrors_into_a_table_that_came_empty(source: So
     assert row_texts(database_url, "clients") == row_texts(source.database_url, "clients")
 
 
+async def test_a_sync_that_brings_nothing_leaves_no_more_behind_each_time(source: Source, database_url: str) -> None:
+    for _ in range(3):
+        await sync_from(source, database_url, "clients")
+    assert value(database_url, "SELECT count(*) FROM botdata.writes") == 1
+
+
 async def test_a_dry_run_writes_nothing(source: Source, database_url: str) -> None:
     add_clients(source.database_url, 10)
     await copy_from(source, database_url, tables("clients"))

@@ -10,10 +10,13 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg import sql
 from sqlalchemy import Select, literal_column, select
 
 from app.data_layer import open_data_layer
 from app.errors import DataError, UnavailableError
+from app.migration.retry import Limits
+from app.migration.sources.postgres.postgres_source import open_postgres_source
 from app.repositories import UnitOfWork
 from app.settings import Settings
 from app.stores.postgres.database import Database
@@ -63,6 +66,17 @@ async def _code(database: Database) -> str:
     except DataError as error:
         return error.code
     return "ok"
+
+
+@pytest.mark.parametrize("said", _SAID.values(), ids=_SAID)
+async def test_what_they_say_of_a_source_can_pass(source_database: str, said: bytes) -> None:
+    with run_bouncer(source_database) as bouncer:
+        async with failing(bouncer.port, b"'lost'", said) as port:
+            url = replace(bouncer, port=port).url(source_database, sslmode="disable", gssencmode="disable")
+            async with open_postgres_source(url, step="copy", limits=Limits(attempts=1)) as source:
+                with pytest.raises(UnavailableError):
+                    await source.fetch(sql.SQL("SELECT {}").format(sql.Literal("lost")))
+                assert await source.fetch(sql.SQL("SELECT {}").format(sql.Literal("found"))) == [("found",)]
 
 
 @pytest.mark.parametrize("said", _SAID.values(), ids=_SAID)

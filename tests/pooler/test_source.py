@@ -6,8 +6,10 @@ from collections.abc import Iterator
 
 import psycopg
 import pytest
+from psycopg import AsyncConnection
+from psycopg.pq import ExecStatus
 
-from app.stores.postgres.session import begin_snapshot, connect
+from app.stores.postgres.session import PATH, begin_snapshot, connect
 from tests.cli.command import Command
 from tests.migration.engine import add_clients, execute, row_texts
 from tests.pooler.bouncer import Bouncer, run_bouncer
@@ -17,15 +19,29 @@ SET datestyle = 'SQL, DMY'; SET timezone = 'Asia/Tokyo'; SET bytea_output = 'esc
 SET intervalstyle = 'sql_standard'; SET search_path = ''; SET statement_timeout = '200ms'; SET lock_timeout = '1ms';
 SET idle_in_transaction_session_timeout = '5s'; SET client_min_messages = 'debug1'; SET row_security = on;
 SET default_transaction_isolation = 'serializable'; SET default_transaction_deferrable = on;
-CREATE TEMP TABLE clients (id int)
+SET standard_conforming_strings = off; SET transform_null_equals = on; SET session_replication_role = 'replica';
+CREATE TEMP TABLE clients (id int); CREATE TEMP TABLE pg_class (oid int); CREATE TEMP TABLE pg_namespace (oid int);
+CREATE TEMP TABLE pg_settings (name int)
 """
 _COUNTED_ON = {
     "DateStyle": "ISO, YMD", "TimeZone": "UTC", "bytea_output": "hex", "extra_float_digits": "1",
-    "IntervalStyle": "postgres", "search_path": '"$user", public, pg_temp', "statement_timeout": "0",
+    "IntervalStyle": "postgres", "search_path": "public, pg_temp", "statement_timeout": "0",
     "lock_timeout": "30s", "idle_in_transaction_session_timeout": "0", "client_min_messages": "error",
-    "row_security": "off", "role": "none", "transaction_isolation": "read committed",
-    "transaction_deferrable": "off", "transaction_read_only": "on", "application_name": "botdata copy",
+    "row_security": "off", "role": "none", "session_authorization": "postgres",
+    "transaction_isolation": "read committed", "transaction_deferrable": "off",
+    "transaction_read_only": "on", "application_name": "botdata copy",
 }  # fmt: skip
+
+
+def _leave(bouncer: Bouncer, url: str, settings: str) -> None:
+    """In each server process of a pool."""
+    others = [psycopg.connect(bouncer.url(url), prepare_threshold=None) for _ in range(bouncer.size)]
+    for other in others:
+        other.execute("SELECT")  # which gives it a process for itself
+    for other in others:
+        # In one message, since a limit holds from its own statement on.
+        assert other.pgconn.exec_(f"{settings}; COMMIT".encode()).status == ExecStatus.COMMAND_OK
+        other.close()
 
 
 @pytest.fixture
@@ -36,12 +52,7 @@ def pool(source_database: str) -> Iterator[Bouncer]:
     add_clients(source_database, 300)
     execute(source_database, "UPDATE clients SET updated_at = now() - id * interval '1 hour 0.000001 s'")
     with run_bouncer(source_database) as bouncer:
-        others = [psycopg.connect(bouncer.url(source_database), prepare_threshold=None) for _ in range(bouncer.size)]
-        for other in others:
-            other.execute(f"{_LEFT}; SET ROLE {role}")
-        for other in others:
-            other.commit()
-            other.close()
+        _leave(bouncer, source_database, f"{_LEFT}; SET SESSION AUTHORIZATION {role}")
         yield bouncer
     execute(source_database, f"DROP ROLE {role}")
 
@@ -75,6 +86,42 @@ async def test_statements_of_several_tasks_have_a_transaction_each(pool: Bouncer
             return str(row[0])
 
         assert await asyncio.gather(*(ask(number) for number in range(40))) == ["ISO, YMD"] * 40
+
+
+async def test_a_limit_of_another_client_ends_no_transaction(source_database: str) -> None:
+    with run_bouncer(source_database) as bouncer:
+        _leave(bouncer, source_database, "SET idle_in_transaction_session_timeout = 1")
+        url = bouncer.url(source_database)
+        async with await connect(url, setting="--source", step="copy", read_only=True) as connection:
+            for _ in range(2 * bouncer.size):
+                assert await (await connection.execute("SELECT 1")).fetchone() == (1,)
+            async with connection.transaction():
+                await asyncio.sleep(0.01)
+                assert await (await connection.execute("SELECT 1")).fetchone() == (1,)
+            await begin_snapshot(connection)
+            await asyncio.sleep(0.01)
+            assert await (await connection.execute("SELECT 1")).fetchone() == (1,)
+
+
+@pytest.mark.parametrize("path", ["order, two-words", '"$user", public'])
+async def test_a_path_that_wants_quotes_in_a_statement(database_url: str, path: str) -> None:
+    """A file of settings may have such a one."""
+    async with await AsyncConnection.connect(database_url) as connection:
+        await connection.execute('CREATE SCHEMA "order"; CREATE SCHEMA "two-words"')
+        await connection.execute("SELECT set_config('search_path', %s, false)", [path])
+        (found,) = await (await connection.execute(PATH.encode())).fetchone() or ("",)
+        await connection.execute(f"SET search_path = {found}".encode())
+        (names,) = await (await connection.execute("SELECT current_schemas(false)")).fetchone() or ((),)
+        assert names == (["order", "two-words"] if "order" in path else ["public"])
+        await connection.rollback()
+
+
+def test_why_a_pooler_ended_a_connection_is_said(command: Command, source_database: str, database_url: str) -> None:
+    with run_bouncer(source_database, mode="statement") as bouncer:
+        outcome = command("copy", DATABASE_URL=database_url, MIGRATION_SOURCE=bouncer.url(source_database))
+        assert outcome.code == 1
+        said = " ".join(outcome.err.split())
+        assert "transaction blocks not allowed in statement pooling mode [SQLSTATE 08P01]" in said
 
 
 def test_all_rows_come_as_they_are(command: Command, pool: Bouncer, source_database: str, database_url: str) -> None:

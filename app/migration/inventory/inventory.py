@@ -38,7 +38,7 @@ QUESTIONS = (*SCHEMA_OBJECTS, *TABLE_PARTS, *DATABASE_OBJECTS, *SERVICES)
 _STEP = "inventory"
 _SUPABASE_ROLE = "supabase_admin"
 # Each name with its schema in front of it, whatever the path of the role is; and hidden rows are an error, not none.
-_SETTINGS = "SET search_path = ''; SET row_security = off"
+_SETTINGS = "SET search_path = pg_temp; SET row_security = off"
 _TARGET_TABLES = (
     "SELECT nspname, relname FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE relkind IN ('r', 'p')"
 )

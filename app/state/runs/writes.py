@@ -24,9 +24,12 @@ async def record_writes(connection: AsyncConnection, run: int, table: str, trans
 
 
 async def note_brought(connection: AsyncConnection, run: int, tables: Sequence[str]) -> None:
-    """Remember that a run has brought tables over, of which there may have been no row to write."""
+    """Remember that tables were brought over from a run's source; once, though there may have been no row to write."""
     await connection.execute(
-        f"INSERT INTO {SCHEMA}.writes SELECT %(run)s, unnest(%(tables)s::text[]), pg_current_xact_id()::xid::text",
+        f"INSERT INTO {SCHEMA}.writes SELECT own.id, name, pg_current_xact_id()::xid::text "
+        f"FROM {SCHEMA}.runs own, unnest(%(tables)s::text[]) name WHERE own.id = %(run)s AND NOT EXISTS ("
+        f"SELECT FROM {SCHEMA}.writes JOIN {SCHEMA}.runs r ON r.id = run_id "
+        "WHERE table_name = name AND r.source = own.source)",
         {"run": run, "tables": list(tables)},
     )
 

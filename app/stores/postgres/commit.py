@@ -16,7 +16,7 @@ from psycopg.pq import TransactionStatus
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.common.driver_errors import without_values
+from app.common.driver_errors import ends_session, without_values
 from app.errors import OutcomeUnknownError, UnavailableError, error_for_sqlstate
 from app.state.wal import INSERT_LSN, TIMELINE, WalPlace, lsn_as_number
 from app.stores.postgres.keepalives import hang_up
@@ -94,10 +94,9 @@ def _unknown(error: DBAPIError | psycopg.Error, *, located: bool) -> OutcomeUnkn
     state = original.sqlstate if isinstance(original, psycopg.Error) else None
     if not isinstance(original, psycopg.Error) or state is None:
         return OutcomeUnknownError(_LOST)
-    ends_session = "FATAL" in {original.diag.severity_nonlocalized, original.diag.severity}
     # What would be "nothing was done" of any other statement: a pooler's errors and the server's that say so.
     is_open = isinstance(error_for_sqlstate(state), UnavailableError)
-    if ends_session or is_open or (located and state[:2] in _OF_ANY_STATEMENT):
+    if ends_session(original) or is_open or (located and state[:2] in _OF_ANY_STATEMENT):
         return OutcomeUnknownError(f"{_LOST} [SQLSTATE {state}]", sqlstate=state)
     return None
 

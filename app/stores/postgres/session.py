@@ -10,7 +10,7 @@ from psycopg import AsyncConnection, AsyncCursor, sql
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import Conninfo
 
-from app.common.driver_errors import missing_right, without_values
+from app.common.driver_errors import ends_session, missing_right, poolers_words, without_values
 from app.errors import MigrationError, StoreError, UnavailableError, error_for_sqlstate
 from app.next_step import Command, NextStep
 from app.stores.postgres.cursors import cursors_in
@@ -36,17 +36,17 @@ SET default_transaction_isolation = 'read committed'; SET default_transaction_de
 SET tcp_keepalives_idle = 60; SET tcp_keepalives_interval = 15; SET tcp_keepalives_count = 4
 """
 # Set by a database or a role for short work (PostgreSQL 14 and 17 brought the last two): a run outlasts them.
-_HURRYING = """
-SELECT name FROM pg_settings
+_UNHURRIED = """
+SELECT set_config(name, '0', false) FROM pg_settings
 WHERE name IN ('idle_in_transaction_session_timeout', 'idle_session_timeout', 'transaction_timeout')
 """
-_UNHURRIED = f"SELECT set_config(name, '0', false) FROM ({_HURRYING}) hurrying"  # noqa: S608
+_TRANSACTION_TIMEOUT = 170_000  # the version that brought it
 # A type compares by the operators of its extension, citext's in any case. Where the path lacks their schema, a cast to
 # text would be taken instead, and another order with it. At the end, a schema hides no name.
 _MISSING = """
 SELECT string_agg(DISTINCT quote_ident(n.nspname), ', ') AS names
-FROM pg_amop a JOIN pg_am m ON m.oid = a.amopmethod JOIN pg_operator o ON o.oid = a.amopopr
-JOIN pg_namespace n ON n.oid = o.oprnamespace
+FROM pg_catalog.pg_amop a JOIN pg_catalog.pg_am m ON m.oid = a.amopmethod
+JOIN pg_catalog.pg_operator o ON o.oid = a.amopopr JOIN pg_catalog.pg_namespace n ON n.oid = o.oprnamespace
 WHERE m.amname = 'btree' AND n.nspname NOT IN ('pg_catalog', 'information_schema')
 AND n.nspname !~ '^pg_(toast|temp)' AND n.nspname <> ALL (current_schemas(false))
 AND has_schema_privilege(n.oid, 'USAGE')
@@ -55,15 +55,20 @@ _OPERATORS = f"""
 SELECT set_config('search_path', concat_ws(', ', nullif(current_setting('search_path'), ''), missing.names), false)
 FROM ({_MISSING}) missing WHERE missing.names IS NOT NULL
 """  # noqa: S608
-# Another client's temporary tables would come first where pg_temp is not named.
-_PATH = f"""
-SELECT concat_ws(', ', nullif(nullif(current_setting('search_path'), ''), '""'), missing.names, 'pg_temp')
-FROM ({_MISSING}) missing
+# Another client's temporary tables would come first where pg_temp is not named. A path that a file of settings has may
+# hold names that want quotes in a statement.
+PATH = f"""
+SELECT concat_ws(', ', own.names, missing.names, 'pg_temp') FROM ({_MISSING}) missing, (
+    SELECT string_agg(quote_ident(name), ', ' ORDER BY place) AS names
+    FROM unnest(current_schemas(false)) WITH ORDINALITY one (name, place) WHERE name !~ '^pg_temp_'
+) own
 """  # noqa: S608
 # A source that hides rows from the role refuses instead: a sync would delete what is hidden.
 _ALL_ROWS = "SET row_security = off"
 # Away with what another client of the pool may have left.
-_LEFT = "SET LOCAL role TO DEFAULT; SET LOCAL search_path TO DEFAULT"
+_LEFT = """
+SET LOCAL session_authorization TO DEFAULT; SET LOCAL role TO DEFAULT; SET LOCAL search_path TO DEFAULT
+"""
 _CONNECTING = 10  # seconds
 # Where it stands in an address, the server's greeting is not taken at its word.
 _TRANSACTION_POOLER_PORT = "6543"  # Supabase documentation, "Connect to your database"
@@ -127,25 +132,26 @@ async def begin_snapshot(connection: AsyncConnection, snapshot: str | None = Non
     Raises:
         psycopg.Error: the snapshot is gone, or the connection was lost.
     """
-    statements = ["BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY NOT DEFERRABLE"]
+    begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY NOT DEFERRABLE"
     if isinstance(connection, PooledReader):
-        statements.append(connection.settings)
+        begin = connection.beginning("REPEATABLE READ")
     if snapshot is not None:
-        statements.append(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(snapshot)).as_string(None))
-    await AsyncCursor(connection).execute("; ".join(statements).encode())
+        begin += sql.SQL("; SET TRANSACTION SNAPSHOT {}").format(sql.Literal(snapshot)).as_string(None)
+    await AsyncCursor(connection).execute(begin.encode())
 
 
 async def _read_pooled(url: str, setting: str, step: str) -> PooledReader:
     connection = await _log_in(url, setting, PooledReader)
     assert isinstance(connection, PooledReader)
     try:
-        await connection.begin_by_default(schemas_of_url(url, name=setting))
-        named = f"{_VALUES}; {_ALL_ROWS}; SET application_name = {_name(url, setting, step)}"
-        connection.settings = f"{_locally(named)}; {_LEFT}"
-        ((path,),) = await (await connection.execute(_PATH.encode())).fetchall()
-        hurrying = await (await connection.execute(_HURRYING.encode())).fetchall()
-        for setting in (f"search_path = {path}", *(f"{name} = 0" for (name,) in hurrying)):
-            await set_for_all(connection, f"SET {setting}")
+        connection.name_tables(schemas_of_url(url, name=setting))
+        limits = "SET idle_in_transaction_session_timeout = 0"
+        if connection.info.server_version >= _TRANSACTION_TIMEOUT:
+            limits += "; SET transaction_timeout = 0"
+        named = f"SET application_name = {_name(url, setting, step)}"
+        connection.settings = f"{_locally(f'{limits}; {_VALUES}; {_ALL_ROWS}; {named}')}; {_LEFT}"
+        ((path,),) = await (await connection.execute(PATH.encode())).fetchall()
+        connection.settings += f"; SET LOCAL search_path = {path}"
     except BaseException:
         await connection.close()
         raise
@@ -256,7 +262,8 @@ def _raise_translated(error: psycopg.Error) -> NoReturn:
     if error.sqlstate is not None:
         diagnosis = error.diag
         place = missing_right(error) or diagnosis.constraint_name or diagnosis.column_name or diagnosis.table_name
-        translated: StoreError = error_for_sqlstate(error.sqlstate, detail=f" ({place})" if place else "")
+        said = poolers_words(error) or (f" ({place})" if place else "")
+        translated: StoreError = error_for_sqlstate(error.sqlstate, detail=said, ends_session=ends_session(error))
     elif isinstance(error, psycopg.OperationalError):
         said = " ".join(str(error).split())  # libpq's own words: host, port, user and database, no password
         translated = UnavailableError(f"PostgreSQL cannot be reached, or the connection to it was lost: {said}")

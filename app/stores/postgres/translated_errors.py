@@ -10,7 +10,7 @@ import psycopg
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from app.common.driver_errors import without_values
+from app.common.driver_errors import ends_session, without_values
 from app.errors import OutcomeUnknownError, StoreError, UnavailableError, error_for_sqlstate
 from app.stores.postgres.poolers.pooled_connection import ANOTHERS_SESSION
 
@@ -54,8 +54,7 @@ def _translate(original: BaseException | None, *, invalidated: bool, writing: bo
         kind = OutcomeUnknownError if writing else UnavailableError
         return kind("a pooler gave the connection another session; no statement is prepared from here on")
     if isinstance(original, psycopg.Error) and original.sqlstate is not None:
-        severity = original.diag.severity_nonlocalized or original.diag.severity  # Supavisor sends the latter alone
-        return error_for_sqlstate(original.sqlstate, detail=_where(original), ends_session=severity == "FATAL")
+        return error_for_sqlstate(original.sqlstate, detail=_where(original), ends_session=ends_session(original))
     disconnected = invalidated or isinstance(
         error, (OperationalError, InterfaceError, psycopg.OperationalError, psycopg.InterfaceError)
     )

@@ -1,19 +1,21 @@
 """A connection to read by through a transaction pooler: what it counts on is set in each transaction, for that alone.
 
-A statement outside a transaction gets one of its own, which takes three round trips more. What other clients of the
-pool left in a server's process (a role, a search path, a style of dates) is not seen.
+A statement outside a transaction gets one of its own, which takes two round trips more. A transaction begins with its
+settings in one message, so that no limit of another client's ends it between the two. What other clients of the pool
+left in a server's process (a role, a search path, a style of dates) is not seen.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any, Self
 
-from psycopg import AsyncConnection, AsyncCopy, AsyncCursor, AsyncTransaction, IsolationLevel
+import psycopg
+from psycopg import AsyncConnection, AsyncCopy, AsyncCursor
 from psycopg.pq import TransactionStatus
 
 from app.common.schemas import Schemas
-from app.stores.postgres.cursors import NamedCursor
+from app.stores.postgres.cursors import NamedCursor, is_amid_statement
 
 
 class PooledReader(AsyncConnection[Any]):
@@ -31,16 +33,14 @@ class PooledReader(AsyncConnection[Any]):
         self._turn = asyncio.Lock()  # of tasks that begin a transaction
 
     @asynccontextmanager
-    async def transaction(
-        self, savepoint_name: str | None = None, force_rollback: bool = False
-    ) -> AsyncIterator[AsyncTransaction]:
+    async def transaction(self, savepoint_name: str | None = None, force_rollback: bool = False) -> AsyncIterator[Any]:
         async with AsyncExitStack() as begun:
             async with self._turn:
-                is_outer = self._is_idle()
-                transaction = await begun.enter_async_context(super().transaction(savepoint_name, force_rollback))
-                if is_outer:
-                    await self._set()
-            yield transaction
+                if self._is_idle():
+                    await begun.enter_async_context(self._begun("ROLLBACK" if force_rollback else "COMMIT"))
+                else:
+                    await begun.enter_async_context(super().transaction(savepoint_name, force_rollback))
+            yield None
 
     @asynccontextmanager
     async def for_statement(self) -> AsyncIterator[None]:
@@ -52,20 +52,36 @@ class PooledReader(AsyncConnection[Any]):
             if not self._is_idle():
                 yield
                 return
-            async with super().transaction():
-                await self._set()
+            async with self._begun("COMMIT"):
                 yield
 
-    async def begin_by_default(self, schemas: Schemas) -> None:
-        """Let each transaction be one that reads what is committed, whatever another client left as the default."""
-        await self.set_isolation_level(IsolationLevel.READ_COMMITTED)
-        await self.set_read_only(True)
-        await self.set_deferrable(False)
+    def beginning(self, isolation: str = "READ COMMITTED") -> str:
+        """What begins a transaction, whatever another client left as the default."""
+        return f"BEGIN ISOLATION LEVEL {isolation} READ ONLY NOT DEFERRABLE; {self.settings}"
+
+    def name_tables(self, schemas: Schemas) -> None:
+        """Let statements mean the tables of these schemas."""
         self.cursor_factory = type("Cursor", (_Cursor,), {"schemas": schemas})
 
-    async def _set(self) -> None:
-        if self.settings:
-            await AsyncCursor(self).execute(self.settings.encode())
+    @asynccontextmanager
+    async def _begun(self, end: str) -> AsyncIterator[None]:
+        own = AsyncCursor(self)
+        try:
+            await own.execute(self.beginning().encode())
+            yield
+            await own.execute(end.encode())
+        finally:
+            await self._leave()
+
+    async def _leave(self) -> None:
+        """End what is left of a transaction; a connection that cannot be at rest again is closed."""
+        try:
+            if not self._is_idle() and not is_amid_statement(self):
+                with suppress(psycopg.Error):
+                    await AsyncCursor(self).execute(b"ROLLBACK")
+        finally:
+            if not self._is_idle():
+                await self.close()
 
     def _is_idle(self) -> bool:
         return self.pgconn.transaction_status == TransactionStatus.IDLE

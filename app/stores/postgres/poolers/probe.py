@@ -42,7 +42,8 @@ _PATIENCE = 10.0  # seconds for an answer from the pooler
 _MICROSECONDS = "(extract(epoch FROM {}) * 1000000)::bigint"  # the same text, whatever the session's settings are
 _ASK = f"SELECT pg_backend_pid(), {_MICROSECONDS.format('statement_timestamp()')}"
 _ASK_ABOUT = f"""
-SELECT pg_backend_pid(), (SELECT {_MICROSECONDS.format("query_start")} FROM pg_stat_activity WHERE pid = {{}})
+SELECT pg_backend_pid(),
+    (SELECT {_MICROSECONDS.format("query_start")} FROM pg_catalog.pg_stat_activity WHERE pid = {{}})
 """  # noqa: S608 - a number
 
 
