@@ -45,6 +45,7 @@ LAYERS = [
     ["rehearsal"],
     ["embedded"],
     ["cli.event_loop", "cli.given_options", "cli.other_schemas", "cli.output", "cli.project"],
+    ["cli.render"],
     ["cli.reports", "cli.work"],
     ["cli.commands"],
     ["cli.command_tree", "cli.main"],

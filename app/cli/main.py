@@ -58,7 +58,8 @@ def _carry_out() -> str | int | None:
     try:
         cli()
     except BotdataError as error:
-        from app.cli.output import error_document, show_error, show_json
+        from app.cli.output import show_error
+        from app.cli.render import error_document, show_json
 
         show_error(error)
         if _wants_document():

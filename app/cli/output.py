@@ -2,28 +2,39 @@
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from time import monotonic
-from typing import TYPE_CHECKING, Any
-
-from rich.console import Console
+from typing import TYPE_CHECKING
 
 from app.errors import BotdataError, MigrationError
 
 # What is heavy is imported where it is used: the help is to be there at once.
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.progress import Progress, TaskID
 
     from app.migration.progress import Progress as ProgressProtocol
 
 _WIDTH, _WIDEST = 240, 10_000
-# Wide, so that a table is never cut or folded: a narrower terminal wraps its lines.
-console = Console(highlight=False, soft_wrap=True, width=_WIDTH)
-errors = Console(stderr=True, highlight=False, soft_wrap=True)
 _SECONDS_BETWEEN_LINES = 5.0
+
+
+@cache
+def console() -> Console:
+    """Where words go; wide, so that a table is never cut or folded: a narrower terminal wraps its lines."""
+    from rich.console import Console
+
+    return Console(highlight=False, soft_wrap=True, emoji=False, width=_WIDTH)
+
+
+@cache
+def errors() -> Console:
+    """Where progress and complaints go."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 
 
 class _Lines:
@@ -46,13 +57,13 @@ class _Lines:
             self._print(table)
 
     def notice(self, message: str) -> None:
-        errors.print(plain(message), markup=False)
+        errors().print(plain(message), markup=False)
 
     def _print(self, table: str) -> None:
         self._printed = monotonic()
         done = self._done[table]
         total = max(done, self._total[table])  # which may have been estimated, or have grown
-        errors.print(plain(f"{self._what} {table}: {done:,} of {total:,} rows"), markup=False)
+        errors().print(plain(f"{self._what} {table}: {done:,} of {total:,} rows"), markup=False)
 
 
 class _SalonLines(_Lines):
@@ -68,7 +79,7 @@ class _SalonLines(_Lines):
         left = (
             f", about {(self._printed - self._began) / done * (total - done):,.0f} s left" if 0 < done < total else ""
         )
-        errors.print(plain(f"{self._what}: {done:,} of {total:,} salons{left}"), markup=False)
+        errors().print(plain(f"{self._what}: {done:,} of {total:,} salons{left}"), markup=False)
 
 
 class _Bars:
@@ -91,17 +102,17 @@ class _Bars:
 @contextmanager
 def progress(what: str, *, of_salons: bool = False) -> Iterator[ProgressProtocol]:
     """Live bars on a terminal, plain lines elsewhere; both on standard error."""
-    if not errors.is_terminal:
+    if not errors().is_terminal:
         yield _SalonLines(what) if of_salons else _Lines(what)
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn(what), TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=errors, transient=True) as bars:
+    with Progress(*columns, TimeRemainingColumn(), console=errors(), transient=True) as bars:
         yield _Bars(bars)
 
 
-def show_table(headings: list[str], rows: list[list[str]], *, numbers: frozenset[int] = frozenset()) -> None:
+def show_table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: Collection[int] = ()) -> None:
     """Print a table; `numbers` are the columns that are aligned to the right."""
     from rich.table import Table
     from rich.text import Text
@@ -111,13 +122,14 @@ def show_table(headings: list[str], rows: list[list[str]], *, numbers: frozenset
         table.add_column(heading, justify="right" if position in numbers else "left", no_wrap=True)
     for row in rows:
         table.add_row(*(Text(plain(cell)) for cell in row))
-    console.width = max(_WIDTH, console.measure(table, options=console.options.update(max_width=_WIDEST)).maximum)
-    console.print(table)
+    to = console()
+    to.width = max(_WIDTH, to.measure(table, options=to.options.update(max_width=_WIDEST)).maximum)
+    to.print(table)
 
 
 def say(text: str = "") -> None:
     """Print one line to standard output."""
-    console.print(plain(text), markup=False)
+    console().print(plain(text), markup=False)
 
 
 def plain(text: str) -> str:
@@ -125,39 +137,9 @@ def plain(text: str) -> str:
     return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
 
 
-def show_json(document: dict[str, Any]) -> None:
-    """Print one JSON document to standard output, in plain ASCII where its encoding does not hold every character.
-
-    Characters that are not for printing are escaped: JSON itself would let through those of U+007F and above.
-    """
-    holds_all = (sys.stdout.encoding or "").lower().startswith("utf")
-    written = json.dumps(document, ensure_ascii=not holds_all, indent=2)
-    sys.stdout.write("".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in written) + "\n")
-
-
-def document(command: str, *, ok: bool, **fields: Any) -> dict[str, Any]:
-    """A command's document for `--json`; docs/json.md has the fields of each."""
-    return {"command": command, "ok": ok, **fields}
-
-
-def error_document(command: str, error: BotdataError) -> dict[str, Any]:
-    """The document of a command that stopped: the same fields for every error, null where one says nothing."""
-    parts = ("step", "table", "done", "pending")
-    said = {
-        "message": error.message if isinstance(error, MigrationError) else str(error),
-        **{part: getattr(error, part, None) for part in parts},
-        "next": _next(error),
-    }
-    return document(command, ok=False, error=said)
-
-
-def _next(error: BotdataError) -> str | None:
-    return str(error.next_step) if isinstance(error, MigrationError) and error.next_step is not None else None
-
-
 def keep_output_for_document() -> None:
     """With `--json`, words go to standard error, whoever says them."""
-    console.stderr = True
+    console().stderr = True
 
 
 def show_error(error: BotdataError) -> None:
@@ -171,7 +153,7 @@ def show_error(error: BotdataError) -> None:
         ("table", error.table),
         ("done", error.done),
         ("pending", error.pending),
-        ("next", _next(error)),
+        ("next", next_of(error)),
     ):
         if text:
             complain(f"  {label + ':':<9}{text}")
@@ -180,4 +162,9 @@ def show_error(error: BotdataError) -> None:
 def complain(text: str) -> None:
     """Print lines to standard error."""
     for line in text.splitlines():
-        errors.print(plain(line), markup=False)
+        errors().print(plain(line), markup=False)
+
+
+def next_of(error: BotdataError) -> str | None:
+    """What an error says is to be done next, in words."""
+    return str(error.next_step) if isinstance(error, MigrationError) and error.next_step is not None else None

@@ -49,7 +49,7 @@ class Command:
         for variable, text in environment.items():
             self._monkeypatch.setenv(variable, text)
         self._monkeypatch.setattr(sys, "argv", ["botdata", *arguments])
-        self._monkeypatch.setattr(console, "stderr", False)  # as in a process that begins
+        self._monkeypatch.setattr(console(), "stderr", False)  # as in a process that begins
         self._capsys.readouterr()
         code: object = 0
         try:

@@ -11,7 +11,8 @@ import pytest
 from rich.console import Console
 
 from app.cli import output
-from app.cli.output import plain, show_json
+from app.cli.output import complain, plain, say
+from app.cli.render import show_json
 from tests.cli.command import BOTDATA
 from tests.migration.engine import add_clients, value
 from tests.support.page_server import PageServer
@@ -39,7 +40,8 @@ HOSTILE = "t \x1b[2J\x9b31m\x7f [bold]x[/] \u202e"
 @pytest.mark.parametrize("terminal", [False, True])
 def test_progress_sends_no_control_characters(monkeypatch: pytest.MonkeyPatch, terminal: bool) -> None:
     written = io.StringIO()
-    monkeypatch.setattr(output, "errors", Console(file=written, width=200, force_terminal=terminal, color_system=None))
+    terminals = Console(file=written, width=200, force_terminal=terminal, color_system=None)
+    monkeypatch.setattr(output, "errors", lambda: terminals)
     with output.progress("copy") as told:
         told.begin(HOSTILE, 5, 0)
         told.notice(HOSTILE)
@@ -62,3 +64,11 @@ def test_a_document_holds_no_control_characters(monkeypatch: pytest.MonkeyPatch)
 
 def test_control_characters_are_shown_and_not_sent() -> None:
     assert plain("a\x1b[2Jb\r\n\x07ё😀") == "a\\x1b[2Jb\\x0d\\x0a\\x07ё😀"
+
+
+def test_a_name_between_colons_is_no_emoji(capsys: pytest.CaptureFixture[str]) -> None:
+    process = "bot-1:100:a1b2c3"  # a machine's, with the number that a process may have there
+    say(process)
+    complain(process)
+    shown = capsys.readouterr()
+    assert (shown.out, shown.err) == (f"{process}\n", f"{process}\n")

@@ -6,8 +6,6 @@ import pytest
 from sqlalchemy import Column, Integer, MetaData, Table, Text
 from sqlalchemy.engine import make_url
 
-from app.cli.given_options import GivenOptions
-from app.cli.reports.copy_report import show_copy
 from app.errors import MigrationError
 from app.migration.copy import completeness
 from app.migration.copy import stream_copier as copy_streams
@@ -18,6 +16,7 @@ from app.migration.verify.by_hash import hash_comparison as compare_hashes
 from app.migration.verify.options import VerifyOptions
 from tests.fixtures.sources import MakeSource, Source
 from tests.migration.engine import copy_from, execute, query, value, verify_from
+from tests.migration.shown import show_copy
 from tests.migration.two_ends import sync_from
 from tests.support.faults import Request
 from tests.support.page_server import PageServer
@@ -58,7 +57,7 @@ async def test_rows_that_a_trigger_adds(
     report = await copy_from(source, fresh_database, CHOSEN)
     (table,) = report.tables
     assert (report.complete, table.copied, table.went, table.missing) == (False, 20, 2, ())
-    show_copy(report, GivenOptions("copy"))
+    show_copy(report)
     shown = capsys.readouterr()
     assert "items: 2 rows of the target are not in the source (any more)" in shown.out + shown.err
     verified = await verify_from(source, fresh_database, CHOSEN)
@@ -127,7 +126,7 @@ async def test_extra_rows_of_the_target(
     execute(fresh_database, f"{TABLE} INSERT INTO items VALUES (21, 'of another'), (22, 'of another')")
     report = await copy_from(source, fresh_database, CHOSEN, options=CopyOptions(overwrite=True))
     assert (report.complete, report.tables[0].went, report.tables[0].disagreement) == (False, 2, None)
-    show_copy(report, GivenOptions("copy"))
+    show_copy(report)
     shown = capsys.readouterr()
     words = " ".join((shown.out + shown.err).split())
     assert "items: 2 rows of the target are not in the source (any more)" in words

@@ -5,14 +5,12 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import Column, MetaData, Table, Text
 
-from app.cli.given_options import GivenOptions
-from app.cli.reports.copy_report import show_copy
-from app.cli.reports.verify_report import show_verify
 from app.errors import MigrationError
 from app.migration.tables.selected_tables import select_tables
 from tests.fidelity.key_kinds import KEYS, KeyKind
 from tests.fixtures.sources import MakeSource, Source
 from tests.migration.engine import copy_from, execute, query, value, verify_from
+from tests.migration.shown import show_copy, show_verify
 from tests.migration.two_ends import sync_from
 
 _ROWS = 24
@@ -109,7 +107,7 @@ async def test_over_rest_a_copy_is_not_complete(
     assert (table.disagreement or "").startswith(f"the source counts {_ROWS} rows, and ")
     assert f"the target holds {held}: " in (table.disagreement or "")
     assert CAUSES in (table.disagreement or "")
-    show_copy(report, GivenOptions("copy"))
+    show_copy(report)
     shown = capsys.readouterr()
     words = " ".join((shown.out + shown.err).split())
     assert f"words: the counts do not agree: the source counts {_ROWS} rows" in words
@@ -175,7 +173,7 @@ async def test_a_key_that_is_there_twice(
     assert told.startswith("the source counts 7 rows, and 7 came, with 6 different keys; the target holds 6: ")
     assert "several rows have one key, such as (" in told
     assert value(fresh_database, "SELECT count(*) FROM phones") == 6
-    show_copy(report, GivenOptions("copy"))
+    show_copy(report)
     shown = capsys.readouterr()
     assert "preflight names keys that are there twice" in shown.out + shown.err
     words = [told, shown.out, shown.err]
@@ -189,7 +187,7 @@ async def test_a_key_that_is_there_twice(
         (found,) = verified.tables
         assert (verified.clean, found.counts_agree, found.clean) == (False, False, False)
         assert (found.source_rows, found.target_rows, found.rows_that_differ) == (7, 6, 0)
-        show_verify(verified, GivenOptions("verify"))
+        show_verify(verified)
         shown = capsys.readouterr()
         assert "NOT the same: the counts differ; 0 rows differ, of 7 rows" in shown.out + shown.err
         words += [shown.out, shown.err]

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from app.cli.commands.parity import show_parity
+from app.cli.commands.parity import parity_document, parity_words
+from app.cli.render import say_words
 from app.data_layer import Result
 from app.parity.comparison import Comparison, MethodParity
 from app.parity.reads import Call
@@ -69,7 +70,7 @@ async def test_times_of_answers_that_are_no_success_do_not_count(
     comparison, method = await _compared(Call("get_company", (1,)), _Answers(None, theirs), _Answers(None, ours))
     assert (len(method.supabase_seconds), len(method.postgresql_seconds)) == (counted, counted)
     assert (method.p50 is None) == (counted == 0)
-    show_parity(comparison)
+    say_words(parity_words(parity_document(comparison)))
     line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("get_company"))
     assert (line.split()[4:6] == ["-", "-"]) == (counted == 0)
 

@@ -66,7 +66,7 @@ def run_here(
     here = Path.cwd()
     out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
     os.chdir(directory)
-    stderr_first = console.stderr
+    stderr_first = console().stderr
     code: object
     try:
         with (
@@ -94,7 +94,7 @@ def run_here(
         os.chdir(here)
         for number, handler in handlers.items():
             signal.signal(number, handler)
-        console.stderr = stderr_first
+        console().stderr = stderr_first
     shown = [stream.buffer.getvalue().decode() for stream in (out, err)]  # type: ignore[attr-defined]
     return Said(code if isinstance(code, int) else int(bool(code)), *shown)
 

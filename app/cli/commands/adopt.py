@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from app.cli.output import say
+from app.cli.render import show
 from app.cli.work import AsJson
 
 if TYPE_CHECKING:
@@ -71,8 +73,7 @@ def adopt(
     from app.adopt.schema_file import loaded
     from app.adopt.scratch import Places
     from app.cli.given_options import GivenOptions
-    from app.cli.output import say, show_json
-    from app.cli.reports.adopt_report import adopt_document, show_adopt
+    from app.cli.reports.adopt_report import adopt_document, adopt_words
     from app.cli.work import carry_out
     from app.settings import load_settings
 
@@ -108,13 +109,8 @@ def adopt(
             return await make(database, directory, options)
 
     report = carry_out(work, GivenOptions("adopt"))
-    show_adopt(report)
-    if as_json:
-        show_json(adopt_document(report))
-    if report.proof is None:
-        raise typer.Exit(_NOT_PROVED)
-    if not report.proved:
-        raise typer.Exit(1)
+    found = adopt_document(report)
+    show(found, adopt_words(report, found), as_json, beside=True, code=_NOT_PROVED if report.proof is None else 1)
 
 
 def _embedded() -> tuple[Embedded | None, str | None]:

@@ -8,6 +8,7 @@ import typer
 
 from app.cli.commands.dry_run import try_copy
 from app.cli.commands.preflight import TYPES_UNSEEN, Accept, IgnoreColumn, repeated, stop_on_errors
+from app.cli.render import show
 from app.cli.work import AsJson, KeyRoleOk, MaxRate, Metadata, SourceSchema, SourceUrl, Tables, WithBaileys, Work
 
 if TYPE_CHECKING:
@@ -63,8 +64,7 @@ def copy(
     """
     from dataclasses import replace
 
-    from app.cli.output import show_json
-    from app.cli.reports.copy_report import copy_document, show_copy
+    from app.cli.reports.copy_report import copy_document, copy_words
 
     if sample is not None and not dry_run:
         raise typer.BadParameter("it goes with --dry-run only", param_hint="--sample")
@@ -90,12 +90,8 @@ def copy(
         try_copy(work, sample=sample, most_refused=max_quarantine, as_json=as_json)
         return
     report = run_copy(work, replace(options, types_unseen=not codes.isdisjoint(TYPES_UNSEEN)))
-    if as_json:
-        show_json(copy_document(report, work.given))
-    else:
-        show_copy(report, work.given)
-    if not report.complete:
-        raise typer.Exit(1)
+    found = copy_document(report, work.given)
+    show(found, copy_words(report, found, work.given), as_json)
 
 
 def own_options(*, overwrite: bool, jobs: int) -> list[str]:

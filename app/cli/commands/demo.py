@@ -11,7 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from app.cli.commands.parity import parity_document, parity_words
 from app.cli.event_loop import run_async
+from app.cli.given_options import GivenOptions
+from app.cli.output import progress, say
+from app.cli.render import document, say_words, show
 from app.cli.work import AsJson
 
 if TYPE_CHECKING:
@@ -41,7 +45,6 @@ def demo(as_json: AsJson = False) -> None:
 
     Example: botdata demo
     """
-    from app.cli.output import document, say, show_json
     from app.embedded import EmbeddedPostgres, SupabaseLite
 
     began = monotonic()
@@ -55,13 +58,9 @@ def demo(as_json: AsJson = False) -> None:
     seconds = monotonic() - began
     say(f"The whole demo took {seconds:.1f} s")
     say()
-    if as_json:
-        show_json(document("demo", ok=well, seconds=round(seconds, 3), **reports, next="botdata preflight"))
-    if not well:
-        say("The demo did NOT hold what it promises; see above")
-        raise typer.Exit(1)
-    for line in _NEXT.splitlines():
-        say(line)
+    found = document("demo", ok=well, seconds=round(seconds, 3), **reports, next="botdata preflight")
+    words = _NEXT.splitlines() if well else ["The demo did NOT hold what it promises; see above"]
+    show(found, words, as_json, beside=True)
 
 
 def _make_salon(postgres: EmbeddedPostgres) -> dict[str, int]:
@@ -89,11 +88,8 @@ def _settings(supabase_url: str, supabase_key: str, database_url: str) -> Settin
 
 def _move(settings: Settings, made: dict[str, int]) -> tuple[bool, dict[str, Any]]:
     """Upgrade, copy, verify, compare the answers and flip the flag; whether all of it held, and the reports."""
-    from app.cli.commands.parity import parity_document, show_parity
-    from app.cli.given_options import GivenOptions
-    from app.cli.output import say
-    from app.cli.reports.copy_report import copy_document, show_copy
-    from app.cli.reports.verify_report import show_verify, verify_document
+    from app.cli.reports.copy_report import copy_document, copy_words
+    from app.cli.reports.verify_report import verify_document, verify_words
     from app.schema import revisions
 
     given = GivenOptions("demo")
@@ -101,11 +97,16 @@ def _move(settings: Settings, made: dict[str, int]) -> tuple[bool, dict[str, Any
     say(f"alembic upgrade head: schema at {done.after}")
     say()
     copied, verified, comparison = run_async(_copy_verify_compare(settings))
-    show_copy(copied, given)
+    reports = {
+        "copy": copy_document(copied, given),
+        "verify": verify_document(verified, given),
+        "parity": parity_document(comparison),
+    }
+    say_words(copy_words(copied, reports["copy"], given))
     say()
-    show_verify(verified, given)
+    say_words(verify_words(verified, reports["verify"], given))
     say()
-    show_parity(comparison)
+    say_words(parity_words(reports["parity"]))
     say(
         f"methods: {len(comparison.methods)} of 21 compared, {'all equal' if comparison.all_equal else 'NOT all equal'}"
     )
@@ -114,17 +115,11 @@ def _move(settings: Settings, made: dict[str, int]) -> tuple[bool, dict[str, Any
     whole = {table.table: table.target_rows for table in verified.tables if table.target_rows} == made
     all_methods = comparison.all_equal and len(comparison.methods) == 21
     file = _write_report(settings)
-    reports = {
-        "copy": copy_document(copied, given),
-        "verify": verify_document(verified, given),
-        "parity": parity_document(comparison),
-        "report": str(file),
-    }
-    return copied.complete and verified.clean and whole and all_methods and flipped, reports
+    well = copied.complete and verified.clean and whole and all_methods and flipped
+    return well, {**reports, "report": str(file)}
 
 
 async def _copy_verify_compare(settings: Settings) -> tuple[CopyReport, VerifyReport, Comparison]:
-    from app.cli.output import progress
     from app.migration.copy.copier import copy
     from app.migration.tables.selected_tables import select_tables
     from app.migration.verify.verifier import verify
@@ -157,7 +152,6 @@ async def _open_source(settings: Settings) -> AsyncIterator[RestSource]:
 def _write_report(settings: Settings) -> Path:
     """The report of the demo's move, in the working directory."""
     from app.cli.commands.report.command import spoken_here, write_report
-    from app.cli.output import progress, say
     from app.migration.tables.selected_tables import select_tables
     from app.models import Base
     from app.report.making import make_report
@@ -177,7 +171,6 @@ def _write_report(settings: Settings) -> Path:
 
 async def _flip(settings: Settings) -> bool:
     """Ask the bot's question before and after the flag is flipped; whether the answers are the same row."""
-    from app.cli.output import say
     from app.data_layer import open_data_layer
 
     answers = []

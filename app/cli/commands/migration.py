@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from app.cli.commands.copy import JOBS, Jobs, MaxQuarantine, Overwrite, Restart, copy_options, own_options
 from app.cli.commands.preflight import TYPES_UNSEEN, Accept, IgnoreColumn, repeated, stop_on_errors
 from app.cli.event_loop import run_async
+from app.cli.output import say
 from app.cli.project import read_project
+from app.cli.render import Document, document, say_words, show
 from app.cli.work import (
     AsJson,
     KeyRoleOk,
@@ -58,9 +60,8 @@ def migrate(
     from dataclasses import replace
 
     from app.cli.commands.notify.step_ends import migrate_end
-    from app.cli.output import document, show_json
-    from app.cli.reports.copy_report import copy_document, next_after_copy, show_copy
-    from app.cli.reports.verify_report import show_verify, verify_document
+    from app.cli.reports.copy_report import copy_document, copy_words
+    from app.cli.reports.verify_report import verify_document, verify_words
     from app.migration.copy.copier import CopyOptions
     from app.migration.migrate import MigrateOptions
     from app.migration.migrate import migrate as move
@@ -90,29 +91,27 @@ def migrate(
         look=look,
         working=work.working,
         on_upgrade=_say_upgrade,
-        on_copy=lambda report: show_copy(report, work.given),
+        on_copy=lambda report: say_words(copy_words(report, copy_document(report, work.given), work.given)),
     )
     report = work.carry_out(
         lambda: move(work.target, work.tables, options), lambda report: migrate_end(report, work.given)
     )
-    first = None
+    copied, verified = copy_document(report.copied, work.given), verify_document(report.verified, work.given)
+    following = None
     if report.verified.clean and not report.copied.complete:  # its rows are equal, and something else is left
-        first = work.given.text(next_after_copy(report.copied), step="copy")
-    show_verify(report.verified, work.given, show_values=show_values and not as_json, first=first)
-    if as_json:
-        found = verify_document(report.verified, work.given)
-        show_json(
-            document(
-                "migrate",
-                ok=report.complete,
-                upgrade=_upgrade_document(report.upgraded) if report.upgraded else None,
-                copy=copy_document(report.copied, work.given),
-                verify=found,
-                next=first or found["next"],
-            )
-        )
-    if not report.complete:
-        raise typer.Exit(1)
+        following = copied["next"]
+    found = document(
+        "migrate",
+        ok=report.complete,
+        upgrade=_upgrade_document(report.upgraded) if report.upgraded else None,
+        copy=copied,
+        verify=verified,
+        next=following or verified["next"],
+    )
+    words = verify_words(
+        report.verified, verified, work.given, show_values=show_values and not as_json, following=following
+    )
+    show(found, words, as_json, beside=True)
 
 
 def upgrade_of(work: Work) -> Callable[[], Awaitable[Upgrade]] | None:
@@ -136,7 +135,6 @@ def upgrade(
 
     Example: botdata upgrade
     """
-    from app.cli.output import say, show_json
     from app.errors import MigrationError
     from app.schema import revisions
     from app.schema.project import upgrade_project
@@ -158,14 +156,10 @@ def upgrade(
         if done.before != done.after:
             error.done = "the schema's upgrade"
         raise
-    if as_json:
-        show_json(_upgrade_document(done))
-    say("Next: botdata copy")
+    show(_upgrade_document(done), ["Next: botdata copy"], as_json, beside=True)
 
 
 def _say_upgrade(done: Upgrade) -> None:
-    from app.cli.output import say
-
     for notice in done.notices:
         say(f"{'warning: ' if notice.warning else ''}{notice.text}")
     if done.before == done.after:
@@ -185,9 +179,7 @@ async def _upgrade_tool_schema(url: str) -> None:
             await ensure_tool_schema(connection)
 
 
-def _upgrade_document(done: Upgrade) -> dict[str, Any]:
-    from app.cli.output import document
-
+def _upgrade_document(done: Upgrade) -> Document:
     return document(
         "upgrade",
         ok=True,

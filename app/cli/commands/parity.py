@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from app.cli.event_loop import run_async
+from app.cli.output import complain, say
+from app.cli.render import Document, Table, Words, document, show
 from app.cli.work import AsJson, KeyRoleOk
 
 if TYPE_CHECKING:
@@ -28,47 +30,38 @@ def parity(
 
     Example: botdata parity --writes
     """
-    from app.cli.output import errors, say, show_json
     from app.migration.sources.rest.key_role import require_service_key
     from app.parity.check import check_parity
     from app.settings import load_settings
 
-    def notice(message: str) -> None:
-        errors.print(message, markup=False)
-
     settings = load_settings()
     _, _, key = settings.require_stores()
     require_service_key(key, role_ok=key_role_ok, step="parity")
-    comparison = run_async(check_parity(settings, size=samples, writes=writes, notice=notice))
-    show_parity(comparison)
-    if as_json:
-        show_json(parity_document(comparison))
-    if not comparison.all_equal:
-        raise typer.Exit(1)
+    comparison = run_async(check_parity(settings, size=samples, writes=writes, notice=complain))
+    found = parity_document(comparison)
+    show(found, parity_words(found), as_json, beside=True)
     say("parity: every answer was equal")
     say("Next: stop the bot; botdata migrate once more; USE_REPOSITORY_PATTERN=true; start the bot")
 
 
-def show_parity(comparison: Comparison) -> None:
-    """Print one line a method: calls, equal, different, the medians of both stores, the first difference."""
-    from app.cli.output import say, show_table
-
-    rows = []
-    for method in comparison.methods.values():
-        counts = [f"{method.calls:,}", f"{method.equal:,}", f"{method.different:,}"]
-        medians = [f"{seconds * 1000:.1f}" for seconds in method.p50] if method.p50 else ["-", "-"]
-        rows.append([method.method, *counts, *medians, method.first_difference or ""])
+def parity_words(found: Document) -> Words:
+    """One line a method: calls, equal, different, the medians of both stores, the first difference."""
     headings = ["method", "calls", "equal", "different", "Supabase ms", "PostgreSQL ms", "first difference"]
-    show_table(headings, rows, numbers=frozenset(range(1, 6)))
-    different = sum(method.different for method in comparison.methods.values())
-    if different:
-        say(f"parity: {different:,} answers differ. Next: botdata verify, which names the rows that differ")
+    rows = [
+        [
+            *(one[name] for name in ("method", "calls", "equal", "different")),
+            *(None if (seconds := one[f"{end}_seconds"]) is None else seconds * 1000 for end in ("source", "target")),
+            one["first_difference"] or "",
+        ]
+        for one in found["methods"]
+    ]
+    yield Table(headings, rows, numbers=range(1, 6))
+    if different := sum(one["different"] for one in found["methods"]):
+        yield f"parity: {different:,} answers differ. Next: botdata verify, which names the rows that differ"
 
 
-def parity_document(comparison: Comparison) -> dict[str, Any]:
+def parity_document(comparison: Comparison) -> Document:
     """The counts of each method for `--json`; the medians in seconds."""
-    from app.cli.output import document
-
     methods = [
         {
             "method": method.method,

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from app.cli.output import complain, say
+from app.cli.render import say_words, show
 from app.cli.work import AsJson, By, KeyRoleOk, Metadata, SourceSchema, SourceUrl, Tables, WithBaileys, Work
 
 if TYPE_CHECKING:
@@ -67,8 +69,7 @@ def preflight(
 
     Example: botdata preflight --with-baileys
     """
-    from app.cli.output import show_json
-    from app.cli.reports.preflight_report import preflight_document, show_preflight
+    from app.cli.reports.preflight_report import preflight_document, preflight_words
 
     work = Work.prepare(
         "preflight",
@@ -94,19 +95,14 @@ def preflight(
     )
     if by is By.STREAM and not any(one.code.endswith("-unreachable") for one in report.errors):
         report = work.carry_out(lambda: _with_stream(work, report, accepted_of(ignore_column, accept)))
-    if as_json:
-        show_json(preflight_document(report, work.given))
-    else:
-        show_preflight(report, work.given)
-    if not report.clear:
-        raise typer.Exit(1)
+    found = preflight_document(report, work.given)
+    show(found, preflight_words(report, found), as_json)
 
 
 async def _with_stream(work: Work, report: PreflightReport, accepted: Accepted) -> PreflightReport:
     """The report with what the source lacks for a change stream."""
     from dataclasses import replace
 
-    from app.cli.output import complain
     from app.migration.preflight.findings import finding
     from app.migration.preflight.run import FIRST_THE_ERRORS
     from app.migration.sources.postgres.postgres_source import PostgresSource
@@ -159,8 +155,7 @@ async def stop_on_errors(
     Raises:
         MigrationError: errors were found, and printed; nothing was written.
     """
-    from app.cli.output import complain, say
-    from app.cli.reports.preflight_report import show_findings
+    from app.cli.reports.preflight_report import finding_lines
     from app.errors import MigrationError
 
     async with work.paced(complain):
@@ -169,11 +164,11 @@ async def stop_on_errors(
     errors = [one for one in report.errors if not one.code.endswith("-unreachable")]
     if not errors:
         warnings = [one for one in report.findings if one.severity == "warning"]
-        show_findings(warnings)
+        say_words(finding_lines(warnings))
         said = "not all could be looked at" if report.errors else "nothing in the way"
         say(f"preflight: {said}, {len(warnings)} warnings, in {report.seconds:.1f} s")
         return frozenset(one.code for one in report.findings)
-    show_findings(errors)
+    say_words(finding_lines(errors))
     listed = "; ".join(f"{one.message} ({one.code})" for one in errors[:_NAMED])
     raise MigrationError(
         f"preflight found {len(errors)} error{'s' if len(errors) > 1 else ''}: {listed}"
@@ -195,7 +190,6 @@ async def examine(
     upgrades: bool,
     app_role: str | None = None,
 ) -> PreflightReport:
-    from app.cli.output import complain
     from app.migration.preflight.opening import Supabase
     from app.migration.preflight.run import run_preflight
     from app.migration.preflight.schemas.target_state import examine_against

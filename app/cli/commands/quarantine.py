@@ -9,6 +9,8 @@ import typer
 from app.cli.event_loop import run_async
 from app.cli.given_options import GivenOptions
 from app.cli.project import models_of
+from app.cli.render import document
+from app.cli.render import show as show_found
 from app.cli.work import AsJson, Metadata, Tables, carry_out
 
 _LAST_NUMBER = 2**63 - 1
@@ -38,17 +40,14 @@ def list_rows(
 
     Example: botdata quarantine list --tables clients
     """
-    from app.cli.output import show_json
     from app.cli.reports import quarantine_report as report
     from app.migration.quarantine.quarantined_rows import list_quarantine
     from app.migration.tables.metadata import load_metadata
 
     names, given = _chosen("quarantine list", tables, metadata)
     listed = run_async(list_quarantine(_target(), load_metadata(models_of(metadata)), tables=names, limit=limit))
-    if as_json:
-        show_json(report.list_document(listed))
-    else:
-        report.show_list(listed, given)
+    found = report.list_document(listed)
+    show_found(found, report.list_words(found, given), as_json)
 
 
 def show(
@@ -59,15 +58,11 @@ def show(
 
     Example: botdata quarantine show 17
     """
-    from app.cli.output import show_json
     from app.cli.reports import quarantine_report as report
     from app.migration.quarantine.quarantined_rows import show_quarantined
 
-    row = run_async(show_quarantined(_target(), number))
-    if as_json:
-        show_json(report.row_document(row))
-    else:
-        report.show_row(row)
+    found = report.row_document(run_async(show_quarantined(_target(), number)))
+    show_found(found, report.row_words(found), as_json)
 
 
 def replay(
@@ -89,7 +84,6 @@ def replay(
     """
     from dataclasses import replace
 
-    from app.cli.output import show_json
     from app.cli.reports import quarantine_report as report
     from app.migration.quarantine.replay import replay as replay_rows
     from app.migration.tables.metadata import load_metadata
@@ -109,12 +103,8 @@ def replay(
         ),
         given,
     )
-    if as_json:
-        show_json(report.replay_document(replayed))
-    else:
-        report.show_replay(replayed, given)
-    if not replayed.complete:
-        raise typer.Exit(1)
+    found = report.replay_document(replayed)
+    show_found(found, report.replay_words(replayed, found, given), as_json)
 
 
 def export(
@@ -128,19 +118,17 @@ def export(
 
     Example: botdata quarantine export refused.json
     """
-    from app.cli.output import document, say, show_json
     from app.migration.quarantine.quarantine_file import export_rows
     from app.migration.tables.metadata import load_metadata
 
     names, _ = _chosen("quarantine export", tables, metadata)
     rows = run_async(export_rows(_target(), load_metadata(models_of(metadata)), file, tables=names, force=force))
-    if as_json:
-        show_json(document("quarantine export", ok=True, rows=rows, file=str(file) if rows else None))
-    elif rows:
-        say(f"{rows:,} rows written to {file}; it holds every value, and only you may read it")
-        say(f"Next: edit the values under row; botdata quarantine import {file}")
-    else:
-        say("quarantine: empty; no file was made")
+    words = [
+        f"{rows:,} rows written to {file}; it holds every value, and only you may read it",
+        f"Next: edit the values under row; botdata quarantine import {file}",
+    ]
+    found = document("quarantine export", ok=True, rows=rows, file=str(file) if rows else None)
+    show_found(found, words if rows else ["quarantine: empty; no file was made"], as_json)
 
 
 def import_file(
@@ -151,17 +139,13 @@ def import_file(
 
     Example: botdata quarantine import refused.json
     """
-    from app.cli.output import document, say, show_json
     from app.migration.quarantine.quarantine_file import import_rows
 
     done = run_async(import_rows(_target(), file))
-    if as_json:
-        changed, unchanged = list(done.changed), list(done.unchanged)
-        show_json(document("quarantine import", ok=True, changed=changed, unchanged=unchanged))
-        return
-    say(f"{len(done.changed):,} rows changed, {len(done.unchanged):,} the same as before")
-    if done.changed:
-        say("Next: botdata quarantine replay")
+    words = [f"{len(done.changed):,} rows changed, {len(done.unchanged):,} the same as before"]
+    words += ["Next: botdata quarantine replay"] if done.changed else []
+    changed, unchanged = list(done.changed), list(done.unchanged)
+    show_found(document("quarantine import", ok=True, changed=changed, unchanged=unchanged), words, as_json)
 
 
 def _target() -> str:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from app.cli.commands.pause.words import pace_lines
+from app.cli.commands.stream.words import stream_lines
 from app.cli.event_loop import run_async
+from app.cli.output import say
+from app.cli.render import Document, Table, Words, document, first, rounded, show
 from app.cli.work import AsJson
 
 if TYPE_CHECKING:
     from app.migration.runs.status import Status
-
-_SHOWN = 20  # open items of an inventory
 
 
 def register(cli: typer.Typer) -> None:
@@ -29,111 +31,85 @@ def status(
 
     Example: botdata status --run 3
     """
-    from app.cli.output import show_json
     from app.migration.runs.status import read_status
     from app.settings import load_settings
     from app.stores.postgres.database_url import schemas_of_url
 
     url = load_settings().require_database_url()
-    found = run_async(read_status(url, run))
-    if as_json:
-        show_json(runs_document(found))
+    found = runs_document(run_async(read_status(url, run)))
+    show(found, _words(found, schemas_of_url(url).tool), as_json)
+
+
+def _words(found: Document, tool: str) -> Words:
+    yield f"at work now: {found['holder']}" if found["holder"] else "no run is at work"
+    yield from pace_lines(found["paused"], found["paces"])
+    if not found["installed"]:
+        yield f"the target has no schema {tool}: no run has begun there"
     else:
-        _show_status(found, schemas_of_url(url).tool)
-
-
-def _show_status(found: Status, tool: str) -> None:
-    from app.cli.commands.pause.words import pace_lines
-    from app.cli.commands.stream.words import stream_lines
-    from app.cli.output import say, show_table
-
-    say(f"at work now: {found.holder}" if found.holder else "no run is at work")
-    paused = found.pause.document if found.pause else None
-    for line in pace_lines(paused, [one.document for one in found.paces]):
-        say(line)
-    if not found.installed:
-        say(f"the target has no schema {tool}: no run has begun there")
-    else:
-        show_table(
+        yield Table(
             ["run", "command", "source", "state", "begun", "finished"],
             [
-                [str(run.number), run.command, run.source, run.state, run.begun_at, run.finished_at or "-"]
-                for run in found.runs
+                [str(one["run"]), one["command"], one["source"], one["state"], one["begun_at"], one["finished_at"]]
+                for one in found["runs"]
             ],
-            numbers=frozenset({0}),
+            numbers={0},
         )
-    if found.shown:
-        say()
-        say(f"the tables of run {found.shown.number}:")
-        show_table(
+    if found["run"] is not None:
+        yield ""
+        yield f"the tables of run {found['run']}:"
+        yield Table(
             ["table", "state", "rows", "of", "left", "refused", "rows/s"],
             [
                 [
-                    table.table,
-                    table.state,
-                    f"{table.rows:,}",
-                    f"{table.source_rows:,}",
-                    f"{table.left:,}",
-                    f"{table.refused:,}",
-                    "-" if table.rows_per_second is None else f"{table.rows_per_second:,.0f}",
+                    *(one[name] for name in ("table", "state", "rows", "source_rows", "left", "refused")),
+                    None if one["rows_per_second"] is None else f"{one['rows_per_second']:,.0f}",
                 ]
-                for table in found.tables
+                for one in found["tables"]
             ],
-            numbers=frozenset(range(2, 7)),
+            numbers=range(2, 7),
         )
-    for key in found.foreign_keys:
-        if key.state == "dropped":
-            say(f"foreign key {key.name} of {key.table}: dropped; the run puts it back before it is complete")
-        elif key.state == "unproved":
-            say(f"foreign key {key.name} of {key.table}: unproved; the run proves it before it is complete")
-        else:
-            say(f"foreign key {key.name} of {key.table}: not valid; rows that lack theirs of {key.parent} are, if any:")
-            say(f"  {key.orphans}")
-        say(f"  by hand, once all rows have theirs: {key.statement}")
-    if found.in_quarantine:
-        say(f"{found.in_quarantine:,} rows in quarantine: botdata quarantine list")
-    for stream in found.streams:
-        for line in stream_lines(stream.document):
-            say(line)
-    _show_inventory(found)
-    _show_undelivered(found)
-    say(f"Next: {found.next_step}")
+    for key in found["foreign_keys"]:
+        yield from _foreign_key(key)
+    if found["in_quarantine"]:
+        yield f"{found['in_quarantine']:,} rows in quarantine: botdata quarantine list"
+    for stream in found["streams"]:
+        yield from stream_lines(stream)
+    yield from _inventory(found["inventory_open"], found["inventory_taken_at"])
+    error = found["notifications_error"]
+    if found["notifications_given_up"] or (found["notifications_waiting"] and error):
+        counts = f"{found['notifications_waiting']:,} wait, {found['notifications_given_up']:,} given up"
+        yield f"notifications: {counts}{f' (last error: {error})' if error else ''}: botdata notify"
+    yield f"Next: {found['next']}"
 
 
-def _show_inventory(found: Status) -> None:
-    from app.cli.output import say
-
-    if found.inventory is None or not found.inventory.open_items:
-        return
-    still_open, taken_at = found.inventory.open_items, found.inventory.taken_at
-    verb = "item of the inventory of {} is" if len(still_open) == 1 else "items of the inventory of {} are"
-    say(f"{len(still_open):,} {verb.format(taken_at)} open: botdata inventory")
-    for item in still_open[:_SHOWN]:
-        say(f"  {item}")
-    if len(still_open) > _SHOWN:
-        say(f"  ... and {len(still_open) - _SHOWN:,} more")
+def _foreign_key(key: Document) -> Words:
+    named = f"foreign key {key['name']} of {key['table']}"
+    if key["state"] == "dropped":
+        yield f"{named}: dropped; the run puts it back before it is complete"
+    elif key["state"] == "unproved":
+        yield f"{named}: unproved; the run proves it before it is complete"
+    else:
+        yield f"{named}: not valid; rows that lack theirs of {key['references']} are, if any:"
+        yield f"  {key['query']}"
+    yield f"  by hand, once all rows have theirs: {key['statement']}"
 
 
-def _show_undelivered(found: Status) -> None:
-    from app.cli.output import say
-
-    left = found.undelivered
-    if left.given_up or (left.waiting and left.last_error):
-        why = f" (last error: {left.last_error})" if left.last_error else ""
-        say(f"notifications: {left.waiting:,} wait, {left.given_up:,} given up{why}: botdata notify")
+def _inventory(still_open: list[str], taken_at: str | None) -> Words:
+    if still_open:
+        verb = "item of the inventory of {} is" if len(still_open) == 1 else "items of the inventory of {} are"
+        yield f"{len(still_open):,} {verb.format(taken_at)} open: botdata inventory"
+        yield from first([f"  {item}" for item in still_open], "  ... and {:,} more")
 
 
-def runs_document(found: Status) -> dict[str, Any]:
+def runs_document(status: Status) -> Document:
     """All of it for `--json`."""
-    from app.cli.output import document
-
     return document(
         "status",
         ok=True,
-        installed=found.installed,
-        holder=found.holder,
-        paused=found.pause and found.pause.document,
-        paces=[one.document for one in found.paces],
+        installed=status.installed,
+        holder=status.holder,
+        paused=status.pause and status.pause.document,
+        paces=[one.document for one in status.paces],
         runs=[
             {
                 "run": run.number,
@@ -143,9 +119,9 @@ def runs_document(found: Status) -> dict[str, Any]:
                 "begun_at": run.begun_at,
                 "finished_at": run.finished_at,
             }
-            for run in found.runs
+            for run in status.runs
         ],
-        run=found.shown.number if found.shown else None,
+        run=status.shown.number if status.shown else None,
         tables=[
             {
                 "table": table.table,
@@ -154,9 +130,9 @@ def runs_document(found: Status) -> dict[str, Any]:
                 "source_rows": table.source_rows,
                 "left": table.left,
                 "refused": table.refused,
-                "rows_per_second": None if table.rows_per_second is None else round(table.rows_per_second, 1),
+                "rows_per_second": rounded(table.rows_per_second, 1),
             }
-            for table in found.tables
+            for table in status.tables
         ],
         foreign_keys=[
             {
@@ -167,16 +143,16 @@ def runs_document(found: Status) -> dict[str, Any]:
                 "query": key.orphans,
                 "statement": key.statement,
             }
-            for key in found.foreign_keys
+            for key in status.foreign_keys
         ],
-        in_quarantine=found.in_quarantine,
-        streams=[stream.document for stream in found.streams],
-        inventory_taken_at=found.inventory.taken_at if found.inventory else None,
-        inventory_open=list(found.inventory.open_items) if found.inventory else [],
-        notifications_waiting=found.undelivered.waiting,
-        notifications_given_up=found.undelivered.given_up,
-        notifications_error=found.undelivered.last_error,
-        next=str(found.next_step),
+        in_quarantine=status.in_quarantine,
+        streams=[stream.document for stream in status.streams],
+        inventory_taken_at=status.inventory.taken_at if status.inventory else None,
+        inventory_open=list(status.inventory.open_items) if status.inventory else [],
+        notifications_waiting=status.undelivered.waiting,
+        notifications_given_up=status.undelivered.given_up,
+        notifications_error=status.undelivered.last_error,
+        next=str(status.next_step),
     )
 
 
@@ -188,7 +164,6 @@ def uninstall(
 
     Example: botdata uninstall --yes
     """
-    from app.cli.output import document, say, show_json
     from app.cutover.moves.uninstalling import refuse_during_cutover, refuse_with_rehearsals
     from app.migration.target.foreign_keys import put_back
     from app.migration.target.target_session import explained, open_target
@@ -220,7 +195,5 @@ def uninstall(
                 return await drop_tool_schema(connection)
 
     dropped = run_async(work())
-    if as_json:
-        show_json(document("uninstall", ok=True, dropped=dropped))
-    else:
-        say(f"schema {tool}: dropped" if dropped else f"schema {tool}: there was none")
+    words = [f"schema {tool}: dropped" if dropped else f"schema {tool}: there was none"]
+    show(document("uninstall", ok=True, dropped=dropped), words, as_json)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from app.cli.commands.preflight import Accept, accepted_of, repeated
+from app.cli.output import progress
+from app.cli.render import show
 from app.cli.work import (
     AsJson,
     By,
@@ -80,8 +82,7 @@ def sync(
 
     Example: botdata sync --with-baileys --until-clean
     """
-    from app.cli.output import show_json
-    from app.cli.reports.sync_report import show_sync, sync_document
+    from app.cli.reports.sync_report import sync_document, sync_words
     from app.migration.sync.options import SyncOptions
 
     if follow and until_clean:
@@ -120,12 +121,8 @@ def sync(
     )
     fires = work.carry_out(lambda: _fires_at_source(work, accepted, dry_run=dry_run)) if reverse else ()
     report = _run(work, options, _stream_options(until_lsn, max_wal, accept_unbounded_wal) if streams else None)
-    if as_json:
-        show_json(sync_document(report, work.given, fires))
-    else:
-        show_sync(report, work.given, fires)
-    if not report.complete:
-        raise typer.Exit(1)
+    found = sync_document(report, work.given, fires)
+    show(found, sync_words(report, found, fires), as_json)
 
 
 async def _fires_at_source(work: Work, accepted: Accepted, *, dry_run: bool) -> Sequence[Finding]:
@@ -156,7 +153,6 @@ def _run(work: Work, options: SyncOptions, stream: StreamOptions | None) -> Sync
     from contextlib import AsyncExitStack
 
     from app.cli.commands.notify.step_ends import sync_end
-    from app.cli.output import progress
     from app.cli.reports.sync_report import RoundLines
     from app.migration.progress import Progress
     from app.migration.runs.kept_progress import kept_progress

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from app.cli.render import show
 from app.cli.work import (
     AsJson,
     KeyRoleOk,
@@ -51,8 +52,7 @@ def verify(
     Example: botdata verify --show-values
     """
     from app.cli.commands.notify.step_ends import verify_end
-    from app.cli.output import show_json
-    from app.cli.reports.verify_report import show_verify, verify_document
+    from app.cli.reports.verify_report import verify_document, verify_words
     from app.migration.verify.options import VerifyOptions
     from app.migration.verify.verifier import verify as verify_tables
 
@@ -67,9 +67,5 @@ def verify(
         lambda source, bars: verify_tables(source, work.target, work.tables, bars, options),
         lambda report: verify_end(report, work.given),
     )
-    if as_json:
-        show_json(verify_document(report, work.given))
-    else:
-        show_verify(report, work.given, show_values=show_values)
-    if not report.clean:
-        raise typer.Exit(1)
+    found = verify_document(report, work.given)
+    show(found, verify_words(report, found, work.given, show_values=show_values), as_json)

@@ -1,44 +1,35 @@
 """What `botdata adopt` says, as text and as a document."""
 
-from typing import Any
-
 from app.adopt.adopt import AdoptReport
 from app.adopt.catalog import Difference
-from app.cli.output import document, say
+from app.cli.render import SHOWN, Document, Words, document, first
 
 _NEXT = "botdata preflight"
-_SHOWN = 20
 
 
-def show_adopt(report: AdoptReport) -> None:
-    """Print what was written, what a person should look at, and the proof."""
-    say(f"adopted {report.tables:,} tables of {', '.join(report.scope.schemas)} into {report.directory}")
-    for change in report.changes[:_SHOWN]:
-        say(f"  {_changed(change)}")
+def adopt_words(report: AdoptReport, found: Document) -> Words:
+    """What was written, what a person should look at, and the proof."""
+    yield f"adopted {report.tables:,} tables of {', '.join(report.scope.schemas)} into {report.directory}"
+    yield from (f"  {change}" for change in found["changes"][:SHOWN])
     if report.revision:
-        say(f"revision: {report.revision}")
+        yield f"revision: {report.revision}"
     for name in report.beside:
-        say(f"changed since the last adopt, so that the new text is beside it: {name}")
+        yield f"changed since the last adopt, so that the new text is beside it: {name}"
     if report.administrator:
-        say("to be run by an administrator of the target, once:")
-        for statement in report.administrator:
-            say(f"  {statement}")
+        yield "to be run by an administrator of the target, once:"
+        yield from (f"  {statement}" for statement in report.administrator)
     for note in report.notes:
-        say(f"look at: {note}")
+        yield f"look at: {note}"
     if report.proof is None:
-        say(f"NOT PROVED: {report.not_proved}")
-        say("Next: botdata adopt with --scratch URL, an empty database on a server that has what is named")
-        return
-    if not report.proved:
+        yield f"NOT PROVED: {report.not_proved}"
+        yield "Next: botdata adopt with --scratch URL, an empty database on a server that has what is named"
+    elif not report.proved:
         differing = report.proof.differences
-        say(f"the revisions make another schema than the source's; {len(differing):,} differences, by hand:")
-        for difference in differing[:_SHOWN]:
-            say(f"  {difference}")
-        if len(differing) > _SHOWN:
-            say(f"  and {len(differing) - _SHOWN:,} more, all of them in --json")
-        return
-    say(f"proved: {report.proof.items:,} items of the catalog are the same on {report.proof.where}")
-    say(f"Next: cd {report.directory}, fill in .env (see .env.example), then: {_NEXT}")
+        yield f"the revisions make another schema than the source's; {len(differing):,} differences, by hand:"
+        yield from first([f"  {one}" for one in differing], "  and {:,} more, all of them in --json")
+    else:
+        yield f"proved: {report.proof.items:,} items of the catalog are the same on {report.proof.where}"
+        yield f"Next: cd {report.directory}, fill in .env (see .env.example), then: {_NEXT}"
 
 
 def _changed(change: Difference) -> str:
@@ -46,7 +37,7 @@ def _changed(change: Difference) -> str:
     return f"{how} at the source: {change.kind} {change.name}"
 
 
-def adopt_document(report: AdoptReport) -> dict[str, Any]:
+def adopt_document(report: AdoptReport) -> Document:
     """The document of `--json`."""
     proof = report.proof
     return document(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from app.cli.output import document, say
-from app.cli.reports.cutover_words import after, ago, counted, moment, reason_list, show_objections
+from app.cli.render import Document, Words, document
+from app.cli.reports.cutover_words import after, ago, counted, moment, reason_list, reasons
 from app.cutover.stages import Stage
 
 if TYPE_CHECKING:
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     from app.state.cutover.processes import Process
 
 
-def show_finish(ending: Ending) -> None:
-    """Print what was ended."""
+def finish_words(ending: Ending, found: Document) -> Words:
+    """What was ended."""
     if ending.finished_at is not None:
-        say(f"the way back was ended before, at {ending.finished_at:%Y-%m-%d %H:%M:%S} UTC; nothing was changed")
+        yield f"the way back was ended before, at {ending.finished_at:%Y-%m-%d %H:%M:%S} UTC; nothing was changed"
     else:
-        say(f"the way back is ended: {ending.recorded:,} recorded entries were dropped, and nothing more is recorded")
+        yield f"the way back is ended: {ending.recorded:,} recorded entries were dropped, and nothing more is recorded"
     if ending.still_supabase:
-        say(f"The writers of {', '.join(ending.still_supabase)} still write to Supabase; keep botdata sync --follow")
-    say(f"Next: {_next_of_finish(ending)}")
+        yield f"The writers of {', '.join(ending.still_supabase)} still write to Supabase; keep botdata sync --follow"
+    yield f"Next: {found['next']}"
 
 
 def _next_of_finish(ending: Ending) -> str:
@@ -31,7 +31,7 @@ def _next_of_finish(ending: Ending) -> str:
     return "botdata cutover status"
 
 
-def finish_document(ending: Ending) -> dict[str, Any]:
+def finish_document(ending: Ending) -> Document:
     """The end of the way back for `--json`."""
     return document(
         "cutover finish",
@@ -43,12 +43,12 @@ def finish_document(ending: Ending) -> dict[str, Any]:
     )
 
 
-def show_forget(process: Process) -> None:
-    """Print what was forgotten, and what may be left of it."""
-    say(f"process {process.name} is forgotten; it was at {process.stage}, and had reported {ago(process.age)} before")
-    for warning in _warnings(process):
-        say(f"warning: {warning}")
-    say(f"Next: {_next_of_forget(process)}")
+def forget_words(process: Process, found: Document) -> Words:
+    """What was forgotten, and what may be left of it."""
+    yield f"process {process.name} is forgotten; it was at {process.stage}, and had reported {ago(process.age)} before"
+    for warning in found["warnings"]:
+        yield f"warning: {warning}"
+    yield f"Next: {found['next']}"
 
 
 def _warnings(process: Process) -> list[str]:
@@ -69,7 +69,7 @@ def _next_of_forget(process: Process) -> str:
     return "botdata cutover status"
 
 
-def forget_document(process: Process) -> dict[str, Any]:
+def forget_document(process: Process) -> Document:
     """What was forgotten, for `--json`."""
     return document(
         "cutover forget",
@@ -83,18 +83,18 @@ def forget_document(process: Process) -> dict[str, Any]:
     )
 
 
-def show_table_moved(moved: TableMoved) -> None:
-    """Print what stands against the move of a table's authority, and what came of it."""
-    show_objections(moved.objections, "passed over" if moved.moved else "against it")
+def table_words(moved: TableMoved, found: Document) -> Words:
+    """What stands against the move of a table's authority, and what came of it."""
+    yield from reasons(found["objections"], "passed over" if moved.moved else "against it")
     if moved.moved:
-        say(f"{moved.table}: its authority is {moved.to.label} now, and was {moved.before.label}")
+        yield f"{moved.table}: its authority is {moved.to.label} now, and was {moved.before.label}"
     elif moved.before is moved.to:
-        say(f"{moved.table}: its authority is {moved.to.label} already; nothing was changed")
+        yield f"{moved.table}: its authority is {moved.to.label} already; nothing was changed"
     elif moved.dry_run:
-        say(f"dry run: {counted(moved.objections)} against it; nothing was changed")
+        yield f"dry run: {counted(moved.objections)} against it; nothing was changed"
     else:
-        say(f"NOT moved: {counted(moved.objections)} against it; the authority of {moved.table} stays")
-    say(f"Next: {_next_of_table(moved)}")
+        yield f"NOT moved: {counted(moved.objections)} against it; the authority of {moved.table} stays"
+    yield f"Next: {found['next']}"
 
 
 def _next_of_table(moved: TableMoved) -> str:
@@ -106,7 +106,7 @@ def _next_of_table(moved: TableMoved) -> str:
     return after(moved.objections, command) if moved.objections else command
 
 
-def table_document(moved: TableMoved) -> dict[str, Any]:
+def table_document(moved: TableMoved) -> Document:
     """What came of it, for `--json`."""
     return document(
         "cutover table",

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from app.cli.output import document, say
-from app.cli.reports.cutover_words import after, ago, counted, reason_list, show_objections
+from app.cli.render import Document, Words, document
+from app.cli.reports.cutover_words import after, ago, counted, reason_list, reasons
 
 if TYPE_CHECKING:
     from app.cutover.moves.gates.objection import Objection
@@ -33,20 +33,18 @@ def send_recorded(settings: Settings) -> Sending:
     return send
 
 
-def show_outcome(outcome: MoveOutcome) -> None:
-    """Print what stands against the move, what came of it, and what to run next."""
-    show_objections(outcome.objections, "passed over" if outcome.moved or outcome.late else "against it")
-    show_objections(outcome.warnings, "warning")
-    for late in outcome.late:
-        say(f"late: {late.what}")
-        say(f"  remedy: {late.remedy}")
-    say(verdict(outcome))
+def outcome_words(outcome: MoveOutcome, found: Document) -> Words:
+    """What stands against the move, what came of it, and what to run next."""
+    yield from reasons(found["objections"], "passed over" if outcome.moved or outcome.late else "against it")
+    yield from reasons(found["warnings"], "warning")
+    yield from reasons(found["late"], "late")
+    yield verdict(outcome)
     for process in outcome.behind:
-        say(
+        yield (
             f"process {process.name} does not report it: it is at {process.stage} by {process.chosen_by}, and last "
             f"reported {ago(process.age)} ago"
         )
-    say(f"Next: {next_command(outcome)}")
+    yield f"Next: {found['next']}"
 
 
 def verdict(outcome: MoveOutcome) -> str:
@@ -89,7 +87,7 @@ def next_command(outcome: MoveOutcome) -> str:
     return command  # of a dry run
 
 
-def outcome_document(outcome: MoveOutcome) -> dict[str, Any]:
+def outcome_document(outcome: MoveOutcome) -> Document:
     """The whole outcome for `--json`."""
     return document(
         f"cutover {outcome.kind}",

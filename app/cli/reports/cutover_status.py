@@ -2,86 +2,80 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
-from app.cli.output import document, say, show_table
-from app.cli.reports.cutover_words import (
-    accepted_list,
-    after,
-    ago,
-    moment,
-    reads_told,
-    reason_list,
-    show_accepted,
-    show_objections,
-)
+from app.cli.render import Document, Table, Words, document, rounded
+from app.cli.reports.cutover_words import accepted, accepted_list, after, ago, moment, reads_told, reason_list, reasons
 
 if TYPE_CHECKING:
     from app.cutover.moves.status import Cutover
     from app.state.cutover.backlog import Waiting
     from app.state.cutover.moves import PastMove
-    from app.state.cutover.processes import Process
 
 
-def show_status(found: Cutover) -> None:
-    """Print all of it, troubles and the next command last."""
-    row = found.row
+def status_words(cutover: Cutover, found: Document) -> Words:
+    """All of it, troubles and the next command last."""
+    row, move = cutover.row, cutover.move
     since = f"since {row.moved_at:%Y-%m-%d %H:%M:%S} UTC" if row.moved_at else "no command has moved it yet"
-    say(f"stage: {row.stage} ({since}); authority: {row.stage.authority.label}")
+    yield f"stage: {row.stage} ({since}); authority: {row.stage.authority.label}"
     if row.moved_out:
-        say(f"NOT SERVED HERE: {row.moved_out}")
+        yield f"NOT SERVED HERE: {row.moved_out}"
     if row.finished_at:
-        say(f"the way back was ended at {row.finished_at:%Y-%m-%d %H:%M:%S} UTC")
-    if found.move:
-        move = found.move
-        say(f"open: {move.label}, begun at {move.begun_at} by {move.done_by}; {_remaining(move)}")
-    show_table(
+        yield f"the way back was ended at {row.finished_at:%Y-%m-%d %H:%M:%S} UTC"
+    if move:
+        yield f"open: {move.label}, begun at {move.begun_at} by {move.done_by}; {_remaining(move)}"
+    yield Table(
         ["table", "authority", "of its own", "last sync"],
         [
             [
-                table,
-                store.label,
-                "yes" if table in found.own else "-",
-                f"{ago(found.synced[table])} ago" if table in found.synced else "-",
+                one["table"],
+                one["authority"].label,
+                "yes" if one["own"] else "-",
+                "-" if one["synced"] is None else f"{ago(one['synced'])} ago",
             ]
-            for table, store in found.authorities.items()
+            for one in found["tables"]
         ],
     )
-    say()
-    if found.processes:
-        show_table(
-            ["process", "stage", "by", "report", "in flight", "mirrors", "spooled"],
-            [_process_cells(process) for process in found.processes],
-            numbers=frozenset({4, 5, 6}),
+    yield ""
+    if found["processes"]:
+        headings = ["process", "stage", "by", "report", "in flight", "mirrors", "spooled"]
+        counts = ("in_flight", "pending_mirrors", "spooled")
+        yield Table(
+            headings,
+            [
+                [one["process"], one["stage"], one["chosen_by"], f"{ago(one['age'])} ago", *(one[n] for n in counts)]
+                for one in found["processes"]
+            ],
+            numbers={4, 5, 6},
         )
     else:
-        say("no process of the bot reports itself: start the bot with CUTOVER_STAGE=database and DATABASE_URL")
-    show_reads(found.processes)
-    for what, waiting in (("notes", found.notes), ("outbox", found.outbox)):
-        say(f"{what}: {_waiting(waiting)}")
-    show_accepted(found.accepted)
-    say(f"target: {found.standbys.label}")
-    show_objections(found.warnings, "warning")
-    show_objections(found.troubles, "trouble")
-    if found.objections is None:
-        say(f"the gate to {row.stage.next} could not be asked: {found.unasked}")
-    else:
-        show_objections(found.objections, f"against {row.stage.next}")
-        if row.stage.next and not found.objections:
-            say(f"nothing stands against {row.stage.next}")
-    say(f"Next: {_next_command(found)}")
+        yield "no process of the bot reports itself: start the bot with CUTOVER_STAGE=database and DATABASE_URL"
+    yield from reads(found["processes"])
+    for what in ("notes", "outbox"):
+        yield f"{what}: {_waiting(found[what])}"
+    yield from accepted(found["accepted"])
+    yield f"target: {cutover.standbys.label}"
+    yield from reasons(found["warnings"], "warning")
+    yield from reasons(found["troubles"], "trouble")
+    against = found["objections"]
+    if against is None:
+        yield f"the gate to {row.stage.next} could not be asked: {cutover.unasked}"
+    elif row.stage.next and not against:
+        yield f"nothing stands against {row.stage.next}"
+    yield from reasons(against or (), f"against {row.stage.next}")
+    yield f"Next: {found['next']}"
 
 
-def _next_command(found: Cutover) -> str:
+def _next_command(cutover: Cutover) -> str:
     """What to run next: what mends a trouble or an objection first, the next move else."""
-    row, move = found.row, found.move
+    row, move = cutover.row, cutover.move
     if move is not None:
         return f"botdata cutover status; the move ends within {max(1.0, move.remaining or 0.0):.0f} s"
-    if found.troubles:
-        return after(found.troubles, "botdata cutover status")
-    if found.objections:
-        return after(found.objections, "botdata cutover advance")
+    if cutover.troubles:
+        return after(cutover.troubles, "botdata cutover status")
+    if cutover.objections:
+        return after(cutover.objections, "botdata cutover advance")
     if row.stage.next is not None:
         return "botdata cutover advance"
     if row.finished_at is None:
@@ -95,39 +89,24 @@ def _remaining(move: PastMove) -> str:
     return "its time is up, and the next command or process ends it"
 
 
-def _process_cells(process: Process) -> list[str]:
-    return [
-        process.name,
-        process.stage.value,
-        process.chosen_by,
-        f"{ago(process.age)} ago",
-        f"{process.in_flight:,}",
-        f"{process.pending:,}",
-        f"{process.spooled:,}",
-    ]
+def reads(processes: Sequence[Document]) -> Iterator[str]:
+    """The lines of those processes of a document that read from standbys."""
+    for one in processes:
+        for line in reads_told(one["reads"]) if one["reads"] else ():
+            yield f"{one['process']}: {line}"
 
 
-def show_reads(processes: Iterable[Process]) -> None:
-    """Print it for those that read from standbys."""
-    for process in processes:
-        for line in reads_told(process.reads.document()) if process.reads else ():
-            say(f"{process.name}: {line}")
+def _waiting(waiting: Sequence[Document]) -> str:
+    told = "{table} {count:,} (the oldest {ago}, {failed:,} failed)"
+    return ", ".join(told.format(**one, ago=ago(one["oldest"])) for one in waiting) or "none"
 
 
-def _waiting(waiting: tuple[Waiting, ...]) -> str:
-    if not waiting:
-        return "none"
-    return ", ".join(
-        f"{one.table} {one.count:,} (the oldest {ago(one.oldest)}, {one.failed:,} failed)" for one in waiting
-    )
-
-
-def status_document(found: Cutover) -> dict[str, Any]:
+def status_document(cutover: Cutover) -> Document:
     """All of it for `--json`."""
-    row, move = found.row, found.move
+    row, move = cutover.row, cutover.move
     return document(
         "cutover status",
-        ok=not found.troubles,
+        ok=not cutover.troubles,
         stage=row.stage,
         moved_at=moment(row.moved_at),
         finished_at=moment(row.finished_at),
@@ -137,10 +116,10 @@ def status_document(found: Cutover) -> dict[str, Any]:
             {
                 "table": table,
                 "authority": store,
-                "own": table in found.own,
-                "synced": round(found.synced[table], 1) if table in found.synced else None,
+                "own": table in cutover.own,
+                "synced": rounded(cutover.synced.get(table), 1),
             }
-            for table, store in found.authorities.items()
+            for table, store in cutover.authorities.items()
         ],
         processes=[
             {
@@ -152,30 +131,30 @@ def status_document(found: Cutover) -> dict[str, Any]:
                 "pending_mirrors": one.pending,
                 "spooled": one.spooled,
                 "problem": one.problem,
-                "reads": None if one.reads is None else one.reads.document(),
+                "reads": one.reads and one.reads.document(),
             }
-            for one in found.processes
+            for one in cutover.processes
         ],
-        notes=_waiting_list(found.notes),
-        outbox=_waiting_list(found.outbox),
-        accepted=accepted_list(found.accepted),
+        notes=_waiting_list(cutover.notes),
+        outbox=_waiting_list(cutover.outbox),
+        accepted=accepted_list(cutover.accepted),
         move=None
         if move is None
         else {"move": move.label, "begun_at": move.begun_at, "hold_until": move.hold_until, "done_by": move.done_by},
-        timeline=found.standbys.timeline,
-        standbys=found.standbys.following,
-        synchronous_standbys=found.standbys.synchronous,
+        timeline=cutover.standbys.timeline,
+        standbys=cutover.standbys.following,
+        synchronous_standbys=cutover.standbys.synchronous,
         moves=row.moves,
-        warnings=reason_list(found.warnings),
-        troubles=reason_list(found.troubles),
+        warnings=reason_list(cutover.warnings),
+        troubles=reason_list(cutover.troubles),
         next_stage=row.stage.next,
-        objections=None if found.objections is None else reason_list(found.objections),
-        gate_error=found.unasked,
-        next=_next_command(found),
+        objections=None if cutover.objections is None else reason_list(cutover.objections),
+        gate_error=cutover.unasked,
+        next=_next_command(cutover),
     )
 
 
-def _waiting_list(waiting: tuple[Waiting, ...]) -> list[dict[str, Any]]:
+def _waiting_list(waiting: tuple[Waiting, ...]) -> list[Document]:
     return [
         {
             "table": one.table,
@@ -188,26 +167,26 @@ def _waiting_list(waiting: tuple[Waiting, ...]) -> list[dict[str, Any]]:
     ]
 
 
-def show_history(moves: tuple[PastMove, ...]) -> None:
-    """Print the moves, the newest first."""
+def history_words(moves: tuple[PastMove, ...]) -> Words:
+    """The moves, the newest first."""
     if not moves:
-        say("no command has moved anything yet")
+        yield "no command has moved anything yet"
     else:
-        show_table(
+        yield Table(
             ["number", "begun", "what", "state", "by"],
             [[str(move.number), move.begun_at, move.label, move.state, move.done_by] for move in moves],
-            numbers=frozenset({0}),
+            numbers={0},
         )
     for move in moves:
         if move.reason:
             why = "reason" if move.kind == "accept" else "was forced"
-            say(f"{move.number} {why}: {move.reason}")
+            yield f"{move.number} {why}: {move.reason}"
         if move.said:
-            say(f"{move.number}: {move.said}")
-    say("Next: botdata cutover status")
+            yield f"{move.number}: {move.said}"
+    yield "Next: botdata cutover status"
 
 
-def history_document(moves: tuple[PastMove, ...]) -> dict[str, Any]:
+def history_document(moves: tuple[PastMove, ...]) -> Document:
     """The moves for `--json`."""
     return document(
         "cutover history",

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from app.cli.output import say
+from app.cli.render import Document
 
 if TYPE_CHECKING:
     from app.cutover.moves.gates.objection import Objection
     from app.state.cutover.accepted_differences import AcceptedDifference
 
 
-def show_objections(objections: Sequence[Objection], heading: str) -> None:
-    """Print each with its remedy."""
-    for one in objections:
-        say(f"{heading}: {one.what}")
-        say(f"  remedy: {one.remedy}")
+def reasons(listed: Sequence[Document], heading: str) -> Iterator[str]:
+    """Each reason of a document with its remedy."""
+    for one in listed:
+        yield f"{heading}: {one['what']}"
+        yield f"  remedy: {one['remedy']}"
 
 
-def counted(objections: Sequence[Objection]) -> str:
+def counted(objections: Sequence[Any]) -> str:
     """How many things stand."""
     if not objections:
         return "nothing stands"
@@ -33,19 +33,20 @@ def after(reasons: Sequence[Objection], command: str) -> str:
     return first if first.endswith(command) else f"{first}; then: {command}"
 
 
-def reason_list(reasons: Sequence[Objection]) -> list[dict[str, str]]:
+def reason_list(reasons: Sequence[Objection]) -> list[Document]:
     """Reasons with their remedies, for a document."""
     return [{"what": one.what, "remedy": one.remedy} for one in reasons]
 
 
-def show_accepted(listed: Sequence[AcceptedDifference]) -> None:
-    """Print a line for each difference that is, or was, accepted."""
+def accepted(listed: Sequence[Document]) -> Iterator[str]:
+    """A line for each difference of a document that is, or was, accepted."""
     for one in listed:
-        how = "was accepted until {}, and counts again" if one.ended else "accepted until {}"
-        say(f"{how.format(one.until)}: {one.method}: {', '.join(one.places)} (by {one.accepted_by}: {one.reason})")
+        how = "was accepted until {until}, and counts again" if one["ended"] else "accepted until {until}"
+        where = f"{one['method']}: {', '.join(one['places'])} (by {one['accepted_by']}: {one['reason']})"
+        yield f"{how.format(**one)}: {where}"
 
 
-def accepted_list(listed: Sequence[AcceptedDifference]) -> list[dict[str, Any]]:
+def accepted_list(listed: Sequence[AcceptedDifference]) -> list[Document]:
     """Accepted differences, for a document."""
     return [
         {

@@ -1,26 +1,74 @@
 """What a command leaves as it is, in words and as parts of a document."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-from app.cli.output import say
+from app.cli.render import Document, first
+from app.migration.runs.report import Refusal
 from app.migration.sources.moved_tables import WITHOUT_COLUMNS, WITHOUT_COLUMNS_REMEDY, NotMoved
+from app.migration.target.foreign_keys import BrokenForeignKey
 from app.migration.target.leftovers import Unusable
 from app.next_step import Command, NextStep
 
 
-def show_leftovers(not_usable: Sequence[Unusable], not_seen: Sequence[str] = ()) -> None:
-    """Print which objects of the target cannot be used yet, with the statements, and what could not be seen."""
-    for sentence in not_seen:
-        say(f"not seen: {sentence}")
-    for one in not_usable:
-        say(f"NOT USABLE YET: {one.name}: {one.why}. Run:")
-        say(f"  {one.statement}")
+def refused_list(refused: Iterable[Refusal]) -> list[Document]:
+    """Rows of a table that the target refused, for a document; their keys are masked already."""
+    return [{"key": list(one.key), "sqlstate": one.sqlstate, "place": one.place} for one in refused]
 
 
-def not_usable_list(not_usable: Sequence[Unusable]) -> list[dict[str, str]]:
-    """The same objects for `--json`."""
+def refused_lines(tables: Iterable[Document]) -> Iterator[str]:
+    """The first of the rows that were refused.
+
+    Args:
+        tables: parts of a document with `table` and `refused`.
+    """
+    refused = [(table["table"], one) for table in tables for one in table["refused"]]
+    return first([f"refused: {table} {', '.join(one['key'])}: {reason(one)}" for table, one in refused])
+
+
+def reason(refused: Document) -> str:
+    """Why the target refused a row: its code, and the constraint or column where PostgreSQL named one."""
+    return f"SQLSTATE {refused['sqlstate']}" + (f" ({refused['place']})" if refused["place"] else "")
+
+
+def unusable_lines(found: Document) -> Iterator[str]:
+    """Which objects of the target cannot be used yet, with the statements, and what could not be seen."""
+    for sentence in found.get("not_seen", ()):
+        yield f"not seen: {sentence}"
+    for one in found["not_usable"]:
+        yield f"NOT USABLE YET: {one['object']}: {one['why']}. Run:"
+        yield f"  {one['statement']}"
+
+
+def not_usable_list(not_usable: Sequence[Unusable]) -> list[Document]:
+    """Objects of the target that cannot be used yet, for a document."""
     return [{"object": one.name, "why": one.why, "statement": one.statement} for one in not_usable]
+
+
+def broken_lines(broken: Sequence[BrokenForeignKey]) -> Iterator[str]:
+    """Which foreign keys not all rows keep, and what puts them back."""
+    for key in broken:
+        yield key.sentence
+        if not key.moved:
+            yield f"{key.parent} is not among the tables that are moved; once no row lacks its own: {key.statement}"
+
+
+def broken_list(broken: Sequence[BrokenForeignKey]) -> list[Document]:
+    """The same foreign keys for a document."""
+    return [
+        {
+            "table": key.table,
+            "name": key.name,
+            "references": key.parent,
+            "moved": key.moved,
+            "there": key.there,
+            "marked_valid": key.marked_valid,
+            "orphans": key.orphans,
+            "query": key.query,
+            "statement": key.statement,
+        }
+        for key in broken
+    ]
 
 
 def but_not_usable(not_usable: Sequence[Unusable]) -> str:
@@ -31,19 +79,19 @@ def but_not_usable(not_usable: Sequence[Unusable]) -> str:
     )
 
 
-def show_not_moved(not_moved: Sequence[NotMoved], what: str) -> None:
-    """Print which tables were left out.
+def not_moved_lines(found: Document, what: str) -> Iterator[str]:
+    """Which tables were left out.
 
     Args:
         what: was not done to them, as "copied".
     """
-    for one in not_moved:
-        say(f"NOT {what}: {one.table}: {one.why}.")
-        say(f"  {one.remedy}")
+    for one in found["not_moved"]:
+        yield f"NOT {what}: {one['table']}: {one['why']}."
+        yield f"  {one['remedy']}"
 
 
-def not_moved_list(not_moved: Sequence[NotMoved]) -> list[dict[str, str]]:
-    """The same tables for `--json`."""
+def not_moved_list(not_moved: Sequence[NotMoved]) -> list[Document]:
+    """The same tables for a document."""
     return [one._asdict() for one in not_moved]
 
 

@@ -2,45 +2,46 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import TYPE_CHECKING
 
-from app.cli.output import document, say, show_table
+from app.cli.render import Document, Table, Words, document
 
 if TYPE_CHECKING:
     from app.cutover.replication.to_supabase.drain import DrainReport
     from app.cutover.replication.to_supabase.outbox_status import OutboxState
 
 
-def show_state(state: OutboxState) -> None:
-    """Print the stage, the entries by table, and those in error."""
-    say(f"stage: {state.stage}{'' if state.is_managed else ' (not moved by a command yet)'}; {_meaning(state)}")
+def state_words(state: OutboxState, found: Document) -> Words:
+    """The stage, the entries by table, and those in error."""
+    yield f"stage: {state.stage}{'' if state.is_managed else ' (not moved by a command yet)'}; {_meaning(state)}"
     if not state.entries:
-        say("outbox: empty")
+        yield "outbox: empty"
         return
-    _show_entries(state)
+    yield from _entries(found)
     if state.in_error:
-        say("Next: put right what is said, then: botdata mirror retry")
+        yield "Next: put right what is said, then: botdata mirror retry"
     elif state.sends:
-        say("Next: nothing, while a bot runs: it sends them; else: botdata mirror drain")
+        yield "Next: nothing, while a bot runs: it sends them; else: botdata mirror drain"
 
 
-def state_document(state: OutboxState) -> dict[str, Any]:
+def state_document(state: OutboxState) -> Document:
     """The state for `--json`."""
     return document("mirror status", ok=not state.in_error, **_fields(state))
 
 
-def show_drain(done: DrainReport) -> None:
-    """Print what was sent, what is left, and why."""
+def drain_words(done: DrainReport, found: Document) -> Words:
+    """What was sent, what is left, and why."""
     sent = done.entries - done.left.entries
-    say(f"{max(0, sent):,} entries are done, {done.left.entries:,} are left")
+    yield f"{max(0, sent):,} entries are done, {done.left.entries:,} are left"
     if done.complete:
         return
-    say()
-    _show_entries(done.left)
-    say(f"why: {done.reason}")
+    yield ""
+    yield from _entries(found)
+    yield f"why: {done.reason}"
 
 
-def drain_document(command: str, done: DrainReport) -> dict[str, Any]:
+def drain_document(command: str, done: DrainReport) -> Document:
     """The same for `--json`."""
     entries = {"before": done.entries, "reason": done.reason}
     return document(command, ok=done.complete, **entries, **_fields(done.left))
@@ -54,44 +55,32 @@ def _meaning(state: OutboxState) -> str:
     return "writes are recorded, not sent" if state.stage.records else "writes go to Supabase first"
 
 
-def _show_entries(state: OutboxState) -> None:
-    show_table(
-        ["table", "entries", "keys", "in error", "to be read back", "oldest"],
-        [
-            [
-                one.table,
-                f"{one.entries:,}",
-                f"{one.keys:,}",
-                f"{one.failed:,}",
-                f"{one.sent:,}",
-                f"{one.oldest:,.0f} s",
-            ]
-            for one in state.tables
-        ],
-        numbers=frozenset(range(1, 6)),
-    )
-    if state.failed:
-        say()
-        show_table(
+def _entries(found: Document) -> Words:
+    counts = {"entries": "entries", "keys": "keys", "in_error": "in error", "to_be_read_back": "to be read back"}
+    oldest = [{**one, "oldest": f"{one['oldest_seconds']:,.0f} s"} for one in found["tables"]]
+    yield Table.of(oldest, {"table": "table", **counts, "oldest": "oldest"})
+    if found["failed"]:
+        yield ""
+        yield Table(
             ["number", "table", "key", "attempts", "next attempt at", "last error"],
             [
                 [
-                    str(one.number),
-                    one.table,
-                    ", ".join(one.key),
-                    str(one.attempts),
-                    f"{one.next_attempt_at:%Y-%m-%d %H:%M:%S}",
-                    one.error,
+                    str(one["number"]),
+                    one["table"],
+                    ", ".join(one["key"]),
+                    str(one["attempts"]),
+                    f"{datetime.fromisoformat(one['next_attempt_at']):%Y-%m-%d %H:%M:%S}",
+                    one["error"],
                 ]
-                for one in state.failed
+                for one in found["failed"]
             ],
-            numbers=frozenset({0, 3}),
+            numbers={0, 3},
         )
-        if state.in_error > len(state.failed):
-            say(f"... and {state.in_error - len(state.failed):,} more in error")
+        if found["in_error"] > len(found["failed"]):
+            yield f"... and {found['in_error'] - len(found['failed']):,} more in error"
 
 
-def _fields(state: OutboxState) -> dict[str, Any]:
+def _fields(state: OutboxState) -> Document:
     return {
         "stage": str(state.stage),
         "managed": state.is_managed,

@@ -1,57 +1,49 @@
 """The report of preflight in words, tables and JSON."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from app.cli.given_options import GivenOptions
-from app.cli.output import document, say, show_table
-from app.migration.preflight.findings import Finding, PreflightReport, RoleAtTable, SchemaDifference
+from app.cli.render import Document, Table, Words, document
+from app.migration.preflight.findings import Finding, PreflightReport
 
 _HEADINGS = {"error": "Errors", "warning": "Warnings", "notice": "Notices"}
+_SECURED = {True: "applies", False: "does not apply", None: "-"}
 _LONGEST_CELL = 80  # characters
 
 
-def show_preflight(report: PreflightReport, given: GivenOptions) -> None:
-    """Print counts, findings by severity, differences of the target's schema, the verdict and the next command."""
-    show_table(
-        ["table", "source rows", "target rows"],
-        [[one.table, _count(one.source_rows), _count(one.target_rows)] for one in report.tables],
-        numbers=frozenset({1, 2}),
-    )
-    if report.app_role is not None and report.app_role.tables:
-        say(f"As {report.app_role.name}:")
-        show_table(
+def preflight_words(report: PreflightReport, found: Document) -> Words:
+    """Counts, findings by severity, differences of the target's schema, the verdict and the next command."""
+    rows = {"source_rows": "source rows", "target_rows": "target rows"}
+    yield Table.of(found["tables"], {"table": "table", **rows})
+    role = found["app_role"]
+    if role is not None and role["tables"]:
+        yield f"As {role['role']}:"
+        yield Table(
             ["table", "reads", "writes", "row-level security", "sees", "of"],
-            [_as_role(one) for one in report.app_role.tables],
-            numbers=frozenset({4, 5}),
+            [_as_role(one) for one in role["tables"]],
+            numbers={4, 5},
         )
     for severity, heading in _HEADINGS.items():
         of_kind = [one for one in report.findings if one.severity == severity]
         if of_kind:
-            say(f"{heading}:")
-            show_findings(of_kind)
-    if report.differences:
-        say("The target's schema, what is and what should be:")
-        show_differences(report.differences)
+            yield f"{heading}:"
+            yield from finding_lines(of_kind)
+    if found["differences"]:
+        yield "The target's schema, what is and what should be:"
+        short = [{**one, **{end: _short(one[end]) for end in ("found", "expected")}} for one in found["differences"]]
+        headings = {"table": "table", "item": "item", "found": "is", "expected": "should be"}
+        yield Table.of(short, headings, texts=4)
     warnings = sum(one.severity == "warning" for one in report.findings)
     verdict = "clear" if report.clear else "NOT clear"
-    say(f"preflight {verdict}: {len(report.errors)} errors, {warnings} warnings, in {report.seconds:.1f} s")
-    say(f"Next: {given.text(report.next_step)}")
+    yield f"preflight {verdict}: {len(report.errors)} errors, {warnings} warnings, in {report.seconds:.1f} s"
+    yield f"Next: {found['next']}"
 
 
-def show_findings(findings: Sequence[Finding]) -> None:
-    """Print each finding: its code, its sentence, what to do."""
+def finding_lines(findings: Sequence[Finding]) -> Iterator[str]:
+    """Each finding: its code, its sentence, what to do."""
     for one in findings:
-        say(f"  {one.severity} {one.code}: {one.message}")
-        say(f"    do: {one.remedy}")
-
-
-def show_differences(differences: Sequence[SchemaDifference]) -> None:
-    """Print them as a table."""
-    show_table(
-        ["table", "item", "is", "should be"],
-        [[one.table, one.item, _short(one.found), _short(one.expected)] for one in differences],
-    )
+        yield f"  {one.severity} {one.code}: {one.message}"
+        yield f"    do: {one.remedy}"
 
 
 def _short(definition: str | None) -> str:
@@ -61,23 +53,12 @@ def _short(definition: str | None) -> str:
     return definition if len(definition) <= _LONGEST_CELL else f"{definition[: _LONGEST_CELL - 3]}..."
 
 
-def _as_role(one: RoleAtTable) -> list[str]:
-    secured = {True: "applies", False: "does not apply", None: "-"}[one.secured]
-    return [
-        one.table,
-        "yes" if one.reads else "no",
-        ", ".join(one.writes).lower() or "no",
-        secured,
-        _count(one.seen),
-        _count(one.rows),
-    ]
+def _as_role(one: Document) -> list[object]:
+    writes = ", ".join(one["writes"]).lower() or "no"
+    return [one["table"], one["reads"], writes, _SECURED[one["row_security"]], one["seen"], one["rows"]]
 
 
-def _count(rows: int | None) -> str:
-    return "-" if rows is None else f"{rows:,}"
-
-
-def preflight_document(report: PreflightReport, given: GivenOptions) -> dict[str, Any]:
+def preflight_document(report: PreflightReport, given: GivenOptions) -> Document:
     """The whole report for `--json`."""
     return document(
         "preflight",

@@ -3,26 +3,36 @@
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from time import monotonic
-from typing import Any
 
 from app.cli.given_options import GivenOptions
-from app.cli.output import document, say, show_table
-from app.cli.reports.copy_report import broken_list, show_broken
+from app.cli.render import Document, Table, Words, document, rounded
 from app.cli.reports.leftovers_report import (
+    broken_lines,
+    broken_list,
     but_not_usable,
+    not_moved_lines,
     not_moved_list,
     not_moved_next,
     not_usable_list,
-    show_leftovers,
-    show_not_moved,
+    refused_lines,
+    refused_list,
+    unusable_lines,
 )
 from app.migration.preflight.findings import Finding
 from app.migration.sync.sync_report import SyncReport, SyncRound
 from app.migration.target.foreign_keys import mend
 from app.next_step import Command, NextStep
 
-_SHOWN = 20
 _SECONDS_BETWEEN_QUIET_LINES = 60.0
+_HEADINGS = {
+    "table": "table",
+    "inserted": "new",
+    "updated": "changed",
+    "deleted": "deleted",
+    "kept_images": "kept images",
+    "refused": "refused",
+    "still_different": "still different",
+}
 
 
 class RoundLines:
@@ -52,74 +62,60 @@ class RoundLines:
         )
 
 
-def show_sync(report: SyncReport, given: GivenOptions, fires: Sequence[Finding] = ()) -> None:
-    """Print what was changed, what remains, and what to run next.
+def sync_words(report: SyncReport, found: Document, fires: Sequence[Finding] = ()) -> Words:
+    """What was changed, what remains, and what to run next.
 
     Args:
         fires: what the source does by itself with rows that go back.
     """
     would = "would be " if report.dry_run else ""
     tables = report.tables.values()
-    headings = ["table", "new", "changed", "deleted", "kept images", "refused", "still different"]
-    show_table(
-        headings,
-        [
-            [table.table]
-            + [f"{n:,}" for n in (table.inserted, table.updated, table.deleted, table.kept)]
-            + [f"{len(table.refused):,}", f"{table.unsettled:,}"]
-            for table in tables
-        ],
-        numbers=frozenset(range(1, len(headings))),
-    )
+    yield Table.of(found["tables"], _HEADINGS)
     for one in fires:
-        say(f"{'would fire' if report.dry_run else 'accepted'}: {one.message} ({one.code})")
-    refused = [refusal for table in tables for refusal in table.refused]
-    for refusal in refused[:_SHOWN]:
-        place = f" ({refusal.place})" if refusal.place else ""
-        say(f"refused: {refusal.table} {', '.join(refusal.key)}: SQLSTATE {refusal.sqlstate}{place}")
-    if len(refused) > _SHOWN:
-        say(f"... and {len(refused) - _SHOWN:,} more")
+        yield f"{'would fire' if report.dry_run else 'accepted'}: {one.message} ({one.code})"
+    yield from refused_lines(found["tables"])
     if kept := sum(table.kept for table in tables):
         never = "were not known to have been in the target" if report.reverse else "had not come from the source"
-        say(f"{kept:,} rows that were replaced had changed later, or were deleted and {never}:")
-        say("their old images are in botdata.replaced_rows")
+        yield f"{kept:,} rows that were replaced had changed later, or were deleted and {never}:"
+        yield "their old images are in botdata.replaced_rows"
         for table in tables:
             if table.kept and table.keys_only:
-                say(f"of {table.table}, {table.kept:,} of these: their keys only, since no other value of it is kept")
-    show_broken(report.broken)
-    show_leftovers(report.not_usable, report.not_seen)
-    show_not_moved(report.not_moved, "synced")
+                yield f"of {table.table}, {table.kept:,} of these: their keys only, since no other value of it is kept"
+    yield from broken_lines(report.broken)
+    yield from unusable_lines(found)
+    yield from not_moved_lines(found, "synced")
     if report.by_hand:
-        say(
+        yield (
             "The source's sequences cannot be raised over REST, or not by this role: before anything inserts there, run"
         )
-        say("in its SQL editor:")
-        for statement in report.by_hand:
-            say(f"  {statement}")
+        yield "in its SQL editor:"
+        yield from (f"  {statement}" for statement in report.by_hand)
     written = sum(table.inserted + table.updated for table in tables)
     deleted = sum(table.deleted for table in tables)
     told = f"{written:,} rows {would}changed, {deleted:,} {would}deleted in {report.seconds:.1f} s"
     if report.dry_run:
-        say(f"dry run: {told}. Next: {given.text(next_after_sync(report))}")
+        yield f"dry run: {told}. Next: {found['next']}"
         return
     rounds = f"{report.rounds:,} round{'' if report.rounds == 1 else 's'}"
     lag = f"; the state is that of {report.lag:.1f} s before its end" if report.lag is not None else ""
     if report.interrupted:
-        say("stopped in the middle of a round; the next sync goes on from there")
+        yield "stopped in the middle of a round; the next sync goes on from there"
     if report.complete:
         rounds += f"{lag}{but_not_usable(report.not_usable)}"
-        say(f"sync complete: {told}, {rounds}. Next: {given.text(next_after_sync(report))}")
+        yield f"sync complete: {told}, {rounds}. Next: {found['next']}"
         return
-    say(f"sync NOT complete: {told}, {rounds}{lag}")
+    yield f"sync NOT complete: {told}, {rounds}{lag}"
+    refused = any(table.refused for table in tables)
     if refused and not report.reverse:
-        say("Mend the refused rows at the source, or the target's schema; botdata quarantine list shows the reasons.")
+        yield "Mend the refused rows at the source, or the target's schema; botdata quarantine list shows the reasons."
     elif refused:
-        say("Mend the refused rows in the target, or the source's schema.")
+        yield "Mend the refused rows in the target, or the source's schema."
     if left := sum(table.left for table in tables):
-        say(f"{left:,} rows of the source are in quarantine, since the target refused them: they are left as they are.")
+        why = "since the target refused them: they are left as they are."
+        yield f"{left:,} rows of the source are in quarantine, {why}"
     if any(table.unsettled for table in tables):
-        say("Rows that stay different although they were written or deleted: by a column's type, a trigger or a rule.")
-    say(f"Next: {given.text(next_after_sync(report))}")
+        yield "Rows that stay different although they were written or deleted: by a column's type, a trigger or a rule."
+    yield f"Next: {found['next']}"
 
 
 def next_after_sync(report: SyncReport) -> NextStep:
@@ -140,8 +136,8 @@ def next_after_sync(report: SyncReport) -> NextStep:
     return not_moved_next(report.not_moved, "sync") if report.not_moved else NextStep(Command("sync"))
 
 
-def sync_document(report: SyncReport, given: GivenOptions, fires: Sequence[Finding] = ()) -> dict[str, Any]:
-    """The whole report for `--json`, keys masked; `fires` as in `show_sync`."""
+def sync_document(report: SyncReport, given: GivenOptions, fires: Sequence[Finding] = ()) -> Document:
+    """The whole report for `--json`, keys masked; `fires` as in `sync_words`."""
     return document(
         "sync",
         ok=report.complete,
@@ -151,7 +147,7 @@ def sync_document(report: SyncReport, given: GivenOptions, fires: Sequence[Findi
         dry_run=report.dry_run,
         rounds=report.rounds,
         interrupted=report.interrupted,
-        lag=None if report.lag is None else round(report.lag, 3),
+        lag=rounded(report.lag),
         seconds=round(report.seconds, 3),
         tables=[
             {
@@ -163,10 +159,7 @@ def sync_document(report: SyncReport, given: GivenOptions, fires: Sequence[Findi
                 "images_hold_keys_only": table.keys_only,
                 "spared": table.spared,
                 "still_different": table.unsettled,
-                "refused": [
-                    {"key": list(refusal.key), "sqlstate": refusal.sqlstate, "place": refusal.place}
-                    for refusal in table.refused
-                ],
+                "refused": refused_list(table.refused),
             }
             for table in report.tables.values()
         ],

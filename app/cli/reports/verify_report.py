@@ -2,103 +2,84 @@
 
 import shlex
 from collections.abc import Iterable
-from typing import Any
 
 from app.cli.given_options import GivenOptions
-from app.cli.output import document, say, show_table
+from app.cli.render import SHOWN, Document, Table, Words, document
 from app.cli.reports.leftovers_report import (
+    not_moved_lines,
     not_moved_list,
     not_moved_next,
     not_usable_list,
-    show_leftovers,
-    show_not_moved,
+    unusable_lines,
 )
 from app.migration.runs.report import FoundDifference, TableVerified, VerifyReport, ViewCompared
 from app.next_step import Command, NextStep
 
-_SHOWN = 20
+_COUNTS = ("source_rows", "target_rows", "equal", "missing", "extra", "different", "fixed", "seconds")
+_HEADINGS = {"table": "table", **{count: count.removesuffix("_rows") for count in _COUNTS}}
 _BACK = Command("sync", "--reverse")
 
 
-def show_verify(
-    report: VerifyReport, given: GivenOptions, *, show_values: bool = False, first: str | None = None
-) -> None:
-    """Print counts a table, the first differences, the verdict, and what to run next.
+def verify_words(
+    report: VerifyReport,
+    found: Document,
+    given: GivenOptions,
+    *,
+    show_values: bool = False,
+    following: str | None = None,
+) -> Words:
+    """Counts a table, the first differences, the verdict, and what to run next.
 
     Args:
         show_values: the values that differ too, and keys unmasked.
-        first: what comes next in place of what the comparison alone says.
+        following: what comes next in place of what the comparison alone says.
     """
-    columns = ["source", "target", "equal", "missing", "extra", "different", "fixed", "seconds"]
-    show_table(
-        ["table", *columns],
-        [
-            [
-                table.table,
-                *(
-                    f"{count:,}"
-                    for count in (
-                        table.source_rows,
-                        table.target_rows,
-                        table.equal,
-                        table.missing,
-                        table.extra,
-                        table.different,
-                        table.fixed,
-                    )
-                ),
-                f"{table.seconds:.1f}",
-            ]
-            for table in report.tables
-        ],
-        numbers=frozenset(range(1, len(columns) + 1)),
-    )
+    yield Table.of(found["tables"], _HEADINGS)
     differences = report.differences
-    for difference in differences[:_SHOWN]:
-        say(_sentence(difference, show_values=show_values))
+    yield from (_sentence(difference, show_values=show_values) for difference in differences[:SHOWN])
     if any(table.cut for table in report.tables):
-        say(f"... and more; the first {len(differences):,} of them: {given.command_text('verify', '--json')}")
-    elif len(differences) > _SHOWN:
-        say(f"... and {len(differences) - _SHOWN:,} more; all of them: {given.command_text('verify', '--json')}")
+        yield f"... and more; the first {len(differences):,} of them: {given.command_text('verify', '--json')}"
+    elif len(differences) > SHOWN:
+        yield f"... and {len(differences) - SHOWN:,} more; all of them: {given.command_text('verify', '--json')}"
     for table in report.tables:
-        _say_what_happened(table)
+        yield from _what_happened(table)
     for view in report.views:
-        _say_view(view)
-    show_leftovers(report.not_usable)
-    show_not_moved(report.not_moved, "compared")
+        yield from _view(view)
+    yield from unusable_lines(found)
+    yield from not_moved_lines(found, "compared")
     if report.unproved:
-        say(f"NOT PROVED YET, although marked valid: foreign keys {', '.join(report.unproved)}. Rows were written")
-        say("while the target's triggers were silent, and the run did not come to look for those that lack theirs.")
-    _say_verdict(report)
+        yield f"NOT PROVED YET, although marked valid: foreign keys {', '.join(report.unproved)}. Rows were written"
+        yield "while the target's triggers were silent, and the run did not come to look for those that lack theirs."
+    yield from _verdict(report)
     if report.fix and any(table.missing + table.different > table.quarantined for table in report.tables):
-        say("A type of the target that rounds, a trigger that changes what is written, or a column that the target")
-        say("makes by itself, keeps rows different.")
-    say(f"Next: {first or given.text(next_step(report, given))}")
+        yield "A type of the target that rounds, a trigger that changes what is written, or a column that the target"
+        yield "makes by itself, keeps rows different."
+    yield f"Next: {following or found['next']}"
 
 
-def _say_what_happened(table: TableVerified) -> None:
+def _what_happened(table: TableVerified) -> Words:
     if table.sampled is not None:
-        say(f"{table.table}: a sample of {table.sampled:,} of {table.source_rows:,} rows")
+        yield f"{table.table}: a sample of {table.sampled:,} of {table.source_rows:,} rows"
     if table.counts_differ:
-        say(f"{table.table}: {table.source_rows:,} rows in the source, {table.target_rows:,} in the target")
+        yield f"{table.table}: {table.source_rows:,} rows in the source, {table.target_rows:,} in the target"
         if table.sampled is None:
-            say("  The rows that differ do not explain this: a key is there twice in the source, or rows are hidden.")
+            yield "  The rows that differ do not explain this: a key is there twice in the source, or rows are hidden."
     if table.changed:
-        say(f"{table.table}: {table.changed:,} rows changed while they were verified, and do not differ now")
+        yield f"{table.table}: {table.changed:,} rows changed while they were verified, and do not differ now"
     if table.left_out:
-        say(f"{table.table}: not compared: {', '.join(f'{one.column} ({one.why})' for one in table.left_out)}")
+        yield f"{table.table}: not compared: {', '.join(f'{one.column} ({one.why})' for one in table.left_out)}"
     if table.quarantined:
-        say(f"{table.table}: {table.quarantined:,} of these rows were refused by the target and are in quarantine")
+        yield f"{table.table}: {table.quarantined:,} of these rows were refused by the target and are in quarantine"
 
 
-def _say_view(view: ViewCompared) -> None:
+def _view(view: ViewCompared) -> Words:
     counts = f"{_count(view.source_rows)} rows in the source, {_count(view.target_rows)} in the target"
     if view.by is None:
-        say(f"materialized view {view.view}: not compared: {view.why}")
+        yield f"materialized view {view.view}: not compared: {view.why}"
     elif not view.equal:
-        say(f"materialized view {view.view}: not the same: {counts}; {view.why}")
+        yield f"materialized view {view.view}: not the same: {counts}; {view.why}"
     elif view.by == "count":
-        say(
+        yield (
             f"materialized view {view.view}: {counts}; its rows were not compared, which takes --source postgresql://..."
         )
 
@@ -107,30 +88,30 @@ def _count(rows: int | None) -> str:
     return "unknown" if rows is None else f"{rows:,}"
 
 
-def _say_verdict(report: VerifyReport) -> None:
+def _verdict(report: VerifyReport) -> Words:
     rows = sum(table.source_rows for table in report.tables)
     sampled = sum(table.sampled or 0 for table in report.tables)
     what = f"a sample of {sampled:,} of {rows:,} rows" if report.sample is not None else f"{rows:,} rows"
     if fixed := sum(table.fixed for table in report.tables):
-        say(f"fixed: {fixed:,} rows were copied again and are equal now")
+        yield f"fixed: {fixed:,} rows were copied again and are equal now"
     if not all(table.clean for table in report.tables):
         counts = "the counts differ; " if any(table.counts_differ for table in report.tables) else ""
-        say(f"NOT the same: {counts}{sum(table.rows_that_differ for table in report.tables):,} rows differ, of {what}")
+        yield f"NOT the same: {counts}{sum(table.rows_that_differ for table in report.tables):,} rows differ, of {what}"
         if report.stream_stands:
-            say(f"They may only be late: {report.stream_stands}")
+            yield f"They may only be late: {report.stream_stands}"
     elif report.not_moved:
-        say(f"NOT all compared: no difference was found in {what} of the other tables")
+        yield f"NOT all compared: no difference was found in {what} of the other tables"
     elif report.not_usable:
-        say(
+        yield (
             f"NOT usable, though no difference was found in {what}: the application fails, or reads old rows, "
             "where it reads the above"
         )
     elif report.unproved:
-        say(f"NOT verified, though no difference was found in {what}: foreign keys are not proved, see above")
+        yield f"NOT verified, though no difference was found in {what}: foreign keys are not proved, see above"
     elif report.sample is not None:
-        say(f"nothing found in {what}, and equal counts, in {report.seconds:.1f} s; the other rows were not compared")
+        yield f"nothing found in {what}, and equal counts, in {report.seconds:.1f} s; the other rows were not compared"
     else:
-        say(f"verified: {what}, no difference, in {report.seconds:.1f} s")
+        yield f"verified: {what}, no difference, in {report.seconds:.1f} s"
 
 
 def next_step(report: VerifyReport, given: GivenOptions) -> NextStep:
@@ -190,7 +171,7 @@ def _sentence(difference: FoundDifference, *, show_values: bool) -> str:
     return f"different: {where} column {difference.column}{values}{refused}"
 
 
-def verify_document(report: VerifyReport, given: GivenOptions) -> dict[str, Any]:
+def verify_document(report: VerifyReport, given: GivenOptions) -> Document:
     """The whole report for `--json`: values and keys as they are."""
     return document(
         "verify",

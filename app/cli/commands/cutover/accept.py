@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from app.cli.event_loop import run_async
+from app.cli.render import Document, Words, document, show
+from app.cli.reports.cutover_words import accepted, accepted_list
 from app.cli.work import AsJson
-
-if TYPE_CHECKING:
-    from app.state.cutover.accepted_differences import AcceptedDifference
 
 _NEXT = "botdata cutover advance --dry-run"
 
@@ -25,7 +24,7 @@ def accept(
         typer.Option(formats=["%Y-%m-%d"], help="The last day, in UTC, on which no gate counts it.", metavar="DATE"),
     ] = None,
     withdraw: Annotated[bool, typer.Option("--withdraw", help="Have the gates count it again, from now on.")] = False,
-    show: Annotated[bool, typer.Option("--list", help="Only list what is accepted.")] = False,
+    only_list: Annotated[bool, typer.Option("--list", help="Only list what is accepted.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Take a known difference out of the gate's way, up to a day. It stays in report, status and history.
@@ -34,12 +33,11 @@ def accept(
 
     Example: botdata cutover accept get_services price_min --reason "shown without its scale" --until 2026-12-24
     """
-    from app.cli.output import show_json
     from app.cutover.moves import acceptance
     from app.notify.troubles import then_tell
     from app.settings import load_settings
 
-    if show:
+    if only_list:
         settings = load_settings()
     elif method is None or field is None:
         raise typer.BadParameter("a method and a field are needed, or --list", param_hint="METHOD FIELD")
@@ -55,24 +53,12 @@ def accept(
         accepting = acceptance.accept(settings, method, field, reason=reason, until=until.date())
         run_async(then_tell(settings, accepting))
     listed = run_async(acceptance.accepted_differences(settings))
-    if as_json:
-        show_json(_document(listed))
-    else:
-        _show(listed)
+    found = document("cutover accept", ok=True, accepted=accepted_list(listed), next=_NEXT)
+    show(found, _words(found), as_json)
 
 
-def _show(listed: tuple[AcceptedDifference, ...]) -> None:
-    from app.cli.output import say
-    from app.cli.reports.cutover_words import show_accepted
-
-    if not listed:
-        say("no difference is accepted")
-    show_accepted(listed)
-    say(f"Next: {_NEXT}")
-
-
-def _document(listed: tuple[AcceptedDifference, ...]) -> dict[str, Any]:
-    from app.cli.output import document
-    from app.cli.reports.cutover_words import accepted_list
-
-    return document("cutover accept", ok=True, accepted=accepted_list(listed), next=_NEXT)
+def _words(found: Document) -> Words:
+    if not found["accepted"]:
+        yield "no difference is accepted"
+    yield from accepted(found["accepted"])
+    yield f"Next: {_NEXT}"

@@ -10,11 +10,13 @@ import typer
 
 from app.cli.event_loop import run_async
 from app.cli.given_options import GivenOptions
+from app.cli.output import progress
+from app.cli.render import show
+from app.cli.reports.mirror_report import drain_document, drain_words, state_document, state_words
 from app.cli.work import AsJson, carry_out
 
 if TYPE_CHECKING:
     from app.cutover.replication.to_supabase.drain import DrainProgress, DrainReport
-    from app.cutover.replication.to_supabase.outbox_status import OutboxState
 
 _LAST_NUMBER = 2**63 - 1
 
@@ -39,19 +41,12 @@ def status(
 
     Example: botdata mirror status
     """
-    from app.cli.output import show_json
-    from app.cli.reports import mirror_report as report
     from app.cutover.replication.to_supabase.drain import outbox_state
     from app.settings import load_settings
 
-    settings = load_settings()
-    state: OutboxState = run_async(outbox_state(settings, "mirror status", limit))
-    if as_json:
-        show_json(report.state_document(state))
-    else:
-        report.show_state(state)
-    if state.in_error:
-        raise typer.Exit(1)
+    state = run_async(outbox_state(load_settings(), "mirror status", limit))
+    found = state_document(state)
+    show(found, state_words(state, found), as_json)
 
 
 def drain(as_json: AsJson = False) -> None:
@@ -96,8 +91,6 @@ def retry(
 @contextmanager
 def _progress() -> Iterator[DrainProgress]:
     """Told how many entries of how many are left."""
-    from app.cli.output import progress
-
     with progress("mirror") as bars:
         done: list[int] = []
 
@@ -113,12 +106,5 @@ def _progress() -> Iterator[DrainProgress]:
 
 
 def _show(command: str, done: DrainReport, as_json: bool) -> None:
-    from app.cli.output import show_json
-    from app.cli.reports import mirror_report as report
-
-    if as_json:
-        show_json(report.drain_document(command, done))
-    else:
-        report.show_drain(done)
-    if not done.complete:
-        raise typer.Exit(1)
+    found = drain_document(command, done)
+    show(found, drain_words(done, found), as_json)

@@ -12,7 +12,19 @@ from app.cli.commands.cutover import report as cutover_report
 from app.cli.commands.cutover import status as cutover_status
 from app.cli.commands.preflight import Accept, IgnoreColumn
 from app.cli.event_loop import run_async
+from app.cli.output import say
+from app.cli.render import show
+from app.cli.reports.cutover_changes import (
+    finish_document,
+    finish_words,
+    forget_document,
+    forget_words,
+    table_document,
+    table_words,
+)
+from app.cli.reports.cutover_moves import outcome_document, outcome_words, send_recorded
 from app.cli.work import AsJson
+from app.cutover.stages import Store
 
 if TYPE_CHECKING:
     from app.cutover.moves.steps import MoveOutcome
@@ -84,7 +96,6 @@ def back(force: Force = None, dry_run: DryRun = False, as_json: AsJson = False) 
 
     Example: botdata cutover back
     """
-    from app.cli.reports.cutover_moves import send_recorded
     from app.cutover.moves.steps import back as move
     from app.notify.troubles import then_tell
     from app.settings import load_settings
@@ -103,8 +114,6 @@ def finish(
 
     Example: botdata cutover finish --yes
     """
-    from app.cli.output import say, show_json
-    from app.cli.reports.cutover_changes import finish_document, show_finish
     from app.cutover.moves.finish import finish as end
     from app.cutover.moves.finish import look_at_end
     from app.notify.troubles import then_tell
@@ -121,10 +130,8 @@ def finish(
                 say(f"The writers of {', '.join(ending.still_supabase)} still write to Supabase: keep it for them.")
             typer.confirm("End the way back to Supabase for good?", abort=True)
         ending = run_async(then_tell(settings, end(settings)))
-    if as_json:
-        show_json(finish_document(ending))
-    else:
-        show_finish(ending)
+    found = finish_document(ending)
+    show(found, finish_words(ending, found), as_json)
 
 
 def forget(
@@ -136,8 +143,6 @@ def forget(
 
     Example: botdata cutover forget bot-1:4711:a1b2c3
     """
-    from app.cli.output import show_json
-    from app.cli.reports.cutover_changes import forget_document, show_forget
     from app.cutover.moves.forget import forget as take_out
     from app.notify.troubles import then_tell
     from app.settings import load_settings
@@ -145,10 +150,8 @@ def forget(
     _require_reason(force)
     settings = load_settings()
     forgotten = run_async(then_tell(settings, take_out(settings, process, force=force)))
-    if as_json:
-        show_json(forget_document(forgotten))
-    else:
-        show_forget(forgotten)
+    found = forget_document(forgotten)
+    show(found, forget_words(forgotten, found), as_json)
 
 
 def table(
@@ -162,22 +165,15 @@ def table(
 
     Example: botdata cutover table bookings postgres
     """
-    from app.cli.output import show_json
-    from app.cli.reports.cutover_changes import show_table_moved, table_document
     from app.cutover.moves.table_authority import move_table
-    from app.cutover.stages import Store
     from app.notify.troubles import then_tell
     from app.settings import load_settings
 
     _require_reason(force)
     settings, to = load_settings(), Store(authority.value)
     moved = run_async(then_tell(settings, move_table(settings, name, to, force=force, dry_run=dry_run)))
-    if as_json:
-        show_json(table_document(moved))
-    else:
-        show_table_moved(moved)
-    if not moved.ok:
-        raise typer.Exit(1)
+    found = table_document(moved)
+    show(found, table_words(moved, found), as_json)
 
 
 def _require_reason(force: str | None) -> None:
@@ -186,12 +182,5 @@ def _require_reason(force: str | None) -> None:
 
 
 def _tell(outcome: MoveOutcome, as_json: bool) -> None:
-    from app.cli.output import show_json
-    from app.cli.reports.cutover_moves import outcome_document, show_outcome
-
-    if as_json:
-        show_json(outcome_document(outcome))
-    else:
-        show_outcome(outcome)
-    if not outcome.ok:
-        raise typer.Exit(1)
+    found = outcome_document(outcome)
+    show(found, outcome_words(outcome, found), as_json)

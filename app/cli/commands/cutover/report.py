@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from app.cli.event_loop import run_async
+from app.cli.render import Document, Table, Words, document, rounded, show
+from app.cli.reports.cutover_words import accepted, accepted_list
 from app.cli.work import AsJson
 
 if TYPE_CHECKING:
@@ -18,6 +21,7 @@ _KEPT = 72.0  # hours that the processes keep their counts (app.state.cutover.co
 _IN_DOCUMENT = 100
 _COUNTS = ("calls", "compared", "equal", "different", "accepted", "error", "skipped")
 _SHARES = ("compared_share", "different_share")
+_TIMES = ("supabase_p50", "supabase_p99", "postgres_p50", "postgres_p99")
 
 Hours = Annotated[float, typer.Option(help="How far back it looks.", min=0.0, max=_KEPT)]
 
@@ -27,73 +31,62 @@ def report(hours: Hours = 24.0, as_json: AsJson = False) -> None:
 
     Example: botdata cutover report --hours 1
     """
-    from app.cli.output import show_json
     from app.cutover.moves.comparison_report import comparison_report
     from app.settings import load_settings
 
-    settings = load_settings()
     most = _IN_DOCUMENT if as_json else _SHOWN
-    found = run_async(comparison_report(settings, hours=hours, most=most))
-    if as_json:
-        show_json(report_document(found))
-    else:
-        show_report(found)
+    compared = run_async(comparison_report(load_settings(), hours=hours, most=most))
+    found = report_document(compared)
+    show(found, report_words(compared, found), as_json)
 
 
-def show_report(found: ComparisonReport) -> None:
-    """Print a line for each method, and for each cause of differences."""
-    from app.cli.output import say
-    from app.cli.reports.cutover_words import show_accepted
-
-    _show_methods([method for method in found.methods if not method.against_itself])
-    if noise := [method for method in found.methods if method.against_itself]:
-        say("the authority compared with itself, the noise that no gate counts:")
-        _show_methods(noise)
-    for difference in found.differences:
-        _show_difference(difference)
-    show_accepted(found.accepted)
-    compared = sum(method.compared for method in found.methods if not method.against_itself)
-    different = sum(method.different for method in found.methods if not method.against_itself)
-    said = f"{compared:,} answers compared in the last {found.hours:g} h, {different:,} different"
-    if known := different - _unaccepted(found):
+def report_words(report: ComparisonReport, found: Document) -> Words:
+    """A line for each method, and for each cause of differences."""
+    yield _methods([one for one in found["methods"] if not one["against_itself"]])
+    if noise := [one for one in found["methods"] if one["against_itself"]]:
+        yield "the authority compared with itself, the noise that no gate counts:"
+        yield _methods(noise)
+    for difference in report.differences:
+        yield from _difference(difference)
+    yield from accepted(found["accepted"])
+    compared = sum(method.compared for method in report.methods if not method.against_itself)
+    different = sum(method.different for method in report.methods if not method.against_itself)
+    said = f"{compared:,} answers compared in the last {report.hours:g} h, {different:,} different"
+    if known := different - _unaccepted(report):
         said += f", {known:,} of them accepted"
-    say(f"report: {said}. Next: {_next_command(found)}")
+    yield f"report: {said}. Next: {found['next']}"
 
 
-def _show_methods(methods: list[MethodReport]) -> None:
-    from app.cli.output import show_table
-
+def _methods(methods: Sequence[Document]) -> Table:
     headings = ["stage", "method", *_COUNTS, "compared %", "different %"]
     headings += [f"{store} {share}" for store in ("Supabase", "PostgreSQL") for share in ("p50 ms", "p99 ms")]
-    rows = []
-    for method in methods:
-        counts = [f"{getattr(method, name):,}" for name in _COUNTS]
-        shares = [getattr(method, name) for name in _SHARES]
-        rates = ["-" if share is None else f"{share * 100:.2f}" for share in shares]
-        times = ["-" if seconds is None else f"{seconds * 1000:.1f}" for seconds in _times(method).values()]
-        rows.append([method.stage, method.method, *counts, *rates, *times])
-    show_table(headings, rows, numbers=frozenset(range(2, len(headings))))
+    rows = [
+        [
+            one["stage"],
+            one["method"],
+            *(one[name] for name in _COUNTS),
+            *(None if one[name] is None else f"{one[name] * 100:.2f}" for name in _SHARES),
+            *(None if one[name] is None else one[name] * 1000 for name in _TIMES),
+        ]
+        for one in methods
+    ]
+    return Table(headings, rows, numbers=range(2, len(headings)))
 
 
-def _show_difference(difference: DifferenceReport) -> None:
-    from app.cli.output import say
-
+def _difference(difference: DifferenceReport) -> Words:
     noise = ", the authority against itself" if difference.against_itself else ""
     first, last = (f"{at:%Y-%m-%d %H:%M:%S %Z}" for at in (difference.first_at, difference.last_at))
     where = f"{difference.stage}{noise}; since {first}, last {last}"
     known = ", accepted" if difference.accepted else ""
-    say(f"{difference.count:,} x {difference.method}: {difference.cause} ({where}{known})")
-    say(f"  {difference.method}({difference.arguments})")
+    yield f"{difference.count:,} x {difference.method}: {difference.cause} ({where}{known})"
+    yield f"  {difference.method}({difference.arguments})"
     for field in difference.fields[:5]:
         values = f": {' | '.join(field['values'])}" if "values" in field else ""
-        say(f"  {field['path']}: {' | '.join(field['types'])}, hashes {' | '.join(field['hashes'])}{values}")
+        yield f"  {field['path']}: {' | '.join(field['types'])}, hashes {' | '.join(field['hashes'])}{values}"
 
 
-def report_document(found: ComparisonReport) -> dict[str, Any]:
+def report_document(found: ComparisonReport) -> Document:
     """All of it for `--json`; times in seconds."""
-    from app.cli.output import document
-    from app.cli.reports.cutover_words import accepted_list
-
     return document(
         "cutover report",
         ok=True,
@@ -104,8 +97,8 @@ def report_document(found: ComparisonReport) -> dict[str, Any]:
                 "method": method.method,
                 "against_itself": method.against_itself,
                 **{name: getattr(method, name) for name in _COUNTS},
-                **{name: _rounded(getattr(method, name)) for name in _SHARES},
-                **{name: _rounded(seconds) for name, seconds in _times(method).items()},
+                **{name: rounded(getattr(method, name), 6) for name in _SHARES},
+                **{name: rounded(seconds, 6) for name, seconds in _times(method).items()},
             }
             for method in found.methods
         ],
@@ -140,10 +133,6 @@ def _times(method: MethodReport) -> dict[str, float | None]:
     whole = {store: Latencies(counts) for store, counts in method.by_store.items()}
     shares = {"p50": 0.5, "p99": 0.99}
     return {f"{store}_{name}": whole[store].quantile(share) for store in Store for name, share in shares.items()}
-
-
-def _rounded(number: float | None) -> float | None:
-    return None if number is None else round(number, 6)
 
 
 def _unaccepted(found: ComparisonReport) -> int:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from app.cli.event_loop import run_async
+from app.cli.render import show
+from app.cli.reports.cutover_status import history_document, history_words, status_document, status_words
 from app.cli.work import AsJson
 
 if TYPE_CHECKING:
@@ -26,19 +28,12 @@ def status(as_json: AsJson = False) -> None:
 
     Example: botdata cutover status
     """
-    from app.cli.output import show_json
-    from app.cli.reports.cutover_status import show_status, status_document
     from app.cutover.moves.status import look
     from app.settings import load_settings
 
-    settings = load_settings()
-    found = run_async(look(settings))
-    if as_json:
-        show_json(status_document(found))
-    else:
-        show_status(found)
-    if found.troubles:
-        raise typer.Exit(1)
+    cutover = run_async(look(load_settings()))
+    found = status_document(cutover)
+    show(found, status_words(cutover, found), as_json)
 
 
 def history(
@@ -48,8 +43,6 @@ def history(
 
     Example: botdata cutover history --limit 10
     """
-    from app.cli.output import show_json
-    from app.cli.reports.cutover_status import history_document, show_history
     from app.cutover.moves.stage_row import open_cutover
     from app.settings import load_settings
     from app.state.cutover.moves import read_moves
@@ -61,7 +54,4 @@ def history(
             return await read_moves(connection, limit)
 
     moves = run_async(read())
-    if as_json:
-        show_json(history_document(moves))
-    else:
-        show_history(moves)
+    show(history_document(moves), history_words(moves), as_json)

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from app.cli.event_loop import run_async
+from app.cli.output import complain, progress
+from app.cli.project import read_project
+from app.cli.render import show
 from app.cli.work import AsJson, MaxRate, WithBaileys
 
 if TYPE_CHECKING:
@@ -161,7 +164,6 @@ def verify(
 
 
 def _prepared(step: str) -> tuple[Settings, str]:
-    from app.cli.project import read_project
     from app.errors import MigrationError
     from app.fleet.choosing import database_of
     from app.next_step import NextStep
@@ -183,7 +185,6 @@ def _run(
     step: str, url: str, chosen: Chosen, jobs: int, work: Callable[[Progress], Work], *, to_its_end: bool
 ) -> tuple[Fleet, str | None]:
     """Do it; gives what came of it, and why it stopped before its end, in words."""
-    from app.cli.output import complain, progress
     from app.errors import MigrationError
     from app.fleet.each import Fleet
 
@@ -200,18 +201,12 @@ def _run(
 
 
 def _end(fleet: Fleet, settings: Settings, stopped: str | None, as_json: bool, again: str | None) -> None:
-    from app.cli.commands.fleet.report import fleet_document, show_fleet
-    from app.cli.output import show_json
+    from app.cli.commands.fleet.report import fleet_document, fleet_words
 
     outcomes = [_masked(one, settings) for one in fleet.outcomes.values()]
     ok = stopped is None and all(one.result.is_well for one in outcomes)
-    following = again if not ok else None
-    if as_json:
-        show_json(fleet_document(fleet.step, outcomes, ok, stopped, following))
-    else:
-        show_fleet(outcomes, stopped, following)
-    if not ok:
-        raise typer.Exit(1)
+    found = fleet_document(fleet.step, outcomes, ok, stopped, None if ok else again)
+    show(found, fleet_words(found), as_json)
 
 
 def _masked(one: Outcome, settings: Settings) -> Outcome:

@@ -2,40 +2,32 @@
 
 from collections import Counter
 from collections.abc import Collection
-from typing import Any
 
-from app.cli.output import document, plain, say, show_table
+from app.cli.output import plain
+from app.cli.render import Document, Table, Words, document
 from app.fleet.outcome import Outcome, Result
 from app.next_step import NextStep
 
 
-def show_fleet(outcomes: Collection[Outcome], stopped: str | None, following: str | None) -> None:
-    """Print a line a salon, those that are not well at the end, and how many there are of each kind.
-
-    Args:
-        stopped: why not all was done, in words.
-        following: the command to run next.
-    """
-    headings = ["salon", "revision", "stage", "outcome", "reason", "next step"]
-    lines = [_line(one) for one in sorted(outcomes, key=lambda one: not one.result.is_well)]
-    show_table(headings, lines)
-    counts = Counter(one.result for one in outcomes)
-    told = ", ".join(f"{count:,} {result}" for result, count in counts.most_common())
-    say(f"{len(outcomes):,} salon{'s' if len(outcomes) != 1 else ''}: {told}")
-    if stopped is not None:
-        say(f"NOT all was done: {plain(stopped)}")
-    if following is not None:
-        say(f"Next: {following}")
-
-
-def _line(one: Outcome) -> list[str]:
-    revision, stage = (one.standing.revision, one.standing.stage) if one.standing else (None, None)
-    return [one.salon, revision or "-", stage or "-", one.result, one.reason or "", _next(one) or ""]
+def fleet_words(found: Document) -> Words:
+    """A line a salon, those that are not well at the end, and how many there are of each kind."""
+    fields = ("salon", "revision", "stage", "outcome", "reason", "next")
+    salons = sorted(found["salons"], key=lambda one: not one["ok"])
+    blank = {"revision": "-", "stage": "-"}
+    rows = [[one[field] or blank.get(field, "") for field in fields] for one in salons]
+    yield Table(["salon", "revision", "stage", "outcome", "reason", "next step"], rows)
+    counts = Counter(one["outcome"] for one in found["salons"])
+    told = ", ".join(f"{count:,} {outcome}" for outcome, count in counts.most_common())
+    yield f"{len(salons):,} salon{'s' if len(salons) != 1 else ''}: {told}"
+    if found["stopped"] is not None:
+        yield f"NOT all was done: {plain(found['stopped'])}"
+    if found["next"] is not None:
+        yield f"Next: {found['next']}"
 
 
 def fleet_document(
     command: str, outcomes: Collection[Outcome], ok: bool, stopped: str | None, following: str | None
-) -> dict[str, Any]:
+) -> Document:
     """All of it for `--json`."""
     counts = Counter(one.result for one in outcomes)
     return document(

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from app.cli.event_loop import run_async
+from app.cli.render import show
 from app.cli.work import AsJson, KeyRoleOk, Metadata, SourceUrl, Work
 
 
@@ -35,8 +36,7 @@ def inventory(
 
     Example: botdata inventory --source postgresql://postgres@db.PROJECT.supabase.co/postgres
     """
-    from app.cli.commands.inventory.report import inventory_document, show_inventory
-    from app.cli.output import show_json
+    from app.cli.commands.inventory.report import inventory_document, inventory_words
     from app.migration.inventory.inventory import take_inventory
 
     if done is not None or undo is not None or note is not None:
@@ -44,17 +44,12 @@ def inventory(
         return
     work = Work.prepare("inventory", None, False, key_role_ok, source, metadata, needs_target=False)
     report = work.run("inventory", lambda opened, _: take_inventory(opened, work.target or None, work.metadata))
-    if as_json:
-        show_json(inventory_document(report, work.given))
-    else:
-        show_inventory(report, work.given)
-    if report.open_items:
-        raise typer.Exit(1)
+    found = inventory_document(report, work.given)
+    show(found, inventory_words(report, found, work.given), as_json)
 
 
 def _tick(done: str | None, note: str | None, undo: str | None, *, as_json: bool) -> None:
-    from app.cli.commands.inventory.report import show_ticked, ticked_document
-    from app.cli.output import show_json
+    from app.cli.commands.inventory.report import ticked_document, ticked_words
     from app.migration.inventory.ticks import tick_item, untick_item
     from app.settings import load_settings
 
@@ -66,7 +61,4 @@ def _tick(done: str | None, note: str | None, undo: str | None, *, as_json: bool
     ticked = run_async(
         untick_item(target, undo or "") if done is None else tick_item(target, done, (note or "").strip())
     )
-    if as_json:
-        show_json(ticked_document(ticked))
-    else:
-        show_ticked(ticked)
+    show(ticked_document(ticked), ticked_words(ticked), as_json)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from app.cli.given_options import GivenOptions
-from app.cli.output import document, say
+from app.cli.render import Document, Words, document, first
 
 if TYPE_CHECKING:
     from app.migration.inventory.inventory import Inventory
@@ -18,41 +18,41 @@ if TYPE_CHECKING:
 _SHOWN = 10  # items that are still open, after a tick
 
 
-def show_inventory(report: Inventory, given: GivenOptions) -> None:
-    """Print the items by fate, what there is none of, and the verdict."""
+def inventory_words(report: Inventory, found: Document, given: GivenOptions) -> Words:
+    """The items by fate, what there is none of, and the verdict."""
     for fate, group in groupby(report.items, key=lambda one: one.fate):
         items = list(group)
-        say(f"{fate} ({len(items):,}):")
+        yield f"{fate} ({len(items):,}):"
         for _, of_kind in groupby(items, key=lambda one: one.kind):
-            _show_kind(list(of_kind), given)
-        say()
+            yield from _kind(list(of_kind), given)
+        yield ""
     if report.none_found:
-        say(f"looked for, and there are none: {', '.join(report.none_found)}")
+        yield f"looked for, and there are none: {', '.join(report.none_found)}"
     for notice in report.notices:
-        say(f"note: {notice}")
+        yield f"note: {notice}"
     still_open = report.open_items
     if still_open:
-        say(f"NOT all dealt with: {len(still_open):,} of {len(report.items):,} items are open")
+        yield f"NOT all dealt with: {len(still_open):,} of {len(report.items):,} items are open"
     else:
-        say(f"all dealt with: {len(report.items):,} items, none open")
-    say(f"Next: {given.text(report.next_step)}")
+        yield f"all dealt with: {len(report.items):,} items, none open"
+    yield f"Next: {found['next']}"
 
 
-def _show_kind(items: Sequence[Item], given: GivenOptions) -> None:
-    """Print the items of one kind and fate; those about which the same is to be done, one below the other."""
+def _kind(items: Sequence[Item], given: GivenOptions) -> Words:
+    """The items of one kind and fate; those about which the same is to be done, one below the other."""
     alike: dict[str, list[Item]] = {}
     for one in items:
         alike.setdefault(_what_to_do(one, given, name="NAME"), []).append(one)
     for together in alike.values():
         for one in together:
             said = f": {one.detail}" if one.detail else ""
-            say(f"  {one.label}{said}")
+            yield f"  {one.label}{said}"
             if one.tick is not None:
                 when = "done" if one.done else "changed since it was ticked off"
-                say(f"    {when}, {one.tick.done_at}: {one.tick.note}")
+                yield f"    {when}, {one.tick.done_at}: {one.tick.note}"
         if any(one.open for one in together):
             name = "NAME" if len(together) > 1 else together[0].name
-            say(f"    do: {_what_to_do(together[0], given, name=name)}")
+            yield f"    do: {_what_to_do(together[0], given, name=name)}"
 
 
 def _what_to_do(one: Item, given: GivenOptions, *, name: str) -> str:
@@ -64,7 +64,7 @@ def _what_to_do(one: Item, given: GivenOptions, *, name: str) -> str:
     return text.replace(one.name, name).replace(f"--tables {table}", f"--tables {name.removeprefix('public.')}")
 
 
-def inventory_document(report: Inventory, given: GivenOptions) -> dict[str, Any]:
+def inventory_document(report: Inventory, given: GivenOptions) -> Document:
     """The whole report for `--json`."""
     return document(
         "inventory",
@@ -93,21 +93,18 @@ def inventory_document(report: Inventory, given: GivenOptions) -> dict[str, Any]
     )
 
 
-def show_ticked(ticked: Ticked) -> None:
-    """Print what was done to the tick, and what is still open."""
+def ticked_words(ticked: Ticked) -> Words:
+    """What was done to the tick, and what is still open."""
     said = "tick taken back" if ticked.note is None else "ticked off"
-    say(f"{ticked.item}: {said}")
+    yield f"{ticked.item}: {said}"
     if not ticked.open_items:
-        say(f"nothing is open, as of the inventory of {ticked.taken_at}")
+        yield f"nothing is open, as of the inventory of {ticked.taken_at}"
         return
-    say(f"{len(ticked.open_items):,} items are open, as of the inventory of {ticked.taken_at}:")
-    for item in ticked.open_items[:_SHOWN]:
-        say(f"  {item}")
-    if len(ticked.open_items) > _SHOWN:
-        say(f"  ... and {len(ticked.open_items) - _SHOWN:,} more: botdata inventory")
+    yield f"{len(ticked.open_items):,} items are open, as of the inventory of {ticked.taken_at}:"
+    yield from first([f"  {item}" for item in ticked.open_items], "  ... and {:,} more: botdata inventory", most=_SHOWN)
 
 
-def ticked_document(ticked: Ticked) -> dict[str, Any]:
+def ticked_document(ticked: Ticked) -> Document:
     """The same for `--json`."""
     return document(
         "inventory",

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from app.cli.event_loop import run_async
+from app.cli.render import document, show
 from app.cli.work import AsJson
 
 
@@ -21,7 +22,6 @@ def notify(
 
     Example: botdata notify --test
     """
-    from app.cli.output import document, say, show_json
     from app.errors import SettingsError
     from app.notify.channels import channels_of
     from app.notify.delivery import send_waiting, try_channels
@@ -34,17 +34,16 @@ def notify(
         answers = run_async(try_channels(settings))
         ok = all(answer.ok for answer in answers.values())
         told = [{"channel": name, "ok": answer.ok, "answer": answer.code} for name, answer in answers.items()]
-        if as_json:
-            show_json(document("notify", ok=ok, test=True, channels=told, delivered=None, waiting=None, given_up=None))
-        for name, answer in answers.items():
-            say(f"NOTIFY_{name.upper()}: {'took the test' if answer.ok else 'did NOT take the test'} ({answer.code})")
+        found = document("notify", ok=ok, test=True, channels=told, delivered=None, waiting=None, given_up=None)
+        words = [
+            f"NOTIFY_{name.upper()}: {'took the test' if answer.ok else 'did NOT take the test'} ({answer.code})"
+            for name, answer in answers.items()
+        ]
     else:
         delivered, left = run_async(send_waiting(settings))
         ok = not (left.waiting or left.given_up)
-        if as_json:
-            counts = {"waiting": left.waiting, "given_up": left.given_up}
-            show_json(document("notify", ok=ok, test=False, channels=[], delivered=delivered, **counts))
+        counts = {"delivered": delivered, "waiting": left.waiting, "given_up": left.given_up}
+        found = document("notify", ok=ok, test=False, channels=[], **counts)
         why = f"; last error: {left.last_error}" if left.last_error else ""
-        say(f"{delivered:,} sent, {left.waiting:,} still wait, {left.given_up:,} given up{why}")
-    if not ok:
-        raise typer.Exit(1)
+        words = [f"{delivered:,} sent, {left.waiting:,} still wait, {left.given_up:,} given up{why}"]
+    show(found, words, as_json, beside=True)

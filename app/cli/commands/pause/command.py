@@ -5,6 +5,8 @@ from typing import Annotated
 import typer
 
 from app.cli.event_loop import run_async
+from app.cli.output import complain
+from app.cli.render import document, show
 from app.cli.work import AsJson
 
 
@@ -27,35 +29,30 @@ def pause(
 
     Example: botdata pause --reason lunchtime
     """
-    from app.cli.output import complain, document, say, show_json
     from app.migration.runs.pausing import pause as ask
     from app.privacy import mask_free_text
     from app.settings import load_settings
 
     settings = load_settings()
     masked = mask_free_text(reason, settings.secrets()) if reason else None
-    found = run_async(ask(settings.require_database_url(), masked, wait, complain))
-    if as_json:
-        show_json(
-            document(
-                "pause",
-                ok=found.has_taken_hold,
-                paused=found.pause.document,
-                new=found.is_new,
-                paces=[one.document for one in found.paces],
-                next="botdata resume" if found.has_taken_hold else "botdata status",
-            )
-        )
-    say(f"{'paused' if found.is_new else 'it was paused before:'} {found.pause}")
-    for one in found.paces:
+    asked = run_async(ask(settings.require_database_url(), masked, wait, complain))
+    paces = [one.document for one in asked.paces]
+    found = document(
+        "pause",
+        ok=asked.has_taken_hold,
+        paused=asked.pause.document,
+        new=asked.is_new,
+        paces=paces,
+        next="botdata resume" if asked.has_taken_hold else "botdata status",
+    )
+    words = [f"{'paused' if asked.is_new else 'it was paused before:'} {asked.pause}"]
+    for one in asked.paces:
         said = "waits" if one.is_held else f"has not come to the end of what it has begun within {wait:g} s"
-        say(f"{one.command}: {said}")
-    if not found.paces:
-        say("nothing is running; a copy, sync, migrate or verify that is started now waits")
-    if not found.has_taken_hold:
-        say("Next: botdata status, which says when it has taken hold; the pause stays asked for")
-        raise typer.Exit(1)
-    say("Next: botdata resume")
+        words.append(f"{one.command}: {said}")
+    if not paces:
+        words.append("nothing is running; a copy, sync, migrate or verify that is started now waits")
+    later = "" if asked.has_taken_hold else ", which says when it has taken hold; the pause stays asked for"
+    show(found, [*words, f"Next: {found['next']}{later}"], as_json, beside=True)
 
 
 def resume(as_json: AsJson = False) -> None:
@@ -63,24 +60,18 @@ def resume(as_json: AsJson = False) -> None:
 
     Example: botdata resume
     """
-    from app.cli.output import document, say, show_json
     from app.migration.runs.pausing import resume as end
     from app.settings import load_settings
 
     ended, paces = run_async(end(load_settings().require_database_url()))
-    if as_json:
-        show_json(
-            document(
-                "resume",
-                ok=True,
-                was_paused=ended and ended.document,
-                paces=[one.document for one in paces],
-                next="botdata status",
-            )
-        )
-    say(f"the pause {ended} has ended" if ended else "nothing was paused")
-    for one in paces if ended else ():
-        say(f"{one.command}: goes on")
-    if ended and not paces:
-        say("nothing is running")
-    say("Next: botdata status")
+    found = document(
+        "resume",
+        ok=True,
+        was_paused=ended and ended.document,
+        paces=[one.document for one in paces],
+        next="botdata status",
+    )
+    words = [f"the pause {ended} has ended" if ended else "nothing was paused"]
+    words += [f"{one.command}: goes on" for one in paces] if ended else []
+    words += ["nothing is running"] if ended and not paces else []
+    show(found, [*words, f"Next: {found['next']}"], as_json, beside=True)

@@ -9,10 +9,12 @@ import typer
 
 from app.cli.commands.copy import JOBS, Jobs
 from app.cli.commands.preflight import Accept, IgnoreColumn, repeated
-from app.cli.work import AsJson, KeyRoleOk, MaxRate, Metadata, SourceUrl, Tables, WithBaileys, Work
+from app.cli.given_options import GivenOptions
+from app.cli.output import complain
+from app.cli.render import say_words, show
+from app.cli.work import AsJson, KeyRoleOk, MaxRate, Metadata, SourceUrl, Tables, WithBaileys, Work, carry_out
 
 if TYPE_CHECKING:
-    from app.cli.given_options import GivenOptions
     from app.rehearsal.disk import Room
     from app.rehearsal.places import Places
 
@@ -63,13 +65,7 @@ def rehearse(
     """
     from app.cli.commands.rehearse.move import Wishes, left_out, next_step_after
     from app.cli.commands.rehearse.move import rehearse as carry_through
-    from app.cli.commands.rehearse.report import (
-        announce,
-        rehearsal_document,
-        show_leftovers,
-        show_rehearsal,
-    )
-    from app.cli.output import complain, show_json
+    from app.cli.commands.rehearse.report import announce, leftovers_words, rehearsal_document, rehearsal_words
     from app.rehearsal.database import remove_leftovers
     from app.rehearsal.places import Places
     from app.stores.postgres.database_url import sqlalchemy_url
@@ -91,22 +87,17 @@ def rehearse(
     )  # fmt: skip
     places = Places(work.target, on)
     found = work.carry_out(lambda: remove_leftovers(places, complain))
-    show_leftovers(found)
+    say_words(leftovers_words(found))
     why = left_out(work, wishes)
     size, rooms = work.carry_out(lambda: _look(work, places, cutover=why is None))
-    announce(places, size, rooms, why)
+    say_words(announce(places, size, rooms, why))
     _require_room(size, rooms, work.given, accepted=accept_unknown_disk)
     if not yes:
         typer.confirm("Begin?", abort=True)
     _end_with_the_terminal()
     done = work.carry_out(lambda: carry_through(work, places, wishes))
-    following = work.given.text(next_step_after(done))
-    if as_json:
-        show_json(rehearsal_document(done, places, size, following))
-    else:
-        show_rehearsal(done, following)
-    if not done.ok:
-        raise typer.Exit(1)
+    report = rehearsal_document(done, places, size, work.given.text(next_step_after(done)))
+    show(report, rehearsal_words(done, report), as_json)
 
 
 def _end_with_the_terminal() -> None:
@@ -119,23 +110,15 @@ def _end_with_the_terminal() -> None:
 
 def _clean_up(on: str | None, as_json: bool) -> None:
     """Needs no source: it may be gone."""
-    from app.cli.commands.rehearse.report import leftovers_document, show_leftovers
-    from app.cli.given_options import GivenOptions
-    from app.cli.output import complain, say, show_json
-    from app.cli.work import carry_out
+    from app.cli.commands.rehearse.report import leftovers_document, leftovers_words
     from app.rehearsal.database import remove_leftovers
     from app.rehearsal.places import Places
     from app.settings import load_settings
 
     places = Places(load_settings().require_database_url(), on)
     found = carry_out(lambda: remove_leftovers(places, complain), GivenOptions("rehearse", own=("--clean-up",)))
-    show_leftovers(found)
-    if not (found.removed or found.left):
-        say("no killed rehearsal has left anything")
-    if as_json:
-        show_json(leftovers_document(found))
-    if found.left:
-        raise typer.Exit(1)
+    words = list(leftovers_words(found)) or ["no killed rehearsal has left anything"]
+    show(leftovers_document(found), words, as_json, beside=True)
 
 
 async def _look(work: Work, places: Places, *, cutover: bool) -> tuple[int | None, list[Room]]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from app.cli.output import document, say, show_table
-from app.cli.reports.preflight_report import show_findings
+from app.cli.render import Document, Table, Words, document, first, rounded
+from app.cli.reports.leftovers_report import reason
+from app.cli.reports.preflight_report import finding_lines
 from app.rehearsal.steps import LEFT_OUT
 
 if TYPE_CHECKING:
@@ -15,67 +16,44 @@ if TYPE_CHECKING:
     from app.rehearsal.disk import Room
     from app.rehearsal.places import Places
 
-_SHOWN = 20
 
-
-def announce(places: Places, size: int | None, rooms: Sequence[Room], why_no_cutover: str | None) -> None:
-    """Say what will be where, and how it goes away."""
+def announce(places: Places, size: int | None, rooms: Sequence[Room], why_no_cutover: str | None) -> Words:
+    """What will be where, and how it goes away."""
     held = f"{size:,} bytes" if size is not None else "of a size that it does not tell"
-    say(f"The rows of the source ({held}) are copied: PRODUCTION DATA will lie")
-    say(f"  in a database of its own, botdata_rehearsal_..., on {places.shown}")
+    yield f"The rows of the source ({held}) are copied: PRODUCTION DATA will lie"
+    yield f"  in a database of its own, botdata_rehearsal_..., on {places.shown}"
     for room in rooms[1:]:
-        say(f"  for the cutover, in a stand-in source under {room.where}")
-    say(
+        yield f"  for the cutover, in a stand-in source under {room.where}"
+    yield (
         "Both are removed at the end, also after Ctrl-C. What a killed rehearsal left is removed by the next one, or by"
     )
-    say("  botdata rehearse --clean-up")
-    say("Nothing is written to the source, and to the target nothing but a record in schema botdata.")
+    yield "  botdata rehearse --clean-up"
+    yield "Nothing is written to the source, and to the target nothing but a record in schema botdata."
     if why_no_cutover is not None:
-        say(f"NOT rehearsed: the cutover there and back ({why_no_cutover})")
+        yield f"NOT rehearsed: the cutover there and back ({why_no_cutover})"
 
 
-def show_rehearsal(done: Rehearsal, next_command: str) -> None:
-    """Print the steps with their times, what preflight found, what was refused, and the verdict."""
-    rows = [
-        [
-            step.name,
-            step.state,
-            "-" if step.seconds is None else f"{step.seconds:.1f}",
-            "-" if step.rows is None else f"{step.rows:,}",
-            "-" if step.bytes is None else f"{step.bytes:,}",
-        ]
-        for step in done.steps.done
-    ]
-    show_table(["step", "", "seconds", "rows", "bytes"], rows, numbers=frozenset({2, 3, 4}))
+def rehearsal_words(done: Rehearsal, found: Document) -> Words:
+    """The steps with their times, what preflight found, what was refused, and the verdict."""
+    headings = {"step": "step", "state": "", "seconds": "seconds", "rows": "rows", "bytes": "bytes"}
+    yield Table.of(found["steps"], headings, texts=2)
     for step in done.steps.done:
         if step.said:
-            say(f"{step.name}: {step.said}")
+            yield f"{step.name}: {step.said}"
     asked = [one for one in done.findings if one.severity != "notice"]
     if asked:
-        say("What preflight would ask:")
-        show_findings(asked)
-    for refusal in done.refused[:_SHOWN]:
-        place = f" ({refusal.place})" if refusal.place else ""
-        say(f"refused: {refusal.table} {', '.join(refusal.key)}: SQLSTATE {refusal.sqlstate}{place}")
-    if len(done.refused) > _SHOWN:
-        say(f"... and {len(done.refused) - _SHOWN:,} more")
-    missing = not_rehearsed(done)
+        yield "What preflight would ask:"
+        yield from finding_lines(asked)
+    yield from first([f"refused: {one['table']} {', '.join(one['key'])}: {reason(one)}" for one in found["refused"]])
+    missing = found["not_rehearsed"]
     verdict = "every step that was taken passed" if done.steps.all_passed else "NOT every step passed"
-    say(f"rehearsal: {verdict}{'; NOT rehearsed: ' + ', '.join(missing) if missing else ''}")
-    say(
-        "nothing of it is left"
-        if not done.left
-        else "NOT all of it is removed; botdata rehearse --clean-up tries again"
-    )
-    say(f"Next: {next_command}")
+    yield f"rehearsal: {verdict}{'; NOT rehearsed: ' + ', '.join(missing) if missing else ''}"
+    removed = "nothing of it is left"
+    yield "NOT all of it is removed; botdata rehearse --clean-up tries again" if done.left else removed
+    yield f"Next: {found['next']}"
 
 
-def not_rehearsed(done: Rehearsal) -> list[str]:
-    """The steps that were left out."""
-    return [step.name for step in done.steps.done if step.state == LEFT_OUT]
-
-
-def rehearsal_document(done: Rehearsal, places: Places, size: int | None, next_command: str) -> dict[str, Any]:
+def rehearsal_document(done: Rehearsal, places: Places, size: int | None, next_command: str) -> Document:
     """All of it for `--json`."""
     return document(
         "rehearse",
@@ -86,7 +64,7 @@ def rehearsal_document(done: Rehearsal, places: Places, size: int | None, next_c
             {
                 "step": step.name,
                 "state": step.state,
-                "seconds": None if step.seconds is None else round(step.seconds, 3),
+                "seconds": rounded(step.seconds),
                 "rows": step.rows,
                 "bytes": step.bytes,
                 "said": step.said,
@@ -101,22 +79,22 @@ def rehearsal_document(done: Rehearsal, places: Places, size: int | None, next_c
             {"table": one.table, "key": list(one.key), "sqlstate": one.sqlstate, "place": one.place}
             for one in done.refused
         ],
-        not_rehearsed=not_rehearsed(done),
+        not_rehearsed=[step.name for step in done.steps.done if step.state == LEFT_OUT],
         triggers_disabled=done.triggers,
         left=list(done.left),
         next=next_command,
     )
 
 
-def show_leftovers(found: Leftovers) -> None:
-    """Say what was removed of killed rehearsals, and what was not."""
+def leftovers_words(found: Leftovers) -> Words:
+    """What was removed of killed rehearsals, and what was not."""
     for name in found.removed:
-        say(f"removed what a killed rehearsal left: {name}")
+        yield f"removed what a killed rehearsal left: {name}"
     for one in found.left:
-        say(f"LEFT: {one}")
+        yield f"LEFT: {one}"
 
 
-def leftovers_document(found: Leftovers) -> dict[str, Any]:
+def leftovers_document(found: Leftovers) -> Document:
     """The same for `--json`."""
     return document(
         "rehearse", ok=not found.left, removed=list(found.removed), left=list(found.left), next="botdata rehearse"

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from app.cli.output import progress
+from app.cli.render import Document, Words, document, show
 from app.cli.work import AsJson, KeyRoleOk, Metadata, SourceSchema, SourceUrl, Tables, WithBaileys, Work
 
 if TYPE_CHECKING:
@@ -102,7 +104,6 @@ def _write(
     *,
     as_json: bool,
 ) -> None:
-    from app.cli.output import document, progress, say, show_json
     from app.report.making import make_report
 
     work = Work.prepare("report", *chosen, needs_source=not (target_only or kept))
@@ -122,25 +123,23 @@ def _write(
 
     facts = work.carry_out(make)
     write_report(facts, file, language)
-    if as_json:
-        following = f"botdata report --check {shlex.quote(str(file))}"
-        show_json(document("report", ok=True, file=str(file.absolute()), report=facts, next=following))
-        return
-    for point in facts["open"]:
-        say(f"open: {_words(point)}")
-    say(f"report: {file.absolute()}")
-    say(f"Next: botdata report --check {shlex.quote(str(file))}, to see whether anything has changed since")
+    following = f"botdata report --check {shlex.quote(str(file))}"
+    found = document("report", ok=True, file=str(file.absolute()), report=facts, next=following)
+    show(found, _words(found), as_json)
 
 
-def _words(point: dict[str, Any]) -> str:
+def _words(found: Document) -> Words:
     from app.report.texts import texts
 
-    return texts("en")[f"point_{point['point']}"].format(count=f"{point['count']:,}")
+    for point in found["report"]["open"]:
+        told = texts("en")[f"point_{point['point']}"]
+        yield "open: " + told.format(count=f"{point['count']:,}")
+    yield f"report: {found['file']}"
+    yield f"Next: {found['next']}, to see whether anything has changed since"
 
 
 def _compare(file: Path, target_only: bool, chosen: _Chosen, *, as_json: bool) -> None:
-    from app.cli.commands.report.words import checked_document, show_checked
-    from app.cli.output import progress, show_json
+    from app.cli.commands.report.words import checked_document, checked_words
     from app.errors import MigrationError, StoreError
     from app.migration.tables.copy_table import name_of
     from app.report.check import check_report, read_report
@@ -162,9 +161,4 @@ def _compare(file: Path, target_only: bool, chosen: _Chosen, *, as_json: bool) -
             return await check_report(work.target, source, models, then, bars)
 
     checked = work.carry_out(compare)
-    if as_json:
-        show_json(checked_document(checked, file))
-    else:
-        show_checked(checked)
-    if not checked.unchanged:
-        raise typer.Exit(1)
+    show(checked_document(checked, file), checked_words(checked), as_json)

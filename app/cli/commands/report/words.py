@@ -4,25 +4,25 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from app.cli.output import document, say
+from app.cli.render import Document, Words, document
 from app.report.check import ReportChecked, SideChecked, TableChecked
 
 _SHOWN = 20  # buckets
 
 
-def show_checked(checked: ReportChecked) -> None:
-    """Print a line for each side of each table, and the verdict."""
+def checked_words(checked: ReportChecked) -> Words:
+    """A line for each side of each table, and the verdict."""
     for table in checked.tables:
         for side, found in _sides(table):
-            say(f"{table.table}, {side}: {_sentence(found)}")
+            yield f"{table.table}, {side}: {_sentence(found)}"
         if not _sides(table):
-            say(f"{table.table}: not checkable: the report has no hash of it that could be compared")
+            yield f"{table.table}: not checkable: the report has no hash of it that could be compared"
     verdicts = [table.verdict for table in checked.tables]
     said = ", ".join(f"{verdicts.count(one)} {one}" for one in dict.fromkeys(verdicts)) or "it has no tables"
     if checked.unchanged:
-        say(f"all unchanged since {checked.made_at}: {said}")
+        yield f"all unchanged since {checked.made_at}: {said}"
     else:
-        say(f"NOT all unchanged since {checked.made_at}: {said}")
+        yield f"NOT all unchanged since {checked.made_at}: {said}"
 
 
 def _sides(table: TableChecked) -> list[tuple[str, SideChecked]]:
@@ -40,7 +40,7 @@ def _sentence(found: SideChecked) -> str:
     return f"changed since{why}: {found.rows_then:,} rows then, {found.rows_now:,} now{buckets}"
 
 
-def checked_document(checked: ReportChecked, file: Path) -> dict[str, Any]:
+def checked_document(checked: ReportChecked, file: Path) -> Document:
     """The same for `--json`."""
     return document(
         "report",

@@ -5,13 +5,15 @@ from __future__ import annotations
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from app.cli.commands.schema import salons
 from app.cli.event_loop import run_async
 from app.cli.other_schemas import refuse_other_schema
+from app.cli.output import say
+from app.cli.render import Document, Table, Words, document, say_words, show
 from app.cli.work import AsJson
 from app.next_step import Command, NextStep
 
@@ -58,7 +60,6 @@ def replace(
 
     Example: botdata schema replace --backup-dir /var/backups/botdata
     """
-    from app.cli.output import say, show_json
     from app.errors import MigrationError
     from app.schema import replace as schema
     from app.schema.plan import is_current
@@ -78,14 +79,12 @@ def replace(
                 next_step=NextStep(Command("upgrade")),
             )
         say("schema: nothing to replace" + (f"; already at {plan.revision}" if plan.revision else ""))
-        _say_leftovers(leftovers)
+        say_words(_leftover_lines(leftovers))
         command = "botdata copy" if plan.revision else "botdata upgrade"
-        say(f"Next: {command}")
-        if as_json:
-            show_json(_document(plan, None, leftovers, command))
+        show(_document(plan, None, leftovers, command), [f"Next: {command}"], as_json, beside=True)
         return
-    _show(plan)
-    _say_leftovers(leftovers)
+    say_words(_plan_words(plan))
+    say_words(_leftover_lines(leftovers))
     schema.refuse_blocked(plan)
     if settings.flags.use_repository_pattern:
         raise MigrationError(
@@ -96,10 +95,7 @@ def replace(
         )
     if not yes and not _typed(plan.database, as_json):
         command = f"botdata {_COMMAND}{_options(backup_dir, pg_dump, keep)} --yes"
-        say(f"Nothing was changed. Next: {command}")
-        if as_json:
-            show_json(_document(plan, None, leftovers, command))
-        raise typer.Exit(1)
+        show(_document(plan, None, leftovers, command), [f"Nothing was changed. Next: {command}"], as_json, beside=True)
     options = schema.ReplaceOptions(
         backup_directory=backup_dir or _new_directory(plan.database),
         pg_dump=pg_dump,
@@ -112,9 +108,7 @@ def replace(
     for notice in done.notices:
         say(f"{'warning: ' if notice.warning else ''}{notice.text}")
     say(f"schema: replaced {plan.schema}; now at {done.revision}. The WhatsApp session rows are the same as before.")
-    say("Next: botdata migrate")
-    if as_json:
-        show_json(_document(done.plan, done, leftovers, "botdata migrate"))
+    show(_document(done.plan, done, leftovers, "botdata migrate"), ["Next: botdata migrate"], as_json, beside=True)
 
 
 def _options(backup_dir: Path | None, pg_dump: str | None, keep: list[str] | None) -> str:
@@ -141,7 +135,7 @@ def _new_directory(database: str) -> Path:
     return directory
 
 
-def _leftovers(database: str) -> list[dict[str, Any]]:
+def _leftovers(database: str) -> list[Document]:
     """Backups that earlier starts left in the working directory."""
     from app.schema.backup import COMPLETE
 
@@ -152,24 +146,22 @@ def _leftovers(database: str) -> list[dict[str, Any]]:
     ]
 
 
-def _say_leftovers(leftovers: list[dict[str, Any]]) -> None:
-    from app.cli.output import say
-
+def _leftover_lines(leftovers: list[Document]) -> Words:
     for one in leftovers:
         words = "complete" if one["complete"] else "NOT complete, and can be deleted"
-        say(f"backup of an earlier start: {one['directory']} ({words})")
+        yield f"backup of an earlier start: {one['directory']} ({words})"
 
 
-def _show(plan: ReplacePlan) -> None:
-    from app.cli.output import say, show_table
-
-    say(f"The database {plan.database} holds {plan.schema}.")
-    show_table(
+def _plan_words(plan: ReplacePlan) -> Words:
+    yield f"The database {plan.database} holds {plan.schema}."
+    yield Table(
         ["table", "rows", "what happens"],
-        [[table.name, f"{table.rows:,}", _fate(table)] for table in plan.tables]
-        + [[table.name, f"{table.rows:,}", "kept, not touched"] for table in plan.kept]
-        + [[name, "", "kept (--keep)"] for name in plan.others],
-        numbers=frozenset({1}),
+        [
+            *([table.name, table.rows, _fate(table)] for table in plan.tables),
+            *([table.name, table.rows, "kept, not touched"] for table in plan.kept),
+            *([name, "", "kept (--keep)"] for name in plan.others),
+        ],
+        numbers={1},
     )
     for heading, names in (
         ("sequences dropped", plan.sequences),
@@ -178,7 +170,7 @@ def _show(plan: ReplacePlan) -> None:
         ("indexes added to the session tables, while they are in use", plan.indexes),
     ):
         if names:
-            say(f"{heading}: {', '.join(names)}")
+            yield f"{heading}: {', '.join(names)}"
 
 
 def _fate(table: PlannedTable) -> str:
@@ -187,11 +179,7 @@ def _fate(table: PlannedTable) -> str:
     return "backed up, dropped" + (" (partitioned)" if table.partitioned else "")
 
 
-def _document(
-    plan: ReplacePlan, done: Replaced | None, leftovers: list[dict[str, Any]], following: str
-) -> dict[str, Any]:
-    from app.cli.output import document
-
+def _document(plan: ReplacePlan, done: Replaced | None, leftovers: list[Document], following: str) -> Document:
     backup = done.backup if done else None
     return document(
         _COMMAND,

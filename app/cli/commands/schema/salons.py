@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from app.cli.event_loop import run_async
+from app.cli.output import progress
+from app.cli.render import Document, Words, document, show
 from app.cli.work import AsJson
 from app.common.schemas import address_in, trouble_with_target
 from app.next_step import Command, NextStep
@@ -56,7 +58,6 @@ def move_out(
 
     Example: botdata schema move-out t1 --to /var/backups/t1.zip
     """
-    from app.cli.output import document, progress, say, show_json
     from app.relocation import moving_out
 
     url = _address(name)
@@ -64,9 +65,8 @@ def move_out(
         if to is not None or leave or dry_run:
             raise typer.BadParameter("goes with no other option", param_hint="--cancel")
         was_out = _carry_out(name, lambda: moving_out.cancel(url))
-        say(f"{name}: it lives here again" if was_out else f"{name}: it had not moved out; nothing was changed")
-        if as_json:
-            show_json(document(_OUT, ok=True, **{**_out_fields(name), "cancelled": was_out}))
+        words = [f"{name}: it lives here again" if was_out else f"{name}: it had not moved out; nothing was changed"]
+        show(document(_OUT, ok=True, **{**_out_fields(name), "cancelled": was_out}), words, as_json, beside=True)
         return
     leaving = _carry_out(name, lambda: moving_out.look(url))
     left = frozenset(leave or ())
@@ -83,16 +83,17 @@ def move_out(
 
     done = _carry_out(name, archive)
     following = f"botdata {_IN} {shlex.quote(path.name)}"
-    if as_json:
-        show_json(document(_OUT, ok=True, **{**_out_fields(name, leaving, done), "next": following}))
-        return
-    rows = sum(table.rows for table in done.manifest.tables if table.of == "data")
-    say(f"{name}: {rows:,} rows in {path}, {path.stat().st_size:,} bytes of personal data")
-    _say_left(done.manifest)
+    found = document(_OUT, ok=True, **{**_out_fields(name, leaving, done), "next": following})
+    show(found, _out_words(found, done), as_json)
+
+
+def _out_words(found: Document, done: MovedOut) -> Words:
+    yield f"{found['schema']}: {_rows(found)} rows in {done.path}, {found['bytes']:,} bytes of personal data"
+    yield from _left_lines(done.manifest)
     if done.processes:
-        say(f"These answer unavailable until they are started with the new DATABASE_URL: {', '.join(done.processes)}")
-    say(f"Next: bring the archive to the new server, then there: {following}")
-    say(f"If it does not come to that: botdata {_OUT} {name} --cancel")
+        yield f"These answer unavailable until they are started with the new DATABASE_URL: {', '.join(done.processes)}"
+    yield f"Next: bring the archive to the new server, then there: {found['next']}"
+    yield f"If it does not come to that: botdata {_OUT} {found['schema']} --cancel"
 
 
 def move_in(
@@ -108,7 +109,6 @@ def move_in(
 
     Example: botdata schema move-in t1.zip --as salon_17
     """
-    from app.cli.output import document, progress, say, show_json
     from app.relocation import moving_in
     from app.relocation.archive import Archive
     from app.settings import load_settings
@@ -121,11 +121,9 @@ def move_in(
     url = _address(name, param_hint="--as")
     _carry_out(name, lambda: moving_in.look(url, archive), file)
     if dry_run:
-        if as_json:
-            show_json(document(_IN, ok=True, **_in_fields(name, archive), moved_in=False, receipt=None, next=None))
-        else:
-            of = f"{archive.manifest.schema}, of {archive.manifest.made_at}"
-            say(f"{name}: the archive of {of}, is whole and can be moved in")
+        of = f"{archive.manifest.schema}, of {archive.manifest.made_at}"
+        found = document(_IN, ok=True, **_in_fields(name, archive), moved_in=False, receipt=None, next=None)
+        show(found, [f"{name}: the archive of {of}, is whole and can be moved in"], as_json)
         return
 
     async def restore() -> Any:
@@ -135,16 +133,17 @@ def move_in(
     _carry_out(name, restore, file)
     manifest = archive.manifest
     drop_there = f"botdata {_DROP} {manifest.schema} --moved-in {manifest.receipt}"
-    if as_json:
-        fields = _in_fields(name, archive)
-        show_json(document(_IN, ok=True, **fields, moved_in=True, receipt=manifest.receipt, next=drop_there))
-        return
-    rows = sum(table.rows for table in manifest.tables if table.of == "data")
-    say(f"{name}: {rows:,} rows at revision {manifest.revision}, each read back and the same text")
-    say(f"The stage is {manifest.stage}.")
-    _say_left(manifest)
-    say("Next: start the bot here; when it is well, at the old place:")
-    say(f"  {drop_there}")
+    fields = _in_fields(name, archive)
+    found = document(_IN, ok=True, **fields, moved_in=True, receipt=manifest.receipt, next=drop_there)
+    show(found, _in_words(found, manifest), as_json)
+
+
+def _in_words(found: Document, manifest: Manifest) -> Words:
+    yield f"{found['schema']}: {_rows(found)} rows at revision {manifest.revision}, each read back and the same text"
+    yield f"The stage is {manifest.stage}."
+    yield from _left_lines(manifest)
+    yield "Next: start the bot here; when it is well, at the old place:"
+    yield f"  {found['next']}"
 
 
 def drop(
@@ -163,17 +162,14 @@ def drop(
 
     Example: botdata schema drop t1 --moved-in 5f3c0a9d12be
     """
-    from app.cli.output import document, say, show_json
     from app.relocation import dropping
 
     url = _address(name)
     if yes_drop not in {None, name}:
         raise typer.BadParameter(f"{yes_drop} is not {name}", param_hint="--yes-drop")
     done = _carry_out(name, lambda: dropping.drop(url, receipt=moved_in, confirmed=yes_drop))
-    if as_json:
-        show_json(document(_DROP, ok=True, schema=name, relations=done.relations))
-    else:
-        say(f"{name}: dropped, {done.relations} relations with the tool's own")
+    words = [f"{name}: dropped, {done.relations} relations with the tool's own"]
+    show(document(_DROP, ok=True, schema=name, relations=done.relations), words, as_json)
 
 
 def _address(name: str, param_hint: str = "NAME") -> str:
@@ -219,25 +215,27 @@ def _completed(name: str, file: Path | None, work: Callable[[], _Answer]) -> _An
 
 def _try(name: str, leaving: Leaving, left: frozenset[str], as_json: bool) -> None:
     """Say what moving out would do; exit code 1 where something speaks against it."""
-    from app.cli.output import document, say, show_json
     from app.relocation.moving_out import refuse
 
     _completed(name, None, lambda: refuse(leaving, left))
-    if as_json:
-        show_json(document(_OUT, ok=True, **{**_out_fields(name, leaving), "next": f"botdata {_OUT} {name}"}))
-        return
-    say(f"{name}: about {sum(leaving.rows.values()):,} rows at revision {leaving.revision}")
-    say(f"The stage is {leaving.row.stage}.")
-    say(f"Nothing was changed. Next: botdata {_OUT} {name}")
+    found = document(_OUT, ok=True, **{**_out_fields(name, leaving), "next": f"botdata {_OUT} {name}"})
+    words = [
+        f"{name}: about {sum(leaving.rows.values()):,} rows at revision {leaving.revision}",
+        f"The stage is {leaving.row.stage}.",
+        f"Nothing was changed. Next: {found['next']}",
+    ]
+    show(found, words, as_json)
 
 
-def _say_left(manifest: Manifest) -> None:
-    from app.cli.output import say
-
+def _left_lines(manifest: Manifest) -> Words:
     if manifest.left:
-        say(f"Left behind: {', '.join(manifest.left)}")
+        yield f"Left behind: {', '.join(manifest.left)}"
     if manifest.grants:
-        say(f"Grants are not brought along; make them anew: {', '.join(manifest.grants)}")
+        yield f"Grants are not brought along; make them anew: {', '.join(manifest.grants)}"
+
+
+def _rows(found: Document) -> str:
+    return f"{sum(table['rows'] for table in found['tables']):,}"
 
 
 def _out_fields(name: str, leaving: Leaving | None = None, done: MovedOut | None = None) -> dict[str, Any]:

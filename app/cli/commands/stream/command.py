@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
+from app.cli.commands.stream.words import stream_lines
+from app.cli.output import complain
+from app.cli.render import Document, Words, document, show
 from app.cli.work import AsJson, SourceUrl, Work
 
 if TYPE_CHECKING:
@@ -28,17 +31,12 @@ def status(source: SourceUrl = None, as_json: AsJson = False) -> None:
 
     Example: botdata stream status --source postgresql://reader@db.example/salon
     """
-    from app.cli.output import complain, show_json
     from app.migration.stream.status import stream_status
 
     work = _prepare("stream status", source)
-    found = work.carry_out(lambda: stream_status(lambda: work.open_source(complain), work.target))
-    if as_json:
-        show_json(_document(found, _next(found, work)))
-    else:
-        _show(found, _next(found, work))
-    if not found.is_well:
-        raise typer.Exit(1)
+    state = work.carry_out(lambda: stream_status(lambda: work.open_source(complain), work.target))
+    found = _document(state, _next(state, work))
+    show(found, _words(state, found), as_json)
 
 
 def drop(source: SourceUrl = None, as_json: AsJson = False) -> None:
@@ -46,15 +44,12 @@ def drop(source: SourceUrl = None, as_json: AsJson = False) -> None:
 
     Example: botdata stream drop --source postgresql://reader@db.example/salon
     """
-    from app.cli.output import complain, document, say, show_json
     from app.migration.stream.status import drop_stream
 
     work = _prepare("stream drop", source)
     name, removed = work.carry_out(lambda: drop_stream(lambda: work.open_source(complain), work.target))
-    if as_json:
-        show_json(document("stream drop", ok=True, name=name, removed=removed))
-    else:
-        say(f"{name}: removed {', '.join(removed)}" if removed else f"{name}: nothing is there")
+    words = [f"{name}: removed {', '.join(removed)}" if removed else f"{name}: nothing is there"]
+    show(document("stream drop", ok=True, name=name, removed=removed), words, as_json)
 
 
 def _prepare(command: str, source: str | None) -> Work:
@@ -69,39 +64,31 @@ def _next(found: StreamStatus, work: Work) -> str | None:
     return None if goes_on else work.given.command_text("sync", "--follow --by stream")
 
 
-def _show(found: StreamStatus, then: str | None) -> None:
-    from app.cli.commands.stream.words import stream_lines
-    from app.cli.output import say
-
-    def there(is_there: bool) -> str:
-        return "there" if is_there else "not there"
-
-    say(f"{found.name}: slot {there(found.slot)}, publication {there(found.publication)}")
-    if found.lost:
-        say(f"the slot gives no changes any more: {found.lost}")
-    if found.held_bytes is not None:
-        say(f"the source keeps {found.held_bytes:,} bytes of its log for it")
-    if found.oldest_transaction:
-        say(f"its oldest open transaction: {found.oldest_transaction}")
-    if found.known is not None:
-        known = found.known
-        say(f"applied up to {known.lsn}: {found.behind_bytes:,} bytes of the log to come; {known.changes:,} changes")
+def _words(state: StreamStatus, found: Document) -> Words:
+    slot, publication = ("there" if found[what] else "not there" for what in ("slot", "publication"))
+    yield f"{state.name}: slot {slot}, publication {publication}"
+    if state.lost:
+        yield f"the slot gives no changes any more: {state.lost}"
+    if state.held_bytes is not None:
+        yield f"the source keeps {state.held_bytes:,} bytes of its log for it"
+    if state.oldest_transaction:
+        yield f"its oldest open transaction: {state.oldest_transaction}"
+    if (known := state.known) is not None:
+        yield f"applied up to {known.lsn}: {state.behind_bytes:,} bytes of the log to come; {known.changes:,} changes"
         if known.committed_at:
-            say(f"the last transaction applied was committed at {known.committed_at:%Y-%m-%d %H:%M:%S} UTC")
+            yield f"the last transaction applied was committed at {known.committed_at:%Y-%m-%d %H:%M:%S} UTC"
         if known.settled_lsn is None:
-            say("a sync by rows' versions is to come first, which the next start makes")
-        say(f"tables: {', '.join(sorted(known.tables))}")
-    for line in (line for one in found.back for line in stream_lines(one.document)):
-        say(line)
-    if found.set_aside:
-        say(f"{found.set_aside:,} rows in quarantine: botdata quarantine list")
-    if then:
-        say(f"Next: {then}")
+            yield "a sync by rows' versions is to come first, which the next start makes"
+        yield f"tables: {', '.join(found['tables'])}"
+    for one in found["back"]:
+        yield from stream_lines(one)
+    if state.set_aside:
+        yield f"{state.set_aside:,} rows in quarantine: botdata quarantine list"
+    if found["next"]:
+        yield f"Next: {found['next']}"
 
 
-def _document(found: StreamStatus, then: str | None) -> dict[str, Any]:
-    from app.cli.output import document
-
+def _document(found: StreamStatus, then: str | None) -> Document:
     known = found.known
 
     def moment(name: str) -> str | None:

@@ -9,7 +9,12 @@ import typer
 
 from app.cli.commands.cutover.moves import Comparisons, Differences, Hours, OutboxAge
 from app.cli.commands.preflight import Accept, IgnoreColumn, accepted_of
+from app.cli.commands.watch.document import masker, watch_document
 from app.cli.event_loop import run_async
+from app.cli.output import say
+from app.cli.project import read_project
+from app.cli.render import show
+from app.cli.reports.cutover_moves import outcome_document, send_recorded, verdict
 from app.cli.work import AsJson
 
 if TYPE_CHECKING:
@@ -46,9 +51,6 @@ def watch(
 
     Example: botdata watch --allow-moves
     """
-    from app.cli.commands.watch.document import masker, watch_document
-    from app.cli.output import show_json
-    from app.cli.project import read_project
     from app.cutover.moves.gates.thresholds import Thresholds
     from app.settings import load_settings
     from app.stores.postgres.database_url import sqlalchemy_url
@@ -63,21 +65,16 @@ def watch(
     sqlalchemy_url(settings.require_database_url())
     watcher = Watcher(settings, thresholds, with_stages=read_project().metadata is None)
     if as_json:
-        facts = run_async(watcher.once())
-        show_json(masker(settings)(watch_document(facts)))
-        if not facts.ok:
-            raise typer.Exit(1)
+        show(masker(settings)(watch_document(run_async(watcher.once()))), (), as_json)
     elif terminal:
-        from app.cli.commands.watch.terminal import show
+        from app.cli.commands.watch.terminal import show_on_terminal
 
-        run_async(_until_stopped(watcher, settings, show(watcher, masker(settings))))
+        run_async(_until_stopped(watcher, settings, show_on_terminal(watcher, masker(settings))))
     else:
         _serve(watcher, settings, port, mover(settings, thresholds) if allow_moves else None)
 
 
 def _serve(watcher: Watcher, settings: Settings, port: int, move: Move | None) -> None:
-    from app.cli.commands.watch.document import masker, watch_document
-    from app.cli.output import say
     from app.errors import SettingsError
 
     try:
@@ -140,7 +137,6 @@ async def _until_stopped(
 
 def mover(settings: Settings, thresholds: Thresholds) -> Move:
     """What moves the stage for the page, as the commands do."""
-    from app.cli.reports.cutover_moves import outcome_document, send_recorded, verdict
     from app.cutover.moves import steps
     from app.errors import BotdataError, MigrationError
     from app.notify.troubles import then_tell

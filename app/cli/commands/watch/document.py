@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from app.cli.commands.cutover.report import report_document
 from app.cli.commands.runs import runs_document
-from app.cli.output import document
+from app.cli.render import Document, document, rounded
 from app.cli.reports.cutover_status import status_document
 from app.cli.reports.cutover_words import moment
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from app.watch.facts import Facts
 
 
-def watch_document(facts: Facts) -> dict[str, Any]:
+def watch_document(facts: Facts) -> Document:
     """All of it; the parts are the documents of the commands that tell the same."""
     from app.cutover.moves.comparison_report import ComparisonReport
     from app.cutover.stages import Store
@@ -36,7 +36,7 @@ def watch_document(facts: Facts) -> dict[str, Any]:
                 "table": one.table,
                 "rows": one.rows,
                 "left": one.left,
-                "rows_per_second": None if one.rows_per_second is None else round(one.rows_per_second, 1),
+                "rows_per_second": rounded(one.rows_per_second, 1),
             }
             for one in facts.syncing
         ],

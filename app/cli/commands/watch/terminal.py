@@ -27,7 +27,7 @@ _FEW = 4  # objections; what is below has to fit on the screen, too
 Document = dict[str, Any]
 
 
-async def show(watcher: Watcher, masked: Callable[[Any], Any], terminal: Console | None = None) -> None:
+async def show_on_terminal(watcher: Watcher, masked: Callable[[Any], Any], terminal: Console | None = None) -> None:
     """Show the facts until cancelled."""
     console = terminal or Console(highlight=False)
     with Live(console=console, screen=console.is_terminal, auto_refresh=False) as live:

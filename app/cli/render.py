@@ -1,0 +1,115 @@
+"""One report, shown in two ways: as a document for `--json`, and in words that are made of the document."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import typer
+
+from app.cli.output import next_of, say, show_table
+from app.errors import BotdataError, MigrationError
+
+Document = dict[str, Any]
+SHOWN = 20  # members of a list that words show; the document has all of them
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table among the words.
+
+    Attributes:
+        rows: of values as a document has them, see `cell`.
+        numbers: the columns that are aligned to the right.
+    """
+
+    headings: Sequence[str]
+    rows: Sequence[Sequence[Any]]
+    numbers: Collection[int] = ()
+
+    @classmethod
+    def of(cls, documents: Iterable[Document], headings: Mapping[str, str], *, texts: int = 1) -> Table:
+        """The fields of documents that have a heading; the first `texts` of them are no numbers."""
+        rows = [[one[field] for field in headings] for one in documents]
+        return cls(list(headings.values()), rows, range(texts, len(headings)))
+
+
+Words = Iterable[str | Table]  # lines, and tables between them
+
+
+def cell(value: Any) -> str:
+    """A value of a document in words: counts with commas, seconds with one decimal, of a list how many it holds."""
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, (list, tuple)):
+        return f"{len(value):,}"
+    if isinstance(value, float):
+        return f"{value:.1f}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def show(found: Document, words: Words, as_json: bool, *, beside: bool = False, code: int = 1) -> None:
+    """Show what a command found as its document or in words, and end the command where it is not `ok`.
+
+    Args:
+        beside: the words are said with `--json` too, on standard error.
+        code: the exit code of that end.
+    """
+    if beside or not as_json:
+        say_words(words)
+    if as_json:
+        show_json(found)
+    if not found["ok"]:
+        raise typer.Exit(code)
+
+
+def say_words(words: Words) -> None:
+    """Print them."""
+    for one in words:
+        if isinstance(one, Table):
+            show_table(one.headings, [list(map(cell, row)) for row in one.rows], numbers=one.numbers)
+        else:
+            say(one)
+
+
+def first(lines: Sequence[str], rest: str = "... and {:,} more", *, most: int = SHOWN) -> Iterator[str]:
+    """The first of many lines, and how many more there are."""
+    yield from lines[:most]
+    if len(lines) > most:
+        yield rest.format(len(lines) - most)
+
+
+def document(command: str, *, ok: bool, **fields: Any) -> Document:
+    """A command's document for `--json`; docs/json.md has the fields of each."""
+    return {"command": command, "ok": ok, **fields}
+
+
+def rounded(number: float | None, digits: int = 3) -> float | None:
+    """A number as documents give it; None where it is not known."""
+    return None if number is None else round(number, digits)
+
+
+def error_document(command: str, error: BotdataError) -> Document:
+    """The document of a command that stopped: the same fields for every error, null where one says nothing."""
+    parts = ("step", "table", "done", "pending")
+    said = {
+        "message": error.message if isinstance(error, MigrationError) else str(error),
+        **{part: getattr(error, part, None) for part in parts},
+        "next": next_of(error),
+    }
+    return document(command, ok=False, error=said)
+
+
+def show_json(found: Document) -> None:
+    """Print one JSON document to standard output, in plain ASCII where its encoding does not hold every character.
+
+    Characters that are not for printing are escaped: JSON itself would let through those of U+007F and above.
+    """
+    holds_all = (sys.stdout.encoding or "").lower().startswith("utf")
+    written = json.dumps(found, ensure_ascii=not holds_all, indent=2)
+    sys.stdout.write("".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in written) + "\n")
