@@ -88,8 +88,10 @@ class ReverseSync(Direction[ReverseLook]):
         for look in self._waiting_deletions:
             with self._explained(look.table, "deletions that were refused at first"):
                 keys = look.gone.keys or []
-                if not look.cascades or not await self._rows.delete(look.table, keys, done[look.table.name]):
-                    kept[look.table.name] = await self._delete_one_by_one(look.table, keys, done[look.table.name])
+                table, synced = look.table, done[look.table.name]
+                if not look.cascades or not await self._rows.delete(table, keys, synced):
+                    still = [key for key in keys if not await self._rows.delete(table, [key], synced)]
+                    kept[table.name] = dict.fromkeys(still, (_REFERRED_TO, None))
         for look in looks:
             await self._source.pace.ready()
             with self._source.pace.at_once():  # rows may be out of the source meanwhile, and are to come back soon
@@ -140,10 +142,6 @@ class ReverseSync(Direction[ReverseLook]):
         if left:
             self._progress.notice(f"{table.name}: {left} rows in quarantine are left as they are in the source")
         return ReverseLook(table, listed if changed is None else changed, gone, new, left, cascades)
-
-    async def _delete_one_by_one(self, table: CopyTable, keys: Sequence[Key], done: TableSynced) -> Refused:
-        """The same, once the rows that referred to these have been changed; gives those that are refused still."""
-        return {key: (_REFERRED_TO, None) for key in keys if not await self._rows.delete(table, [key], done)}
 
     async def _bring(self, look: ReverseLook, done: TableSynced) -> None:
         table, refused = look.table, self._refused.setdefault(look.table.name, {})

@@ -110,18 +110,18 @@ class KeyedComparison:
         source_rows -= 0 if sampled is not None else findings.gone
         explained = 0 if sampled is not None else findings.extra - findings.missing
         recounts = _RECOUNTS if findings.stream is None else _RECOUNTS_BESIDE_STREAM
-        counts = await _agreeing(
+        counted_there, counted_here, agree = await _agreeing(
             connection, source, table, options.pause, source_rows, target_rows, explained, recounts
         )
         if self.began_at is not None and sampled is None:
             differences = findings.missing + findings.extra + findings.different
-            differences = differences if counts.agree else max(1, differences)
+            differences = differences if agree else max(1, differences)
             await keep_verification(connection, source.label, table.name, self.began_at, differences)
         compared = source_rows + findings.gone if sampled is None else sampled
         return TableVerified(
             table=table.name,
-            source_rows=counts.source,
-            target_rows=counts.target,
+            source_rows=counted_there,
+            target_rows=counted_here,
             equal=max(0, compared - findings.gone - findings.missing - findings.different),
             missing=findings.missing,
             extra=findings.extra,
@@ -134,7 +134,7 @@ class KeyedComparison:
             cut=findings.cut,
             left_out=self.left_out,
             seconds=self.seconds + monotonic() - began,
-            counts_agree=counts.agree,
+            counts_agree=agree,
         )
 
 
@@ -148,13 +148,6 @@ async def _look_at_sample(source: Source, table: CopyTable, findings: Findings, 
     return len(keys)
 
 
-@dataclass(frozen=True, slots=True)
-class _Counts:
-    source: int
-    target: int
-    agree: bool
-
-
 async def _agreeing(
     connection: AsyncConnection,
     source: Source,
@@ -164,8 +157,8 @@ async def _agreeing(
     held: int,
     more: int,
     recounts: int,
-) -> _Counts:
-    """The counts of both sides; counted again a few times where they do not agree, since either may just be changing.
+) -> tuple[int, int, bool]:
+    """The counts of both sides, and whether they agree; counted again a few times where not: either may be changing.
 
     What brings rows over may be a moment late, so the target may hold as many as the source had at an earlier count.
 
@@ -174,7 +167,7 @@ async def _agreeing(
         more: how many more the target holds, by the rows that were found to differ.
     """
     if held == ours + more:
-        return _Counts(ours, held, True)
+        return ours, held, True
     counted = [ours]
     for _ in range(recounts):
         await asyncio.sleep(pause)
@@ -182,5 +175,5 @@ async def _agreeing(
         held = await count_target(connection, table)
         counted.append(await exact_count(source, table))
         if min(counted) + more <= held <= max(counted) + more:
-            return _Counts(held - more, held, True)
-    return _Counts(counted[-1], held, False)
+            return held - more, held, True
+    return counted[-1], held, False
