@@ -219,6 +219,6 @@ async def test_counts_of_a_target_that_is_late(
     monkeypatch.setattr(keyed_comparison, "exact_count", of_source)
     monkeypatch.setattr(keyed_comparison, "count_target", of_target)
     ends: Any = None  # they are only given to the two functions
-    assert (
-        await keyed_comparison._agreeing(ends, ends, ends, 0.0, 20, 19, 0, keyed_comparison._RECOUNTS)
-    ).agree is agree
+    recounts = keyed_comparison._RECOUNTS
+    _, _, do_agree = await keyed_comparison._agreeing(ends, ends, ends, 0.0, 20, 19, 0, recounts)
+    assert do_agree is agree
