@@ -287,13 +287,13 @@ async def test_a_session_that_was_taken_for_its_own(database_url: str, monkeypat
                 with suppress(UnavailableError):
                     async with database.reader() as connection:
                         assert await connection.scalar(text("SELECT 'right'")) == "right"
-            assert database._idle.is_pooled
+            assert database.is_pooled
             await database.close()
             database = Database(url)
             right: Select[Any] = select(literal_column("'right'"))
             for _ in range(8):
                 assert await database.fetch(right) == [("right",)]
-            assert database._idle.is_pooled
+            assert database.is_pooled
             async with database.reader() as connection:
                 for _ in range(8):
                     assert await connection.scalar(text("SELECT 'right'")) == "right"
@@ -301,7 +301,7 @@ async def test_a_session_that_was_taken_for_its_own(database_url: str, monkeypat
             database = Database(url)
             with pytest.raises(OutcomeUnknownError):
                 await _write(database)
-            assert database._idle.is_pooled
+            assert database.is_pooled
             await database.close()
 
 
