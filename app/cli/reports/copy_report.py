@@ -14,7 +14,7 @@ from app.cli.reports.leftovers_report import (
     show_not_moved,
 )
 from app.common.keys import Key
-from app.migration.runs.report import CopyReport, Refusal
+from app.migration.runs.report import CopyReport
 from app.migration.target.foreign_keys import BrokenForeignKey, mend
 from app.next_step import Command, NextStep
 from app.privacy import mask_phones
@@ -58,7 +58,11 @@ def show_copy(report: CopyReport, given: GivenOptions) -> None:
         if table.missing:
             say(f"{table.table}: {len(table.missing):,} rows of the source did not arrive: {_some(table.missing)}")
     refused = [refusal for table in report.tables for refusal in table.refused]
-    show_refused(refused)
+    for refusal in refused[:_SHOWN]:
+        place = f" ({refusal.place})" if refusal.place else ""
+        say(f"refused: {refusal.table} {', '.join(refusal.key)}: SQLSTATE {refusal.sqlstate}{place}")
+    if len(refused) > _SHOWN:
+        say(f"... and {len(refused) - _SHOWN:,} more")
     copied = sum(table.copied for table in report.tables)
     counts = f"{copied:,} rows copied" + (f", {len(refused):,} in quarantine" if refused else "")
     skipped = [table.table for table in report.tables if table.done_before]
@@ -107,15 +111,6 @@ def _some(keys: tuple[Key, ...]) -> str:
     """The first keys of many, phones masked."""
     shown = "; ".join(mask_phones(", ".join(key)) for key in keys[:_SHOWN])
     return shown + ("; ..." if len(keys) > _SHOWN else "")
-
-
-def show_refused(refused: Sequence[Refusal]) -> None:
-    """Say which rows the target did not take: the first of them."""
-    for refusal in refused[:_SHOWN]:
-        place = f" ({refusal.place})" if refusal.place else ""
-        say(f"refused: {refusal.table} {', '.join(refusal.key)}: SQLSTATE {refusal.sqlstate}{place}")
-    if len(refused) > _SHOWN:
-        say(f"... and {len(refused) - _SHOWN:,} more")
 
 
 def show_broken(broken: Sequence[BrokenForeignKey]) -> None:

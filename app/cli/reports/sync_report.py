@@ -7,7 +7,7 @@ from typing import Any
 
 from app.cli.given_options import GivenOptions
 from app.cli.output import document, say, show_table
-from app.cli.reports.copy_report import broken_list, show_broken, show_refused
+from app.cli.reports.copy_report import broken_list, show_broken
 from app.cli.reports.leftovers_report import (
     but_not_usable,
     not_moved_list,
@@ -21,6 +21,7 @@ from app.migration.sync.sync_report import SyncReport, SyncRound
 from app.migration.target.foreign_keys import mend
 from app.next_step import Command, NextStep
 
+_SHOWN = 20
 _SECONDS_BETWEEN_QUIET_LINES = 60.0
 
 
@@ -73,7 +74,11 @@ def show_sync(report: SyncReport, given: GivenOptions, fires: Sequence[Finding] 
     for one in fires:
         say(f"{'would fire' if report.dry_run else 'accepted'}: {one.message} ({one.code})")
     refused = [refusal for table in tables for refusal in table.refused]
-    show_refused(refused)
+    for refusal in refused[:_SHOWN]:
+        place = f" ({refusal.place})" if refusal.place else ""
+        say(f"refused: {refusal.table} {', '.join(refusal.key)}: SQLSTATE {refusal.sqlstate}{place}")
+    if len(refused) > _SHOWN:
+        say(f"... and {len(refused) - _SHOWN:,} more")
     if kept := sum(table.kept for table in tables):
         never = "were not known to have been in the target" if report.reverse else "had not come from the source"
         say(f"{kept:,} rows that were replaced had changed later, or were deleted and {never}:")

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from app.cli.output import document, say, show_table
-from app.cli.reports.copy_report import show_refused
 from app.cli.reports.preflight_report import show_findings
 from app.rehearsal.steps import LEFT_OUT
 
@@ -15,6 +14,8 @@ if TYPE_CHECKING:
     from app.rehearsal.database import Leftovers
     from app.rehearsal.disk import Room
     from app.rehearsal.places import Places
+
+_SHOWN = 20
 
 
 def announce(places: Places, size: int | None, rooms: Sequence[Room], why_no_cutover: str | None) -> None:
@@ -53,7 +54,11 @@ def show_rehearsal(done: Rehearsal, next_command: str) -> None:
     if asked:
         say("What preflight would ask:")
         show_findings(asked)
-    show_refused(done.refused)
+    for refusal in done.refused[:_SHOWN]:
+        place = f" ({refusal.place})" if refusal.place else ""
+        say(f"refused: {refusal.table} {', '.join(refusal.key)}: SQLSTATE {refusal.sqlstate}{place}")
+    if len(done.refused) > _SHOWN:
+        say(f"... and {len(done.refused) - _SHOWN:,} more")
     missing = not_rehearsed(done)
     verdict = "every step that was taken passed" if done.steps.all_passed else "NOT every step passed"
     say(f"rehearsal: {verdict}{'; NOT rehearsed: ' + ', '.join(missing) if missing else ''}")
