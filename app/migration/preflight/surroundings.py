@@ -154,36 +154,30 @@ def _tls(connection: AsyncConnection, end: str, setting: str) -> list[Finding]:
 
 
 def _session(facts: dict[str, Any], connections: int) -> list[Finding]:
-    found = []
-    free = facts["free_connections"]
-    if facts["database_limit"] >= 0:
-        free = min(free, facts["database_limit"])
-    if free < connections:
-        found.append(
-            finding(
-                "target-connections-few",
-                f"the target has {max(0, free)} free connections, and {connections} are needed",
-                "end sessions that are not needed, or raise max_connections",
-            )
-        )
-    if facts["time_zone"].upper() not in {"UTC", "ETC/UTC", "GMT", "ZULU"}:
-        found.append(
-            finding(
-                "target-time-zone",
-                f"the target's sessions begin in the time zone {facts['time_zone']}; this program's own use UTC, other "
-                "programs' defaults for times without a zone would not",
-                f"ALTER DATABASE {facts['database']} SET timezone = 'UTC'",
-            )
-        )
-    if facts["read_only"]:
-        found.append(
-            finding(
-                "target-read-only",
-                "the target takes no writes: it is a standby, or its sessions are read-only",
-                "use the primary server",
-            )
-        )
-    return found
+    limit, free = facts["database_limit"], facts["free_connections"]
+    free = min(free, limit) if limit >= 0 else free
+    looked = (
+        (
+            free < connections,
+            "target-connections-few",
+            f"the target has {max(0, free)} free connections, and {connections} are needed",
+            "end sessions that are not needed, or raise max_connections",
+        ),
+        (
+            facts["time_zone"].upper() not in {"UTC", "ETC/UTC", "GMT", "ZULU"},
+            "target-time-zone",
+            f"the target's sessions begin in the time zone {facts['time_zone']}; this program's own use UTC, other "
+            "programs' defaults for times without a zone would not",
+            f"ALTER DATABASE {facts['database']} SET timezone = 'UTC'",
+        ),
+        (
+            facts["read_only"],
+            "target-read-only",
+            "the target takes no writes: it is a standby, or its sessions are read-only",
+            "use the primary server",
+        ),
+    )
+    return [finding(code, message, remedy) for is_so, code, message, remedy in looked if is_so]
 
 
 async def _letters(connection: AsyncConnection) -> list[Finding]:

@@ -57,48 +57,37 @@ async def find_missing(
     ((level, standby, may, free, limit, create, role, database),) = await source.fetch(
         sql.SQL(_LOOK).format(slot=sql.Literal(name))
     )
-    found = []
-    if standby:
-        found.append(Missing(f"{end}-stream-standby", f"the {end} is a standby", "give the primary's address"))
-    if level != "logical":
-        found.append(
-            Missing(
-                f"{end}-stream-wal-level",
-                f"the {end}'s wal_level is {level}",
-                f"ALTER SYSTEM SET wal_level = logical, and a restart of the {end}",
-            )
-        )
-    if not may:
-        found.append(
-            Missing(f"{end}-stream-role", f"the role {role} may not replicate", f"ALTER ROLE {role} REPLICATION")
-        )
-    if not free:
-        found.append(
-            Missing(
-                f"{end}-stream-slots",
-                f"all of the {end}'s replication slots are taken",
-                "ALTER SYSTEM SET max_replication_slots to more, and a restart; or drop one that nobody reads",
-            )
-        )
-    if limit == "-1" and not accept_unbounded:
-        found.append(
-            Missing(
-                f"{end}-stream-wal-unbounded",
-                f"max_slot_wal_keep_size is -1: where the stream stands still, the {end}'s log grows until its disk "
-                "is full",
-                "ALTER SYSTEM SET max_slot_wal_keep_size = '20GB'; SELECT pg_reload_conf(); or --accept-unbounded-wal",
-            )
-        )
-    if not create:
-        found.append(
-            Missing(
-                f"{end}-stream-publication",
-                f"the role {role} may not make a publication",
-                f"GRANT CREATE ON DATABASE {database} TO {role}; and it has to own the tables, or their owner makes "
-                "the publication",
-            )
-        )
-    return found
+    needed = (
+        (standby, f"{end}-stream-standby", f"the {end} is a standby", "give the primary's address"),
+        (
+            level != "logical",
+            f"{end}-stream-wal-level",
+            f"the {end}'s wal_level is {level}",
+            f"ALTER SYSTEM SET wal_level = logical, and a restart of the {end}",
+        ),
+        (not may, f"{end}-stream-role", f"the role {role} may not replicate", f"ALTER ROLE {role} REPLICATION"),
+        (
+            not free,
+            f"{end}-stream-slots",
+            f"all of the {end}'s replication slots are taken",
+            "ALTER SYSTEM SET max_replication_slots to more, and a restart; or drop one that nobody reads",
+        ),
+        (
+            limit == "-1" and not accept_unbounded,
+            f"{end}-stream-wal-unbounded",
+            f"max_slot_wal_keep_size is -1: where the stream stands still, the {end}'s log grows until its disk is "
+            "full",
+            "ALTER SYSTEM SET max_slot_wal_keep_size = '20GB'; SELECT pg_reload_conf(); or --accept-unbounded-wal",
+        ),
+        (
+            not create,
+            f"{end}-stream-publication",
+            f"the role {role} may not make a publication",
+            f"GRANT CREATE ON DATABASE {database} TO {role}; and it has to own the tables, or their owner makes the "
+            "publication",
+        ),
+    )
+    return [Missing(*missing) for is_missing, *missing in needed if is_missing]
 
 
 async def examine_stream(source: PostgresSource, target_url: str, tables: Sequence[Table]) -> list[Missing]:
