@@ -42,8 +42,7 @@ def ends_session(error: psycopg.Error) -> bool:
 
 
 def poolers_words(error: psycopg.Error) -> str:
-    """Why a pooler, or the server, ended a connection, as ": query_wait_timeout"; nothing for other errors."""
-    said = error.diag.message_primary
-    if not said or not error.sqlstate or not (error.sqlstate[:2] == "08" or ends_session(error)):
-        return ""
-    return ": " + mask_phones(_QUOTED.sub('"..."', said))
+    """What a pooler says of itself, as ": query_wait_timeout"; nothing for what a server says."""
+    state, said = error.sqlstate or "", error.diag.message_primary
+    is_poolers = state[:2] == "08" or state == "58000" or (state == "XX000" and ends_session(error))
+    return ": " + mask_phones(_QUOTED.sub('"..."', said)) if is_poolers and said else ""

@@ -124,6 +124,20 @@ def test_why_a_pooler_ended_a_connection_is_said(command: Command, source_databa
         assert "transaction blocks not allowed in statement pooling mode [SQLSTATE 08P01]" in said
 
 
+def test_a_copy_goes_on_with_fewer_jobs_where_the_pool_is_small(
+    command: Command, source_database: str, database_url: str
+) -> None:
+    add_clients(source_database, 3)
+    execute(source_database, "INSERT INTO companies (id, company_id) VALUES (1, 1)")
+    with run_bouncer(source_database, size=2, query_wait_timeout=1) as bouncer:
+        settings = {"DATABASE_URL": database_url, "MIGRATION_SOURCE": bouncer.url(source_database)}
+        outcome = command("copy", "--tables", "clients,companies", **settings)
+    assert outcome.code == 0, outcome
+    said = "1 at a time in place of 2, for want of: the connection failed: query_wait_timeout"
+    assert said in " ".join(outcome.err.split())
+    assert row_texts(database_url, "clients") == row_texts(source_database, "clients")
+
+
 def test_all_rows_come_as_they_are(command: Command, pool: Bouncer, source_database: str, database_url: str) -> None:
     settings = {"DATABASE_URL": database_url, "MIGRATION_SOURCE": pool.url(source_database)}
     for line in ("preflight", "copy", "sync", "verify", "inventory"):
