@@ -16,7 +16,7 @@ from app.cli.reports.leftovers_report import (
 )
 from app.common.keys import Key
 from app.migration.runs.report import CopyReport
-from app.migration.target.foreign_keys import mend
+from app.migration.target.leftovers import mend
 from app.next_step import Command, NextStep
 from app.privacy import mask_phones
 

@@ -6,8 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from app.cli.render import Document, first
 from app.migration.runs.report import Refusal
 from app.migration.sources.moved_tables import WITHOUT_COLUMNS, WITHOUT_COLUMNS_REMEDY, NotMoved
-from app.migration.target.foreign_keys import BrokenForeignKey
-from app.migration.target.leftovers import Unusable
+from app.migration.target.leftovers import BrokenForeignKey, Unusable
 from app.next_step import Command, NextStep
 
 

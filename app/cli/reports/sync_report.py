@@ -20,7 +20,7 @@ from app.cli.reports.leftovers_report import (
 )
 from app.migration.preflight.findings import Finding
 from app.migration.sync.sync_report import SyncReport, SyncRound
-from app.migration.target.foreign_keys import mend
+from app.migration.target.leftovers import mend
 from app.next_step import Command, NextStep
 
 _SECONDS_BETWEEN_QUIET_LINES = 60.0

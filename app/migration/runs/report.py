@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 from app.common.keys import Key
 from app.migration.sources.moved_tables import NotMoved
 from app.migration.tables.copy_table import CopyTable
-from app.migration.target.foreign_keys import BrokenForeignKey
-from app.migration.target.leftovers import LeftOut, Unusable
+from app.migration.target.leftovers import BrokenForeignKey, LeftOut, Unusable
 from app.privacy import mask_phones
 
 

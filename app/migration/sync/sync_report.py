@@ -8,8 +8,7 @@ from typing import Literal
 
 from app.migration.runs.report import Refusal
 from app.migration.sources.moved_tables import NotMoved
-from app.migration.target.foreign_keys import BrokenForeignKey
-from app.migration.target.leftovers import Unusable
+from app.migration.target.leftovers import BrokenForeignKey, Unusable
 
 
 @dataclass(slots=True)

@@ -6,7 +6,6 @@ Those that stay on their tables, and are not checked while triggers are silent, 
 
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 
 import psycopg
 from psycopg import AsyncConnection, sql
@@ -15,6 +14,7 @@ from app.errors import MigrationError
 from app.migration.retry import repeated
 from app.migration.tables.copy_table import CopyTable
 from app.migration.tables.quoting import named
+from app.migration.target.leftovers import BrokenForeignKey, mend
 from app.migration.target.target_session import explained
 from app.next_step import Command, NextStep
 from app.state.fetching import fetch_value
@@ -23,52 +23,6 @@ from app.state.runs.foreign_keys import KeptForeignKey
 from app.state.tool_schema import may_read
 
 _NOT_ON_PARTITIONED = "42809"  # before PostgreSQL 18, a partitioned table's cannot be added NOT VALID
-
-
-@dataclass(frozen=True, slots=True)
-class BrokenForeignKey:
-    """A foreign key that could not be put back as it was, since rows lack the row that they name.
-
-    Attributes:
-        table, parent: the table that it is on, and the one that it refers to.
-        there: it is on the table: checked for new rows. False: a partitioned table's, and not there.
-        orphans: how many rows lack theirs; None where the role may not read the parent.
-        query: lists them.
-        moved: the parent is among the tables of the run. Where it is not, as auth.users, the run cannot bring the rows.
-        statement: puts it back as it was, once no row lacks its own; PostgreSQL compares all of them.
-        marked_valid: it is on the table, and marked valid all the same; else, where it is there, NOT VALID.
-    """
-
-    table: str
-    name: str
-    there: bool
-    orphans: int | None
-    query: str
-    parent: str
-    moved: bool
-    statement: str
-    marked_valid: bool = False
-
-    @property
-    def holds_up(self) -> bool:
-        """Whether the run is not complete for it: its own rows contradict each other, or what is marked is not so."""
-        return self.moved or self.marked_valid or not self.there
-
-    @property
-    def sentence(self) -> str:
-        """What is wrong, and what lists the rows."""
-        if self.marked_valid and not self.orphans:
-            return (
-                f"foreign key {self.name} of {self.table} is marked valid, and is not proved, since the role may not "
-                f"lock or read {self.parent}: rows that lack theirs are listed by {self.query}"
-            )
-        how = "stays NOT VALID" if self.there else "is not put back"
-        how = "is marked valid, and is not" if self.marked_valid else how
-        count = "" if self.orphans is None else f"{self.orphans:,} "
-        return (
-            f"foreign key {self.name} of {self.table} {how}: {count}rows lack the row of {self.parent} that they refer "
-            f"to, as this lists: {self.query}"
-        )
 
 
 @asynccontextmanager
@@ -129,19 +83,6 @@ async def without_cascades(
             pending="the foreign keys, for as long as not all rows keep them",
             next_step=mend(held_up),
         )
-
-
-def mend(broken: Sequence[BrokenForeignKey]) -> NextStep:
-    """What helps where foreign keys hold a run up: no copy alone does."""
-    ways = []
-    if any(key.moved for key in broken):
-        ways.append(
-            "at the source, give those rows the row that they refer to, or change or delete them; where they are to "
-            "stay as they are, drop the key in the target"
-        )
-    if parents := ", ".join(dict.fromkeys(key.parent for key in broken if not key.moved)):
-        ways.append(f"bring the rows of {parents} to the target")
-    return NextStep(f"{'; '.join(ways)}; then: ", Command("sync"), ", which puts back what all rows keep")
 
 
 async def prove(connection: AsyncConnection, tables: Sequence[CopyTable] | None = None) -> list[BrokenForeignKey]:
