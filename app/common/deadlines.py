@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Collection, Coroutine
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from app.common.background import BackgroundTasks
@@ -29,6 +30,14 @@ async def within(seconds: float, call: Coroutine[Any, Any, T]) -> T:
     if not task.done():
         raise StoreTimeoutError(f"no answer within {seconds:g} s")
     return task.result()
+
+
+async def happens(event: asyncio.Event, seconds: float | None) -> bool:
+    """Wait for an event, so long at most; whether it has happened."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    return event.is_set()
 
 
 async def ends(seconds: float) -> None:

@@ -4,14 +4,14 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, nullcontext, suppress
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from time import monotonic
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.common.background import end_task
-from app.common.deadlines import within
+from app.common.deadlines import happens, within
 from app.common.schemas import Schemas
 from app.cutover.failover_mark import StaleServerError
 from app.cutover.fencing import NO_STAGE
@@ -189,7 +189,7 @@ class Membership:
             seconds = until + _GRACE - monotonic()
             if seconds <= 0:
                 raise UnavailableError(f"{obstacle}; nothing was written")
-            await _wait(self._changed, seconds)
+            await happens(self._changed, seconds)
 
     async def _refuse_beside_followers(self) -> None:
         fixed, row = self._flags.stage, self._known.row
@@ -221,7 +221,7 @@ class Membership:
                 seconds = None
             else:
                 seconds = _INTERVAL if self._known.row is not None or self._known.current is None else _INTERVAL_WITHOUT
-            await _wait(self._hurry, seconds)
+            await happens(self._hurry, seconds)
             self._hurry.clear()
             async with nullcontext() if self._looks is None or self._hold is not None else self._looks.turns:
                 await self._try_to_look()
@@ -328,9 +328,3 @@ class Membership:
                 return False
             self._may_be_registered = False
         return True
-
-
-async def _wait(event: asyncio.Event, seconds: float | None) -> None:
-    with suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await event.wait()

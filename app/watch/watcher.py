@@ -1,13 +1,13 @@
 """The watcher: reads the target again and again over one connection, asks the gate, and outlasts outages."""
 
 import asyncio
-from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from time import monotonic
 
 from psycopg import AsyncConnection
 
+from app.common.deadlines import happens
 from app.cutover.moves.gates.thresholds import Thresholds
 from app.cutover.moves.status import ask_gate
 from app.cutover.stages import Stage
@@ -139,6 +139,5 @@ class Watcher:
         self._gate = Gate(stage, objections, unasked, datetime.now(UTC))
 
     async def _pause(self, seconds: float) -> None:
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), seconds)
+        await happens(self._wake, seconds)
         self._wake.clear()

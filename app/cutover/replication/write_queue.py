@@ -4,11 +4,10 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from app.common.deadlines import cancel
+from app.common.deadlines import cancel, happens
 from app.common.keys import Key
 from app.common.quiet import PATIENCE, Calls
 
@@ -46,9 +45,7 @@ class WaitingWrite:
 
     async def wait(self, seconds: float) -> None:
         """Until nothing is left to be done for it, so many seconds at most."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self.settled.wait()
+        await happens(self.settled, seconds)
 
 
 W = TypeVar("W", bound=WaitingWrite)

@@ -9,6 +9,7 @@ import psycopg
 from psycopg import AsyncConnection
 
 from app.common.background import end_task
+from app.common.deadlines import happens
 from app.errors import BotdataError
 from app.migration.sources.pace import Pace
 from app.migration.target.target_session import open_target
@@ -84,8 +85,7 @@ async def kept_pace(pace: Pace, target_url: str, command: str, notice: Callable[
     keeper = _Keeper(pace, target_url, command, notice)
     keeping = asyncio.create_task(keeper.keep())
     try:
-        with suppress(TimeoutError):
-            await asyncio.wait_for(keeper.looked.wait(), _PATIENCE)
+        await happens(keeper.looked, _PATIENCE)
         yield
     finally:
         await end_task(keeping)

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from psycopg import AsyncConnection
 from sqlalchemy import Table
 
+from app.common.deadlines import happens
 from app.errors import MigrationError
 from app.migration.load.distributed import refuse_distributed
 from app.migration.load.table_authority import TableMovedError, in_words, read_authority
@@ -313,9 +314,5 @@ class Sync:
             await asyncio.gather(working, stopping, return_exceptions=True)
 
     async def _stopped_within(self, seconds: float) -> bool:
-        try:
-            with self._pace.resting():
-                await asyncio.wait_for(self._stop.wait(), seconds)
-        except TimeoutError:
-            return False
-        return True
+        with self._pace.resting():
+            return await happens(self._stop, seconds)

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import BigInteger, Select, literal_column, select
 
 from app.common.background import end_task
-from app.common.deadlines import within
+from app.common.deadlines import happens, within
 from app.common.metrics import Metrics
 from app.common.schemas import Schemas
 from app.errors import DataError, OutcomeUnknownError, StoreError, StoreTimeoutError, UnavailableError
@@ -186,9 +186,7 @@ class ReadRouter:
                 at = await within(_LOOK_TIMEOUT, self._ask_primary())
                 self._mark.found(at, times_lost)
                 self._remember(at)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_LOOK):
-                    await self._hurry.wait()
+            await happens(self._hurry, _LOOK)
 
     def _remember(self, at: WalPlace) -> None:
         now = monotonic()

@@ -19,6 +19,7 @@ import psycopg
 from sqlalchemy import Select
 
 from app.common.background import BackgroundTasks, end_task
+from app.common.deadlines import happens
 from app.common.schemas import Schemas
 from app.errors import StoreError, UnavailableError
 from app.state.wal import SYSTEM, WalPlace, lsn_as_number
@@ -243,9 +244,7 @@ class Standby:
                 logger.log(logging.INFO if self.answers else logging.WARNING, "standby %s: %s", self.name, self.state)
                 told = self.state
             pause = min(2 * pause, _LONGEST_PAUSE) if self.state is StandbyState.AWAY else _LOOK
-            with suppress(TimeoutError):
-                async with asyncio.timeout(pause):
-                    await self._hurry.wait()
+            await happens(self._hurry, pause)
 
     async def _look(self) -> None:
         until = monotonic() + self._look_timeout
