@@ -12,7 +12,7 @@ from sqlalchemy import BigInteger, Column, MetaData, Table, Text
 from app.migration.sync import forward as sync_forward
 from app.migration.sync.writers import postgres_writer
 from app.migration.tables.selected_tables import select_tables
-from app.migration.verify import verifier as verify
+from app.migration.verify import keyed_comparison
 from app.migration.verify.options import VerifyOptions
 from tests.fixtures.sources import MakeSource, Source
 from tests.migration.engine import add_clients, copy_from, execute, tables, value, verify_from
@@ -25,12 +25,14 @@ class Killed(BaseException):
 
 
 def _work(module: ModuleType, connected: Source, target: str) -> Awaitable[Any]:
-    if module is verify:
+    if module is keyed_comparison:
         return verify_from(connected, target, tables("clients"), options=VerifyOptions(fix=True, pause=0.01))
     return (back if module is postgres_writer else sync_from)(connected, target, "clients")
 
 
-@pytest.mark.parametrize("module", [sync_forward, postgres_writer, verify], ids=["sync", "sync back", "verify --fix"])
+@pytest.mark.parametrize(
+    "module", [sync_forward, postgres_writer, keyed_comparison], ids=["sync", "sync back", "verify --fix"]
+)
 async def test_the_next_run_raises_them(
     connected: Source, database_url: str, monkeypatch: pytest.MonkeyPatch, module: ModuleType
 ) -> None:
