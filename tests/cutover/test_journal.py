@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -16,7 +16,7 @@ from app.errors import (
     RejectedError,
     UnavailableError,
 )
-from tests.cutover.forward import CLIENT, LEFT_AT, NOTES, ONE_NOTE, clients, forward, nothing, until
+from tests.cutover.forward import CLIENT, LEFT_AT, NOTES, ONE_NOTE, Forward, clients, forward, nothing, until
 from tests.cutover.test_mirrors import REFUSE
 from tests.fixtures.cutover import MakeSettings, Pair
 
@@ -84,39 +84,33 @@ async def test_a_living_process_repairs_a_write_of_unknown_outcome_when_it_has_s
     assert at_dualwrite.ask(LEFT_AT)[0] > before  # what was proven while it was unknown is worth nothing
 
 
-async def test_a_cancelled_write_leaves_its_note_unknown(at_dualwrite: Pair, patient: MakeSettings) -> None:
+async def _cancel_amid(process: Forward, when: Literal["before", "behind"]) -> None:
+    """A write that is cancelled before it left, or when its answer is on the way."""
     is_writing = asyncio.Event()
 
     async def hang() -> None:
         is_writing.set()
         await asyncio.sleep(3600)
 
+    setattr(process.backend, when, hang)
+    call = asyncio.create_task(process.write(CLIENT))
+    await is_writing.wait()
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+
+
+async def test_a_cancelled_write_leaves_its_note_unknown(at_dualwrite: Pair, patient: MakeSettings) -> None:
     async with forward(patient(outcome_settles_after=3600.0)) as process:
-        process.backend.behind = hang
-        call = asyncio.create_task(process.write(CLIENT))
-        await is_writing.wait()
-        call.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await call
+        await _cancel_amid(process, "behind")
         await until(lambda: at_dualwrite.ask(NOTES) == [(*ONE_NOTE, "unknown", 0, None)])
 
 
 async def test_a_write_that_is_cancelled_before_it_left_takes_its_note_away(
     at_dualwrite: Pair, patient: MakeSettings
 ) -> None:
-    is_writing = asyncio.Event()
-
-    async def hang() -> None:
-        is_writing.set()
-        await asyncio.sleep(3600)
-
     async with forward(patient(outcome_settles_after=3600.0)) as process:
-        process.backend.before = hang
-        call = asyncio.create_task(process.write(CLIENT))
-        await is_writing.wait()
-        call.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await call
+        await _cancel_amid(process, "before")
         await until(lambda: at_dualwrite.ask(NOTES) == [])
     assert clients(at_dualwrite) == ([], [])
 

@@ -14,12 +14,11 @@ from app.migration.tables.selected_tables import select_tables
 from app.migration.verify import keyed_comparison
 from app.migration.verify.by_hash import hash_comparison as compare_hashes
 from app.migration.verify.options import VerifyOptions
-from tests.fixtures.sources import MakeSource, Source
+from tests.fixtures.sources import MakeSource, served_in_pages
 from tests.migration.engine import copy_from, execute, query, value, verify_from
 from tests.migration.shown import show_copy
 from tests.migration.two_ends import sync_from
 from tests.support.faults import Request
-from tests.support.page_server import PageServer
 from tests.support.postgres import PostgresServer
 
 METADATA = MetaData()
@@ -175,31 +174,25 @@ async def test_a_row_that_comes_between_two_hashes(
 @pytest.mark.parametrize("moment", ["the last page", "the count behind it"])
 async def test_a_row_that_comes_between_two_counts(databases: PostgresServer, fresh_database: str, moment: str) -> None:
     """Of two rows that come on both sides, each at a moment of its own."""
-    database = databases.create_database()
-    try:
-        execute(database, SOURCE)
-        execute(fresh_database, TABLE)
-        came: list[int] = []
+    execute(fresh_database, TABLE)
+    came: list[int] = []
+    with served_in_pages(databases, SOURCE) as (server, source):
 
         def hook(request: Request) -> None:
             counts, pages = "count=exact" in request.headers.get("Prefer", ""), request.parameter("id") == "gt.20"
             behind = any(seen.request.parameter("id") == "gt.20" for seen in server.exchanges[start:])
             if len(came) < 2 and (pages if moment == "the last page" else counts and behind):
                 came.append(21 + len(came))
-                _insert((database, fresh_database), came[-1])
+                _insert((source.database_url, fresh_database), came[-1])
 
-        with PageServer(database, max_rows=4) as server:
-            source = Source(server.url, server.service_key, database, is_lite=False)
-            assert (await copy_from(source, fresh_database, CHOSEN)).complete
-            start = len(server.exchanges)
-            server.hook = hook
-            report = await verify_from(source, fresh_database, CHOSEN, options=_QUICK)
-            (found,) = report.tables
-            assert came
-            assert (report.clean, found.counts_agree, found.rows_that_differ) == (True, True, 0)
-            assert (found.source_rows, found.target_rows) == (20 + len(came), 20 + len(came))
-    finally:
-        databases.drop_database(database)
+        assert (await copy_from(source, fresh_database, CHOSEN)).complete
+        start = len(server.exchanges)
+        server.hook = hook
+        report = await verify_from(source, fresh_database, CHOSEN, options=_QUICK)
+        (found,) = report.tables
+        assert came
+        assert (report.clean, found.counts_agree, found.rows_that_differ) == (True, True, 0)
+        assert (found.source_rows, found.target_rows) == (20 + len(came), 20 + len(came))
 
 
 @pytest.mark.parametrize(("grows", "late", "agree"), [(5, 7, True), (0, 0, True), (0, 1, False)])

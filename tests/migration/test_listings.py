@@ -8,13 +8,12 @@ from typing import Any
 import pytest
 
 from app.errors import MigrationError
-from tests.fixtures.sources import Source
+from tests.fixtures.sources import Source, served_in_pages
 from tests.migration.engine import copy_from, execute, verify_from
 from tests.migration.test_counts_agree import CHOSEN, SOURCE, TABLE, rows_of
 from tests.migration.two_ends import sync_from
 from tests.support import faults
 from tests.support.faults import Answer, Fault, Hook, Request
-from tests.support.page_server import PageServer
 from tests.support.postgres import PostgresServer
 
 
@@ -49,16 +48,13 @@ Uncounted = Callable[[Hook], Source]
 @pytest.fixture
 def uncounted(databases: PostgresServer) -> Any:
     """A source of twenty rows whose server has the hook given."""
-    database = databases.create_database()
-    execute(database, SOURCE)
-    with PageServer(database, max_rows=4) as server:
+    with served_in_pages(databases, SOURCE) as (server, source):
 
         def make(hook: Hook) -> Source:
             server.hook = hook
-            return Source(server.url, server.service_key, database, is_lite=False)
+            return source
 
         yield make
-    databases.drop_database(database)
 
 
 async def test_two_walks_that_agree_are_whole(uncounted: Uncounted, fresh_database: str) -> None:
@@ -106,30 +102,24 @@ async def test_a_row_that_went_does_not_stand_for_one_that_is_left_out(
     databases: PostgresServer, fresh_database: str
 ) -> None:
     """The first listing lacks a row and has one that is gone when the second one is made."""
-    database = databases.create_database()
-    try:
-        execute(database, SOURCE)
-        execute(fresh_database, TABLE)
-        hidden, counts = faults.agreeing(_without({"7"})), []
+    hidden, counts = faults.agreeing(_without({"7"})), []
+    execute(fresh_database, TABLE)
+    with served_in_pages(databases, SOURCE) as (server, source):
 
         def hook(request: Request) -> Fault | None:
             if "count=exact" in request.headers.get("Prefer", ""):
                 counts.append(request.number)
             elif len(counts) == 1 and request.parameter("order"):  # the first listing was counted, the next one begins
-                execute(database, "DELETE FROM items WHERE id = 9")
+                execute(source.database_url, "DELETE FROM items WHERE id = 9")
             return hidden if request.parameter("id") == "in.(7)" or request.parameter("order") else None
 
-        with PageServer(database, max_rows=4) as server:
-            source = Source(server.url, server.service_key, database, is_lite=False)
-            assert (await copy_from(source, fresh_database, CHOSEN)).complete
-            server.hook = hook
-            with pytest.raises(MigrationError, match="items: the source counts 20 rows, and 18 came, with 19"):
-                await sync_from(source, fresh_database, CHOSEN)
-            assert len(rows_of(fresh_database)) == 20
-            server.hook = lambda request: None
-            assert (await sync_from(source, fresh_database, CHOSEN)).tables["items"].deleted == 1
-    finally:
-        databases.drop_database(database)
+        assert (await copy_from(source, fresh_database, CHOSEN)).complete
+        server.hook = hook
+        with pytest.raises(MigrationError, match="items: the source counts 20 rows, and 18 came, with 19"):
+            await sync_from(source, fresh_database, CHOSEN)
+        assert len(rows_of(fresh_database)) == 20
+        server.hook = lambda request: None
+        assert (await sync_from(source, fresh_database, CHOSEN)).tables["items"].deleted == 1
 
 
 async def test_a_count_that_fails_later_does_not_take_back_an_earlier_one(

@@ -10,12 +10,11 @@ from sqlalchemy import Column, Integer, MetaData, Table, Text
 
 from app.errors import MigrationError
 from app.migration.tables.selected_tables import select_tables
-from tests.fixtures.sources import Source
+from tests.fixtures.sources import Source, served_in_pages
 from tests.migration.engine import copy_from, execute, query, verify_from
 from tests.migration.two_ends import sync_from
 from tests.support import faults
 from tests.support.faults import Answer, Fault, Hook, Request
-from tests.support.page_server import PageServer
 from tests.support.postgres import PostgresServer
 
 METADATA = MetaData()
@@ -43,16 +42,13 @@ def _drop_row_7(answer: Answer) -> Answer:
 @pytest.fixture
 def served(databases: PostgresServer) -> Any:
     """A source with the view, whose server has the hook given."""
-    database = databases.create_database()
-    execute(database, SERVED)
-    with PageServer(database, max_rows=4) as server:
+    with served_in_pages(databases, SERVED) as (server, source):
 
         def make(hook: Hook) -> Source:
             server.hook = hook
-            return Source(server.url, server.service_key, database, is_lite=False)
+            return source
 
         yield make
-    databases.drop_database(database)
 
 
 async def test_a_row_goes_and_another_comes_while_pages_are_read(served: Served, fresh_database: str) -> None:

@@ -33,7 +33,6 @@ import psycopg
 from psycopg import AsyncConnection
 
 from app.common.driver_errors import without_values
-from app.state.fetching import fetch_row
 
 _ROUNDS = 5
 _WAITS_AFTER = 0.5  # seconds without an answer: it waits for a process
@@ -143,7 +142,9 @@ async def _ask_meanwhile(connection: AsyncConnection, process: int, asking: asyn
 
 
 async def _ask(connection: AsyncConnection, query: str) -> _Answer:
-    return _Answer(*await fetch_row(connection, query))
+    row = await (await connection.execute(query)).fetchone()
+    assert row is not None
+    return _Answer(*row)
 
 
 async def _in_time(connection: AsyncConnection) -> _Answer:
