@@ -88,6 +88,23 @@ async def test_statements_of_several_tasks_have_a_transaction_each(pool: Bouncer
         assert await asyncio.gather(*(ask(number) for number in range(40))) == ["ISO, YMD"] * 40
 
 
+async def test_statements_that_come_as_another_tasks_transaction_ends(pool: Bouncer, source_database: str) -> None:
+    async with await connect(pool.url(source_database), setting="--source", step="copy", read_only=True) as connection:
+
+        async def ask() -> object:
+            return await (await connection.execute("SELECT current_setting('datestyle')")).fetchone()
+
+        async def hold() -> object:
+            async with connection.transaction(force_rollback=True):
+                return await ask()
+
+        asking = []
+        for number in range(200):
+            asking.append(asyncio.create_task(ask() if number % 20 else hold()))
+            await asyncio.sleep(0)  # each comes at another moment of the transaction before it
+        assert await asyncio.gather(*asking) == [("ISO, YMD",)] * len(asking)
+
+
 async def test_a_limit_of_another_client_ends_no_transaction(source_database: str) -> None:
     with run_bouncer(source_database) as bouncer:
         _leave(bouncer, source_database, "SET idle_in_transaction_session_timeout = 1")

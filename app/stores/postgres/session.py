@@ -132,12 +132,12 @@ async def begin_snapshot(connection: AsyncConnection, snapshot: str | None = Non
     Raises:
         psycopg.Error: the snapshot is gone, or the connection was lost.
     """
-    begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY NOT DEFERRABLE"
+    taken = sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(snapshot)).as_string(None) if snapshot else ""
     if isinstance(connection, PooledReader):
-        begin = connection.beginning("REPEATABLE READ")
-    if snapshot is not None:
-        begin += sql.SQL("; SET TRANSACTION SNAPSHOT {}").format(sql.Literal(snapshot)).as_string(None)
-    await AsyncCursor(connection).execute(begin.encode())
+        await connection.begin(f"{connection.beginning('REPEATABLE READ')}; {taken}")
+    else:
+        begin = f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY NOT DEFERRABLE; {taken}"
+        await AsyncCursor(connection).execute(begin.encode())
 
 
 async def _read_pooled(url: str, setting: str, step: str) -> PooledReader:

@@ -9,7 +9,7 @@ from typing import Any
 from psycopg import AsyncConnection, sql
 
 from app.common.schemas import schemas_of
-from app.errors import StoreError
+from app.errors import StoreError, UnavailableError
 from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.stream.source.lsn import lsn_text, parse_lsn
 from app.migration.stream.source.messages import Message, decode
@@ -78,7 +78,7 @@ class SlotLook:
     active: bool
 
 
-class OtherServerError(StoreError):
+class OtherServerError(UnavailableError):
     """What is asked is another server than before."""
 
 

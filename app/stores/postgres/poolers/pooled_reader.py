@@ -30,22 +30,24 @@ class PooledReader(AsyncConnection[Any]):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self._turn = asyncio.Lock()  # of tasks that begin a transaction
+        self._turn = asyncio.Lock()  # of a task that has a transaction
+        self._task: asyncio.Task[Any] | None = None
 
     @asynccontextmanager
     async def transaction(self, savepoint_name: str | None = None, force_rollback: bool = False) -> AsyncIterator[Any]:
         async with AsyncExitStack() as begun:
-            async with self._turn:
-                if self._is_idle():
-                    await begun.enter_async_context(self._begun("ROLLBACK" if force_rollback else "COMMIT"))
-                else:
-                    await begun.enter_async_context(super().transaction(savepoint_name, force_rollback))
+            if not self._is_within():
+                await begun.enter_async_context(self._turn)
+            if self._is_idle():
+                await begun.enter_async_context(self._begun("ROLLBACK" if force_rollback else "COMMIT"))
+            else:
+                await begun.enter_async_context(super().transaction(savepoint_name, force_rollback))
             yield None
 
     @asynccontextmanager
     async def for_statement(self) -> AsyncIterator[None]:
-        """The transaction that was begun, or one of its own, which other tasks' statements wait for."""
-        if not self._is_idle() and not self._turn.locked():
+        """The transaction that was begun, or one of its own; both after those of other tasks."""
+        if self._is_within():
             yield
             return
         async with self._turn:
@@ -54,6 +56,11 @@ class PooledReader(AsyncConnection[Any]):
                 return
             async with self._begun("COMMIT"):
                 yield
+
+    async def begin(self, statements: str) -> None:
+        """Begin a transaction that all tasks are in, until ROLLBACK."""
+        async with self._turn:
+            await AsyncCursor(self).execute(statements.encode())
 
     def beginning(self, isolation: str = "READ COMMITTED") -> str:
         """What begins a transaction, whatever another client left as the default."""
@@ -65,13 +72,16 @@ class PooledReader(AsyncConnection[Any]):
 
     @asynccontextmanager
     async def _begun(self, end: str) -> AsyncIterator[None]:
-        own = AsyncCursor(self)
+        own, self._task = AsyncCursor(self), asyncio.current_task()
         try:
             await own.execute(self.beginning().encode())
             yield
             await own.execute(end.encode())
         finally:
-            await self._leave()
+            try:
+                await self._leave()
+            finally:
+                self._task = None
 
     async def _leave(self) -> None:
         """End what is left of a transaction; a connection that cannot be at rest again is closed."""
@@ -82,6 +92,10 @@ class PooledReader(AsyncConnection[Any]):
         finally:
             if not self._is_idle():
                 await self.close()
+
+    def _is_within(self) -> bool:
+        """Whether this task has a transaction, or all have one."""
+        return self._task is asyncio.current_task() if self._turn.locked() else not self._is_idle()
 
     def _is_idle(self) -> bool:
         return self.pgconn.transaction_status == TransactionStatus.IDLE
