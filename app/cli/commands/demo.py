@@ -14,9 +14,9 @@ import typer
 from app.cli.commands.parity import parity_document, parity_words
 from app.cli.event_loop import run_async
 from app.cli.given_options import GivenOptions
+from app.cli.options import AsJson
 from app.cli.output import progress, say
 from app.cli.render import document, say_words, show
-from app.cli.work import AsJson
 
 if TYPE_CHECKING:
     from app.embedded import EmbeddedPostgres

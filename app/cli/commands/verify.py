@@ -4,8 +4,7 @@ from typing import Annotated
 
 import typer
 
-from app.cli.render import show
-from app.cli.work import (
+from app.cli.options import (
     AsJson,
     KeyRoleOk,
     MaxRate,
@@ -15,8 +14,9 @@ from app.cli.work import (
     SourceUrl,
     Tables,
     WithBaileys,
-    Work,
 )
+from app.cli.render import show
+from app.cli.work import Work
 
 
 def register(cli: typer.Typer) -> None:

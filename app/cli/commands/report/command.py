@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from app.cli.options import AsJson, KeyRoleOk, Metadata, SourceSchema, SourceUrl, Tables, WithBaileys
 from app.cli.output import progress
 from app.cli.render import Document, Words, document, show
-from app.cli.work import AsJson, KeyRoleOk, Metadata, SourceSchema, SourceUrl, Tables, WithBaileys, Work
+from app.cli.work import Work
+from app.errors import MigrationError, StoreError
 
 if TYPE_CHECKING:
     from app.migration.sources.source import Source
@@ -140,7 +142,6 @@ def _words(found: Document) -> Words:
 
 def _compare(file: Path, target_only: bool, chosen: _Chosen, *, as_json: bool) -> None:
     from app.cli.commands.report.words import checked_document, checked_words
-    from app.errors import MigrationError, StoreError
     from app.migration.tables.copy_table import name_of
     from app.report.check import check_report, read_report
 
