@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 _Answer = TypeVar("_Answer")
 
-
 _SUPABASE = "supabase"
 _PAUSED = ("copy", "migrate", "sync", "verify")  # by `botdata pause`
 

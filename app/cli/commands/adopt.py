@@ -22,11 +22,6 @@ if TYPE_CHECKING:
 _NOT_PROVED = 3
 
 
-def register(cli: typer.Typer) -> None:
-    """Add the command."""
-    cli.command()(adopt)
-
-
 def adopt(
     directory: Annotated[Path, typer.Argument(help="Where the project is written to; made if missing.")],
     source: Annotated[

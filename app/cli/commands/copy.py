@@ -37,11 +37,6 @@ Sample = Annotated[
 ]
 
 
-def register(cli: typer.Typer) -> None:
-    """Add the command."""
-    cli.command()(copy)
-
-
 def copy(
     tables: Tables = None,
     with_baileys: WithBaileys = False,

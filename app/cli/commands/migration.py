@@ -32,12 +32,6 @@ if TYPE_CHECKING:
     from app.schema.revisions import Upgrade
 
 
-def register(cli: typer.Typer) -> None:
-    """Add the commands."""
-    for command in (migrate, upgrade):
-        cli.command()(command)
-
-
 def migrate(
     tables: Tables = None,
     with_baileys: WithBaileys = False,

@@ -16,11 +16,6 @@ if TYPE_CHECKING:
     from app.parity.comparison import Comparison
 
 
-def register(cli: typer.Typer) -> None:
-    """Add the command."""
-    cli.command()(parity)
-
-
 def parity(
     writes: Annotated[bool, typer.Option("--writes", help="The writing methods too, on a made-up company.")] = False,
     samples: Annotated[int, typer.Option(help="Rows of each table to ask about, at most.", min=1, max=10_000)] = 20,

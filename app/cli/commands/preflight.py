@@ -41,11 +41,6 @@ Accept = Annotated[
 ]
 
 
-def register(cli: typer.Typer) -> None:
-    """Add the command."""
-    cli.command()(preflight)
-
-
 def preflight(
     tables: Tables = None,
     with_baileys: WithBaileys = False,

@@ -18,12 +18,6 @@ if TYPE_CHECKING:
     from app.migration.runs.status import Status
 
 
-def register(cli: typer.Typer) -> None:
-    """Add the commands."""
-    cli.command()(status)
-    cli.command()(uninstall)
-
-
 def status(
     run: Annotated[int | None, typer.Option("--run", help="The run whose tables are listed; else the newest.")] = None,
     as_json: AsJson = False,

@@ -22,11 +22,6 @@ if TYPE_CHECKING:
 _MAX_WAL = 10_240  # MB
 
 
-def register(cli: typer.Typer) -> None:
-    """Add the command."""
-    cli.command()(sync)
-
-
 def sync(
     follow: Annotated[bool, typer.Option("--follow", help="Repeat until stopped with Ctrl-C or SIGTERM.")] = False,
     until_clean: Annotated[

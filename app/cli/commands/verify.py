@@ -18,12 +18,6 @@ from app.cli.options import (
 from app.cli.render import show
 from app.cli.work import Work
 
-
-def register(cli: typer.Typer) -> None:
-    """Add the command."""
-    cli.command()(verify)
-
-
 Fix = Annotated[bool, typer.Option("--fix", help="Copy rows that are missing or different again.")]
 Sample = Annotated[
     int | None, typer.Option("--sample", help="Only so many rows of each table, picked at random.", min=1, metavar="N")

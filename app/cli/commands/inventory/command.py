@@ -11,12 +11,6 @@ from app.cli.options import AsJson, KeyRoleOk, Metadata, SourceUrl
 from app.cli.render import show
 from app.cli.work import Work, load_settings
 
-
-def register(cli: typer.Typer) -> None:
-    """Add the command."""
-    cli.command()(inventory)
-
-
 Done = Annotated[str | None, typer.Option("--done", help="Tick an item off, as the last inventory names it.")]
 Note = Annotated[str | None, typer.Option("--note", help="With --done: what was done about it, or why nothing is.")]
 Undo = Annotated[str | None, typer.Option("--undo", help="Take an item's tick back.")]

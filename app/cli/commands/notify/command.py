@@ -11,11 +11,6 @@ from app.cli.work import load_settings
 from app.errors import SettingsError
 
 
-def register(cli: typer.Typer) -> None:
-    """Add the command."""
-    cli.command()(notify)
-
-
 def notify(
     test: Annotated[bool, typer.Option("--test", help="Send a test, which needs no database.")] = False,
     as_json: AsJson = False,

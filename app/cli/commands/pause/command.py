@@ -12,12 +12,6 @@ from app.cli.work import load_settings
 from app.privacy import mask_free_text
 
 
-def register(cli: typer.Typer) -> None:
-    """Add the commands."""
-    for command in (pause, resume):
-        cli.command()(command)
-
-
 def pause(
     reason: Annotated[str | None, typer.Option("--reason", help="Why, for whoever sees it.", metavar="TEXT")] = None,
     wait: Annotated[

@@ -22,11 +22,6 @@ if TYPE_CHECKING:
     from app.rehearsal.places import Places
 
 
-def register(cli: typer.Typer) -> None:
-    """Add the command."""
-    cli.command()(rehearse)
-
-
 On = Annotated[
     str | None,
     typer.Option(

@@ -24,11 +24,6 @@ if TYPE_CHECKING:
 _Chosen = tuple[str | None, bool, bool, str | None, str | None, str | None]  # the options that choose tables and source
 
 
-def register(cli: typer.Typer) -> None:
-    """Add the command."""
-    cli.command()(report)
-
-
 Output = Annotated[
     Path | None,
     typer.Option("--output", help="Where to write it; one that ends in .json is the document alone.", dir_okay=False),

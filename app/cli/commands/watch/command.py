@@ -30,11 +30,6 @@ _PORT = 8790
 _LIBRARIES = ("starlette", "uvicorn")
 
 
-def register(cli: typer.Typer) -> None:
-    """Add the command."""
-    cli.command()(watch)
-
-
 def watch(
     port: Annotated[int, typer.Option(help="Of the page, on 127.0.0.1; 0: any free one.", min=0, max=65535)] = _PORT,
     allow_moves: Annotated[
