@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -110,6 +109,8 @@ def show_json(found: Document) -> None:
 
     Characters that are not for printing are escaped: JSON itself would let through those of U+007F and above.
     """
+    import json  # here, since the help needs none of it
+
     holds_all = (sys.stdout.encoding or "").lower().startswith("utf")
     written = json.dumps(found, ensure_ascii=not holds_all, indent=2)
     sys.stdout.write("".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in written) + "\n")
