@@ -44,7 +44,7 @@ LAYERS = [
     ["fleet", "parity", "watch"],
     ["rehearsal"],
     ["embedded"],
-    ["cli.event_loop", "cli.given_options", "cli.other_schemas", "cli.output", "cli.project"],
+    ["cli.event_loop", "cli.given_options", "cli.options", "cli.other_schemas", "cli.output", "cli.project"],
     ["cli.render"],
     ["cli.reports", "cli.work"],
     ["cli.commands"],

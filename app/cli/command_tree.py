@@ -5,18 +5,27 @@ from typing import Annotated
 
 import typer
 
-from app.cli.commands import adopt, copy, demo, migration, parity, preflight, quarantine, runs, sync, verify
+from app.cli.commands import quarantine
+from app.cli.commands.adopt import adopt
+from app.cli.commands.copy import copy
 from app.cli.commands.cutover import mirror
 from app.cli.commands.cutover import moves as cutover
+from app.cli.commands.demo import demo
 from app.cli.commands.fleet import command as fleet
-from app.cli.commands.inventory import command as inventory
-from app.cli.commands.notify import command as notify
-from app.cli.commands.pause import command as pause
-from app.cli.commands.rehearse import command as rehearse
-from app.cli.commands.report import command as report
+from app.cli.commands.inventory.command import inventory
+from app.cli.commands.migration import migrate, upgrade
+from app.cli.commands.notify.command import notify
+from app.cli.commands.parity import parity
+from app.cli.commands.pause.command import pause, resume
+from app.cli.commands.preflight import preflight
+from app.cli.commands.rehearse.command import rehearse
+from app.cli.commands.report.command import report
+from app.cli.commands.runs import status, uninstall
 from app.cli.commands.schema import command as schema
 from app.cli.commands.stream import command as stream
-from app.cli.commands.watch import command as watch
+from app.cli.commands.sync import sync
+from app.cli.commands.verify import verify
+from app.cli.commands.watch.command import watch
 from app.cli.other_schemas import OF_PUBLIC_ALONE, refuse_other_schema
 
 EPILOG = "Exit code 0 only when all is well; 1 when something stopped or differs; 2 for a wrong command line."
@@ -52,24 +61,10 @@ def _main(
         refuse_other_schema(context.invoked_subcommand)
 
 
-adopt.register(cli)
-migration.register(cli)
-fleet.register(cli)
-rehearse.register(cli)
-preflight.register(cli)
-schema.register(cli)
-copy.register(cli)
-sync.register(cli)
-stream.register(cli)
-verify.register(cli)
-pause.register(cli)
-inventory.register(cli)
-report.register(cli)
-runs.register(cli)
-quarantine.register(cli)
-cutover.register(cli)
-mirror.register(cli)
-notify.register(cli)
-watch.register(cli)
-parity.register(cli)
-demo.register(cli)
+for command in (
+    adopt, migrate, upgrade, rehearse, preflight, copy, sync, verify, pause, resume, inventory, report,
+    status, uninstall, notify, watch, parity, demo,
+):  # fmt: skip
+    cli.command()(command)
+for group in (fleet, schema, stream, quarantine, cutover, mirror):
+    group.register(cli)

@@ -58,12 +58,9 @@ def _carry_out() -> str | int | None:
     try:
         cli()
     except BotdataError as error:
-        from app.cli.output import show_error
-        from app.cli.render import error_document, show_json
+        from app.cli.render import show_error
 
-        show_error(error)
-        if _wants_document():
-            show_json(error_document(_command(), error))
+        show_error(error, _command(), _wants_document())
         return 1
     except SystemExit as end:
         if isinstance(end.__context__, OSError):  # Typer and Rich end a command so when its output is closed

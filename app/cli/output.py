@@ -8,8 +8,6 @@ from functools import cache
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from app.errors import BotdataError, MigrationError
-
 # What is heavy is imported where it is used: the help is to be there at once.
 if TYPE_CHECKING:
     from rich.console import Console
@@ -142,29 +140,7 @@ def keep_output_for_document() -> None:
     console().stderr = True
 
 
-def show_error(error: BotdataError) -> None:
-    """Print what stopped, where, what was done, what is pending and what to run next, to standard error."""
-    if not isinstance(error, MigrationError):
-        complain(f"botdata: {error}")
-        return
-    step = f" {error.step}" if error.step else ""
-    complain(f"botdata{step} stopped: {error.message}")
-    for label, text in (
-        ("table", error.table),
-        ("done", error.done),
-        ("pending", error.pending),
-        ("next", next_of(error)),
-    ):
-        if text:
-            complain(f"  {label + ':':<9}{text}")
-
-
 def complain(text: str) -> None:
     """Print lines to standard error."""
     for line in text.splitlines():
         errors().print(plain(line), markup=False)
-
-
-def next_of(error: BotdataError) -> str | None:
-    """What an error says is to be done next, in words."""
-    return str(error.next_step) if isinstance(error, MigrationError) and error.next_step is not None else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from typing import Any
 
 import typer
 
-from app.cli.output import next_of, say, show_table
+from app.cli.output import complain, say, show_table
 from app.errors import BotdataError, MigrationError
 
 Document = dict[str, Any]
@@ -94,15 +93,23 @@ def rounded(number: float | None, digits: int = 3) -> float | None:
     return None if number is None else round(number, digits)
 
 
-def error_document(command: str, error: BotdataError) -> Document:
-    """The document of a command that stopped: the same fields for every error, null where one says nothing."""
-    parts = ("step", "table", "done", "pending")
-    said = {
-        "message": error.message if isinstance(error, MigrationError) else str(error),
-        **{part: getattr(error, part, None) for part in parts},
-        "next": next_of(error),
-    }
-    return document(command, ok=False, error=said)
+def show_error(error: BotdataError, command: str, as_json: bool) -> None:
+    """Say on standard error what stopped a command, where, what was done, what is pending and what to run next.
+
+    The document has the same fields for every error, null where one says nothing.
+    """
+    parts: Document = {part: getattr(error, part, None) for part in ("step", "table", "done", "pending")}
+    next_step = getattr(error, "next_step", None)
+    parts["next"] = None if next_step is None else str(next_step)
+    message, lines = str(error), [f"botdata: {error}"]
+    if isinstance(error, MigrationError):
+        message, step = error.message, f" {error.step}" if error.step else ""
+        said = [f"  {part + ':':<9}{parts[part]}" for part in ("table", "done", "pending", "next") if parts[part]]
+        lines = [f"botdata{step} stopped: {message}", *said]
+    for line in lines:
+        complain(line)
+    if as_json:
+        show_json(document(command, ok=False, error={"message": message, **parts}))
 
 
 def show_json(found: Document) -> None:
@@ -110,6 +117,8 @@ def show_json(found: Document) -> None:
 
     Characters that are not for printing are escaped: JSON itself would let through those of U+007F and above.
     """
+    import json  # here, since the help needs none of it
+
     holds_all = (sys.stdout.encoding or "").lower().startswith("utf")
     written = json.dumps(found, ensure_ascii=not holds_all, indent=2)
     sys.stdout.write("".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in written) + "\n")

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
 from app.cli.event_loop import run_async
 from app.cli.given_options import GivenOptions
+from app.cli.options import names_in, rate_of
 from app.cli.other_schemas import refuse_other_schema
 from app.cli.project import read_project
 from app.common.schemas import address_in, schema_in, trouble_with_name
+from app.errors import MigrationError, SettingsError
 
 if TYPE_CHECKING:
     from sqlalchemy import MetaData, Table
 
-    from app.errors import MigrationError
     from app.migration.progress import Progress
     from app.migration.sources.pace import Pace
     from app.migration.sources.source import Source
@@ -30,50 +30,8 @@ if TYPE_CHECKING:
 
 _Answer = TypeVar("_Answer")
 
-
-class By(StrEnum):
-    """How changes are found."""
-
-    XMIN = "xmin"
-    STREAM = "stream"
-
-
 _SUPABASE = "supabase"
 _PAUSED = ("copy", "migrate", "sync", "verify")  # by `botdata pause`
-
-Tables = Annotated[str | None, typer.Option("--tables", help="Only these tables, separated by commas.")]
-WithBaileys = Annotated[bool, typer.Option("--with-baileys", help="The WhatsApp session tables too.")]
-KeyRoleOk = Annotated[bool, typer.Option("--key-role-ok", help="The key's own role is known to see every row.")]
-ShowValues = Annotated[bool, typer.Option("--show-values", help="Print the values that differ, and keys unmasked.")]
-MaxRate = Annotated[
-    str | None,
-    typer.Option(
-        "--max-rate",
-        help="Read no more of the source in a second than so many rows (2000), or megabytes (5MB).",
-        metavar="ROWS|MB",
-    ),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on standard output, and nothing else there.")]
-SourceUrl = Annotated[
-    str | None,
-    typer.Option(
-        "--source",
-        help="Where the rows come from: supabase (the REST API, by SUPABASE_URL and SUPABASE_KEY), or postgresql://...",
-        metavar="supabase|URL",
-    ),
-]
-SourceSchema = Annotated[
-    str | None,
-    typer.Option(
-        "--source-schema",
-        help="The schema of --source's database that holds the tables; public unless given.",
-        metavar="NAME",
-    ),
-]
-Metadata = Annotated[
-    str | None,
-    typer.Option("--metadata", help="Another project's tables in place of the bot's.", metavar="PACKAGE.MODULE:BASE"),
-]
 
 
 @dataclass(frozen=True)
@@ -123,12 +81,11 @@ class Work:
             needs_source: the source is opened; its address and key are not asked for otherwise.
             checks, own: of the options to be repeated, see `GivenOptions`.
         """
-        from app.errors import MigrationError
+        from app.migration.sources.pace import Pace
         from app.migration.tables.metadata import load_metadata
         from app.migration.tables.selected_tables import select_tables
-        from app.settings import load_settings
 
-        pace = _pace(max_rate)
+        pace = Pace(rate_of(max_rate))
         settings = load_settings()
         project = read_project()
         models = metadata or project.metadata
@@ -145,7 +102,7 @@ class Work:
         chosen_by = ["--with-baileys"] if with_baileys else []
         names = None
         if tables is not None:
-            names = [name.strip() for name in tables.split(",") if name.strip()]
+            names = names_in(tables)
             chosen_by.insert(0, f"--tables {shlex.quote(','.join(names))}")
             if with_baileys:
                 names += [name for name, table in described.tables.items() if table.info.get("group") == "baileys"]
@@ -168,6 +125,11 @@ class Work:
         )
         revisions = None if metadata else project.revisions
         return cls(command, settings, described, target, source_url, chosen, given, pace, revisions)
+
+    def require_stream(self, option: str) -> None:
+        """Refuse a source over REST for what works on a change stream, on behalf of an option."""
+        if self.source_url is None:
+            raise typer.BadParameter("a change stream needs --source postgresql://...", param_hint=option)
 
     def run(
         self,
@@ -220,7 +182,6 @@ class Work:
 
     def _source_label(self) -> str | None:
         """The source's label; None where its address is none."""
-        from app.errors import SettingsError
         from app.stores.postgres.database_url import source_label
 
         try:
@@ -258,9 +219,22 @@ class Work:
             await rest.close()
 
 
+def load_settings() -> Settings:
+    """The settings of the environment and of `.env`; what reads them is imported when a command works."""
+    from app.settings import load_settings as load
+
+    return load()
+
+
+def move_and_tell(settings: Settings, moving: Coroutine[Any, Any, _Answer]) -> _Answer:
+    """Run a move of the cutover in an event loop, and tell those who are to be told."""
+    from app.notify.troubles import then_tell
+
+    return run_async(then_tell(settings, moving))
+
+
 def carry_out(work: Callable[[], Awaitable[_Answer]], given: GivenOptions) -> _Answer:
     """Run work in an event loop; the commands that its errors name next get the options that they need."""
-    from app.errors import MigrationError
 
     async def run() -> _Answer:
         return await work()
@@ -272,16 +246,6 @@ def carry_out(work: Callable[[], Awaitable[_Answer]], given: GivenOptions) -> _A
             step = error.step
             error.next_step = error.next_step.with_options(lambda command: given.complete(command, step=step))
         raise
-
-
-def _pace(max_rate: str | None) -> Pace:
-    from app.migration.sources.pace import MaxRate as Rate
-    from app.migration.sources.pace import Pace
-
-    try:
-        return Pace(Rate.parse(max_rate) if max_rate is not None else None)
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--max-rate") from None
 
 
 def _source_url(

@@ -9,20 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from app.cli.given_options import GivenOptions
+from app.cli.options import AsJson, names_in
 from app.cli.output import say
 from app.cli.render import show
-from app.cli.work import AsJson
+from app.cli.work import carry_out, load_settings
 
 if TYPE_CHECKING:
     from app.adopt.adopt import AdoptReport
     from app.adopt.scratch import Embedded
 
 _NOT_PROVED = 3
-
-
-def register(cli: typer.Typer) -> None:
-    """Add the command."""
-    cli.command()(adopt)
 
 
 def adopt(
@@ -72,10 +69,7 @@ def adopt(
     from app.adopt.adopt import adopt as make
     from app.adopt.schema_file import loaded
     from app.adopt.scratch import Places
-    from app.cli.given_options import GivenOptions
     from app.cli.reports.adopt_report import adopt_document, adopt_words
-    from app.cli.work import carry_out
-    from app.settings import load_settings
 
     settings = load_settings()
     url = source or (settings.migration_source.get_secret_value() if settings.migration_source else None)
@@ -87,7 +81,7 @@ def adopt(
         )
     if with_auth_secrets and not with_auth:
         raise typer.BadParameter("it needs --with-auth", param_hint="--with-auth-secrets")
-    chosen = [name.strip() for name in schemas.split(",") if name.strip()] if schemas is not None else None
+    chosen = names_in(schemas) if schemas is not None else None
     if chosen == []:
         raise typer.BadParameter("it names no schema", param_hint="--schemas")
     embedded, own_pg_dump = _embedded()

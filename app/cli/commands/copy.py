@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from app.cli.commands.dry_run import try_copy
 from app.cli.commands.preflight import TYPES_UNSEEN, Accept, IgnoreColumn, repeated, stop_on_errors
+from app.cli.options import AsJson, KeyRoleOk, MaxRate, Metadata, SourceSchema, SourceUrl, Tables, WithBaileys
 from app.cli.render import show
-from app.cli.work import AsJson, KeyRoleOk, MaxRate, Metadata, SourceSchema, SourceUrl, Tables, WithBaileys, Work
+from app.cli.work import Work
 
 if TYPE_CHECKING:
     from app.migration.copy.copier import CopyOptions
@@ -35,11 +37,6 @@ Sample = Annotated[
 ]
 
 
-def register(cli: typer.Typer) -> None:
-    """Add the command."""
-    cli.command()(copy)
-
-
 def copy(
     tables: Tables = None,
     with_baileys: WithBaileys = False,
@@ -62,7 +59,6 @@ def copy(
 
     Example: botdata copy --tables clients,bookings
     """
-    from dataclasses import replace
 
     from app.cli.reports.copy_report import copy_document, copy_words
 

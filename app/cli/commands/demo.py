@@ -9,14 +9,12 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from app.cli.commands.parity import parity_document, parity_words
 from app.cli.event_loop import run_async
 from app.cli.given_options import GivenOptions
+from app.cli.options import AsJson
 from app.cli.output import progress, say
 from app.cli.render import document, say_words, show
-from app.cli.work import AsJson
 
 if TYPE_CHECKING:
     from app.embedded import EmbeddedPostgres
@@ -33,11 +31,6 @@ Next, for your own project:
   4. botdata parity           compare the answers of both stores
   5. stop the bot; botdata sync --until-clean, for what has changed since; botdata verify
   6. USE_REPOSITORY_PATTERN=true, and start the bot again"""
-
-
-def register(cli: typer.Typer) -> None:
-    """Add the command."""
-    cli.command()(demo)
 
 
 def demo(as_json: AsJson = False) -> None:

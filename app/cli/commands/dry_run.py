@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from app.cli.given_options import GivenOptions
 from app.cli.render import SHOWN, Document, Table, Words, document, show
+from app.cli.work import Work
 
 if TYPE_CHECKING:
-    from app.cli.work import Work
     from app.migration.copy.dry_run import DryRunReport
 
 

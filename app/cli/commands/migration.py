@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,10 +11,7 @@ import typer
 from app.cli.commands.copy import JOBS, Jobs, MaxQuarantine, Overwrite, Restart, copy_options, own_options
 from app.cli.commands.preflight import TYPES_UNSEEN, Accept, IgnoreColumn, repeated, stop_on_errors
 from app.cli.event_loop import run_async
-from app.cli.output import say
-from app.cli.project import read_project
-from app.cli.render import Document, document, say_words, show
-from app.cli.work import (
+from app.cli.options import (
     AsJson,
     KeyRoleOk,
     MaxRate,
@@ -23,17 +21,15 @@ from app.cli.work import (
     SourceUrl,
     Tables,
     WithBaileys,
-    Work,
 )
+from app.cli.output import say
+from app.cli.project import read_project
+from app.cli.render import Document, document, say_words, show
+from app.cli.work import Work, load_settings
+from app.errors import MigrationError
 
 if TYPE_CHECKING:
     from app.schema.revisions import Upgrade
-
-
-def register(cli: typer.Typer) -> None:
-    """Add the commands."""
-    for command in (migrate, upgrade):
-        cli.command()(command)
 
 
 def migrate(
@@ -57,7 +53,6 @@ def migrate(
 
     Example: botdata migrate --with-baileys
     """
-    from dataclasses import replace
 
     from app.cli.commands.notify.step_ends import migrate_end
     from app.cli.reports.copy_report import copy_document, copy_words
@@ -135,10 +130,8 @@ def upgrade(
 
     Example: botdata upgrade
     """
-    from app.errors import MigrationError
     from app.schema import revisions
     from app.schema.project import upgrade_project
-    from app.settings import load_settings
     from app.stores.postgres.session import refuse_transaction_pooler
 
     settings = load_settings()

@@ -7,17 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from app.cli.event_loop import run_async
+from app.cli.options import AsJson, KeyRoleOk
 from app.cli.output import complain, say
 from app.cli.render import Document, Table, Words, document, show
-from app.cli.work import AsJson, KeyRoleOk
+from app.cli.work import load_settings
 
 if TYPE_CHECKING:
     from app.parity.comparison import Comparison
-
-
-def register(cli: typer.Typer) -> None:
-    """Add the command."""
-    cli.command()(parity)
 
 
 def parity(
@@ -32,7 +28,6 @@ def parity(
     """
     from app.migration.sources.rest.key_role import require_service_key
     from app.parity.check import check_parity
-    from app.settings import load_settings
 
     settings = load_settings()
     _, _, key = settings.require_stores()

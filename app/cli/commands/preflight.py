@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from app.cli.options import AsJson, By, KeyRoleOk, Metadata, SourceSchema, SourceUrl, Tables, WithBaileys
 from app.cli.output import complain, say
 from app.cli.render import say_words, show
-from app.cli.work import AsJson, By, KeyRoleOk, Metadata, SourceSchema, SourceUrl, Tables, WithBaileys, Work
+from app.cli.work import Work
+from app.errors import MigrationError
 
 if TYPE_CHECKING:
     from app.migration.preflight.findings import Accepted, PreflightReport
@@ -36,11 +39,6 @@ Accept = Annotated[
         show_default=False,
     ),
 ]
-
-
-def register(cli: typer.Typer) -> None:
-    """Add the command."""
-    cli.command()(preflight)
 
 
 def preflight(
@@ -86,8 +84,8 @@ def preflight(
             *["--by stream"] * (by is By.STREAM),
         ],
     )
-    if by is By.STREAM and work.source_url is None:
-        raise typer.BadParameter("a change stream needs --source postgresql://...", param_hint="--by")
+    if by is By.STREAM:
+        work.require_stream("--by")
     report = work.carry_out(
         lambda: examine(
             work, key_role_ok, ignore_column or [], accept or [], quick=False, upgrades=True, app_role=app_role
@@ -101,7 +99,6 @@ def preflight(
 
 async def _with_stream(work: Work, report: PreflightReport, accepted: Accepted) -> PreflightReport:
     """The report with what the source lacks for a change stream."""
-    from dataclasses import replace
 
     from app.migration.preflight.findings import finding
     from app.migration.preflight.run import FIRST_THE_ERRORS
@@ -156,7 +153,6 @@ async def stop_on_errors(
         MigrationError: errors were found, and printed; nothing was written.
     """
     from app.cli.reports.preflight_report import finding_lines
-    from app.errors import MigrationError
 
     async with work.paced(complain):
         await work.pace.ready()

@@ -1,6 +1,7 @@
 """The commands `botdata quarantine ...`: rows that the target refused, seen, mended and loaded again."""
 
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -8,10 +9,11 @@ import typer
 
 from app.cli.event_loop import run_async
 from app.cli.given_options import GivenOptions
+from app.cli.options import AsJson, Metadata, Tables, names_in
 from app.cli.project import models_of
 from app.cli.render import document
 from app.cli.render import show as show_found
-from app.cli.work import AsJson, Metadata, Tables, carry_out
+from app.cli.work import carry_out, load_settings
 
 _LAST_NUMBER = 2**63 - 1
 
@@ -82,12 +84,10 @@ def replay(
 
     Example: botdata quarantine replay 17 18
     """
-    from dataclasses import replace
 
     from app.cli.reports import quarantine_report as report
     from app.migration.quarantine.replay import replay as replay_rows
     from app.migration.tables.metadata import load_metadata
-    from app.settings import load_settings
 
     names, given = _chosen("quarantine replay", tables, metadata)
     given = replace(given, own=(*map(str, numbers or []), *["--overwrite"] * overwrite))
@@ -149,7 +149,6 @@ def import_file(
 
 
 def _target() -> str:
-    from app.settings import load_settings
 
     return load_settings().require_database_url()
 
@@ -159,7 +158,7 @@ def _chosen(command: str, tables: str | None, metadata: str | None) -> tuple[lis
     models = (f"--metadata {metadata}",) if metadata else ()
     if tables is None:
         return None, GivenOptions(command, source=models)
-    names = [name.strip() for name in tables.split(",") if name.strip()]
+    names = names_in(tables)
     if not names:
         raise typer.BadParameter("no table is named", param_hint="--tables")
     return names, GivenOptions(command, (f"--tables {shlex.quote(','.join(names))}",), models)

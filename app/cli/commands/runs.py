@@ -9,18 +9,13 @@ import typer
 from app.cli.commands.pause.words import pace_lines
 from app.cli.commands.stream.words import stream_lines
 from app.cli.event_loop import run_async
+from app.cli.options import AsJson, Yes, require_yes
 from app.cli.output import say
 from app.cli.render import Document, Table, Words, document, first, rounded, show
-from app.cli.work import AsJson
+from app.cli.work import load_settings
 
 if TYPE_CHECKING:
     from app.migration.runs.status import Status
-
-
-def register(cli: typer.Typer) -> None:
-    """Add the commands."""
-    cli.command()(status)
-    cli.command()(uninstall)
 
 
 def status(
@@ -32,7 +27,6 @@ def status(
     Example: botdata status --run 3
     """
     from app.migration.runs.status import read_status
-    from app.settings import load_settings
     from app.stores.postgres.database_url import schemas_of_url
 
     url = load_settings().require_database_url()
@@ -157,7 +151,7 @@ def runs_document(status: Status) -> Document:
 
 
 def uninstall(
-    yes: Annotated[bool, typer.Option("--yes", help="Do it without asking.")] = False,
+    yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
     """Drop the tool's own schema `botdata` from the target. Runs, checkpoints and quarantine go, your tables stay.
@@ -167,13 +161,11 @@ def uninstall(
     from app.cutover.moves.uninstalling import refuse_during_cutover, refuse_with_rehearsals
     from app.migration.target.foreign_keys import put_back
     from app.migration.target.target_session import explained, open_target
-    from app.settings import load_settings
     from app.state.streams import read_streams
     from app.state.tool_schema import drop_tool_schema, may_read
     from app.stores.postgres.database_url import schemas_of_url, shown_url
 
-    if as_json and not yes:
-        raise typer.BadParameter("with --json nothing is asked, so --yes is needed too", param_hint="--json")
+    require_yes(yes, as_json)
     target = load_settings().require_database_url()
     tool = schemas_of_url(target).tool
     if not yes:

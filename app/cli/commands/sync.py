@@ -8,20 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from app.cli.commands.preflight import Accept, accepted_of, repeated
+from app.cli.options import AsJson, By, KeyRoleOk, MaxRate, Metadata, SourceSchema, SourceUrl, Tables, WithBaileys
 from app.cli.output import progress
 from app.cli.render import show
-from app.cli.work import (
-    AsJson,
-    By,
-    KeyRoleOk,
-    MaxRate,
-    Metadata,
-    SourceSchema,
-    SourceUrl,
-    Tables,
-    WithBaileys,
-    Work,
-)
+from app.cli.work import Work
 
 if TYPE_CHECKING:
     from app.migration.preflight.findings import Accepted, Finding
@@ -30,11 +20,6 @@ if TYPE_CHECKING:
     from app.migration.sync.sync_report import SyncReport
 
 _MAX_WAL = 10_240  # MB
-
-
-def register(cli: typer.Typer) -> None:
-    """Add the command."""
-    cli.command()(sync)
 
 
 def sync(
@@ -104,8 +89,8 @@ def sync(
     work = Work.prepare(
         "sync", tables, with_baileys, key_role_ok, source, metadata, source_schema, own=own, max_rate=max_rate
     )
-    if streams and work.source_url is None:
-        raise typer.BadParameter("a change stream needs --source postgresql://...", param_hint="--by")
+    if streams:
+        work.require_stream("--by")
     options = SyncOptions(
         reverse=reverse,
         follow=follow and not dry_run,

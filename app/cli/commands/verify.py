@@ -4,8 +4,7 @@ from typing import Annotated
 
 import typer
 
-from app.cli.render import show
-from app.cli.work import (
+from app.cli.options import (
     AsJson,
     KeyRoleOk,
     MaxRate,
@@ -15,14 +14,9 @@ from app.cli.work import (
     SourceUrl,
     Tables,
     WithBaileys,
-    Work,
 )
-
-
-def register(cli: typer.Typer) -> None:
-    """Add the command."""
-    cli.command()(verify)
-
+from app.cli.render import show
+from app.cli.work import Work
 
 Fix = Annotated[bool, typer.Option("--fix", help="Copy rows that are missing or different again.")]
 Sample = Annotated[

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from app.cli.render import Document, Words, document
 from app.cli.reports.cutover_words import after, ago, counted, reason_list, reasons
+from app.errors import SettingsError, StoreError
 
 if TYPE_CHECKING:
     from app.cutover.moves.gates.objection import Objection
@@ -19,7 +20,6 @@ def send_recorded(settings: Settings) -> Sending:
     async def send() -> Objection | None:
         from app.cutover.moves.gates.objection import Objection
         from app.cutover.replication.to_supabase.drain import drain
-        from app.errors import SettingsError, StoreError
 
         try:
             report = await drain(settings, step="cutover back", sends_recorded=True)

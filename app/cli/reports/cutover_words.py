@@ -20,7 +20,7 @@ def reasons(listed: Sequence[Document], heading: str) -> Iterator[str]:
         yield f"  remedy: {one['remedy']}"
 
 
-def counted(objections: Sequence[Any]) -> str:
+def counted(objections: Sequence[Objection]) -> str:
     """How many things stand."""
     if not objections:
         return "nothing stands"

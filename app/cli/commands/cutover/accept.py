@@ -8,9 +8,10 @@ from typing import Annotated
 import typer
 
 from app.cli.event_loop import run_async
+from app.cli.options import AsJson
 from app.cli.render import Document, Words, document, show
 from app.cli.reports.cutover_words import accepted, accepted_list
-from app.cli.work import AsJson
+from app.cli.work import load_settings, move_and_tell
 
 _NEXT = "botdata cutover advance --dry-run"
 
@@ -34,8 +35,6 @@ def accept(
     Example: botdata cutover accept get_services price_min --reason "shown without its scale" --until 2026-12-24
     """
     from app.cutover.moves import acceptance
-    from app.notify.troubles import then_tell
-    from app.settings import load_settings
 
     if only_list:
         settings = load_settings()
@@ -43,7 +42,7 @@ def accept(
         raise typer.BadParameter("a method and a field are needed, or --list", param_hint="METHOD FIELD")
     elif withdraw:
         settings = load_settings()
-        run_async(then_tell(settings, acceptance.withdraw(settings, method, field)))
+        move_and_tell(settings, acceptance.withdraw(settings, method, field))
     else:
         if reason is None or not reason.strip():
             raise typer.BadParameter("a reason is needed, which the history keeps", param_hint="--reason")
@@ -51,7 +50,7 @@ def accept(
             raise typer.BadParameter("a day is needed, today or later", param_hint="--until")
         settings = load_settings()
         accepting = acceptance.accept(settings, method, field, reason=reason, until=until.date())
-        run_async(then_tell(settings, accepting))
+        move_and_tell(settings, accepting)
     listed = run_async(acceptance.accepted_differences(settings))
     found = document("cutover accept", ok=True, accepted=accepted_list(listed), next=_NEXT)
     show(found, _words(found), as_json)

@@ -10,10 +10,11 @@ import typer
 
 from app.cli.event_loop import run_async
 from app.cli.given_options import GivenOptions
+from app.cli.options import AsJson
 from app.cli.output import progress
 from app.cli.render import show
 from app.cli.reports.mirror_report import drain_document, drain_words, state_document, state_words
-from app.cli.work import AsJson, carry_out
+from app.cli.work import carry_out, load_settings
 
 if TYPE_CHECKING:
     from app.cutover.replication.to_supabase.drain import DrainProgress, DrainReport
@@ -42,7 +43,6 @@ def status(
     Example: botdata mirror status
     """
     from app.cutover.replication.to_supabase.drain import outbox_state
-    from app.settings import load_settings
 
     state = run_async(outbox_state(load_settings(), "mirror status", limit))
     found = state_document(state)
@@ -58,7 +58,6 @@ def drain(as_json: AsJson = False) -> None:
     Example: botdata mirror drain
     """
     from app.cutover.replication.to_supabase.drain import drain as send
-    from app.settings import load_settings
 
     settings = load_settings()
     with _progress() as tell:
@@ -77,7 +76,6 @@ def retry(
     Example: botdata mirror retry 17
     """
     from app.cutover.replication.to_supabase.drain import drain as send
-    from app.settings import load_settings
 
     settings = load_settings()
     with _progress() as tell:

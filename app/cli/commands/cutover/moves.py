@@ -12,6 +12,7 @@ from app.cli.commands.cutover import report as cutover_report
 from app.cli.commands.cutover import status as cutover_status
 from app.cli.commands.preflight import Accept, IgnoreColumn
 from app.cli.event_loop import run_async
+from app.cli.options import AsJson, Yes, require_yes
 from app.cli.output import say
 from app.cli.render import show
 from app.cli.reports.cutover_changes import (
@@ -23,7 +24,7 @@ from app.cli.reports.cutover_changes import (
     table_words,
 )
 from app.cli.reports.cutover_moves import outcome_document, outcome_words, send_recorded
-from app.cli.work import AsJson
+from app.cli.work import load_settings, move_and_tell
 from app.cutover.stages import Store
 
 if TYPE_CHECKING:
@@ -78,17 +79,13 @@ def advance(
     from app.cli.commands.preflight import accepted_of
     from app.cutover.moves.gates.thresholds import Thresholds
     from app.cutover.moves.steps import advance as move
-    from app.notify.troubles import then_tell
-    from app.settings import load_settings
 
     _require_reason(force)
     accepted = accepted_of(ignore_column, accept)
     thresholds = Thresholds(comparisons, differences, hours, outbox_age, accepted)
     settings = load_settings()
-    _tell(
-        run_async(then_tell(settings, move(settings, thresholds=thresholds, force=force, dry_run=dry_run))),
-        as_json,
-    )
+    moving = move(settings, thresholds=thresholds, force=force, dry_run=dry_run)
+    _tell(move_and_tell(settings, moving), as_json)
 
 
 def back(force: Force = None, dry_run: DryRun = False, as_json: AsJson = False) -> None:
@@ -97,30 +94,22 @@ def back(force: Force = None, dry_run: DryRun = False, as_json: AsJson = False) 
     Example: botdata cutover back
     """
     from app.cutover.moves.steps import back as move
-    from app.notify.troubles import then_tell
-    from app.settings import load_settings
 
     _require_reason(force)
     settings = load_settings()
-    sending = send_recorded(settings)
-    moving = then_tell(settings, move(settings, send=sending, force=force, dry_run=dry_run))
-    _tell(run_async(moving), as_json)
+    moving = move(settings, send=send_recorded(settings), force=force, dry_run=dry_run)
+    _tell(move_and_tell(settings, moving), as_json)
 
 
-def finish(
-    yes: Annotated[bool, typer.Option("--yes", help="Do it without asking.")] = False, as_json: AsJson = False
-) -> None:
+def finish(yes: Yes = False, as_json: AsJson = False) -> None:
     """End the way back, at complete. Supabase is told nothing more, and what was recorded for it is dropped.
 
     Example: botdata cutover finish --yes
     """
     from app.cutover.moves.finish import finish as end
     from app.cutover.moves.finish import look_at_end
-    from app.notify.troubles import then_tell
-    from app.settings import load_settings
 
-    if as_json and not yes:
-        raise typer.BadParameter("with --json nothing is asked, so --yes is needed too", param_hint="--json")
+    require_yes(yes, as_json)
     settings = load_settings()
     ending = run_async(look_at_end(settings))
     if ending.finished_at is None:
@@ -129,7 +118,7 @@ def finish(
             if ending.still_supabase:
                 say(f"The writers of {', '.join(ending.still_supabase)} still write to Supabase: keep it for them.")
             typer.confirm("End the way back to Supabase for good?", abort=True)
-        ending = run_async(then_tell(settings, end(settings)))
+        ending = move_and_tell(settings, end(settings))
     found = finish_document(ending)
     show(found, finish_words(ending, found), as_json)
 
@@ -144,12 +133,10 @@ def forget(
     Example: botdata cutover forget bot-1:4711:a1b2c3
     """
     from app.cutover.moves.forget import forget as take_out
-    from app.notify.troubles import then_tell
-    from app.settings import load_settings
 
     _require_reason(force)
     settings = load_settings()
-    forgotten = run_async(then_tell(settings, take_out(settings, process, force=force)))
+    forgotten = move_and_tell(settings, take_out(settings, process, force=force))
     found = forget_document(forgotten)
     show(found, forget_words(forgotten, found), as_json)
 
@@ -166,12 +153,10 @@ def table(
     Example: botdata cutover table bookings postgres
     """
     from app.cutover.moves.table_authority import move_table
-    from app.notify.troubles import then_tell
-    from app.settings import load_settings
 
     _require_reason(force)
     settings, to = load_settings(), Store(authority.value)
-    moved = run_async(then_tell(settings, move_table(settings, name, to, force=force, dry_run=dry_run)))
+    moved = move_and_tell(settings, move_table(settings, name, to, force=force, dry_run=dry_run))
     found = table_document(moved)
     show(found, table_words(moved, found), as_json)
 

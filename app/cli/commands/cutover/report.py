@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from app.cli.event_loop import run_async
+from app.cli.options import AsJson
 from app.cli.render import Document, Table, Words, document, rounded, show
 from app.cli.reports.cutover_words import accepted, accepted_list
-from app.cli.work import AsJson
+from app.cli.work import load_settings
 
 if TYPE_CHECKING:
     from app.cutover.moves.comparison_report import ComparisonReport
@@ -32,7 +33,6 @@ def report(hours: Hours = 24.0, as_json: AsJson = False) -> None:
     Example: botdata cutover report --hours 1
     """
     from app.cutover.moves.comparison_report import comparison_report
-    from app.settings import load_settings
 
     most = _IN_DOCUMENT if as_json else _SHOWN
     compared = run_async(comparison_report(load_settings(), hours=hours, most=most))

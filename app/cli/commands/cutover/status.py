@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from app.cli.event_loop import run_async
+from app.cli.options import AsJson
 from app.cli.render import show
 from app.cli.reports.cutover_status import history_document, history_words, status_document, status_words
-from app.cli.work import AsJson
+from app.cli.work import load_settings
 
 if TYPE_CHECKING:
     from app.state.cutover.moves import PastMove
@@ -29,7 +30,6 @@ def status(as_json: AsJson = False) -> None:
     Example: botdata cutover status
     """
     from app.cutover.moves.status import look
-    from app.settings import load_settings
 
     cutover = run_async(look(load_settings()))
     found = status_document(cutover)
@@ -44,7 +44,6 @@ def history(
     Example: botdata cutover history --limit 10
     """
     from app.cutover.moves.stage_row import open_cutover
-    from app.settings import load_settings
     from app.state.cutover.moves import read_moves
 
     url = load_settings().require_database_url()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,10 +12,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from app.cli.event_loop import run_async
+from app.cli.options import AsJson, MaxRate, WithBaileys, rate_of
 from app.cli.output import complain, progress
 from app.cli.project import read_project
 from app.cli.render import show
-from app.cli.work import AsJson, MaxRate, WithBaileys
+from app.cli.work import load_settings
+from app.errors import MigrationError, SettingsError
+from app.next_step import NextStep
+from app.privacy import mask_free_text
 
 if TYPE_CHECKING:
     from app.fleet.choosing import Chosen
@@ -130,14 +135,10 @@ def verify(
     from app.fleet.outcome import Outcome, Result
     from app.fleet.sources import read_sources
     from app.fleet.verify import STEP, Verifications
-    from app.migration.sources.pace import MaxRate as Rate
     from app.migration.tables.metadata import load_metadata
     from app.migration.tables.selected_tables import select_tables
 
-    try:
-        rate = Rate.parse(max_rate) if max_rate is not None else None
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--max-rate") from None
+    rate = rate_of(max_rate)
     settings, url = _prepared(STEP)
     known = read_sources(sources)
     groups = {"business", "baileys"} if with_baileys else {"business"}
@@ -164,10 +165,7 @@ def verify(
 
 
 def _prepared(step: str) -> tuple[Settings, str]:
-    from app.errors import MigrationError
     from app.fleet.choosing import database_of
-    from app.next_step import NextStep
-    from app.settings import load_settings
 
     settings = load_settings()
     project = read_project()
@@ -185,7 +183,6 @@ def _run(
     step: str, url: str, chosen: Chosen, jobs: int, work: Callable[[Progress], Work], *, to_its_end: bool
 ) -> tuple[Fleet, str | None]:
     """Do it; gives what came of it, and why it stopped before its end, in words."""
-    from app.errors import MigrationError
     from app.fleet.each import Fleet
 
     with progress(step, of_salons=True) as bars:
@@ -210,15 +207,11 @@ def _end(fleet: Fleet, settings: Settings, stopped: str | None, as_json: bool, a
 
 
 def _masked(one: Outcome, settings: Settings) -> Outcome:
-    from dataclasses import replace
-
-    from app.privacy import mask_free_text
 
     return replace(one, reason=one.reason and mask_free_text(one.reason, settings.secrets()))
 
 
 def _names_in(file: Path) -> list[str]:
-    from app.errors import SettingsError
 
     try:
         return [line.strip() for line in file.read_text("utf-8").splitlines() if line.strip()]

@@ -7,14 +7,9 @@ from typing import Annotated
 import typer
 
 from app.cli.event_loop import run_async
+from app.cli.options import AsJson, KeyRoleOk, Metadata, SourceUrl
 from app.cli.render import show
-from app.cli.work import AsJson, KeyRoleOk, Metadata, SourceUrl, Work
-
-
-def register(cli: typer.Typer) -> None:
-    """Add the command."""
-    cli.command()(inventory)
-
+from app.cli.work import Work, load_settings
 
 Done = Annotated[str | None, typer.Option("--done", help="Tick an item off, as the last inventory names it.")]
 Note = Annotated[str | None, typer.Option("--note", help="With --done: what was done about it, or why nothing is.")]
@@ -51,7 +46,6 @@ def inventory(
 def _tick(done: str | None, note: str | None, undo: str | None, *, as_json: bool) -> None:
     from app.cli.commands.inventory.report import ticked_document, ticked_words
     from app.migration.inventory.ticks import tick_item, untick_item
-    from app.settings import load_settings
 
     if done is not None and undo is not None:
         raise typer.BadParameter("an item is ticked off, or its tick taken back", param_hint="--done with --undo")

@@ -5,13 +5,10 @@ from typing import Annotated
 import typer
 
 from app.cli.event_loop import run_async
+from app.cli.options import AsJson
 from app.cli.render import document, show
-from app.cli.work import AsJson
-
-
-def register(cli: typer.Typer) -> None:
-    """Add the command."""
-    cli.command()(notify)
+from app.cli.work import load_settings
+from app.errors import SettingsError
 
 
 def notify(
@@ -22,10 +19,8 @@ def notify(
 
     Example: botdata notify --test
     """
-    from app.errors import SettingsError
     from app.notify.channels import channels_of
     from app.notify.delivery import send_waiting, try_channels
-    from app.settings import load_settings
 
     settings = load_settings()
     if not channels_of(settings):

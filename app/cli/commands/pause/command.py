@@ -5,15 +5,11 @@ from typing import Annotated
 import typer
 
 from app.cli.event_loop import run_async
+from app.cli.options import AsJson
 from app.cli.output import complain
 from app.cli.render import document, show
-from app.cli.work import AsJson
-
-
-def register(cli: typer.Typer) -> None:
-    """Add the commands."""
-    for command in (pause, resume):
-        cli.command()(command)
+from app.cli.work import load_settings
+from app.privacy import mask_free_text
 
 
 def pause(
@@ -30,8 +26,6 @@ def pause(
     Example: botdata pause --reason lunchtime
     """
     from app.migration.runs.pausing import pause as ask
-    from app.privacy import mask_free_text
-    from app.settings import load_settings
 
     settings = load_settings()
     masked = mask_free_text(reason, settings.secrets()) if reason else None
@@ -61,7 +55,6 @@ def resume(as_json: AsJson = False) -> None:
     Example: botdata resume
     """
     from app.migration.runs.pausing import resume as end
-    from app.settings import load_settings
 
     ended, paces = run_async(end(load_settings().require_database_url()))
     found = document(

@@ -10,18 +10,16 @@ import typer
 from app.cli.commands.copy import JOBS, Jobs
 from app.cli.commands.preflight import Accept, IgnoreColumn, repeated
 from app.cli.given_options import GivenOptions
+from app.cli.options import AsJson, KeyRoleOk, MaxRate, Metadata, SourceUrl, Tables, WithBaileys, Yes, require_yes
 from app.cli.output import complain
 from app.cli.render import say_words, show
-from app.cli.work import AsJson, KeyRoleOk, MaxRate, Metadata, SourceUrl, Tables, WithBaileys, Work, carry_out
+from app.cli.work import Work, carry_out, load_settings
+from app.errors import MigrationError
+from app.next_step import Command, NextStep
 
 if TYPE_CHECKING:
     from app.rehearsal.disk import Room
     from app.rehearsal.places import Places
-
-
-def register(cli: typer.Typer) -> None:
-    """Add the command."""
-    cli.command()(rehearse)
 
 
 On = Annotated[
@@ -53,7 +51,7 @@ def rehearse(
         bool, typer.Option("--accept-unknown-disk", help="Although it cannot be known whether there is room.")
     ] = False,
     clean_up: Annotated[bool, typer.Option("--clean-up", help="Only remove what a killed rehearsal left.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do it without asking.")] = False,
+    yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
     """The whole move on a throw-away target, with the time of each step. Nothing is written to the source.
@@ -70,8 +68,7 @@ def rehearse(
     from app.rehearsal.places import Places
     from app.stores.postgres.database_url import sqlalchemy_url
 
-    if as_json and not (yes or clean_up):
-        raise typer.BadParameter("with --json nothing is asked, so --yes is needed too", param_hint="--json")
+    require_yes(yes or clean_up, as_json)
     if clean_up:
         _clean_up(on, as_json)
         return
@@ -113,7 +110,6 @@ def _clean_up(on: str | None, as_json: bool) -> None:
     from app.cli.commands.rehearse.report import leftovers_document, leftovers_words
     from app.rehearsal.database import remove_leftovers
     from app.rehearsal.places import Places
-    from app.settings import load_settings
 
     places = Places(load_settings().require_database_url(), on)
     found = carry_out(lambda: remove_leftovers(places, complain), GivenOptions("rehearse", own=("--clean-up",)))
@@ -123,9 +119,7 @@ def _clean_up(on: str | None, as_json: bool) -> None:
 
 async def _look(work: Work, places: Places, *, cutover: bool) -> tuple[int | None, list[Room]]:
     """The source's size, and the room where the rehearsal will lie; stops where it cannot be."""
-    from app.errors import MigrationError
     from app.migration.target.target_session import explained
-    from app.next_step import Command, NextStep
     from app.rehearsal.directory import temporary_directory
     from app.rehearsal.disk import room_at, server_room, source_bytes
     from app.rehearsal.places import NOTHING_DONE, STEP, require_may_create
@@ -151,8 +145,6 @@ async def _look(work: Work, places: Places, *, cutover: bool) -> tuple[int | Non
 
 def _require_room(size: int | None, rooms: list[Room], given: GivenOptions, *, accepted: bool) -> None:
     """Stop where there is too little room, or where that cannot be known and was not accepted."""
-    from app.errors import MigrationError
-    from app.next_step import Command, NextStep
     from app.rehearsal.disk import too_little
     from app.rehearsal.places import NOTHING_DONE, STEP
 

@@ -14,6 +14,7 @@ from app.cli.commands.preflight import TYPES_UNSEEN, accepted_of, examine
 from app.cli.commands.rehearse.stand_in import StandIn, missing_extra, stand_in_source
 from app.cli.output import complain, progress
 from app.cli.reports.cutover_moves import send_recorded
+from app.cli.work import Work
 from app.errors import BotdataError, MigrationError
 from app.migration.copy.copier import CopyOptions
 from app.migration.migrate import MigrateOptions, migrate
@@ -28,7 +29,6 @@ from app.rehearsal.steps import FAILED, Step, Steps
 from app.rehearsal.triggers import disable_triggers
 
 if TYPE_CHECKING:
-    from app.cli.work import Work
     from app.migration.preflight.findings import Finding
     from app.migration.progress import Progress
     from app.migration.runs.report import CopyReport, Refusal

@@ -11,20 +11,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from app.cli.options import AsJson, KeyRoleOk, Metadata, SourceSchema, SourceUrl, Tables, WithBaileys
 from app.cli.output import progress
 from app.cli.render import Document, Words, document, show
-from app.cli.work import AsJson, KeyRoleOk, Metadata, SourceSchema, SourceUrl, Tables, WithBaileys, Work
+from app.cli.work import Work
+from app.errors import MigrationError, StoreError
 
 if TYPE_CHECKING:
     from app.migration.sources.source import Source
     from app.report.check import ReportChecked
 
 _Chosen = tuple[str | None, bool, bool, str | None, str | None, str | None]  # the options that choose tables and source
-
-
-def register(cli: typer.Typer) -> None:
-    """Add the command."""
-    cli.command()(report)
 
 
 Output = Annotated[
@@ -140,7 +137,6 @@ def _words(found: Document) -> Words:
 
 def _compare(file: Path, target_only: bool, chosen: _Chosen, *, as_json: bool) -> None:
     from app.cli.commands.report.words import checked_document, checked_words
-    from app.errors import MigrationError, StoreError
     from app.migration.tables.copy_table import name_of
     from app.report.check import check_report, read_report
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,10 +12,12 @@ import typer
 
 from app.cli.commands.schema import salons
 from app.cli.event_loop import run_async
+from app.cli.options import AsJson, Yes
 from app.cli.other_schemas import refuse_other_schema
 from app.cli.output import say
 from app.cli.render import Document, Table, Words, document, say_words, show
-from app.cli.work import AsJson
+from app.cli.work import load_settings
+from app.errors import MigrationError
 from app.next_step import Command, NextStep
 
 if TYPE_CHECKING:
@@ -33,7 +36,7 @@ def register(cli: typer.Typer) -> None:
 
 
 def replace(
-    yes: Annotated[bool, typer.Option("--yes", help="Do it without asking.")] = False,
+    yes: Yes = False,
     backup_dir: Annotated[
         Path | None,
         typer.Option(
@@ -60,10 +63,8 @@ def replace(
 
     Example: botdata schema replace --backup-dir /var/backups/botdata
     """
-    from app.errors import MigrationError
     from app.schema import replace as schema
     from app.schema.plan import is_current
-    from app.settings import load_settings
 
     refuse_other_schema(_COMMAND)
     settings = load_settings()
@@ -112,7 +113,6 @@ def replace(
 
 
 def _options(backup_dir: Path | None, pg_dump: str | None, keep: list[str] | None) -> str:
-    import shlex
 
     given = [("--backup-dir", str(backup_dir) if backup_dir else None), ("--pg-dump", pg_dump)]
     given += [("--keep", name) for name in keep or []]

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from app.cli.event_loop import run_async
+from app.cli.options import AsJson
 from app.cli.output import progress
 from app.cli.render import Document, Words, document, show
-from app.cli.work import AsJson
+from app.cli.work import load_settings
 from app.common.schemas import address_in, trouble_with_target
+from app.errors import MigrationError
 from app.next_step import Command, NextStep
 
 if TYPE_CHECKING:
@@ -111,7 +113,6 @@ def move_in(
     """
     from app.relocation import moving_in
     from app.relocation.archive import Archive
-    from app.settings import load_settings
     from app.stores.postgres.session import refuse_transaction_pooler
 
     target = load_settings().require_database_url()
@@ -174,7 +175,6 @@ def drop(
 
 def _address(name: str, param_hint: str = "NAME") -> str:
     """DATABASE_URL with this schema."""
-    from app.settings import load_settings
 
     settings = load_settings()
     trouble = None if name == "public" else trouble_with_target(name)
@@ -194,8 +194,6 @@ def _carry_out(name: str, work: Callable[[], Awaitable[_Answer]], file: Path | N
 
 def _completed(name: str, file: Path | None, work: Callable[[], _Answer]) -> _Answer:
     """The next commands of errors get the salon's name, and the file's; those of other groups are told its setting."""
-    from app.errors import MigrationError
-    from app.settings import load_settings
 
     def complete(command: Command) -> Command:
         options = re.sub(r"\bNAME\b", name, command.options)

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import typer
 
 from app.cli.commands.stream.words import stream_lines
+from app.cli.options import AsJson, SourceUrl
 from app.cli.output import complain
 from app.cli.render import Document, Words, document, show
-from app.cli.work import AsJson, SourceUrl, Work
+from app.cli.work import Work
 
 if TYPE_CHECKING:
     from app.migration.stream.status import StreamStatus
@@ -54,8 +55,7 @@ def drop(source: SourceUrl = None, as_json: AsJson = False) -> None:
 
 def _prepare(command: str, source: str | None) -> Work:
     work = Work.prepare(command, source=source)
-    if work.source_url is None:
-        raise typer.BadParameter("a change stream needs --source postgresql://...", param_hint="--source")
+    work.require_stream("--source")
     return work
 
 

@@ -11,11 +11,13 @@ from app.cli.commands.cutover.moves import Comparisons, Differences, Hours, Outb
 from app.cli.commands.preflight import Accept, IgnoreColumn, accepted_of
 from app.cli.commands.watch.document import masker, watch_document
 from app.cli.event_loop import run_async
+from app.cli.options import AsJson
 from app.cli.output import say
 from app.cli.project import read_project
 from app.cli.render import show
 from app.cli.reports.cutover_moves import outcome_document, send_recorded, verdict
-from app.cli.work import AsJson
+from app.cli.work import load_settings
+from app.errors import BotdataError, MigrationError, SettingsError
 
 if TYPE_CHECKING:
     from app.cutover.moves.gates.thresholds import Thresholds
@@ -26,11 +28,6 @@ if TYPE_CHECKING:
 
 _PORT = 8790
 _LIBRARIES = ("starlette", "uvicorn")
-
-
-def register(cli: typer.Typer) -> None:
-    """Add the command."""
-    cli.command()(watch)
 
 
 def watch(
@@ -52,7 +49,6 @@ def watch(
     Example: botdata watch --allow-moves
     """
     from app.cutover.moves.gates.thresholds import Thresholds
-    from app.settings import load_settings
     from app.stores.postgres.database_url import sqlalchemy_url
     from app.watch.watcher import Watcher
 
@@ -75,7 +71,6 @@ def watch(
 
 
 def _serve(watcher: Watcher, settings: Settings, port: int, move: Move | None) -> None:
-    from app.errors import SettingsError
 
     try:
         from app.watch.server import Server, listen
@@ -138,7 +133,6 @@ async def _until_stopped(
 def mover(settings: Settings, thresholds: Thresholds) -> Move:
     """What moves the stage for the page, as the commands do."""
     from app.cutover.moves import steps
-    from app.errors import BotdataError, MigrationError
     from app.notify.troubles import then_tell
     from app.watch.server import Told
 

@@ -10,6 +10,7 @@ from app.cli.commands.runs import runs_document
 from app.cli.render import Document, document, rounded
 from app.cli.reports.cutover_status import status_document
 from app.cli.reports.cutover_words import moment
+from app.privacy import mask_free_text
 
 if TYPE_CHECKING:
     from app.settings import Settings
@@ -57,7 +58,6 @@ def watch_document(facts: Facts) -> Document:
 
 def masker(settings: Settings) -> Callable[[Any], Any]:
     """Masks phones in every text of a document, and the secrets of these settings in every sentence of it."""
-    from app.privacy import mask_free_text
 
     secrets = settings.secrets()
 
