@@ -160,6 +160,7 @@ def test_all_rows_come_as_they_are(command: Command, pool: Bouncer, source_datab
     for line in ("preflight", "copy", "sync", "verify", "inventory"):
         outcome = command(*line.split(), **settings)
         assert outcome.code == (1 if line == "inventory" else 0), outcome
+        assert "stopped" not in outcome.err
     assert row_texts(database_url, "clients") == row_texts(source_database, "clients")
     execute(source_database, "UPDATE clients SET notes = 'later' WHERE id % 7 = 0; DELETE FROM clients WHERE id = 8")
     assert command("sync", "--until-clean", **settings).code == 0
