@@ -17,9 +17,11 @@ def test_a_value_of_a_document_in_words(value: object, shown: str) -> None:
 
 
 def test_words_are_lines_and_tables(capsys: pytest.CaptureFixture[str]) -> None:
-    found = document("copy", ok=True, tables=[{"table": "clients", "rows": 12345, "more": 1}])
+    tables = [{"table": "clients", "rows": 12345, "more": 1}, {"table": "staff", "rows": 7, "more": 2}]
+    found = document("copy", ok=True, tables=tables)
     show(found, [Table.of(found["tables"], {"table": "table", "rows": "copied"}), "that is all"], as_json=False)
-    assert capsys.readouterr().out.splitlines() == ["table    copied", "clients  12,345", "that is all"]
+    lines = ["table    copied", "clients  12,345", "staff         7", "that is all"]
+    assert capsys.readouterr().out.splitlines() == lines
 
 
 @pytest.mark.parametrize("as_json", [False, True])

@@ -30,11 +30,12 @@ def status(
     from app.stores.postgres.database_url import schemas_of_url
 
     url = load_settings().require_database_url()
-    found = runs_document(run_async(read_status(url, run)))
-    show(found, _words(found, schemas_of_url(url).tool), as_json)
+    state = run_async(read_status(url, run))
+    found = runs_document(state)
+    show(found, _words(state, found, schemas_of_url(url).tool), as_json)
 
 
-def _words(found: Document, tool: str) -> Words:
+def _words(state: Status, found: Document, tool: str) -> Words:
     yield f"at work now: {found['holder']}" if found["holder"] else "no run is at work"
     yield from pace_lines(found["paused"], found["paces"])
     if not found["installed"]:
@@ -56,9 +57,9 @@ def _words(found: Document, tool: str) -> Words:
             [
                 [
                     *(one[name] for name in ("table", "state", "rows", "source_rows", "left", "refused")),
-                    None if one["rows_per_second"] is None else f"{one['rows_per_second']:,.0f}",
+                    None if table.rows_per_second is None else f"{table.rows_per_second:,.0f}",
                 ]
-                for one in found["tables"]
+                for one, table in zip(found["tables"], state.tables, strict=True)
             ],
             numbers=range(2, 7),
         )

@@ -32,7 +32,7 @@ def status_words(cutover: Cutover, found: Document) -> Words:
                 one["table"],
                 one["authority"].label,
                 "yes" if one["own"] else "-",
-                "-" if one["synced"] is None else f"{ago(one['synced'])} ago",
+                f"{ago(cutover.synced[one['table']])} ago" if one["table"] in cutover.synced else "-",
             ]
             for one in found["tables"]
         ],
@@ -44,16 +44,16 @@ def status_words(cutover: Cutover, found: Document) -> Words:
         yield Table(
             headings,
             [
-                [one["process"], one["stage"], one["chosen_by"], f"{ago(one['age'])} ago", *(one[n] for n in counts)]
-                for one in found["processes"]
+                [one["process"], one["stage"], one["chosen_by"], f"{ago(process.age)} ago", *(one[n] for n in counts)]
+                for one, process in zip(found["processes"], cutover.processes, strict=True)
             ],
             numbers={4, 5, 6},
         )
     else:
         yield "no process of the bot reports itself: start the bot with CUTOVER_STAGE=database and DATABASE_URL"
     yield from reads(found["processes"])
-    for what in ("notes", "outbox"):
-        yield f"{what}: {_waiting(found[what])}"
+    for what, waiting in (("notes", cutover.notes), ("outbox", cutover.outbox)):
+        yield f"{what}: {_waiting(waiting)}"
     yield from accepted(found["accepted"])
     yield f"target: {cutover.standbys.label}"
     yield from reasons(found["warnings"], "warning")
@@ -96,9 +96,9 @@ def reads(processes: Sequence[Document]) -> Iterator[str]:
             yield f"{one['process']}: {line}"
 
 
-def _waiting(waiting: Sequence[Document]) -> str:
-    told = "{table} {count:,} (the oldest {ago}, {failed:,} failed)"
-    return ", ".join(told.format(**one, ago=ago(one["oldest"])) for one in waiting) or "none"
+def _waiting(waiting: Sequence[Waiting]) -> str:
+    told = (f"{one.table} {one.count:,} (the oldest {ago(one.oldest)}, {one.failed:,} failed)" for one in waiting)
+    return ", ".join(told) or "none"
 
 
 def status_document(cutover: Cutover) -> Document:
