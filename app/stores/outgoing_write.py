@@ -1,7 +1,5 @@
 """Whether one write of a caller's has left for its store: the store tells it to what answers the caller."""
 
-from collections.abc import Awaitable
-
 from app.errors import UnavailableError
 
 
@@ -10,14 +8,12 @@ class OutgoingWrite:
 
     Attributes:
         has_left: a lost answer leaves the write's outcome unknown. Before that nothing can have been written.
-        first: what must be done before it leaves, and may be done while its request is made; an error keeps it here.
     """
 
-    __slots__ = ("_is_given_up", "first", "has_left")
+    __slots__ = ("_is_given_up", "has_left")
 
     def __init__(self) -> None:
         self.has_left = False
-        self.first: Awaitable[object] | None = None
         self._is_given_up = False
 
     def leave(self) -> None:
@@ -29,12 +25,6 @@ class OutgoingWrite:
         if self._is_given_up:
             raise UnavailableError("the write was given up before it was sent")
         self.has_left = True
-
-    async def leave_in_turn(self) -> None:
-        """The same, once what must be done first is done; its errors come from here, too."""
-        if self.first is not None:
-            await self.first
-        self.leave()
 
     def was_refused(self) -> None:
         """To be called when the store did nothing of it, so that it can be tried again, perhaps elsewhere."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -34,17 +34,6 @@ def clients(pair: Pair) -> tuple[list[str], list[str]]:
     return pair.texts("clients", "source"), pair.texts("clients", "target")
 
 
-@dataclass
-class _BeforeItLeaves:
-    first: Awaitable[Any] | None
-    before: Callable[[], Awaitable[None]]
-
-    def __await__(self) -> Generator[Any, Any, None]:
-        if self.first is not None:
-            yield from self.first.__await__()
-        yield from self.before().__await__()
-
-
 class Interrupted(SupabaseBackend):
     """The backend on Supabase, with something done right before and right behind each write."""
 
@@ -52,7 +41,7 @@ class Interrupted(SupabaseBackend):
     behind: Callable[[], Awaitable[None]] = staticmethod(nothing)
 
     async def upsert(self, model: type[Base], rows: Sequence[Any], write: OutgoingWrite) -> list[Any]:
-        write.first = _BeforeItLeaves(write.first, self.before)
+        await self.before()
         answer = await super().upsert(model, rows, write)
         await self.behind()
         return answer

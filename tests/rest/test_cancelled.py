@@ -85,7 +85,7 @@ async def test_a_write_that_was_given_up_never_reaches_the_server(database_url: 
         for _ in range(2):  # its connection's place is given back
             builder = rest.table("clients").insert([{}])
             with pytest.raises(UnavailableError, match="given up before it was sent"):
-                await rest.respond(builder, writing=True, content=b"[{}]", before_sending=write.leave_in_turn)
+                await rest.respond(builder, writing=True, content=b"[{}]", before_sending=write.leave)
         assert await rest.rows(rest.table("clients").select("id")) == []
         await rest.close()
     assert [exchange.request.method for exchange in server.exchanges] == ["GET"]

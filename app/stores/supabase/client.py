@@ -6,7 +6,7 @@ import asyncio
 import json
 import re
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence, Set
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence, Set
 from functools import cache
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -129,14 +129,14 @@ class SupabaseRest:
         writing: bool = False,
         headers: dict[str, str] | None = None,
         content: bytes | None = None,
-        before_sending: Callable[[], Awaitable[None]] | None = None,
+        before_sending: Callable[[], None] = lambda: None,
     ) -> httpx.Response:
         """As `send`, with the whole response.
 
         Args:
             content: a JSON body instead of the builder's own, sent as it is.
-            before_sending: called when the request with this body has its connection, and waited for; should it
-                raise, the server never gets the body, so that it does nothing.
+            before_sending: called when the request with this body has its connection; should it raise, the server
+                never gets the body, so that it does nothing.
         """
         with translated_transport_errors(writing=writing):
             if content is None:
@@ -248,9 +248,8 @@ class SupabaseRest:
         await self._session.aclose()
 
 
-async def _body(content: bytes, before_sending: Callable[[], Awaitable[None]] | None) -> AsyncIterator[bytes]:
-    if before_sending is not None:
-        await before_sending()
+async def _body(content: bytes, before_sending: Callable[[], None]) -> AsyncIterator[bytes]:
+    before_sending()
     yield content
 
 

@@ -34,9 +34,7 @@ async def upsert(table: SupabaseTable[Any], rows: Sequence[Values], write: Outgo
         .upsert([dict.fromkeys(names)], on_conflict=",".join(key), default_to_null=one_shape)
         .select(table.select_list)
     )
-    response = await table.rest.respond(
-        builder, writing=True, content=body.encode(), before_sending=write.leave_in_turn
-    )
+    response = await table.rest.respond(builder, writing=True, content=body.encode(), before_sending=write.leave)
     try:
         position = itemgetter(*[table.columns.index(name) for name in key])
         stored = {position(row): row for row in table.rows(response)}

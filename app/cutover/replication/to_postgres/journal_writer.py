@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -118,24 +118,22 @@ class JournalWriter:
             return await self._supabase.upsert(model, rows, write)
         names = table_of(model).info["natural_key"]
         keys = [tuple(str(row[name]) for name in names) for row in rows]
-        write.first = noting = asyncio.create_task(self._taken(model, keys))
+        note = await self._taken(model, keys)
+        self._metrics.count("notes", place="postgres" if note.ids else "spool")
         try:
             answer = await self._supabase.upsert(model, rows, write)
         except UnrepresentableValueError:
-            self._is_written(await noting)  # only the answer cannot be given
+            self._is_written(note)  # only the answer cannot be given
             raise
         except OutcomeUnknownError:
-            self._beside.start(self._give_up(noting, self._leave))
+            self._beside.start(self._leave(note))
             raise
         except DataError:
-            self._beside.start(self._give_up(noting, self._drop))
+            self._beside.start(self._drop(note))
             raise
         except BaseException:  # cancelled above all: the request may be on its way
-            self._beside.start(self._give_up(noting, self._drop if write.give_up() else self._leave))
+            self._beside.start(self._drop(note) if write.give_up() else self._leave(note))
             raise
-        finally:
-            write.first = None
-        note = await noting
         self._is_written(note)
         if self._settings.mirror_wait and not self._breaker.is_open:
             await note.wait(self._settings.mirror_wait)
@@ -167,7 +165,6 @@ class JournalWriter:
             began = time.monotonic()
             note = await self._notes.take(model, keys)
             if time.monotonic() - began < self._settings.outcome_settles_after / 2:
-                self._metrics.count("notes", place="postgres" if note.ids else "spool")
                 return note
             self._beside.start(self._drop(note))
         raise UnavailableError(
@@ -177,10 +174,6 @@ class JournalWriter:
     def _is_written(self, note: Note) -> None:
         note.state = "written"
         self._mirror_later(note)
-
-    async def _give_up(self, noting: asyncio.Task[Note], end: Callable[[Note], Coroutine[Any, Any, None]]) -> None:
-        with suppress(DataError):  # nothing was noted, and nothing sent
-            await end(await noting)
 
     async def _drop(self, note: Note) -> None:
         try:
