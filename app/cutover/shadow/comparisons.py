@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from time import monotonic, perf_counter
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from app.common.breaker import Breaker
 from app.common.deadlines import ends, within
@@ -26,8 +26,6 @@ from app.settings import Settings
 from app.stores.backend import Backend
 from app.stores.postgres.database import Database
 from app.stores.reads import ask
-
-T = TypeVar("T")
 
 logger = logging.getLogger("app.data_layer")
 
