@@ -10,7 +10,7 @@ from contextlib import suppress
 from itertools import takewhile
 
 # What imports make stays: to look through it again and again takes a tenth of a command's start.
-_OBJECTS_BETWEEN_COLLECTIONS = 50_000
+_OBJECTS_BETWEEN_COLLECTIONS = 200_000
 _INTERRUPTED = 130  # Typer's exit code after a KeyboardInterrupt
 _RESUMED = ("copy", "migrate", "sync")
 _GROUPS = ("cutover", "fleet", "mirror", "quarantine", "schema", "stream")  # their commands have names of two words
@@ -36,6 +36,7 @@ def run() -> None:
 
     for each in (signal.SIGINT, signal.SIGTERM):  # all is done and said: nothing is left to be stopped
         signal.signal(each, signal.SIG_IGN)
+    gc.freeze()  # the interpreter's last look through all that imports made would take a sixth of a second
     sys.exit(code)
 
 
