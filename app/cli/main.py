@@ -3,6 +3,7 @@
 Imports nothing slow by itself, so that an interrupt during the imports finds its handler in place.
 """
 
+import atexit
 import gc
 import os
 import sys
@@ -19,6 +20,7 @@ _GROUPS = ("cutover", "fleet", "mirror", "quarantine", "schema", "stream")  # th
 def run() -> None:
     """Carry out the command line and exit."""
     gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
+    atexit.register(gc.freeze)  # to look through it a last time, for nothing, takes a sixth of a second
     lost = False
     try:
         code = _carry_out()
@@ -36,7 +38,6 @@ def run() -> None:
 
     for each in (signal.SIGINT, signal.SIGTERM):  # all is done and said: nothing is left to be stopped
         signal.signal(each, signal.SIG_IGN)
-    gc.freeze()  # the interpreter's last look through all that imports made would take a sixth of a second
     sys.exit(code)
 
 

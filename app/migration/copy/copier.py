@@ -1,7 +1,7 @@
 """Copying all rows from a source into the target: resumable, complete, and true about what it did."""
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import aclosing, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from time import monotonic
 
@@ -32,7 +32,7 @@ from app.migration.tables.described_table import describe
 from app.migration.target.foreign_keys import without_foreign_keys
 from app.migration.target.sequences import raise_sequences
 from app.migration.target.target_session import explained, open_target
-from app.migration.target.usable import make_usable
+from app.migration.target.usable import analyzing, make_usable
 from app.state.runs import checkpoints, quarantine, runs, writes
 from app.state.runs.checkpoints import Checkpoint
 from app.state.tool_schema import ensure_tool_schema
@@ -114,8 +114,9 @@ async def copy_into(
     async with (
         _telling_what_is_done(connection, run),
         without_foreign_keys(connection, run, described, step="copy") as broken,
+        open_target(target_url, step="copy") as beside,
     ):
-        start = _Start(connection, source, run, progress, options)
+        start = _Start(connection, beside, source, run, progress, options)
         if isinstance(source, PostgresSource):
             copied, snapshots = await start.copy_streams(source, target_url, described)
         else:
@@ -164,9 +165,14 @@ async def _telling_what_is_done(connection: AsyncConnection, run: int) -> AsyncI
 
 @dataclass(frozen=True, slots=True)
 class _Start:
-    """One start of a run."""
+    """One start of a run.
+
+    Attributes:
+        beside: another session at the target, for what goes on beside the copying.
+    """
 
     connection: AsyncConnection
+    beside: AsyncConnection
     source: Source
     run: int
     progress: Progress
@@ -214,7 +220,8 @@ class _Start:
     async def _complete(self, streams: StreamCopy, job: TableJob, *, one_snapshot: bool) -> TableCopied:
         began = monotonic()
         with explained("copy", setting=self.source.setting, table=job.table.name, pending="to count its rows"):
-            whole = await streams.complete(job, one_snapshot=one_snapshot)
+            async with self._analyzing(job.table, done_before=job.done_before):
+                whole = await streams.complete(job, one_snapshot=one_snapshot)
             return await self._finish(job.table, whole, job.done_before, job.seconds + monotonic() - began)
 
     async def _copy_table(self, table: CopyTable) -> TableCopied:
@@ -240,8 +247,12 @@ class _Start:
         )
         if not checkpoint.complete:
             await _load_pages(self.source, table, checkpoint, loader, self.progress)
-        whole = await complete_table(self.connection, self.source, table, loader)
+        async with self._analyzing(table, done_before=checkpoint.complete):
+            whole = await complete_table(self.connection, self.source, table, loader)
         return await self._finish(table, whole, checkpoint.complete, monotonic() - began)
+
+    def _analyzing(self, table: CopyTable, *, done_before: bool) -> AbstractAsyncContextManager[None]:
+        return nullcontext() if done_before else analyzing(self.beside, table)
 
     async def _finish(self, table: CopyTable, whole: Completeness, done_before: bool, seconds: float) -> TableCopied:
         await raise_sequences(self.connection, table)
