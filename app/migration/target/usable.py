@@ -40,14 +40,15 @@ async def make_usable(
     return (*sequences, *views, *indexes), tuple(not_seen)
 
 
+async def analyze(connection: AsyncConnection, table: CopyTable) -> None:
+    """Have the planner learn a table: what it plans without is slow. Where the role may not, the server only warns."""
+    await connection.execute(sql.SQL("ANALYZE {}").format(table.identifier))
+
+
 @asynccontextmanager
 async def analyzing(connection: AsyncConnection, table: CopyTable) -> AsyncIterator[None]:
-    """Have the planner learn a table meanwhile: plans that were made without its rows are slow.
-
-    Args:
-        connection: has nothing else to do. Of a table that its role may not analyze the server only warns.
-    """
-    learning = asyncio.create_task(connection.execute(sql.SQL("ANALYZE {}").format(table.identifier)))
+    """The same while something else is done, in a session that has nothing else to do."""
+    learning = asyncio.create_task(analyze(connection, table))
     try:
         yield
         await learning
