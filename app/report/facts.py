@@ -14,8 +14,7 @@ from app.common.latency import Latencies
 from app.cutover.stages import Store
 from app.errors import error_for_sqlstate
 from app.migration.runs.status import RunStatus, Status
-from app.migration.tables.copy_table import CopyTable
-from app.migration.tables.quoting import named
+from app.migration.tables.copy_table import CopyTable, named
 from app.privacy import mask_free_text, mask_phone
 from app.report.limits import read_limits
 from app.state import tool_schema

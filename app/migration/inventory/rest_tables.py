@@ -7,8 +7,7 @@ from app.migration.inventory.items import Fate, Item, hash_of
 from app.migration.inventory.moved_tables import Moved
 from app.migration.inventory.questions.question import Question
 from app.migration.sources.rest.rest_source import RestSource
-from app.migration.tables.copy_table import label
-from app.migration.tables.quoting import quoted
+from app.migration.tables.copy_table import label, quoted
 from app.next_step import Command, NextStep
 from app.stores.supabase.client import total_told
 from app.stores.supabase.grammar import quoted_name

@@ -16,8 +16,7 @@ from app.migration.preflight.collations import collation_findings
 from app.migration.preflight.findings import Finding, finding
 from app.migration.preflight.schemas.catalog import CatalogTable
 from app.migration.preflight.target_writes import examine_writes
-from app.migration.tables.copy_table import label, name_of
-from app.migration.tables.quoting import quoted
+from app.migration.tables.copy_table import label, name_of, quoted
 from app.state.fetching import fetch_rows, fetch_value
 
 OLDEST_VERSION = 13

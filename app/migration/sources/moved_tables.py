@@ -11,8 +11,7 @@ from app.errors import MigrationError
 from app.migration.progress import Progress
 from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.sources.source import Source
-from app.migration.tables.copy_table import name_of
-from app.migration.tables.quoting import identifier_of, named
+from app.migration.tables.copy_table import identifier_of, name_of, named
 from app.migration.tables.unique_keys import key_columns, read_unique_indexes
 from app.next_step import Command, NextStep
 from app.state.fetching import fetch_rows, fetch_value

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from psycopg import AsyncConnection, sql
 from sqlalchemy import Table, UniqueConstraint
 
+from app.migration.tables.copy_table import identifier_of, named
 from app.migration.tables.models_description import of_expressions
-from app.migration.tables.quoting import identifier_of, named
 
 # Of a whole table: neither partial nor on expressions. One that PostgreSQL did not finish making serves nobody.
 _UNIQUE_INDEXES = """

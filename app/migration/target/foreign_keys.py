@@ -12,8 +12,7 @@ from psycopg import AsyncConnection, sql
 
 from app.errors import MigrationError
 from app.migration.retry import repeated
-from app.migration.tables.copy_table import CopyTable
-from app.migration.tables.quoting import named
+from app.migration.tables.copy_table import CopyTable, named
 from app.migration.target.leftovers import BrokenForeignKey, mend
 from app.migration.target.target_session import explained
 from app.next_step import Command, NextStep

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 from psycopg import AsyncConnection
 
-from app.migration.tables.copy_table import CopyTable
-from app.migration.tables.quoting import named
+from app.migration.tables.copy_table import CopyTable, named
 from app.migration.tables.silence import BE_SILENT, NO_LONGER
 from app.migration.tables.unvalidated_checks import without_unvalidated
 from app.state.runs import foreign_keys

@@ -9,8 +9,7 @@ from sqlalchemy import Table
 
 from app.common.schemas import DATA, schemas_of
 from app.migration.preflight.schemas.user_types import USER_TYPES, UserType
-from app.migration.tables.copy_table import label
-from app.migration.tables.quoting import schema_of
+from app.migration.tables.copy_table import label, schema_of
 
 
 @dataclass(frozen=True, slots=True)

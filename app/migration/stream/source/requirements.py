@@ -9,8 +9,7 @@ from sqlalchemy import Table
 from app.errors import MigrationError
 from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.stream.source.slot import stream_name, target_identity
-from app.migration.tables.copy_table import name_of
-from app.migration.tables.quoting import identifier_of
+from app.migration.tables.copy_table import identifier_of, name_of
 from app.migration.target.target_session import open_target
 from app.next_step import Command, NextStep
 

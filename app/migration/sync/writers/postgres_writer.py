@@ -12,9 +12,8 @@ from app.migration.keys import keyed_rows
 from app.migration.load import statements
 from app.migration.retry import Limits
 from app.migration.sources.source import Page
-from app.migration.tables.copy_table import CopyTable
+from app.migration.tables.copy_table import CopyTable, named
 from app.migration.tables.described_table import is_plain
-from app.migration.tables.quoting import named
 from app.migration.target.followed_sequences import follow_other, read_other
 from app.migration.target.sequences import raise_sequences
 from app.migration.target.target_session import JsonBytes, register_json_bytes

@@ -8,8 +8,7 @@ from psycopg import AsyncConnection, sql
 from app.migration.progress import Progress
 from app.migration.sources.postgres.null_keys import refuse_null_keys
 from app.migration.sources.postgres.postgres_source import PostgresSource
-from app.migration.tables.copy_table import CopyTable
-from app.migration.tables.quoting import named
+from app.migration.tables.copy_table import CopyTable, named
 from app.migration.verify.by_hash import hashes
 from app.migration.verify.by_hash.hashes import HashedTable, Range
 from app.migration.verify.findings import Findings, stream_keys
