@@ -22,9 +22,8 @@ from app.errors import MigrationError, SettingsError
 if TYPE_CHECKING:
     from sqlalchemy import MetaData, Table
 
-    from app.migration.progress import Progress
     from app.migration.sources.pace import Pace
-    from app.migration.sources.source import Source
+    from app.migration.sources.source import Progress, Source
     from app.notify.steps import StepEnd
     from app.settings import Settings
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from psycopg import AsyncConnection, sql
 
 from app.migration.preflight.schemas.catalog import CatalogTable, read_tables
-from app.migration.preflight.schemas.target_state import revision_of
+from app.migration.preflight.schemas.target_schema import revision_of
 from app.models import Base
 from app.schema import phase08
 from app.schema.revision_files import known_revisions

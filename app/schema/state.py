@@ -8,8 +8,7 @@ from psycopg import AsyncConnection
 from app.errors import INSTALL_NEWER
 from app.migration.preflight.findings import SchemaDifference, Severity, finding
 from app.migration.preflight.schemas.catalog import CatalogTable
-from app.migration.preflight.schemas.target_schema import as_findings, compare
-from app.migration.preflight.schemas.target_state import TargetState, not_there, revision_of
+from app.migration.preflight.schemas.target_schema import TargetState, as_findings, compare, not_there, revision_of
 from app.models import Base
 from app.next_step import Command, NextStep
 from app.schema import phase08

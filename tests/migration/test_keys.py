@@ -5,7 +5,7 @@ from sqlalchemy import Column, Index, Integer, MetaData, Table, Text, UniqueCons
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from app.errors import MigrationError
-from app.migration.preflight.schemas.target_state import examine_against
+from app.migration.preflight.schemas.target_schema import examine_against
 from app.migration.quarantine.quarantined_rows import holds_phone
 from app.migration.quarantine.replay import replay
 from app.migration.tables.selected_tables import select_tables

@@ -188,7 +188,7 @@ async def examine(
 ) -> PreflightReport:
     from app.migration.preflight.opening import Supabase
     from app.migration.preflight.run import run_preflight
-    from app.migration.preflight.schemas.target_state import examine_against
+    from app.migration.preflight.schemas.target_schema import examine_against
     from app.models import Base
     from app.schema.project import newest_revision
     from app.schema.state import ExamineSchema

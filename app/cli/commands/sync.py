@@ -120,7 +120,7 @@ async def _fires_at_source(work: Work, accepted: Accepted, *, dry_run: bool) -> 
 
 def _stream_options(until_lsn: str | None, max_wal: int, accept_unbounded_wal: bool) -> StreamOptions:
     from app.migration.stream.options import StreamOptions
-    from app.migration.stream.source.lsn import parse_lsn
+    from app.migration.stream.source.slot import parse_lsn
 
     until_now = until_lsn is not None and until_lsn.lower() == "now"
     try:
@@ -139,8 +139,8 @@ def _run(work: Work, options: SyncOptions, stream: StreamOptions | None) -> Sync
 
     from app.cli.commands.notify.step_ends import sync_end
     from app.cli.reports.sync_report import RoundLines
-    from app.migration.progress import Progress
     from app.migration.runs.kept_progress import kept_progress
+    from app.migration.sources.source import Progress
     from app.migration.stream.reverse_stream import ReverseStreamSync
     from app.migration.stream.stream_sync import StreamSync
     from app.migration.sync.syncer import Sync

@@ -31,7 +31,7 @@ from app.migration.preflight.parents import (
 )
 from app.migration.preflight.schemas.catalog import CatalogTable, read_all
 from app.migration.preflight.schemas.source_schema import SourceSeen, schema_findings
-from app.migration.preflight.schemas.target_state import Examine, TargetState
+from app.migration.preflight.schemas.target_schema import Examine, TargetState
 from app.migration.preflight.sources.postgres_source import connect_to_source, see_postgres
 from app.migration.preflight.sources.rest_settings import key_findings, settings_findings
 from app.migration.preflight.sources.rest_source import see_rest

@@ -11,7 +11,7 @@ import psycopg
 
 from app.common.background import end_task
 from app.errors import BotdataError
-from app.migration.progress import Progress
+from app.migration.sources.source import Progress
 from app.migration.target.target_session import open_target
 from app.state.sync_progress import SyncProgress, end_progress, keep_progress
 

@@ -1,4 +1,4 @@
-"""What the engine asks of a source, whatever it is."""
+"""What a step works with: a source of rows, whatever it is, and one who is told how far it has come."""
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
@@ -64,3 +64,16 @@ class Source(Protocol):
         Args:
             listed: the source itself gave these keys: one that an index does not find is looked for without it.
         """
+
+
+class Progress(Protocol):
+    """Told how far a step is; the command line draws it."""
+
+    def begin(self, table: str, total: int, done: int) -> None:
+        """A table begins (or goes on): rows in all, rows already done."""
+
+    def advance(self, table: str, rows: int) -> None:
+        """More rows are done."""
+
+    def notice(self, message: str) -> None:
+        """Something worth a line: a retry, a run that goes on."""

@@ -6,8 +6,7 @@ from time import monotonic
 
 from psycopg import AsyncConnection
 
-from app.migration.stream.source.lsn import lsn_text
-from app.migration.stream.source.slot import StreamSlot
+from app.migration.stream.source.slot import StreamSlot, lsn_text
 from app.migration.sync.options import SyncOptions
 from app.migration.tables.copy_table import CopyTable
 from app.state import streams

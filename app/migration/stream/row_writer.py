@@ -21,9 +21,8 @@ from app.migration.sources.pages import key_of, records_of
 from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.sources.source import Page
 from app.migration.stream.changes import Put
-from app.migration.stream.source.lsn import lsn_text
 from app.migration.stream.source.messages import Begin, Commit, Unchanged
-from app.migration.stream.source.slot import StreamSlot
+from app.migration.stream.source.slot import StreamSlot, lsn_text
 from app.migration.sync import target_before_images
 from app.migration.sync.direction import StillRefusedError
 from app.migration.sync.options import SyncOptions

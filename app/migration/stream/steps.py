@@ -9,15 +9,14 @@ from contextlib import aclosing
 from psycopg import AsyncConnection
 
 from app.errors import MigrationError, StoreError
-from app.migration.progress import Progress
 from app.migration.sources.postgres.postgres_source import PostgresSource
+from app.migration.sources.source import Progress
 from app.migration.stream.applier import Applied, AuthorityChangedError
 from app.migration.stream.changes import OtherRelationError
 from app.migration.stream.followed import BeginAnewError, Stream, weigh
 from app.migration.stream.options import StreamOptions
 from app.migration.stream.source.catalog import changed_tables, fingerprints, other_identities
-from app.migration.stream.source.lsn import lsn_text
-from app.migration.stream.source.slot import OtherServerError
+from app.migration.stream.source.slot import OtherServerError, lsn_text
 from app.migration.tables.copy_table import CopyTable
 from app.next_step import Command, NextStep
 from app.state import streams

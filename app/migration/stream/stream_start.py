@@ -11,9 +11,8 @@ from typing import Any, ClassVar
 from psycopg import AsyncConnection
 from sqlalchemy import Table
 
-from app.migration.progress import Progress
 from app.migration.sources.postgres.postgres_source import PostgresSource
-from app.migration.sources.source import Source
+from app.migration.sources.source import Progress, Source
 from app.migration.stream.applier import Applier
 from app.migration.stream.followed import Applying, GivenUpError, Stream
 from app.migration.stream.looks import Looks
@@ -22,10 +21,9 @@ from app.migration.stream.options import StreamOptions
 from app.migration.stream.row_writer import RowWriter
 from app.migration.stream.source.catalog import fingerprints
 from app.migration.stream.source.gaps import close_gap
-from app.migration.stream.source.lsn import lsn_text, parse_lsn
 from app.migration.stream.source.publication import Publication
 from app.migration.stream.source.requirements import refuse_missing
-from app.migration.stream.source.slot import StreamSlot, stream_name, target_identity
+from app.migration.stream.source.slot import StreamSlot, lsn_text, parse_lsn, stream_name, target_identity
 from app.migration.sync.direction import Direction
 from app.migration.sync.options import SyncOptions
 from app.migration.sync.sync_report import SyncRound, TableSynced

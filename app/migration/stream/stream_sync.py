@@ -15,7 +15,7 @@ from app.common.background import end_task
 from app.migration.runs.report import Refusal, refusals_of
 from app.migration.stream.followed import BeginAnewError, GivenUpError, Stream, weigh
 from app.migration.stream.source.gaps import remove
-from app.migration.stream.source.lsn import lsn_text
+from app.migration.stream.source.slot import lsn_text
 from app.migration.stream.steps import Steps
 from app.migration.stream.stream_start import StreamStart
 from app.migration.sync.direction import Direction

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from psycopg import AsyncConnection, sql
 
 from app.common.keys import Key
-from app.migration.keys.key_counts import select_keys
-from app.migration.keys.key_listing import require_whole, source_keys
+from app.migration.keys.key_listing import require_whole, select_keys, source_keys
 from app.migration.keys.keyed_rows import versioned_rows
 from app.migration.load.statements import key_array, listed, same_key, same_source_key, text_differs
 from app.migration.sources.postgres.postgres_source import PostgresSource
@@ -14,7 +13,7 @@ from app.migration.sources.source import VERSION, Source
 from app.migration.sync.options import SyncOptions
 from app.migration.tables.copy_table import CopyTable
 from app.migration.target.target_session import JsonBytes
-from app.migration.verify.by_hash.equal_rows import record_equal_rows
+from app.migration.verify.by_hash.hash_comparison import record_equal_rows
 from app.state.runs import row_versions
 
 

@@ -11,9 +11,8 @@ from psycopg import AsyncConnection, sql
 from app.common.keys import Key
 from app.errors import MigrationError
 from app.migration.keys import keyed_rows
-from app.migration.keys.key_counts import count_keys, select_keys
-from app.migration.progress import Progress
-from app.migration.sources.source import Source
+from app.migration.keys.key_listing import count_keys, select_keys
+from app.migration.sources.source import Progress, Source
 from app.migration.sync.options import SyncOptions
 from app.migration.sync.sync_report import TableSynced
 from app.migration.sync.walked_keys import WalkedKeys

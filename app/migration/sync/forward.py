@@ -11,17 +11,15 @@ from app.common.keys import Key
 from app.cutover.tables import METHODS_TABLES
 from app.errors import MigrationError
 from app.migration.keys import keyed_rows
-from app.migration.keys.key_counts import count_target
-from app.migration.keys.key_listing import require_whole, source_keys
+from app.migration.keys.key_listing import count_target, require_whole, source_keys
 from app.migration.load import statements
 from app.migration.load.loader import PageLoader
 from app.migration.load.mirrored_meanwhile import UnlockedReading, outdated, page_of, this_moment
-from app.migration.progress import Progress
 from app.migration.runs.report import refusals_of
 from app.migration.sources.counts import shown_count
 from app.migration.sources.pages import key_of, records_of
 from app.migration.sources.postgres.silent_changes import values_stand
-from app.migration.sources.source import VERSION, Page, Source
+from app.migration.sources.source import VERSION, Page, Progress, Source
 from app.migration.sync import changed_rows, target_before_images
 from app.migration.sync.direction import (
     NOTHING_WRITTEN,

@@ -13,13 +13,12 @@ from app.common.deadlines import happens
 from app.errors import MigrationError
 from app.migration.load.distributed import refuse_distributed
 from app.migration.load.table_authority import TableMovedError, in_words, read_authority
-from app.migration.progress import Progress
 from app.migration.sources.moved_tables import choose_moved
 from app.migration.sources.pace import Pace
 from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.sources.rest.rest_source import RestSource
 from app.migration.sources.rest.text_settings import require_readable_texts
-from app.migration.sources.source import Source
+from app.migration.sources.source import Progress, Source
 from app.migration.sync import sync_run
 from app.migration.sync.direction import Direction
 from app.migration.sync.forward import ForwardSync

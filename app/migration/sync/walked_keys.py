@@ -9,8 +9,7 @@ from psycopg import AsyncConnection, sql
 
 from app.common.keys import Key
 from app.errors import MigrationError
-from app.migration.keys.key_counts import select_keys
-from app.migration.keys.key_listing import require_whole, source_keys
+from app.migration.keys.key_listing import require_whole, select_keys, source_keys
 from app.migration.load import statements
 from app.migration.sources.source import Source
 from app.migration.sync.options import SyncOptions

@@ -18,8 +18,7 @@ from app.migration.target.sequences import raise_sequences
 from app.migration.target.target_session import explained
 from app.migration.verify.by_hash.hashes import Range
 from app.migration.verify.whole_comparison import compare_whole, whole_hashes
-from app.migration.whole.pairs import Unpaired
-from app.migration.whole.replacement import bring_whole
+from app.migration.whole import Unpaired, bring_whole
 from app.next_step import Command, NextStep
 from app.state.runs import quarantine
 

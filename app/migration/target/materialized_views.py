@@ -10,7 +10,7 @@ from sqlalchemy import Table
 from app.common.driver_errors import missing_right
 from app.common.schemas import said
 from app.errors import error_for_sqlstate
-from app.migration.progress import Progress
+from app.migration.sources.source import Progress
 from app.migration.tables.copy_table import CopyTable, identifier_of, named
 from app.migration.target.leftovers import Unusable
 

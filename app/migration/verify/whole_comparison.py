@@ -6,14 +6,14 @@ from time import monotonic
 
 from psycopg import AsyncConnection
 
-from app.migration.progress import Progress
 from app.migration.runs.report import FoundDifference, TableVerified
 from app.migration.sources.postgres.postgres_source import PostgresSource
+from app.migration.sources.source import Progress
 from app.migration.tables.copy_table import CopyTable
 from app.migration.target.leftovers import LeftOut
 from app.migration.verify.by_hash.hash_comparison import hash_both
 from app.migration.verify.by_hash.hashes import HashedTable, Range
-from app.migration.whole.pairs import Unpaired, contents, count_missing, pair, staged
+from app.migration.whole import Unpaired, contents, count_missing, pair, staged
 from app.state.runs import quarantine
 from app.state.runs.verifications import begin_verification
 

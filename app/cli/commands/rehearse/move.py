@@ -30,9 +30,8 @@ from app.rehearsal.triggers import disable_triggers
 
 if TYPE_CHECKING:
     from app.migration.preflight.findings import Finding
-    from app.migration.progress import Progress
     from app.migration.runs.report import CopyReport, Refusal
-    from app.migration.sources.source import Source
+    from app.migration.sources.source import Progress, Source
     from app.schema.revisions import Upgrade
     from app.settings import Settings
 

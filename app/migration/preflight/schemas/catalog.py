@@ -8,7 +8,7 @@ from psycopg import AsyncConnection
 from sqlalchemy import Table
 
 from app.common.schemas import DATA, schemas_of
-from app.migration.preflight.schemas.user_types import USER_TYPES, UserType
+from app.migration.preflight.schemas.type_passages import USER_TYPES, UserType
 from app.migration.tables.copy_table import label, schema_of
 
 

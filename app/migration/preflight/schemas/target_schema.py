@@ -1,8 +1,10 @@
-"""The target's tables against a MetaData: every difference of every table."""
+"""The target's tables against a MetaData: every difference of every table, and where that leaves the target."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 
+from psycopg import AsyncConnection
 from sqlalchemy import Column, Index, PrimaryKeyConstraint, Table, UniqueConstraint
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateIndex
@@ -11,6 +13,7 @@ from app.migration.preflight.findings import CODES, Finding, SchemaDifference, S
 from app.migration.preflight.schemas.catalog import CatalogColumn, CatalogTable
 from app.migration.preflight.schemas.type_passages import as_reflected, model_type, passage
 from app.migration.tables.copy_table import name_of
+from app.next_step import Command, NextStep
 
 # Each rule gives the difference, the code of its finding, and how severe it is here (None: as usual).
 _Rule = tuple[SchemaDifference, str, Severity | None]
@@ -192,3 +195,65 @@ def _plain_index(definition: str) -> str:
     text = _SCHEMA.sub(" ON ", definition.replace(" USING btree", "").replace('"', ""))
     head, where, condition = text.partition(" WHERE ")
     return f"{head}{where}{condition.strip().removeprefix('(').removesuffix(')')}"
+
+
+@dataclass(frozen=True, slots=True)
+class TargetState:
+    """Where the target's schema stands.
+
+    Attributes:
+        usable: its tables can take the rows.
+        next_step: what to run next where nothing else is in the way; None: the caller's own.
+    """
+
+    findings: list[Finding] = field(default_factory=list)
+    differences: list[SchemaDifference] = field(default_factory=list)
+    usable: bool = True
+    creates_tables: bool = False
+    next_step: NextStep | None = None
+
+
+Examine = Callable[[AsyncConnection, dict[str, CatalogTable]], Awaitable[TargetState]]
+
+
+def examine_against(tables: Sequence[Table], *, newest: str | None = None, upgrades: bool = False) -> Examine:
+    """The target of another project's tables: it is to have them, with columns of these names and types.
+
+    Args:
+        newest: the newest revision of the project, where it has revisions.
+        upgrades: the step upgrades the schema itself, so that a schema that is not there yet does not stop it.
+    """
+
+    async def examine(connection: AsyncConnection, catalog: dict[str, CatalogTable]) -> TargetState:
+        revision = await revision_of(connection, catalog)
+        if newest is not None and revision != newest:
+            return not_there(revision, newest, upgrades=upgrades)
+        rules = compare(tables, catalog, strict=False)
+        remedy = "make the target's tables as --metadata describes them"
+        differences = [one for one, _, _ in rules]
+        return TargetState(as_findings(rules, remedy), differences, usable=not stops(rules))
+
+    return examine
+
+
+async def revision_of(connection: AsyncConnection, catalog: dict[str, CatalogTable]) -> str | None:
+    """The revision that a database says it is at."""
+    if "alembic_version" not in catalog:
+        return None
+    row = await (await connection.execute("SELECT version_num FROM <data schema>.alembic_version")).fetchone()
+    return row[0] if row else None
+
+
+def not_there(revision: str | None, newest: str, *, upgrades: bool) -> TargetState:
+    """The state of a target that an upgrade makes fit; `upgrades`: the step upgrades it itself."""
+    code, message, remedy = (
+        ("target-empty", "the target does not hold the tables yet", "botdata upgrade makes them")
+        if revision is None
+        else ("target-behind", f"the target is at revision {revision}, and {newest} is the newest", "botdata upgrade")
+    )
+    return TargetState(
+        [finding(code, message, remedy, severity="notice" if upgrades else "error")],
+        usable=False,
+        creates_tables=True,
+        next_step=NextStep(Command("migrate" if upgrades else "upgrade")),
+    )

@@ -12,12 +12,11 @@ from app.common.bisection import in_halves
 from app.common.keys import Key
 from app.errors import OutcomeUnknownError, StoreError, StoreTimeoutError, UnavailableError
 from app.migration.keys import keyed_rows
-from app.migration.keys.target_rows import target_pages
+from app.migration.keys.keyed_rows import target_pages
 from app.migration.load.table_authority import Authority
-from app.migration.progress import Progress
 from app.migration.retry import patiently
 from app.migration.sources.pages import key_of, records_of
-from app.migration.sources.source import Page, Source
+from app.migration.sources.source import Page, Progress, Source
 from app.migration.sync import changed_rows, source_before_images
 from app.migration.sync.options import SyncOptions
 from app.migration.sync.sync_report import TableSynced

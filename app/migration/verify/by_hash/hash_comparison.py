@@ -1,18 +1,22 @@
-"""Comparing a table of two databases by hashes: equal rows stay where they are, only hashes of ranges travel."""
+"""Comparing a table of two databases by hashes: equal rows stay where they are, only hashes travel."""
 
 import asyncio
 from collections.abc import Collection
+from tempfile import TemporaryFile
+from typing import IO
 
 from psycopg import AsyncConnection, sql
 
-from app.migration.progress import Progress
+from app.common.deadlines import cancel
 from app.migration.sources.postgres.null_keys import refuse_null_keys
 from app.migration.sources.postgres.postgres_source import PostgresSource
+from app.migration.sources.source import Progress
 from app.migration.tables.copy_table import CopyTable, named
 from app.migration.verify.by_hash import hashes
 from app.migration.verify.by_hash.hashes import HashedTable, Range
 from app.migration.verify.findings import Findings, stream_keys
 from app.state.fetching import fetch_rows, fetch_value
+from app.state.runs import row_versions
 
 # A table is one range at first, since mostly all rows are equal; a larger one is split into so many (as bits) at once:
 # halving it again and again would read it as many times.
@@ -96,3 +100,39 @@ async def _estimate(connection: AsyncConnection, table: CopyTable) -> int:
 
 def _unequal(theirs: dict[int, Range], ours: dict[int, Range]) -> set[int]:
     return {number for number in theirs.keys() | ours.keys() if theirs.get(number) != ours.get(number)}
+
+
+_ENDING = 5.0  # seconds for the source's statement, where the target's has failed
+_PIECE = 1 << 20  # bytes
+
+
+async def record_equal_rows(connection: AsyncConnection, source: PostgresSource, table: CopyTable) -> None:
+    """Record the pairs of all rows that have the same hash on both sides.
+
+    On each side one statement gives the hashes and the xmins, so that a row's are of one snapshot. Both sides are at
+    work at the same time: what the source gives waits in a file.
+    """
+    at_source, hashed = await HashedTable.of_both(source, table)
+    try:
+        with TemporaryFile() as given:
+            reading = asyncio.create_task(_read(source, at_source, given))
+            try:
+                await connection.execute(hashes.create_target_hashes(hashed))
+                await reading
+            finally:
+                await cancel({reading}, _ENDING)
+            await connection.execute(hashes.create_source_hashes(table, versions=True))
+            given.seek(0)
+            async with connection.cursor() as cursor, cursor.copy("COPY source_hashes FROM STDIN") as copied:
+                while piece := given.read(_PIECE):
+                    await copied.write(piece)
+        await connection.execute("ANALYZE source_hashes, target_hashes")
+        await connection.execute(row_versions.record_all(table.name, keys=hashes.key_names(table)))
+    finally:
+        if not connection.broken and not connection.closed:
+            await connection.execute("DROP TABLE IF EXISTS pg_temp.source_hashes, pg_temp.target_hashes")
+
+
+async def _read(source: PostgresSource, hashed: HashedTable, into: IO[bytes]) -> None:
+    async for piece in source.stream(hashed.rows((), 0, version=hashed.table.version)):
+        into.write(piece)
