@@ -9,8 +9,7 @@ from dataclasses import dataclass
 
 from psycopg import AsyncConnection, sql
 
-from app.migration.load.bisection import create_staging, number_column
-from app.migration.load.contents import content
+from app.migration.load.bisection import content, create_staging, number_column
 from app.migration.load.loader import load_staged
 from app.migration.load.table_authority import Permit
 from app.migration.runs.report import Loaded

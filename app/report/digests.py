@@ -16,8 +16,7 @@ from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.sources.source import Progress, Source
 from app.migration.tables.column_shapes import INSIDE
 from app.migration.tables.copy_table import CopyColumn, CopyTable
-from app.migration.target.refused_texts import read_page
-from app.migration.target.target_session import JsonBytes
+from app.migration.target.target_session import JsonBytes, read_page
 from app.migration.whole import staged
 from app.state.digests import Bucket, KeptDigest, Side, add, bucket_sums, read_sums
 from app.state.fetching import fetch_rows, fetch_value

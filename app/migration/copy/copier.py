@@ -14,9 +14,8 @@ from app.migration.copy.changed_on_the_way import compare_where_due
 from app.migration.copy.completeness import Completeness, complete_table
 from app.migration.copy.second_try import try_again
 from app.migration.copy.stream_copier import StreamCopy, StreamOptions, TableJob
-from app.migration.load.distributed import refuse_distributed
-from app.migration.load.foreign_rows import refuse_foreign_rows
 from app.migration.load.loader import PageLoader
+from app.migration.load.refusals import refuse_distributed, refuse_foreign_rows
 from app.migration.load.table_authority import Permit, read_authority
 from app.migration.runs.report import CopyReport, TableCopied, refusals_of
 from app.migration.sources.ahead import ahead

@@ -12,8 +12,7 @@ from sqlalchemy import Table
 
 from app.errors import UnavailableError
 from app.migration.load import statements, trial_table
-from app.migration.load.bisection import Fault, first_piece, load_rows, number_column, stage_page
-from app.migration.load.contents import content_and_place
+from app.migration.load.bisection import Fault, content_and_place, first_piece, load_rows, number_column, stage_page
 from app.migration.load.narrowing import ensure_refusal
 from app.migration.runs.report import Refusal
 from app.migration.sources.counts import exact_count, pick_keys

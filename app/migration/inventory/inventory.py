@@ -1,5 +1,6 @@
 """Takes the inventory: asks the source, compares with the target, and keeps the outcome there."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -16,9 +17,7 @@ from app.migration.inventory.questions.question import Found, ask
 from app.migration.inventory.questions.schema_objects import SCHEMA_OBJECTS
 from app.migration.inventory.questions.services import SERVICES, items_outside
 from app.migration.inventory.questions.table_parts import TABLE_PARTS
-from app.migration.inventory.rest_tables import items_over_rest
-from app.migration.inventory.salon_names import as_in_public, found_as_in_public
-from app.migration.inventory.source_tables import table_items
+from app.migration.inventory.source_tables import items_over_rest, table_items
 from app.migration.inventory.supabase_objects import is_supabase_role
 from app.migration.inventory.unknown_objects import unknown_items
 from app.migration.sources.postgres.postgres_source import PostgresSource
@@ -201,3 +200,30 @@ _KINDS = {kind: place for place, kind in enumerate(dict.fromkeys(["table", *(one
 
 def _place(item: Item) -> tuple[int, int, str, str]:
     return _FATES.index(item.fate), _KINDS.get(item.kind, len(_KINDS)), item.kind, item.name
+
+
+_SOURCE = "public"
+
+
+def as_in_public(salon: str, schema: str, name: str) -> tuple[str, str] | None:
+    """A table of the target as the source would have it; None: it is another salon's."""
+    if salon == _SOURCE:
+        return schema, name
+    return None if schema == _SOURCE else (_SOURCE if schema == salon else schema, name)
+
+
+def found_as_in_public(salon: str, found: Found) -> Found | None:
+    """An object of the target likewise."""
+    if salon == _SOURCE:
+        return found
+    if found.schema == _SOURCE:
+        return None
+    # A function in a salon's schema has a path of its own, since no caller's leads there.
+    definition = found.definition.replace(f"\n SET search_path TO '{salon}', 'pg_temp'", "")
+    place = re.compile(rf"(?<![\w.$]){salon}(?=\.)")
+    return replace(
+        found,
+        schema=_SOURCE if found.schema == salon else found.schema,
+        name=_SOURCE if found.name == salon else place.sub(_SOURCE, found.name),
+        definition=place.sub(_SOURCE, definition),
+    )

@@ -11,7 +11,7 @@ from psycopg.rows import dict_row
 from sqlalchemy import Table
 
 from app.common.schemas import schemas_of
-from app.migration.load.distributed import distributed_tables, is_schema_distributed, undistribute
+from app.migration.load.refusals import distributed_tables, is_schema_distributed, undistribute
 from app.migration.preflight.collations import collation_findings
 from app.migration.preflight.findings import Finding, finding
 from app.migration.preflight.schemas.catalog import CatalogTable

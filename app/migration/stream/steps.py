@@ -15,7 +15,7 @@ from app.migration.stream.applier import Applied, AuthorityChangedError
 from app.migration.stream.changes import OtherRelationError
 from app.migration.stream.followed import BeginAnewError, Stream, weigh
 from app.migration.stream.options import StreamOptions
-from app.migration.stream.source.catalog import changed_tables, fingerprints, other_identities
+from app.migration.stream.source.publication import changed_tables, fingerprints, other_identities
 from app.migration.stream.source.slot import OtherServerError, lsn_text
 from app.migration.tables.copy_table import CopyTable
 from app.next_step import Command, NextStep

@@ -19,9 +19,8 @@ from app.migration.stream.looks import Looks
 from app.migration.stream.moments import Moments
 from app.migration.stream.options import StreamOptions
 from app.migration.stream.row_writer import RowWriter
-from app.migration.stream.source.catalog import fingerprints
 from app.migration.stream.source.gaps import close_gap
-from app.migration.stream.source.publication import Publication
+from app.migration.stream.source.publication import Publication, fingerprints
 from app.migration.stream.source.requirements import refuse_missing
 from app.migration.stream.source.slot import StreamSlot, lsn_text, parse_lsn, stream_name, target_identity
 from app.migration.sync.direction import Direction

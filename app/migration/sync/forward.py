@@ -21,6 +21,7 @@ from app.migration.sources.pages import key_of, records_of
 from app.migration.sources.postgres.silent_changes import values_stand
 from app.migration.sources.source import VERSION, Page, Progress, Source
 from app.migration.sync import changed_rows, target_before_images
+from app.migration.sync.changed_rows import WalkedKeys
 from app.migration.sync.direction import (
     NOTHING_WRITTEN,
     CandidateDeletions,
@@ -32,7 +33,6 @@ from app.migration.sync.direction import (
 )
 from app.migration.sync.options import SyncOptions
 from app.migration.sync.sync_report import TableSynced
-from app.migration.sync.walked_keys import WalkedKeys
 from app.migration.tables.copy_table import CopyTable
 from app.migration.target.interference import Interference, silenced
 from app.migration.target.sequences import raise_sequences

@@ -14,10 +14,10 @@ from app.migration.sources.counts import shown_count
 from app.migration.sources.postgres.silent_changes import values_stand
 from app.migration.sources.source import Page, Progress, Source
 from app.migration.sync import changed_rows, source_before_images
+from app.migration.sync.changed_rows import KeptKeys, WalkedKeys
 from app.migration.sync.direction import NOTHING_WRITTEN, CandidateDeletions, Direction, TableLook
 from app.migration.sync.options import SyncOptions
 from app.migration.sync.sync_report import TableSynced
-from app.migration.sync.walked_keys import KeptKeys, WalkedKeys
 from app.migration.sync.writers.postgres_writer import PostgresWriter
 from app.migration.sync.writers.source_rows import Refused, SourceRows
 from app.migration.sync.writers.writer import SourceWriter

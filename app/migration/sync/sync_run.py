@@ -8,7 +8,7 @@ from psycopg import AsyncConnection
 from sqlalchemy import Table
 
 from app.errors import MigrationError, OutcomeUnknownError, StoreTimeoutError, UnavailableError
-from app.migration.load.foreign_rows import refuse_foreign_rows
+from app.migration.load.refusals import refuse_foreign_rows
 from app.migration.retry import REPEATABLE
 from app.migration.sources.counts import known_count
 from app.migration.sources.rest.rest_source import RestSource

@@ -11,7 +11,7 @@ from sqlalchemy import Table
 
 from app.common.deadlines import happens
 from app.errors import MigrationError
-from app.migration.load.distributed import refuse_distributed
+from app.migration.load.refusals import refuse_distributed
 from app.migration.load.table_authority import TableMovedError, in_words, read_authority
 from app.migration.sources.moved_tables import choose_moved
 from app.migration.sources.pace import Pace

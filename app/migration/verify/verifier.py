@@ -9,7 +9,7 @@ from psycopg import AsyncConnection
 from sqlalchemy import Table
 
 from app.errors import MigrationError
-from app.migration.load.distributed import refuse_distributed
+from app.migration.load.refusals import refuse_distributed
 from app.migration.load.table_authority import read_authority
 from app.migration.runs.beside_stream import BesideStream
 from app.migration.runs.report import TableVerified, VerifyReport
