@@ -128,13 +128,13 @@ async def _look_at_target(connection: AsyncConnection, moved: Moved) -> TargetSe
     moved.has_target = True
     tables = await (await connection.execute(_TARGET_TABLES)).fetchall()
     salon = schemas_of(connection).data
-    moved.tables = {label(*named) for one in tables if (named := as_in_public(salon, *one)) is not None}
+    moved.tables = {label(*named) for one in tables if (named := _as_in_public(salon, *one)) is not None}
     objects: dict[str, dict[str, Found]] = {}
     for question in QUESTIONS:
         if question.compared:
             answer = await ask(connection, question, SCHEMA)
             if answer.denied is None and answer.failed is None:
-                found = filter(None, (found_as_in_public(salon, one) for one in answer.found))
+                found = filter(None, (_found_as_in_public(salon, one) for one in answer.found))
                 objects.setdefault(question.kind, {}).update((one.name, one) for one in found)
     available = await (await connection.execute(_AVAILABLE)).fetchall()
     return TargetSeen(objects, dict(available))
@@ -205,14 +205,14 @@ def _place(item: Item) -> tuple[int, int, str, str]:
 _SOURCE = "public"
 
 
-def as_in_public(salon: str, schema: str, name: str) -> tuple[str, str] | None:
+def _as_in_public(salon: str, schema: str, name: str) -> tuple[str, str] | None:
     """A table of the target as the source would have it; None: it is another salon's."""
     if salon == _SOURCE:
         return schema, name
     return None if schema == _SOURCE else (_SOURCE if schema == salon else schema, name)
 
 
-def found_as_in_public(salon: str, found: Found) -> Found | None:
+def _found_as_in_public(salon: str, found: Found) -> Found | None:
     """An object of the target likewise."""
     if salon == _SOURCE:
         return found

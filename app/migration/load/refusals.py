@@ -1,4 +1,4 @@
-"""Tables to which rows are not brought: those that Citus keeps, and those that hold rows which this source did not bring.
+"""Tables to which rows are not brought: those that Citus keeps, and those with rows that this source did not bring.
 
 Of tables on the nodes of a cluster, `xmin` does not tell which rows have changed, since each node counts for itself;
 and Citus takes no statement that joins its tables with the tool's own as a copy or a sync does. So rows are brought
