@@ -13,7 +13,7 @@ from app.migration.runs.report import refusals_of
 from app.migration.sources.counts import shown_count
 from app.migration.sources.postgres.silent_changes import values_stand
 from app.migration.sources.source import Page, Progress, Source
-from app.migration.sync import changed_rows, source_before_images
+from app.migration.sync import changed_rows, old_images
 from app.migration.sync.changed_rows import KeptKeys, WalkedKeys
 from app.migration.sync.direction import NOTHING_WRITTEN, CandidateDeletions, Direction, TableLook
 from app.migration.sync.options import SyncOptions
@@ -184,6 +184,6 @@ class ReverseSync(Direction[ReverseLook]):
         """Keys of a page's rows that the target holds differently; the later ones of the source's are kept."""
         different = [row.key for row in await self._rows.unequal(table, page.body) if not row.missing]
         if different and not self._options.dry_run:
-            images = await source_before_images.keep_later(self._connection, self._run, table, page.body)
+            images = await old_images.keep_later_of_source(self._connection, self._run, table, page.body)
             self._images.setdefault(table.name, []).extend(images)
         return different

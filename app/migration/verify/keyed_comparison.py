@@ -86,7 +86,6 @@ class KeyedComparison:
             stream=stream,
         )
         began_at = await begin_verification(connection)
-        await findings.begin()
         sampled = None
         if options.sample is not None:
             sampled = await _look_at_sample(source, table, findings, progress, options.sample)
