@@ -15,7 +15,7 @@ from app.cli.work import Work
 
 if TYPE_CHECKING:
     from app.migration.preflight.findings import Accepted, Finding
-    from app.migration.stream.options import StreamOptions
+    from app.migration.stream.followed import StreamOptions
     from app.migration.sync.options import SyncOptions
     from app.migration.sync.sync_report import SyncReport
 
@@ -119,7 +119,7 @@ async def _fires_at_source(work: Work, accepted: Accepted, *, dry_run: bool) -> 
 
 
 def _stream_options(until_lsn: str | None, max_wal: int, accept_unbounded_wal: bool) -> StreamOptions:
-    from app.migration.stream.options import StreamOptions
+    from app.migration.stream.followed import StreamOptions
     from app.migration.stream.source.slot import parse_lsn
 
     until_now = until_lsn is not None and until_lsn.lower() == "now"
