@@ -84,7 +84,7 @@ async def gather(
             for table in tables
         ],
         "foreign_keys": [
-            {"table": key.table, "name": key.name, "state": key.state} for key in status.foreign_keys
+            {"table": key.of_table, "name": key.name, "state": key.state} for key in status.foreign_keys
         ],
         "quarantine": reasons,
         "stage": {
