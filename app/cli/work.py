@@ -160,7 +160,7 @@ class Work:
     @asynccontextmanager
     async def paced(self, notice: Callable[[str], None]) -> AsyncIterator[None]:
         """For as long as the context lasts, the source is asked nothing while the target says that it is paused."""
-        from app.migration.runs.kept_pace import kept_pace
+        from app.migration.runs.kept_work import kept_pace
 
         if self.command.partition(" ")[0] not in _PAUSED:
             yield

@@ -13,7 +13,7 @@ from app.errors import MigrationError
 from app.migration.copy import copier as copy_module
 from app.migration.copy.copier import CopyOptions
 from app.migration.copy.stream_copier import StreamOptions
-from app.migration.sync.options import SyncOptions
+from app.migration.sync.sync_report import SyncOptions
 from app.migration.sync.syncer import Sync
 from app.migration.tables.selected_tables import select_tables
 from app.migration.target import foreign_keys

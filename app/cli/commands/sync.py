@@ -16,8 +16,7 @@ from app.cli.work import Work
 if TYPE_CHECKING:
     from app.migration.preflight.findings import Accepted, Finding
     from app.migration.stream.followed import StreamOptions
-    from app.migration.sync.options import SyncOptions
-    from app.migration.sync.sync_report import SyncReport
+    from app.migration.sync.sync_report import SyncOptions, SyncReport
 
 _MAX_WAL = 10_240  # MB
 
@@ -68,7 +67,7 @@ def sync(
     Example: botdata sync --with-baileys --until-clean
     """
     from app.cli.reports.sync_report import sync_document, sync_words
-    from app.migration.sync.options import SyncOptions
+    from app.migration.sync.sync_report import SyncOptions
 
     if follow and until_clean:
         raise typer.BadParameter("it goes on until stopped, and so has no other end", param_hint="--follow")
@@ -139,7 +138,7 @@ def _run(work: Work, options: SyncOptions, stream: StreamOptions | None) -> Sync
 
     from app.cli.commands.notify.step_ends import sync_end
     from app.cli.reports.sync_report import RoundLines
-    from app.migration.runs.kept_progress import kept_progress
+    from app.migration.runs.kept_work import kept_progress
     from app.migration.sources.source import Progress
     from app.migration.stream.reverse_stream import ReverseStreamSync
     from app.migration.stream.stream_sync import StreamSync

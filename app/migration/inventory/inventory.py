@@ -9,9 +9,8 @@ from psycopg import AsyncConnection
 from sqlalchemy import MetaData
 
 from app.common.schemas import schemas_of
-from app.migration.inventory.fates import Fates, TargetSeen
+from app.migration.inventory.fates import Fates, Moved, TargetSeen
 from app.migration.inventory.items import Fate, Item
-from app.migration.inventory.moved_tables import Moved
 from app.migration.inventory.questions.database_objects import DATABASE_OBJECTS, ROLES
 from app.migration.inventory.questions.question import Found, ask
 from app.migration.inventory.questions.schema_objects import SCHEMA_OBJECTS

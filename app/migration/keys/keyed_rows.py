@@ -8,8 +8,7 @@ from psycopg import AsyncConnection, sql
 from app.common.keys import Key
 from app.migration.keys import keyed_rows
 from app.migration.load.statements import aliases, key_array, listed, names_of, typed_key_array
-from app.migration.sources.pages import key_of, read_page, records_of
-from app.migration.sources.source import VERSION, Page
+from app.migration.sources.source import VERSION, Page, key_of, read_page, records_of
 from app.migration.tables.copy_table import CopyTable
 from app.migration.target.target_session import JsonBytes
 from app.state.fetching import fetch_rows

@@ -12,11 +12,18 @@ from app.common.schemas import said
 from app.errors import StoreError
 from app.migration.preflight.findings import Finding, finding
 from app.migration.preflight.schemas.catalog import CatalogTable
-from app.migration.sources.pages import records_of
-from app.migration.sources.source import Source
-from app.migration.tables.copy_table import CopyColumn, CopyTable, identifier_of, label, name_of, named, schema_of
+from app.migration.sources.source import Source, records_of
+from app.migration.tables.copy_table import (
+    CopyColumn,
+    CopyTable,
+    identifier_of,
+    key_columns,
+    label,
+    name_of,
+    named,
+    schema_of,
+)
 from app.migration.tables.grants import grant_select, grant_usage
-from app.migration.tables.unique_keys import key_columns
 from app.state.fetching import fetch_rows, fetch_value
 from app.stores.supabase.grammar import alias
 

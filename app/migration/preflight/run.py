@@ -39,9 +39,8 @@ from app.migration.retry import Limits, patiently
 from app.migration.sources.moved_tables import partitions_among
 from app.migration.sources.rest.key_role import key_role, require_service_key
 from app.migration.sources.rest.rest_source import RestSource
-from app.migration.tables.copy_table import identifier_of, name_of
+from app.migration.tables.copy_table import identifier_of, keeps_unique, key_columns, name_of
 from app.migration.tables.grants import SERVICE_ROLE
-from app.migration.tables.unique_keys import keeps_unique, key_columns
 from app.migration.target.target_session import open_target
 from app.next_step import Command, NextStep
 from app.state.fetching import fetch_value

@@ -6,10 +6,9 @@ from psycopg import sql
 
 from app.common.keys import Key
 from app.errors import CountTimeoutError, StoreError
-from app.migration.sources.pages import key_of, records_of
 from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.sources.rest.rest_source import RestSource
-from app.migration.sources.source import Source
+from app.migration.sources.source import Source, key_of, records_of
 from app.migration.tables.copy_table import CopyTable
 
 

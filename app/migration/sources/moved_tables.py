@@ -10,8 +10,7 @@ from sqlalchemy import Table
 from app.errors import MigrationError
 from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.sources.source import Progress, Source
-from app.migration.tables.copy_table import identifier_of, name_of, named
-from app.migration.tables.unique_keys import key_columns, read_unique_indexes
+from app.migration.tables.copy_table import identifier_of, key_columns, name_of, named, read_unique_indexes
 from app.next_step import Command, NextStep
 from app.state.fetching import fetch_rows, fetch_value
 

@@ -15,7 +15,7 @@ from app.cutover.locks import HOLD_TABLE, SHARE_TABLE
 from app.cutover.tables import METHODS_TABLES, OWN_AUTHORITY
 from app.migration.load.statements import key_array
 from app.migration.load.table_authority import Authority, Permit, read_authority
-from app.migration.sources.pages import key_of
+from app.migration.sources.source import key_of
 from app.migration.stream.changes import Put, WaitingChanges
 from app.migration.stream.moments import Moments
 from app.migration.stream.row_writer import Batch, RowWriter

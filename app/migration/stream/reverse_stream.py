@@ -32,8 +32,8 @@ from app.migration.stream.stream_sync import StreamSync
 from app.migration.sync.changed_rows import KeptKeys
 from app.migration.sync.direction import CandidateDeletions, Direction
 from app.migration.sync.reverse import ReverseLook, ReverseSync
+from app.migration.sync.source_rows import Refused
 from app.migration.sync.sync_report import TableSynced
-from app.migration.sync.writers.source_rows import Refused
 from app.migration.tables.copy_table import CopyTable
 from app.migration.target.interference import has_cascades
 from app.state import streams

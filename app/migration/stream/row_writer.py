@@ -17,16 +17,14 @@ from app.migration.load.loader import PageLoader
 from app.migration.load.mirrored_meanwhile import page_of
 from app.migration.load.statements import key_array
 from app.migration.runs.report import Loaded
-from app.migration.sources.pages import key_of, records_of
 from app.migration.sources.postgres.postgres_source import PostgresSource
-from app.migration.sources.source import Page
+from app.migration.sources.source import Page, key_of, records_of
 from app.migration.stream.changes import Put
 from app.migration.stream.source.messages import Begin, Commit, Unchanged
 from app.migration.stream.source.slot import StreamSlot, lsn_text
 from app.migration.sync import old_images
 from app.migration.sync.direction import StillRefusedError
-from app.migration.sync.options import SyncOptions
-from app.migration.sync.sync_report import TableSynced
+from app.migration.sync.sync_report import SyncOptions, TableSynced
 from app.migration.tables.copy_table import CopyTable
 from app.migration.target.interference import silenced
 from app.migration.target.target_session import CONFLICTS

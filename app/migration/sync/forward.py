@@ -17,9 +17,8 @@ from app.migration.load.loader import PageLoader
 from app.migration.load.mirrored_meanwhile import UnlockedReading, outdated, page_of, this_moment
 from app.migration.runs.report import refusals_of
 from app.migration.sources.counts import shown_count
-from app.migration.sources.pages import key_of, records_of
 from app.migration.sources.postgres.silent_changes import values_stand
-from app.migration.sources.source import VERSION, Page, Progress, Source
+from app.migration.sources.source import VERSION, Page, Progress, Source, key_of, records_of
 from app.migration.sync import changed_rows, old_images
 from app.migration.sync.changed_rows import WalkedKeys
 from app.migration.sync.direction import (
@@ -31,8 +30,7 @@ from app.migration.sync.direction import (
     gone_from_source,
     rows_kept,
 )
-from app.migration.sync.options import SyncOptions
-from app.migration.sync.sync_report import TableSynced
+from app.migration.sync.sync_report import SyncOptions, TableSynced
 from app.migration.tables.copy_table import CopyTable
 from app.migration.target.interference import Interference, silenced
 from app.migration.target.sequences import raise_sequences

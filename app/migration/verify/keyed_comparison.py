@@ -22,9 +22,9 @@ from app.migration.tables.copy_table import CopyTable
 from app.migration.target.leftovers import LeftOut
 from app.migration.target.sequences import raise_sequences
 from app.migration.verify import statements as verify_statements
-from app.migration.verify.by_hash.hash_comparison import compare_by_hashes
 from app.migration.verify.findings import Findings, stream_keys
 from app.migration.verify.fix import Fixer
+from app.migration.verify.hash_comparison import compare_by_hashes
 from app.migration.verify.options import VerifyOptions
 from app.migration.verify.row_comparison import compare_page
 from app.state.fetching import fetch_row

@@ -30,8 +30,7 @@ from app.migration.verify.findings import Findings
 from app.migration.verify.fix import Fixer
 from app.migration.verify.keyed_comparison import KeyedComparison
 from app.migration.verify.options import VerifyOptions
-from app.migration.verify.view_comparison import compare_views
-from app.migration.verify.whole_comparison import WholeComparison
+from app.migration.verify.whole_comparison import WholeComparison, compare_views
 from app.migration.whole import bring_whole
 from app.state.runs import runs
 from app.state.runs.verifications import keep_verification

@@ -16,8 +16,8 @@ from app.migration.preflight.findings import Finding, finding
 from app.migration.preflight.schemas.source_schema import SourceSeen, SourceTable, wanted_columns
 from app.migration.preflight.schemas.type_passages import catalog_name
 from app.migration.retry import Patiently
-from app.migration.sources.pages import records_of
 from app.migration.sources.rest.lateness import Lateness
+from app.migration.sources.source import records_of
 from app.migration.tables.copy_table import label, name_of
 from app.migration.tables.grants import SERVICE_ROLE, grant_of, grant_select, grant_usage, schema_denied
 from app.migration.target.target_session import EXPOSE_SCHEMA
