@@ -12,11 +12,13 @@ import pytest
 from app.common.schemas import Schemas
 from app.cutover.locks import HOLD_STAGE
 from app.cutover.stages import Stage
+from app.errors import UnrepresentableValueError
 from app.models import Client, StaffSchedule
 from app.stores.outgoing_write import OutgoingWrite
-from tests.cutover.forward import forward
+from tests.cutover.forward import NOTES, forward
 from tests.cutover.outbox_writers import entries, until, writer_of
 from tests.fixtures.cutover import MakeSettings, Pair
+from tests.support.page_server import PageServer
 
 _SETTINGS = {
     "array_nulls": "off",
@@ -100,3 +102,23 @@ async def test_a_sender_that_waited_sends_what_was_committed_meanwhile(
     assert entries(hostile) == []
     (client,) = _equal_rows(hostile, "clients")
     assert '"name": "new"' in client
+
+
+async def test_supabase_that_writes_keys_in_another_form_costs_no_row(pair: Pair, settings_of: MakeSettings) -> None:
+    """Its row would be taken for one that is not there, and ours be deleted."""
+    pair.set_stage("dualwrite")
+    schedule = {"staff_id": 1, "date": date(2026, 2, 3), "staff_name": "ё"}
+    pair.ask("INSERT INTO staff_schedules (staff_id, date) VALUES (1, '2026-02-03')")
+    ((name,),) = pair.ask("SELECT current_database()", store="source")
+    pair.ask(f"ALTER DATABASE {name} SET DateStyle = 'German'", store="source")
+    try:
+        with PageServer(pair.source) as pages:
+            settings = settings_of(supabase_url=pages.url, supabase_key=pages.service_key)
+            async with forward(settings) as process:
+                with pytest.raises(UnrepresentableValueError):
+                    await process.write(schedule, model=StaffSchedule)
+                await until(lambda: [error for *_, error in pair.ask(NOTES) if error] != [])
+    finally:
+        pair.ask(f"ALTER DATABASE {name} RESET DateStyle", store="source")
+    assert pair.ask(NOTES)[0][-1] == "Supabase writes keys of staff_schedules in another form: look at its DateStyle"
+    assert len(pair.texts("staff_schedules", "target")) == 1

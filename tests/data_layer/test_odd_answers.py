@@ -13,6 +13,7 @@ from app.data_layer import DataLayer, open_data_layer
 from tests.contract.stores import insert
 from tests.contract.test_upserts import SALON, client
 from tests.fixtures.data_layer import MakeSettings
+from tests.migration.engine import execute
 from tests.support import faults
 from tests.support.faults import Answer, Fault
 from tests.support.page_server import PageServer
@@ -109,6 +110,25 @@ async def test_a_row_that_is_left_out_of_pages_by_number(
             server.hook = faults.queue([None, *[None] * page, faults.agreeing(faults.row_left_out(place))])
             found = (await data.get_staff_schedules(SALON)).data or []
     assert [one.date.day for one in found] == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("gone", ["= 1", "< 4"], ids=["one", "so many that the next page is past the end"])
+async def test_rows_that_go_between_two_pages_by_number(
+    settings_with: MakeSettings, database_url: str, gone: str
+) -> None:
+    """What comes after them moves up: a row would be on no page."""
+    insert(database_url, "staff", {"yclients_id": "1", "company_id": str(SALON), "name": "Анна"})
+    days = [{"staff_id": "1", "date": f"2026-01-0{n}", "staff_name": "Анна"} for n in range(1, 5)]
+    insert(database_url, "staff_schedules", *days)
+
+    def go(request: faults.Request) -> None:
+        if request.parameter("offset") == "2":
+            execute(database_url, f"DELETE FROM staff_schedules WHERE extract(day FROM date) {gone}")
+
+    with PageServer(database_url, max_rows=2, hook=go) as server:
+        async with _layer(settings_with, server) as data:
+            found = (await data.get_staff_schedules(SALON, limit=3)).data or []
+    assert [one.date.day for one in found] == ([2, 3, 4] if gone == "= 1" else [4])
 
 
 async def test_a_row_that_is_left_out_always_is_an_error(settings_with: MakeSettings, database_url: str) -> None:
