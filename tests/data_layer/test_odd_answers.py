@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,9 +14,9 @@ from app.data_layer import DataLayer, open_data_layer
 from tests.contract.stores import insert
 from tests.contract.test_upserts import SALON, client
 from tests.fixtures.data_layer import MakeSettings
-from tests.migration.engine import execute
+from tests.migration.engine import execute, query
 from tests.support import faults
-from tests.support.faults import Answer, Fault
+from tests.support.faults import Answer, Delivery, Fault
 from tests.support.page_server import PageServer
 
 ONE, OTHER = "79000000001", "79000000002"
@@ -153,3 +154,14 @@ async def test_another_client_s_answer_is_asked_for_again(settings_with: MakeSet
             other = (await data.get_client_by_phone(OTHER)).data
     assert other is not None
     assert other.phone == OTHER
+
+
+async def test_a_write_that_was_sent_before_the_end_may_have_landed(
+    settings_with: MakeSettings, database_url: str
+) -> None:
+    with PageServer(database_url, hook=lambda _request: faults.delivered(Delivery.NEVER)) as server:
+        async with _layer(settings_with, server) as data:
+            writing = asyncio.create_task(data.upsert_client(client(1)))
+            while not query(database_url, "SELECT FROM clients"):
+                await asyncio.sleep(0.02)
+        assert (await writing).error_code == "outcome_unknown"
