@@ -15,6 +15,7 @@ from app.cutover.stages import Stage
 from app.errors import UnrepresentableValueError
 from app.models import Client, StaffSchedule
 from app.stores.outgoing_write import OutgoingWrite
+from app.stores.postgres.commit import transaction
 from tests.cutover.forward import NOTES, forward
 from tests.cutover.outbox_writers import entries, until, writer_of
 from tests.fixtures.cutover import MakeSettings, Pair
@@ -104,6 +105,16 @@ async def test_a_sender_that_waited_sends_what_was_committed_meanwhile(
     assert '"name": "new"' in client
 
 
+async def test_a_move_is_flushed_before_processes_can_see_it(pair: Pair) -> None:
+    """A crash of the server could take it back, after they have gone by it."""
+    async with await psycopg.AsyncConnection.connect(pair.target, autocommit=True) as connection:
+        for own, during in (("off", "local"), ("local", "local"), ("remote_write", "remote_write")):
+            await connection.execute(f"SET synchronous_commit = {own}".encode())
+            async with transaction(connection, seconds=20):
+                shown = await (await connection.execute("SHOW synchronous_commit")).fetchone()
+            assert shown == (during,)
+
+
 async def test_supabase_that_writes_keys_in_another_form_costs_no_row(pair: Pair, settings_of: MakeSettings) -> None:
     """Its row would be taken for one that is not there, and ours be deleted."""
     pair.set_stage("dualwrite")
@@ -113,7 +124,7 @@ async def test_supabase_that_writes_keys_in_another_form_costs_no_row(pair: Pair
     pair.ask(f"ALTER DATABASE {name} SET DateStyle = 'German'", store="source")
     try:
         with PageServer(pair.source) as pages:
-            settings = settings_of(supabase_url=pages.url, supabase_key=pages.service_key)
+            settings = settings_of(supabase_url=pages.url, supabase_key=pages.service_key, close_timeout=0.1)
             async with forward(settings) as process:
                 with pytest.raises(UnrepresentableValueError):
                     await process.write(schedule, model=StaffSchedule)

@@ -30,7 +30,11 @@ _LOST = "the connection to PostgreSQL was lost during a commit"
 _COMMIT_AND_LOCATE = f"COMMIT; SELECT {TIMELINE}, {lsn_as_number(INSERT_LSN)}".encode()
 # Classes of what can end the statement after a commit: it is cancelled, ended, refused, or out of means.
 _OF_ANY_STATEMENT = {"0A", "42", "53", "57", "XX"}
-_HEAR_WARNINGS = b"SET LOCAL client_min_messages = 'warning'"
+# A commit that is not flushed may be lost in a crash, though it was seen: processes would have gone by it.
+_TO_LAST = b"""
+SELECT set_config('client_min_messages', 'warning', true),
+    set_config('synchronous_commit', coalesce(nullif(current_setting('synchronous_commit'), 'off'), 'local'), true)
+"""
 
 
 async def commit(connection: AsyncConnection, *, locate: bool = False) -> WalPlace | None:
@@ -124,7 +128,7 @@ async def transaction(connection: psycopg.AsyncConnection[Any], *, seconds: floa
     within = connection.transaction()
     with _warnings(connection) as warnings:
         async with _rolled_back_on_error(within):
-            await connection.execute(_HEAR_WARNINGS)
+            await connection.execute(_TO_LAST)
             yield
             _refuse_failed(connection)
         warnings.clear()
