@@ -13,8 +13,9 @@ import pytest
 from app.data_layer import DataLayer, open_data_layer
 from tests.contract.stores import insert
 from tests.contract.test_upserts import SALON, client
+from tests.data_layer.test_deadlines import until
 from tests.fixtures.data_layer import MakeSettings
-from tests.migration.engine import execute, query
+from tests.migration.engine import execute
 from tests.support import faults
 from tests.support.faults import Answer, Delivery, Fault
 from tests.support.page_server import PageServer
@@ -162,6 +163,5 @@ async def test_a_write_that_was_sent_before_the_end_may_have_landed(
     with PageServer(database_url, hook=lambda _request: faults.delivered(Delivery.NEVER)) as server:
         async with _layer(settings_with, server) as data:
             writing = asyncio.create_task(data.upsert_client(client(1)))
-            while not query(database_url, "SELECT FROM clients"):
-                await asyncio.sleep(0.02)
+            await until(database_url, "SELECT count(*) FROM clients", 1)
         assert (await writing).error_code == "outcome_unknown"
