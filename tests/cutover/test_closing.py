@@ -10,13 +10,9 @@ import pytest
 
 from app.data_layer import open_data_layer
 from tests.cutover.following import ask, client, set_stage
-from tests.cutover.outbox_writers import until
+from tests.cutover.outbox_writers import somebody_waits, until
 from tests.fixtures.cutover import MakeSettings, Pair
 
-WAITS = (
-    "SELECT FROM pg_locks l JOIN pg_database d ON d.oid = l.database "
-    "WHERE datname = current_database() AND relation = 'clients'::regclass AND NOT granted"
-)
 ROW = "INSERT INTO clients (yclients_id, company_id, phone) VALUES (1, 1, '7')"
 
 
@@ -72,7 +68,7 @@ async def test_an_end_that_is_cancelled_says_goodbye_all_the_same(pair: Pair, se
     with psycopg.connect(pair.target) as locker:
         await asyncio.to_thread(locker.execute, "LOCK TABLE clients")
         reading = asyncio.create_task(data.get_client_by_id(1))
-        await until(lambda: pair.ask(WAITS) != [])
+        await until(lambda: somebody_waits(pair))
         ending = asyncio.create_task(opened.__aexit__(None, None, None))
         await asyncio.sleep(0)  # it waits for the read
         ending.cancel()

@@ -17,7 +17,7 @@ from app.models import Client, StaffSchedule
 from app.stores.outgoing_write import OutgoingWrite
 from app.stores.postgres.commit import transaction
 from tests.cutover.forward import NOTES, forward
-from tests.cutover.outbox_writers import entries, until, writer_of
+from tests.cutover.outbox_writers import entries, somebody_waits, until, writer_of
 from tests.fixtures.cutover import MakeSettings, Pair
 from tests.support.page_server import PageServer
 
@@ -30,10 +30,6 @@ _SETTINGS = {
     "standard_conforming_strings": "off",
     "TimeZone": "Asia/Kolkata",
 }
-_WAITS = (
-    "SELECT FROM pg_locks JOIN pg_database d ON d.oid = database "
-    "WHERE datname = current_database() AND locktype = 'advisory' AND NOT granted"
-)
 _WRITES: tuple[tuple[Any, dict[str, Any]], ...] = (
     (
         Client,
@@ -97,7 +93,7 @@ async def test_a_sender_that_waited_sends_what_was_committed_meanwhile(
             write = {"yclients_id": 7, "company_id": 1, "phone": "7999", "name": "old"}
             other.execute(Schemas("public").named(HOLD_STAGE).encode())
             writing = asyncio.create_task(writer.upsert(Stage.LIVE, Client, [write], OutgoingWrite()))
-            await until(lambda: hostile.ask(_WAITS) != [])
+            await until(lambda: somebody_waits(hostile))
             other.execute("UPDATE clients SET name = 'new'")
         await writing
     assert entries(hostile) == []
