@@ -17,7 +17,7 @@ from app.errors import MigrationError
 
 if TYPE_CHECKING:
     from app.migration.preflight.findings import Accepted, PreflightReport
-    from app.migration.preflight.schemas.target_state import Examine
+    from app.migration.preflight.schemas.target_schema import Examine
 
 TYPES_UNSEEN = frozenset({"source-types-unseen", "source-unreachable"})  # what says that a copy may change values
 _NAMED = 3  # errors whose sentences the stop repeats

@@ -93,7 +93,7 @@ async def examine_target(
         if name_of(table) in catalog:
             found += _interference(catalog[name_of(table)])
             found += await examine_writes(connection, table, catalog[name_of(table)], over_rest=over_rest)
-    return facts["version"], found
+    return facts["version"], list(dict.fromkeys(found))  # what holds for all tables is told once
 
 
 async def _distributed(connection: AsyncConnection, tables: Sequence[Table]) -> list[Finding]:
