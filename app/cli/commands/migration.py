@@ -25,7 +25,7 @@ from app.cli.options import (
 from app.cli.output import say
 from app.cli.project import read_project
 from app.cli.render import Document, document, say_words, show
-from app.cli.work import Work, load_settings
+from app.cli.work import Work, load_settings, refuse_source_as_target
 from app.errors import MigrationError
 from app.next_step import Command
 
@@ -139,6 +139,7 @@ def upgrade(
 
     settings = load_settings()
     url = settings.require_database_url()
+    refuse_source_as_target(settings, url)
     run_async(refuse_transaction_pooler(url, setting="DATABASE_URL", step="upgrade"))  # the second part needs a session
     configuration = read_project().revisions
     if configuration is not None:

@@ -56,6 +56,7 @@ CODES: dict[str, Code] = {
     "target-stream-wal-level": Code("warning"),
     "target-collation-version": Code("warning"),
     "source-tls-off": Code("warning"),
+    "target-is-source": Code("error", acceptable=False),
     "target-unreachable": Code("error", acceptable=False),
     "target-empty": Code("notice"),
     "target-behind": Code("error", acceptable=False),

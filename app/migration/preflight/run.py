@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import monotonic
 
 import psycopg
@@ -35,7 +35,7 @@ from app.migration.preflight.schemas.target_state import Examine, TargetState
 from app.migration.preflight.sources.postgres_source import connect_to_source, see_postgres
 from app.migration.preflight.sources.rest_settings import key_findings, settings_findings
 from app.migration.preflight.sources.rest_source import see_rest
-from app.migration.preflight.surroundings import examine_source, examine_target
+from app.migration.preflight.surroundings import Server, examine_source, examine_target
 from app.migration.retry import Limits, patiently
 from app.migration.sources.moved_tables import partitions_among
 from app.migration.sources.rest.key_role import key_role, require_service_key
@@ -63,6 +63,7 @@ class _Ends:
 
     source: SourceSeen = field(default_factory=lambda: SourceSeen(reached=False))
     source_version: int | None = None
+    places: list[str] = field(default_factory=list)
     catalog: dict[str, CatalogTable] = field(default_factory=dict)
     state: TargetState = field(default_factory=TargetState)
     target_version: int | None = None
@@ -129,6 +130,14 @@ async def run_preflight(
     if ends.source.reached:
         target = ends.catalog if ends.state.usable else {}
         found += schema_findings(ends.source, tables, target, ignored=accepted.ignored_columns)
+    if len(ends.places) > len(set(ends.places)):
+        found.append(
+            finding(
+                "target-is-source",
+                "DATABASE_URL and --source lead to the same tables, so that nothing would be moved",
+                "set DATABASE_URL to the database that the rows are to move to",
+            )
+        )
     if ends.source_version and ends.target_version and ends.source_version > ends.target_version:
         found.append(
             finding(
@@ -202,6 +211,7 @@ async def _look_at_target(
                 over_rest=over_rest,
             )
             ends.target_version = server.version
+            ends.places.append(server.place)
             ends.findings += server.findings
             await _count_target(connection, tables, ends)
             if ends.state.usable:
@@ -262,8 +272,10 @@ async def _look_at_source(
         if isinstance(source, str):
             # A lost connection ends the whole look, so that it is the look that is tried again.
             seen = await patiently(lambda: _look_at_postgres(source, tables), limits, on_retry, shown_url(source))
-            ends.source, ends.source_version, found = seen
-            ends.findings += found
+            ends.source, server = seen
+            ends.source_version = server.version
+            ends.places.append(server.place)
+            ends.findings += server.findings
         else:
             await _look_at_supabase(source, tables, ends, limits, on_retry, quick=quick)
     except StoreError as error:
@@ -274,8 +286,8 @@ async def _look_at_source(
         ends.findings.append(finding("source-unreachable", error.message, str(error.next_step or f"correct {setting}")))
 
 
-async def _look_at_postgres(url: str, tables: Sequence[Table]) -> tuple[SourceSeen, int, list[Finding]]:
-    """What was seen, the server's version, and what was found besides."""
+async def _look_at_postgres(url: str, tables: Sequence[Table]) -> tuple[SourceSeen, Server]:
+    """What was seen, and the server with what was found besides."""
     async with connect_to_source(url) as connection:
         server = await examine_source(connection, tables)
         found = list(server.findings)
@@ -286,7 +298,7 @@ async def _look_at_postgres(url: str, tables: Sequence[Table]) -> tuple[SourceSe
             repeated = await duplicates.by_query(connection, table, key, own=seen.tables[name_of(table)].own)
             if repeated.count or repeated.unseen:
                 found.append(duplicates.duplicate_finding(table, key, repeated))
-    return seen, server.version, found
+    return seen, replace(server, findings=tuple(found))
 
 
 async def _look_at_supabase(

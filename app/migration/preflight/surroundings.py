@@ -35,6 +35,8 @@ SELECT current_setting('server_version_num')::integer / 10000 AS version, curren
         - (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid())
         AS free_connections,
     (SELECT datconnlimit FROM pg_database WHERE datname = current_database()) AS database_limit,
+    (SELECT concat_ws(' ', extract(epoch FROM pg_postmaster_start_time()), oid, %(data)s) FROM pg_database
+        WHERE datname = current_database()) AS place,
     (SELECT reset_val FROM pg_settings WHERE name = 'TimeZone') AS time_zone,
     (SELECT reset_val = 'on' FROM pg_settings WHERE name = 'default_transaction_read_only') OR pg_is_in_recovery()
         AS read_only
@@ -53,10 +55,15 @@ WHERE (n.nspname, c.relname) IN (SELECT * FROM unnest(%s::text[], %s::text[])) A
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """What is worth knowing of a server."""
+    """What is worth knowing of a server.
+
+    Attributes:
+        place: tells the schema of a database from any other's, by when its server started.
+    """
 
     version: int
     findings: tuple[Finding, ...]
+    place: str
 
 
 async def _facts(connection: AsyncConnection) -> dict[str, Any]:
@@ -72,7 +79,7 @@ async def examine_source(connection: AsyncConnection, tables: Sequence[Table]) -
     facts = await _facts(connection)
     found = [*_version(facts, "source"), *_tls(connection, "source", "--source")]
     found += await collation_findings(connection, tables, "source", version=facts["version"])
-    return Server(facts["version"], tuple(found))
+    return Server(facts["version"], tuple(found), facts["place"])
 
 
 async def examine_target(
@@ -103,7 +110,7 @@ async def examine_target(
         if name_of(table) in catalog:
             found += _interference(catalog[name_of(table)])
             found += await examine_writes(connection, table, catalog[name_of(table)], over_rest=over_rest)
-    return Server(facts["version"], tuple(found))
+    return Server(facts["version"], tuple(found), facts["place"])
 
 
 async def _distributed(connection: AsyncConnection, tables: Sequence[Table]) -> list[Finding]:

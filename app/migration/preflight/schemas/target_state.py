@@ -9,6 +9,7 @@ from sqlalchemy import Table
 from app.migration.preflight.findings import Finding, SchemaDifference, finding
 from app.migration.preflight.schemas.catalog import CatalogTable
 from app.migration.preflight.schemas.target_schema import as_findings, compare, stops
+from app.migration.tables.copy_table import name_of
 from app.next_step import Command, NextStep
 
 
@@ -41,6 +42,9 @@ def examine_against(tables: Sequence[Table], *, newest: str | None = None, upgra
 
     async def examine(connection: AsyncConnection, catalog: dict[str, CatalogTable]) -> TargetState:
         revision = await revision_of(connection, catalog)
+        held = [name_of(table) for table in tables if name_of(table) in catalog]
+        if newest is not None and revision is None and held:
+            return TargetState([_made_by_none(held)], usable=False)
         if newest is not None and revision != newest:
             return not_there(revision, newest, upgrades=upgrades)
         rules = compare(tables, catalog, strict=False)
@@ -49,6 +53,11 @@ def examine_against(tables: Sequence[Table], *, newest: str | None = None, upgra
         return TargetState(as_findings(rules, remedy), differences, usable=not stops(rules))
 
     return examine
+
+
+def _made_by_none(held: Sequence[str]) -> Finding:
+    remedy = "have DATABASE_URL name an empty database, or drop them there, if that is what it should name"
+    return finding("target-incompatible", f"the target holds tables that no revision made: {', '.join(held)}", remedy)
 
 
 async def revision_of(connection: AsyncConnection, catalog: dict[str, CatalogTable]) -> str | None:
