@@ -35,6 +35,7 @@ class Authority:
         moved: when the stage, and when a table of its own authority last moved.
         postgres: tables whose own authority is PostgreSQL.
         processes: the bot's, with the stage that each reports.
+        moved_out: that all tables are another server's, in words; None: they are this one's.
     """
 
     managed: bool = False
@@ -42,6 +43,7 @@ class Authority:
     moved: tuple[datetime | None, datetime | None] = (None, None)
     postgres: frozenset[str] = frozenset()
     processes: tuple[tuple[str, Stage], ...] = ()
+    moved_out: str | None = None
 
     def claim(self, table: str, store: Store) -> str | None:
         """Why a store's rows of a table are, or may be, the newer ones, in words; None: they are not."""
@@ -80,6 +82,7 @@ async def read_authority(connection: AsyncConnection, *, share: bool = False) ->
         moved=(row.moved_at, changed_at),
         postgres=frozenset(postgres),
         processes=tuple(zip(names, map(Stage, stages), strict=True)),
+        moved_out=row.moved_out,
     )
 
 
@@ -110,6 +113,8 @@ class Permit:
 
     def refusal(self, authority: Authority, table: str) -> str | None:
         """Why the table may not be written, in words; None: it may be."""
+        if authority.moved_out is not None:
+            return authority.moved_out
         if not authority.managed and self.overwrite:
             return None
         why = authority.claim(table, self.into)
@@ -123,6 +128,9 @@ class Permit:
         Raises:
             MigrationError: the store that would be written to has, or may have, the newer rows of a table.
         """
+        if authority.moved_out is not None:
+            remedy = NextStep("set DATABASE_URL to that server, then: ", self._again())
+            raise self._error(authority.moved_out, remedy)
         if self._by_setting(authority):
             remedy = NextStep(*self._instead, self._again("--overwrite"), ", if that is meant")
             raise self._error(_BY_SETTING[self.into], remedy)
