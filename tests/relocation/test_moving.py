@@ -251,7 +251,11 @@ def test_at_the_old_place_no_command_goes_on(
         words = (*line.split(), "--tables", "staff", "--source", source_database)
         refused = command(*words, **settings)  # of a table that Supabase is the store of
         assert (refused.code, "moved to another server" in refused.err) == (1, True), line + refused.err
-        assert f"set DATABASE_URL to that server, then: botdata {line.split()[0]} --tables staff" in refused.err
+        if "copy" not in line:
+            assert f"set DATABASE_URL to that server, then: botdata {line.removesuffix(' --follow')}" in refused.err
+    found = command("preflight", "--tables", "staff", "--json", "--source", source_database, **settings)
+    (error,) = [one for one in json.loads(found.out)["findings"] if one["severity"] == "error"]
+    assert (error["code"], error["remedy"]) == ("target-moved-out", "set DATABASE_URL to that server")
     assert "NOT SERVED HERE" in command("cutover", "status", **settings).out
 
 

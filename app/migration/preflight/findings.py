@@ -57,6 +57,7 @@ CODES: dict[str, Code] = {
     "target-collation-version": Code("warning"),
     "source-tls-off": Code("warning"),
     "target-is-source": Code("error", acceptable=False),
+    "target-moved-out": Code("error", acceptable=False),
     "target-unreachable": Code("error", acceptable=False),
     "target-empty": Code("notice"),
     "target-behind": Code("error", acceptable=False),

@@ -12,6 +12,7 @@ from sqlalchemy import Table
 
 from app.common.schemas import schemas_of
 from app.migration.load.distributed import distributed_tables, is_schema_distributed, undistribute
+from app.migration.load.table_authority import read_authority
 from app.migration.preflight.collations import collation_findings
 from app.migration.preflight.findings import Finding, finding
 from app.migration.preflight.schemas.catalog import CatalogTable
@@ -100,6 +101,10 @@ async def examine_target(
         over_rest: the rows come from a REST source.
     """
     facts = await _facts(connection)
+    moved_out = (await read_authority(connection)).moved_out
+    if moved_out is not None:  # all else that is in the way is there to keep others off
+        one = finding("target-moved-out", moved_out, "set DATABASE_URL to that server")
+        return Server(facts["version"], (one,), facts["place"])
     found = [*_version(facts, "target"), *_tls(connection, "target", "DATABASE_URL")]
     found += _session(facts, connections)
     found += await _letters(connection)
