@@ -234,17 +234,37 @@ def test_a_damaged_archive_is_refused_before_anything_is_written(command: Comman
         refused = command("schema", "move-in", str(archive), "--as", "t2", DATABASE_URL=salons)
         assert refused.code == 1
         assert "cannot be used" in refused.err
+        assert refused.err.endswith(f"then: botdata schema move-in {archive} --as t2\n")
         assert "nothing was written" in refused.err
         assert query(salons, _SCHEMAS) == before
     assert command("schema", "move-in", "missing.zip", DATABASE_URL=salons).code == 1
 
 
-def test_at_the_old_place_no_command_goes_on(command: Command, archive: Path, salons: str) -> None:
+def test_at_the_old_place_no_command_goes_on(
+    command: Command, archive: Path, salons: str, source_database: str
+) -> None:
     settings = {"DATABASE_URL": salons, "DATABASE_SCHEMA": "t1"}
     for line in ("cutover back --force X", "cutover finish --yes", "uninstall --yes"):
         refused = command(*line.split(), **settings)
         assert (refused.code, "moved to another server" in refused.err) == (1, True), line + refused.err
+    for line in ("sync", "sync --follow", "copy", "verify --fix"):
+        words = (*line.split(), "--tables", "staff", "--source", source_database)
+        refused = command(*words, **settings)  # of a table that Supabase is the store of
+        assert (refused.code, "moved to another server" in refused.err) == (1, True), line + refused.err
+        if "copy" not in line:
+            assert f"set DATABASE_URL to that server, then: botdata {line.removesuffix(' --follow')}" in refused.err
+    found = command("preflight", "--tables", "staff", "--json", "--source", source_database, **settings)
+    (error,) = [one for one in json.loads(found.out)["findings"] if one["severity"] == "error"]
+    assert (error["code"], error["remedy"]) == ("target-moved-out", "set DATABASE_URL to that server")
     assert "NOT SERVED HERE" in command("cutover", "status", **settings).out
+
+
+def test_a_salon_that_is_not_there_or_too_old_is_named_in_the_next_command(command: Command, salons: str) -> None:
+    missing = command("schema", "move-out", "t9", DATABASE_URL=salons)
+    assert "correct the name, or DATABASE_URL, then: botdata schema move-out t9\n" in missing.err
+    execute(salons, "DROP SCHEMA t1_botdata CASCADE")
+    old = command("schema", "move-out", "t1", DATABASE_URL=salons)
+    assert "then: botdata schema move-out t1 (with DATABASE_SCHEMA=t1)\n" in old.err
 
 
 def test_what_is_there_is_not_touched(command: Command, archive: Path, salons: str) -> None:

@@ -6,7 +6,6 @@ from dataclasses import replace
 from psycopg import AsyncConnection
 from sqlalchemy import Table
 
-from app.common.schemas import schemas_of
 from app.migration.preflight.findings import Finding, finding
 from app.migration.preflight.schemas.catalog import CatalogTable
 from app.migration.sources.moved_tables import WITHOUT_COLUMNS, WITHOUT_COLUMNS_REMEDY, WITHOUT_KEY, WITHOUT_KEY_REMEDY
@@ -15,8 +14,6 @@ from app.migration.tables.copy_table import identifier_of, key_columns, key_trou
 from app.migration.tables.silence import grant_of_silence, silence
 from app.migration.tables.unvalidated_checks import UnvalidatedCheck, find_unvalidated
 from app.migration.target.interference import Interference, find_interference
-from app.state.cutover.stage import where_it_lives
-from app.state.relocation.mark import TRIGGER as MOVED_OUT
 
 
 async def examine_writes(
@@ -62,10 +59,7 @@ async def _interference(connection: AsyncConnection, qualified: str, table: str)
     grant = await grant_of_silence(connection) if lacks else None
     found = []
     for one in there:
-        if one.name == MOVED_OUT:
-            remedy = str(where_it_lives(schemas_of(connection)))
-            found.append(finding("target-moved-out", "the target's tables have moved to another server", remedy))
-        elif one.fires(silent=quiet.holds):
+        if one.fires(silent=quiet.holds):
             found.append(_firing(one, table, grant, unsafe=quiet.unsafe))
         elif one.enabled == "O":
             found.append(_silent(one, table))

@@ -12,6 +12,7 @@ from psycopg import AsyncConnection
 from sqlalchemy import Table
 
 from app.migration.sources.postgres.postgres_source import PostgresSource
+from app.migration.sources.postgres.silent_changes import values_stand
 from app.migration.sources.source import Progress, Source
 from app.migration.stream.applier import Applier
 from app.migration.stream.followed import Applying, GivenUpError, Stream, StreamOptions
@@ -54,6 +55,7 @@ class StreamStart(Sync):
         self._how = stream
         self._until = stream.until_lsn
         self._peeking: AsyncConnection | None = None
+        self._source: Source | None = None
         self._postgres: PostgresSource | None = None
         self._followed: StreamSlot | None = None
         self._run_id = 0
@@ -61,6 +63,7 @@ class StreamStart(Sync):
     async def _open(self, ends: AsyncExitStack) -> tuple[Source, AsyncConnection, list[CopyTable], int]:
         source, connection, tables, run = await super()._open(ends)
         assert isinstance(source, PostgresSource)  # the command line sees to it
+        self._source = source
         self._postgres, self._run_id = await self._open_log(ends, source), run
         with explained("sync", setting=self._postgres.setting, pending="everything of this start"):
             name = await self._name(connection)
@@ -95,7 +98,8 @@ class StreamStart(Sync):
             GivenUpError: no table can be followed by one.
         """
         assert self._postgres is not None
-        source = self._postgres
+        assert self._source is not None
+        source, read = self._postgres, self._source
         slot, publication = await self._ends(connection)
         name = slot.name
         found = await publication.publish(tables)
@@ -109,6 +113,7 @@ class StreamStart(Sync):
         prints = await fingerprints(source, chosen)
         reverse = self._options.reverse
         known = next(iter(await streams.read_streams(connection, name, reverse=reverse)), None)
+        reshaped = [one.name for one in chosen if not await values_stand(connection, read, one, dry_run=True)]
         why = await close_gap(
             connection,
             slot,
@@ -117,6 +122,7 @@ class StreamStart(Sync):
             server=server,
             publication=published,
             prints=prints,
+            reshaped=reshaped,
             tell=self._progress.notice,
             reverse=reverse,
         )
