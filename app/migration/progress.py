@@ -1,4 +1,4 @@
-"""Who is told how far a long step has come."""
+"""The protocol by which a long step tells how far it has come."""
 
 from typing import Protocol
 

@@ -18,7 +18,7 @@ from app.state.cutover.stage import COLUMNS, READ, READ_IN_TURN, StageRow
 from app.state.cutover.standby_reads import StandbyReads
 from app.state.schema_name import SCHEMA
 
-SILENT_AFTER = 5.0  # seconds without a report; a process reports every second
+SILENT_AFTER = 5.0  # seconds without a report; a process reports twice a second, or every two for many salons
 FOLLOWS = f"CUTOVER_STAGE={FOLLOW}"  # the setting by which a process follows the stage's row
 TAKE_AWAY = f"DELETE FROM {SCHEMA}.processes WHERE name = %(process)s"
 _REPORT_AND_READ = f"""
