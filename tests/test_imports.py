@@ -1,4 +1,4 @@
-"""Imports run one way: a package of the left column imports none of those on its right."""
+"""Imports run one way: each layer imports itself and those before it; and docs/architecture.md draws them."""
 
 import ast
 import re
