@@ -14,7 +14,7 @@ from tests.migration.engine import execute, value
 pytestmark = pytest.mark.separate_server  # it makes roles
 
 
-def test_moved_and_recreated(inventories: Inventories, supabase: Project) -> None:
+def test_what_a_verify_and_a_comparison_prove_is_no_longer_open(inventories: Inventories, supabase: Project) -> None:
     target = inventories.target
     settings = {"DATABASE_URL": target}
     only = ("--source", supabase.url, *METADATA, "--tables", "orders,billing.invoices")
@@ -60,7 +60,7 @@ def test_moved_and_recreated(inventories: Inventories, supabase: Project) -> Non
     assert "the target has no such table" in inventories.items(supabase.url)["table public.orders"]["detail"]
 
 
-def test_ticks(inventories: Inventories, supabase: Project) -> None:
+def test_a_tick_holds_until_its_item_changes(inventories: Inventories, supabase: Project) -> None:
     item = "function public.price(integer)"
     missing = inventories("--done", item, "--note", "x", code=1)
     assert "the target keeps no inventory" in missing.err
