@@ -108,7 +108,7 @@ class Work:
                 names += [name for name, table in described.tables.items() if table.info.get("group") == "baileys"]
         read_from = []
         if source is not None:
-            read_from.append(f"--source {shlex.quote(_shown_source(source))}")
+            read_from.append(f"--source {shlex.quote(shown_source(source))}")
         if source_schema is not None:
             read_from.append(f"--source-schema {shlex.quote(source_schema)}")
         if metadata is not None:
@@ -283,7 +283,7 @@ def _in_schema(source_url: str | None, schema: str | None) -> str | None:
     return address_in(source_url, schema)
 
 
-def _shown_source(source: str) -> str:
+def shown_source(source: str) -> str:
     """The option as it can be repeated in a message: without a password."""
     from app.stores.postgres.database_url import sqlalchemy_url
 

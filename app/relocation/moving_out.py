@@ -75,8 +75,9 @@ async def look(url: str) -> Leaving:
     Raises:
         MigrationError: the target cannot be used, has no such salon, or has moved out already.
     """
+    async with open_target(url, step=STEP) as connection:
+        revision = await _revision(connection)  # a name that is wrong is told before what its schema lacks
     async with open_cutover(url, STEP, pending=_NOTHING) as connection:
-        revision = await _revision(connection)
         row = await read_stage_row(connection)
         await _refuse_moved(connection, row)
         against = tuple(await objections(connection, row))

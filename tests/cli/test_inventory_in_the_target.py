@@ -68,11 +68,12 @@ def test_a_tick_holds_until_its_item_changes(inventories: Inventories, supabase:
     everything = inventories.items(supabase.url)
     wrong = inventories("--done", "function public.pric(integer)", "--note", "x", code=1)
     assert f"near it: {item}" in wrong.err
-    done = inventories("--done", item, "--note", "made by a revision", "--json", code=0)
+    done = inventories("--done", item, "--note", "by a revision, says +7 900 000-00-07", "--json", code=0)
     document = check_document(done.out, "inventory --done")
-    assert (document["item"], document["note"], item in document["open"]) == (item, "made by a revision", False)
+    note = "by a revision, says +7900***0007"
+    assert (document["item"], document["note"], item in document["open"]) == (item, note, False)
     ticked = inventories.items(supabase.url)[item]
-    assert (ticked["fate"], ticked["open"], ticked["note"]) == ("by hand", False, "made by a revision")
+    assert (ticked["fate"], ticked["open"], ticked["note"]) == ("by hand", False, note)
     status = json.loads(inventories.command("status", "--json", DATABASE_URL=inventories.target).out)
     assert set(status["inventory_open"]) == {
         name for name, one in everything.items() if one["open"] and name != item

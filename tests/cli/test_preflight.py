@@ -89,20 +89,22 @@ def test_phones_are_masked(command: Command, settings: dict[str, str], source_da
 
 
 @pytest.mark.parametrize(
-    ("changed", "code"),
+    ("changed", "code", "remedy"),
     [
-        ({"SUPABASE_KEY": "sb_publishable_x"}, "source-key-role"),
-        ({"SUPABASE_URL": "http://127.0.0.1:9"}, "source-unreachable"),
-        ({"DATABASE_URL": "postgresql://x:password-of-the-database@127.0.0.1:9/x"}, "target-unreachable"),
+        ({"SUPABASE_KEY": "sb_publishable_x"}, "source-key-role", "set SUPABASE_KEY to the service key"),
+        ({"SUPABASE_KEY": "sb_secret_x"}, "source-unreachable", "correct SUPABASE_URL and SUPABASE_KEY, then: "),
+        ({"SUPABASE_URL": "http://127.0.0.1:9"}, "source-unreachable", "correct SUPABASE_URL, or start the server, "),
+        ({"DATABASE_URL": "postgresql://x:password-of-the-database@127.0.0.1:9/x"}, "target-unreachable", "correct D"),
     ],
 )
 def test_what_stops_other_commands_is_a_finding_here(
-    command: Command, settings: dict[str, str], changed: dict[str, str], code: str
+    command: Command, settings: dict[str, str], changed: dict[str, str], code: str, remedy: str
 ) -> None:
     outcome = command("preflight", "--json", **{**settings, **changed})
     assert outcome.code == 1
     document = json.loads(outcome.out)
-    assert code in [one["code"] for one in document["findings"] if one["severity"] == "error"]
+    remedies = {one["code"]: one["remedy"] for one in document["findings"] if one["severity"] == "error"}
+    assert remedies[code].startswith(remedy)
     assert document["next"] == "put the errors right, then: botdata preflight"
 
 

@@ -199,3 +199,11 @@ def test_at_the_old_place_no_command_goes_on(command: Command, archive: Path, sa
         refused = command(*line.split(), **settings)
         assert (refused.code, "moved to another server" in refused.err) == (1, True), line + refused.err
     assert "NOT SERVED HERE" in command("cutover", "status", **settings).out
+
+
+def test_a_salon_that_is_not_there_or_too_old_is_named_in_the_next_command(command: Command, salons: str) -> None:
+    missing = command("schema", "move-out", "t9", DATABASE_URL=salons)
+    assert "correct the name, or DATABASE_URL, then: botdata schema move-out t9\n" in missing.err
+    execute(salons, "DROP SCHEMA t1_botdata CASCADE")
+    old = command("schema", "move-out", "t1", DATABASE_URL=salons)
+    assert "then: botdata schema move-out t1 (with DATABASE_SCHEMA=t1)\n" in old.err

@@ -129,7 +129,9 @@ class Permit:
         names = list(tables)
         if refused := self.refusals(authority, names):
             rest = [name for name in names if name not in refused]
-            raise self._error(f"{self.into.label} is the store of {in_words(refused)}", self._remedy(authority, rest))
+            is_store = any(authority.claim(name, self.into) for name in refused)
+            why = "is the store of" if is_store else "gets from the bot what it writes of"
+            raise self._error(f"{self.into.label} {why} {in_words(refused)}", self._remedy(authority, rest))
 
     def closed(self, authority: Authority, tables: Iterable[str]) -> frozenset[str]:
         """The tables that `refuse` would stop for."""

@@ -44,7 +44,7 @@ from app.migration.tables.copy_table import name_of
 from app.migration.tables.grants import SERVICE_ROLE
 from app.migration.tables.quoting import identifier_of
 from app.migration.tables.unique_keys import keeps_unique, key_columns
-from app.migration.target.target_session import open_target
+from app.migration.target.target_session import open_target, remedy_at_source
 from app.next_step import Command, NextStep
 from app.state.fetching import fetch_value
 from app.stores.postgres.database_url import shown_url
@@ -267,9 +267,9 @@ async def _look_at_source(
         else:
             await _look_at_supabase(source, tables, ends, limits, on_retry, quick=quick)
     except StoreError as error:
-        ends.findings.append(
-            finding("source-unreachable", f"the source ({setting}): {error}", f"correct {setting}, or start the server")
-        )
+        first = remedy_at_source(error, setting) or (f"correct {setting}, or start the server, then: ",)
+        remedy = str(NextStep(*first, Command("preflight")))
+        ends.findings.append(finding("source-unreachable", f"the source ({setting}): {error}", remedy))
     except MigrationError as error:
         ends.findings.append(finding("source-unreachable", error.message, str(error.next_step or f"correct {setting}")))
 

@@ -81,7 +81,7 @@ def replace(
             )
         say("schema: nothing to replace" + (f"; already at {plan.revision}" if plan.revision else ""))
         say_words(_leftover_lines(leftovers))
-        command = "botdata copy" if plan.revision else "botdata upgrade"
+        command = "botdata status" if plan.revision else "botdata upgrade"
         show(_document(plan, None, leftovers, command), [f"Next: {command}"], as_json, beside=True)
         return
     say_words(_plan_words(plan))

@@ -196,8 +196,10 @@ def _completed(name: str, file: Path | None, work: Callable[[], _Answer]) -> _An
     """The next commands of errors get the salon's name, and the file's; those of other groups are told its setting."""
 
     def complete(command: Command) -> Command:
-        options = re.sub(r"\bNAME\b", name, command.options)
-        return Command(command.name, options.replace("FILE", shlex.quote(str(file))))
+        options = re.sub(r"\bNAME\b", name, command.options).replace("FILE", shlex.quote(str(file)))
+        if command.name == _OUT and name not in options.split():  # of a step that knows no salon
+            options = f"{name} {options}".strip()
+        return Command(command.name, options)
 
     try:
         return work()
