@@ -25,7 +25,7 @@ LAYERS = [
     ["repositories"],
     ["cutover.replication", "cutover.resting_backend", "cutover.shadow", "cutover.staged_backend"],
     ["data_layer"],
-    ["migration.retry", "migration.progress"],
+    ["migration.retry"],
     ["migration.tables"],
     ["migration.sources"],
     ["migration.target"],

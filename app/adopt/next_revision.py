@@ -10,8 +10,8 @@ from psycopg import AsyncConnection, sql
 
 from app.adopt.catalog import Difference, split_name
 from app.adopt.dump import table_statements
+from app.adopt.proof import policy_statement, taken
 from app.adopt.revision import SETTINGS
-from app.adopt.rewording import policy_statement, taken
 from app.adopt.scope import STEP, Scope
 from app.migration.target.target_session import explained
 from app.schema.pg_dump import PgDump

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
 
-    from app.migration.progress import Progress as ProgressProtocol
+    from app.migration.sources.source import Progress as ProgressProtocol
 
 _WIDTH, _WIDEST = 240, 10_000
 _SECONDS_BETWEEN_LINES = 5.0

@@ -22,9 +22,8 @@ from app.errors import MigrationError, SettingsError
 if TYPE_CHECKING:
     from sqlalchemy import MetaData, Table
 
-    from app.migration.progress import Progress
     from app.migration.sources.pace import Pace
-    from app.migration.sources.source import Source
+    from app.migration.sources.source import Progress, Source
     from app.notify.steps import StepEnd
     from app.settings import Settings
 
@@ -161,7 +160,7 @@ class Work:
     @asynccontextmanager
     async def paced(self, notice: Callable[[str], None]) -> AsyncIterator[None]:
         """For as long as the context lasts, the source is asked nothing while the target says that it is paused."""
-        from app.migration.runs.kept_pace import kept_pace
+        from app.migration.runs.kept_work import kept_pace
 
         if self.command.partition(" ")[0] not in _PAUSED:
             yield

@@ -10,7 +10,7 @@ from psycopg import AsyncConnection
 from app.common.schemas import Schemas
 from app.errors import BotdataError
 from app.fleet.outcome import Outcome, Result, failed
-from app.migration.progress import Progress
+from app.migration.sources.source import Progress
 from app.migration.target.target_session import connect_target, explained
 from app.state.fleet.salons import Salon
 from app.stores.postgres.cursors import turn_to

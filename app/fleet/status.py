@@ -49,7 +49,7 @@ def _troubles(found: Status) -> list[Trouble]:
     if newest is not None and newest.state == "stopped":
         troubles.append((f"run {newest.number} ({newest.command}) has stopped before its end", found.next_step))
     if found.foreign_keys:
-        names = ", ".join(f"{key.name} on {key.table}" for key in found.foreign_keys)
+        names = ", ".join(f"{key.name} on {key.of_table}" for key in found.foreign_keys)
         troubles.append((f"foreign keys that a run took away or left unproved: {names}", NextStep(Command("status"))))
     if found.in_quarantine:
         troubles.append((f"{found.in_quarantine:,} rows in quarantine", NextStep(Command("quarantine list"))))

@@ -14,7 +14,7 @@ from app.fleet.outcome import Outcome, Result, away
 from app.fleet.sources import SalonSource
 from app.migration.preflight.opening import open_source
 from app.migration.retry import Limits
-from app.migration.runs.kept_pace import kept_pace
+from app.migration.runs.kept_work import kept_pace
 from app.migration.runs.report import VerifyReport
 from app.migration.sources.pace import MaxRate, Pace
 from app.migration.tables.copy_table import name_of

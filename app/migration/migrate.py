@@ -12,9 +12,8 @@ from sqlalchemy import Table
 from app.errors import MigrationError
 from app.migration.copy.copier import CopyOptions, copy_into
 from app.migration.load.table_authority import read_authority
-from app.migration.progress import Progress
 from app.migration.runs.report import CopyReport, VerifyReport
-from app.migration.sources.source import Source
+from app.migration.sources.source import Progress, Source
 from app.migration.tables.copy_table import name_of
 from app.migration.target.target_session import explained, open_target
 from app.migration.verify.options import VerifyOptions

@@ -10,11 +10,10 @@ from psycopg import AsyncConnection, sql
 from sqlalchemy import Table
 
 from app.errors import AccessDeniedError, CountTimeoutError, SchemaMismatchError
-from app.migration.sources.pages import records_of
 from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.sources.rest.rest_source import RestSource
-from app.migration.sources.source import Source
-from app.migration.tables.quoting import identifier_of, schema_of
+from app.migration.sources.source import Source, records_of
+from app.migration.tables.copy_table import identifier_of, schema_of
 from app.stores.supabase.client import total_told
 
 _TIMES = 2

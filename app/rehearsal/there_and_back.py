@@ -18,11 +18,11 @@ from app.cutover.moves.steps import Sending, advance, back
 from app.cutover.stages import Stage
 from app.errors import MigrationError
 from app.migration.copy.copier import copy
-from app.migration.progress import Progress
 from app.migration.runs.report import VerifyReport
 from app.migration.sources.postgres.postgres_source import open_postgres_source
 from app.migration.sources.rest.rest_source import RestSource
-from app.migration.sync.options import SyncOptions
+from app.migration.sources.source import Progress
+from app.migration.sync.sync_report import SyncOptions
 from app.migration.sync.syncer import Sync
 from app.migration.target.target_session import open_target
 from app.migration.verify.verifier import verify

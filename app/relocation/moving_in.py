@@ -8,7 +8,7 @@ from psycopg import AsyncConnection
 
 from app.common.schemas import schemas_of
 from app.errors import INSTALL_NEWER, MigrationError
-from app.migration.progress import Progress
+from app.migration.sources.source import Progress
 from app.migration.target.target_session import explained, open_target
 from app.next_step import Command, NextStep
 from app.relocation.archive import Archive, SequenceState

@@ -15,7 +15,7 @@ from psycopg import AsyncConnection
 
 from app.cutover.moves.stage_row import kept, lock_stage_row, open_cutover, require_standby
 from app.errors import INSTALL_NEWER, MigrationError
-from app.migration.progress import Progress
+from app.migration.sources.source import Progress
 from app.migration.target.target_session import explained, open_target
 from app.next_step import Command, NextStep
 from app.relocation.archive import Archive, ArchiveWriter, Manifest, SequenceState, TableRows

@@ -13,10 +13,9 @@ from pydantic import BaseModel, ValidationError
 from sqlalchemy import Table
 
 from app.errors import INSTALL_NEWER, AccessDeniedError, MigrationError, StoreError, UnavailableError
-from app.migration.progress import Progress
 from app.migration.sources.rest.rest_source import RestSource
 from app.migration.sources.rest.text_settings import require_readable_texts
-from app.migration.sources.source import Source
+from app.migration.sources.source import Progress, Source
 from app.migration.tables.copy_table import CopyTable
 from app.migration.tables.described_table import describe
 from app.migration.target.target_session import explained, open_target

@@ -11,15 +11,13 @@ from functools import reduce
 from psycopg import AsyncConnection, sql
 
 from app.migration.load.statements import WITHOUT_ZONE, page_rows
-from app.migration.progress import Progress
 from app.migration.sources.counts import known_count
 from app.migration.sources.postgres.postgres_source import PostgresSource
-from app.migration.sources.source import Source
+from app.migration.sources.source import Progress, Source
 from app.migration.tables.column_shapes import INSIDE
 from app.migration.tables.copy_table import CopyColumn, CopyTable
-from app.migration.target.refused_texts import read_page
-from app.migration.target.target_session import JsonBytes
-from app.migration.whole.pairs import staged
+from app.migration.target.target_session import JsonBytes, read_page
+from app.migration.whole import staged
 from app.state.digests import Bucket, KeptDigest, Side, add, bucket_sums, read_sums
 from app.state.fetching import fetch_rows, fetch_value
 from app.stores.postgres.cursors import rendered

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from psycopg import AsyncConnection
@@ -14,10 +16,8 @@ from app.common.latency import Latencies
 from app.cutover.stages import Store
 from app.errors import error_for_sqlstate
 from app.migration.runs.status import RunStatus, Status
-from app.migration.tables.copy_table import CopyTable
-from app.migration.tables.quoting import named
+from app.migration.tables.copy_table import CopyTable, named
 from app.privacy import mask_free_text, mask_phone
-from app.report.limits import read_limits
 from app.state import tool_schema
 from app.state.cutover.accepted_differences import read_accepted
 from app.state.cutover.comparisons import DifferenceReport, MethodReport, read_differences, read_methods
@@ -84,7 +84,7 @@ async def gather(
             for table in tables
         ],
         "foreign_keys": [
-            {"table": key.table, "name": key.name, "state": key.state} for key in status.foreign_keys
+            {"table": key.of_table, "name": key.name, "state": key.state} for key in status.foreign_keys
         ],
         "quarantine": reasons,
         "stage": {
@@ -259,3 +259,16 @@ def _between(begun_at: str, ended_at: str | None) -> float | None:
 
 def _rounded(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds, 6)
+
+
+def limits_file() -> Path:
+    """The document: inside the installed package, else beside it in a checkout."""
+    package = Path(__file__).resolve().parents[1]
+    installed = package / "docs" / "limits.md"
+    return installed if installed.exists() else package.parent / "docs" / "limits.md"
+
+
+def read_limits() -> list[dict[str, str]]:
+    """The rows of its table, with backticks around code."""
+    rows = re.findall(r"^\| (.+?) \| (.+?) \| (.+?) \|$", limits_file().read_text(encoding="utf-8"), re.MULTILINE)
+    return [{"what": what, "who": who, "remedy": remedy} for what, who, remedy in rows[1:]]

@@ -9,17 +9,16 @@ from psycopg import AsyncConnection
 from sqlalchemy import Table
 
 from app.errors import MigrationError, StoreError
-from app.migration.keys.key_counts import count_target
-from app.migration.progress import Progress
+from app.migration.keys.key_listing import count_target
 from app.migration.runs.status import status_of
 from app.migration.sources.counts import shown_count
 from app.migration.sources.moved_tables import NotMoved, choose_moved, partitions_among
 from app.migration.sources.rest.rest_source import RestSource
 from app.migration.sources.rest.text_settings import require_readable_texts
-from app.migration.sources.source import Source
+from app.migration.sources.source import Progress, Source
 from app.migration.tables.copy_table import CopyTable, name_of
 from app.migration.tables.described_table import describe
-from app.migration.target.generated_columns import compared_table
+from app.migration.target.columns_of_both import compared_table
 from app.migration.target.target_session import explained, open_target
 from app.next_step import Command, NextStep
 from app.report.digests import digest_source, digest_target

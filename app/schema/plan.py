@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from psycopg import AsyncConnection, sql
 
 from app.migration.preflight.schemas.catalog import CatalogTable, read_tables
-from app.migration.preflight.schemas.target_state import revision_of
+from app.migration.preflight.schemas.target_schema import revision_of
 from app.models import Base
 from app.schema import phase08
 from app.schema.revision_files import known_revisions
@@ -161,7 +161,7 @@ async def read_plan(connection: AsyncConnection, keep: Collection[str] = ()) -> 
         tables=tuple([await _planned(connection, catalog[name], parents.get(name)) for name in dropped]),
         sequences=tuple(sequences),
         functions=tuple(name for _, name in functions),
-        triggers=tuple(f"{name} of {table}" for table in dropped for name in sorted(_triggers(catalog[table]))),
+        triggers=tuple(f"{name} of {table}" for table in dropped for name in sorted(catalog[table].triggers)),
         kept=tuple([await _planned(connection, catalog[name], None) for name in baileys]),
         others=tuple(sorted(others & set(keep))),
         indexes=tuple(
@@ -174,10 +174,6 @@ async def read_plan(connection: AsyncConnection, keep: Collection[str] = ()) -> 
         dependents=tuple(text for (text,) in dependents),
         not_owned=tuple(name for (name,) in not_owned),
     )
-
-
-def _triggers(table: CatalogTable) -> set[str]:
-    return {trigger.name for trigger in table.triggers}
 
 
 async def _planned(connection: AsyncConnection, table: CatalogTable, parent: str | None) -> PlannedTable:

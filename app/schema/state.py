@@ -6,10 +6,9 @@ from dataclasses import replace
 from psycopg import AsyncConnection
 
 from app.errors import INSTALL_NEWER
-from app.migration.preflight.findings import SchemaDifference, Severity, finding
+from app.migration.preflight.findings import SchemaDifference, finding
 from app.migration.preflight.schemas.catalog import CatalogTable
-from app.migration.preflight.schemas.target_schema import as_findings, compare
-from app.migration.preflight.schemas.target_state import TargetState, not_there, revision_of
+from app.migration.preflight.schemas.target_schema import TargetState, as_findings, compare, not_there, revision_of
 from app.models import Base
 from app.next_step import Command, NextStep
 from app.schema import phase08
@@ -47,15 +46,14 @@ class ExamineSchema:
         known = known_revisions()
         if revision != known[-1]:
             return self._elsewhere(revision, known)
-        rules = compare(Base.metadata.sorted_tables, catalog, strict=True)
-        rules = [(one, code, _severity(one, code, severity)) for one, code, severity in rules]
-        return TargetState(as_findings(rules, _BY_HAND), [one for one, _, _ in rules])
+        differences = [_judged(one) for one in compare(Base.metadata.sorted_tables, catalog, strict=True)]
+        return TargetState(as_findings(differences, _BY_HAND), differences)
 
     def _unversioned(self, catalog: dict[str, CatalogTable]) -> TargetState:
         held = sorted(business_names() & catalog.keys())
         if not held:
             return not_there(None, known_revisions()[-1], upgrades=self._upgrades)
-        differences = [one for one, _, _ in compare(Base.metadata.sorted_tables, catalog, strict=True)]
+        differences = compare(Base.metadata.sorted_tables, catalog, strict=True)
         if phase08.recognise(catalog):
             examples = "companies.name where title should be, yclients_company_id for company_id"
             one = finding(
@@ -84,11 +82,11 @@ class ExamineSchema:
         return not_there(revision, head, upgrades=self._upgrades)
 
 
-def _severity(one: SchemaDifference, code: str, usual: Severity | None) -> Severity | None:
+def _judged(one: SchemaDifference) -> SchemaDifference:
     """What a live session table has besides, or lacks around it, was left so when it was adopted."""
-    if one.table in baileys_names() and code in {"target-index-missing", "target-index-differs", "target-column-extra"}:
-        return usual if usual == "error" else "notice"
-    return usual
+    left_so = {"target-index-missing", "target-index-differs", "target-column-extra"}
+    is_notice = one.table in baileys_names() and one.code in left_so and one.severity != "error"
+    return replace(one, severity="notice") if is_notice else one
 
 
 def _named_as_before(

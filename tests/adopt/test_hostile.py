@@ -10,7 +10,7 @@ import pytest
 from psycopg import AsyncConnection, sql
 
 from app.adopt.catalog import Difference, differences, read_catalog
-from app.adopt.rewording import without_rewordings
+from app.adopt.proof import without_rewordings
 from app.adopt.scope import Scope
 from app.adopt.scratch import Places, scratch_database
 from tests.adopt.adopting import adopt, check, run

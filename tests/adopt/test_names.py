@@ -6,7 +6,7 @@ import unicodedata
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.adopt.models.python_names import attribute_name, class_name, module_name
+from app.adopt.models.named_tables import attribute_name, class_name, module_name
 
 _ANY = st.lists(st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), min_size=1), min_size=1)
 

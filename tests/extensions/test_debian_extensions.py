@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from app.migration.preflight.schemas.target_state import examine_against
+from app.migration.preflight.schemas.target_schema import examine_against
 from tests.extensions.debian_server import debian_server
 from tests.extensions.moving import extension, models, moved_every_way, rows, schema
 from tests.fixtures.sources import BOTH, Ends, Source

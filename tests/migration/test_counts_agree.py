@@ -11,8 +11,8 @@ from app.migration.copy import completeness
 from app.migration.copy import stream_copier as copy_streams
 from app.migration.copy.copier import CopyOptions
 from app.migration.tables.selected_tables import select_tables
+from app.migration.verify import hash_comparison as compare_hashes
 from app.migration.verify import keyed_comparison
-from app.migration.verify.by_hash import hash_comparison as compare_hashes
 from app.migration.verify.options import VerifyOptions
 from tests.fixtures.sources import MakeSource, served_in_pages
 from tests.migration.engine import copy_from, execute, query, value, verify_from

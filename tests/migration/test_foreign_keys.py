@@ -13,7 +13,7 @@ from app.errors import MigrationError
 from app.migration.copy import copier as copy_module
 from app.migration.copy.copier import CopyOptions
 from app.migration.copy.stream_copier import StreamOptions
-from app.migration.sync.options import SyncOptions
+from app.migration.sync.sync_report import SyncOptions
 from app.migration.sync.syncer import Sync
 from app.migration.tables.selected_tables import select_tables
 from app.migration.target import foreign_keys
@@ -180,10 +180,10 @@ async def test_orphans_are_counted_and_the_key_stays_not_valid(served: _Served, 
     execute(served.database_url, "INSERT INTO egg VALUES (11, 99), (12, 98)")
     report = await copy_from(served, fresh_database, select_tables(METADATA), options=_SMALL)
     (broken,) = report.broken
-    assert (report.complete, broken.table, broken.name, broken.there, broken.orphans) == (
-        False, "egg", "egg_hen", True, 2,
+    assert (report.complete, broken.key.of_table, broken.key.name, broken.key.state, broken.orphans) == (
+        False, "egg", "egg_hen", "not valid", 2,
     )  # fmt: skip
-    assert sorted(query(fresh_database, broken.query)) == [(11, 99), (12, 98)]
+    assert sorted(query(fresh_database, broken.key.orphans)) == [(11, 99), (12, 98)]
     assert [row[2] for row in query(fresh_database, _DEFINITIONS) if row[1] == "egg_hen"] == [
         "FOREIGN KEY (hen) REFERENCES hen(id) ON DELETE RESTRICT NOT VALID"
     ]
@@ -198,7 +198,7 @@ async def test_orphans_are_counted_and_the_key_stays_not_valid(served: _Served, 
 async def test_a_part_of_the_tables(served: _Served, fresh_database: str) -> None:
     """Only the keys on or to the tables chosen are touched; rows whose parents were not copied are told."""
     report = await copy_from(served, fresh_database, select_tables(METADATA, names=["egg"]), options=_SMALL)
-    assert [(broken.name, broken.orphans) for broken in report.broken] == [("egg_hen", 10)]
+    assert [(broken.key.name, broken.orphans) for broken in report.broken] == [("egg_hen", 10)]
     names = {name for (name,) in query(fresh_database, "SELECT name FROM botdata.foreign_keys")}
     assert names == {"egg_hen", "hen_egg"}
 

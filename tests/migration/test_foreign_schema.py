@@ -112,13 +112,13 @@ async def test_a_row_whose_parent_is_missing_is_reported(databases: PostgresServ
             report = await copy_from(server, fresh_database, select_tables(METADATA))
         assert [row for table in report.tables for row in table.refused] == []
         (broken,) = report.broken
-        assert (broken.table, broken.name, broken.there, broken.orphans) == (
+        assert (broken.key.of_table, broken.key.name, broken.key.state, broken.orphans) == (
             "child notes, old",
             "child notes, old_Parent, key_fkey",
-            True,
+            "not valid",
             1,
         )
-        assert query(fresh_database, broken.query) == [("nobody", 1, "")]
+        assert query(fresh_database, broken.key.orphans) == [("nobody", 1, "")]
         assert not report.complete
     finally:
         databases.drop_database(source_database)

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from app.migration.runs import kept_progress as module
-from app.migration.runs.kept_progress import kept_progress
+from app.migration.runs import kept_work as module
+from app.migration.runs.kept_work import kept_progress
 from app.state.sync_progress import read_progress
 from tests.migration.engine import Told, execute, value
 

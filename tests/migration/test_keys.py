@@ -5,11 +5,11 @@ from sqlalchemy import Column, Index, Integer, MetaData, Table, Text, UniqueCons
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from app.errors import MigrationError
-from app.migration.preflight.schemas.target_state import examine_against
+from app.migration.preflight.schemas.target_schema import examine_against
 from app.migration.quarantine.quarantined_rows import holds_phone
 from app.migration.quarantine.replay import replay
+from app.migration.tables.copy_table import UniqueIndex, key_columns
 from app.migration.tables.selected_tables import select_tables
-from app.migration.tables.unique_keys import UniqueIndex, key_columns
 from app.migration.verify.options import VerifyOptions
 from tests.fixtures.sources import MakeSource
 from tests.migration.engine import copy_from, execute, query, row_texts, value, verify_from

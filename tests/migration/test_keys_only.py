@@ -8,7 +8,7 @@ import pytest
 from psycopg import sql
 from sqlalchemy import Column, Integer, MetaData, Table, Text
 
-from app.migration.preflight.schemas.target_state import examine_against
+from app.migration.preflight.schemas.target_schema import examine_against
 from app.migration.tables.selected_tables import select_tables
 from tests.cli.command import Command, Outcome
 from tests.fixtures.sources import Ends

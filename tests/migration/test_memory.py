@@ -9,7 +9,7 @@ from sqlalchemy import BigInteger, Column, MetaData, Table
 
 from app.errors import MigrationError
 from app.migration.copy.copier import CopyOptions
-from app.migration.sync import walked_keys
+from app.migration.sync import changed_rows
 from tests.fixtures.sources import Source
 from tests.migration.engine import copy_from, execute, row_texts, verify_from
 from tests.migration.two_ends import sync_from
@@ -64,7 +64,7 @@ async def test_rows_that_the_source_lacks(source: Source, database_url: str) -> 
 async def test_rows_that_the_source_lacks_come_part_by_part(
     source: Source, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(walked_keys, "_PART", 4)
+    monkeypatch.setattr(changed_rows, "_PART", 4)
     _fill(database_url, _FEW)
     report = await sync_from(source, database_url, [_THINGS], reverse=True, target_in_use=True)
     assert report.tables["things"].inserted == _FEW

@@ -9,8 +9,7 @@ import pytest
 from app.errors import MigrationError
 from app.migration.copy.copier import CopyOptions
 from app.migration.migrate import MigrateOptions, migrate
-from app.migration.progress import Progress
-from app.migration.sources.source import Source
+from app.migration.sources.source import Progress, Source
 from app.migration.target.target_session import open_target
 from app.schema import revisions
 from app.schema.revisions import Upgrade

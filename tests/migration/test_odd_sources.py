@@ -9,7 +9,7 @@ from sqlalchemy.engine import make_url
 from app.errors import MigrationError
 from app.migration.copy.copier import CopyOptions
 from app.migration.copy.stream_copier import StreamOptions
-from app.migration.sync.options import SyncOptions
+from app.migration.sync.sync_report import SyncOptions
 from app.migration.sync.syncer import Sync
 from app.migration.tables.copy_table import name_of
 from app.migration.tables.selected_tables import select_tables

@@ -12,7 +12,7 @@ from app.migration.copy.copier import CopyOptions, copy
 from app.migration.copy.stream_copier import StreamOptions
 from app.migration.retry import Limits
 from app.migration.sources.pace import MaxRate, Pace
-from app.migration.sync.options import SyncOptions
+from app.migration.sync.sync_report import SyncOptions
 from app.migration.sync.syncer import Sync
 from app.migration.verify.options import VerifyOptions
 from app.migration.verify.verifier import verify

@@ -10,12 +10,12 @@ import pytest
 from app.migration.copy.copier import CopyOptions, copy
 from app.migration.copy.stream_copier import StreamOptions
 from app.migration.retry import Limits
-from app.migration.runs import kept_pace as module
-from app.migration.runs.kept_pace import kept_pace
+from app.migration.runs import kept_work as module
+from app.migration.runs.kept_work import kept_pace
 from app.migration.runs.pausing import pause, resume
 from app.migration.runs.status import read_status
 from app.migration.sources.pace import MaxRate, Pace
-from app.migration.sync.options import SyncOptions
+from app.migration.sync.sync_report import SyncOptions
 from app.migration.sync.syncer import Sync
 from tests.migration.engine import Told, add_clients, execute, row_texts, tables, value
 from tests.migration.paced import counted, paced

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import BigInteger, Column, MetaData, Table, Text
 
 from app.migration.sync import forward as sync_forward
-from app.migration.sync.writers import postgres_writer
+from app.migration.sync import source_writers
 from app.migration.tables.selected_tables import select_tables
 from app.migration.verify import keyed_comparison
 from app.migration.verify.options import VerifyOptions
@@ -27,17 +27,17 @@ class Killed(BaseException):
 def _work(module: ModuleType, connected: Source, target: str) -> Awaitable[Any]:
     if module is keyed_comparison:
         return verify_from(connected, target, tables("clients"), options=VerifyOptions(fix=True, pause=0.01))
-    return (back if module is postgres_writer else sync_from)(connected, target, "clients")
+    return (back if module is source_writers else sync_from)(connected, target, "clients")
 
 
 @pytest.mark.parametrize(
-    "module", [sync_forward, postgres_writer, keyed_comparison], ids=["sync", "sync back", "verify --fix"]
+    "module", [sync_forward, source_writers, keyed_comparison], ids=["sync", "sync back", "verify --fix"]
 )
 async def test_the_next_run_raises_them(
     connected: Source, database_url: str, monkeypatch: pytest.MonkeyPatch, module: ModuleType
 ) -> None:
     sides = [connected.database_url, database_url]
-    if module is postgres_writer:
+    if module is source_writers:
         sides.reverse()
     begins, follows = sides
     add_clients(connected.database_url, 5)

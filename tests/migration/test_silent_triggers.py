@@ -10,7 +10,7 @@ from sqlalchemy.engine import make_url
 from app.migration.copy import range_loader
 from app.migration.load import loader
 from app.migration.preflight.findings import PreflightReport
-from app.migration.preflight.schemas.target_state import examine_against
+from app.migration.preflight.schemas.target_schema import examine_against
 from app.migration.tables.described_table import describe
 from app.migration.tables.selected_tables import select_tables
 from app.migration.target.interference import silenced

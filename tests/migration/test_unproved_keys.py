@@ -217,6 +217,6 @@ async def test_a_key_that_a_partition_alone_has(make_source: MakeSource, fresh_d
     execute(source.database_url, "INSERT INTO posts VALUES (10, 99, 'b')")
     again = await copy_from(source, fresh_database, posts)
     (broken,) = again.broken
-    assert (again.complete, broken.table, broken.marked_valid, broken.orphans) == (False, "portion", True, 1)
+    assert (again.complete, broken.key.of_table, broken.key.state, broken.orphans) == (False, "portion", "unproved", 1)
     execute(fresh_database, "INSERT INTO users VALUES (99, 'at last')")
     assert (await copy_from(source, fresh_database, posts)).complete

@@ -9,7 +9,7 @@ from sqlalchemy import Column, Integer, MetaData, Table, Text
 from app.migration.copy import range_loader
 from app.migration.copy.dry_run import dry_run
 from app.migration.load import loader
-from app.migration.preflight.schemas.target_state import examine_against
+from app.migration.preflight.schemas.target_schema import examine_against
 from app.migration.quarantine.replay import replay
 from app.migration.tables.copy_table import CopyTable
 from app.migration.tables.selected_tables import select_tables

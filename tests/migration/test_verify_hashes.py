@@ -13,7 +13,7 @@ from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.sources.source import Page
 from app.migration.tables.copy_table import CopyTable
 from app.migration.tables.selected_tables import select_tables
-from app.migration.verify.by_hash import hash_comparison as compare_hashes
+from app.migration.verify import hash_comparison as compare_hashes
 from app.migration.verify.options import VerifyOptions
 from tests.fixtures.sources import Source
 from tests.migration.engine import add_clients, copy_from, execute, query, tables, value, verify_from

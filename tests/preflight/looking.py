@@ -9,7 +9,7 @@ from sqlalchemy import Table
 from app.migration.preflight.findings import Accepted, PreflightReport
 from app.migration.preflight.opening import Supabase
 from app.migration.preflight.run import run_preflight
-from app.migration.preflight.schemas.target_state import Examine
+from app.migration.preflight.schemas.target_schema import Examine
 from app.migration.tables.selected_tables import select_tables
 from app.models import Base
 from app.schema.state import ExamineSchema

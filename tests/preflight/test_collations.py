@@ -6,7 +6,7 @@ from psycopg import sql
 from sqlalchemy import Column, Integer, MetaData, Table, Text
 
 from app.migration.preflight.findings import PreflightReport
-from app.migration.preflight.schemas.target_state import examine_against
+from app.migration.preflight.schemas.target_schema import examine_against
 from tests.fixtures.sources import MakeSource, Source
 from tests.migration.engine import execute, query, value
 from tests.preflight.looking import codes, look

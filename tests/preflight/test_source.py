@@ -14,7 +14,7 @@ from sqlalchemy.types import UserDefinedType
 from app.embedded.supabase_roles import prepare_supabase_roles
 from app.migration.preflight import run
 from app.migration.preflight.findings import PreflightReport
-from app.migration.preflight.schemas.target_state import examine_against
+from app.migration.preflight.schemas.target_schema import examine_against
 from app.migration.preflight.sources.postgres_source import see_postgres
 from app.schema import revisions
 from tests.fixtures.sources import Source

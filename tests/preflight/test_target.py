@@ -10,7 +10,7 @@ from sqlalchemy.engine import make_url
 
 from app.migration.preflight.findings import CODES
 from app.migration.preflight.schemas.catalog import CatalogTable
-from app.migration.preflight.schemas.target_state import TargetState, examine_against
+from app.migration.preflight.schemas.target_schema import TargetState, examine_against
 from app.migration.preflight.surroundings import travels_openly
 from app.migration.tables.selected_tables import select_tables
 from app.schema import revisions

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from app.errors import MigrationError
-from app.migration.preflight.schemas.target_state import examine_against
+from app.migration.preflight.schemas.target_schema import examine_against
 from app.migration.tables.selected_tables import select_tables
 from app.models import Base
 from tests.fixtures.sources import Source

@@ -9,7 +9,7 @@ from sqlalchemy.dialects.postgresql import DOMAIN
 from sqlalchemy.types import NullType, UserDefinedType
 
 from app.migration.preflight.findings import PreflightReport
-from app.migration.preflight.schemas.target_state import examine_against
+from app.migration.preflight.schemas.target_schema import examine_against
 from app.migration.preflight.schemas.type_passages import Passage, model_type, passage
 from tests.fixtures.sources import Source
 from tests.migration.engine import copy_from, execute, row_texts, verify_from

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from app.report.limits import read_limits
+from app.report.facts import read_limits
 from app.report.page import render
 from tests.cli.command import Command
 from tests.cli.test_json import check_document

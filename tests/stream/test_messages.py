@@ -7,7 +7,6 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from app.errors import StoreError
-from app.migration.stream.source.lsn import lsn_text, parse_lsn
 from app.migration.stream.source.messages import (
     Begin,
     Commit,
@@ -21,6 +20,7 @@ from app.migration.stream.source.messages import (
     Update,
     decode,
 )
+from app.migration.stream.source.slot import lsn_text, parse_lsn
 
 _T, _F = 0x4003, 0x400B
 _COLUMNS = (RelationColumn("id", True, 23, -1), RelationColumn("v", False, 25, -1))

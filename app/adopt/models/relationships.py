@@ -5,8 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from app.adopt.models.column_types import quoted
 from app.adopt.models.described_tables import DescribedTable
-from app.adopt.models.named_tables import NamedTable, Place, foreign_keys, parent_of
-from app.adopt.models.python_names import attribute_name
+from app.adopt.models.named_tables import NamedTable, Place, attribute_name, foreign_keys, parent_of
 
 
 def closing_keys(tables: Sequence[DescribedTable]) -> set[Place]:

@@ -100,7 +100,6 @@ def preflight(
 async def _with_stream(work: Work, report: PreflightReport, accepted: Accepted) -> PreflightReport:
     """The report with what the source lacks for a change stream."""
 
-    from app.migration.preflight.findings import finding
     from app.migration.preflight.run import FIRST_THE_ERRORS
     from app.migration.sources.postgres.postgres_source import PostgresSource
     from app.migration.stream.source.requirements import examine_stream
@@ -108,7 +107,7 @@ async def _with_stream(work: Work, report: PreflightReport, accepted: Accepted) 
     async with work.open_source(complain) as source:
         assert isinstance(source, PostgresSource)
         missing = await examine_stream(source, work.target, work.tables)
-    found = accepted.apply([*report.findings, *(finding(one.code, one.message, one.remedy) for one in missing)])
+    found = accepted.apply([*report.findings, *missing])
     settled = replace(report, findings=found)
     return settled if settled.clear or not report.clear else replace(settled, next_step=FIRST_THE_ERRORS)
 
@@ -188,7 +187,7 @@ async def examine(
 ) -> PreflightReport:
     from app.migration.preflight.opening import Supabase
     from app.migration.preflight.run import run_preflight
-    from app.migration.preflight.schemas.target_state import examine_against
+    from app.migration.preflight.schemas.target_schema import examine_against
     from app.models import Base
     from app.schema.project import newest_revision
     from app.schema.state import ExamineSchema

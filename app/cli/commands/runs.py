@@ -131,7 +131,7 @@ def runs_document(status: Status) -> Document:
         ],
         foreign_keys=[
             {
-                "table": key.table,
+                "table": key.of_table,
                 "name": key.name,
                 "state": key.state,
                 "references": key.parent,
@@ -178,8 +178,8 @@ def uninstall(
             with explained("uninstall", pending="everything; nothing was dropped"):
                 await refuse_during_cutover(connection)
                 await refuse_with_rehearsals(connection)
-                for key in await put_back(connection, step="uninstall"):
-                    typer.echo(f"{key.sentence}; once there are none: {key.statement}", err=True)
+                for one in await put_back(connection, step="uninstall"):
+                    typer.echo(f"{one.sentence}; once there are none: {one.key.statement}", err=True)
                 if await may_read(connection, "streams"):
                     for stream in await read_streams(connection, reverse=None):
                         drop = f"SELECT pg_drop_replication_slot('{stream.name}'); DROP PUBLICATION {stream.name}"

@@ -15,9 +15,8 @@ from app.cli.work import Work
 
 if TYPE_CHECKING:
     from app.migration.preflight.findings import Accepted, Finding
-    from app.migration.stream.options import StreamOptions
-    from app.migration.sync.options import SyncOptions
-    from app.migration.sync.sync_report import SyncReport
+    from app.migration.stream.followed import StreamOptions
+    from app.migration.sync.sync_report import SyncOptions, SyncReport
 
 _MAX_WAL = 10_240  # MB
 
@@ -68,7 +67,7 @@ def sync(
     Example: botdata sync --with-baileys --until-clean
     """
     from app.cli.reports.sync_report import sync_document, sync_words
-    from app.migration.sync.options import SyncOptions
+    from app.migration.sync.sync_report import SyncOptions
 
     if follow and until_clean:
         raise typer.BadParameter("it goes on until stopped, and so has no other end", param_hint="--follow")
@@ -119,8 +118,8 @@ async def _fires_at_source(work: Work, accepted: Accepted, *, dry_run: bool) -> 
 
 
 def _stream_options(until_lsn: str | None, max_wal: int, accept_unbounded_wal: bool) -> StreamOptions:
-    from app.migration.stream.options import StreamOptions
-    from app.migration.stream.source.lsn import parse_lsn
+    from app.migration.stream.followed import StreamOptions
+    from app.migration.stream.source.slot import parse_lsn
 
     until_now = until_lsn is not None and until_lsn.lower() == "now"
     try:
@@ -139,8 +138,8 @@ def _run(work: Work, options: SyncOptions, stream: StreamOptions | None) -> Sync
 
     from app.cli.commands.notify.step_ends import sync_end
     from app.cli.reports.sync_report import RoundLines
-    from app.migration.progress import Progress
-    from app.migration.runs.kept_progress import kept_progress
+    from app.migration.runs.kept_work import kept_progress
+    from app.migration.sources.source import Progress
     from app.migration.stream.reverse_stream import ReverseStreamSync
     from app.migration.stream.stream_sync import StreamSync
     from app.migration.sync.syncer import Sync

@@ -46,27 +46,28 @@ def not_usable_list(not_usable: Sequence[Unusable]) -> list[Document]:
 
 def broken_lines(broken: Sequence[BrokenForeignKey]) -> Iterator[str]:
     """Which foreign keys not all rows keep, and what puts them back."""
-    for key in broken:
-        yield key.sentence
-        if not key.moved:
-            yield f"{key.parent} is not among the tables that are moved; once no row lacks its own: {key.statement}"
+    for one in broken:
+        yield one.sentence
+        if not one.moved:
+            statement = one.key.statement
+            yield f"{one.key.parent} is not among the tables that are moved; once no row lacks its own: {statement}"
 
 
 def broken_list(broken: Sequence[BrokenForeignKey]) -> list[Document]:
     """The same foreign keys for a document."""
     return [
         {
-            "table": key.table,
-            "name": key.name,
-            "references": key.parent,
-            "moved": key.moved,
-            "there": key.there,
-            "marked_valid": key.marked_valid,
-            "orphans": key.orphans,
-            "query": key.query,
-            "statement": key.statement,
+            "table": one.key.of_table,
+            "name": one.key.name,
+            "references": one.key.parent,
+            "moved": one.moved,
+            "there": one.key.state != "dropped",
+            "marked_valid": one.key.state == "unproved",
+            "orphans": one.orphans,
+            "query": one.key.orphans,
+            "statement": one.key.statement,
         }
-        for key in broken
+        for one in broken
     ]
 
 

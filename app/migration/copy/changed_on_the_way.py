@@ -7,11 +7,10 @@ from psycopg import AsyncConnection
 from sqlalchemy import Table
 
 from app.errors import MigrationError
-from app.migration.progress import Progress
 from app.migration.runs.report import TableCopied
-from app.migration.sources.source import Source
+from app.migration.sources.source import Progress, Source
 from app.migration.tables.copy_table import CopyTable, name_of
-from app.migration.target.column_types import of_other_parts
+from app.migration.target.columns_of_both import of_other_parts
 from app.migration.verify.rows_beside import find_writers
 from app.migration.verify.verifier import verify
 from app.next_step import Command, NextStep

@@ -5,8 +5,15 @@ from dataclasses import dataclass
 from psycopg import AsyncConnection
 
 from app.common.keys import Key
-from app.migration.keys.key_counts import count_keys, count_target, select_keys
-from app.migration.keys.key_listing import KeyListing, causes, figures, source_keys
+from app.migration.keys.key_listing import (
+    KeyListing,
+    causes,
+    count_keys,
+    count_target,
+    figures,
+    select_keys,
+    source_keys,
+)
 from app.migration.load import statements
 from app.migration.load.loader import PageLoader
 from app.migration.sources.counts import known_count

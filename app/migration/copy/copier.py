@@ -14,11 +14,9 @@ from app.migration.copy.changed_on_the_way import compare_where_due
 from app.migration.copy.completeness import Completeness, complete_table
 from app.migration.copy.second_try import try_again
 from app.migration.copy.stream_copier import StreamCopy, StreamOptions, TableJob
-from app.migration.load.distributed import refuse_distributed
-from app.migration.load.foreign_rows import refuse_foreign_rows
 from app.migration.load.loader import PageLoader
+from app.migration.load.refusals import refuse_distributed, refuse_foreign_rows
 from app.migration.load.table_authority import Permit, read_authority
-from app.migration.progress import Progress
 from app.migration.runs.report import CopyReport, TableCopied, refusals_of
 from app.migration.sources.ahead import ahead
 from app.migration.sources.counts import known_count, shown_count
@@ -26,7 +24,7 @@ from app.migration.sources.moved_tables import choose_moved
 from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.sources.rest.rest_source import RestSource
 from app.migration.sources.rest.text_settings import require_readable_texts
-from app.migration.sources.source import Source
+from app.migration.sources.source import Progress, Source
 from app.migration.tables.copy_table import CopyTable, name_of
 from app.migration.tables.described_table import describe
 from app.migration.target.foreign_keys import without_foreign_keys

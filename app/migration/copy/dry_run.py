@@ -12,21 +12,18 @@ from sqlalchemy import Table
 
 from app.errors import UnavailableError
 from app.migration.load import statements, trial_table
-from app.migration.load.bisection import Fault, first_piece, load_rows, number_column, stage_page
-from app.migration.load.contents import content_and_place
+from app.migration.load.bisection import Fault, content_and_place, first_piece, load_rows, number_column, stage_page
 from app.migration.load.narrowing import ensure_refusal
-from app.migration.progress import Progress
 from app.migration.runs.report import Refusal
-from app.migration.sources.counts import exact_count
+from app.migration.sources.counts import exact_count, pick_keys
 from app.migration.sources.moved_tables import NotMoved, choose_moved
 from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.sources.rest.rest_source import RestSource
-from app.migration.sources.sample import pick_keys
-from app.migration.sources.source import Page, Source
+from app.migration.sources.source import Page, Progress, Source
 from app.migration.tables.copy_table import CopyTable, name_of
 from app.migration.tables.described_table import describe
 from app.migration.target.target_session import JsonBytes, explained, is_row_fault, open_target
-from app.migration.whole.pairs import count_staged, staged
+from app.migration.whole import count_staged, staged
 from app.privacy import mask_phones
 from app.stores.postgres.cursors import rendered
 

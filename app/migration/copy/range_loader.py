@@ -17,7 +17,7 @@ from app.migration.sources.postgres.streams import pipe
 from app.migration.tables.copy_table import CopyTable
 from app.migration.target.interference import loading
 from app.migration.target.target_session import is_row_fault
-from app.migration.whole.replacement import replace_rows
+from app.migration.whole import replace_rows
 from app.state.fetching import fetch_value
 from app.state.runs.ranges import finish_range
 

@@ -14,17 +14,17 @@ from app.errors import UnavailableError
 from app.migration.copy.completeness import Completeness, complete_table, complete_whole
 from app.migration.copy.range_loader import RangeLoader, Route
 from app.migration.copy.ranges import KeyRange, plan_ranges
-from app.migration.keys.key_counts import count_target
+from app.migration.keys.key_listing import count_target
 from app.migration.load.loader import PageLoader
 from app.migration.load.table_authority import Permit
-from app.migration.progress import Progress
 from app.migration.retry import patiently
 from app.migration.runs.report import Loaded
 from app.migration.sources.postgres.null_keys import refuse_null_keys
 from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.sources.postgres.snapshot import SnapshotSession
+from app.migration.sources.source import Progress
 from app.migration.tables.copy_table import CopyTable
-from app.migration.target.column_types import may_narrow, same_types
+from app.migration.target.columns_of_both import may_narrow, same_types
 from app.migration.target.target_session import connect_target, explained
 from app.state.runs import checkpoints, ranges
 

@@ -1,5 +1,6 @@
 """Takes the inventory: asks the source, compares with the target, and keeps the outcome there."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -8,17 +9,14 @@ from psycopg import AsyncConnection
 from sqlalchemy import MetaData
 
 from app.common.schemas import schemas_of
-from app.migration.inventory.fates import Fates, TargetSeen
+from app.migration.inventory.fates import Fates, Moved, TargetSeen
 from app.migration.inventory.items import Fate, Item
-from app.migration.inventory.moved_tables import Moved
 from app.migration.inventory.questions.database_objects import DATABASE_OBJECTS, ROLES
 from app.migration.inventory.questions.question import Found, ask
 from app.migration.inventory.questions.schema_objects import SCHEMA_OBJECTS
 from app.migration.inventory.questions.services import SERVICES, items_outside
 from app.migration.inventory.questions.table_parts import TABLE_PARTS
-from app.migration.inventory.rest_tables import items_over_rest
-from app.migration.inventory.salon_names import as_in_public, found_as_in_public
-from app.migration.inventory.source_tables import table_items
+from app.migration.inventory.source_tables import items_over_rest, table_items
 from app.migration.inventory.supabase_objects import is_supabase_role
 from app.migration.inventory.unknown_objects import unknown_items
 from app.migration.sources.postgres.postgres_source import PostgresSource
@@ -129,13 +127,13 @@ async def _look_at_target(connection: AsyncConnection, moved: Moved) -> TargetSe
     moved.has_target = True
     tables = await (await connection.execute(_TARGET_TABLES)).fetchall()
     salon = schemas_of(connection).data
-    moved.tables = {label(*named) for one in tables if (named := as_in_public(salon, *one)) is not None}
+    moved.tables = {label(*named) for one in tables if (named := _as_in_public(salon, *one)) is not None}
     objects: dict[str, dict[str, Found]] = {}
     for question in QUESTIONS:
         if question.compared:
             answer = await ask(connection, question, SCHEMA)
             if answer.denied is None and answer.failed is None:
-                found = filter(None, (found_as_in_public(salon, one) for one in answer.found))
+                found = filter(None, (_found_as_in_public(salon, one) for one in answer.found))
                 objects.setdefault(question.kind, {}).update((one.name, one) for one in found)
     available = await (await connection.execute(_AVAILABLE)).fetchall()
     return TargetSeen(objects, dict(available))
@@ -201,3 +199,30 @@ _KINDS = {kind: place for place, kind in enumerate(dict.fromkeys(["table", *(one
 
 def _place(item: Item) -> tuple[int, int, str, str]:
     return _FATES.index(item.fate), _KINDS.get(item.kind, len(_KINDS)), item.kind, item.name
+
+
+_SOURCE = "public"
+
+
+def _as_in_public(salon: str, schema: str, name: str) -> tuple[str, str] | None:
+    """A table of the target as the source would have it; None: it is another salon's."""
+    if salon == _SOURCE:
+        return schema, name
+    return None if schema == _SOURCE else (_SOURCE if schema == salon else schema, name)
+
+
+def _found_as_in_public(salon: str, found: Found) -> Found | None:
+    """An object of the target likewise."""
+    if salon == _SOURCE:
+        return found
+    if found.schema == _SOURCE:
+        return None
+    # A function in a salon's schema has a path of its own, since no caller's leads there.
+    definition = found.definition.replace(f"\n SET search_path TO '{salon}', 'pg_temp'", "")
+    place = re.compile(rf"(?<![\w.$]){salon}(?=\.)")
+    return replace(
+        found,
+        schema=_SOURCE if found.schema == salon else found.schema,
+        name=_SOURCE if found.name == salon else place.sub(_SOURCE, found.name),
+        definition=place.sub(_SOURCE, definition),
+    )

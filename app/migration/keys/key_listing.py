@@ -1,4 +1,4 @@
-"""The keys that a source holds, all of them, in a temporary table of the target; and how many rows it counts."""
+"""The keys that a source holds, all of them, in a temporary table of the target; and counts of rows and keys there."""
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from psycopg import AsyncConnection, sql
 from psycopg.pq import TransactionStatus
 
+from app.common.keys import Key
 from app.errors import MigrationError
 from app.migration.load import statements
 from app.migration.sources.ahead import ahead
@@ -18,7 +19,7 @@ from app.migration.tables.copy_table import CopyTable
 from app.migration.target.target_session import JsonBytes
 from app.next_step import Command, NextStep
 from app.privacy import mask_phones
-from app.state.fetching import fetch_column, fetch_value
+from app.state.fetching import fetch_column, fetch_rows, fetch_value
 from app.stores.postgres.cursors import rendered
 
 _LISTINGS = 3  # of the keys of a table over REST, where fewer came than the source counts
@@ -217,3 +218,19 @@ async def _listing(
             shown = ", ".join("NULL" if part is None else part for part in key)
             twice = mask_phones(shown) if table.key_holds_phone else shown
     return KeyListing(counted, rows, different, twice)
+
+
+async def count_target(connection: AsyncConnection, table: CopyTable) -> int:
+    """Rows in the target's table."""
+    return int(await fetch_value(connection, statements.count_rows(table)))
+
+
+async def count_keys(connection: AsyncConnection, query: sql.Composed) -> int:
+    """How many different keys (text[]) a query returns."""
+    counted = sql.SQL("SELECT count(DISTINCT k.key) FROM ({}) k (key)").format(query)
+    return int(await fetch_value(connection, counted))
+
+
+async def select_keys(connection: AsyncConnection, query: str) -> set[Key]:
+    """The keys (text[]) that a query returns."""
+    return {tuple(row[0]) for row in await fetch_rows(connection, query)}

@@ -1,14 +1,14 @@
-"""Rows of the target by their keys: which are there, and which a page gives."""
+"""Rows of the target by their keys: which are there, which a page gives, and the rows themselves as pages."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 
 from psycopg import AsyncConnection, sql
 
 from app.common.keys import Key
+from app.migration.keys import keyed_rows
 from app.migration.load.statements import aliases, key_array, listed, names_of, typed_key_array
-from app.migration.sources.pages import key_of, records_of
-from app.migration.sources.source import VERSION
+from app.migration.sources.source import VERSION, Page, key_of, read_page, records_of
 from app.migration.tables.copy_table import CopyTable
 from app.migration.target.target_session import JsonBytes
 from app.state.fetching import fetch_rows
@@ -77,3 +77,30 @@ async def delete_rows(connection: AsyncConnection, table: CopyTable, keys: Seque
         [keys_json(keys)],
     )
     return cursor.rowcount
+
+
+_ROWS = 200
+_BYTES = 2_000_000
+
+
+async def target_pages(connection: AsyncConnection, table: CopyTable, keys: Sequence[Key]) -> AsyncIterator[Page]:
+    """The rows of these keys that the target holds now; a page of several rows has no more than 2 MB."""
+    columns = sql.SQL(", ").join(
+        sql.SQL("t.{}::text AS {}").format(sql.Identifier(column.name), sql.Identifier(alias(position)))
+        for position, column in enumerate(table.columns)
+    )
+    query = sql.SQL("SELECT json_agg(page)::text FROM (SELECT {} FROM {}) page").format(
+        columns, keyed_rows.of_keys(table)
+    )
+    groups = [list(keys[first : first + _ROWS]) for first in range(0, len(keys), _ROWS)]
+    while groups:
+        group = groups.pop(0)
+        row = await (await connection.execute(query, [keys_json(group)])).fetchone()
+        if row is None or row[0] is None:
+            continue
+        body = row[0].encode()
+        if len(body) > _BYTES and len(group) > 1:
+            middle = len(group) // 2
+            groups[:0] = [group[:middle], group[middle:]]
+        elif page := read_page(body, table):
+            yield page

@@ -14,6 +14,7 @@ from psycopg import AsyncConnection, sql
 
 from app.migration.load import statements
 from app.migration.load.narrowing import ensure_refusal
+from app.migration.load.statements import listed
 from app.migration.tables.copy_table import CopyColumn, CopyTable
 from app.migration.target.target_session import ROW_FAULTS, JsonBytes
 from app.state.fetching import fetch_row, fetch_rows, fetch_value
@@ -265,3 +266,16 @@ def _names(table: CopyTable) -> sql.Composed:
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def content(table: CopyTable, row: str) -> sql.Composed:
+    """The hash of a row of the target, or of one that waits in a temporary table: 32 hexadecimal digits."""
+    texts = listed(sql.SQL("{}::text").format(sql.Identifier(row, name)) for name in table.names)
+    return sql.SQL("left(encode(sha256(convert_to(ROW({})::text, 'UTF8')), 'hex'), 32) COLLATE \"C\"").format(texts)
+
+
+def content_and_place(table: CopyTable, row: str) -> sql.Composed:
+    """The same of some waiting rows, as text[], with the place of each among its equals: 1, 2 and so on."""
+    return sql.SQL("ARRAY[{0}, row_number() OVER (PARTITION BY {0} ORDER BY {1})::text]").format(
+        content(table, row), sql.Identifier(row, number_column(table))
+    )

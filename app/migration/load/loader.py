@@ -9,8 +9,15 @@ from psycopg import AsyncConnection, sql
 from app.common.keys import Key
 from app.errors import MigrationError, UnavailableError
 from app.migration.load import statements
-from app.migration.load.bisection import LARGEST_PIECE, Fault, first_piece, load_rows, number_column, stage_page
-from app.migration.load.contents import content_and_place
+from app.migration.load.bisection import (
+    LARGEST_PIECE,
+    Fault,
+    content_and_place,
+    first_piece,
+    load_rows,
+    number_column,
+    stage_page,
+)
 from app.migration.load.narrowing import ensure_refusal
 from app.migration.load.repeated_keys import put_back, take_repeated
 from app.migration.load.table_authority import Permit

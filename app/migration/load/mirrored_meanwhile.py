@@ -19,8 +19,7 @@ from app.common.keys import Key
 from app.migration.load.statements import aliases, listed, names_of, same_key
 from app.migration.load.table_authority import Authority, Permit, read_authority
 from app.migration.sources.pace import Pace
-from app.migration.sources.pages import key_of, records_of
-from app.migration.sources.source import Page
+from app.migration.sources.source import Page, key_of, records_of
 from app.migration.tables.copy_table import CopyTable
 from app.migration.target.target_session import JsonBytes
 from app.state.runs import synced_tables

@@ -5,8 +5,7 @@ from collections import defaultdict
 from psycopg import AsyncConnection, sql
 from psycopg.rows import TupleRow
 
-from app.migration.tables.copy_table import CopyTable
-from app.migration.tables.quoting import named
+from app.migration.tables.copy_table import CopyTable, named
 from app.migration.tables.unvalidated_checks import find_unvalidated
 from app.state.fetching import fetch_column, fetch_rows, fetch_value
 

@@ -12,8 +12,7 @@ from sqlalchemy import Table
 from app.common.schemas import schemas_of
 from app.migration.preflight.findings import AppRole, Finding, RoleAtTable, Severity, finding
 from app.migration.preflight.schemas.catalog import CatalogTable
-from app.migration.tables.copy_table import name_of
-from app.migration.tables.quoting import identifier_of, named, quoted
+from app.migration.tables.copy_table import identifier_of, name_of, named, quoted
 from app.state.fetching import fetch_row, fetch_value
 
 _READING, _WRITING = "SELECT", ("INSERT", "UPDATE", "DELETE")

@@ -7,8 +7,7 @@ from sqlalchemy import Table
 
 from app.common.schemas import schemas_of
 from app.migration.preflight.findings import Finding, finding
-from app.migration.tables.copy_table import name_of
-from app.migration.tables.quoting import quoted
+from app.migration.tables.copy_table import name_of, quoted
 from app.state.fetching import fetch_rows
 
 _VERSIONED_DATABASES = 15  # the first PostgreSQL that keeps a version for a database's own collation

@@ -10,11 +10,16 @@ from sqlalchemy import Table
 
 from app.migration.preflight.findings import Finding, finding
 from app.migration.sources.counts import known_count
-from app.migration.sources.pages import records_of
-from app.migration.sources.source import Source
-from app.migration.tables.copy_table import CopyColumn, CopyTable, name_of
-from app.migration.tables.quoting import identifier_of, schema_of
-from app.migration.tables.unique_keys import key_columns, unique_in_model
+from app.migration.sources.source import Source, records_of
+from app.migration.tables.copy_table import (
+    CopyColumn,
+    CopyTable,
+    identifier_of,
+    key_columns,
+    name_of,
+    schema_of,
+    unique_in_model,
+)
 from app.privacy import mask_phones
 from app.stores.supabase.grammar import alias
 

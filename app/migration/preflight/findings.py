@@ -167,12 +167,15 @@ class SchemaDifference:
     Attributes:
         item: such as "column title" or "index idx_clients_phone".
         found, expected: what is and what should be; None: nothing.
+        code, severity: of the finding that it is.
     """
 
     table: str
     item: str
     found: str | None
     expected: str | None
+    code: str
+    severity: Severity
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,12 +12,18 @@ from app.common.schemas import said
 from app.errors import StoreError
 from app.migration.preflight.findings import Finding, finding
 from app.migration.preflight.schemas.catalog import CatalogTable
-from app.migration.sources.pages import records_of
-from app.migration.sources.source import Source
-from app.migration.tables.copy_table import CopyColumn, CopyTable, label, name_of
+from app.migration.sources.source import Source, records_of
+from app.migration.tables.copy_table import (
+    CopyColumn,
+    CopyTable,
+    identifier_of,
+    key_columns,
+    label,
+    name_of,
+    named,
+    schema_of,
+)
 from app.migration.tables.grants import grant_select, grant_usage
-from app.migration.tables.quoting import identifier_of, named, schema_of
-from app.migration.tables.unique_keys import key_columns
 from app.state.fetching import fetch_rows, fetch_value
 from app.stores.supabase.grammar import alias
 
@@ -92,14 +98,6 @@ class LeadingOut:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Counting:
-    """Both ends, to count the rows of the source whose row the target lacks."""
-
-    target: AsyncConnection
-    source: Source
-
-
 async def keys_leading_out(
     connection: AsyncConnection, tables: Sequence[Table], catalog: dict[str, CatalogTable]
 ) -> list[LeadingOut]:
@@ -109,21 +107,21 @@ async def keys_leading_out(
 
 
 async def parent_findings(
-    tables: Sequence[Table], keys: Sequence[LeadingOut], counting: Counting | None = None
+    tables: Sequence[Table], keys: Sequence[LeadingOut], ends: tuple[AsyncConnection, Source] | None = None
 ) -> list[Finding]:
     """A finding for each key: a warning where rows of the source would lack their row in the target's parent.
 
     Args:
-        counting: None: nothing is counted.
+        ends: the target and the source, to count such rows; None: nothing is counted.
     """
     found = []
     for key in keys:
         table = next(one for one in tables if (schema_of(one), one.name) == (key.schema, key.table))
         rows = None
         remedy = "botdata preflight counts the rows that would lack theirs"
-        if counting is not None and key_columns(table) and set(key.ours) <= set(table.columns.keys()):
+        if ends is not None and key_columns(table) and set(key.ours) <= set(table.columns.keys()):
             if key.may_use and key.may_read:
-                rows, remedy = await _count_lacking(counting, table, key), "use one type on both sides"
+                rows, remedy = await _count_lacking(*ends, table, key), "use one type on both sides"
             else:
                 grants = [] if key.may_use else [grant_usage(key.parent_schema, key.role)]
                 remedy = "; ".join([*grants, grant_select(key.parent_schema, key.parent, key.role)])
@@ -157,7 +155,7 @@ def keys_of_models_alone(tables: Sequence[Table], catalog: dict[str, CatalogTabl
     return found
 
 
-async def _count_lacking(ends: Counting, table: Table, key: LeadingOut) -> int | None:
+async def _count_lacking(target: AsyncConnection, source: Source, table: Table, key: LeadingOut) -> int | None:
     """How many rows of the source would lack theirs, page by page; None where the values cannot be compared."""
     primary = key_columns(table)
     names = [*primary, *(name for name in key.ours if name not in primary)]
@@ -173,12 +171,12 @@ async def _count_lacking(ends: Counting, table: Table, key: LeadingOut) -> int |
     places = [alias(names.index(name)) for name in key.ours]
     lacking = 0
     try:
-        async for page in ends.source.pages(reduced):
+        async for page in source.pages(reduced):
             values = Counter(tuple(record[place] for place in places) for record in records_of(page.body))
             named = {value: rows for value, rows in values.items() if None not in value}
             if named:
                 columns = [list(column) for column in zip(*named, strict=True)]
-                lacking += await fetch_value(ends.target, key.lacking, [list(named.values()), *columns])
+                lacking += await fetch_value(target, key.lacking, [list(named.values()), *columns])
     except (StoreError, psycopg.DataError, psycopg.errors.UndefinedFunction):
         return None
     return lacking

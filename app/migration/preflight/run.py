@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack
+from contextlib import suppress
 from dataclasses import dataclass, field
 from time import monotonic
 
@@ -23,7 +23,6 @@ from app.migration.preflight.findings import (
 )
 from app.migration.preflight.opening import Supabase, open_source
 from app.migration.preflight.parents import (
-    Counting,
     LeadingOut,
     keys_leading_out,
     keys_of_models_alone,
@@ -31,7 +30,7 @@ from app.migration.preflight.parents import (
 )
 from app.migration.preflight.schemas.catalog import CatalogTable, read_all
 from app.migration.preflight.schemas.source_schema import SourceSeen, schema_findings
-from app.migration.preflight.schemas.target_state import Examine, TargetState
+from app.migration.preflight.schemas.target_schema import Examine, TargetState
 from app.migration.preflight.sources.postgres_source import connect_to_source, see_postgres
 from app.migration.preflight.sources.rest_settings import key_findings, settings_findings
 from app.migration.preflight.sources.rest_source import see_rest
@@ -40,10 +39,8 @@ from app.migration.retry import Limits, patiently
 from app.migration.sources.moved_tables import partitions_among
 from app.migration.sources.rest.key_role import key_role, require_service_key
 from app.migration.sources.rest.rest_source import RestSource
-from app.migration.tables.copy_table import name_of
+from app.migration.tables.copy_table import identifier_of, keeps_unique, key_columns, name_of
 from app.migration.tables.grants import SERVICE_ROLE
-from app.migration.tables.quoting import identifier_of
-from app.migration.tables.unique_keys import keeps_unique, key_columns
 from app.migration.target.target_session import open_target, remedy_at_source
 from app.next_step import Command, NextStep
 from app.state.fetching import fetch_value
@@ -58,9 +55,14 @@ _LIMITS = Limits(page_rows=20_000, attempts=4)
 
 
 @dataclass(slots=True)
-class _Ends:
-    """What was seen of the two ends."""
+class _Look:
+    """A look at the two ends: at what, and what was seen of them."""
 
+    of_source: Supabase | str
+    of_target: str
+    tables: Sequence[Table]
+    limits: Limits
+    on_retry: Callable[[str], None]
     source: SourceSeen = field(default_factory=lambda: SourceSeen(reached=False))
     source_version: int | None = None
     catalog: dict[str, CatalogTable] = field(default_factory=dict)
@@ -72,6 +74,151 @@ class _Ends:
     partitions: list[str] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
 
+    async def at_target(self, examine: Examine, connections: int, app_role: str | None) -> None:
+        """See where its schema stands, its server, its rows, and what the application's role may do."""
+        try:
+            async with open_target(self.of_target, step="preflight") as connection:
+                await connection.execute("SET default_transaction_read_only = on")
+                self.catalog = await read_all(connection, self.tables)
+                self.partitions = await partitions_among(connection, self.tables)
+                self.state = await examine(connection, self.catalog)
+                self.target_version, found = await examine_target(
+                    connection,
+                    self.tables,
+                    self.catalog if self.state.usable else {},
+                    connections=connections,
+                    creates_tables=self.state.creates_tables,
+                    over_rest=isinstance(self.of_source, Supabase),
+                )
+                self.findings += found
+                if self.state.usable:
+                    await self._count_target(connection)
+                    self.leading_out = await keys_leading_out(connection, self.tables, self.catalog)
+                    self.findings += keys_of_models_alone(self.tables, self.catalog)
+                if app_role is not None:
+                    self.app_role = await examine_app_role(connection, app_role, self.tables, self.catalog)
+                    self.findings += self.app_role.findings
+        except MigrationError as error:
+            remedy = str(error.next_step or "correct DATABASE_URL, or start the server")
+            self.findings.append(finding("target-unreachable", error.message, remedy))
+        except psycopg.Error as error:
+            said = error_for_sqlstate(error.sqlstate) if error.sqlstate else "the connection was lost"
+            message = f"the target could not be examined: {said}"
+            self.findings.append(finding("target-unreachable", message, "botdata preflight, once more"))
+
+    async def _count_target(self, connection: AsyncConnection) -> None:
+        for table in self.tables:
+            if (there := self.catalog.get(name_of(table))) is not None:
+                query = sql.SQL("SELECT count(*) FROM {}{}").format(sql.SQL(there.own), identifier_of(table))
+                with suppress(psycopg.errors.InsufficientPrivilege):  # a finding already
+                    self.target_rows[there.name] = await fetch_value(connection, query)
+
+    async def at_parents(self) -> list[Finding]:
+        """Both ends once more: what the source's rows refer to against what the target holds."""
+        try:
+            async with (
+                open_source(self.of_source, self.limits, self.on_retry) as source,
+                open_target(self.of_target, step="preflight") as target,
+            ):
+                return await parent_findings(self.tables, self.leading_out, (target, source))
+        except (BotdataError, psycopg.Error):  # an end that was there a moment ago: nothing is counted
+            return await parent_findings(self.tables, self.leading_out)
+
+    async def at_source(self, *, quick: bool) -> None:
+        """See its tables, its server and its rows, whichever kind it is."""
+        setting = "--source" if isinstance(self.of_source, str) else "SUPABASE_URL"
+        try:
+            if isinstance(self.of_source, str):
+                url = self.of_source
+                # A lost connection ends the whole look, so that it is the look that is tried again.
+                seen = await patiently(lambda: self._at_postgres(url), self.limits, self.on_retry, shown_url(url))
+                self.source, self.source_version, found = seen
+                self.findings += found
+            else:
+                await self._at_supabase(self.of_source, quick=quick)
+        except StoreError as error:
+            first = remedy_at_source(error, setting) or (f"correct {setting}, or start the server, then: ",)
+            remedy = str(NextStep(*first, Command("preflight")))
+            self.findings.append(finding("source-unreachable", f"the source ({setting}): {error}", remedy))
+        except MigrationError as error:
+            remedy = str(error.next_step or f"correct {setting}")
+            self.findings.append(finding("source-unreachable", error.message, remedy))
+
+    async def _at_postgres(self, url: str) -> tuple[SourceSeen, int, list[Finding]]:
+        """What was seen, the server's version, and what was found besides."""
+        async with connect_to_source(url) as connection:
+            version, found = await examine_source(connection, self.tables)
+            seen = await see_postgres(connection, self.tables)
+            for table, key in _keys_to_check(self.tables, seen):
+                if await keeps_unique(connection, table, key):
+                    continue
+                repeated = await duplicates.by_query(connection, table, key, own=seen.tables[name_of(table)].own)
+                if repeated.count or repeated.unseen:
+                    found.append(duplicates.duplicate_finding(table, key, repeated))
+        return seen, version, found
+
+    async def _at_supabase(self, source: Supabase, *, quick: bool) -> None:
+        try:
+            require_service_key(source.key, role_ok=source.role_ok, step="preflight")
+        except MigrationError as error:
+            remedy = str(error.next_step or "use the service key")
+            self.findings.append(finding("source-key-role", error.message, remedy))
+        try:
+            rest = await SupabaseRest.open(source.url, source.key, request_timeout=60.0)
+        except BotdataError as error:
+            remedy = "correct SUPABASE_URL and SUPABASE_KEY"
+            self.findings.append(finding("source-unreachable", str(error), remedy))
+            return
+        async with rest:
+            pages = RestSource(rest, source.url, limits=self.limits, on_retry=self.on_retry)
+            role = key_role(source.key.strip()) or SERVICE_ROLE
+            self.source = await see_rest(rest, self.tables, pages.patiently, role=role)
+            self.findings += await settings_findings(pages, self.tables, self.source)
+            self.findings += await key_findings(pages, self.tables, self.source)
+            await self._at_repeated_keys(pages, quick=quick)
+
+    async def _at_repeated_keys(self, pages: RestSource, *, quick: bool) -> None:
+        unusable = {one.table for one in self.findings if one.code == "source-key-unusable"}
+        for table, key in _keys_to_check(self.tables, self.source):
+            there = self.source.tables[name_of(table)]
+            if name_of(table) in unusable or (there.primary_key and there.primary_key <= set(key)):
+                continue
+            if quick and (there.uncounted or (there.rows or 0) > _MOST_KEYS_WHEN_QUICK):
+                self.findings.append(
+                    finding(
+                        "source-duplicates-unchecked",
+                        f"{name_of(table)} is large, so duplicates of ({', '.join(key)}) were not looked for",
+                        "botdata preflight looks for them",
+                        table=name_of(table),
+                    )
+                )
+                continue
+            found = await duplicates.by_pages(pages, table, key, counts=not there.uncounted)
+            if found.count or found.unseen:
+                self.findings.append(duplicates.duplicate_finding(table, key, found))
+
+    def settled(self, accepted: Accepted) -> tuple[Finding, ...]:
+        """All that was found, errors first."""
+        found = self.findings + self.source.findings + self.state.findings
+        if self.source.reached:
+            target = self.catalog if self.state.usable else {}
+            found += schema_findings(self.source, self.tables, target, ignored=accepted.ignored_columns)
+        if self.source_version and self.target_version and self.source_version > self.target_version:
+            message = f"the target is PostgreSQL {self.target_version}, the source {self.source_version}"
+            found.append(finding("target-older", message, "nothing, unless something newer than the target is in use"))
+        # What is to be said of a partition that is moved with its table is said of the table.
+        found = [one for one in found if one.table not in self.partitions]
+        found += [
+            finding(
+                "target-partition",
+                f"{name} is a partition of another of the tables, and moved with it",
+                "nothing; named alone, with --tables, its rows alone are moved",
+                table=name,
+            )
+            for name in self.partitions
+        ]
+        return accepted.apply(found)
+
 
 async def run_preflight(
     source: Supabase | str,
@@ -79,12 +226,11 @@ async def run_preflight(
     tables: Sequence[Table],
     examine: Examine,
     *,
-    accepted: Accepted | None = None,
+    accepted: Accepted,
     quick: bool = False,
     connections: int = 3,
-    next_command: str = "copy",
     app_role: str | None = None,
-    limits: Limits | None = None,
+    limits: Limits = _LIMITS,
     on_retry: Callable[[str], None] = lambda message: None,
 ) -> PreflightReport:
     """Examine both ends.
@@ -96,7 +242,6 @@ async def run_preflight(
         quick: leave out what takes longer than a few requests: a copy is about to follow.
         connections: as many as the next step needs at the target.
         app_role: the role of the target as which the application will read and write, to be looked at too.
-        next_command: the name of the one for a report without errors.
         limits: how often a request to the source is tried.
         on_retry: called with a sentence each time that one is to be tried again.
 
@@ -104,233 +249,40 @@ async def run_preflight(
         SettingsError: an address is none.
     """
     began = monotonic()
-    accepted = accepted or Accepted()
-    ends = _Ends()
+    look = _Look(source, target_url, tables, limits, on_retry)
     for failure in await asyncio.gather(
-        _look_at_target(
-            target_url,
-            tables,
-            examine,
-            ends,
-            connections=connections,
-            app_role=app_role,
-            over_rest=isinstance(source, Supabase),
-        ),
-        _look_at_source(source, tables, ends, limits or _LIMITS, on_retry, quick=quick),
-        return_exceptions=True,
+        look.at_target(examine, connections, app_role), look.at_source(quick=quick), return_exceptions=True
     ):
         if failure is not None:
             raise failure
-    if ends.source.reached and not quick and ends.leading_out:
-        ends.findings += await _look_at_parents(source, target_url, tables, ends, limits or _LIMITS, on_retry)
+    if look.source.reached and not quick and look.leading_out:
+        look.findings += await look.at_parents()
     else:
-        ends.findings += await parent_findings(tables, ends.leading_out)
-    found = ends.findings + ends.source.findings + ends.state.findings
-    if ends.source.reached:
-        target = ends.catalog if ends.state.usable else {}
-        found += schema_findings(ends.source, tables, target, ignored=accepted.ignored_columns)
-    if ends.source_version and ends.target_version and ends.source_version > ends.target_version:
-        found.append(
-            finding(
-                "target-older",
-                f"the target is PostgreSQL {ends.target_version}, the source {ends.source_version}",
-                "nothing, unless something newer than the target is in use",
-            )
-        )
-    # What is to be said of a partition that is moved with its table is said of the table.
-    found = [one for one in found if one.table not in ends.partitions]
-    found += [
-        finding(
-            "target-partition",
-            f"{name} is a partition of another of the tables, and moved with it",
-            "nothing; named alone, with --tables, its rows alone are moved",
-            table=name,
-        )
-        for name in ends.partitions
-    ]
-    settled = accepted.apply(found)
+        look.findings += await parent_findings(tables, look.leading_out)
+    found = look.settled(accepted)
+    seen = look.source.tables
     return PreflightReport(
-        findings=settled,
+        findings=found,
         tables=tuple(
-            TableSeen(
-                name_of(table),
-                ends.source.tables[name_of(table)].rows if name_of(table) in ends.source.tables else None,
-                ends.target_rows.get(name_of(table)),
-            )
-            for table in tables
-            if name_of(table) not in ends.partitions
+            TableSeen(name, seen[name].rows if name in seen else None, look.target_rows.get(name))
+            for name in map(name_of, tables)
+            if name not in look.partitions
         ),
-        differences=tuple(ends.state.differences),
-        app_role=ends.app_role,
-        next_step=_next(settled, ends.state, next_command),
+        differences=tuple(look.state.differences),
+        app_role=look.app_role,
+        next_step=_next(found, look.state),
         seconds=monotonic() - began,
     )
 
 
-def _next(found: tuple[Finding, ...], state: TargetState, wanted: str) -> NextStep:
+def _next(found: tuple[Finding, ...], state: TargetState) -> NextStep:
     """The command that the state of the target asks for, unless there is other trouble to be put right first."""
     errors = {one.code for one in found if one.severity == "error"}
     if errors - {one.code for one in state.findings}:
         return FIRST_THE_ERRORS
     if state.next_step is not None:
         return state.next_step
-    return FIRST_THE_ERRORS if errors else NextStep(Command(wanted))
-
-
-async def _look_at_target(
-    url: str,
-    tables: Sequence[Table],
-    examine: Examine,
-    ends: _Ends,
-    *,
-    connections: int,
-    app_role: str | None,
-    over_rest: bool,
-) -> None:
-    try:
-        async with open_target(url, step="preflight") as connection:
-            await connection.execute("SET default_transaction_read_only = on")
-            ends.catalog = await read_all(connection, tables)
-            ends.partitions = await partitions_among(connection, tables)
-            ends.state = await examine(connection, ends.catalog)
-            server = await examine_target(
-                connection,
-                tables,
-                ends.catalog if ends.state.usable else {},
-                connections=connections,
-                creates_tables=ends.state.creates_tables,
-                over_rest=over_rest,
-            )
-            ends.target_version = server.version
-            ends.findings += server.findings
-            await _count_target(connection, tables, ends)
-            if ends.state.usable:
-                ends.leading_out = await keys_leading_out(connection, tables, ends.catalog)
-                ends.findings += keys_of_models_alone(tables, ends.catalog)
-            if app_role is not None:
-                ends.app_role = await examine_app_role(connection, app_role, tables, ends.catalog)
-                ends.findings += ends.app_role.findings
-    except MigrationError as error:
-        remedy = str(error.next_step or "correct DATABASE_URL, or start the server")
-        ends.findings.append(finding("target-unreachable", error.message, remedy))
-    except psycopg.Error as error:
-        said = error_for_sqlstate(error.sqlstate) if error.sqlstate else "the connection was lost"
-        ends.findings.append(
-            finding("target-unreachable", f"the target could not be examined: {said}", "botdata preflight, once more")
-        )
-
-
-async def _count_target(connection: AsyncConnection, tables: Sequence[Table], ends: _Ends) -> None:
-    for table in tables:
-        if name_of(table) in ends.catalog and ends.state.usable:
-            query = sql.SQL("SELECT count(*) FROM {}{}").format(
-                sql.SQL(ends.catalog[name_of(table)].own), identifier_of(table)
-            )
-            try:
-                ends.target_rows[name_of(table)] = await fetch_value(connection, query)
-            except psycopg.errors.InsufficientPrivilege:
-                continue  # a finding already
-
-
-async def _look_at_parents(
-    source: Supabase | str,
-    target_url: str,
-    tables: Sequence[Table],
-    ends: _Ends,
-    limits: Limits,
-    on_retry: Callable[[str], None],
-) -> list[Finding]:
-    """Both ends once more: what the source's rows refer to against what the target holds."""
-    try:
-        async with open_source(source, limits, on_retry) as opened, open_target(target_url, step="preflight") as target:
-            return await parent_findings(tables, ends.leading_out, Counting(target, opened))
-    except (BotdataError, psycopg.Error):  # an end that was there a moment ago: nothing is counted
-        return await parent_findings(tables, ends.leading_out)
-
-
-async def _look_at_source(
-    source: Supabase | str,
-    tables: Sequence[Table],
-    ends: _Ends,
-    limits: Limits,
-    on_retry: Callable[[str], None],
-    *,
-    quick: bool,
-) -> None:
-    setting = "--source" if isinstance(source, str) else "SUPABASE_URL"
-    try:
-        if isinstance(source, str):
-            # A lost connection ends the whole look, so that it is the look that is tried again.
-            seen = await patiently(lambda: _look_at_postgres(source, tables), limits, on_retry, shown_url(source))
-            ends.source, ends.source_version, found = seen
-            ends.findings += found
-        else:
-            await _look_at_supabase(source, tables, ends, limits, on_retry, quick=quick)
-    except StoreError as error:
-        first = remedy_at_source(error, setting) or (f"correct {setting}, or start the server, then: ",)
-        remedy = str(NextStep(*first, Command("preflight")))
-        ends.findings.append(finding("source-unreachable", f"the source ({setting}): {error}", remedy))
-    except MigrationError as error:
-        ends.findings.append(finding("source-unreachable", error.message, str(error.next_step or f"correct {setting}")))
-
-
-async def _look_at_postgres(url: str, tables: Sequence[Table]) -> tuple[SourceSeen, int, list[Finding]]:
-    """What was seen, the server's version, and what was found besides."""
-    async with connect_to_source(url) as connection:
-        server = await examine_source(connection, tables)
-        found = list(server.findings)
-        seen = await see_postgres(connection, tables)
-        for table, key in _keys_to_check(tables, seen):
-            if await keeps_unique(connection, table, key):
-                continue
-            repeated = await duplicates.by_query(connection, table, key, own=seen.tables[name_of(table)].own)
-            if repeated.count or repeated.unseen:
-                found.append(duplicates.duplicate_finding(table, key, repeated))
-    return seen, server.version, found
-
-
-async def _look_at_supabase(
-    source: Supabase,
-    tables: Sequence[Table],
-    ends: _Ends,
-    limits: Limits,
-    on_retry: Callable[[str], None],
-    *,
-    quick: bool,
-) -> None:
-    try:
-        require_service_key(source.key, role_ok=source.role_ok, step="preflight")
-    except MigrationError as error:
-        ends.findings.append(finding("source-key-role", error.message, str(error.next_step or "use the service key")))
-    async with AsyncExitStack() as stack:
-        try:
-            rest = await SupabaseRest.open(source.url, source.key, request_timeout=60.0)
-        except BotdataError as error:
-            ends.findings.append(finding("source-unreachable", str(error), "correct SUPABASE_URL and SUPABASE_KEY"))
-            return
-        await stack.enter_async_context(rest)
-        pages = RestSource(rest, source.url, limits=limits, on_retry=on_retry)
-        ends.source = await see_rest(rest, tables, pages.patiently, role=key_role(source.key.strip()) or SERVICE_ROLE)
-        ends.findings += await settings_findings(pages, tables, ends.source)
-        ends.findings += await key_findings(pages, tables, ends.source)
-        unusable = {one.table for one in ends.findings if one.code == "source-key-unusable"}
-        for table, key in _keys_to_check(tables, ends.source):
-            there = ends.source.tables[name_of(table)]
-            if name_of(table) in unusable or (there.primary_key and there.primary_key <= set(key)):
-                continue
-            if quick and (there.uncounted or (there.rows or 0) > _MOST_KEYS_WHEN_QUICK):
-                ends.findings.append(
-                    finding(
-                        "source-duplicates-unchecked",
-                        f"{name_of(table)} is large, so duplicates of ({', '.join(key)}) were not looked for",
-                        "botdata preflight looks for them",
-                        table=name_of(table),
-                    )
-                )
-                continue
-            found = await duplicates.by_pages(pages, table, key, counts=not there.uncounted)
-            if found.count or found.unseen:
-                ends.findings.append(duplicates.duplicate_finding(table, key, found))
+    return FIRST_THE_ERRORS if errors else NextStep(Command("copy"))
 
 
 def _keys_to_check(tables: Sequence[Table], seen: SourceSeen) -> list[tuple[Table, tuple[str, ...]]]:

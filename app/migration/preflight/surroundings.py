@@ -1,7 +1,6 @@
 """The servers at both ends: versions, rights, connections, letters, time zone, TLS."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any
 
@@ -11,13 +10,12 @@ from psycopg.rows import dict_row
 from sqlalchemy import Table
 
 from app.common.schemas import schemas_of
-from app.migration.load.distributed import distributed_tables, is_schema_distributed, undistribute
+from app.migration.load.refusals import distributed_tables, is_schema_distributed, undistribute
 from app.migration.preflight.collations import collation_findings
 from app.migration.preflight.findings import Finding, finding
 from app.migration.preflight.schemas.catalog import CatalogTable
 from app.migration.preflight.target_writes import examine_writes
-from app.migration.tables.copy_table import label, name_of
-from app.migration.tables.quoting import quoted
+from app.migration.tables.copy_table import label, name_of, quoted
 from app.state.fetching import fetch_rows, fetch_value
 
 OLDEST_VERSION = 13
@@ -51,14 +49,6 @@ WHERE (n.nspname, c.relname) IN (SELECT * FROM unnest(%s::text[], %s::text[])) A
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Server:
-    """What is worth knowing of a server."""
-
-    version: int
-    findings: tuple[Finding, ...]
-
-
 async def _facts(connection: AsyncConnection) -> dict[str, Any]:
     here = schemas_of(connection)
     async with connection.cursor(row_factory=dict_row) as cursor:
@@ -67,12 +57,12 @@ async def _facts(connection: AsyncConnection) -> dict[str, Any]:
     return row
 
 
-async def examine_source(connection: AsyncConnection, tables: Sequence[Table]) -> Server:
-    """Version, TLS and collations of the source's server."""
+async def examine_source(connection: AsyncConnection, tables: Sequence[Table]) -> tuple[int, list[Finding]]:
+    """The version of the source's server, and what is to be said of that, of TLS and of collations."""
     facts = await _facts(connection)
     found = [*_version(facts, "source"), *_tls(connection, "source", "--source")]
     found += await collation_findings(connection, tables, "source", version=facts["version"])
-    return Server(facts["version"], tuple(found))
+    return facts["version"], found
 
 
 async def examine_target(
@@ -83,8 +73,8 @@ async def examine_target(
     connections: int,
     creates_tables: bool,
     over_rest: bool,
-) -> Server:
-    """Everything of the target's server that could get in the way.
+) -> tuple[int, list[Finding]]:
+    """The version of the target's server, and all of it that could get in the way.
 
     Args:
         tables: those to be copied.
@@ -103,7 +93,7 @@ async def examine_target(
         if name_of(table) in catalog:
             found += _interference(catalog[name_of(table)])
             found += await examine_writes(connection, table, catalog[name_of(table)], over_rest=over_rest)
-    return Server(facts["version"], tuple(found))
+    return facts["version"], found
 
 
 async def _distributed(connection: AsyncConnection, tables: Sequence[Table]) -> list[Finding]:

@@ -10,9 +10,8 @@ from app.migration.preflight.findings import Finding, finding
 from app.migration.preflight.schemas.catalog import CatalogTable
 from app.migration.sources.moved_tables import WITHOUT_COLUMNS, WITHOUT_COLUMNS_REMEDY, WITHOUT_KEY, WITHOUT_KEY_REMEDY
 from app.migration.tables import row_security
-from app.migration.tables.quoting import identifier_of, named, quoted
+from app.migration.tables.copy_table import identifier_of, key_columns, key_trouble, named, quoted, read_unique_indexes
 from app.migration.tables.silence import grant_of_silence, silence
-from app.migration.tables.unique_keys import key_columns, key_trouble, read_unique_indexes
 from app.migration.tables.unvalidated_checks import UnvalidatedCheck, find_unvalidated
 from app.migration.target.interference import Interference, find_interference
 

@@ -9,7 +9,7 @@ from sqlalchemy import MetaData
 
 from app.common.keys import Key
 from app.migration.load.bisection import Fault, empty_staging, load_rows, number_column
-from app.migration.load.distributed import refuse_distributed
+from app.migration.load.refusals import refuse_distributed
 from app.migration.load.table_authority import Permit, read_authority
 from app.migration.quarantine.quarantined_rows import choose_tables, masked, unknown_numbers
 from app.migration.runs.report import Refusal

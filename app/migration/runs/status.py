@@ -7,12 +7,12 @@ from psycopg import AsyncConnection
 
 from app.common.schemas import schemas_of
 from app.errors import INSTALL_NEWER, MigrationError
-from app.migration.target.foreign_keys import statement_for
 from app.migration.target.target_session import explained, open_target, run_lock_holder
 from app.next_step import Command, NextStep
 from app.state.notifications import Undelivered, undelivered
 from app.state.pace import Pause, WorkingPace, read_paces, read_pause
 from app.state.runs import checkpoints, foreign_keys, quarantine, runs
+from app.state.runs.foreign_keys import KeptForeignKey
 from app.state.runs.inventory import KeptInventory, last_inventory
 from app.state.streams import Stream, read_streams
 from app.state.tool_schema import newest_version, version
@@ -63,25 +63,6 @@ class TableStatus:
 
 
 @dataclass(frozen=True, slots=True)
-class ForeignKeyStatus:
-    """A foreign key that a run took away or left unchecked, and that is not validated or proved yet.
-
-    Attributes:
-        state: "dropped", "not valid" or "unproved".
-        parent: the table that it refers to.
-        orphans: the query for the rows that lack theirs.
-        statement: puts it back as it was, once there are none.
-    """
-
-    table: str
-    name: str
-    state: str
-    parent: str
-    orphans: str
-    statement: str
-
-
-@dataclass(frozen=True, slots=True)
 class Status:
     """What a target remembers.
 
@@ -91,6 +72,7 @@ class Status:
         runs: the newest first.
         shown: the run whose tables are listed.
         in_quarantine: rows of all tables.
+        foreign_keys: those that a run took away or left unchecked, and that are not validated or proved yet.
         inventory: the last one; None where none was taken.
         undelivered: what people were to be told, and were not.
         pause: who asked that nothing be read; None where nobody did.
@@ -105,7 +87,7 @@ class Status:
     shown: RunStatus | None
     tables: tuple[TableStatus, ...]
     in_quarantine: int
-    foreign_keys: tuple[ForeignKeyStatus, ...]
+    foreign_keys: tuple[KeptForeignKey, ...]
     inventory: KeptInventory | None = None
     undelivered: Undelivered = field(default_factory=Undelivered)
     pause: Pause | None = None
@@ -162,10 +144,7 @@ async def status_of(connection: AsyncConnection, run: int | None = None) -> Stat
         shown,
         await _tables(connection, shown.number) if shown else (),
         await quarantine.count_rows(connection),
-        tuple(
-            ForeignKeyStatus(key.of_table, key.name, key.state, key.parent, key.orphans, statement_for(key))
-            for key in await foreign_keys.away(connection)
-        ),
+        tuple(await foreign_keys.away(connection)),
         await last_inventory(connection),
         await undelivered(connection),
         await read_pause(connection),

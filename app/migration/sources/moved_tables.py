@@ -8,12 +8,9 @@ from psycopg import AsyncConnection
 from sqlalchemy import Table
 
 from app.errors import MigrationError
-from app.migration.progress import Progress
 from app.migration.sources.postgres.postgres_source import PostgresSource
-from app.migration.sources.source import Source
-from app.migration.tables.copy_table import name_of
-from app.migration.tables.quoting import identifier_of, named
-from app.migration.tables.unique_keys import key_columns, read_unique_indexes
+from app.migration.sources.source import Progress, Source
+from app.migration.tables.copy_table import identifier_of, key_columns, name_of, named, read_unique_indexes
 from app.next_step import Command, NextStep
 from app.state.fetching import fetch_rows, fetch_value
 

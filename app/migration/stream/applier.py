@@ -15,12 +15,12 @@ from app.cutover.locks import HOLD_TABLE, SHARE_TABLE
 from app.cutover.tables import METHODS_TABLES, OWN_AUTHORITY
 from app.migration.load.statements import key_array
 from app.migration.load.table_authority import Authority, Permit, read_authority
-from app.migration.sources.pages import key_of
+from app.migration.sources.source import key_of
 from app.migration.stream.changes import Put, WaitingChanges
 from app.migration.stream.moments import Moments
 from app.migration.stream.row_writer import Batch, RowWriter
-from app.migration.stream.source.lsn import lsn_text
 from app.migration.stream.source.messages import Begin, Commit, Delete, Insert, Message, Relation, Truncate, Update
+from app.migration.stream.source.slot import lsn_text
 from app.migration.sync.sync_report import TableSynced
 from app.migration.tables.copy_table import CopyTable
 from app.state import streams

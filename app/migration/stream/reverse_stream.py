@@ -26,17 +26,16 @@ from app.migration.stream.applier import Applied, AuthorityChangedError
 from app.migration.stream.changes import WaitingChanges
 from app.migration.stream.followed import Applying
 from app.migration.stream.moments import Moments
-from app.migration.stream.source.lsn import lsn_text
 from app.migration.stream.source.messages import Begin, Commit, Delete, Insert, Message, Relation, Truncate, Update
-from app.migration.stream.source.slot import StreamSlot, stream_name, target_identity
+from app.migration.stream.source.slot import StreamSlot, lsn_text, stream_name, target_identity
 from app.migration.stream.stream_sync import StreamSync
+from app.migration.sync.changed_rows import KeptKeys
 from app.migration.sync.direction import CandidateDeletions, Direction
 from app.migration.sync.reverse import ReverseLook, ReverseSync
+from app.migration.sync.source_rows import Refused
 from app.migration.sync.sync_report import TableSynced
-from app.migration.sync.walked_keys import KeptKeys
-from app.migration.sync.writers.source_rows import Refused
 from app.migration.tables.copy_table import CopyTable
-from app.migration.target.cascades import has_cascades
+from app.migration.target.interference import has_cascades
 from app.state import streams
 from app.state.json_keys import keys_json
 from app.state.runs import quarantine

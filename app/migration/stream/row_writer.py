@@ -17,17 +17,14 @@ from app.migration.load.loader import PageLoader
 from app.migration.load.mirrored_meanwhile import page_of
 from app.migration.load.statements import key_array
 from app.migration.runs.report import Loaded
-from app.migration.sources.pages import key_of, records_of
 from app.migration.sources.postgres.postgres_source import PostgresSource
-from app.migration.sources.source import Page
+from app.migration.sources.source import Page, key_of, records_of
 from app.migration.stream.changes import Put
-from app.migration.stream.source.lsn import lsn_text
 from app.migration.stream.source.messages import Begin, Commit, Unchanged
-from app.migration.stream.source.slot import StreamSlot
-from app.migration.sync import target_before_images
+from app.migration.stream.source.slot import StreamSlot, lsn_text
+from app.migration.sync import old_images
 from app.migration.sync.direction import StillRefusedError
-from app.migration.sync.options import SyncOptions
-from app.migration.sync.sync_report import TableSynced
+from app.migration.sync.sync_report import SyncOptions, TableSynced
 from app.migration.tables.copy_table import CopyTable
 from app.migration.target.interference import silenced
 from app.migration.target.target_session import CONFLICTS
@@ -141,7 +138,7 @@ class RowWriter:
         """Delete the rows of these keys."""
         done = batch.of(table)
         if self._is_settled(batch):
-            done.kept += await target_before_images.keep_foreign(self._connection, self._run, table, keys)
+            done.kept += await old_images.keep_foreign(self._connection, self._run, table, keys)
         async with silenced(self._connection, self._run, table):
             done.deleted += await keyed_rows.delete_rows(self._connection, table, keys)
         await quarantine.leave(self._connection, table.name, keys)
@@ -162,7 +159,7 @@ class RowWriter:
         done, page = batch.of(table), page_of(records, table)
         images: list[int] = []
         if self._is_settled(batch):
-            images = await target_before_images.keep_later(self._connection, self._run, table, page.body)
+            images = await old_images.keep_later(self._connection, self._run, table, page.body)
         # A change replaces what was refused of its key before; what is in quarantine then is refused as it is now.
         if table.name in await quarantine.table_names(self._connection):
             await quarantine.leave(self._connection, table.name, [key_of(one, table) for one in records])

@@ -8,9 +8,8 @@ from psycopg import AsyncConnection
 from app.errors import MigrationError, StoreError
 from app.migration.sources.postgres.postgres_source import PostgresSource, open_postgres_source
 from app.migration.sources.source import Source
-from app.migration.stream.source.lsn import parse_lsn
 from app.migration.stream.source.publication import Publication
-from app.migration.stream.source.slot import StreamSlot, stream_name, target_identity
+from app.migration.stream.source.slot import StreamSlot, parse_lsn, stream_name, target_identity
 from app.migration.sync.syncer import OpenSource
 from app.migration.target.target_session import explained, open_target
 from app.next_step import Command, NextStep

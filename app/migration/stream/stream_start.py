@@ -11,24 +11,19 @@ from typing import Any, ClassVar
 from psycopg import AsyncConnection
 from sqlalchemy import Table
 
-from app.migration.progress import Progress
 from app.migration.sources.postgres.postgres_source import PostgresSource
-from app.migration.sources.source import Source
+from app.migration.sources.source import Progress, Source
 from app.migration.stream.applier import Applier
-from app.migration.stream.followed import Applying, GivenUpError, Stream
+from app.migration.stream.followed import Applying, GivenUpError, Stream, StreamOptions
 from app.migration.stream.looks import Looks
 from app.migration.stream.moments import Moments
-from app.migration.stream.options import StreamOptions
 from app.migration.stream.row_writer import RowWriter
-from app.migration.stream.source.catalog import fingerprints
 from app.migration.stream.source.gaps import close_gap
-from app.migration.stream.source.lsn import lsn_text, parse_lsn
-from app.migration.stream.source.publication import Publication
+from app.migration.stream.source.publication import Publication, fingerprints
 from app.migration.stream.source.requirements import refuse_missing
-from app.migration.stream.source.slot import StreamSlot, stream_name, target_identity
+from app.migration.stream.source.slot import StreamSlot, lsn_text, parse_lsn, stream_name, target_identity
 from app.migration.sync.direction import Direction
-from app.migration.sync.options import SyncOptions
-from app.migration.sync.sync_report import SyncRound, TableSynced
+from app.migration.sync.sync_report import SyncOptions, SyncRound, TableSynced
 from app.migration.sync.syncer import OpenSource, Sync
 from app.migration.sync.whole_tables import WholeTables
 from app.migration.tables.copy_table import CopyTable
@@ -152,7 +147,25 @@ class StreamStart(Sync):
                 f"the {self._end}'s log ends at {lsn_text(end)}, before --until-lsn; waiting until it is there"
             )
         return Stream(
-            slot, publication, applier, moments, chosen, rest, published, prints, lsn, done, looks, until=self._until
+            connection=connection,
+            log=source,
+            end=self._end,
+            command=self._command,
+            how=self._how,
+            progress=self._progress,
+            choose=self._chosen,
+            slot=slot,
+            publication=publication,
+            applier=applier,
+            moments=moments,
+            tables=chosen,
+            rest=rest,
+            published=published,
+            prints=prints,
+            position=lsn,
+            done=done,
+            looks=looks,
+            until=self._until,
         )
 
     async def _applier(

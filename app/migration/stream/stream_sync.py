@@ -15,8 +15,7 @@ from app.common.background import end_task
 from app.migration.runs.report import Refusal, refusals_of
 from app.migration.stream.followed import BeginAnewError, GivenUpError, Stream, weigh
 from app.migration.stream.source.gaps import remove
-from app.migration.stream.source.lsn import lsn_text
-from app.migration.stream.steps import Steps
+from app.migration.stream.source.slot import lsn_text
 from app.migration.stream.stream_start import StreamStart
 from app.migration.sync.direction import Direction
 from app.migration.sync.sync_report import TableSynced
@@ -49,7 +48,7 @@ class StreamSync(StreamStart):
                 with explained("sync", setting=self._postgres.setting, pending="the changes since"):
                     stream = await self._start(engine, whole, connection, tables)
                     if stream is not None:
-                        await self._follow(stream, engine, whole, connection)
+                        await self._follow(stream, engine, whole)
                     return
             except BeginAnewError as error:
                 self._followed = None
@@ -65,25 +64,19 @@ class StreamSync(StreamStart):
             await super()._rounds(engine, whole, connection, tables)
             return
 
-    async def _follow(
-        self, stream: Stream, engine: Direction[Any], whole: WholeTables | None, connection: AsyncConnection
-    ) -> None:
+    async def _follow(self, stream: Stream, engine: Direction[Any], whole: WholeTables | None) -> None:
         """Apply changes until it is stopped, or has come to its end.
 
         Raises:
             BeginAnewError: something has changed that only a new start takes in.
             GivenUpError: go on by xmin.
         """
-        assert self._postgres is not None
-        steps = Steps(
-            stream, connection, self._postgres, self._how, self._progress, self._chosen, self._end, self._command
-        )
         self._followed = stream.slot
         while True:
             began = monotonic()
-            working = asyncio.ensure_future(steps.step())
+            working = asyncio.ensure_future(stream.step())
             if not await self._unless_stopped(working):
-                await self._tell(stream, connection, is_last=True)
+                await self._tell(stream, is_last=True)
                 return
             more, upto = working.result()
             is_last = stream.until is not None and not more and upto >= stream.until
@@ -93,42 +86,36 @@ class StreamSync(StreamStart):
                 await stream.looks.passed(upto, inf if is_last and self._how.until_now else began)
             await stream.looks.begin()
             if is_last or (stream.told.due(self._options.interval) and not stream.looks.hurried):
-                if stream.rest and not await self._xmin_round(engine, whole, connection, stream.rest):
+                if stream.rest and not await self._xmin_round(engine, whole, stream.connection, stream.rest):
                     return
-                await self._tell(stream, connection, is_last=is_last)
+                await self._tell(stream, is_last=is_last)
             if is_last or stream.checked.due(self._how.check_interval):
-                checking = asyncio.ensure_future(steps.check_catalog())
+                checking = asyncio.ensure_future(stream.check_catalog())
                 if not await self._unless_stopped(checking):
-                    await self._tell(stream, connection, is_last=True)
+                    await self._tell(stream, is_last=True)
                     return
                 checking.result()
             if is_last:
                 return
-            await steps.confirm_idle(upto, more=more)
-            await steps.weigh()
+            await stream.confirm_idle(upto, more=more)
+            await stream.weigh()
             wait = 0.0 if more else max(self._how.interval, _PEEKS_APART * stream.slot.peek_seconds)
-            if await self._rested(wait, stream, connection):
-                bringing = asyncio.ensure_future(self._bring_rest(steps, stream, engine, whole, connection))
+            if await self._rested(wait, stream):
+                bringing = asyncio.ensure_future(self._bring_rest(stream, engine, whole))
                 if await self._unless_stopped(bringing):
                     bringing.result()
-                await self._tell(stream, connection, is_last=True)
+                await self._tell(stream, is_last=True)
                 return
 
-    async def _bring_rest(
-        self,
-        steps: Steps,
-        stream: Stream,
-        engine: Direction[Any],
-        whole: WholeTables | None,
-        connection: AsyncConnection,
-    ) -> None:
+    async def _bring_rest(self, stream: Stream, engine: Direction[Any], whole: WholeTables | None) -> None:
         """What had been committed when it was stopped, so that a person who stopped the writers before has it all."""
         with suppress(BeginAnewError):  # which the next start takes in
-            until = await steps.catch_up()
+            until = await stream.catch_up()
             if stream.rest:
                 began = monotonic()
-                self._tell_round(await self._round(engine, whole, connection, stream.rest), monotonic() - began)
-            await steps.check_catalog()
+                done = await self._round(engine, whole, stream.connection, stream.rest)
+                self._tell_round(done, monotonic() - began)
+            await stream.check_catalog()
             self._progress.notice(f"all that was committed when this was stopped has come, up to {lsn_text(until)}")
 
     async def _unless_stopped(self, working: asyncio.Future[Any]) -> bool:
@@ -143,11 +130,11 @@ class StreamSync(StreamStart):
         finally:
             await end_task(waiting)
 
-    async def _rested(self, seconds: float, stream: Stream, connection: AsyncConnection) -> bool:
+    async def _rested(self, seconds: float, stream: Stream) -> bool:
         """Wait for the next peek, briefly while a move of the stage waits for the stream; whether it was stopped."""
         until = monotonic() + seconds
         while not self._stop.is_set():
-            is_awaited = bool(stream.moments.mirrored) and await open_move(connection) is not None
+            is_awaited = bool(stream.moments.mirrored) and await open_move(stream.connection) is not None
             stream.looks.hurried = is_awaited
             left = max(0.0, until - monotonic())
             wait = min(left, _HURRIED if is_awaited else self._how.interval)
@@ -159,7 +146,7 @@ class StreamSync(StreamStart):
         """The rows of a table that are refused now."""
         return refusals_of(table, await quarantine.refusals(connection, table.name))
 
-    async def _tell(self, stream: Stream, connection: AsyncConnection, *, is_last: bool = False) -> None:
+    async def _tell(self, stream: Stream, *, is_last: bool) -> None:
         """Tell what was applied since it was last told, as a round; the last one is of all tables."""
         stream.told.begin()
         told = []
@@ -167,7 +154,7 @@ class StreamSync(StreamStart):
             done = stream.done.get(table.name)
             if done is not None or is_last:
                 done = done or TableSynced(table.name, keys_only=table.keys_only)
-                done.refused = await self._refusals(connection, table)
+                done.refused = await self._refusals(stream.connection, table)
                 told.append(done)
         if told:
             self._tell_round(told, max(stream.lags, default=0.0))

@@ -1,21 +1,27 @@
-"""Rows that may have changed since both sides were seen equal, and the pairs of versions that say they have not."""
+"""Which rows a sync looks at: those that may have changed by their versions; and keys kept until they are needed."""
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import AsyncIterator, Collection, Sequence
+from dataclasses import dataclass
+from typing import Self
 
 from psycopg import AsyncConnection, sql
 
 from app.common.keys import Key
-from app.migration.keys.key_counts import select_keys
-from app.migration.keys.key_listing import require_whole, source_keys
+from app.errors import MigrationError
+from app.migration.keys.key_listing import require_whole, select_keys, source_keys
 from app.migration.keys.keyed_rows import versioned_rows
+from app.migration.load import statements
 from app.migration.load.statements import key_array, listed, same_key, same_source_key, text_differs
 from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.sources.source import VERSION, Source
-from app.migration.sync.options import SyncOptions
+from app.migration.sync.sync_report import SyncOptions
 from app.migration.tables.copy_table import CopyTable
 from app.migration.target.target_session import JsonBytes
-from app.migration.verify.by_hash.equal_rows import record_equal_rows
+from app.migration.verify.hash_comparison import record_equal_rows
+from app.next_step import Command, NextStep
 from app.state.runs import row_versions
+from app.stores.postgres.cursors import rendered
 
 
 async def unsettled_keys(connection: AsyncConnection, table: CopyTable, *, missing: bool, most: int) -> list[Key]:
@@ -95,3 +101,122 @@ async def still_listed(
         require_whole(listing, source, table, step="sync", pending="the rest of this round")
         query = sql.SQL("SELECT DISTINCT {} FROM source_keys s").format(key_array(table, "s"))
         return len(await select_keys(connection, query.as_string(connection)) & set(keys))
+
+
+_PART = 10_000
+
+
+class WalkedKeys:
+    """The keys that a source listed, and those of the rows that its pages gave since.
+
+    A row that the pages left out is asked for by its key.
+    """
+
+    def __init__(self, connection: AsyncConnection, table: CopyTable) -> None:
+        self._connection = connection
+        self._table = table
+        digest = hashlib.sha256(table.name.encode()).hexdigest()[:16]
+        self._listed, self._walked = f"listed_{digest}", f"walked_{digest}"
+        self._add = rendered(statements.add_source_keys(table, self._walked, versions=False))
+        self._rows = 0
+
+    async def keep(self) -> None:
+        """Take the keys from `source_keys`, which is no longer there then."""
+        await self.drop()
+        await self._connection.execute(
+            sql.SQL("ALTER TABLE pg_temp.source_keys RENAME TO {}").format(sql.Identifier(self._listed))
+        )
+        await self._connection.execute(statements.create_source_keys(self._table, self._walked))
+
+    async def add(self, body: bytes, rows: int) -> None:
+        """Add the keys of a page."""
+        await self._connection.execute(self._add, [JsonBytes(body)])
+        self._rows += rows
+
+    async def left_out(self, source: Source, options: SyncOptions, *, deleted: Collection[Key] = ()) -> list[Key]:
+        """The listed keys whose rows no page gave: a row has gone since, or the pages follow an order that is none.
+
+        Args:
+            deleted: those that the round itself has deleted.
+
+        Raises:
+            MigrationError: more than are asked for by key, without those that the source lists no more.
+        """
+        most = options.most_by_key
+        await self._connection.execute(sql.SQL("ANALYZE pg_temp.{}").format(sql.Identifier(self._walked)))
+        left = await self._not_walked(most, deleted)
+        if len(left) > most:
+            async with source_keys(self._connection, source, self._table) as listing:
+                require_whole(listing, source, self._table, step="sync", pending="the rest of this round")
+                left = await self._not_walked(most, deleted, listed_still=True)
+        await self.drop()
+        if len(left) > most:
+            raise MigrationError(
+                f"{self._table.name}: the source's pages gave {self._rows:,} rows, and left out more than {most:,} of "
+                "those that it lists; likely an index is in the order of another collation version",
+                step="sync",
+                table=self._table.name,
+                pending="the rest of this round",
+                next_step=NextStep("REINDEX it at the source, then: ", Command("sync", "--reverse" * options.reverse)),
+            )
+        return left
+
+    async def _not_walked(self, most: int, deleted: Collection[Key], *, listed_still: bool = False) -> list[Key]:
+        def same(other: str) -> sql.Composed:
+            parts = (sql.SQL(f"{other}.{{0}} = s.{{0}}").format(sql.Identifier(one.name)) for one in self._table.key)
+            return sql.SQL(" AND ").join(parts)
+
+        query = sql.SQL(
+            "SELECT DISTINCT {} FROM pg_temp.{} s WHERE NOT EXISTS (SELECT FROM pg_temp.{} w WHERE {}){} LIMIT {}"
+        ).format(
+            statements.key_array(self._table, "s"),
+            sql.Identifier(self._listed),
+            sql.Identifier(self._walked),
+            same("w"),
+            sql.SQL(" AND EXISTS (SELECT FROM pg_temp.source_keys l WHERE {})").format(same("l"))
+            if listed_still
+            else sql.SQL(""),
+            sql.Literal(most + 1 + len(deleted)),
+        )
+        found = await select_keys(self._connection, query.as_string(self._connection))
+        return sorted(found - set(deleted))
+
+    async def drop(self) -> None:
+        """Drop both tables."""
+        for name in (self._listed, self._walked):
+            await self._connection.execute(sql.SQL("DROP TABLE IF EXISTS pg_temp.{}").format(sql.Identifier(name)))
+
+
+@dataclass(frozen=True, slots=True)
+class KeptKeys:
+    """Different keys, in their order.
+
+    Attributes:
+        count: how many there are.
+    """
+
+    count: int
+    _connection: AsyncConnection
+    _table: sql.Identifier
+
+    @classmethod
+    async def keep(cls, connection: AsyncConnection, name: str, query: sql.Composed) -> Self:
+        """Keep what a query for keys (text[]) gives, in the place of what was kept under this name."""
+        table = sql.Identifier("pg_temp", f"kept_{hashlib.sha256(name.encode()).hexdigest()[:16]}")
+        await connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(table))
+        made = await connection.execute(
+            sql.SQL(
+                "CREATE TABLE {} AS SELECT row_number() OVER (ORDER BY key) AS number, key FROM (SELECT DISTINCT key "
+                "FROM ({}) k (key)) k"
+            ).format(table, query)
+        )
+        await connection.execute(sql.SQL("CREATE INDEX ON {} (number)").format(table))
+        return cls(made.rowcount, connection, table)
+
+    async def parts(self) -> AsyncIterator[list[Key]]:
+        """The keys, some thousands at a time; there are none any more after the last."""
+        query = sql.SQL("SELECT key FROM {} WHERE number > %(after)s AND number <= %(after)s + {} ORDER BY number")
+        for after in range(0, self.count, _PART):
+            cursor = await self._connection.execute(query.format(self._table, sql.Literal(_PART)), {"after": after})
+            yield [tuple(key) for (key,) in await cursor.fetchall()]
+        await self._connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(self._table))

@@ -11,12 +11,10 @@ from psycopg import AsyncConnection, sql
 from app.common.keys import Key
 from app.errors import MigrationError
 from app.migration.keys import keyed_rows
-from app.migration.keys.key_counts import count_keys, select_keys
-from app.migration.progress import Progress
-from app.migration.sources.source import Source
-from app.migration.sync.options import SyncOptions
-from app.migration.sync.sync_report import TableSynced
-from app.migration.sync.walked_keys import WalkedKeys
+from app.migration.keys.key_listing import count_keys, select_keys
+from app.migration.sources.source import Progress, Source
+from app.migration.sync.changed_rows import WalkedKeys
+from app.migration.sync.sync_report import SyncOptions, TableSynced
 from app.migration.tables.copy_table import CopyTable
 from app.migration.target import interference
 from app.migration.target.target_session import explained

@@ -11,18 +11,16 @@ from app.common.keys import Key
 from app.cutover.tables import METHODS_TABLES
 from app.errors import MigrationError
 from app.migration.keys import keyed_rows
-from app.migration.keys.key_counts import count_target
-from app.migration.keys.key_listing import require_whole, source_keys
+from app.migration.keys.key_listing import count_target, require_whole, source_keys
 from app.migration.load import statements
 from app.migration.load.loader import PageLoader
 from app.migration.load.mirrored_meanwhile import UnlockedReading, outdated, page_of, this_moment
-from app.migration.progress import Progress
 from app.migration.runs.report import refusals_of
 from app.migration.sources.counts import shown_count
-from app.migration.sources.pages import key_of, records_of
 from app.migration.sources.postgres.silent_changes import values_stand
-from app.migration.sources.source import VERSION, Page, Source
-from app.migration.sync import changed_rows, target_before_images
+from app.migration.sources.source import VERSION, Page, Progress, Source, key_of, records_of
+from app.migration.sync import changed_rows, old_images
+from app.migration.sync.changed_rows import WalkedKeys
 from app.migration.sync.direction import (
     NOTHING_WRITTEN,
     CandidateDeletions,
@@ -32,9 +30,7 @@ from app.migration.sync.direction import (
     gone_from_source,
     rows_kept,
 )
-from app.migration.sync.options import SyncOptions
-from app.migration.sync.sync_report import TableSynced
-from app.migration.sync.walked_keys import WalkedKeys
+from app.migration.sync.sync_report import SyncOptions, TableSynced
 from app.migration.tables.copy_table import CopyTable
 from app.migration.target.interference import Interference, silenced
 from app.migration.target.sequences import raise_sequences
@@ -147,7 +143,7 @@ class ForwardSync(Direction[_Look]):
                 page = keyed_rows.page_of_keys(gone)
                 written = (await outdated(self._connection, table, page, moment, now)).written
                 gone = [key for key in gone if key not in written]
-                done.kept += await target_before_images.keep_foreign(self._connection, self._run, table, gone)
+                done.kept += await old_images.keep_foreign(self._connection, self._run, table, gone)
                 async with silenced(self._connection, self._run, table):
                     done.deleted = await keyed_rows.delete_rows(self._connection, table, gone)
                 kept, why = await rows_kept(self._connection, table, gone)
@@ -218,7 +214,7 @@ class ForwardSync(Direction[_Look]):
             done.updated += sum(not row.missing for row in unequal)
             return
         async with self._connection.transaction():
-            images = await target_before_images.keep_later(self._connection, self._run, table, page.body)
+            images = await old_images.keep_later(self._connection, self._run, table, page.body)
             try:
                 loaded = await loader.load(page, checkpoint=False)
             except MigrationError as error:  # too many refused
@@ -284,7 +280,7 @@ class ForwardSync(Direction[_Look]):
     async def _exchange_all(self, table: CopyTable, records: list[dict[str, Any]], done: TableSynced) -> None:
         page = page_of(records, table)
         async with self._connection.transaction():
-            images = await target_before_images.keep_later(self._connection, self._run, table, page.body)
+            images = await old_images.keep_later(self._connection, self._run, table, page.body)
             there = await keyed_rows.existing_keys(self._connection, table, [key_of(one, table) for one in records])
             async with silenced(self._connection, self._run, table):
                 await keyed_rows.delete_rows(self._connection, table, sorted(there))

@@ -7,24 +7,20 @@ from psycopg import AsyncConnection
 
 from app.common.keys import Key
 from app.migration.keys import keyed_rows
-from app.migration.keys.key_counts import count_keys
-from app.migration.keys.key_listing import require_whole, source_keys
+from app.migration.keys.key_listing import count_keys, require_whole, source_keys
 from app.migration.load import statements
-from app.migration.progress import Progress
 from app.migration.runs.report import refusals_of
 from app.migration.sources.counts import shown_count
 from app.migration.sources.postgres.silent_changes import values_stand
-from app.migration.sources.source import Page, Source
-from app.migration.sync import changed_rows, source_before_images
+from app.migration.sources.source import Page, Progress, Source
+from app.migration.sync import changed_rows, old_images
+from app.migration.sync.changed_rows import KeptKeys, WalkedKeys
 from app.migration.sync.direction import NOTHING_WRITTEN, CandidateDeletions, Direction, TableLook
-from app.migration.sync.options import SyncOptions
-from app.migration.sync.sync_report import TableSynced
-from app.migration.sync.walked_keys import KeptKeys, WalkedKeys
-from app.migration.sync.writers.postgres_writer import PostgresWriter
-from app.migration.sync.writers.source_rows import Refused, SourceRows
-from app.migration.sync.writers.writer import SourceWriter
+from app.migration.sync.source_rows import Refused, SourceRows
+from app.migration.sync.source_writers import PostgresWriter, SourceWriter
+from app.migration.sync.sync_report import SyncOptions, TableSynced
 from app.migration.tables.copy_table import CopyTable
-from app.migration.target.cascades import has_cascades
+from app.migration.target.interference import has_cascades
 from app.migration.target.sequences import sequence_statements
 from app.state.runs import before_images, quarantine, row_versions
 
@@ -186,6 +182,6 @@ class ReverseSync(Direction[ReverseLook]):
         """Keys of a page's rows that the target holds differently; the later ones of the source's are kept."""
         different = [row.key for row in await self._rows.unequal(table, page.body) if not row.missing]
         if different and not self._options.dry_run:
-            images = await source_before_images.keep_later(self._connection, self._run, table, page.body)
+            images = await old_images.keep_later_of_source(self._connection, self._run, table, page.body)
             self._images.setdefault(table.name, []).extend(images)
         return different

@@ -8,16 +8,15 @@ from psycopg import AsyncConnection
 from sqlalchemy import Table
 
 from app.errors import MigrationError, OutcomeUnknownError, StoreTimeoutError, UnavailableError
-from app.migration.load.foreign_rows import refuse_foreign_rows
-from app.migration.progress import Progress
+from app.migration.load.refusals import refuse_foreign_rows
 from app.migration.retry import REPEATABLE
 from app.migration.sources.counts import known_count
 from app.migration.sources.rest.rest_source import RestSource
-from app.migration.sources.source import Source
-from app.migration.sync.options import SyncOptions
+from app.migration.sources.source import Progress, Source
+from app.migration.sync.sync_report import SyncOptions
 from app.migration.tables.copy_table import CopyTable
 from app.migration.tables.described_table import describe
-from app.migration.target.generated_columns import compared_table, without_made_by_source
+from app.migration.target.columns_of_both import compared_table, without_made_by_source
 from app.next_step import Command, NextStep
 from app.state.runs import before_images, row_versions, runs, writes
 

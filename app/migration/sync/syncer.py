@@ -11,25 +11,21 @@ from sqlalchemy import Table
 
 from app.common.deadlines import happens
 from app.errors import MigrationError
-from app.migration.load.distributed import refuse_distributed
+from app.migration.load.refusals import refuse_distributed
 from app.migration.load.table_authority import TableMovedError, in_words, read_authority
-from app.migration.progress import Progress
 from app.migration.sources.moved_tables import choose_moved
 from app.migration.sources.pace import Pace
 from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.sources.rest.rest_source import RestSource
 from app.migration.sources.rest.text_settings import require_readable_texts
-from app.migration.sources.source import Source
+from app.migration.sources.source import Progress, Source
 from app.migration.sync import sync_run
 from app.migration.sync.direction import Direction
 from app.migration.sync.forward import ForwardSync
-from app.migration.sync.options import SyncOptions
 from app.migration.sync.reverse import ReverseSync
-from app.migration.sync.sync_report import SyncReport, SyncRound, TableSynced
+from app.migration.sync.source_writers import RestWriter, SourceWriter, open_postgres_writer
+from app.migration.sync.sync_report import SyncOptions, SyncReport, SyncRound, TableSynced
 from app.migration.sync.whole_tables import WholeTables, refuse_way_back
-from app.migration.sync.writers.postgres_writer import open_postgres_writer
-from app.migration.sync.writers.rest_writer import RestWriter
-from app.migration.sync.writers.writer import SourceWriter
 from app.migration.tables.copy_table import CopyTable, name_of
 from app.migration.target.followed_sequences import follow_source
 from app.migration.target.foreign_keys import prove, without_foreign_keys

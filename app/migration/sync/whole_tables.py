@@ -11,15 +11,13 @@ from app.errors import MigrationError
 from app.migration.runs.report import Refusal, refusals_of
 from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.sync.direction import refuse_many_deletions
-from app.migration.sync.options import SyncOptions
-from app.migration.sync.sync_report import TableSynced
+from app.migration.sync.sync_report import SyncOptions, TableSynced
 from app.migration.tables.copy_table import CopyTable
 from app.migration.target.sequences import raise_sequences
 from app.migration.target.target_session import explained
-from app.migration.verify.by_hash.hashes import Range
+from app.migration.verify.hash_comparison import Range
 from app.migration.verify.whole_comparison import compare_whole, whole_hashes
-from app.migration.whole.pairs import Unpaired
-from app.migration.whole.replacement import bring_whole
+from app.migration.whole import Unpaired, bring_whole
 from app.next_step import Command, NextStep
 from app.state.runs import quarantine
 

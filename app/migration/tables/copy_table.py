@@ -1,15 +1,17 @@
-"""A table as the engine moves it, its columns, and its name as people read it."""
+"""A table as the engine moves it: its columns, its key, and its names as people and as statements have them."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from psycopg import sql
-from sqlalchemy import Table
+from psycopg import AsyncConnection, sql
+from sqlalchemy import Table, UniqueConstraint
 
-from app.common.schemas import DATA
+from app.common.schemas import DATA, schemas_of
 from app.migration.tables.column_shapes import Shape
+from app.migration.tables.models_description import of_expressions
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,7 @@ class CopyTable:
 
     @property
     def key(self) -> tuple[CopyColumn, ...]:
-        """The columns by which rows are told apart: see `app.migration.tables.unique_keys`."""
+        """The columns by which rows are told apart: see `app.migration.tables.copy_table`."""
         return self.columns[: self.key_size]
 
     @property
@@ -139,3 +141,133 @@ def label(schema: str | None, name: str) -> str:
 def name_of(table: Table) -> str:
     """The same of a model's table."""
     return label(table.schema, table.name)
+
+
+def schema_of(table: Table) -> str:
+    """A model's schema as our statements say it: `public`, written out or not, is that of DATABASE_SCHEMA."""
+    return DATA if table.schema in {None, "public"} else str(table.schema)
+
+
+def identifier_of(table: Table) -> sql.Identifier:
+    """A model's table as our statements say it."""
+    return sql.Identifier(schema_of(table), table.name)
+
+
+def named(connection: AsyncConnection, identifier: sql.Identifier) -> str:
+    """The quoted name itself, which a parameter of a statement and a sentence need."""
+    return schemas_of(connection).named(identifier.as_string(None))
+
+
+def quoted(name: str) -> str:
+    """A name as it stands in such a statement: in quotes where it needs them, as a reserved word does."""
+    from sqlalchemy.dialects import postgresql  # heavy, and seldom needed
+
+    return postgresql.dialect().identifier_preparer.quote(name)  # type: ignore[no-untyped-call]
+
+
+# Of a whole table: neither partial nor on expressions. One that PostgreSQL did not finish making serves nobody.
+_UNIQUE_INDEXES = """
+SELECT i.relname, x.indimmediate,
+    (SELECT o.contype FROM pg_constraint o WHERE o.conindid = x.indexrelid AND o.contype IN ('p', 'u') LIMIT 1),
+    array_agg(a.attname::text ORDER BY k.place), bool_and(a.attnotnull)
+FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid
+CROSS JOIN LATERAL unnest(x.indkey::smallint[]) WITH ORDINALITY k (number, place)
+JOIN pg_attribute a ON a.attrelid = x.indrelid AND a.attnum = k.number
+WHERE x.indrelid = to_regclass(%s) AND x.indisunique AND x.indisvalid AND x.indpred IS NULL AND x.indexprs IS NULL
+AND k.place <= x.indnkeyatts GROUP BY i.relname, x.indimmediate, x.indexrelid ORDER BY i.relname
+"""
+_KINDS = {"p": "PRIMARY KEY", "u": "UNIQUE"}
+
+
+@dataclass(frozen=True, slots=True)
+class UniqueIndex:
+    """A valid unique index on columns of a whole table.
+
+    Attributes:
+        immediate: the constraint is not deferrable.
+        constraint: `p` or `u` where it belongs to a constraint, as in pg_constraint.contype.
+        not_null: none of its columns takes NULL.
+    """
+
+    name: str
+    immediate: bool
+    constraint: str | None
+    columns: tuple[str, ...]
+    not_null: bool
+
+
+async def read_unique_indexes(connection: AsyncConnection, qualified: str) -> list[UniqueIndex]:
+    """Those of a table by its quoted name; none where it is not there."""
+    cursor = await connection.execute(_UNIQUE_INDEXES, [qualified])
+    return [
+        UniqueIndex(name, immediate, constraint, tuple(columns), not_null)
+        for name, immediate, constraint, columns, not_null in await cursor.fetchall()
+    ]
+
+
+async def keeps_unique(connection: AsyncConnection, table: Table, columns: Iterable[str]) -> bool:
+    """Whether a database has a unique index on these columns of a table, or on some of them."""
+    wanted = set(columns)
+    qualified = named(connection, identifier_of(table))
+    return any(wanted.issuperset(one.columns) for one in await read_unique_indexes(connection, qualified))
+
+
+def key_columns(table: Table, unique: Iterable[UniqueIndex] = ()) -> tuple[str, ...]:
+    """The primary key of the model; without one the smallest unique key that takes no NULL; empty where there is none.
+
+    Args:
+        unique: the target's indexes, which are asked where the model has no such key.
+    """
+    if primary := tuple(table.primary_key.columns.keys()):
+        return primary
+    of_model = [
+        names
+        for names, usable in unique_in_model(table)
+        if usable and not any(table.columns[name].nullable for name in names)
+    ]
+    if not of_model:
+        known = {column.name for column in table.columns if column.computed is None}
+        of_model = [one.columns for one in unique if one.immediate and one.not_null and known.issuperset(one.columns)]
+    return min(of_model, key=lambda names: (len(names), names), default=())
+
+
+def unique_in_model(table: Table) -> list[tuple[tuple[str, ...], bool]]:
+    """Columns that the model's unique constraints and indexes keep unique of all rows, and whether at any time."""
+    found = [
+        (tuple(one.columns.keys()), not one.deferrable)
+        for one in table.constraints
+        if isinstance(one, UniqueConstraint) and len(one.columns)
+    ]
+    for index in table.indexes:
+        partial = index.dialect_options["postgresql"]["where"] is not None
+        if index.unique and not partial and len(index.columns) and not of_expressions(index):
+            found.append((tuple(column.name for column in index.columns), True))
+    return found
+
+
+def key_trouble(quoted: str, key: Iterable[str], unique: Iterable[UniqueIndex]) -> tuple[str, str] | None:
+    """What keeps ON CONFLICT from going by a key, and the statement that helps; None: nothing does.
+
+    Args:
+        quoted: the table's name as it stands in a statement.
+        unique: the target's indexes.
+    """
+    wanted = list(key)
+    columns = ", ".join(sql.Identifier(name).as_string(None) for name in wanted)
+    on_key = [one for one in unique if set(one.columns) == set(wanted)]
+    # PostgreSQL takes every index on these columns for the one to go by, so that a deferrable one spoils the others.
+    if deferrable := next((one for one in on_key if not one.immediate), None):
+        name = sql.Identifier(deferrable.name).as_string(None)
+        own = ", ".join(sql.Identifier(one).as_string(None) for one in deferrable.columns)
+        kind = _KINDS[deferrable.constraint or "u"]
+        return (
+            f"{deferrable.name}, the unique constraint on the key ({', '.join(wanted)}), is deferrable, which "
+            "ON CONFLICT does not take",
+            f"ALTER TABLE {quoted} DROP CONSTRAINT {name}, ADD CONSTRAINT {name} {kind} ({own})",
+        )
+    if not on_key:
+        return (
+            f"no unique index is on the key ({', '.join(wanted)}) of whole rows, so that a row cannot be loaded again",
+            f"CREATE UNIQUE INDEX ON {quoted} ({columns})",
+        )
+    return None

@@ -9,10 +9,20 @@ from app.common.schemas import said, schemas_of
 from app.errors import MigrationError
 from app.migration.tables import row_security
 from app.migration.tables.column_shapes import PARTS, shapes
-from app.migration.tables.copy_table import CopyColumn, CopyTable, Heir, label, name_of
-from app.migration.tables.quoting import identifier_of, named, schema_of
+from app.migration.tables.copy_table import (
+    CopyColumn,
+    CopyTable,
+    Heir,
+    identifier_of,
+    key_columns,
+    key_trouble,
+    label,
+    name_of,
+    named,
+    read_unique_indexes,
+    schema_of,
+)
 from app.migration.tables.silence import silence
-from app.migration.tables.unique_keys import key_columns, key_trouble, read_unique_indexes
 from app.migration.tables.unvalidated_checks import find_unvalidated
 from app.next_step import Command, NextStep
 from app.state.fetching import fetch_row, fetch_rows

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from app.migration.tables.quoting import quoted
+from app.migration.tables.copy_table import quoted
 
 SERVICE_ROLE = "service_role"
 _SCHEMA = re.compile(r"permission denied for schema (.+?)\)? \[")

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from psycopg import AsyncConnection
 from psycopg.errors import InsufficientPrivilege
 
-from app.migration.tables.quoting import quoted
+from app.migration.tables.copy_table import quoted
 from app.state.fetching import fetch_row, fetch_value
 
 BE_SILENT = "SET LOCAL session_replication_role = replica"

@@ -12,8 +12,7 @@ from psycopg import AsyncConnection, sql
 
 from app.errors import MigrationError
 from app.migration.retry import repeated
-from app.migration.tables.copy_table import CopyTable
-from app.migration.tables.quoting import named
+from app.migration.tables.copy_table import CopyTable, named
 from app.migration.target.leftovers import BrokenForeignKey, mend
 from app.migration.target.target_session import explained
 from app.next_step import Command, NextStep
@@ -75,9 +74,9 @@ async def without_cascades(
             raise
         with explained(step, done="all rows that could go in", pending="to prove the target's foreign keys"):
             broken = await prove(connection, tables)
-    if held_up := [key for key in broken if key.holds_up]:
+    if held_up := [one for one in broken if one.holds_up]:
         raise MigrationError(
-            "; ".join(key.sentence for key in held_up),
+            "; ".join(one.sentence for one in held_up),
             step=step,
             done="all rows that could go in",
             pending="the foreign keys, for as long as not all rows keep them",
@@ -133,7 +132,7 @@ async def put_back(connection: AsyncConnection, *, step: str) -> list[BrokenFore
         MigrationError: one cannot be put back; its definition is known to the tool's schema alone.
     """
     broken = await _restore(connection) if await may_read(connection, "foreign_keys") else []
-    if lost := [f"{key.name} of {key.table}" for key in broken if not key.there]:
+    if lost := [f"{one.key.name} of {one.key.of_table}" for one in broken if one.key.state == "dropped"]:
         raise MigrationError(
             f"foreign keys that a run took away cannot be put back, since rows lack the row they refer to: "
             f"{', '.join(lost)}",
@@ -190,7 +189,7 @@ async def _restore(
 async def _add(connection: AsyncConnection, one: KeptForeignKey) -> None:
     try:
         async with connection.transaction():
-            await connection.execute(f"{statement_for(one)} NOT VALID".encode())
+            await connection.execute(f"{one.statement} NOT VALID".encode())
             await _say_again(connection, one)
             await foreign_keys.note_state(connection, one, "not valid" if one.was_valid else "validated")
     except psycopg.Error as error:
@@ -205,21 +204,12 @@ async def _say_again(connection: AsyncConnection, one: KeptForeignKey) -> None:
         await connection.execute(said)
 
 
-def statement_for(one: KeptForeignKey) -> str:
-    """What puts a key back, checked for every row; whoever owns the table may run it."""
-    name = sql.Identifier(one.name).as_string(None)
-    what = f"VALIDATE CONSTRAINT {name}" if one.state == "not valid" else f"ADD CONSTRAINT {name} {one.definition}"
-    if one.state == "unproved":
-        what = f"DROP CONSTRAINT {name}, {what}"
-    return f"ALTER TABLE {one.identifier.as_string(None)} {what}"
-
-
 async def _validate(connection: AsyncConnection, one: KeptForeignKey) -> bool:
     if one.state == "unproved":
         return await _prove(connection, one)
     try:
         async with connection.transaction():
-            await connection.execute(statement_for(one).encode())
+            await connection.execute(one.statement.encode())
             if one.state == "dropped":
                 await _say_again(connection, one)
             await foreign_keys.note_state(connection, one, "validated")
@@ -252,17 +242,7 @@ async def _count(connection: AsyncConnection, one: KeptForeignKey, *, moved: boo
     orphans: int | None = None
     with suppress(psycopg.errors.InsufficientPrivilege):
         orphans = await fetch_value(connection, f"SELECT count(*) FROM ({one.orphans}) o")  # noqa: S608
-    return BrokenForeignKey(
-        one.of_table,
-        one.name,
-        one.state != "dropped",
-        orphans,
-        one.orphans,
-        one.parent,
-        moved,
-        statement_for(one),
-        marked_valid=one.state == "unproved",
-    )
+    return BrokenForeignKey(one, orphans, moved)
 
 
 async def _say_what_is_away(connection: AsyncConnection, error: MigrationError) -> None:

@@ -1,13 +1,14 @@
-"""What the target does by itself when rows are written: its triggers and rules, those of partitions too."""
+"""What the target does by itself when rows are written: its triggers and rules, and foreign keys that cascade."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, sql
 
-from app.migration.tables.copy_table import CopyTable
-from app.migration.tables.quoting import named
+from app.migration.sources.postgres.postgres_source import PostgresSource
+from app.migration.sources.source import Source
+from app.migration.tables.copy_table import CopyTable, named
 from app.migration.tables.silence import BE_SILENT, NO_LONGER
 from app.migration.tables.unvalidated_checks import without_unvalidated
 from app.state.runs import foreign_keys
@@ -120,3 +121,20 @@ async def silenced(connection: AsyncConnection, run: int, table: CopyTable) -> A
     await connection.execute(BE_SILENT)
     yield
     await connection.execute(NO_LONGER)  # after an error the transaction ends, and this with it
+
+
+# pg_constraint.confdeltype: c cascade, n set null, d set default.
+_CASCADES = """
+SELECT EXISTS (SELECT FROM pg_constraint WHERE contype = 'f' AND confdeltype IN ('c', 'n', 'd')
+    AND confrelid = to_regclass({}))
+"""
+
+
+async def has_cascades(connection: AsyncConnection, source: Source, table: CopyTable) -> bool:
+    """Whether one leads to the table, at either end; over REST only the target's are seen."""
+    query = sql.SQL(_CASCADES).format(sql.Literal(table.identifier.as_string(None)))
+    found = await (await connection.execute(query)).fetchone()
+    if isinstance(source, PostgresSource) and not (found and found[0]):
+        ((there,),) = await source.fetch(query)
+        return bool(there)
+    return bool(found and found[0])

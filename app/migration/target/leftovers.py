@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from app.next_step import Command, NextStep
+from app.state.runs.foreign_keys import KeptForeignKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,55 +34,49 @@ class BrokenForeignKey:
     """A foreign key that could not be put back as it was, since rows lack the row that they name.
 
     Attributes:
-        table, parent: the table that it is on, and the one that it refers to.
-        there: it is on the table: checked for new rows. False: a partitioned table's, and not there.
+        key: where it is not valid, it is checked for new rows all the same; a partitioned table's may stay dropped.
         orphans: how many rows lack theirs; None where the role may not read the parent.
-        query: lists them.
         moved: the parent is among the tables of the run. Where it is not, as auth.users, the run cannot bring the rows.
-        statement: puts it back as it was, once no row lacks its own; PostgreSQL compares all of them.
-        marked_valid: it is on the table, and marked valid all the same; else, where it is there, NOT VALID.
     """
 
-    table: str
-    name: str
-    there: bool
+    key: KeptForeignKey
     orphans: int | None
-    query: str
-    parent: str
     moved: bool
-    statement: str
-    marked_valid: bool = False
 
     @property
     def holds_up(self) -> bool:
         """Whether the run is not complete for it: its own rows contradict each other, or what is marked is not so."""
-        return self.moved or self.marked_valid or not self.there
+        return self.moved or self.key.state != "not valid"
 
     @property
     def sentence(self) -> str:
         """What is wrong, and what lists the rows."""
-        if self.marked_valid and not self.orphans:
+        key = self.key
+        if key.state == "unproved" and not self.orphans:
             return (
-                f"foreign key {self.name} of {self.table} is marked valid, and is not proved, since the role may not "
-                f"lock or read {self.parent}: rows that lack theirs are listed by {self.query}"
+                f"foreign key {key.name} of {key.of_table} is marked valid, and is not proved, since the role may not "
+                f"lock or read {key.parent}: rows that lack theirs are listed by {key.orphans}"
             )
-        how = "stays NOT VALID" if self.there else "is not put back"
-        how = "is marked valid, and is not" if self.marked_valid else how
+        stands = {
+            "dropped": "is not put back",
+            "not valid": "stays NOT VALID",
+            "unproved": "is marked valid, and is not",
+        }
         count = "" if self.orphans is None else f"{self.orphans:,} "
         return (
-            f"foreign key {self.name} of {self.table} {how}: {count}rows lack the row of {self.parent} that they refer "
-            f"to, as this lists: {self.query}"
+            f"foreign key {key.name} of {key.of_table} {stands[key.state]}: {count}rows lack the row of {key.parent} "
+            f"that they refer to, as this lists: {key.orphans}"
         )
 
 
 def mend(broken: Sequence[BrokenForeignKey]) -> NextStep:
     """What helps where foreign keys hold a run up: no copy alone does."""
     ways = []
-    if any(key.moved for key in broken):
+    if any(one.moved for one in broken):
         ways.append(
             "at the source, give those rows the row that they refer to, or change or delete them; where they are to "
             "stay as they are, drop the key in the target"
         )
-    if parents := ", ".join(dict.fromkeys(key.parent for key in broken if not key.moved)):
+    if parents := ", ".join(dict.fromkeys(one.key.parent for one in broken if not one.moved)):
         ways.append(f"bring the rows of {parents} to the target")
     return NextStep(f"{'; '.join(ways)}; then: ", Command("sync"), ", which puts back what all rows keep")

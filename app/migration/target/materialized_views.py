@@ -10,9 +10,8 @@ from sqlalchemy import Table
 from app.common.driver_errors import missing_right
 from app.common.schemas import said
 from app.errors import error_for_sqlstate
-from app.migration.progress import Progress
-from app.migration.tables.copy_table import CopyTable
-from app.migration.tables.quoting import identifier_of, named
+from app.migration.sources.source import Progress
+from app.migration.tables.copy_table import CopyTable, identifier_of, named
 from app.migration.target.leftovers import Unusable
 
 # Partitions and the tables that others inherit from hold each other's rows. A view that is made of another has a

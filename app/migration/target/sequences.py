@@ -12,8 +12,7 @@ import psycopg
 from psycopg import AsyncConnection, sql
 
 from app.common.schemas import DATA, Schemas, said
-from app.migration.tables.copy_table import CopyTable, label
-from app.migration.tables.quoting import quoted
+from app.migration.tables.copy_table import CopyTable, label, quoted
 from app.state.fetching import Fetch, fetching
 from app.state.runs import quarantine
 from app.state.schema_name import SCHEMA

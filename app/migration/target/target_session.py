@@ -1,8 +1,10 @@
-"""The connection to the PostgreSQL that rows are moved to, and its failures in words."""
+"""The connection to the PostgreSQL that rows are moved to, and its failures: in words, and by the row at fault."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import TypeVar
 
 import psycopg
 from psycopg import AsyncConnection
@@ -19,6 +21,7 @@ from app.errors import (
     MigrationError,
     SchemaMismatchError,
     StoreError,
+    UnavailableError,
     error_for_sqlstate,
 )
 from app.migration.tables.grants import grant_of
@@ -241,3 +244,39 @@ def _in_words(error: psycopg.Error) -> str:
         said = " ".join(str(error).split())  # libpq's own words: host, port, user and database, no password
         return f"the target (DATABASE_URL) cannot be reached, or the connection to it was lost: {said}"
     return "the driver could not carry out a statement on the target"
+
+
+T = TypeVar("T")
+
+
+async def read_page(
+    connection: AsyncConnection,
+    body: bytes,
+    as_typed: Callable[[bytes], Awaitable[T]],
+    as_text: Callable[[bytes], Awaitable[T]],
+) -> list[T]:
+    """What the parts of a page gave, in its order: halves of halves, where a row of it is refused.
+
+    Args:
+        as_typed: reads rows by the types of their columns; nothing is left of it where it is refused.
+        as_text: reads the row that is refused.
+
+    Raises:
+        psycopg.Error: the target failed.
+        UnavailableError: the page is not whole JSON.
+    """
+    try:
+        async with connection.transaction():  # the caller's own goes on
+            return [await as_typed(body)]
+    except psycopg.Error as error:
+        if not is_row_fault(error):
+            raise
+    try:
+        records = json.loads(body)
+    except ValueError as error:
+        raise UnavailableError("a page from the source is not whole JSON") from error
+    if len(records) == 1:
+        return [await as_text(body)]
+    middle = len(records) // 2
+    halves = [json.dumps(half).encode() for half in (records[:middle], records[middle:])]
+    return [part for half in halves for part in await read_page(connection, half, as_typed, as_text)]

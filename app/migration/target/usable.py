@@ -4,10 +4,8 @@ from collections.abc import Sequence
 
 from psycopg import AsyncConnection, sql
 
-from app.migration.progress import Progress
-from app.migration.sources.source import Source
-from app.migration.tables.copy_table import CopyTable
-from app.migration.tables.quoting import named
+from app.migration.sources.source import Progress, Source
+from app.migration.tables.copy_table import CopyTable, named
 from app.migration.target.followed_sequences import follow_source
 from app.migration.target.leftovers import Unusable
 from app.migration.target.materialized_views import refresh

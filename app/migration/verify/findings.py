@@ -88,11 +88,6 @@ class Findings:
     cut: bool = False
     _waiting: deque[_Suspect] = field(default_factory=deque)
     _not_given: list[Key] = field(default_factory=list)
-    _has_quarantine: bool = False
-
-    async def begin(self) -> None:
-        """Ask whether there is a quarantine that may be read."""
-        self._has_quarantine = await may_read(self.connection, "quarantine")
 
     async def look(self, keys: Sequence[Key]) -> int:
         """Look at rows that have not been looked at; returns how many of them the source gave."""
@@ -237,7 +232,7 @@ class Findings:
 
     async def _refused_among(self, keys: Collection[Key]) -> dict[Key, str]:
         """The SQLSTATEs of those that are in quarantine."""
-        if not (keys and self._has_quarantine):
+        if not (keys and await may_read(self.connection, "quarantine")):
             return {}
         return await quarantine.refused_among(self.connection, self.table.name, keys)
 

@@ -9,11 +9,9 @@ import psycopg
 from psycopg import AsyncConnection
 
 from app.common.keys import Key
-from app.migration.sources.pages import key_of, records_of
-from app.migration.sources.source import Source
+from app.migration.sources.source import Source, key_of, records_of
 from app.migration.tables.copy_table import CopyTable
-from app.migration.target.refused_texts import read_page
-from app.migration.target.target_session import JsonBytes, is_row_fault
+from app.migration.target.target_session import JsonBytes, is_row_fault, read_page
 from app.migration.verify import statements as verify_statements
 from app.stores.postgres.cursors import rendered
 

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 
 from psycopg import AsyncConnection
 
-from app.migration.keys.key_counts import count_keys, count_target
-from app.migration.keys.key_listing import require_whole, source_keys
+from app.migration.keys.key_listing import count_keys, count_target, require_whole, source_keys
 from app.migration.load import statements
 from app.migration.sources.source import Source
 from app.migration.tables.copy_table import CopyTable

@@ -9,21 +9,20 @@ from psycopg import AsyncConnection
 from sqlalchemy import Table
 
 from app.errors import MigrationError
-from app.migration.load.distributed import refuse_distributed
+from app.migration.load.refusals import refuse_distributed
 from app.migration.load.table_authority import read_authority
-from app.migration.progress import Progress
 from app.migration.runs.beside_stream import BesideStream
 from app.migration.runs.report import TableVerified, VerifyReport
 from app.migration.sources.moved_tables import choose_moved
 from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.sources.rest.rest_source import RestSource
 from app.migration.sources.rest.text_settings import require_readable_texts
-from app.migration.sources.source import Source
+from app.migration.sources.source import Progress, Source
 from app.migration.tables.copy_table import name_of
 from app.migration.tables.described_table import describe
+from app.migration.target.columns_of_both import compared_table
 from app.migration.target.followed_sequences import follow_source
 from app.migration.target.foreign_keys import describe_away, unproved_keys, without_cascades
-from app.migration.target.generated_columns import compared_table
 from app.migration.target.materialized_views import never_filled, refresh, stale
 from app.migration.target.sequences import raise_sequences
 from app.migration.target.target_session import explained, open_target
@@ -31,9 +30,8 @@ from app.migration.verify.findings import Findings
 from app.migration.verify.fix import Fixer
 from app.migration.verify.keyed_comparison import KeyedComparison
 from app.migration.verify.options import VerifyOptions
-from app.migration.verify.view_comparison import compare_views
-from app.migration.verify.whole_comparison import WholeComparison
-from app.migration.whole.replacement import bring_whole
+from app.migration.verify.whole_comparison import WholeComparison, compare_views
+from app.migration.whole import bring_whole
 from app.state.runs import runs
 from app.state.runs.verifications import keep_verification
 from app.state.tool_schema import ensure_tool_schema

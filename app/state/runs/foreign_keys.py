@@ -107,6 +107,17 @@ class KeptForeignKey:
         """The quoted name of its table."""
         return sql.Identifier(self.schema, self.table)
 
+    @property
+    def statement(self) -> str:
+        """What puts it back, checked for every row; whoever owns the table may run it."""
+        name = sql.Identifier(self.name).as_string(None)
+        what = (
+            f"VALIDATE CONSTRAINT {name}" if self.state == "not valid" else f"ADD CONSTRAINT {name} {self.definition}"
+        )
+        if self.state == "unproved":
+            what = f"DROP CONSTRAINT {name}, {what}"
+        return f"ALTER TABLE {self.identifier.as_string(None)} {what}"
+
 
 async def find_foreign_keys(
     connection: AsyncConnection, tables: Sequence[str]

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from app.fleet.choosing import Chosen
     from app.fleet.each import Fleet, Work
     from app.fleet.outcome import Outcome
-    from app.migration.progress import Progress
+    from app.migration.sources.source import Progress
     from app.settings import Settings
 
 _MOMENT = "%Y-%m-%dT%H:%M:%SZ"

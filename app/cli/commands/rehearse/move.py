@@ -18,7 +18,7 @@ from app.cli.work import Work
 from app.errors import BotdataError, MigrationError
 from app.migration.copy.copier import CopyOptions
 from app.migration.migrate import MigrateOptions, migrate
-from app.migration.sync.options import SyncOptions
+from app.migration.sync.sync_report import SyncOptions
 from app.migration.sync.syncer import Sync
 from app.migration.target.target_session import open_target
 from app.next_step import Command, NextStep
@@ -30,9 +30,8 @@ from app.rehearsal.triggers import disable_triggers
 
 if TYPE_CHECKING:
     from app.migration.preflight.findings import Finding
-    from app.migration.progress import Progress
     from app.migration.runs.report import CopyReport, Refusal
-    from app.migration.sources.source import Source
+    from app.migration.sources.source import Progress, Source
     from app.schema.revisions import Upgrade
     from app.settings import Settings
 

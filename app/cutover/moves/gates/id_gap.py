@@ -11,7 +11,7 @@ from app.cutover.moves.stage_row import open_cutover
 from app.errors import BotdataError
 from app.migration.retry import Limits
 from app.migration.sources.rest.rest_source import RestSource
-from app.migration.tables.quoting import identifier_of, named
+from app.migration.tables.copy_table import identifier_of, named
 from app.models import Base
 from app.settings import Settings
 from app.state.fetching import fetch_row, fetch_rows

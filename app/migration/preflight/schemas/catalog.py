@@ -8,9 +8,8 @@ from psycopg import AsyncConnection
 from sqlalchemy import Table
 
 from app.common.schemas import DATA, schemas_of
-from app.migration.preflight.schemas.user_types import USER_TYPES, UserType
-from app.migration.tables.copy_table import label
-from app.migration.tables.quoting import schema_of
+from app.migration.preflight.schemas.type_passages import USER_TYPES, UserType
+from app.migration.tables.copy_table import label, schema_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,20 +44,13 @@ class CatalogIndex:
     valid: bool
 
 
-@dataclass(frozen=True, slots=True)
-class CatalogTrigger:
-    """A trigger of a user's; `events` are of insert, update and delete."""
-
-    name: str
-    before: bool
-    by_row: bool
-    events: frozenset[str]
-    function: str
-
-
 @dataclass(slots=True)
 class CatalogTable:
-    """A table, view or foreign table; `kind` as in pg_class.relkind, `name` with its schema unless that is public."""
+    """A table, view or foreign table; `kind` as in pg_class.relkind, `name` with its schema unless that is public.
+
+    Attributes:
+        triggers: names of those of the user's that are enabled.
+    """
 
     name: str
     kind: str
@@ -66,7 +58,7 @@ class CatalogTable:
     columns: dict[str, CatalogColumn] = field(default_factory=dict)
     constraints: list[CatalogConstraint] = field(default_factory=list)
     indexes: list[CatalogIndex] = field(default_factory=list)
-    triggers: list[CatalogTrigger] = field(default_factory=list)
+    triggers: list[str] = field(default_factory=list)
 
     @property
     def own(self) -> str:
@@ -112,12 +104,9 @@ WHERE n.nspname = %s AND NOT EXISTS (SELECT FROM pg_constraint o WHERE o.conindi
     AND o.conrelid = x.indrelid)
 ORDER BY c.relname, i.relname
 """
-# Bits of tgtype: 1 row, 2 before, 4 insert, 8 delete, 16 update (src/include/catalog/pg_trigger.h).
 _TRIGGERS = """
-SELECT c.relname, t.tgname, t.tgtype & 2 = 2, t.tgtype & 1 = 1, array_remove(ARRAY[
-    CASE WHEN t.tgtype & 4 = 4 THEN 'insert' END, CASE WHEN t.tgtype & 8 = 8 THEN 'delete' END,
-    CASE WHEN t.tgtype & 16 = 16 THEN 'update' END], NULL), t.tgfoid::regproc::text
-FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+SELECT c.relname, t.tgname FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
+JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = %s AND NOT t.tgisinternal AND t.tgenabled IN ('O', 'A') ORDER BY c.relname, t.tgname
 """
 
@@ -151,7 +140,7 @@ async def read_tables(connection: AsyncConnection, schema: str = DATA) -> dict[s
     for table, *index in await rows(_INDEXES):
         if table in tables:
             tables[table].indexes.append(CatalogIndex(*index))
-    for table, name, before, by_row, events, function in await rows(_TRIGGERS):
+    for table, name in await rows(_TRIGGERS):
         if table in tables:
-            tables[table].triggers.append(CatalogTrigger(name, before, by_row, frozenset(events), function))
+            tables[table].triggers.append(name)
     return tables

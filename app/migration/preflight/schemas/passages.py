@@ -1,14 +1,12 @@
-"""The source's types against those that take the values: a finding for each column that does not keep them."""
+"""The columns of both ends: those that one side makes by itself, and types that do not keep the source's values."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from sqlalchemy import Table
+from sqlalchemy import Column, Table
 
 from app.migration.preflight.findings import Finding, finding
 from app.migration.preflight.schemas.catalog import CatalogTable
-from app.migration.preflight.schemas.generated_columns import is_copied
-from app.migration.preflight.schemas.type_passages import TEXTS, Passage, is_builtin, model_type, passage
-from app.migration.preflight.schemas.user_types import UserType
+from app.migration.preflight.schemas.type_passages import TEXTS, Passage, UserType, is_builtin, model_type, passage
 from app.migration.tables.copy_table import name_of
 
 _MILDEST: tuple[Passage, ...] = ("same", "refused", "changed")
@@ -96,3 +94,56 @@ def _finding(place: str, table: Table, column: str, theirs: str, ours: str, *, c
         expected=ours,
         severity="error" if changed else "warning",
     )
+
+
+def is_copied(column: Column[object], there: CatalogTable | None) -> bool:
+    """Whether a copy reads the column from the source.
+
+    Args:
+        there: the target's table, which decides; None where it is not there yet, so that the model does.
+    """
+    present = there.columns.get(column.name) if there else None
+    return column.computed is None if present is None else not present.generated
+
+
+def generated_findings(
+    tables: Sequence[Table], target: dict[str, CatalogTable], made_by_source: dict[str, set[str]]
+) -> list[Finding]:
+    """Columns that the models and the two sides do not make alike.
+
+    Args:
+        made_by_source: names of the columns that the source generates, by table, as far as it shows them.
+    """
+    found = []
+    for table in tables:
+        name = name_of(table)
+        there = target.get(name)
+        for column in table.columns if there else ():
+            present = there.columns.get(column.name) if there else None
+            if present is None:
+                continue
+            if present.generated and column.computed is None:
+                found.append(
+                    finding(
+                        "target-column-generated",
+                        f"the target makes {name}.{column.name} by itself, so that it is not copied, but compared by "
+                        "verify",
+                        "nothing",
+                        table=name,
+                        column=column.name,
+                    )
+                )
+            by_source = column.name in made_by_source.get(name, ())
+            if (by_source or column.computed is not None) and not present.generated:
+                maker = "source makes" if by_source else "models make"
+                found.append(
+                    finding(
+                        "target-column-plain",
+                        f"the {maker} {name}.{column.name} from other columns, and the target does not: its values are "
+                        "copied, and new rows there are to bring their own",
+                        "make it GENERATED in the target, if the application leaves it to the database",
+                        table=name,
+                        column=column.name,
+                    )
+                )
+    return found

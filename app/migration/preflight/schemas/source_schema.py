@@ -7,12 +7,10 @@ from sqlalchemy import Table
 
 from app.migration.preflight.findings import Finding, finding
 from app.migration.preflight.schemas.catalog import CatalogTable
-from app.migration.preflight.schemas.generated_columns import generated_findings, is_copied
-from app.migration.preflight.schemas.passages import type_findings
-from app.migration.preflight.schemas.user_types import UserType
-from app.migration.tables.copy_table import name_of
+from app.migration.preflight.schemas.passages import generated_findings, is_copied, type_findings
+from app.migration.preflight.schemas.type_passages import UserType
+from app.migration.tables.copy_table import name_of, quoted
 from app.migration.tables.grants import grant_select
-from app.migration.tables.quoting import quoted
 
 
 @dataclass(slots=True)

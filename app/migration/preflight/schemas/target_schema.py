@@ -1,8 +1,10 @@
-"""The target's tables against a MetaData: every difference of every table."""
+"""The target's tables against a MetaData: every difference of every table, and where that leaves the target."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 
+from psycopg import AsyncConnection
 from sqlalchemy import Column, Index, PrimaryKeyConstraint, Table, UniqueConstraint
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateIndex
@@ -11,53 +13,54 @@ from app.migration.preflight.findings import CODES, Finding, SchemaDifference, S
 from app.migration.preflight.schemas.catalog import CatalogColumn, CatalogTable
 from app.migration.preflight.schemas.type_passages import as_reflected, model_type, passage
 from app.migration.tables.copy_table import name_of
+from app.next_step import Command, NextStep
 
-# Each rule gives the difference, the code of its finding, and how severe it is here (None: as usual).
-_Rule = tuple[SchemaDifference, str, Severity | None]
 _SCHEMA = re.compile(r" ON \w+\.")
 
 
-def compare(tables: Sequence[Table], found: dict[str, CatalogTable], *, strict: bool) -> list[_Rule]:
+def compare(tables: Sequence[Table], found: dict[str, CatalogTable], *, strict: bool) -> list[SchemaDifference]:
     """What differs between the models and the target.
 
     Args:
         strict: the models describe the schema in full: defaults, constraints and indexes too. Otherwise only the
             tables, columns and types, and those types only as far as they would change values.
     """
-    rules: list[_Rule] = []
+    differences: list[SchemaDifference] = []
     for table in tables:
         there = found.get(name_of(table))
         if there is None or there.kind not in "rp":
             is_there = None if there is None else "no table"
-            rules.append((SchemaDifference(name_of(table), "table", is_there, "a table"), "target-table-missing", None))
+            differences.append(_differs(table, "table", is_there, "a table", "target-table-missing"))
             continue
-        rules += _columns(table, there, strict=strict)
+        differences += _columns(table, there, strict=strict)
         if strict:
-            rules += _constraints(table, there)
-            rules += _indexes(table, there)
-    return rules
+            differences += _constraints(table, there)
+            differences += _indexes(table, there)
+    return differences
 
 
-def as_findings(rules: Iterable[_Rule], remedy: str) -> list[Finding]:
+def as_findings(differences: Iterable[SchemaDifference], remedy: str) -> list[Finding]:
     """A finding for each difference."""
     return [
         finding(
-            code,
+            one.code,
             _sentence(one),
             remedy,
             table=one.table,
             column=one.item.removeprefix("column ") if one.item.startswith("column ") else None,
             found=one.found,
             expected=one.expected,
-            severity=severity,
+            severity=one.severity,
         )
-        for one, code, severity in rules
+        for one in differences
     ]
 
 
-def stops(rules: Iterable[_Rule]) -> bool:
-    """Whether one of the differences is an error."""
-    return any((severity or CODES[code].severity) == "error" for _, code, severity in rules)
+def _differs(
+    table: Table, item: str, found: str | None, expected: str | None, code: str, severity: Severity | None = None
+) -> SchemaDifference:
+    """A difference, of its code's usual severity unless told."""
+    return SchemaDifference(name_of(table), item, found, expected, code, severity or CODES[code].severity)
 
 
 def _sentence(one: SchemaDifference) -> str:
@@ -69,48 +72,43 @@ def _sentence(one: SchemaDifference) -> str:
     return f"{where} of the target is not as the models say"
 
 
-def _columns(table: Table, there: CatalogTable, *, strict: bool) -> list[_Rule]:
-    rules: list[_Rule] = []
+def _columns(table: Table, there: CatalogTable, *, strict: bool) -> list[SchemaDifference]:
+    differences: list[SchemaDifference] = []
     for column in table.columns:
         expected = model_type(column)
         present = there.columns.get(column.name)
         item = f"column {column.name}"
         if present is None:
-            words = expected or "a column"
-            rules.append((SchemaDifference(name_of(table), item, None, words), "target-column-missing", None))
+            differences.append(_differs(table, item, None, expected or "a column", "target-column-missing"))
             continue
         like = {present.type} if strict else {present.type, as_reflected(present.type)}
         if expected is not None and expected not in like and (strict or passage(present.type, expected) != "same"):
-            severity: Severity | None = None if strict else "notice"
-            rules.append(
-                (SchemaDifference(name_of(table), item, present.type, expected), "target-type-differs", severity)
-            )
+            milder: Severity | None = None if strict else "notice"
+            differences.append(_differs(table, item, present.type, expected, "target-type-differs", milder))
         if strict:
-            rules += _column_details(table, column, present)
+            differences += _column_details(table, column, present)
     for name, present in there.columns.items():
         if name not in table.columns:
             blocks = present.not_null and present.default is None and not present.identity and not present.generated
             shown = present.type + (" NOT NULL" if present.not_null else "")
-            severity = "error" if blocks else None
             if strict or blocks:
-                rules.append(
-                    (SchemaDifference(name_of(table), f"column {name}", shown, None), "target-column-extra", severity)
-                )
-    return rules
+                severity: Severity | None = "error" if blocks else None
+                differences.append(_differs(table, f"column {name}", shown, None, "target-column-extra", severity))
+    return differences
 
 
-def _column_details(table: Table, column: Column[object], present: CatalogColumn) -> list[_Rule]:
-    rules: list[_Rule] = []
+def _column_details(table: Table, column: Column[object], present: CatalogColumn) -> list[SchemaDifference]:
+    differences: list[SchemaDifference] = []
     item = f"column {column.name}"
     if present.not_null == bool(column.nullable):
         words = {True: "NOT NULL", False: "NULL allowed"}
-        one = SchemaDifference(name_of(table), item, words[present.not_null], words[not column.nullable])
-        rules.append((one, "target-nullability-differs", None if present.not_null else "warning"))
+        severity: Severity | None = None if present.not_null else "warning"
+        is_now, should_be = words[present.not_null], words[not column.nullable]
+        differences.append(_differs(table, item, is_now, should_be, "target-nullability-differs", severity))
     expected, found = _expected_default(table, column), present.default
     if _plain(found) != _plain(expected):
-        one = SchemaDifference(name_of(table), item, _default(found), _default(expected))
-        rules.append((one, "target-default-differs", None))
-    return rules
+        differences.append(_differs(table, item, _default(found), _default(expected), "target-default-differs"))
+    return differences
 
 
 def _default(text: str | None) -> str:
@@ -133,8 +131,8 @@ def _plain(default: str | None) -> str | None:
     return re.sub(r"::[a-z ]+(\(\d+\))?", "", default).strip("()' ").lower()
 
 
-def _constraints(table: Table, there: CatalogTable) -> list[_Rule]:
-    rules: list[_Rule] = []
+def _constraints(table: Table, there: CatalogTable) -> list[SchemaDifference]:
+    differences: list[SchemaDifference] = []
     expected = {
         ("p" if isinstance(one, PrimaryKeyConstraint) else "u", tuple(one.columns.keys())): one
         for one in table.constraints
@@ -144,43 +142,31 @@ def _constraints(table: Table, there: CatalogTable) -> list[_Rule]:
     for kind, columns in expected.keys() - present.keys():
         words = f"{'PRIMARY KEY' if kind == 'p' else 'UNIQUE'} ({', '.join(columns)})"
         name = str(expected[kind, columns].name or words)
-        rules.append(
-            (SchemaDifference(name_of(table), f"constraint {name}", None, words), "target-constraint-missing", None)
-        )
+        differences.append(_differs(table, f"constraint {name}", None, words, "target-constraint-missing"))
     for kind, columns in present.keys() - expected.keys():
         if kind == "f":  # reported with what would interfere
             continue
         one = present[kind, columns]
-        rules.append(
-            (
-                SchemaDifference(name_of(table), f"constraint {one.name}", one.definition, None),
-                "target-constraint-extra",
-                None,
-            )
-        )
-    return sorted(rules, key=lambda rule: rule[0].item)
+        differences.append(_differs(table, f"constraint {one.name}", one.definition, None, "target-constraint-extra"))
+    return sorted(differences, key=lambda one: one.item)
 
 
-def _indexes(table: Table, there: CatalogTable) -> list[_Rule]:
-    rules: list[_Rule] = []
+def _indexes(table: Table, there: CatalogTable) -> list[SchemaDifference]:
+    differences: list[SchemaDifference] = []
     present = {one.name: one for one in there.indexes}
     expected = {str(index.name): _index(index) for index in table.indexes}
     for name, definition in sorted(expected.items()):
         one = present.get(name)
         if one is None:
-            rules.append(
-                (SchemaDifference(name_of(table), f"index {name}", None, definition), "target-index-missing", None)
-            )
+            differences.append(_differs(table, f"index {name}", None, definition, "target-index-missing"))
         elif _plain_index(one.definition) != _plain_index(definition) or not one.valid:
             shown = one.definition if one.valid else f"INVALID: {one.definition}"
-            rules.append(
-                (SchemaDifference(name_of(table), f"index {name}", shown, definition), "target-index-differs", None)
-            )
+            differences.append(_differs(table, f"index {name}", shown, definition, "target-index-differs"))
     for name, one in present.items():
         if name not in expected:
             code = "target-constraint-extra" if " UNIQUE " in one.definition else "target-index-extra"
-            rules.append((SchemaDifference(name_of(table), f"index {name}", one.definition, None), code, None))
-    return rules
+            differences.append(_differs(table, f"index {name}", one.definition, None, code))
+    return differences
 
 
 def _index(index: Index) -> str:
@@ -192,3 +178,64 @@ def _plain_index(definition: str) -> str:
     text = _SCHEMA.sub(" ON ", definition.replace(" USING btree", "").replace('"', ""))
     head, where, condition = text.partition(" WHERE ")
     return f"{head}{where}{condition.strip().removeprefix('(').removesuffix(')')}"
+
+
+@dataclass(frozen=True, slots=True)
+class TargetState:
+    """Where the target's schema stands.
+
+    Attributes:
+        usable: its tables can take the rows.
+        next_step: what to run next where nothing else is in the way; None: the caller's own.
+    """
+
+    findings: list[Finding] = field(default_factory=list)
+    differences: list[SchemaDifference] = field(default_factory=list)
+    usable: bool = True
+    creates_tables: bool = False
+    next_step: NextStep | None = None
+
+
+Examine = Callable[[AsyncConnection, dict[str, CatalogTable]], Awaitable[TargetState]]
+
+
+def examine_against(tables: Sequence[Table], *, newest: str | None = None, upgrades: bool = False) -> Examine:
+    """The target of another project's tables: it is to have them, with columns of these names and types.
+
+    Args:
+        newest: the newest revision of the project, where it has revisions.
+        upgrades: the step upgrades the schema itself, so that a schema that is not there yet does not stop it.
+    """
+
+    async def examine(connection: AsyncConnection, catalog: dict[str, CatalogTable]) -> TargetState:
+        revision = await revision_of(connection, catalog)
+        if newest is not None and revision != newest:
+            return not_there(revision, newest, upgrades=upgrades)
+        differences = compare(tables, catalog, strict=False)
+        found = as_findings(differences, "make the target's tables as --metadata describes them")
+        return TargetState(found, differences, usable=all(one.severity != "error" for one in differences))
+
+    return examine
+
+
+async def revision_of(connection: AsyncConnection, catalog: dict[str, CatalogTable]) -> str | None:
+    """The revision that a database says it is at."""
+    if "alembic_version" not in catalog:
+        return None
+    row = await (await connection.execute("SELECT version_num FROM <data schema>.alembic_version")).fetchone()
+    return row[0] if row else None
+
+
+def not_there(revision: str | None, newest: str, *, upgrades: bool) -> TargetState:
+    """The state of a target that an upgrade makes fit; `upgrades`: the step upgrades it itself."""
+    code, message, remedy = (
+        ("target-empty", "the target does not hold the tables yet", "botdata upgrade makes them")
+        if revision is None
+        else ("target-behind", f"the target is at revision {revision}, and {newest} is the newest", "botdata upgrade")
+    )
+    return TargetState(
+        [finding(code, message, remedy, severity="notice" if upgrades else "error")],
+        usable=False,
+        creates_tables=True,
+        next_step=NextStep(Command("migrate" if upgrades else "upgrade")),
+    )

@@ -10,8 +10,7 @@ from app.common.schemas import said, schemas_of
 from app.migration.preflight.findings import finding
 from app.migration.preflight.schemas.catalog import CatalogTable, read_all
 from app.migration.preflight.schemas.source_schema import SourceSeen, SourceTable, wanted_columns
-from app.migration.tables.copy_table import label, name_of
-from app.migration.tables.quoting import quoted
+from app.migration.tables.copy_table import label, name_of, quoted
 from app.state.fetching import fetch_rows, fetch_value
 from app.stores.postgres.session import connect, set_for_all, source_errors
 

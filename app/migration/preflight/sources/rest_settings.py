@@ -10,8 +10,7 @@ from app.migration.preflight.schemas.source_schema import SourceSeen
 from app.migration.preflight.schemas.type_passages import is_builtin, model_type
 from app.migration.sources.rest.rest_source import RestSource
 from app.migration.sources.rest.text_settings import require_readable_texts
-from app.migration.tables.copy_table import CopyColumn, CopyTable, name_of
-from app.migration.tables.unique_keys import key_columns
+from app.migration.tables.copy_table import CopyColumn, CopyTable, key_columns, name_of
 from app.next_step import Command
 
 _UNUSABLE = {"0A000": "a composite type", "42883": "its type has no operator > that the API would find"}  # by SQLSTATE

@@ -5,19 +5,24 @@ Each request is tried again where its failure can pass.
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from sqlalchemy import Table
 
-from app.errors import StoreError
+from app.errors import AccessDeniedError, CountTimeoutError, SchemaMismatchError, StoreError
 from app.migration.preflight.findings import Finding, finding
 from app.migration.preflight.schemas.source_schema import SourceSeen, SourceTable, wanted_columns
 from app.migration.preflight.schemas.type_passages import catalog_name
-from app.migration.preflight.sources.table_looker import TableLooker
 from app.migration.retry import Patiently
+from app.migration.sources.rest.lateness import Lateness
+from app.migration.sources.source import records_of
 from app.migration.tables.copy_table import label, name_of
-from app.migration.tables.grants import SERVICE_ROLE
-from app.stores.supabase.client import SupabaseRest
+from app.migration.tables.grants import SERVICE_ROLE, grant_of, grant_select, grant_usage, schema_denied
+from app.migration.target.target_session import EXPOSE_SCHEMA
+from app.stores.supabase.client import SupabaseRest, total_told
+from app.stores.supabase.errors import SCHEMA_NOT_EXPOSED
 from app.stores.supabase.grammar import quoted_name
 from app.stores.supabase.request_parameters import selected
 
@@ -139,3 +144,145 @@ async def _row_cap(
             "nothing: pages are as large as the server lets them be",
         )
     ]
+
+
+_NO_TABLE = {"42P01", "PGRST205"}
+_NO_COLUMN = {"42703", "PGRST204"}
+_MOST_SELECTED = 2000  # bytes of a select list in one address
+
+
+@dataclass(frozen=True, slots=True)
+class FirstLook:
+    """One row at most, the exact count, and what may not be read.
+
+    Attributes:
+        total: None where the count took too long.
+        denied: columns of the models that may not be read.
+        in_part: some column may not be read, of the models or not; the row has one column only.
+    """
+
+    records: list[dict[str, Any]]
+    total: int | None
+    denied: list[str]
+    in_part: bool
+
+
+class TableLooker:
+    """Looks at one table; what stands in its way becomes a finding, so that the others are judged all the same."""
+
+    def __init__(self, rest: SupabaseRest, table: Table, patiently: Patiently, seen: SourceSeen) -> None:
+        self._rest = rest
+        self._table = table
+        self._schema = table.schema or "public"
+        self._name = name_of(table)
+        self._patiently = patiently
+        self._seen = seen
+
+    async def look(self) -> FirstLook | None:
+        """The first look; None where the table is not there, or cannot be looked at."""
+        denied: list[str] = []
+        in_part = False
+        try:
+            try:
+                records, total = await self._first("*")
+            except AccessDeniedError as error:
+                if error.sqlstate != "42501":
+                    raise
+                readable, denied = await self._columns(error)
+                if not readable:
+                    return None
+                in_part = True
+                records, total = await self._first(quoted_name(readable[0]))
+        except SchemaMismatchError as error:
+            if error.sqlstate == SCHEMA_NOT_EXPOSED:
+                remedy = f"{EXPOSE_SCHEMA}; or leave {self._name} out: --tables"
+                self._find("source-schema-not-exposed", f"{error}, so that {self._name} cannot be read", remedy)
+                self._seen.unjudged.add(self._name)
+                return None
+            if error.sqlstate in _NO_TABLE or error.sqlstate is None:
+                return None
+            raise
+        return FirstLook(records, total, denied, in_part)
+
+    async def missing(self, columns: Sequence[str]) -> list[str]:
+        """Those that the server does not know: as many as an address holds at once, and singly after a failure."""
+        missing: list[str] = []
+        for some in _in_addresses(columns):
+            if not await self._knows(some):
+                missing += [name for name in some if not await self._knows([name])]
+        return missing
+
+    async def _first(self, select: str) -> tuple[list[dict[str, Any]], int | None]:
+        builder = selected(self._rest.table(self._table.name, self._schema), select).limit(1)
+
+        lateness = Lateness(self._name)
+
+        async def ask() -> tuple[list[dict[str, Any]], int | None]:
+            with lateness.told():
+                response = await self._rest.respond(builder, headers={"Prefer": "count=exact"})
+            return records_of(response.content), total_told(response.headers)
+
+        try:
+            return await self._patiently(ask)
+        except CountTimeoutError as error:
+            self._find(
+                "source-count-unknown",
+                f"the API does not let the exact count end: {error}",
+                "nothing: a copy lists the keys instead, which takes longer; or read the database itself: "
+                "--source postgresql://...",
+            )
+        return records_of(await self._patiently(lambda: self._rest.send(builder))), None
+
+    async def _columns(self, error: AccessDeniedError) -> tuple[list[str], list[str]]:
+        """The columns that may be read and those that may not, each of which becomes a finding."""
+        role, words = self._seen.role, f"the API's role {self._seen.role} may not"
+        if schema := schema_denied(str(error)):
+            remedy = f"{grant_usage(schema, role)}; {grant_select(self._schema, self._table.name, role)}"
+            self._find("source-privilege-missing", f"{words} use schema {schema}, where {self._name} is", remedy)
+            self._seen.unjudged.add(self._name)
+            return [], []
+        readable, denied = [], []
+        for name in wanted_columns(self._table):
+            try:
+                if await self._knows([name]):
+                    readable.append(name)
+            except AccessDeniedError as refused:
+                if refused.sqlstate != "42501":
+                    raise
+                denied.append(name)
+        if not readable:
+            remedy = grant_of(str(error), self._name, role=role, writing=False)
+            self._find("source-privilege-missing", f"{words} read {self._name}", remedy)
+            self._seen.unjudged.add(self._name)
+        for name in denied if readable else ():
+            remedy = grant_select(self._schema, self._table.name, role)
+            self._find("source-privilege-missing", f"{words} read {self._name}.{name}", remedy, column=name)
+        return readable, denied
+
+    async def _knows(self, columns: Sequence[str]) -> bool:
+        request = self._rest.table(self._table.name, self._schema)
+        builder = selected(request, ",".join(map(quoted_name, columns))).limit(0)
+        try:
+            await self._patiently(lambda: self._rest.send(builder))
+        except SchemaMismatchError as error:
+            if error.sqlstate in _NO_COLUMN:
+                return False
+            raise
+        return True
+
+    def _find(self, code: str, message: str, remedy: str, column: str | None = None) -> None:
+        self._seen.findings.append(finding(code, message, remedy, table=self._name, column=column))
+
+
+def _in_addresses(columns: Sequence[str]) -> list[list[str]]:
+    """The columns, as many at a time as one address holds."""
+    parts: list[list[str]] = []
+    size = 0
+    for name in columns:
+        length = len(quote(quoted_name(name), safe="")) + 3
+        if not parts or size + length > _MOST_SELECTED:
+            parts.append([])
+            size = 0
+        parts[-1].append(name)
+        size += length
+    return parts

@@ -14,9 +14,8 @@ from app.common.schemas import Schemas, schemas_of
 from app.errors import SchemaMismatchError
 from app.migration.retry import Limits, patiently
 from app.migration.sources.pace import Pace
-from app.migration.sources.pages import PageSize, key_of, read_page, records_of
 from app.migration.sources.postgres.streams import pipe
-from app.migration.sources.source import VERSION, Page
+from app.migration.sources.source import VERSION, Page, PageSize, key_of, read_page, records_of
 from app.migration.tables.copy_table import CopyColumn, CopyTable
 from app.migration.tables.described_table import is_plain
 from app.stores.postgres.database_url import source_label

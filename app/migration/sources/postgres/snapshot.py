@@ -7,8 +7,7 @@ from psycopg.pq import TransactionStatus
 from app.common.driver_errors import without_values
 from app.errors import StoreError
 from app.migration.sources.postgres.postgres_source import PostgresSource
-from app.migration.tables.copy_table import CopyTable
-from app.migration.tables.quoting import named
+from app.migration.tables.copy_table import CopyTable, named
 from app.stores.postgres.session import begin_snapshot, source_errors
 
 # Views and foreign tables either cannot be locked or are not what holds the rows.

@@ -5,9 +5,9 @@ from typing import TypeVar
 
 from app.errors import CountTimeoutError, UnavailableError
 from app.migration.retry import Patiently
-from app.migration.sources.pages import records_of
 from app.migration.sources.rest.heirs import Heirs
 from app.migration.sources.rest.lateness import Lateness
+from app.migration.sources.source import records_of
 from app.migration.tables.copy_table import CopyTable
 from app.stores.supabase.client import SupabaseRest, refuse_other_count, rows_told, total_told
 from app.stores.supabase.grammar import quoted_name

@@ -13,9 +13,9 @@ from typing import Any
 
 from app.common.keys import Key
 from app.errors import AccessDeniedError, MigrationError, SchemaMismatchError, StoreError, StoreTimeoutError
-from app.migration.sources.pages import key_of
 from app.migration.sources.rest.key_filters import key_groups, where_keys
 from app.migration.sources.rest.rest_source import RestSource
+from app.migration.sources.source import key_of
 from app.migration.tables.copy_table import CopyColumn, CopyTable
 from app.next_step import Command, NextStep
 from app.stores.supabase.client import refuse_other_columns

@@ -7,11 +7,9 @@ from contextlib import aclosing, suppress
 from psycopg import AsyncConnection
 
 from app.errors import AccessDeniedError
-from app.migration.stream.source.catalog import changed_tables, other_identities
-from app.migration.stream.source.lsn import lsn_text, parse_lsn
 from app.migration.stream.source.messages import Begin
-from app.migration.stream.source.publication import Publication
-from app.migration.stream.source.slot import StreamSlot
+from app.migration.stream.source.publication import Publication, changed_tables, other_identities
+from app.migration.stream.source.slot import StreamSlot, lsn_text, parse_lsn
 from app.state import streams
 from app.state.runs import row_versions
 

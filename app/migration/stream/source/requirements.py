@@ -1,16 +1,15 @@
 """What the source lacks for a change stream, each with the statement that helps."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from psycopg import sql
 from sqlalchemy import Table
 
 from app.errors import MigrationError
+from app.migration.preflight.findings import Finding, finding
 from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.stream.source.slot import stream_name, target_identity
-from app.migration.tables.copy_table import name_of
-from app.migration.tables.quoting import identifier_of
+from app.migration.tables.copy_table import identifier_of, name_of
 from app.migration.target.target_session import open_target
 from app.next_step import Command, NextStep
 
@@ -29,24 +28,9 @@ WHERE NOT pg_has_role(relowner, 'USAGE') AND NOT EXISTS (SELECT FROM pg_publicat
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Missing:
-    """Something that is missing.
-
-    Attributes:
-        code: stable.
-        message: a sentence.
-        remedy: the statement that helps, and what is to be done beside it.
-    """
-
-    code: str
-    message: str
-    remedy: str
-
-
 async def find_missing(
     source: PostgresSource, *, name: str = "", accept_unbounded: bool = False, end: str = "source"
-) -> list[Missing]:
+) -> list[Finding]:
     """What the source lacks.
 
     Args:
@@ -87,10 +71,10 @@ async def find_missing(
             "publication",
         ),
     )
-    return [Missing(*missing) for is_missing, *missing in needed if is_missing]
+    return [Finding(code, "error", message, remedy) for is_missing, code, message, remedy in needed if is_missing]
 
 
-async def examine_stream(source: PostgresSource, target_url: str, tables: Sequence[Table]) -> list[Missing]:
+async def examine_stream(source: PostgresSource, target_url: str, tables: Sequence[Table]) -> list[Finding]:
     """The same for a target and its tables: with those of which the role may not make a publication.
 
     Raises:
@@ -103,7 +87,7 @@ async def examine_stream(source: PostgresSource, target_url: str, tables: Sequen
     found = await find_missing(source, name=name)
     if level != ("logical",):
         found.append(
-            Missing(
+            finding(
                 "target-stream-wal-level",
                 "the target's wal_level is not logical, so that there is no stream back to the source (sync --reverse "
                 "--by stream)",
@@ -117,7 +101,7 @@ async def examine_stream(source: PostgresSource, target_url: str, tables: Sequen
     if rows:
         listed = ", ".join(quoted[one] for (one,) in rows)
         found.append(
-            Missing(
+            finding(
                 "source-stream-publication",
                 f"the role does not own {listed}, and so cannot publish them",
                 f"as their owner: CREATE PUBLICATION {name} FOR TABLE ... WITH (publish_via_partition_root = true), of "

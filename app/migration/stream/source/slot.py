@@ -1,6 +1,7 @@
-"""The replication slot at the source: made, looked at, peeked into, advanced and dropped; never read with `get`."""
+"""The replication slot at the source: made, looked at, peeked into, advanced, dropped; and places in its log (LSNs)."""
 
 import hashlib
+import re
 from collections.abc import AsyncGenerator, Collection
 from dataclasses import dataclass
 from time import monotonic
@@ -11,7 +12,6 @@ from psycopg import AsyncConnection, sql
 from app.common.schemas import schemas_of
 from app.errors import StoreError, UnavailableError
 from app.migration.sources.postgres.postgres_source import PostgresSource
-from app.migration.stream.source.lsn import lsn_text, parse_lsn
 from app.migration.stream.source.messages import Message, decode
 from app.state.fetching import fetch_value
 from app.stores.postgres.poolers.pooled_reader import PooledReader
@@ -233,3 +233,23 @@ class StreamSlot:
     async def _fetch(self, query: str, *parts: sql.Composable) -> list[tuple[Any, ...]]:
         with self._source.pace.at_once():  # a pause and a rate are for rows; the log grows meanwhile
             return await self._source.fetch(sql.SQL(query).format(*parts))
+
+
+_LSN = re.compile(r"([0-9A-Fa-f]{1,8})/([0-9A-Fa-f]{1,8})")
+
+
+def parse_lsn(text: str) -> int:
+    """The number of a text such as 16/B374D848.
+
+    Raises:
+        ValueError: it is no such text.
+    """
+    found = _LSN.fullmatch(text.strip())
+    if found is None:
+        raise ValueError("an LSN is two hexadecimal numbers with a slash between them, as 16/B374D848")
+    return (int(found[1], 16) << 32) | int(found[2], 16)
+
+
+def lsn_text(lsn: int) -> str:
+    """The text of a number."""
+    return f"{lsn >> 32:X}/{lsn & 0xFFFFFFFF:X}"

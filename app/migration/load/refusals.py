@@ -1,7 +1,8 @@
-"""Tables that Citus keeps on the nodes of a cluster, to which no command brings rows.
+"""Tables to which rows are not brought: those that Citus keeps, and those with rows that this source did not bring.
 
-Which rows have changed is told by `xmin`, which each node counts for itself; and Citus takes no statement that joins
-its tables with the tool's own as a copy or a sync does. So rows are brought before a schema is distributed.
+Of tables on the nodes of a cluster, `xmin` does not tell which rows have changed, since each node counts for itself;
+and Citus takes no statement that joins its tables with the tool's own as a copy or a sync does. So rows are brought
+before a schema is distributed.
 """
 
 from collections.abc import Sequence
@@ -11,8 +12,9 @@ from sqlalchemy import Table
 
 from app.common.schemas import schemas_of
 from app.errors import MigrationError
-from app.migration.tables.copy_table import label
+from app.migration.tables.copy_table import CopyTable, label
 from app.next_step import Command, NextStep
+from app.state.runs import writes
 
 # Citus' own tables: its documentation, "Citus Tables and Views". The second came with version 12.
 _PARTITIONS, _SCHEMAS = "pg_catalog.pg_dist_partition", "pg_catalog.pg_dist_schema"
@@ -69,3 +71,46 @@ async def undistribute(connection: AsyncConnection) -> str:
 async def _is_there(connection: AsyncConnection, table: str) -> bool:
     row = await (await connection.execute("SELECT to_regclass(%s) IS NOT NULL", [table])).fetchone()
     return bool(row and row[0])
+
+
+async def refuse_foreign_rows(
+    connection: AsyncConnection, source: str, tables: list[CopyTable], *, step: str = "copy"
+) -> None:
+    """Stop where a table holds rows, or versions of rows, that no copy from this source wrote, as their xmin tells.
+
+    Args:
+        source: its label, which is its address for people: one database may have several.
+
+    Raises:
+        MigrationError: names the tables and their counts, and where rows came from another source.
+    """
+    held = []
+    others: dict[str, int] = {}
+    foreign = 0
+    for table in tables:
+        if count := await writes.count_foreign_rows(connection, source, table.all_names, table.rows):
+            held.append(f"{table.name} ({count})")
+            foreign += count
+            for label, rows in (await writes.rows_by_others(connection, source, table.all_names, table.rows)).items():
+                others[label] = others.get(label, 0) + rows
+    if not held:
+        return
+    message = f"the target holds rows that no copy from {source} wrote: {', '.join(held)}"
+    remedy = NextStep(Command(step, "--overwrite"), ", if the source's rows may replace them")
+    if others:
+        came = "; ".join(f"{rows:,} from {label}" for label, rows in others.items())
+        if list(others.values()) == [foreign]:
+            came = f"all of them from {next(iter(others))}"
+        message += f". These came by another address: {came}. It may be the same database"
+        known = sum(others.values()) >= foreign
+        lost = (
+            "its rows replace their own copies, so nothing is lost" if known else "its rows replace those of the target"
+        )
+        remedy = NextStep(
+            "if it is the same one, ",
+            Command(step, "--overwrite"),
+            f" ({lost}), or ",
+            Command(step),
+            " by the address of before; if it is another one, a target of its own",
+        )
+    raise MigrationError(message, step=step, pending="everything; nothing was written", next_step=remedy)

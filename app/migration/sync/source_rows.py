@@ -12,16 +12,13 @@ from app.common.bisection import in_halves
 from app.common.keys import Key
 from app.errors import OutcomeUnknownError, StoreError, StoreTimeoutError, UnavailableError
 from app.migration.keys import keyed_rows
-from app.migration.keys.target_rows import target_pages
+from app.migration.keys.keyed_rows import target_pages
 from app.migration.load.table_authority import Authority
-from app.migration.progress import Progress
 from app.migration.retry import patiently
-from app.migration.sources.pages import key_of, records_of
-from app.migration.sources.source import Page, Source
-from app.migration.sync import changed_rows, source_before_images
-from app.migration.sync.options import SyncOptions
-from app.migration.sync.sync_report import TableSynced
-from app.migration.sync.writers.writer import ALWAYS_GENERATED, JSON_NULL, SourceWriter
+from app.migration.sources.source import Page, Progress, Source, key_of, records_of
+from app.migration.sync import changed_rows, old_images
+from app.migration.sync.source_writers import ALWAYS_GENERATED, JSON_NULL, SourceWriter
+from app.migration.sync.sync_report import SyncOptions, TableSynced
 from app.migration.tables.copy_table import CopyTable
 from app.migration.target.target_session import CONFLICTS, ROW_FAULTS
 from app.migration.verify.row_comparison import UnequalRow, compare_page
@@ -72,7 +69,7 @@ class SourceRows:
             if gone:
                 await confirm()
                 async for page in self._source.rows_by_key(table, gone, versions=bool(table.version)):
-                    done.kept += await source_before_images.keep_unknown(connection, self._run, table, page.body)
+                    done.kept += await old_images.keep_unknown(connection, self._run, table, page.body)
                 try:
                     await self._delete_in_source(table, gone)
                 except StoreError as error:
@@ -193,7 +190,7 @@ class SourceRows:
         conflicting = sorted(key for key, (sqlstate, _) in refused.items() if sqlstate in CONFLICTS)
         if len(conflicting) > 1 and exchange and not table.keys_only:
             async for page in self._source.rows_by_key(table, conflicting):
-                await source_before_images.keep_taken_out(self._connection, self._run, table, page.body)
+                await old_images.keep_taken_out(self._connection, self._run, table, page.body)
             await self._delete_in_source(table, conflicting)
             still = await self.write(table, conflicting, done)
             refused = {key: reason for key, reason in refused.items() if key not in conflicting} | still

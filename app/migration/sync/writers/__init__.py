@@ -1,1 +1,0 @@
-"""Writers of a sync back to the source."""

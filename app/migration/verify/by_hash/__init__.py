@@ -1,1 +1,0 @@
-"""Comparing by hashes, so that equal rows stay where they are."""

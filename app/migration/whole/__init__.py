@@ -1,1 +1,0 @@
-"""Tables whose rows nothing tells apart: moved and compared as a whole, by how often each row occurs."""
