@@ -41,7 +41,7 @@ class DataLayerClosedError(RuntimeError):
     """A method was called on a data layer that is closed."""
 
 
-class Calls:
+class Executor:
     """Carries calls out, each in a task of its own, and makes their answers.
 
     A call whose time is up is cancelled and not waited for, since a driver may take its time over that.
