@@ -8,7 +8,7 @@ from pathlib import Path
 import psycopg
 
 from app.adopt.scope import NOTHING_WRITTEN, PLATFORM_EXTENSIONS, STEP, Role, Scope
-from app.adopt.scratch import Places, scratch_database
+from app.adopt.scratch import ScratchPlaces, scratch_database
 from app.errors import MigrationError
 from app.migration.target.target_session import explained
 from app.next_step import Command, NextStep
@@ -55,7 +55,7 @@ CREATE FUNCTION auth.jwt() RETURNS jsonb LANGUAGE sql STABLE AS 'SELECT NULL::js
 
 
 @asynccontextmanager
-async def loaded(path: Path, places: Places) -> AsyncIterator[str]:
+async def loaded(path: Path, places: ScratchPlaces) -> AsyncIterator[str]:
     """The URL of a database that holds the file's schema, for as long as the context lasts.
 
     Raises:

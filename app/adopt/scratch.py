@@ -32,7 +32,7 @@ _MAY_CREATE = "SELECT rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = curr
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
+class ScratchPlaces:
     """Where revisions may be tried.
 
     Attributes:
@@ -48,7 +48,7 @@ class Places:
     setting: str = "DATABASE_URL"
 
     @property
-    def for_another(self) -> "Places":
+    def for_another(self) -> "ScratchPlaces":
         """Where there is room for one more, beside the database that is named."""
         return self if self.named is None else replace(self, named=None, target=self.named, setting="--scratch")
 
@@ -62,7 +62,7 @@ class Scratch:
 
 
 @asynccontextmanager
-async def scratch_database(places: Places, scope: Scope) -> AsyncIterator[Scratch | str]:
+async def scratch_database(places: ScratchPlaces, scope: Scope) -> AsyncIterator[Scratch | str]:
     """An empty database with the roles and extensions that the schema needs, or why there is none.
 
     A database that was made for it is dropped afterwards; the one that was named is left as it is then.

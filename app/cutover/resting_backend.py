@@ -82,7 +82,7 @@ class RestingBackend:
             except Exception:  # what is closed by half is not to answer; the next call opens another one
                 backend = None
                 raise
-            finally:  # where it stays in the list, it is to go on: a process that is silent is in the way of a move
+            finally:  # a backend that could not say goodbye goes on: a process that falls silent would stop every move
                 self._backend = backend
 
     async def upsert(self, model: type[Base], rows: Sequence[Values], write: OutgoingWrite) -> list[Any]:

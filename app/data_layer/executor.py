@@ -34,14 +34,14 @@ away_logger = logging.getLogger("app.data_layer.away")
 _ATTEMPTS = 3
 _FIRST_PAUSE = 0.05  # seconds; the second is four times as long
 _AWAY_LINES = 60.0  # seconds between two lines of the log about a store that is away
-_CLEANING_UP = 2.0  # seconds for a call that was cancelled; see `bounded.cancel`
+_CLEANING_UP = 2.0  # seconds for a call that was cancelled; see `app.common.deadlines.cancel`
 
 
 class DataLayerClosedError(RuntimeError):
     """A method was called on a data layer that is closed."""
 
 
-class Calls:
+class Executor:
     """Carries calls out, each in a task of its own, and makes their answers.
 
     A call whose time is up is cancelled and not waited for, since a driver may take its time over that.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from app.common.background import end_all
 from app.common.metrics import Metrics
-from app.data_layer.executor import Calls, Clock, logger
+from app.data_layer.executor import Clock, Executor, logger
 from app.data_layer.name_search import containing
 from app.data_layer.result import Result
 from app.stores.backend import Backend
@@ -71,7 +71,7 @@ class DataLayer:
         self._models = models
         self._check = Checks(settings)
         self.metrics = metrics or Metrics()
-        self._calls = Calls(
+        self._calls = Executor(
             clock, timeout=settings.query_timeout, log=settings.log_database_calls, metrics=self.metrics
         )
 

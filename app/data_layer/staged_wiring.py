@@ -73,7 +73,8 @@ async def _open_stores(
         return {Store.SUPABASE: supabase}, {Store.SUPABASE: DirectWriter(supabase)}, [], None
     if flags.stage is not Stage.COMPLETE:
         settings.require_stores()
-    # A plain switch to PostgreSQL records nothing while no command has moved the row; a follower is at `off` then.
+    # While no command has moved the row, USE_REPOSITORY_PATTERN alone records nothing in the outbox, and a process that
+    # follows the row is at `off`.
     fixed = (flags.stage or Stage.OFF) if flags.names_a_stage else None
     postgres = await pools.callers(settings, WriteGuard(fixed, pools.process, pools.mark))
     if flags.stage is Stage.COMPLETE:

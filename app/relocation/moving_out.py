@@ -19,7 +19,7 @@ from app.migration.sources.source import Progress
 from app.migration.target.target_session import explained, open_target
 from app.next_step import Command, NextStep
 from app.relocation.archive import Archive, ArchiveWriter, Manifest, SequenceState, TableRows
-from app.relocation.conditions import Objection, objections
+from app.relocation.conditions import Obstacle, objections
 from app.relocation.own_objects import SalonCatalog, read_salon
 from app.relocation.rows import copy_out, hold_shape, read_sequences, schema_name, tables_of
 from app.schema.revision_files import known_revisions
@@ -50,7 +50,7 @@ class Leaving:
     revision: str
     row: StageRow
     catalog: SalonCatalog
-    against: tuple[Objection, ...]
+    against: tuple[Obstacle, ...]
     processes: tuple[str, ...]
     rows: dict[str, int]
     begun: bool

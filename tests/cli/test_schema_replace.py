@@ -81,7 +81,7 @@ def test_copy_and_migrate_stop_at_it(command: Command, settings: dict[str, str])
     assert value(settings["DATABASE_URL"], "SELECT to_regnamespace('botdata') IS NULL")
 
 
-def test_documents(command: Command, settings: dict[str, str]) -> None:
+def test_each_command_on_the_way_gives_its_document(command: Command, settings: dict[str, str]) -> None:
     def run(*words: str, name: str, code: int) -> dict[str, object]:
         outcome = command(*words, "--json", **settings)
         assert outcome.code == code

@@ -10,7 +10,7 @@ from sqlalchemy import Column, Integer, Text
 
 from app.errors import MigrationError
 from app.migration.stream import reverse_stream
-from app.migration.stream.followed import StreamOptions
+from app.migration.stream.followed import FollowOptions
 from app.migration.stream.reverse_stream import ReverseStreamSync
 from app.migration.stream.status import drop_stream, stream_status
 from app.migration.sync.sync_report import SyncOptions, SyncReport
@@ -33,7 +33,7 @@ class Back(StreamEnds):
 
     async def back(self, chosen: Any, **given: Any) -> SyncReport:
         """A stream back up to this moment."""
-        how = StreamOptions(interval=0.05, accept_unbounded=True, until_now=True)
+        how = FollowOptions(interval=0.05, accept_unbounded=True, until_now=True)
         options = SyncOptions(reverse=True, until_clean=True, interval=0.05, target_in_use=True, **given)
         return await ReverseStreamSync(lambda: opened(self), self.target, chosen, self.told, options, how).run()
 

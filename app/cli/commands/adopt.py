@@ -69,7 +69,7 @@ def adopt(
     from app.adopt.adopt import AdoptOptions
     from app.adopt.adopt import adopt as make
     from app.adopt.schema_file import loaded
-    from app.adopt.scratch import Places
+    from app.adopt.scratch import ScratchPlaces
     from app.cli.reports.adopt_report import adopt_document, adopt_words
 
     settings = load_settings()
@@ -94,7 +94,7 @@ def adopt(
         with_auth_secrets,
         with_grants,
         [pg_dump] if pg_dump else [None, *([own_pg_dump] if own_pg_dump else [])],
-        Places(scratch, settings.database_url.get_secret_value() if settings.database_url else None, embedded),
+        ScratchPlaces(scratch, settings.database_url.get_secret_value() if settings.database_url else None, embedded),
         say,
     )
 

@@ -1,4 +1,4 @@
-"""What a change stream has made at the source and how far it is; and both ends without it."""
+"""What a change stream has made at the source and how far it is; and its removal from both ends."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -15,8 +15,8 @@ from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.sources.postgres.silent_changes import values_stand
 from app.migration.sources.source import Progress, Source
 from app.migration.stream.applier import Applier
-from app.migration.stream.followed import Applying, GivenUpError, Stream, StreamOptions
-from app.migration.stream.looks import Looks
+from app.migration.stream.followed import Applying, FollowedStream, FollowOptions, GivenUpError
+from app.migration.stream.looks import StreamLooks
 from app.migration.stream.moments import Moments
 from app.migration.stream.row_writer import RowWriter
 from app.migration.stream.source.gaps import close_gap
@@ -45,7 +45,7 @@ class StreamStart(Sync):
         tables: Sequence[Table],
         progress: Progress,
         options: SyncOptions,
-        stream: StreamOptions,
+        stream: FollowOptions,
         *,
         stop: asyncio.Event | None = None,
         on_round: Callable[[SyncRound], None] = lambda done: None,
@@ -91,7 +91,7 @@ class StreamStart(Sync):
         whole: WholeTables | None,
         connection: AsyncConnection,
         tables: Sequence[CopyTable],
-    ) -> Stream | None:
+    ) -> FollowedStream | None:
         """The stream, with no gap before it; None where it was stopped.
 
         Raises:
@@ -142,7 +142,7 @@ class StreamStart(Sync):
         done: dict[str, TableSynced] = {}
         mirrored = [] if reverse else chosen
         moments = Moments(connection, mirrored)
-        looks = Looks(connection, source.label, slot, mirrored, self._options)
+        looks = StreamLooks(connection, source.label, slot, mirrored, self._options)
         applier = await self._applier(connection, engine, slot, moments, settled, chosen, done)
         await looks.begin()
         if self._how.until_now and self._until is None:
@@ -152,7 +152,7 @@ class StreamStart(Sync):
             self._progress.notice(
                 f"the {self._end}'s log ends at {lsn_text(end)}, before --until-lsn; waiting until it is there"
             )
-        return Stream(
+        return FollowedStream(
             connection=connection,
             log=source,
             end=self._end,

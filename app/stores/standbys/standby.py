@@ -161,7 +161,7 @@ class Standby:
             self.state = StandbyState.NO_STANDBY
             raise
         except UnavailableError:
-            if self.running <= self._pool_size:  # else it may be the pool that had no connection
+            if self.running <= self._pool_size:  # else the pool may have had no connection
                 self.state = StandbyState.AWAY
             self.look_soon()
             raise

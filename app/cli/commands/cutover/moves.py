@@ -43,7 +43,7 @@ Hours = Annotated[float, typer.Option(help="How far back both are counted.", min
 OutboxAge = Annotated[float, typer.Option(help="Seconds that an entry of the outbox may be old.", min=0.0)]
 
 
-class Authority(StrEnum):
+class StoreName(StrEnum):
     """The stores, as the command line names them."""
 
     POSTGRES = "postgres"
@@ -142,7 +142,7 @@ def forget(
 
 def table(
     name: Annotated[str, typer.Argument(help="A table that no method of the data layer writes.")],
-    authority: Annotated[Authority, typer.Argument(help="The store that its writer writes to from now on.")],
+    authority: Annotated[StoreName, typer.Argument(help="The store that its writer writes to from now on.")],
     force: Force = None,
     dry_run: DryRun = False,
     as_json: AsJson = False,
