@@ -54,7 +54,8 @@ def translated_transport_errors(*, writing: bool) -> Iterator[None]:
         if writing:
             raise OutcomeUnknownError("Supabase did not answer a write in time") from error
         raise StoreTimeoutError("Supabase did not answer in time") from error
-    except httpx.TransportError as error:
+    # OSError: httpx passes on what TLS says of bytes that are none of its own, or were changed on the way.
+    except (httpx.TransportError, OSError) as error:
         raise lost("the connection to Supabase was lost before its whole answer came") from error
     except (httpx.InvalidURL, httpx.DecodingError, UnicodeError) as error:
         raise lost("Supabase's answer could not be read") from error
