@@ -164,9 +164,9 @@ class SupabaseTable(Generic[R]):
             builder = builder.offset(len(found)) if found else builder
             response = await self.rest.respond(builder, headers=_COUNTED)
             page, total = self._records(response), total_told(response.headers)
-            if counted not in {None, total}:
+            if None not in {counted, total} and counted != total:
                 raise UnavailableError("rows came or went between two pages of Supabase's answer")
-            counted = total
+            counted = counted if total is None else total
             found += page
             if not page or total == len(found):
                 _refuse_fewer(len(found), min(counted or 0, limit))
