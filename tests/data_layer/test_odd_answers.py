@@ -160,6 +160,21 @@ async def test_another_client_s_answer_is_asked_for_again(settings_with: MakeSet
     assert other.phone == OTHER
 
 
+def _nested(answer: Answer) -> Answer:
+    return replace(answer, body=b"[" * 100_000)
+
+
+@pytest.mark.parametrize("spoil", [faults.html_page(), _nested, lambda _answer: replace(_nested(_answer), status=500)])
+async def test_what_is_not_postgrests_is_no_answer_to_anything(
+    settings_with: MakeSettings, database_url: str, spoil: Fault
+) -> None:
+    with PageServer(database_url, hook=lambda _request: spoil) as server:
+        async with _layer(settings_with, server) as data:
+            read, health = await data.get_services(SALON), await data.health_check()
+            write = await data.upsert_client(client(1))
+    assert (read.error_code, health.error_code, write.error_code) == ("unavailable", "unavailable", "outcome_unknown")
+
+
 async def test_a_gateway_that_answers_in_the_clear_amid_tls(
     settings_with: MakeSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,7 +16,7 @@ import httpx
 from app.common.background import BackgroundTasks
 from app.common.schemas import DATA
 from app.errors import OutcomeUnknownError, SettingsError, StoreError, UnavailableError
-from app.stores.supabase.errors import error_of, translated_transport_errors
+from app.stores.supabase.errors import UNDECODABLE, error_of, translated_transport_errors
 from app.stores.supabase.quiet_logs import hide_queries
 from app.stores.supabase.request_parameters import request_of, send
 
@@ -211,7 +211,7 @@ class SupabaseRest:
         response = await self.respond(builder, writing=writing)
         try:
             rows = json.loads(response.content)
-        except ValueError as error:
+        except UNDECODABLE as error:
             lost = OutcomeUnknownError if writing else UnavailableError
             raise lost("Supabase answered with something that is not JSON") from error
         if not isinstance(rows, list):
@@ -233,7 +233,7 @@ class SupabaseRest:
             raise error_of(response, writing=False)
         try:
             document = json.loads(response.content)
-        except ValueError:
+        except UNDECODABLE:
             return {}
         definitions = document.get("definitions") if isinstance(document, dict) else None
         return definitions if isinstance(definitions, dict) else {}

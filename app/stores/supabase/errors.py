@@ -23,6 +23,7 @@ from app.errors import (
 )
 from app.stores.supabase.grammar import LONGEST_ADDRESS
 
+UNDECODABLE = (ValueError, RecursionError)  # of a body that is no JSON, or nested too deep
 _SQLSTATE = re.compile(r"[0-9A-Z]{5}")
 _CODE = re.compile(r"[0-9A-Za-z_]{1,20}")
 SCHEMA_NOT_EXPOSED = "PGRST106"
@@ -120,7 +121,7 @@ def _schema_of(response: httpx.Response) -> str:
 def _text_of(response: httpx.Response, name: str) -> str | None:
     try:
         body = json.loads(response.content)
-    except ValueError:
+    except UNDECODABLE:
         return None
     text = body.get(name) if isinstance(body, dict) else None
     return text if isinstance(text, str) else None
