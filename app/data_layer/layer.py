@@ -76,10 +76,8 @@ class DataLayer:
 
     async def close(self) -> None:
         """End what still runs and close every connection. May be called twice."""
-        try:
-            await self._calls.close()
-        finally:  # also where the caller is cancelled meanwhile: a process that says no goodbye is in the way of moves
-            await self._backend.close()
+        await self._calls.close()
+        await self._backend.close()
 
     async def get_dialog_context(self, user_id: str) -> Result[DialogContextRow | None]:
         """The conversation with one person; `user_id` is taken as it is."""

@@ -10,7 +10,6 @@ import pytest
 
 from app.data_layer import open_data_layer
 from tests.cutover.following import ask, client, set_stage
-from tests.cutover.outbox_writers import somebody_waits, until
 from tests.fixtures.cutover import MakeSettings, Pair
 
 ROW = "INSERT INTO clients (yclients_id, company_id, phone) VALUES (1, 1, '7')"
@@ -59,20 +58,3 @@ async def test_what_arrives_in_time_is_waited_for(
     assert pair.texts("clients", "source") == pair.texts("clients", "target")
     assert len(pair.texts("clients", "target")) == 5
     assert await ask(pair, "SELECT FROM botdata.notes") == await ask(pair, "SELECT FROM botdata.outbox") == []
-
-
-async def test_an_end_that_is_cancelled_says_goodbye_all_the_same(pair: Pair, settings_of: MakeSettings) -> None:
-    await set_stage(pair, "rampdown")
-    opened = open_data_layer(settings_of())
-    data = await opened.__aenter__()
-    with psycopg.connect(pair.target) as locker:
-        await asyncio.to_thread(locker.execute, "LOCK TABLE clients")
-        reading = asyncio.create_task(data.get_client_by_id(1))
-        await until(lambda: somebody_waits(pair))
-        ending = asyncio.create_task(opened.__aexit__(None, None, None))
-        await asyncio.sleep(0)  # it waits for the read
-        ending.cancel()
-        await asyncio.wait({ending})
-    assert ending.cancelled()
-    assert (await reading).error_code == "unavailable"
-    assert await ask(pair, "SELECT FROM botdata.processes") == []
