@@ -75,16 +75,18 @@ async def open_repository(
     return RepositoryBackend(database, default_timezone=settings.default_timezone, router=router)
 
 
-async def open_rest(settings: Settings, *, whole_client: bool = True) -> SupabaseRest:
+async def open_rest(settings: Settings, *, whole_client: bool = True, may_lag: bool = False) -> SupabaseRest:
     """The way to Supabase (SUPABASE_URL and SUPABASE_KEY); see `SupabaseRest.open`."""
     from app.stores.supabase.client import SupabaseRest
 
     url, key = settings.require_supabase()
-    return await SupabaseRest.open(url, key, request_timeout=settings.query_timeout, whole_client=whole_client)
+    return await SupabaseRest.open(
+        url, key, request_timeout=settings.query_timeout, whole_client=whole_client, may_lag=may_lag
+    )
 
 
 async def open_supabase(settings: Settings, rest: SupabaseRest | None = None) -> SupabaseBackend:
-    """The backend on Supabase; `rest` is its own from here on."""
+    """The backend on Supabase; `rest` is its own from here on. None: nothing is mirrored from it."""
     from app.stores.supabase.backend import SupabaseBackend
 
-    return SupabaseBackend(rest or await open_rest(settings), default_timezone=settings.default_timezone)
+    return SupabaseBackend(rest or await open_rest(settings, may_lag=True), default_timezone=settings.default_timezone)

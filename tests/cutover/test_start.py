@@ -131,3 +131,16 @@ async def test_the_older_switch_beside_the_row_is_told(
     async with open_data_layer(settings_of(use_repository_pattern=True)):
         pass
     assert "USE_REPOSITORY_PATTERN is ignored, since CUTOVER_STAGE=database follows the target's row" in caplog.messages
+
+
+@pytest.mark.parametrize("address", ["-all.supabase.co", "-rr-us-east-1-abcde.supabase.co/"])
+async def test_an_address_whose_reads_replicas_answer_is_for_the_stage_off(
+    settings_of: MakeSettings, address: str
+) -> None:
+    """A mirror would take a row of before the last write for the newest."""
+    project = "https://abcdefghijklmnopqrst"
+    with pytest.raises(SettingsError, match=rf"own is {project}\.supabase\.co$"):
+        async with open_data_layer(settings_of(supabase_url=project + address)):
+            pass
+    async with open_data_layer(settings_of(cutover_stage="off", database_url=None, supabase_url=project + address)):
+        pass  # nothing is asked yet

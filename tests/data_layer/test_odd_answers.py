@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +19,7 @@ from tests.data_layer.test_deadlines import until
 from tests.fixtures.data_layer import MakeSettings
 from tests.migration.engine import execute
 from tests.support import faults
+from tests.support.certificates import Authority
 from tests.support.faults import Answer, Delivery, Fault
 from tests.support.page_server import PageServer
 
@@ -155,6 +158,45 @@ async def test_another_client_s_answer_is_asked_for_again(settings_with: MakeSet
             other = (await data.get_client_by_phone(OTHER)).data
     assert other is not None
     assert other.phone == OTHER
+
+
+def _nested(answer: Answer) -> Answer:
+    return replace(answer, body=b"[" * 100_000)
+
+
+@pytest.mark.parametrize("spoil", [faults.html_page(), _nested, lambda _answer: replace(_nested(_answer), status=500)])
+async def test_what_is_not_postgrests_is_no_answer_to_anything(
+    settings_with: MakeSettings, database_url: str, spoil: Fault
+) -> None:
+    with PageServer(database_url, hook=lambda _request: spoil) as server:
+        async with _layer(settings_with, server) as data:
+            read, health = await data.get_services(SALON), await data.health_check()
+            write = await data.upsert_client(client(1))
+    assert (read.error_code, health.error_code, write.error_code) == ("unavailable", "unavailable", "outcome_unknown")
+
+
+async def test_a_gateway_that_answers_in_the_clear_amid_tls(
+    settings_with: MakeSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority = Authority.make(tmp_path, "own")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(authority.sign("127.0.0.1"))
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        line = writer.transport
+        await writer.start_tls(context)
+        await reader.readuntil(b"\r\n\r\n")
+        line.write(b"HTTP/1.1 503 Service Unavailable\r\n\r\n")
+
+    monkeypatch.setattr(
+        "app.stores.supabase.client._authorities", lambda: ssl.create_default_context(cafile=authority.path)
+    )
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        address = "https://127.0.0.1:{1}".format(*server.sockets[0].getsockname())
+        settings = settings_with(use_repository_pattern=False, supabase_url=address, supabase_key="sb_secret_made_up")
+        async with open_data_layer(settings) as data:
+            read, write = await asyncio.gather(data.get_company(SALON), data.upsert_client(client(1)))
+    assert (read.error_code, write.error_code) == ("unavailable", "outcome_unknown")
 
 
 async def test_a_write_that_was_sent_before_the_end_may_have_landed(

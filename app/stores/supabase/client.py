@@ -16,7 +16,7 @@ import httpx
 from app.common.background import BackgroundTasks, end_all
 from app.common.schemas import DATA
 from app.errors import OutcomeUnknownError, SettingsError, StoreError, UnavailableError
-from app.stores.supabase.errors import error_of, translated_transport_errors
+from app.stores.supabase.errors import UNDECODABLE, error_of, translated_transport_errors
 from app.stores.supabase.quiet_logs import hide_queries
 from app.stores.supabase.request_parameters import request_of, send
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 _Answer = TypeVar("_Answer")
 _PROJECT_URL = re.compile(r"https?://.+")
 _NO_URL = "SUPABASE_URL is not a URL; it should be https://PROJECT.supabase.co"
+# Supabase's load balancer, which has replicas answer reads, and the replicas themselves: the project's name is longer.
+_READS_REPLICAS = re.compile(r"https?://([a-z0-9]{20})-[a-z0-9-]+\.supabase\.co(:\d+)?")
 _CONTENT_RANGE = re.compile(r"(?:([0-9]{1,18})-([0-9]{1,18})|\*)/(?:([0-9]{1,18})|\*)")
 
 
@@ -64,7 +66,14 @@ class SupabaseRest:
 
     @classmethod
     async def open(
-        cls, url: str, key: str, *, request_timeout: float = 30.0, connections: int = 20, whole_client: bool = False
+        cls,
+        url: str,
+        key: str,
+        *,
+        request_timeout: float = 30.0,
+        connections: int = 20,
+        whole_client: bool = False,
+        may_lag: bool = False,
     ) -> Self:
         """Make the client; nothing is sent yet.
 
@@ -75,9 +84,10 @@ class SupabaseRest:
             connections: requests at a time; others wait for their turn.
             whole_client: by the `supabase` client, with what else it has, as a bot knows it; else by the part of it
                 that is for tables, which a command starts a good deal sooner with.
+            may_lag: answers may be as of before the last write; a mirror would take them for the newest rows.
 
         Raises:
-            SettingsError: the URL or key is not one.
+            SettingsError: the URL or key is not one, or replicas answer there.
         """
         if urlsplit(url.strip()).path.startswith("/dashboard"):
             raise SettingsError("SUPABASE_URL is the dashboard's; the project's is https://PROJECT.supabase.co")
@@ -86,6 +96,11 @@ class SupabaseRest:
         address = url.strip().rstrip("/").removesuffix("/rest/v1")
         if not _PROJECT_URL.fullmatch(address):
             raise SettingsError(_NO_URL)
+        if not may_lag and (replicas := _READS_REPLICAS.fullmatch(address)):
+            raise SettingsError(
+                "SUPABASE_URL is an address whose reads replicas answer, which may lack the last writes; the project's "
+                f"own is https://{replicas[1]}.supabase.co"
+            )
         # HTTP/1.1: on large pages several times faster than HTTP/2 in Python. No redirects: they would carry the key.
         session = httpx.AsyncClient(
             timeout=httpx.Timeout(request_timeout, connect=min(request_timeout, 10.0)),
@@ -196,7 +211,7 @@ class SupabaseRest:
         response = await self.respond(builder, writing=writing)
         try:
             rows = json.loads(response.content)
-        except ValueError as error:
+        except UNDECODABLE as error:
             lost = OutcomeUnknownError if writing else UnavailableError
             raise lost("Supabase answered with something that is not JSON") from error
         if not isinstance(rows, list):
@@ -218,7 +233,7 @@ class SupabaseRest:
             raise error_of(response, writing=False)
         try:
             document = json.loads(response.content)
-        except ValueError:
+        except UNDECODABLE:
             return {}
         definitions = document.get("definitions") if isinstance(document, dict) else None
         return definitions if isinstance(definitions, dict) else {}

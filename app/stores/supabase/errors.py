@@ -23,6 +23,7 @@ from app.errors import (
 )
 from app.stores.supabase.grammar import LONGEST_ADDRESS
 
+UNDECODABLE = (ValueError, RecursionError)  # of a body that is no JSON, or nested too deep
 _SQLSTATE = re.compile(r"[0-9A-Z]{5}")
 _CODE = re.compile(r"[0-9A-Za-z_]{1,20}")
 SCHEMA_NOT_EXPOSED = "PGRST106"
@@ -54,7 +55,8 @@ def translated_transport_errors(*, writing: bool) -> Iterator[None]:
         if writing:
             raise OutcomeUnknownError("Supabase did not answer a write in time") from error
         raise StoreTimeoutError("Supabase did not answer in time") from error
-    except httpx.TransportError as error:
+    # OSError: httpx passes on what TLS says of bytes that are none of its own, or were changed on the way.
+    except (httpx.TransportError, OSError) as error:
         raise lost("the connection to Supabase was lost before its whole answer came") from error
     except (httpx.InvalidURL, httpx.DecodingError, UnicodeError) as error:
         raise lost("Supabase's answer could not be read") from error
@@ -119,7 +121,7 @@ def _schema_of(response: httpx.Response) -> str:
 def _text_of(response: httpx.Response, name: str) -> str | None:
     try:
         body = json.loads(response.content)
-    except ValueError:
+    except UNDECODABLE:
         return None
     text = body.get(name) if isinstance(body, dict) else None
     return text if isinstance(text, str) else None

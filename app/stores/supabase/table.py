@@ -15,6 +15,7 @@ from app.errors import AmbiguousError, StoreError, UnavailableError
 from app.stores.codec.rows import table_of
 from app.stores.codec.text_values import RowDecoder
 from app.stores.supabase.client import SupabaseRest, refuse_other_columns, refuse_other_count, rows_told, total_told
+from app.stores.supabase.errors import UNDECODABLE
 from app.stores.supabase.grammar import alias, as_text, in_list, key_parts
 from app.stores.supabase.request_parameters import address_length
 
@@ -164,9 +165,9 @@ class SupabaseTable(Generic[R]):
             builder = builder.offset(len(found)) if found else builder
             response = await self.rest.respond(builder, headers=_COUNTED)
             page, total = self._records(response), total_told(response.headers)
-            if counted not in {None, total}:
+            if None not in {counted, total} and counted != total:
                 raise UnavailableError("rows came or went between two pages of Supabase's answer")
-            counted = total
+            counted = counted if total is None else total
             found += page
             if not page or total == len(found):
                 _refuse_fewer(len(found), min(counted or 0, limit))
@@ -187,7 +188,7 @@ class SupabaseTable(Generic[R]):
     def _records(self, response: httpx.Response) -> list[Record]:
         try:
             body = json.loads(response.content)
-        except ValueError as error:
+        except UNDECODABLE as error:
             raise UnavailableError("Supabase answered with something that is not JSON") from error
         if not isinstance(body, list):
             raise StoreError("Supabase answered with something that is not a list of rows")
