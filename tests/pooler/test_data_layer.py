@@ -333,3 +333,22 @@ async def test_a_server_is_asked_no_more_than_before(database_url: str) -> None:
         assert await connection.scalar(text("SHOW statement_timeout")) == "7s"
         assert await connection.scalar(text("SHOW TimeZone")) == "UTC"
     await database.close()
+
+
+async def test_a_connection_that_waits_for_a_server_process_is_ended_with_its_pool(
+    database_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with run_bouncer(database_url, size=1) as bouncer, psycopg.connect(bouncer.url(database_url)) as taker:
+        taker.execute("SELECT 1")  # takes the only process, and keeps it
+        before = asyncio.all_tasks()
+        database = Database(bouncer.url(database_url), pool_size=1)
+        reading = asyncio.create_task(database.fetch(select(text("1"))))
+        async with asyncio.timeout(30):
+            while not bouncer.waiting():  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        reading.cancel()
+        await database.close()
+        await asyncio.wait({reading})
+        assert reading.cancelled()
+        assert asyncio.all_tasks() == before
+    assert caplog.messages == []

@@ -20,6 +20,7 @@ quarantine replay
 cutover advance --force X
 cutover back --force X
 cutover finish --yes
+cutover table bookings postgres
 cutover table bookings supabase
 cutover forget p
 mirror drain

@@ -39,12 +39,12 @@ class Authority:
         moved_out: why nothing is to be written to any table, in words, and where to write; None: the salon lives here.
     """
 
-    moved_out: tuple[str, NextStep] | None = None
     managed: bool = False
     stage: Stage = Stage.OFF
     moved: tuple[datetime | None, datetime | None] = (None, None)
     postgres: frozenset[str] = frozenset()
     processes: tuple[tuple[str, Stage], ...] = ()
+    moved_out: tuple[str, NextStep] | None = None
 
     def claim(self, table: str, store: Store) -> str | None:
         """Why a store's rows of a table are, or may be, the newer ones, in words; None: they are not."""
@@ -79,12 +79,12 @@ async def read_authority(connection: AsyncConnection, *, share: bool = False) ->
     gone = (row.moved_out, where_it_lives(schemas_of(connection))) if row.moved_out else None
     postgres, changed_at, names, stages = await read_tables_and_processes(connection)
     return Authority(
-        moved_out=gone,
         managed=row.managed,
         stage=row.stage,
         moved=(row.moved_at, changed_at),
         postgres=frozenset(postgres),
         processes=tuple(zip(names, map(Stage, stages), strict=True)),
+        moved_out=gone,
     )
 
 

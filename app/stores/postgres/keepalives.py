@@ -3,10 +3,13 @@
 import asyncio
 import os
 import socket
+from collections.abc import Coroutine
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
+
+T = TypeVar("T")
 
 # A connection that a router has forgotten is noticed after two minutes. The names are those of libpq ("Parameter Key
 # Words").
@@ -48,6 +51,16 @@ def hang_up(connection: psycopg.AsyncConnection[Any]) -> None:
     """End the line at once, without a word to the server; what waits for an answer fails."""
     with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as line:
         line.shutdown(socket.SHUT_RDWR)
+
+
+async def answer_or_hang_up(connection: psycopg.AsyncConnection[Any], asked: Coroutine[Any, Any, T]) -> T:
+    """What a first statement gives, for which a pooler may have no server process; whoever is cancelled hangs up."""
+    asking = asyncio.ensure_future(asked)
+    try:
+        await asyncio.wait([asking])
+    finally:
+        await hang_up_waiting(connection, asking)
+    return asking.result()
 
 
 async def hang_up_waiting(connection: psycopg.AsyncConnection[Any], asking: asyncio.Task[Any]) -> None:

@@ -6,14 +6,16 @@ from dataclasses import dataclass
 from psycopg import AsyncConnection, sql
 from sqlalchemy import Table
 
+from app.common.schemas import schemas_of
 from app.cutover.moves.gates.objection import Objection
-from app.cutover.moves.stage_row import open_cutover
+from app.cutover.moves.stage_row import UNCHANGED, open_cutover
 from app.errors import BotdataError
 from app.migration.retry import Limits
 from app.migration.sources.rest.rest_source import RestSource
 from app.migration.tables.copy_table import identifier_of, named
 from app.models import Base
 from app.settings import Settings
+from app.state.cutover.stage import read_stage_row, refuse_moved_out
 from app.state.fetching import fetch_row, fetch_rows
 from app.stores.supabase.client import SupabaseRest
 from app.stores.supabase.grammar import quoted_name
@@ -80,7 +82,9 @@ async def raise_sequences(settings: Settings) -> list[Gap]:
         StoreError: Supabase does not answer.
     """
     gap = settings.cutover_id_gap
-    async with open_cutover(settings.require_database_url(), "cutover advance") as connection:
+    step = "cutover advance"
+    async with open_cutover(settings.require_database_url(), step) as connection:
+        refuse_moved_out(await read_stage_row(connection), schemas_of(connection), step=step, pending=UNCHANGED)
         unsafe = [
             one for one in await read_gaps(connection, settings) if not one.is_safe(gap) and not one.overflows(gap)
         ]

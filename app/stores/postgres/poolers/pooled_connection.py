@@ -21,6 +21,7 @@ from psycopg import IsolationLevel
 from psycopg.pq import PipelineStatus, TransactionStatus
 from psycopg.types.datetime import DateLoader, TimestampLoader, TimestamptzBinaryLoader, TimestamptzLoader
 
+from app.stores.postgres.keepalives import answer_or_hang_up
 from app.stores.postgres.statement_deadline import StatementDeadline
 
 # Another client's statement was found under a name of this one's, or this one's was not: a pooler is in between.
@@ -68,7 +69,7 @@ async def settle(connection: psycopg.AsyncConnection[Any], milliseconds: int, *,
     pooled = "true" if is_pooled else f"pg_backend_pid() <> {greeting}"
     await connection.set_autocommit(True)
     query = f"SELECT is_pooled, {settings} FROM (SELECT {pooled} AS is_pooled) AS asked"  # noqa: S608 - numbers
-    row = await (await connection.execute(query.encode())).fetchone()
+    row = await (await answer_or_hang_up(connection, connection.execute(query.encode()))).fetchone()
     await connection.set_autocommit(False)
     if row is None or not row[0]:
         return False

@@ -16,7 +16,7 @@ from psycopg.pq import TransactionStatus
 
 from app.common.schemas import Schemas
 from app.stores.postgres.cursors import NamedCursor, is_amid_statement
-from app.stores.postgres.keepalives import hang_up_waiting
+from app.stores.postgres.keepalives import answer_or_hang_up
 
 
 class PooledReader(AsyncConnection[Any]):
@@ -86,12 +86,7 @@ class PooledReader(AsyncConnection[Any]):
 
     async def _served(self, beginning: str) -> None:
         """Begin a transaction, once the pooler has a server process for it."""
-        asking = asyncio.create_task(AsyncCursor(self).execute(beginning.encode()))
-        try:
-            await asyncio.wait([asking])
-        finally:
-            await hang_up_waiting(self, asking)
-        asking.result()
+        await answer_or_hang_up(self, AsyncCursor(self).execute(beginning.encode()))
 
     async def _leave(self) -> None:
         """End what is left of a transaction; a connection that cannot be at rest again is closed."""
