@@ -101,8 +101,7 @@ async def _choose(
     connection: AsyncConnection, source: Source | None, tables: Sequence[Table], progress: Progress
 ) -> tuple[list[Table], tuple[NotMoved, ...]]:
     if source is not None:
-        moved = await choose_moved(connection, source, tables, progress, step=STEP)
-        return moved.tables, moved.not_moved
+        return await choose_moved(connection, source, tables, progress, step=STEP)
     partitions = await partitions_among(connection, tables)
     return [table for table in tables if name_of(table) not in partitions and len(table.columns)], ()
 

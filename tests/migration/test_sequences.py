@@ -7,10 +7,10 @@ from typing import Any
 
 import psycopg
 import pytest
-from app.migration.sync import source_writers
 from sqlalchemy import BigInteger, Column, MetaData, Table, Text
 
 from app.migration.sync import forward as sync_forward
+from app.migration.sync import source_writers
 from app.migration.tables.selected_tables import select_tables
 from app.migration.verify import keyed_comparison
 from app.migration.verify.options import VerifyOptions

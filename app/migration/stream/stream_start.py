@@ -25,7 +25,6 @@ from app.migration.stream.source.slot import StreamSlot, lsn_text, parse_lsn, st
 from app.migration.sync.direction import Direction
 from app.migration.sync.sync_report import SyncOptions, SyncRound, TableSynced
 from app.migration.sync.syncer import OpenSource, Sync
-from app.migration.sync.whole_tables import WholeTables
 from app.migration.tables.copy_table import CopyTable
 from app.migration.target.target_session import explained
 from app.state import streams
@@ -85,7 +84,6 @@ class StreamStart(Sync):
     async def _start(
         self,
         engine: Direction[Any],
-        whole: WholeTables | None,
         connection: AsyncConnection,
         tables: Sequence[CopyTable],
     ) -> Stream | None:
@@ -128,7 +126,7 @@ class StreamStart(Sync):
             self._tell_round([], 0.0)  # from here on it waits for an end that is away
         else:
             self._progress.notice(f"by the change stream ({name}); first a sync by rows' versions, since {why}")
-            if not await self._xmin_round(engine, whole, connection, tables):
+            if not await self._xmin_round(engine, connection, tables):
                 return None
             settled = await slot.flushed()
             await streams.settle_stream(connection, name, lsn_text(settled))
@@ -193,13 +191,12 @@ class StreamStart(Sync):
     async def _xmin_round(
         self,
         engine: Direction[Any],
-        whole: WholeTables | None,
         connection: AsyncConnection,
         tables: Sequence[CopyTable],
     ) -> bool:
         """A round by xmin; False where it was stopped."""
         began = monotonic()
-        working = asyncio.ensure_future(self._round(engine, whole, connection, tables))
+        working = asyncio.ensure_future(self._round(engine, connection, tables))
         if not await self._unless_stopped(working):
             self.report.interrupted = True
             return False

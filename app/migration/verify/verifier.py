@@ -64,8 +64,7 @@ async def verify_on(
     with explained(step, pending="everything; nothing was compared"):
         authority = await read_authority(connection)
         stream = await BesideStream.find(connection, source.label, progress.notice)
-        moved = await choose_moved(connection, source, tables, progress, step=step)
-        tables = moved.tables
+        tables, not_moved = await choose_moved(connection, source, tables, progress, step=step)
     if isinstance(source, RestSource):
         with explained(step, setting=source.setting, pending="everything; nothing was compared"):
             all_described = [await describe(connection, table, step=step, reads=True) for table in tables]
@@ -131,7 +130,7 @@ async def verify_on(
         newer=options.permit.closed(authority, [name_of(table) for table in tables]),
         not_usable=tuple(not_usable),
         views=views,
-        not_moved=moved.not_moved,
+        not_moved=not_moved,
         unproved=tuple(unproved),
         stream_stands=stream.stands if stream is not None else None,
     )
