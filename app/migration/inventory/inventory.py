@@ -9,8 +9,7 @@ from psycopg import AsyncConnection
 from sqlalchemy import MetaData
 
 from app.common.schemas import schemas_of
-from app.migration.inventory.fates import Fates, Moved, TargetSeen
-from app.migration.inventory.items import Fate, Item
+from app.migration.inventory.fates import Fate, Fates, Item, Moved, TargetSeen
 from app.migration.inventory.questions.database_objects import DATABASE_OBJECTS, ROLES
 from app.migration.inventory.questions.question import Found, ask
 from app.migration.inventory.questions.schema_objects import SCHEMA_OBJECTS
@@ -196,6 +195,8 @@ def _place(item: Item) -> tuple[int, int, str, str]:
     return _FATES.index(item.fate), _KINDS.get(item.kind, len(_KINDS)), item.kind, item.name
 
 
+# A salon's tables are in `public` at the source, and in its schema here. What the target has in its own `public` is
+# another salon's, and proves nothing of this one.
 _SOURCE = "public"
 
 

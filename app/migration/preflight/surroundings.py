@@ -14,7 +14,7 @@ from app.migration.load.refusals import distributed_tables, is_schema_distribute
 from app.migration.preflight.collations import collation_findings
 from app.migration.preflight.findings import Finding, finding
 from app.migration.preflight.schemas.catalog import CatalogTable
-from app.migration.preflight.target_writes import examine_writes
+from app.migration.preflight.writes import examine_writes
 from app.migration.tables.copy_table import label, name_of, quoted
 from app.state.fetching import fetch_rows, fetch_value
 

@@ -1,6 +1,6 @@
 """Questions on what Supabase's services keep in the database, and items that are in no database at all."""
 
-from app.migration.inventory.items import Fate, Item, hash_of
+from app.migration.inventory.fates import Fate, Item, hash_of
 from app.migration.inventory.questions.question import Question
 from app.next_step import NextStep
 
