@@ -57,8 +57,8 @@ def _module(
 ) -> str:
     table = model.table
     found = {column.name: column_type(column.type_oid, column.modifier, column.type, types) for column in table.columns}
-    arguments = [constraint_argument(table, c, by_table, later) for c in table.constraints if is_argument(c, by_table)]
-    arguments += [index_argument(index) for index in table.indexes]
+    arguments = [_constraint_argument(table, c, later) for c in table.constraints if _is_argument(c, by_table)]
+    arguments += [_index_argument(index) for index in table.indexes]
     options = [f'"schema": {quoted(table.schema)}'] if table.schema != "public" else []
     options += [f'"comment": {quoted(table.comment)}'] if table.comment else []
     if table.schema == "auth":
@@ -137,7 +137,7 @@ def _class(model: NamedTable, found: Mapping[str, ColumnType], arguments: list[s
         attribute, kind = model.attributes[column.name], found[column.name]
         is_key = table.primary_key is not None and column.name in model.key
         named = [] if attribute == column.name else [quoted(column.name)]
-        rest = ", ".join([*named, *column_parts(column, kind, is_key)])
+        rest = ", ".join([*named, *_column_parts(column, kind, is_key)])
         optional = "" if column.not_null else " | None"
         lines.append(f"    {attribute}: Mapped[{kind.python}{optional}] = mapped_column({rest})")
     if model.relationships:
@@ -148,7 +148,7 @@ def _class(model: NamedTable, found: Mapping[str, ColumnType], arguments: list[s
 def _table(model: NamedTable, found: Mapping[str, ColumnType], arguments: list[str], options: list[str]) -> list[str]:
     """A table without a key, which has no class: nothing tells one of its rows from another."""
     columns = [
-        f"sa.Column({quoted(column.name)}, {', '.join(column_parts(column, found[column.name], False))})"
+        f"sa.Column({quoted(column.name)}, {', '.join(_column_parts(column, found[column.name], False))})"
         for column in model.table.columns
     ]
     settings = [option.replace('"', "", 2).replace(": ", "=", 1) for option in options]
@@ -171,7 +171,7 @@ _COLON = re.compile(r"(?<![:\w]):(?=[\w$]+(?![\w$:]))|(?<=\\):(?![\w$:])")
 _PARAMETER = re.compile(r"(?<![:\w\\]):\w+(?!:)")
 
 
-def column_parts(column: DescribedColumn, kind: ColumnType, is_key: bool) -> list[str]:
+def _column_parts(column: DescribedColumn, kind: ColumnType, is_key: bool) -> list[str]:
     """What stands in a column's brackets after its name."""
     parts = [kind.expression]
     if column.generated:
@@ -204,18 +204,13 @@ def _value(expression: str) -> str:
     return _text(expression) if is_said else f"sa.literal_column({quoted(expression)})"
 
 
-def is_argument(constraint: DescribedConstraint, by_table: Mapping[Place, NamedTable]) -> bool:
+def _is_argument(constraint: DescribedConstraint, by_table: Mapping[Place, NamedTable]) -> bool:
     """Whether a constraint stands beside the columns: not a foreign key to a table that does not come along."""
     return constraint.kind != "f" or parent_of(constraint) in by_table
 
 
-def constraint_argument(
-    table: DescribedTable,
-    constraint: DescribedConstraint,
-    by_table: Mapping[Place, NamedTable],
-    later: set[Place],
-) -> str:
-    """A key, a check or a foreign key; `later` as `relationships.closing_keys` gives it."""
+def _constraint_argument(table: DescribedTable, constraint: DescribedConstraint, later: set[Place]) -> str:
+    """A key, a check or a foreign key; `later` as `closing_keys` gives it."""
     key, carried = constraint.columns[: constraint.key_size], constraint.columns[constraint.key_size :]
     columns = ", ".join(map(quoted, key))
     options = [f"name={quoted(constraint.name)}"]
@@ -247,7 +242,7 @@ def constraint_argument(
     return f"sa.{kind}({columns}, {', '.join(options)})"
 
 
-def index_argument(index: DescribedIndex) -> str:
+def _index_argument(index: DescribedIndex) -> str:
     """An index with its order, method, operator classes and condition."""
     parts, classes = [], {}
     for text, column, order, operator_class in index.parts[: index.key_size]:

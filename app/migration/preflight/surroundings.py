@@ -52,8 +52,7 @@ WHERE (n.nspname, c.relname) IN (SELECT * FROM unnest(%s::text[], %s::text[])) A
 async def _facts(connection: AsyncConnection) -> dict[str, Any]:
     here = schemas_of(connection)
     async with connection.cursor(row_factory=dict_row) as cursor:
-        row = await (await cursor.execute(_FACTS, {"data": here.data, "tool": here.tool})).fetchone()
-    assert row is not None
+        (row,) = await (await cursor.execute(_FACTS, {"data": here.data, "tool": here.tool})).fetchall()
     return row
 
 

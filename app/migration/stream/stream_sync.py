@@ -40,10 +40,9 @@ class StreamSync(StreamStart):
         connection: AsyncConnection,
         tables: Sequence[CopyTable],
     ) -> None:
-        assert self._postgres is not None
         while True:
             try:
-                with explained("sync", setting=self._postgres.setting, pending="the changes since"):
+                with explained("sync", setting=self._log.setting, pending="the changes since"):
                     stream = await self._start(engine, connection, tables)
                     if stream is not None:
                         await self._follow(stream, engine)
@@ -54,7 +53,7 @@ class StreamSync(StreamStart):
                 await asyncio.sleep(self._how.interval)
                 continue
             except GivenUpError as error:
-                with explained("sync", setting=self._postgres.setting, pending="to drop the slot and the publication"):
+                with explained("sync", setting=self._log.setting, pending="to drop the slot and the publication"):
                     await remove(connection, *await self._ends(connection))
                 self._progress.notice(str(error))
             self._followed = None
