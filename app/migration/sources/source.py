@@ -21,7 +21,7 @@ VERSION = "_v"
 class Page:
     """Rows as one JSON array of flat objects, every value PostgreSQL's own text or null.
 
-    Values are named by the position of their column in the table: `rest_grammar.alias(0)`, the key's first, and so on.
+    Values are named by the position of their column in the table: `grammar.alias(0)`, the key's first, and so on.
 
     Attributes:
         body: the bytes as they came.
