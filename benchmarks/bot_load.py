@@ -1,7 +1,7 @@
 """The calls of a bot in the proportions of its work, and their arrivals: at random times, whether answered or not.
 
 A message makes the bot read the conversation and the client, then what the client asks about, and write the
-conversation; now and then it writes a client. Behind that, the salon's data are brought in from YCLIENTS in batches.
+conversation; now and then it writes a client. Beside that, the salon's data are brought in from YCLIENTS in batches.
 """
 
 from __future__ import annotations

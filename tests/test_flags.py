@@ -37,7 +37,7 @@ def test_the_stage_that_is_chosen(given: dict[str, Any], stage: Stage | None, ch
     assert chosen.names_a_stage == ("cutover_stage" in given)
 
 
-def test_the_choices() -> None:
+def test_stages_that_can_be_chosen() -> None:
     assert STAGE_CHOICES == ("off", "dualwrite", "shadow", "live", "rampdown", "complete", "database")
 
 

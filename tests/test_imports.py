@@ -1,6 +1,7 @@
-"""Imports run one way: a package of the left column imports none of those on its right."""
+"""Imports run one way: each layer imports itself and those before it; and docs/architecture.md draws them."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -24,7 +25,7 @@ LAYERS = [
     ["repositories"],
     ["cutover.replication", "cutover.resting_backend", "cutover.shadow", "cutover.staged_backend"],
     ["data_layer"],
-    ["migration.retry", "migration.progress"],
+    ["migration.retry"],
     ["migration.tables"],
     ["migration.sources"],
     ["migration.target"],
@@ -106,6 +107,35 @@ def _is_apart(module: str, other: str) -> bool:
         f"{module}.".startswith(f"{package}.") and any(f"{other}.".startswith(f"{name}.") for name in names)
         for package, names in FORBIDDEN.items()
     )
+
+
+def test_the_architecture_draws_the_imports() -> None:
+    picture = (APP.parent / "docs" / "architecture.md").read_text(encoding="utf-8").partition("```mermaid")[2]
+    picture = picture.partition("```")[0]
+    boxes = {
+        package.replace("/", "."): box
+        for box, packages in re.findall(r'(\w+)\["([\w/, ]+)', picture)
+        for package in packages.split(", ")
+    }
+
+    def box_of(name: str) -> str:
+        parts = name.split(".")
+        return next(box for length in range(len(parts), 0, -1) if (box := boxes.get(".".join(parts[:length]))))
+
+    drawn: dict[str, set[str]] = {box: set() for box in boxes.values()}
+    for box, others in re.findall(r'(\w+)(?:\["[^"]*"\])? --> (.+)', picture):
+        drawn[box] |= set(others.split(" & "))
+    imported: dict[str, set[str]] = {box: set() for box in drawn}
+    for file in APP.rglob("*.py"):
+        if others := {box_of(name[4:]) for name in _imported(file) if name.startswith("app.")}:
+            box = box_of(".".join(file.relative_to(APP).with_suffix("").parts))
+            imported[box] |= others - {box}
+
+    def below(box: str) -> set[str]:
+        return drawn[box].union(*map(below, drawn[box]))
+
+    assert {box: others - imported[box] for box, others in drawn.items() if others - imported[box]} == {}
+    assert {box: others - below(box) for box, others in imported.items() if others - below(box)} == {}
 
 
 def test_a_folder_can_be_taken_in_at_a_glance() -> None:

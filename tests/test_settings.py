@@ -71,7 +71,7 @@ def test_anything_else_is_an_error_that_names_variable_and_value(
     ("word", "stage"),
     [("live", "live"), (" Shadow ", "shadow"), ("DATABASE", "database"), ("", None), ("  ", None)],
 )
-def test_the_stage(monkeypatch: pytest.MonkeyPatch, word: str, stage: str | None) -> None:
+def test_a_stage_is_taken_in_any_spelling(monkeypatch: pytest.MonkeyPatch, word: str, stage: str | None) -> None:
     monkeypatch.setenv("CUTOVER_STAGE", word)
     settings = load_settings(None)
     assert settings.cutover_stage == stage

@@ -26,7 +26,7 @@ from app.adopt.project import (
 from app.adopt.proof import Proof, prove, source_catalog
 from app.adopt.revision import SETTINGS, first_statements
 from app.adopt.scope import NOTHING_WRITTEN, STEP, Scope, read_scope
-from app.adopt.scratch import Places, scratch_database
+from app.adopt.scratch import ScratchPlaces, scratch_database
 from app.errors import MigrationError
 from app.migration.target.target_session import explained
 from app.next_step import Command, NextStep
@@ -79,7 +79,7 @@ class AdoptOptions:
     with_auth_secrets: bool
     grants: bool
     pg_dumps: Sequence[str | None]
-    places: Places
+    places: ScratchPlaces
     told: Callable[[str], None]
 
     @property

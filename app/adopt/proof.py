@@ -1,10 +1,10 @@
 """Runs a project's revisions on an empty database and compares its catalog with the source's, item by item.
 
-Definitions may differ by how a server writes the same one. Expressions are kept as trees, and written anew when they
-are asked for. PostgreSQL 16 and later leave out a table's name where 15 has it, and every version reads
-`status IN ('a', 'b')` of a varchar, as it wrote it itself, into another tree than the first. The scratch database is
-given the source's text once more, beside what it has or in its place, in a transaction that is rolled back, and asked
-for its own.
+Definitions may differ only in how servers write them. PostgreSQL keeps expressions as trees, and writes their text
+anew when it is asked. Two servers write one tree differently: PostgreSQL 16 and later leave out a table's name where 15
+has it. And a text can be read into another tree than it was written from: so it is with `status IN ('a', 'b')` of a
+varchar. Therefore the scratch database reads the source's text once more, in a transaction that is rolled back, and
+writes it in its own way.
 """
 
 import json

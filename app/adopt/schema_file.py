@@ -8,7 +8,7 @@ from pathlib import Path
 import psycopg
 
 from app.adopt.scope import NOTHING_WRITTEN, PLATFORM_EXTENSIONS, STEP, Role, Scope
-from app.adopt.scratch import Places, scratch_database
+from app.adopt.scratch import ScratchPlaces, scratch_database
 from app.errors import MigrationError
 from app.migration.target.target_session import explained
 from app.next_step import Command, NextStep
@@ -29,8 +29,9 @@ _FIRST_FUNCTION = re.compile(r"^CREATE (OR REPLACE )?(FUNCTION|PROCEDURE) ", re.
 _ROWS = re.compile(r"^COPY .* FROM stdin;$", re.MULTILINE)
 _DUMP_IT = NextStep("supabase db dump --file schema.sql, or pg_dump --schema-only; then: ", Command(STEP))
 _TELL_APART = NextStep(
-    Command(STEP, "--source postgresql://..."),
-    ", which sees which function is meant; or rename one of those at the source, and dump again",
+    Command(STEP),
+    " with --source postgresql://... in place of the file, which tells which function is meant; "
+    "or rename one of those at the source, and dump again",
 )
 # What a dump of the user's schemas refers to, and leaves out.
 _AROUND = """
@@ -54,7 +55,7 @@ CREATE FUNCTION auth.jwt() RETURNS jsonb LANGUAGE sql STABLE AS 'SELECT NULL::js
 
 
 @asynccontextmanager
-async def loaded(path: Path, places: Places) -> AsyncIterator[str]:
+async def loaded(path: Path, places: ScratchPlaces) -> AsyncIterator[str]:
     """The URL of a database that holds the file's schema, for as long as the context lasts.
 
     Raises:

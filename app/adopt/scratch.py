@@ -9,6 +9,7 @@ from psycopg import AsyncConnection, sql
 from sqlalchemy.engine import make_url
 
 from app.adopt.scope import NOTHING_WRITTEN, STEP, Scope
+from app.common.background import end_all
 from app.errors import MigrationError
 from app.migration.target.target_session import connect_named, explained
 from app.next_step import Command, NextStep
@@ -31,7 +32,7 @@ _MAY_CREATE = "SELECT rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = curr
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
+class ScratchPlaces:
     """Where revisions may be tried.
 
     Attributes:
@@ -47,7 +48,7 @@ class Places:
     setting: str = "DATABASE_URL"
 
     @property
-    def for_another(self) -> "Places":
+    def for_another(self) -> "ScratchPlaces":
         """Where there is room for one more, beside the database that is named."""
         return self if self.named is None else replace(self, named=None, target=self.named, setting="--scratch")
 
@@ -61,7 +62,7 @@ class Scratch:
 
 
 @asynccontextmanager
-async def scratch_database(places: Places, scope: Scope) -> AsyncIterator[Scratch | str]:
+async def scratch_database(places: ScratchPlaces, scope: Scope) -> AsyncIterator[Scratch | str]:
     """An empty database with the roles and extensions that the schema needs, or why there is none.
 
     A database that was made for it is dropped afterwards; the one that was named is left as it is then.
@@ -137,5 +138,5 @@ async def _made(connection: AsyncConnection, target: str, setting: str) -> Async
     finally:
         if connection.closed:  # a task that is cancelled may take its session with it
             connection = await _session(target, setting)
-        await connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(identifier))
-        await connection.close()
+        drop = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(identifier)
+        await end_all(lambda: connection.execute(drop), connection.close)

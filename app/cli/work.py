@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -107,7 +107,7 @@ class Work:
                 names += [name for name, table in described.tables.items() if table.info.get("group") == "baileys"]
         read_from = []
         if source is not None:
-            read_from.append(f"--source {shlex.quote(_shown_source(source))}")
+            read_from.append(f"--source {shlex.quote(shown_source(source))}")
         if source_schema is not None:
             read_from.append(f"--source-schema {shlex.quote(source_schema)}")
         if metadata is not None:
@@ -118,6 +118,8 @@ class Work:
             chosen = select_tables(described, names=names, groups=groups)
         except MigrationError as error:
             raise typer.BadParameter(error.message, param_hint="--tables") from None
+        if needs_source and target:
+            refuse_source_as_target(settings, target, source_url)
         rate = [f"--max-rate {shlex.quote(max_rate)}"] if max_rate is not None else []
         given = GivenOptions(
             command, tuple(chosen_by), tuple(read_from), tuple(checks), (*own, *rate), models is not None
@@ -225,6 +227,28 @@ def load_settings() -> Settings:
     return load()
 
 
+def refuse_source_as_target(settings: Settings, target: str, source_url: str | None = None) -> None:
+    """Stop where the addresses say that both ends are one: a comparison would find no difference, and mean nothing.
+
+    Args:
+        source_url: the source's PostgreSQL; None: what the settings say.
+
+    Raises:
+        SettingsError: they are.
+    """
+    from app.stores.postgres.database_url import source_label
+
+    named = settings.migration_source.get_secret_value() if settings.migration_source is not None else _SUPABASE
+    source = source_url or (settings.supabase_url if named.strip().lower() == _SUPABASE else named)
+    labels = set()
+    with suppress(SettingsError):  # an address that is none is told by whoever opens it
+        labels = {source_label(target), source_label(source or "")}
+    if len(labels) == 1:
+        raise SettingsError(
+            f"DATABASE_URL is the source itself ({labels.pop()}); it is to name the database that the rows move to"
+        )
+
+
 def move_and_tell(settings: Settings, moving: Coroutine[Any, Any, _Answer]) -> _Answer:
     """Run a move of the cutover in an event loop, and tell those who are to be told."""
     from app.notify.troubles import then_tell
@@ -282,7 +306,7 @@ def _in_schema(source_url: str | None, schema: str | None) -> str | None:
     return address_in(source_url, schema)
 
 
-def _shown_source(source: str) -> str:
+def shown_source(source: str) -> str:
     """The option as it can be repeated in a message: without a password."""
     from app.stores.postgres.database_url import sqlalchemy_url
 

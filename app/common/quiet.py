@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-PATIENCE = 0.1  # seconds that work waits at most for a moment without calls; who asks for one keeps to it
+PATIENCE = 0.1  # seconds that work waits at most for a moment without calls; it keeps to that itself
 _AFTER_THE_ANSWER = 0.001  # seconds, in which the caller goes on, and perhaps asks for more
 
 

@@ -1,4 +1,4 @@
-"""What this process has seen of failovers: a server, or a stage's row, that is older is not gone by.
+"""What this process has seen of failovers, so that it goes by no older server and no older row of the stage.
 
 A failover to a standby that lacked the last transactions takes the stage's row back to an earlier move. And an old
 primary may come back that does not know of the failover. PostgreSQL tells neither: the process has to remember.

@@ -63,7 +63,7 @@ class WriteGuard:
             row = await outbox.record_write(connection, self.process, table, texts, fixed=self._fixed)
         except DBAPIError as error:
             is_gone = getattr(error.orig, "sqlstate", None) in _GONE
-            # Found there again since, the row is not what is missing; other writes of the same moment are as this one.
+            # The row was missed a moment ago, and has been found since: then it is something else that is missing now.
             if not is_gone or (self._is_there and monotonic() - self._suspected < _LOOK_AGAIN):
                 raise
             self._is_there, self._looked, self._suspected = False, float("-inf"), monotonic()

@@ -34,14 +34,14 @@ away_logger = logging.getLogger("app.data_layer.away")
 _ATTEMPTS = 3
 _FIRST_PAUSE = 0.05  # seconds; the second is four times as long
 _AWAY_LINES = 60.0  # seconds between two lines of the log about a store that is away
-_CLEANING_UP = 2.0  # seconds for a call that was cancelled; see `bounded.cancel`
+_CLEANING_UP = 2.0  # seconds for a call that was cancelled; see `app.common.deadlines.cancel`
 
 
 class DataLayerClosedError(RuntimeError):
     """A method was called on a data layer that is closed."""
 
 
-class Calls:
+class Executor:
     """Carries calls out, each in a task of its own, and makes their answers.
 
     A call whose time is up is cancelled and not waited for, since a driver may take its time over that.
@@ -143,7 +143,7 @@ class Calls:
         outcome.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
         task = asyncio.create_task(_fulfil(outcome, call))
         self._running.add(task)
-        task.add_done_callback(lambda ended: self._ended(ended, outcome))
+        task.add_done_callback(lambda ended: self._ended(ended, outcome, write))
         timer = loop.call_later(seconds, _expire, outcome, seconds, write)
         try:
             return await outcome
@@ -154,10 +154,15 @@ class Calls:
                     write.give_up()  # a request may go on beside its task
                 task.cancel()
 
-    def _ended(self, task: asyncio.Task[None], outcome: asyncio.Future[Any]) -> None:
+    def _ended(self, task: asyncio.Task[None], outcome: asyncio.Future[Any], write: OutgoingWrite | None) -> None:
         self._running.discard(task)
-        if not outcome.done():
-            outcome.set_exception(UnavailableError("the data layer was closed during the call"))
+        if outcome.done():
+            return
+        closed = "the data layer was closed during the call"
+        if write is None or write.give_up():
+            outcome.set_exception(UnavailableError(closed))
+        else:
+            outcome.set_exception(OutcomeUnknownError(f"{closed}; the write may still land"))
 
     async def _attempts(self, call: Callable[[], Awaitable[T]], write: OutgoingWrite | None, seconds: float) -> T:
         started = time.monotonic()

@@ -9,7 +9,7 @@ from psycopg import AsyncConnection
 
 from app.common.schemas import Schemas
 from app.errors import BotdataError
-from app.fleet.outcome import Outcome, Result, failed
+from app.fleet.outcome import Outcome, SalonResult, failed
 from app.migration.sources.source import Progress
 from app.migration.target.target_session import connect_target, explained
 from app.state.fleet.salons import Salon
@@ -51,7 +51,7 @@ class Fleet:
             CancelledError: it was stopped; likewise.
         """
         for salon in self.salons:
-            self.outcomes[salon.name] = Outcome(salon.name, Result.NOT_DONE, reason="not begun")
+            self.outcomes[salon.name] = Outcome(salon.name, SalonResult.NOT_DONE, reason="not begun")
         self.progress.begin("", len(self.salons), 0)
         waiting = iter(self.salons)
 
@@ -81,7 +81,7 @@ class Fleet:
 
     @property
     def _left(self) -> int:
-        return sum(one.result is Result.NOT_DONE for one in self.outcomes.values())
+        return sum(one.result is SalonResult.NOT_DONE for one in self.outcomes.values())
 
     async def _one(self, work: Work, connection: AsyncConnection, salon: Salon) -> None:
         task = asyncio.create_task(self._kept(work, connection, salon))
@@ -96,7 +96,7 @@ class Fleet:
             raise
 
     async def _kept(self, work: Work, connection: AsyncConnection, salon: Salon) -> None:
-        self.outcomes[salon.name] = Outcome(salon.name, Result.NOT_DONE, reason="stopped before its end")
+        self.outcomes[salon.name] = Outcome(salon.name, SalonResult.NOT_DONE, reason="stopped before its end")
         began = monotonic()
         try:
             with explained(self.step, pending="the rest of this salon"):

@@ -9,7 +9,7 @@ from app.next_step import Command, NextStep
 from app.state.fleet.salons import Standing
 
 
-class Result(StrEnum):
+class SalonResult(StrEnum):
     """What came of it, in a word or two."""
 
     WELL = "well"
@@ -34,7 +34,7 @@ class Result(StrEnum):
         return self not in _NOT_WELL
 
 
-_NOT_WELL = {Result.NOT_WELL, Result.DIFFERS, Result.NO_SOURCE, Result.FAILED, Result.NOT_DONE}
+_NOT_WELL = {SalonResult.NOT_WELL, SalonResult.DIFFERS, SalonResult.NO_SOURCE, SalonResult.FAILED, SalonResult.NOT_DONE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Outcome:
     """
 
     salon: str
-    result: Result
+    result: SalonResult
     standing: Standing | None = None
     reason: str | None = None
     next_step: NextStep | None = None
@@ -61,8 +61,8 @@ def failed(salon: str, error: BotdataError) -> Outcome:
     """A salon whose work has stopped with an error."""
     if isinstance(error, MigrationError):
         done = f"; done: {error.done}" if error.done else ""
-        return Outcome(salon, Result.FAILED, None, f"{error.message}{done}", error.next_step)
-    return Outcome(salon, Result.FAILED, None, str(error))
+        return Outcome(salon, SalonResult.FAILED, None, f"{error.message}{done}", error.next_step)
+    return Outcome(salon, SalonResult.FAILED, None, str(error))
 
 
 def away(salon: str, standing: Standing) -> Outcome | None:
@@ -76,7 +76,7 @@ def away(salon: str, standing: Standing) -> Outcome | None:
             "where that command has ended: ", Command("schema move-out", salon),
             ", which goes on, or ", Command("schema move-out", f"{salon} --cancel"),
         )  # fmt: skip
-        return Outcome(salon, Result.NOT_WELL, standing, why, then)
+        return Outcome(salon, SalonResult.NOT_WELL, standing, why, then)
     why = f"its tables have moved to another server, at {since}, and stay as its archive has them"
     then = NextStep("with what schema move-in said there: ", Command("schema drop", f"{salon} --moved-in RECEIPT"))
-    return Outcome(salon, Result.MOVED_OUT, standing, why, then)
+    return Outcome(salon, SalonResult.MOVED_OUT, standing, why, then)

@@ -4,7 +4,7 @@ from psycopg import AsyncConnection
 
 from app.cutover.moves.status import see
 from app.errors import INSTALL_NEWER
-from app.fleet.outcome import Outcome, Result, away
+from app.fleet.outcome import Outcome, SalonResult, away
 from app.migration.runs.status import Status, status_of
 from app.next_step import Command, NextStep
 from app.schema.revision_files import known_revisions
@@ -38,9 +38,9 @@ async def look(connection: AsyncConnection, salon: Salon) -> Outcome:
         troubles += _troubles(await status_of(connection))
         troubles += [(one.what, NextStep(one.remedy)) for one in (await see(connection)).troubles]
     if not troubles:
-        return Outcome(salon.name, Result.WELL, standing)
+        return Outcome(salon.name, SalonResult.WELL, standing)
     reason = "; ".join(what for what, _ in troubles)
-    return Outcome(salon.name, Result.NOT_WELL, standing, reason, troubles[0][1])
+    return Outcome(salon.name, SalonResult.NOT_WELL, standing, reason, troubles[0][1])
 
 
 def _troubles(found: Status) -> list[Trouble]:

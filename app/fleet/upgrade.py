@@ -7,7 +7,7 @@ from psycopg import AsyncConnection
 from app.errors import INSTALL_NEWER, MigrationError
 from app.fleet.choosing import Chosen, address_of
 from app.fleet.each import SALONS_OF_A_SESSION
-from app.fleet.outcome import Outcome, Result, away
+from app.fleet.outcome import Outcome, SalonResult, away
 from app.next_step import Command, NextStep
 from app.schema import revisions
 from app.state.fleet.salons import Salon, Standing, read_standing
@@ -60,11 +60,11 @@ class Upgrades:
                 next_step=NextStep(INSTALL_NEWER),
             )
         if before.revision == self._head and before.tool_version == newest_version():
-            return Outcome(salon.name, Result.AT_HEAD, before)
+            return Outcome(salon.name, SalonResult.AT_HEAD, before)
         is_new = salon.name in self._chosen.new
         reason = None if is_new else self._due(before)
         if self._dry_run:
-            result = Result.WOULD_CREATE if is_new else Result.WOULD_UPGRADE
+            result = SalonResult.WOULD_CREATE if is_new else SalonResult.WOULD_UPGRADE
             return Outcome(salon.name, result, before, reason, NextStep(Command(STEP)))
         if before.revision != self._head:
             async with self._alembic:
@@ -76,7 +76,7 @@ class Upgrades:
             reason = "; ".join([*([reason] if reason else []), *warnings]) or None
         await ensure_tool_schema(connection)
         after = await read_standing(connection, Salon(salon.name, True, True, True))
-        return Outcome(salon.name, Result.CREATED if is_new else Result.UPGRADED, after, reason)
+        return Outcome(salon.name, SalonResult.CREATED if is_new else SalonResult.UPGRADED, after, reason)
 
     def _due(self, before: Standing) -> str:
         due = []

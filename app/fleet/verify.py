@@ -10,7 +10,7 @@ from sqlalchemy import Table
 
 from app.cutover.stages import Stage
 from app.fleet.choosing import address_of
-from app.fleet.outcome import Outcome, Result, away
+from app.fleet.outcome import Outcome, SalonResult, away
 from app.fleet.sources import SalonSource
 from app.migration.preflight.opening import open_source
 from app.migration.retry import Limits
@@ -82,12 +82,12 @@ class Verifications:
         if source is None:
             if standing.stage == Stage.COMPLETE:
                 why = "it stands at complete, and the file names no source for it: nothing to compare with"
-                return Outcome(salon.name, Result.NOT_COMPARED, standing, why)
+                return Outcome(salon.name, SalonResult.NOT_COMPARED, standing, why)
             why, then = "the file names no source for it", NextStep("add it to the file, then: ", Command(STEP))
-            return Outcome(salon.name, Result.NO_SOURCE, standing, why, then)
+            return Outcome(salon.name, SalonResult.NO_SOURCE, standing, why, then)
         if self.since is not None and await self._is_equal_since(connection, source.label, self.since):
             why = f"all tables, since {self.since:%Y-%m-%dT%H:%M:%SZ}"
-            return Outcome(salon.name, Result.EQUAL_SINCE, standing, why)
+            return Outcome(salon.name, SalonResult.EQUAL_SINCE, standing, why)
         progress, pace = _Quiet(salon.name, self.notice), Pace(self.max_rate)
         pace.tell = progress.notice
         target = address_of(self.url, salon.name)
@@ -98,8 +98,8 @@ class Verifications:
                 rows = await opened.enter_async_context(opening)
             report = await verify(rows, target, self.tables, progress, VerifyOptions())
         if report.clean:
-            return Outcome(salon.name, Result.EQUAL, standing, f"{_rows(report):,} rows")
-        return Outcome(salon.name, Result.DIFFERS, standing, "; ".join(_differing(report)), _AGAIN)
+            return Outcome(salon.name, SalonResult.EQUAL, standing, f"{_rows(report):,} rows")
+        return Outcome(salon.name, SalonResult.DIFFERS, standing, "; ".join(_differing(report)), _AGAIN)
 
     async def _is_equal_since(self, connection: AsyncConnection, source: str, since: datetime) -> bool:
         names = [name_of(table) for table in self.tables]

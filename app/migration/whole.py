@@ -127,7 +127,7 @@ async def count_missing(connection: AsyncConnection, chosen: Mapping[str, int]) 
 
 
 @dataclass(frozen=True, slots=True)
-class Replaced:
+class TableReplaced:
     """What it came to.
 
     Attributes:
@@ -152,7 +152,7 @@ async def bring_whole(
     *,
     most_refused: int,
     check: Callable[[Unpaired], None] = lambda before: None,
-) -> Replaced:
+) -> TableReplaced:
     """Read the source's table and replace the target's.
 
     Args:
@@ -177,7 +177,7 @@ async def replace_rows(
     *,
     most_refused: int,
     check: Callable[[Unpaired], None] = lambda before: None,
-) -> Replaced:
+) -> TableReplaced:
     """The same with rows that wait in a temporary table, in the caller's transaction, whose constraints are immediate.
 
     The rows that are refused now are the table's only ones in quarantine afterwards.
@@ -207,7 +207,7 @@ async def replace_rows(
     loaded.inserted -= loaded.updated
     loaded.rows = before.source_rows
     unlike = after.missing - len(loaded.refused) + after.extra
-    return Replaced(before, loaded, kept, unlike)
+    return TableReplaced(before, loaded, kept, unlike)
 
 
 async def _delete_extra(connection: AsyncConnection, table: CopyTable, run: int) -> int:

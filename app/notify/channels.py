@@ -18,7 +18,7 @@ _INHERITED = ("PATH", "HOME", "LANG")
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class TryOutcome:
     """What came of a try.
 
     Attributes:
@@ -36,7 +36,7 @@ class Channel(Protocol):
     def name(self) -> str:
         """The channel's name in the rows that wait for it."""
 
-    async def send(self, document: Mapping[str, Any]) -> Answer:
+    async def send(self, document: Mapping[str, Any]) -> TryOutcome:
         """Send an event's document; a failure is an answer, too."""
 
 
@@ -47,7 +47,7 @@ class Webhook:
     url: str
     name: str = URL
 
-    async def send(self, document: Mapping[str, Any]) -> Answer:
+    async def send(self, document: Mapping[str, Any]) -> TryOutcome:
         """Send it; ok where the status is one of 2xx. The answer's body is not read."""
         import httpx
 
@@ -63,12 +63,12 @@ class Webhook:
                 status = answer.status_code
                 await answer.aclose()
         except (TimeoutError, httpx.TimeoutException):
-            return Answer(False, "timeout")
+            return TryOutcome(False, "timeout")
         except httpx.ConnectError:
-            return Answer(False, "unreachable")
+            return TryOutcome(False, "unreachable")
         except (httpx.HTTPError, httpx.InvalidURL, OSError):  # OSError: a certificate's file is not there
-            return Answer(False, "no answer")
-        return Answer(200 <= status < 300, f"redirect {status}" if 300 <= status < 400 else f"http {status}")
+            return TryOutcome(False, "no answer")
+        return TryOutcome(200 <= status < 300, f"redirect {status}" if 300 <= status < 400 else f"http {status}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class Program:
     words: tuple[str, ...]
     name: str = COMMAND
 
-    async def send(self, document: Mapping[str, Any]) -> Answer:
+    async def send(self, document: Mapping[str, Any]) -> TryOutcome:
         """Run it; ok where it ends with exit code 0 in time. What it prints is dropped."""
         nothing = asyncio.subprocess.DEVNULL
         try:
@@ -87,18 +87,18 @@ class Program:
                 start_new_session=True,
             )  # fmt: skip
         except (OSError, ValueError):
-            return Answer(False, "not started")
+            return TryOutcome(False, "not started")
         try:
             async with asyncio.timeout(LONGEST):
                 code = await process.wait()
         except TimeoutError:
-            return Answer(False, "timeout")
+            return TryOutcome(False, "timeout")
         finally:
             if process.returncode is None:
                 with suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)  # what it has started, too
                 await process.wait()
-        return Answer(code == 0, f"exit {code}")
+        return TryOutcome(code == 0, f"exit {code}")
 
 
 def channels_of(settings: Settings) -> tuple[Channel, ...]:

@@ -13,7 +13,7 @@ from app.cutover.moves.stage_row import open_cutover
 from app.errors import BotdataError, MigrationError
 from app.migration.target.target_session import open_target
 from app.next_step import Command, NextStep
-from app.notify.channels import Answer, Channel, channels_of
+from app.notify.channels import Channel, TryOutcome, channels_of
 from app.notify.event import Event, document_of
 from app.settings import Settings
 from app.state import notifications
@@ -142,7 +142,7 @@ async def send_waiting(settings: Settings) -> tuple[int, notifications.Undeliver
         return delivered, await notifications.undelivered(connection)
 
 
-async def try_channels(settings: Settings) -> dict[str, Answer]:
+async def try_channels(settings: Settings) -> dict[str, TryOutcome]:
     """Send a test event by each channel now; what came of it."""
     document: dict[str, Any] = document_of(Event("test", "This is a test of botdata's notifications."), settings)
     return {channel.name: await channel.send(document) for channel in channels_of(settings)}

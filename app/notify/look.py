@@ -62,7 +62,7 @@ class Look:
 
     async def limits(self, row: StageRow) -> None:
         """What waits in outbox and journal, and how old the state is that a sync brought."""
-        drained = row.stage is not Stage.COMPLETE  # where the outbox is kept for the way back, and sent by nobody
+        drained = row.stage is not Stage.COMPLETE  # there the outbox is kept for the way back, and nobody sends it
         await self._backlog(
             "outbox", await backlog.entries(self._connection) if drained else (), "botdata mirror status"
         )

@@ -11,7 +11,7 @@ PASSED, FAILED, LEFT_OUT = "passed", "failed", "left out"
 
 
 @dataclass(slots=True)
-class Step:
+class RehearsedStep:
     """One step.
 
     Attributes:
@@ -43,7 +43,7 @@ class Steps:
     """
 
     on_begin: Callable[[str], None]
-    done: list[Step] = field(default_factory=list)
+    done: list[RehearsedStep] = field(default_factory=list)
 
     @property
     def all_passed(self) -> bool:
@@ -51,9 +51,9 @@ class Steps:
         return not any(step.state == FAILED for step in self.done)
 
     @contextmanager
-    def step(self, name: str) -> Iterator[Step]:
+    def step(self, name: str) -> Iterator[RehearsedStep]:
         """Time a step. An error of ours makes it a failed one, and goes on to the caller."""
-        step = Step(name)
+        step = RehearsedStep(name)
         self.done.append(step)
         self.on_begin(name)
         began = monotonic()
@@ -70,4 +70,4 @@ class Steps:
 
     def leave_out(self, name: str, why: str) -> None:
         """A step that is not taken."""
-        self.done.append(Step(name, LEFT_OUT, said=why))
+        self.done.append(RehearsedStep(name, LEFT_OUT, said=why))

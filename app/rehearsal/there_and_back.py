@@ -29,7 +29,7 @@ from app.migration.verify.verifier import verify
 from app.next_step import Command, NextStep
 from app.rehearsal.example_process import COMPANY, USERS
 from app.rehearsal.places import STEP
-from app.rehearsal.steps import Step, Steps
+from app.rehearsal.steps import RehearsedStep, Steps
 from app.schema import revisions
 from app.settings import Settings
 from app.state.tool_schema import drop_tool_schema
@@ -45,7 +45,7 @@ _WRITTEN = (
 
 
 @dataclass(frozen=True, slots=True)
-class Cutover:
+class RehearsedCutover:
     """What the cutover is rehearsed with.
 
     Attributes:
@@ -81,7 +81,7 @@ async def fill_stand_in(database_url: str, copied: str, tables: Sequence[Table],
     return sum(table.copied for table in report.tables)
 
 
-async def there_and_back(cutover: Cutover, steps: Steps, progress: Progress) -> None:
+async def there_and_back(cutover: RehearsedCutover, steps: Steps, progress: Progress) -> None:
     """All stages on and back again, each a step, and then a look whether any write is lost.
 
     Raises:
@@ -103,7 +103,7 @@ def _moves() -> list[tuple[str, Stage]]:
     return [*(("advance", to) for to in order[1:]), *(("back", to) for to in reversed(order[:-1]))]
 
 
-async def _move(cutover: Cutover, kind: str, to: Stage, progress: Progress) -> None:
+async def _move(cutover: RehearsedCutover, kind: str, to: Stage, progress: Progress) -> None:
     """One move as the owner makes it: with what the gate asks for before, and again where it has to wait."""
     deadline = monotonic() + _MOVING
     while True:
@@ -124,7 +124,7 @@ async def _move(cutover: Cutover, kind: str, to: Stage, progress: Progress) -> N
         await asyncio.sleep(_BETWEEN_TRIES)
 
 
-async def _synced(cutover: Cutover, progress: Progress, *, adopt: bool = False) -> int:
+async def _synced(cutover: RehearsedCutover, progress: Progress, *, adopt: bool = False) -> int:
     """A sync from the stand-in; gives the rows that it changed. The first one takes the copy's rows for its own."""
     options = SyncOptions(overwrite=adopt, settles_after=cutover.settings.outcome_settles_after)
     opening = lambda: _source(cutover, progress)  # noqa: E731 - a name for the argument
@@ -134,19 +134,21 @@ async def _synced(cutover: Cutover, progress: Progress, *, adopt: bool = False) 
     return sum(table.changed for table in report.tables.values())
 
 
-async def _verified(cutover: Cutover, progress: Progress) -> VerifyReport:
+async def _verified(cutover: RehearsedCutover, progress: Progress) -> VerifyReport:
     async with _source(cutover, progress) as source:
         return await verify(source, cutover.settings.require_database_url(), cutover.tables, progress)
 
 
 @asynccontextmanager
-async def _source(cutover: Cutover, progress: Progress) -> AsyncIterator[RestSource]:
+async def _source(cutover: RehearsedCutover, progress: Progress) -> AsyncIterator[RestSource]:
     url, key = cutover.settings.require_supabase()
     async with await SupabaseRest.open(url, key, request_timeout=60.0) as rest:
         yield RestSource(rest, url, on_retry=progress.notice)
 
 
-async def _nothing_lost(cutover: Cutover, processes: "_Processes", step: Step, progress: Progress) -> None:
+async def _nothing_lost(
+    cutover: RehearsedCutover, processes: "_Processes", step: RehearsedStep, progress: Progress
+) -> None:
     """Every write that was acknowledged is in the stand-in, the authority again, and after a sync no row differs."""
     written, failed = processes.logged()
     step.rows = sum(count for count, _ in written.values())
@@ -211,11 +213,14 @@ class _Processes:
         for one in self._running:
             assert one.stdin is not None
             one.stdin.close()
-        if self._running:
-            await asyncio.wait([asyncio.ensure_future(one.wait()) for one in self._running], timeout=_ENDING)
-        for one in self._running:
-            if one.returncode is None:
+        try:
+            if self._running:
+                await asyncio.wait([asyncio.ensure_future(one.wait()) for one in self._running], timeout=_ENDING)
+        finally:
+            left = [one for one in self._running if one.returncode is None]
+            for one in left:
                 one.kill()
+            for one in left:
                 await one.wait()
 
     def logged(self) -> tuple[dict[tuple[str, str], tuple[int, int]], set[str]]:
@@ -235,7 +240,7 @@ class _Processes:
 
 
 @asynccontextmanager
-async def _processes(cutover: Cutover, steps: Steps) -> AsyncIterator[_Processes]:
+async def _processes(cutover: RehearsedCutover, steps: Steps) -> AsyncIterator[_Processes]:
     """The processes at work for as long as the context lasts."""
     url, key = cutover.settings.require_supabase()
     environment = {

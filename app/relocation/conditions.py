@@ -17,19 +17,19 @@ from app.state.streams import read_streams
 
 
 @dataclass(frozen=True, slots=True)
-class Objection:
+class Obstacle:
     """Why it cannot move now, and what to do."""
 
     why: str
     remedy: NextStep
 
 
-async def objections(connection: AsyncConnection, row: StageRow) -> list[Objection]:
+async def objections(connection: AsyncConnection, row: StageRow) -> list[Obstacle]:
     """All that there are, of a stage's row that was read just now."""
-    against: list[Objection] = []
+    against: list[Obstacle] = []
 
     def object_to(why: str, *remedy: str | Command) -> None:
-        against.append(Objection(why, NextStep(*remedy)))
+        against.append(Obstacle(why, NextStep(*remedy)))
 
     if row.managed and row.stage not in {Stage.OFF, Stage.COMPLETE}:
         object_to(
@@ -59,11 +59,11 @@ async def objections(connection: AsyncConnection, row: StageRow) -> list[Objecti
     return against
 
 
-def _object_to_process(against: list[Objection], process: Process) -> None:
+def _object_to_process(against: list[Obstacle], process: Process) -> None:
     ended = NextStep("stop it; if it has ended: ", Command("cutover forget", process.name))
     if process.stage is not Stage.COMPLETE:
         why = f"process {process.name} is at {process.stage} and writes to Supabase: the new place would not know of it"
-        against.append(Objection(why, ended))
+        against.append(Obstacle(why, ended))
     elif process.pending or process.spooled:
         why = f"process {process.name} has {process.pending:,} mirrors to make and {process.spooled:,} notes in a file"
-        against.append(Objection(why, NextStep("let it settle, or ", *ended)))
+        against.append(Obstacle(why, NextStep("let it settle, or ", *ended)))

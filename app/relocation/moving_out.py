@@ -19,7 +19,7 @@ from app.migration.sources.source import Progress
 from app.migration.target.target_session import explained, open_target
 from app.next_step import Command, NextStep
 from app.relocation.archive import Archive, ArchiveWriter, Manifest, SequenceState, TableRows
-from app.relocation.conditions import Objection, objections
+from app.relocation.conditions import Obstacle, objections
 from app.relocation.own_objects import SalonCatalog, read_salon
 from app.relocation.rows import copy_out, hold_shape, read_sequences, schema_name, tables_of
 from app.schema.revision_files import known_revisions
@@ -50,7 +50,7 @@ class Leaving:
     revision: str
     row: StageRow
     catalog: SalonCatalog
-    against: tuple[Objection, ...]
+    against: tuple[Obstacle, ...]
     processes: tuple[str, ...]
     rows: dict[str, int]
     begun: bool
@@ -75,8 +75,9 @@ async def look(url: str) -> Leaving:
     Raises:
         MigrationError: the target cannot be used, has no such salon, or has moved out already.
     """
+    async with open_target(url, step=STEP) as connection:
+        revision = await _revision(connection)  # a name that is wrong is told before what its schema lacks
     async with open_cutover(url, STEP, pending=_NOTHING) as connection:
-        revision = await _revision(connection)
         row = await read_stage_row(connection)
         await _refuse_moved(connection, row)
         against = tuple(await objections(connection, row))

@@ -55,7 +55,7 @@ class _Kind(BaseModel):
     version: int
 
 
-class Report(_Kind):
+class EarlierReport(_Kind):
     """Of a report what a check needs."""
 
     made_at: str
@@ -118,7 +118,7 @@ class ReportChecked:
         return bool(self.tables) and all(table.verdict == "unchanged" for table in self.tables)
 
 
-def read_report(file: Path) -> Report:
+def read_report(file: Path) -> EarlierReport:
     """A report from its page or its document.
 
     Raises:
@@ -133,7 +133,7 @@ def read_report(file: Path) -> Report:
             raise _refused(f"{file} is not a report of botdata")
         if kind.version > VERSION:
             raise _refused(f"{file} was made by a newer botdata", NextStep(INSTALL_NEWER))
-        report = Report.model_validate_json(written)
+        report = EarlierReport.model_validate_json(written)
         if report.hashes.buckets != BUCKETS:
             raise _refused(f"{file} was made by another botdata, which hashed in {report.hashes.buckets} buckets")
         for table in report.tables:
@@ -153,7 +153,7 @@ async def check_report(
     target_url: str,
     source: Source | str | None,
     models: Mapping[str, Table],
-    report: Report,
+    report: EarlierReport,
     progress: Progress,
 ) -> ReportChecked:
     """Hash the report's tables anew, and compare. Writes nothing.

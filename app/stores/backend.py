@@ -1,4 +1,4 @@
-"""What a store must be able to do behind the data layer."""
+"""The protocol of a backend: what the data layer asks of either store."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether one write of a caller's has left for its store: the store tells it to what answers the caller."""
+"""Whether one write of a caller's has left for its store: the store says so here, and the executor asks."""
 
 from app.errors import UnavailableError
 

@@ -12,7 +12,7 @@ from psycopg import AsyncConnection, sql
 from app.adopt.catalog import Difference, differences, read_catalog
 from app.adopt.proof import without_rewordings
 from app.adopt.scope import Scope
-from app.adopt.scratch import Places, scratch_database
+from app.adopt.scratch import ScratchPlaces, scratch_database
 from tests.adopt.adopting import adopt, check, run
 from tests.adopt.conftest import Project, load
 from tests.cli.command import start
@@ -171,7 +171,7 @@ async def test_a_scratch_database_goes_where_the_stop_comes_as_it_is_made(
     execute_really = AsyncConnection.execute
     monkeypatch.setattr(AsyncConnection, "execute", stopped)
     with pytest.raises(asyncio.CancelledError):
-        async with scratch_database(Places(None, postgres_server.admin_url, None), _NOTHING):
+        async with scratch_database(ScratchPlaces(None, postgres_server.admin_url, None), _NOTHING):
             pass
     (name,) = made
     with psycopg.connect(postgres_server.admin_url) as looking:

@@ -11,7 +11,7 @@ from app.adopt.models.named_tables import attribute_name, class_name, module_nam
 _ANY = st.lists(st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), min_size=1), min_size=1)
 
 
-def test_examples() -> None:
+def test_odd_names_become_these() -> None:
     columns = ("id", "datetime", "metadata", "class", "имя", "a.b", "1st", "str", "__x", "a\U0001ed01")
     assert [attribute_name(name) for name in columns] == [
         "id", "datetime", "metadata_", "class_", "имя", "a_b", "c_1st", "str_", "c_x", "a_",
@@ -26,7 +26,7 @@ def test_examples() -> None:
 
 
 @given(_ANY)
-def test_any_name(names: list[str]) -> None:
+def test_any_names_become_names_that_differ(names: list[str]) -> None:
     for made in (attribute_name, class_name, module_name):
         found: list[str] = []
         for name in names:

@@ -34,8 +34,12 @@ def test_an_option_that_cannot_be(command: Command, edges: Project, options: lis
 
 
 def test_a_source_that_cannot_be_reached_is_named_as_such(command: Command) -> None:
-    outcome = command("adopt", "new", "--source", "postgresql://127.0.0.1:1/x")
+    outcome = command(
+        "adopt", "a new", "--schemas", "public", "--with-auth", "--source", "postgresql://a:b@127.0.0.1:1/x"
+    )
     assert outcome.code == 1
+    again = "botdata adopt --source 'postgresql://a:***@127.0.0.1:1/x' --schemas public --with-auth 'a new'\n"
+    assert outcome.err.endswith(again)
     assert "the source (--source): PostgreSQL cannot be reached" in outcome.err
     assert "target" not in outcome.err
 

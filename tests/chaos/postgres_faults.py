@@ -17,7 +17,9 @@ import psycopg
 from tests.chaos import postgres_calls
 from tests.chaos.moments import ENDED, Lengths, Moment, disturbed
 from tests.chaos.postgres_troubles import DISK_FULL, TROUBLES, Scene, Trouble, small_disk
-from tests.chaos.process_kinds import KINDS, REPLACE, Kind, Place, Stage
+from tests.chaos.process_kinds import KINDS, REPLACE, Kind
+from tests.chaos.process_place import Place
+from tests.chaos.process_stage import Stage
 from tests.chaos.scenario import Chaos, Scenario
 from tests.chaos.servers import Server
 

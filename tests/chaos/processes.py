@@ -14,7 +14,8 @@ from itertools import count
 
 from app.embedded import EmbeddedPostgres
 from tests.chaos.moments import ENDED, Fell, Moment, end_at
-from tests.chaos.process_kinds import KINDS, Kind, Stage
+from tests.chaos.process_kinds import KINDS, Kind
+from tests.chaos.process_stage import Stage
 from tests.chaos.scenario import Chaos, Outcome, Scenario
 from tests.chaos.transcript import PASSWORD
 from tests.support.relay import Relay

@@ -31,6 +31,9 @@ class Cutover:
         assert "next:" in (outcome.out + outcome.err).lower() or outcome.code == 2
         return outcome
 
+    def upgrade(self) -> Outcome:
+        return self._command("upgrade", **self.environment)
+
     def document(self, *words: str) -> dict[str, Any]:
         """Run one with --json, and hold its document against docs/json.md and the exit code."""
         outcome = self._command("cutover", *words, "--json", **self.environment)
@@ -100,15 +103,17 @@ def test_without_a_process_the_first_step_is_refused(cutover: Cutover) -> None:
 
 def test_force_keeps_its_reason(cutover: Cutover) -> None:
     assert cutover("advance", "--force", " ").code == 2
-    moved = cutover("advance", "--force", "an empty salon")
+    key = cutover.environment["SUPABASE_KEY"]
+    moved = cutover("advance", "--force", f"an empty salon, of +7 900 000-00-07 with {key}")
     assert moved.code == 0
     assert "passed over: no process of the bot reports itself" in moved.out
     assert "the stage is dualwrite now, and was off; no process is behind" in moved.out
     (move,) = cutover.document("history")["moves"]
     assert (move["kind"], move["before"], move["to"], move["state"]) == ("advance", "off", "dualwrite", "done")
-    assert move["reason"] == "an empty salon"
+    assert move["reason"] == "an empty salon, of +7900***0007 with ***"
     assert "no process of the bot reports itself" in move["said"]
-    assert "1 was forced: an empty salon" in cutover("history").out
+    assert "1 was forced: an empty salon, of +7900***0007 with ***" in cutover("history").out
+    assert "Next: botdata cutover status" in cutover.upgrade().out  # and no copy, which would be refused
     checked = cutover.document("back", "--dry-run")
     assert (checked["ok"], checked["moved"], checked["next"]) == (True, False, "botdata cutover back")
     assert cutover.stage() == "dualwrite"

@@ -8,6 +8,7 @@ import pytest
 
 from tests.cli.command import Command
 from tests.migration.engine import add_clients, execute, value
+from tests.migration.paced import counted_connections
 from tests.support import faults
 from tests.support.faults import Fault, Request
 from tests.support.page_server import PageServer
@@ -89,20 +90,22 @@ def test_phones_are_masked(command: Command, settings: dict[str, str], source_da
 
 
 @pytest.mark.parametrize(
-    ("changed", "code"),
+    ("changed", "code", "remedy"),
     [
-        ({"SUPABASE_KEY": "sb_publishable_x"}, "source-key-role"),
-        ({"SUPABASE_URL": "http://127.0.0.1:9"}, "source-unreachable"),
-        ({"DATABASE_URL": "postgresql://x:password-of-the-database@127.0.0.1:9/x"}, "target-unreachable"),
+        ({"SUPABASE_KEY": "sb_publishable_x"}, "source-key-role", "set SUPABASE_KEY to the service key"),
+        ({"SUPABASE_KEY": "sb_secret_x"}, "source-unreachable", "correct SUPABASE_URL and SUPABASE_KEY, then: "),
+        ({"SUPABASE_URL": "http://127.0.0.1:9"}, "source-unreachable", "correct SUPABASE_URL, or start the server, "),
+        ({"DATABASE_URL": "postgresql://x:password-of-the-database@127.0.0.1:9/x"}, "target-unreachable", "correct D"),
     ],
 )
 def test_what_stops_other_commands_is_a_finding_here(
-    command: Command, settings: dict[str, str], changed: dict[str, str], code: str
+    command: Command, settings: dict[str, str], changed: dict[str, str], code: str, remedy: str
 ) -> None:
     outcome = command("preflight", "--json", **{**settings, **changed})
     assert outcome.code == 1
     document = json.loads(outcome.out)
-    assert code in [one["code"] for one in document["findings"] if one["severity"] == "error"]
+    remedies = {one["code"]: one["remedy"] for one in document["findings"] if one["severity"] == "error"}
+    assert remedies[code].startswith(remedy)
     assert document["next"] == "put the errors right, then: botdata preflight"
 
 
@@ -112,3 +115,21 @@ def test_an_upgrade_of_a_schema_that_no_revision_made_names_it(
     execute(fresh_database, "CREATE TABLE clients (id integer)")
     outcome = command("upgrade", **{**settings, "DATABASE_URL": fresh_database})
     assert "next:    botdata preflight" in outcome.err
+
+
+def test_the_source_itself_is_no_target(command: Command, source_database: str) -> None:
+    execute(source_database, "DROP TABLE alembic_version")  # so that `schema replace` would drop the source's tables
+    same = {"MIGRATION_SOURCE": source_database, "DATABASE_URL": source_database}
+    for line in ("preflight", "migrate", "copy", "sync", "verify", "upgrade", "schema replace --yes", "report"):
+        refused = command(*line.split(), **same)
+        assert (refused.code, "DATABASE_URL is the source itself" in refused.err) == (1, True), line + refused.err
+    project = "https://abcdefghijklmnopqrst.supabase.co"
+    pooler = "postgresql://postgres.abcdefghijklmnopqrst:p@aws-0-eu-central-1.pooler.supabase.com:5432/postgres"
+    refused = command("verify", SUPABASE_URL=project, SUPABASE_KEY="sb_secret_x", DATABASE_URL=pooler)
+    assert "DATABASE_URL is the source itself (abcdefghijklmnopqrst.supabase.co)" in refused.err
+    with counted_connections(source_database) as (another_address, _):
+        found = command("preflight", "--json", **{**same, "DATABASE_URL": another_address})
+    document = json.loads(found.out)
+    assert "target-is-source" in [one["code"] for one in document["findings"] if one["severity"] == "error"]
+    assert document["next"] == "put the errors right, then: botdata preflight"
+    assert value(source_database, "SELECT to_regclass('clients') IS NOT NULL")

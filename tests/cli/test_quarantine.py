@@ -32,7 +32,7 @@ def _number(settings: dict[str, str], key: str) -> str:
     return str(value(settings["DATABASE_URL"], "SELECT number FROM botdata.quarantine WHERE key = %s", [[key]]))
 
 
-def test_list(command: Command, settings: dict[str, str]) -> None:
+def test_list_shows_each_reason_with_its_count(command: Command, settings: dict[str, str]) -> None:
     outcome = command("quarantine", "list", **settings)
     assert outcome.code == 0
     lines = [line.split() for line in outcome.out.splitlines()]

@@ -81,7 +81,7 @@ def test_copy_and_migrate_stop_at_it(command: Command, settings: dict[str, str])
     assert value(settings["DATABASE_URL"], "SELECT to_regnamespace('botdata') IS NULL")
 
 
-def test_documents(command: Command, settings: dict[str, str]) -> None:
+def test_each_command_on_the_way_gives_its_document(command: Command, settings: dict[str, str]) -> None:
     def run(*words: str, name: str, code: int) -> dict[str, object]:
         outcome = command(*words, "--json", **settings)
         assert outcome.code == code
@@ -93,7 +93,8 @@ def test_documents(command: Command, settings: dict[str, str]) -> None:
     assert (shown["replaced"], shown["next"]) == (False, "botdata schema replace --yes")
     done = run("schema", "replace", "--yes", name="schema replace", code=0)
     assert (done["replaced"], done["next"]) == (True, "botdata migrate")
-    assert run("schema", "replace", name="schema replace", code=0)["schema"] is None
+    nothing = run("schema", "replace", name="schema replace", code=0)
+    assert (nothing["schema"], nothing["next"]) == (None, "botdata status")
     clear = run("preflight", name="preflight", code=0)
     assert clear["next"] == "botdata copy"
 

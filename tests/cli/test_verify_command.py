@@ -22,7 +22,7 @@ def settings(
 _ONLY = ("--tables", "clients")
 
 
-def test_fix(command: Command, settings: dict[str, str]) -> None:
+def test_fix_is_named_next_and_mends(command: Command, settings: dict[str, str]) -> None:
     assert command("copy", *_ONLY, **settings).code == 0
     execute(settings["DATABASE_URL"], "UPDATE clients SET name = 'x' WHERE id = 4; DELETE FROM clients WHERE id = 9")
     found = command("verify", *_ONLY, **settings)

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 import psycopg
 
 from app.cutover.stages import Stage
+from tests.fixtures.cutover import Pair
 
 FOLLOWING = "CUTOVER_STAGE=database"
+ONE = "one:1:000000"  # a process
 _REGISTER = (
     "INSERT INTO botdata.processes (name, stage, chosen_by) SELECT %s, coalesce(%s, stage), %s "
     "FROM botdata.stage FOR SHARE"
@@ -68,3 +70,12 @@ async def reporting(
         for name in names:
             await connection.execute("DELETE FROM botdata.processes WHERE name = %s", [name])
         await connection.close()
+
+
+async def wait_until(pair: Pair, condition: str) -> None:
+    """Wait until a condition, in SQL, holds in the target; a minute at most."""
+    for _ in range(1200):
+        if pair.ask(f"SELECT {condition}") == [(True,)]:
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError(condition)

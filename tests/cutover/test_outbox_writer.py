@@ -149,7 +149,7 @@ async def test_a_row_that_is_gone_is_deleted(pair: Pair, settings_of: MakeSettin
     assert pair.texts("staff_schedules", "source") == []
 
 
-async def test_json_null(pair: Pair, settings_of: MakeSettings) -> None:
+async def test_a_json_null_that_both_have_stays_and_another_is_named(pair: Pair, settings_of: MakeSettings) -> None:
     pair.set_stage("live")
     for store in ("source", "target"):
         pair.ask(

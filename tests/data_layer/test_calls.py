@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from app.common.metrics import Metrics
-from app.data_layer.executor import Calls
+from app.data_layer.executor import Executor
 from app.data_layer.layer import utc_now
 from app.errors import AmbiguousError
 
@@ -29,7 +29,7 @@ async def test_a_call_that_nobody_waits_for_leaves_nothing_to_be_logged(way: str
 
 
 async def test_a_call_that_is_ended_cleans_up_undisturbed() -> None:
-    calls = Calls(utc_now, timeout=60, log=False, metrics=Metrics())
+    calls = Executor(utc_now, timeout=60, log=False, metrics=Metrics())
     cleaned_up: list[bool] = []
 
     async def hang() -> None:
@@ -52,7 +52,7 @@ async def _cancelled_as_it_fails(loop: asyncio.AbstractEventLoop) -> None:
         loop.call_soon(asker.cancel)  # carried out before the failure reaches the asker
         raise AmbiguousError("x")
 
-    asker = asyncio.create_task(Calls(utc_now, timeout=5, log=False, metrics=Metrics()).read("get_company", fail))
+    asker = asyncio.create_task(Executor(utc_now, timeout=5, log=False, metrics=Metrics()).read("get_company", fail))
     await asyncio.wait([asker])
     assert asker.cancelled()
 
@@ -61,7 +61,7 @@ async def _closed() -> None:
     async def hang() -> None:
         await asyncio.sleep(5)
 
-    call: Any = Calls(utc_now, timeout=5, log=False, metrics=Metrics()).read("get_company", hang)
+    call: Any = Executor(utc_now, timeout=5, log=False, metrics=Metrics()).read("get_company", hang)
     call.send(None)
     call.close()
     await asyncio.sleep(0.05)  # the call is cancelled and ends

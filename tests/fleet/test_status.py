@@ -10,7 +10,7 @@ from psycopg import AsyncConnection
 
 from app.errors import MigrationError
 from app.fleet.each import Fleet
-from app.fleet.outcome import Outcome, Result
+from app.fleet.outcome import Outcome, SalonResult
 from app.state.fleet.salons import Salon
 from tests.cli.command import Command
 from tests.cli.test_json import check_document
@@ -88,7 +88,7 @@ async def test_a_stop_ends_what_runs_or_breaks_it_off(salons: str, to_its_end: b
             begun.set()
             await goes_on.wait()
         await connection.execute("SELECT 1")
-        return Outcome(salon.name, Result.WELL)
+        return Outcome(salon.name, SalonResult.WELL)
 
     fleet = Fleet(salons, "fleet status", _SALONS, 1, Told(), to_its_end)
     running = asyncio.create_task(fleet.run(work))
@@ -100,7 +100,11 @@ async def test_a_stop_ends_what_runs_or_breaks_it_off(salons: str, to_its_end: b
         await asyncio.wait_for(running, 20)
     assert running.cancelled()
     seen = {name: one.result for name, one in fleet.outcomes.items()}
-    assert seen == {"t1": Result.WELL, "t2": Result.WELL if to_its_end else Result.NOT_DONE, "t3": Result.NOT_DONE}
+    assert seen == {
+        "t1": SalonResult.WELL,
+        "t2": SalonResult.WELL if to_its_end else SalonResult.NOT_DONE,
+        "t3": SalonResult.NOT_DONE,
+    }
 
 
 async def test_a_lost_connection_is_made_anew_and_a_lost_database_stops_it(salons: str) -> None:
@@ -112,11 +116,11 @@ async def test_a_lost_connection_is_made_anew_and_a_lost_database_stops_it(salon
         if salon.name == "t2":
             fleet.url = salons.replace("port=", "port=1")
             await connection.close()
-        return Outcome(salon.name, Result.WELL)
+        return Outcome(salon.name, SalonResult.WELL)
 
     fleet = Fleet(salons, "fleet status", _SALONS, 1, Told(), False)
     with pytest.raises(MigrationError, match="cannot be reached") as stopped:
         await fleet.run(work)
     assert stopped.value.pending == "1 of 3 salons"
     seen = {name: one.result for name, one in fleet.outcomes.items()}
-    assert seen == {"t1": Result.FAILED, "t2": Result.WELL, "t3": Result.NOT_DONE}
+    assert seen == {"t1": SalonResult.FAILED, "t2": SalonResult.WELL, "t3": SalonResult.NOT_DONE}

@@ -155,6 +155,8 @@ async def test_no_copy_where_processes_mirror(
     stand_at(database_url, stage)
     with pytest.raises(MigrationError) as stopped:
         await copy_from(pages, database_url, tables("clients"))
+    said = f"PostgreSQL gets from the bot what it writes of clients (the cutover stands at {stage}); a copy would"
+    assert stopped.value.message.startswith(said)  # its store is Supabase
     assert "botdata sync" in str(stopped.value.next_step)
     assert _count(database_url) == 0
     await sync_from(pages, database_url, "clients")

@@ -64,7 +64,7 @@ async def test_what_would_be_refused_and_nothing_is_touched(
     assert [refusal.key for refusal in copied.refused] == [refusal.key for refusal in clients.examples]
 
 
-async def test_every_source(source: Source, database_url: str) -> None:
+async def test_rows_of_every_source_are_tried_and_none_stays(source: Source, database_url: str) -> None:
     add_clients(source.database_url, 30)
     report = await _try(source, database_url, "companies", "clients")
     assert (report.clean, [table.tried for table in report.tables]) == (True, [30, 0])
@@ -74,7 +74,9 @@ async def test_every_source(source: Source, database_url: str) -> None:
     assert row_texts(database_url, "clients") == []
 
 
-async def test_a_sample(pages: PageServer, source_database: str, database_url: str) -> None:
+async def test_a_sample_of_the_rows_tells_the_size_of_all(
+    pages: PageServer, source_database: str, database_url: str
+) -> None:
     add_clients(source_database, 300)
     report = await _try(pages, database_url, "clients", sample=60)
     clients = report.tables[0]

@@ -100,7 +100,9 @@ async def test_a_sync_brings_changes(make_source: MakeSource, fresh_database: st
     assert (await verify_from(source, fresh_database, _CHOSEN)).clean
 
 
-async def test_and_back(make_source: MakeSource, fresh_database: str) -> None:
+async def test_each_change_goes_back_to_the_table_that_holds_the_row(
+    make_source: MakeSource, fresh_database: str
+) -> None:
     source = make_source(_TABLES + _ROWS)
     execute(fresh_database, _TABLES)
     assert (await copy_from(source, fresh_database, _CHOSEN)).complete

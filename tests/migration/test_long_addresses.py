@@ -106,7 +106,7 @@ async def test_synced_there_and_back(form: tuple[PageServer, str], target: str) 
     assert _longest(server) <= 3000
 
 
-async def test_written_back(form: tuple[PageServer, str], target: str) -> None:
+async def test_rows_in_parts_are_written_back_whole(form: tuple[PageServer, str], target: str) -> None:
     server, database = form
     table = await described(target, FORM)
     async with source_of(server) as source:

@@ -57,7 +57,9 @@ async def test_the_way_back(make_source: MakeSource, fresh_database: str) -> Non
 
 
 @pytest.mark.parametrize("trigger", ["", _TOUCH.format("readings"), _TOUCH.format("readings_jan")])
-async def test_loaded_again(make_source: MakeSource, fresh_database: str, trigger: str) -> None:
+async def test_rows_of_partitions_are_loaded_again_once(
+    make_source: MakeSource, fresh_database: str, trigger: str
+) -> None:
     source = make_source(_SOURCE)
     execute(fresh_database, _TARGET + trigger)
     first = await copy_from(source, fresh_database, _CHOSEN)

@@ -259,7 +259,7 @@ async def test_fix_leaves_the_store_of_the_bot_alone(source: Source, database_ur
     assert (await verify_from(source, database_url, tables("clients"), options=options)).clean
 
 
-async def test_a_sample(source: Source, database_url: str) -> None:
+async def test_a_sample_compares_so_many_rows_and_counts_all(source: Source, database_url: str) -> None:
     add_clients(source.database_url, 100)
     await copy_from(source, database_url, tables("clients"))
     options = VerifyOptions(sample=30, pause=0.01)

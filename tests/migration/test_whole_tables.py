@@ -72,7 +72,7 @@ async def test_verify_counts_how_often_a_row_occurs(ends: Ends) -> None:
 
 
 @CONNECTED
-async def test_synced(ends: Ends) -> None:
+async def test_a_sync_makes_the_whole_table_like_the_sources(ends: Ends) -> None:
     ends.make(PLAIN, ROWS)
     await copy_from(ends.served, ends.target, CHOSEN)
     execute(

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from app.notify import channels
-from app.notify.channels import Answer, Program, Webhook, channels_of
+from app.notify.channels import Program, TryOutcome, Webhook, channels_of
 from app.settings import Settings
 from tests.notify.receiver import Receiver, receiving, until
 
@@ -23,7 +23,7 @@ _WRITES = "import json, os, sys; json.dump(dict(os.environ), open(sys.argv[1], '
 
 async def test_a_webhook_gets_the_document(receiver: Receiver, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    for status, answer in ((200, Answer(True, "http 200")), (204, Answer(True, "http 204"))):
+    for status, answer in ((200, TryOutcome(True, "http 200")), (204, TryOutcome(True, "http 204"))):
         receiver.status = status
         assert await Webhook(receiver.url).send(DOCUMENT) == answer
     assert receiver.events == [DOCUMENT, DOCUMENT]
@@ -35,21 +35,21 @@ async def test_a_redirect_is_not_followed(receiver: Receiver, status: int, caplo
     caplog.set_level(logging.DEBUG)
     with receiving() as elsewhere:
         receiver.status, receiver.headers = status, {"Location": elsewhere.url}
-        assert await Webhook(receiver.url).send(DOCUMENT) == Answer(False, f"redirect {status}")
+        assert await Webhook(receiver.url).send(DOCUMENT) == TryOutcome(False, f"redirect {status}")
         assert elsewhere.bodies == []
     assert "path-that-is-secret" not in caplog.text
 
 
 async def test_what_a_webhook_may_come_to(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
     receiver.status = 500
-    assert await Webhook(receiver.url).send(DOCUMENT) == Answer(False, "http 500")
+    assert await Webhook(receiver.url).send(DOCUMENT) == TryOutcome(False, "http 500")
     monkeypatch.setattr(channels, "LONGEST", 0.2)
     receiver.hold.clear()
-    assert await Webhook(receiver.url).send(DOCUMENT) == Answer(False, "timeout")
+    assert await Webhook(receiver.url).send(DOCUMENT) == TryOutcome(False, "timeout")
     monkeypatch.setattr(channels, "LONGEST", 60.0)
     with receiving() as gone:
         url = gone.url
-    assert await Webhook(url).send(DOCUMENT) == Answer(False, "unreachable")
+    assert await Webhook(url).send(DOCUMENT) == TryOutcome(False, "unreachable")
     tls = receiver.url.replace("http:", "https:")  # it speaks no TLS
     assert not (await Webhook(tls).send(DOCUMENT)).ok
     monkeypatch.setenv("SSL_CERT_FILE", "/none")
@@ -64,7 +64,7 @@ async def test_a_program_s_environment_is_the_event_and_three_names(
     monkeypatch.setenv("LANG", "C.UTF-8")
     file = tmp_path / "environment.json"
     program = Program((sys.executable, "-I", "-c", _WRITES, str(file)))
-    assert await program.send(DOCUMENT) == Answer(True, "exit 0")
+    assert await program.send(DOCUMENT) == TryOutcome(True, "exit 0")
     seen: dict[str, str] = json.loads(file.read_text())
     told = {name: text for name, text in seen.items() if name.startswith("BOTDATA_")}
     assert told == {
@@ -83,10 +83,10 @@ async def test_what_a_program_may_come_to(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     said = "import sys; print('loud'); print('loud', file=sys.stderr); sys.exit(7)"
-    assert await Program((sys.executable, "-I", "-S", "-c", said)).send(DOCUMENT) == Answer(False, "exit 7")
-    assert await Program((str(tmp_path / "none"),)).send(DOCUMENT) == Answer(False, "not started")
+    assert await Program((sys.executable, "-I", "-S", "-c", said)).send(DOCUMENT) == TryOutcome(False, "exit 7")
+    assert await Program((str(tmp_path / "none"),)).send(DOCUMENT) == TryOutcome(False, "not started")
     monkeypatch.setattr(channels, "LONGEST", 0.1)
-    assert await Program(("sleep", "600")).send(DOCUMENT) == Answer(False, "timeout")
+    assert await Program(("sleep", "600")).send(DOCUMENT) == TryOutcome(False, "timeout")
     assert capfd.readouterr() == ("", "")
 
 

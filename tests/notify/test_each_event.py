@@ -13,7 +13,7 @@ from app.cutover.moves.steps import advance
 from app.errors import MigrationError
 from app.next_step import Command, NextStep
 from app.notify import troubles
-from app.notify.channels import Answer
+from app.notify.channels import TryOutcome
 from app.notify.delivery import deliver, try_channels
 from app.notify.steps import Step, StepEnd, tell_step
 from app.notify.troubles import look_for_trouble, looking, then_tell
@@ -105,7 +105,10 @@ async def test_each_event_arrives_and_holds_nothing_personal(
 
     (tmp_path / "back").touch()
     with receiving(port) as receiver:
-        assert await try_channels(settings) == {"url": Answer(True, "http 200"), "command": Answer(True, "exit 0")}
+        assert await try_channels(settings) == {
+            "url": TryOutcome(True, "http 200"),
+            "command": TryOutcome(True, "exit 0"),
+        }
         await deliver(settings, at_once=True)
         reached = [False]
 

@@ -6,6 +6,8 @@ from tests.migration.engine import add_clients, execute, query
 from tests.support.other_schemas import in_schema, searching
 from tests.support.postgres import PostgresServer
 
+# The schemas of salons and of the tool beside them.
+SCHEMAS = "SELECT nspname FROM pg_namespace WHERE nspname ~ '^(t|s)[0-9]' ORDER BY 1"
 _OF_ALL = "SELECT relname FROM pg_class WHERE relnamespace = '{}'::regnamespace AND relkind = 'r' ORDER BY 1"
 
 

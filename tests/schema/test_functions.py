@@ -25,7 +25,7 @@ def test_cleanup_deletes_the_expired_keys_and_counts_them(database_url: str) -> 
         assert connection.execute("SELECT deleted_count FROM cleanup_expired_whatsapp_keys()").fetchall() == [(0,)]
 
 
-def test_statistics(database_url: str) -> None:
+def test_statistics_count_companies_keys_and_bytes(database_url: str) -> None:
     with psycopg.connect(database_url) as connection:
         connection.execute(ROWS)
         assert connection.execute(

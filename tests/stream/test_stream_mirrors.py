@@ -12,14 +12,14 @@ from app.cutover.moves.gates import copied_gate
 from app.cutover.moves.gates.objection import Objection
 from app.cutover.moves.handover import Crossing, cross
 from app.cutover.stages import Stage
-from app.migration.stream.followed import StreamOptions
+from app.migration.stream.followed import FollowOptions
 from app.migration.stream.moments import Moments
 from app.migration.target.target_session import open_target
 from tests.fixtures.streams import StreamEnds
 from tests.migration.engine import execute, row_texts, tables, value
 from tests.migration.test_authority import stand_at
 
-_STEPS = StreamOptions(interval=0.05, accept_unbounded=True, most_messages=1)  # a transaction in each peek
+_STEPS = FollowOptions(interval=0.05, accept_unbounded=True, most_messages=1)  # a transaction in each peek
 _NOW = "SELECT id, notes FROM clients WHERE id IN (5, 6, 7) ORDER BY id"
 _APPLIED = "SELECT pg_wal_lsn_diff(lsn, '0/0') >= %s FROM botdata.streams"
 _LOOKED = "SELECT looked_at FROM botdata.streams"

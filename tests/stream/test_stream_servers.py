@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from app.migration.stream.followed import StreamOptions
+from app.migration.stream.followed import FollowOptions
 from tests.fixtures.streams import StreamEnds
 from tests.migration.engine import execute, row_texts
 from tests.pooler.bouncer import run_bouncer
@@ -16,7 +16,7 @@ from tests.stream.test_stream_gaps import write_until
 from tests.support.streaming import Cluster, Node, run_cluster
 
 pytestmark = pytest.mark.soak
-_HOW = StreamOptions(interval=0.05, accept_unbounded=True, check_interval=1.0, idle_interval=0.2)
+_HOW = FollowOptions(interval=0.05, accept_unbounded=True, check_interval=1.0, idle_interval=0.2)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from sqlalchemy import Column, DateTime, Double, Integer, Interval, LargeBinary,
 
 from app.errors import MigrationError
 from app.migration.sources.postgres.postgres_source import PostgresSource
-from app.migration.stream.followed import StreamOptions
+from app.migration.stream.followed import FollowOptions
 from app.migration.stream.source.messages import Insert
 from app.migration.stream.source.slot import StreamSlot
 from tests.fixtures.streams import StreamEnds
@@ -248,7 +248,7 @@ async def test_a_transaction_larger_than_what_is_held_in_memory(stream_ends: Str
 async def test_the_log_that_the_source_keeps_has_a_limit(stream_ends: StreamEnds) -> None:
     ends = stream_ends
     ends.make(SCHEMA, ROWS)
-    stream = ends.stream(PLAIN, StreamOptions(interval=0.05, accept_unbounded=True, idle_interval=0.1, most_held=1))
+    stream = ends.stream(PLAIN, FollowOptions(interval=0.05, accept_unbounded=True, idle_interval=0.1, most_held=1))
     for _ in range(200):
         if any("given up" in notice for notice in ends.told.notices) or stream.task.done():
             break
@@ -266,7 +266,7 @@ async def test_a_paused_stream_applies_nothing_and_watches_the_log_that_the_sour
 ) -> None:
     ends = stream_ends
     ends.make(SCHEMA, ROWS)
-    how = StreamOptions(interval=0.05, accept_unbounded=True, idle_interval=0.1, most_held=4_000_000)
+    how = FollowOptions(interval=0.05, accept_unbounded=True, idle_interval=0.1, most_held=4_000_000)
     stream = ends.stream(PLAIN, how)
     await stream.begun()
     stream.sync._pace.pause()

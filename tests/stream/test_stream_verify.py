@@ -13,12 +13,12 @@ import pytest
 from app.migration.runs import beside_stream
 from app.migration.runs.beside_stream import BesideStream
 from app.migration.runs.report import VerifyReport
-from app.migration.stream.followed import StreamOptions
+from app.migration.stream.followed import FollowOptions
 from app.migration.verify.options import VerifyOptions
 from tests.fixtures.streams import StreamEnds, Streaming
 from tests.migration.engine import execute, tables, value, verify_from
 
-_LATE = StreamOptions(interval=0.5, accept_unbounded=True)
+_LATE = FollowOptions(interval=0.5, accept_unbounded=True)
 _HOT = 3
 
 

@@ -70,7 +70,7 @@ def test_a_move_under_way_is_given_up_at_the_end(pair: Pair, tmp_path: Path) -> 
     assert pair.ask("SELECT stage FROM botdata.stage") == [("live",)]
 
 
-def test_the_terminal(pair: Pair, tmp_path: Path) -> None:
+def test_the_terminal_shows_the_gates_and_ends_well(pair: Pair, tmp_path: Path) -> None:
     # A pipe that is taken for a terminal: not every machine that runs the tests has pseudo-terminals.
     environment = {"TERM": "xterm", "COLUMNS": "120", "LINES": "60", "TTY_COMPATIBLE": "1"}
     process = start("watch", "--terminal", directory=tmp_path, **_environment(pair, **environment))

@@ -118,7 +118,7 @@ def _metrics(facts: Facts) -> dict[str, dict[str, float]]:
     return found
 
 
-async def test_the_figures(filled: Pair, settings_of: MakeSettings) -> None:
+async def test_the_figures_are_what_the_target_holds(filled: Pair, settings_of: MakeSettings) -> None:
     filled.ask(
         "INSERT INTO botdata.outbox (process, table_name, key, recorded_at) "
         "VALUES ('x', 'clients', '{7}', clock_timestamp() - interval '100 s')"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ from app.cli.given_options import GivenOptions
 from app.cli.options import AsJson, names_in
 from app.cli.output import say
 from app.cli.render import show
-from app.cli.work import carry_out, load_settings
+from app.cli.work import carry_out, load_settings, shown_source
 
 if TYPE_CHECKING:
     from app.adopt.adopt import AdoptReport
@@ -68,7 +69,7 @@ def adopt(
     from app.adopt.adopt import AdoptOptions
     from app.adopt.adopt import adopt as make
     from app.adopt.schema_file import loaded
-    from app.adopt.scratch import Places
+    from app.adopt.scratch import ScratchPlaces
     from app.cli.reports.adopt_report import adopt_document, adopt_words
 
     settings = load_settings()
@@ -84,6 +85,8 @@ def adopt(
     chosen = names_in(schemas) if schemas is not None else None
     if chosen == []:
         raise typer.BadParameter("it names no schema", param_hint="--schemas")
+    texts = (("--schema-file", schema_file), ("--schemas", schemas), ("--pg-dump", pg_dump))
+    flags = (("--with-auth", with_auth), ("--with-auth-secrets", with_auth_secrets), ("--with-grants", with_grants))
     embedded, own_pg_dump = _embedded()
     options = AdoptOptions(
         chosen,
@@ -91,7 +94,7 @@ def adopt(
         with_auth_secrets,
         with_grants,
         [pg_dump] if pg_dump else [None, *([own_pg_dump] if own_pg_dump else [])],
-        Places(scratch, settings.database_url.get_secret_value() if settings.database_url else None, embedded),
+        ScratchPlaces(scratch, settings.database_url.get_secret_value() if settings.database_url else None, embedded),
         say,
     )
 
@@ -102,7 +105,10 @@ def adopt(
         async with loaded(schema_file, options.places) as database:
             return await make(database, directory, options)
 
-    report = carry_out(work, GivenOptions("adopt"))
+    again = [f"--source {shlex.quote(shown_source(source))}"] if source is not None else []
+    again += [f"{option} {shlex.quote(str(text))}" for option, text in texts if text is not None]
+    again += [option for option, given in flags if given]
+    report = carry_out(work, GivenOptions("adopt", own=(*again, shlex.quote(str(directory)))))
     found = adopt_document(report)
     show(found, adopt_words(report, found), as_json, beside=True, code=_NOT_PROVED if report.proof is None else 1)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
@@ -25,11 +26,14 @@ from app.cli.options import (
 from app.cli.output import say
 from app.cli.project import read_project
 from app.cli.render import Document, document, say_words, show
-from app.cli.work import Work, load_settings
+from app.cli.work import Work, load_settings, refuse_source_as_target
 from app.errors import MigrationError
+from app.next_step import Command
 
 if TYPE_CHECKING:
     from app.schema.revisions import Upgrade
+
+_COPY = Command("copy")
 
 
 def migrate(
@@ -132,11 +136,11 @@ def upgrade(
     """
     from app.schema import revisions
     from app.schema.project import upgrade_project
-    from app.stores.postgres.session import refuse_transaction_pooler
 
     settings = load_settings()
     url = settings.require_database_url()
-    run_async(refuse_transaction_pooler(url, setting="DATABASE_URL", step="upgrade"))  # the second part needs a session
+    refuse_source_as_target(settings, url)
+    run_async(_look_first(url))
     configuration = read_project().revisions
     if configuration is not None:
         done = run_async(upgrade_project(configuration, url, revision=revision))
@@ -144,12 +148,12 @@ def upgrade(
         done = revisions.upgrade(url, revision)
     _say_upgrade(done)
     try:
-        run_async(_upgrade_tool_schema(url))
+        following = run_async(_upgrade_tool_schema(url))
     except MigrationError as error:
         if done.before != done.after:
             error.done = "the schema's upgrade"
         raise
-    show(_upgrade_document(done), ["Next: botdata copy"], as_json, beside=True)
+    show(_upgrade_document(done, following), [f"Next: {following}"], as_json, beside=True)
 
 
 def _say_upgrade(done: Upgrade) -> None:
@@ -161,23 +165,44 @@ def _say_upgrade(done: Upgrade) -> None:
         say(f"schema: upgraded from {done.before or 'nothing'} to {done.after}")
 
 
-async def _upgrade_tool_schema(url: str) -> None:
-    """Make schema `botdata`, or bring it to this version: the bot's role, which reports itself there, may not."""
+async def _look_first(url: str) -> None:
+    """Stop at a transaction pooler, since the second part needs a session, and where the salon has moved out."""
+    import psycopg
+
+    from app.migration.load.table_authority import Permit, read_authority
+    from app.migration.target.target_session import connect_target
+
+    with suppress(psycopg.Error):  # what cannot be reached, or is of an older version, is left to the upgrade
+        async with await connect_target(url, step="upgrade") as connection:
+            Permit("upgrade", "").refuse_moved_out(await read_authority(connection))
+
+
+async def _upgrade_tool_schema(url: str) -> Command:
+    """Make schema `botdata`, or bring it to this version: the bot's role, which reports itself there, may not.
+
+    Returns:
+        What to run next.
+    """
     from app.common.schemas import schemas_of
+    from app.migration.load.table_authority import read_authority
     from app.migration.target.target_session import explained, open_target
+    from app.state.runs.checkpoints import newest_run
     from app.state.tool_schema import ensure_tool_schema
 
     async with open_target(url, step="upgrade") as connection:
         with explained("upgrade", pending=f"the tool's own schema {schemas_of(connection).tool}"):
             await ensure_tool_schema(connection)
+            if (await read_authority(connection)).managed:
+                return Command("cutover status")
+            return Command("copy" if await newest_run(connection) is None else "status")
 
 
-def _upgrade_document(done: Upgrade) -> Document:
+def _upgrade_document(done: Upgrade, following: Command = _COPY) -> Document:
     return document(
         "upgrade",
         ok=True,
         before=done.before,
         after=done.after,
         notices=[{"warning": notice.warning, "text": notice.text} for notice in done.notices],
-        next="botdata copy",
+        next=str(following),
     )

@@ -15,6 +15,11 @@ from app.cli.work import load_settings
 if TYPE_CHECKING:
     from app.parity.comparison import Comparison
 
+_WHEN_EQUAL = (
+    "stop the bot; botdata sync --until-clean; botdata verify; USE_REPOSITORY_PATTERN=true; start the bot; "
+    "or by stages, without a stop: botdata cutover status"
+)
+
 
 def parity(
     writes: Annotated[bool, typer.Option("--writes", help="The writing methods too, on a made-up company.")] = False,
@@ -36,7 +41,7 @@ def parity(
     found = parity_document(comparison)
     show(found, parity_words(found), as_json, beside=True)
     say("parity: every answer was equal")
-    say("Next: stop the bot; botdata migrate once more; USE_REPOSITORY_PATTERN=true; start the bot")
+    say(f"Next: {found['next']}")
 
 
 def parity_words(found: Document) -> Words:
@@ -70,4 +75,4 @@ def parity_document(comparison: Comparison) -> Document:
         for method in comparison.methods.values()
     ]
     well = comparison.all_equal
-    return document("parity", ok=well, methods=methods, next="botdata migrate" if well else "botdata verify")
+    return document("parity", ok=well, methods=methods, next=_WHEN_EQUAL if well else "botdata verify")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,7 +16,7 @@ from app.cli.work import Work
 
 if TYPE_CHECKING:
     from app.migration.preflight.findings import Accepted, Finding
-    from app.migration.stream.followed import StreamOptions
+    from app.migration.stream.followed import FollowOptions
     from app.migration.sync.sync_report import SyncOptions, SyncReport
 
 _MAX_WAL = 10_240  # MB
@@ -82,7 +83,7 @@ def sync(
     own = [name for name, is_on in switches.items() if is_on]
     streams = by is By.STREAM
     if streams:
-        own.append("--by stream")
+        own += ["--by stream", *([f"--until-lsn {shlex.quote(until_lsn)}"] if until_lsn is not None else [])]
         own += [f"--max-wal {max_wal}"] * (max_wal != _MAX_WAL) + ["--accept-unbounded-wal"] * accept_unbounded_wal
     own += repeated(None, accept)
     work = Work.prepare(
@@ -117,8 +118,8 @@ async def _fires_at_source(work: Work, accepted: Accepted, *, dry_run: bool) -> 
     return found if dry_run else refuse_unaccepted(found, accepted)
 
 
-def _stream_options(until_lsn: str | None, max_wal: int, accept_unbounded_wal: bool) -> StreamOptions:
-    from app.migration.stream.followed import StreamOptions
+def _stream_options(until_lsn: str | None, max_wal: int, accept_unbounded_wal: bool) -> FollowOptions:
+    from app.migration.stream.followed import FollowOptions
     from app.migration.stream.source.slot import parse_lsn
 
     until_now = until_lsn is not None and until_lsn.lower() == "now"
@@ -126,12 +127,12 @@ def _stream_options(until_lsn: str | None, max_wal: int, accept_unbounded_wal: b
         lsn = None if until_lsn is None or until_now else parse_lsn(until_lsn)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--until-lsn") from None
-    return StreamOptions(
+    return FollowOptions(
         most_held=max_wal * 1024**2, until_lsn=lsn, until_now=until_now, accept_unbounded=accept_unbounded_wal
     )
 
 
-def _run(work: Work, options: SyncOptions, stream: StreamOptions | None) -> SyncReport:
+def _run(work: Work, options: SyncOptions, stream: FollowOptions | None) -> SyncReport:
     import asyncio
     import signal
     from contextlib import AsyncExitStack

@@ -35,7 +35,7 @@ async def accept(settings: Settings, method: str, field: str, *, reason: str, un
             pending=UNCHANGED,
             next_step=NextStep(Command("verify"), ", which tells the rows; what is to stay so: advance with --force"),
         )
-    reason = mask_free_text(reason)
+    reason = mask_free_text(reason, settings.secrets())
     async with (
         open_cutover(settings.require_database_url(), _STEP, writes=True) as connection,
         connection.transaction(),

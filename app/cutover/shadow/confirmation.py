@@ -104,10 +104,10 @@ async def _once_more(
         return again, again
     missing = [row.key for row in again.rows if row.is_missing and row.key in keys]
     theirs = {key: await _row(question.other, key) for key in missing}
-    rows_behind = [await _row(question.authority, key) for key in [*keys, *shared]]
+    rows_after = [await _row(question.authority, key) for key in [*keys, *shared]]
     stood = settling is None or await settling.stood()
-    pairs = zip([*keys, *shared], rows_before, rows_behind, strict=True)
-    moved = unsettled | {key for key, before, behind in pairs if difference(before, behind, {})}
+    pairs = zip([*keys, *shared], rows_before, rows_after, strict=True)
+    moved = unsettled | {key for key, before, after in pairs if difference(before, after, {})}
     if moved & set(shared):
         return again, AnswerDifference()
     held = [_rows_of(answer, question.arguments) for answer in (*first, *second)]
@@ -121,7 +121,7 @@ async def _once_more(
     ]
     if again.is_cut and len(sure) < len(again.rows):
         sure = [row for row in sure if not row.is_missing]  # one of the others may have pushed it out
-    ours = dict(zip(keys, rows_behind, strict=False))
+    ours = dict(zip(keys, rows_after, strict=False))
     sure = _explained(sure, {key: (ours[key], row) for key, row in theirs.items()})
     is_same = not any(difference(*both, question.arguments) for both in zip(first, second, strict=True))
     others = again.others if whole and stood and is_same and not moved else ()

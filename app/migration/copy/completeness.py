@@ -1,4 +1,4 @@
-"""Is it all there? The sets of keys on both sides; what is missing is fetched by its key."""
+"""Whether a copied table is complete: the sets of keys on both sides; what is missing is fetched by its key."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""What the steps report: frozen facts, and the protocol by which they tell how far they are."""
+"""What a copy, a verify and the whole move report, as frozen facts."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""What a step works with: a source of rows, the pages that it sends, and one who is told how far the step has come."""
+"""What a step works with: a source, the pages that it sends, and the protocol by which a step tells how far it is."""
 
 import json
 from collections.abc import AsyncIterator, Sequence, Set
@@ -21,7 +21,8 @@ VERSION = "_v"
 class Page:
     """Rows as one JSON array of flat objects, every value PostgreSQL's own text or null.
 
-    Values are named by the position of their column in the table: `grammar.alias(0)`, the key's first, and so on.
+    Values are named by the position of their column in the table: `app.stores.supabase.grammar.alias(0)`, the key's
+    first, and so on.
 
     Attributes:
         body: the bytes as they came.

@@ -1,4 +1,4 @@
-"""How a stream is followed, one that is, with the steps of that, and the two ways in which it ends by itself."""
+"""Following a stream: its options, the steps that are done again and again, and the two ways in which it ends."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.sources.source import Progress
 from app.migration.stream.applier import Applied, AuthorityChangedError
 from app.migration.stream.changes import OtherRelationError
-from app.migration.stream.looks import Looks
+from app.migration.stream.looks import StreamLooks
 from app.migration.stream.moments import Moments
 from app.migration.stream.source.messages import Message
 from app.migration.stream.source.publication import Publication, changed_tables, fingerprints, other_identities
@@ -90,7 +90,7 @@ async def weigh(slot: StreamSlot, most_held: int, end: str) -> SlotLook:
 
 
 @dataclass(slots=True)
-class Stream:
+class FollowedStream:
     """What is followed, and what is done with it again and again.
 
     Attributes:
@@ -111,7 +111,7 @@ class Stream:
     log: PostgresSource
     end: str
     command: str
-    how: StreamOptions
+    how: FollowOptions
     progress: Progress
     choose: Callable[[AsyncConnection, Sequence[CopyTable]], Awaitable[Sequence[CopyTable]]]
     slot: StreamSlot
@@ -124,7 +124,7 @@ class Stream:
     prints: dict[str, str]
     position: int
     done: dict[str, TableSynced]
-    looks: Looks
+    looks: StreamLooks
     lags: list[float] = field(default_factory=list)
     told: Clock = field(default_factory=Clock)
     confirmed: Clock = field(default_factory=Clock)
@@ -243,7 +243,7 @@ class Stream:
 
 
 @dataclass(frozen=True, slots=True)
-class StreamOptions:
+class FollowOptions:
     """How to follow a change stream.
 
     Attributes:

@@ -13,7 +13,7 @@ from app.state import streams
 from app.state.runs.synced_tables import LookBegun, begin_look, end_look
 
 
-class Looks:
+class StreamLooks:
     """Looks at the source, as a round by xmin makes them: one after another, each as long as it takes.
 
     A look begins with the end of the source's log, and ends when all before that is applied. Where nobody writes, that

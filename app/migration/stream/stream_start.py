@@ -12,10 +12,11 @@ from psycopg import AsyncConnection
 from sqlalchemy import Table
 
 from app.migration.sources.postgres.postgres_source import PostgresSource
+from app.migration.sources.postgres.silent_changes import values_stand
 from app.migration.sources.source import Progress, Source
 from app.migration.stream.applier import Applier
-from app.migration.stream.followed import Applying, GivenUpError, Stream, StreamOptions
-from app.migration.stream.looks import Looks
+from app.migration.stream.followed import Applying, FollowedStream, FollowOptions, GivenUpError
+from app.migration.stream.looks import StreamLooks
 from app.migration.stream.moments import Moments
 from app.migration.stream.row_writer import RowWriter
 from app.migration.stream.source.gaps import close_gap
@@ -33,7 +34,9 @@ from app.state import streams
 class StreamStart(Sync):
     """A sync that can begin to follow the change stream of one end; `StreamSync` goes on from there."""
 
-    _log: PostgresSource  # the end whose log it is, once both are open
+    # Once both ends are open.
+    _source: PostgresSource
+    _log: PostgresSource  # the end whose log it is
     _end: ClassVar[str] = "source"  # that, in a word
     _command: ClassVar[str] = "--follow --by stream"
 
@@ -44,7 +47,7 @@ class StreamStart(Sync):
         tables: Sequence[Table],
         progress: Progress,
         options: SyncOptions,
-        stream: StreamOptions,
+        stream: FollowOptions,
         *,
         stop: asyncio.Event | None = None,
         on_round: Callable[[SyncRound], None] = lambda done: None,
@@ -60,6 +63,7 @@ class StreamStart(Sync):
     async def _open(self, ends: AsyncExitStack) -> tuple[Source, AsyncConnection, list[CopyTable], int]:
         source, connection, tables, run = await super()._open(ends)
         assert isinstance(source, PostgresSource)  # the command line sees to it
+        self._source = source
         self._log, self._run_id = await self._open_log(ends, source), run
         with explained("sync", setting=self._log.setting, pending="everything of this start"):
             name = await self._name(connection)
@@ -85,13 +89,13 @@ class StreamStart(Sync):
         engine: Direction[Any],
         connection: AsyncConnection,
         tables: Sequence[CopyTable],
-    ) -> Stream | None:
+    ) -> FollowedStream | None:
         """The stream, with no gap before it; None where it was stopped.
 
         Raises:
             GivenUpError: no table can be followed by one.
         """
-        source = self._log
+        source, read = self._log, self._source
         slot, publication = await self._ends(connection)
         name = slot.name
         found = await publication.publish(tables)
@@ -105,6 +109,7 @@ class StreamStart(Sync):
         prints = await fingerprints(source, chosen)
         reverse = self._options.reverse
         known = next(iter(await streams.read_streams(connection, name, reverse=reverse)), None)
+        reshaped = [one.name for one in chosen if not await values_stand(connection, read, one, dry_run=True)]
         why = await close_gap(
             connection,
             slot,
@@ -113,6 +118,7 @@ class StreamStart(Sync):
             server=server,
             publication=published,
             prints=prints,
+            reshaped=reshaped,
             tell=self._progress.notice,
             reverse=reverse,
         )
@@ -132,7 +138,7 @@ class StreamStart(Sync):
         done: dict[str, TableSynced] = {}
         mirrored = [] if reverse else chosen
         moments = Moments(connection, mirrored)
-        looks = Looks(connection, source.label, slot, mirrored, self._options)
+        looks = StreamLooks(connection, source.label, slot, mirrored, self._options)
         applier = await self._applier(connection, engine, slot, moments, settled, chosen, done)
         await looks.begin()
         if self._how.until_now and self._until is None:
@@ -142,7 +148,7 @@ class StreamStart(Sync):
             self._progress.notice(
                 f"the {self._end}'s log ends at {lsn_text(end)}, before --until-lsn; waiting until it is there"
             )
-        return Stream(
+        return FollowedStream(
             connection=connection,
             log=source,
             end=self._end,

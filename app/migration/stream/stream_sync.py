@@ -13,7 +13,7 @@ from psycopg import AsyncConnection
 
 from app.common.background import end_task
 from app.migration.runs.report import Refusal, refusals_of
-from app.migration.stream.followed import BeginAnewError, GivenUpError, Stream, weigh
+from app.migration.stream.followed import BeginAnewError, FollowedStream, GivenUpError, weigh
 from app.migration.stream.source.gaps import remove
 from app.migration.stream.source.slot import lsn_text
 from app.migration.stream.stream_start import StreamStart
@@ -61,7 +61,7 @@ class StreamSync(StreamStart):
             await super()._rounds(engine, connection, tables)
             return
 
-    async def _follow(self, stream: Stream, engine: Direction[Any]) -> None:
+    async def _follow(self, stream: FollowedStream, engine: Direction[Any]) -> None:
         """Apply changes until it is stopped, or has come to its end.
 
         Raises:
@@ -104,7 +104,7 @@ class StreamSync(StreamStart):
                 await self._tell(stream, is_last=True)
                 return
 
-    async def _bring_rest(self, stream: Stream, engine: Direction[Any]) -> None:
+    async def _bring_rest(self, stream: FollowedStream, engine: Direction[Any]) -> None:
         """What had been committed when it was stopped, so that a person who stopped the writers before has it all."""
         with suppress(BeginAnewError):  # which the next start takes in
             until = await stream.catch_up()
@@ -127,7 +127,7 @@ class StreamSync(StreamStart):
         finally:
             await end_task(waiting)
 
-    async def _rested(self, seconds: float, stream: Stream) -> bool:
+    async def _rested(self, seconds: float, stream: FollowedStream) -> bool:
         """Wait for the next peek, briefly while a move of the stage waits for the stream; whether it was stopped."""
         until = monotonic() + seconds
         while not self._stop.is_set():
@@ -143,7 +143,7 @@ class StreamSync(StreamStart):
         """The rows of a table that are refused now."""
         return refusals_of(table, await quarantine.refusals(connection, table.name))
 
-    async def _tell(self, stream: Stream, *, is_last: bool) -> None:
+    async def _tell(self, stream: FollowedStream, *, is_last: bool) -> None:
         """Tell what was applied since it was last told, as a round; the last one is of all tables."""
         stream.told.begin()
         told = []

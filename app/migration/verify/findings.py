@@ -127,7 +127,7 @@ class Findings:
         """
         if self._not_given:
             await self._settle_not_given()
-        self.differences.sort(key=lambda found: found.kind == "extra")  # last, however often the others were read
+        self.differences.sort(key=lambda found: found.kind == "extra")  # those come last
 
     async def _settle_batch(self, size: int) -> None:
         batch = [self._waiting.popleft() for _ in range(size)]

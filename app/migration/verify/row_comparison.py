@@ -1,4 +1,4 @@
-"""Comparing rows that a source sent with the target's, column by column, as text."""
+"""Decides whether rows that a source sent are equal to the target's: column by column, as text, by the target."""
 
 import json
 from collections.abc import Sequence

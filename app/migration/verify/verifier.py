@@ -1,4 +1,4 @@
-"""Comparing the rows of the source with the target's: what the source holds against what the target holds, as text."""
+"""The order of a verify: which tables are compared, in which way, and what is reported of them."""
 
 import asyncio
 from collections.abc import Iterator, Sequence

@@ -32,7 +32,7 @@ async def whole_hashes(connection: AsyncConnection, source: PostgresSource, tabl
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class WholeFound:
     """What a comparison found.
 
     Attributes:
@@ -55,7 +55,7 @@ class Found:
 
 async def compare_whole(
     connection: AsyncConnection, source: PostgresSource, table: CopyTable, *, most: int = 10_000
-) -> Found:
+) -> WholeFound:
     """What one side has more of than the other: the rows come over only where the hashes differ.
 
     Args:
@@ -63,11 +63,11 @@ async def compare_whole(
     """
     theirs, ours = await whole_hashes(connection, source, table)
     if theirs == ours:
-        return Found(Unpaired(theirs.rows, ours.rows))
+        return WholeFound(Unpaired(theirs.rows, ours.rows))
     async with staged(connection, source, table) as staging:
         counts = await pair(connection, table, staging)
         refused = await _refused_contents(connection, table) if counts.missing else {}
-        return Found(
+        return WholeFound(
             counts,
             await contents(connection, waiting=True, most=most),
             await contents(connection, waiting=False, most=most),
@@ -95,7 +95,7 @@ class WholeComparison:
 
     table: CopyTable
     described: CopyTable
-    first: Found
+    first: WholeFound
     left_out: tuple[LeftOut, ...]
     seconds: float
     began_at: datetime | None

@@ -18,7 +18,7 @@ from app.state.cutover.stage import COLUMNS, READ, READ_IN_TURN, StageRow
 from app.state.cutover.standby_reads import StandbyReads
 from app.state.schema_name import SCHEMA
 
-SILENT_AFTER = 5.0  # seconds without a report; a process reports every second
+SILENT_AFTER = 5.0  # seconds without a report; a process reports twice a second, or every two for many salons
 FOLLOWS = f"CUTOVER_STAGE={FOLLOW}"  # the setting by which a process follows the stage's row
 TAKE_AWAY = f"DELETE FROM {SCHEMA}.processes WHERE name = %(process)s"
 _REPORT_AND_READ = f"""
@@ -36,11 +36,11 @@ SELECT {COLUMNS}, EXISTS (SELECT FROM mine),
 FROM ({READ}) s LEFT JOIN {SCHEMA}.moves m ON m.state = 'holding'
 """
 LOCK_TIMEOUT = "55P03"
-# Nor keep others waiting: the locks are those of many salons.
+# And keep no one waiting: a statement on many salons holds the locks of all of them.
 _DO_NOT_WAIT = (
     "SELECT set_config('lock_timeout', '200ms', true), set_config('idle_in_transaction_session_timeout', '2s', true)"
 )
-# The same for many schemas: for one who looks whether there is anything new in them, and for their processes' reports.
+# For many salons: what looks whether anything is new in their schemas, and what writes their processes' reports.
 _SEE = f"""
 SELECT '<data schema>' AS salon, {COLUMNS}, EXISTS (SELECT FROM {SCHEMA}.processes WHERE name = %(process)s),
     (SELECT max(id) FROM {SCHEMA}.moves WHERE state = 'holding')

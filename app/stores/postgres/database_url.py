@@ -54,8 +54,11 @@ def sqlalchemy_url(text: str, *, name: str = "DATABASE_URL") -> URL:
     url = _parsed(text, name)
     if url.drivername not in {"postgres", "postgresql", "postgresql+psycopg"}:
         raise SettingsError(f"{name} begins with {url.drivername}://; it should begin with postgresql://")
-    if "@" in (url.host or ""):
-        raise SettingsError(f"{name} has more than one @ before its host; write @ in a password as %40")
+    if "@" in f"{url.host}{url.database}" or "#" in (url.host or ""):  # a piece of the password
+        raise SettingsError(
+            f"{name} has a password with signs that an address means otherwise; write @ as %40, # as %23, / as %2F, "
+            "? as %3F and % as %25"
+        )
     if not url.database:
         raise SettingsError(f"{name} names no database; add /NAME after the host")
     if (trouble := trouble_with_name(_schema(url))) is not None:

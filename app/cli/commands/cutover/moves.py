@@ -26,9 +26,11 @@ from app.cli.reports.cutover_changes import (
 from app.cli.reports.cutover_moves import outcome_document, outcome_words, send_recorded
 from app.cli.work import load_settings, move_and_tell
 from app.cutover.stages import Store
+from app.privacy import mask_free_text
 
 if TYPE_CHECKING:
     from app.cutover.moves.steps import MoveOutcome
+    from app.settings import Settings
 
 Force = Annotated[
     str | None,
@@ -41,7 +43,7 @@ Hours = Annotated[float, typer.Option(help="How far back both are counted.", min
 OutboxAge = Annotated[float, typer.Option(help="Seconds that an entry of the outbox may be old.", min=0.0)]
 
 
-class Authority(StrEnum):
+class StoreName(StrEnum):
     """The stores, as the command line names them."""
 
     POSTGRES = "postgres"
@@ -80,11 +82,10 @@ def advance(
     from app.cutover.moves.gates.thresholds import Thresholds
     from app.cutover.moves.steps import advance as move
 
-    _require_reason(force)
     accepted = accepted_of(ignore_column, accept)
     thresholds = Thresholds(comparisons, differences, hours, outbox_age, accepted)
     settings = load_settings()
-    moving = move(settings, thresholds=thresholds, force=force, dry_run=dry_run)
+    moving = move(settings, thresholds=thresholds, force=_kept(force, settings), dry_run=dry_run)
     _tell(move_and_tell(settings, moving), as_json)
 
 
@@ -95,9 +96,8 @@ def back(force: Force = None, dry_run: DryRun = False, as_json: AsJson = False) 
     """
     from app.cutover.moves.steps import back as move
 
-    _require_reason(force)
     settings = load_settings()
-    moving = move(settings, send=send_recorded(settings), force=force, dry_run=dry_run)
+    moving = move(settings, send=send_recorded(settings), force=_kept(force, settings), dry_run=dry_run)
     _tell(move_and_tell(settings, moving), as_json)
 
 
@@ -134,16 +134,15 @@ def forget(
     """
     from app.cutover.moves.forget import forget as take_out
 
-    _require_reason(force)
     settings = load_settings()
-    forgotten = move_and_tell(settings, take_out(settings, process, force=force))
+    forgotten = move_and_tell(settings, take_out(settings, process, force=_kept(force, settings)))
     found = forget_document(forgotten)
     show(found, forget_words(forgotten, found), as_json)
 
 
 def table(
     name: Annotated[str, typer.Argument(help="A table that no method of the data layer writes.")],
-    authority: Annotated[Authority, typer.Argument(help="The store that its writer writes to from now on.")],
+    authority: Annotated[StoreName, typer.Argument(help="The store that its writer writes to from now on.")],
     force: Force = None,
     dry_run: DryRun = False,
     as_json: AsJson = False,
@@ -154,16 +153,20 @@ def table(
     """
     from app.cutover.moves.table_authority import move_table
 
-    _require_reason(force)
     settings, to = load_settings(), Store(authority.value)
-    moved = move_and_tell(settings, move_table(settings, name, to, force=force, dry_run=dry_run))
+    moving = move_table(settings, name, to, force=_kept(force, settings), dry_run=dry_run)
+    moved = move_and_tell(settings, moving)
     found = table_document(moved)
     show(found, table_words(moved, found), as_json)
 
 
-def _require_reason(force: str | None) -> None:
-    if force is not None and not force.strip():
+def _kept(force: str | None, settings: Settings) -> str | None:
+    """The reason as the history keeps it: phone numbers and secrets are masked."""
+    if force is None:
+        return None
+    if not force.strip():
         raise typer.BadParameter("it takes the reason, which the history keeps", param_hint="--force")
+    return mask_free_text(force, settings.secrets())
 
 
 def _tell(outcome: MoveOutcome, as_json: bool) -> None:

@@ -132,7 +132,7 @@ def verify(
     Example: botdata fleet verify --sources sources.toml --only 't*'
     """
     from app.fleet.choosing import choose
-    from app.fleet.outcome import Outcome, Result
+    from app.fleet.outcome import Outcome, SalonResult
     from app.fleet.sources import read_sources
     from app.fleet.verify import STEP, Verifications
     from app.migration.tables.metadata import load_metadata
@@ -153,12 +153,18 @@ def verify(
     if not only:
         for name in sorted(known.keys() - fleet.outcomes.keys()):
             reason = "the file names a source for it, and the database has no such salon"
-            fleet.outcomes[name] = Outcome(name, Result.FAILED, reason=reason)
+            fleet.outcomes[name] = Outcome(name, SalonResult.FAILED, reason=reason)
     since_then = f"--since {(moment or chosen.began_at).astimezone(UTC):{_MOMENT}}"
     again = [f"--sources {shlex.quote(str(sources))}", *_repeated(only, jobs), since_then]
     again += ["--with-baileys"] if with_baileys else []
     again += [f"--max-rate {shlex.quote(max_rate)}"] if max_rate is not None else []
-    compared = {Result.EQUAL, Result.EQUAL_SINCE, Result.DIFFERS, Result.FAILED, Result.NOT_DONE}
+    compared = {
+        SalonResult.EQUAL,
+        SalonResult.EQUAL_SINCE,
+        SalonResult.DIFFERS,
+        SalonResult.FAILED,
+        SalonResult.NOT_DONE,
+    }
     if stopped is None and not any(one.result in compared for one in fleet.outcomes.values()):
         stopped = "nothing was compared"
     _end(fleet, settings, stopped, as_json, " ".join([f"botdata {STEP}", *again]))

@@ -5,7 +5,7 @@ from collections.abc import Collection
 
 from app.cli.output import plain
 from app.cli.render import Document, Table, Words, document
-from app.fleet.outcome import Outcome, Result
+from app.fleet.outcome import Outcome, SalonResult
 from app.next_step import NextStep
 
 
@@ -33,7 +33,7 @@ def fleet_document(
     return document(
         command,
         ok=ok,
-        counts=[{"outcome": result.value, "salons": counts[result]} for result in Result if counts[result]],
+        counts=[{"outcome": result.value, "salons": counts[result]} for result in SalonResult if counts[result]],
         salons=[
             {
                 "salon": one.salon,

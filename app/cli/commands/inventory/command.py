@@ -10,6 +10,7 @@ from app.cli.event_loop import run_async
 from app.cli.options import AsJson, KeyRoleOk, Metadata, SourceUrl
 from app.cli.render import show
 from app.cli.work import Work, load_settings
+from app.privacy import mask_free_text
 
 Done = Annotated[str | None, typer.Option("--done", help="Tick an item off, as the last inventory names it.")]
 Note = Annotated[str | None, typer.Option("--note", help="With --done: what was done about it, or why nothing is.")]
@@ -51,8 +52,7 @@ def _tick(done: str | None, note: str | None, undo: str | None, *, as_json: bool
         raise typer.BadParameter("an item is ticked off, or its tick taken back", param_hint="--done with --undo")
     if (done is None) != (note is None) or (note is not None and not note.strip()):
         raise typer.BadParameter("a tick and the note on it belong together", param_hint="--done with --note")
-    target = load_settings().require_database_url()
-    ticked = run_async(
-        untick_item(target, undo or "") if done is None else tick_item(target, done, (note or "").strip())
-    )
+    settings = load_settings()
+    target, kept = settings.require_database_url(), mask_free_text((note or "").strip(), settings.secrets())
+    ticked = run_async(untick_item(target, undo or "") if done is None else tick_item(target, done, kept))
     show(ticked_document(ticked), ticked_words(ticked), as_json)

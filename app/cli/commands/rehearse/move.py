@@ -25,7 +25,7 @@ from app.next_step import Command, NextStep
 from app.rehearsal.database import ThrowAway, throw_away_database
 from app.rehearsal.disk import table_bytes
 from app.rehearsal.places import STEP, Places
-from app.rehearsal.steps import FAILED, Step, Steps
+from app.rehearsal.steps import FAILED, RehearsedStep, Steps
 from app.rehearsal.triggers import disable_triggers
 
 if TYPE_CHECKING:
@@ -208,7 +208,7 @@ async def _move(work: Work, wishes: Wishes, done: Rehearsal) -> None:
     await _weigh(work, [step for step in steps.done if step.name == "copy"])
 
 
-async def _weigh(work: Work, copies: Sequence[Step]) -> None:
+async def _weigh(work: Work, copies: Sequence[RehearsedStep]) -> None:
     async with open_target(work.target, step=STEP) as connection:
         row = await (await connection.execute(table_bytes(work.tables))).fetchone()
     for step in copies:
@@ -220,7 +220,7 @@ async def _cutover(work: Work, directory: Path, wishes: Wishes, steps: Steps, ba
     from app.cutover.tables import BUSINESS_TABLES
     from app.migration.tables.copy_table import name_of
     from app.migration.tables.selected_tables import select_tables
-    from app.rehearsal.there_and_back import Cutover, fill_stand_in, there_and_back
+    from app.rehearsal.there_and_back import RehearsedCutover, fill_stand_in, there_and_back
 
     tables = select_tables(work.metadata, groups={"business"})
     assert {name_of(table) for table in tables} >= set(BUSINESS_TABLES)
@@ -231,7 +231,7 @@ async def _cutover(work: Work, directory: Path, wishes: Wishes, steps: Steps, ba
                 step.rows = await fill_stand_in(database_url, work.target, tables, bars)
 
             stand_in = await running.enter_async_context(stand_in_source(directory, fill))
-        cutover = Cutover(
+        cutover = RehearsedCutover(
             settings=_settings(work, stand_in, directory),
             stand_in=stand_in.database_url,
             tables=tables,

@@ -20,7 +20,7 @@ logger = logging.getLogger("app.data_layer.mirrors")
 
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 30.0
-_ENDING = 1.0  # seconds to say of what is left that it is
+_ENDING = 1.0  # seconds to write down, at the end, what is left
 
 
 class Mirrors:

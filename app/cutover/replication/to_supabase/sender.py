@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.common.bisection import in_halves
 from app.common.breaker import Breaker
 from app.common.keys import Key
-from app.cutover.replication.to_supabase import locked_rows as held_rows
+from app.cutover.replication.to_supabase import locked_rows
 from app.cutover.replication.to_supabase.applier import SupabaseApplier
 from app.cutover.stages import Stage
 from app.errors import (
@@ -105,7 +105,7 @@ class Sender:
 
     async def _recording_stage(self, connection: AsyncConnection) -> Stage | None:
         """The stage, held until the transaction ends; None where writes to PostgreSQL leave no entries."""
-        await held_rows.set_up(connection, lock_timeout=_LOCK_TIMEOUT, idle=self.timeout + _IDLE_BESIDE_SENDING)
+        await locked_rows.set_up(connection, lock_timeout=_LOCK_TIMEOUT, idle=self.timeout + _IDLE_BESIDE_SENDING)
         self._is_there = self._is_there or await can_read_stage(connection)
         if not self._is_there:
             return None
@@ -136,13 +136,17 @@ class Sender:
 
     async def record_lost(self) -> None:
         """Leave entries anew for what was sent in transactions that were lost."""
-        if not (lost := self._lost.copy()):
+        lost, self._lost = self._lost, set()  # a key may be lost once more while its entry is written
+        if not lost:
             return
-        async with self.database.writer() as connection:
-            if await self._recording_stage(connection):
-                await outbox.record(connection, self._process, encode(list(lost)))
-                await self.database.commit(connection)
-        self._lost -= lost
+        try:
+            async with self.database.writer() as connection:
+                if await self._recording_stage(connection):
+                    await outbox.record(connection, self._process, encode(list(lost)))
+                    await self.database.commit(connection)
+        except BaseException:
+            self._lost |= lost
+            raise
 
     async def _attempt(
         self, table: str, keys: Sequence[Key], claimed: Mapping[int, Entry] | None, sent: Sent
@@ -156,11 +160,11 @@ class Sender:
                 if not await self.enter(connection):
                     return ()
                 entered = monotonic()
-                free = await held_rows.lock_keys(connection, table, keys)
+                free = await locked_rows.lock_keys(connection, table, keys)
                 entries = await outbox.entries_of(connection, table, encode(free))  # before the rows, which are as new
                 begun = self._of_this_send(entries, claimed)
                 wanted = sorted({entry.key for entry in entries if entry.id in begun})
-                rows = await held_rows.rows_as_text(connection, self.mirror.table(table), wanted)
+                rows = await locked_rows.rows_as_text(connection, self.mirror.table(table), wanted)
                 if rows:
                     refusal = await self._bring(table, rows, begun, entered)
                 is_parted = len(rows) > 1 and refusal is not None and not isinstance(refusal, _NO_ROW_IS_TO_BLAME)

@@ -1,1 +1,1 @@
-"""What is asked of each end: one question a kind of item, in tables of data by what the items belong to."""
+"""The questions of the inventory, which are put to both ends: one for each kind of item."""

@@ -197,8 +197,8 @@ class PostgresSource:
         key = _key(table)
         order = sql.SQL(", ").join(sql.Identifier(column.name) for column in table.key)
         while True:
-            behind = sql.SQL("WHERE {} > {}").format(key, _row_of_parameters(table)) if after else sql.SQL("")
-            rest = sql.SQL("{} ORDER BY {} LIMIT {}").format(behind, order, sql.Literal(size.rows))
+            past = sql.SQL("WHERE {} > {}").format(key, _row_of_parameters(table)) if after else sql.SQL("")
+            rest = sql.SQL("{} ORDER BY {} LIMIT {}").format(past, order, sql.Literal(size.rows))
             own = await self.own(table)
             kind = f"{len(columns)} columns"
             page = await self._page(table, _page(own, columns, versions, rest), list(after or ()), kind=kind)

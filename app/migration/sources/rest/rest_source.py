@@ -172,7 +172,7 @@ class RestSource:
                 after, held = page.last_key, table.key_size - 1
                 _refuse_null(after, table)
                 if after == landmark:
-                    raise StoreError("Supabase gives the same rows again where those behind them were asked for")
+                    raise StoreError("Supabase gives the same rows again where those after them were asked for")
                 number += 1
                 if number & (number - 1) == 0:  # landmarks at powers of two find a circle of any length (Brent)
                     landmark = after

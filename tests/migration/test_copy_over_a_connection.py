@@ -25,7 +25,7 @@ from tests.migration.test_quarantine import FAULTY, LOOSER_SOURCE
 SMALL = CopyOptions(streams=StreamOptions(jobs=4, range_rows=7))
 
 
-async def test_a_salon(connected: Source, database_url: str) -> None:
+async def test_a_salon_arrives_as_text_and_again_unchanged(connected: Source, database_url: str) -> None:
     rows = fill_salon(connected.url, clients=300, baileys_keys=150, hard_values=True)
     every = select_tables(Base.metadata)
     report = await copy_from(connected, database_url, every, options=SMALL)
@@ -253,7 +253,9 @@ async def test_a_stream_that_is_refused_ends_at_once(
     ]
 
 
-async def test_another_schema(connected: Source, fresh_database: str, routes: list[Routed]) -> None:
+async def test_types_of_another_schema_go_straight_in_or_staged(
+    connected: Source, fresh_database: str, routes: list[Routed]
+) -> None:
     """An identity that is always generated, a generated column, an enum, a domain, ranges; straight in, and staged."""
     execute(connected.url, _DDL + _ROWS)
     execute(fresh_database, _DDL)

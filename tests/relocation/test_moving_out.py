@@ -1,4 +1,4 @@
-"""What stops a move, what a killed one leaves, damaged archives, and dropping; two databases of one server."""
+"""What stops a salon from moving out, what a killed move leaves, and what holds at the old place."""
 
 from __future__ import annotations
 
@@ -6,44 +6,25 @@ import asyncio
 import json
 import threading
 import time
-from collections.abc import Iterator
-from io import BytesIO
 from pathlib import Path
-from zipfile import ZipFile
 
 import psycopg
 import pytest
 
-from app.common.schemas import Schemas
 from app.errors import MigrationError
 from app.migration.target.target_session import open_target
 from app.next_step import Command as NextCommand
 from app.relocation import moving_out
-from app.relocation.archive import Archive, TableRows
+from app.relocation.archive import Archive
 from app.relocation.conditions import objections
 from app.relocation.rows import tables_of
 from app.state.cutover.stage import read_stage_row
 from app.state.relocation.contents import LEFT, TAKEN
-from app.state.tool_schema import _LOCK
-from tests.cli.command import Command, start, wait_beside
+from tests.cli.command import Command
 from tests.cli.test_json import check_document
-from tests.migration.engine import Told, execute, query, value
-from tests.relocation.salon import salon_in, texts
-from tests.support.other_schemas import in_schema, searching
-from tests.support.postgres import PostgresServer
-
-_SCHEMAS = "SELECT nspname FROM pg_namespace WHERE nspname ~ '^(t|s)[0-9]' ORDER BY 1"
-
-
-@pytest.fixture
-def salon(salons: str) -> str:
-    """The salon `t1`, for psycopg."""
-    return salon_in(salons)
-
-
-@pytest.fixture
-def move_out(command: Command, salons: str):  # type: ignore[no-untyped-def]
-    return lambda *words: command("schema", "move-out", "t1", *words, DATABASE_URL=salons)
+from tests.migration.engine import Told, execute, value
+from tests.relocation.salon import texts
+from tests.support.other_schemas import in_schema
 
 
 async def test_every_table_of_the_tool_goes_or_stays(salon: str, salons: str) -> None:
@@ -212,126 +193,22 @@ def test_where_the_archive_fails_the_salon_goes_on(  # type: ignore[no-untyped-d
     execute(salon, "UPDATE clients SET notes = 'goes on'")
 
 
-@pytest.fixture
-def archive(salon: str, move_out) -> Path:  # type: ignore[no-untyped-def]
-    assert move_out("--to", "t1.zip").code == 0
-    return Path("t1.zip").absolute()
-
-
-def test_a_damaged_archive_is_refused_before_anything_is_written(command: Command, archive: Path, salons: str) -> None:
-    whole = archive.read_bytes()
-    before = query(salons, _SCHEMAS)
-    at = whole.index(b"data/clients.copy") + 60
-    exchanged = BytesIO()  # of which ZIP's own sums are right
-    with ZipFile(archive) as source, ZipFile(exchanged, "w") as target:
-        for name in source.namelist():
-            target.writestr(name, source.read(name).replace(b"name7\t", b"name_\t"))
-    flipped = whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :]
-    flags = whole.index(b"PK\x01\x02") + 8  # of the list of members
-    encrypted = whole[:flags] + b"\x01" + whole[flags + 1 :]
-    for damaged in (encrypted, whole[:-100], whole[: len(whole) // 2], b"", flipped, exchanged.getvalue()):
-        archive.write_bytes(damaged)
-        refused = command("schema", "move-in", str(archive), "--as", "t2", DATABASE_URL=salons)
-        assert refused.code == 1
-        assert "cannot be used" in refused.err
-        assert "nothing was written" in refused.err
-        assert query(salons, _SCHEMAS) == before
-    assert command("schema", "move-in", "missing.zip", DATABASE_URL=salons).code == 1
-
-
-def test_at_the_old_place_no_command_goes_on(command: Command, archive: Path, salons: str) -> None:
+def test_at_the_old_place_no_command_goes_on(
+    command: Command, archive: Path, salons: str, source_database: str
+) -> None:
     settings = {"DATABASE_URL": salons, "DATABASE_SCHEMA": "t1"}
     for line in ("cutover back --force X", "cutover finish --yes", "uninstall --yes"):
         refused = command(*line.split(), **settings)
         assert (refused.code, "moved to another server" in refused.err) == (1, True), line + refused.err
+    found = command("preflight", "--tables", "staff", "--json", "--source", source_database, **settings)
+    (error,) = [one for one in json.loads(found.out)["findings"] if one["severity"] == "error"]
+    assert (error["code"], "botdata schema move-out t1 --cancel" in error["remedy"]) == ("target-moved-out", True)
     assert "NOT SERVED HERE" in command("cutover", "status", **settings).out
 
 
-def test_what_is_there_is_not_touched(command: Command, archive: Path, salons: str) -> None:
-    taken = command("schema", "move-in", str(archive), DATABASE_URL=salons)
-    assert taken.code == 1
-    assert "--as ANOTHER_NAME" in taken.err
-    tried = command("schema", "move-in", str(archive), "--as", "t2", "--dry-run", "--json", DATABASE_URL=salons)
-    assert check_document(tried.out, "schema move-in")["moved_in"] is False
-    assert query(salons, _SCHEMAS) == [("t1",), ("t1_botdata",)]
-
-
-def test_what_is_read_back_otherwise_is_rolled_back(
-    command: Command, archive: Path, salons: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    whole = Archive.blocks
-
-    def changed(self: Archive, table: TableRows) -> Iterator[bytes]:
-        return (block.replace(b"name7\t", b"name_\t") for block in whole(self, table))
-
-    monkeypatch.setattr(Archive, "blocks", changed)
-    refused = command("schema", "move-in", str(archive), "--as", "t2", DATABASE_URL=salons)
-    assert (refused.code, "read back, clients is not as the archive has it" in refused.err) == (1, True)
-    assert query(salons, _SCHEMAS) == [("t1",), ("t1_botdata",)]
-
-
-def test_killed_amid_nothing_is_there(command: Command, archive: Path, salons: str, databases: PostgresServer) -> None:
-    other = databases.create_database()
-    try:
-        with psycopg.connect(other, autocommit=True) as holder:
-            holder.execute("SELECT pg_advisory_lock(%s)", [Schemas("t1").lock(_LOCK)])
-            process = start("schema", "move-in", str(archive), directory=archive.parent, DATABASE_URL=other)
-            waiting = (
-                "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted "
-                "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
-            )
-            wait_beside(process, lambda: value(other, waiting) == 1)
-            process.kill()
-            process.communicate(timeout=10)
-            others = "datname = current_database() AND pid <> pg_backend_pid()"
-            holder.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}")
-
-        deadline = time.monotonic() + 10
-        while query(other, _SCHEMAS) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert query(other, _SCHEMAS) == []
-        done = command("schema", "move-in", str(archive), DATABASE_URL=other)
-        assert done.code == 0, done.err
-        assert texts(searching(other, "t1"), "t1") == texts(searching(salons, "t1"), "t1")
-    finally:
-        databases.drop_database(other)
-
-
-def test_nothing_is_dropped_by_accident(command: Command, salon: str, salons: str) -> None:
-    def drop(*words: str):  # type: ignore[no-untyped-def]
-        return command("schema", "drop", *words, DATABASE_URL=salons)
-
-    assert "has not moved out" in drop("t1").err
-    assert drop("t1", "--yes-drop", "t2").code == 2
-    assert "no schema t9" in drop("t9").err
-    assert "public is no salon's" in drop("public", "--yes-drop", "public").err
-    execute(salons, "CREATE SCHEMA t8; CREATE TABLE t8.theirs (id integer)")
-    assert "no schema t8 with a salon" in drop("t8", "--yes-drop", "t8").err
-    execute(salon, "DROP SCHEMA t8 CASCADE; UPDATE version SET version = version - 1")
-    assert "cannot be read" in drop("t1", "--yes-drop", "t1").err
-    execute(salon, "UPDATE version SET version = version + 1")
-    execute(salon, "INSERT INTO processes (name, stage, chosen_by) VALUES ('p:1', 'complete', 'x')")
-    assert "processes of the bot live" in drop("t1", "--yes-drop", "t1").err
-    execute(salon, "DELETE FROM processes; CREATE VIEW public.latest AS SELECT id FROM t1.clients")
-    assert "view latest" in drop("t1", "--yes-drop", "t1").err
-    assert value(salon, "SELECT count(*) FROM clients") == 39
-    execute(salon, "DROP VIEW public.latest")
-    gone = drop("t1", "--yes-drop", "t1", "--json")
-    assert gone.code == 0, gone.err
-    check_document(gone.out, "schema drop")
-    assert query(salons, _SCHEMAS) == []
-
-
-def test_a_receipt_drops_what_moved_and_no_table_that_stayed(  # type: ignore[no-untyped-def]
-    command: Command, salon: str, salons: str, move_out
-) -> None:
-    execute(salon, "CREATE TABLE t1.own (id integer)")
-    assert move_out("--to", "t1.zip", "--leave", "table own").code == 0
-    execute(salon, "UPDATE version SET version = version - 1")  # of an older botdata: what has moved is not upgraded
-    line = ("schema", "drop", "t1", "--moved-in", Archive(Path("t1.zip"), step="test").manifest.receipt)
-    refused = command(*line, DATABASE_URL=salons)
-    assert (refused.code, "stayed behind as t1 moved out, and would be lost: t1.own" in refused.err) == (1, True)
-    execute(salon, "DROP TABLE t1.own")
-    gone = command(*line, DATABASE_URL=salons)
-    assert gone.code == 0, gone.err
-    assert query(salons, _SCHEMAS) == []
+def test_a_salon_that_is_not_there_or_too_old_is_named_in_the_next_command(command: Command, salons: str) -> None:
+    missing = command("schema", "move-out", "t9", DATABASE_URL=salons)
+    assert "correct the name, or DATABASE_URL, then: botdata schema move-out t9\n" in missing.err
+    execute(salons, "DROP SCHEMA t1_botdata CASCADE")
+    old = command("schema", "move-out", "t1", DATABASE_URL=salons)
+    assert "then: botdata schema move-out t1 (with DATABASE_SCHEMA=t1)\n" in old.err
