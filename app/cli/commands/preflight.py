@@ -190,7 +190,7 @@ async def examine(
     from app.migration.preflight.run import run_preflight
     from app.migration.preflight.schemas.target_state import examine_against
     from app.models import Base
-    from app.schema.project import newest_revision
+    from app.schema.project import project_revisions
     from app.schema.state import ExamineSchema
 
     accepted = accepted_of(ignore_column, accept)
@@ -208,7 +208,7 @@ async def examine(
         work.tables,
         ExamineSchema(upgrades=upgrades)
         if own
-        else examine_against(work.tables, newest=newest_revision(work.revisions), upgrades=upgrades)
+        else examine_against(work.tables, project_revisions(work.revisions), upgrades=upgrades)
         if work.revisions
         else examine_against(work.tables),
         accepted=accepted,
