@@ -94,7 +94,11 @@ def test_phones_are_masked(command: Command, settings: dict[str, str], source_da
     [
         ({"SUPABASE_KEY": "sb_publishable_x"}, "source-key-role", "set SUPABASE_KEY to the service key"),
         ({"SUPABASE_KEY": "sb_secret_x"}, "source-unreachable", "correct SUPABASE_URL and SUPABASE_KEY, then: "),
-        ({"SUPABASE_URL": "http://127.0.0.1:9"}, "source-unreachable", "correct SUPABASE_URL, or start the server, "),
+        (
+            {"SUPABASE_URL": "http://127.0.0.1:9"},
+            "source-unreachable",
+            "correct SUPABASE_URL, or wait until it answers, ",
+        ),
         ({"DATABASE_URL": "postgresql://x:password-of-the-database@127.0.0.1:9/x"}, "target-unreachable", "correct D"),
     ],
 )

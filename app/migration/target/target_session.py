@@ -19,6 +19,7 @@ from app.errors import (
     MigrationError,
     SchemaMismatchError,
     StoreError,
+    UnavailableError,
     error_for_sqlstate,
 )
 from app.migration.tables.grants import grant_of
@@ -217,6 +218,8 @@ def remedy_at_source(
         return (f"correct {setting}{' and SUPABASE_KEY' if setting == 'SUPABASE_URL' else ''}, then: ",)
     if isinstance(error, SchemaMismatchError):
         return (Command("preflight"), ", which compares its tables with the models, then: ")
+    if isinstance(error, UnavailableError):
+        return (f"correct {setting}, or wait until it answers, then: ",)
     return ()
 
 
