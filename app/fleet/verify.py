@@ -89,9 +89,7 @@ class Verifications:
         target = address_of(self.url, salon.name)
         if source.label == source_label(target):
             then = NextStep("correct it in the file, then: ", Command(STEP))
-            return Outcome(
-                salon.name, Result.NO_SOURCE, standing, "the file names the salon itself as its source", then
-            )
+            return Outcome(salon.name, Result.NO_SOURCE, standing, "the file names the salon as its own source", then)
         if self.since is not None and await self._is_equal_since(connection, source.label, self.since):
             why = f"all tables, since {self.since:%Y-%m-%dT%H:%M:%SZ}"
             return Outcome(salon.name, Result.EQUAL_SINCE, standing, why)
