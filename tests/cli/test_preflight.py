@@ -134,6 +134,7 @@ def test_the_source_itself_is_no_target(command: Command, source_database: str) 
     with counted_connections(source_database) as (another_address, _):
         found = command("preflight", "--json", **{**same, "DATABASE_URL": another_address})
     document = json.loads(found.out)
-    assert "target-is-source" in [one["code"] for one in document["findings"] if one["severity"] == "error"]
+    assert [one["code"] for one in document["findings"] if one["severity"] == "error"] == ["target-is-source"]
+    assert "schema replace" not in found.out
     assert document["next"] == "put the errors right, then: botdata preflight"
     assert value(source_database, "SELECT to_regclass('clients') IS NOT NULL")

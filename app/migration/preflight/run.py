@@ -131,6 +131,8 @@ async def run_preflight(
         target = ends.catalog if ends.state.usable else {}
         found += schema_findings(ends.source, tables, target, ignored=accepted.ignored_columns)
     if len(ends.places) > len(set(ends.places)):
+        # What is to be done about a target, such as to drop its tables, must not be done to the source.
+        found = [one for one in found if not one.code.startswith("target-")]
         found.append(
             finding(
                 "target-is-source",
