@@ -27,6 +27,7 @@ from app.next_step import Command, NextStep
 from app.state.fleet.salons import Salon, read_standing
 from app.state.runs.verifications import equal_since
 from app.state.tool_schema import may_read
+from app.stores.postgres.database_url import source_label
 
 STEP = "fleet verify"
 _AGAIN = NextStep(Command("verify"), ", with the salon's source, shows the rows")
@@ -85,12 +86,17 @@ class Verifications:
                 return Outcome(salon.name, SalonResult.NOT_COMPARED, standing, why)
             why, then = "the file names no source for it", NextStep("add it to the file, then: ", Command(STEP))
             return Outcome(salon.name, SalonResult.NO_SOURCE, standing, why, then)
+        target = address_of(self.url, salon.name)
+        if source.label == source_label(target):
+            then = NextStep("correct it in the file, then: ", Command(STEP))
+            return Outcome(
+                salon.name, SalonResult.NO_SOURCE, standing, "the file names the salon as its own source", then
+            )
         if self.since is not None and await self._is_equal_since(connection, source.label, self.since):
             why = f"all tables, since {self.since:%Y-%m-%dT%H:%M:%SZ}"
             return Outcome(salon.name, SalonResult.EQUAL_SINCE, standing, why)
         progress, pace = _Quiet(salon.name, self.notice), Pace(self.max_rate)
         pace.tell = progress.notice
-        target = address_of(self.url, salon.name)
         async with kept_pace(pace, target, "verify", progress.notice), AsyncExitStack() as opened:
             with explained("verify", setting="--sources", pending="everything; nothing was compared"):
                 place = source.opened_by("verify")

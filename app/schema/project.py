@@ -1,6 +1,5 @@
 """The revisions of another project, which lie in a directory with its `alembic.ini`."""
 
-import asyncio
 import os
 import sys
 from pathlib import Path
@@ -18,8 +17,8 @@ from app.stores.postgres.database_url import libpq_url
 _STEP = "upgrade"
 
 
-def newest_revision(configuration: Path) -> str | None:
-    """The newest revision of the project; None where it has none.
+def project_revisions(configuration: Path) -> list[str]:
+    """The revisions of the project, the newest first.
 
     Raises:
         SettingsError: there is no such file, or its revisions cannot be read.
@@ -27,7 +26,9 @@ def newest_revision(configuration: Path) -> str | None:
     if not configuration.is_file():
         raise SettingsError(f"{configuration}, which [tool.botdata] names, is not there")
     try:
-        return ScriptDirectory.from_config(Config(configuration)).get_current_head()
+        scripts = ScriptDirectory.from_config(Config(configuration))
+        scripts.get_current_head()  # refuses several
+        return [script.revision for script in scripts.walk_revisions()]
     except CommandError as error:
         raise SettingsError(f"the revisions of {configuration} cannot be read: {error}") from error
 
@@ -45,10 +46,10 @@ async def upgrade_project(configuration: Path, url: str, *, step: str = _STEP, r
         *(sys.executable, "-m", "alembic", "-c", configuration.name, "upgrade", revision),
         environment=environment,
         directory=configuration.parent,
-        stdout=asyncio.subprocess.DEVNULL,
     )
     if done.code:
-        lines = done.said.splitlines()
+        said = done.said or done.out.decode("utf-8", "replace").removeprefix("FAILED: ")  # Alembic's own words
+        lines = said.splitlines()
         traced = any(line.startswith("Traceback") for line in lines)
         raise MigrationError(
             "the revisions cannot be run: " + ("\n".join(lines[-1:] if traced else lines) or "no reason was given"),

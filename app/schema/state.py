@@ -8,7 +8,14 @@ from psycopg import AsyncConnection
 from app.errors import INSTALL_NEWER
 from app.migration.preflight.findings import SchemaDifference, finding
 from app.migration.preflight.schemas.catalog import CatalogTable
-from app.migration.preflight.schemas.target_schema import TargetState, as_findings, compare, not_there, revision_of
+from app.migration.preflight.schemas.target_schema import (
+    TargetState,
+    ahead,
+    as_findings,
+    compare,
+    not_there,
+    revision_of,
+)
 from app.models import Base
 from app.next_step import Command, NextStep
 from app.schema import phase08
@@ -73,12 +80,7 @@ class ExamineSchema:
     def _elsewhere(self, revision: str, known: list[str]) -> TargetState:
         head = known[-1]
         if revision not in known:
-            one = finding(
-                "target-ahead",
-                f"the target is at revision {revision}, which this botdata does not know; its own newest is {head}",
-                INSTALL_NEWER,
-            )
-            return TargetState([one], usable=False, next_step=NextStep(INSTALL_NEWER))
+            return ahead(revision, head, "this botdata's", INSTALL_NEWER)
         return not_there(revision, head, upgrades=self._upgrades)
 
 

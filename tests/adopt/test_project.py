@@ -152,3 +152,19 @@ def test_what_is_not_for_it_says_so(
         assert (refused.code, "is for the bot's own tables" in refused.err) == (1, True), line + refused.err
     assert value(upgraded, "SELECT to_regnamespace('botdata') IS NULL")
     assert command("cutover", "--help", **settings).code == 0
+
+
+def test_a_target_at_a_revision_of_another_copy_of_the_project(
+    edges: Project, upgraded: str, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(edges.directory)
+    execute(upgraded, "UPDATE alembic_version SET version_num = '0009'")
+    settings = {"DATABASE_URL": upgraded, "MIGRATION_SOURCE": edges.source}
+    found = command("preflight", **settings)
+    assert found.code == 1
+    assert "error target-ahead: the target is at revision 0009, which is not known here; the project's own newest" in (
+        found.out
+    )
+    assert "Next: take the revisions from where it was upgraded" in found.out
+    failed = command("upgrade", **settings)
+    assert "the revisions cannot be run: Can't locate revision identified by '0009'" in failed.err

@@ -94,7 +94,11 @@ def test_phones_are_masked(command: Command, settings: dict[str, str], source_da
     [
         ({"SUPABASE_KEY": "sb_publishable_x"}, "source-key-role", "set SUPABASE_KEY to the service key"),
         ({"SUPABASE_KEY": "sb_secret_x"}, "source-unreachable", "correct SUPABASE_URL and SUPABASE_KEY, then: "),
-        ({"SUPABASE_URL": "http://127.0.0.1:9"}, "source-unreachable", "correct SUPABASE_URL, or start the server, "),
+        (
+            {"SUPABASE_URL": "http://127.0.0.1:9"},
+            "source-unreachable",
+            "correct SUPABASE_URL, or wait until it answers, ",
+        ),
         ({"DATABASE_URL": "postgresql://x:password-of-the-database@127.0.0.1:9/x"}, "target-unreachable", "correct D"),
     ],
 )
@@ -130,6 +134,7 @@ def test_the_source_itself_is_no_target(command: Command, source_database: str) 
     with counted_connections(source_database) as (another_address, _):
         found = command("preflight", "--json", **{**same, "DATABASE_URL": another_address})
     document = json.loads(found.out)
-    assert "target-is-source" in [one["code"] for one in document["findings"] if one["severity"] == "error"]
+    assert [one["code"] for one in document["findings"] if one["severity"] == "error"] == ["target-is-source"]
+    assert "schema replace" not in found.out
     assert document["next"] == "put the errors right, then: botdata preflight"
     assert value(source_database, "SELECT to_regclass('clients') IS NOT NULL")

@@ -175,7 +175,7 @@ def test_an_unreachable_source(command: Command, settings: dict[str, str]) -> No
     outcome = command("copy", **{**settings, "SUPABASE_URL": "http://127.0.0.1:9"})
     assert outcome.code == 1
     assert "Supabase cannot be reached" in outcome.err
-    assert "next:    botdata copy" in outcome.err
+    assert "correct SUPABASE_URL, or wait until it answers, then: botdata copy" in outcome.err
     assert "preflight: not all could be looked at" in outcome.out
     assert "nothing in the way" not in outcome.out
 

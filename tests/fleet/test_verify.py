@@ -79,6 +79,11 @@ def test_what_is_asked_for_and_not_compared_is_a_failure(command: Command, salon
     assert "the database has no such salon" in lines["t9"]
     nothing = command("fleet", "verify", "--sources", str(sources), "--only", "t3", DATABASE_URL=salons)
     assert (nothing.code, "NOT all was done: nothing was compared" in nothing.out) == (1, True)
+    sources.write_text(f'[t1]\nsource = "{salons}"\nsource_schema = "t1"\n')
+    itself = command("fleet", "verify", "--sources", str(sources), "--only", "t1", DATABASE_URL=salons)
+    assert (itself.code, "no source the file names the salon as its own" in _lines(itself)["t1"]) == (1, True), (
+        itself.out
+    )
 
 
 @pytest.mark.parametrize(

@@ -107,7 +107,7 @@ async def test_a_lasting_failure_stops_and_the_next_copy_goes_on(
         await copy_from(pages, database_url, tables("clients", "staff"), limits=limits)
     assert (stopped.value.step, stopped.value.table) == ("copy", "clients")
     assert stopped.value.pending == "the rest of clients, staff"
-    assert str(stopped.value.next_step) == "botdata copy"
+    assert str(stopped.value.next_step) == "correct SUPABASE_URL, or wait until it answers, then: botdata copy"
     assert query(database_url, "SELECT last_key, pages, inserted, state FROM botdata.checkpoints") == [
         (["30"], 3, 30, "copying")
     ]

@@ -234,3 +234,19 @@ async def test_verifies_are_steps_and_so_are_unfinished_runs(pages: PageServer, 
     assert page.count("Forced, because:") == sum(one["forced"] for one in facts["moves"]) == 2
     assert page.count("over: they count again") == page.count("Known differences") == 1
     assert value(target, "SELECT count(*) FROM botdata.digests") == 2
+
+
+def test_a_disk_that_is_full_is_told_with_the_file_and_nothing_is_left(
+    command: Command, settings: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    for file in ("/dev/full", "r.html"):
+        with monkeypatch.context() as full:
+            full.setattr(Path, "replace", refuse)
+            outcome = command("report", "--kept", *_CLIENTS, "--output", file, **settings)
+        assert outcome.code == 1
+        assert f"the report cannot be written to {file}: No space left on device" in outcome.err
+        assert outcome.err.endswith("make room, or name another file, then: botdata report --tables clients\n")
+    assert list(tmp_path.iterdir()) == []

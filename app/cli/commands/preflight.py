@@ -204,9 +204,9 @@ async def examine(
     elif work.revisions is None:
         examine_schema = examine_against(work.tables)
     else:
-        from app.schema.project import newest_revision  # Alembic, which takes a while to import
+        from app.schema.project import project_revisions  # Alembic, which takes a while to import
 
-        examine_schema = examine_against(work.tables, newest=newest_revision(work.revisions), upgrades=upgrades)
+        examine_schema = examine_against(work.tables, project_revisions(work.revisions), upgrades=upgrades)
     return await run_preflight(
         source,
         work.target,

@@ -211,6 +211,8 @@ class _Look:
             target = self.catalog if self.state.usable else {}
             found += schema_findings(self.source, self.tables, target, ignored=accepted.ignored_columns)
         if len(self.places) > len(set(self.places)):
+            # What is to be done about a target, such as to drop its tables, must not be done to the source.
+            found = [one for one in found if not one.code.startswith("target-")]
             message = "DATABASE_URL and --source lead to the same tables, so that nothing would be moved"
             remedy = "set DATABASE_URL to the database that the rows are to move to"
             found.append(finding("target-is-source", message, remedy))

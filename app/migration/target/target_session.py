@@ -220,6 +220,8 @@ def remedy_at_source(
         return (f"correct {setting}{' and SUPABASE_KEY' if setting == 'SUPABASE_URL' else ''}, then: ",)
     if isinstance(error, SchemaMismatchError):
         return (Command("preflight"), ", which compares its tables with the models, then: ")
+    if isinstance(error, UnavailableError):
+        return (f"correct {setting}, or wait until it answers, then: ",)
     return ()
 
 

@@ -23,8 +23,9 @@ def inventory_words(report: Inventory, found: Document, given: GivenOptions) -> 
     for fate, group in groupby(report.items, key=lambda one: one.fate):
         items = list(group)
         yield f"{fate} ({len(items):,}):"
-        for _, of_kind in groupby(items, key=lambda one: one.kind):
-            yield from _kind(list(of_kind), given)
+        by_kind = [list(of_kind) for _, of_kind in groupby(items, key=lambda one: one.kind)]
+        for alike in [items] if fate == "not visible from here" else by_kind:  # of which all want the same, most often
+            yield from _kind(alike, given)
         yield ""
     if report.none_found:
         yield f"looked for, and there are none: {', '.join(report.none_found)}"

@@ -16,6 +16,7 @@ from app.cli.output import progress
 from app.cli.render import Document, Words, document, show
 from app.cli.work import Work
 from app.errors import MigrationError, StoreError
+from app.next_step import Command, NextStep
 
 if TYPE_CHECKING:
     from app.migration.sources.source import Source
@@ -77,7 +78,11 @@ def spoken_here() -> Literal["en", "ru"]:
 
 
 def write_report(facts: dict[str, Any], file: Path, language: Literal["en", "ru"]) -> None:
-    """Write the page, or the document alone where the file's name ends so; an older one stays until it is whole."""
+    """Write the page, or the document alone where the file's name ends so; an older one stays until it is whole.
+
+    Raises:
+        OSError: it cannot be written, and nothing of it is left.
+    """
     import json
 
     from app.report.page import render
@@ -88,8 +93,12 @@ def write_report(facts: dict[str, Any], file: Path, language: Literal["en", "ru"
         file.write_text(text, encoding="utf-8")
         return
     unfinished = file.with_name(f"{file.name}.part")
-    unfinished.write_text(text, encoding="utf-8")
-    unfinished.replace(file)
+    try:
+        unfinished.write_text(text, encoding="utf-8")
+        unfinished.replace(file)
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise
 
 
 def _write(
@@ -119,7 +128,15 @@ def _write(
             )
 
     facts = work.carry_out(make)
-    write_report(facts, file, language)
+    try:
+        write_report(facts, file, language)
+    except OSError as error:
+        raise MigrationError(
+            f"the report cannot be written to {file}: {error.strerror}",
+            step="report",
+            pending="the report; nothing but hashes was written",
+            next_step=NextStep("make room, or name another file, then: ", work.given.complete(Command("report"))),
+        ) from error
     following = f"botdata report --check {shlex.quote(str(file))}"
     found = document("report", ok=True, file=str(file.absolute()), report=facts, next=following)
     show(found, _words(found), as_json)

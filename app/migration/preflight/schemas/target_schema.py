@@ -199,26 +199,34 @@ class TargetState:
 Examine = Callable[[AsyncConnection, dict[str, CatalogTable]], Awaitable[TargetState]]
 
 
-def examine_against(tables: Sequence[Table], *, newest: str | None = None, upgrades: bool = False) -> Examine:
+def examine_against(tables: Sequence[Table], revisions: Sequence[str] = (), *, upgrades: bool = False) -> Examine:
     """The target of another project's tables: it is to have them, with columns of these names and types.
 
     Args:
-        newest: the newest revision of the project, where it has revisions.
+        revisions: those of the project, the newest first.
         upgrades: the step upgrades the schema itself, so that a schema that is not there yet does not stop it.
     """
 
     async def examine(connection: AsyncConnection, catalog: dict[str, CatalogTable]) -> TargetState:
         revision = await revision_of(connection, catalog)
         held = [name_of(table) for table in tables if name_of(table) in catalog]
-        if newest is not None and revision is None and held:
+        if revisions and revision is None and held:
             return TargetState([_made_by_none(held)], usable=False)
-        if newest is not None and revision != newest:
-            return not_there(revision, newest, upgrades=upgrades)
+        if revisions and revision not in (None, *revisions):
+            return ahead(revision, revisions[0], "the project's own", "take the revisions from where it was upgraded")
+        if revisions and revision != revisions[0]:
+            return not_there(revision, revisions[0], upgrades=upgrades)
         differences = compare(tables, catalog, strict=False)
-        found = as_findings(differences, "make the target's tables as --metadata describes them")
+        found = as_findings(differences, "make the target's tables as the models describe them")
         return TargetState(found, differences, usable=all(one.severity != "error" for one in differences))
 
     return examine
+
+
+def ahead(revision: str | None, newest: str, whose: str, remedy: str) -> TargetState:
+    """The state of a target at a revision that is not known here."""
+    message = f"the target is at revision {revision}, which is not known here; {whose} newest is {newest}"
+    return TargetState([finding("target-ahead", message, remedy)], usable=False, next_step=NextStep(remedy))
 
 
 def _made_by_none(held: Sequence[str]) -> Finding:
