@@ -20,8 +20,8 @@ from app.migration.tables.copy_table import CopyTable
 from app.migration.tables.described_table import describe
 from app.migration.target.target_session import explained, open_target
 from app.next_step import NextStep
-from app.report.digests import digest_source, digest_target, with_columns
 from app.report.facts import KIND, VERSION
+from app.report.making import digest_source, digest_target, with_columns
 from app.state.digests import BUCKETS, Bucket, KeptDigest, Side, key_name
 
 STEP = "report"

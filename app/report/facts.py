@@ -269,6 +269,6 @@ def limits_file() -> Path:
 
 
 def read_limits() -> list[dict[str, str]]:
-    """The rows of its table, with backticks around code."""
+    """What no check can find: the rows of its table, which alone says it, with backticks around code."""
     rows = re.findall(r"^\| (.+?) \| (.+?) \| (.+?) \|$", limits_file().read_text(encoding="utf-8"), re.MULTILINE)
     return [{"what": what, "who": who, "remedy": remedy} for what, who, remedy in rows[1:]]

@@ -22,13 +22,15 @@ SELECT format('pg_get_serial_sequence(%%L, %%L)', attrelid::regclass, attname),
 FROM pg_attribute WHERE attrelid = ANY (%(oids)s) AND attidentity <> '' AND NOT attisdropped
 AND pg_get_serial_sequence(attrelid::regclass::text, attname) IS NOT NULL ORDER BY 1
 """
-_CREATE_SEQUENCES = """
+# What makes the tables, before the rows are loaded.
+_BEFORE = (
+    """
 SELECT format('CREATE SEQUENCE %%s AS %%s INCREMENT %%s MINVALUE %%s MAXVALUE %%s START %%s CACHE %%s%%s;',
     seqrelid::regclass, format_type(seqtypid, NULL), seqincrement, seqmin, seqmax, seqstart, seqcache,
     CASE WHEN seqcycle THEN ' CYCLE' ELSE '' END)
 FROM pg_sequence WHERE seqrelid = ANY (%(sequences)s) ORDER BY seqrelid::regclass::text
-"""
-_CREATE_TABLES = """
+""",
+    """
 SELECT format('CREATE TABLE %%s (%%s)%%s;', c.oid::regclass, (
     SELECT string_agg(format('%%I %%s', a.attname, format_type(a.atttypid, a.atttypmod))
         || CASE WHEN a.attcollation <> t.typcollation THEN format(' COLLATE %%s', a.attcollation::regcollation)
@@ -44,37 +46,40 @@ SELECT format('CREATE TABLE %%s (%%s)%%s;', c.oid::regclass, (
     WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),
     CASE WHEN c.relkind = 'p' THEN ' PARTITION BY ' || pg_get_partkeydef(c.oid) ELSE '' END)
 FROM pg_class c WHERE c.oid = ANY (%(oids)s) ORDER BY c.relispartition, c.relname
-"""
-_ATTACH = """
+""",
+    """
 SELECT format('ALTER TABLE %%s ATTACH PARTITION %%s %%s;', inhparent::regclass, c.oid::regclass,
     pg_get_expr(c.relpartbound, c.oid))
 FROM pg_class c JOIN pg_inherits ON inhrelid = c.oid WHERE c.oid = ANY (%(oids)s) AND c.relispartition
 ORDER BY c.relname
-"""
-_OWNED_BY = """
+""",
+    """
 SELECT format('ALTER SEQUENCE %%s OWNED BY %%s.%%I;', d.objid::regclass, d.refobjid::regclass, attname)
 FROM pg_depend d JOIN pg_attribute ON attrelid = d.refobjid AND attnum = d.refobjsubid
 WHERE d.classid = 'pg_class'::regclass AND d.objid = ANY (%(sequences)s) AND d.deptype = 'a'
 ORDER BY d.objid::regclass::text
-"""
-# Those that a partition has from its parent come with the parent's.
-_CONSTRAINTS = """
+""",
+)
+# What the tables get after the rows.
+_AFTER = (
+    # Those that a partition has from its parent come with the parent's.
+    """
 SELECT format('ALTER TABLE %%s ADD CONSTRAINT %%I %%s;', conrelid::regclass, conname, pg_get_constraintdef(oid))
 FROM pg_constraint WHERE conrelid = ANY (%(oids)s) AND contype IN ('p', 'u', 'c', 'x', 'f') AND conparentid = 0
 AND NOT (contype = 'c' AND coninhcount > 0)
 ORDER BY position(contype::text IN 'pucxf'), conrelid::regclass::text, conname
-"""
-_INDEXES = """
+""",
+    """
 SELECT replace(pg_get_indexdef(x.indexrelid), ' ON ONLY ', ' ON ') || ';' FROM pg_index x
 WHERE x.indrelid = ANY (%(oids)s) AND NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = x.indexrelid
     AND conrelid = x.indrelid) AND NOT EXISTS (SELECT FROM pg_inherits WHERE inhrelid = x.indexrelid)
 ORDER BY x.indexrelid::regclass::text
-"""
-_TRIGGERS = """
+""",
+    """
 SELECT pg_get_triggerdef(oid) || ';' FROM pg_trigger
 WHERE tgrelid = ANY (%(oids)s) AND NOT tgisinternal AND tgparentid = 0 ORDER BY tgrelid::regclass::text, tgname
-"""
-_SECURITY = """
+""",
+    """
 SELECT format('ALTER TABLE %%s ENABLE ROW LEVEL SECURITY;', oid::regclass) FROM pg_class
 WHERE oid = ANY (%(oids)s) AND relrowsecurity
 UNION ALL SELECT format('ALTER TABLE %%s FORCE ROW LEVEL SECURITY;', oid::regclass) FROM pg_class
@@ -83,20 +88,21 @@ UNION ALL SELECT format('CREATE POLICY %%I ON %%I.%%I AS %%s FOR %%s TO %%s%%s%%
     permissive, cmd, array_to_string(ARRAY(SELECT quote_ident(role) FROM unnest(roles) role), ', '),
     ' USING (' || qual || ')', ' WITH CHECK (' || with_check || ')')
 FROM pg_policies WHERE format('%%I.%%I', schemaname, tablename)::regclass = ANY (%(oids)s)
-"""
-_GRANTS = """
+""",
+    """
 SELECT format('GRANT %%s ON %%s TO %%s%%s;', a.privilege_type, c.oid::regclass,
     CASE WHEN a.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END,
     CASE WHEN a.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END)
 FROM pg_class c CROSS JOIN LATERAL aclexplode(c.relacl) a
 WHERE c.oid = ANY (%(oids)s) AND a.grantee <> c.relowner ORDER BY 1
-"""
-_COMMENTS = """
+""",
+    """
 SELECT format('COMMENT ON %%s IS %%L;', CASE WHEN objsubid = 0 THEN 'TABLE ' || objoid::regclass::text
     ELSE format('COLUMN %%s.%%I', objoid::regclass, (SELECT attname FROM pg_attribute
         WHERE attrelid = objoid AND attnum = objsubid)) END, description)
 FROM pg_description WHERE classoid = 'pg_class'::regclass AND objoid = ANY (%(oids)s) ORDER BY 1
-"""
+""",
+)
 _FUNCTIONS = """
 SELECT pg_get_functiondef(oid) || ';' FROM pg_proc WHERE pronamespace = 'public'::regnamespace
 AND format('%%s(%%s)', proname, oidvectortypes(proargtypes)) = ANY (%(functions)s) ORDER BY proname
@@ -124,7 +130,7 @@ async def tables_sql(connection: AsyncConnection, tables: Sequence[str]) -> tupl
     async def texts(*queries: str) -> list[str]:
         return [text for query in queries for text in await fetch_column(connection, query, arguments)]
 
-    before = await texts(_CREATE_SEQUENCES, _CREATE_TABLES, _ATTACH, _OWNED_BY)
+    before = await texts(*_BEFORE)
     named = [(sql.Literal(name).as_string(connection), name) for _, name in found]
     named += await fetch_rows(connection, _IDENTITIES, arguments)
     values = []
@@ -132,7 +138,7 @@ async def tables_sql(connection: AsyncConnection, tables: Sequence[str]) -> tupl
         query = sql.SQL("SELECT last_value, is_called FROM {}").format(sql.SQL(name))
         value, called = await fetch_row(connection, query)
         values.append(f"SELECT setval({restored}, {value}, {str(called).lower()});")
-    behind = await texts(_CONSTRAINTS, _INDEXES, _TRIGGERS, _SECURITY, _GRANTS, _COMMENTS)
+    behind = await texts(*_AFTER)
     return _HEADER + "\n".join(before) + "\n", _HEADER + "\n".join(values + behind) + "\n"
 
 

@@ -8,16 +8,18 @@ from typing import Any
 
 import psycopg
 from psycopg import AsyncConnection, sql
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection as EngineConnection
+from sqlalchemy.schema import CreateIndex
 
 from app.errors import MigrationError
 from app.migration.target.target_session import explained, open_target
+from app.models import Base
 from app.next_step import Command, NextStep
 from app.schema import revisions
 from app.schema.backup import STEP, Backup, back_up, make_directory
 from app.schema.pg_dump import find_pg_dump
 from app.schema.plan import ReplacePlan, read_plan
-from app.schema.session_indexes import make_session_indexes
 from app.schema.transaction import commit, revisions_transaction
 from app.state.fetching import fetch_row, fetch_rows
 
@@ -238,3 +240,38 @@ async def _upgrade(connection: EngineConnection, url: str) -> list[revisions.Not
         error.pending = "the replacement; nothing was changed in the database"
         raise
     return notices
+
+
+async def make_session_indexes(connection: AsyncConnection, names: Sequence[str], lock_timeout: float) -> None:
+    """Make indexes that the session tables lack, as the models have them, while the login goes on writing.
+
+    The upgrade would make them too, inside its transaction: until that ends, it would keep the login from writing.
+
+    Args:
+        connection: in autocommit.
+        lock_timeout: seconds to wait for each transaction that is in the way.
+
+    Raises:
+        psycopg.Error: the server refuses; no half-made index is left.
+    """
+    if not names:
+        return
+    await connection.execute(f"SET lock_timeout = {max(1, round(lock_timeout * 1000))}")
+    indexes = {str(index.name): index for table in Base.metadata.tables.values() for index in table.indexes}
+    for name in names:
+        # What a killed start left half made is in the way by its name.
+        await _drop_index(connection, name)
+        statement = str(CreateIndex(indexes[name]).compile(dialect=postgresql.dialect()))  # type: ignore[no-untyped-call]
+        try:
+            await connection.execute(statement.replace("CREATE INDEX ", "CREATE INDEX CONCURRENTLY ", 1))
+        except psycopg.errors.ProgramLimitExceeded:
+            await _drop_index(connection, name)  # a row is too large for it; the upgrade says so
+        except psycopg.Error:
+            await _drop_index(connection, name)
+            raise
+
+
+async def _drop_index(connection: AsyncConnection, name: str) -> None:
+    await connection.execute(
+        sql.SQL("DROP INDEX CONCURRENTLY IF EXISTS {}").format(sql.Identifier("public", name)).as_string(connection)
+    )

@@ -29,7 +29,7 @@ def baileys_names() -> set[str]:
 
 
 class ExamineSchema:
-    """Examines a target for a step: see `app.migration.preflight.run.Examine`.
+    """Examines a target for a step: see `app.migration.preflight.schemas.target_schema.Examine`.
 
     Args:
         upgrades: the step upgrades the schema itself, so that a schema that is not there yet does not stop it.

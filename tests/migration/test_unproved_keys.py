@@ -12,8 +12,8 @@ from app.cutover.stages import Store
 from app.errors import MigrationError
 from app.migration.quarantine.replay import replay
 from app.migration.runs.status import read_status
+from app.migration.tables.put_aside import BE_SILENT
 from app.migration.tables.selected_tables import select_tables
-from app.migration.tables.silence import BE_SILENT
 from app.migration.target import foreign_keys
 from app.migration.target.target_session import open_target
 from app.migration.verify.options import VerifyOptions
@@ -47,7 +47,7 @@ async def test_a_proof_waits_for_those_who_could_not_see_our_rows(fresh_database
                 await connection.execute("INSERT INTO posts VALUES (1, 3, 'b')")
             proving = asyncio.create_task(foreign_keys.prove(connection))
             await until(lambda: proving.done() or bool(value(fresh_database, _WAITING)))
-        assert [(one.name, one.orphans) for one in await proving] == [("posts_author", 1)]
+        assert [(one.key.name, one.orphans) for one in await proving] == [("posts_author", 1)]
 
 
 _PLANT = "SET session_replication_role = replica; {}"
@@ -194,7 +194,7 @@ async def test_a_proof_finds_what_postgresql_would(fresh_database: str, statemen
             ["Full_a_b_fkey", "itself_up_fkey", "of_whole_id_fkey", "other_b_fkey", "simple_a_b_fkey", "whole_c_fkey"]
         )
         found = await foreign_keys.prove(connection)
-    assert [(one.name, one.orphans) for one in found] == ([(broken, 1)] if broken else [])
+    assert [(one.key.name, one.orphans) for one in found] == ([(broken, 1)] if broken else [])
     still = [name for name, state in query(fresh_database, STATES) if state == "unproved"]
     assert still == ([broken] if broken else [])
     execute(fresh_database, "DROP TABLE simple, other, itself, whole, wide CASCADE")

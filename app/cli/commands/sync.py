@@ -111,7 +111,7 @@ def sync(
 
 async def _fires_at_source(work: Work, accepted: Accepted, *, dry_run: bool) -> Sequence[Finding]:
     """What the source does by itself with rows that go back, all of it accepted; a dry run names the rest too."""
-    from app.migration.preflight.source_writes import examine_source_writes, refuse_unaccepted
+    from app.migration.preflight.writes import examine_source_writes, refuse_unaccepted
 
     found = await examine_source_writes(work.source_url, work.tables)
     return found if dry_run else refuse_unaccepted(found, accepted)

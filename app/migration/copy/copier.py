@@ -96,9 +96,9 @@ async def copy_into(
     with explained("copy", setting=source.setting, pending="every table; no row was written"):
         options.permit.refuse(await read_authority(connection), [name_of(table) for table in tables])
         await refuse_distributed(connection, tables, step="copy")
-        moved = await choose_moved(connection, source, tables, progress, step="copy")
+        moved, not_moved = await choose_moved(connection, source, tables, progress, step="copy")
         styled = isinstance(source, RestSource)
-        described = [await describe(connection, table, step="copy", styled=styled) for table in moved.tables]
+        described = [await describe(connection, table, step="copy", styled=styled) for table in moved]
         if isinstance(source, RestSource):
             await require_readable_texts(source, described, progress.notice, step="copy")
         await ensure_tool_schema(connection)
@@ -123,7 +123,7 @@ async def copy_into(
             connection,
             source,
             target_url,
-            moved.tables,
+            moved,
             described,
             copied,
             progress,
@@ -144,7 +144,7 @@ async def copy_into(
         broken=tuple(broken),
         not_usable=not_usable,
         not_seen=not_seen,
-        not_moved=moved.not_moved,
+        not_moved=not_moved,
     )
 
 

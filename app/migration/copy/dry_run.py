@@ -105,13 +105,13 @@ async def dry_run(
     tried = []
     async with open_target(target_url, step=STEP) as connection:
         with explained(STEP, setting=source.setting, pending="everything; nothing was written"):
-            moved = await choose_moved(connection, source, tables, progress, step=STEP)
-        for table in moved.tables:
+            moved, not_moved = await choose_moved(connection, source, tables, progress, step=STEP)
+        for table in moved:
             pending = "the rest of the trial; nothing was written"
             with explained(STEP, setting=source.setting, table=name_of(table), pending=pending):
                 described = await describe(connection, table, step=STEP, styled=isinstance(source, RestSource))
                 tried.append(await _Trial(connection, source, described, progress, sample).run())
-    return DryRunReport(tuple(tried), sample, monotonic() - began, moved.not_moved)
+    return DryRunReport(tuple(tried), sample, monotonic() - began, not_moved)
 
 
 class _Trial:

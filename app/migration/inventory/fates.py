@@ -1,9 +1,10 @@
 """Decides the fate of what the source holds: of rows by what was verified, of all else by what the target holds."""
 
+import hashlib
 import shlex
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 
-from app.migration.inventory.items import Fate, Item, hash_of
 from app.migration.inventory.questions.database_objects import EXTENSIONS, ROLES
 from app.migration.inventory.questions.question import Answer, Found, Question
 from app.migration.inventory.questions.schema_objects import SCHEMAS
@@ -15,9 +16,91 @@ from app.migration.inventory.supabase_objects import (
     why_not_needed,
 )
 from app.next_step import Command, NextStep
+from app.state.runs.inventory import KeptItem, Tick
 from app.state.runs.verifications import LastVerification
 
+
+class Fate(StrEnum):
+    """What becomes of an item."""
+
+    MOVED = "moved and verified"
+    RECREATED = "recreated and proved"
+    BY_HAND = "by hand"
+    NOT_NEEDED = "not needed"
+    NOT_VISIBLE = "not visible from here"
+    UNKNOWN = "unknown"
+
+
+_CLOSED = {Fate.MOVED, Fate.RECREATED, Fate.NOT_NEEDED}
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """Something that a source holds, or that could not be looked at.
+
+    Attributes:
+        kind: as "trigger".
+        name: of this kind, as "auth.users.on_auth_user_created"; "(all)" where no single one could be seen.
+        detail: what it is, or why it has its fate. It holds no value, key or secret.
+        how: what to do about it, where something is left to be done.
+        definition: a hash of what it is; a tick counts for this definition alone.
+        tick: what a person said of it, of this or of an earlier definition.
+    """
+
+    kind: str
+    name: str
+    fate: Fate
+    detail: str
+    how: NextStep | None = None
+    definition: str = ""
+    tick: Tick | None = None
+
+    @property
+    def label(self) -> str:
+        """The item's name among all, the same in each inventory."""
+        return f"{self.kind} {self.name}"
+
+    @property
+    def done(self) -> bool:
+        """Whether a person has ticked it off as it is now."""
+        return self.tick is not None and self.tick.definition == self.definition
+
+    @property
+    def changed(self) -> bool:
+        """Whether it has changed since a person ticked it off."""
+        return self.tick is not None and not self.done
+
+    @property
+    def open(self) -> bool:
+        """Whether something is left to be done."""
+        return self.fate not in _CLOSED and not self.done
+
+    def kept(self) -> KeptItem:
+        """What is kept of it."""
+        return KeptItem(self.label, self.fate.value, self.definition, self.fate not in _CLOSED)
+
+
+def hash_of(*parts: str | None) -> str:
+    """The hash of a definition, which may hold what must not be kept."""
+    return hashlib.sha256("\0".join(part or "" for part in parts).encode()).hexdigest()
+
+
 _USERS = ("auth.users", "auth.identities")
+
+
+@dataclass(frozen=True, slots=True)
+class TargetSeen:
+    """What the target holds of what is asked of both ends.
+
+    Attributes:
+        tables: those that it has.
+        objects: by kind and name; a kind that could not be read is not among them.
+        available: the versions of the extensions that its server has, by name.
+    """
+
+    tables: set[str]
+    objects: dict[str, dict[str, Found]]
+    available: dict[str, str]
 
 
 @dataclass(slots=True)
@@ -26,15 +109,13 @@ class Moved:
 
     Attributes:
         source: the label of the source of this inventory.
-        tables: those that the target has.
         models: those that a command can move.
-        has_target: a target was given; where it was not, nothing is known to be moved.
+        target: None where none is given: then nothing is known to be moved.
     """
 
     source: str
     models: frozenset[str]
-    has_target: bool = False
-    tables: set[str] = field(default_factory=set)
+    target: TargetSeen | None = None
     copied: set[str] = field(default_factory=set)
     verified: dict[str, LastVerification] = field(default_factory=dict)
 
@@ -44,15 +125,15 @@ class Moved:
         Args:
             table: its label, with the schema unless that is public.
         """
-        last = self.verified.get(table)
+        last, there = self.verified.get(table), self.target is not None and table in self.target.tables
         only = f"--tables {shlex.quote(table)}"
-        if last is not None and not last.differences and table in self.tables and last.source == self.source:
+        if last is not None and not last.differences and there and last.source == self.source:
             return Fate.MOVED, f"verified {last.ended_at}: no difference", None
         if table not in self.models:
             return Fate.BY_HAND, "the models have no such table, so no command moves it", _way_to_models(table, only)
-        if not self.has_target:
+        if self.target is None:
             return Fate.BY_HAND, "no target is given", NextStep("set DATABASE_URL, then: ", Command("copy", only))
-        if table not in self.tables:
+        if not there:
             return Fate.BY_HAND, "the target has no such table", NextStep(Command("preflight", only))
         if last is not None and last.source == self.source:
             differed = f"{last.differences:,} rows differed when it was verified, {last.ended_at}"
@@ -75,29 +156,14 @@ def _way_to_models(table: str, only: str) -> NextStep:
 
 
 @dataclass(frozen=True, slots=True)
-class TargetSeen:
-    """What the target holds of what is asked of both ends.
-
-    Attributes:
-        objects: by kind and name; a kind that could not be read is not among them.
-        available: the versions of the extensions that its server has, by name.
-    """
-
-    objects: dict[str, dict[str, Found]]
-    available: dict[str, str]
-
-
-@dataclass(frozen=True, slots=True)
 class Fates:
     """Decides, for one source and one target.
 
     Attributes:
-        target: None where no target is given.
         is_project: the source is a Supabase project, so that schemas and roles of certain names are Supabase's own.
     """
 
     moved: Moved
-    target: TargetSeen | None
     is_project: bool
 
     def items_of(self, question: Question, answer: Answer) -> list[Item]:
@@ -127,7 +193,7 @@ class Fates:
             fate, why, _ = self.moved.fate_of(question.moved_as)
             if fate is Fate.MOVED:
                 return replace(item, fate=fate, detail=f"{one.detail}; {why}")
-        there = self.target.objects.get(question.kind) if self.target else None
+        there = self.moved.target.objects.get(question.kind) if self.moved.target else None
         twin = there.get(one.name) if there else None
         if question.compared and twin is not None and twin.definition == one.definition:
             detail = one.detail if question is not EXTENSIONS else f"version {one.detail}, in the target {twin.detail}"
@@ -137,7 +203,7 @@ class Fates:
         item = replace(item, how=NextStep(question.by_hand.replace("{name}", one.name)))
         if question is EXTENSIONS:
             return self._missing_extension(item)
-        if not question.compared or self.target is None:
+        if not question.compared or self.moved.target is None:
             return item
         if there is None:
             return replace(item, detail=_joined(one.detail, "whether the target has it could not be read"))
@@ -145,9 +211,9 @@ class Fates:
         return replace(item, detail=_joined(one.detail, state))
 
     def _missing_extension(self, item: Item) -> Item:
-        if self.target is None:
+        if self.moved.target is None:
             return replace(item, detail=f"version {item.detail}")
-        available = self.target.available.get(item.name)
+        available = self.moved.target.available.get(item.name)
         if available is not None:
             return replace(item, detail=f"version {item.detail}; the target's server has {available}, not yet made")
         install = NextStep("install it on the target's server, or do without what it is used for")

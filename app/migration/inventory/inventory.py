@@ -9,8 +9,7 @@ from psycopg import AsyncConnection
 from sqlalchemy import MetaData
 
 from app.common.schemas import schemas_of
-from app.migration.inventory.fates import Fates, Moved, TargetSeen
-from app.migration.inventory.items import Fate, Item
+from app.migration.inventory.fates import Fate, Fates, Item, Moved, TargetSeen
 from app.migration.inventory.questions.database_objects import DATABASE_OBJECTS, ROLES
 from app.migration.inventory.questions.question import Found, ask
 from app.migration.inventory.questions.schema_objects import SCHEMA_OBJECTS
@@ -84,15 +83,15 @@ async def take_inventory(source: Source, target_url: str | None, metadata: MetaD
     """
     moved = Moved(source.label, frozenset(map(name_of, metadata.tables.values())))
     if target_url is None:
-        items, none_found = await _look(source, moved, None, metadata)
+        items, none_found = await _look(source, moved, metadata)
         notices = ("no target is given (DATABASE_URL): nothing can be proved, and nothing ticked off",)
         return Inventory(source.label, None, _in_order(items, {}), none_found, notices)
     async with open_target(target_url, step=_STEP) as connection:
         with explained(_STEP, pending="all of the inventory"):
             notice = await _prepare(connection)
             ticks = {} if notice else await _remembered(connection, moved)
-            target = await _look_at_target(connection, moved)
-        items, none_found = await _look(source, moved, target, metadata)
+            moved.target = await _look_at_target(connection)
+        items, none_found = await _look(source, moved, metadata)
         ordered = _in_order(items, ticks)
         taken_at = None
         if notice is None:
@@ -122,12 +121,11 @@ async def _remembered(connection: AsyncConnection, moved: Moved) -> dict[str, Ti
     return await read_ticks(connection)
 
 
-async def _look_at_target(connection: AsyncConnection, moved: Moved) -> TargetSeen:
+async def _look_at_target(connection: AsyncConnection) -> TargetSeen:
     await set_for_all(connection, _SETTINGS)
-    moved.has_target = True
     tables = await (await connection.execute(_TARGET_TABLES)).fetchall()
     salon = schemas_of(connection).data
-    moved.tables = {label(*named) for one in tables if (named := _as_in_public(salon, *one)) is not None}
+    held = {label(*named) for one in tables if (named := _as_in_public(salon, *one)) is not None}
     objects: dict[str, dict[str, Found]] = {}
     for question in QUESTIONS:
         if question.compared:
@@ -136,12 +134,10 @@ async def _look_at_target(connection: AsyncConnection, moved: Moved) -> TargetSe
                 found = filter(None, (_found_as_in_public(salon, one) for one in answer.found))
                 objects.setdefault(question.kind, {}).update((one.name, one) for one in found)
     available = await (await connection.execute(_AVAILABLE)).fetchall()
-    return TargetSeen(objects, dict(available))
+    return TargetSeen(held, objects, dict(available))
 
 
-async def _look(
-    source: Source, moved: Moved, target: TargetSeen | None, metadata: MetaData
-) -> tuple[list[Item], tuple[str, ...]]:
+async def _look(source: Source, moved: Moved, metadata: MetaData) -> tuple[list[Item], tuple[str, ...]]:
     with explained(_STEP, setting=source.setting, pending="all of the inventory"):
         if isinstance(source, RestSource):
             schemas = dict.fromkeys(["public", *(table.schema or "public" for table in metadata.tables.values())])
@@ -149,16 +145,14 @@ async def _look(
         assert isinstance(source, PostgresSource)
         async with await source.connect() as connection:
             with source_errors():
-                return await _look_at_source(connection, moved, target)
+                return await _look_at_source(connection, moved)
 
 
-async def _look_at_source(
-    connection: AsyncConnection, moved: Moved, target: TargetSeen | None
-) -> tuple[list[Item], tuple[str, ...]]:
+async def _look_at_source(connection: AsyncConnection, moved: Moved) -> tuple[list[Item], tuple[str, ...]]:
     await set_for_all(connection, _SETTINGS)
     roles = (await ask(connection, ROLES, SCHEMA)).found
     is_project = any(role.name == _SUPABASE_ROLE for role in roles)
-    fates = Fates(moved, target, is_project)
+    fates = Fates(moved, is_project)
     items = await table_items(connection, moved, SCHEMA)
     none_found = [] if items else ["tables"]
     for question in QUESTIONS:
@@ -201,6 +195,8 @@ def _place(item: Item) -> tuple[int, int, str, str]:
     return _FATES.index(item.fate), _KINDS.get(item.kind, len(_KINDS)), item.kind, item.name
 
 
+# A salon's tables are in `public` at the source, and in its schema here. What the target has in its own `public` is
+# another salon's, and proves nothing of this one.
 _SOURCE = "public"
 
 

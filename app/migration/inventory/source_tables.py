@@ -6,8 +6,7 @@ import psycopg
 from psycopg import AsyncConnection, sql
 
 from app.errors import AccessDeniedError, SchemaMismatchError, StoreError
-from app.migration.inventory.fates import Moved
-from app.migration.inventory.items import Fate, Item, hash_of
+from app.migration.inventory.fates import Fate, Item, Moved, hash_of
 from app.migration.inventory.questions.question import Question, right_to_read
 from app.migration.inventory.supabase_objects import KNOWN_TABLES, is_supabase_owned
 from app.migration.sources.rest.rest_source import RestSource

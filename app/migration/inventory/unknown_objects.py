@@ -6,7 +6,7 @@ thought of is there too.
 
 from psycopg import AsyncConnection, sql
 
-from app.migration.inventory.items import Fate, Item, hash_of
+from app.migration.inventory.fates import Fate, Item, hash_of
 from app.migration.inventory.supabase_objects import is_supabase_owned
 from app.next_step import NextStep
 

@@ -28,6 +28,7 @@ from app.migration.tables.copy_table import CopyTable
 from app.migration.target.interference import loading
 from app.migration.target.target_session import JsonBytes, is_row_fault
 from app.next_step import Command, NextStep
+from app.state.fetching import fetch_row
 from app.state.runs import checkpoints, quarantine, writes
 from app.stores.postgres.cursors import rendered
 
@@ -101,15 +102,13 @@ class PageLoader:
         loaded = None
         async with self._transaction():
             try:
-                cursor = await self._connection.execute(insert, [JsonBytes(page.body)])
+                inserted, transaction = await fetch_row(self._connection, insert, [JsonBytes(page.body)])
             except psycopg.Error as error:
                 if not is_row_fault(error):
                     raise
                 self._insert = None
                 raise psycopg.Rollback from error
-            row = await cursor.fetchone()
-            assert row is not None
-            loaded = Loaded(inserted=row[0], transactions={row[1]})
+            loaded = Loaded(inserted=inserted, transactions={transaction})
             await self._record(page, loaded, checkpoint)
         return loaded
 
@@ -130,12 +129,10 @@ class PageLoader:
                     await self._connection.execute(statements.create_marks())
                 if self._delete is not None:
                     replaced = (await self._connection.execute(self._delete, parameters)).rowcount
-                cursor = await self._connection.execute(self._load, parameters)
-                row = await cursor.fetchone()
-                assert row is not None
-                if row[3]:
+                inserted, updated, xids, has_repeated = await fetch_row(self._connection, self._load, parameters)
+                if has_repeated:
                     raise psycopg.errors.CardinalityViolation
-                return Loaded(inserted=row[0] - replaced, updated=row[1] + replaced, transactions=set(row[2]))
+                return Loaded(inserted=inserted - replaced, updated=updated + replaced, transactions=set(xids))
         except psycopg.Error as error:
             if not is_row_fault(error):
                 raise

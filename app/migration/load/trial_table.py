@@ -6,7 +6,7 @@ from psycopg import AsyncConnection, sql
 from psycopg.rows import TupleRow
 
 from app.migration.tables.copy_table import CopyTable, named
-from app.migration.tables.unvalidated_checks import find_unvalidated
+from app.migration.tables.put_aside import find_unvalidated
 from app.state.fetching import fetch_column, fetch_rows, fetch_value
 
 NAME = "trial_rows"

@@ -51,7 +51,7 @@ class LeadingOut:
     """A foreign key of the target from a table that is moved to one that is not.
 
     Attributes:
-        child: the table's name, see `tables.label`.
+        child: the table's name, see `label`.
         theirs, types: the parent's columns, and their types.
         may_use, may_read: the role's rights on the parent's schema and on the parent.
         role: quoted.

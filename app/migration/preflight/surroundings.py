@@ -14,7 +14,7 @@ from app.migration.load.refusals import distributed_tables, is_schema_distribute
 from app.migration.preflight.collations import collation_findings
 from app.migration.preflight.findings import Finding, finding
 from app.migration.preflight.schemas.catalog import CatalogTable
-from app.migration.preflight.target_writes import examine_writes
+from app.migration.preflight.writes import examine_writes
 from app.migration.tables.copy_table import label, name_of, quoted
 from app.state.fetching import fetch_rows, fetch_value
 
@@ -52,8 +52,7 @@ WHERE (n.nspname, c.relname) IN (SELECT * FROM unnest(%s::text[], %s::text[])) A
 async def _facts(connection: AsyncConnection) -> dict[str, Any]:
     here = schemas_of(connection)
     async with connection.cursor(row_factory=dict_row) as cursor:
-        row = await (await cursor.execute(_FACTS, {"data": here.data, "tool": here.tool})).fetchone()
-    assert row is not None
+        (row,) = await (await cursor.execute(_FACTS, {"data": here.data, "tool": here.tool})).fetchall()
     return row
 
 

@@ -1,7 +1,6 @@
 """Which of the chosen tables are moved: with their partitions, none without columns, over REST none without a key."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from psycopg import AsyncConnection
@@ -34,14 +33,6 @@ class NotMoved(NamedTuple):
     remedy: str
 
 
-@dataclass(frozen=True, slots=True)
-class MovedTables:
-    """`tables`: those that can be moved, in their order."""
-
-    tables: list[Table]
-    not_moved: tuple[NotMoved, ...]
-
-
 async def partitions_among(connection: AsyncConnection, tables: Sequence[Table]) -> list[str]:
     """Names of the tables that are partitions, in the target, of others of them: their rows are those tables' rows."""
     quoted = {named(connection, identifier_of(table)): name_of(table) for table in tables}
@@ -50,8 +41,8 @@ async def partitions_among(connection: AsyncConnection, tables: Sequence[Table])
 
 async def choose_moved(
     connection: AsyncConnection, source: Source, tables: Sequence[Table], progress: Progress, *, step: str
-) -> MovedTables:
-    """The tables that can be moved from this source; what is left out is told.
+) -> tuple[list[Table], tuple[NotMoved, ...]]:
+    """The tables that can be moved from this source, in their order, and those that cannot; what is left out is told.
 
     Raises:
         MigrationError: none of them can be.
@@ -80,7 +71,7 @@ async def choose_moved(
         )
     for one in not_moved:
         progress.notice(f"left out: {one.table}: {one.why}; {one.remedy}")
-    return MovedTables(chosen, tuple(not_moved))
+    return chosen, tuple(not_moved)
 
 
 async def _has_key(connection: AsyncConnection, table: Table) -> bool:

@@ -214,8 +214,7 @@ class ReverseStreamSync(StreamSync):
         done: dict[str, TableSynced],
     ) -> Applying:
         assert isinstance(engine, ReverseByKey)
-        assert self._postgres is not None
-        self._applies = BackApplier(connection, engine, slot.name, tables, self._postgres.schemas, done)
+        self._applies = BackApplier(connection, engine, slot.name, tables, self._log.schemas, done)
         return self._applies
 
     async def _chosen(self, connection: AsyncConnection, published: Sequence[CopyTable]) -> list[CopyTable]:

@@ -25,7 +25,6 @@ from app.migration.stream.source.slot import StreamSlot, lsn_text, parse_lsn, st
 from app.migration.sync.direction import Direction
 from app.migration.sync.sync_report import SyncOptions, SyncRound, TableSynced
 from app.migration.sync.syncer import OpenSource, Sync
-from app.migration.sync.whole_tables import WholeTables
 from app.migration.tables.copy_table import CopyTable
 from app.migration.target.target_session import explained
 from app.state import streams
@@ -34,7 +33,8 @@ from app.state import streams
 class StreamStart(Sync):
     """A sync that can begin to follow the change stream of one end; `StreamSync` goes on from there."""
 
-    _end: ClassVar[str] = "source"  # whose log it is
+    _log: PostgresSource  # the end whose log it is, once both are open
+    _end: ClassVar[str] = "source"  # that, in a word
     _command: ClassVar[str] = "--follow --by stream"
 
     def __init__(
@@ -54,18 +54,17 @@ class StreamStart(Sync):
         self._how = stream
         self._until = stream.until_lsn
         self._peeking: AsyncConnection | None = None
-        self._postgres: PostgresSource | None = None
         self._followed: StreamSlot | None = None
         self._run_id = 0
 
     async def _open(self, ends: AsyncExitStack) -> tuple[Source, AsyncConnection, list[CopyTable], int]:
         source, connection, tables, run = await super()._open(ends)
         assert isinstance(source, PostgresSource)  # the command line sees to it
-        self._postgres, self._run_id = await self._open_log(ends, source), run
-        with explained("sync", setting=self._postgres.setting, pending="everything of this start"):
+        self._log, self._run_id = await self._open_log(ends, source), run
+        with explained("sync", setting=self._log.setting, pending="everything of this start"):
             name = await self._name(connection)
-            await refuse_missing(self._postgres, name=name, accept_unbounded=self._how.accept_unbounded, end=self._end)
-            self._peeking = await ends.enter_async_context(await self._postgres.connect())
+            await refuse_missing(self._log, name=name, accept_unbounded=self._how.accept_unbounded, end=self._end)
+            self._peeking = await ends.enter_async_context(await self._log.connect())
         return source, connection, tables, run
 
     async def _open_log(self, ends: AsyncExitStack, source: PostgresSource) -> PostgresSource:
@@ -78,14 +77,12 @@ class StreamStart(Sync):
 
     async def _ends(self, connection: AsyncConnection) -> tuple[StreamSlot, Publication]:
         """What the stream has at the source."""
-        assert self._postgres is not None
         name = await self._name(connection)
-        return StreamSlot(self._postgres, self._peeking, name), Publication(self._postgres, name)
+        return StreamSlot(self._log, self._peeking, name), Publication(self._log, name)
 
     async def _start(
         self,
         engine: Direction[Any],
-        whole: WholeTables | None,
         connection: AsyncConnection,
         tables: Sequence[CopyTable],
     ) -> FollowedStream | None:
@@ -94,8 +91,7 @@ class StreamStart(Sync):
         Raises:
             GivenUpError: no table can be followed by one.
         """
-        assert self._postgres is not None
-        source = self._postgres
+        source = self._log
         slot, publication = await self._ends(connection)
         name = slot.name
         found = await publication.publish(tables)
@@ -128,7 +124,7 @@ class StreamStart(Sync):
             self._tell_round([], 0.0)  # from here on it waits for an end that is away
         else:
             self._progress.notice(f"by the change stream ({name}); first a sync by rows' versions, since {why}")
-            if not await self._xmin_round(engine, whole, connection, tables):
+            if not await self._xmin_round(engine, connection, tables):
                 return None
             settled = await slot.flushed()
             await streams.settle_stream(connection, name, lsn_text(settled))
@@ -179,10 +175,9 @@ class StreamStart(Sync):
         done: dict[str, TableSynced],
     ) -> Applying:
         """What brings changes to the other end."""
-        assert self._postgres is not None
-        writer = RowWriter(connection, self._postgres, slot, self._run_id, self._options)
+        writer = RowWriter(connection, self._log, slot, self._run_id, self._options)
         writer.settled_lsn = settled
-        schemas, permit = self._postgres.schemas, self._options.permit
+        schemas, permit = self._log.schemas, self._options.permit
         return Applier(connection, writer, moments, slot.name, permit, tables, schemas, done)
 
     async def _chosen(self, connection: AsyncConnection, published: Sequence[CopyTable]) -> list[CopyTable]:
@@ -193,13 +188,12 @@ class StreamStart(Sync):
     async def _xmin_round(
         self,
         engine: Direction[Any],
-        whole: WholeTables | None,
         connection: AsyncConnection,
         tables: Sequence[CopyTable],
     ) -> bool:
         """A round by xmin; False where it was stopped."""
         began = monotonic()
-        working = asyncio.ensure_future(self._round(engine, whole, connection, tables))
+        working = asyncio.ensure_future(self._round(engine, connection, tables))
         if not await self._unless_stopped(working):
             self.report.interrupted = True
             return False

@@ -19,7 +19,6 @@ from app.migration.stream.source.slot import lsn_text
 from app.migration.stream.stream_start import StreamStart
 from app.migration.sync.direction import Direction
 from app.migration.sync.sync_report import TableSynced
-from app.migration.sync.whole_tables import WholeTables
 from app.migration.tables.copy_table import CopyTable
 from app.migration.target.target_session import explained
 from app.state.cutover.moves import open_move
@@ -38,17 +37,15 @@ class StreamSync(StreamStart):
     async def _rounds(
         self,
         engine: Direction[Any],
-        whole: WholeTables | None,
         connection: AsyncConnection,
         tables: Sequence[CopyTable],
     ) -> None:
-        assert self._postgres is not None
         while True:
             try:
-                with explained("sync", setting=self._postgres.setting, pending="the changes since"):
-                    stream = await self._start(engine, whole, connection, tables)
+                with explained("sync", setting=self._log.setting, pending="the changes since"):
+                    stream = await self._start(engine, connection, tables)
                     if stream is not None:
-                        await self._follow(stream, engine, whole)
+                        await self._follow(stream, engine)
                     return
             except BeginAnewError as error:
                 self._followed = None
@@ -56,15 +53,15 @@ class StreamSync(StreamStart):
                 await asyncio.sleep(self._how.interval)
                 continue
             except GivenUpError as error:
-                with explained("sync", setting=self._postgres.setting, pending="to drop the slot and the publication"):
+                with explained("sync", setting=self._log.setting, pending="to drop the slot and the publication"):
                     await remove(connection, *await self._ends(connection))
                 self._progress.notice(str(error))
             self._followed = None
             self.report.by = "xmin"
-            await super()._rounds(engine, whole, connection, tables)
+            await super()._rounds(engine, connection, tables)
             return
 
-    async def _follow(self, stream: FollowedStream, engine: Direction[Any], whole: WholeTables | None) -> None:
+    async def _follow(self, stream: FollowedStream, engine: Direction[Any]) -> None:
         """Apply changes until it is stopped, or has come to its end.
 
         Raises:
@@ -86,7 +83,7 @@ class StreamSync(StreamStart):
                 await stream.looks.passed(upto, inf if is_last and self._how.until_now else began)
             await stream.looks.begin()
             if is_last or (stream.told.due(self._options.interval) and not stream.looks.hurried):
-                if stream.rest and not await self._xmin_round(engine, whole, stream.connection, stream.rest):
+                if stream.rest and not await self._xmin_round(engine, stream.connection, stream.rest):
                     return
                 await self._tell(stream, is_last=is_last)
             if is_last or stream.checked.due(self._how.check_interval):
@@ -101,19 +98,19 @@ class StreamSync(StreamStart):
             await stream.weigh()
             wait = 0.0 if more else max(self._how.interval, _PEEKS_APART * stream.slot.peek_seconds)
             if await self._rested(wait, stream):
-                bringing = asyncio.ensure_future(self._bring_rest(stream, engine, whole))
+                bringing = asyncio.ensure_future(self._bring_rest(stream, engine))
                 if await self._unless_stopped(bringing):
                     bringing.result()
                 await self._tell(stream, is_last=True)
                 return
 
-    async def _bring_rest(self, stream: FollowedStream, engine: Direction[Any], whole: WholeTables | None) -> None:
+    async def _bring_rest(self, stream: FollowedStream, engine: Direction[Any]) -> None:
         """What had been committed when it was stopped, so that a person who stopped the writers before has it all."""
         with suppress(BeginAnewError):  # which the next start takes in
             until = await stream.catch_up()
             if stream.rest:
                 began = monotonic()
-                done = await self._round(engine, whole, stream.connection, stream.rest)
+                done = await self._round(engine, stream.connection, stream.rest)
                 self._tell_round(done, monotonic() - began)
             await stream.check_catalog()
             self._progress.notice(f"all that was committed when this was stopped has come, up to {lsn_text(until)}")

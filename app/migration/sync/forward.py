@@ -17,6 +17,7 @@ from app.migration.load.loader import PageLoader
 from app.migration.load.mirrored_meanwhile import UnlockedReading, outdated, page_of, this_moment
 from app.migration.runs.report import refusals_of
 from app.migration.sources.counts import shown_count
+from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.sources.postgres.silent_changes import values_stand
 from app.migration.sources.source import VERSION, Page, Progress, Source, key_of, records_of
 from app.migration.sync import changed_rows, old_images
@@ -31,6 +32,7 @@ from app.migration.sync.direction import (
     rows_kept,
 )
 from app.migration.sync.sync_report import SyncOptions, TableSynced
+from app.migration.sync.whole_tables import WholeTables
 from app.migration.tables.copy_table import CopyTable
 from app.migration.target.interference import Interference, silenced
 from app.migration.target.sequences import raise_sequences
@@ -62,11 +64,17 @@ class ForwardSync(Direction[_Look]):
     ) -> None:
         super().__init__(connection, source, run, options, progress)
         self._permit = options.permit
+        self._whole = WholeTables(connection, source, run, options) if isinstance(source, PostgresSource) else None
         self._unexplained: set[str] = set()  # tables with changes in this round that no mirror explains
         self._kept: dict[str, str] = {}  # what the target keeps though it was deleted, in words that were told
         self._waiting: dict[str, dict[Key, str | None]] = {}  # rows in quarantine, as they were at the last look
         self._writers: Sequence[Interference] = ()  # triggers and rules that may write beside the round
         self._before: Mapping[str, int] = {}  # counts of the tables, where there are any
+
+    async def round(self, tables: Sequence[CopyTable]) -> list[TableSynced]:
+        """As any round; tables without a key, which only a PostgreSQL source gives, are brought as a whole."""
+        done = await self._whole.round([table for table in tables if not table.key]) if self._whole else []
+        return done + await super().round([table for table in tables if table.key])
 
     async def _begin(self, tables: Sequence[CopyTable]) -> None:
         self._unexplained.clear()

@@ -4,7 +4,7 @@ import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
 from psycopg import AsyncConnection
 
@@ -131,27 +131,6 @@ JSON_NULL = "json_null"
 # SQLSTATE generated_always: an identity column takes a value only from a statement that PostgREST does not make.
 ALWAYS_GENERATED = "428C9"
 
-
-class SourceWriter(Protocol):
-    """A place that rows are written to. Each call is one try: a StoreError says that it failed, or may have."""
-
-    @property
-    def limits(self) -> Limits:
-        """How often to try again, and how long to wait."""
-
-    def unsendable(self, table: CopyTable, record: dict[str, Any]) -> str | None:
-        """The column whose value cannot be sent, of a decoded row of a page."""
-
-    async def write(self, table: CopyTable, page: Page) -> None:
-        """Insert or update the rows of a page, all or none; of a table that `replaces_rows`, delete and insert them."""
-
-    async def delete(self, table: CopyTable, keys: Sequence[Key]) -> None:
-        """Delete the rows of these keys."""
-
-    async def raise_sequences(self, table: CopyTable) -> bool:
-        """Set the table's sequences past its highest values; False where that cannot be done."""
-
-
 _JSON = {"json", "jsonb"}
 
 
@@ -229,3 +208,8 @@ def _object(table: CopyTable, record: dict[str, Any]) -> str:
         raw = text is None or column.type in _JSON
         fields.append(f"{json.dumps(column.name)}:{'null' if text is None else text if raw else json.dumps(text)}")
     return f"{{{','.join(fields)}}}"
+
+
+# A place that rows are written to. Each call is one try: a StoreError says that it failed, or may have. All rows of a
+# page are written, or none; of a table that `replaces_rows` they are deleted and inserted.
+SourceWriter = PostgresWriter | RestWriter

@@ -25,7 +25,7 @@ from app.migration.sync.forward import ForwardSync
 from app.migration.sync.reverse import ReverseSync
 from app.migration.sync.source_writers import RestWriter, SourceWriter, open_postgres_writer
 from app.migration.sync.sync_report import SyncOptions, SyncReport, SyncRound, TableSynced
-from app.migration.sync.whole_tables import WholeTables, refuse_way_back
+from app.migration.sync.whole_tables import refuse_way_back
 from app.migration.tables.copy_table import CopyTable, name_of
 from app.migration.target.followed_sequences import follow_source
 from app.migration.target.foreign_keys import prove, without_foreign_keys
@@ -120,8 +120,7 @@ class Sync:
             source, connection, tables, run = opening.result()
             async with self._without_foreign_keys(connection, run, tables):
                 engine = await self._engine(ends, connection, source, run)
-                whole = WholeTables(connection, source, run, options) if isinstance(source, PostgresSource) else None
-                await self._rounds(engine, whole, connection, tables)
+                await self._rounds(engine, connection, tables)
             # One that is stopped while it is paused ends at once, and leaves the sequences to the next.
             if not options.dry_run and not (self.report.interrupted and self._pace.is_paused):
                 done, pending = "the rounds", "the sequences, and to note that the run has ended"
@@ -152,11 +151,11 @@ class Sync:
         with explained("sync", setting=source.setting, pending="what has changed since the last round"):
             permitted = await self._permitted(connection, [name_of(table) for table in self._tables])
             await refuse_distributed(connection, self._tables, step="sync")
-            moved = await choose_moved(connection, source, self._tables, self._progress, step="sync")
-            self.report.not_moved = moved.not_moved
+            moved, not_moved = await choose_moved(connection, source, self._tables, self._progress, step="sync")
+            self.report.not_moved = not_moved
             tables = [
                 await sync_run.describe_versions(connection, source, t, self._progress, reverse=options.reverse)
-                for t in moved.tables
+                for t in moved
             ]
             if options.reverse:
                 refuse_way_back(tables)
@@ -214,7 +213,6 @@ class Sync:
     async def _round(
         self,
         engine: Direction[Any],
-        whole: WholeTables | None,
         connection: AsyncConnection,
         tables: Sequence[CopyTable],
     ) -> list[TableSynced]:
@@ -224,8 +222,7 @@ class Sync:
                 permitted = await self._permitted(connection, [table.name for table in tables])
             try:
                 chosen = [table for table in tables if table.name in permitted]
-                done = await whole.round([table for table in chosen if not table.key]) if whole else []
-                done += await engine.round([table for table in chosen if table.key])
+                done = await engine.round(chosen)
                 await self._note_brought(connection, chosen)
                 return sorted(done, key=lambda one: [table.name for table in chosen].index(one.table))
             except TableMovedError as error:
@@ -244,13 +241,12 @@ class Sync:
     async def _rounds(
         self,
         engine: Direction[Any],
-        whole: WholeTables | None,
         connection: AsyncConnection,
         tables: Sequence[CopyTable],
     ) -> None:
         while True:
             began = monotonic()
-            working = asyncio.ensure_future(self._round(engine, whole, connection, tables))
+            working = asyncio.ensure_future(self._round(engine, connection, tables))
             if not await self._unless_stopped(working):
                 self.report.interrupted = True
                 return

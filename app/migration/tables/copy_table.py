@@ -61,13 +61,13 @@ class CopyTable:
         replaces_rows: a changed row is deleted and inserted, since an update would be changed by a trigger, or is
             refused for an identity column or for a rule.
         keys_only: nothing but keys of it is kept outside of it or shown, such as of Supabase's users: see `kept`.
-        has_unvalidated: checks of it, which the role may take away, are NOT VALID: see `unvalidated_checks`.
+        has_unvalidated: checks of it, which the role may take away, are NOT VALID: see `put_aside`.
         has_rules: it has rules on inserts or updates. PostgreSQL refuses ON CONFLICT there, whether they fire or not.
         changed_at: the column that says when a row last changed, where the table has one.
         version: the column that tells one version of a row from another.
         made: columns that the target makes by itself: compared, not written.
         family: names of its partitions, and of the tables that it is a partition of: their rows are its own, too.
-        silent: triggers and rules of the target are silent while its rows are written: see `silence`.
+        silent: triggers and rules of the target are silent while its rows are written: see `put_aside`.
     """
 
     schema: str
@@ -99,7 +99,7 @@ class CopyTable:
 
     @property
     def key(self) -> tuple[CopyColumn, ...]:
-        """The columns by which rows are told apart: see `app.migration.tables.copy_table`."""
+        """The columns by which rows are told apart: see `key_columns`."""
         return self.columns[: self.key_size]
 
     @property

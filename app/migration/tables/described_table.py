@@ -22,8 +22,7 @@ from app.migration.tables.copy_table import (
     read_unique_indexes,
     schema_of,
 )
-from app.migration.tables.silence import silence
-from app.migration.tables.unvalidated_checks import find_unvalidated
+from app.migration.tables.put_aside import find_unvalidated, silence
 from app.next_step import Command, NextStep
 from app.state.fetching import fetch_row, fetch_rows
 

@@ -1,7 +1,6 @@
 """The GRANT that a role of the source lacks, as a statement to be carried out."""
 
 import re
-from collections.abc import Sequence
 
 from app.migration.tables.copy_table import quoted
 
@@ -10,10 +9,9 @@ _SCHEMA = re.compile(r"permission denied for schema (.+?)\)? \[")
 _RELATION = re.compile(r"permission denied for (?:table|view|materialized view|foreign table|relation) (.+?)\)? \[")
 
 
-def grant_select(schema: str, table: str, role: str = SERVICE_ROLE, *, columns: Sequence[str] = ()) -> str:
-    """The right to read a table, or some columns of it."""
-    named = f" ({', '.join(map(quoted, columns))})" if columns else ""
-    return f"GRANT SELECT{named} ON {quoted(schema)}.{quoted(table)} TO {role}"
+def grant_select(schema: str, table: str, role: str = SERVICE_ROLE) -> str:
+    """The right to read a table."""
+    return f"GRANT SELECT ON {quoted(schema)}.{quoted(table)} TO {role}"
 
 
 def grant_usage(schema: str, role: str = SERVICE_ROLE) -> str:

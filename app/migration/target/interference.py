@@ -9,8 +9,7 @@ from psycopg import AsyncConnection, sql
 from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.sources.source import Source
 from app.migration.tables.copy_table import CopyTable, named
-from app.migration.tables.silence import BE_SILENT, NO_LONGER
-from app.migration.tables.unvalidated_checks import without_unvalidated
+from app.migration.tables.put_aside import BE_SILENT, NO_LONGER, without_unvalidated
 from app.state.runs import foreign_keys
 
 # Bits of tgtype: 2 before, 4 insert, 8 delete, 16 update (src/include/catalog/pg_trigger.h). A trigger that a partition

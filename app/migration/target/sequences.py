@@ -84,7 +84,7 @@ class Use:
 
     @property
     def table(self) -> str:
-        """The table's name: see `tables.label`."""
+        """The table's name: see `label`."""
         return label(self.schema, self.relation)
 
     @property

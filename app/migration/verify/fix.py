@@ -48,12 +48,12 @@ class Fixer:
             pace=source.pace,
         )
 
-    async def fix(self, keys: Sequence[Key]) -> dict[Key, str]:
-        """Load rows as the source has them now; returns the SQLSTATEs of those that were refused, by key."""
+    async def fix(self, keys: Sequence[Key]) -> None:
+        """Load rows as the source has them now; what earlier runs refused of these keys leaves the quarantine."""
         moment = await this_moment(self._connection, self._table)
         for page in [page async for page in self._source.rows_by_key(self._table, keys)]:
             await self._reading.bring(page, moment)
-        return await quarantine.refused_again(self._connection, self._run, self._table.name, keys)
+        await quarantine.leave_to_run(self._connection, self._run, self._table.name, keys)
 
     async def _load(self, page: Page) -> None:
         try:

@@ -12,7 +12,6 @@ from psycopg import AsyncConnection
 
 from app.migration.keys.key_listing import count_target, require_whole, source_keys
 from app.migration.load import statements
-from app.migration.runs.beside_stream import BesideStream
 from app.migration.runs.report import TableVerified
 from app.migration.sources.counts import exact_count, known_count, pick_keys, shown_count
 from app.migration.sources.postgres.null_keys import refuse_null_keys
@@ -25,7 +24,7 @@ from app.migration.verify import statements as verify_statements
 from app.migration.verify.findings import Findings, stream_keys
 from app.migration.verify.fix import Fixer
 from app.migration.verify.hash_comparison import compare_by_hashes
-from app.migration.verify.options import VerifyOptions
+from app.migration.verify.options import Verification
 from app.migration.verify.row_comparison import compare_page
 from app.state.fetching import fetch_row
 from app.state.runs.verifications import begin_verification, keep_verification
@@ -39,14 +38,12 @@ class KeyedComparison:
     """A table whose rows were read on both sides; those that seem to differ wait to be read again.
 
     Attributes:
-        table: with the columns that are compared.
-        described: with all columns.
+        described: the table with all columns.
         began_at: by the target's clock; None where what it finds is not kept.
         source_rows, target_rows: as they were counted meanwhile.
         seconds: that it took.
     """
 
-    table: CopyTable
     described: CopyTable
     findings: Findings
     left_out: tuple[LeftOut, ...]
@@ -56,25 +53,25 @@ class KeyedComparison:
     target_rows: int
     seconds: float
 
+    @property
+    def table(self) -> CopyTable:
+        """The table with the columns that are compared."""
+        return self.findings.table
+
     @classmethod
     async def compare(
-        cls,
-        connection: AsyncConnection,
-        source: Source,
-        tables: tuple[CopyTable, CopyTable],
-        left_out: tuple[LeftOut, ...],
-        progress: Progress,
-        options: VerifyOptions,
-        fixer: Fixer | None,
-        stream: BesideStream | None,
+        cls, work: Verification, table: CopyTable, described: CopyTable, left_out: tuple[LeftOut, ...]
     ) -> KeyedComparison:
         """Compare all rows, or a sample of them.
 
         Args:
-            tables: with the columns that are compared, and with all.
-            stream: which brings the table's changes meanwhile.
+            table: with the columns that are compared; described: with all.
         """
-        table, began = tables[0], monotonic()
+        connection, source, progress, options = work.connection, work.source, work.progress, work.options
+        began = monotonic()
+        fixer = None
+        if work.run is not None:
+            fixer = Fixer(connection, source, described, work.run, options.permit, most_refused=options.most_refused)
         findings = Findings(
             connection,
             source,
@@ -83,7 +80,7 @@ class KeyedComparison:
             most=options.most_differences,
             recount=not isinstance(source, PostgresSource),
             fixer=fixer,
-            stream=stream,
+            stream=work.stream if work.stream is not None and table.name in work.stream.tables else None,
         )
         began_at = await begin_verification(connection)
         sampled = None
@@ -97,10 +94,11 @@ class KeyedComparison:
                 await refuse_null_keys(source, table, step="verify")
             source_rows, target_rows = await compare_by_pages(connection, source, table, findings, progress)
         seconds = monotonic() - began
-        return cls(*tables, findings, left_out, began_at, sampled, source_rows, target_rows, seconds)
+        return cls(described, findings, left_out, began_at, sampled, source_rows, target_rows, seconds)
 
-    async def verified(self, connection: AsyncConnection, source: Source, options: VerifyOptions) -> TableVerified:
+    async def verified(self, work: Verification) -> TableVerified:
         """What differs still, once all was read again that seemed to."""
+        connection, source = work.connection, work.source
         began, table, findings, sampled = monotonic(), self.table, self.findings, self.sampled
         source_rows, target_rows = self.source_rows, self.target_rows
         await findings.finish()
@@ -112,7 +110,7 @@ class KeyedComparison:
         explained = 0 if sampled is not None else findings.extra - findings.missing
         recounts = _RECOUNTS if findings.stream is None else _RECOUNTS_BESIDE_STREAM
         counted_there, counted_here, agree = await _agreeing(
-            connection, source, table, options.pause, source_rows, target_rows, explained, recounts
+            connection, source, table, work.options.pause, source_rows, target_rows, explained, recounts
         )
         if self.began_at is not None and sampled is None:
             differences = findings.missing + findings.extra + findings.different

@@ -1,8 +1,12 @@
-"""How to verify."""
+"""How to verify; and a verify at work."""
 
 from dataclasses import dataclass
 
+from psycopg import AsyncConnection
+
 from app.migration.load.table_authority import Permit
+from app.migration.runs.beside_stream import BesideStream
+from app.migration.sources.source import Progress, Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,3 +46,21 @@ class VerifyOptions:
             overwrite=self.overwrite,
             instead="verify",
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """A verify at work.
+
+    Attributes:
+        connection: to the target.
+        run: the id of a fix's run; None: nothing is written.
+        stream: the change stream that brings rows of the source over meanwhile, if one does.
+    """
+
+    connection: AsyncConnection
+    source: Source
+    progress: Progress
+    options: VerifyOptions
+    run: int | None
+    stream: BesideStream | None

@@ -14,26 +14,21 @@ from app.migration.load.table_authority import read_authority
 from app.migration.runs.beside_stream import BesideStream
 from app.migration.runs.report import TableVerified, VerifyReport
 from app.migration.sources.moved_tables import choose_moved
-from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.sources.rest.rest_source import RestSource
 from app.migration.sources.rest.text_settings import require_readable_texts
 from app.migration.sources.source import Progress, Source
-from app.migration.tables.copy_table import name_of
+from app.migration.tables.copy_table import CopyTable, name_of
 from app.migration.tables.described_table import describe
 from app.migration.target.columns_of_both import compared_table
 from app.migration.target.followed_sequences import follow_source
 from app.migration.target.foreign_keys import describe_away, unproved_keys, without_cascades
 from app.migration.target.materialized_views import never_filled, refresh, stale
-from app.migration.target.sequences import raise_sequences
 from app.migration.target.target_session import explained, open_target
 from app.migration.verify.findings import Findings
-from app.migration.verify.fix import Fixer
 from app.migration.verify.keyed_comparison import KeyedComparison
-from app.migration.verify.options import VerifyOptions
+from app.migration.verify.options import Verification, VerifyOptions
 from app.migration.verify.whole_comparison import WholeComparison, compare_views
-from app.migration.whole import bring_whole
 from app.state.runs import runs
-from app.state.runs.verifications import keep_verification
 from app.state.tool_schema import ensure_tool_schema
 
 
@@ -58,14 +53,11 @@ async def verify_on(
     """The same, in a session at the target; a fix needs the lock of a run there."""
     step = options.step
     began = monotonic()
-    verified: list[TableVerified] = []
-    compared: list[KeyedComparison | WholeComparison] = []
     run, styled = None, isinstance(source, RestSource)
     with explained(step, pending="everything; nothing was compared"):
         authority = await read_authority(connection)
         stream = await BesideStream.find(connection, source.label, progress.notice)
-        moved = await choose_moved(connection, source, tables, progress, step=step)
-        tables = moved.tables
+        tables, not_moved = await choose_moved(connection, source, tables, progress, step=step)
     if isinstance(source, RestSource):
         with explained(step, setting=source.setting, pending="everything; nothing was compared"):
             all_described = [await describe(connection, table, step=step, reads=True) for table in tables]
@@ -79,45 +71,21 @@ async def verify_on(
                 run = await runs.begin_instead(connection, step, source.label)
                 written = [await describe(connection, table, step=step, styled=styled) for table in tables]
             await ends.enter_async_context(without_cascades(connection, run, written, step=step))
-        for position, table in enumerate(tables):
-            with _at(tables, position, [one.table.name for one in compared], step=step, source=source):
-                described = await describe(connection, table, step=step, reads=run is None, styled=styled)
-                whole, left_out = await compared_table(connection, source, described, table)
-                both = whole, described
-                if not described.key and isinstance(source, PostgresSource):
-                    compared.append(await WholeComparison.compare(connection, source, both, left_out, progress))
-                    continue
-                fixer = None
-                if run is not None:
-                    most = options.most_refused
-                    fixer = Fixer(connection, source, described, run, options.permit, most_refused=most)
-                beside = stream if stream is not None and whole.name in stream.tables else None
-                compared.append(
-                    await KeyedComparison.compare(connection, source, both, left_out, progress, options, fixer, beside)
-                )
-        with explained(step, setting=source.setting, done="every table read", pending="to read again what differs"):
-            if any(isinstance(one, WholeComparison) and one.differs for one in compared):
-                await asyncio.sleep(options.pause)
-            await _read_again([one.findings for one in compared if isinstance(one, KeyedComparison)])
+        work = Verification(connection, source, progress, options, run, stream)
+        compared = await _compare(work, tables)
+        verified: list[TableVerified] = []
         for position, one in enumerate(compared):
             with _at(tables, position, [done.table for done in verified], step=step, source=source):
-                if isinstance(one, KeyedComparison):
-                    verified.append(await one.verified(connection, source, options))
-                else:
-                    verified.append(await _verified_whole(connection, source, one, options, run))
-    tables_described = [comparison.described for comparison in compared]
+                verified.append(await one.verified(work))
+    described = [one.described for one in compared]
     if run is not None:
         with explained(step, setting=source.setting, done="every table", pending="to note the end of the fix"):
             await runs.finish(connection, run)
     with explained(step, setting=source.setting, done="every table", pending="to look at what is made of them"):
         if run is not None:
-            left, not_seen = await follow_source(connection, source, tables_described)
-            for told in [*not_seen, *(f"{one.name}: {one.why}; run: {one.statement}" for one in left)]:
-                progress.notice(told)
-            fixed = [table for table, one in zip(tables_described, verified, strict=True) if one.fixed]
-            await refresh(connection, fixed, progress, stale=True)
-        not_usable = await never_filled(connection, tables_described)
-        views = await compare_views(connection, source, tables_described)
+            await _follow_fixed(work, described, verified)
+        not_usable = await never_filled(connection, described)
+        views = await compare_views(connection, source, described)
         not_usable += [stale(one.view, str(one.why)) for one in views if one.stale]
         if away := await describe_away(connection):
             progress.notice(away)
@@ -131,10 +99,37 @@ async def verify_on(
         newer=options.permit.closed(authority, [name_of(table) for table in tables]),
         not_usable=tuple(not_usable),
         views=views,
-        not_moved=moved.not_moved,
+        not_moved=not_moved,
         unproved=tuple(unproved),
         stream_stands=stream.stands if stream is not None else None,
     )
+
+
+async def _compare(work: Verification, tables: Sequence[Table]) -> list[KeyedComparison | WholeComparison]:
+    """Compare one table after the other; then read again what seems to differ, of all of them."""
+    connection, source, step = work.connection, work.source, work.options.step
+    compared: list[KeyedComparison | WholeComparison] = []
+    for position, table in enumerate(tables):
+        with _at(tables, position, [one.table.name for one in compared], step=step, source=source):
+            styled = isinstance(source, RestSource)
+            described = await describe(connection, table, step=step, reads=work.run is None, styled=styled)
+            whole, left_out = await compared_table(connection, source, described, table)
+            kind = KeyedComparison if described.key else WholeComparison
+            compared.append(await kind.compare(work, whole, described, left_out))
+    with explained(step, setting=source.setting, done="every table read", pending="to read again what differs"):
+        if any(isinstance(one, WholeComparison) and one.first.differs for one in compared):
+            await asyncio.sleep(work.options.pause)
+        await _read_again([one.findings for one in compared if isinstance(one, KeyedComparison)])
+    return compared
+
+
+async def _follow_fixed(work: Verification, tables: Sequence[CopyTable], verified: Sequence[TableVerified]) -> None:
+    """After a fix: set the sequences as far as the source's, and refresh what is made of the tables that were fixed."""
+    left, not_seen = await follow_source(work.connection, work.source, tables)
+    for told in [*not_seen, *(f"{one.name}: {one.why}; run: {one.statement}" for one in left)]:
+        work.progress.notice(told)
+    fixed = [table for table, one in zip(tables, verified, strict=True) if one.fixed]
+    await refresh(work.connection, fixed, work.progress, stale=True)
 
 
 @contextmanager
@@ -157,19 +152,3 @@ async def _read_again(tables: Sequence[Findings]) -> None:
         await asyncio.sleep(max(0.0, min(looks) - monotonic()))
         for findings in tables:
             await findings.settle_ready()
-
-
-async def _verified_whole(
-    connection: AsyncConnection, source: Source, comparison: WholeComparison, options: VerifyOptions, run: int | None
-) -> TableVerified:
-    assert isinstance(source, PostgresSource)
-    if run is not None and comparison.differs:
-        table, most = comparison.described, options.most_refused
-        done = await bring_whole(connection, source, table, run, options.permit, most_refused=most)
-        comparison.fixed = done.loaded.inserted + done.loaded.updated
-        await raise_sequences(connection, table)
-    verified = await comparison.verified(connection, source, most=options.most_differences)
-    if comparison.began_at is not None:
-        differences = verified.missing + verified.extra
-        await keep_verification(connection, source.label, verified.table, comparison.began_at, differences)
-    return verified

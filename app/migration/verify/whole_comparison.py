@@ -12,14 +12,16 @@ from app.common.driver_errors import missing_right
 from app.errors import AccessDeniedError, CountTimeoutError, SchemaMismatchError, StoreError, error_for_sqlstate
 from app.migration.runs.report import FoundDifference, TableVerified, ViewCompared
 from app.migration.sources.postgres.postgres_source import PostgresSource
-from app.migration.sources.source import Progress, Source
+from app.migration.sources.source import Source
 from app.migration.tables.copy_table import CopyColumn, CopyTable
 from app.migration.target.leftovers import LeftOut
 from app.migration.target.materialized_views import MaterializedView, dependent_views
+from app.migration.target.sequences import raise_sequences
 from app.migration.verify.hash_comparison import HashedTable, Range, hash_both
-from app.migration.whole import Unpaired, contents, count_missing, pair, staged
+from app.migration.verify.options import Verification
+from app.migration.whole import Unpaired, bring_whole, contents, count_missing, pair, staged
 from app.state.runs import quarantine
-from app.state.runs.verifications import begin_verification
+from app.state.runs.verifications import begin_verification, keep_verification
 
 
 async def whole_hashes(connection: AsyncConnection, source: PostgresSource, table: CopyTable) -> tuple[Range, Range]:
@@ -82,14 +84,13 @@ async def _refused_contents(connection: AsyncConnection, table: CopyTable) -> di
     return found
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class WholeComparison:
     """A table that was compared, and is looked at again where it seems to differ: it may just be changing.
 
     Attributes:
         described: the table without columns that the target makes by itself.
         began_at: by the target's clock; None where what is found is not kept.
-        fixed: rows that were brought again.
     """
 
     table: CopyTable
@@ -98,46 +99,44 @@ class WholeComparison:
     left_out: tuple[LeftOut, ...]
     seconds: float
     began_at: datetime | None
-    fixed: int = 0
 
     @classmethod
     async def compare(
-        cls,
-        connection: AsyncConnection,
-        source: PostgresSource,
-        tables: tuple[CopyTable, CopyTable],
-        left_out: tuple[LeftOut, ...],
-        progress: Progress,
+        cls, work: Verification, table: CopyTable, described: CopyTable, left_out: tuple[LeftOut, ...]
     ) -> "WholeComparison":
         """Compare all rows.
 
         Args:
-            tables: as it is compared, and as it is written.
+            table: as it is compared; described: as it is written.
         """
+        assert isinstance(work.source, PostgresSource)  # over REST such a table is not moved
         began = monotonic()
-        began_at = await begin_verification(connection)
-        progress.begin(tables[0].name, 0, 0)
-        found = await compare_whole(connection, source, tables[0])
-        progress.advance(tables[0].name, found.counts.source_rows)
-        return cls(*tables, found, left_out, monotonic() - began, began_at)
+        began_at = await begin_verification(work.connection)
+        work.progress.begin(table.name, 0, 0)
+        found = await compare_whole(work.connection, work.source, table)
+        work.progress.advance(table.name, found.counts.source_rows)
+        return cls(table, described, found, left_out, monotonic() - began, began_at)
 
-    @property
-    def differs(self) -> bool:
-        """Whether it seemed to differ."""
-        return self.first.differs
-
-    async def verified(self, connection: AsyncConnection, source: PostgresSource, *, most: int) -> TableVerified:
-        """What differs still.
-
-        Args:
-            most: differences that are kept one by one.
-        """
-        began = monotonic()
-        last = await compare_whole(connection, source, self.table, most=most) if self.differs else self.first
+    async def verified(self, work: Verification) -> TableVerified:
+        """What differs still, once a fix has brought it."""
+        connection, source, options = work.connection, work.source, work.options
+        assert isinstance(source, PostgresSource)
+        fixed, last = 0, self.first
+        if work.run is not None and self.first.differs:
+            most = options.most_refused
+            done = await bring_whole(connection, source, self.described, work.run, options.permit, most_refused=most)
+            fixed = done.loaded.inserted + done.loaded.updated
+            await raise_sequences(connection, self.described)
+        began, most = monotonic(), options.most_differences
+        if self.first.differs:
+            last = await compare_whole(connection, source, self.table, most=most)
         counts = last.counts
         listed = _differences(self.table, last.missing, "missing", last.refused, most=most)
         listed += _differences(self.table, last.extra, "extra", {}, most=most)
         went = self.first.counts.missing + self.first.counts.extra - counts.missing - counts.extra
+        if self.began_at is not None:
+            differences = counts.missing + counts.extra
+            await keep_verification(connection, source.label, self.table.name, self.began_at, differences)
         return TableVerified(
             table=self.table.name,
             source_rows=counts.source_rows,
@@ -147,8 +146,8 @@ class WholeComparison:
             extra=counts.extra,
             different=0,
             quarantined=last.quarantined,
-            changed=0 if self.fixed else max(0, went),
-            fixed=self.fixed,
+            changed=0 if fixed else max(0, went),
+            fixed=fixed,
             sampled=None,
             differences=tuple(listed[:most]),
             cut=counts.missing + counts.extra > min(most, len(listed)),

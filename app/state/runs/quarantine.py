@@ -145,18 +145,14 @@ async def numbers_but(connection: AsyncConnection, run: int, table: str, sqlstat
     )
 
 
-async def refused_again(connection: AsyncConnection, run: int, table: str, keys: Iterable[Key]) -> dict[Key, str]:
-    """The SQLSTATEs of the rows of these keys that the run refused; those that earlier ones refused leave."""
-    rows = await fetch_rows(
-        connection,
+async def leave_to_run(connection: AsyncConnection, run: int, table: str, keys: Iterable[Key]) -> None:
+    """Of the rows of these keys, those that other runs refused leave."""
+    await connection.execute(
         "WITH wanted AS MATERIALIZED (SELECT ARRAY(SELECT json_array_elements_text(k)) AS key "
-        f"FROM json_array_elements(%(keys)s::json) k), loaded AS (DELETE FROM {SCHEMA}.quarantine q USING wanted w "
-        "WHERE q.key = w.key AND table_name = %(table)s AND run_id <> %(run)s) "
-        f"SELECT q.key, sqlstate FROM {SCHEMA}.quarantine q JOIN wanted w ON q.key = w.key "
-        "WHERE table_name = %(table)s AND run_id = %(run)s",
+        f"FROM json_array_elements(%(keys)s::json) k) DELETE FROM {SCHEMA}.quarantine q USING wanted w "
+        "WHERE q.key = w.key AND table_name = %(table)s AND run_id <> %(run)s",
         {"keys": keys_json(keys), "table": table, "run": run},
     )
-    return {tuple(key): sqlstate for key, sqlstate in rows}
 
 
 async def waiting_rows(

@@ -11,8 +11,8 @@ from app.cli.given_options import GivenOptions
 from app.cli.render import Document, Words, document, first
 
 if TYPE_CHECKING:
+    from app.migration.inventory.fates import Item
     from app.migration.inventory.inventory import Inventory
-    from app.migration.inventory.items import Item
     from app.migration.inventory.ticks import Ticked
 
 _SHOWN = 10  # items that are still open, after a tick

@@ -20,13 +20,14 @@ SELECT c.oid, nspname AS schema, pg_get_userbyid(relowner) AS owner, format('%I.
 FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE relkind = 'KIND'
 """
 _MAKE_VIEW = "CREATE {what} in the target with what this gives in the source: SELECT pg_get_viewdef('{name}'::regclass)"
-VIEWS = Question("view", _VIEWS.replace("KIND", "v"), _MAKE_VIEW.replace("{what}", "VIEW"))
-MATERIALIZED_VIEWS = Question(
-    "materialized view", _VIEWS.replace("KIND", "m"), _MAKE_VIEW.replace("{what}", "MATERIALIZED VIEW")
-)
-SEQUENCES = Question(
-    "sequence",
-    """
+
+SCHEMA_OBJECTS = (
+    SCHEMAS,
+    Question("view", _VIEWS.replace("KIND", "v"), _MAKE_VIEW.replace("{what}", "VIEW")),
+    Question("materialized view", _VIEWS.replace("KIND", "m"), _MAKE_VIEW.replace("{what}", "MATERIALIZED VIEW")),
+    Question(
+        "sequence",
+        """
 SELECT c.oid, nspname AS schema, pg_get_userbyid(relowner) AS owner, format('%I.%I', nspname, relname) AS name,
     concat_ws(' ', format_type(seqtypid, NULL), seqstart, seqincrement, seqmin, seqmax, seqcache, seqcycle, (
         SELECT format('%s.%I', refobjid::regclass, attname) FROM pg_depend d
@@ -36,11 +37,11 @@ SELECT c.oid, nspname AS schema, pg_get_userbyid(relowner) AS owner, format('%I.
     )) AS definition, 'how far it is, copy and sync set' AS detail
 FROM pg_sequence s JOIN pg_class c ON c.oid = seqrelid JOIN pg_namespace n ON n.oid = relnamespace
 """,
-    "CREATE SEQUENCE {name} in the target; " + _DUMP,
-)
-TYPES = Question(
-    "type",
-    """
+        "CREATE SEQUENCE {name} in the target; " + _DUMP,
+    ),
+    Question(
+        "type",
+        """
 SELECT t.oid, nspname AS schema, pg_get_userbyid(typowner) AS owner, format('%I.%I', nspname, typname) AS name,
     CASE typtype
     WHEN 'e' THEN (SELECT string_agg(quote_literal(enumlabel), ', ' ORDER BY enumsortorder) FROM pg_enum
@@ -58,12 +59,12 @@ SELECT t.oid, nspname AS schema, pg_get_userbyid(typowner) AS owner, format('%I.
 FROM pg_type t JOIN pg_namespace n ON n.oid = typnamespace LEFT JOIN pg_class c ON c.oid = typrelid
 WHERE typtype IN ('e', 'd', 'r') OR (typtype = 'c' AND c.relkind = 'c')
 """,
-    "CREATE TYPE (or DOMAIN) {name} in the target; " + _DUMP,
-    catalog="pg_type",
-)
-FUNCTIONS = Question(
-    "function",
-    """
+        "CREATE TYPE (or DOMAIN) {name} in the target; " + _DUMP,
+        catalog="pg_type",
+    ),
+    Question(
+        "function",
+        """
 SELECT p.oid, nspname AS schema, pg_get_userbyid(proowner) AS owner,
     format('%I.%I(%s)', nspname, proname, pg_get_function_identity_arguments(p.oid)) AS name,
     pg_get_functiondef(p.oid) AS definition,
@@ -75,12 +76,12 @@ SELECT p.oid, nspname AS schema, pg_get_userbyid(proowner) AS owner,
 FROM pg_proc p JOIN pg_namespace n ON n.oid = pronamespace JOIN pg_language l ON l.oid = prolang
 WHERE prokind IN ('f', 'p', 'w')
 """,
-    "carry out in the target what this gives in the source: SELECT pg_get_functiondef('{name}'::regprocedure)",
-    catalog="pg_proc",
-)
-AGGREGATES = Question(
-    "aggregate",
-    """
+        "carry out in the target what this gives in the source: SELECT pg_get_functiondef('{name}'::regprocedure)",
+        catalog="pg_proc",
+    ),
+    Question(
+        "aggregate",
+        """
 SELECT p.oid, nspname AS schema, pg_get_userbyid(proowner) AS owner,
     format('%I.%I(%s)', nspname, proname, pg_get_function_identity_arguments(p.oid)) AS name,
     jsonb_build_array(pg_get_function_result(p.oid), to_jsonb(a)
@@ -88,23 +89,23 @@ SELECT p.oid, nspname AS schema, pg_get_userbyid(proowner) AS owner,
     '' AS detail
 FROM pg_aggregate a JOIN pg_proc p ON p.oid = aggfnoid JOIN pg_namespace n ON n.oid = pronamespace
 """,
-    "CREATE AGGREGATE {name} in the target; " + _DUMP,
-    catalog="pg_proc",
-)
-COLLATIONS = Question(
-    "collation",
-    """
+        "CREATE AGGREGATE {name} in the target; " + _DUMP,
+        catalog="pg_proc",
+    ),
+    Question(
+        "collation",
+        """
 SELECT c.oid, nspname AS schema, pg_get_userbyid(collowner) AS owner, format('%I.%I', nspname, collname) AS name,
     (to_jsonb(c) - '{oid,collnamespace,collowner,collversion}'::text[])::text AS definition, '' AS detail
 FROM pg_collation c JOIN pg_namespace n ON n.oid = collnamespace
 """,
-    "CREATE COLLATION {name} in the target; " + _DUMP,
-    catalog="pg_collation",
-)
-# What is said of objects and who may use them: one item a schema.
-COMMENTS = Question(
-    "comments",
-    """
+        "CREATE COLLATION {name} in the target; " + _DUMP,
+        catalog="pg_collation",
+    ),
+    # What is said of objects and who may use them: one item a schema.
+    Question(
+        "comments",
+        """
 SELECT n.oid, i.schema, min(pg_get_userbyid(nspowner)) AS owner,
     coalesce(quote_ident(i.schema), '(of no schema)') AS name,
     string_agg(i.type || ' ' || i.identity || ': ' || description, ', ' ORDER BY i.type, i.identity) AS definition,
@@ -115,12 +116,12 @@ WHERE objoid >= 16384 AND i.identity IS NOT NULL AND NOT EXISTS (SELECT FROM pg_
     WHERE m.classid = classoid AND m.objid = objoid AND m.deptype = 'e') AND classoid <> 'pg_extension'::regclass
 GROUP BY n.oid, i.schema
 """,
-    "COMMENT ON in the target, where something reads them (as pg_graphql does); " + _DUMP,
-    catalog="pg_namespace",
-)
-RIGHTS = Question(
-    "rights",
-    """
+        "COMMENT ON in the target, where something reads them (as pg_graphql does); " + _DUMP,
+        catalog="pg_namespace",
+    ),
+    Question(
+        "rights",
+        """
 SELECT n.oid, nspname AS schema, min(pg_get_userbyid(nspowner)) AS owner, format('%I', nspname) AS name,
     string_agg(concat_ws(' ', what, grantee, privilege_type, is_grantable), ', ' ORDER BY what, grantee, privilege_type)
         AS definition,
@@ -148,20 +149,16 @@ FROM (
 ) g JOIN pg_namespace n ON n.oid = g.namespace
 GROUP BY n.oid, nspname
 """,
-    "GRANT in the target what its roles need; " + _DUMP,
-    catalog="pg_namespace",
-)
-SECURITY_LABELS = Question(
-    "security label",
-    """
+        "GRANT in the target what its roles need; " + _DUMP,
+        catalog="pg_namespace",
+    ),
+    Question(
+        "security label",
+        """
 SELECT objoid AS oid, nspname AS schema, NULL AS owner, objtype || ' ' || objname AS name,
     provider || ' ' || label AS definition, 'of ' || provider AS detail
 FROM pg_seclabels l LEFT JOIN pg_namespace n ON n.oid = objnamespace
 """,
-    "SECURITY LABEL in the target, where it has the provider",
+        "SECURITY LABEL in the target, where it has the provider",
+    ),
 )
-
-SCHEMA_OBJECTS = (
-    SCHEMAS, VIEWS, MATERIALIZED_VIEWS, SEQUENCES, TYPES, FUNCTIONS, AGGREGATES,
-    COLLATIONS, COMMENTS, RIGHTS, SECURITY_LABELS,
-)  # fmt: skip

@@ -1,36 +1,9 @@
 """Questions on what Supabase's services keep in the database, and items that are in no database at all."""
 
-from app.migration.inventory.items import Fate, Item, hash_of
+from app.migration.inventory.fates import Fate, Item, hash_of
 from app.migration.inventory.questions.question import Question
 from app.next_step import NextStep
 
-AUTH_USERS = Question(
-    "auth users",
-    """
-SELECT 0 AS oid, NULL AS schema, NULL AS owner, '(all)' AS name, count(*)::text AS definition,
-    count(*) || ' users' AS detail
-FROM auth.users HAVING count(*) > 0
-""",
-    "carry them to an auth server of your own: pg_dump --data-only --table=auth.users --table=auth.identities "
-    "(docs/inventory.md)",
-    catalog=None,
-    reads=("auth.users",),
-    compared=False,
-    moved_as="auth.users",
-)
-AUTH_IDENTITIES = Question(
-    "auth identities",
-    """
-SELECT 0 AS oid, NULL AS schema, NULL AS owner, provider AS name, count(*)::text AS definition,
-    count(*) || ' identities' AS detail
-FROM auth.identities GROUP BY provider
-""",
-    "set the provider {name} up at the new auth server; its rows travel with the users",
-    catalog=None,
-    reads=("auth.identities",),
-    compared=False,
-    moved_as="auth.identities",
-)
 _OF_AUTH = ("mfa_factors", "sso_providers", "sso_domains", "saml_providers", "oauth_clients", "webauthn_credentials")
 _OF_STORAGE = ("buckets_analytics", "buckets_vectors", "vector_indexes", "iceberg_namespaces", "iceberg_tables")
 
@@ -51,9 +24,38 @@ FROM SCHEMA.TABLE HAVING count(*) > 0
     )
 
 
-BUCKETS = Question(
-    "bucket",
-    """
+SERVICES = (
+    Question(
+        "auth users",
+        """
+SELECT 0 AS oid, NULL AS schema, NULL AS owner, '(all)' AS name, count(*)::text AS definition,
+    count(*) || ' users' AS detail
+FROM auth.users HAVING count(*) > 0
+""",
+        "carry them to an auth server of your own: pg_dump --data-only --table=auth.users --table=auth.identities "
+        "(docs/inventory.md)",
+        catalog=None,
+        reads=("auth.users",),
+        compared=False,
+        moved_as="auth.users",
+    ),
+    Question(
+        "auth identities",
+        """
+SELECT 0 AS oid, NULL AS schema, NULL AS owner, provider AS name, count(*)::text AS definition,
+    count(*) || ' identities' AS detail
+FROM auth.identities GROUP BY provider
+""",
+        "set the provider {name} up at the new auth server; its rows travel with the users",
+        catalog=None,
+        reads=("auth.identities",),
+        compared=False,
+        moved_as="auth.identities",
+    ),
+    *(_rows_of(f"auth.{name}") for name in _OF_AUTH),
+    Question(
+        "bucket",
+        """
 SELECT 0 AS oid, NULL AS schema, NULL AS owner, b.id AS name,
     concat_ws(' ', b.public, count(o.id), sum(o.bytes)) AS definition,
     count(o.id) || ' objects, ' || coalesce(sum(o.bytes), 0) || ' bytes'
@@ -65,14 +67,15 @@ FROM storage.buckets b LEFT JOIN (
     FROM storage.objects
 ) o ON o.bucket_id = b.id GROUP BY b.id, b.public
 """,
-    "rclone copy --checksum supabase:{name} target:{name} (docs/inventory.md says how to name the two ends)",
-    catalog=None,
-    reads=("storage.buckets", "storage.objects"),
-    compared=False,
-)
-CRON_JOBS = Question(
-    "cron job",
-    """
+        "rclone copy --checksum supabase:{name} target:{name} (docs/inventory.md says how to name the two ends)",
+        catalog=None,
+        reads=("storage.buckets", "storage.objects"),
+        compared=False,
+    ),
+    *(_rows_of(f"storage.{name}") for name in _OF_STORAGE),
+    Question(
+        "cron job",
+        """
 SELECT 0 AS oid, NULL AS schema, NULL AS owner, coalesce(jobname, jobid::text) AS name,
     concat_ws(' ', schedule, active, command) AS definition,
     schedule || CASE WHEN active THEN '' ELSE ', not active' END
@@ -82,27 +85,24 @@ SELECT 0 AS oid, NULL AS schema, NULL AS owner, coalesce(jobname, jobid::text) A
         AS detail
 FROM cron.job
 """,
-    "SELECT cron.schedule(...) where the target's server has pg_cron, else a timer of the system",
-    catalog=None,
-    reads=("cron.job",),
-)
-VAULT_SECRETS = Question(
-    "vault secret",
-    """
+        "SELECT cron.schedule(...) where the target's server has pg_cron, else a timer of the system",
+        catalog=None,
+        reads=("cron.job",),
+    ),
+    Question(
+        "vault secret",
+        """
 SELECT 0 AS oid, NULL AS schema, NULL AS owner, coalesce(name, id::text) AS name,
     concat_ws(' ', id, updated_at) AS definition, 'its value is not read' AS detail
 FROM vault.secrets
 """,
-    "put its value where the application looks for secrets; vault.decrypted_secrets shows it to those who may read it",
-    catalog=None,
-    reads=("vault.secrets",),
-    compared=False,
+        "put its value where the application looks for secrets; vault.decrypted_secrets shows it to those who may "
+        "read it",
+        catalog=None,
+        reads=("vault.secrets",),
+        compared=False,
+    ),
 )
-
-SERVICES = (
-    AUTH_USERS, AUTH_IDENTITIES, *(_rows_of(f"auth.{name}") for name in _OF_AUTH), BUCKETS,
-    *(_rows_of(f"storage.{name}") for name in _OF_STORAGE), CRON_JOBS, VAULT_SECRETS,
-)  # fmt: skip
 
 _OUTSIDE = (
     ("edge functions", "their code and schedules", "supabase functions list, and supabase functions download NAME"),

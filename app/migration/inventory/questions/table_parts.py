@@ -4,56 +4,6 @@ from app.migration.inventory.questions.question import Question
 
 _DUMP = "pg_dump --schema-only --table='{name}' shows it"
 
-COLUMNS = Question(
-    "columns",
-    """
-SELECT c.oid, nspname AS schema, pg_get_userbyid(relowner) AS owner, format('%I.%I', nspname, relname) AS name,
-    concat_ws(' ', relpersistence, reloptions::text, pg_get_partkeydef(c.oid), (
-        SELECT string_agg(format('%s %s', p.oid::regclass, pg_get_expr(p.relpartbound, p.oid)), ', '
-            ORDER BY p.oid::regclass::text)
-        FROM pg_partition_tree(c.oid) t JOIN pg_class p ON p.oid = t.relid WHERE p.relispartition
-    ), (
-        SELECT string_agg(i.inhparent::regclass::text, ', ' ORDER BY inhseqno) FROM pg_inherits i WHERE inhrelid = c.oid
-    )) || (
-        SELECT string_agg(concat_ws(' ', attname, format_type(atttypid, atttypmod),
-            CASE WHEN attcollation <> t.typcollation THEN attcollation::regcollation::text END,
-            CASE WHEN attnotnull THEN 'NOT NULL' END, attidentity::text, attgenerated::text,
-            pg_get_expr(adbin, adrelid)), ', ' ORDER BY attname)
-        FROM pg_attribute a JOIN pg_type t ON t.oid = atttypid
-        LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
-        WHERE a.attrelid = c.oid AND attnum > 0 AND NOT attisdropped
-    ) AS definition,
-    '' AS detail
-FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE relkind IN ('r', 'p', 'f') AND NOT relispartition
-""",
-    "make the table in the target, with these columns, types, defaults, partitions and options; " + _DUMP,
-)
-CONSTRAINTS = Question(
-    "constraint",
-    """
-SELECT c.oid, nspname AS schema, pg_get_userbyid(relowner) AS owner,
-    format('%I.%I.%I', nspname, relname, conname) AS name, pg_get_constraintdef(k.oid) AS definition,
-    CASE contype WHEN 'p' THEN 'a primary key' WHEN 'u' THEN 'a unique key' WHEN 'c' THEN 'a check'
-        WHEN 'x' THEN 'an exclusion' WHEN 'f' THEN 'a foreign key to ' || confrelid::regclass ELSE '' END AS detail
-FROM pg_constraint k JOIN pg_class c ON c.oid = conrelid JOIN pg_namespace n ON n.oid = relnamespace
-WHERE contype IN ('p', 'u', 'c', 'x', 'f') AND conparentid = 0 AND NOT relispartition
-""",
-    "ALTER TABLE ... ADD CONSTRAINT in the target; pg_dump --schema-only has the statement",
-)
-INDEXES = Question(
-    "index",
-    """
-SELECT c.oid, nspname AS schema, pg_get_userbyid(c.relowner) AS owner,
-    format('%I.%I', nspname, x.relname) AS name,
-    pg_get_indexdef(i.indexrelid) || CASE WHEN indisvalid THEN '' ELSE ' INVALID' END AS definition,
-    'of ' || c.oid::regclass AS detail
-FROM pg_index i JOIN pg_class x ON x.oid = indexrelid JOIN pg_class c ON c.oid = indrelid
-JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relkind IN ('r', 'p', 'm', 'f') AND NOT x.relispartition AND NOT c.relispartition
-AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = i.indexrelid AND k.contype IN ('p', 'u', 'x'))
-""",
-    "carry out in the target what this gives in the source: SELECT pg_get_indexdef('{name}'::regclass)",
-)
 # A function that calls pg_net, or Supabase's own for webhooks.
 _CALLS_OUT = """(p.prosrc ~* '\\mnet\\.http_' OR (p.proname = 'http_request' AND pn.nspname = 'supabase_functions'))"""
 # The hosts of the addresses in a text: an address itself may hold a secret.
@@ -78,28 +28,79 @@ def _triggers(which: str, detail: str) -> str:
     return _TRIGGERS.replace("{which}", which).replace("{detail}", detail).replace("{out}", _CALLS_OUT)
 
 
-TRIGGERS = Question(
-    "trigger",
-    _triggers(
-        f"NOT {_CALLS_OUT}",
-        "'calls ' || p.oid::regproc || CASE WHEN tgenabled = 'D' THEN ', and is disabled' ELSE '' END",
+TABLE_PARTS = (
+    Question(
+        "columns",
+        """
+SELECT c.oid, nspname AS schema, pg_get_userbyid(relowner) AS owner, format('%I.%I', nspname, relname) AS name,
+    concat_ws(' ', relpersistence, reloptions::text, pg_get_partkeydef(c.oid), (
+        SELECT string_agg(format('%s %s', p.oid::regclass, pg_get_expr(p.relpartbound, p.oid)), ', '
+            ORDER BY p.oid::regclass::text)
+        FROM pg_partition_tree(c.oid) t JOIN pg_class p ON p.oid = t.relid WHERE p.relispartition
+    ), (
+        SELECT string_agg(i.inhparent::regclass::text, ', ' ORDER BY inhseqno) FROM pg_inherits i WHERE inhrelid = c.oid
+    )) || (
+        SELECT string_agg(concat_ws(' ', attname, format_type(atttypid, atttypmod),
+            CASE WHEN attcollation <> t.typcollation THEN attcollation::regcollation::text END,
+            CASE WHEN attnotnull THEN 'NOT NULL' END, attidentity::text, attgenerated::text,
+            pg_get_expr(adbin, adrelid)), ', ' ORDER BY attname)
+        FROM pg_attribute a JOIN pg_type t ON t.oid = atttypid
+        LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+        WHERE a.attrelid = c.oid AND attnum > 0 AND NOT attisdropped
+    ) AS definition,
+    '' AS detail
+FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE relkind IN ('r', 'p', 'f') AND NOT relispartition
+""",
+        "make the table in the target, with these columns, types, defaults, partitions and options; " + _DUMP,
     ),
-    "make its function, then carry out in the target what pg_get_triggerdef gives in the source; where the target has "
-    "no such table, do its work in the application",
-)
-WEBHOOKS = Question(
-    "webhook",
-    _triggers(
-        _CALLS_OUT,
-        "'a trigger that calls ' || p.oid::regproc || ', host ' || coalesce("
-        + _HOSTS.replace("{more}", "encode(tgargs, 'escape')")
-        + ", 'not written in it')",
+    Question(
+        "constraint",
+        """
+SELECT c.oid, nspname AS schema, pg_get_userbyid(relowner) AS owner,
+    format('%I.%I.%I', nspname, relname, conname) AS name, pg_get_constraintdef(k.oid) AS definition,
+    CASE contype WHEN 'p' THEN 'a primary key' WHEN 'u' THEN 'a unique key' WHEN 'c' THEN 'a check'
+        WHEN 'x' THEN 'an exclusion' WHEN 'f' THEN 'a foreign key to ' || confrelid::regclass ELSE '' END AS detail
+FROM pg_constraint k JOIN pg_class c ON c.oid = conrelid JOIN pg_namespace n ON n.oid = relnamespace
+WHERE contype IN ('p', 'u', 'c', 'x', 'f') AND conparentid = 0 AND NOT relispartition
+""",
+        "ALTER TABLE ... ADD CONSTRAINT in the target; pg_dump --schema-only has the statement",
     ),
-    "have the application call the address, or make the trigger on a server that has pg_net",
-)
-POLICIES = Question(
-    "policy",
-    """
+    Question(
+        "index",
+        """
+SELECT c.oid, nspname AS schema, pg_get_userbyid(c.relowner) AS owner,
+    format('%I.%I', nspname, x.relname) AS name,
+    pg_get_indexdef(i.indexrelid) || CASE WHEN indisvalid THEN '' ELSE ' INVALID' END AS definition,
+    'of ' || c.oid::regclass AS detail
+FROM pg_index i JOIN pg_class x ON x.oid = indexrelid JOIN pg_class c ON c.oid = indrelid
+JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p', 'm', 'f') AND NOT x.relispartition AND NOT c.relispartition
+AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = i.indexrelid AND k.contype IN ('p', 'u', 'x'))
+""",
+        "carry out in the target what this gives in the source: SELECT pg_get_indexdef('{name}'::regclass)",
+    ),
+    Question(
+        "trigger",
+        _triggers(
+            f"NOT {_CALLS_OUT}",
+            "'calls ' || p.oid::regproc || CASE WHEN tgenabled = 'D' THEN ', and is disabled' ELSE '' END",
+        ),
+        "make its function, then carry out in the target what pg_get_triggerdef gives in the source; where the target "
+        "has no such table, do its work in the application",
+    ),
+    Question(
+        "webhook",
+        _triggers(
+            _CALLS_OUT,
+            "'a trigger that calls ' || p.oid::regproc || ', host ' || coalesce("
+            + _HOSTS.replace("{more}", "encode(tgargs, 'escape')")
+            + ", 'not written in it')",
+        ),
+        "have the application call the address, or make the trigger on a server that has pg_net",
+    ),
+    Question(
+        "policy",
+        """
 SELECT c.oid, nspname AS schema, NULL AS owner, format('%I.%I.%I', nspname, relname, polname) AS name,
     concat_ws(' ', polcmd, polpermissive, (
         SELECT string_agg(CASE r WHEN 0 THEN 'public' ELSE r::regrole::text END, ', ' ORDER BY r::regrole::text)
@@ -111,39 +112,36 @@ SELECT c.oid, nspname AS schema, NULL AS owner, format('%I.%I.%I', nspname, reln
     ) AS detail
 FROM pg_policy p JOIN pg_class c ON c.oid = polrelid JOIN pg_namespace n ON n.oid = relnamespace
 """,
-    "CREATE POLICY in the target, where the application signs in as these roles; else tick it off. "
-    "pg_dump --schema-only has the statement",
-)
-ROW_SECURITY = Question(
-    "row security",
-    """
+        "CREATE POLICY in the target, where the application signs in as these roles; else tick it off. "
+        "pg_dump --schema-only has the statement",
+    ),
+    Question(
+        "row security",
+        """
 SELECT c.oid, nspname AS schema, pg_get_userbyid(relowner) AS owner, format('%I.%I', nspname, relname) AS name,
     relforcerowsecurity::text AS definition, CASE WHEN relforcerowsecurity THEN 'for the owner too' END AS detail
 FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE relrowsecurity AND NOT relispartition
 """,
-    "ALTER TABLE {name} ENABLE ROW LEVEL SECURITY, where the application signs in as roles that policies are for",
-)
-RULES = Question(
-    "rule",
-    """
+        "ALTER TABLE {name} ENABLE ROW LEVEL SECURITY, where the application signs in as roles that policies are for",
+    ),
+    Question(
+        "rule",
+        """
 SELECT c.oid, nspname AS schema, NULL AS owner, format('%I.%I.%I', nspname, relname, rulename) AS name,
     pg_get_ruledef(r.oid) || ' ' || ev_enabled::text AS definition, '' AS detail
 FROM pg_rewrite r JOIN pg_class c ON c.oid = ev_class JOIN pg_namespace n ON n.oid = relnamespace
 WHERE rulename <> '_RETURN'
 """,
-    "carry out in the target what pg_get_ruledef gives in the source",
-)
-STATISTICS = Question(
-    "statistics",
-    """
+        "carry out in the target what pg_get_ruledef gives in the source",
+    ),
+    Question(
+        "statistics",
+        """
 SELECT s.oid, nspname AS schema, pg_get_userbyid(stxowner) AS owner, format('%I.%I', nspname, stxname) AS name,
     pg_get_statisticsobjdef(s.oid) AS definition, 'of ' || stxrelid::regclass AS detail
 FROM pg_statistic_ext s JOIN pg_namespace n ON n.oid = stxnamespace
 """,
-    "CREATE STATISTICS in the target; pg_dump --schema-only has the statement",
-    catalog="pg_statistic_ext",
+        "CREATE STATISTICS in the target; pg_dump --schema-only has the statement",
+        catalog="pg_statistic_ext",
+    ),
 )
-
-TABLE_PARTS = (
-    COLUMNS, CONSTRAINTS, INDEXES, TRIGGERS, WEBHOOKS, POLICIES, ROW_SECURITY, RULES, STATISTICS,
-)  # fmt: skip

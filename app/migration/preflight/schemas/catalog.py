@@ -112,7 +112,7 @@ WHERE n.nspname = %s AND NOT t.tgisinternal AND t.tgenabled IN ('O', 'A') ORDER 
 
 
 async def read_all(connection: AsyncConnection, models: Sequence[Table]) -> dict[str, CatalogTable]:
-    """The tables and views of the data's schema, and of those that the models name, by name (see `tables.label`)."""
+    """The tables and views of the data's schema, and of those that the models name, by name (see `label`)."""
     tables: dict[str, CatalogTable] = {}
     for schema in {schema_of(model) for model in models} | {DATA}:
         tables |= await read_tables(connection, schema)
@@ -120,7 +120,7 @@ async def read_all(connection: AsyncConnection, models: Sequence[Table]) -> dict
 
 
 async def read_tables(connection: AsyncConnection, schema: str = DATA) -> dict[str, CatalogTable]:
-    """The tables and views of a schema by name (see `tables.label`), without what extensions made."""
+    """The tables and views of a schema by name (see `label`), without what extensions made."""
 
     async def rows(statement: str) -> list[tuple[Any, ...]]:
         found = await (await connection.execute(statement, [schemas_of(connection).named(schema)])).fetchall()

@@ -5,7 +5,6 @@ Each request is tried again where its failure can pass.
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
@@ -52,7 +51,7 @@ async def see_rest(
 
     async def look(table: Table) -> SourceTable | None:
         async with limit:
-            return await _table(rest, table, definitions, patiently, seen)
+            return await TableLooker(rest, table, patiently, seen).look(definitions.get(name_of(table)))
 
     for there in await asyncio.gather(*map(look, tables), return_exceptions=True):
         if isinstance(there, BaseException):
@@ -81,32 +80,6 @@ async def _root_definitions(rest: SupabaseRest, schema: str, patiently: Patientl
         return await patiently(lambda: rest.described_tables(schema))
     except StoreError:
         return {}
-
-
-async def _table(
-    rest: SupabaseRest, table: Table, definitions: dict[str, dict[str, Any]], patiently: Patiently, seen: SourceSeen
-) -> SourceTable | None:
-    """What one row, the exact count and the server's description tell; None where there is no such table."""
-    looker = TableLooker(rest, table, patiently, seen)
-    first = await looker.look()
-    if first is None:
-        return None
-    there = SourceTable(name_of(table), rows=first.total, uncounted=first.total is None, denied=first.denied)
-    wanted = wanted_columns(table)
-    if name_of(table) in definitions:
-        properties = definitions[name_of(table)].get("properties", {})
-        there.columns = {name: _type(each) for name, each in properties.items()}
-        there.missing = [name for name in wanted if name not in properties and name not in first.denied]
-        # So PostgREST marks the columns of a primary key.
-        there.primary_key = {name for name, each in properties.items() if "<pk/>" in str(each.get("description"))}
-    elif first.records and not first.in_part:
-        there.columns = dict.fromkeys(first.records[0])
-        there.missing = [name for name in wanted if name not in first.records[0]]
-    else:
-        there.complete, there.in_part = False, first.in_part
-        there.missing = await looker.missing([name for name in wanted if name not in first.denied])
-        there.columns = {name: None for name in wanted if name not in {*there.missing, *first.denied}}
-    return there
 
 
 def _type(column: dict[str, Any]) -> str | None:
@@ -151,22 +124,6 @@ _NO_COLUMN = {"42703", "PGRST204"}
 _MOST_SELECTED = 2000  # bytes of a select list in one address
 
 
-@dataclass(frozen=True, slots=True)
-class FirstLook:
-    """One row at most, the exact count, and what may not be read.
-
-    Attributes:
-        total: None where the count took too long.
-        denied: columns of the models that may not be read.
-        in_part: some column may not be read, of the models or not; the row has one column only.
-    """
-
-    records: list[dict[str, Any]]
-    total: int | None
-    denied: list[str]
-    in_part: bool
-
-
 class TableLooker:
     """Looks at one table; what stands in its way becomes a finding, so that the others are judged all the same."""
 
@@ -178,21 +135,24 @@ class TableLooker:
         self._patiently = patiently
         self._seen = seen
 
-    async def look(self) -> FirstLook | None:
-        """The first look; None where the table is not there, or cannot be looked at."""
-        denied: list[str] = []
-        in_part = False
+    async def look(self, described: dict[str, Any] | None) -> SourceTable | None:
+        """What one row, the exact count and the server's description tell; None where nothing can be told.
+
+        Args:
+            described: by the server; None: it is not.
+        """
+        there, in_part = SourceTable(self._name), False
         try:
             try:
-                records, total = await self._first("*")
+                records, there.rows = await self._first("*")
             except AccessDeniedError as error:
                 if error.sqlstate != "42501":
                     raise
-                readable, denied = await self._columns(error)
+                readable, there.denied = await self._columns(error)
                 if not readable:
                     return None
-                in_part = True
-                records, total = await self._first(quoted_name(readable[0]))
+                in_part = True  # some column may not be read, of the models or not
+                records, there.rows = await self._first(quoted_name(readable[0]))
         except SchemaMismatchError as error:
             if error.sqlstate == SCHEMA_NOT_EXPOSED:
                 remedy = f"{EXPOSE_SCHEMA}; or leave {self._name} out: --tables"
@@ -202,9 +162,24 @@ class TableLooker:
             if error.sqlstate in _NO_TABLE or error.sqlstate is None:
                 return None
             raise
-        return FirstLook(records, total, denied, in_part)
+        there.uncounted = there.rows is None
+        wanted = [name for name in wanted_columns(self._table) if name not in there.denied]
+        if described is not None:
+            properties = described.get("properties", {})
+            there.columns = {name: _type(each) for name, each in properties.items()}
+            there.missing = [name for name in wanted if name not in properties]
+            # So PostgREST marks the columns of a primary key.
+            there.primary_key = {name for name, each in properties.items() if "<pk/>" in str(each.get("description"))}
+        elif records and not in_part:
+            there.columns = dict.fromkeys(records[0])
+            there.missing = [name for name in wanted if name not in records[0]]
+        else:
+            there.complete, there.in_part = False, in_part
+            there.missing = await self._missing(wanted)
+            there.columns = {name: None for name in wanted if name not in there.missing}
+        return there
 
-    async def missing(self, columns: Sequence[str]) -> list[str]:
+    async def _missing(self, columns: Sequence[str]) -> list[str]:
         """Those that the server does not know: as many as an address holds at once, and singly after a failure."""
         missing: list[str] = []
         for some in _in_addresses(columns):

@@ -196,9 +196,9 @@ def members_of(tables: Sequence[CopyTable]) -> sql.Composed:
     return sql.SQL(", ").join(table.rows for table in tables)
 
 
-# Four parts. What the columns and the types are; the versions of the catalog's rows of the columns; the files; the
-# replica identities. ALTER COLUMN ... USING that keeps the type changes the second and the third at once, SET DEFAULT
-# the second, TRUNCATE the third.
+# A change of a table itself sends no message, and may change every row. Four parts tell of it. What the columns and the
+# types are; the versions of the catalog's rows of the columns; the files; the replica identities. ALTER COLUMN with
+# USING that keeps the type changes the second and the third at once, SET DEFAULT the second, TRUNCATE the third.
 _FINGERPRINTS = """
 WITH types AS (SELECT md5(concat_ws('|',
     (SELECT string_agg(concat_ws(' ', enumtypid, enumsortorder, enumlabel), ',' ORDER BY oid) FROM pg_enum),
