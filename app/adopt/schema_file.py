@@ -29,8 +29,9 @@ _FIRST_FUNCTION = re.compile(r"^CREATE (OR REPLACE )?(FUNCTION|PROCEDURE) ", re.
 _ROWS = re.compile(r"^COPY .* FROM stdin;$", re.MULTILINE)
 _DUMP_IT = NextStep("supabase db dump --file schema.sql, or pg_dump --schema-only; then: ", Command(STEP))
 _TELL_APART = NextStep(
-    Command(STEP, "--source postgresql://..."),
-    ", which sees which function is meant; or rename one of those at the source, and dump again",
+    Command(STEP),
+    " with --source postgresql://... in place of the file, which tells which function is meant; "
+    "or rename one of those at the source, and dump again",
 )
 # What a dump of the user's schemas refers to, and leaves out.
 _AROUND = """

@@ -9,6 +9,7 @@ from psycopg import AsyncConnection, sql
 from sqlalchemy.engine import make_url
 
 from app.adopt.scope import NOTHING_WRITTEN, STEP, Scope
+from app.common.background import end_all
 from app.errors import MigrationError
 from app.migration.target.target_session import connect_named, explained
 from app.next_step import Command, NextStep
@@ -137,5 +138,5 @@ async def _made(connection: AsyncConnection, target: str, setting: str) -> Async
     finally:
         if connection.closed:  # a task that is cancelled may take its session with it
             connection = await _session(target, setting)
-        await connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(identifier))
-        await connection.close()
+        drop = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(identifier)
+        await end_all(lambda: connection.execute(drop), connection.close)

@@ -27,6 +27,7 @@ from app.cli.commands.sync import sync
 from app.cli.commands.verify import verify
 from app.cli.commands.watch.command import watch
 from app.cli.other_schemas import OF_PUBLIC_ALONE, refuse_other_schema
+from app.cli.project import OF_THE_BOT_ALONE, refuse_other_project
 
 EPILOG = "Exit code 0 only when all is well; 1 when something stopped or differs; 2 for a wrong command line."
 
@@ -57,8 +58,12 @@ def _main(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    if context.invoked_subcommand in OF_PUBLIC_ALONE and not {"--help", "-h"}.intersection(sys.argv):
+    if {"--help", "-h"}.intersection(sys.argv):
+        return
+    if context.invoked_subcommand in OF_PUBLIC_ALONE:
         refuse_other_schema(context.invoked_subcommand)
+    if context.invoked_subcommand in OF_THE_BOT_ALONE:
+        refuse_other_project(context.invoked_subcommand)
 
 
 for command in (

@@ -3,8 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.errors import SettingsError
+from app.errors import MigrationError, SettingsError
+from app.next_step import Command, NextStep
 
+# They know the bot's tables, and no others.
+OF_THE_BOT_ALONE = ("cutover", "fleet", "mirror", "parity", "schema")
 _FILE = Path("pyproject.toml")
 _TEXTS = ("metadata", "alembic")
 
@@ -43,6 +46,23 @@ def read_project() -> Project:
             raise SettingsError(f"{_FILE}: {name} in [tool.botdata] is to be a text")
     configuration = table.get("alembic")
     return Project(table.get("metadata"), Path(configuration).absolute() if configuration else None)
+
+
+def refuse_other_project(command: str) -> None:
+    """Stop a command that works on the bot's tables alone, in another project's directory.
+
+    Raises:
+        MigrationError: the project names models of its own.
+    """
+    if read_project().metadata is not None:
+        raise MigrationError(
+            f"botdata {command} is for the bot's own tables, and {_FILE} here names another project's ([tool.botdata])",
+            step=command,
+            pending="everything; nothing was read or written",
+            next_step=NextStep(
+                Command("status"), ", and docs/any-project.md for what comes next; or change to the bot's directory"
+            ),
+        )
 
 
 def models_of(metadata: str | None) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -118,6 +118,8 @@ class Work:
             chosen = select_tables(described, names=names, groups=groups)
         except MigrationError as error:
             raise typer.BadParameter(error.message, param_hint="--tables") from None
+        if needs_source and target:
+            refuse_source_as_target(settings, target, source_url)
         rate = [f"--max-rate {shlex.quote(max_rate)}"] if max_rate is not None else []
         given = GivenOptions(
             command, tuple(chosen_by), tuple(read_from), tuple(checks), (*own, *rate), models is not None
@@ -223,6 +225,28 @@ def load_settings() -> Settings:
     from app.settings import load_settings as load
 
     return load()
+
+
+def refuse_source_as_target(settings: Settings, target: str, source_url: str | None = None) -> None:
+    """Stop where the addresses say that both ends are one: a comparison would find no difference, and mean nothing.
+
+    Args:
+        source_url: the source's PostgreSQL; None: what the settings say.
+
+    Raises:
+        SettingsError: they are.
+    """
+    from app.stores.postgres.database_url import source_label
+
+    named = settings.migration_source.get_secret_value() if settings.migration_source is not None else _SUPABASE
+    source = source_url or (settings.supabase_url if named.strip().lower() == _SUPABASE else named)
+    labels = set()
+    with suppress(SettingsError):  # an address that is none is told by whoever opens it
+        labels = {source_label(target), source_label(source or "")}
+    if len(labels) == 1:
+        raise SettingsError(
+            f"DATABASE_URL is the source itself ({labels.pop()}); it is to name the database that the rows move to"
+        )
 
 
 def move_and_tell(settings: Settings, moving: Coroutine[Any, Any, _Answer]) -> _Answer:

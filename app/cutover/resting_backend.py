@@ -56,10 +56,15 @@ class RestingBackend:
 
     async def _open(self) -> StagedBackend:
         async with self._turn:
-            if self._is_closed:
-                raise UnavailableError("the data layer is closed")
+            self._refuse_if_closed()
             if self._backend is None:
-                self._backend = await self._open_it()
+                backend = await self._open_it()
+                try:
+                    self._refuse_if_closed()  # meanwhile, by one who perhaps did not wait
+                except UnavailableError:
+                    await backend.close()
+                    raise
+                self._backend = backend
                 self._called_at = monotonic()
             return self._backend
 
@@ -96,11 +101,15 @@ class RestingBackend:
 
     async def close(self) -> None:
         """End; it is not opened again."""
+        self._is_closed = True
         async with self._turn:
-            self._is_closed = True
             backend, self._backend = self._backend, None
             if backend is not None:
                 await backend.close()
+
+    def _refuse_if_closed(self) -> None:
+        if self._is_closed:
+            raise UnavailableError("the data layer is closed")
 
     def _ended(self) -> None:
         self._calls -= 1

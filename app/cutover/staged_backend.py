@@ -1,9 +1,10 @@
 """The backend of a cutover: each call goes to the store that its stage names, and writes to the other one too."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Protocol
 
+from app.common.background import end_all, end_at_once
 from app.cutover.membership import Membership
 from app.cutover.shadow.comparisons import Comparisons
 from app.cutover.stages import Stage, Store
@@ -56,6 +57,7 @@ class StagedBackend:
         stores: the two backends; only those that the stages of this process can need.
         writers: by the authority that they write to.
         pools: connections to the target beside those of the stores; closed with this.
+        end_starting: ends what still starts writers.
     """
 
     def __init__(
@@ -65,12 +67,14 @@ class StagedBackend:
         writers: Mapping[Store, AuthorityWriter],
         comparisons: Comparisons,
         pools: Sequence[Database] = (),
+        end_starting: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self.membership = membership
         self._stores = stores
         self._writers = writers
         self._comparisons = comparisons
         self._pools = pools
+        self._starting = [end_starting] if end_starting is not None else []
 
     async def upsert(self, model: type[Base], rows: Sequence[Values], write: OutgoingWrite) -> list[Any]:
         while True:
@@ -93,14 +97,11 @@ class StagedBackend:
         await self._stores[self.membership.stage.authority].ping()
 
     async def close(self) -> None:
-        try:
-            await asyncio.gather(self._comparisons.close(), *(writer.close() for writer in self._writers.values()))
-        finally:
-            await self.membership.close()
-            for store in self._stores.values():
-                await store.close()
-            for pool in self._pools:
-                await pool.close()
+        writers = [writer.close for writer in self._writers.values()]
+        work = partial(end_at_once, self._comparisons.close, *writers)
+        stores = [store.close for store in self._stores.values()]
+        pools = [pool.close for pool in self._pools]
+        await end_all(*self._starting, work, self.membership.close, *stores, *pools)
 
 
 def _compared(method: str) -> Callable[..., Awaitable[Any]]:

@@ -143,7 +143,7 @@ class Executor:
         outcome.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
         task = asyncio.create_task(_fulfil(outcome, call))
         self._running.add(task)
-        task.add_done_callback(lambda ended: self._ended(ended, outcome))
+        task.add_done_callback(lambda ended: self._ended(ended, outcome, write))
         timer = loop.call_later(seconds, _expire, outcome, seconds, write)
         try:
             return await outcome
@@ -154,10 +154,15 @@ class Executor:
                     write.give_up()  # a request may go on beside its task
                 task.cancel()
 
-    def _ended(self, task: asyncio.Task[None], outcome: asyncio.Future[Any]) -> None:
+    def _ended(self, task: asyncio.Task[None], outcome: asyncio.Future[Any], write: OutgoingWrite | None) -> None:
         self._running.discard(task)
-        if not outcome.done():
-            outcome.set_exception(UnavailableError("the data layer was closed during the call"))
+        if outcome.done():
+            return
+        closed = "the data layer was closed during the call"
+        if write is None or write.give_up():
+            outcome.set_exception(UnavailableError(closed))
+        else:
+            outcome.set_exception(OutcomeUnknownError(f"{closed}; the write may still land"))
 
     async def _attempts(self, call: Callable[[], Awaitable[T]], write: OutgoingWrite | None, seconds: float) -> T:
         started = time.monotonic()

@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from app.common.background import end_all
 from app.common.metrics import Metrics
 from app.data_layer.executor import Clock, Executor, logger
 from app.data_layer.name_search import containing
@@ -76,8 +77,7 @@ class DataLayer:
 
     async def close(self) -> None:
         """End what still runs and close every connection. May be called twice."""
-        await self._calls.close()
-        await self._backend.close()
+        await end_all(self._calls.close, self._backend.close)
 
     async def get_dialog_context(self, user_id: str) -> Result[DialogContextRow | None]:
         """The conversation with one person; `user_id` is taken as it is."""

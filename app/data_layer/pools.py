@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from app.common.background import end_all
 from app.common.metrics import Metrics
 from app.cutover.failover_mark import FailoverMark
 from app.cutover.fencing import WriteGuard
@@ -113,12 +114,8 @@ class SharedPools:
 
     async def close(self) -> None:
         """Close every connection."""
-        await self.looks.close()
-        if self.router is not None:
-            await self.router.close()
-        await self.lanes.close()
-        await self.mirrors.close()
-        await self.reports.close()
+        router = [self.router.close] if self.router is not None else []
+        await end_all(self.looks.close, *router, self.lanes.close, self.mirrors.close, self.reports.close)
 
 
 class SalonPools(Pools):

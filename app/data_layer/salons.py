@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
-from app.common.background import end_task
+from app.common.background import end_all, end_at_once, end_task
 from app.common.metrics import Metrics
 from app.common.telemetry import Telemetry
 from app.data_layer.executor import Clock, DataLayerClosedError
@@ -90,11 +91,8 @@ class Salons:
     async def close(self) -> None:
         """End what still runs and close every connection."""
         self._is_closed = True
-        await end_task(self._resting)
-        try:
-            await asyncio.gather(*(self._close(layer) for layer in self._layers.values()))
-        finally:
-            await self._pools.close()
+        layers = [partial(self._close, layer) for layer in self._layers.values()]
+        await end_all(lambda: end_task(self._resting), lambda: end_at_once(*layers), self._pools.close)
 
     def _made(self, schema: str) -> DataLayer:
         from app.cutover.resting_backend import RestingBackend

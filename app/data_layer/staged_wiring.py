@@ -45,7 +45,7 @@ async def open_staged(settings: Settings, metrics: Metrics, pools: Pools | None 
         reports, settings.flags, settings, pools.process, counts, router, looks=pools.looks, at_stage=starting.at_stage
     )
     comparisons = Comparisons(stores, beside[0] if beside else None, settings, pools.process, metrics, calls)
-    backend = StagedBackend(membership, stores, writers, comparisons, [*beside, reports])
+    backend = StagedBackend(membership, stores, writers, comparisons, [*beside, reports], starting.end)
     try:
         if router is not None:
             router.start()
@@ -106,6 +106,11 @@ class _Starting:
         self._stage = stage
         if self._has_begun and self._left:
             self._tasks.start(self.begin())
+
+    async def end(self) -> None:
+        """Start no more."""
+        self._has_begun = False
+        await self._tasks.end()
 
     async def begin(self) -> None:
         self._has_begun = True

@@ -7,6 +7,7 @@ from statistics import median
 from time import perf_counter
 from typing import Any
 
+from app.common.background import end_all
 from app.data_layer import DataLayer, Result
 from app.errors import StoreError
 from app.parity.reads import Call
@@ -62,8 +63,7 @@ class Comparison:
 
     async def close(self) -> None:
         """Close both data layers."""
-        await self._supabase.close()
-        await self._postgresql.close()
+        await end_all(self._supabase.close, self._postgresql.close)
 
     async def run(self, calls: Iterable[Call], *, reading: bool) -> None:
         """Carry the calls out, one after the other.

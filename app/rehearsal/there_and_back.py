@@ -213,11 +213,14 @@ class _Processes:
         for one in self._running:
             assert one.stdin is not None
             one.stdin.close()
-        if self._running:
-            await asyncio.wait([asyncio.ensure_future(one.wait()) for one in self._running], timeout=_ENDING)
-        for one in self._running:
-            if one.returncode is None:
+        try:
+            if self._running:
+                await asyncio.wait([asyncio.ensure_future(one.wait()) for one in self._running], timeout=_ENDING)
+        finally:
+            left = [one for one in self._running if one.returncode is None]
+            for one in left:
                 one.kill()
+            for one in left:
                 await one.wait()
 
     def logged(self) -> tuple[dict[tuple[str, str], tuple[int, int]], set[str]]:

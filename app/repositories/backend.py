@@ -6,6 +6,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 from app import models
+from app.common.background import end_all
 from app.errors import StoreTimeoutError, UnrepresentableValueError
 from app.repositories import (
     BookingRepository,
@@ -162,6 +163,5 @@ class RepositoryBackend:
         await CompanyRepository(self._database).ping()
 
     async def close(self) -> None:
-        if self.router:
-            await self.router.close()
-        await self._database.close()
+        router = [self.router.close] if self.router else []
+        await end_all(*router, self._database.close)

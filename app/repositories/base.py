@@ -39,7 +39,7 @@ from app.stores.codec.json_rows import by_shape, encode, in_key_order
 from app.stores.codec.rows import table_of
 from app.stores.codec.text_values import RowDecoder
 from app.stores.postgres.database import Database
-from app.stores.postgres.translated_errors import UNREADABLE, UnreadableError
+from app.stores.postgres.translated_errors import UNREADABLE, UnreadableError, translated_errors
 from app.stores.standbys.read_router import ReadRouter
 from app.stores.standbys.schema_reads import SchemaReads
 
@@ -145,9 +145,18 @@ class WritingRepository(Repository[R]):
         _check(table, rows)
         shapes = by_shape(table, in_key_order(table, rows))
         bodies = {names: _body(members, rows) for names, members in shapes.items()}
-        await guard_of(self._connection).enter(
-            self._connection, table.name, [[row[name] for name in key] for row in rows]
-        )
+        with translated_errors(writing=True):
+            await guard_of(self._connection).enter(
+                self._connection, table.name, [[row[name] for name in key] for row in rows]
+            )
+            stored = await self._written(table, shapes, bodies)
+        try:
+            return [stored[key_of(row)] for row in rows]
+        except KeyError:
+            raise StoreError(f"{table.name}: a row that was written did not come back") from None
+
+    async def _written(self, table: Table, shapes: Mapping[Any, Any], bodies: Mapping[Any, str]) -> dict[Any, Any]:
+        """The rows of each shape, written, by their natural keys."""
         stored: dict[Any, Any] = {}
         unreadable: UnrepresentableValueError | None = None
         for names, members in shapes.items():
@@ -157,15 +166,12 @@ class WritingRepository(Repository[R]):
             except _UNREADABLE as error:
                 unreadable = await self._unreadable_written(members, error)
                 continue  # the other shapes are to be written all the same
-            position = itemgetter(*[table.c.keys().index(name) for name in key])
+            position = itemgetter(*[table.c.keys().index(name) for name in _natural_key(table)])
             for written in result.all():
                 stored[position(written)] = self.row._make(written)
         if unreadable:
             raise unreadable
-        try:
-            return [stored[key_of(row)] for row in rows]
-        except KeyError:
-            raise StoreError(f"{table.name}: a row that was written did not come back") from None
+        return stored
 
     async def _unreadable_written(
         self, rows: Sequence[Mapping[str, Any]], error: Exception

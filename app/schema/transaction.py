@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Any
 
 from psycopg import AsyncConnection
@@ -10,6 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection as EngineConnection
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from app.common.background import end_all
 from app.common.schemas import schemas_of
 from app.errors import MigrationError
 from app.migration.target.target_session import connect_target, explained
@@ -54,11 +56,14 @@ async def revisions_transaction(url: str, *, step: str) -> AsyncIterator[tuple[E
         await connection.begin()
         yield connection, driver
     finally:
-        with suppress(DBAPIError):  # it was lost, and the error on its way says so
-            if is_amid_statement(driver):
-                await connection.invalidate()
-            await connection.close()
-        await engine.dispose()
+        await end_all(partial(_end, connection, driver), engine.dispose)
+
+
+async def _end(connection: EngineConnection, driver: Any) -> None:
+    with suppress(DBAPIError):  # it was lost, and the error on its way says so
+        if is_amid_statement(driver):
+            await connection.invalidate()
+        await connection.close()
 
 
 async def commit(connection: EngineConnection, *, step: str, next_step: NextStep) -> None:

@@ -1,5 +1,6 @@
 """An adopted project: it is proved, its models say what the database has, and its rows are moved with its commands."""
 
+import json
 import shlex
 from concurrent.futures import ThreadPoolExecutor
 
@@ -134,3 +135,20 @@ def test_its_rows_are_moved_with_its_own_commands(
     assert _texts(fresh_database) == source
     following = value(edges.source, "SELECT last_value + 1 FROM numbers")
     assert value(fresh_database, "SELECT nextval('numbers')") == following
+
+
+def test_what_is_not_for_it_says_so(
+    edges: Project, upgraded: str, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(edges.directory)
+    execute(upgraded, "DROP TABLE alembic_version")
+    settings = {"DATABASE_URL": upgraded, "MIGRATION_SOURCE": edges.source}
+    found = command("preflight", "--json", **settings)
+    codes = {one["code"]: one["remedy"] for one in json.loads(found.out)["findings"] if one["severity"] == "error"}
+    assert codes["target-incompatible"].startswith("have DATABASE_URL name an empty database")
+    assert "target-empty" not in found.out
+    for line in ("cutover advance", "parity", "mirror drain", "fleet upgrade", "schema replace"):
+        refused = command(*line.split(), **settings)
+        assert (refused.code, "is for the bot's own tables" in refused.err) == (1, True), line + refused.err
+    assert value(upgraded, "SELECT to_regnamespace('botdata') IS NULL")
+    assert command("cutover", "--help", **settings).code == 0

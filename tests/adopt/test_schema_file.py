@@ -72,7 +72,7 @@ def test_it_is_the_same_as_from_the_database(edges: Project, postgres_server: Po
         (b"\xff", "it is no UTF-8 text"),
         (b"COPY public.x (a) FROM stdin;\n1\n\\.\n", "holds rows"),
         (b"CREATE TABLE a (id int);\nCREATE TABEL b ();", "cannot be loaded, line 2: syntax error"),
-        (_AMBIGUOUS, "adopt --source postgresql://..., which sees which function is meant"),
+        (_AMBIGUOUS, "botdata adopt --schema-file schema.sql new with --source postgresql://... in place of"),
     ],
 )
 def test_a_file_that_cannot_be(

@@ -8,6 +8,7 @@ import pytest
 
 from tests.cli.command import Command
 from tests.migration.engine import add_clients, execute, value
+from tests.migration.paced import counted_connections
 from tests.support import faults
 from tests.support.faults import Fault, Request
 from tests.support.page_server import PageServer
@@ -114,3 +115,21 @@ def test_an_upgrade_of_a_schema_that_no_revision_made_names_it(
     execute(fresh_database, "CREATE TABLE clients (id integer)")
     outcome = command("upgrade", **{**settings, "DATABASE_URL": fresh_database})
     assert "next:    botdata preflight" in outcome.err
+
+
+def test_the_source_itself_is_no_target(command: Command, source_database: str) -> None:
+    execute(source_database, "DROP TABLE alembic_version")  # so that `schema replace` would drop the source's tables
+    same = {"MIGRATION_SOURCE": source_database, "DATABASE_URL": source_database}
+    for line in ("preflight", "migrate", "copy", "sync", "verify", "upgrade", "schema replace --yes", "report"):
+        refused = command(*line.split(), **same)
+        assert (refused.code, "DATABASE_URL is the source itself" in refused.err) == (1, True), line + refused.err
+    project = "https://abcdefghijklmnopqrst.supabase.co"
+    pooler = "postgresql://postgres.abcdefghijklmnopqrst:p@aws-0-eu-central-1.pooler.supabase.com:5432/postgres"
+    refused = command("verify", SUPABASE_URL=project, SUPABASE_KEY="sb_secret_x", DATABASE_URL=pooler)
+    assert "DATABASE_URL is the source itself (abcdefghijklmnopqrst.supabase.co)" in refused.err
+    with counted_connections(source_database) as (another_address, _):
+        found = command("preflight", "--json", **{**same, "DATABASE_URL": another_address})
+    document = json.loads(found.out)
+    assert "target-is-source" in [one["code"] for one in document["findings"] if one["severity"] == "error"]
+    assert document["next"] == "put the errors right, then: botdata preflight"
+    assert value(source_database, "SELECT to_regclass('clients') IS NOT NULL")

@@ -80,3 +80,9 @@ async def until(condition: Callable[[], bool], seconds: float = 60) -> None:
             return
         await asyncio.sleep(0.05)
     raise AssertionError("it did not come")
+
+
+def somebody_waits(pair: Pair) -> bool:
+    """Whether a session of the target waits for a lock."""
+    waiting = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    return pair.ask(waiting) != []

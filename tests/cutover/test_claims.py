@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
+import psycopg
 import pytest
 
 from app.common.breaker import Breaker
+from app.common.schemas import Schemas
+from app.cutover.locks import HOLD_STAGE
 from app.cutover.replication.to_supabase.applier import SupabaseApplier
 from app.cutover.replication.to_supabase.sender import Sender
 from app.state.cutover.outbox import Entry
 from app.stores.postgres.database import Database
 from app.stores.supabase.client import SupabaseRest
-from tests.cutover.outbox_writers import entries, until, writer_of
+from tests.cutover.outbox_writers import entries, somebody_waits, until, writer_of
 from tests.fixtures.cutover import MakeSettings, Pair
 
 KEY = ("7", "1")
@@ -73,3 +77,18 @@ async def test_an_entry_that_nothing_can_be_done_with_ends_no_relay(pair: Pair, 
         await until(lambda: pair.texts("clients", "source") != [], 30)
         await until(lambda: [key for key, *_ in entries(pair)] == [["7"]])
     assert entries(pair)[0][3:] == (False, "the mirror failed: ValueError")
+
+
+async def test_a_key_that_is_lost_again_while_its_entry_is_written_gets_another(pair: Pair, sender: MakeSender) -> None:
+    lost = {("clients", KEY)}
+    async with sender() as one:
+        one._lost = lost.copy()
+        with psycopg.connect(pair.target) as other:
+            other.execute(Schemas("public").named(HOLD_STAGE).encode())
+            recording = asyncio.create_task(one.record_lost())
+            await until(lambda: somebody_waits(pair))
+            one._lost |= lost
+        await recording
+        assert one._lost == lost
+        await one.record_lost()
+    assert [key for key, *_ in entries(pair)] == [list(KEY), list(KEY)]

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from typing import Any
 
+import httpx
 import psycopg
 import pytest
 
 from app.data_layer import open_data_layer
-from tests.cutover.following import ask, client, set_stage
+from tests.cutover import outbox_writers
+from tests.cutover.following import ask, client, set_stage, until
 from tests.fixtures.cutover import MakeSettings, Pair
 
 ROW = "INSERT INTO clients (yclients_id, company_id, phone) VALUES (1, 1, '7')"
@@ -58,3 +61,80 @@ async def test_what_arrives_in_time_is_waited_for(
     assert pair.texts("clients", "source") == pair.texts("clients", "target")
     assert len(pair.texts("clients", "target")) == 5
     assert await ask(pair, "SELECT FROM botdata.notes") == await ask(pair, "SELECT FROM botdata.outbox") == []
+
+
+async def test_an_end_that_is_cancelled_says_goodbye_all_the_same(pair: Pair, settings_of: MakeSettings) -> None:
+    await set_stage(pair, "rampdown")
+    opened = open_data_layer(settings_of())
+    data = await opened.__aenter__()
+    with psycopg.connect(pair.target) as locker:
+        await asyncio.to_thread(locker.execute, "LOCK TABLE clients")
+        reading = asyncio.create_task(data.get_client_by_id(1))
+        await outbox_writers.until(lambda: outbox_writers.somebody_waits(pair))
+        ending = asyncio.create_task(opened.__aexit__(None, None, None))
+        await asyncio.sleep(0)  # it waits for the read
+        ending.cancel()
+        await asyncio.wait({ending})
+    assert ending.cancelled()
+    assert (await reading).error_code == "unavailable"
+    assert await ask(pair, "SELECT FROM botdata.processes") == []
+
+
+CONNECTIONS = (
+    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() "
+    "AND backend_type = 'client backend'"
+)
+
+
+@pytest.mark.parametrize("stage", ["shadow", "rampdown"])
+async def test_all_is_closed_however_early_the_end_is_cancelled(
+    pair: Pair, patient: MakeSettings, monkeypatch: pytest.MonkeyPatch, stage: str
+) -> None:
+    await set_stage(pair, stage)
+    sessions = _recorded_sessions(monkeypatch)
+    before, turns, is_cancelled = asyncio.all_tasks(), 1, True
+    while is_cancelled:
+        opened = open_data_layer(patient(close_timeout=10.0))
+        data = await opened.__aenter__()
+        await asyncio.gather(data.upsert_client(client(1)), data.get_client_by_id(1), data.get_services(1))
+        closing = asyncio.create_task(opened.__aexit__(None, None, None))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        is_cancelled = closing.cancel()
+        await asyncio.wait({closing})
+        await until(pair, CONNECTIONS, [(0,)], 15)
+        assert all(session.is_closed for session in sessions)
+        async with asyncio.timeout(15):
+            while asyncio.all_tasks() - before:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        turns = 2 * turns + 1
+    assert turns > 2
+
+
+async def test_all_is_closed_where_a_process_cannot_end(
+    pair: Pair, patient: MakeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await set_stage(pair, "dualwrite")
+    sessions = _recorded_sessions(monkeypatch)
+
+    async def fail(_: object) -> None:
+        raise OSError("the list of processes")
+
+    monkeypatch.setattr("app.cutover.membership.Membership.leave", fail)
+    with pytest.raises(OSError, match="the list of processes"):
+        async with open_data_layer(patient()) as data:
+            assert (await data.upsert_client(client(1))).error is None
+    await until(pair, CONNECTIONS, [(0,)], 15)
+    assert all(session.is_closed for session in sessions)
+
+
+def _recorded_sessions(monkeypatch: pytest.MonkeyPatch) -> list[httpx.AsyncClient]:
+    sessions: list[httpx.AsyncClient] = []
+
+    class Recorded(httpx.AsyncClient):
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**options)
+            sessions.append(self)
+
+    monkeypatch.setattr(httpx, "AsyncClient", Recorded)
+    return sessions

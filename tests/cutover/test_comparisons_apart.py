@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import secrets
+import time
 from typing import Any
 
 import pytest
@@ -17,6 +18,8 @@ from app.cutover.shadow.log import ComparisonLog, Line
 from app.cutover.shadow.log_saving import ComparisonSaving
 from app.cutover.stages import Stage, Store
 from app.data_layer import DataLayer
+from app.migration.target.target_session import open_target
+from app.state.cutover.comparisons import compared_methods
 from app.stores.postgres.database import Database
 from tests.cutover.comparing import Kept, both, causes, compared, kept
 from tests.data_layer.relay import relay_to
@@ -282,6 +285,25 @@ async def test_counts_survive_a_target_that_is_away_and_are_not_doubled(pair: Pa
     assert causes(pair) == [("get_company", "title (str)", 2)]
     await away.close()
     await database.close()
+
+
+@pytest.mark.parametrize("hours", [-50, 50])
+async def test_differences_count_whatever_the_clock_of_the_machine_says(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch, hours: int
+) -> None:
+    """The gate goes by the server's clock: it would not see those of yesterday, and those of tomorrow for too long."""
+    wrong = time.time() + hours * 3600
+    monkeypatch.setattr("app.cutover.shadow.log.time.time", lambda: wrong)
+    log = ComparisonLog("p")
+    database = Database(pair.target)
+    for _ in range(2):
+        log.counts(LINE).outcomes["different"] += 1
+        log.counts(LINE).calls += 1
+        await log.save(database)
+    await database.close()
+    async with open_target(pair.target, step="test") as connection:
+        assert await compared_methods(connection, Stage.SHADOW, 7200) == [("get_company", 2, 2, 0)]
+    assert pair.ask("SELECT FROM botdata.comparisons WHERE minute > clock_timestamp()") == []
 
 
 async def test_what_waits_for_the_target_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

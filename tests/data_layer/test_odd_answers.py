@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,9 +13,11 @@ import pytest
 from app.data_layer import DataLayer, open_data_layer
 from tests.contract.stores import insert
 from tests.contract.test_upserts import SALON, client
+from tests.data_layer.test_deadlines import until
 from tests.fixtures.data_layer import MakeSettings
+from tests.migration.engine import execute
 from tests.support import faults
-from tests.support.faults import Answer, Fault
+from tests.support.faults import Answer, Delivery, Fault
 from tests.support.page_server import PageServer
 
 ONE, OTHER = "79000000001", "79000000002"
@@ -111,6 +114,25 @@ async def test_a_row_that_is_left_out_of_pages_by_number(
     assert [one.date.day for one in found] == [1, 2, 3, 4, 5]
 
 
+@pytest.mark.parametrize("gone", ["= 1", "< 6"], ids=["one", "so many that the next page is past the end"])
+async def test_rows_that_go_between_two_pages_by_number(
+    settings_with: MakeSettings, database_url: str, gone: str
+) -> None:
+    """What comes after them moves up: a row would be on no page."""
+    insert(database_url, "staff", {"yclients_id": "1", "company_id": str(SALON), "name": "Анна"})
+    days = [{"staff_id": "1", "date": f"2026-01-0{n}", "staff_name": "Анна"} for n in range(1, 7)]
+    insert(database_url, "staff_schedules", *days)
+
+    def go(request: faults.Request) -> None:
+        if request.parameter("offset") == "2":
+            execute(database_url, f"DELETE FROM staff_schedules WHERE extract(day FROM date) {gone}")
+
+    with PageServer(database_url, max_rows=2, hook=go) as server:
+        async with _layer(settings_with, server) as data:
+            found = (await data.get_staff_schedules(SALON, limit=3)).data or []
+    assert [one.date.day for one in found] == ([2, 3, 4] if gone == "= 1" else [6])
+
+
 async def test_a_row_that_is_left_out_always_is_an_error(settings_with: MakeSettings, database_url: str) -> None:
     insert(database_url, "clients", client(1, phone=ONE))
     with PageServer(database_url, hook=lambda _request: faults.agreeing(faults.row_left_out(0))) as server:
@@ -133,3 +155,13 @@ async def test_another_client_s_answer_is_asked_for_again(settings_with: MakeSet
             other = (await data.get_client_by_phone(OTHER)).data
     assert other is not None
     assert other.phone == OTHER
+
+
+async def test_a_write_that_was_sent_before_the_end_may_have_landed(
+    settings_with: MakeSettings, database_url: str
+) -> None:
+    with PageServer(database_url, hook=lambda _request: faults.delivered(Delivery.NEVER)) as server:
+        async with _layer(settings_with, server) as data:
+            writing = asyncio.create_task(data.upsert_client(client(1)))
+            await until(database_url, "SELECT count(*) FROM clients", 1)
+        assert (await writing).error_code == "outcome_unknown"

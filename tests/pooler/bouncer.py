@@ -69,6 +69,13 @@ class Bouncer:
             done = console.pgconn.exec_(command.encode())  # it knows no other protocol than the simple one
             assert command == "SHUTDOWN" or done.status == ExecStatus.COMMAND_OK, done.error_message
 
+    def waiting(self) -> int:
+        """Clients that wait for a server process."""
+        with psycopg.connect(f"postgresql://postgres@127.0.0.1:{self.port}/pgbouncer", autocommit=True) as console:
+            pools = console.pgconn.exec_(b"SHOW POOLS")
+        column = [pools.fname(number) for number in range(pools.nfields)].index(b"cl_waiting")
+        return sum(int(pools.get_value(row, column) or 0) for row in range(pools.ntuples))
+
     def sessions(self, database_url: str) -> list[dict[str, Any]]:
         """What each server connection of a database's pool has of a session; makes them all first.
 

@@ -2,7 +2,8 @@
 
 import asyncio
 import uuid
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
+from typing import Any
 
 import psycopg
 import pytest
@@ -13,6 +14,7 @@ from app.stores.postgres.session import PATH, begin_snapshot, connect
 from tests.cli.command import Command
 from tests.migration.engine import add_clients, execute, row_texts
 from tests.pooler.bouncer import Bouncer, run_bouncer
+from tests.support.relay import Relay
 
 _LEFT = """
 SET datestyle = 'SQL, DMY'; SET timezone = 'Asia/Tokyo'; SET bytea_output = 'escape'; SET extra_float_digits = -10;
@@ -165,3 +167,45 @@ def test_all_rows_come_as_they_are(command: Command, pool: Bouncer, source_datab
     execute(source_database, "UPDATE clients SET notes = 'later' WHERE id % 7 = 0; DELETE FROM clients WHERE id = 8")
     assert command("sync", "--until-clean", **settings).code == 0
     assert row_texts(database_url, "clients") == row_texts(source_database, "clients")
+
+
+async def test_a_pooler_that_is_known_is_logged_in_to_once(source_database: str) -> None:
+    with run_bouncer(source_database) as bouncer, Relay(("127.0.0.1", bouncer.port)) as relay:
+        url = relay.way(source_database)
+        for expected in (True, False):
+            before = relay.accepted
+            async with await connect(url, setting="--source", step="copy", read_only=True) as one:
+                assert await (await one.execute("SELECT 1")).fetchall() == [(1,)]
+            assert (relay.accepted - before > 1) is expected
+
+
+async def test_who_waits_for_a_server_process_is_ended_without_it(
+    source_database: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with run_bouncer(source_database, size=1) as bouncer:
+        url = bouncer.url(source_database)
+
+        async def reader() -> AsyncConnection:
+            return await connect(url, setting="--source", step="copy", read_only=True)
+
+        with psycopg.connect(url) as taker:
+            taker.execute("SELECT 1")  # takes the only process, and keeps it
+            await _ended_as_it_waits(bouncer, reader())  # as nothing is known of the address
+        async with await reader() as known:
+            with psycopg.connect(url) as taker:
+                taker.execute("SELECT 1")
+                await _ended_as_it_waits(bouncer, known.execute("SELECT 1"))
+                assert known.closed
+                await _ended_as_it_waits(bouncer, reader())
+    assert caplog.messages == []  # psycopg tells of what it asked to be ended in vain
+
+
+async def _ended_as_it_waits(bouncer: Bouncer, work: Coroutine[Any, Any, Any]) -> None:
+    before = bouncer.waiting()  # one that has gone is counted until its turn comes
+    waiting = asyncio.create_task(work)
+    async with asyncio.timeout(30):
+        while bouncer.waiting() <= before:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    waiting.cancel()
+    await asyncio.wait({waiting})
+    assert waiting.cancelled()

@@ -38,6 +38,7 @@ def test_a_damaged_archive_is_refused_before_anything_is_written(command: Comman
         refused = command("schema", "move-in", str(archive), "--as", "t2", DATABASE_URL=salons)
         assert refused.code == 1
         assert "cannot be used" in refused.err
+        assert refused.err.endswith(f"then: botdata schema move-in {archive} --as t2\n")
         assert "nothing was written" in refused.err
         assert query(salons, SCHEMAS) == before
     assert command("schema", "move-in", "missing.zip", DATABASE_URL=salons).code == 1

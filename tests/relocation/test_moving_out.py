@@ -193,11 +193,16 @@ def test_where_the_archive_fails_the_salon_goes_on(  # type: ignore[no-untyped-d
     execute(salon, "UPDATE clients SET notes = 'goes on'")
 
 
-def test_at_the_old_place_no_command_goes_on(command: Command, archive: Path, salons: str) -> None:
+def test_at_the_old_place_no_command_goes_on(
+    command: Command, archive: Path, salons: str, source_database: str
+) -> None:
     settings = {"DATABASE_URL": salons, "DATABASE_SCHEMA": "t1"}
     for line in ("cutover back --force X", "cutover finish --yes", "uninstall --yes"):
         refused = command(*line.split(), **settings)
         assert (refused.code, "moved to another server" in refused.err) == (1, True), line + refused.err
+    found = command("preflight", "--tables", "staff", "--json", "--source", source_database, **settings)
+    (error,) = [one for one in json.loads(found.out)["findings"] if one["severity"] == "error"]
+    assert (error["code"], "botdata schema move-out t1 --cancel" in error["remedy"]) == ("target-moved-out", True)
     assert "NOT SERVED HERE" in command("cutover", "status", **settings).out
 
 

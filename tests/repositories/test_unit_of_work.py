@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractAsyncContextManager, suppress
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
 import psycopg
 import pytest
+from psycopg.pq import TransactionStatus
 from sqlalchemy.engine import make_url
 
 from app.data_layer.name_search import containing
@@ -17,10 +19,12 @@ from app.errors import (
     InvalidArgumentError,
     RejectedError,
     SchemaMismatchError,
+    StoreError,
     UnavailableError,
     UnrepresentableValueError,
 )
 from app.repositories import ClientRepository, UnitOfWork
+from app.stores.postgres.commit import transaction
 from app.stores.postgres.database import Database
 from tests.contract.stores import insert, rows_of
 
@@ -57,6 +61,37 @@ async def test_what_is_not_committed_is_rolled_back(database: Database, database
     with pytest.raises(ConflictError):
         await _two_writes(database, client(2, id=1), client(3, id=1))
     assert rows_of(database_url, "SELECT count(*) FROM clients") == [{"count": 0}]
+
+
+@pytest.mark.parametrize("is_located", [False, True])
+async def test_nothing_is_said_to_be_kept_after_a_statement_that_failed(
+    database: Database, database_url: str, is_located: bool
+) -> None:
+    """PostgreSQL answers a COMMIT then with ROLLBACK, which is no error."""
+    database.on_commit = (lambda _: None) if is_located else None
+    with pytest.raises(StoreError, match="nothing of the transaction"):
+        await _goes_on_after_a_refusal(database)
+    with pytest.raises(StoreError, match="nothing of the transaction"):
+        await _swallowing(database.transaction())
+    async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as connection:
+        with pytest.raises(StoreError, match="nothing of the transaction"):
+            await _swallowing(transaction(connection, seconds=5), connection)
+        assert connection.info.transaction_status == TransactionStatus.IDLE
+    assert rows_of(database_url, "SELECT count(*) FROM clients") == [{"count": 0}]
+
+
+async def _goes_on_after_a_refusal(database: Database) -> None:
+    async with UnitOfWork(database) as work:
+        await work.clients.upsert([client(1)])
+        with pytest.raises(RejectedError, match=r"does not fit its column \[SQLSTATE 22003\]$"):
+            await work.clients.upsert([client(2, visit_count=2**40)])
+        await work.commit()
+
+
+async def _swallowing(within: AbstractAsyncContextManager[Any], connection: Any = None) -> None:
+    async with within as given:
+        with suppress(psycopg.Error):
+            await (connection or given).execute("SELECT 1 / 0")
 
 
 async def _two_writes(database: Database, *rows: dict[str, Any]) -> None:

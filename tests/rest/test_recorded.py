@@ -38,7 +38,7 @@ async def recorded() -> AsyncIterator[Recorded]:
 
 
 ERRORS: list[tuple[str, type[StoreError], str]] = [
-    ("offset past the end with exact count", StoreError, "PGRST103"),
+    ("offset past the end with exact count", UnavailableError, "PGRST103"),
     ("upsert two of different shape, no columns", RejectedError, "PGRST102"),
     ("upsert, same key twice", StoreError, "21000"),
     ("upsert, no unique key for on_conflict", SchemaMismatchError, "42P10"),

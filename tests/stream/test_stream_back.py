@@ -75,7 +75,7 @@ async def test_what_is_written_at_the_target_goes_back(both: Back) -> None:
     (back,) = (await stream_status(lambda: opened(both), both.target)).back
     assert (back.reverse, back.changes > 0, back.settled_lsn is not None) == (True, True, True)
     _, removed = await drop_stream(lambda: opened(both), both.target)
-    assert [one.startswith("slot and publication botdata_") for one in removed] == [False, False, False, True]
+    assert [one.startswith("slot and publication botdata_") for one in removed] == [True, False, False, False]
     for url in (both.source, both.target):
         assert query(url, "SELECT FROM pg_replication_slots WHERE database = current_database()") == []
         assert query(url, "SELECT FROM pg_publication") == []
@@ -224,3 +224,36 @@ def test_the_way_back_by_the_command(command: Command, logical_node: Node, logic
             f"at the target a change stream's slot may be left: SELECT pg_drop_replication_slot('{back['name']}')"
             in left
         )
+
+
+def test_a_way_back_is_looked_at_and_dropped_without_its_source(
+    command: Command, logical_node: Node, logical_server: PostgresServer
+) -> None:
+    template = migrated_template(logical_server)
+    source, target = (logical_server.create_database(template=template) for _ in range(2))
+    with dropping(logical_server, source), dropping(logical_server, target):
+        settings = {"DATABASE_URL": target, "MIGRATION_SOURCE": source, "USE_REPOSITORY_PATTERN": "true"}
+        words = ["--by", "stream", "--accept-unbounded-wal", "--until-lsn", "now", "--tables", "clients"]
+        assert command("sync", "--reverse", *words, **settings).code == 0
+        away = {**settings, "MIGRATION_SOURCE": "postgresql://x@127.0.0.1:9/x"}
+        dropped = command("stream", "drop", **away)
+        assert dropped.code == 1
+        assert "done:    slot and publication botdata_" in dropped.err
+        for what in ("pg_replication_slots WHERE database = current_database()", "pg_publication"):
+            assert query(target, f"SELECT FROM {what}") == []
+        assert command("sync", "--reverse", *words, **settings).code == 0
+        assert command("stream", "status", **settings).code == 0
+        execute(target, "SELECT pg_drop_replication_slot(name) FROM botdata.streams")
+        lost = command("stream", "status", "--json", **settings)
+        document = check_document(lost.out, "stream status")
+        assert (lost.code, document["ok"], document["back"][0]["lost"]) == (1, False, "the slot is gone")
+        assert "sync --reverse --follow --by stream" in document["next"]
+        assert "the slot is gone: a sync by rows' versions" in command("stream", "status", **settings).out
+        del away["MIGRATION_SOURCE"]
+        dropped = command("stream", "drop", "--json", **away)
+        assert (dropped.code, len(check_document(dropped.out, "stream drop")["removed"])) == (0, 1)
+        assert command("sync", *words, **{**settings, "USE_REPOSITORY_PATTERN": "false"}).code == 0
+        refused = command("stream", "drop", **away)
+        assert refused.code == 1
+        assert "is at a source, and none was named" in refused.err
+        assert command("stream", "drop", **settings).code == 0

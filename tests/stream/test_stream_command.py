@@ -28,6 +28,7 @@ def test_a_stream_from_its_start_to_its_end(command: Command, salon: StreamEnds)
     refused = command("sync", "--by", "stream", "--until-lsn", "now", *_CHOSEN, **settings)
     assert refused.code == 1
     assert "max_slot_wal_keep_size is -1" in refused.err
+    assert re.search(r"botdata sync --tables clients .*--by stream --until-lsn now", refused.err), refused.err
     assert "ALTER SYSTEM SET max_slot_wal_keep_size = '20GB'" in refused.err
     assert salon.slots() == []
     outcome = command("sync", *_BY, "--until-lsn", "now", *_CHOSEN, **settings)
@@ -74,7 +75,7 @@ def test_a_stream_from_its_start_to_its_end(command: Command, salon: StreamEnds)
     ],
 )
 def test_options_that_do_not_go_together(options: list[str], said: str, command: Command, database_url: str) -> None:
-    outcome = command("sync", *options, DATABASE_URL=database_url, MIGRATION_SOURCE=database_url)
+    outcome = command("sync", *options, DATABASE_URL=database_url, MIGRATION_SOURCE="postgresql://127.0.0.1:1/x")
     assert outcome.code == 2
     assert said in outcome.err
 

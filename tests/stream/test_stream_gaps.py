@@ -7,11 +7,12 @@ from dataclasses import replace
 
 import psycopg
 import pytest
+from sqlalchemy import Column, Integer, Text
 
 from app.errors import MigrationError
 from tests.fixtures.streams import QUICK, StreamEnds
 from tests.migration.engine import execute, query, row_texts, value
-from tests.stream.projects import PLAIN, ROWS, SCHEMA
+from tests.stream.projects import PLAIN, ROWS, SCHEMA, one
 
 
 @pytest.fixture
@@ -147,6 +148,18 @@ async def test_a_changed_table_stops_it_with_all_before_applied(change: str, fol
     assert "preflight" in str(raised.value.next_step)
     assert value(ends.target, "SELECT v FROM t WHERE id = 4") == "before"
     await _repaired(ends, "t changed at the source")
+
+
+async def test_a_column_that_the_target_gets_later_is_brought_of_all_rows(followed: StreamEnds) -> None:
+    execute(followed.source, "ALTER TABLE t ADD w text DEFAULT 'w'")
+    await followed.until_now(PLAIN)
+    execute(followed.target, "ALTER TABLE t ADD w text")
+    wider = one(Column("id", Integer, primary_key=True), Column("v", Text), Column("w", Text))
+    for _ in range(2):
+        followed.told.notices.clear()
+        assert (await followed.until_now(wider)).complete
+        assert row_texts(followed.target, "t") == row_texts(followed.source, "t")
+    assert not any("since" in notice for notice in followed.told.notices)
 
 
 async def test_all_before_a_change_of_the_table_is_applied_in_many_peeks(followed: StreamEnds) -> None:

@@ -29,6 +29,7 @@ class Relay:
         server: what it stands before.
         port: where it listens.
         held: how many times it has held something back to be slow.
+        accepted: how many connections have come.
     """
 
     def __init__(self, server: Address) -> None:
@@ -37,6 +38,7 @@ class Relay:
         self._open = asyncio.Event()
         self._delay = 0.0
         self.held = 0
+        self.accepted = 0
         self._cut = False
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -103,6 +105,7 @@ class Relay:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
+        self.accepted += 1
         self._tasks.add(task)
         self._writers.add(writer)
         there: asyncio.StreamWriter | None = None

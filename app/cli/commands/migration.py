@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
@@ -25,7 +26,7 @@ from app.cli.options import (
 from app.cli.output import say
 from app.cli.project import read_project
 from app.cli.render import Document, document, say_words, show
-from app.cli.work import Work, load_settings
+from app.cli.work import Work, load_settings, refuse_source_as_target
 from app.errors import MigrationError
 from app.next_step import Command
 
@@ -135,11 +136,11 @@ def upgrade(
     """
     from app.schema import revisions
     from app.schema.project import upgrade_project
-    from app.stores.postgres.session import refuse_transaction_pooler
 
     settings = load_settings()
     url = settings.require_database_url()
-    run_async(refuse_transaction_pooler(url, setting="DATABASE_URL", step="upgrade"))  # the second part needs a session
+    refuse_source_as_target(settings, url)
+    run_async(_look_first(url))
     configuration = read_project().revisions
     if configuration is not None:
         done = run_async(upgrade_project(configuration, url, revision=revision))
@@ -162,6 +163,18 @@ def _say_upgrade(done: Upgrade) -> None:
         say(f"schema: already at {done.after or 'no revision'}")
     else:
         say(f"schema: upgraded from {done.before or 'nothing'} to {done.after}")
+
+
+async def _look_first(url: str) -> None:
+    """Stop at a transaction pooler, since the second part needs a session, and where the salon has moved out."""
+    import psycopg
+
+    from app.migration.load.table_authority import Permit, read_authority
+    from app.migration.target.target_session import connect_target
+
+    with suppress(psycopg.Error):  # what cannot be reached, or is of an older version, is left to the upgrade
+        async with await connect_target(url, step="upgrade") as connection:
+            Permit("upgrade", "").refuse_moved_out(await read_authority(connection))
 
 
 async def _upgrade_tool_schema(url: str) -> Command:

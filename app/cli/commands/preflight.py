@@ -17,6 +17,7 @@ from app.errors import MigrationError
 
 if TYPE_CHECKING:
     from app.migration.preflight.findings import Accepted, PreflightReport
+    from app.migration.preflight.schemas.target_schema import Examine
 
 TYPES_UNSEEN = frozenset({"source-types-unseen", "source-unreachable"})  # what says that a copy may change values
 _NAMED = 3  # errors whose sentences the stop repeats
@@ -189,7 +190,6 @@ async def examine(
     from app.migration.preflight.run import run_preflight
     from app.migration.preflight.schemas.target_schema import examine_against
     from app.models import Base
-    from app.schema.project import newest_revision
     from app.schema.state import ExamineSchema
 
     accepted = accepted_of(ignore_column, accept)
@@ -199,17 +199,19 @@ async def examine(
     else:
         url, key = work.settings.require_supabase()
         source = Supabase(url, key, key_role_ok)
-    own = work.metadata is Base.metadata
+    if work.metadata is Base.metadata:
+        examine_schema: Examine = ExamineSchema(upgrades=upgrades)
+    elif work.revisions is None:
+        examine_schema = examine_against(work.tables)
+    else:
+        from app.schema.project import newest_revision  # Alembic, which takes a while to import
 
+        examine_schema = examine_against(work.tables, newest=newest_revision(work.revisions), upgrades=upgrades)
     return await run_preflight(
         source,
         work.target,
         work.tables,
-        ExamineSchema(upgrades=upgrades)
-        if own
-        else examine_against(work.tables, newest=newest_revision(work.revisions), upgrades=upgrades)
-        if work.revisions
-        else examine_against(work.tables),
+        examine_schema,
         accepted=accepted,
         quick=quick,
         app_role=app_role,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
@@ -82,7 +83,7 @@ def sync(
     own = [name for name, is_on in switches.items() if is_on]
     streams = by is By.STREAM
     if streams:
-        own.append("--by stream")
+        own += ["--by stream", *([f"--until-lsn {shlex.quote(until_lsn)}"] if until_lsn is not None else [])]
         own += [f"--max-wal {max_wal}"] * (max_wal != _MAX_WAL) + ["--accept-unbounded-wal"] * accept_unbounded_wal
     own += repeated(None, accept)
     work = Work.prepare(

@@ -70,6 +70,8 @@ def status_words(cutover: Cutover, found: Document) -> Words:
 def _next_command(cutover: Cutover) -> str:
     """What to run next: what mends a trouble or an objection first, the next move else."""
     row, move = cutover.row, cutover.move
+    if row.moved_out:
+        return "botdata cutover status, at the server where the salon lives now"
     if move is not None:
         return f"botdata cutover status; the move ends within {max(1.0, move.remaining or 0.0):.0f} s"
     if cutover.troubles:

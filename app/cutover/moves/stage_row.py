@@ -15,7 +15,7 @@ from app.errors import MigrationError, OutcomeUnknownError
 from app.migration.target.target_session import explained, open_target
 from app.next_step import Command, NextStep
 from app.state.cutover.moves import try_commit
-from app.state.cutover.stage import StageRow, lock_holders, read_stage_row
+from app.state.cutover.stage import StageRow, lock_holders, read_stage_row, refuse_moved_out
 from app.state.tool_schema import is_current
 from app.stores.postgres.commit import transaction
 
@@ -103,8 +103,8 @@ async def lock_stage_row(
             pending=UNCHANGED,
             next_step=NextStep(f"{LET_IT_END}; then: ", Command(step)),
         ) from without_values(error)
-    if row.moved_out and not although_moved_out:
-        raise MigrationError(row.moved_out, step=step, pending=UNCHANGED, next_step=NextStep(Command("cutover status")))
+    if not although_moved_out:
+        refuse_moved_out(row, schemas_of(connection), step=step, pending=UNCHANGED)
     return row
 
 
@@ -132,7 +132,8 @@ async def open_cutover(
         writes: a commit of it is to end.
 
     Raises:
-        MigrationError: it cannot be reached, has no such schema, or is to be written and a synchronous standby is away.
+        MigrationError: it cannot be reached, has no such schema, or is to be written and has moved to another
+            server, or a synchronous standby is away.
     """
     async with open_target(url, step=step) as connection:
         with explained(step, pending=pending):
@@ -147,5 +148,6 @@ async def open_cutover(
                     ),
                 )
             if writes:
+                refuse_moved_out(await read_stage_row(connection), schemas_of(connection), step=step, pending=pending)
                 await require_standby(connection, step=step)
             yield connection

@@ -8,20 +8,21 @@ from time import monotonic
 
 from psycopg import AsyncConnection
 
+from app.common.schemas import schemas_of
 from app.cutover.moves.gates.id_gap import raise_sequences
 from app.cutover.moves.gates.objection import Objection
 from app.cutover.moves.gates.objections import objections as objections_to
 from app.cutover.moves.gates.standby_gate import read_standbys, warnings
 from app.cutover.moves.gates.thresholds import Thresholds
 from app.cutover.moves.handover import Crossing, cross, moved_meanwhile, under_way
-from app.cutover.moves.stage_row import kept, lock_stage_row, open_cutover, require_standby
+from app.cutover.moves.stage_row import UNCHANGED, kept, lock_stage_row, open_cutover, require_standby
 from app.cutover.stages import Stage
 from app.errors import SettingsError, StoreError
 from app.settings import Settings
 from app.state.cutover.moves import give_up_expired, open_move, record
 from app.state.cutover.processes import Process, read_processes
 from app.state.cutover.proofs import last_left
-from app.state.cutover.stage import StageRow, move_stage, read_stage_row
+from app.state.cutover.stage import StageRow, move_stage, read_stage_row, refuse_moved_out
 
 _FOLLOW_WITHIN = 5.0  # seconds that processes may take to report the new stage; they follow within two
 _LOOK_EVERY = 0.1
@@ -117,6 +118,7 @@ async def _move(
         if await open_move(connection):
             raise await under_way(connection, step)
         row = await read_stage_row(connection)
+        refuse_moved_out(row, schemas_of(connection), step=step, pending=UNCHANGED)
         if seen is not None and row.stage is not seen:
             raise moved_meanwhile(step, seen, row.stage)
         to = row.stage.next if kind == "advance" else row.stage.previous

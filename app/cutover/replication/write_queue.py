@@ -108,11 +108,13 @@ class WriteQueue(Generic[W]):
     async def finish(self, seconds: float) -> None:
         """Wait for what is pending, at most so long and while it can be brought; then end what runs."""
         deadline = time.monotonic() + seconds
-        while self.pending and self._may_bring() and (rest := deadline - time.monotonic()) > 0:
-            self.pump()
-            await asyncio.sleep(min(rest, _LOOK))
-        self._at_once = 0
-        await cancel(self._running, _ENDING)
+        try:
+            while self.pending and self._may_bring() and (rest := deadline - time.monotonic()) > 0:
+                self.pump()
+                await asyncio.sleep(min(rest, _LOOK))
+        finally:
+            self._at_once = 0
+            await cancel(self._running, _ENDING)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         batch = self._running.pop(task)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from time import monotonic, perf_counter
 from typing import Any, NamedTuple
 
+from app.common.background import end_all
 from app.common.breaker import Breaker
 from app.common.deadlines import ends, within
 from app.common.metrics import Metrics
@@ -127,10 +128,15 @@ class Comparisons:
     async def close(self) -> None:
         """Wait for those that run or are to run, up to close_timeout in all, and save the counts."""
         self._closed = True
+        await end_all(self._finish, self._end_running, self._saving.close)
+
+    async def _finish(self) -> None:
         deadline = monotonic() + self._settings.close_timeout
         self._pump()
         while self._running and (rest := deadline - monotonic()) > 0:
             await asyncio.wait(self._running, timeout=rest, return_when=asyncio.FIRST_COMPLETED)
+
+    async def _end_running(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
         left = [*self._running.values(), *(read for _, read in self._waiting)]
@@ -144,7 +150,6 @@ class Comparisons:
         await ends(_ENDING)
         for read in left:
             self._count(read, ComparisonOutcome("skipped", "closed"))
-        await self._saving.close()
 
     def _answered(self, read: Read) -> None:
         """Count the call, and have it compared where it is to be."""

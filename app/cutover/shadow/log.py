@@ -62,16 +62,20 @@ class ComparisonLog:
     def counts(self, line: Line) -> ComparisonCounts:
         """Those of a line in this minute, to be added to at once."""
         self._is_saved = False
-        self._minute = max(self._minute, int(time.time() // 60))  # a clock that is set back opens no old minute again
-        minute = self._minutes.get(self._minute)
+        now = self._this_minute()
+        minute = self._minutes.get(now)
         if minute is None:
-            minute = self._minutes[self._minute] = {}
+            minute = self._minutes[now] = {}
             for old in sorted(self._minutes)[:-_MOST_MINUTES]:
                 del self._minutes[old]
         found = minute.get(line)
         if found is None:
             found = minute[line] = ComparisonCounts()
         return found
+
+    def _this_minute(self) -> int:
+        self._minute = max(self._minute, int(time.time() // 60))  # a clock that is set back opens no old minute again
+        return self._minute
 
     def add_difference(self, line: Line, record: DifferenceRecord) -> None:
         """Remember a confirmed difference, and count its cause in this minute."""
@@ -124,15 +128,19 @@ class ComparisonLog:
             for (line, _), (record, count) in sorted(differences.items(), key=lambda item: item[0])
         ]
         async with database.writer() as connection:
-            await comparisons.save_counts(connection, self._process, encode(rows))
+            await comparisons.save_counts(connection, self._process, encode(rows), _moment(self._this_minute()))
             if found:
                 await comparisons.save_differences(connection, encode(found))
             await database.commit(connection)
 
 
+def _moment(minute: int) -> datetime:
+    return datetime.fromtimestamp(minute * 60, UTC)
+
+
 def _row(minute: int, line: Line, counts: ComparisonCounts) -> dict[str, Any]:
     return {
-        "minute": datetime.fromtimestamp(minute * 60, UTC),
+        "minute": _moment(minute),
         **line._asdict(),
         "calls": counts.calls,
         **counts.outcomes,

@@ -1,7 +1,7 @@
 """Copying all rows from a source into the target: resumable, complete, and true about what it did."""
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import aclosing, asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from time import monotonic
 
@@ -30,7 +30,7 @@ from app.migration.tables.described_table import describe
 from app.migration.target.foreign_keys import without_foreign_keys
 from app.migration.target.sequences import raise_sequences
 from app.migration.target.target_session import explained, open_target
-from app.migration.target.usable import make_usable
+from app.migration.target.usable import analyze, analyzing, make_usable
 from app.state.runs import checkpoints, quarantine, runs, writes
 from app.state.runs.checkpoints import Checkpoint
 from app.state.tool_schema import ensure_tool_schema
@@ -117,7 +117,8 @@ async def copy_into(
         if isinstance(source, PostgresSource):
             copied, snapshots = await start.copy_streams(source, target_url, described)
         else:
-            copied, snapshots = await start.copy_pages(described), 1
+            async with open_target(target_url, step="copy") as beside:
+                copied, snapshots = await start.copy_pages(described, beside), 1
         copied = await try_again(connection, run, described, copied, options.permit, setting=source.setting)
         copied = await compare_where_due(
             connection,
@@ -170,13 +171,17 @@ class _Start:
     progress: Progress
     options: CopyOptions
 
-    async def copy_pages(self, tables: list[CopyTable]) -> list[TableCopied]:
-        """Table after table, page after page."""
+    async def copy_pages(self, tables: list[CopyTable], beside: AsyncConnection) -> list[TableCopied]:
+        """Table after table, page after page.
+
+        Args:
+            beside: a session at the target for what goes on meanwhile.
+        """
         copied = []
         for position, table in enumerate(tables):
             waiting = ", ".join(["the rest of " + table.name] + [t.name for t in tables[position + 1 :]])
             with explained("copy", setting=self.source.setting, table=table.name, pending=waiting):
-                copied.append(await self._copy_table(table))
+                copied.append(await self._copy_table(table, beside))
         return copied
 
     async def copy_streams(
@@ -212,10 +217,12 @@ class _Start:
     async def _complete(self, streams: StreamCopy, job: TableJob, *, one_snapshot: bool) -> TableCopied:
         began = monotonic()
         with explained("copy", setting=self.source.setting, table=job.table.name, pending="to count its rows"):
+            if not job.done_before:
+                await analyze(self.connection, job.table)
             whole = await streams.complete(job, one_snapshot=one_snapshot)
             return await self._finish(job.table, whole, job.done_before, job.seconds + monotonic() - began)
 
-    async def _copy_table(self, table: CopyTable) -> TableCopied:
+    async def _copy_table(self, table: CopyTable, beside: AsyncConnection) -> TableCopied:
         began = monotonic()
         checkpoint = await checkpoints.find_checkpoint(self.connection, self.run, table.name)
         if checkpoint is None:
@@ -238,7 +245,8 @@ class _Start:
         )
         if not checkpoint.complete:
             await _load_pages(self.source, table, checkpoint, loader, self.progress)
-        whole = await complete_table(self.connection, self.source, table, loader)
+        async with nullcontext() if checkpoint.complete else analyzing(beside, table):
+            whole = await complete_table(self.connection, self.source, table, loader)
         return await self._finish(table, whole, checkpoint.complete, monotonic() - began)
 
     async def _finish(self, table: CopyTable, whole: Completeness, done_before: bool, seconds: float) -> TableCopied:

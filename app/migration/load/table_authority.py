@@ -12,12 +12,13 @@ from datetime import datetime
 
 from psycopg import AsyncConnection
 
+from app.common.schemas import schemas_of
 from app.cutover.locks import HOLD_TABLE
 from app.cutover.stages import Stage, Store
 from app.cutover.tables import METHODS_TABLES
 from app.errors import MigrationError
 from app.next_step import Command, NextStep
-from app.state.cutover.stage import read_stage_row
+from app.state.cutover.stage import read_stage_row, where_it_lives
 from app.state.cutover.table_authority import read_tables_and_processes
 from app.state.tool_schema import may_read
 
@@ -35,8 +36,10 @@ class Authority:
         moved: when the stage, and when a table of its own authority last moved.
         postgres: tables whose own authority is PostgreSQL.
         processes: the bot's, with the stage that each reports.
+        moved_out: why nothing is to be written to any table, in words, and where to write; None: the salon lives here.
     """
 
+    moved_out: tuple[str, NextStep] | None = None
     managed: bool = False
     stage: Stage = Stage.OFF
     moved: tuple[datetime | None, datetime | None] = (None, None)
@@ -73,8 +76,10 @@ async def read_authority(connection: AsyncConnection, *, share: bool = False) ->
     if not await may_read(connection, "table_authority"):
         return Authority()
     row = await read_stage_row(connection, lock="FOR SHARE" if share else "")
+    gone = (row.moved_out, where_it_lives(schemas_of(connection))) if row.moved_out else None
     postgres, changed_at, names, stages = await read_tables_and_processes(connection)
     return Authority(
+        moved_out=gone,
         managed=row.managed,
         stage=row.stage,
         moved=(row.moved_at, changed_at),
@@ -110,6 +115,8 @@ class Permit:
 
     def refusal(self, authority: Authority, table: str) -> str | None:
         """Why the table may not be written, in words; None: it may be."""
+        if authority.moved_out is not None:
+            return authority.moved_out[0]
         if not authority.managed and self.overwrite:
             return None
         why = authority.claim(table, self.into)
@@ -123,6 +130,7 @@ class Permit:
         Raises:
             MigrationError: the store that would be written to has, or may have, the newer rows of a table.
         """
+        self.refuse_moved_out(authority)
         if self._by_setting(authority):
             remedy = NextStep(*self._instead, self._again("--overwrite"), ", if that is meant")
             raise self._error(_BY_SETTING[self.into], remedy)
@@ -132,6 +140,12 @@ class Permit:
             is_store = any(authority.claim(name, self.into) for name in refused)
             why = "is the store of" if is_store else "gets from the bot what it writes of"
             raise self._error(f"{self.into.label} {why} {in_words(refused)}", self._remedy(authority, rest))
+
+    def refuse_moved_out(self, authority: Authority) -> None:
+        """Stop where the salon has moved to another server; a MigrationError."""
+        if authority.moved_out is not None:
+            why, instead = authority.moved_out
+            raise MigrationError(why, step=self.step, pending="everything; nothing was written", next_step=instead)
 
     def closed(self, authority: Authority, tables: Iterable[str]) -> frozenset[str]:
         """The tables that `refuse` would stop for."""

@@ -34,7 +34,7 @@ from app.migration.preflight.schemas.target_schema import Examine, TargetState
 from app.migration.preflight.sources.postgres_source import connect_to_source, see_postgres
 from app.migration.preflight.sources.rest_settings import key_findings, settings_findings
 from app.migration.preflight.sources.rest_source import see_rest
-from app.migration.preflight.surroundings import examine_source, examine_target
+from app.migration.preflight.surroundings import Server, examine_source, examine_target
 from app.migration.retry import Limits, patiently
 from app.migration.sources.moved_tables import partitions_among
 from app.migration.sources.rest.key_role import key_role, require_service_key
@@ -65,6 +65,7 @@ class _Look:
     on_retry: Callable[[str], None]
     source: SourceSeen = field(default_factory=lambda: SourceSeen(reached=False))
     source_version: int | None = None
+    places: list[str] = field(default_factory=list)
     catalog: dict[str, CatalogTable] = field(default_factory=dict)
     state: TargetState = field(default_factory=TargetState)
     target_version: int | None = None
@@ -82,7 +83,7 @@ class _Look:
                 self.catalog = await read_all(connection, self.tables)
                 self.partitions = await partitions_among(connection, self.tables)
                 self.state = await examine(connection, self.catalog)
-                self.target_version, found = await examine_target(
+                server = await examine_target(
                     connection,
                     self.tables,
                     self.catalog if self.state.usable else {},
@@ -90,7 +91,8 @@ class _Look:
                     creates_tables=self.state.creates_tables,
                     over_rest=isinstance(self.of_source, Supabase),
                 )
-                self.findings += found
+                self._take(server)
+                self.target_version = server.version
                 if self.state.usable:
                     await self._count_target(connection)
                     self.leading_out = await keys_leading_out(connection, self.tables, self.catalog)
@@ -132,8 +134,9 @@ class _Look:
                 url = self.of_source
                 # A lost connection ends the whole look, so that it is the look that is tried again.
                 seen = await patiently(lambda: self._at_postgres(url), self.limits, self.on_retry, shown_url(url))
-                self.source, self.source_version, found = seen
-                self.findings += found
+                self.source, server = seen
+                self._take(server)
+                self.source_version = server.version
             else:
                 await self._at_supabase(self.of_source, quick=quick)
         except StoreError as error:
@@ -144,18 +147,22 @@ class _Look:
             remedy = str(error.next_step or f"correct {setting}")
             self.findings.append(finding("source-unreachable", error.message, remedy))
 
-    async def _at_postgres(self, url: str) -> tuple[SourceSeen, int, list[Finding]]:
-        """What was seen, the server's version, and what was found besides."""
+    def _take(self, server: Server) -> None:
+        self.places.append(server.place)
+        self.findings += server.findings
+
+    async def _at_postgres(self, url: str) -> tuple[SourceSeen, Server]:
+        """What was seen, and the server with what was found besides."""
         async with connect_to_source(url) as connection:
-            version, found = await examine_source(connection, self.tables)
+            server = await examine_source(connection, self.tables)
             seen = await see_postgres(connection, self.tables)
             for table, key in _keys_to_check(self.tables, seen):
                 if await keeps_unique(connection, table, key):
                     continue
                 repeated = await duplicates.by_query(connection, table, key, own=seen.tables[name_of(table)].own)
                 if repeated.count or repeated.unseen:
-                    found.append(duplicates.duplicate_finding(table, key, repeated))
-        return seen, version, found
+                    server.findings.append(duplicates.duplicate_finding(table, key, repeated))
+        return seen, server
 
     async def _at_supabase(self, source: Supabase, *, quick: bool) -> None:
         try:
@@ -203,6 +210,10 @@ class _Look:
         if self.source.reached:
             target = self.catalog if self.state.usable else {}
             found += schema_findings(self.source, self.tables, target, ignored=accepted.ignored_columns)
+        if len(self.places) > len(set(self.places)):
+            message = "DATABASE_URL and --source lead to the same tables, so that nothing would be moved"
+            remedy = "set DATABASE_URL to the database that the rows are to move to"
+            found.append(finding("target-is-source", message, remedy))
         if self.source_version and self.target_version and self.source_version > self.target_version:
             message = f"the target is PostgreSQL {self.target_version}, the source {self.source_version}"
             found.append(finding("target-older", message, "nothing, unless something newer than the target is in use"))

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 from psycopg import AsyncConnection
@@ -11,6 +11,7 @@ from sqlalchemy import Table
 
 from app.common.schemas import schemas_of
 from app.migration.load.refusals import distributed_tables, is_schema_distributed, undistribute
+from app.migration.load.table_authority import read_authority
 from app.migration.preflight.collations import collation_findings
 from app.migration.preflight.findings import Finding, finding
 from app.migration.preflight.schemas.catalog import CatalogTable
@@ -33,6 +34,8 @@ SELECT current_setting('server_version_num')::integer / 10000 AS version, curren
         - (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid())
         AS free_connections,
     (SELECT datconnlimit FROM pg_database WHERE datname = current_database()) AS database_limit,
+    (SELECT concat_ws(' ', extract(epoch FROM pg_postmaster_start_time()), oid, %(data)s) FROM pg_database
+        WHERE datname = current_database()) AS place,
     (SELECT reset_val FROM pg_settings WHERE name = 'TimeZone') AS time_zone,
     (SELECT reset_val = 'on' FROM pg_settings WHERE name = 'default_transaction_read_only') OR pg_is_in_recovery()
         AS read_only
@@ -49,6 +52,19 @@ WHERE (n.nspname, c.relname) IN (SELECT * FROM unnest(%s::text[], %s::text[])) A
 """
 
 
+class Server(NamedTuple):
+    """What is worth knowing of a server.
+
+    Attributes:
+        place: tells the schema of a database from any other's, by when its server started.
+        findings: what could get in the way.
+    """
+
+    version: int
+    place: str
+    findings: list[Finding]
+
+
 async def _facts(connection: AsyncConnection) -> dict[str, Any]:
     here = schemas_of(connection)
     async with connection.cursor(row_factory=dict_row) as cursor:
@@ -56,12 +72,12 @@ async def _facts(connection: AsyncConnection) -> dict[str, Any]:
     return row
 
 
-async def examine_source(connection: AsyncConnection, tables: Sequence[Table]) -> tuple[int, list[Finding]]:
-    """The version of the source's server, and what is to be said of that, of TLS and of collations."""
+async def examine_source(connection: AsyncConnection, tables: Sequence[Table]) -> Server:
+    """The source's server, with what is to be said of its version, of TLS and of collations."""
     facts = await _facts(connection)
     found = [*_version(facts, "source"), *_tls(connection, "source", "--source")]
     found += await collation_findings(connection, tables, "source", version=facts["version"])
-    return facts["version"], found
+    return Server(facts["version"], facts["place"], found)
 
 
 async def examine_target(
@@ -72,8 +88,8 @@ async def examine_target(
     connections: int,
     creates_tables: bool,
     over_rest: bool,
-) -> tuple[int, list[Finding]]:
-    """The version of the target's server, and all of it that could get in the way.
+) -> Server:
+    """The target's server, with all of it that could get in the way.
 
     Args:
         tables: those to be copied.
@@ -82,6 +98,10 @@ async def examine_target(
         over_rest: the rows come from a REST source.
     """
     facts = await _facts(connection)
+    moved_out = (await read_authority(connection)).moved_out
+    if moved_out is not None:  # all else that is in the way is there to keep others off
+        why, instead = moved_out
+        return Server(facts["version"], facts["place"], [finding("target-moved-out", why, str(instead))])
     found = [*_version(facts, "target"), *_tls(connection, "target", "DATABASE_URL")]
     found += _session(facts, connections)
     found += await _letters(connection)
@@ -92,7 +112,7 @@ async def examine_target(
         if name_of(table) in catalog:
             found += _interference(catalog[name_of(table)])
             found += await examine_writes(connection, table, catalog[name_of(table)], over_rest=over_rest)
-    return facts["version"], found
+    return Server(facts["version"], facts["place"], found)
 
 
 async def _distributed(connection: AsyncConnection, tables: Sequence[Table]) -> list[Finding]:

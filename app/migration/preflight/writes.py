@@ -216,7 +216,7 @@ async def examine_source_writes(url: str | None, tables: Sequence[Table]) -> lis
     """
     if url is None:
         return [
-            _finding(
+            _source_finding(
                 "source-triggers-unseen",
                 "over REST the triggers, webhooks, rules and event triggers of the source are not seen: what goes back "
                 "fires them, so that mails may be sent and other services called",
@@ -226,10 +226,10 @@ async def examine_source_writes(url: str | None, tables: Sequence[Table]) -> lis
         ]
     with explained("sync", setting="--source", pending="everything; nothing was written"):
         async with connect_to_source(url) as connection:
-            return await _examine(connection, tables)
+            return await _examine_source(connection, tables)
 
 
-async def _examine(connection: AsyncConnection, tables: Sequence[Table]) -> list[Finding]:
+async def _examine_source(connection: AsyncConnection, tables: Sequence[Table]) -> list[Finding]:
     here = schemas_of(connection).data
     named = {"schemas": [table.schema or here for table in tables], "names": [table.name for table in tables]}
     reached = await fetch_rows(connection, _REACHED, named)
@@ -238,29 +238,31 @@ async def _examine(connection: AsyncConnection, tables: Sequence[Table]) -> list
         for one in await find_interference(connection, place):
             if one.fires(silent=False):
                 of_table = one.quoted == place  # and not of a partition
-                found[one.kind, one.name, one.quoted] = _of(one, label(schema, name) if of_table else one.relation)
+                found[one.kind, one.name, one.quoted] = _of_source(
+                    one, label(schema, name) if of_table else one.relation
+                )
     makes = any(partitioned for *_, partitioned in reached)
     events = await fetch_rows(connection, _EVENT_TRIGGERS, {"makes": makes})
     return [
         *found.values(),
         *(
-            _finding("source-event-trigger", f"event trigger {name} of the source runs {function}", None, name)
+            _source_finding("source-event-trigger", f"event trigger {name} of the source runs {function}", None, name)
             for name, function in events
         ),
     ]
 
 
-def _of(one: Interference, table: str) -> Finding:
+def _of_source(one: Interference, table: str) -> Finding:
     when = "/".join(sorted(one.events))
     if one.kind == "RULE":
-        return _finding(
+        return _source_finding(
             "source-rule", f"rule {one.name} of the source's {one.relation} rewrites {when}", table, one.name
         )
     message = f"trigger {one.name} of the source's {one.relation} {one.runs} on {when}"
-    return _finding("source-trigger", message, table, one.name)
+    return _source_finding("source-trigger", message, table, one.name)
 
 
-def _finding(code: str, message: str, table: str | None, name: str | None) -> Finding:
+def _source_finding(code: str, message: str, table: str | None, name: str | None) -> Finding:
     found = finding(code, message, "", table=table, name=name)
     accept = f"--accept {shlex.quote(found.accepted_as)}"
     return replace(

@@ -1,7 +1,7 @@
 """What a change stream has made at the source and how far it is; and its removal from both ends."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from psycopg import AsyncConnection
 
@@ -16,6 +16,8 @@ from app.next_step import Command, NextStep
 from app.state import streams
 from app.state.runs import quarantine
 from app.state.tool_schema import may_read
+
+_DROP = "stream drop"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,7 @@ class StreamStatus:
         behind_bytes: of the source's log that is not applied yet.
         set_aside: rows in quarantine.
         back: the streams back to a source, as far as the target knows them.
+        lost_back: why some of these give no changes any more, by their names.
     """
 
     name: str
@@ -45,10 +48,13 @@ class StreamStatus:
     behind_bytes: int | None
     set_aside: int
     back: Sequence[streams.Stream] = ()
+    lost_back: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_well(self) -> bool:
         """Whether the stream can go on with nothing missing; also where there is none at all."""
+        if self.lost_back:
+            return False
         if self.known is None:
             return not (self.slot or self.publication)
         return self.slot and self.lost is None and self.known.settled_lsn is not None
@@ -81,35 +87,60 @@ async def stream_status(open_source: OpenSource, target_url: str) -> StreamStatu
                 behind_bytes=max(0, flushed - parse_lsn(known.lsn)) if known else None,
                 set_aside=set_aside,
                 back=back,
+                lost_back=await _lost_back(back, target_url),
             )
 
 
-async def drop_stream(open_source: OpenSource, target_url: str) -> tuple[str, list[str]]:
-    """Remove the slot and the publication from the source, and from the target what it knew of the stream.
+async def drop_stream(open_source: OpenSource | None, target_url: str) -> tuple[str, list[str]]:
+    """Remove slots and publications, those of ways back first, and from the target what it knew of the streams.
+
+    Args:
+        open_source: None: only what is at the target.
 
     Returns:
-        Its name, and what was removed, in words.
+        The name of the slot at the source, and what was removed, in words.
 
     Raises:
-        MigrationError: a sync is at work, a session is reading the slot, or an end cannot be reached.
+        MigrationError: a sync is at work, a session is reading a slot, or an end cannot be reached; or without a
+            source, that there is something. Says what was removed nevertheless.
     """
-    removed = []
-    async with open_target(target_url, step="stream drop", exclusive=True) as connection, open_source() as source:
-        with explained("stream drop", setting=source.setting, pending="what was not removed yet"):
-            slot, publication = await _ends(source, connection)
-            if (look := await slot.look()) is not None:
-                if look.active:
-                    raise StoreError(f"a session at the source is reading the slot {slot.name} still")
-                await slot.drop()
-                removed.append("the replication slot")
-            if await publication.exists():
-                await publication.drop()
-                removed.append("the publication")
-            if await may_read(connection, "streams") and await streams.read_streams(connection, slot.name):
-                await streams.forget_stream(connection, slot.name)
-                removed.append("the stream's place in the target")
+    removed: list[str] = []
+    async with open_target(target_url, step=_DROP, exclusive=True) as connection:
+        name = stream_name(await target_identity(connection))
+        try:
             removed += await _drop_back(connection, target_url)
-    return slot.name, removed
+            if open_source is not None:
+                async with open_source() as source:
+                    removed += await _drop_at(source, connection)
+            elif await may_read(connection, "streams") and await streams.read_streams(connection, name):
+                raise MigrationError(
+                    f"the slot {name} is at a source, and none was named",
+                    step=_DROP,
+                    pending="the slot and the publication at the source",
+                    next_step=NextStep(Command(_DROP, "--source postgresql://...")),
+                )
+        except MigrationError as error:
+            error.done = "; ".join(removed) or error.done
+            raise
+    return name, removed
+
+
+async def _drop_at(source: Source, connection: AsyncConnection) -> list[str]:
+    removed = []
+    with explained(_DROP, setting=source.setting, pending="what was not removed yet"):
+        slot, publication = await _ends(source, connection)
+        if (look := await slot.look()) is not None:
+            if look.active:
+                raise StoreError(f"a session at the source is reading the slot {slot.name} still")
+            await slot.drop()
+            removed.append("the replication slot")
+        if await publication.exists():
+            await publication.drop()
+            removed.append("the publication")
+        if await may_read(connection, "streams") and await streams.read_streams(connection, slot.name):
+            await streams.forget_stream(connection, slot.name)
+            removed.append("the stream's place in the target")
+    return removed
 
 
 async def _drop_back(connection: AsyncConnection, target_url: str) -> list[str]:
@@ -118,15 +149,29 @@ async def _drop_back(connection: AsyncConnection, target_url: str) -> list[str]:
         return []
     removed = []
     for known in await streams.read_streams(connection, reverse=True):
-        async with open_postgres_source(target_url, step="stream drop", setting="DATABASE_URL") as log:
-            slot = StreamSlot(log, None, known.name)
-            if (look := await slot.look()) is not None and look.active:
-                raise StoreError(f"a session at the target is reading the slot {slot.name} still")
-            await slot.drop()
-            await Publication(log, known.name).drop()
-        await streams.forget_stream(connection, known.name)
+        with explained(_DROP, setting="DATABASE_URL", pending="what was not removed yet"):
+            async with open_postgres_source(target_url, step=_DROP, setting="DATABASE_URL") as log:
+                slot = StreamSlot(log, None, known.name)
+                if (look := await slot.look()) is not None and look.active:
+                    raise StoreError(f"a session at the target is reading the slot {slot.name} still")
+                await slot.drop()
+                await Publication(log, known.name).drop()
+            await streams.forget_stream(connection, known.name)
         removed.append(f"slot and publication {known.name} at the target, of the way back")
     return removed
+
+
+async def _lost_back(back: Sequence[streams.Stream], target_url: str) -> dict[str, str]:
+    """Why streams back to a source give no changes any more, by their names; those that do are left out."""
+    lost = {}
+    if back:
+        with explained("stream status", setting="DATABASE_URL", pending="the look"):
+            async with open_postgres_source(target_url, step="stream status", setting="DATABASE_URL") as log:
+                for known in back:
+                    look = await StreamSlot(log, None, known.name).look()
+                    if look is None or look.lost:
+                        lost[known.name] = "the slot is gone" if look is None else f"the slot is lost ({look.lost})"
+    return lost
 
 
 async def _ends(source: Source, connection: AsyncConnection) -> tuple[StreamSlot, Publication]:

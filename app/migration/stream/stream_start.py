@@ -12,6 +12,7 @@ from psycopg import AsyncConnection
 from sqlalchemy import Table
 
 from app.migration.sources.postgres.postgres_source import PostgresSource
+from app.migration.sources.postgres.silent_changes import values_stand
 from app.migration.sources.source import Progress, Source
 from app.migration.stream.applier import Applier
 from app.migration.stream.followed import Applying, FollowedStream, FollowOptions, GivenUpError
@@ -33,7 +34,9 @@ from app.state import streams
 class StreamStart(Sync):
     """A sync that can begin to follow the change stream of one end; `StreamSync` goes on from there."""
 
-    _log: PostgresSource  # the end whose log it is, once both are open
+    # Once both ends are open.
+    _source: PostgresSource
+    _log: PostgresSource  # the end whose log it is
     _end: ClassVar[str] = "source"  # that, in a word
     _command: ClassVar[str] = "--follow --by stream"
 
@@ -60,6 +63,7 @@ class StreamStart(Sync):
     async def _open(self, ends: AsyncExitStack) -> tuple[Source, AsyncConnection, list[CopyTable], int]:
         source, connection, tables, run = await super()._open(ends)
         assert isinstance(source, PostgresSource)  # the command line sees to it
+        self._source = source
         self._log, self._run_id = await self._open_log(ends, source), run
         with explained("sync", setting=self._log.setting, pending="everything of this start"):
             name = await self._name(connection)
@@ -91,7 +95,7 @@ class StreamStart(Sync):
         Raises:
             GivenUpError: no table can be followed by one.
         """
-        source = self._log
+        source, read = self._log, self._source
         slot, publication = await self._ends(connection)
         name = slot.name
         found = await publication.publish(tables)
@@ -105,6 +109,7 @@ class StreamStart(Sync):
         prints = await fingerprints(source, chosen)
         reverse = self._options.reverse
         known = next(iter(await streams.read_streams(connection, name, reverse=reverse)), None)
+        reshaped = [one.name for one in chosen if not await values_stand(connection, read, one, dry_run=True)]
         why = await close_gap(
             connection,
             slot,
@@ -113,6 +118,7 @@ class StreamStart(Sync):
             server=server,
             publication=published,
             prints=prints,
+            reshaped=reshaped,
             tell=self._progress.notice,
             reverse=reverse,
         )

@@ -196,6 +196,7 @@ class Sync:
             MigrationError: one that was named may not be, or none may.
         """
         permit, authority = self._options.permit, await read_authority(connection)
+        permit.refuse_moved_out(authority)
         refused = permit.refusals(authority, names)
         if self._options.dry_run and (self._options.named or not authority.managed):
             return set(names)

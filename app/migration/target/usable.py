@@ -1,6 +1,8 @@
 """The end of a copy: the target's objects are made usable, or named with the statement that does it."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 
 from psycopg import AsyncConnection, sql
 
@@ -22,21 +24,35 @@ ORDER BY 1
 async def make_usable(
     connection: AsyncConnection, source: Source, tables: Sequence[CopyTable], progress: Progress, *, written: bool
 ) -> tuple[tuple[Unusable, ...], tuple[str, ...]]:
-    """Set the sequences as far as the source's, refresh the materialized views, and have the planner learn the tables.
+    """Set the sequences as far as the source's, and refresh the materialized views.
 
     Args:
-        written: rows were written, so that materialized views that hold rows are stale, and the planner's statistics.
+        written: rows were written, so that materialized views that hold rows are stale.
 
     Returns:
         What is not usable, and sentences about what could not be seen.
     """
-    for table in tables if written else ():
-        # Refreshing a view is faster by it, too. Of a table that the role may not analyze it only warns.
-        await connection.execute(sql.SQL("ANALYZE {}").format(table.identifier))
     sequences, not_seen = await follow_source(connection, source, tables)
     views = await refresh(connection, tables, progress, stale=written)
     indexes = await _invalid_indexes(connection, tables)
     return (*sequences, *views, *indexes), tuple(not_seen)
+
+
+async def analyze(connection: AsyncConnection, table: CopyTable) -> None:
+    """Have the planner learn a table: what it plans without is slow. Where the role may not, the server only warns."""
+    await connection.execute(sql.SQL("ANALYZE {}").format(table.identifier))
+
+
+@asynccontextmanager
+async def analyzing(connection: AsyncConnection, table: CopyTable) -> AsyncIterator[None]:
+    """The same while something else is done, in a session that has nothing else to do."""
+    learning = asyncio.create_task(analyze(connection, table))
+    try:
+        yield
+        await learning
+    finally:
+        learning.cancel()
+        await asyncio.gather(learning, return_exceptions=True)
 
 
 async def _invalid_indexes(connection: AsyncConnection, tables: Sequence[CopyTable]) -> list[Unusable]:

@@ -11,11 +11,16 @@ from app.cutover.stages import Stage, Store
 from app.state.cutover.accepted_differences import TODAY
 from app.state.schema_name import SCHEMA
 
-# A row is a process's own, so that what it knows of a minute can be written again as a whole.
+# A row is a process's own, so that what it knows of a minute can be written again as a whole. The gate counts by the
+# server's clock. That of a process's machine is put right by whole hours, so that each minute stays what it is.
 _SAVE_COUNTS = f"""
 INSERT INTO {SCHEMA}.comparisons (process, minute, stage, method, against_itself, calls, equal, different, error,
                                   skipped, causes, authority_latency, other_latency)
-SELECT %(process)s, r.* FROM json_to_recordset(CAST(%(rows)s AS json)) AS r (minute timestamptz, stage text,
+SELECT %(process)s, r.minute + make_interval(hours => CAST(round(extract(epoch FROM
+        clock_timestamp() - CAST(%(now)s AS timestamptz)) / 3600) AS integer)),
+    r.stage, r.method, r.against_itself, r.calls, r.equal, r.different, r.error, r.skipped,
+    r.causes, r.authority_latency, r.other_latency
+FROM json_to_recordset(CAST(%(rows)s AS json)) AS r (minute timestamptz, stage text,
     method text, against_itself boolean, calls bigint, equal bigint, different bigint, error bigint, skipped bigint,
     causes json, authority_latency bigint[], other_latency bigint[])
 ON CONFLICT (process, minute, stage, method, against_itself) DO UPDATE SET calls = excluded.calls,
@@ -131,9 +136,14 @@ class ComparedMethod(NamedTuple):
     accepted: int
 
 
-async def save_counts(connection: PooledConnection, process: str, rows: str) -> None:
-    """Write a process's counts of whole minutes anew; `rows` is a JSON array of objects with the columns' names."""
-    await connection.exec_driver_sql(_SAVE_COUNTS, {"process": process, "rows": rows})
+async def save_counts(connection: PooledConnection, process: str, rows: str, now: datetime) -> None:
+    """Write a process's counts of whole minutes anew.
+
+    Args:
+        rows: a JSON array of objects with the columns' names.
+        now: by the clock that the minutes are of.
+    """
+    await connection.exec_driver_sql(_SAVE_COUNTS, {"process": process, "rows": rows, "now": now})
 
 
 async def save_differences(connection: PooledConnection, rows: str) -> None:

@@ -10,10 +10,11 @@ from typing import Any
 from psycopg import AsyncConnection
 from sqlalchemy.ext.asyncio import AsyncConnection as PooledConnection
 
-from app.common.schemas import Statements
+from app.common.schemas import Schemas, Statements
 from app.cutover.locks import IN_TURN
 from app.cutover.stages import Stage
-from app.errors import SchemaMismatchError
+from app.errors import MigrationError, SchemaMismatchError
+from app.next_step import Command, NextStep
 from app.state.schema_name import SCHEMA
 from app.state.wal import INSERT_LSN, TIMELINE, WalPlace, lsn_as_number
 
@@ -86,6 +87,18 @@ class StageRow:
     def finished(self) -> bool:
         """Whether the way back was ended."""
         return self.finished_at is not None
+
+
+def where_it_lives(schemas: Schemas) -> NextStep:
+    """What to do in place of a command that would change a salon which has moved to another server."""
+    back = Command("schema move-out", f"{schemas.data} --cancel")
+    return NextStep("the same command at the server where it lives now; or, to have it live here again: ", back)
+
+
+def refuse_moved_out(row: StageRow, schemas: Schemas, *, step: str, pending: str) -> None:
+    """Stop a command that would change a salon which has moved to another server; a MigrationError."""
+    if row.moved_out:
+        raise MigrationError(row.moved_out, step=step, pending=pending, next_step=where_it_lives(schemas))
 
 
 async def read_stage(connection: PooledConnection, *, share: bool = False) -> StageRow:

@@ -3,6 +3,8 @@
 A commit that waits for a synchronous standby ends in a WARNING where the wait is cancelled: the server keeps the
 transaction, and a failover may lose it. The server sends other warnings at this point, too, which the code and not the
 words would have to tell apart, and the codes are alike. So a commit with a warning is one of unknown outcome.
+
+Of a transaction in which a statement has failed, PostgreSQL makes a rollback and calls that a success. Here it is none.
 """
 
 import asyncio
@@ -17,7 +19,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.common.driver_errors import ends_session, without_values
-from app.errors import OutcomeUnknownError, UnavailableError, error_for_sqlstate
+from app.errors import OutcomeUnknownError, StoreError, UnavailableError, error_for_sqlstate
 from app.state.wal import INSERT_LSN, TIMELINE, WalPlace, lsn_as_number
 from app.stores.postgres.keepalives import hang_up
 
@@ -28,7 +30,11 @@ _LOST = "the connection to PostgreSQL was lost during a commit"
 _COMMIT_AND_LOCATE = f"COMMIT; SELECT {TIMELINE}, {lsn_as_number(INSERT_LSN)}".encode()
 # Classes of what can end the statement after a commit: it is cancelled, ended, refused, or out of means.
 _OF_ANY_STATEMENT = {"0A", "42", "53", "57", "XX"}
-_HEAR_WARNINGS = b"SET LOCAL client_min_messages = 'warning'"
+# A commit that is not flushed may be lost in a crash, though it was seen: processes would have gone by it.
+_TO_LAST = b"""
+SELECT set_config('client_min_messages', 'warning', true),
+    set_config('synchronous_commit', coalesce(nullif(current_setting('synchronous_commit'), 'off'), 'local'), true)
+"""
 
 
 async def commit(connection: AsyncConnection, *, locate: bool = False) -> WalPlace | None:
@@ -45,8 +51,10 @@ async def commit(connection: AsyncConnection, *, locate: bool = False) -> WalPla
         OutcomeUnknownError: the connection was lost in between, or the server warned; the writes may have been
             committed, and those that were may be lost in a failover.
         DBAPIError, psycopg.Error: the server rolled the transaction back, and says why.
+        StoreError: a statement had failed, so that the transaction can only be rolled back.
     """
     driver: Any = (await connection.get_raw_connection()).driver_connection
+    _refuse_failed(driver)
     place: WalPlace | None = None
     with _warnings(driver) as warnings:
         try:
@@ -66,6 +74,7 @@ async def commit(connection: AsyncConnection, *, locate: bool = False) -> WalPla
 
 async def commit_driver(driver: psycopg.AsyncConnection[Any]) -> None:
     """The same for a connection of the driver's alone."""
+    _refuse_failed(driver)
     with _warnings(driver) as warnings:
         try:
             await driver.commit()
@@ -75,6 +84,11 @@ async def commit_driver(driver: psycopg.AsyncConnection[Any]) -> None:
             raise
     if warnings:
         raise OutcomeUnknownError(_NOT_KEPT_FOR_SURE)
+
+
+def _refuse_failed(driver: psycopg.AsyncConnection[Any]) -> None:
+    if driver.pgconn.transaction_status == TransactionStatus.INERROR:
+        raise StoreError("a statement has failed, so nothing of the transaction can be kept")
 
 
 async def _commit_and_locate(driver: psycopg.AsyncConnection[Any]) -> WalPlace | None:
@@ -114,8 +128,9 @@ async def transaction(connection: psycopg.AsyncConnection[Any], *, seconds: floa
     within = connection.transaction()
     with _warnings(connection) as warnings:
         async with _rolled_back_on_error(within):
-            await connection.execute(_HEAR_WARNINGS)
+            await connection.execute(_TO_LAST)
             yield
+            _refuse_failed(connection)
         warnings.clear()
         ending = asyncio.ensure_future(within.__aexit__(None, None, None))
         try:

@@ -12,7 +12,7 @@ import psycopg
 from sqlalchemy.exc import InvalidRequestError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from app.common.background import BackgroundTasks
+from app.common.background import BackgroundTasks, end_all
 from app.common.driver_errors import without_values
 from app.cutover.failover_mark import FailoverMark
 from app.errors import UnavailableError
@@ -140,14 +140,15 @@ class ConnectionPool:
     async def close(self) -> None:
         """Close every connection, and give up those that are still being made."""
         self._acquiring.cancel()
-        if self._primary is not None:
-            await self._primary.close()
+        primary = [self._primary.close] if self._primary is not None else []
+        await end_all(*primary, self._until_returned, self.engine.dispose)
+
+    async def _until_returned(self) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(_CLOSING_SECONDS):
                 while len(self._acquiring) or len(self._returning):  # one that was acquired is then returned
                     await self._acquiring.wait()
                     await self._returning.wait()
-        await self.engine.dispose()
 
 
 async def take_turns(turns: Sequence[asyncio.Semaphore], seconds: float) -> None:

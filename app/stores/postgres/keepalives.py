@@ -48,3 +48,15 @@ def hang_up(connection: psycopg.AsyncConnection[Any]) -> None:
     """End the line at once, without a word to the server; what waits for an answer fails."""
     with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as line:
         line.shutdown(socket.SHUT_RDWR)
+
+
+async def hang_up_waiting(connection: psycopg.AsyncConnection[Any], asking: asyncio.Task[Any]) -> None:
+    """End a statement for which a pooler has no server process yet, by closing its connection; not one that is done.
+
+    psycopg would ask the server to end it, and wait for seconds for an answer that nobody gives.
+    """
+    if not asking.done():
+        asking.cancel()
+        connection.pgconn.finish()
+        with suppress(asyncio.CancelledError, psycopg.Error):
+            await asking

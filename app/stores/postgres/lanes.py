@@ -16,6 +16,7 @@ from zlib import crc32
 from sqlalchemy import Select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.common.background import end_at_once
 from app.common.schemas import Schemas
 from app.cutover.failover_mark import FailoverMark
 from app.cutover.fencing import WriteGuard
@@ -66,7 +67,7 @@ class Lanes:
 
     async def close(self) -> None:
         """Close every connection."""
-        await asyncio.gather(*(database.close() for database in self.databases))
+        await end_at_once(*(database.close for database in self.databases))
 
 
 class SchemaDatabase(Database):

@@ -117,8 +117,7 @@ class Primary:
 
     async def close(self) -> None:
         """End what is at work."""
-        self._tasks.cancel()
-        await self._tasks.wait(_ANSWER)
+        await self._tasks.end(_ANSWER)
 
     async def _look(self) -> None:
         """Ask all hosts once; whoever comes meanwhile waits for the same answers."""

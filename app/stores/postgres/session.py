@@ -93,6 +93,8 @@ async def connect(url: str, *, setting: str, step: str, read_only: bool = False)
         psycopg.Error: it cannot be reached, or refuses the login.
     """
     try:
+        if read_only and _LOOKED_AT.get(_place(url, setting)):
+            return await _read_pooled(url, setting, step)
         connection = await _log_in(url, setting)
     except psycopg.OperationalError as error:
         # libpq gives no code for a certificate that it refuses, nor for a server that is not there.
@@ -211,9 +213,7 @@ async def refuse_transaction_pooler(url: str, *, setting: str, step: str) -> Non
 
 async def _transaction_pooler(connection: AsyncConnection, url: str, setting: str, step: str) -> MigrationError | None:
     """Why nothing can be done that keeps a session, which each transaction would lose there, and leave to others."""
-    parts = conninfo_to_dict(libpq_url(url, name=setting))
-    ports = str(parts.get("port") or _default_port() or "5432").split(",")
-    place = (str(parts.get("host")), *ports, str(parts.get("dbname")), str(parts.get("user")))
+    place = host, *ports, _, _ = _place(url, setting)
     if place not in _LOOKED_AT:
         suspected = _TRANSACTION_POOLER_PORT in ports or uses_pgbouncer(url)
         said = None
@@ -229,8 +229,8 @@ async def _transaction_pooler(connection: AsyncConnection, url: str, setting: st
         _LOOKED_AT[place] = said
     if (said := _LOOKED_AT[place]) is None:
         return None
-    host = parts.get("host") or "the same host"
-    address = "another address" if ports == ["5432"] else f"{host}:5432 without pgbouncer=true"
+    server = host or "the same host"
+    address = "another address" if ports == ["5432"] else f"{server}:5432 without pgbouncer=true"
     if setting == "DATABASE_URL":
         remedy = NextStep(f"set DATABASE_URL to {address} (the server itself), then: ", Command(step))
     else:
@@ -241,6 +241,13 @@ async def _transaction_pooler(connection: AsyncConnection, url: str, setting: st
         pending="everything; nothing was read or written",
         next_step=remedy,
     )
+
+
+def _place(url: str, setting: str) -> tuple[str, ...]:
+    """Host, ports, database and role."""
+    parts = conninfo_to_dict(libpq_url(url, name=setting))
+    ports = str(parts.get("port") or _default_port() or "5432").split(",")
+    return str(parts.get("host") or ""), *ports, str(parts.get("dbname")), str(parts.get("user"))
 
 
 def _default_port() -> str:

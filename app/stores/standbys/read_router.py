@@ -6,13 +6,14 @@ import asyncio
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from itertools import count
 from time import monotonic
 from typing import Any
 
 from sqlalchemy import BigInteger, Select, literal_column, select
 
-from app.common.background import end_task
+from app.common.background import end_all, end_at_once, end_task
 from app.common.deadlines import happens, within
 from app.common.metrics import Metrics
 from app.common.schemas import Schemas
@@ -78,9 +79,8 @@ class ReadRouter:
 
     async def close(self) -> None:
         """Close the connections to the standbys."""
-        if self._looking is not None:
-            await end_task(self._looking)
-        await asyncio.gather(*(standby.close() for standby in self._standbys))
+        looking = [partial(end_task, self._looking)] if self._looking is not None else []
+        await end_all(*looking, lambda: end_at_once(*(standby.close for standby in self._standbys)))
 
     async def fetch(
         self,

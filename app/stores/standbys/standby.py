@@ -12,13 +12,14 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from time import monotonic
 from typing import Any, TypeVar
 
 import psycopg
 from sqlalchemy import Select
 
-from app.common.background import BackgroundTasks, end_task
+from app.common.background import BackgroundTasks, end_all, end_task
 from app.common.deadlines import happens
 from app.common.schemas import Schemas
 from app.errors import StoreError, UnavailableError
@@ -132,12 +133,8 @@ class Standby:
 
     async def close(self) -> None:
         """End what runs."""
-        if self._watching is not None:
-            await end_task(self._watching)
-        self._begun.cancel()
-        await self._begun.wait(_LOOK_TIMEOUT)
-        for database in (self._reads, self._looks):
-            await database.close()
+        watching = [partial(end_task, self._watching)] if self._watching is not None else []
+        await end_all(*watching, lambda: self._begun.end(_LOOK_TIMEOUT), self._reads.close, self._looks.close)
 
     def look_soon(self) -> None:
         """Ask it at once how it is."""

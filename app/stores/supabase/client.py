@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import httpx
 
-from app.common.background import BackgroundTasks
+from app.common.background import BackgroundTasks, end_all
 from app.common.schemas import DATA
 from app.errors import OutcomeUnknownError, SettingsError, StoreError, UnavailableError
 from app.stores.supabase.errors import error_of, translated_transport_errors
@@ -243,9 +243,7 @@ class SupabaseRest:
 
     async def close(self) -> None:
         """Close every connection, and give up the requests that nobody waits for any more."""
-        self._sending.cancel()
-        await self._sending.wait()
-        await self._session.aclose()
+        await end_all(self._sending.end, self._session.aclose)
 
 
 async def _body(content: bytes, before_sending: Callable[[], None]) -> AsyncIterator[bytes]:

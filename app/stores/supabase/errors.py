@@ -32,6 +32,7 @@ _POSTGREST: dict[str, tuple[type[StoreError], str]] = {
     "PGRST001": (UnavailableError, "PostgREST has no connection to its database"),
     "PGRST002": (UnavailableError, "PostgREST is loading its schema cache"),
     "PGRST003": (UnavailableError, "PostgREST had no free connection in time"),
+    "PGRST103": (UnavailableError, "rows have gone from Supabase between two pages"),
     "PGRST202": (SchemaMismatchError, "the function does not exist in Supabase"),
     "PGRST204": (SchemaMismatchError, "a column does not exist in Supabase"),
     "PGRST205": (SchemaMismatchError, "the table does not exist in Supabase"),

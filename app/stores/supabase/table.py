@@ -107,21 +107,32 @@ class SupabaseTable(Generic[R]):
                 return found
 
     async def of_keys(self, keys: Iterable[Key]) -> list[Record]:
-        """Every row of some natural keys, as `whole_as_text`, in as many requests as their addresses need."""
+        """Every row of some natural keys, as `whole_as_text`, in as many requests as their addresses need.
+
+        Raises:
+            StoreError: Supabase writes a key in another form than it was asked by, as a date by another DateStyle: its
+                row would be taken for one that is not there.
+        """
         names = self.table.info["natural_key"]
         wanted = set(keys)
         found: list[Record] = []
         for part in key_parts(wanted, self.address_length()):
-            lists = [in_list(sorted(set(texts))) for texts in zip(*part, strict=True)]
+            members = [set(texts) for texts in zip(*part, strict=True)]
 
-            def narrow(builder: Any, lists: Sequence[str] = lists) -> Any:
-                for name, operand in zip(names, lists, strict=True):
-                    builder = builder.filter(name, "in", operand)
+            def narrow(builder: Any, members: Sequence[set[str]] = members) -> Any:
+                for name, texts in zip(names, members, strict=True):
+                    builder = builder.filter(name, "in", in_list(sorted(texts)))
                 return builder
 
             # The lists admit every combination of their members.
-            records = await self.whole_as_text(narrow)
-            found += [record for record in records if self.key_of(record) in wanted]
+            for record in await self.whole_as_text(narrow):
+                key = self.key_of(record)
+                if key in wanted:
+                    found.append(record)
+                elif not all(text in texts for text, texts in zip(key, members, strict=True)):
+                    raise StoreError(
+                        f"Supabase writes keys of {self.table.name} in another form: look at its DateStyle"
+                    )
         return found
 
     def address_length(self, narrow: Narrow = lambda builder: builder) -> int:
@@ -140,10 +151,11 @@ class SupabaseTable(Generic[R]):
         """The values of the first rows as PostgreSQL's text.
 
         Raises:
-            UnavailableError: as `whole_as_text`; or a row was on two pages, as after one that was left out.
+            UnavailableError: as `whole_as_text`; or rows came or went between two pages, so that one may be on both or
+                on none of them.
         """
         found: list[Record] = []
-        counted = 0
+        counted: int | None = None
         while len(found) < limit:
             builder = narrow(self._selected())
             for name, descending in order:
@@ -151,11 +163,13 @@ class SupabaseTable(Generic[R]):
             builder = builder.order("id").limit(limit - len(found))
             builder = builder.offset(len(found)) if found else builder
             response = await self.rest.respond(builder, headers=_COUNTED)
-            page = self._records(response)
-            counted = max(counted, total_told(response.headers) or 0)
+            page, total = self._records(response), total_told(response.headers)
+            if counted not in {None, total}:
+                raise UnavailableError("rows came or went between two pages of Supabase's answer")
+            counted = total
             found += page
-            if not page or total_told(response.headers) == len(found):
-                _refuse_fewer(len(found), min(counted, limit))
+            if not page or total == len(found):
+                _refuse_fewer(len(found), min(counted or 0, limit))
                 break
         if len({record[self.columns[0]] for record in found}) < len(found):
             raise UnavailableError("Supabase gave a row on two pages")

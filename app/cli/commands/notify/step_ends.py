@@ -1,13 +1,19 @@
 """What people are told of the end of a step: its counts, and what is next."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from app.cli.given_options import GivenOptions
 from app.cli.reports.copy_report import next_after_copy
 from app.cli.reports.sync_report import next_after_sync
 from app.cli.reports.verify_report import next_step
-from app.migration.migrate import MigrateReport
 from app.migration.runs.report import CopyReport, VerifyReport
 from app.migration.sync.sync_report import SyncReport
 from app.notify.steps import StepEnd
+
+if TYPE_CHECKING:
+    from app.migration.migrate import MigrateReport  # which imports Alembic
 
 
 def copy_end(report: CopyReport, given: GivenOptions) -> StepEnd:

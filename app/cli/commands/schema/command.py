@@ -16,7 +16,7 @@ from app.cli.options import AsJson, Yes
 from app.cli.other_schemas import refuse_other_schema
 from app.cli.output import say
 from app.cli.render import Document, Table, Words, document, say_words, show
-from app.cli.work import load_settings
+from app.cli.work import load_settings, refuse_source_as_target
 from app.errors import MigrationError
 from app.next_step import Command, NextStep
 
@@ -69,6 +69,7 @@ def replace(
     refuse_other_schema(_COMMAND)
     settings = load_settings()
     target = settings.require_database_url()
+    refuse_source_as_target(settings, target)
     plan = run_async(schema.look(target, keep or ()))
     leftovers = _leftovers(plan.database)
     if plan.schema is None:

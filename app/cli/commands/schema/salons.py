@@ -117,10 +117,11 @@ def move_in(
 
     target = load_settings().require_database_url()
     run_async(refuse_transaction_pooler(target, setting="DATABASE_URL", step=_IN))  # before a long look at the file
-    archive = _completed(name or "NAME", file, lambda: Archive(file, step=_IN))
+    again = shlex.quote(str(file)) + ("" if name is None else f" --as {name}")
+    archive = _completed(name or "NAME", lambda: Archive(file, step=_IN), again)
     name = name or archive.manifest.schema
     url = _address(name, param_hint="--as")
-    _carry_out(name, lambda: moving_in.look(url, archive), file)
+    _carry_out(name, lambda: moving_in.look(url, archive), again)
     if dry_run:
         of = f"{archive.manifest.schema}, of {archive.manifest.made_at}"
         found = document(_IN, ok=True, **_in_fields(name, archive), moved_in=False, receipt=None, next=None)
@@ -131,7 +132,7 @@ def move_in(
         with progress("move-in") as bars:
             return await moving_in.move_in(url, archive, bars)
 
-    _carry_out(name, restore, file)
+    _carry_out(name, restore, again)
     manifest = archive.manifest
     drop_there = f"botdata {_DROP} {manifest.schema} --moved-in {manifest.receipt}"
     fields = _in_fields(name, archive)
@@ -185,18 +186,23 @@ def _address(name: str, param_hint: str = "NAME") -> str:
     return address_in(settings.require_database_url(), name)
 
 
-def _carry_out(name: str, work: Callable[[], Awaitable[_Answer]], file: Path | None = None) -> _Answer:
+def _carry_out(name: str, work: Callable[[], Awaitable[_Answer]], archive: str = "") -> _Answer:
     async def run() -> _Answer:
         return await work()
 
-    return _completed(name, file, lambda: run_async(run()))
+    return _completed(name, lambda: run_async(run()), archive)
 
 
-def _completed(name: str, file: Path | None, work: Callable[[], _Answer]) -> _Answer:
-    """The next commands of errors get the salon's name, and the file's; those of other groups are told its setting."""
+def _completed(name: str, work: Callable[[], _Answer], archive: str = "") -> _Answer:
+    """The next commands of errors get the salon's name, and the file's; those of other groups are told its setting.
+
+    Args:
+        archive: the file, and the name that it is to be moved in as where one was given.
+    """
 
     def complete(command: Command) -> Command:
-        options = re.sub(r"\bNAME\b", name, command.options).replace("FILE", shlex.quote(str(file)))
+        options = re.sub(r"\bNAME\b", name, command.options)
+        options = options.replace("FILE", archive.partition(" --as ")[0] if "--as" in options else archive)
         if command.name == _OUT and name not in options.split():  # of a step that knows no salon
             options = f"{name} {options}".strip()
         return Command(command.name, options)
@@ -217,7 +223,7 @@ def _try(name: str, leaving: Leaving, left: frozenset[str], as_json: bool) -> No
     """Say what moving out would do; exit code 1 where something speaks against it."""
     from app.relocation.moving_out import refuse
 
-    _completed(name, None, lambda: refuse(leaving, left))
+    _completed(name, lambda: refuse(leaving, left))
     found = document(_OUT, ok=True, **{**_out_fields(name, leaving), "next": f"botdata {_OUT} {name}"})
     words = [
         f"{name}: about {sum(leaving.rows.values()):,} rows at revision {leaving.revision}",

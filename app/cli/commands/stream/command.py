@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import typer
@@ -10,7 +11,7 @@ from app.cli.commands.stream.words import stream_lines
 from app.cli.options import AsJson, SourceUrl
 from app.cli.output import complain
 from app.cli.render import Document, Words, document, show
-from app.cli.work import Work
+from app.cli.work import Work, load_settings
 
 if TYPE_CHECKING:
     from app.migration.stream.status import StreamStatus
@@ -43,12 +44,18 @@ def status(source: SourceUrl = None, as_json: AsJson = False) -> None:
 def drop(source: SourceUrl = None, as_json: AsJson = False) -> None:
     """Remove the slot and the publication from the source, so that it keeps no log for this target.
 
+    Those of the way back are at the target, and go without a source too.
+
     Example: botdata stream drop --source postgresql://reader@db.example/salon
     """
     from app.migration.stream.status import drop_stream
 
-    work = _prepare("stream drop", source)
-    name, removed = work.carry_out(lambda: drop_stream(lambda: work.open_source(complain), work.target))
+    if source is not None or load_settings().migration_source is not None:
+        work = _prepare("stream drop", source)
+        opening = partial(work.open_source, complain)
+    else:
+        work, opening = Work.prepare("stream drop", needs_source=False), None
+    name, removed = work.carry_out(lambda: drop_stream(opening, work.target))
     words = [f"{name}: removed {', '.join(removed)}" if removed else f"{name}: nothing is there"]
     show(document("stream drop", ok=True, name=name, removed=removed), words, as_json)
 
@@ -60,6 +67,8 @@ def _prepare(command: str, source: str | None) -> Work:
 
 
 def _next(found: StreamStatus, work: Work) -> str | None:
+    if found.lost_back:
+        return work.given.command_text("sync", "--reverse --follow --by stream")
     goes_on = found.known is not None and found.is_well
     return None if goes_on else work.given.command_text("sync", "--follow --by stream")
 
@@ -82,6 +91,8 @@ def _words(state: StreamStatus, found: Document) -> Words:
         yield f"tables: {', '.join(found['tables'])}"
     for one in found["back"]:
         yield from stream_lines(one)
+        if one["lost"]:
+            yield f"  {one['lost']}: a sync by rows' versions is to come first, which the next start makes"
     if state.set_aside:
         yield f"{state.set_aside:,} rows in quarantine: botdata quarantine list"
     if found["next"]:
@@ -112,6 +123,6 @@ def _document(found: StreamStatus, then: str | None) -> Document:
         applied_at=moment("applied_at"),
         tables=sorted(known.tables) if known else [],
         set_aside=found.set_aside,
-        back=[one.document for one in found.back],
+        back=[one.document | {"lost": found.lost_back.get(one.name)} for one in found.back],
         next=then,
     )

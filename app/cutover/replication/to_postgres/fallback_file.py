@@ -76,8 +76,10 @@ class FallbackFile:
         if self._is_closed:
             return
         self._is_closed = True
-        await self._run(self._close)
-        self._thread.shutdown(wait=False)
+        try:
+            await self._run(self._close)
+        finally:
+            self._thread.shutdown(wait=False)
 
     async def _take_over(self, path: Path, bring: Callable[[Left], Awaitable[None]]) -> None:
         file = await self._run(lambda: _locked(path))

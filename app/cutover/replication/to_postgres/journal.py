@@ -2,11 +2,13 @@
 
 import asyncio
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from contextlib import suppress
+from functools import partial
+from typing import Any
 
 from app import models
-from app.common.background import BackgroundTasks
+from app.common.background import BackgroundTasks, end_all
 from app.common.breaker import Breaker
 from app.common.deadlines import within
 from app.common.keys import Key
@@ -220,10 +222,12 @@ class Notes:
 
     async def close(self) -> None:
         """Give the spool file up, with what it holds."""
-        await self._beside.wait(self._note_timeout)
-        for file in (self._overflow.give_up, self._spool.close):
-            with suppress(OSError):
-                await within(self._timeout, file())
+        files = [partial(self._give_up, file) for file in (self._overflow.give_up, self._spool.close)]
+        await end_all(lambda: self._beside.wait(self._note_timeout), *files)
+
+    async def _give_up(self, file: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        with suppress(OSError):
+            await within(self._timeout, file())
 
     async def _bring_in_left(self, left: Left) -> None:
         if left.unreadable:

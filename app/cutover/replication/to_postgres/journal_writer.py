@@ -5,9 +5,10 @@ import logging
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
-from app.common.background import BackgroundTasks
+from app.common.background import BackgroundTasks, end_all, end_task
 from app.common.breaker import Breaker
 from app.common.metrics import Metrics
 from app.common.quiet import Calls
@@ -141,19 +142,23 @@ class JournalWriter:
 
     async def close(self) -> None:
         """Wait for mirrors within CLOSE_TIMEOUT; what is left is noted in PostgreSQL or in the spool file."""
-        if self._background is not None:
-            self._background.cancel()
-            await asyncio.wait({self._background})
+        background = [partial(end_task, self._background)] if self._background is not None else []
         deadline = time.monotonic() + self._settings.close_timeout
-        await self._beside.wait(self._settings.close_timeout)
-        await self._mirrors.finish(deadline - time.monotonic())
+        await end_all(
+            *background,
+            lambda: self._beside.wait(self._settings.close_timeout),
+            lambda: self._mirrors.finish(deadline - time.monotonic()),
+            self._tell_what_is_left,
+            self._notes.close,
+        )
+
+    async def _tell_what_is_left(self) -> None:
         if self._mirrors.pending:
             logger.warning(
                 "closed with %d mirrors to PostgreSQL left; `botdata sync` brings them over", self._mirrors.pending
             )
         if self.spooled:
             logger.warning("closed with %d notes left in the spool file of this process", self.spooled)
-        await self._notes.close()
 
     async def _taken(self, model: type[Base], keys: list[tuple[str, ...]]) -> Note:
         """A note, taken so short a time ago that no sync can have taken this process for dead.

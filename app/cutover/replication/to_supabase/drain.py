@@ -14,6 +14,7 @@ from app.cutover.replication.to_supabase.sender import Sender
 from app.cutover.stages import Stage
 from app.settings import Settings
 from app.state.cutover import outbox
+from app.state.cutover.stage import read_stage, refuse_moved_out
 from app.stores.postgres.database import Database
 from app.stores.supabase.client import SupabaseRest
 
@@ -109,6 +110,8 @@ async def _begin(
 ) -> tuple[OutboxState, int, list[int] | None]:
     async with sender.database.writer() as connection:
         state = await read_state(connection, fixed=settings.flags.stage, step=step, most=0)
+        row = await read_stage(connection)
+        refuse_moved_out(row, sender.database.schemas, step=step, pending="all of it; nothing was sent")
         last = await outbox.last_id(connection)
         ids = list(numbers) if numbers else None
         if ids is None and only_failed:

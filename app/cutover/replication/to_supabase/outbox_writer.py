@@ -4,8 +4,10 @@ import asyncio
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
+from app.common.background import end_all
 from app.common.breaker import Breaker
 from app.common.deadlines import cancel
 from app.common.keys import Key
@@ -114,8 +116,9 @@ class OutboxWriter:
     async def close(self) -> None:
         """Wait for pending mirrors, CLOSE_TIMEOUT at most; the entries of those that are left stay in the outbox."""
         if self._relay is not None:
-            await self._queue.finish(self._settings.close_timeout)
-            await cancel({self._relay}, _CLOSING_SECONDS)  # a driver may wait for a silent server's word
+            relay = {self._relay}  # a driver may wait for a silent server's word
+            finish = partial(self._queue.finish, self._settings.close_timeout)
+            await end_all(finish, lambda: cancel(relay, _CLOSING_SECONDS))
             self._relay = None
         if self.pending:
             logger.warning("closed with %d mirrors to Supabase left in the outbox", self.pending)

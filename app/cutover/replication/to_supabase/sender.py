@@ -136,13 +136,17 @@ class Sender:
 
     async def record_lost(self) -> None:
         """Leave entries anew for what was sent in transactions that were lost."""
-        if not (lost := self._lost.copy()):
+        lost, self._lost = self._lost, set()  # a key may be lost once more while its entry is written
+        if not lost:
             return
-        async with self.database.writer() as connection:
-            if await self._recording_stage(connection):
-                await outbox.record(connection, self._process, encode(list(lost)))
-                await self.database.commit(connection)
-        self._lost -= lost
+        try:
+            async with self.database.writer() as connection:
+                if await self._recording_stage(connection):
+                    await outbox.record(connection, self._process, encode(list(lost)))
+                    await self.database.commit(connection)
+        except BaseException:
+            self._lost |= lost
+            raise
 
     async def _attempt(
         self, table: str, keys: Sequence[Key], claimed: Mapping[int, Entry] | None, sent: Sent

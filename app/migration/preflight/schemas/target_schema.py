@@ -209,6 +209,9 @@ def examine_against(tables: Sequence[Table], *, newest: str | None = None, upgra
 
     async def examine(connection: AsyncConnection, catalog: dict[str, CatalogTable]) -> TargetState:
         revision = await revision_of(connection, catalog)
+        held = [name_of(table) for table in tables if name_of(table) in catalog]
+        if newest is not None and revision is None and held:
+            return TargetState([_made_by_none(held)], usable=False)
         if newest is not None and revision != newest:
             return not_there(revision, newest, upgrades=upgrades)
         differences = compare(tables, catalog, strict=False)
@@ -216,6 +219,11 @@ def examine_against(tables: Sequence[Table], *, newest: str | None = None, upgra
         return TargetState(found, differences, usable=all(one.severity != "error" for one in differences))
 
     return examine
+
+
+def _made_by_none(held: Sequence[str]) -> Finding:
+    remedy = "have DATABASE_URL name an empty database, or drop them there, if that is what it should name"
+    return finding("target-incompatible", f"the target holds tables that no revision made: {', '.join(held)}", remedy)
 
 
 async def revision_of(connection: AsyncConnection, catalog: dict[str, CatalogTable]) -> str | None:

@@ -1,7 +1,7 @@
 """The slot made ready for a start: whether changes may be missing since the last one, and why."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
 
 from psycopg import AsyncConnection
@@ -27,6 +27,7 @@ async def close_gap(
     server: str,
     publication: str,
     prints: Mapping[str, str],
+    reshaped: Sequence[str],
     tell: Callable[[str], None],
     reverse: bool = False,
 ) -> str | None:
@@ -40,6 +41,7 @@ async def close_gap(
         server: what tells the source's server and timeline from others.
         publication: its fingerprint.
         prints: of the tables to be followed.
+        reshaped: those of whose rows the versions tell nothing any more, such as one whose target got a column.
         tell: called with a sentence where something takes long.
         reverse: the log is the target's, for the way back.
     """
@@ -67,6 +69,8 @@ async def close_gap(
         why = f"the {end}'s log is not that of before"
     elif known.settled_lsn is None or not set(prints) <= set(known.tables):
         why, anew, lsn = "not all tables were brought up to date", False, parse_lsn(known.lsn)
+    elif reshaped:
+        why, anew, lsn = f"{', '.join(reshaped)} changed at one end", False, parse_lsn(known.lsn)
     else:
         return None
     if anew:

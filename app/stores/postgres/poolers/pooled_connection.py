@@ -26,16 +26,22 @@ from app.stores.postgres.statement_deadline import StatementDeadline
 # Another client's statement was found under a name of this one's, or this one's was not: a pooler is in between.
 ANOTHERS_SESSION = (psycopg.errors.InvalidSqlStatementName, psycopg.errors.DuplicatePreparedStatement)
 
-# A commit's warning is heard, whatever the role's messages are.
+# What changes the text of values, read or written: the role, or its database, may have settings of its own. A commit's
+# warning is heard, whatever the role's messages are.
 _SETTINGS = (
     "set_config('TimeZone', 'UTC', {local}), set_config('statement_timeout', '{milliseconds}', {local})"
     ", set_config('client_min_messages', 'warning', {local})"
+    ", set_config('DateStyle', 'ISO, YMD', {local}), set_config('array_nulls', 'on', {local})"
+    ", set_config('bytea_output', 'hex', {local}), set_config('extra_float_digits', '1', {local})"
 )
-# Beside those, what changes the text of values, and where the tables are. Another client's temporary tables would come
-# first where pg_temp is not named.
-_OTHERS_SETTINGS = (
-    ", set_config('DateStyle', 'ISO, MDY', true), set_config('bytea_output', 'hex', true)"
-    ", set_config('extra_float_digits', '1', true)"
+# What waits for a lock is to read what was committed meanwhile. psycopg decodes JSON as UTF-8 alone.
+_OF_SESSION = (
+    ", set_config('default_transaction_isolation', 'read committed', is_pooled)"
+    ", set_config('client_encoding', 'UTF8', is_pooled)"
+)
+# Through a pooler also where the tables are. Another client's temporary tables would come first where pg_temp is not
+# named.
+_PATH = (
     ", set_config('search_path', "
     "concat_ws(', ', 'public', nullif(current_setting('search_path'), ''), 'pg_temp'), true)"
 )
@@ -58,7 +64,7 @@ async def settle(connection: psycopg.AsyncConnection[Any], milliseconds: int, *,
         Whether it goes through a pooler.
     """
     greeting = connection.info.backend_pid
-    settings = _SETTINGS.format(milliseconds=milliseconds, local="is_pooled")
+    settings = _SETTINGS.format(milliseconds=milliseconds, local="is_pooled") + _OF_SESSION
     pooled = "true" if is_pooled else f"pg_backend_pid() <> {greeting}"
     await connection.set_autocommit(True)
     query = f"SELECT is_pooled, {settings} FROM (SELECT {pooled} AS is_pooled) AS asked"  # noqa: S608 - numbers
@@ -76,7 +82,7 @@ async def settle(connection: psycopg.AsyncConnection[Any], milliseconds: int, *,
 
 
 def _cursor_with(milliseconds: int) -> type[psycopg.AsyncCursor[Any]]:
-    settings = f"SELECT {_SETTINGS.format(milliseconds=milliseconds, local='true')}{_OTHERS_SETTINGS}".encode()
+    settings = f"SELECT {_SETTINGS.format(milliseconds=milliseconds, local='true')}{_PATH}".encode()
     deadline = StatementDeadline(milliseconds / 1000)
 
     class Cursor(psycopg.AsyncCursor[Any]):

@@ -16,6 +16,7 @@ from psycopg.pq import TransactionStatus
 
 from app.common.schemas import Schemas
 from app.stores.postgres.cursors import NamedCursor, is_amid_statement
+from app.stores.postgres.keepalives import hang_up_waiting
 
 
 class PooledReader(AsyncConnection[Any]):
@@ -60,7 +61,7 @@ class PooledReader(AsyncConnection[Any]):
     async def begin(self, statements: str) -> None:
         """Begin a transaction that all tasks are in, until ROLLBACK."""
         async with self._turn:
-            await AsyncCursor(self).execute(statements.encode())
+            await self._served(statements)
 
     def beginning(self, isolation: str = "READ COMMITTED") -> str:
         """What begins a transaction, whatever another client left as the default."""
@@ -74,7 +75,7 @@ class PooledReader(AsyncConnection[Any]):
     async def _begun(self, end: str) -> AsyncIterator[None]:
         own, self._task = AsyncCursor(self), asyncio.current_task()
         try:
-            await own.execute(self.beginning().encode())
+            await self._served(self.beginning())
             yield
             await own.execute(end.encode())
         finally:
@@ -82,6 +83,15 @@ class PooledReader(AsyncConnection[Any]):
                 await self._leave()
             finally:
                 self._task = None
+
+    async def _served(self, beginning: str) -> None:
+        """Begin a transaction, once the pooler has a server process for it."""
+        asking = asyncio.create_task(AsyncCursor(self).execute(beginning.encode()))
+        try:
+            await asyncio.wait([asking])
+        finally:
+            await hang_up_waiting(self, asking)
+        asking.result()
 
     async def _leave(self) -> None:
         """End what is left of a transaction; a connection that cannot be at rest again is closed."""

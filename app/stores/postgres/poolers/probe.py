@@ -25,7 +25,6 @@ Only queries are sent, each a transaction of its own, so that nothing stays behi
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from enum import Enum, auto
 from typing import NamedTuple
 
@@ -33,6 +32,7 @@ import psycopg
 from psycopg import AsyncConnection
 
 from app.common.driver_errors import without_values
+from app.stores.postgres.keepalives import hang_up_waiting
 
 _ROUNDS = 5
 _WAITS_AFTER = 0.5  # seconds without an answer: it waits for a process
@@ -79,7 +79,7 @@ async def find_pooling(
         UndecidedError: says why.
         psycopg.Error: the connection was lost.
     """
-    first = await _ask(connection, _ASK)
+    first = await _in_time(connection, None)  # a pool that is full lets it wait
     is_direct = first.process == connection.info.backend_pid
     if is_direct and not suspected:
         return Pooling.NONE
@@ -88,7 +88,7 @@ async def find_pooling(
             answer = await _compare(connection, first, connect_again)
             if answer is not None:
                 return answer
-            again = await _in_time(connection)
+            again = await _in_time(connection, _PATIENCE)
             if again.process != first.process:
                 return Pooling.TRANSACTION
             first = again
@@ -134,7 +134,7 @@ async def _compare(
 async def _ask_meanwhile(connection: AsyncConnection, process: int, asking: asyncio.Task[_Answer]) -> Pooling | None:
     """Whether the first client has a process for itself, while another one waits; None where that waits no more."""
     for _ in range(_ROUNDS):
-        if (await _in_time(connection)).process != process:
+        if (await _in_time(connection, _PATIENCE)).process != process:
             return Pooling.TRANSACTION
         if asking.done():
             return None
@@ -147,10 +147,10 @@ async def _ask(connection: AsyncConnection, query: str) -> _Answer:
     return _Answer(*row)
 
 
-async def _in_time(connection: AsyncConnection) -> _Answer:
+async def _in_time(connection: AsyncConnection, seconds: float | None) -> _Answer:
     asking = asyncio.create_task(_ask(connection, _ASK))
     try:
-        await asyncio.wait([asking], timeout=_PATIENCE)
+        await asyncio.wait([asking], timeout=seconds)
         if asking.done():
             return asking.result()
     except BaseException:
@@ -161,10 +161,6 @@ async def _in_time(connection: AsyncConnection) -> _Answer:
 
 
 async def _leave(connection: AsyncConnection, asking: asyncio.Task[_Answer]) -> None:
-    """Close a connection; one that still waits is closed at once, since psycopg would wait for its answer."""
-    if not asking.done():
-        asking.cancel()
-        connection.pgconn.finish()
-        with suppress(asyncio.CancelledError, psycopg.Error):
-            await asking
+    """Close a connection; one that still waits is closed at once."""
+    await hang_up_waiting(connection, asking)
     await connection.close()
