@@ -57,7 +57,7 @@ def test_every_path_of_the_testing_page_exists() -> None:
 
 def test_files_that_the_architecture_names_are_there() -> None:
     files = [str(path.relative_to(_ROOT)) for folder in ("app", "tests") for path in (_ROOT / folder).rglob("*.py")]
-    for document in ("docs/architecture.md", "AGENTS.md"):
+    for document in ("docs/architecture.md", "docs/packages.md", "AGENTS.md"):
         text = (_ROOT / document).read_text(encoding="utf-8")
         named = re.findall(r"`([\w/]+\.py)`", text)
         assert named
