@@ -21,7 +21,7 @@ def test_every_error_code_is_there_once() -> None:
 
 def test_every_answer_of_a_receiver_is_there() -> None:
     code = (_ROOT / "app" / "notify" / "channels.py").read_text(encoding="utf-8")
-    answers = {*re.findall(r'Answer\(False, "([a-z ]+)"\)', code), *re.findall(r'f"([a-z]+) \{', code)}
+    answers = {*re.findall(r'TryOutcome\(False, "([a-z ]+)"\)', code), *re.findall(r'f"([a-z]+) \{', code)}
     told = _section("Nobody is told")
     assert len(answers) >= 6
     assert [one for one in answers if f"`{one}" not in told] == []
