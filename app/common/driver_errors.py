@@ -1,5 +1,6 @@
 """What a PostgreSQL driver error may tell: its class and SQLSTATE, never DETAIL or CONTEXT, which hold whole rows."""
 
+import logging
 import re
 
 import psycopg
@@ -24,6 +25,18 @@ def without_values(error: BaseException | None) -> DriverError:
     quiet = error.sqlstate is None or error.sqlstate[:2] in {"21", "22", "23", "44", "P0"} or not message
     told = "" if quiet else f": {message}"
     return DriverError(f"{type(error).__name__} [SQLSTATE {error.sqlstate}]{told}")
+
+
+class _HideValues(logging.Filter):
+    """Takes the values out of errors that psycopg logs since another one is at hand: a COPY's may quote a row."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if isinstance(record.args, tuple):
+            record.args = tuple(without_values(one) if isinstance(one, psycopg.Error) else one for one in record.args)
+        return True
+
+
+logging.getLogger("psycopg").addFilter(_HideValues())
 
 
 def missing_right(error: psycopg.Error) -> str | None:

@@ -1,5 +1,7 @@
 """The session of a command: the same texts and the same order, whatever a database or a role has set."""
 
+import select
+
 import psycopg
 import pytest
 
@@ -95,3 +97,29 @@ async def test_what_a_database_has_set_changes_nothing(fresh_database: str) -> N
     async with await connect(fresh_database, setting="DATABASE_URL", step="test") as connection:
         for setting, text in expected.items():
             assert await (await connection.execute(f"SHOW {setting}".encode())).fetchone() == (text,)
+
+
+async def test_what_the_driver_says_of_an_error_that_it_ignores_holds_no_row(
+    database_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The source is lost while the target has refused a row of the same COPY."""
+
+    async def lose_the_source(connection: psycopg.AsyncConnection) -> None:
+        async with connection.cursor().copy("COPY clients (id, yclients_id, phone) FROM STDIN") as copy:
+            while not _has_answer(connection):
+                await copy.write(b"1\t1\t79684484488\n")
+            raise ConnectionError
+
+    async with await connect(database_url, setting="DATABASE_URL", step="copy") as connection:
+        await connection.execute("ALTER TABLE clients ADD CHECK (phone IS NULL)")
+        with pytest.raises(ConnectionError):
+            await lose_the_source(connection)
+    assert "error ignored terminating" in caplog.text
+    assert "CheckViolation [SQLSTATE 23514]" in caplog.text
+    assert "4484488" not in caplog.text
+
+
+def _has_answer(connection: psycopg.AsyncConnection) -> bool:
+    waiting = select.poll()
+    waiting.register(connection.fileno(), select.POLLIN)
+    return bool(waiting.poll(0))
