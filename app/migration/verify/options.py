@@ -1,4 +1,4 @@
-"""How to verify; and a verify at work."""
+"""How rows are verified: what was asked for, and what the comparisons of one verify share."""
 
 from dataclasses import dataclass
 
