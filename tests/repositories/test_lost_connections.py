@@ -1,7 +1,8 @@
-"""Connections that the server ends: idle in the pool, and in a transaction that takes too long."""
+"""Connections that the server ends, idle or in a transaction that takes too long, and those given up half-made."""
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import sys
 from select import select as select_readable
@@ -85,3 +86,28 @@ async def test_a_transaction_that_takes_too_long_is_a_timeout(database: Database
     with pytest.raises(StoreTimeoutError, match="25P04"):
         await write_slowly()
     assert await database.fetch(_CLIENTS) == []
+
+
+async def test_one_that_is_given_up_at_any_moment_of_its_making_is_closed(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[psycopg.AsyncConnection[Any]] = []
+
+    class Recorded(ConnectionPool):
+        async def _new_connection(self, *arguments: Any, **options: Any) -> psycopg.AsyncConnection[Any]:
+            made.append(await super()._new_connection(*arguments, **options))
+            return made[-1]
+
+    monkeypatch.setattr("app.stores.postgres.database.ConnectionPool", Recorded)
+    is_made, turns = False, 1
+    while not is_made:
+        database = Database(database_url)
+        reading = asyncio.create_task(database.fetch(_CLIENTS))
+        for _ in range(turns):
+            await asyncio.sleep(0.0002)
+        is_made = reading.done()
+        await database.close()
+        await asyncio.gather(reading, return_exceptions=True)
+        turns += 1
+    assert made
+    assert all(connection.closed for connection in made)

@@ -72,6 +72,7 @@ class ConnectionPool:
         )
         logging.getLogger("sqlalchemy.engine.Engine").addFilter(_HIDE_ROWS)  # once, however often it is said
         self.idle = IdleConnections(self.engine, mark, is_pooled=uses_pgbouncer(url))  # whatever the server greets with
+        self._connections: list[psycopg.AsyncConnection[Any]] = []  # all that were made, of which some are closed
         self._acquiring = BackgroundTasks()
         self._returning = BackgroundTasks()
 
@@ -135,13 +136,14 @@ class ConnectionPool:
         except BaseException:
             await connection.close()
             raise
+        self._connections = [one for one in self._connections if not one.closed] + [connection]
         return connection
 
     async def close(self) -> None:
         """Close every connection, and give up those that are still being made."""
         self._acquiring.cancel()
         primary = [self._primary.close] if self._primary is not None else []
-        await end_all(*primary, self._until_returned, self.engine.dispose)
+        await end_all(*primary, self._until_returned, self.engine.dispose, self._close_lost)
 
     async def _until_returned(self) -> None:
         with suppress(TimeoutError):
@@ -149,6 +151,10 @@ class ConnectionPool:
                 while len(self._acquiring) or len(self._returning):  # one that was acquired is then returned
                     await self._acquiring.wait()
                     await self._returning.wait()
+
+    async def _close_lost(self) -> None:
+        # SQLAlchemy asks its first connection some questions; cancelled meanwhile, it forgets the connection.
+        await end_all(*(connection.close for connection in self._connections))
 
 
 async def take_turns(turns: Sequence[asyncio.Semaphore], seconds: float) -> None:
