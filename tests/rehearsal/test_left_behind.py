@@ -21,6 +21,7 @@ from app.state.rehearsals import OWNER, note_made, record_rehearsal, take_lock
 from tests.cli.command import start
 from tests.migration.engine import add_clients, query
 from tests.rehearsal.left import databases_left, directories_left, not_removed
+from tests.support import faults
 from tests.support.page_server import PageServer
 
 _ID = secrets.token_hex(8)  # workers share a server
@@ -172,10 +173,15 @@ def _until(process: subprocess.Popen[str], step: str) -> None:
     pytest.fail("".join(said))
 
 
+def _hang_in_the_copy(request: faults.Request) -> faults.Fault | None:
+    return faults.delivered(faults.Delivery.NEVER) if request.parameter("order") else None
+
+
 def test_killed_in_the_copy_it_leaves_nothing_after_the_next_start(
     tmp_path: Path, pages: PageServer, source_database: str, database_url: str, temporary: Path
 ) -> None:
-    add_clients(source_database, 2000)
+    add_clients(source_database, 1)
+    pages.hook = _hang_in_the_copy
     settings = {"SUPABASE_URL": pages.url, "SUPABASE_KEY": pages.service_key, "DATABASE_URL": database_url}
     process = start(
         *("rehearse", "--yes", "--without-cutover", "--accept-unknown-disk"), directory=tmp_path, **settings
@@ -194,7 +200,11 @@ def test_killed_in_the_copy_it_leaves_nothing_after_the_next_start(
     assert (databases_left(database_url), not_removed(database_url), directories_left(temporary)) == ([], 0, [])
 
 
-def test_a_terminal_that_closes_ends_it_as_ctrl_c_does(tmp_path: Path, pages: PageServer, database_url: str) -> None:
+def test_a_terminal_that_closes_ends_it_as_ctrl_c_does(
+    tmp_path: Path, pages: PageServer, source_database: str, database_url: str
+) -> None:
+    add_clients(source_database, 1)
+    pages.hook = _hang_in_the_copy
     settings = {"SUPABASE_URL": pages.url, "SUPABASE_KEY": pages.service_key, "DATABASE_URL": database_url}
     with start(
         *("rehearse", "--yes", "--without-cutover", "--accept-unknown-disk"), directory=tmp_path, **settings
