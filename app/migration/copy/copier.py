@@ -239,6 +239,7 @@ class _Start:
             self.connection,
             table,
             self.run,
+            step="copy",
             most_refused=options.most_refused,
             permit=options.permit,
             was_empty=checkpoint.was_empty,

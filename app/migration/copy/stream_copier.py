@@ -124,7 +124,7 @@ class StreamCopy:
         if not job.table.key:
             return await complete_whole(self._connection, self._source, job.table)
         loader = PageLoader(
-            self._connection, job.table, self._run, most_refused=self._most_refused, permit=self._permit
+            self._connection, job.table, self._run, step="copy", most_refused=self._most_refused, permit=self._permit
         )
         return await complete_table(self._connection, self._source, job.table, loader)
 

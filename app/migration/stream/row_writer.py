@@ -194,14 +194,9 @@ class RowWriter:
     async def _load(self, table: CopyTable, page: Page) -> Loaded:
         if table.name not in self._loaders:
             self._loaders[table.name] = PageLoader(
-                self._connection, table, self._run, most_refused=self._options.most_refused
+                self._connection, table, self._run, step="sync", most_refused=self._options.most_refused
             )
-        try:
-            return await self._loaders[table.name].load(page, checkpoint=False)
-        except MigrationError as error:  # too many refused
-            error.step = "sync"
-            error.next_step = _COMPARE
-            raise
+        return await self._loaders[table.name].load(page, checkpoint=False)
 
     async def _refused_now(self, table: CopyTable) -> dict[Key, str]:
         """The keys that were refused in this transaction."""
@@ -219,8 +214,5 @@ class RowWriter:
             table=table.name,
             done="all transactions before this batch",
             pending="this batch, and what comes after it",
-            next_step=_COMPARE,
+            next_step=NextStep(Command("preflight"), ", which compares the schemas; then: ", Command("sync")),
         )
-
-
-_COMPARE = NextStep("compare the two schemas (", Command("preflight"), "), then: ", Command("sync"))

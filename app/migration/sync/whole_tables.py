@@ -84,21 +84,15 @@ class WholeTables:
             refuse_many_deletions({table.name: gone}, self._options, side="the target", other="the source")
 
         options = self._options
-        try:
-            brought = await bring_whole(
-                self._connection,
-                self._source,
-                table,
-                self._run,
-                options.permit,
-                most_refused=options.most_refused,
-                check=check,
-            )
-        except MigrationError as error:
-            if error.step == "copy":  # too many are refused
-                error.step = "sync"
-                error.next_step = NextStep("compare the two schemas, then: ", Command("sync"))
-            raise
+        brought = await bring_whole(
+            self._connection,
+            self._source,
+            table,
+            self._run,
+            options.permit,
+            most_refused=options.most_refused,
+            check=check,
+        )
         done = _counts(table, brought.before)
         done.inserted, done.updated = brought.loaded.inserted, brought.loaded.updated
         done.deleted = brought.before.extra - brought.loaded.updated
