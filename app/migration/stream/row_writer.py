@@ -24,7 +24,8 @@ from app.migration.stream.source.messages import Begin, Commit, Unchanged
 from app.migration.stream.source.slot import StreamSlot, lsn_text
 from app.migration.sync import old_images
 from app.migration.sync.direction import StillRefusedError
-from app.migration.sync.sync_report import SyncOptions, TableSynced
+from app.migration.sync.options import SyncOptions
+from app.migration.sync.sync_report import TableSynced
 from app.migration.tables.copy_table import CopyTable
 from app.migration.target.interference import silenced
 from app.migration.target.target_session import CONFLICTS

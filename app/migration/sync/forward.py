@@ -30,7 +30,8 @@ from app.migration.sync.direction import (
     gone_from_source,
     rows_kept,
 )
-from app.migration.sync.sync_report import SyncOptions, TableSynced
+from app.migration.sync.options import SyncOptions
+from app.migration.sync.sync_report import TableSynced
 from app.migration.sync.whole_tables import WholeTables
 from app.migration.tables.copy_table import CopyTable
 from app.migration.target.interference import Interference, silenced

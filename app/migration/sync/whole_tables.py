@@ -11,7 +11,8 @@ from app.errors import MigrationError
 from app.migration.runs.report import Refusal, refusals_of
 from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.sync.direction import refuse_many_deletions
-from app.migration.sync.sync_report import SyncOptions, TableSynced
+from app.migration.sync.options import SyncOptions
+from app.migration.sync.sync_report import TableSynced
 from app.migration.tables.copy_table import CopyTable
 from app.migration.target.sequences import raise_sequences
 from app.migration.target.target_session import explained
