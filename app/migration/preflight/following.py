@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import psycopg
 from psycopg import AsyncConnection
 from sqlalchemy import Table
 
@@ -22,11 +21,8 @@ async def next_at(connection: AsyncConnection, source: str, tables: Sequence[Tab
     """
     if not await may_read(connection, "row_versions"):
         return NextStep(Command("copy"))
-    try:
-        authority = await read_authority(connection)
-        copied = [await has_brought_whole(connection, source, name_of(table)) for table in tables]
-    except (psycopg.errors.UndefinedColumn, psycopg.errors.UndefinedTable):  # of an older version
-        return NextStep(Command("upgrade"))
+    authority = await read_authority(connection)
     if authority.managed and authority.stage is not Stage.OFF:
         return NextStep(Command("cutover status"))
+    copied = [await has_brought_whole(connection, source, name_of(table)) for table in tables]
     return NextStep(Command("verify" if copied and all(copied) else "copy"))
