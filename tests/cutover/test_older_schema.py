@@ -1,7 +1,5 @@
 """Commands at a target whose schema `botdata` an older version made: each names the upgrade, which lets it go on."""
 
-import pytest
-
 from tests.cli.command import Command
 from tests.cutover.test_taken_over import make_version
 from tests.migration.engine import execute
