@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from app.migration.sources.source import Progress as ProgressProtocol
 
 _WIDTH, _WIDEST = 240, 10_000
+# One long value would make each line of its table as long, which a terminal wraps; its style may end after them.
+_BLANKS_AT_THE_END = re.compile(r" +((?:\x1b\[0m)?)$", re.MULTILINE)
 _SECONDS_BETWEEN_LINES = 5.0
 
 
@@ -122,7 +125,9 @@ def show_table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, number
         table.add_row(*(Text(plain(cell)) for cell in row))
     to = console()
     to.width = max(_WIDTH, to.measure(table, options=to.options.update(max_width=_WIDEST)).maximum)
-    to.print(table)
+    with to.capture() as printed:
+        to.print(table)
+    to.file.write(_BLANKS_AT_THE_END.sub(r"\1", printed.get()))
 
 
 def say(text: str = "") -> None:

@@ -22,7 +22,7 @@ from app.migration.runs.report import VerifyReport
 from app.migration.sources.postgres.postgres_source import open_postgres_source
 from app.migration.sources.rest.rest_source import RestSource
 from app.migration.sources.source import Progress
-from app.migration.sync.sync_report import SyncOptions
+from app.migration.sync.options import SyncOptions
 from app.migration.sync.syncer import Sync
 from app.migration.target.target_session import open_target
 from app.migration.verify.verifier import verify

@@ -7,7 +7,7 @@ from time import monotonic
 from psycopg import AsyncConnection
 
 from app.migration.stream.source.slot import StreamSlot, lsn_text
-from app.migration.sync.sync_report import SyncOptions
+from app.migration.sync.options import SyncOptions
 from app.migration.tables.copy_table import CopyTable
 from app.state import streams
 from app.state.runs.synced_tables import LookBegun, begin_look, end_look

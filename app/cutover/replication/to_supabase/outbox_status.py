@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import psycopg
+from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.common.keys import Key
@@ -13,6 +15,7 @@ from app.next_step import Command, NextStep
 from app.privacy import mask_phones
 from app.state.cutover.outbox import LAST, FailedEntry, TableWaiting, failed_entries, waiting_tables
 from app.state.cutover.stage import can_read_stage, read_stage
+from app.state.tool_schema import OlderSchemaError
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +77,12 @@ async def read_state(
             pending="all of it; nothing was sent",
             next_step=NextStep(Command("upgrade"), ", as the owner of the target's schema"),
         )
-    row = await read_stage(connection)
+    try:
+        row = await read_stage(connection)
+    except ProgrammingError as error:
+        if isinstance(error.orig, psycopg.errors.UndefinedColumn):
+            raise OlderSchemaError(step, pending="all of it; nothing was sent") from None
+        raise
     tables = await waiting_tables(connection, last)
     failed = [
         replace(entry, key=masked(entry.table, entry.key)) for entry in await failed_entries(connection, last, most)
