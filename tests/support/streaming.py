@@ -28,6 +28,7 @@ from tests.support.postgres import memory_directory
 _USER = "nobody" if os.geteuid() == 0 else None  # PostgreSQL refuses to run as root
 _SETTINGS = {
     "listen_addresses": "127.0.0.1",
+    "autovacuum": "off",  # it comes by luck
     "fsync": "off",  # the machine does not crash
     "full_page_writes": "off",
     "shared_buffers": "16MB",
@@ -37,7 +38,7 @@ _SETTINGS = {
     "wal_receiver_status_interval": "1s",
     "wal_retrieve_retry_interval": "100ms",
 }
-_START_SECONDS = 30.0
+_START_SECONDS = 60.0
 _PORTS = range(20_000, 32_000)  # none that the system gives to a connection while a node is down
 # When its standard input closes, since this process has ended, it ends what is left of the nodes, hung ones, too.
 _GUARD = """
@@ -139,7 +140,7 @@ class Node:
             cursor = connection.execute(query)  # type: ignore[call-overload]
             return cursor.fetchall() if cursor.description else []
 
-    def wait_for(self, lsn: str, *, seconds: float = 10.0) -> None:
+    def wait_for(self, lsn: str, *, seconds: float = _START_SECONDS) -> None:
         """Wait until a standby has replayed so far."""
         self.wait_until(
             sql.SQL("SELECT pg_last_wal_replay_lsn() >= {}::pg_lsn").format(sql.Literal(lsn)), seconds=seconds

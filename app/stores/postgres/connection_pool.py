@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanag
 from typing import Any
 
 import psycopg
+from psycopg.pq import TransactionStatus
 from sqlalchemy.exc import InvalidRequestError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -19,7 +20,7 @@ from app.errors import UnavailableError
 from app.stores.codec.text_values import register_loaders
 from app.stores.postgres.database_url import sqlalchemy_url, tls_advice, uses_pgbouncer
 from app.stores.postgres.idle_connections import IdleConnections
-from app.stores.postgres.keepalives import KEEPALIVES
+from app.stores.postgres.keepalives import KEEPALIVES, hang_up
 from app.stores.postgres.poolers.pooled_connection import settle
 from app.stores.postgres.primary import Primary
 from app.stores.postgres.translated_errors import translated_errors
@@ -112,7 +113,9 @@ class ConnectionPool:
 
     def _give_back(self, connection: AsyncConnection) -> asyncio.Task[None]:
         # A task of its own: a rollback that is cancelled half-way would lose the connection, and leave it open.
-        return self._returning.start(connection.close())
+        returning = self._returning.start(connection.close())
+        returning.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # perhaps nobody asks
+        return returning
 
     async def _new_connection(self, *arguments: Any, **options: Any) -> psycopg.AsyncConnection[Any]:
         try:
@@ -154,7 +157,11 @@ class ConnectionPool:
 
     async def _close_lost(self) -> None:
         # SQLAlchemy asks its first connection some questions; cancelled meanwhile, it forgets the connection.
-        await end_all(*(connection.close for connection in self._connections))
+        # A caller who was cancelled may still wait for the server's word on that: closed under it, psycopg can crash.
+        awaited = [one for one in self._connections if one.info.transaction_status == TransactionStatus.ACTIVE]
+        for connection in awaited:
+            hang_up(connection)  # the caller's wait fails, and the pool closes the connection
+        await end_all(*(one.close for one in self._connections if one not in awaited))
 
 
 async def take_turns(turns: Sequence[asyncio.Semaphore], seconds: float) -> None:
