@@ -46,16 +46,19 @@ async def test_a_wait_that_is_cancelled_as_its_call_fails_leaves_nothing_to_be_l
     logged: list[dict[str, Any]] = []
     before = loop.get_exception_handler()
     loop.set_exception_handler(lambda _loop, context: logged.append(context))
-
-    async def fail() -> None:
-        loop.call_soon(asker.cancel)  # carried out before the failure reaches the asker
-        raise UnavailableError("x")
-
     try:
-        asker = asyncio.create_task(within(60, fail()))
-        await asyncio.wait([asker])
-        assert asker.cancelled()
+        await _cancelled_as_it_fails(loop)
         gc.collect()  # an exception that nobody asked for is told of when its future goes
     finally:
         loop.set_exception_handler(before)
     assert logged == []
+
+
+async def _cancelled_as_it_fails(loop: asyncio.AbstractEventLoop) -> None:
+    async def fail() -> None:
+        loop.call_soon(asker.cancel)  # carried out before the failure reaches the asker
+        raise UnavailableError("x")
+
+    asker = asyncio.create_task(within(60, fail()))
+    await asyncio.wait([asker])
+    assert asker.cancelled()

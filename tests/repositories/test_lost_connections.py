@@ -130,7 +130,7 @@ async def test_none_is_closed_under_a_caller_who_still_waits(database_url: str) 
 
         reading = asyncio.create_task(read())
         connection = await taken
-        while connection.info.transaction_status != TransactionStatus.ACTIVE:
+        while connection.info.transaction_status != TransactionStatus.ACTIVE:  # noqa: ASYNC110
             await asyncio.sleep(0)
         reading.cancel()
         await asyncio.sleep(0)
