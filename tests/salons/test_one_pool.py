@@ -220,7 +220,7 @@ async def test_calls_that_wait_in_one_salon_leave_connections_to_another(opening
             locking.execute("LOCK t2.clients IN ACCESS EXCLUSIVE MODE")
             waiting = [asyncio.create_task(salons["t2"].get_client_by_id(7)) for _ in range(8)]
             await asyncio.sleep(0.2)
-            async with asyncio.timeout(2):
+            async with asyncio.timeout(15):
                 assert (await salons["t1"].upsert_clients([client("t1")])).success
                 assert (await salons["t1"].get_client_by_id(7)).success
             assert not any(task.done() for task in waiting)
