@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from time import monotonic
@@ -17,6 +16,7 @@ from app.errors import MigrationError
 from app.migration.target.target_session import open_target
 from tests.failover.clusters import DATABASE
 from tests.failover.load import DOCUMENTED, load_on, rows_of, tokens
+from tests.support.machine import times_as_long
 from tests.support.streaming import Cluster
 
 _DIES, _HANGS = 1.0, 10.0  # seconds after a new primary is there that calls may still fail, on a machine that is free
@@ -43,7 +43,7 @@ async def fail_over(
         await asyncio.sleep(0.3)
         await asyncio.to_thread(cluster.promote, cluster.standbys[0])
         promoted = monotonic()
-        busy = max(3.0, os.getloadavg()[0] / (os.cpu_count() or 1))  # for tests that run beside this one
+        busy = times_as_long(3.0)  # tests run beside this one
         await load.both_go_on(promoted, (max(_HANGS, busy) if hangs else busy * _DIES) + (2 * _HOLD if source else 0))
         if hangs:
             old.wake()
