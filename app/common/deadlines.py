@@ -27,6 +27,8 @@ async def within(seconds: float, call: Coroutine[Any, Any, T]) -> T:
     finally:
         if not task.done():
             _ending.start(_end(task))
+        elif not task.cancelled():
+            task.exception()  # nobody asks where this one was cancelled in the same moment
     if not task.done():
         raise StoreTimeoutError(f"no answer within {seconds:g} s")
     return task.result()

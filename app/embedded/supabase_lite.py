@@ -16,6 +16,7 @@ from urllib.parse import quote
 import psycopg
 
 from app.embedded.node import install_packages, node
+from app.embedded.ports import held_port, number_of
 from app.embedded.postgres import EmbeddedPostgres
 from app.embedded.process import ServerProcess, system_errors
 from app.embedded.supabase_roles import prepare_supabase_roles
@@ -42,11 +43,19 @@ secret_key = {secret_key}
 class SupabaseLite:
     """A running server; the `supabase` client works against `url` with `service_key` or `publishable_key`."""
 
-    def __init__(self, url: str, service_key: str, publishable_key: str, launch: Callable[[], ServerProcess]) -> None:
+    def __init__(
+        self,
+        url: str,
+        service_key: str,
+        publishable_key: str,
+        launch: Callable[[], ServerProcess],
+        port: socket.socket,
+    ) -> None:
         """Not for callers: see `start`."""
         self.url = url
         self.service_key = service_key
         self.publishable_key = publishable_key
+        self._port = port
         self._launch = launch
         self._process = launch()
 
@@ -88,7 +97,8 @@ class SupabaseLite:
         prepare_supabase_roles(postgres.url(database))
         service_key = service_key or f"sb_secret_{secrets.token_urlsafe(24)}"
         publishable_key = publishable_key or f"sb_publishable_{secrets.token_urlsafe(24)}"
-        port = _free_port()
+        held = held_port()
+        port = number_of(held)
         with system_errors("The Supabase-compatible server cannot be started"):
             configuration = directory / "supabase" / "config.toml"
             configuration.parent.mkdir(parents=True, exist_ok=True)
@@ -127,7 +137,11 @@ class SupabaseLite:
                 raise
             return process
 
-        return cls(f"http://127.0.0.1:{port}", service_key, publishable_key, launch)
+        try:
+            return cls(f"http://127.0.0.1:{port}", service_key, publishable_key, launch, held)
+        except BaseException:
+            held.close()
+            raise
 
     def reload_schema(self) -> None:
         """Makes tables and columns known that were made after the start: the server reads the catalog only then."""
@@ -137,19 +151,13 @@ class SupabaseLite:
     def stop(self) -> None:
         """Stops the server. May be called twice."""
         self._process.stop()
+        self._port.close()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
         self.stop()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _protected_table(database_url: str) -> str | None:

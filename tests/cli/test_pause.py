@@ -32,13 +32,13 @@ def test_a_pause_outlasts_a_copy_that_is_killed(
     target = settings["DATABASE_URL"]
     copied = "SELECT coalesce(sum(inserted), 0) FROM botdata.checkpoints"
     words = ["copy", "--tables", "clients"]
-    with start(*words, "--max-rate", "100", directory=tmp_path, **settings) as killed:
+    with start(*words, "--max-rate", "10", directory=tmp_path, **settings) as killed:
         try:
             wait_beside(killed, lambda: value(target, copied) > 0)
             outcome = command("pause", "--json", "--reason", f"{_PHONE} calls", **settings)
             document = check_document(outcome.out, "pause")
             assert (outcome.code, document["new"], document["paused"]["reason"]) == (0, True, "7912***6789 calls")
-            assert document["paces"] == [{"command": "copy", "max_rate": "100 rows/s", "slowdown": 1.0, "held": True}]
+            assert document["paces"] == [{"command": "copy", "max_rate": "10 rows/s", "slowdown": 1.0, "held": True}]
         finally:
             killed.kill()
     done = value(target, copied)
@@ -52,7 +52,7 @@ def test_a_pause_outlasts_a_copy_that_is_killed(
             ended.send_signal(signal.SIGTERM)
             began = time.monotonic()
             _, said = ended.communicate(timeout=_SECONDS)
-            assert (ended.returncode, time.monotonic() - began < 5) == (130, True)
+            assert (ended.returncode, time.monotonic() - began < 20) == (130, True)
         finally:
             ended.kill()
     assert "paused by " in said

@@ -88,8 +88,8 @@ async def forward(settings: Settings, *, process: str = PROCESS, start: bool = F
 
 
 async def until(is_so: Callable[[], bool]) -> None:
-    """Return once something is so; AssertionError when it does not come to be within 20 s."""
-    for _ in range(1000):
+    """Return once something is so; AssertionError when it does not come to be within a minute."""
+    for _ in range(3000):
         if is_so():
             return
         await asyncio.sleep(0.02)

@@ -65,9 +65,13 @@ def client(yclients_id: int, **values: Any) -> dict[str, Any]:
 
 
 async def let_an_hour_pass(pair: Pair) -> None:
-    """For the outbox: what waits for its time is due, in the order in which it waits."""
+    """For the outbox: what waits for its time is due, in the order in which it waits.
+
+    Every sender's turn is waited for at once: one that has some entries, and wants others, would be a deadlock.
+    """
     await asyncio.to_thread(  # a sender of this process may hold an entry
         pair.ask,
+        "LOCK TABLE botdata.outbox IN EXCLUSIVE MODE; "
         "UPDATE botdata.outbox SET next_attempt_at = next_attempt_at - interval '1 hour', "
         "recheck_at = recheck_at - interval '1 hour'",
     )

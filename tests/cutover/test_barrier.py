@@ -30,7 +30,7 @@ async def test_a_process_that_goes_on_writing(pair: Pair, settings_of: MakeSetti
     async with reporting(pair.target, ONE), reporting(pair.target, "two:2:000000", holds=False) as deaf:
         deaf.in_flight = 3
         await wait_until(pair, "EXISTS (SELECT FROM botdata.processes WHERE in_flight = 3)")
-        outcome = await advance(settings_of(cutover_hold=0.5), force="a test")
+        outcome = await advance(settings_of(cutover_hold=1.0), force="a test")
         said = _given_up_because(pair, outcome, "shadow")
         assert "two:2:000000" in said
         assert "3 calls in flight" in said
@@ -85,7 +85,7 @@ async def test_mirrors_that_do_not_settle(
     pair.set_stage(stage)
     async with reporting(pair.target, ONE):
         pair.ask(statement)
-        outcome = await move(settings_of(cutover_hold=0.5), force="a test")
+        outcome = await move(settings_of(cutover_hold=1.0), force="a test")
         assert told in _given_up_because(pair, outcome, stage)
         pair.ask("DELETE FROM botdata.notes; DELETE FROM botdata.outbox; UPDATE botdata.processes SET spooled = 0")
         assert (await move(settings_of(), force="a test")).ok
@@ -96,7 +96,7 @@ async def test_a_transaction_that_does_not_end(pair: Pair, settings_of: MakeSett
     async with reporting(pair.target, ONE):
         with psycopg.connect(pair.target, application_name="a bot's write") as writing:
             writing.execute("SELECT FROM botdata.stage FOR SHARE")
-            outcome = await back(settings_of(cutover_hold=0.5))
+            outcome = await back(settings_of(cutover_hold=1.0))
             assert f"a bot's write (pid {writing.info.backend_pid}" in _given_up_because(pair, outcome, "live")
         assert (await back(settings_of())).ok
 

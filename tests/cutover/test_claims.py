@@ -14,6 +14,7 @@ from app.common.schemas import Schemas
 from app.cutover.locks import HOLD_STAGE
 from app.cutover.replication.to_supabase.applier import SupabaseApplier
 from app.cutover.replication.to_supabase.sender import Sender
+from app.state.cutover import outbox
 from app.state.cutover.outbox import Entry
 from app.stores.postgres.database import Database
 from app.stores.supabase.client import SupabaseRest
@@ -92,3 +93,22 @@ async def test_a_key_that_is_lost_again_while_its_entry_is_written_gets_another(
         assert one._lost == lost
         await one.record_lost()
     assert [key for key, *_ in entries(pair)] == [list(KEY), list(KEY)]
+
+
+async def test_a_drain_waits_for_no_sender_that_has_an_entry(pair: Pair) -> None:
+    for key in (list(KEY), ["8", "1"]):
+        pair.ask(ENTRY, key, 1, False)
+    (first, second) = (number for (number,) in pair.ask("SELECT id FROM botdata.outbox ORDER BY id"))
+    database = Database(pair.target)
+    with psycopg.connect(pair.target) as sender:
+        sender.execute("DELETE FROM botdata.outbox WHERE id = %s", [second])
+        async with database.writer() as connection:
+            await asyncio.wait_for(outbox.hurry(connection, outbox.LAST, None), 30)
+            sender.execute("SET lock_timeout = '30 s'")
+            deleting = asyncio.create_task(
+                asyncio.to_thread(sender.execute, "DELETE FROM botdata.outbox WHERE id = %s", [first])
+            )
+            await until(lambda: somebody_waits(pair))
+            await database.commit(connection)
+        await deleting
+    await database.close()

@@ -122,9 +122,9 @@ async def test_all_is_closed_however_early_the_end_is_cancelled(
             await asyncio.sleep(0)
         is_cancelled = closing.cancel()
         await asyncio.wait({closing})
-        await until(pair, CONNECTIONS, [(0,)], 15)
+        await until(pair, CONNECTIONS, [(0,)])
         assert all(session.is_closed for session in sessions)
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(60):
             while asyncio.all_tasks() - before:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         turns = 2 * turns + 1
@@ -144,7 +144,7 @@ async def test_all_is_closed_where_a_process_cannot_end(
     with pytest.raises(OSError, match="the list of processes"):
         async with open_data_layer(patient()) as data:
             assert (await data.upsert_client(client(1))).error is None
-    await until(pair, CONNECTIONS, [(0,)], 15)
+    await until(pair, CONNECTIONS, [(0,)])
     assert all(session.is_closed for session in sessions)
 
 

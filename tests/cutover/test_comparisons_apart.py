@@ -7,10 +7,12 @@ import json
 import logging
 import secrets
 import time
+from functools import partial
 from typing import Any
 
 import pytest
 
+from app.common.breaker import Breaker
 from app.common.metrics import Metrics
 from app.cutover.shadow.comparisons import Comparisons
 from app.cutover.shadow.diff_record import DifferenceRecord
@@ -38,7 +40,7 @@ def clients(pair: Pair) -> None:
 
 
 async def ended(data: DataLayer, number: int) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while data.metrics.total("comparisons") < number:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 
@@ -51,8 +53,9 @@ async def test_an_error_that_both_stores_answer_with_is_equal(pair: Pair, settin
 
 
 async def test_a_store_that_is_down_is_an_error_and_then_left_alone(
-    pair: Pair, settings_of: MakeSettings, unused_tcp_port: int
+    pair: Pair, settings_of: MakeSettings, unused_tcp_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("app.cutover.shadow.comparisons.Breaker", partial(Breaker, pause=3600.0))
     clients(pair)
     away = settings_of(supabase_url=f"http://127.0.0.1:{unused_tcp_port}")
     async with compared(away, "live") as data:
@@ -119,7 +122,7 @@ async def test_a_comparison_waits_for_a_moment_without_calls(
         await comparisons.read(Stage.SHADOW, "get_company", {"company_id": 1})
 
     async def compared_are(number: int) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while asked.count("comparison") < number:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
 
@@ -154,7 +157,7 @@ async def test_what_is_cancelled_at_the_end_is_waited_for(settings_of: MakeSetti
     stores: Any = {Store.SUPABASE: Answering(), Store.POSTGRES: Hanging()}
     comparisons = Comparisons(stores, None, settings_of(close_timeout=0.1), "p", Metrics())
     await comparisons.read(Stage.SHADOW, "get_company", {"company_id": 1})
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await asked.wait()
     await comparisons.close()
     assert ends == ["comparison"]  # before the pools are closed

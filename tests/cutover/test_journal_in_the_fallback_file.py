@@ -40,6 +40,7 @@ async def test_the_answer_waits_neither_for_a_mirror_nor_for_a_store_that_is_dow
         settings = patient(database_url=relay.database_url, note_timeout=0.4, mirror_timeout=2.0)
         async with forward(settings, start=True) as process:
             await process.write(CLIENT)
+            await until(lambda: process.writer.pending == process.writer.spooled == 0)
             relay.silent = True
             for number in range(8, 38):
                 (row,) = await process.write(CLIENT | {"yclients_id": number})

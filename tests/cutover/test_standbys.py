@@ -29,7 +29,7 @@ async def test_no_read_is_older_than_the_handover(
     standbys.primary.execute("UPDATE botdata.stage SET stage = 'shadow', moved_at = now()", DATABASE)
     standbys.wait_for_standbys()
     for node in standbys.standbys:
-        node.configure(recovery_min_apply_delay="2s")
+        node.configure(recovery_min_apply_delay="20s")
     settings = Settings(
         _env_file=None, supabase_url=lite_server.url, supabase_key=lite_server.service_key,
         database_url=standbys.primary.url(DATABASE), database_read_url=read_url(standbys), cutover_stage="database",
@@ -44,7 +44,7 @@ async def test_no_read_is_older_than_the_handover(
         assert outcome.ok, outcome
         membership = data._backend.membership  # type: ignore[attr-defined]
         assert isinstance(data._backend, StagedBackend)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while membership.stage is not Stage.LIVE:  # noqa: ASYNC110 - what another task finds out
                 await asyncio.sleep(0.001)
         for _ in range(20):
@@ -56,15 +56,16 @@ async def test_no_read_is_older_than_the_handover(
         for node in standbys.standbys:
             node.configure(recovery_min_apply_delay="")
         standbys.wait_for_standbys()
-        await asyncio.sleep(0.1)
-        answer = await data.get_client_by_id(7, 1)
-        assert answer.data is not None
-        assert share(router)[0] == 1
+        async with asyncio.timeout(60):
+            while share(router)[0] == 0:
+                answer = await data.get_client_by_id(7, 1)
+                assert answer.data is not None
+                await asyncio.sleep(0.01)
 
 
 async def _is_shown(settings: Settings, *, state: str) -> None:
     """What the process says of its standbys is in `botdata cutover status`, within two reports."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             (process,) = status_document(await look(settings))["processes"]
             reads = process["reads"]
@@ -74,4 +75,4 @@ async def _is_shown(settings: Settings, *, state: str) -> None:
     assert reads["by_standbys"] == 0
     for standby in reads["standbys"]:
         assert standby["lag_bytes"] > 0
-        assert standby["lag_seconds"] < 5
+        assert standby["lag_seconds"] < 25

@@ -25,6 +25,7 @@ class Relay:
         self._forgotten = 0  # connections before this one are forgotten
         self._made = 0
         self.hang_up_after: bytes | None = None
+        self._answered = asyncio.Event()  # by the server, while nothing is passed on
         self.port = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._writers: list[asyncio.StreamWriter] = []
@@ -68,13 +69,15 @@ class Relay:
         with suppress(ConnectionError):
             while data := await reader.read(65536):
                 if self.silent or number <= self._forgotten:
+                    if not outward:
+                        self._answered.set()
                     continue
                 last = outward and self.hang_up_after is not None and self.hang_up_after in data
                 self.silent = last  # the answer to these bytes is held back
                 writer.write(data)
                 await writer.drain()
                 if last:
-                    await asyncio.sleep(0.2)  # the server carries them out
+                    await self._answered.wait()  # the server has carried them out
                     break
         if self.silent and self.hang_up_after:
             for each in self._writers:

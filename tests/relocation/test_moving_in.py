@@ -79,11 +79,11 @@ def test_killed_amid_nothing_is_there(command: Command, archive: Path, salons: s
             )
             wait_beside(process, lambda: value(other, waiting) == 1)
             process.kill()
-            process.communicate(timeout=10)
+            process.communicate(timeout=60)
             others = "datname = current_database() AND pid <> pg_backend_pid()"
             holder.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}")
 
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while query(other, SCHEMAS) and time.monotonic() < deadline:
             time.sleep(0.05)
         assert query(other, SCHEMAS) == []

@@ -56,7 +56,7 @@ def test_from_one_server_to_another_under_another_name(
             assert "answer unavailable until" in said
             row = {"yclients_id": 7, "company_id": 1, "phone": "79000000007", "name": "lost"}
             answers.append(await data.upsert_clients([row]))
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 while (read := await data.get_client_by_phone("79000000001")).success:  # noqa: ASYNC110
                     await asyncio.sleep(0.05)
             answers.append(read)

@@ -6,16 +6,18 @@ import asyncio
 import gc
 import sys
 from select import select as select_readable
-from typing import Any
+from typing import Any, cast
 
 import psycopg
 import pytest
+from psycopg.pq import TransactionStatus
 from sqlalchemy import select, text
 
 from app.errors import StoreTimeoutError, UnavailableError
 from app.models import Client
 from app.stores.postgres.connection_pool import ConnectionPool
 from app.stores.postgres.database import Database
+from tests.support.relay import Relay, postgres_address
 
 _CLIENTS = select(Client.__table__.c.id)
 
@@ -113,3 +115,29 @@ async def test_one_that_is_given_up_at_any_moment_of_its_making_is_closed(
     async with asyncio.timeout(10):
         while not all(connection.closed for connection in made):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
+
+
+async def test_none_is_closed_under_a_caller_who_still_waits(database_url: str) -> None:
+    """Who is cancelled waits for the server's word on that; psycopg crashes where the connection is closed then."""
+    with Relay(postgres_address(database_url)) as relay:
+        database = Database(relay.way(database_url))
+
+        taken: asyncio.Future[psycopg.AsyncConnection[Any]] = asyncio.Future()
+
+        async def read() -> None:
+            async with database.reader() as connection:
+                taken.set_result(cast(Any, (await connection.get_raw_connection()).driver_connection))
+                relay.hang()
+                await connection.execute(_CLIENTS)
+
+        reading = asyncio.create_task(read())
+        connection = await taken
+        while connection.info.transaction_status != TransactionStatus.ACTIVE:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        reading.cancel()
+        await asyncio.sleep(0)
+        await database.close()
+        assert reading.done() or not connection.closed
+        relay.heal()
+        await asyncio.wait({reading})
+        assert connection.closed

@@ -28,7 +28,7 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.data_layer.salons._LOOK", 0.05)
 
 
-async def until(is_so: Callable[[], bool], seconds: float = 15) -> None:
+async def until(is_so: Callable[[], bool], seconds: float = 60) -> None:
     async with asyncio.timeout(seconds):
         while not is_so():  # noqa: ASYNC110
             await asyncio.sleep(0.02)
@@ -66,7 +66,7 @@ async def test_reads_from_standbys(opening: Opening, standbys: Cluster) -> None:
         revisions.upgrade(in_schema(url, name))
     try:
         async with opening(database_url=url, database_read_url=read_url(standbys)) as salons:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 while salons.metrics.total("reads", by="standby") < 20:
                     for name in ("t1", "t2"):
                         mark = f"{name}, {salons.metrics.total('reads')}"
@@ -129,7 +129,7 @@ async def test_a_stage_is_followed_awake_and_after_a_rest(
         move("complete")
         assert await seen() == ["PostgreSQL", "PostgreSQL"]
         move("shadow")
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(60):
             while await seen() != ["Supabase", "PostgreSQL"]:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
         monkeypatch.setattr("app.data_layer.salons._REST_AFTER", 0.1)
@@ -189,7 +189,7 @@ async def test_a_salon_that_has_moved_out_is_not_served_awake_nor_after_a_rest(
         assert (await code("t1"), await code("t2")) == (None, None)
         move_out("now()")
         assert (await salons["t1"].upsert_clients([client("lost")])).error_code == "unavailable"
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(60):
             while await code("t1") is None:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
         assert (await code("t1"), await code("t2")) == ("unavailable", None)
@@ -220,7 +220,7 @@ async def test_calls_that_wait_in_one_salon_leave_connections_to_another(opening
             locking.execute("LOCK t2.clients IN ACCESS EXCLUSIVE MODE")
             waiting = [asyncio.create_task(salons["t2"].get_client_by_id(7)) for _ in range(8)]
             await asyncio.sleep(0.2)
-            async with asyncio.timeout(2):
+            async with asyncio.timeout(15):
                 assert (await salons["t1"].upsert_clients([client("t1")])).success
                 assert (await salons["t1"].get_client_by_id(7)).success
             assert not any(task.done() for task in waiting)

@@ -62,7 +62,7 @@ async def test_one_whose_writer_just_starts_ends_that_too(
         await salons.open("t1")
         monkeypatch.setattr("app.cutover.replication.to_supabase.outbox_writer.OutboxWriter.start", start)
         ask(target, "UPDATE t1_botdata.stage SET stage = 'rampdown', moved_at = now(), moves = moves + 1")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await has_begun.wait()
     assert has_ended.is_set()
     assert asyncio.all_tasks() == before

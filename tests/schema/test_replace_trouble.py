@@ -151,7 +151,7 @@ async def test_a_copy_that_is_cancelled_too_late_to_tell_the_server(old: str, ca
         copying = asyncio.create_task(_copy_in_transaction(relay.way(old), relay))
         with pytest.raises(asyncio.CancelledError):
             await copying
-        for _ in range(100):
+        for _ in range(600):
             if value(old, _SESSIONS) == 0:
                 break
             await asyncio.sleep(0.1)

@@ -1,7 +1,6 @@
 """A move of an application that writes, by the runbook of docs/stream.md and the real commands."""
 
 import asyncio
-import os
 import signal
 import time
 from contextlib import closing
@@ -14,6 +13,7 @@ import pytest
 from tests.cli.command import start
 from tests.fixtures.streams import StreamEnds
 from tests.migration.engine import execute, row_texts, value
+from tests.support.machine import times_as_long
 
 _BY = ("--by", "stream", "--accept-unbounded-wal")
 _MOST_STOPPED = 2.0  # seconds; on a machine with nothing else to do
@@ -66,8 +66,7 @@ def _botdata(ends: StreamEnds, directory: Path, *words: str) -> float:
 @pytest.mark.soak
 async def test_an_application_moves_and_hardly_stops(salon: StreamEnds, tmp_path: Path) -> None:
     stopped = await asyncio.to_thread(_move, salon, tmp_path)
-    others = os.getloadavg()[0] / (os.cpu_count() or 1)
-    assert stopped < _MOST_STOPPED * max(1.0, others)
+    assert stopped < _MOST_STOPPED * times_as_long()
 
 
 def _move(salon: StreamEnds, directory: Path) -> float:

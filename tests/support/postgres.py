@@ -167,7 +167,7 @@ def start_postgres_server() -> Iterator[PostgresServer]:
             container = PostgresContainer(
                 _image(), username="postgres", password="postgres", dbname="postgres", driver=None
             )
-            command = f"postgres {_NOT_DURABLE} -c max_connections={_CONNECTIONS}"
+            command = f"postgres {_NOT_DURABLE} -c autovacuum=off -c max_connections={_CONNECTIONS}"
             in_memory = container.with_kwargs(shm_size=str(_ROOM)).with_env("PGDATA", f"{_MEMORY}/data")
             with (
                 in_memory.with_command(command) as running,
@@ -186,6 +186,10 @@ def start_embedded() -> Iterator[PostgresServer]:
         EmbeddedPostgres.start(durable=False, max_connections=_CONNECTIONS) as embedded,
         closing(PostgresServer(embedded.url(), embedded)) as server,
     ):
+        with psycopg.connect(server.admin_url, autocommit=True) as connection:
+            # A worker of it comes by luck: it is a session, holds locks and changes plans.
+            connection.execute("ALTER SYSTEM SET autovacuum = off")
+            connection.execute("SELECT pg_reload_conf()")
         yield server
 
 

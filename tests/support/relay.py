@@ -12,7 +12,7 @@ from sqlalchemy.engine import make_url
 from tests.support.connections import end_connections, take_in_accepted
 
 Address = str | tuple[str, int]  # the path of a Unix socket, or host and port
-_CONNECTING = 2.0  # seconds
+_CONNECTING = 30.0  # seconds
 
 
 def postgres_address(url: str) -> Address:
@@ -46,7 +46,7 @@ class Relay:
         self._thread = Thread(target=self._loop.run_forever, name="relay", daemon=True)
         self._thread.start()
         listening = asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self._listener = asyncio.run_coroutine_threadsafe(listening, self._loop).result(10)
+        self._listener = asyncio.run_coroutine_threadsafe(listening, self._loop).result(60)
         self.port: int = self._listener.sockets[0].getsockname()[1]
 
     def way(self, url: str) -> str:
@@ -76,9 +76,9 @@ class Relay:
         """End everything. May be called twice."""
         if self._loop.is_closed():
             return
-        asyncio.run_coroutine_threadsafe(self._close(), self._loop).result(10)
+        asyncio.run_coroutine_threadsafe(self._close(), self._loop).result(60)
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
+        self._thread.join(60)
         self._loop.close()
 
     def __enter__(self) -> Self:

@@ -12,12 +12,12 @@ _LONGEST = 60.0  # seconds, on a machine with much else to do
 
 
 class Rounds:
-    """The calls of one method, a coroutine function, of every object of its class."""
+    """The calls of one method, a coroutine function: of every object of a class, or of one object."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, owner: type, name: str) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, owner: object, name: str) -> None:
         self._begun = 0
         self._ended = 0
-        method = getattr(owner, name)
+        method: Any = getattr(owner, name)
 
         @functools.wraps(method)
         async def counted(*arguments: Any, **named: Any) -> Any:

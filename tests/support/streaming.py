@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import os
 import pwd
-import random
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -23,11 +21,13 @@ import psycopg
 from psycopg import sql
 
 from app.embedded import EmbeddedPostgres
+from app.embedded.ports import held_port, number_of
 from tests.support.postgres import memory_directory
 
 _USER = "nobody" if os.geteuid() == 0 else None  # PostgreSQL refuses to run as root
 _SETTINGS = {
     "listen_addresses": "127.0.0.1",
+    "autovacuum": "off",  # it comes by luck
     "fsync": "off",  # the machine does not crash
     "full_page_writes": "off",
     "shared_buffers": "16MB",
@@ -37,8 +37,7 @@ _SETTINGS = {
     "wal_receiver_status_interval": "1s",
     "wal_retrieve_retry_interval": "100ms",
 }
-_START_SECONDS = 30.0
-_PORTS = range(20_000, 32_000)  # none that the system gives to a connection while a node is down
+_START_SECONDS = 60.0
 # When its standard input closes, since this process has ended, it ends what is left of the nodes, hung ones, too.
 _GUARD = """
 read -r _
@@ -64,7 +63,8 @@ class Node:
     def __init__(self, name: str, directory: Path, programs: Path, environment: Mapping[str, str]) -> None:
         """Not for callers: see `run_cluster`."""
         self.name = name
-        self.port = _free_port()
+        self.held_port = held_port()  # no other is given it while this one is down
+        self.port = number_of(self.held_port)
         self.data = directory / "data"
         self._directory = directory
         self._programs = programs
@@ -139,7 +139,7 @@ class Node:
             cursor = connection.execute(query)  # type: ignore[call-overload]
             return cursor.fetchall() if cursor.description else []
 
-    def wait_for(self, lsn: str, *, seconds: float = 10.0) -> None:
+    def wait_for(self, lsn: str, *, seconds: float = _START_SECONDS) -> None:
         """Wait until a standby has replayed so far."""
         self.wait_until(
             sql.SQL("SELECT pg_last_wal_replay_lsn() >= {}::pg_lsn").format(sql.Literal(lsn)), seconds=seconds
@@ -279,6 +279,7 @@ def run_cluster(standbys: int = 1) -> Iterator[Cluster]:
         def stop_all() -> None:
             for node in nodes:
                 node.stop(signal.SIGQUIT)  # at once, but for the shared memory, which it removes
+                node.held_port.close()
 
         clean_up.callback(stop_all)
         primary = Node("primary", root / "primary", programs, environment)
@@ -300,10 +301,3 @@ def _children(parent: int) -> list[int]:
             if int(fields[1]) == parent:
                 found.append(int(stat.parent.name))
     return found
-
-
-def _free_port() -> int:
-    while True:
-        with socket.socket() as free, suppress(OSError):
-            free.bind(("127.0.0.1", random.choice(_PORTS)))
-            return int(free.getsockname()[1])

@@ -192,7 +192,7 @@ async def _watching(watcher: Watcher) -> Any:
 
 
 async def _until(look: Callable[[], Facts], wanted: Callable[[Facts], bool]) -> Facts:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not wanted(look()):
         assert time.monotonic() < deadline, look()
         await asyncio.sleep(0.02)

@@ -28,7 +28,7 @@ class Watch:
         assert found, self.said + self.process.communicate(timeout=30)[0]
         self.address = found[1]
 
-    def end(self, number: signal.Signals = signal.SIGINT, seconds: float = 10) -> tuple[str, int]:
+    def end(self, number: signal.Signals = signal.SIGINT, seconds: float = 30) -> tuple[str, int]:
         """What it still says after a signal, and its exit code; AssertionError where it does not end in time."""
         self.process.send_signal(number)
         try:

@@ -224,10 +224,14 @@ async def last_id(connection: AsyncConnection) -> int:
 
 
 async def hurry(connection: AsyncConnection, last: int, ids: list[int] | None) -> None:
-    """Make entries up to an id due, all or those of `ids`; none that is being sent: it is unsure meanwhile."""
+    """Make entries up to an id due, all or those of `ids`; none that is being sent: it is unsure meanwhile.
+
+    One that a sender has locked is left to it: two that wait for each other's entries would be a deadlock.
+    """
     await connection.exec_driver_sql(
         f"UPDATE {SCHEMA}.outbox SET next_attempt_at = clock_timestamp() "
-        f"WHERE id <= %(last)s AND NOT unsure AND {_OF_THESE}",
+        f"WHERE id IN (SELECT id FROM {SCHEMA}.outbox WHERE id <= %(last)s AND NOT unsure AND {_OF_THESE} "
+        "FOR UPDATE SKIP LOCKED)",
         {"last": last, "ids": ids},
     )
 

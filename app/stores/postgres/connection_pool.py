@@ -127,7 +127,9 @@ class ConnectionPool:
 
     def _give_back(self, connection: AsyncConnection) -> asyncio.Task[None]:
         # A task of its own: a rollback that is cancelled half-way would lose the connection, and leave it open.
-        return self._returning.start(connection.close())
+        returning = self._returning.start(connection.close())
+        returning.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # perhaps nobody asks
+        return returning
 
     async def _new_connection(self, *arguments: Any, **options: Any) -> psycopg.AsyncConnection[Any]:
         return await self._making.start(self._make(*arguments, **options))
