@@ -203,14 +203,16 @@ def members_of(tables: Sequence[CopyTable]) -> sql.Composed:
 # second, TRUNCATE the third.
 _FINGERPRINTS = """
 WITH types AS (SELECT md5(concat_ws('|', {types})) AS t),
-wanted AS (SELECT name, to_regclass(quoted) AS oid FROM json_to_recordset({wanted}::json) AS w (name text, quoted text)),
+wanted AS (SELECT name, to_regclass(quoted) AS oid
+    FROM json_to_recordset({wanted}::json) AS w (name text, quoted text)),
 tree AS (SELECT name, oid FROM wanted UNION SELECT name, relid FROM wanted w, pg_partition_tree(w.oid))
 SELECT name, concat_ws(' ', md5((SELECT t FROM types) || coalesce(string_agg(a.columns, ';' ORDER BY tree.oid), '')),
     md5(coalesce(string_agg(a.versions, ';' ORDER BY tree.oid), '')),
     CASE WHEN bool_or((SELECT relkind = 'p' FROM pg_class c WHERE c.oid = tree.oid)) THEN 'p' ELSE '' END
     || md5(coalesce(string_agg(pg_relation_filenode(tree.oid)::text, ';' ORDER BY tree.oid), '')),
-    md5(coalesce(string_agg((SELECT concat_ws(' ', relreplident, (SELECT string_agg(concat_ws(' ', indkey, indisprimary), ','
-        ORDER BY indexrelid) FROM pg_index WHERE indrelid = c.oid AND (indisprimary OR indisreplident)))
+    md5(coalesce(string_agg((SELECT concat_ws(' ', relreplident, (
+        SELECT string_agg(concat_ws(' ', indkey, indisprimary), ',' ORDER BY indexrelid) FROM pg_index
+        WHERE indrelid = c.oid AND (indisprimary OR indisreplident)))
         FROM pg_class c WHERE c.oid = tree.oid), ';' ORDER BY tree.oid), '')))
 FROM tree CROSS JOIN LATERAL (
     SELECT string_agg(concat_ws(' ', attrelid, attnum, attname, atttypid, atttypmod, attgenerated), ','
