@@ -189,51 +189,6 @@ async def test_what_changes_no_row_stops_nothing(followed: StreamEnds) -> None:
     assert row_texts(followed.target, "t") == ["(1,x)", "(2,y)"]
 
 
-_PARTED = "CREATE TABLE t (id integer PRIMARY KEY, v text) PARTITION BY RANGE (id)"
-_PARTS = "".join(f"CREATE TABLE t_{n} PARTITION OF t FOR VALUES FROM ({n}0) TO ({n + 1}0); " for n in range(1, 4))
-_EMPTY_ONE = "TRUNCATE t_2; INSERT INTO t VALUES (20, 'after')"
-
-
-async def test_a_partition_that_is_emptied_by_itself(stream_ends: StreamEnds) -> None:
-    """Its TRUNCATE sends nothing where the changes are those of the partitioned table."""
-    ends = stream_ends
-    ends.make(f"{_PARTED}; {_PARTS}", "INSERT INTO t SELECT n, 'old' FROM generate_series(10, 28) n", SCHEMA)
-    await ends.until_now(PLAIN)
-    execute(ends.source, _EMPTY_ONE)
-    ends.told.notices.clear()
-    assert (await ends.until_now(PLAIN)).complete
-    assert any("since partitions of t may have been emptied" in notice for notice in ends.told.notices)
-    assert row_texts(ends.target, "t") == row_texts(ends.source, "t")
-    stream = ends.stream(PLAIN)
-    await stream.begun()
-    execute(ends.source, _EMPTY_ONE)
-    assert await stream.until(lambda: row_texts(ends.target, "t") == row_texts(ends.source, "t"))
-    execute(ends.source, "TRUNCATE t; INSERT INTO t VALUES (11, 'whole')")
-    await stream.caught_up()
-    await stream.end()
-    assert row_texts(ends.target, "t") == row_texts(ends.source, "t") == ["(11,whole)"]
-
-
-async def test_a_partition_that_is_emptied_just_before_it_is_stopped(stream_ends: StreamEnds) -> None:
-    ends = stream_ends
-    ends.make(f"{_PARTED}; {_PARTS}", "INSERT INTO t SELECT n, 'old' FROM generate_series(10, 28) n", SCHEMA)
-    stream = ends.stream(PLAIN, replace(QUICK, check_interval=60.0))
-    await stream.begun()
-    execute(ends.source, _EMPTY_ONE)
-    report = await stream.end()
-    assert row_texts(ends.target, "t") == row_texts(ends.source, "t") or not report.complete
-
-
-async def test_a_table_whose_partitions_come_later(stream_ends: StreamEnds) -> None:
-    ends = stream_ends
-    ends.make(_PARTED, "", SCHEMA)
-    for _ in range(2):
-        assert (await ends.until_now(PLAIN)).complete
-    execute(ends.source, f"{_PARTS} INSERT INTO t VALUES (20, 'new')")
-    assert (await ends.until_now(PLAIN)).complete
-    assert row_texts(ends.target, "t") == ["(20,new)"]
-
-
 async def write_until(url: str, seed: int, done: asyncio.Event) -> None:
     """Ten changes to a transaction: inserts, updates, deletions, changed keys; until done."""
     chance = random.Random(seed)

@@ -148,6 +148,10 @@ class StreamSync(StreamStart):
         """The rows of a table that are refused now."""
         return refusals_of(table, await quarantine.refusals(connection, table.name))
 
+    async def _left(self, connection: AsyncConnection, table: CopyTable) -> int:
+        """Rows in quarantine that stay at the end that they came from."""
+        return 0
+
     async def _tell_cut(self, stream: FollowedStream) -> None:
         """The same of one that was stopped before it had brought all."""
         self.report.interrupted = True
@@ -162,6 +166,8 @@ class StreamSync(StreamStart):
             if done is not None or is_last:
                 done = done or TableSynced(table.name, keys_only=table.keys_only)
                 done.refused = await self._refusals(stream.connection, table)
+                before = self.report.tables.get(table.name, done)
+                done.unsettled, done.left = before.unsettled, await self._left(stream.connection, table)
                 told.append(done)
         if told:
             self._tell_round(told, max(stream.lags, default=0.0))
