@@ -8,7 +8,7 @@ from psycopg import AsyncConnection
 
 from app.errors import AccessDeniedError
 from app.migration.stream.source.messages import Begin
-from app.migration.stream.source.publication import Publication, changed_tables, other_identities
+from app.migration.stream.source.publication import Publication, changed_tables, other_files, other_identities
 from app.migration.stream.source.slot import StreamSlot, lsn_text, parse_lsn
 from app.state import streams
 from app.state.runs import row_versions
@@ -69,6 +69,8 @@ async def close_gap(
         why = f"the {end}'s log is not that of before"
     elif known.settled_lsn is None or not set(prints) <= set(known.tables):
         why, anew, lsn = "not all tables were brought up to date", False, parse_lsn(known.lsn)
+    elif emptied := other_files(known.tables, prints):
+        why, anew, lsn = f"partitions of {', '.join(emptied)} may have been emptied", False, parse_lsn(known.lsn)
     elif reshaped:
         why, anew, lsn = f"{', '.join(reshaped)} changed at one end", False, parse_lsn(known.lsn)
     else:
