@@ -8,12 +8,9 @@ from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from time import monotonic
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from app.common.background import end_task
 from app.common.deadlines import happens, within
 from app.common.schemas import Schemas
-from app.cutover.failover_mark import StaleServerError
 from app.cutover.fencing import NO_STAGE
 from app.cutover.known_stage import KnownStage
 from app.cutover.looks import Looks
@@ -197,7 +194,7 @@ class Membership:
             return
 
         async def ask() -> list[str]:
-            async with self._database.reader() as connection:
+            async with self._database.statements() as connection:
                 return await followers(connection, self._process)
 
         try:
@@ -242,31 +239,23 @@ class Membership:
             return False
 
     async def _look(self) -> StageReading:
-        async with self._database.reader() as connection:
+        async with self._database.statements() as connection:
             if self._known.row is None and not await can_read_stage(connection):
                 raise UnavailableError(NO_STAGE)
             look = await report_and_read(connection, self.report())
-            await self._refuse_old_server(connection, look.row)
+            self._database.mark.see_server(look.row.server_timeline)
             if look.move is not None and look.move.seconds < 0:
                 given = {"number": look.move.id, "said": "its time was up"}
-                await connection.exec_driver_sql(GIVE_UP_EXPIRED, given)
+                await connection.execute(GIVE_UP_EXPIRED, given)
         if not look.registered:
             self._registered = False  # it may have been forgotten, and is to write no more until it is back
             stage = self._known.stage_of(look.row)
             self._may_be_registered = True
-            async with self._database.writer() as connection:
+            async with self._database.transaction() as connection:
                 await register(connection, self._process, stage, self._flags.chosen_by, monotonic() - self._began)
-                await self._database.commit(connection)
-            async with self._database.reader() as connection:
+            async with self._database.statements() as connection:
                 look = await report_and_read(connection, self.report(stage))
         return look
-
-    async def _refuse_old_server(self, connection: AsyncConnection, row: StageRow) -> None:
-        try:
-            self._database.mark.see_server(row.server_timeline)
-        except StaleServerError:
-            await connection.invalidate()  # the pool makes another one, perhaps to the new primary
-            raise
 
     def report(self, stage: Stage | None = None) -> Report:
         """What this process says of itself; the given stage where none is known."""
@@ -312,9 +301,8 @@ class Membership:
         """Say goodbye to the list of processes; whether the target has heard it. No write may be under way."""
 
         async def leave() -> None:
-            async with self._database.writer() as connection:
-                await connection.exec_driver_sql(TAKE_AWAY, {"process": self._process})
-                await self._database.commit(connection)
+            async with self._database.transaction() as connection:
+                await connection.execute(TAKE_AWAY, {"process": self._process})
 
         if self._may_be_registered:
             self._registered = False  # perhaps it is heard, and the answer lost

@@ -12,6 +12,7 @@ from app.errors import SettingsError, StoreError
 from app.repositories.backend import RepositoryBackend
 from app.settings import Settings
 from app.state.cutover.processes import process_name
+from app.state.fetching import fetch_value
 from app.stores.postgres.database import Database
 from app.stores.postgres.lanes import Lanes, SchemaDatabase
 from app.stores.postgres.primary import Primary
@@ -101,8 +102,8 @@ class SharedPools:
             SettingsError: it has none of that name.
         """
         try:
-            async with self.reports.in_schema(schema).reader() as connection:
-                is_there = (await connection.exec_driver_sql(_IS_THERE)).scalar_one()
+            async with self.reports.in_schema(schema).statements() as connection:
+                is_there = await fetch_value(connection, _IS_THERE)
         except StoreError:
             return False
         if not is_there:

@@ -8,7 +8,7 @@ from typing import Any
 from psycopg import AsyncConnection
 from psycopg.types.json import Json
 
-from app.state.fetching import fetch_rows
+from app.state.fetching import Connection, fetch_rows, fetch_value
 from app.state.schema_name import SCHEMA
 
 
@@ -219,10 +219,9 @@ async def read_looks(connection: AsyncConnection, tables: Collection[str]) -> li
     return [StreamLook(*row) for row in rows]
 
 
-async def clock(connection: AsyncConnection) -> datetime:
+async def clock(connection: Connection) -> datetime:
     """The target's clock, by which looks are told."""
-    ((now,),) = await fetch_rows(connection, "SELECT clock_timestamp()", {})
-    moment: datetime = now
+    moment: datetime = await fetch_value(connection, "SELECT clock_timestamp()")
     return moment
 
 

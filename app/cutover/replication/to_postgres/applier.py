@@ -10,11 +10,12 @@ from sqlalchemy.dialects import postgresql
 
 from app import models
 from app.common.keys import Key
-from app.common.schemas import DATA, Statements
+from app.common.schemas import DATA
 from app.cutover.locks import HOLD_KEYS, SHARE_TABLE
 from app.cutover.stages import Store
 from app.errors import AuthorityMovedError, StoreError
 from app.state.cutover.stage import share_stage
+from app.state.fetching import Connection
 from app.stores.codec.json_rows import encode
 from app.stores.codec.rows import table_of
 from app.stores.postgres.database import Database
@@ -46,7 +47,7 @@ class PostgresApplier:
         self,
         model: type[models.Base],
         keys: Sequence[Key],
-        settle: Callable[[Statements], Any] | None = None,
+        settle: Callable[[Connection], Any] | None = None,
     ) -> None:
         """Make the target's rows of these keys those of Supabase, in one transaction.
 

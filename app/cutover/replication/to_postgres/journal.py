@@ -12,12 +12,12 @@ from app.common.background import BackgroundTasks, end_all
 from app.common.breaker import Breaker
 from app.common.deadlines import within
 from app.common.keys import Key
-from app.common.schemas import Statements
 from app.cutover.replication.to_postgres.fallback_file import FallbackFile, Left, Overflow
 from app.cutover.replication.to_postgres.journal_table import JournalTable
 from app.cutover.replication.to_postgres.note import Note
 from app.errors import AuthorityMovedError, StoreError, StoreTimeoutError
 from app.state.cutover.journal import Ids
+from app.state.fetching import Connection
 from app.stores.codec.rows import table_of
 
 logger = logging.getLogger("app.data_layer.notes")
@@ -163,7 +163,7 @@ class Notes:
         note.settled.set()
         return True
 
-    async def clear(self, transaction: Statements, notes: Sequence[Note], keys: Collection[Key]) -> None:
+    async def clear(self, transaction: Connection, notes: Sequence[Note], keys: Collection[Key]) -> None:
         """Delete what is noted of these keys in the transaction of their mirror."""
         ids = [number for note in notes for key, number in note.ids.items() if key in keys]
         await self._table.clear(transaction, ids, spoils_proofs=any(note.state == "unknown" for note in notes))
