@@ -17,7 +17,6 @@ from app.cutover.looks import Looks
 from app.cutover.stages import Stage, Store
 from app.errors import DataError, SchemaMismatchError, SettingsError, UnavailableError
 from app.flags import Flags
-from app.settings import Settings
 from app.state.cutover.moves import GIVE_UP_EXPIRED
 from app.state.cutover.processes import (
     FOLLOWS,
@@ -32,7 +31,6 @@ from app.state.cutover.processes import (
 from app.state.cutover.stage import StageRow, can_read_stage
 from app.stores.postgres.database import Database
 from app.stores.standbys.read_router import ReadRouter
-from app.stores.standbys.schema_reads import SchemaReads
 
 logger = logging.getLogger("app.data_layer")
 
@@ -69,10 +67,9 @@ class Membership:
         self,
         database: Database,
         flags: Flags,
-        settings: Settings,
         process: str,
         counts: Callable[[], WriterCounts],
-        router: ReadRouter | SchemaReads | None = None,
+        router: ReadRouter | None = None,
         *,
         looks: Looks | None = None,
         at_stage: Callable[[Stage], None] = lambda _: None,
@@ -81,7 +78,6 @@ class Membership:
         self._at_stage = at_stage
         self._database = database
         self._flags = flags
-        self._settings = settings
         self._process = process
         self._counts = counts
         self._router = router

@@ -38,7 +38,6 @@ from app.stores.codec.text_values import RowDecoder
 from app.stores.postgres.database import Database, Statements
 from app.stores.postgres.translated_errors import UNREADABLE, UnreadableError, translated_errors
 from app.stores.standbys.read_router import ReadRouter
-from app.stores.standbys.schema_reads import SchemaReads
 
 R = TypeVar("R")  # the row type
 _ROWS = bindparam("rows", type_=Text())
@@ -59,7 +58,7 @@ class Repository(Generic[R]):
     model: ClassVar[type[models.Base]]
     row: ClassVar[Any]
 
-    def __init__(self, source: Statements | Database | ReadRouter | SchemaReads) -> None:
+    def __init__(self, source: Statements | Database | ReadRouter) -> None:
         self._source = source
 
     async def _rows(

@@ -12,6 +12,7 @@ from app.common.background import BackgroundTasks, end_all, end_task
 from app.common.breaker import Breaker
 from app.common.metrics import Metrics
 from app.common.quiet import Calls
+from app.cutover.replication.authority_writer import AuthorityWriter
 from app.cutover.replication.to_postgres.applier import PostgresApplier
 from app.cutover.replication.to_postgres.fallback_file import FallbackFile, Overflow
 from app.cutover.replication.to_postgres.journal import Notes
@@ -36,8 +37,8 @@ _LOOK_FOR_THE_DEAD = 10.0
 _NOTES_TRIED = 3
 
 
-class JournalWriter:
-    """The writer for the stages whose authority is Supabase. See `staged_backend.AuthorityWriter`.
+class JournalWriter(AuthorityWriter):
+    """The writer for the stages whose authority is Supabase.
 
     Args:
         supabase: the backend that answers.
@@ -57,7 +58,7 @@ class JournalWriter:
         metrics: Metrics,
         calls: Calls | None = None,
     ) -> None:
-        self._supabase = supabase
+        super().__init__(supabase)
         self._settings = settings
         self._metrics = metrics
         self._breaker = Breaker(longest_pause=2.0)
@@ -91,12 +92,10 @@ class JournalWriter:
 
     @property
     def spooled(self) -> int:
-        """Notes that are in the spool file or in memory, not in PostgreSQL."""
         return self._notes.elsewhere
 
     @property
     def problem(self) -> str | None:
-        """What the owner should know, in a sentence."""
         if self._notes.problem is None and self._breaker.is_open:
             return "PostgreSQL does not answer this process; notes go to the spool"
         return self._notes.problem or self._problem
@@ -116,13 +115,13 @@ class JournalWriter:
 
     async def upsert(self, stage: Stage, model: type[Base], rows: Sequence[Values], write: OutgoingWrite) -> list[Any]:
         if not stage.mirrors:
-            return await self._supabase.upsert(model, rows, write)
+            return await self._authority.upsert(model, rows, write)
         names = table_of(model).info["natural_key"]
         keys = [tuple(str(row[name]) for name in names) for row in rows]
         note = await self._taken(model, keys)
         self._metrics.count("notes", place="postgres" if note.ids else "spool")
         try:
-            answer = await self._supabase.upsert(model, rows, write)
+            answer = await self._authority.upsert(model, rows, write)
         except UnrepresentableValueError:
             self._is_written(note)  # only the answer cannot be given
             raise
