@@ -2,10 +2,11 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from psycopg import AsyncCursor, sql
 
+T = TypeVar("T")
 Statement = str | bytes | sql.Composed
 Parameters = Mapping[str, Any] | Sequence[Any] | None
 # The rows of a query, from whichever side.
@@ -28,6 +29,13 @@ async def fetch_rows(
 def fetching(connection: Connection) -> Fetch:
     """What fetches the rows of a query over this connection."""
     return partial(fetch_rows, connection)
+
+
+async def fetch_each(
+    connection: Connection, make: Callable[..., T], statement: Statement, parameters: Parameters = None
+) -> list[T]:
+    """Of each row, what `make` gives for its values."""
+    return [make(*row) for row in await fetch_rows(connection, statement, parameters)]
 
 
 async def fetch_row(connection: Connection, statement: Statement, parameters: Parameters = None) -> tuple[Any, ...]:

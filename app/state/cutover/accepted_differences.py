@@ -9,7 +9,7 @@ from datetime import date, datetime
 
 from app.cutover.stages import Stage
 from app.state.cutover.moves import who
-from app.state.fetching import Connection, fetch_column, fetch_rows
+from app.state.fetching import Connection, fetch_column, fetch_each, fetch_rows
 from app.state.schema_name import SCHEMA
 
 TODAY = "(clock_timestamp() AT TIME ZONE 'UTC')::date"
@@ -46,23 +46,28 @@ class AcceptedDifference:
 
 async def read_accepted(connection: Connection) -> tuple[AcceptedDifference, ...]:
     """All of them, those that have ended too, by method and field."""
-    rows = await fetch_rows(connection, f"{_READ}FROM {SCHEMA}.accepted_differences ORDER BY method, field")
-    return tuple([AcceptedDifference(*row) for row in rows])
+    return tuple(
+        await fetch_each(
+            connection, AcceptedDifference, f"{_READ}FROM {SCHEMA}.accepted_differences ORDER BY method, field"
+        )
+    )
 
 
 async def read_ended(
     connection: Connection, stage: Stage, method: str, seconds: float
 ) -> tuple[AcceptedDifference, ...]:
     """Those of a method that have ended, and whose differences came again at a stage in the last `seconds`."""
-    rows = await fetch_rows(
-        connection,
-        f"{_READ}FROM {SCHEMA}.accepted_differences a WHERE method = %(method)s AND until < {TODAY} "
-        f"AND EXISTS (SELECT FROM {SCHEMA}.differences d WHERE d.method = a.method AND d.stage = %(stage)s "
-        "AND NOT d.against_itself AND d.places && a.places "
-        "AND d.last_at > clock_timestamp() - make_interval(secs => %(seconds)s)) ORDER BY field",
-        {"method": method, "stage": stage, "seconds": seconds},
+    return tuple(
+        await fetch_each(
+            connection,
+            AcceptedDifference,
+            f"{_READ}FROM {SCHEMA}.accepted_differences a WHERE method = %(method)s AND until < {TODAY} "
+            f"AND EXISTS (SELECT FROM {SCHEMA}.differences d WHERE d.method = a.method AND d.stage = %(stage)s "
+            "AND NOT d.against_itself AND d.places && a.places "
+            "AND d.last_at > clock_timestamp() - make_interval(secs => %(seconds)s)) ORDER BY field",
+            {"method": method, "stage": stage, "seconds": seconds},
+        )
     )
-    return tuple([AcceptedDifference(*row) for row in rows])
 
 
 async def seen_fields(connection: Connection, method: str | None = None) -> list[str]:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from app.cutover.stages import Stage, Store
 from app.state.cutover.accepted_differences import TODAY
-from app.state.fetching import Connection, fetch_rows
+from app.state.fetching import Connection, fetch_each, fetch_rows
 from app.state.schema_name import SCHEMA
 
 # A row is a process's own, so that what it knows of a minute can be written again as a whole. The gate counts by the
@@ -198,11 +198,11 @@ async def read_differences(connection: Connection, seconds: float, most: int) ->
 
 async def compared_methods(connection: Connection, stage: Stage, seconds: float) -> list[ComparedMethod]:
     """Each method in use at a stage in the last `seconds`, by its name."""
-    rows = await fetch_rows(
+    return await fetch_each(
         connection,
+        ComparedMethod,
         f"SELECT method, sum(equal + different)::bigint, sum(different)::bigint, sum({_ACCEPTED})::bigint "
         f"FROM {SCHEMA}.comparisons c WHERE stage = %(stage)s AND NOT against_itself AND minute > {_SINCE} "
         "GROUP BY method HAVING sum(calls) > 0 ORDER BY method",
         {"stage": stage, "seconds": seconds},
     )
-    return [ComparedMethod(*row) for row in rows]

@@ -12,7 +12,7 @@ from datetime import datetime
 from app.common.keys import Key
 from app.cutover.stages import Stage
 from app.state.cutover.stage import COLUMNS, READ_IN_TURN, StageRow
-from app.state.fetching import Connection, fetch_column, fetch_rows, fetch_value
+from app.state.fetching import Connection, fetch_column, fetch_each, fetch_rows, fetch_value
 from app.state.json_keys import AMONG_KEYS
 from app.state.schema_name import SCHEMA
 
@@ -97,12 +97,12 @@ async def record_write(connection: Connection, process: str, table: str, keys: s
 
 async def entries_of(connection: Connection, table: str, keys: str) -> list[Entry]:
     """The entries of these keys, whosever they are."""
-    rows = await fetch_rows(
+    return await fetch_each(
         connection,
+        _entry,
         f"SELECT {_COLUMNS} FROM {SCHEMA}.outbox WHERE table_name = %(table)s AND {AMONG_KEYS}",
         {"table": table, "keys": keys},
     )
-    return [_entry(*row) for row in rows]
 
 
 def _entry(id_: int, process: str, table: str, key: Iterable[str], attempts: int, unsure: bool, sent: bool) -> Entry:
@@ -194,14 +194,14 @@ async def _set(connection: Connection, ids: Collection[int], to: str, **values: 
 
 async def due(connection: Connection, table: str, most: int, last: int = LAST) -> list[Entry]:
     """Entries up to an id whose time has come, locked; those that another relay has just locked are left out."""
-    rows = await fetch_rows(
+    return await fetch_each(
         connection,
+        _entry,
         f"SELECT {_COLUMNS} FROM {SCHEMA}.outbox "
         "WHERE next_attempt_at <= clock_timestamp() AND table_name = %(table)s AND id <= %(last)s "
         "ORDER BY next_attempt_at LIMIT %(most)s FOR UPDATE SKIP LOCKED",
         {"table": table, "most": most, "last": last},
     )
-    return [_entry(*row) for row in rows]
 
 
 async def tables_due(connection: Connection, last: int = LAST) -> list[str]:
@@ -242,14 +242,16 @@ async def count_to_do(connection: Connection, last: int, ids: list[int] | None) 
 
 async def waiting_tables(connection: Connection, last: int) -> tuple[TableWaiting, ...]:
     """The tables that have entries up to an id."""
-    rows = await fetch_rows(
-        connection,
-        "SELECT table_name, count(*), count(DISTINCT key), count(last_error), count(recheck_at), "
-        f"EXTRACT(epoch FROM clock_timestamp() - min(recorded_at))::double precision FROM {SCHEMA}.outbox "
-        "WHERE id <= %(last)s GROUP BY table_name ORDER BY table_name",
-        {"last": last},
+    return tuple(
+        await fetch_each(
+            connection,
+            TableWaiting,
+            "SELECT table_name, count(*), count(DISTINCT key), count(last_error), count(recheck_at), "
+            f"EXTRACT(epoch FROM clock_timestamp() - min(recorded_at))::double precision FROM {SCHEMA}.outbox "
+            "WHERE id <= %(last)s GROUP BY table_name ORDER BY table_name",
+            {"last": last},
+        )
     )
-    return tuple(TableWaiting(*row) for row in rows)
 
 
 async def failed_entries(connection: Connection, last: int, most: int | None = None) -> tuple[FailedEntry, ...]:

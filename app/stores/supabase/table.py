@@ -14,7 +14,8 @@ from app.common.keys import Key
 from app.errors import AmbiguousError, StoreError, UnavailableError
 from app.stores.codec.rows import table_of
 from app.stores.codec.text_values import RowDecoder
-from app.stores.supabase.client import SupabaseRest, refuse_other_columns, refuse_other_count, rows_told, total_told
+from app.stores.supabase.answers import refuse_other_columns, refuse_other_count, rows_told, total_told
+from app.stores.supabase.client import SupabaseRest
 from app.stores.supabase.errors import UNDECODABLE
 from app.stores.supabase.grammar import alias, as_text, in_list, key_parts
 from app.stores.supabase.request_parameters import address_length
