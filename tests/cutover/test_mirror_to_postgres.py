@@ -228,7 +228,8 @@ async def test_a_large_batch_is_a_few_statements_and_requests(
         execute = Statements.execute
 
         async def kept(on: Statements, statement: str, *given: Any) -> Any:
-            statements.append(statement)
+            if on._database is process.database:
+                statements.append(statement)
             return await execute(on, statement, *given)
 
         monkeypatch.setattr(Statements, "execute", kept)

@@ -14,9 +14,7 @@ from app.common.metrics import Metrics
 from app.common.quiet import Calls
 from app.cutover.replication.authority_writer import AuthorityWriter
 from app.cutover.replication.to_postgres.applier import PostgresApplier
-from app.cutover.replication.to_postgres.fallback_file import FallbackFile, Overflow
 from app.cutover.replication.to_postgres.journal import Notes
-from app.cutover.replication.to_postgres.journal_table import JournalTable
 from app.cutover.replication.to_postgres.mirrors import Mirrors
 from app.cutover.replication.to_postgres.note import Note
 from app.cutover.stages import Stage
@@ -62,25 +60,11 @@ class JournalWriter(AuthorityWriter):
         self._settings = settings
         self._metrics = metrics
         self._breaker = Breaker(longest_pause=2.0)
-        self._spool = spool = database.schemas.directory(settings.cutover_spool)
-        self._notes = Notes(
-            JournalTable(database, process),
-            FallbackFile(spool, process),
-            Overflow(spool, process),
-            self._breaker,
-            note_timeout=settings.note_timeout,
-            timeout=settings.mirror_timeout,
-        )
-        self._mirrors = Mirrors(
-            PostgresApplier(rest, database, timeout=settings.mirror_timeout),
-            self._notes,
-            self._breaker,
-            metrics,
-            at_once=max(1, settings.mirror_connections // 3),
-            timeout=settings.mirror_timeout,
-            settles_after=settings.outcome_settles_after,
-            calls=None if settings.mirror_wait else calls,
-        )
+        self._spool = database.schemas.directory(settings.cutover_spool)
+        self._notes = Notes(database, self._spool, process, self._breaker, settings)
+        applier = PostgresApplier(rest, database, timeout=settings.mirror_timeout)
+        waits_for = None if settings.mirror_wait else calls
+        self._mirrors = Mirrors(applier, self._notes, self._breaker, metrics, settings, waits_for)
         self._beside = BackgroundTasks()
         self._background: asyncio.Task[None] | None = None
         self._problem: str | None = None

@@ -6,8 +6,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from time import monotonic
 
-from app.common.breaker import Breaker
-from app.cutover.replication.to_supabase.applier import SupabaseApplier
 from app.cutover.replication.to_supabase.outbox_status import OutboxState, read_state
 from app.cutover.replication.to_supabase.relay import Relay
 from app.cutover.replication.to_supabase.sender import Sender
@@ -147,16 +145,7 @@ async def _opened(settings: Settings, sends_recorded: bool) -> AsyncIterator[Sen
         _target(settings) as database,
         await SupabaseRest.open(url, key, request_timeout=settings.mirror_timeout) as rest,
     ):
-        yield Sender(
-            database,
-            SupabaseApplier(rest, timeout=settings.mirror_timeout),
-            Breaker(),
-            fixed=settings.flags.stage,
-            process="botdata mirror",
-            timeout=settings.mirror_timeout,
-            settles_after=settings.outcome_settles_after,
-            sends_recorded=sends_recorded,
-        )
+        yield Sender(database, rest, settings, "botdata mirror", sends_recorded=sends_recorded)
 
 
 @asynccontextmanager

@@ -8,12 +8,10 @@ from functools import partial
 from typing import Any
 
 from app.common.background import end_all
-from app.common.breaker import Breaker
 from app.common.deadlines import cancel
 from app.common.keys import Key
 from app.common.metrics import Metrics
 from app.cutover.replication.authority_writer import AuthorityWriter
-from app.cutover.replication.to_supabase.applier import SupabaseApplier
 from app.cutover.replication.to_supabase.relay import Relay
 from app.cutover.replication.to_supabase.sender import Sender
 from app.cutover.replication.write_queue import MOST_KEYS, WaitingWrite, WriteQueue
@@ -57,18 +55,9 @@ class OutboxWriter(AuthorityWriter):
         super().__init__(postgres)
         self._settings = settings
         self._metrics = metrics
-        self._breaker = Breaker()
         self._queue = WriteQueue(self._send, at_once=_AT_ONCE, may_bring=lambda: True)
         self._relay: asyncio.Task[None] | None = None
-        self._sender = Sender(
-            database,
-            SupabaseApplier(rest, timeout=settings.mirror_timeout),
-            self._breaker,
-            fixed=settings.flags.stage,
-            process=process,
-            timeout=settings.mirror_timeout,
-            settles_after=settings.outcome_settles_after,
-        )
+        self._sender = Sender(database, rest, settings, process)
 
     @property
     def pending(self) -> int:
@@ -78,7 +67,7 @@ class OutboxWriter(AuthorityWriter):
     @property
     def problem(self) -> str | None:
         """Why mirrors stay in the outbox, where this process knows."""
-        return "Supabase cannot be reached; mirrors wait in the outbox" if self._breaker.is_open else None
+        return "Supabase cannot be reached; mirrors wait in the outbox" if self._sender.breaker.is_open else None
 
     async def start(self) -> None:
         """Begin to send in the background."""
@@ -100,7 +89,7 @@ class OutboxWriter(AuthorityWriter):
         if sends:
             write_waiting = WaitingWrite(table.name, keys)
             self._queue.add(write_waiting)
-            if self._settings.mirror_wait and not self._breaker.is_open:
+            if self._settings.mirror_wait and not self._sender.breaker.is_open:
                 await write_waiting.wait(self._settings.mirror_wait)
         return answer
 
@@ -118,7 +107,7 @@ class OutboxWriter(AuthorityWriter):
         table, keys = writes[0].table, sorted({key for write in writes for key in write.keys})
         held: list[Key] = []
         try:
-            if self._breaker.allows():
+            if self._sender.breaker.allows():
                 for first in range(0, len(keys), MOST_KEYS):  # one write may have more
                     held += await self._send_first(table, keys[first : first + MOST_KEYS])
             else:

@@ -27,12 +27,14 @@ from app.errors import (
     StoreTimeoutError,
     UnavailableError,
 )
+from app.settings import Settings
 from app.state.cutover import outbox
 from app.state.cutover.outbox import Entry
 from app.state.cutover.stage import can_read_stage, share_stage
 from app.state.fetching import Connection
 from app.stores.codec.json_rows import encode
 from app.stores.postgres.database import Database
+from app.stores.supabase.client import SupabaseRest
 from app.stores.supabase.table import Record
 
 logger = logging.getLogger("app.data_layer")
@@ -64,32 +66,24 @@ class Sender:
     """One process's sender.
 
     Args:
-        fixed: the stage that the environment fixed, which holds while no command has moved the row.
         process: the name under which its entries are recorded.
-        timeout: seconds for one batch at Supabase.
-        settles_after: seconds after which a request of unknown outcome no longer lands.
         sends_recorded: send at `complete` too, which records only.
+
+    Attributes:
+        timeout: seconds for one batch at Supabase.
+        breaker: open while Supabase is known to be away.
     """
 
     def __init__(
-        self,
-        database: Database,
-        mirror: SupabaseApplier,
-        breaker: Breaker,
-        *,
-        fixed: Stage | None,
-        process: str,
-        timeout: float,
-        settles_after: float,
-        sends_recorded: bool = False,
+        self, database: Database, rest: SupabaseRest, settings: Settings, process: str, *, sends_recorded: bool = False
     ) -> None:
         self.database = database
-        self.mirror = mirror
-        self.breaker = breaker
-        self.timeout = timeout
-        self._fixed = fixed
+        self.timeout = settings.mirror_timeout
+        self.mirror = SupabaseApplier(rest, timeout=self.timeout)
+        self.breaker = Breaker()
+        self._fixed = settings.flags.stage  # holds while no command has moved the row
         self._process = process
-        self._settles_after = settles_after
+        self._settles_after = settings.outcome_settles_after
         self._sends_recorded = sends_recorded
         self._is_there = False
         # Entries whose first send was begun here and whose end is not in the outbox.
