@@ -13,7 +13,7 @@ from app.data_layer.phones import normalize_phone
 from app.data_layer.values import Convert, UnfitError, converter, day, integer, plain_text
 from app.errors import DuplicateInBatchError, InvalidArgumentError, InvalidPhoneError
 from app.settings import Settings
-from app.stores.codec.rows import table_of
+from app.stores.codec.rows import natural_key, table_of
 
 T = TypeVar("T")
 _ORDERS = ("datetime", "created_at", "cost")
@@ -113,7 +113,7 @@ class Checks:
             raise InvalidArgumentError("a list of rows is needed")
         if not 1 <= len(rows) <= most:
             raise InvalidArgumentError(f"1 to {most} rows can be written at once, not {len(rows)}")
-        keys = (table_of(model).info["natural_key"], ("id",))
+        keys = (natural_key(table_of(model)), ("id",))
         checked = []
         seen = set()
         for index, row in enumerate(rows):
@@ -235,9 +235,8 @@ def _converters(table: Table) -> dict[str, Convert]:
 @lru_cache
 def _always_needed(table: Table) -> tuple[str, ...]:
     """The natural key, and the columns that are NOT NULL and have no default."""
-    key: tuple[str, ...] = table.info["natural_key"]
     required = [c.name for c in table.c if not (c.nullable or c.primary_key or c.server_default is not None)]
-    return tuple(dict.fromkeys((*key, *required)))
+    return tuple(dict.fromkeys((*natural_key(table), *required)))
 
 
 def _fit(name: str, convert: Callable[[object], T], value: object) -> T:

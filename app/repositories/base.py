@@ -33,7 +33,7 @@ from app.errors import (
     UnrepresentableValueError,
 )
 from app.stores.codec.json_rows import by_shape, encode, in_key_order
-from app.stores.codec.rows import table_of
+from app.stores.codec.rows import natural_key, table_of
 from app.stores.codec.text_values import RowDecoder
 from app.stores.postgres.database import Database, Statements
 from app.stores.postgres.translated_errors import UNREADABLE, UnreadableError, translated_errors
@@ -64,8 +64,8 @@ class Repository(Generic[R]):
     async def _rows(
         self,
         statement: Select[Any],
-        make: Callable[[Any], Any] | None = None,
         parameters: Mapping[str, object] | None = None,
+        make: Callable[[Any], Any] | None = None,
     ) -> list[Any]:
         """The rows of a statement that is kept, each made by `make` (by default the model's row type)."""
         try:
@@ -80,7 +80,7 @@ class Repository(Generic[R]):
 
         None among the values equals nothing, as in SQL; see `given` for filters that may be left out.
         """
-        rows = await self._rows(_lookup(table_of(self.model), tuple(equal)), None, equal)
+        rows = await self._rows(_lookup(table_of(self.model), tuple(equal)), equal)
         if len(rows) > 1:
             raise AmbiguousError(message)
         return rows[0] if rows else None
@@ -122,7 +122,7 @@ class WritingRepository(Repository[R]):
         if not isinstance(connection, Statements):
             raise TypeError("a write needs a unit of work")
         table = table_of(self.model)
-        key = _natural_key(table)
+        key = natural_key(table)
         key_of = itemgetter(*key)
         _check(table, rows)
         shapes = by_shape(table, in_key_order(table, rows))
@@ -147,7 +147,7 @@ class WritingRepository(Repository[R]):
             except _UNREADABLE as error:
                 unreadable = await self._unreadable_written(members, error)
                 continue  # the other shapes are to be written all the same
-            position = itemgetter(*[table.c.keys().index(name) for name in _natural_key(table)])
+            position = itemgetter(*[table.c.keys().index(name) for name in natural_key(table)])
             for written in rows:
                 stored[position(written)] = self.row._make(written)
         if unreadable:
@@ -159,7 +159,7 @@ class WritingRepository(Repository[R]):
     ) -> UnrepresentableValueError:
         """The error for rows that were written and cannot be returned; `error` again where that is not why."""
         table = table_of(self.model)
-        key = _natural_key(table)
+        key = natural_key(table)
         for row in rows:
             try:
                 await self._name_unreadable(_lookup(table, key), error, {name: row[name] for name in key})
@@ -186,15 +186,10 @@ def by_code_point(text: Column[Any]) -> Any:
     return text.collate("C").asc().nulls_last()
 
 
-def _natural_key(table: Table) -> tuple[str, ...]:
-    key: tuple[str, ...] = table.info["natural_key"]
-    return key
-
-
 def _check(table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
     """Refuse columns that there are not, keys that are missing or of another type, and a key or an `id` given twice."""
     names = table.c.keys()
-    kinds = {name: table.c[name].type.python_type for name in _natural_key(table)}
+    kinds = {name: table.c[name].type.python_type for name in natural_key(table)}
     id_kind = table.c.id.type.python_type
     seen = set()
     for index, row in enumerate(rows):
@@ -249,7 +244,7 @@ def _upsert_statement(table: Table, names: tuple[str, ...]) -> ReturningInsert[A
         .table_valued(*[column(name, table.c[name].type) for name in names])
         .render_derived(name="given", with_types=True)
     )
-    key = _natural_key(table)
+    key = natural_key(table)
     statement = insert(table).from_select(list(names), select(*given.c), include_defaults=False)
     # A row of nothing but its key changes nothing, and must come back all the same.
     changed = {name: statement.excluded[name] for name in names if name not in key or len(names) == len(key)}

@@ -23,7 +23,7 @@ from app.models import Base
 from app.settings import Settings
 from app.stores.backend import Backend
 from app.stores.codec.json_rows import Values
-from app.stores.codec.rows import table_of
+from app.stores.codec.rows import key_of, table_of
 from app.stores.outgoing_write import OutgoingWrite
 from app.stores.postgres.database import Database
 from app.stores.supabase.client import SupabaseRest
@@ -100,9 +100,8 @@ class JournalWriter(AuthorityWriter):
     async def upsert(self, stage: Stage, model: type[Base], rows: Sequence[Values], write: OutgoingWrite) -> list[Any]:
         if not stage.mirrors:
             return await self._authority.upsert(model, rows, write)
-        names = table_of(model).info["natural_key"]
-        keys = [tuple(str(row[name]) for name in names) for row in rows]
-        note = await self._taken(model, keys)
+        table = table_of(model)
+        note = await self._taken(model, [key_of(table, row) for row in rows])
         self._metrics.count("notes", place="postgres" if note.ids else "spool")
         try:
             answer = await self._authority.upsert(model, rows, write)

@@ -10,6 +10,7 @@ from app.common.schemas import DATA
 from app.cutover.locks import SHARE_STAGE, SHARE_TABLE, TRY_EACH_KEY
 from app.state.fetching import Connection, fetch_rows
 from app.stores.codec.json_rows import encode
+from app.stores.codec.rows import key_of, natural_key
 from app.stores.supabase.table import Record
 
 _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
@@ -42,7 +43,7 @@ async def lock_keys(connection: Connection, table: str, keys: Sequence[Key]) -> 
 
 async def rows_as_text(connection: Connection, table: Table, keys: Sequence[Key]) -> dict[Key, Record | None]:
     """Our rows of these natural keys as PostgreSQL's text; None for a key that has no row."""
-    natural: tuple[str, ...] = table.info["natural_key"]
+    natural = natural_key(table)
     quote = _DIALECT.identifier_preparer.quote
     columns = ", ".join(f"CAST({quote(c.name)} AS text)" for c in table.c)
     names = ", ".join(quote(name) for name in natural)
@@ -54,5 +55,5 @@ async def rows_as_text(connection: Connection, table: Table, keys: Sequence[Key]
     found: dict[Key, Record | None] = dict.fromkeys(keys)
     for row in await fetch_rows(connection, statement, {"keys": encode(keys)}):
         record = dict(zip(table.c.keys(), row, strict=True))
-        found[tuple(str(record[name]) for name in natural)] = record
+        found[key_of(table, record)] = record
     return found

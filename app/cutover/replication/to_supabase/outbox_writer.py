@@ -20,7 +20,7 @@ from app.errors import OutcomeUnknownError, StoreError, UnrepresentableValueErro
 from app.models import Base
 from app.settings import Settings
 from app.stores.backend import Backend
-from app.stores.codec.rows import table_of
+from app.stores.codec.rows import key_of, table_of
 from app.stores.outgoing_write import OutgoingWrite
 from app.stores.postgres.database import Database
 from app.stores.supabase.client import SupabaseRest
@@ -78,7 +78,7 @@ class OutboxWriter(AuthorityWriter):
     ) -> list[Any]:
         """PostgreSQL's answer; Supabase is waited for MIRROR_WAIT at most, and not while it is down."""
         table = table_of(model)
-        keys = [tuple(str(row[name]) for name in table.info["natural_key"]) for row in rows]
+        keys = [key_of(table, row) for row in rows]
         sends = stage.mirrors and self._relay is not None
         try:
             answer = await self._authority.upsert(model, rows, write)
