@@ -81,12 +81,12 @@ async def cross(url: str, connection: AsyncConnection, crossing: Crossing) -> tu
         MigrationError: another move is under way, or it is not known whether the stage has moved.
     """
     await require_standby(connection, step=crossing.step)
-    move = _Move(url, connection, crossing)
-    await move.begin()
-    return await move.carry_out()
+    handover = Handover(url, connection, crossing)
+    await handover.begin()
+    return await handover.carry_out()
 
 
-class _Move:
+class Handover:
     """A move of the authority that is under way."""
 
     def __init__(self, url: str, connection: AsyncConnection, crossing: Crossing) -> None:
