@@ -1,8 +1,9 @@
 """The made-up company that the writing methods are tried on, and its removal from both stores."""
 
-from sqlalchemy import delete, select
+from sqlalchemy import select
 
 from app import models
+from app.common.schemas import DATA
 from app.errors import MigrationError
 from app.next_step import Command, NextStep
 from app.stores.codec.rows import table_of
@@ -45,11 +46,10 @@ async def remove_reserved(rest: SupabaseRest, database: Database) -> None:
     for model, column, value in _OWNED:
         table = table_of(model)
         await rest.send(rest.table(table.name).delete().eq(column, value), writing=True)
-    async with database.writer() as connection:
+    async with database.transaction() as connection:
         for model, column, value in _OWNED:
-            table = table_of(model)
-            await connection.execute(delete(table).where(table.c[column] == value))
-        await database.commit(connection)
+            statement = f'DELETE FROM "{DATA}".{table_of(model).name} WHERE {column} = %(value)s'  # noqa: S608
+            await connection.execute(statement, {"value": value})
 
 
 async def _held_by_supabase(rest: SupabaseRest) -> list[str]:

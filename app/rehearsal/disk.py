@@ -14,7 +14,7 @@ from app.migration.sources.postgres.postgres_source import PostgresSource
 from app.migration.sources.rest.rest_source import RestSource
 from app.migration.sources.source import Source, records_of
 from app.migration.tables.copy_table import identifier_of, schema_of
-from app.stores.supabase.client import total_told
+from app.stores.supabase.answers import total_told
 
 _TIMES = 2
 _SAMPLED = 100  # rows of each table

@@ -5,7 +5,7 @@ from datetime import date, datetime
 from typing import Any, NamedTuple
 
 from app import models
-from app.stores.backend import Upcoming
+from app.stores.backend import StoreBackend, Upcoming
 from app.stores.codec import rows
 from app.stores.codec.json_rows import Values
 from app.stores.codec.rows import (
@@ -35,7 +35,7 @@ class CompanyZone(NamedTuple):
     timezone: str | None
 
 
-class SupabaseBackend:
+class SupabaseBackend(StoreBackend):
     """Lists without a limit are read whole and, where text is in their order, sorted here. See `Backend`."""
 
     def __init__(self, rest: SupabaseRest, *, default_timezone: str) -> None:
@@ -120,7 +120,9 @@ class SupabaseBackend:
             is_working=is_working,
         )
 
-    async def get_staff_schedule(self, staff_id: int, day: date, company_id: int | None) -> StaffScheduleRow | None:
+    async def get_staff_schedule(
+        self, staff_id: int, day: date, company_id: int | None = None
+    ) -> StaffScheduleRow | None:
         if company_id is not None and not await supabase_schedules.staff_ids(self._staff_ids, company_id, staff_id):
             return None
         return await self._schedules.one(

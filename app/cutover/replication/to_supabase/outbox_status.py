@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import psycopg
-from sqlalchemy.exc import ProgrammingError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.common.keys import Key
 from app.cutover.stages import Stage
@@ -14,7 +12,8 @@ from app.models import Base
 from app.next_step import Command, NextStep
 from app.privacy import mask_phones
 from app.state.cutover.outbox import LAST, FailedEntry, TableWaiting, failed_entries, waiting_tables
-from app.state.cutover.stage import can_read_stage, read_stage
+from app.state.cutover.stage import can_read_stage, read_stage_row
+from app.state.fetching import Connection
 from app.state.tool_schema import OlderSchemaError
 
 
@@ -56,7 +55,7 @@ class OutboxState:
 
 
 async def read_state(
-    connection: AsyncConnection, *, fixed: Stage | None, step: str, most: int, last: int = LAST
+    connection: Connection, *, fixed: Stage | None, step: str, most: int, last: int = LAST
 ) -> OutboxState:
     """The outbox as it is.
 
@@ -78,11 +77,9 @@ async def read_state(
             next_step=NextStep(Command("upgrade"), ", as the owner of the target's schema"),
         )
     try:
-        row = await read_stage(connection)
-    except ProgrammingError as error:
-        if isinstance(error.orig, psycopg.errors.UndefinedColumn):
-            raise OlderSchemaError(step, pending="all of it; nothing was sent") from None
-        raise
+        row = await read_stage_row(connection)
+    except psycopg.errors.UndefinedColumn:
+        raise OlderSchemaError(step, pending="all of it; nothing was sent") from None
     tables = await waiting_tables(connection, last)
     failed = [
         replace(entry, key=masked(entry.table, entry.key)) for entry in await failed_entries(connection, last, most)

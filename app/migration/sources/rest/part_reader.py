@@ -10,7 +10,7 @@ from app.errors import UnavailableError
 from app.migration.sources.rest.key_filters import key_groups, where_keys
 from app.migration.sources.source import VERSION, Page, key_of, records_of
 from app.migration.tables.copy_table import CopyColumn, CopyTable
-from app.stores.supabase.client import refuse_other_columns, refuse_other_count
+from app.stores.supabase.answers import refuse_other_columns, refuse_other_count
 from app.stores.supabase.grammar import LONGEST_ADDRESS, alias, quoted_name
 from app.stores.supabase.request_parameters import address_length
 

@@ -9,7 +9,8 @@ from app.migration.sources.rest.heirs import Heirs
 from app.migration.sources.rest.lateness import Lateness
 from app.migration.sources.source import records_of
 from app.migration.tables.copy_table import CopyTable
-from app.stores.supabase.client import SupabaseRest, refuse_other_count, rows_told, total_told
+from app.stores.supabase.answers import refuse_other_count, rows_told, total_told
+from app.stores.supabase.client import SupabaseRest
 from app.stores.supabase.grammar import quoted_name
 from app.stores.supabase.request_parameters import selected
 
