@@ -26,8 +26,7 @@ from app.cli.commands.stream import command as stream
 from app.cli.commands.sync import sync
 from app.cli.commands.verify import verify
 from app.cli.commands.watch.command import watch
-from app.cli.other_schemas import OF_PUBLIC_ALONE, refuse_other_schema
-from app.cli.project import OF_THE_BOT_ALONE, refuse_other_project
+from app.cli.project import OF_PUBLIC_ALONE, OF_THE_BOT_ALONE, refuse_other_project, refuse_other_schema
 
 EPILOG = "Exit code 0 only when all is well; 1 when something stopped or differs; 2 for a wrong command line."
 

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.cli.given_options import GivenOptions
-from app.cli.options import AsJson, names_in
-from app.cli.output import say
-from app.cli.render import show
-from app.cli.work import carry_out, load_settings, shown_source
+from app.cli.options import AsJson, GivenOptions, names_in
+from app.cli.render import say, show
+from app.cli.running import carry_out, load_settings
+from app.cli.work import shown_source
 
 if TYPE_CHECKING:
     from app.adopt.adopt import AdoptReport
@@ -108,7 +107,7 @@ def adopt(
     again = [f"--source {shlex.quote(shown_source(source))}"] if source is not None else []
     again += [f"{option} {shlex.quote(str(text))}" for option, text in texts if text is not None]
     again += [option for option, given in flags if given]
-    report = carry_out(work, GivenOptions("adopt", own=(*again, shlex.quote(str(directory)))))
+    report = carry_out(work(), GivenOptions("adopt", own=(*again, shlex.quote(str(directory)))))
     found = adopt_document(report)
     show(found, adopt_words(report, found), as_json, beside=True, code=_NOT_PROVED if report.proof is None else 1)
 

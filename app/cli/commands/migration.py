@@ -11,7 +11,6 @@ import typer
 
 from app.cli.commands.copy import JOBS, Jobs, MaxQuarantine, Overwrite, Restart, copy_options, own_options
 from app.cli.commands.preflight import TYPES_UNSEEN, Accept, IgnoreColumn, repeated, stop_on_errors
-from app.cli.event_loop import run_async
 from app.cli.options import (
     AsJson,
     KeyRoleOk,
@@ -23,10 +22,10 @@ from app.cli.options import (
     Tables,
     WithBaileys,
 )
-from app.cli.output import say
 from app.cli.project import read_project
-from app.cli.render import Document, document, say_words, show
-from app.cli.work import Work, load_settings, refuse_source_as_target
+from app.cli.render import Document, document, say, say_words, show
+from app.cli.running import load_settings, run_async
+from app.cli.work import Work, refuse_source_as_target
 from app.errors import MigrationError
 from app.next_step import Command
 

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from app.cli.options import AsJson, By, KeyRoleOk, Metadata, SourceSchema, SourceUrl, Tables, WithBaileys
-from app.cli.output import complain, say
-from app.cli.render import say_words, show
+from app.cli.render import complain, say, say_words, show
 from app.cli.work import Work
 from app.errors import MigrationError
 

@@ -7,13 +7,11 @@ from typing import Annotated
 
 import typer
 
-from app.cli.event_loop import run_async
-from app.cli.given_options import GivenOptions
-from app.cli.options import AsJson, Metadata, Tables, names_in
+from app.cli.options import AsJson, GivenOptions, Metadata, Tables, names_in
 from app.cli.project import models_of
 from app.cli.render import document
 from app.cli.render import show as show_found
-from app.cli.work import carry_out, load_settings
+from app.cli.running import carry_out, load_settings, run_async
 
 _LAST_NUMBER = 2**63 - 1
 
@@ -93,7 +91,7 @@ def replay(
     given = replace(given, own=(*map(str, numbers or []), *["--overwrite"] * overwrite))
     settings, described = load_settings(), load_metadata(models_of(metadata))
     replayed = carry_out(
-        lambda: replay_rows(
+        replay_rows(
             settings.require_database_url(),
             described,
             numbers=numbers or None,

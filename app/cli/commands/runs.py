@@ -8,11 +8,9 @@ import typer
 
 from app.cli.commands.pause.words import pace_lines
 from app.cli.commands.stream.words import stream_lines
-from app.cli.event_loop import run_async
 from app.cli.options import AsJson, Yes, require_yes
-from app.cli.output import say
-from app.cli.render import Document, Table, Words, document, first, rounded, show
-from app.cli.work import load_settings
+from app.cli.render import Document, Table, Words, document, first, rounded, say, show
+from app.cli.running import load_settings, run_async
 
 if TYPE_CHECKING:
     from app.migration.runs.status import Status

@@ -10,8 +10,7 @@ import typer
 
 from app.cli.commands.preflight import Accept, accepted_of, repeated
 from app.cli.options import AsJson, By, KeyRoleOk, MaxRate, Metadata, SourceSchema, SourceUrl, Tables, WithBaileys
-from app.cli.output import progress
-from app.cli.render import show
+from app.cli.render import progress, show
 from app.cli.work import Work
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """The report of a copy in words and as a document."""
 
-from app.cli.given_options import GivenOptions
+from app.cli.options import GivenOptions
 from app.cli.render import SHOWN, Document, Table, Words, document
 from app.cli.reports.leftovers_report import (
     broken_lines,

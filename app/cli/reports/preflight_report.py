@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from app.cli.given_options import GivenOptions
+from app.cli.options import GivenOptions
 from app.cli.render import Document, Table, Words, document
 from app.migration.preflight.findings import Finding, PreflightReport
 

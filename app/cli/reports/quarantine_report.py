@@ -2,7 +2,7 @@
 
 import shlex
 
-from app.cli.given_options import GivenOptions
+from app.cli.options import GivenOptions
 from app.cli.render import SHOWN, Document, Table, Words, document
 from app.cli.reports.leftovers_report import not_usable_list, reason, refused_lines, refused_list, unusable_lines
 from app.migration.quarantine.quarantined_rows import QuarantineList, RefusedRow

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from time import monotonic
 
-from app.cli.given_options import GivenOptions
+from app.cli.options import GivenOptions
 from app.cli.render import Document, Table, Words, document, rounded
 from app.cli.reports.leftovers_report import (
     broken_lines,

@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Iterable
 
-from app.cli.given_options import GivenOptions
+from app.cli.options import GivenOptions
 from app.cli.render import SHOWN, Document, Table, Words, document
 from app.cli.reports.leftovers_report import (
     not_moved_lines,

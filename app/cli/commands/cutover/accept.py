@@ -7,11 +7,10 @@ from typing import Annotated
 
 import typer
 
-from app.cli.event_loop import run_async
 from app.cli.options import AsJson
 from app.cli.render import Document, Words, document, show
 from app.cli.reports.cutover_words import accepted, accepted_list
-from app.cli.work import load_settings, move_and_tell
+from app.cli.running import load_settings, move_and_tell, run_async
 
 _NEXT = "botdata cutover advance --dry-run"
 

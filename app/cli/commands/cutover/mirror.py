@@ -8,13 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.cli.event_loop import run_async
-from app.cli.given_options import GivenOptions
-from app.cli.options import AsJson
-from app.cli.output import progress
-from app.cli.render import show
+from app.cli.options import AsJson, GivenOptions
+from app.cli.render import progress, show
 from app.cli.reports.mirror_report import drain_document, drain_words, state_document, state_words
-from app.cli.work import carry_out, load_settings
+from app.cli.running import carry_out, load_settings, run_async
 
 if TYPE_CHECKING:
     from app.cutover.replication.to_supabase.drain import DrainProgress, DrainReport
@@ -80,7 +77,7 @@ def retry(
     settings = load_settings()
     with _progress() as tell:
         done = carry_out(
-            lambda: send(settings, step="mirror retry", numbers=numbers, only_failed=True, on_progress=tell),
+            send(settings, step="mirror retry", numbers=numbers, only_failed=True, on_progress=tell),
             GivenOptions("mirror retry", own=tuple(map(str, numbers or []))),
         )
     _show("mirror retry", done, as_json)

@@ -11,10 +11,8 @@ from app.cli.commands.cutover import accept as cutover_accept
 from app.cli.commands.cutover import report as cutover_report
 from app.cli.commands.cutover import status as cutover_status
 from app.cli.commands.preflight import Accept, IgnoreColumn
-from app.cli.event_loop import run_async
 from app.cli.options import AsJson, Yes, require_yes
-from app.cli.output import say
-from app.cli.render import show
+from app.cli.render import say, show
 from app.cli.reports.cutover_changes import (
     finish_document,
     finish_words,
@@ -24,7 +22,7 @@ from app.cli.reports.cutover_changes import (
     table_words,
 )
 from app.cli.reports.cutover_moves import outcome_document, outcome_words, send_recorded
-from app.cli.work import load_settings, move_and_tell
+from app.cli.running import load_settings, move_and_tell, run_async
 from app.cutover.stages import Store
 from app.privacy import mask_free_text
 

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.cli.event_loop import run_async
 from app.cli.options import AsJson
 from app.cli.render import Document, Table, Words, document, rounded, show
 from app.cli.reports.cutover_words import accepted, accepted_list
-from app.cli.work import load_settings
+from app.cli.running import load_settings, run_async
 
 if TYPE_CHECKING:
     from app.cutover.moves.comparison_report import ComparisonReport

@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.cli.event_loop import run_async
 from app.cli.options import AsJson
 from app.cli.render import show
 from app.cli.reports.cutover_status import history_document, history_words, status_document, status_words
-from app.cli.work import load_settings
+from app.cli.running import load_settings, run_async
 
 if TYPE_CHECKING:
     from app.state.cutover.moves import PastMove

@@ -11,12 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.cli.event_loop import run_async
 from app.cli.options import AsJson, MaxRate, WithBaileys, rate_of
-from app.cli.output import complain, progress
 from app.cli.project import read_project
-from app.cli.render import show
-from app.cli.work import load_settings
+from app.cli.render import complain, progress, show
+from app.cli.running import load_settings, run_async
 from app.errors import MigrationError, SettingsError
 from app.next_step import NextStep
 from app.privacy import mask_free_text

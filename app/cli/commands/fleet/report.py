@@ -3,8 +3,7 @@
 from collections import Counter
 from collections.abc import Collection
 
-from app.cli.output import plain
-from app.cli.render import Document, Table, Words, document
+from app.cli.render import Document, Table, Words, document, plain
 from app.fleet.outcome import Outcome, SalonResult
 from app.next_step import NextStep
 

@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
-from app.cli.event_loop import run_async
 from app.cli.options import AsJson, KeyRoleOk, Metadata, SourceUrl
 from app.cli.render import show
-from app.cli.work import Work, load_settings
+from app.cli.running import load_settings, run_async
+from app.cli.work import Work
 from app.privacy import mask_free_text
 
 Done = Annotated[str | None, typer.Option("--done", help="Tick an item off, as the last inventory names it.")]

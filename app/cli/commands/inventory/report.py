@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from app.cli.given_options import GivenOptions
+from app.cli.options import GivenOptions
 from app.cli.render import Document, Words, document, first
 
 if TYPE_CHECKING:

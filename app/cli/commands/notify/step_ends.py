@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from app.cli.given_options import GivenOptions
+from app.cli.options import GivenOptions
 from app.cli.reports.copy_report import next_after_copy
 from app.cli.reports.sync_report import next_after_sync
 from app.cli.reports.verify_report import next_step

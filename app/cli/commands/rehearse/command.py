@@ -9,11 +9,21 @@ import typer
 
 from app.cli.commands.copy import JOBS, Jobs
 from app.cli.commands.preflight import Accept, IgnoreColumn, repeated
-from app.cli.given_options import GivenOptions
-from app.cli.options import AsJson, KeyRoleOk, MaxRate, Metadata, SourceUrl, Tables, WithBaileys, Yes, require_yes
-from app.cli.output import complain
-from app.cli.render import say_words, show
-from app.cli.work import Work, carry_out, load_settings
+from app.cli.options import (
+    AsJson,
+    GivenOptions,
+    KeyRoleOk,
+    MaxRate,
+    Metadata,
+    SourceUrl,
+    Tables,
+    WithBaileys,
+    Yes,
+    require_yes,
+)
+from app.cli.render import complain, say_words, show
+from app.cli.running import carry_out, load_settings
+from app.cli.work import Work
 from app.errors import MigrationError
 from app.next_step import Command, NextStep
 
@@ -112,7 +122,7 @@ def _clean_up(on: str | None, as_json: bool) -> None:
     from app.rehearsal.places import Places
 
     places = Places(load_settings().require_database_url(), on)
-    found = carry_out(lambda: remove_leftovers(places, complain), GivenOptions("rehearse", own=("--clean-up",)))
+    found = carry_out(remove_leftovers(places, complain), GivenOptions("rehearse", own=("--clean-up",)))
     words = list(leftovers_words(found)) or ["no killed rehearsal has left anything"]
     show(leftovers_document(found), words, as_json, beside=True)
 

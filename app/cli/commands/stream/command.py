@@ -9,9 +9,9 @@ import typer
 
 from app.cli.commands.stream.words import stream_lines
 from app.cli.options import AsJson, SourceUrl
-from app.cli.output import complain
-from app.cli.render import Document, Words, document, show
-from app.cli.work import Work, load_settings
+from app.cli.render import Document, Words, complain, document, show
+from app.cli.running import load_settings
+from app.cli.work import Work
 
 if TYPE_CHECKING:
     from app.migration.stream.status import StreamStatus

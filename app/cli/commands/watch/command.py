@@ -10,13 +10,11 @@ import typer
 from app.cli.commands.cutover.moves import Comparisons, Differences, Hours, OutboxAge
 from app.cli.commands.preflight import Accept, IgnoreColumn, accepted_of
 from app.cli.commands.watch.document import masker, watch_document
-from app.cli.event_loop import run_async
 from app.cli.options import AsJson
-from app.cli.output import say
 from app.cli.project import read_project
-from app.cli.render import show
+from app.cli.render import say, show
 from app.cli.reports.cutover_moves import outcome_document, send_recorded, verdict
-from app.cli.work import load_settings
+from app.cli.running import load_settings, run_async
 from app.errors import BotdataError, MigrationError, SettingsError
 
 if TYPE_CHECKING:

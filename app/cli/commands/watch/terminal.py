@@ -15,7 +15,7 @@ from rich.text import Text
 from app.cli.commands.pause.words import pace_lines
 from app.cli.commands.stream.words import stream_lines
 from app.cli.commands.watch.document import watch_document
-from app.cli.output import plain
+from app.cli.render import plain
 from app.cli.reports.cutover_words import ago, reads_told
 from app.cutover.stages import Store
 
