@@ -16,20 +16,6 @@ from app.cli.running import carry_out, load_settings, run_async
 _LAST_NUMBER = 2**63 - 1
 
 
-def register(cli: typer.Typer) -> None:
-    """Add the commands."""
-    group = typer.Typer(
-        no_args_is_help=True,
-        help="Rows that the target refused: see, mend and load them again.\n\nExample: botdata quarantine list",
-    )
-    group.command("list")(list_rows)
-    group.command()(show)
-    group.command()(replay)
-    group.command()(export)
-    group.command("import")(import_file)
-    cli.add_typer(group, name="quarantine")
-
-
 def list_rows(
     tables: Tables = None,
     limit: Annotated[int, typer.Option(help="Rows to list, at most.", min=0)] = 50,

@@ -35,18 +35,6 @@ Only = Annotated[
 Jobs = Annotated[int, typer.Option("--jobs", help="So many salons at a time.", min=1, max=32, metavar="N")]
 
 
-def register(cli: typer.Typer) -> None:
-    """Add the commands."""
-    group = typer.Typer(
-        no_args_is_help=True,
-        help="All salons of DATABASE_URL's database, the schemas with revisions or with a NAME_botdata beside "
-        "them.\n\nExample: botdata fleet status",
-    )
-    for command in (status, upgrade, verify):
-        group.command()(command)
-    cli.add_typer(group, name="fleet")
-
-
 def status(only: Only = None, jobs: Jobs = 4, as_json: AsJson = False) -> None:
     """Where each salon stands, and what is not well with it. Reads only. Exit code 1 where something is not.
 

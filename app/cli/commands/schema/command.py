@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.cli.commands.schema import salons
 from app.cli.options import AsJson, Yes
 from app.cli.project import refuse_other_schema
 from app.cli.render import Document, Table, Words, document, say, say_words, show
@@ -24,14 +23,6 @@ if TYPE_CHECKING:
     from app.schema.replace import Replaced
 
 _COMMAND = "schema replace"
-
-
-def register(cli: typer.Typer) -> None:
-    """Add the group."""
-    group = typer.Typer(help="The target's schema as a whole.", no_args_is_help=True)
-    group.command("replace")(replace)
-    salons.register(group)
-    cli.add_typer(group, name="schema")
 
 
 def replace(

@@ -28,13 +28,6 @@ Name = Annotated[str, typer.Argument(help="The salon's schema in DATABASE_URL.",
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done, and what speaks against it.")]
 
 
-def register(group: typer.Typer) -> None:
-    """Add the commands to the group `schema`."""
-    group.command("move-out")(move_out)
-    group.command("move-in")(move_in)
-    group.command("drop")(drop)
-
-
 def move_out(
     name: Name,
     to: Annotated[

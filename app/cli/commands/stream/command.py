@@ -5,8 +5,6 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-import typer
-
 from app.cli.commands.stream.words import stream_lines
 from app.cli.options import AsJson, SourceUrl
 from app.cli.render import Document, Words, complain, document, show
@@ -15,17 +13,6 @@ from app.cli.work import Work
 
 if TYPE_CHECKING:
     from app.migration.stream.status import StreamStatus
-
-
-def register(cli: typer.Typer) -> None:
-    """Add the commands."""
-    group = typer.Typer(
-        no_args_is_help=True,
-        help="What a change stream has made at the source: see and remove it.\n\nExample: botdata stream status",
-    )
-    group.command()(status)
-    group.command()(drop)
-    cli.add_typer(group, name="stream")
 
 
 def status(source: SourceUrl = None, as_json: AsJson = False) -> None:

@@ -7,13 +7,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from app.cli.commands.cutover.moves import Comparisons, Differences, Hours, OutboxAge
+from app.cli.commands.cutover.moves import (
+    Comparisons,
+    Differences,
+    Hours,
+    OutboxAge,
+    outcome_document,
+    send_recorded,
+    verdict,
+)
 from app.cli.commands.preflight import Accept, IgnoreColumn, accepted_of
 from app.cli.commands.watch.document import masker, watch_document
 from app.cli.options import AsJson
 from app.cli.project import read_project
 from app.cli.render import say, show
-from app.cli.reports.cutover_moves import outcome_document, send_recorded, verdict
 from app.cli.running import load_settings, run_async
 from app.errors import BotdataError, MigrationError, SettingsError
 

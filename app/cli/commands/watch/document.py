@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from app.cli.commands.cutover.report import report_document
+from app.cli.commands.cutover.status import status_document
 from app.cli.commands.runs import runs_document
 from app.cli.render import Document, document, rounded
-from app.cli.reports.cutover_status import status_document
 from app.cli.reports.cutover_words import moment
 from app.privacy import mask_free_text
 
