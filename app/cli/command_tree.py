@@ -14,15 +14,14 @@ from app.cli.commands.cutover import report as compared
 from app.cli.commands.cutover import status as cutover
 from app.cli.commands.demo import demo
 from app.cli.commands.fleet import command as fleet
-from app.cli.commands.inventory.command import inventory
+from app.cli.commands.inventory import inventory
 from app.cli.commands.migration import migrate, upgrade
-from app.cli.commands.notify.command import notify
+from app.cli.commands.notify import notify
 from app.cli.commands.parity import parity
-from app.cli.commands.pause.command import pause, resume
 from app.cli.commands.preflight import preflight
 from app.cli.commands.rehearse.command import rehearse
 from app.cli.commands.report.command import report
-from app.cli.commands.runs import status, uninstall
+from app.cli.commands.runs import pause, resume, status, uninstall
 from app.cli.commands.schema import salons
 from app.cli.commands.schema.command import replace
 from app.cli.commands.stream import command as stream

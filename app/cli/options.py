@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
@@ -133,3 +135,34 @@ class GivenOptions:
     def command_text(self, name: str, options: str = "") -> str:
         """One command, to be shown."""
         return str(self.complete(Command(name, options)))
+
+
+IgnoreColumn = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--ignore-column",
+        help="A column of the source whose data is not needed.",
+        metavar="TABLE.COLUMN",
+        show_default=False,
+    ),
+]
+
+
+Accept = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--accept",
+        help="An error of preflight known to be harmless.",
+        metavar="CODE[:TABLE[.COLUMN]]",
+        show_default=False,
+    ),
+]
+
+
+def repeated(ignore_column: Sequence[str] | None, accept: Sequence[str] | None) -> list[str]:
+    """The options as they are to be repeated in the next command."""
+    return [
+        f"{option} {shlex.quote(one)}"
+        for option, given in (("--ignore-column", ignore_column), ("--accept", accept))
+        for one in given or ()
+    ]

@@ -96,6 +96,11 @@ def document(command: str, *, ok: bool, **fields: Any) -> Document:
     return {"command": command, "ok": ok, **fields}
 
 
+def reason(refused: Document) -> str:
+    """Why the target refused a row: its code, and the constraint or column where PostgreSQL named one."""
+    return f"SQLSTATE {refused['sqlstate']}" + (f" ({refused['place']})" if refused["place"] else "")
+
+
 def rounded(number: float | None, digits: int = 3) -> float | None:
     """A number as documents give it; None where it is not known."""
     return None if number is None else round(number, digits)

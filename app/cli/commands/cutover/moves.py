@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.cli.commands.preflight import Accept, IgnoreColumn
-from app.cli.options import AsJson
+from app.cli.options import Accept, AsJson, IgnoreColumn
 from app.cli.render import Document, Words, document, show
 from app.cli.reports.cutover_words import after, ago, counted, reason_list, reasons
 from app.cli.running import load_settings, move_and_tell

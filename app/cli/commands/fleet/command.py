@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +14,7 @@ import typer
 
 from app.cli.options import AsJson, MaxRate, WithBaileys, rate_of
 from app.cli.project import read_project
-from app.cli.render import complain, progress, show
+from app.cli.render import Document, Table, Words, complain, document, plain, progress, show
 from app.cli.running import load_settings, run_async
 from app.errors import MigrationError, SettingsError
 from app.next_step import NextStep
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from app.fleet.outcome import Outcome
     from app.migration.sources.source import Progress
     from app.settings import Settings
+
 
 _MOMENT = "%Y-%m-%dT%H:%M:%SZ"
 
@@ -190,8 +192,6 @@ def _run(
 
 
 def _end(fleet: Fleet, settings: Settings, stopped: str | None, as_json: bool, again: str | None) -> None:
-    from app.cli.commands.fleet.report import fleet_document, fleet_words
-
     outcomes = [_masked(one, settings) for one in fleet.outcomes.values()]
     ok = stopped is None and all(one.result.is_well for one in outcomes)
     found = fleet_document(fleet.step, outcomes, ok, stopped, None if ok else again)
@@ -219,3 +219,60 @@ def _repeated(only: list[str] | None, jobs: int) -> list[str]:
 
 def _options(name: str, given: list[str] | None) -> list[str]:
     return [f"{name} {shlex.quote(text)}" for text in given or ()]
+
+
+def fleet_words(found: Document) -> Words:
+    """A line a salon, those that are not well at the end, and how many there are of each kind."""
+    fields = ("salon", "revision", "stage", "outcome", "reason", "next")
+    salons = sorted(found["salons"], key=lambda one: not one["ok"])
+    blank = {"revision": "-", "stage": "-"}
+    rows = [[one[field] or blank.get(field, "") for field in fields] for one in salons]
+    yield Table(["salon", "revision", "stage", "outcome", "reason", "next step"], rows)
+    counts = Counter(one["outcome"] for one in found["salons"])
+    told = ", ".join(f"{count:,} {outcome}" for outcome, count in counts.most_common())
+    yield f"{len(salons):,} salon{'s' if len(salons) != 1 else ''}: {told}"
+    if found["stopped"] is not None:
+        yield f"NOT all was done: {plain(found['stopped'])}"
+    if found["next"] is not None:
+        yield f"Next: {found['next']}"
+
+
+def fleet_document(
+    command: str, outcomes: Collection[Outcome], ok: bool, stopped: str | None, following: str | None
+) -> Document:
+    """All of it for `--json`."""
+    from app.fleet.outcome import SalonResult
+
+    counts = Counter(one.result for one in outcomes)
+    return document(
+        command,
+        ok=ok,
+        counts=[{"outcome": result.value, "salons": counts[result]} for result in SalonResult if counts[result]],
+        salons=[
+            {
+                "salon": one.salon,
+                "revision": one.standing.revision if one.standing else None,
+                "stage": one.standing.stage if one.standing else None,
+                "outcome": one.result.value,
+                "ok": one.result.is_well,
+                "reason": one.reason,
+                "next": _next(one),
+                "seconds": round(one.seconds, 3),
+            }
+            for one in outcomes
+        ],
+        stopped=stopped,
+        next=following,
+    )
+
+
+def _next(one: Outcome) -> str | None:
+    """What to do next for a salon: its own commands say which schema they mean."""
+    if one.next_step is None:
+        return None
+    return "".join(_in_schema(str(part), one.salon) for part in NextStep(*one.next_step))
+
+
+def _in_schema(part: str, salon: str) -> str:
+    own = part.startswith("botdata ") and not part.startswith("botdata fleet ") and salon != "public"
+    return f"DATABASE_SCHEMA={salon} {part}" if own else part
