@@ -1,4 +1,4 @@
-"""The commands on what the tool remembers in the target, and what is at work there: status, pause, resume, uninstall."""
+"""The commands on what the tool remembers in the target, and on what is at work: status, pause, resume, uninstall."""
 
 from __future__ import annotations
 
