@@ -76,7 +76,7 @@ def test_no_statement_has_the_schema_s_name() -> None:
     assert [file.name for file in files if any(map(written.search, _texts(file)))] == []
 
 
-# Commands that are refused for another schema (app.cli.other_schemas), and what tells `public` from other schemas.
+# Commands that are refused for another schema (app.cli.project), and what tells `public` from other schemas.
 _OF_PUBLIC = (
     "adopt/", "embedded/", "migration/inventory/", "schema/backup", "schema/ddl", "schema/plan", "schema/replace",
     "migration/preflight/schemas/catalog", "migration/preflight/surroundings", "migration/target/sequences",

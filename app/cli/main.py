@@ -54,7 +54,7 @@ def _carry_out() -> str | int | None:
     from app.errors import BotdataError
 
     if _wants_document():
-        from app.cli.output import keep_output_for_document
+        from app.cli.render import keep_output_for_document
 
         keep_output_for_document()
     try:

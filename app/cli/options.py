@@ -1,11 +1,16 @@
-"""The options that commands share, and what they say."""
+"""The options that commands share, what they say, and those given, so that a command named next repeats them."""
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from app.next_step import Command, NextStep
 
 if TYPE_CHECKING:
     from app.migration.sources.pace import MaxRate as Rate
@@ -73,3 +78,91 @@ def rate_of(max_rate: str | None) -> Rate | None:
         return Rate.parse(max_rate) if max_rate is not None else None
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--max-rate") from None
+
+
+# Commands that take the options which choose the tables and the source; of these, the ones that look at both first.
+_CHOOSING = ("copy", "migrate", "preflight", "sync", "verify")
+_LOOKING = ("copy", "migrate", "preflight")
+_QUARANTINE = ("quarantine export", "quarantine list", "quarantine replay")  # these take tables and models alone
+
+
+@dataclass(frozen=True)
+class GivenOptions:
+    """Options as they are to be typed again, without those that have a value of their own each time.
+
+    Attributes:
+        command: the command that they were given to.
+        tables: which chose the tables.
+        source: which chose the source and the models.
+        checks: which answer what preflight finds.
+        own: of this command alone.
+        foreign: the tables are another project's, for which the cutover and its commands are nothing.
+    """
+
+    command: str = ""
+    tables: tuple[str, ...] = ()
+    source: tuple[str, ...] = ()
+    checks: tuple[str, ...] = ()
+    own: tuple[str, ...] = ()
+    foreign: bool = False
+
+    def complete(self, command: Command, *, step: str | None = None) -> Command:
+        """A command with those of the options that it takes, and that it does not name itself.
+
+        Args:
+            step: the part of this command that names the command; going on with it means this one.
+        """
+        is_own = command.name in (self.command, step)
+        name = self.command if is_own else command.name
+        said = {word for word in command.options.split() if word.startswith("--")}
+        given: list[str] = []
+        if is_own or name in _CHOOSING:
+            given += [*(self.tables if "--tables" not in said else ()), *self.source]
+        elif name in _QUARANTINE:
+            both = (*self.tables, *self.source)
+            given += [option for option in both if option.startswith(("--tables", "--metadata"))]
+        if is_own or name in _LOOKING:
+            given += self.checks
+        if is_own:
+            given += self.own
+        words = [option for option in given if option.split()[0] not in said]
+        return Command(name, " ".join([*words, command.options]).strip())
+
+    def text(self, next_step: NextStep, *, step: str | None = None) -> str:
+        """What to do next, to be shown; `step` as in `complete`."""
+        return str(next_step.with_options(lambda command: self.complete(command, step=step)))
+
+    def command_text(self, name: str, options: str = "") -> str:
+        """One command, to be shown."""
+        return str(self.complete(Command(name, options)))
+
+
+IgnoreColumn = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--ignore-column",
+        help="A column of the source whose data is not needed.",
+        metavar="TABLE.COLUMN",
+        show_default=False,
+    ),
+]
+
+
+Accept = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--accept",
+        help="An error of preflight known to be harmless.",
+        metavar="CODE[:TABLE[.COLUMN]]",
+        show_default=False,
+    ),
+]
+
+
+def repeated(ignore_column: Sequence[str] | None, accept: Sequence[str] | None) -> list[str]:
+    """The options as they are to be repeated in the next command."""
+    return [
+        f"{option} {shlex.quote(one)}"
+        for option, given in (("--ignore-column", ignore_column), ("--accept", accept))
+        for one in given or ()
+    ]

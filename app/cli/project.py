@@ -1,5 +1,6 @@
-"""What `[tool.botdata]` in the working directory's pyproject.toml says of a project's own models and revisions."""
+"""Whose tables a command works on, by the working directory's pyproject.toml; and which commands refuse others."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,3 +69,26 @@ def refuse_other_project(command: str) -> None:
 def models_of(metadata: str | None) -> str | None:
     """The models that a command works on: those of `--metadata`, else the project's, else None for the bot's."""
     return metadata or read_project().metadata
+
+
+# They compare or rewrite what a database holds beside the rows, by the names that it has there.
+OF_PUBLIC_ALONE = ("adopt",)
+
+
+def refuse_other_schema(command: str, what: str = "") -> None:
+    """Stop a command that works on `public` alone, or does so `what`, before it reads or writes anything.
+
+    Raises:
+        MigrationError: another schema is meant.
+    """
+    from app.settings import load_settings
+
+    with suppress(SettingsError):  # which the command itself says
+        schema = load_settings().schema_of_target
+        if schema != "public":
+            raise MigrationError(
+                f"botdata {command}{what} works on the schema public alone, and DATABASE_SCHEMA is {schema}",
+                step=command,
+                pending="everything; nothing was read or written",
+                next_step=NextStep(f"the same command without DATABASE_SCHEMA, if public is meant and not {schema}"),
+            )

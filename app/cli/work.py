@@ -11,11 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
-from app.cli.event_loop import run_async
-from app.cli.given_options import GivenOptions
-from app.cli.options import names_in, rate_of
-from app.cli.other_schemas import refuse_other_schema
-from app.cli.project import read_project
+from app.cli.options import GivenOptions, names_in, rate_of
+from app.cli.project import read_project, refuse_other_schema
+from app.cli.running import carry_out, load_settings
 from app.common.schemas import address_in, schema_in, trouble_with_name
 from app.errors import MigrationError, SettingsError
 
@@ -153,7 +151,7 @@ class Work:
     @asynccontextmanager
     async def working(self, what: str) -> AsyncIterator[tuple[Source, Progress]]:
         """The source, for as long as the context lasts, and the progress of what is done with it; a pause holds it."""
-        from app.cli.output import progress
+        from app.cli.render import progress
 
         with progress(what) as bars:
             async with self.paced(bars.notice), self.open_source(bars.notice) as source:
@@ -171,15 +169,15 @@ class Work:
             yield
 
     def carry_out(
-        self, work: Callable[[], Awaitable[_Answer]], end_of: Callable[[_Answer], StepEnd] | None = None
+        self, work: Callable[[], Coroutine[Any, Any, _Answer]], end_of: Callable[[_Answer], StepEnd] | None = None
     ) -> _Answer:
         """Run work in an event loop; the next commands of its errors get their options. `end_of` as for `run`."""
         if end_of is None:
-            return carry_out(work, self.given)
+            return carry_out(work(), self.given)
         from app.notify.steps import Step, tell_step
 
         step, ended = Step(self.command, self._source_label(), self._next_of, self.given.own), end_of
-        return carry_out(lambda: tell_step(self.settings, step, work, ended), self.given)
+        return carry_out(tell_step(self.settings, step, work, ended), self.given)
 
     def _source_label(self) -> str | None:
         """The source's label; None where its address is none."""
@@ -220,13 +218,6 @@ class Work:
             await rest.close()
 
 
-def load_settings() -> Settings:
-    """The settings of the environment and of `.env`; what reads them is imported when a command works."""
-    from app.settings import load_settings as load
-
-    return load()
-
-
 def refuse_source_as_target(settings: Settings, target: str, source_url: str | None = None) -> None:
     """Stop where the addresses say that both ends are one: a comparison would find no difference, and mean nothing.
 
@@ -247,28 +238,6 @@ def refuse_source_as_target(settings: Settings, target: str, source_url: str | N
         raise SettingsError(
             f"DATABASE_URL is the source itself ({labels.pop()}); it is to name the database that the rows move to"
         )
-
-
-def move_and_tell(settings: Settings, moving: Coroutine[Any, Any, _Answer]) -> _Answer:
-    """Run a move of the cutover in an event loop, and tell those who are to be told."""
-    from app.notify.troubles import then_tell
-
-    return run_async(then_tell(settings, moving))
-
-
-def carry_out(work: Callable[[], Awaitable[_Answer]], given: GivenOptions) -> _Answer:
-    """Run work in an event loop; the commands that its errors name next get the options that they need."""
-
-    async def run() -> _Answer:
-        return await work()
-
-    try:
-        return run_async(run())
-    except MigrationError as error:
-        if error.next_step is not None:
-            step = error.step
-            error.next_step = error.next_step.with_options(lambda command: given.complete(command, step=step))
-        raise
 
 
 def _source_url(

@@ -18,7 +18,7 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
-from app.cli.output import plain
+from app.cli.render import plain
 from app.embedded import EmbeddedPostgres, SupabaseLite
 from app.embedded.salon import fill_salon
 from app.schema import revisions

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from app.cli.main import run
-from app.cli.output import console
+from app.cli.render import console
 from tests.support.in_process import short_sleep, tree_of_commands
 from tests.support.models import described_here
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.cli.given_options import GivenOptions
+from app.cli.options import GivenOptions
 from app.next_step import Command, NextStep
 
 GIVEN = GivenOptions(

@@ -6,7 +6,7 @@ import pytest
 import typer
 
 from app.cli.command_tree import cli
-from app.cli.other_schemas import OF_PUBLIC_ALONE
+from app.cli.project import OF_PUBLIC_ALONE
 from app.schema import revisions
 from tests.cli.command import Command
 from tests.fixtures.cutover import Pair

@@ -33,7 +33,7 @@ def test_the_exit_code_is_that_of_the_work(tmp_path: Path, name: str) -> None:
 _SIGNALLED_IN_ITS_LOOP = """
 import asyncio, os, signal, sys, threading, time
 from app.cli import command_tree
-from app.cli.event_loop import run_async
+from app.cli.running import run_async
 from app.cli.main import run
 
 def end():

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import psycopg
 
-from app.cli.reports.cutover_status import status_document
+from app.cli.commands.cutover.status import status_document
 from app.cutover.moves.status import look
 from app.cutover.moves.steps import advance
 from app.cutover.staged_backend import StagedBackend

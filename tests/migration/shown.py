@@ -1,6 +1,6 @@
 """Reports printed as their commands print them."""
 
-from app.cli.given_options import GivenOptions
+from app.cli.options import GivenOptions
 from app.cli.render import say_words
 from app.cli.reports.copy_report import copy_document, copy_words
 from app.cli.reports.verify_report import verify_document, verify_words

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from app.cli.commands.watch.document import watch_document
+from app.cli.commands.watch.command import watch_document
 from app.cli.commands.watch.terminal import rendered
 from app.settings import Settings
 from app.watch.metrics import metrics_text

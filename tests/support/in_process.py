@@ -19,7 +19,7 @@ from unittest.mock import patch
 import typer
 
 from app.cli.main import run as botdata
-from app.cli.output import console
+from app.cli.render import console
 from app.settings import Settings
 from tests.support.models import described_here
 

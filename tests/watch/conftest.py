@@ -9,8 +9,7 @@ from dataclasses import dataclass
 import httpx
 import pytest
 
-from app.cli.commands.watch.command import mover
-from app.cli.commands.watch.document import masker, watch_document
+from app.cli.commands.watch.command import masker, mover, watch_document
 from app.cutover.moves.gates.thresholds import Thresholds
 from app.watch.server import Server
 from app.watch.watcher import Watcher

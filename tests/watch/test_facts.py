@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from app.cli.commands.watch.document import masker, watch_document
+from app.cli.commands.watch.command import masker, watch_document
 from app.cli.commands.watch.terminal import rendered
 from app.privacy import mask_free_text
 from app.watch.facts import Facts

@@ -1,4 +1,4 @@
-"""The command `botdata copy`."""
+"""The command `botdata copy`, and what `--dry-run` does and says."""
 
 from __future__ import annotations
 
@@ -7,15 +7,29 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.cli.commands.dry_run import try_copy
-from app.cli.commands.preflight import TYPES_UNSEEN, Accept, IgnoreColumn, repeated, stop_on_errors
-from app.cli.options import AsJson, KeyRoleOk, MaxRate, Metadata, SourceSchema, SourceUrl, Tables, WithBaileys
-from app.cli.render import show
+from app.cli.commands.preflight import TYPES_UNSEEN, stop_on_errors
+from app.cli.options import (
+    Accept,
+    AsJson,
+    GivenOptions,
+    IgnoreColumn,
+    KeyRoleOk,
+    MaxRate,
+    Metadata,
+    SourceSchema,
+    SourceUrl,
+    Tables,
+    WithBaileys,
+    repeated,
+)
+from app.cli.render import SHOWN, Document, Table, Words, document, reason, show
 from app.cli.work import Work
 
 if TYPE_CHECKING:
     from app.migration.copy.copier import CopyOptions
+    from app.migration.copy.dry_run import DryRunReport
     from app.migration.runs.report import CopyReport
+
 
 JOBS = 2
 
@@ -111,7 +125,7 @@ def copy_options(work: Work, *, overwrite: bool, restart: bool, max_quarantine: 
 
 def run_copy(work: Work, options: CopyOptions) -> CopyReport:
     """Copy, with progress on standard error."""
-    from app.cli.commands.notify.step_ends import copy_end
+    from app.cli.reports.copy_report import copy_end
     from app.migration.copy.copier import copy as copy_tables
 
     return work.run(
@@ -119,3 +133,104 @@ def run_copy(work: Work, options: CopyOptions) -> CopyReport:
         lambda source, bars: copy_tables(source, work.target, work.tables, bars, options),
         lambda report: copy_end(report, work.given),
     )
+
+
+def try_copy(work: Work, *, sample: int | None, most_refused: int, as_json: bool) -> None:
+    """Copy for trial; exit code 1 where something would be refused.
+
+    Args:
+        most_refused: what the copy itself would be told by --max-quarantine.
+    """
+    from app.migration.copy.dry_run import dry_run
+
+    report = work.run("dry run", lambda source, bars: dry_run(source, work.target, work.tables, bars, sample=sample))
+    found = dry_run_document(report)
+    show(found, dry_run_words(report, found, work.given, most_refused=most_refused), as_json)
+
+
+def dry_run_words(report: DryRunReport, found: Document, given: GivenOptions, *, most_refused: int) -> Words:
+    """Counts a table, what would be refused and why, what the real run needs, and what was not checked."""
+    from app.cli.reports.leftovers_report import not_moved_lines, not_moved_next
+
+    yield Table(
+        ["table", "source", "tried", "refused", "seconds for all", "MB for all"],
+        [
+            [
+                one["table"],
+                one["source_rows"],
+                one["tried"],
+                sum(refused["rows"] for refused in one["refused"]),
+                f"{one['expected_seconds']:,.1f}",
+                _megabytes(one["expected_bytes"]),
+            ]
+            for one in found["tables"]
+        ],
+        numbers=range(1, 6),
+    )
+    for table in found["tables"]:
+        for refused in table["refused"]:
+            keys = [", ".join(one["key"]) for one in table["examples"] if reason(one) == reason(refused)]
+            more = "; ..." if refused["rows"] > len(keys) else ""
+            shown = f": {'; '.join(keys[:SHOWN])}{more}" if keys else ""
+            yield f"would be refused: {refused['rows']:,} rows of {table['table']}: {reason(refused)}{shown}"
+    tried = sum(table.tried for table in report.tables)
+    refused_rows = sum(table.refused.total() for table in report.tables)
+    if report.sample is not None:
+        yield f"This was a sample: at most {report.sample:,} rows of each table, picked at random over all keys."
+    time, size = _duration(found["expected_seconds"]), _megabytes(found["expected_bytes"])
+    yield f"The copy should take about {time} at most, and {size} MB on the target's disk."
+    yield from not_moved_lines(found, "tried")
+    yield f"Not checked: {'; '.join(found['not_checked'])}."
+    if report.clean:
+        yield f"dry run: {tried:,} rows tried, none would be refused. Next: {given.command_text('copy')}"
+        return
+    yield f"dry run: {tried:,} rows tried, {refused_rows:,} would be refused"
+    if report.not_moved and not refused_rows:
+        yield f"Next: {given.text(not_moved_next(report.not_moved, 'copy --dry-run'))}"
+        return
+    if refused_rows > most_refused:
+        yield f"That is more than --max-quarantine ({most_refused:,}): the copy would stop. Compare the two schemas."
+    yield f"Next: mend the rows at the source, or the target's schema, then: {given.command_text('copy --dry-run')}"
+    yield f"or let the copy put them into quarantine: {given.command_text('copy')}"
+
+
+def dry_run_document(report: DryRunReport) -> Document:
+    """The dry run for `--json`."""
+    from app.cli.reports.leftovers_report import not_moved_list, refused_list
+    from app.migration.copy.dry_run import UNCHECKED
+
+    return document(
+        "copy",
+        ok=report.clean,
+        dry_run=True,
+        sample=report.sample,
+        seconds=round(report.seconds, 3),
+        expected_seconds=round(sum(table.expected_seconds for table in report.tables), 3),
+        expected_bytes=sum(table.expected_bytes for table in report.tables),
+        not_checked=list(UNCHECKED),
+        tables=[
+            {
+                "table": table.table,
+                "source_rows": table.rows,
+                "tried": table.tried,
+                "refused": [
+                    {"sqlstate": sqlstate, "place": place, "rows": rows}
+                    for (sqlstate, place), rows in table.refused.most_common()
+                ],
+                "examples": refused_list(table.examples),
+                "expected_seconds": round(table.expected_seconds, 3),
+                "expected_bytes": table.expected_bytes,
+            }
+            for table in report.tables
+        ],
+        not_moved=not_moved_list(report.not_moved),
+    )
+
+
+def _megabytes(size: float) -> str:
+    return f"{size / 1_000_000:,.1f}"
+
+
+def _duration(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    return f"{seconds:.1f} s" if seconds < 120 else f"{minutes} min" if minutes < 120 else f"{minutes / 60:.1f} h"

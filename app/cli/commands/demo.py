@@ -10,11 +10,9 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from app.cli.commands.parity import parity_document, parity_words
-from app.cli.event_loop import run_async
-from app.cli.given_options import GivenOptions
-from app.cli.options import AsJson
-from app.cli.output import progress, say
-from app.cli.render import document, say_words, show
+from app.cli.options import AsJson, GivenOptions
+from app.cli.render import document, progress, say, say_words, show
+from app.cli.running import run_async
 
 if TYPE_CHECKING:
     from app.embedded import EmbeddedPostgres

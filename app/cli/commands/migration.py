@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from app.cli.commands.copy import JOBS, Jobs, MaxQuarantine, Overwrite, Restart, copy_options, own_options
-from app.cli.commands.preflight import TYPES_UNSEEN, Accept, IgnoreColumn, repeated, stop_on_errors
-from app.cli.event_loop import run_async
+from app.cli.commands.preflight import TYPES_UNSEEN, stop_on_errors
 from app.cli.options import (
+    Accept,
     AsJson,
+    IgnoreColumn,
     KeyRoleOk,
     MaxRate,
     Metadata,
@@ -22,15 +23,18 @@ from app.cli.options import (
     SourceUrl,
     Tables,
     WithBaileys,
+    repeated,
 )
-from app.cli.output import say
 from app.cli.project import read_project
-from app.cli.render import Document, document, say_words, show
-from app.cli.work import Work, load_settings, refuse_source_as_target
+from app.cli.render import Document, document, say, say_words, show
+from app.cli.running import load_settings, run_async
+from app.cli.work import Work, refuse_source_as_target
 from app.errors import MigrationError
 from app.next_step import Command
 
 if TYPE_CHECKING:
+    from app.migration.migrate import MigrateReport
+    from app.notify.steps import StepEnd
     from app.schema.revisions import Upgrade
 
 _COPY = Command("copy")
@@ -58,9 +62,8 @@ def migrate(
     Example: botdata migrate --with-baileys
     """
 
-    from app.cli.commands.notify.step_ends import migrate_end
-    from app.cli.reports.copy_report import copy_document, copy_words
-    from app.cli.reports.verify_report import verify_document, verify_words
+    from app.cli.reports.copy_report import copy_document, copy_end, copy_words
+    from app.cli.reports.verify_report import verify_document, verify_end, verify_words
     from app.migration.copy.copier import CopyOptions
     from app.migration.migrate import MigrateOptions
     from app.migration.migrate import migrate as move
@@ -92,9 +95,19 @@ def migrate(
         on_upgrade=_say_upgrade,
         on_copy=lambda report: say_words(copy_words(report, copy_document(report, work.given), work.given)),
     )
-    report = work.carry_out(
-        lambda: move(work.target, work.tables, options), lambda report: migrate_end(report, work.given)
-    )
+
+    def end_of(report: MigrateReport) -> StepEnd:
+        ends = copy_end(report.copied, work.given), verify_end(report.verified, work.given)
+        is_left = report.verified.clean and not report.copied.complete  # its rows are equal, and something else is left
+        return replace(
+            ends[0 if is_left else 1],
+            complete=report.complete,
+            told=f"{ends[0].told}; verified {ends[1].told}",
+            facts={"copy": dict(ends[0].facts), "verify": dict(ends[1].facts)},
+            differences=ends[1].differences,
+        )
+
+    report = work.carry_out(lambda: move(work.target, work.tables, options), end_of)
     copied, verified = copy_document(report.copied, work.given), verify_document(report.verified, work.given)
     following = None
     if report.verified.clean and not report.copied.complete:  # its rows are equal, and something else is left

@@ -6,11 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.cli.event_loop import run_async
 from app.cli.options import AsJson, KeyRoleOk
-from app.cli.output import complain, say
-from app.cli.render import Document, Table, Words, document, show
-from app.cli.work import load_settings
+from app.cli.render import Document, Table, Words, complain, document, say, show
+from app.cli.running import load_settings, run_async
 
 if TYPE_CHECKING:
     from app.parity.comparison import Comparison

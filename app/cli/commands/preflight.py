@@ -3,43 +3,37 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.cli.options import AsJson, By, KeyRoleOk, Metadata, SourceSchema, SourceUrl, Tables, WithBaileys
-from app.cli.output import complain, say
-from app.cli.render import say_words, show
+from app.cli.options import (
+    Accept,
+    AsJson,
+    By,
+    GivenOptions,
+    IgnoreColumn,
+    KeyRoleOk,
+    Metadata,
+    SourceSchema,
+    SourceUrl,
+    Tables,
+    WithBaileys,
+    repeated,
+)
+from app.cli.render import Document, Table, Words, complain, document, say, say_words, show
 from app.cli.work import Work
 from app.errors import MigrationError
+from app.migration.preflight.findings import Accepted, Finding, PreflightReport, unknown_codes
 
 if TYPE_CHECKING:
-    from app.migration.preflight.findings import Accepted, PreflightReport
     from app.migration.preflight.schemas.target_schema import Examine
+
 
 TYPES_UNSEEN = frozenset({"source-types-unseen", "source-unreachable"})  # what says that a copy may change values
 _NAMED = 3  # errors whose sentences the stop repeats
-
-IgnoreColumn = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--ignore-column",
-        help="A column of the source whose data is not needed.",
-        metavar="TABLE.COLUMN",
-        show_default=False,
-    ),
-]
-Accept = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--accept",
-        help="An error of preflight known to be harmless.",
-        metavar="CODE[:TABLE[.COLUMN]]",
-        show_default=False,
-    ),
-]
 
 
 def preflight(
@@ -68,8 +62,6 @@ def preflight(
 
     Example: botdata preflight --with-baileys
     """
-    from app.cli.reports.preflight_report import preflight_document, preflight_words
-
     work = Work.prepare(
         "preflight",
         tables,
@@ -113,19 +105,8 @@ async def _with_stream(work: Work, report: PreflightReport, accepted: Accepted) 
     return settled if settled.clear or not report.clear else replace(settled, next_step=FIRST_THE_ERRORS)
 
 
-def repeated(ignore_column: Sequence[str] | None, accept: Sequence[str] | None) -> list[str]:
-    """The options as they are to be repeated in the next command."""
-    return [
-        f"{option} {shlex.quote(one)}"
-        for option, given in (("--ignore-column", ignore_column), ("--accept", accept))
-        for one in given or ()
-    ]
-
-
 def accepted_of(ignore_column: Sequence[str] | None, accept: Sequence[str] | None) -> Accepted:
     """What the owner said beforehand with these options."""
-    from app.migration.preflight.findings import Accepted, unknown_codes
-
     if unknown := unknown_codes(accept or []):
         raise typer.BadParameter(f"no error that can be accepted: {', '.join(unknown)}", param_hint="--accept")
     return Accepted(frozenset(accept or []), frozenset(ignore_column or []))
@@ -152,8 +133,6 @@ async def stop_on_errors(
     Raises:
         MigrationError: errors were found, and printed; nothing was written.
     """
-    from app.cli.reports.preflight_report import finding_lines
-
     async with work.paced(complain):
         await work.pace.ready()
         report = await examine(work, key_role_ok, ignore_column or [], accept or [], quick=True, upgrades=upgrades)
@@ -216,4 +195,104 @@ async def examine(
         quick=quick,
         app_role=app_role,
         on_retry=complain,
+    )
+
+
+_HEADINGS = {"error": "Errors", "warning": "Warnings", "notice": "Notices"}
+_SECURED = {True: "applies", False: "does not apply", None: "-"}
+_LONGEST_CELL = 80  # characters
+
+
+def preflight_words(report: PreflightReport, found: Document) -> Words:
+    """Counts, findings by severity, differences of the target's schema, the verdict and the next command."""
+    rows = {"source_rows": "source rows", "target_rows": "target rows"}
+    yield Table.of(found["tables"], {"table": "table", **rows})
+    role = found["app_role"]
+    if role is not None and role["tables"]:
+        yield f"As {role['role']}:"
+        yield Table(
+            ["table", "reads", "writes", "row-level security", "sees", "of"],
+            [_as_role(one) for one in role["tables"]],
+            numbers={4, 5},
+        )
+    for severity, heading in _HEADINGS.items():
+        of_kind = [one for one in report.findings if one.severity == severity]
+        if of_kind:
+            yield f"{heading}:"
+            yield from finding_lines(of_kind)
+    if found["differences"]:
+        yield "The target's schema, what is and what should be:"
+        short = [{**one, **{end: _short(one[end]) for end in ("found", "expected")}} for one in found["differences"]]
+        headings = {"table": "table", "item": "item", "found": "is", "expected": "should be"}
+        yield Table.of(short, headings, texts=4)
+    warnings = sum(one.severity == "warning" for one in report.findings)
+    verdict = "clear" if report.clear else "NOT clear"
+    yield f"preflight {verdict}: {len(report.errors)} errors, {warnings} warnings, in {report.seconds:.1f} s"
+    yield f"Next: {found['next']}"
+
+
+def finding_lines(findings: Sequence[Finding]) -> Iterator[str]:
+    """Each finding: its code, its sentence, what to do."""
+    for one in findings:
+        yield f"  {one.severity} {one.code}: {one.message}"
+        yield f"    do: {one.remedy}"
+
+
+def _short(definition: str | None) -> str:
+    """What fits into a table's cell; `--json` has it whole."""
+    if definition is None:
+        return "-"
+    return definition if len(definition) <= _LONGEST_CELL else f"{definition[: _LONGEST_CELL - 3]}..."
+
+
+def _as_role(one: Document) -> list[object]:
+    writes = ", ".join(one["writes"]).lower() or "no"
+    return [one["table"], one["reads"], writes, _SECURED[one["row_security"]], one["seen"], one["rows"]]
+
+
+def preflight_document(report: PreflightReport, given: GivenOptions) -> Document:
+    """The whole report for `--json`."""
+    return document(
+        "preflight",
+        ok=report.clear,
+        next=given.text(report.next_step),
+        seconds=round(report.seconds, 3),
+        tables=[
+            {"table": one.table, "source_rows": one.source_rows, "target_rows": one.target_rows}
+            for one in report.tables
+        ],
+        findings=[
+            {
+                "code": one.code,
+                "severity": one.severity,
+                "message": one.message,
+                "remedy": one.remedy,
+                "table": one.table,
+                "column": one.column,
+                "name": one.name,
+                "found": one.found,
+                "expected": one.expected,
+            }
+            for one in report.findings
+        ],
+        differences=[
+            {"table": one.table, "item": one.item, "found": one.found, "expected": one.expected}
+            for one in report.differences
+        ],
+        app_role=None
+        if report.app_role is None
+        else {
+            "role": report.app_role.name,
+            "tables": [
+                {
+                    "table": one.table,
+                    "reads": one.reads,
+                    "writes": list(one.writes),
+                    "row_security": one.secured,
+                    "seen": one.seen,
+                    "rows": one.rows,
+                }
+                for one in report.app_role.tables
+            ],
+        },
     )

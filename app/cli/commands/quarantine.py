@@ -7,29 +7,13 @@ from typing import Annotated
 
 import typer
 
-from app.cli.event_loop import run_async
-from app.cli.given_options import GivenOptions
-from app.cli.options import AsJson, Metadata, Tables, names_in
+from app.cli.options import AsJson, GivenOptions, Metadata, Tables, names_in
 from app.cli.project import models_of
 from app.cli.render import document
 from app.cli.render import show as show_found
-from app.cli.work import carry_out, load_settings
+from app.cli.running import carry_out, load_settings, run_async
 
 _LAST_NUMBER = 2**63 - 1
-
-
-def register(cli: typer.Typer) -> None:
-    """Add the commands."""
-    group = typer.Typer(
-        no_args_is_help=True,
-        help="Rows that the target refused: see, mend and load them again.\n\nExample: botdata quarantine list",
-    )
-    group.command("list")(list_rows)
-    group.command()(show)
-    group.command()(replay)
-    group.command()(export)
-    group.command("import")(import_file)
-    cli.add_typer(group, name="quarantine")
 
 
 def list_rows(
@@ -93,7 +77,7 @@ def replay(
     given = replace(given, own=(*map(str, numbers or []), *["--overwrite"] * overwrite))
     settings, described = load_settings(), load_metadata(models_of(metadata))
     replayed = carry_out(
-        lambda: replay_rows(
+        replay_rows(
             settings.require_database_url(),
             described,
             numbers=numbers or None,

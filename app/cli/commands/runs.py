@@ -1,18 +1,17 @@
-"""The commands on what the tool itself remembers in the target: status and uninstall."""
+"""The commands on what the tool remembers in the target, and on what is at work: status, pause, resume, uninstall."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from app.cli.commands.pause.words import pace_lines
-from app.cli.commands.stream.words import stream_lines
-from app.cli.event_loop import run_async
+from app.cli.commands.stream.command import stream_lines
 from app.cli.options import AsJson, Yes, require_yes
-from app.cli.output import say
-from app.cli.render import Document, Table, Words, document, first, rounded, show
-from app.cli.work import load_settings
+from app.cli.render import Document, Table, Words, complain, document, first, rounded, say, show
+from app.cli.running import load_settings, run_async
+from app.privacy import mask_free_text
 
 if TYPE_CHECKING:
     from app.migration.runs.status import Status
@@ -190,3 +189,80 @@ def uninstall(
     dropped = run_async(work())
     words = [f"schema {tool}: dropped" if dropped else f"schema {tool}: there was none"]
     show(document("uninstall", ok=True, dropped=dropped), words, as_json)
+
+
+def pause(
+    reason: Annotated[str | None, typer.Option("--reason", help="Why, for whoever sees it.", metavar="TEXT")] = None,
+    wait: Annotated[
+        float, typer.Option("--wait", help="Seconds to wait until it has taken hold.", min=0, metavar="SECONDS")
+    ] = 600.0,
+    as_json: AsJson = False,
+) -> None:
+    """Have copy, sync, migrate and verify ask the source for nothing, until resume. What is started then waits, too.
+
+    Exit code 0 when nothing is asked of the source any more.
+
+    Example: botdata pause --reason lunchtime
+    """
+    from app.migration.runs.pausing import pause as ask
+
+    settings = load_settings()
+    masked = mask_free_text(reason, settings.secrets()) if reason else None
+    asked = run_async(ask(settings.require_database_url(), masked, wait, complain))
+    paces = [one.document for one in asked.paces]
+    found = document(
+        "pause",
+        ok=asked.has_taken_hold,
+        paused=asked.pause.document,
+        new=asked.is_new,
+        paces=paces,
+        next="botdata resume" if asked.has_taken_hold else "botdata status",
+    )
+    words = [f"{'paused' if asked.is_new else 'it was paused before:'} {asked.pause}"]
+    for one in asked.paces:
+        said = "waits" if one.is_held else f"has not come to the end of what it has begun within {wait:g} s"
+        words.append(f"{one.command}: {said}")
+    if not paces:
+        words.append("nothing is running; a copy, sync, migrate or verify that is started now waits")
+    later = "" if asked.has_taken_hold else ", which says when it has taken hold; the pause stays asked for"
+    show(found, [*words, f"Next: {found['next']}{later}"], as_json, beside=True)
+
+
+def resume(as_json: AsJson = False) -> None:
+    """End a pause: what waits goes on within two seconds.
+
+    Example: botdata resume
+    """
+    from app.migration.runs.pausing import resume as end
+
+    ended, paces = run_async(end(load_settings().require_database_url()))
+    found = document(
+        "resume",
+        ok=True,
+        was_paused=ended and ended.document,
+        paces=[one.document for one in paces],
+        next="botdata status",
+    )
+    words = [f"the pause {ended} has ended" if ended else "nothing was paused"]
+    words += [f"{one.command}: goes on" for one in paces] if ended else []
+    words += ["nothing is running"] if ended and not paces else []
+    show(found, [*words, f"Next: {found['next']}"], as_json, beside=True)
+
+
+def pace_lines(paused: dict[str, Any] | None, paces: Sequence[dict[str, Any]]) -> list[str]:
+    """Their documents (see app.state.pace) in words; nothing where nothing is paused, limited or slow."""
+    lines = []
+    if paused is not None:
+        why = f": {paused['reason']}" if paused["reason"] else ""
+        lines.append(f"paused by {paused['by']} since {paused['since']}{why}; to go on: botdata resume")
+    for one in paces:
+        parts = []
+        if one["max_rate"] is not None:
+            parts.append(f"reads {one['max_rate']} at most")
+        if one["slowdown"] > 1:
+            parts.append(f"asks less often, since the source takes {one['slowdown']} times as long as at first")
+        if paused is not None:
+            parts.append("waits for the end of the pause" if one["held"] else "comes to the end of what it has begun")
+        if parts:
+            lines.append(f"{one['command']}: {'; '.join(parts)}")
+    return lines

@@ -8,10 +8,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.cli.commands.preflight import Accept, accepted_of, repeated
-from app.cli.options import AsJson, By, KeyRoleOk, MaxRate, Metadata, SourceSchema, SourceUrl, Tables, WithBaileys
-from app.cli.output import progress
-from app.cli.render import show
+from app.cli.commands.preflight import accepted_of
+from app.cli.options import (
+    Accept,
+    AsJson,
+    By,
+    KeyRoleOk,
+    MaxRate,
+    Metadata,
+    SourceSchema,
+    SourceUrl,
+    Tables,
+    WithBaileys,
+    repeated,
+)
+from app.cli.render import progress, show
 from app.cli.work import Work
 
 if TYPE_CHECKING:
@@ -138,8 +149,7 @@ def _run(work: Work, options: SyncOptions, stream: FollowOptions | None) -> Sync
     import signal
     from contextlib import AsyncExitStack
 
-    from app.cli.commands.notify.step_ends import sync_end
-    from app.cli.reports.sync_report import RoundLines
+    from app.cli.reports.sync_report import RoundLines, sync_end
     from app.migration.runs.kept_work import kept_progress
     from app.migration.sources.source import Progress
     from app.migration.stream.reverse_stream import ReverseStreamSync

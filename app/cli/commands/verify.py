@@ -45,8 +45,7 @@ def verify(
 
     Example: botdata verify --show-values
     """
-    from app.cli.commands.notify.step_ends import verify_end
-    from app.cli.reports.verify_report import verify_document, verify_words
+    from app.cli.reports.verify_report import verify_document, verify_end, verify_words
     from app.migration.verify.options import VerifyOptions
     from app.migration.verify.verifier import verify as verify_tables
 

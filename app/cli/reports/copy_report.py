@@ -1,6 +1,6 @@
 """The report of a copy in words and as a document."""
 
-from app.cli.given_options import GivenOptions
+from app.cli.options import GivenOptions
 from app.cli.render import SHOWN, Document, Table, Words, document
 from app.cli.reports.leftovers_report import (
     broken_lines,
@@ -18,6 +18,7 @@ from app.common.keys import Key
 from app.migration.runs.report import CopyReport
 from app.migration.target.leftovers import mend
 from app.next_step import Command, NextStep
+from app.notify.steps import StepEnd
 from app.privacy import mask_phones
 
 _HEADINGS = {
@@ -139,3 +140,12 @@ def copy_document(report: CopyReport, given: GivenOptions) -> Document:
         not_moved=not_moved_list(report.not_moved),
         next=given.text(next_after_copy(report), step="copy"),
     )
+
+
+def copy_end(report: CopyReport, given: GivenOptions) -> StepEnd:
+    """The end of a copy."""
+    rows, refused = sum(table.copied for table in report.tables), sum(len(table.refused) for table in report.tables)
+    told = f"{rows:,} rows of {len(report.tables):,} tables copied, {refused:,} in quarantine"
+    facts = {"run": report.run, "tables": len(report.tables), "rows": rows, "refused": refused}
+    facts["seconds"] = round(report.seconds)
+    return StepEnd(report.complete, told, facts, given.text(next_after_copy(report)))

@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
 
-from app.cli.render import Document, first
+from app.cli.render import Document, first, reason
 from app.migration.runs.report import Refusal
 from app.migration.sources.moved_tables import WITHOUT_COLUMNS, WITHOUT_COLUMNS_REMEDY, NotMoved
 from app.migration.target.leftovers import BrokenForeignKey, Unusable
@@ -23,11 +23,6 @@ def refused_lines(tables: Iterable[Document]) -> Iterator[str]:
     """
     refused = [(table["table"], one) for table in tables for one in table["refused"]]
     return first([f"refused: {table} {', '.join(one['key'])}: {reason(one)}" for table, one in refused])
-
-
-def reason(refused: Document) -> str:
-    """Why the target refused a row: its code, and the constraint or column where PostgreSQL named one."""
-    return f"SQLSTATE {refused['sqlstate']}" + (f" ({refused['place']})" if refused["place"] else "")
 
 
 def unusable_lines(found: Document) -> Iterator[str]:

@@ -2,9 +2,9 @@
 
 import shlex
 
-from app.cli.given_options import GivenOptions
-from app.cli.render import SHOWN, Document, Table, Words, document
-from app.cli.reports.leftovers_report import not_usable_list, reason, refused_lines, refused_list, unusable_lines
+from app.cli.options import GivenOptions
+from app.cli.render import SHOWN, Document, Table, Words, document, reason
+from app.cli.reports.leftovers_report import not_usable_list, refused_lines, refused_list, unusable_lines
 from app.migration.quarantine.quarantined_rows import QuarantineList, RefusedRow
 from app.migration.quarantine.replay import ReplayReport
 from app.next_step import Command, NextStep

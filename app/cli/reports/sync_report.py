@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from time import monotonic
 
-from app.cli.given_options import GivenOptions
+from app.cli.options import GivenOptions
 from app.cli.render import Document, Table, Words, document, rounded
 from app.cli.reports.leftovers_report import (
     broken_lines,
@@ -22,6 +22,7 @@ from app.migration.preflight.findings import Finding
 from app.migration.sync.sync_report import SyncReport, SyncRound
 from app.migration.target.leftovers import mend
 from app.next_step import Command, NextStep
+from app.notify.steps import StepEnd
 
 _SECONDS_BETWEEN_QUIET_LINES = 60.0
 _HEADINGS = {
@@ -173,3 +174,14 @@ def sync_document(report: SyncReport, given: GivenOptions, fires: Sequence[Findi
         by_hand=list(report.by_hand),
         next=given.text(next_after_sync(report)),
     )
+
+
+def sync_end(report: SyncReport, given: GivenOptions) -> StepEnd:
+    """The end of a sync."""
+    tables = report.tables.values()
+    changed, deleted = sum(table.inserted + table.updated for table in tables), sum(table.deleted for table in tables)
+    refused = sum(len(table.refused) for table in tables)
+    told = f"{changed:,} rows changed, {deleted:,} deleted, {refused:,} refused in {report.rounds:,} rounds"
+    facts = {"run": report.run, "rounds": report.rounds, "changed": changed, "deleted": deleted, "refused": refused}
+    facts["seconds"] = round(report.seconds)
+    return StepEnd(report.complete, told, facts, given.text(next_after_sync(report)))

@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Iterable
 
-from app.cli.given_options import GivenOptions
+from app.cli.options import GivenOptions
 from app.cli.render import SHOWN, Document, Table, Words, document
 from app.cli.reports.leftovers_report import (
     not_moved_lines,
@@ -14,6 +14,7 @@ from app.cli.reports.leftovers_report import (
 )
 from app.migration.runs.report import FoundDifference, TableVerified, VerifyReport, ViewCompared
 from app.next_step import Command, NextStep
+from app.notify.steps import StepEnd
 
 _COUNTS = ("source_rows", "target_rows", "equal", "missing", "extra", "different", "fixed", "seconds")
 _HEADINGS = {"table": "table", **{count: count.removesuffix("_rows") for count in _COUNTS}}
@@ -231,3 +232,13 @@ def verify_document(report: VerifyReport, given: GivenOptions) -> Document:
         stream_stands=report.stream_stands,
         next=given.text(next_step(report, given)),
     )
+
+
+def verify_end(report: VerifyReport, given: GivenOptions) -> StepEnd:
+    """The end of a comparison."""
+    rows = sum(table.source_rows for table in report.tables)
+    differences = {table.table: table.rows_that_differ for table in report.tables if not table.clean}
+    differ = sum(differences.values())
+    told = f"{rows:,} rows of {len(report.tables):,} tables, {differ:,} differ"
+    facts = {"tables": len(report.tables), "rows": rows, "differ": differ, "seconds": round(report.seconds)}
+    return StepEnd(report.clean, told, facts, given.text(next_step(report, given)), differences)

@@ -1,36 +1,23 @@
-"""The commands `botdata cutover ...`: the moves of the stage, and what else changes where the cutover stands."""
+"""The commands `botdata cutover advance` and `back`: the moves of the stage, and what they say."""
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.cli.commands.cutover import accept as cutover_accept
-from app.cli.commands.cutover import report as cutover_report
-from app.cli.commands.cutover import status as cutover_status
-from app.cli.commands.preflight import Accept, IgnoreColumn
-from app.cli.event_loop import run_async
-from app.cli.options import AsJson, Yes, require_yes
-from app.cli.output import say
-from app.cli.render import show
-from app.cli.reports.cutover_changes import (
-    finish_document,
-    finish_words,
-    forget_document,
-    forget_words,
-    table_document,
-    table_words,
-)
-from app.cli.reports.cutover_moves import outcome_document, outcome_words, send_recorded
-from app.cli.work import load_settings, move_and_tell
-from app.cutover.stages import Store
+from app.cli.options import Accept, AsJson, IgnoreColumn
+from app.cli.render import Document, Words, document, show
+from app.cli.reports.cutover_words import after, ago, counted, reason_list, reasons
+from app.cli.running import load_settings, move_and_tell
+from app.errors import SettingsError, StoreError
 from app.privacy import mask_free_text
 
 if TYPE_CHECKING:
-    from app.cutover.moves.steps import MoveOutcome
+    from app.cutover.moves.gates.objection import Objection
+    from app.cutover.moves.steps import MoveOutcome, Sending
     from app.settings import Settings
+
 
 Force = Annotated[
     str | None,
@@ -41,26 +28,6 @@ Comparisons = Annotated[int, typer.Option(help="Comparisons of each method in us
 Differences = Annotated[int, typer.Option(help="Confirmed differences of a method that are tolerated.", min=0)]
 Hours = Annotated[float, typer.Option(help="How far back both are counted.", min=0.0, max=72.0)]
 OutboxAge = Annotated[float, typer.Option(help="Seconds that an entry of the outbox may be old.", min=0.0)]
-
-
-class StoreName(StrEnum):
-    """The stores, as the command line names them."""
-
-    POSTGRES = "postgres"
-    SUPABASE = "supabase"
-
-
-def register(cli: typer.Typer) -> None:
-    """Add the group."""
-    group = typer.Typer(
-        help="Move the bot from Supabase to PostgreSQL by stages, and back. The stages are off, dualwrite, shadow, "
-        "live, rampdown and complete.",
-        no_args_is_help=True,
-    )
-    cutover_status.register(group)
-    for command in (cutover_report.report, cutover_accept.accept, advance, back, finish, forget, table):
-        group.command()(command)
-    cli.add_typer(group, name="cutover")
 
 
 def advance(
@@ -85,7 +52,7 @@ def advance(
     accepted = accepted_of(ignore_column, accept)
     thresholds = Thresholds(comparisons, differences, hours, outbox_age, accepted)
     settings = load_settings()
-    moving = move(settings, thresholds=thresholds, force=_kept(force, settings), dry_run=dry_run)
+    moving = move(settings, thresholds=thresholds, force=kept_reason(force, settings), dry_run=dry_run)
     _tell(move_and_tell(settings, moving), as_json)
 
 
@@ -97,70 +64,11 @@ def back(force: Force = None, dry_run: DryRun = False, as_json: AsJson = False) 
     from app.cutover.moves.steps import back as move
 
     settings = load_settings()
-    moving = move(settings, send=send_recorded(settings), force=_kept(force, settings), dry_run=dry_run)
+    moving = move(settings, send=send_recorded(settings), force=kept_reason(force, settings), dry_run=dry_run)
     _tell(move_and_tell(settings, moving), as_json)
 
 
-def finish(yes: Yes = False, as_json: AsJson = False) -> None:
-    """End the way back, at complete. Supabase is told nothing more, and what was recorded for it is dropped.
-
-    Example: botdata cutover finish --yes
-    """
-    from app.cutover.moves.finish import finish as end
-    from app.cutover.moves.finish import look_at_end
-
-    require_yes(yes, as_json)
-    settings = load_settings()
-    ending = run_async(look_at_end(settings))
-    if ending.finished_at is None:
-        if not yes:
-            say(f"{ending.recorded:,} recorded entries are dropped: Supabase never gets these writes, nor later ones.")
-            if ending.still_supabase:
-                say(f"The writers of {', '.join(ending.still_supabase)} still write to Supabase: keep it for them.")
-            typer.confirm("End the way back to Supabase for good?", abort=True)
-        ending = move_and_tell(settings, end(settings))
-    found = finish_document(ending)
-    show(found, finish_words(ending, found), as_json)
-
-
-def forget(
-    process: Annotated[str, typer.Argument(help="Its name, as botdata cutover status shows it.")],
-    force: Force = None,
-    as_json: AsJson = False,
-) -> None:
-    """Take out a process that ended without saying goodbye. Moves no longer wait for it.
-
-    Example: botdata cutover forget bot-1:4711:a1b2c3
-    """
-    from app.cutover.moves.forget import forget as take_out
-
-    settings = load_settings()
-    forgotten = move_and_tell(settings, take_out(settings, process, force=_kept(force, settings)))
-    found = forget_document(forgotten)
-    show(found, forget_words(forgotten, found), as_json)
-
-
-def table(
-    name: Annotated[str, typer.Argument(help="A table that no method of the data layer writes.")],
-    authority: Annotated[StoreName, typer.Argument(help="The store that its writer writes to from now on.")],
-    force: Force = None,
-    dry_run: DryRun = False,
-    as_json: AsJson = False,
-) -> None:
-    """Say that the writer of a table has moved. Of bookings, staff, messages, actions or company_sync_status.
-
-    Example: botdata cutover table bookings postgres
-    """
-    from app.cutover.moves.table_authority import move_table
-
-    settings, to = load_settings(), Store(authority.value)
-    moving = move_table(settings, name, to, force=_kept(force, settings), dry_run=dry_run)
-    moved = move_and_tell(settings, moving)
-    found = table_document(moved)
-    show(found, table_words(moved, found), as_json)
-
-
-def _kept(force: str | None, settings: Settings) -> str | None:
+def kept_reason(force: str | None, settings: Settings) -> str | None:
     """The reason as the history keeps it: phone numbers and secrets are masked."""
     if force is None:
         return None
@@ -172,3 +80,97 @@ def _kept(force: str | None, settings: Settings) -> str | None:
 def _tell(outcome: MoveOutcome, as_json: bool) -> None:
     found = outcome_document(outcome)
     show(found, outcome_words(outcome, found), as_json)
+
+
+def send_recorded(settings: Settings) -> Sending:
+    """What `back` does first at `complete`: send to Supabase what was recorded."""
+
+    async def send() -> Objection | None:
+        from app.cutover.moves.gates.objection import Objection
+        from app.cutover.replication.to_supabase.drain import drain
+
+        try:
+            report = await drain(settings, step="cutover back", sends_recorded=True)
+        except (SettingsError, StoreError) as error:
+            return Objection(f"what was recorded could not be sent to Supabase: {error}", "put that right")
+        if report.complete:
+            return None
+        left = f"{report.left.entries:,} of {report.entries:,} recorded writes are not in Supabase"
+        return Objection(f"{left}: {report.reason}", "botdata mirror status, which shows them; put that right")
+
+    return send
+
+
+def outcome_words(outcome: MoveOutcome, found: Document) -> Words:
+    """What stands against the move, what came of it, and what to run next."""
+    yield from reasons(found["objections"], "passed over" if outcome.moved or outcome.late else "against it")
+    yield from reasons(found["warnings"], "warning")
+    yield from reasons(found["late"], "late")
+    yield verdict(outcome)
+    for process in outcome.behind:
+        yield (
+            f"process {process.name} does not report it: it is at {process.stage} by {process.chosen_by}, and last "
+            f"reported {ago(process.age)} ago"
+        )
+    yield f"Next: {found['next']}"
+
+
+def verdict(outcome: MoveOutcome) -> str:
+    """What came of it, in one sentence."""
+    before, to = outcome.before, outcome.to
+    if to is None:
+        end = "last" if outcome.kind == "advance" else "first"
+        return f"NOT moved: the cutover is at {before}, which is the {end} stage"
+    if outcome.late:
+        return f"NOT moved: not all was still within the hold of writes (CUTOVER_HOLD), and {before} has resumed"
+    if outcome.moved:
+        moved = f"the stage is {to} now, and was {before}"
+        if before.authority is not to.authority:
+            moved += f"; {to.authority.label} is the authority"
+        return moved if outcome.behind else f"{moved}; no process is behind"
+    if outcome.dry_run:
+        return f"dry run: {counted(outcome.objections)} against the step from {before} to {to}; nothing was changed"
+    return f"NOT moved: {counted(outcome.objections)} against the step from {before} to {to}; the stage stays"
+
+
+def next_command(outcome: MoveOutcome) -> str:
+    """What to run after it."""
+    command = f"botdata cutover {outcome.kind}"
+    if outcome.to is None:
+        return "botdata cutover status"
+    if outcome.behind:
+        process = outcome.behind[0]
+        if process.silent:
+            return f"bring {process.name} back, or stop it; if it has ended: botdata cutover forget {process.name}"
+        if not process.follows:
+            return f"restart {process.name} with CUTOVER_STAGE=database"
+        return f"botdata cutover status; restart {process.name} if it does not follow"
+    if outcome.moved:
+        return "botdata cutover status"
+    if outcome.late:
+        return after(outcome.late, command)
+    if outcome.objections:
+        forced = " --force REASON, which loses them" if any(o.loses_outbox for o in outcome.objections) else ""
+        return after(outcome.objections, command) + (f"; or: {command}{forced}" if forced else "")
+    return command  # of a dry run
+
+
+def outcome_document(outcome: MoveOutcome) -> Document:
+    """The whole outcome for `--json`."""
+    return document(
+        f"cutover {outcome.kind}",
+        ok=outcome.ok,
+        before=outcome.before,
+        to=outcome.to,
+        moved=outcome.moved,
+        dry_run=outcome.dry_run,
+        forced=outcome.forced,
+        objections=reason_list(outcome.objections),
+        warnings=reason_list(outcome.warnings),
+        late=reason_list(outcome.late),
+        behind=[
+            {"process": one.name, "stage": one.stage, "chosen_by": one.chosen_by, "age": round(one.age, 1)}
+            for one in outcome.behind
+        ],
+        next=next_command(outcome),
+    )

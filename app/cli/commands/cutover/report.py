@@ -1,21 +1,22 @@
-"""The command `botdata cutover report`: what came of the comparisons of both stores' answers."""
+"""The commands `botdata cutover report` and `accept`: how both stores' answers compared, and what is known of that."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.cli.event_loop import run_async
 from app.cli.options import AsJson
 from app.cli.render import Document, Table, Words, document, rounded, show
 from app.cli.reports.cutover_words import accepted, accepted_list
-from app.cli.work import load_settings
+from app.cli.running import load_settings, move_and_tell, run_async
 
 if TYPE_CHECKING:
     from app.cutover.moves.comparison_report import ComparisonReport
     from app.state.cutover.comparisons import DifferenceReport, MethodReport
+
 
 _SHOWN = 10  # differences
 _KEPT = 72.0  # hours that the processes keep their counts (app.state.cutover.comparisons)
@@ -143,3 +144,53 @@ def _next_command(found: ComparisonReport) -> str:
     if _unaccepted(found):
         return "botdata verify, which names the rows that differ"
     return "botdata cutover status"
+
+
+_NEXT = "botdata cutover advance --dry-run"
+
+
+def accept(
+    method: Annotated[str | None, typer.Argument(help="A method, as botdata cutover report shows it.")] = None,
+    field: Annotated[str | None, typer.Argument(help="A field that differs in its answers.")] = None,
+    reason: Annotated[str | None, typer.Option(help="Why it is harmless; it is kept.")] = None,
+    until: Annotated[
+        datetime | None,
+        typer.Option(formats=["%Y-%m-%d"], help="The last day, in UTC, on which no gate counts it.", metavar="DATE"),
+    ] = None,
+    withdraw: Annotated[bool, typer.Option("--withdraw", help="Have the gates count it again, from now on.")] = False,
+    only_list: Annotated[bool, typer.Option("--list", help="Only list what is accepted.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Take a known difference out of the gate's way, up to a day. It stays in report, status and history.
+
+    Only what was seen so far is accepted: a value of another type in the same field is counted.
+
+    Example: botdata cutover accept get_services price_min --reason "shown without its scale" --until 2026-12-24
+    """
+    from app.cutover.moves import acceptance
+
+    if only_list:
+        settings = load_settings()
+    elif method is None or field is None:
+        raise typer.BadParameter("a method and a field are needed, or --list", param_hint="METHOD FIELD")
+    elif withdraw:
+        settings = load_settings()
+        move_and_tell(settings, acceptance.withdraw(settings, method, field))
+    else:
+        if reason is None or not reason.strip():
+            raise typer.BadParameter("a reason is needed, which the history keeps", param_hint="--reason")
+        if until is None or until.date() < datetime.now(UTC).date():
+            raise typer.BadParameter("a day is needed, today or later", param_hint="--until")
+        settings = load_settings()
+        accepting = acceptance.accept(settings, method, field, reason=reason, until=until.date())
+        move_and_tell(settings, accepting)
+    listed = run_async(acceptance.accepted_differences(settings))
+    found = document("cutover accept", ok=True, accepted=accepted_list(listed), next=_NEXT)
+    show(found, _words(found), as_json)
+
+
+def _words(found: Document) -> Words:
+    if not found["accepted"]:
+        yield "no difference is accepted"
+    yield from accepted(found["accepted"])
+    yield f"Next: {_NEXT}"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,12 +12,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.cli.event_loop import run_async
 from app.cli.options import AsJson, MaxRate, WithBaileys, rate_of
-from app.cli.output import complain, progress
 from app.cli.project import read_project
-from app.cli.render import show
-from app.cli.work import load_settings
+from app.cli.render import Document, Table, Words, complain, document, plain, progress, show
+from app.cli.running import load_settings, run_async
 from app.errors import MigrationError, SettingsError
 from app.next_step import NextStep
 from app.privacy import mask_free_text
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from app.migration.sources.source import Progress
     from app.settings import Settings
 
+
 _MOMENT = "%Y-%m-%dT%H:%M:%SZ"
 
 Only = Annotated[
@@ -35,18 +35,6 @@ Only = Annotated[
     typer.Option("--only", help="Only salons of such names, as 't*'; may be given again.", metavar="PATTERN"),
 ]
 Jobs = Annotated[int, typer.Option("--jobs", help="So many salons at a time.", min=1, max=32, metavar="N")]
-
-
-def register(cli: typer.Typer) -> None:
-    """Add the commands."""
-    group = typer.Typer(
-        no_args_is_help=True,
-        help="All salons of DATABASE_URL's database, the schemas with revisions or with a NAME_botdata beside "
-        "them.\n\nExample: botdata fleet status",
-    )
-    for command in (status, upgrade, verify):
-        group.command()(command)
-    cli.add_typer(group, name="fleet")
 
 
 def status(only: Only = None, jobs: Jobs = 4, as_json: AsJson = False) -> None:
@@ -204,8 +192,6 @@ def _run(
 
 
 def _end(fleet: Fleet, settings: Settings, stopped: str | None, as_json: bool, again: str | None) -> None:
-    from app.cli.commands.fleet.report import fleet_document, fleet_words
-
     outcomes = [_masked(one, settings) for one in fleet.outcomes.values()]
     ok = stopped is None and all(one.result.is_well for one in outcomes)
     found = fleet_document(fleet.step, outcomes, ok, stopped, None if ok else again)
@@ -233,3 +219,60 @@ def _repeated(only: list[str] | None, jobs: int) -> list[str]:
 
 def _options(name: str, given: list[str] | None) -> list[str]:
     return [f"{name} {shlex.quote(text)}" for text in given or ()]
+
+
+def fleet_words(found: Document) -> Words:
+    """A line a salon, those that are not well at the end, and how many there are of each kind."""
+    fields = ("salon", "revision", "stage", "outcome", "reason", "next")
+    salons = sorted(found["salons"], key=lambda one: not one["ok"])
+    blank = {"revision": "-", "stage": "-"}
+    rows = [[one[field] or blank.get(field, "") for field in fields] for one in salons]
+    yield Table(["salon", "revision", "stage", "outcome", "reason", "next step"], rows)
+    counts = Counter(one["outcome"] for one in found["salons"])
+    told = ", ".join(f"{count:,} {outcome}" for outcome, count in counts.most_common())
+    yield f"{len(salons):,} salon{'s' if len(salons) != 1 else ''}: {told}"
+    if found["stopped"] is not None:
+        yield f"NOT all was done: {plain(found['stopped'])}"
+    if found["next"] is not None:
+        yield f"Next: {found['next']}"
+
+
+def fleet_document(
+    command: str, outcomes: Collection[Outcome], ok: bool, stopped: str | None, following: str | None
+) -> Document:
+    """All of it for `--json`."""
+    from app.fleet.outcome import SalonResult
+
+    counts = Counter(one.result for one in outcomes)
+    return document(
+        command,
+        ok=ok,
+        counts=[{"outcome": result.value, "salons": counts[result]} for result in SalonResult if counts[result]],
+        salons=[
+            {
+                "salon": one.salon,
+                "revision": one.standing.revision if one.standing else None,
+                "stage": one.standing.stage if one.standing else None,
+                "outcome": one.result.value,
+                "ok": one.result.is_well,
+                "reason": one.reason,
+                "next": _next(one),
+                "seconds": round(one.seconds, 3),
+            }
+            for one in outcomes
+        ],
+        stopped=stopped,
+        next=following,
+    )
+
+
+def _next(one: Outcome) -> str | None:
+    """What to do next for a salon: its own commands say which schema they mean."""
+    if one.next_step is None:
+        return None
+    return "".join(_in_schema(str(part), one.salon) for part in NextStep(*one.next_step))
+
+
+def _in_schema(part: str, salon: str) -> str:
+    own = part.startswith("botdata ") and not part.startswith("botdata fleet ") and salon != "public"
+    return f"DATABASE_SCHEMA={salon} {part}" if own else part

@@ -1,23 +1,39 @@
-"""The command `botdata rehearse`: what it looks at and asks before it starts."""
+"""The command `botdata rehearse`: what it looks at and asks before it starts, and what it says at the end."""
 
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from app.cli.commands.copy import JOBS, Jobs
-from app.cli.commands.preflight import Accept, IgnoreColumn, repeated
-from app.cli.given_options import GivenOptions
-from app.cli.options import AsJson, KeyRoleOk, MaxRate, Metadata, SourceUrl, Tables, WithBaileys, Yes, require_yes
-from app.cli.output import complain
-from app.cli.render import say_words, show
-from app.cli.work import Work, carry_out, load_settings
+from app.cli.commands.preflight import finding_lines
+from app.cli.options import (
+    Accept,
+    AsJson,
+    GivenOptions,
+    IgnoreColumn,
+    KeyRoleOk,
+    MaxRate,
+    Metadata,
+    SourceUrl,
+    Tables,
+    WithBaileys,
+    Yes,
+    repeated,
+    require_yes,
+)
+from app.cli.render import Document, Table, Words, complain, document, first, reason, rounded, say_words, show
+from app.cli.running import carry_out, load_settings
+from app.cli.work import Work
 from app.errors import MigrationError
 from app.next_step import Command, NextStep
 
 if TYPE_CHECKING:
+    from app.cli.commands.rehearse.move import Rehearsal
+    from app.rehearsal.database import Leftovers
     from app.rehearsal.disk import Room
     from app.rehearsal.places import Places
 
@@ -63,7 +79,6 @@ def rehearse(
     """
     from app.cli.commands.rehearse.move import Wishes, left_out, next_step_after
     from app.cli.commands.rehearse.move import rehearse as carry_through
-    from app.cli.commands.rehearse.report import announce, leftovers_words, rehearsal_document, rehearsal_words
     from app.rehearsal.database import remove_leftovers
     from app.rehearsal.places import Places
     from app.stores.postgres.database_url import sqlalchemy_url
@@ -107,12 +122,11 @@ def _end_with_the_terminal() -> None:
 
 def _clean_up(on: str | None, as_json: bool) -> None:
     """Needs no source: it may be gone."""
-    from app.cli.commands.rehearse.report import leftovers_document, leftovers_words
     from app.rehearsal.database import remove_leftovers
     from app.rehearsal.places import Places
 
     places = Places(load_settings().require_database_url(), on)
-    found = carry_out(lambda: remove_leftovers(places, complain), GivenOptions("rehearse", own=("--clean-up",)))
+    found = carry_out(remove_leftovers(places, complain), GivenOptions("rehearse", own=("--clean-up",)))
     words = list(leftovers_words(found)) or ["no killed rehearsal has left anything"]
     show(leftovers_document(found), words, as_json, beside=True)
 
@@ -167,3 +181,89 @@ def _require_room(size: int | None, rooms: list[Room], given: GivenOptions, *, a
             pending=NOTHING_DONE,
             next_step=NextStep("look for yourself, then: ", given.complete(Command(STEP, "--accept-unknown-disk"))),
         )
+
+
+def announce(places: Places, size: int | None, rooms: Sequence[Room], why_no_cutover: str | None) -> Words:
+    """What will be where, and how it goes away."""
+    held = f"{size:,} bytes" if size is not None else "of a size that it does not tell"
+    yield f"The rows of the source ({held}) are copied: PRODUCTION DATA will lie"
+    yield f"  in a database of its own, botdata_rehearsal_..., on {places.shown}"
+    for room in rooms[1:]:
+        yield f"  for the cutover, in a stand-in source under {room.where}"
+    yield (
+        "Both are removed at the end, also after Ctrl-C. What a killed rehearsal left is removed by the next one, or by"
+    )
+    yield "  botdata rehearse --clean-up"
+    yield "Nothing is written to the source, and to the target nothing but a record in schema botdata."
+    if why_no_cutover is not None:
+        yield f"NOT rehearsed: the cutover there and back ({why_no_cutover})"
+
+
+def rehearsal_words(done: Rehearsal, found: Document) -> Words:
+    """The steps with their times, what preflight found, what was refused, and the verdict."""
+    headings = {"step": "step", "state": "", "seconds": "seconds", "rows": "rows", "bytes": "bytes"}
+    yield Table.of(found["steps"], headings, texts=2)
+    for step in done.steps.done:
+        if step.said:
+            yield f"{step.name}: {step.said}"
+    asked = [one for one in done.findings if one.severity != "notice"]
+    if asked:
+        yield "What preflight would ask:"
+        yield from finding_lines(asked)
+    yield from first([f"refused: {one['table']} {', '.join(one['key'])}: {reason(one)}" for one in found["refused"]])
+    missing = found["not_rehearsed"]
+    verdict = "every step that was taken passed" if done.steps.all_passed else "NOT every step passed"
+    yield f"rehearsal: {verdict}{'; NOT rehearsed: ' + ', '.join(missing) if missing else ''}"
+    removed = "nothing of it is left"
+    yield "NOT all of it is removed; botdata rehearse --clean-up tries again" if done.left else removed
+    yield f"Next: {found['next']}"
+
+
+def rehearsal_document(done: Rehearsal, places: Places, size: int | None, next_command: str) -> Document:
+    """All of it for `--json`."""
+    from app.rehearsal.steps import LEFT_OUT
+
+    return document(
+        "rehearse",
+        ok=done.ok,
+        server=places.shown,
+        source_bytes=size,
+        steps=[
+            {
+                "step": step.name,
+                "state": step.state,
+                "seconds": rounded(step.seconds),
+                "rows": step.rows,
+                "bytes": step.bytes,
+                "said": step.said,
+            }
+            for step in done.steps.done
+        ],
+        findings=[
+            {"code": one.code, "severity": one.severity, "message": one.message, "remedy": one.remedy}
+            for one in done.findings
+        ],
+        refused=[
+            {"table": one.table, "key": list(one.key), "sqlstate": one.sqlstate, "place": one.place}
+            for one in done.refused
+        ],
+        not_rehearsed=[step.name for step in done.steps.done if step.state == LEFT_OUT],
+        triggers_disabled=done.triggers,
+        left=list(done.left),
+        next=next_command,
+    )
+
+
+def leftovers_words(found: Leftovers) -> Words:
+    """What was removed of killed rehearsals, and what was not."""
+    for name in found.removed:
+        yield f"removed what a killed rehearsal left: {name}"
+    for one in found.left:
+        yield f"LEFT: {one}"
+
+
+def leftovers_document(found: Leftovers) -> Document:
+    """The same for `--json`."""
+    return document(
+        "rehearse", ok=not found.left, removed=list(found.removed), left=list(found.left), next="botdata rehearse"
+    )

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.cli.commands.copy import copy_options
+from app.cli.commands.cutover.moves import send_recorded
 from app.cli.commands.migration import upgrade_of
 from app.cli.commands.preflight import TYPES_UNSEEN, accepted_of, examine
 from app.cli.commands.rehearse.stand_in import StandIn, missing_extra, stand_in_source
-from app.cli.output import complain, progress
-from app.cli.reports.cutover_moves import send_recorded
+from app.cli.render import complain, progress
 from app.cli.work import Work
 from app.errors import BotdataError, MigrationError
 from app.migration.copy.copier import CopyOptions

@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.cli.commands.schema import salons
-from app.cli.event_loop import run_async
 from app.cli.options import AsJson, Yes
-from app.cli.other_schemas import refuse_other_schema
-from app.cli.output import say
-from app.cli.render import Document, Table, Words, document, say_words, show
-from app.cli.work import load_settings, refuse_source_as_target
+from app.cli.project import refuse_other_schema
+from app.cli.render import Document, Table, Words, document, say, say_words, show
+from app.cli.running import load_settings, run_async
+from app.cli.work import refuse_source_as_target
 from app.errors import MigrationError
 from app.next_step import Command, NextStep
 
@@ -25,14 +23,6 @@ if TYPE_CHECKING:
     from app.schema.replace import Replaced
 
 _COMMAND = "schema replace"
-
-
-def register(cli: typer.Typer) -> None:
-    """Add the group."""
-    group = typer.Typer(help="The target's schema as a whole.", no_args_is_help=True)
-    group.command("replace")(replace)
-    salons.register(group)
-    cli.add_typer(group, name="schema")
 
 
 def replace(

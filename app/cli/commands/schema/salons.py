@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from app.cli.event_loop import run_async
 from app.cli.options import AsJson
-from app.cli.output import progress
-from app.cli.render import Document, Words, document, show
-from app.cli.work import load_settings
+from app.cli.render import Document, Words, document, progress, show
+from app.cli.running import load_settings, run_async
 from app.common.schemas import address_in, trouble_with_target
 from app.errors import MigrationError
 from app.next_step import Command, NextStep
@@ -28,13 +26,6 @@ _OUT, _IN, _DROP = "schema move-out", "schema move-in", "schema drop"
 _Answer = TypeVar("_Answer")
 Name = Annotated[str, typer.Argument(help="The salon's schema in DATABASE_URL.", metavar="NAME")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done, and what speaks against it.")]
-
-
-def register(group: typer.Typer) -> None:
-    """Add the commands to the group `schema`."""
-    group.command("move-out")(move_out)
-    group.command("move-in")(move_in)
-    group.command("drop")(drop)
 
 
 def move_out(
@@ -66,11 +57,11 @@ def move_out(
     if cancel:
         if to is not None or leave or dry_run:
             raise typer.BadParameter("goes with no other option", param_hint="--cancel")
-        was_out = _carry_out(name, lambda: moving_out.cancel(url))
+        was_out = _carry_out(name, moving_out.cancel(url))
         words = [f"{name}: it lives here again" if was_out else f"{name}: it had not moved out; nothing was changed"]
         show(document(_OUT, ok=True, **{**_out_fields(name), "cancelled": was_out}), words, as_json, beside=True)
         return
-    leaving = _carry_out(name, lambda: moving_out.look(url))
+    leaving = _carry_out(name, moving_out.look(url))
     left = frozenset(leave or ())
     if unknown := sorted(left - set(leaving.catalog.own)):
         raise typer.BadParameter(f"there is none such: {', '.join(unknown)}", param_hint="--leave")
@@ -83,7 +74,7 @@ def move_out(
         with progress("move-out") as bars:
             return await moving_out.move_out(url, leaving, path, left, bars)
 
-    done = _carry_out(name, archive)
+    done = _carry_out(name, archive())
     following = f"botdata {_IN} {shlex.quote(path.name)}"
     found = document(_OUT, ok=True, **{**_out_fields(name, leaving, done), "next": following})
     show(found, _out_words(found, done), as_json)
@@ -121,7 +112,7 @@ def move_in(
     archive = _completed(name or "NAME", lambda: Archive(file, step=_IN), again)
     name = name or archive.manifest.schema
     url = _address(name, param_hint="--as")
-    _carry_out(name, lambda: moving_in.look(url, archive), again)
+    _carry_out(name, moving_in.look(url, archive), again)
     if dry_run:
         of = f"{archive.manifest.schema}, of {archive.manifest.made_at}"
         found = document(_IN, ok=True, **_in_fields(name, archive), moved_in=False, receipt=None, next=None)
@@ -132,7 +123,7 @@ def move_in(
         with progress("move-in") as bars:
             return await moving_in.move_in(url, archive, bars)
 
-    _carry_out(name, restore, again)
+    _carry_out(name, restore(), again)
     manifest = archive.manifest
     drop_there = f"botdata {_DROP} {manifest.schema} --moved-in {manifest.receipt}"
     fields = _in_fields(name, archive)
@@ -169,7 +160,7 @@ def drop(
     url = _address(name)
     if yes_drop not in {None, name}:
         raise typer.BadParameter(f"{yes_drop} is not {name}", param_hint="--yes-drop")
-    done = _carry_out(name, lambda: dropping.drop(url, receipt=moved_in, confirmed=yes_drop))
+    done = _carry_out(name, dropping.drop(url, receipt=moved_in, confirmed=yes_drop))
     words = [f"{name}: dropped, {done.relations} relations with the tool's own"]
     show(document(_DROP, ok=True, schema=name, relations=done.relations), words, as_json)
 
@@ -186,11 +177,8 @@ def _address(name: str, param_hint: str = "NAME") -> str:
     return address_in(settings.require_database_url(), name)
 
 
-def _carry_out(name: str, work: Callable[[], Awaitable[_Answer]], archive: str = "") -> _Answer:
-    async def run() -> _Answer:
-        return await work()
-
-    return _completed(name, lambda: run_async(run()), archive)
+def _carry_out(name: str, work: Coroutine[Any, Any, _Answer], archive: str = "") -> _Answer:
+    return _completed(name, lambda: run_async(work), archive)
 
 
 def _completed(name: str, work: Callable[[], _Answer], archive: str = "") -> _Answer:

@@ -3,29 +3,16 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import typer
-
-from app.cli.commands.stream.words import stream_lines
 from app.cli.options import AsJson, SourceUrl
-from app.cli.output import complain
-from app.cli.render import Document, Words, document, show
-from app.cli.work import Work, load_settings
+from app.cli.render import Document, Words, complain, document, show
+from app.cli.reports.cutover_words import ago
+from app.cli.running import load_settings
+from app.cli.work import Work
 
 if TYPE_CHECKING:
     from app.migration.stream.status import StreamStatus
-
-
-def register(cli: typer.Typer) -> None:
-    """Add the commands."""
-    group = typer.Typer(
-        no_args_is_help=True,
-        help="What a change stream has made at the source: see and remove it.\n\nExample: botdata stream status",
-    )
-    group.command()(status)
-    group.command()(drop)
-    cli.add_typer(group, name="stream")
 
 
 def status(source: SourceUrl = None, as_json: AsJson = False) -> None:
@@ -126,3 +113,17 @@ def _document(found: StreamStatus, then: str | None) -> Document:
         back=[one.document | {"lost": found.lost_back.get(one.name)} for one in found.back],
         next=then,
     )
+
+
+def stream_lines(found: dict[str, Any]) -> list[str]:
+    """The lines of one, of its document."""
+    waits = "" if found["settled"] else "; a sync by rows' versions is to come first"
+    applied = f", last {found['applied_at']}" if found["applied_at"] else ""
+    kind, end = ("stream back to the source", "target") if found["reverse"] else ("change stream", "source")
+    lines = [f"{kind} {found['name']}: {found['changes']:,} changes, up to {found['lsn']}{applied}{waits}"]
+    if found["look_age"] is not None:
+        seen = [f"the sync that follows it last looked {ago(found['look_age'])} ago"]
+        seen += [] if found["lag"] is None else [f"lag {found['lag']:.1f} s"]
+        seen += [] if found["held_bytes"] is None else [f"the {end} keeps {found['held_bytes']:,} bytes of its log"]
+        lines.append(f"  {'; '.join(seen)}; {found['behind_bytes']:,} bytes to come")
+    return lines

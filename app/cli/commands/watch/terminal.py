@@ -12,10 +12,10 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from app.cli.commands.pause.words import pace_lines
-from app.cli.commands.stream.words import stream_lines
-from app.cli.commands.watch.document import watch_document
-from app.cli.output import plain
+from app.cli.commands.runs import pace_lines
+from app.cli.commands.stream.command import stream_lines
+from app.cli.commands.watch.command import watch_document
+from app.cli.render import plain
 from app.cli.reports.cutover_words import ago, reads_told
 from app.cutover.stages import Store
 

@@ -1,12 +1,18 @@
-"""What `botdata cutover finish`, `forget` and `table` say, in words and as documents."""
+"""The commands `botdata cutover finish`, `forget` and `table`: what else changes where the cutover stands."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
 
-from app.cli.render import Document, Words, document
+import typer
+
+from app.cli.commands.cutover.moves import DryRun, Force, kept_reason
+from app.cli.options import AsJson, Yes, require_yes
+from app.cli.render import Document, Words, document, say, show
 from app.cli.reports.cutover_words import after, ago, counted, moment, reason_list, reasons
-from app.cutover.stages import Stage
+from app.cli.running import load_settings, move_and_tell, run_async
+from app.cutover.stages import Stage, Store
 
 if TYPE_CHECKING:
     from app.cutover.moves.finish import Ending
@@ -120,3 +126,69 @@ def table_document(moved: TableMoved) -> Document:
         objections=reason_list(moved.objections),
         next=_next_of_table(moved),
     )
+
+
+class StoreName(StrEnum):
+    """The stores, as the command line names them."""
+
+    POSTGRES = "postgres"
+    SUPABASE = "supabase"
+
+
+def finish(yes: Yes = False, as_json: AsJson = False) -> None:
+    """End the way back, at complete. Supabase is told nothing more, and what was recorded for it is dropped.
+
+    Example: botdata cutover finish --yes
+    """
+    from app.cutover.moves.finish import finish as end
+    from app.cutover.moves.finish import look_at_end
+
+    require_yes(yes, as_json)
+    settings = load_settings()
+    ending = run_async(look_at_end(settings))
+    if ending.finished_at is None:
+        if not yes:
+            say(f"{ending.recorded:,} recorded entries are dropped: Supabase never gets these writes, nor later ones.")
+            if ending.still_supabase:
+                say(f"The writers of {', '.join(ending.still_supabase)} still write to Supabase: keep it for them.")
+            typer.confirm("End the way back to Supabase for good?", abort=True)
+        ending = move_and_tell(settings, end(settings))
+    found = finish_document(ending)
+    show(found, finish_words(ending, found), as_json)
+
+
+def forget(
+    process: Annotated[str, typer.Argument(help="Its name, as botdata cutover status shows it.")],
+    force: Force = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take out a process that ended without saying goodbye. Moves no longer wait for it.
+
+    Example: botdata cutover forget bot-1:4711:a1b2c3
+    """
+    from app.cutover.moves.forget import forget as take_out
+
+    settings = load_settings()
+    forgotten = move_and_tell(settings, take_out(settings, process, force=kept_reason(force, settings)))
+    found = forget_document(forgotten)
+    show(found, forget_words(forgotten, found), as_json)
+
+
+def table(
+    name: Annotated[str, typer.Argument(help="A table that no method of the data layer writes.")],
+    authority: Annotated[StoreName, typer.Argument(help="The store that its writer writes to from now on.")],
+    force: Force = None,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Say that the writer of a table has moved. Of bookings, staff, messages, actions or company_sync_status.
+
+    Example: botdata cutover table bookings postgres
+    """
+    from app.cutover.moves.table_authority import move_table
+
+    settings, to = load_settings(), Store(authority.value)
+    moving = move_table(settings, name, to, force=kept_reason(force, settings), dry_run=dry_run)
+    moved = move_and_tell(settings, moving)
+    found = table_document(moved)
+    show(found, table_words(moved, found), as_json)

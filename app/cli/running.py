@@ -1,7 +1,15 @@
-"""Running a command's work in an event loop, so that SIGTERM ends it there."""
+"""Running a command's work: its settings, and the event loop, where SIGTERM ends it."""
+
+from __future__ import annotations
 
 from collections.abc import Coroutine
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from app.cli.options import GivenOptions
+from app.errors import MigrationError
+
+if TYPE_CHECKING:
+    from app.settings import Settings
 
 _Answer = TypeVar("_Answer")
 
@@ -54,3 +62,28 @@ def run_async(work: Coroutine[Any, Any, _Answer]) -> _Answer:
     if terminated:
         raise KeyboardInterrupt
     return answer
+
+
+def load_settings() -> Settings:
+    """The settings of the environment and of `.env`; what reads them is imported when a command works."""
+    from app.settings import load_settings as load
+
+    return load()
+
+
+def move_and_tell(settings: Settings, moving: Coroutine[Any, Any, _Answer]) -> _Answer:
+    """Run a move of the cutover in an event loop, and tell those who are to be told."""
+    from app.notify.troubles import then_tell
+
+    return run_async(then_tell(settings, moving))
+
+
+def carry_out(work: Coroutine[Any, Any, _Answer], given: GivenOptions) -> _Answer:
+    """Run work in an event loop; the commands that its errors name next get the options that they need."""
+    try:
+        return run_async(work)
+    except MigrationError as error:
+        if error.next_step is not None:
+            step = error.step
+            error.next_step = error.next_step.with_options(lambda command: given.complete(command, step=step))
+        raise

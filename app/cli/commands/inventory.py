@@ -1,19 +1,69 @@
-"""The report of an inventory, in words and as a document."""
+"""The command `botdata inventory`: the list itself, the ticks on it, and what is said of both."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from app.cli.given_options import GivenOptions
-from app.cli.render import Document, Words, document, first
+import typer
+
+from app.cli.options import AsJson, GivenOptions, KeyRoleOk, Metadata, SourceUrl
+from app.cli.render import Document, Words, document, first, show
+from app.cli.running import load_settings, run_async
+from app.cli.work import Work
+from app.privacy import mask_free_text
 
 if TYPE_CHECKING:
     from app.migration.inventory.fates import Item
     from app.migration.inventory.inventory import Inventory
     from app.migration.inventory.ticks import Ticked
+
+
+Done = Annotated[str | None, typer.Option("--done", help="Tick an item off, as the last inventory names it.")]
+Note = Annotated[str | None, typer.Option("--note", help="With --done: what was done about it, or why nothing is.")]
+Undo = Annotated[str | None, typer.Option("--undo", help="Take an item's tick back.")]
+
+
+def inventory(
+    done: Done = None,
+    note: Note = None,
+    undo: Undo = None,
+    key_role_ok: KeyRoleOk = False,
+    source: SourceUrl = None,
+    metadata: Metadata = None,
+    as_json: AsJson = False,
+) -> None:
+    """List all that the source holds, each with its fate. Exit code 0 only when nothing is left to be done.
+
+    Keeps the list in schema botdata of the target (DATABASE_URL), where there is one, for status and for ticks.
+
+    Example: botdata inventory --source postgresql://postgres@db.PROJECT.supabase.co/postgres
+    """
+    from app.migration.inventory.inventory import take_inventory
+
+    if done is not None or undo is not None or note is not None:
+        _tick(done, note, undo, as_json=as_json)
+        return
+    work = Work.prepare("inventory", None, False, key_role_ok, source, metadata, needs_target=False)
+    report = work.run("inventory", lambda opened, _: take_inventory(opened, work.target or None, work.metadata))
+    found = inventory_document(report, work.given)
+    show(found, inventory_words(report, found, work.given), as_json)
+
+
+def _tick(done: str | None, note: str | None, undo: str | None, *, as_json: bool) -> None:
+    from app.migration.inventory.ticks import tick_item, untick_item
+
+    if done is not None and undo is not None:
+        raise typer.BadParameter("an item is ticked off, or its tick taken back", param_hint="--done with --undo")
+    if (done is None) != (note is None) or (note is not None and not note.strip()):
+        raise typer.BadParameter("a tick and the note on it belong together", param_hint="--done with --note")
+    settings = load_settings()
+    target, kept = settings.require_database_url(), mask_free_text((note or "").strip(), settings.secrets())
+    ticked = run_async(untick_item(target, undo or "") if done is None else tick_item(target, done, kept))
+    show(ticked_document(ticked), ticked_words(ticked), as_json)
+
 
 _SHOWN = 10  # items that are still open, after a tick
 

@@ -4,10 +4,9 @@ from typing import Annotated
 
 import typer
 
-from app.cli.event_loop import run_async
 from app.cli.options import AsJson
 from app.cli.render import document, show
-from app.cli.work import load_settings
+from app.cli.running import load_settings, run_async
 from app.errors import SettingsError
 
 

@@ -1,1 +1,0 @@
-"""The command `botdata inventory`, and its report."""

@@ -1,1 +1,0 @@
-"""The command `botdata notify`, and what people are told of a step's end."""

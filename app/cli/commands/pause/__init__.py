@@ -1,1 +1,0 @@
-"""The commands `botdata pause` and `botdata resume`."""
